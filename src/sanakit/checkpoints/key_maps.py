@@ -1,0 +1,159 @@
+"""Tables that translate the tensor names of another layout into ours and back.
+
+A layout is a ``KeyMap``: one row per kind of tensor. Rows are patterns such as ``"blocks.{n}.attention.qkv.{leaf}"``,
+where ``{leaf}`` stands for a last name (``weight``, ``bias``, ...) and any other placeholder for a number. The same
+rows are read in both directions, so what is written can always be read back, byte for byte.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """The same tensor under another name."""
+
+    ours: str
+    theirs: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fuse:
+    """Our tensor holds the rows of several of theirs, one after the other: ``qkv`` is ``q``, ``k`` and ``v``."""
+
+    ours: str
+    theirs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pointwise:
+    """Our matrix ``(out, in)`` is their 1x1 convolution ``(out, in, 1, 1)``; a bias is the same in both."""
+
+    ours: str
+    theirs: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Theirs holds a tensor that we compute instead; ``reason`` says from what."""
+
+    theirs: str
+    reason: str
+
+
+Row = Rename | Fuse | Pointwise | Drop
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where one of our tensors lies in a file: its rows are those of ``parts``, in this order."""
+
+    parts: tuple[str, ...]
+    pointwise: bool = False  # the file's tensor ends in two axes of length 1 that ours does not have
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What a file's names mean: made from names alone, before any tensor is read."""
+
+    origins: dict[str, Origin]
+    dropped: dict[str, str]  # name in the file -> why it is not needed
+    unknown: tuple[str, ...]  # names in the file that the layout does not have
+    missing: tuple[str, ...]  # names that the file lacks although it holds their neighbours (k without q)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeyMap:
+    """One foreign layout, as rows; the first row that matches a name decides."""
+
+    layout: str
+    rows: tuple[Row, ...]
+    by_ours: tuple[tuple[re.Pattern[str], Row], ...] = field(init=False, repr=False)
+    by_theirs: tuple[tuple[re.Pattern[str], Row, int], ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        ours = tuple((compile_pattern(row.ours), row) for row in self.rows if not isinstance(row, Drop))
+        theirs = tuple(
+            (compile_pattern(name), row, index) for row in self.rows for index, name in enumerate(foreign_names(row))
+        )
+        object.__setattr__(self, "by_ours", ours)
+        object.__setattr__(self, "by_theirs", theirs)
+
+    def plan(self, names: Iterable[str]) -> Plan:
+        """Say for every name in a file which of our tensors it belongs to."""
+        present = set(names)
+        origins: dict[str, Origin] = {}
+        dropped: dict[str, str] = {}
+        unknown: list[str] = []
+        missing: set[str] = set()
+        for name in sorted(present):
+            match self.find_theirs(name):
+                case None:
+                    unknown.append(name)
+                case Drop(reason=reason), _:
+                    dropped[name] = reason
+                case row, values:
+                    parts = tuple(pattern.format(**values) for pattern in foreign_names(row))
+                    missing.update(set(parts) - present)
+                    assert not isinstance(row, Drop)
+                    origins[row.ours.format(**values)] = Origin(parts, isinstance(row, Pointwise))
+        return Plan(origins=origins, dropped=dropped, unknown=tuple(unknown), missing=tuple(sorted(missing)))
+
+    def to_ours(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Translate tensors that form a whole; ``KeyError`` when half of a fused tensor is not there."""
+        return {name: gather(tensors, origin) for name, origin in self.plan(tensors).origins.items()}
+
+    def from_ours(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Translate our tensors into this layout; ``KeyError`` names one that the layout cannot hold."""
+        theirs: dict[str, Tensor] = {}
+        for name, tensor in tensors.items():
+            theirs.update(self.scatter(name, tensor))
+        return theirs
+
+    def scatter(self, name: str, tensor: Tensor) -> dict[str, Tensor]:
+        """One of our tensors as the tensors that this layout stores for it."""
+        for pattern, row in self.by_ours:
+            if found := pattern.fullmatch(name):
+                names = [theirs.format(**found.groupdict()) for theirs in foreign_names(row)]
+                if isinstance(row, Pointwise) and tensor.ndim == 2:
+                    tensor = tensor[:, :, None, None]
+                return dict(zip(names, tensor.chunk(len(names)) if len(names) > 1 else [tensor], strict=True))
+        raise KeyError(f"{name} has no place in the {self.layout} layout")
+
+    def find_theirs(self, name: str) -> tuple[Row, dict[str, str]] | None:
+        for pattern, row, _ in self.by_theirs:
+            if found := pattern.fullmatch(name):
+                return row, found.groupdict()
+        return None
+
+
+def gather(tensors: Mapping[str, Tensor], origin: Origin) -> Tensor:
+    """Put one of our tensors together; a tensor that is stored whole is passed on, not copied."""
+    parts = [tensors[name] for name in origin.parts]
+    if origin.pointwise and parts[0].ndim == 4:
+        parts = [part.flatten(1) for part in parts]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def foreign_names(row: Row) -> tuple[str, ...]:
+    return row.theirs if isinstance(row.theirs, tuple) else (row.theirs,)
+
+
+@lru_cache(maxsize=1024)
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """``blocks.{n}.{leaf}`` as a regular expression with one named group per placeholder."""
+    pieces = PLACEHOLDER.split(pattern)
+    for index in range(1, len(pieces), 2):
+        pieces[index] = f"(?P<{pieces[index]}>{'[a-z_]+' if pieces[index] == 'leaf' else '[0-9]+'})"
+    for index in range(0, len(pieces), 2):
+        pieces[index] = re.escape(pieces[index])
+    return re.compile("".join(pieces))

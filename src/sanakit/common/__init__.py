@@ -1,0 +1,1 @@
+"""Errors, config, seeds, files: what every room may use."""

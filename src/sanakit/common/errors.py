@@ -1,0 +1,41 @@
+"""The family of errors, on one screen.
+
+Every message is one sentence: what is wrong, what was given, what would be right. The command line prints the
+sentence and exits with 2 for what the user typed (``RequestError``, ``ConfigError``), with 1 for everything else.
+"""
+
+
+class SanakitError(Exception):
+    """Base of all errors that sanakit raises on purpose."""
+
+
+class ConfigError(SanakitError, ValueError):
+    """A configuration value that cannot work."""
+
+
+class ShapeError(SanakitError, ValueError):
+    """Tensors whose shapes do not belong together."""
+
+
+class RequestError(SanakitError, ValueError):
+    """Something a user asked for that cannot be done."""
+
+
+class CheckpointError(SanakitError, ValueError):
+    """A file or folder of weights that cannot be read or does not fit."""
+
+
+class DownloadError(SanakitError):
+    """Something that is not on this machine and could not be fetched."""
+
+
+class OutputError(SanakitError):
+    """A file that could not be written: full disk, missing rights."""
+
+
+class DecodeMemoryError(SanakitError):
+    """The latent could not be decoded in the memory that is free."""
+
+
+class MissingExtraError(SanakitError, ImportError):
+    """An optional package is needed; the message names the extra to install."""

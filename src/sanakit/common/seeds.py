@@ -1,0 +1,33 @@
+"""Noise that depends on its seed alone, never on the batch, the order or the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from sanakit.common.errors import RequestError
+
+MAX_SEED = 2**63 - 1
+
+
+def image_seed(seed: int, index: int) -> int:
+    """The seed of image ``index`` of a prompt: ``seed + index``, wrapped to 63 bits."""
+    return (seed + index) % (MAX_SEED + 1)
+
+
+def draw_noise(shape: Sequence[int], seed: int) -> Tensor:
+    """Standard normal noise of one image, float32 on the CPU.
+
+    Args:
+        shape: shape of one latent without the batch axis, such as ``(C, H, W)``.
+        seed: 0 to 2**63 - 1.
+
+    Raises:
+        RequestError: the seed is outside that range.
+    """
+    if not 0 <= seed <= MAX_SEED:
+        raise RequestError(f"seed={seed} is out of range; a seed is a whole number from 0 to {MAX_SEED}")
+    generator = torch.Generator(device="cpu").manual_seed(seed)
+    return torch.randn(tuple(shape), generator=generator, dtype=torch.float32)

@@ -1,0 +1,1 @@
+"""Data sets, captions and the scenes that the starter model is trained on."""

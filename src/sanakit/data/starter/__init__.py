@@ -1,0 +1,1 @@
+"""The starter's data: emoji-like scenes whose ground truth is known exactly."""

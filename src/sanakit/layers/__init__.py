@@ -1,0 +1,1 @@
+"""Modules a paper would name."""

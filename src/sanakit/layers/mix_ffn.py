@@ -1,0 +1,28 @@
+"""The feed-forward layer that also looks at its neighbours: GLU, depth-wise 3x3 between two linear maps."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from sanakit.kernels.mix_ffn import gated_depthwise
+
+
+class MixFFN(nn.Module):
+    """Mix-FFN over the tokens of a picture (SANA, arXiv:2410.10629, section 2.2), without residual or norm.
+
+    Args:
+        hidden_size: channels of a token, in and out.
+        inner_size: channels behind the gate; the depth-wise convolution has twice as many.
+    """
+
+    def __init__(self, hidden_size: int, inner_size: int) -> None:
+        super().__init__()
+        self.expand = nn.Linear(hidden_size, 2 * inner_size)
+        self.depthwise = nn.Conv2d(2 * inner_size, 2 * inner_size, 3, padding=1, groups=2 * inner_size)
+        self.project = nn.Linear(inner_size, hidden_size, bias=False)
+
+    def forward(self, x: Tensor, *, height: int, width: int) -> Tensor:
+        """``(B, N, C)`` to ``(B, N, C)``, ``N = height * width`` in row-major order."""
+        assert self.depthwise.bias is not None
+        inner = gated_depthwise(self.expand(x), self.depthwise.weight, self.depthwise.bias, height=height, width=width)
+        return self.project(inner)

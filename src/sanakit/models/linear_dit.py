@@ -1,0 +1,248 @@
+"""The linear diffusion transformer of SANA (arXiv:2410.10629) and SANA-1.5 (arXiv:2501.18427).
+
+One network for every size: no resolution is built in, and the text enters through cross-attention only, so all that
+depends on the prompt alone is computed once by ``prepare`` and reused by ``forward`` at every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sanakit.common.errors import ConfigError, ShapeError
+from sanakit.layers.cross_attention import CrossAttention
+from sanakit.layers.embeddings import CaptionProjection, ScalarEmbedding, sincos_position
+from sanakit.layers.linear_attention import LinearAttention
+from sanakit.layers.mix_ffn import MixFFN
+from sanakit.layers.norms import RMSNorm
+from sanakit.models.text_condition import TextCondition
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LinearDiTConfig:
+    """Every published SANA image transformer is one of these."""
+
+    hidden_size: int
+    num_layers: int
+    cross_head_dim: int
+    head_dim: int = 32
+    in_channels: int = 32
+    out_channels: int = 32
+    patch_size: int = 1
+    caption_channels: int = 2304
+    mlp_ratio: float = 2.5
+    qk_norm: bool = False  # SANA-1.5 and Sprint
+    guidance_embeds: bool = False  # Sprint
+    guidance_scale_factor: float = 0.1
+    timestep_scale: float = 1.0
+    interpolation_scale: float | None = None  # of the positional embedding; None = none, as up to 1024 px
+    sample_size: int = 32  # side of the latent that it was trained on
+    attention_eps: float = 1e-15
+    qk_norm_eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        for name, head_dim in (("head_dim", self.head_dim), ("cross_head_dim", self.cross_head_dim)):
+            if head_dim < 1 or self.hidden_size % head_dim:
+                raise ConfigError(
+                    f"hidden_size={self.hidden_size} does not split into heads of {name}={head_dim} channels; "
+                    f"pick a {name} that divides it"
+                )
+        if self.interpolation_scale is not None and self.hidden_size % 4:
+            raise ConfigError(f"a positional embedding needs hidden_size divisible by 4, not {self.hidden_size}")
+        if min(self.num_layers, self.in_channels, self.out_channels, self.patch_size) < 1:
+            raise ConfigError("num_layers, in_channels, out_channels and patch_size must be at least 1")
+
+    @property
+    def inner_size(self) -> int:
+        """Channels behind the gate of the Mix-FFN."""
+        return int(self.mlp_ratio * self.hidden_size)
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedText:
+    """What every block needs of a batch of prompts: keys and values ``(B, heads, L, D)`` per block, and the mask.
+
+    ``mask`` is ``(B, 1, 1, L)`` bool, True where the text may be seen.
+    """
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    mask: Tensor
+
+    @property
+    def batch_size(self) -> int:
+        return self.mask.shape[0]
+
+    def rows(self, indices: Sequence[int]) -> PreparedText:
+        """The same prompts in another order, repeated or left out."""
+        index = torch.as_tensor(list(indices), device=self.mask.device)
+        return PreparedText(
+            tuple(k[index] for k in self.keys), tuple(v[index] for v in self.values), self.mask[index]
+        )
+
+    @staticmethod
+    def cat(parts: Sequence[PreparedText]) -> PreparedText:
+        """Prompts one after the other; shorter ones are padded with positions that nobody sees."""
+        length = max(part.mask.shape[-1] for part in parts)
+        padded = [part._pad(length) for part in parts]
+        return PreparedText(
+            tuple(torch.cat(k) for k in zip(*(part.keys for part in padded), strict=True)),
+            tuple(torch.cat(v) for v in zip(*(part.values for part in padded), strict=True)),
+            torch.cat([part.mask for part in padded]),
+        )
+
+    def _pad(self, length: int) -> PreparedText:
+        extra = length - self.mask.shape[-1]
+        if not extra:
+            return self
+        return PreparedText(
+            tuple(F.pad(k, (0, 0, 0, extra)) for k in self.keys),
+            tuple(F.pad(v, (0, 0, 0, extra)) for v in self.values),
+            F.pad(self.mask, (0, extra)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionPerturbation:
+    """Where self-attention is replaced by the identity, for perturbed-attention guidance (arXiv:2403.17377).
+
+    ``rows`` is ``(B,)`` bool: the rows of the batch that are perturbed, in the blocks numbered in ``layers``.
+    """
+
+    layers: frozenset[int]
+    rows: Tensor
+
+
+class Block(nn.Module):
+    """Modulated linear attention, cross-attention, modulated Mix-FFN; each adds to its input."""
+
+    def __init__(self, config: LinearDiTConfig) -> None:
+        super().__init__()
+        size = config.hidden_size
+        self.scale_shift_table = nn.Parameter(torch.randn(6, size) / size**0.5)
+        self.attention = LinearAttention(
+            size, head_dim=config.head_dim, qk_norm=config.qk_norm,
+            eps=config.attention_eps, qk_norm_eps=config.qk_norm_eps,
+        )
+        self.cross_attention = CrossAttention(
+            size, head_dim=config.cross_head_dim, qk_norm=config.qk_norm, qk_norm_eps=config.qk_norm_eps
+        )
+        self.mix_ffn = MixFFN(size, config.inner_size)
+
+    def forward(
+        self, x: Tensor, modulation: Tensor, keys: Tensor, values: Tensor, mask: Tensor,
+        *, height: int, width: int, identity_rows: Tensor | None = None,
+    ) -> Tensor:
+        """``x (B, N, C)``, ``modulation (B, 6, C)``, ``keys`` and ``values (B, heads, L, D)`` to ``(B, N, C)``."""
+        shift1, scale1, gate1, shift2, scale2, gate2 = (self.scale_shift_table + modulation).chunk(6, dim=1)
+        x = x + gate1 * self.attention(modulated_norm(x, shift1, scale1), identity_rows=identity_rows)
+        x = x + self.cross_attention(x, keys, values, mask)
+        return x + gate2 * self.mix_ffn(modulated_norm(x, shift2, scale2), height=height, width=width)
+
+
+class LinearDiT(nn.Module):
+    """Velocity of a noisy latent, given its noise level and a prompt."""
+
+    def __init__(self, config: LinearDiTConfig) -> None:
+        super().__init__()
+        self.config = config
+        size, patch = config.hidden_size, config.patch_size
+        self.patch_embed = nn.Conv2d(config.in_channels, size, patch, stride=patch)
+        self.time_embed = ScalarEmbedding(size)
+        self.guidance_embed = ScalarEmbedding(size) if config.guidance_embeds else None
+        self.modulation = nn.Linear(size, 6 * size)
+        self.caption_projection = CaptionProjection(config.caption_channels, size)
+        self.caption_norm = RMSNorm(size, eps=1e-5)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.final_scale_shift_table = nn.Parameter(torch.randn(2, size) / size**0.5)
+        self.final = nn.Linear(size, patch * patch * config.out_channels)
+
+    def prepare(self, text: TextCondition) -> PreparedText:
+        """Everything that depends on the prompt alone; exact, once per prompt instead of once per step."""
+        if text.embeds.shape[-1] != self.config.caption_channels:
+            raise ShapeError(
+                f"the text has {text.embeds.shape[-1]} channels and this network reads "
+                f"{self.config.caption_channels}; it was trained with another text encoder"
+            )
+        embeds = self.caption_norm(self.caption_projection(text.embeds.to(self.modulation.weight.dtype)))
+        pairs = [block.cross_attention.prepare(embeds) for block in self.blocks]
+        return PreparedText(
+            tuple(k for k, _ in pairs), tuple(v for _, v in pairs), text.mask[:, None, None, :]
+        )
+
+    def forward(
+        self, latent: Tensor, timestep: Tensor, text: PreparedText,
+        *, guidance: Tensor | None = None, perturbation: AttentionPerturbation | None = None,
+    ) -> Tensor:
+        """Predict ``noise - latent``.
+
+        Args:
+            latent: noisy latent ``(B, C, H, W)``; both sides multiples of the patch size.
+            timestep: ``(B,)``, ``1000 * sigma``, in any float dtype.
+            text: what ``prepare`` made of the ``B`` prompts.
+            guidance: ``(B,)`` guidance scale, for networks with a guidance embedding (Sprint) only.
+            perturbation: rows and blocks without self-attention.
+
+        Returns:
+            velocity ``(B, C, H, W)`` in the dtype of the network's input.
+
+        Raises:
+            ShapeError: the sides, the number of prompts or the guidance do not fit.
+        """
+        patch = self.config.patch_size
+        if latent.shape[-2] % patch or latent.shape[-1] % patch or text.batch_size != latent.shape[0]:
+            raise ShapeError(
+                f"a latent {tuple(latent.shape)} with {text.batch_size} prompts does not fit: both sides must be "
+                f"multiples of {patch} and every row needs one prompt"
+            )
+        height, width = latent.shape[-2] // patch, latent.shape[-1] // patch
+        x = self.patch_embed(latent).flatten(2).mT                          # (B, N, C)
+        x = x + self._position(height, width, x)
+        time = self._time(timestep * self.config.timestep_scale, guidance)  # (B, C)
+        modulation = two_rows(self.modulation, F.silu(time)).unflatten(-1, (6, -1))
+        for index, block in enumerate(self.blocks):
+            rows = perturbation.rows if perturbation and index in perturbation.layers else None
+            x = block(
+                x, modulation, text.keys[index], text.values[index], text.mask,
+                height=height, width=width, identity_rows=rows,
+            )
+        shift, scale = (self.final_scale_shift_table + time[:, None]).chunk(2, dim=1)
+        x = self.final(modulated_norm(x, shift, scale))                     # (B, N, patch * patch * C)
+        x = x.unflatten(1, (height, width)).unflatten(-1, (patch, patch, -1))  # (B, H, W, p, p, C)
+        return x.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)      # (B, C, H * p, W * p)
+
+    def _position(self, height: int, width: int, x: Tensor) -> Tensor | float:
+        if self.config.interpolation_scale is None:
+            return 0.0
+        return sincos_position(
+            height, width, self.config.hidden_size, base_size=self.config.sample_size // self.config.patch_size,
+            interpolation_scale=self.config.interpolation_scale, device=x.device,
+        ).to(x.dtype)
+
+    def _time(self, timestep: Tensor, guidance: Tensor | None) -> Tensor:
+        time = two_rows(self.time_embed, timestep)
+        if (self.guidance_embed is None) != (guidance is None):
+            raise ShapeError("a guidance scale per row belongs to networks with a guidance embedding, and to no other")
+        if self.guidance_embed is not None and guidance is not None:
+            time = time + two_rows(self.guidance_embed, guidance * self.config.guidance_scale_factor)
+        return time
+
+
+def modulated_norm(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Layer norm without weights, then ``* (1 + scale) + shift``; ``(B, N, C)`` with ``(B, 1, C)``."""
+    return F.layer_norm(x, x.shape[-1:], eps=1e-6) * (1 + scale) + shift
+
+
+def two_rows(layer: nn.Module, x: Tensor) -> Tensor:
+    """Apply ``layer`` with at least two rows.
+
+    A product with one row takes another code path on the CPU and may round differently from the same row in a
+    batch; a second row makes a picture independent of its company.
+    """
+    if x.shape[0] > 1:
+        return layer(x)
+    return layer(torch.cat([x, x]))[:1]

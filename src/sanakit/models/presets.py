@@ -1,0 +1,66 @@
+"""The published sizes, as tables."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sanakit.models.dc_ae import DCAutoencoderConfig, Stage, stages
+from sanakit.models.linear_dit import LinearDiTConfig
+
+_600M = LinearDiTConfig(hidden_size=1152, num_layers=28, cross_head_dim=72)
+_1600M = LinearDiTConfig(hidden_size=2240, num_layers=20, cross_head_dim=112)
+_V1_5 = replace(_1600M, qk_norm=True)
+
+LINEAR_DIT_PRESETS: dict[str, LinearDiTConfig] = {
+    "sana-600m-512": replace(_600M, sample_size=16),
+    "sana-600m-1024": _600M,
+    "sana-1600m-512": replace(_1600M, sample_size=16),
+    "sana-1600m-1024": _1600M,
+    "sana-1600m-2k": replace(_1600M, sample_size=64, interpolation_scale=1.0),
+    "sana-1600m-4k": replace(_1600M, sample_size=128, interpolation_scale=2.0),
+    "sana1.5-1600m-1024": _V1_5,
+    "sana1.5-2400m-1024": replace(_V1_5, num_layers=30),
+    "sana1.5-3200m-1024": replace(_V1_5, num_layers=40),
+    "sana1.5-4800m-1024": replace(_V1_5, num_layers=60),
+    "sana-sprint-600m-1024": replace(_600M, qk_norm=True, guidance_embeds=True),
+    "sana-sprint-1600m-1024": replace(_V1_5, guidance_embeds=True),
+}
+
+_WIDTHS = (128, 256, 512, 512, 1024, 1024)
+_SANA = DCAutoencoderConfig(
+    encoder=stages(_WIDTHS, (2, 2, 2, 3, 3, 3)), decoder=stages(_WIDTHS, (3, 3, 3, 3, 3, 3)), scaling_factor=0.41407
+)
+
+
+def _imagenet(widths: tuple[int, ...], latent_channels: int, scaling_factor: float) -> DCAutoencoderConfig:
+    """The ``in`` and ``mix`` variants: no multi-scale attention, batch norm in the shallow decoder."""
+    deep = (2,) * (len(widths) - 3)
+    return DCAutoencoderConfig(
+        encoder=stages(widths, (0, 4, 8, *deep), scales=()),
+        decoder=stages(widths, (0, 5, 10, *deep), scales=(), shallow_norm="batch", shallow_activation="relu"),
+        latent_channels=latent_channels, down="pixel_unshuffle", up="pixel_shuffle", scaling_factor=scaling_factor,
+    )
+
+
+_F128 = (*_WIDTHS, 2048, 2048)
+_ALL_RES = stages(_WIDTHS, (0, 5, 10, 4, 4, 4), num_res=6)
+
+DC_AE_PRESETS: dict[str, DCAutoencoderConfig] = {
+    "dc-ae-f32c32-sana-1.0": _SANA,
+    "dc-ae-f32c32-sana-1.1": _SANA,
+    "dc-ae-lite-f32c32-sana-1.1": replace(
+        _SANA, decoder=stages(_WIDTHS, (0, 3, 5, 4, 4, 4), num_res=6), up="pixel_shuffle", head_activation="silu"
+    ),
+    "dc-ae-f32c32-in-1.0": _imagenet(_WIDTHS, 32, 0.3189),
+    "dc-ae-f32c32-mix-1.0": _imagenet(_WIDTHS, 32, 0.4552),
+    "dc-ae-f64c128-in-1.0": _imagenet(_F128[:7], 128, 0.2889),
+    "dc-ae-f64c128-mix-1.0": _imagenet(_F128[:7], 128, 0.4538),
+    "dc-ae-f128c512-in-1.0": _imagenet(_F128, 512, 0.4883),
+    "dc-ae-f128c512-mix-1.0": _imagenet(_F128, 512, 0.3620),
+    "dc-ae-1.5-f32c128": DCAutoencoderConfig(
+        encoder=_ALL_RES, decoder=_ALL_RES, latent_channels=128, down="pixel_unshuffle", up="pixel_shuffle",
+        encoder_shortcut=False, decoder_shortcut=False, head_activation="silu",
+    ),
+}
+
+__all__ = ["DC_AE_PRESETS", "LINEAR_DIT_PRESETS", "Stage"]

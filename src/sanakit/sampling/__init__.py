@@ -1,0 +1,1 @@
+"""Sigma schedules, solvers and guidance; a network is just a function here."""

@@ -1,0 +1,111 @@
+"""Guidance: which velocities a step needs, and how they become one.
+
+``branches(sigma)`` names them in the order in which they become rows of a network call; ``combine`` takes them by name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from sanakit.common.errors import ConfigError
+
+Branch = Literal["conditional", "unconditional", "perturbed"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NoGuidance:
+    """The conditional velocity as it is."""
+
+    def branches(self, sigma: float) -> tuple[Branch, ...]:
+        """Only the prompt's own branch, at every noise level."""
+        return ("conditional",)
+
+    def combine(self, velocities: Mapping[Branch, Tensor], sigma: float) -> Tensor:
+        """The velocity ``(B, C, H, W)`` to follow."""
+        return velocities["conditional"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassifierFreeGuidance:
+    """Away from the unconditional velocity: ``v = u + scale * (c - u)`` (Ho and Salimans, arXiv:2207.12598).
+
+    A scale of at most 1 is off: only the conditional branch runs. ``interval`` limits guidance to noise levels from
+    its first to its second value (Kynkaanniemi et al., arXiv:2404.07724), both included so that (0, 1) means always.
+    """
+
+    scale: float
+    interval: tuple[float, float] = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        _check_scale("guidance_scale", self.scale)
+        low, high = self.interval
+        if not 0.0 <= low <= high <= 1.0:
+            raise ConfigError(f"guidance interval ({low}, {high}) must be two rising noise levels between 0 and 1.")
+
+    def branches(self, sigma: float) -> tuple[Branch, ...]:
+        """Both branches where guidance is on, else the conditional alone."""
+        low, high = self.interval
+        guided = self.scale > 1.0 and low <= sigma <= high
+        return ("unconditional", "conditional") if guided else ("conditional",)
+
+    def combine(self, velocities: Mapping[Branch, Tensor], sigma: float) -> Tensor:
+        """The velocity ``(B, C, H, W)`` to follow."""
+        conditional = velocities["conditional"]
+        if "unconditional" not in self.branches(sigma):
+            return conditional
+        unconditional = velocities["unconditional"]
+        return unconditional + self.scale * (conditional - unconditional)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PerturbedAttentionGuidance:
+    """Also away from a network whose self-attention in ``layers`` sees nothing (PAG, arXiv:2403.17377).
+
+    ``v = u + scale * (c - u) + pag_scale * (c - p)``; at a scale of at most 1 the unconditional branch is dropped.
+    ``adaptive_scale`` lowers ``pag_scale`` by that much per unit of time walked from 1000 to 0, never below 0.
+    """
+
+    scale: float
+    pag_scale: float
+    layers: tuple[int, ...]
+    adaptive_scale: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_scale("guidance_scale", self.scale)
+        _check_scale("pag_scale", self.pag_scale)
+        _check_scale("adaptive_scale", self.adaptive_scale)
+        if not self.layers or min(self.layers) < 0:
+            raise ConfigError(f"PAG needs the layers whose attention it perturbs, counted from 0; got {self.layers}.")
+
+    def branches(self, sigma: float) -> tuple[Branch, ...]:
+        """In the order unconditional, conditional, perturbed, leaving out what has no weight at this noise level."""
+        guided: tuple[Branch, ...] = ("unconditional", "conditional") if self.scale > 1.0 else ("conditional",)
+        return (*guided, "perturbed") if self.pag_scale_at(sigma) > 0.0 else guided
+
+    def combine(self, velocities: Mapping[Branch, Tensor], sigma: float) -> Tensor:
+        """The velocity ``(B, C, H, W)`` to follow."""
+        branches, conditional = self.branches(sigma), velocities["conditional"]
+        velocity = conditional
+        if "unconditional" in branches:
+            unconditional = velocities["unconditional"]
+            velocity = unconditional + self.scale * (conditional - unconditional)
+        if "perturbed" in branches:
+            velocity = velocity + self.pag_scale_at(sigma) * (conditional - velocities["perturbed"])
+        return velocity
+
+    def pag_scale_at(self, sigma: float) -> float:
+        """The weight of ``c - p`` at noise level ``sigma``."""
+        return max(self.pag_scale - self.adaptive_scale * 1000.0 * (1.0 - sigma), 0.0)
+
+
+Guidance = NoGuidance | ClassifierFreeGuidance | PerturbedAttentionGuidance
+
+
+def _check_scale(name: str, value: float) -> None:
+    if not math.isfinite(value) or value < 0.0:
+        raise ConfigError(f"{name}={value} is not usable; give a finite number of at least 0.")

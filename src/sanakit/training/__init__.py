@@ -1,0 +1,1 @@
+"""The loop, the average of weights, the objectives."""
