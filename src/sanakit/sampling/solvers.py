@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,7 +18,8 @@ from torch import Tensor
 from sanakit.sampling.schedules import Schedule
 
 
-class Evaluation(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
     """A solver's wish: the velocity of ``latent`` at noise level ``sigma``, for step ``index`` of ``total``."""
 
     latent: Tensor
