@@ -1,4 +1,7 @@
-"""The noise levels a solver visits: Flow-DPM and Flow-Euler grids (SANA, arXiv:2410.10629; shift: SD3, arXiv:2403.03206)."""
+"""The noise levels a solver visits: the Flow-DPM and Flow-Euler grids.
+
+Source: SANA, arXiv:2410.10629; the shift: Stable Diffusion 3, arXiv:2403.03206.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ MAX_FLOW_SHIFT = 1000.0  # beyond it the first sigma rounds towards 1, where the
 class Schedule:
     """Falling noise levels with the time the network is told at each.
 
-    ``sigmas`` holds N+1 values, strictly falling, the last exactly 0; ``timesteps`` holds the N times of all but the last.
+    ``sigmas`` holds N+1 values, strictly falling, the last exactly 0; ``timesteps`` the N times of all but the last.
     """
 
     sigmas: tuple[float, ...]
@@ -78,5 +81,5 @@ def _check(num_steps: int, flow_shift: float) -> None:
         raise ConfigError(f"num_inference_steps={num_steps} cannot make a picture; ask for at least 1 step.")
     if not (math.isfinite(flow_shift) and 0.0 < flow_shift <= MAX_FLOW_SHIFT):
         raise ConfigError(
-            f"flow_shift={flow_shift} is not usable; give a number above 0 and at most {MAX_FLOW_SHIFT:g} (SANA uses 3)."
+            f"flow_shift={flow_shift} is not usable; give a number above 0, at most {MAX_FLOW_SHIFT:g} (SANA uses 3)."
         )
