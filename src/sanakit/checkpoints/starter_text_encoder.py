@@ -164,12 +164,13 @@ def _fetch_from_hub(index_error: DownloadError, tell: ProgressCallback) -> Path:
 
     tell(f"{index_error}; trying {HUB_ID} on the Hugging Face hub (272 MB)")
     try:
-        return [Path(hf_hub_download(HUB_ID, name)).parent for name in _HUB_FILES][0]
+        files = [Path(hf_hub_download(HUB_ID, name)) for name in _HUB_FILES]
     except Exception as hub_error:  # the hub's client raises many kinds: its own, httpx's, OSError
         raise DownloadError(
             f"the starter's text encoder could not be fetched ({index_error}; the Hugging Face hub: "
             f"{type(hub_error).__name__}); connect once, or set {LOCAL_FOLDER_VARIABLE} to a folder of {HUB_ID}"
         ) from hub_error
+    return files[0].parent
 
 
 def _check_sha256(path: Path, expected: str) -> None:
