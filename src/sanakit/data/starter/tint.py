@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sanakit.data.starter.vocabulary import COLOURS
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-_KEEP_DISTANCE = 30.0  # of 0..441 in RGB; edges between two flat colours fade over about this much more
+_KEEP_DISTANCE = 10.0  # of 0..441 in RGB; where two flat colours meet, the change fades over as much again
 
 
 def tint_sprite(pixels: NDArray[np.uint8], colour: str, *, kept_colours: Sequence[str]) -> NDArray[np.uint8]:

@@ -1,0 +1,80 @@
+"""Painting a scene: backgrounds, and sprites laid over them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from sanakit.data.starter.scene import Box, Scene
+from sanakit.data.starter.sprites import SpriteBank
+from sanakit.data.starter.vocabulary import PLAIN_BACKGROUNDS, Rgb
+
+_OVERSAMPLING = 4  # backgrounds are drawn larger and reduced: Pillow's drawing has hard edges
+
+# Fixed places of the stars at night, as fractions of the canvas: (x, y, radius).
+_STARS = (
+    (0.07, 0.10, 0.008), (0.22, 0.05, 0.006), (0.41, 0.12, 0.007), (0.63, 0.06, 0.008), (0.80, 0.13, 0.006),
+    (0.94, 0.08, 0.008), (0.05, 0.38, 0.006), (0.95, 0.41, 0.007), (0.04, 0.70, 0.007), (0.96, 0.74, 0.006),
+    (0.13, 0.92, 0.006), (0.37, 0.95, 0.007), (0.61, 0.93, 0.006), (0.86, 0.94, 0.008), (0.50, 0.03, 0.005),
+)  # fmt: skip
+_HORIZON = 0.60  # share of the height above the grass, the snow or the sand
+
+
+def render(scene: Scene, bank: SpriteBank, size: int = 128) -> NDArray[np.uint8]:
+    """The picture of a scene, ``(size, size, 3)`` uint8 RGB."""
+    canvas = background_image(scene.background, size).copy()
+    for thing in scene.objects:
+        left, top, right, bottom = pixel_box(thing.box, size)
+        sprite = bank.image(thing.name, thing.colour)
+        # Pillow premultiplies RGBA while resizing, so edges keep their own colour.
+        sprite = sprite.resize((right - left, bottom - top), Image.Resampling.BICUBIC)
+        canvas.paste(sprite, (left, top), sprite)
+    return np.asarray(canvas)
+
+
+def pixel_box(box: Box, size: int) -> tuple[int, int, int, int]:
+    """The box in whole pixels, at least one wide and high."""
+    left, top, right, bottom = (round(edge * size) for edge in box)
+    return left, top, max(right, left + 1), max(bottom, top + 1)
+
+
+@lru_cache(maxsize=64)
+def background_image(name: str, size: int) -> Image.Image:
+    """A plain or simple background; shared, so copy it before drawing."""
+    if name in PLAIN_BACKGROUNDS:
+        return Image.new("RGB", (size, size), PLAIN_BACKGROUNDS[name])
+    draw_scene = {"night": _draw_night, "grass": _draw_grass, "beach": _draw_beach, "snow": _draw_snow}[name]
+    large = size * _OVERSAMPLING
+    image = Image.new("RGB", (large, large))
+    draw_scene(ImageDraw.Draw(image), large)
+    return image.resize((size, size), Image.Resampling.BOX)
+
+
+def _band(draw: ImageDraw.ImageDraw, size: int, top: float, bottom: float, colour: Rgb) -> None:
+    draw.rectangle((0, round(top * size), size, round(bottom * size)), fill=colour)
+
+
+def _draw_night(draw: ImageDraw.ImageDraw, size: int) -> None:
+    _band(draw, size, 0.0, 1.0, (30, 36, 92))
+    for x, y, radius in _STARS:
+        box = tuple(size * edge for edge in (x - radius, y - radius, x + radius, y + radius))
+        draw.ellipse(box, fill=(240, 236, 200))
+
+
+def _draw_grass(draw: ImageDraw.ImageDraw, size: int) -> None:
+    _band(draw, size, 0.0, _HORIZON, (170, 218, 250))
+    _band(draw, size, _HORIZON, 1.0, (136, 204, 84))
+
+
+def _draw_beach(draw: ImageDraw.ImageDraw, size: int) -> None:
+    _band(draw, size, 0.0, 0.42, (178, 226, 252))
+    _band(draw, size, 0.42, _HORIZON, (62, 156, 220))
+    _band(draw, size, _HORIZON, 1.0, (244, 222, 166))
+
+
+def _draw_snow(draw: ImageDraw.ImageDraw, size: int) -> None:
+    _band(draw, size, 0.0, _HORIZON, (160, 190, 220))
+    _band(draw, size, _HORIZON, 1.0, (246, 250, 254))

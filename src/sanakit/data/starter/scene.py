@@ -1,0 +1,77 @@
+"""What is in a picture: the ground truth that captions are written from and pictures are scored by."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from itertools import combinations
+from typing import Any, Literal
+
+from sanakit.data.starter.vocabulary import DEFAULT_BACKGROUND
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom in [0, 1] of the canvas
+Kind = Literal["single", "count", "pair"]
+Relation = Literal["left", "right", "above", "below"]
+SizeWord = Literal["small", "big"]
+Split = Literal["train", "heldout"]
+
+_HELDOUT_SHARE = 0.10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SceneObject:
+    """One object; ``colour`` None is its natural look. ``box`` is tight around its visible pixels."""
+
+    name: str
+    colour: str | None = None
+    box: Box
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scene:
+    """One picture: ``single`` holds one object, ``count`` two to four alike, ``pair`` two that differ.
+
+    In a pair with a ``relation`` the first object is left of / right of / above / below the second.
+    """
+
+    kind: Kind
+    objects: tuple[SceneObject, ...]
+    background: str = DEFAULT_BACKGROUND
+    relation: Relation | None = None
+    size: SizeWord | None = None
+
+    @property
+    def count(self) -> int:
+        return len(self.objects)
+
+    def combinations(self) -> tuple[str, ...]:
+        """The pairings of words that a model can have seen or not: the keys that are held out."""
+        first = self.objects[0]
+        pairings = {f"{o.name}|{o.colour}" for o in self.objects if o.colour is not None}
+        if self.background != DEFAULT_BACKGROUND:
+            pairings |= {f"{o.name}|{self.background} background" for o in self.objects}
+        if self.kind == "count":
+            pairings.add(f"{first.name}|{self.count}")
+        if self.kind == "pair":
+            pairings |= {"|".join(pair) for pair in combinations(sorted(o.name for o in self.objects), 2)}
+        return tuple(sorted(pairings))
+
+    def heldout_combinations(self) -> tuple[str, ...]:
+        return tuple(pairing for pairing in self.combinations() if is_heldout(pairing))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for a ground-truth file; `scene_from_json` reads them back."""
+        return asdict(self)
+
+
+def scene_from_json(values: dict[str, Any]) -> Scene:
+    objects = tuple(SceneObject(**{**o, "box": tuple(o["box"])}) for o in values["objects"])
+    return Scene(**{**values, "objects": objects})
+
+
+@lru_cache(maxsize=None)
+def is_heldout(pairing: str) -> bool:
+    """Whether training never shows this pairing; the same on every machine, as it comes from SHA-256."""
+    digest = hashlib.sha256(pairing.encode()).digest()
+    return int.from_bytes(digest[:8], "big") < _HELDOUT_SHARE * 2**64
