@@ -1,7 +1,7 @@
 """Names of the deep compression autoencoder's tensors in diffusers and in the original (efficientvit) files.
 
-Both layouts wrap some convolutions in one more module in some variants and not in others. ``DCAutoencoderSpelling``
-says which; it is read off the names of a file, or off a config when a file is written.
+The original wraps some convolutions in one more module in some variants and not in others. ``OriginalSpelling`` says
+which; it is read off the names of a file, or off a config when a file is written.
 
 Source: efficientvit ``dc_ae.py`` and diffusers' ``AutoencoderDC``.
 """
@@ -12,31 +12,51 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from sanakit.checkpoints.key_maps import Fuse, KeyMap, Pointwise, Rename, Row
+from sanakit.models.dc_ae import DCAutoencoderConfig
 
 SIDES = (("encoder", "down_blocks"), ("decoder", "up_blocks"))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DCAutoencoderSpelling:
-    """Facts about a variant that change names without changing tensors."""
+# The stem and the head; with an empty first stage they change the resolution too and hold one more ``conv``.
+ENDS = (
+    ("encoder.conv_in", "encoder.project_in.conv"),
+    ("encoder.conv_in.conv", "encoder.project_in.conv.conv"),
+    ("decoder.norm_out", "decoder.project_out.op_list.0"),
+    ("decoder.conv_out", "decoder.project_out.op_list.2.conv"),
+    ("decoder.conv_out.conv", "decoder.project_out.op_list.2.conv.conv"),
+)
 
-    space_to_depth_stem: bool = False  # the encoder's first stage is empty: its first convolution sits in a block
-    depth_to_space_head: bool = False  # the decoder's first stage is empty: its last convolution sits in a block
-    encoder_out_shortcut: bool = True  # the encoder's last convolution sits in a residual block
-    decoder_in_shortcut: bool = True  # the decoder's first convolution sits in a residual block
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OriginalSpelling:
+    """Facts about a variant that change the original names without changing tensors."""
+
+    encoder_shortcut: bool = True  # the encoder's last convolution sits in a residual block
+    decoder_shortcut: bool = True  # the decoder's first convolution sits in a residual block
     unshuffle_downsample: bool = False  # convolution then pixel-unshuffle, rather than one strided convolution
 
+    @classmethod
+    def of(cls, config: DCAutoencoderConfig) -> OriginalSpelling:
+        return cls(
+            encoder_shortcut=config.encoder_shortcut,
+            decoder_shortcut=config.decoder_shortcut,
+            unshuffle_downsample=config.down == "pixel_unshuffle",
+        )
 
-def diffusers_dc_ae(spelling: DCAutoencoderSpelling) -> KeyMap:
-    stem = "encoder.conv_in.conv.{leaf}" if spelling.space_to_depth_stem else "encoder.conv_in.{leaf}"
-    head = "decoder.conv_out.conv.{leaf}" if spelling.depth_to_space_head else "decoder.conv_out.{leaf}"
-    rows: list[Row] = [
-        Rename("encoder.conv_in.{leaf}", stem),
-        Rename("encoder.conv_out.{leaf}", "encoder.conv_out.{leaf}"),
-        Rename("decoder.conv_in.{leaf}", "decoder.conv_in.{leaf}"),
-        Rename("decoder.norm_out.{leaf}", "decoder.norm_out.{leaf}"),
-        Rename("decoder.conv_out.{leaf}", head),
-    ]
+    @classmethod
+    def read(cls, names: Collection[str]) -> OriginalSpelling:
+        return cls(
+            encoder_shortcut="encoder.project_out.main.op_list.0.conv.weight" in names,
+            decoder_shortcut="decoder.project_in.main.conv.weight" in names,
+            unshuffle_downsample=any(
+                name.startswith("encoder.stages.") and name.endswith(".main.conv.conv.weight") for name in names
+            ),
+        )
+
+
+def _diffusers_dc_ae() -> KeyMap:
+    ends = [ours for ours, _ in ENDS] + ["encoder.conv_out", "decoder.conv_in"]
+    rows: list[Row] = [Rename(f"{name}.{{leaf}}", f"{name}.{{leaf}}") for name in ends]
     for side, blocks in SIDES:
         ours, theirs = side + ".stages.{s}.{j}", side + "." + blocks + ".{s}.{j}"
         attention = tuple(f"{theirs}.attn.{name}.{{leaf}}" for name in ("to_q", "to_k", "to_v"))
@@ -62,18 +82,14 @@ def diffusers_dc_ae(spelling: DCAutoencoderSpelling) -> KeyMap:
     return KeyMap(layout="diffusers", rows=tuple(rows))
 
 
-def original_dc_ae(spelling: DCAutoencoderSpelling) -> KeyMap:
-    stem = "encoder.project_in.conv" + (".conv" if spelling.space_to_depth_stem else "")
-    head = "decoder.project_out.op_list.2.conv" + (".conv" if spelling.depth_to_space_head else "")
-    latent_out = "encoder.project_out" + (".main" if spelling.encoder_out_shortcut else "") + ".op_list.0.conv"
-    latent_in = "decoder.project_in" + (".main" if spelling.decoder_in_shortcut else "") + ".conv"
-    rows: list[Row] = [
-        Rename("encoder.conv_in.{leaf}", stem + ".{leaf}"),
-        Rename("encoder.conv_out.{leaf}", latent_out + ".{leaf}"),
-        Rename("decoder.conv_in.{leaf}", latent_in + ".{leaf}"),
-        Rename("decoder.norm_out.{leaf}", "decoder.project_out.op_list.0.{leaf}"),
-        Rename("decoder.conv_out.{leaf}", head + ".{leaf}"),
-    ]
+DIFFUSERS_DC_AE = _diffusers_dc_ae()
+
+
+def original_dc_ae(spelling: OriginalSpelling) -> KeyMap:
+    latent_out = "encoder.project_out" + (".main" if spelling.encoder_shortcut else "") + ".op_list.0.conv"
+    latent_in = "decoder.project_in" + (".main" if spelling.decoder_shortcut else "") + ".conv"
+    ends = (*ENDS, ("encoder.conv_out", latent_out), ("decoder.conv_in", latent_in))
+    rows: list[Row] = [Rename(f"{ours}.{{leaf}}", f"{theirs}.{{leaf}}") for ours, theirs in ends]
     for side, _ in SIDES:
         ours, theirs = side + ".stages.{s}.{j}", side + ".stages.{s}.op_list.{j}"
         attention, ffn = theirs + ".context_module.main", theirs + ".local_module.main"
@@ -97,26 +113,9 @@ def original_dc_ae(spelling: DCAutoencoderSpelling) -> KeyMap:
 
 
 def find_dc_ae_layout(names: Collection[str]) -> KeyMap | None:
-    """The layout and spelling that a file's names are in; None when it is no such autoencoder."""
+    """The layout that a file's names are in; None when it is no such autoencoder."""
     if any(name.startswith("encoder.project_in.") for name in names):
-        return original_dc_ae(read_original_spelling(names))
-    if any(name.startswith("encoder.down_blocks.") for name in names) and "encoder.mid_block" not in " ".join(names):
-        return diffusers_dc_ae(
-            DCAutoencoderSpelling(
-                space_to_depth_stem="encoder.conv_in.conv.weight" in names,
-                depth_to_space_head="decoder.conv_out.conv.weight" in names,
-            )
-        )
+        return original_dc_ae(OriginalSpelling.read(names))
+    if "decoder.norm_out.weight" in names and any(name.startswith("encoder.down_blocks.") for name in names):
+        return DIFFUSERS_DC_AE
     return None
-
-
-def read_original_spelling(names: Collection[str]) -> DCAutoencoderSpelling:
-    return DCAutoencoderSpelling(
-        space_to_depth_stem="encoder.project_in.conv.conv.weight" in names,
-        depth_to_space_head="decoder.project_out.op_list.2.conv.conv.weight" in names,
-        encoder_out_shortcut="encoder.project_out.main.op_list.0.conv.weight" in names,
-        decoder_in_shortcut="decoder.project_in.main.conv.weight" in names,
-        unshuffle_downsample=any(
-            name.startswith("encoder.stages.") and name.endswith(".main.conv.conv.weight") for name in names
-        ),
-    )
