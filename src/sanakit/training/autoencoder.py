@@ -1,0 +1,137 @@
+"""Training the starter's autoencoder on scenes composed as it goes."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sanakit.common.config import from_mapping, to_mapping
+from sanakit.common.errors import ConfigError
+from sanakit.data.starter.scenes import StarterScenes
+from sanakit.data.starter.sprites import load_sprite_bank
+from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig
+from sanakit.training.distributed import Ranks, process_group
+from sanakit.training.loop import LoopConfig, LoopResult, train
+from sanakit.training.objectives.reconstruction import ReconstructionConfig, reconstruction_loss
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Phase:
+    """One stretch of the training.
+
+    ``crop`` cuts a window of so many pixels around an object, which sees more edges per second than whole scenes;
+    ``trainable: decoder`` freezes the encoder, so that cached latents stay valid.
+    """
+
+    name: str
+    loop: LoopConfig
+    crop: int | None = None
+    trainable: Literal["all", "decoder"] = "all"
+    objective: ReconstructionConfig = ReconstructionConfig()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AutoencoderRecipe:
+    """Everything a run needs; the random draws follow from ``seed``."""
+
+    type: Literal["autoencoder"] = "autoencoder"
+    intent: str = ""
+    model: DCAutoencoderConfig
+    phases: tuple[Phase, ...]
+    resolution: int = 128
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for phase in self.phases:
+            size = phase.crop or self.resolution
+            if size % self.model.compression:
+                raise ConfigError(f"phase {phase.name}: {size} px is no multiple of {self.model.compression}")
+
+
+def train_autoencoder(
+    recipe: AutoencoderRecipe, folder: Path, *, device: str = "cpu",
+    on_log: Callable[[Mapping[str, float]], None] | None = None,
+) -> DCAutoencoder:
+    """Run every phase (each continues where it stopped) and write ``folder / "autoencoder.pt"``."""
+    with process_group() as ranks:
+        torch.manual_seed(recipe.seed)
+        model = DCAutoencoder(recipe.model).to(device=device, memory_format=torch.channels_last)
+        for index, phase in enumerate(recipe.phases):
+            _run_phase(model, recipe, index, folder / phase.name, ranks, device, on_log)
+        model = with_measured_scale(model, recipe, device)
+        if ranks.is_first:
+            save_autoencoder(model, folder / "autoencoder.pt")
+    return model
+
+
+def _run_phase(
+    model: DCAutoencoder, recipe: AutoencoderRecipe, index: int, folder: Path, ranks: Ranks, device: str,
+    on_log: Callable[[Mapping[str, float]], None] | None,
+) -> LoopResult:
+    phase = recipe.phases[index]
+    model.requires_grad_(phase.trainable == "all")
+    model.decoder.requires_grad_(True)
+    scenes = StarterScenes(load_sprite_bank(), "train", recipe.seed + index, size=recipe.resolution)
+    generator = torch.Generator().manual_seed(recipe.seed + ranks.rank)
+    size = phase.loop.batch_size
+
+    def step(number: int) -> Mapping[str, Tensor]:
+        first = (number * ranks.world + ranks.rank) * size
+        pixels = scene_pixels(scenes, range(first, first + size), crop=phase.crop).to(device)
+        with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=phase.loop.bf16):
+            return reconstruction_loss(model, pixels, generator, config=phase.objective)
+
+    logger.info("phase %s: %s", phase.name, to_mapping(phase))
+    return train(model, step, phase.loop, folder, ranks=ranks, on_log=on_log)
+
+
+def scene_pixels(scenes: StarterScenes, indices: range, *, crop: int | None = None) -> Tensor:
+    """Scenes as ``(B, 3, H, W)`` in [-1, 1], channels last; with ``crop``, a window around one of the objects."""
+    images = []
+    for index in indices:
+        image, _, scene = scenes.sample(index)
+        if crop is not None:
+            rng = np.random.default_rng(index)
+            left, top, right, bottom = scene.objects[rng.integers(len(scene.objects))].box
+            centre = np.array([rng.uniform(top, bottom), rng.uniform(left, right)]) * len(image)
+            y, x = np.clip(centre - crop / 2, 0, len(image) - crop).astype(int)
+            image = image[y : y + crop, x : x + crop]
+        images.append(image)
+    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)        # (B, 3, H, W), channels last
+    return pixels.float() / 127.5 - 1
+
+
+@torch.no_grad()
+def with_measured_scale(model: DCAutoencoder, recipe: AutoencoderRecipe, device: str = "cpu") -> DCAutoencoder:
+    """The same weights with ``scaling_factor = 1 / rms`` of the latents of 256 scenes."""
+    scenes = StarterScenes(load_sprite_bank(), "train", recipe.seed + 1000, size=recipe.resolution)
+    latents = [model.encoder(scene_pixels(scenes, range(i, i + 32)).to(device)).float() for i in range(0, 256, 32)]
+    rms = float(torch.cat(latents).square().mean().sqrt())
+    model.config = replace(model.config, scaling_factor=1 / rms)
+    model.encoder.config = model.decoder.config = model.config
+    return model
+
+
+def save_autoencoder(model: DCAutoencoder, path: Path) -> None:
+    """Weights and config in one file that loads without unpickling code."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"config": json.dumps(to_mapping(model.config)), "model": model.state_dict()}, path.with_suffix(".tmp"))
+    path.with_suffix(".tmp").replace(path)
+
+
+def load_autoencoder(path: Path) -> DCAutoencoder:
+    """What ``save_autoencoder`` wrote."""
+    state = torch.load(path, weights_only=True)
+    model = DCAutoencoder(from_mapping(DCAutoencoderConfig, json.loads(state["config"])))
+    model.load_state_dict(state["model"])
+    return model

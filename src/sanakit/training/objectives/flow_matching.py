@@ -1,0 +1,105 @@
+"""Flow matching: predict the direction from the picture to the noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from sanakit.common.errors import ConfigError
+from sanakit.models.linear_dit import LinearDiT
+from sanakit.models.text_condition import TextCondition
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FlowMatchingConfig:
+    """How noise levels are drawn.
+
+    ``num_levels`` is SANA's table of 1000 levels with truncated network times; None draws levels continuously.
+    """
+
+    flow_shift: float = 3.0
+    weighting: Literal["logit_normal", "uniform"] = "logit_normal"
+    logit_mean: float = 0.0
+    logit_std: float = 1.0
+    num_levels: int | None = 1000
+
+    def __post_init__(self) -> None:
+        if not self.flow_shift > 0 or not self.logit_std > 0:
+            raise ConfigError(f"flow_shift={self.flow_shift} and logit_std={self.logit_std} must be positive")
+
+
+@dataclass(frozen=True, slots=True)
+class LatentBatch:
+    """Scaled latents ``(B, C, H, W)`` and their text."""
+
+    latent: Tensor
+    text: TextCondition
+
+
+def sample_sigmas(
+    num_samples: int, generator: torch.Generator, config: FlowMatchingConfig
+) -> tuple[Tensor, Tensor]:
+    """Noise levels and the times that the network is told, both ``(B,)`` float32 on the generator's device.
+
+    The table is ``sigma_i = i / 1000``; an index is drawn from a logit-normal over the *unshifted* table,
+    then ``sigma' = s * sigma / (1 + (s - 1) * sigma)`` moves the mass to high noise.
+
+    Source: SANA, arXiv:2410.10629, section 3; logit-normal times are from arXiv:2403.03206.
+    """
+    device = generator.device
+    if config.weighting == "logit_normal":
+        normal = torch.randn(num_samples, generator=generator, device=device)
+        u = torch.sigmoid(config.logit_mean + config.logit_std * normal)
+    else:
+        u = torch.rand(num_samples, generator=generator, device=device)
+    if config.num_levels is not None:
+        index = (u * config.num_levels).floor().clamp(max=config.num_levels - 1)
+        u = index / config.num_levels
+    shift = config.flow_shift
+    sigma = shift * u / (1 + (shift - 1) * u)
+    timestep = 1000 * sigma
+    return sigma, timestep.floor() if config.num_levels is not None else timestep
+
+
+def flow_matching_loss(
+    model: LinearDiT, batch: LatentBatch, generator: torch.Generator, *, config: FlowMatchingConfig
+) -> dict[str, Tensor]:
+    """Mean square error of the velocity.
+
+    Args:
+        model: the network, called as ``model(noisy, timestep, model.prepare(text))``.
+        batch: scaled latents and their text.
+        generator: of noise levels and noise.
+
+    Returns:
+        ``loss`` (scalar), ``per_sample (B,)`` and ``sigma (B,)`` for the curve of loss against noise level.
+    """
+    latent = batch.latent
+    sigma, timestep = sample_sigmas(latent.shape[0], generator, config)
+    noise = torch.randn(latent.shape, generator=generator, device=generator.device).to(latent.device)
+    sigma, timestep = sigma.to(latent.device), timestep.to(latent.device)
+    level = sigma[:, None, None, None]
+    noisy = (1 - level) * latent + level * noise
+    velocity = model(noisy, timestep, model.prepare(batch.text))
+    per_sample = (velocity.float() - (noise - latent)).square().mean(dim=(1, 2, 3))
+    return {"loss": per_sample.mean(), "per_sample": per_sample.detach(), "sigma": sigma}
+
+
+def drop_captions(text: TextCondition, null: TextCondition, generator: torch.Generator, probability: float) -> TextCondition:
+    """Replace whole captions by the null text, so that guidance has an unconditional branch to start from.
+
+    Args:
+        text: ``(B, L, C)``.
+        null: one row, ``(1, L0, C)`` with ``L0 <= L``.
+        probability: per sample; SANA uses 0.1.
+    """
+    drop = torch.rand(text.mask.shape[0], generator=generator, device=generator.device).to(text.mask.device) < probability
+    length = null.mask.shape[1]
+    embeds, mask = text.embeds.clone(), text.mask.clone()
+    embeds[drop, :length] = null.embeds.to(embeds.dtype)
+    mask[drop] = False
+    mask[drop, :length] = null.mask
+    return TextCondition(embeds, mask)
