@@ -1,0 +1,232 @@
+"""Prompts to hidden states of a decoder-only language model, in SANA's layout.
+
+The instruction is put before the prompt, the whole text is run through the model, and the first token and the
+prompt's own tokens are kept. The layout is that of the upstream code to the index:
+
+    max_length = num_instruction_tokens + max_tokens - 2      # the padded length of instruction + prompt
+    kept       = [0] + [-(max_tokens - 1), ..., -1]           # positions of that length
+
+so the kept window is position 0 and everything from position ``num_instruction_tokens - 1`` on: the instruction's
+last token, a lone space, normally merges with the first word of the prompt and thereby belongs to it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from sanakit.common.errors import ConfigError
+from sanakit.models.encoded_prefix import EncodedPrefix
+from sanakit.models.instructions import INSTRUCTIONS
+from sanakit.models.text_condition import TextCondition
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextEncoderConfig:
+    """How prompts become tokens. The defaults are upstream SANA's; diffusers' habits are options by name."""
+
+    max_tokens: int = 300  # positions that the network sees, the first token included
+    instruction: str = "sana"  # a name in INSTRUCTIONS, a text of one's own, or "" for none
+    lowercase: bool = False  # diffusers lower-cases every prompt, which the models were not trained on
+    num_cached_prompts: int = 32  # whole prompts kept; a kept prompt of 30 Gemma-2 tokens is 0.14 MB in bf16
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 2:
+            raise ConfigError(f"max_tokens={self.max_tokens} leaves no room for a prompt; use 2 or more (SANA uses 300)")
+        if self.num_cached_prompts < 0:
+            raise ConfigError(f"num_cached_prompts={self.num_cached_prompts} is negative; 0 keeps none")
+
+    @property
+    def instruction_text(self) -> str:
+        """The instruction itself, whether it was given by name or in full."""
+        return INSTRUCTIONS.get(self.instruction, self.instruction)
+
+
+DIFFUSERS_TEXT = TextEncoderConfig(instruction="diffusers", lowercase=True)
+
+
+class TokenCount(NamedTuple):
+    """Tokens of one prompt: those that fit and those that were cut off its end."""
+
+    kept: int
+    dropped: int
+
+
+class TextEncoder:
+    """A causal language model and its tokenizer as an encoder of prompts.
+
+    Args:
+        model: a decoder stack of transformers such as ``Gemma2Model`` or ``LlamaModel``, or such a model with its
+            language head, which is left out. It must run in bfloat16 or float32: activations of Gemma-2 overflow
+            float16 and the pictures turn black (diffusers#10241).
+        tokenizer: the tokenizer that belongs to it.
+        config: instruction, lengths and the size of the prompt cache.
+
+    Every prompt is encoded by itself, so its embeds do not depend on the prompts beside it.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: TextEncoderConfig | None = None
+    ) -> None:
+        self.config = config or TextEncoderConfig()
+        self.model = (model.get_decoder() if hasattr(model, "lm_head") else model).eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        if len(tokenizer) > self.model.config.vocab_size:
+            raise ConfigError(
+                f"the tokenizer has {len(tokenizer)} tokens and the language model knows "
+                f"{self.model.config.vocab_size}; they do not belong together"
+            )
+        self._refuse_float16()
+        instruction = self.config.instruction_text
+        self._instruction_ids: list[int] = tokenizer.encode(instruction) if instruction else []
+        self._prefix = lru_cache(maxsize=1)(self._encode_prefix)
+        self._encode_kept = lru_cache(maxsize=self.config.num_cached_prompts)(self._encode_alone)
+
+    @property
+    def hidden_size(self) -> int:
+        """Channels ``C`` of the embeds."""
+        return int(self.model.config.hidden_size)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.model.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    def to(self, device: torch.device | str) -> TextEncoder:
+        """Move the language model; cached prompts are made anew there."""
+        self.model.to(device)
+        return self
+
+    def encode(self, prompts: Sequence[str], *, rows_per_call: int = 1) -> list[TextCondition]:
+        """The embeds of each prompt after the instruction, at its own length.
+
+        Args:
+            prompts: any texts; "" is allowed.
+            rows_per_call: more than 1 runs prompts with the same number of tokens together. That is several times
+                faster for a data set, and equal only up to rounding; pictures are made with 1.
+
+        Returns:
+            One ``(1, L, C)`` per prompt with ``L <= max_tokens``, without padding. Read them, do not write: they are
+            shared with the cache.
+        """
+        texts = [self._clean(prompt) for prompt in prompts]
+        if rows_per_call == 1:
+            return [self._encode_kept(text, True, self.dtype, self.device) for text in texts]
+        return self._encode_grouped(texts, rows_per_call)
+
+    def encode_null(self, negative: str = "") -> TextCondition:
+        """The embeds of the unconditional branch ``(1, L, C)``: no instruction, every position kept."""
+        return self._encode_kept(self._clean(negative), False, self.dtype, self.device)
+
+    @torch.no_grad()
+    def encode_padded(self, prompts: Sequence[str], *, with_instruction: bool = True) -> TextCondition:
+        """The layout of upstream and diffusers: ``(B, max_tokens, C)``, padded on the right, mask False on padding."""
+        self._refuse_float16()
+        instruction = self.config.instruction_text if with_instruction else ""
+        batch = self.tokenizer(
+            [instruction + self._clean(prompt) for prompt in prompts],
+            padding="max_length",
+            padding_side="right",
+            max_length=self._max_length(with_instruction),
+            truncation=True,
+            return_tensors="pt",
+        ).to(self.device)
+        states = self.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).last_hidden_state
+        kept = [0, *range(1 - self.config.max_tokens, 0)]
+        return TextCondition(states[:, kept], batch.attention_mask[:, kept].bool())
+
+    def count_tokens(self, prompt: str) -> TokenCount:
+        """How many tokens of ``prompt`` (after the first, which starts every text) are used, and how many are cut."""
+        text = self.config.instruction_text + self._clean(prompt)
+        num_tokens = len(self.tokenizer(text, verbose=False).input_ids)
+        num_fitting = min(num_tokens, self._max_length(True))
+        return TokenCount(max(num_fitting - max(self._first_kept(True), 1), 0), num_tokens - num_fitting)
+
+    def _clean(self, prompt: str) -> str:
+        return prompt.strip().lower() if self.config.lowercase else prompt.strip()
+
+    def _max_length(self, with_instruction: bool) -> int:
+        if with_instruction and self._instruction_ids:
+            return len(self._instruction_ids) + self.config.max_tokens - 2
+        return self.config.max_tokens
+
+    def _first_kept(self, with_instruction: bool) -> int:
+        """Kept are position 0 and all from this one on."""
+        return max(len(self._instruction_ids) - 1, 0) if with_instruction else 0
+
+    def _tokens(self, text: str, with_instruction: bool) -> list[int]:
+        whole = self.config.instruction_text + text if with_instruction else text
+        ids: list[int] = self.tokenizer(
+            whole, truncation=True, max_length=self._max_length(with_instruction), verbose=False
+        ).input_ids
+        if not ids:
+            raise ConfigError("the tokenizer puts no start token before a text, so that an empty prompt has no tokens")
+        return ids
+
+    def _encode_prefix(self, dtype: torch.dtype, device: torch.device) -> EncodedPrefix:
+        return EncodedPrefix.of(self.model, self._instruction_ids[:-1])
+
+    @torch.no_grad()
+    def _encode_alone(
+        self, text: str, with_instruction: bool, dtype: torch.dtype, device: torch.device
+    ) -> TextCondition:
+        """One prompt; ``dtype`` and ``device`` are there to tell cached results apart."""
+        return self._encode_rows([self._tokens(text, with_instruction)], with_instruction)[0]
+
+    @torch.no_grad()
+    def _encode_grouped(self, texts: Sequence[str], rows_per_call: int) -> list[TextCondition]:
+        """Rows with equally many tokens, shared and own, need no padding and so run together."""
+        rows = [self._tokens(text, True) for text in texts]
+        groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for index, ids in enumerate(rows):
+            groups[len(ids), self._num_shared(ids, True)].append(index)
+        encoded: dict[int, TextCondition] = {}
+        for members in groups.values():
+            for start in range(0, len(members), rows_per_call):
+                chosen = members[start : start + rows_per_call]
+                encoded.update(zip(chosen, self._encode_rows([rows[i] for i in chosen], True), strict=True))
+        return [encoded[index] for index in range(len(rows))]
+
+    def _num_shared(self, ids: Sequence[int], with_instruction: bool) -> int:
+        """Leading tokens that need not be run again; at least one token is always left to run."""
+        if not with_instruction or len(self._instruction_ids) < 2:
+            return 0
+        return min(self._prefix(self.dtype, self.device).num_shared(ids), len(ids) - 1)
+
+    def _encode_rows(self, rows: list[list[int]], with_instruction: bool) -> list[TextCondition]:
+        """Rows of one length that share equally many tokens with the instruction."""
+        self._refuse_float16()
+        num_shared, first = self._num_shared(rows[0], with_instruction), self._first_kept(with_instruction)
+        if num_shared:
+            prefix = self._prefix(self.dtype, self.device)
+            states = prefix.continue_with(self.model, [ids[num_shared:] for ids in rows], num_shared)
+            start_states = prefix.first_state.expand(len(rows), -1)
+        else:
+            states = self.model(input_ids=torch.tensor(rows, device=self.device), use_cache=False).last_hidden_state
+            start_states = states[:, 0]
+        window = states[:, max(first, 1) - num_shared :]           # num_shared <= first: nothing kept is missing
+        embeds = torch.cat([start_states[:, None], window], dim=1)  # (B, L, C)
+        return [_all_real(row[None]) for row in embeds]
+
+    def _refuse_float16(self) -> None:
+        if self.dtype not in (torch.bfloat16, torch.float32):
+            raise ConfigError(
+                f"the text encoder is in {str(self.dtype).removeprefix('torch.')}; it must run in bfloat16 or float32, "
+                f"because its activations overflow float16 and the pictures turn black"
+            )
+
+
+def _all_real(embeds: Tensor) -> TextCondition:
+    return TextCondition(embeds, torch.ones(embeds.shape[:2], dtype=torch.bool, device=embeds.device))
