@@ -14,7 +14,8 @@ from sanakit.data.starter.vocabulary import DEFAULT_BACKGROUND, ITEMS, NUMBER_WO
 T = TypeVar("T")
 
 _SYNONYM_SHARE = 0.15
-_BARE_SHARE = 0.12  # "red apple" instead of "a red apple"
+_BARE_SHARE = 0.15  # "red apple" instead of "a red apple"
+_ONE_SHARE = 0.08  # "one red apple"
 _PREFIX_SHARE = 0.20
 _SENTENCE_CASE_SHARE = 0.15
 _FULL_STOP_SHARE = 0.12
@@ -68,6 +69,8 @@ def caption(scene: Scene, rng: Generator) -> str:
     text += _background_text(scene, rng)
     if rng.random() < _PREFIX_SHARE:
         text = f"{_pick(_PREFIXES, rng)} {text}"
+    elif scene.kind == "single" and rng.random() < _BARE_SHARE:
+        text = text.removeprefix("a ").removeprefix("an ")
     if rng.random() < _SENTENCE_CASE_SHARE:
         text = text[0].upper() + text[1:]
     return text + "." if rng.random() < _FULL_STOP_SHARE else text
@@ -93,10 +96,7 @@ def _phrase(scene: Scene, thing: SceneObject, rng: Generator) -> str:
         number = NUMBER_WORDS[scene.count] if rng.random() < 0.75 else str(scene.count)
         return _join(number, size, thing.colour, plural)
     words = _join(size, thing.colour, singular)
-    draw = rng.random()
-    if draw < _BARE_SHARE and scene.kind == "single":
-        return words
-    return f"one {words}" if draw > 0.92 else _with_article(words)
+    return f"one {words}" if rng.random() < _ONE_SHARE else _with_article(words)
 
 
 def _background_text(scene: Scene, rng: Generator) -> str:

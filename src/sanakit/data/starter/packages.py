@@ -52,7 +52,7 @@ def fetch_package(package: IconPackage, cache_dir: Path) -> Path:
         )
     cache_dir.mkdir(parents=True, exist_ok=True)
     command = [npm, "pack", "--ignore-scripts", "--silent", f"{package.name}@{package.version}"]
-    finished = subprocess.run(command, cwd=cache_dir, capture_output=True, text=True)
+    finished = subprocess.run(command, check=False, cwd=cache_dir, capture_output=True, text=True)
     if finished.returncode or not tarball.exists():
         reason = (finished.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise DownloadError(f"npm could not fetch {package.name} {package.version} into {cache_dir}: {reason}")

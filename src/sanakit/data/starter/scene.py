@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cache
 from itertools import combinations
 from typing import Any, Literal
 
@@ -70,7 +70,7 @@ def scene_from_json(values: dict[str, Any]) -> Scene:
     return Scene(**{**values, "objects": objects})
 
 
-@lru_cache(maxsize=None)
+@cache
 def is_heldout(pairing: str) -> bool:
     """Whether training never shows this pairing; the same on every machine, as it comes from SHA-256."""
     digest = hashlib.sha256(pairing.encode()).digest()

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from sanakit.common.errors import ConfigError
 from sanakit.data.starter.captions import caption
-from sanakit.data.starter.layout import arrange, fit
+from sanakit.data.starter.placing import Look, place_count, place_pair, place_single
 from sanakit.data.starter.render import render
-from sanakit.data.starter.scene import Relation, Scene, SceneObject, SizeWord, Split
+from sanakit.data.starter.scene import Relation, Scene, SizeWord, Split
 from sanakit.data.starter.sprites import SpriteBank
 from sanakit.data.starter.vocabulary import BACKGROUNDS, COLOURS, DEFAULT_BACKGROUND, ITEMS, background_clashes
 
@@ -21,8 +21,8 @@ K = TypeVar("K")
 
 # What is drawn how often; the shares add up to one.
 MIXTURE = MappingProxyType({"single": 0.35, "count": 0.27, "relation": 0.28, "pair": 0.10})
-_COLOUR_SHARE = MappingProxyType({"shape": 0.80})  # by group; everything else:
-_DEFAULT_COLOUR_SHARE = 0.45
+_COLOUR_SHARE = 0.45  # of the objects have a colour word
+_SHAPE_COLOUR_SHARE = 0.80  # of circles, squares and triangles, which have no look of their own
 _BACKGROUND_SHARE = 0.42  # of the scenes have a background that is not the default one
 _SIZE_WORD_SHARE = 0.15  # of the single objects
 _NUM_SHARE = MappingProxyType({2: 0.36, 3: 0.34, 4: 0.30})
@@ -88,54 +88,29 @@ def _draw_scene(kind: str, rng: Generator) -> Scene:
 
 
 def _draw_single(background: str, rng: Generator) -> Scene:
-    name, colour = _draw_object(background, rng)
     size: SizeWord | None = None
-    scale = rng.uniform(0.60, 0.85)
     if rng.random() < _SIZE_WORD_SHARE:
-        size, scale = ("small", rng.uniform(0.30, 0.40)) if rng.random() < 0.5 else ("big", rng.uniform(0.88, 0.95))
-    slack = 0.7 * (1.0 - scale) / 2.0  # the object stays inside, and nearer to the middle than to an edge
-    x, y = 0.5 + rng.uniform(-slack, slack), 0.5 + rng.uniform(-slack, slack)
-    thing = SceneObject(name=name, colour=colour, box=fit(ITEMS[name].aspect, (x, y), scale))
-    return Scene(kind="single", objects=(thing,), background=background, size=size)
+        size = "small" if rng.random() < 0.5 else "big"
+    return place_single(_draw_look(background, rng), rng, background=background, size=size)
 
 
 def _draw_count(background: str, rng: Generator) -> Scene:
-    name, colour = _draw_object(background, rng)
-    centres, scale = arrange(_choose(_NUM_SHARE, rng), rng)
-    aspect = ITEMS[name].aspect
-    objects = tuple(SceneObject(name=name, colour=colour, box=fit(aspect, centre, scale)) for centre in centres)
-    return Scene(kind="count", objects=objects, background=background)
+    return place_count(_draw_look(background, rng), _choose(_NUM_SHARE, rng), rng, background=background)
 
 
 def _draw_pair(background: str, rng: Generator, *, related: bool) -> Scene:
-    first, second = _draw_object(background, rng), _draw_object(background, rng)
+    first, second = _draw_look(background, rng), _draw_look(background, rng)
     while second[0] == first[0]:
-        second = _draw_object(background, rng)
+        second = _draw_look(background, rng)
     relation = _RELATIONS[rng.integers(4)] if related else None
-    near, far = _pair_centres(upright=relation in ("above", "below"), rng=rng)
-    if relation in ("right", "below"):
-        near, far = far, near
-    objects = tuple(
-        SceneObject(name=name, colour=colour, box=fit(ITEMS[name].aspect, centre, rng.uniform(0.40, 0.46)))
-        for (name, colour), centre in zip((first, second), (near, far), strict=True)
-    )
-    return Scene(kind="pair", objects=objects, background=background, relation=relation)
+    return place_pair(first, second, rng, relation=relation, background=background)
 
 
-def _pair_centres(*, upright: bool, rng: Generator) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Centres of two objects of at most 0.46: left and right, or upright top and bottom."""
-    along = (0.25 + rng.uniform(-0.015, 0.01), 0.75 + rng.uniform(-0.01, 0.015))
-    across = (0.5 + rng.uniform(-0.08, 0.08), 0.5 + rng.uniform(-0.08, 0.08))
-    if upright:
-        return (across[0], along[0]), (across[1], along[1])
-    return (along[0], across[0]), (along[1], across[1])
-
-
-def _draw_object(background: str, rng: Generator) -> tuple[str, str | None]:
+def _draw_look(background: str, rng: Generator) -> Look:
     """A name and a colour or None, that can be seen before the background."""
     while True:
         item = ITEMS[_NAMES[rng.integers(len(_NAMES))]]
-        coloured = rng.random() < _COLOUR_SHARE.get(item.group, _DEFAULT_COLOUR_SHARE)
+        coloured = rng.random() < (_SHAPE_COLOUR_SHARE if item.group == "shape" else _COLOUR_SHARE)
         colour = _COLOUR_WORDS[rng.integers(len(_COLOUR_WORDS))] if coloured else None
         if not background_clashes(background, item, colour):
             return item.name, colour

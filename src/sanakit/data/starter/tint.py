@@ -20,8 +20,8 @@ def tint_sprite(pixels: NDArray[np.uint8], colour: str, *, kept_colours: Sequenc
     object the near-black details (eyes, outlines) turn light, else they would vanish.
     """
     rgb, alpha = pixels[..., :3].astype(np.float32), pixels[..., 3:]
-    luma = rgb @ _LUMA / 255.0                                             # (h, w)
-    kept = _kept(rgb, kept_colours)                                        # (h, w), 1 where the drawing stays
+    luma = rgb @ _LUMA / 255.0  # (h, w)
+    kept = _kept(rgb, kept_colours)  # (h, w), 1 where the drawing stays
     body = (alpha[..., 0] > 128) & (kept < 0.5)
     main = float(np.median(luma[body])) if body.any() else 0.5
     painted = _shade(np.array(COLOURS[colour], dtype=np.float32), luma - main, colour)
@@ -45,4 +45,5 @@ def _shade(main: NDArray[np.float32], difference: NDArray[np.float32], colour: s
     darker = np.clip(1.0 + 0.9 * np.minimum(difference, 0.0), 0.45, 1.0)[..., None]
     strength = 0.35 if colour == "black" else 0.9
     lighter = np.clip(strength * np.maximum(difference, 0.0), 0.0, 0.5)[..., None]
-    return main * darker * (1.0 - lighter) + 255.0 * lighter
+    shaded: NDArray[np.float32] = (main * darker * (1.0 - lighter) + 255.0 * lighter).astype(np.float32)
+    return shaded

@@ -75,9 +75,7 @@ _ASPECTS: dict[str, float] = {
 _ITEMS = (
     _item("cat", "animal", "cat-face", "orange", synonyms=("kitten",), keep="402a32 f70a8d bb1d80"),
     _item("dog", "animal", "dog-face", "orange", synonyms=(("puppy", "puppies"),), keep="ca0b4a"),
-    _item(
-        "rabbit", "animal", "rabbit-face", "gray", synonyms=(("bunny", "bunnies"),), keep="f4f4f4 ca0b4a ff8687"
-    ),
+    _item("rabbit", "animal", "rabbit-face", "gray", synonyms=(("bunny", "bunnies"),), keep="f4f4f4 ca0b4a ff8687"),
     _item("frog", "animal", "frog", "green", keep="fff478"),
     _item("fish", "animal", "fish", "blue", plural="fish"),
     _item("butterfly", "animal", "butterfly", "orange", plural="butterflies", keep="321b41 533566"),

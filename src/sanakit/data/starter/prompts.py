@@ -1,0 +1,117 @@
+"""The prompts that the starter is judged by: the README's sheet, and held-out prompts with their truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import cycle, permutations, product
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.random import Generator
+
+from sanakit.data.starter.captions import canonical_caption
+from sanakit.data.starter.placing import place_count, place_pair, place_single
+from sanakit.data.starter.scene import Relation, Scene
+from sanakit.data.starter.vocabulary import (
+    BACKGROUNDS,
+    COLOURS,
+    DEFAULT_BACKGROUND,
+    ITEMS,
+    NUMBER_WORDS,
+    background_clashes,
+)
+
+PromptKind = Literal["object", "count", "colour", "position", "background"]
+
+# Written before the training began and never changed after it.
+SHEET_PROMPTS = (
+    "a cat",
+    "an apple",
+    "a house",
+    "a butterfly",
+    "a purple cat",
+    "a blue apple",
+    "a green car",
+    "a pink umbrella",
+    "a black rabbit on a yellow background",
+    "two dogs",
+    "three stars",
+    "four balloons",
+    "three blue fish",
+    "two red hearts on a pink background",
+    "an apple and a banana",
+    "a cat to the left of a dog",
+    "a red ball on the right of a blue cup",
+    "a bird above a tree",
+    "a fish below a boat",
+    "a green square to the left of a red circle",
+    "a penguin in the snow",
+    "a turtle on the beach",
+    "a rocket at night",
+    "a yellow flower on the grass",
+)
+
+
+def heldout_prompts(num: int, seed: int) -> list[tuple[str, Scene]]:
+    """``num`` plain prompts, each with a scene that fulfils it; the kinds take turns.
+
+    Each prompt asks for one thing only (see `prompt_kind`) and, but for the single objects, names a combination
+    that no training scene holds. The kind "object" is in turns a single object and a held-out pair "A and B".
+    A prompt comes twice only after all of its kind have come once.
+    """
+    rng = np.random.default_rng((seed, 0x5EED))
+    sources = [_endless(kind, rng) for kind in get_args(PromptKind)]
+    scenes = [next(sources[index % len(sources)]) for index in range(num)]
+    return [(canonical_caption(scene), scene) for scene in scenes]
+
+
+def prompt_kind(scene: Scene) -> PromptKind:
+    """What the prompt of `heldout_prompts` with this truth tests."""
+    if scene.relation is not None:
+        return "position"
+    if scene.kind == "count":
+        return "count"
+    if scene.background != DEFAULT_BACKGROUND:
+        return "background"
+    return "colour" if any(thing.colour for thing in scene.objects) else "object"
+
+
+def _endless(kind: PromptKind, rng: Generator) -> Iterator[Scene]:
+    """All scenes of a kind in random order, then again."""
+    if kind == "object":
+        singles = _shuffled([place_single((name, None), rng) for name in ITEMS], rng)
+        pairs = _shuffled(_heldout([place_pair((a, None), (b, None), rng) for a, b in permutations(ITEMS, 2)]), rng)
+        return (scene for both in zip(cycle(singles), cycle(pairs), strict=False) for scene in both)
+    return cycle(_shuffled(_heldout(_all_scenes(kind, rng)), rng))
+
+
+def _all_scenes(kind: PromptKind, rng: Generator) -> list[Scene]:
+    match kind:
+        case "count":
+            numbers = [number for number in NUMBER_WORDS if number > 1]
+            return [place_count((name, None), number, rng) for name, number in product(ITEMS, numbers)]
+        case "colour":
+            looks = product(ITEMS, COLOURS)
+            return [place_single(look, rng) for look in looks if _visible(*look, DEFAULT_BACKGROUND)]
+        case "background":
+            places = [b for b in BACKGROUNDS if b != DEFAULT_BACKGROUND]
+            visible = [(name, place) for name, place in product(ITEMS, places) if _visible(name, None, place)]
+            return [place_single((name, None), rng, background=place) for name, place in visible]
+        case "position":
+            relations: tuple[Relation, ...] = get_args(Relation)
+            triples = product(permutations(ITEMS, 2), relations)
+            return [place_pair((a, None), (b, None), rng, relation=relation) for (a, b), relation in triples]
+        case _:
+            raise AssertionError(f"kind {kind!r} has its own source")
+
+
+def _visible(name: str, colour: str | None, background: str) -> bool:
+    return not background_clashes(background, ITEMS[name], colour)
+
+
+def _heldout(scenes: list[Scene]) -> list[Scene]:
+    return [scene for scene in scenes if scene.heldout_combinations()]
+
+
+def _shuffled(scenes: list[Scene], rng: Generator) -> list[Scene]:
+    return [scenes[index] for index in rng.permutation(len(scenes))]
