@@ -11,12 +11,13 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import ConfigError
 from sanakit.data.starter.scenes import StarterScenes
 from sanakit.data.starter.sprites import load_sprite_bank
+from sanakit.layers.norms import PixelRMSNorm
 from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig
 from sanakit.training.distributed import Ranks, process_group
 from sanakit.training.loop import LoopConfig, LoopResult, train
@@ -65,7 +66,9 @@ def train_autoencoder(
     """Run every phase (each continues where it stopped) and write ``folder / "autoencoder.pt"``."""
     with process_group() as ranks:
         torch.manual_seed(recipe.seed)
-        model = DCAutoencoder(recipe.model).to(device=device, memory_format=torch.channels_last)
+        model = DCAutoencoder(recipe.model)
+        quiet_residuals_(model)
+        model = model.to(device=device, memory_format=torch.channels_last)
         for index, phase in enumerate(recipe.phases):
             _run_phase(model, recipe, index, folder / phase.name, ranks, device, on_log)
         model = with_measured_scale(model, recipe, device)
@@ -93,6 +96,13 @@ def _run_phase(
 
     logger.info("phase %s: %s", phase.name, to_mapping(phase))
     return train(model, step, phase.loop, folder, ranks=ranks, on_log=on_log)
+
+
+def quiet_residuals_(model: DCAutoencoder, weight: float = 0.1) -> None:
+    """Start every residual branch small, so that the first steps train the space-to-channel shortcuts."""
+    for name, module in model.named_modules():
+        if isinstance(module, PixelRMSNorm) and not name.endswith("norm_out"):
+            nn.init.constant_(module.weight, weight)
 
 
 def scene_pixels(scenes: StarterScenes, indices: range, *, crop: int | None = None) -> Tensor:
