@@ -27,6 +27,7 @@ from torch import Tensor, bfloat16
 
 from sanakit.checkpoints.gguf_llama import GgufLlama
 from sanakit.common.errors import CheckpointError, DownloadError, OutputError
+from sanakit.common.user_cache import user_cache_folder
 
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 VOCABULARY_SIZE = 49_152
@@ -42,13 +43,6 @@ _BOS, _EOS = "<|im_start|>", "<|im_end|>"
 
 ProgressCallback = Callable[[str], None]
 logger = logging.getLogger(__name__)
-
-
-def user_cache_folder() -> Path:
-    """``$SANAKIT_CACHE``, else ``$XDG_CACHE_HOME/sanakit``, else ``~/.cache/sanakit``."""
-    if folder := os.environ.get("SANAKIT_CACHE"):
-        return Path(folder).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sanakit"
 
 
 def starter_text_encoder_folder(
