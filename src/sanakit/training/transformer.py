@@ -11,6 +11,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sanakit.checkpoints.starter_text_encoder import starter_text_encoder_folder
 from sanakit.checkpoints.text_encoder_folder import load_text_encoder
@@ -73,7 +74,10 @@ def train_transformer(
             latent, text = features.batch((number * ranks.world + ranks.rank) * size, size)
             text = drop_captions(text, null, generator, recipe.caption_dropout)
             batch = LatentBatch(latent.to(device), type(text)(text.embeds.to(device), text.mask.to(device)))
-            with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=recipe.loop.bf16):
+            with (
+                torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=recipe.loop.bf16),
+                sdpa_kernel(_attention_backends(device)),
+            ):
                 return flow_matching_loss(model, batch, generator, config=recipe.objective)
 
         logger.info("recipe: %s", to_mapping(recipe))
@@ -81,6 +85,13 @@ def train_transformer(
         if ranks.is_first:
             save_transformer(model, folder / "transformer.pt")
     return model
+
+
+def _attention_backends(device: str) -> list[SDPBackend]:
+    """On the CPU the fused backward pass takes a sixth of a step at 64 x 20 tokens, the plain one next to nothing."""
+    if torch.device(device).type == "cpu":
+        return [SDPBackend.MATH]
+    return [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 def starter_text_encoder(config: TextEncoderConfig) -> TextEncoder:

