@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +22,7 @@ from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig
 from sanakit.training.distributed import Ranks, process_group
 from sanakit.training.loop import LoopConfig, LoopResult, train
 from sanakit.training.objectives.reconstruction import ReconstructionConfig, reconstruction_loss
+from sanakit.training.report import Picture, draw_curves, picture_grid, read_log, spent, write_report
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class Phase:
     loop: LoopConfig
     crop: int | None = None
     trainable: Literal["all", "decoder"] = "all"
-    objective: ReconstructionConfig = ReconstructionConfig()
+    objective: ReconstructionConfig = field(default_factory=ReconstructionConfig)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +75,35 @@ def train_autoencoder(
         model = with_measured_scale(model, recipe, device)
         if ranks.is_first:
             save_autoencoder(model, folder / "autoencoder.pt")
+            report_autoencoder(model, recipe, folder, device=device)
     return model
+
+
+def report_autoencoder(model: DCAutoencoder, recipe: AutoencoderRecipe, folder: Path, *, device: str = "cpu") -> Path:
+    """Curves, held-out reconstructions with their PSNR, and the page that shows them."""
+    logs = {phase.name: read_log(folder / phase.name / "log.jsonl") for phase in recipe.phases}
+    draw_curves(logs, ("loss", "mse"), folder / "curves.png")
+    scenes = StarterScenes(load_sprite_bank(), "heldout", recipe.seed, size=recipe.resolution)
+    pixels = torch.cat([scene_pixels(scenes, range(i, i + 16)) for i in range(0, 256, 16)])
+    with torch.no_grad():
+        parts = [model.decode(model.encode(part.to(device))).cpu() for part in pixels.split(16)]
+    decoded = torch.cat(parts).clamp(-1, 1)
+    psnr = 10 * torch.log10(4 / (decoded - pixels).square().mean(dim=(1, 2, 3)))
+    pairs = [picture for i in range(0, 18, 6) for part in (pixels, decoded) for picture in to_pictures(part[i : i + 6])]
+    picture_grid(pairs, [""] * len(pairs), label_height=0).save(folder / "reconstructions.png")
+    results = {
+        "held-out PSNR": f"{float(psnr.mean()):.2f} dB (mean of 256 scenes; lowest {float(psnr.min()):.1f})",
+        "scaling factor": f"{model.config.scaling_factor:.4f}",
+        **{f"phase {name}": spent(lines) for name, lines in logs.items()},
+    }
+    return write_report(folder, title="The starter's autoencoder", recipe=to_mapping(recipe), results=results,
+                        images=("curves.png", "reconstructions.png"))
+
+
+def to_pictures(pixels: Tensor) -> list[Picture]:
+    """``(B, 3, H, W)`` in [-1, 1] to uint8 ``(H, W, 3)`` each."""
+    rounded = ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return [picture.permute(1, 2, 0).contiguous().numpy() for picture in rounded]
 
 
 def _run_phase(

@@ -24,6 +24,9 @@ class Ranks:
         return self.rank == 0
 
 
+ALONE = Ranks()
+
+
 @contextmanager
 def process_group() -> Iterator[Ranks]:
     """Join the processes that ``torchrun`` started, or be alone."""

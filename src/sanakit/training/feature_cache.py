@@ -23,7 +23,7 @@ from sanakit.data.starter.sprites import load_sprite_bank
 from sanakit.models.dc_ae import DCAutoencoder
 from sanakit.models.text_condition import TextCondition
 from sanakit.models.text_encoder import TextEncoder
-from sanakit.training.distributed import Ranks
+from sanakit.training.distributed import ALONE, Ranks
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class FeatureCacheConfig:
 
 
 def cache_text(
-    encoder: TextEncoder, config: FeatureCacheConfig, folder: Path, *, ranks: Ranks = Ranks(),
+    encoder: TextEncoder, config: FeatureCacheConfig, folder: Path, *, ranks: Ranks = ALONE,
     on_part: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write ``text-NNNN.pt`` files with the embeds of every caption; those already there are kept."""
@@ -62,7 +62,7 @@ def cache_text(
 
 @torch.no_grad()
 def cache_latents(
-    autoencoder: DCAutoencoder, config: FeatureCacheConfig, folder: Path, *, ranks: Ranks = Ranks(),
+    autoencoder: DCAutoencoder, config: FeatureCacheConfig, folder: Path, *, ranks: Ranks = ALONE,
     device: str = "cpu",
 ) -> None:
     """Write ``latent-NNNN.pt`` files ``(num_copies, captions, C, h, w)``, scaled; those already there are kept."""
@@ -99,7 +99,8 @@ def moved(scene: Scene, rng: Generator) -> Scene:
     extent = high - low
     scale = min(rng.uniform(0.92, 1.08), 0.98 / extent.max())
     room = 1 - scale * extent
-    centre = np.clip((low + high) / 2 + rng.uniform(-0.5, 0.5, 2) * 0.6 * room, scale * extent / 2, 1 - scale * extent / 2)
+    centre = (low + high) / 2 + rng.uniform(-0.3, 0.3, 2) * room
+    centre = np.clip(centre, scale * extent / 2, 1 - scale * extent / 2)
     corners = (boxes.reshape(-1, 2, 2) - (low + high) / 2) * scale + centre
     objects = tuple(
         replace(thing, box=tuple(float(edge) for edge in box.reshape(4)))

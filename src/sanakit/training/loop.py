@@ -51,11 +51,17 @@ class LoopConfig:
     def __post_init__(self) -> None:
         if self.minutes is None and self.steps is None:
             raise ConfigError("a run needs an end: give minutes, steps or both")
-        if self.batch_size < 1 or not self.learning_rate > 0 or not 0 <= self.decay <= 1:
-            raise ConfigError(
-                f"batch_size={self.batch_size} must be at least 1, learning_rate={self.learning_rate} positive and "
-                f"decay={self.decay} within [0, 1]"
-            )
+        for name in ("batch_size", "log_steps", "steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name}={value} must be at least 1")
+        for name in ("learning_rate", "gradient_clip", "minutes"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(f"{name}={value} must be positive")
+        for name in ("decay", "ema_decay"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name}={getattr(self, name)} must lie within [0, 1]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,7 @@ def train(
         on_log: is given each line of the log.
 
     Raises:
-        FloatingPointError: the loss is no longer finite.
+        FloatingPointError: the loss or its gradient is no longer finite; what is saved is still sound.
     """
     folder.mkdir(parents=True, exist_ok=True)
     broadcast_parameters(model, ranks)
@@ -120,7 +126,7 @@ def train(
                 group["lr"] = rate
         terms = step(number)
         if not math.isfinite(float(terms["loss"].detach())):
-            raise FloatingPointError(f"the loss of step {number} is {float(terms['loss'].detach())}; the last good state is in {folder}")
+            raise FloatingPointError(f"the loss of step {number} is not finite; the last good state is in {folder}")
         terms["loss"].backward()
         average_gradients(trained, ranks)
         norm = nn.utils.clip_grad_norm_(trained, config.gradient_clip)
@@ -145,6 +151,14 @@ def train(
         _save(folder / "state.pt", model, optimizers, ema, number, seconds)
     ema.copy_to(model)
     return LoopResult(number, number * config.batch_size * ranks.world, seconds)
+
+
+def _check_finite(loss: float, norm: float, number: int, folder: Path) -> None:
+    """Before the weights are touched: a state with NaN in it must never be saved over a good one."""
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+        raise FloatingPointError(
+            f"step {number} has a loss of {loss} with a gradient of norm {norm}; the last good state is in {folder}"
+        )
 
 
 def _progress(number: int, seconds: float, config: LoopConfig) -> float:

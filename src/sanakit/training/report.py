@@ -35,7 +35,8 @@ def draw_curves(logs: Mapping[str, Sequence[Mapping[str, float]]], keys: Sequenc
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingExtraError("curves are drawn by matplotlib; install it with: pip install 'sanakit[train]'") from error
+        message = "curves are drawn by matplotlib; install it with: pip install 'sanakit[train]'"
+        raise MissingExtraError(message) from error
     figure = Figure(figsize=(5 * len(keys), 3.4), layout="constrained")
     for panel, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys, strict=True):
         offset = 0.0
@@ -51,7 +52,9 @@ def draw_curves(logs: Mapping[str, Sequence[Mapping[str, float]]], keys: Sequenc
     figure.savefig(path, dpi=110)
 
 
-def picture_grid(pictures: Sequence[Picture], labels: Sequence[str], *, columns: int = 6, label_height: int = 30) -> Image.Image:
+def picture_grid(
+    pictures: Sequence[Picture], labels: Sequence[str], *, columns: int = 6, label_height: int = 30
+) -> Image.Image:
     """Pictures of one size in rows, with their labels below."""
     height, width = pictures[0].shape[:2]
     rows = -(-len(pictures) // columns)
@@ -64,7 +67,9 @@ def picture_grid(pictures: Sequence[Picture], labels: Sequence[str], *, columns:
     return sheet
 
 
-def write_report(folder: Path, *, title: str, recipe: Mapping[str, Any], results: Mapping[str, Any], images: Sequence[str]) -> Path:
+def write_report(
+    folder: Path, *, title: str, recipe: Mapping[str, Any], results: Mapping[str, Any], images: Sequence[str]
+) -> Path:
     """``report.md``: results, hardware, the pictures named in ``images`` and the full recipe."""
     lines = [f"# {title}", "", str(recipe.get("intent", "")).strip(), "", "| | |", "| --- | --- |"]
     lines += [f"| {name} | {value} |" for name, value in {**results, **hardware()}.items()]
@@ -73,6 +78,14 @@ def write_report(folder: Path, *, title: str, recipe: Mapping[str, Any], results
     path = folder / "report.md"
     path.write_text("\n".join(lines), encoding="utf-8")
     return path
+
+
+def spent(log: Sequence[Mapping[str, float]]) -> str:
+    """Steps, samples and time of a run, in words."""
+    if not log:
+        return "not run"
+    last = log[-1]
+    return f"{last['step']:.0f} steps, {last['samples']:.0f} samples, {last['seconds'] / 60:.0f} minutes"
 
 
 def hardware() -> dict[str, str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -16,10 +17,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from sanakit.checkpoints.starter_text_encoder import starter_text_encoder_folder
 from sanakit.checkpoints.text_encoder_folder import load_text_encoder
 from sanakit.common.config import from_mapping, to_mapping
+from sanakit.data.starter.prompts import SHEET_PROMPTS
 from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.models.text_encoder import TextEncoder, TextEncoderConfig
+from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.training.autoencoder import load_autoencoder
 from sanakit.training.distributed import process_group
+from sanakit.training.export import export_starter
 from sanakit.training.feature_cache import FeatureCache, FeatureCacheConfig, cache_latents, cache_text
 from sanakit.training.initialization import initialize_
 from sanakit.training.loop import LoopConfig, train
@@ -29,6 +33,7 @@ from sanakit.training.objectives.flow_matching import (
     drop_captions,
     flow_matching_loss,
 )
+from sanakit.training.report import draw_curves, picture_grid, read_log, spent, write_report
 
 logger = logging.getLogger(__name__)
 
@@ -42,9 +47,9 @@ class TransformerRecipe:
     model: LinearDiTConfig
     loop: LoopConfig
     autoencoder: str
-    text: TextEncoderConfig = TextEncoderConfig()
-    features: FeatureCacheConfig = FeatureCacheConfig()
-    objective: FlowMatchingConfig = FlowMatchingConfig()
+    text: TextEncoderConfig = field(default_factory=TextEncoderConfig)
+    features: FeatureCacheConfig = field(default_factory=FeatureCacheConfig)
+    objective: FlowMatchingConfig = field(default_factory=FlowMatchingConfig)
     caption_dropout: float = 0.1
     seed: int = 0
 
@@ -58,7 +63,8 @@ def train_transformer(
         cache = folder / "features"
         encoder = starter_text_encoder(recipe.text)
         cache_text(encoder, recipe.features, cache, ranks=ranks)
-        cache_latents(load_autoencoder(Path(recipe.autoencoder)).to(device), recipe.features, cache, ranks=ranks, device=device)
+        autoencoder = load_autoencoder(Path(recipe.autoencoder)).to(device)
+        cache_latents(autoencoder, recipe.features, cache, ranks=ranks, device=device)
         if ranks.world > 1:
             torch.distributed.barrier()
         features, null = FeatureCache(cache, recipe.features), encoder.encode_null()
@@ -84,7 +90,25 @@ def train_transformer(
         train(model, step, recipe.loop, folder, ranks=ranks, on_log=on_log)
         if ranks.is_first:
             save_transformer(model, folder / "transformer.pt")
+            finish(model, recipe, folder)
     return model
+
+
+def finish(model: LinearDiT, recipe: TransformerRecipe, folder: Path) -> Path:
+    """Export the model folder, sample the sheet of prompts that was fixed before training, and write the report."""
+    encoder = starter_text_encoder(recipe.text)
+    bundle = export_starter(
+        model.cpu(), load_autoencoder(Path(recipe.autoencoder)), encoder, folder / "model",
+        resolution=recipe.features.resolution, flow_shift=recipe.objective.flow_shift,
+    )
+    pipeline = TextToImagePipeline(bundle)
+    pictures = [np.asarray(pipeline(prompt, seed=0).images[0].image) for prompt in SHEET_PROMPTS]
+    picture_grid(pictures, SHEET_PROMPTS).save(folder / "sheet.png")
+    log = read_log(folder / "log.jsonl")
+    draw_curves({"flow matching": log}, ("loss",), folder / "curves.png")
+    results = {"transformer": spent(log), "loss": f"{log[-1]['loss']:.4f} (mean of the last lines)" if log else "-"}
+    return write_report(folder, title="The starter's transformer", recipe=to_mapping(recipe), results=results,
+                        images=("curves.png", "sheet.png"))
 
 
 def _attention_backends(device: str) -> list[SDPBackend]:

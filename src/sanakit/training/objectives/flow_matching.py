@@ -29,6 +29,8 @@ class FlowMatchingConfig:
     def __post_init__(self) -> None:
         if not self.flow_shift > 0 or not self.logit_std > 0:
             raise ConfigError(f"flow_shift={self.flow_shift} and logit_std={self.logit_std} must be positive")
+        if self.num_levels is not None and self.num_levels < 1:
+            raise ConfigError(f"num_levels={self.num_levels} must be at least 1, or null for continuous levels")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +57,13 @@ def sample_sigmas(
         u = torch.sigmoid(config.logit_mean + config.logit_std * normal)
     else:
         u = torch.rand(num_samples, generator=generator, device=device)
-    if config.num_levels is not None:
-        index = (u * config.num_levels).floor().clamp(max=config.num_levels - 1)
-        u = index / config.num_levels
-    shift = config.flow_shift
-    sigma = shift * u / (1 + (shift - 1) * u)
-    timestep = 1000 * sigma
-    return sigma, timestep.floor() if config.num_levels is not None else timestep
+    shift, levels = config.flow_shift, config.num_levels
+    if levels is None:
+        sigma = shift * u / (1 + (shift - 1) * u)
+        return sigma, 1000 * sigma
+    index = (u * levels).floor().clamp(max=levels - 1)
+    total = levels + (shift - 1) * index                       # a whole number: the truncation below is exact
+    return shift * index / total, (1000 * shift * index / total).floor()
 
 
 def flow_matching_loss(
@@ -88,7 +90,9 @@ def flow_matching_loss(
     return {"loss": per_sample.mean(), "per_sample": per_sample.detach(), "sigma": sigma}
 
 
-def drop_captions(text: TextCondition, null: TextCondition, generator: torch.Generator, probability: float) -> TextCondition:
+def drop_captions(
+    text: TextCondition, null: TextCondition, generator: torch.Generator, probability: float
+) -> TextCondition:
     """Replace whole captions by the null text, so that guidance has an unconditional branch to start from.
 
     Args:
@@ -96,7 +100,8 @@ def drop_captions(text: TextCondition, null: TextCondition, generator: torch.Gen
         null: one row, ``(1, L0, C)`` with ``L0 <= L``.
         probability: per sample; SANA uses 0.1.
     """
-    drop = torch.rand(text.mask.shape[0], generator=generator, device=generator.device).to(text.mask.device) < probability
+    draws = torch.rand(text.mask.shape[0], generator=generator, device=generator.device)
+    drop = draws.to(text.mask.device) < probability
     length = null.mask.shape[1]
     embeds, mask = text.embeds.clone(), text.mask.clone()
     embeds[drop, :length] = null.embeds.to(embeds.dtype)

@@ -27,7 +27,8 @@ class ReconstructionConfig:
     latent_noise: float = 0.0
 
     def __post_init__(self) -> None:
-        if min(self.mse_weight, self.gradient_weight, self.latent_weight, self.perceptual_weight, self.latent_noise) < 0:
+        weights = (self.mse_weight, self.gradient_weight, self.latent_weight, self.perceptual_weight)
+        if min(*weights, self.latent_noise) < 0:
             raise ConfigError(f"weights of a loss cannot be negative: {self}")
 
 
