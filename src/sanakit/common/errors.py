@@ -39,3 +39,7 @@ class DecodeMemoryError(SanakitError):
 
 class MissingExtraError(SanakitError, ImportError):
     """An optional package is needed; the message names the extra to install."""
+
+
+class PictureError(SanakitError):
+    """A picture or latent file that cannot be read, or that holds no recipe."""

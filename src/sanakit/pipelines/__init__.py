@@ -1,0 +1,1 @@
+"""Prompt in, picture out: the pieces meet here."""

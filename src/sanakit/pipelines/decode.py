@@ -1,0 +1,126 @@
+"""Decoding that heals itself: tiles planned from free memory, the latent kept safe, smaller tiles after a failure."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sanakit.common.errors import DecodeMemoryError, OutputError
+from sanakit.models.dc_ae import DCAutoencoder
+from sanakit.pipelines.decode_memory import FreeMemory, decode_bytes, measured_free_memory
+from sanakit.pipelines.tiling import Tiling, decode_tiled
+
+logger = logging.getLogger(__name__)
+
+# From best to smallest; larger tiles have fewer seams.
+TILINGS = (Tiling(tile=1024, stride=896), Tiling(tile=512, stride=448), Tiling(tile=256, stride=192))
+
+USABLE_SHARE = 0.8  # of the free memory; the rest is for estimates that are off and for other programs
+TIGHT_SHARE = 0.5  # a decode that needs more of the free memory than this might be killed without a word
+
+SaveLatent = Callable[[], Path]
+
+
+@torch.inference_mode()
+def decode_latent(
+    autoencoder: DCAutoencoder,
+    latent: Tensor,
+    *,
+    save_latent: SaveLatent | None = None,
+    free_memory: FreeMemory = measured_free_memory,
+    tilings: Sequence[Tiling] = TILINGS,
+) -> Tensor:
+    """Latent ``(B, C, h, w)`` to pixels ``(B, 3, H, W)``, float32 on the CPU, about [-1, 1].
+
+    Undivided when that fits into the free memory, else in the largest tiles that do; after an out-of-memory error in
+    ever smaller ones.
+
+    Args:
+        autoencoder: whose dtype and device are used.
+        latent: finished, scaled, any dtype and device.
+        save_latent: writes the latent to a file and returns its path; called before decoding when memory is tight
+            and before giving up.
+        free_memory: bytes free on a device; tests pass their own.
+        tilings: what may be tried instead of the whole picture, largest first.
+
+    Raises:
+        DecodeMemoryError: even the smallest tiles did not fit; the message names the saved latent.
+    """
+    weight = next(autoencoder.parameters())
+    latent = latent.to(weight.device, weight.dtype)
+    sizes = _attempts(latent, autoencoder.config.compression, tilings)
+    free = free_memory(weight.device)
+    needs = [latent.shape[0] * decode_bytes(autoencoder.config, *_pixels(latent, autoencoder, size)) for size in sizes]
+    saved: Path | None = None
+    if free is not None and needs[0] > TIGHT_SHARE * free:
+        saved = _save(save_latent)
+    for size in sizes[_first_that_fits(needs, free) :]:
+        try:
+            return _decode(autoencoder, latent, size)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            logger.warning("decoding %s ran out of memory; trying smaller tiles", _name(size))
+        if weight.device.type == "cuda":
+            torch.cuda.empty_cache()
+    raise DecodeMemoryError(_farewell(saved or _save(save_latent), latent, autoencoder))
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether ``error`` is one of the ways in which torch says that memory ran out."""
+    words = ("not enough memory", "can't allocate memory", "out of memory")
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(word in str(error) for word in words)
+
+
+def _attempts(latent: Tensor, compression: int, tilings: Sequence[Tiling]) -> list[Tiling | None]:
+    """The whole picture (``None``), then the tilings that divide it at all."""
+    longest = max(latent.shape[-2:]) * compression
+    return [None, *(tiling for tiling in tilings if tiling.tile < longest)]
+
+
+def _pixels(latent: Tensor, autoencoder: DCAutoencoder, tiling: Tiling | None) -> tuple[int, int]:
+    """Largest height and width decoded in one go."""
+    height, width = (side * autoencoder.config.compression for side in latent.shape[-2:])
+    return (height, width) if tiling is None else (min(height, tiling.tile), min(width, tiling.tile))
+
+
+def _first_that_fits(needs: Sequence[int], free: int | None) -> int:
+    """Index of the first attempt within the usable memory; the last, when none is."""
+    if free is None:
+        return 0
+    fitting = (index for index, need in enumerate(needs) if need <= USABLE_SHARE * free)
+    return next(fitting, len(needs) - 1)
+
+
+def _decode(autoencoder: DCAutoencoder, latent: Tensor, tiling: Tiling | None) -> Tensor:
+    if tiling is None:
+        return autoencoder.decode(latent).to("cpu", torch.float32)
+    logger.info("decoding in %s", _name(tiling))
+    return decode_tiled(autoencoder.decode, latent, tiling, autoencoder.config.compression)
+
+
+def _save(save_latent: SaveLatent | None) -> Path | None:
+    """A full disk must not keep us from trying to decode."""
+    if save_latent is None:
+        return None
+    try:
+        return save_latent()
+    except OutputError as error:
+        logger.warning("could not save the finished latent: %s", error)
+        return None
+
+
+def _name(tiling: Tiling | None) -> str:
+    return "the whole picture" if tiling is None else f"tiles of {tiling.tile} px every {tiling.stride} px"
+
+
+def _farewell(saved: Path | None, latent: Tensor, autoencoder: DCAutoencoder) -> str:
+    height, width = _pixels(latent, autoencoder, None)
+    lost = f"a picture of {width}x{height} px could not be decoded in the memory that is free, even in small tiles"
+    if saved is None:
+        return f"{lost}; free some memory or ask for a smaller size."
+    return f"{lost}; the finished latent is safe, so free some memory and run: sanakit decode {saved}"

@@ -1,0 +1,62 @@
+"""What a pipeline tells while it works; progress bars, previews and server-sent events are made of these.
+
+An exception raised by the listener ends the run at that step, and nothing is left behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from sanakit.models.text_encoder import TextEncoder
+    from sanakit.pipelines.request import GenerationRequest
+    from sanakit.pipelines.result import GeneratedImage
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class StepDone:
+    """Step ``index`` (from 0) of ``total`` is done for picture ``image_index`` (from 0) of ``num_images``.
+
+    ``latent`` is the clean latent ``(1, C, h, w)`` that the step implies: decode it for a preview.
+    """
+
+    index: int
+    total: int
+    image_index: int
+    num_images: int
+    latent: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ImageDone:
+    """Picture ``image_index`` (from 0) of ``num_images`` is finished."""
+
+    image_index: int
+    num_images: int
+    image: GeneratedImage
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something the user should know and that does not stop the work, in one sentence."""
+
+    message: str
+
+
+Event = StepDone | ImageDone | Notice
+OnEvent = Callable[[Event], None]
+
+
+def notices_about(requests: Sequence[GenerationRequest], text_encoder: TextEncoder) -> Iterator[Notice]:
+    """What is unusual about prompts: empty ones, and those that do not fit into the text encoder."""
+    for prompt in dict.fromkeys(request.prompt for request in requests):
+        if not prompt.strip():
+            yield Notice("the prompt is empty, so the picture is of nothing in particular.")
+        tokens = text_encoder.count_tokens(prompt)
+        if tokens.dropped:
+            total = tokens.kept + tokens.dropped
+            yield Notice(f"the prompt has {total} tokens and the model reads {tokens.kept}; its end was cut off.")

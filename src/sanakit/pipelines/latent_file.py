@@ -1,0 +1,55 @@
+"""A finished latent on disk: safetensors with the recipe of its picture, so that decoding can be done later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from sanakit.checkpoints.writer import written_aside
+from sanakit.common.errors import PictureError
+from sanakit.pipelines.recipe import Recipe
+
+_RECIPE = "sanakit_recipe"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class SavedLatent:
+    """A latent ``(1, C, h, w)`` float32, scaled as everywhere outside the autoencoder, and its picture's recipe."""
+
+    latent: Tensor
+    recipe: Recipe
+
+
+def save_latent(path: str | Path, saved: SavedLatent) -> Path:
+    """Write ``saved``, whole or not at all.
+
+    Raises:
+        OutputError: the disk is full or the place cannot be written.
+    """
+    latent = saved.latent.detach().float().cpu().contiguous()
+    with written_aside(Path(path), force=True) as building:
+        save_file({"latent": latent}, building, metadata={_RECIPE: saved.recipe.to_json()})
+    return Path(path)
+
+
+def load_latent(path: str | Path) -> SavedLatent:
+    """Read what ``save_latent`` wrote.
+
+    Raises:
+        PictureError: no such file, or not a latent of ours.
+    """
+    if not Path(path).is_file():
+        raise PictureError(f"{path} does not exist or is no file; give a latent that sanakit saved")
+    try:
+        with safe_open(path, framework="pt") as file:
+            recipe = (file.metadata() or {}).get(_RECIPE)
+            latent = file.get_tensor("latent") if "latent" in file.keys() else None  # noqa: SIM118, not a dict
+    except (SafetensorError, OSError) as error:
+        raise PictureError(f"{path} could not be read as a latent ({error}); it must be a safetensors file") from None
+    if recipe is None or latent is None or latent.ndim != 4:
+        raise PictureError(f"{path} is not a latent that sanakit saved; it holds no latent with a recipe")
+    return SavedLatent(latent=latent, recipe=Recipe.from_json(recipe))

@@ -1,0 +1,83 @@
+"""Make a picture again from the recipe inside it, and say whether it is the same to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from sanakit.checkpoints.bundle import load_bundle
+from sanakit.common.errors import PictureError
+from sanakit.pipelines.events import OnEvent
+from sanakit.pipelines.picture_file import open_picture, read_recipe
+from sanakit.pipelines.recipe import Recipe, describe_image
+from sanakit.pipelines.result import GeneratedImage
+from sanakit.pipelines.text_to_image import TextToImagePipeline
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ReplayResult:
+    """``identical``: every pixel of ``image`` equals the picture as it was made.
+
+    ``differences`` are sentences: what differs in the pixels, and what is not as it was then and may be the reason.
+    """
+
+    identical: bool
+    image: GeneratedImage
+    differences: tuple[str, ...]
+
+
+def replay(
+    path: str | Path, pipeline: TextToImagePipeline | None = None, *, on_event: OnEvent | None = None
+) -> ReplayResult:
+    """Make the picture in ``path`` again.
+
+    Args:
+        path: a picture that sanakit wrote, with its metadata.
+        pipeline: the model to use; None loads the one that the recipe names, in the same dtypes.
+        on_event: as in the pipeline.
+
+    Raises:
+        PictureError: the file cannot be read or holds no recipe.
+    """
+    recipe = read_recipe(path)
+    if recipe.image is None:
+        raise PictureError(f"the recipe in {path} does not say what the picture looked like; it cannot be compared")
+    if pipeline is None:
+        pipeline = TextToImagePipeline(load_bundle(recipe.model.source, dtype=dict(recipe.model.dtypes)))
+    made = pipeline(recipe.request, on_event=on_event).images[0]
+    assert made.image is not None
+    identical = describe_image(made.image) == recipe.image
+    pixels = () if identical else (_pixel_difference(open_picture(path), made.image),)
+    return ReplayResult(
+        identical=identical, image=made, differences=(*pixels, *_circumstances(recipe, made.recipe, path))
+    )
+
+
+def _pixel_difference(before: Image.Image, after: Image.Image) -> str:
+    if before.size != after.size:
+        return f"the file holds {before.width}x{before.height} pixels and the replay {after.width}x{after.height}"
+    old, new = (np.asarray(image.convert("RGB"), dtype=np.int16) for image in (before, after))
+    levels = np.abs(old - new)
+    share = 100.0 * float((levels.max(axis=2) > 0).mean())
+    return f"{share:.2f}% of the pixels in the file differ from the replay, by at most {levels.max()} of 255 levels"
+
+
+def _circumstances(then: Recipe, now: Recipe, path: str | Path) -> Iterator[str]:
+    """What is not as it was, whether or not the pixels show it."""
+    if then.model.hash != now.model.hash:
+        old, new = (f"{model.name} ({model.hash[:10]})" for model in (then.model, now.model))
+        yield f"the model was {old} and is {new}"
+    if then.model.dtypes != now.model.dtypes:
+        yield f"the dtypes were {dict(then.model.dtypes)} and are {dict(now.model.dtypes)}"
+    if then.device != now.device:
+        yield f"the device was {then.device} and is {now.device}"
+    for name, version in then.versions.items():
+        if now.versions.get(name) != version:
+            yield f"{name} was {version} and is {now.versions.get(name)}"
+    picture = open_picture(path)
+    if picture.format == "PNG" and describe_image(picture) != then.image:
+        yield "the pixels in the file are no longer those that the recipe describes"

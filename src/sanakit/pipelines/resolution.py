@@ -1,0 +1,99 @@
+"""Which size to generate for a requested size, and how to get from one to the other (SANA's resolution binning)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from sanakit.common.aspect_ratio import BASE_SIZES, nearest_bin
+from sanakit.common.errors import RequestError
+
+MAX_ASPECT_RATIO = 4.0  # of the widest bin; beyond it most of a picture would be cropped away
+MAX_ENLARGEMENT = 2.0  # of what the network made; beyond it the picture is mostly interpolation
+_BINNED_SIZES = tuple(size for size in BASE_SIZES if size >= 512)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PictureSize:
+    """The size that was asked for and the size that the network makes, in pixels."""
+
+    height: int
+    width: int
+    generated_height: int
+    generated_width: int
+
+    @property
+    def generated(self) -> tuple[int, int]:
+        """Height and width that the network makes."""
+        return self.generated_height, self.generated_width
+
+
+def plan_size(
+    height: int | None, width: int | None, *, base_size: int, granularity: int, use_binning: bool = True
+) -> PictureSize:
+    """Choose the size to generate.
+
+    Models of 512, 1024, 2048 and 4096 px make the bin nearest in shape, which is then resized and cropped; without
+    binning, and for models of other sizes, exactly the requested size is made.
+
+    Args:
+        height, width: requested pixels; ``None`` for both means a square of ``base_size``.
+        base_size: side of the pictures that the model was trained on.
+        granularity: both generated sides are multiples of it.
+        use_binning: whether bins may be used.
+
+    Raises:
+        RequestError: the model cannot make that size; the message says what would be right.
+    """
+    height, width = height or base_size, width or base_size
+    if use_binning and base_size in _BINNED_SIZES:
+        generated = nearest_bin(height, width, base_size)
+        _check_binned(height, width, generated)
+    else:
+        generated = (height, width)
+        _check_exact(height, width, base_size, granularity)
+    return PictureSize(height=height, width=width, generated_height=generated[0], generated_width=generated[1])
+
+
+def resize_and_crop(pixels: Tensor, size: PictureSize) -> Tensor:
+    """``(B, 3, H, W)`` as generated to the requested size: bilinear until it covers the frame, then centre crop.
+
+    On the float pixels, before they are rounded to 8 bits. Source: the resolution binning of SANA's pipelines.
+    """
+    made_height, made_width = pixels.shape[-2:]
+    if (made_height, made_width) == (size.height, size.width):
+        return pixels
+    ratio = max(size.height / made_height, size.width / made_width)
+    # ``max``: the product can round to just below the side that it was derived from.
+    resized_height = max(int(made_height * ratio), size.height)
+    resized_width = max(int(made_width * ratio), size.width)
+    pixels = F.interpolate(pixels, (resized_height, resized_width), mode="bilinear", align_corners=False)
+    top, left = (resized_height - size.height) // 2, (resized_width - size.width) // 2
+    return pixels[..., top : top + size.height, left : left + size.width]
+
+
+def _check_binned(height: int, width: int, generated: tuple[int, int]) -> None:
+    if max(height / width, width / height) > MAX_ASPECT_RATIO:
+        raise RequestError(
+            f"a picture of {width}x{height} is too long; the sides may differ by a factor of at most "
+            f"{MAX_ASPECT_RATIO:g}, such as {generated[1]}x{generated[0]}."
+        )
+    if max(height / generated[0], width / generated[1]) > MAX_ENLARGEMENT:
+        raise RequestError(
+            f"{width}x{height} is more than twice what this model makes; "
+            f"ask for at most {2 * generated[1]}x{2 * generated[0]} in this shape."
+        )
+
+
+def _check_exact(height: int, width: int, base_size: int, granularity: int) -> None:
+    lowest = -(-base_size // 2 // granularity) * granularity or granularity
+    highest = max(2 * base_size // granularity * granularity, lowest)
+    for name, side in (("width", width), ("height", height)):
+        if side % granularity or not lowest <= side <= highest:
+            nearest = min(max(round(side / granularity) * granularity, lowest), highest)
+            raise RequestError(
+                f"{name}={side} does not suit this model, which makes multiples of {granularity} "
+                f"from {lowest} to {highest} px a side; the nearest is {nearest}."
+            )

@@ -1,0 +1,38 @@
+"""What a pipeline returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from sanakit.pipelines.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class GeneratedImage:
+    """One finished picture.
+
+    ``image`` is set for ``output="pil"``, ``pixels`` ``(3, H, W)`` float32 in [-1, 1] also for ``"tensor"``;
+    ``latent`` ``(1, C, h, w)`` float32 on the CPU always. ``recipe`` tells how to make it again.
+    """
+
+    recipe: Recipe
+    latent: Tensor
+    pixels: Tensor | None = None
+    image: Image.Image | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class GenerationResult:
+    """The pictures of a call, in the order of its requests and seeds."""
+
+    images: list[GeneratedImage]
+
+
+def to_image(pixels: Tensor) -> Image.Image:
+    """``(3, H, W)`` in [-1, 1] to an 8-bit RGB picture."""
+    levels = ((pixels.float() + 1) * 127.5).clamp(0, 255).round()
+    return Image.fromarray(levels.permute(1, 2, 0).numpy(force=True).astype(np.uint8))

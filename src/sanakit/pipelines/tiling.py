@@ -1,0 +1,71 @@
+"""Decode a latent in overlapping tiles that fade into each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sanakit.common.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tiling:
+    """Square tiles of ``tile`` pixels a side, one every ``stride`` pixels; neighbours overlap by the difference."""
+
+    tile: int
+    stride: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.stride <= self.tile <= 2 * self.stride:
+            raise ConfigError(
+                f"tiles of {self.tile} px every {self.stride} px leave gaps or overlap twice; "
+                f"the stride must be between half a tile and a whole one."
+            )
+
+
+def decode_tiled(decode: Callable[[Tensor], Tensor], latent: Tensor, tiling: Tiling, compression: int) -> Tensor:
+    """``(B, C, h, w)`` to ``(B, 3, H, W)`` float32 on the CPU, one tile in memory at a time.
+
+    The decoder's attention is global, so a tile sees less than the whole and seams differ; the overlap is crossed
+    with linear ramps that add up to one. The geometry is that of the DC-AE in diffusers.
+
+    Args:
+        decode: latent tile to its pixels, ``compression`` times larger.
+        latent: the scaled latent.
+        tiling: rounded down to whole latent positions.
+        compression: pixels of one side per latent position.
+    """
+    tile, stride = max(tiling.tile // compression, 2), max(tiling.stride // compression, 1)
+    batch, _, height, width = latent.shape
+    canvas = torch.zeros(batch, 3, height * compression, width * compression)
+    for top, bottom in spans(height, tile, stride):
+        for left, right in spans(width, tile, stride):
+            pixels = decode(latent[..., top:bottom, left:right]).to("cpu", torch.float32)
+            pixels *= _ramp(top, bottom, height, tile - stride, compression)[:, None]
+            pixels *= _ramp(left, right, width, tile - stride, compression)
+            canvas[
+                ..., top * compression : bottom * compression, left * compression : right * compression
+            ] += pixels
+    return canvas
+
+
+def spans(length: int, tile: int, stride: int) -> Iterator[tuple[int, int]]:
+    """Begin and end of each tile along one side; none lies wholly inside the one before it."""
+    for begin in range(0, length, stride):
+        if begin == 0 or begin + tile - stride < length:
+            yield begin, min(begin + tile, length)
+
+
+def _ramp(begin: int, end: int, length: int, overlap: int, compression: int) -> Tensor:
+    """Weight of each pixel row of a tile: rising from 0 where another tile fades out, then falling likewise."""
+    weight = torch.ones((end - begin) * compression)
+    extent = overlap * compression
+    rising = torch.arange(extent) / max(extent, 1)
+    if begin > 0:
+        weight[:extent] = rising
+    if end < length:
+        weight[-extent or len(weight) :] = 1 - rising
+    return weight

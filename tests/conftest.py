@@ -1,0 +1,61 @@
+"""A tiny model with random weights that does everything a real one does, made in a second without any download."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import LlamaConfig, LlamaModel, PreTrainedTokenizerFast
+
+from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.checkpoints.card import ModelCard
+from sanakit.checkpoints.precision import PrecisionPolicy
+from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig, stages
+from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
+from sanakit.models.text_encoder import TextEncoder, TextEncoderConfig
+
+MAX_TOKENS = 40
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer() -> PreTrainedTokenizerFast:
+    """One token per byte, after a start token."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: index for index, token in enumerate(["<pad>", "<bos>", *alphabet])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 1)])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<bos>", pad_token="<pad>")
+
+
+@pytest.fixture(scope="session")
+def tiny_language_model(tiny_tokenizer: PreTrainedTokenizerFast) -> LlamaModel:
+    torch.manual_seed(1)
+    config = LlamaConfig(
+        vocab_size=len(tiny_tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, initializer_range=0.3,
+    )  # fmt: skip
+    return LlamaModel(config).eval()
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_language_model: LlamaModel, tiny_tokenizer: PreTrainedTokenizerFast) -> ModelBundle:
+    """128 px pictures from an 8x8x4 latent; never change it."""
+    torch.manual_seed(2)
+    transformer = LinearDiT(LinearDiTConfig(
+        hidden_size=64, num_layers=2, head_dim=16, cross_head_dim=16, in_channels=4, out_channels=4,
+        caption_channels=32, interpolation_scale=1.0, sample_size=8,
+    )).eval()  # fmt: skip
+    shape = stages((8, 16, 16, 32, 32), (1, 1, 1, 1, 1))
+    autoencoder = DCAutoencoder(DCAutoencoderConfig(
+        encoder=shape, decoder=shape, latent_channels=4, head_dim=16, scaling_factor=0.5
+    )).eval()  # fmt: skip
+    for part in (transformer, autoencoder):
+        part.requires_grad_(False)
+    text = TextEncoderConfig(max_tokens=MAX_TOKENS, instruction="Draw: ")
+    card = ModelCard(
+        name="tiny", family="starter", base_size=128, precision=PrecisionPolicy(transformer=("float32",)),
+        num_inference_steps=3, pag_layers=(1,), text=text, source="tiny",
+    )  # fmt: skip
+    text_encoder = TextEncoder(tiny_language_model, tiny_tokenizer, text)
+    return ModelBundle(transformer=transformer, autoencoder=autoencoder, text_encoder=text_encoder, card=card)

@@ -1,0 +1,70 @@
+"""Requested size to generated size, and back."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sanakit.common.errors import RequestError
+from sanakit.pipelines.resolution import PictureSize, plan_size, resize_and_crop
+
+
+def planned(height: int | None, width: int | None, base_size: int, **options: bool) -> tuple[int, int, int, int]:
+    size = plan_size(height, width, base_size=base_size, granularity=32, **options)
+    return size.height, size.width, size.generated_height, size.generated_width
+
+
+def test_no_size_means_the_size_of_the_model() -> None:
+    assert planned(None, None, 1024) == (1024, 1024, 1024, 1024)
+    assert planned(None, None, 128) == (128, 128, 128, 128)
+
+
+def test_published_models_generate_the_nearest_bin() -> None:
+    assert planned(720, 1280, 1024) == (720, 1280, 768, 1344)
+    assert planned(999, 777, 512) == (999, 777, 576, 448)
+
+
+def test_without_binning_the_size_is_made_as_it_is() -> None:
+    assert planned(704, 1280, 1024, use_binning=False) == (704, 1280, 704, 1280)
+
+
+def test_the_starter_makes_multiples_of_32_around_its_size() -> None:
+    assert planned(96, 160, 128) == (96, 160, 96, 160)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "base_size", "options", "words"),
+    [
+        (100, 128, 128, {}, r"height=100 .* multiples of 32 from 64 to 256 .* nearest is 96"),
+        (128, 512, 128, {}, r"width=512 .* nearest is 256"),
+        (32, 128, 128, {}, r"height=32 .* nearest is 64"),
+        (720, 1280, 1024, {"use_binning": False}, r"height=720 .* nearest is 704"),
+        (256, 1280, 1024, {}, r"1280x256 is too long"),
+        (4096, 4096, 1024, {}, r"at most 2048x2048"),
+    ],
+)
+def test_what_a_model_cannot_make_is_refused_with_what_it_can(height, width, base_size, options, words) -> None:
+    with pytest.raises(RequestError, match=words):
+        planned(height, width, base_size, **options)
+
+
+@pytest.mark.parametrize("made", [(768, 1344), (512, 512), (64, 96)])
+@pytest.mark.parametrize("asked", [(720, 1280), (333, 77), (64, 96), (97, 64)])
+def test_resize_and_crop_always_gives_the_requested_size(made: tuple[int, int], asked: tuple[int, int]) -> None:
+    size = PictureSize(height=asked[0], width=asked[1], generated_height=made[0], generated_width=made[1])
+    assert resize_and_crop(torch.zeros(1, 3, *made), size).shape == (1, 3, *asked)
+
+
+def test_rounding_never_loses_a_row() -> None:
+    """97 * (h / 97) is below h in floating point for some h, such as 25, 28 and 31."""
+    for height in range(20, 60):
+        size = PictureSize(height=height, width=height, generated_height=97, generated_width=97)
+        assert resize_and_crop(torch.zeros(1, 1, 97, 97), size).shape[-2:] == (height, height)
+
+
+def test_an_equal_size_is_left_alone_and_the_crop_is_central() -> None:
+    pixels = torch.arange(12.0).view(1, 1, 3, 4)
+    same = PictureSize(height=3, width=4, generated_height=3, generated_width=4)
+    assert resize_and_crop(pixels, same) is pixels
+    narrow = PictureSize(height=3, width=2, generated_height=3, generated_width=4)
+    assert torch.equal(resize_and_crop(pixels, narrow), pixels[..., 1:3])
