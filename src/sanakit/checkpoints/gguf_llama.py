@@ -87,13 +87,13 @@ class GgufLlama:
         """All weights in bfloat16 under the names of transformers' ``LlamaModel``."""
         from gguf import dequantize
 
-        heads = {"attn_q": self._field("llama.attention.head_count"), "attn_k": self._field("llama.attention.head_count_kv")}
+        head_counts = {"attn_q": "llama.attention.head_count", "attn_k": "llama.attention.head_count_kv"}
         tensors = {}
         for item in self._reader.tensors:
             weight = torch.from_numpy(dequantize(item.data, item.tensor_type).copy())  # numpy order is (out, in)
             kind = item.name.split(".")[-2]
-            if kind in heads:
-                weight = _rotary_halves(weight, heads[kind])
+            if kind in head_counts:
+                weight = _rotary_halves(weight, self._field(head_counts[kind]))
             tensors[_llama_name(item.name)] = weight.to(torch.bfloat16).contiguous()
         return tensors
 

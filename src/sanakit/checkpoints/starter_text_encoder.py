@@ -194,7 +194,9 @@ def _convert_published(source: Path, building: Path) -> None:
     _write(building, config, tensors, tokenizer, source=str(source))
 
 
-def _write(building: Path, config: dict[str, Any], tensors: dict[str, Tensor], tokenizer: Tokenizer, source: str) -> None:
+def _write(
+    building: Path, config: dict[str, Any], tensors: dict[str, Tensor], tokenizer: Tokenizer, source: str
+) -> None:
     if not tokenizer.get_vocab_size() == config.get("vocab_size") == VOCABULARY_SIZE:
         raise CheckpointError(
             f"{source} has {tokenizer.get_vocab_size()} tokens for a model of {config.get('vocab_size')}; "

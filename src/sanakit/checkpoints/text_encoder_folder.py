@@ -80,7 +80,7 @@ def _load_model(folder: Path, dtype: torch.dtype, variant: str | None) -> PreTra
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         if getattr(config, "is_encoder_decoder", False):
-            raise CheckpointError(f"{folder} holds a {config.model_type} model; a decoder-only language model is needed")
+            raise CheckpointError(f"{folder} holds a {config.model_type} model, not a decoder-only language model")
         with _quiet_transformers():
             model, report = AutoModel.from_pretrained(
                 folder, config=config, dtype=dtype, variant=variant, use_safetensors=True, local_files_only=True,
@@ -101,8 +101,10 @@ def _refuse_gaps(folder: Path, report: dict[str, Any]) -> None:
     gaps = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
     if gaps:
         shown = ", ".join(gaps[:3]) + (", ..." if len(gaps) > 3 else "")
-        raise CheckpointError(f"the text encoder in {folder} lacks {len(gaps)} of its weights or has them in another "
-                              f"shape ({shown}); the folder is incomplete or its config.json is another model's")  # fmt: skip
+        raise CheckpointError(
+            f"the text encoder in {folder} lacks {len(gaps)} of its weights or has them in another shape ({shown}); "
+            f"the folder is incomplete or its config.json is another model's"
+        )
 
 
 def _load_tokenizer(folder: Path, model: PreTrainedModel) -> PreTrainedTokenizerBase:

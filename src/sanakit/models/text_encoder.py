@@ -41,7 +41,7 @@ class TextEncoderConfig:
 
     def __post_init__(self) -> None:
         if self.max_tokens < 2:
-            raise ConfigError(f"max_tokens={self.max_tokens} leaves no room for a prompt; use 2 or more (SANA uses 300)")
+            raise ConfigError(f"max_tokens={self.max_tokens} leaves no room for a prompt; use 2 or more (SANA: 300)")
         if self.num_cached_prompts < 0:
             raise ConfigError(f"num_cached_prompts={self.num_cached_prompts} is negative; 0 keeps none")
 
