@@ -120,6 +120,7 @@ class FeatureCache:
         self._embeds = torch.cat([part["embeds"] for part in parts])            # (tokens, C) bf16
         self._lengths = torch.cat([part["lengths"] for part in parts])
         self._starts = self._lengths.cumsum(0) - self._lengths
+        self._longest = -(-int(self._lengths.max()) // 8) * 8  # one length for all batches: compiled blocks like that
         self._latents = torch.cat([
             torch.load(folder / f"latent-{p:04d}.pt", weights_only=True)["latents"] for p in range(num_parts(config))
         ], dim=1)                                                               # (copies, captions, C, h, w) bf16
@@ -134,7 +135,7 @@ class FeatureCache:
         captions = chosen % self._latents.shape[1]
         latents = self._latents[chosen // self._latents.shape[1], captions].float()
         lengths = self._lengths[captions]
-        positions = torch.arange(int(lengths.max()))
+        positions = torch.arange(self._longest)
         mask = positions < lengths[:, None]                                     # (B, L)
         rows = (self._starts[captions][:, None] + positions).clamp(max=len(self._embeds) - 1)
         return latents, TextCondition(self._embeds[rows].float() * mask[:, :, None], mask)

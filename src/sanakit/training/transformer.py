@@ -51,6 +51,7 @@ class TransformerRecipe:
     features: FeatureCacheConfig = field(default_factory=FeatureCacheConfig)
     objective: FlowMatchingConfig = field(default_factory=FlowMatchingConfig)
     caption_dropout: float = 0.1
+    compile: bool = False  # fuse what lies between the matrix products; costs a minute at the start
     seed: int = 0
 
 
@@ -72,6 +73,9 @@ def train_transformer(
         model = LinearDiT(recipe.model)
         initialize_(model, torch.Generator().manual_seed(recipe.seed))
         model.to(device)
+        if recipe.compile:
+            for block in model.blocks:
+                block.compile(dynamic=False)
         generator = torch.Generator().manual_seed(1000 * recipe.seed + ranks.rank)
         size = recipe.loop.batch_size
 
