@@ -41,7 +41,8 @@ class LinearAttention(nn.Module):
         mixed = mixed.transpose(1, 2).flatten(2)               # (B, N, C)
         if identity_rows is not None:
             mixed = torch.where(identity_rows[:, None, None], v, mixed)
-        return self.out(mixed)
+        out = self.out(mixed)
+        return out.clamp(-65504, 65504) if out.dtype == torch.float16 else out  # some float16 networks overflow here
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # (B, heads, N, D)

@@ -11,11 +11,11 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from sanakit.common.errors import ConfigError
+from sanakit.common.errors import ConfigError, ShapeError
 from sanakit.layers.linear_attention import MultiscaleLinearAttention
 from sanakit.layers.mix_ffn import MixFFN
 from sanakit.layers.norms import PixelRMSNorm
-from sanakit.layers.resample import Downsample, DownOp, Upsample, UpOp, average_groups, repeat_groups
+from sanakit.layers.resample import DownOp, Downsample, UpOp, Upsample, average_groups, repeat_groups
 
 Activation = Literal["silu", "relu"]
 NormKind = Literal["rms", "batch"]
@@ -38,6 +38,8 @@ class Stage:
     def __post_init__(self) -> None:
         if self.num_blocks < 0 or self.channels < 1:
             raise ConfigError(f"a stage of {self.num_blocks} blocks with {self.channels} channels cannot be built")
+        if any(scale % 2 == 0 for scale in self.scales):
+            raise ConfigError(f"scales={self.scales} of an attention must be odd, so that a window has a centre")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,11 +61,32 @@ class DCAutoencoderConfig:
     def __post_init__(self) -> None:
         if len(self.encoder) != len(self.decoder) or not self.encoder:
             raise ConfigError(f"{len(self.encoder)} encoder stages and {len(self.decoder)} decoder stages do not match")
+        for name in ("latent_channels", "in_channels", "head_dim"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)} must be at least 1")
         for stage in (*self.encoder, *self.decoder):
             if stage.block == "vit" and stage.channels % self.head_dim:
                 raise ConfigError(f"{stage.channels} channels do not split into heads of {self.head_dim}")
         if not self.scaling_factor > 0:
             raise ConfigError(f"scaling_factor={self.scaling_factor} must be positive: it is 1 / rms of the latents")
+        self._check_widths(self.encoder, "encoder", self.encoder_shortcut, packed=self.down == "pixel_unshuffle")
+        self._check_widths(self.decoder, "decoder", self.decoder_shortcut, packed=False)
+
+    def _check_widths(self, stages: tuple[Stage, ...], side: str, shortcut: bool, *, packed: bool) -> None:
+        """The shortcuts average or repeat whole groups of channels."""
+        if any(not stage.num_blocks for stage in stages[1:]) or (len(stages) == 1 and not stages[0].num_blocks):
+            raise ConfigError(f"the {side} has a stage without blocks; only the first of several may be empty")
+        if shortcut and stages[-1].channels % self.latent_channels:
+            raise ConfigError(
+                f"the {side}'s {stages[-1].channels} deepest channels do not split into latent_channels="
+                f"{self.latent_channels} groups"
+            )
+        for stage, deeper in zip(stages, stages[1:], strict=False):
+            if (stage.num_blocks and (4 * stage.channels) % deeper.channels) or (packed and deeper.channels % 4):
+                raise ConfigError(
+                    f"the {side} cannot go between {stage.channels} and {deeper.channels} channels: four pixels of the "
+                    f"one must make whole groups of the other"
+                )
 
     @property
     def compression(self) -> int:
@@ -183,11 +206,22 @@ class DCAutoencoder(nn.Module):
         self.decoder = Decoder(config)
 
     def encode(self, pixels: Tensor) -> Tensor:
-        """``(B, 3, H, W)`` in [-1, 1] to the scaled latent ``(B, C, H/f, W/f)``."""
+        """``(B, 3, H, W)`` in [-1, 1] to the scaled latent ``(B, C, H/f, W/f)``; ``ShapeError`` for other sides."""
+        channels, multiple = self.config.in_channels, self.config.compression
+        if pixels.ndim != 4 or pixels.shape[1] != channels or pixels.shape[2] % multiple or pixels.shape[3] % multiple:
+            raise ShapeError(
+                f"pixels {tuple(pixels.shape)} do not fit this autoencoder, which reads (B, {channels}, H, W) with both "
+                f"sides multiples of {multiple}"
+            )
         return self.encoder(pixels) * self.config.scaling_factor
 
     def decode(self, latent: Tensor) -> Tensor:
         """The scaled latent ``(B, C, h, w)`` to pixels ``(B, 3, f*h, f*w)``, about [-1, 1], not clamped."""
+        if latent.ndim != 4 or latent.shape[1] != self.config.latent_channels:
+            raise ShapeError(
+                f"a latent {tuple(latent.shape)} does not fit this autoencoder, which reads "
+                f"(B, {self.config.latent_channels}, h, w)"
+            )
         return self.decoder(latent / self.config.scaling_factor)
 
 

@@ -53,8 +53,15 @@ class LinearDiTConfig:
                 )
         if self.interpolation_scale is not None and self.hidden_size % 4:
             raise ConfigError(f"a positional embedding needs hidden_size divisible by 4, not {self.hidden_size}")
-        if min(self.num_layers, self.in_channels, self.out_channels, self.patch_size) < 1:
-            raise ConfigError("num_layers, in_channels, out_channels and patch_size must be at least 1")
+        counts = ("hidden_size", "num_layers", "in_channels", "out_channels", "patch_size", "caption_channels",
+                  "inner_size")
+        for name in counts:
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)} must be at least 1")
+        if self.interpolation_scale is not None and not self.interpolation_scale > 0:
+            raise ConfigError(f"interpolation_scale={self.interpolation_scale} must be positive, or null for no embedding")
+        if self.sample_size < self.patch_size:
+            raise ConfigError(f"a latent of sample_size={self.sample_size} holds no patch of {self.patch_size}")
 
     @property
     def inner_size(self) -> int:
@@ -191,14 +198,10 @@ class LinearDiT(nn.Module):
             velocity ``(B, C, H, W)`` in the dtype of the network's input.
 
         Raises:
-            ShapeError: the sides, the number of prompts or the guidance do not fit.
+            ShapeError: the channels, the sides, the number of times or prompts, or the guidance do not fit.
         """
+        self._check(latent, timestep, text)
         patch = self.config.patch_size
-        if latent.shape[-2] % patch or latent.shape[-1] % patch or text.batch_size != latent.shape[0]:
-            raise ShapeError(
-                f"a latent {tuple(latent.shape)} with {text.batch_size} prompts does not fit: both sides must be "
-                f"multiples of {patch} and every row needs one prompt"
-            )
         height, width = latent.shape[-2] // patch, latent.shape[-1] // patch
         x = self.patch_embed(latent).flatten(2).mT                          # (B, N, C)
         x = x + self._position(height, width, x)
@@ -214,6 +217,19 @@ class LinearDiT(nn.Module):
         x = self.final(modulated_norm(x, shift, scale))                     # (B, N, patch * patch * C)
         x = x.unflatten(1, (height, width)).unflatten(-1, (patch, patch, -1))  # (B, H, W, p, p, C)
         return x.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)      # (B, C, H * p, W * p)
+
+    def _check(self, latent: Tensor, timestep: Tensor, text: PreparedText) -> None:
+        channels, patch = self.config.in_channels, self.config.patch_size
+        if latent.ndim != 4 or latent.shape[1] != channels or latent.shape[2] % patch or latent.shape[3] % patch:
+            raise ShapeError(
+                f"a latent {tuple(latent.shape)} does not fit this network, which reads (B, {channels}, H, W) with both "
+                f"sides multiples of {patch}"
+            )
+        if timestep.shape != latent.shape[:1] or text.batch_size != latent.shape[0]:
+            raise ShapeError(
+                f"{latent.shape[0]} latents with {text.batch_size} prompts and times {tuple(timestep.shape)} do not fit; "
+                f"every latent needs one prompt and one time"
+            )
 
     def _position(self, height: int, width: int, x: Tensor) -> Tensor | float:
         if self.config.interpolation_scale is None:

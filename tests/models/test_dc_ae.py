@@ -1,0 +1,110 @@
+"""What DCAutoencoder must be whatever its weights; numbers are compared in ``tests/parity/test_dc_ae.py``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sanakit.common.errors import ConfigError, ShapeError
+from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig, Stage, stages
+
+WIDTHS = (8, 16, 16)
+SMALL = DCAutoencoderConfig(
+    encoder=stages(WIDTHS, (1, 1, 1), num_res=2), decoder=stages(WIDTHS, (1, 1, 1), num_res=2), latent_channels=4,
+    head_dim=8, scaling_factor=0.5,
+)
+PACKED = replace(
+    SMALL, encoder=stages(WIDTHS, (0, 1, 1), num_res=2), decoder=stages(WIDTHS, (0, 1, 1), num_res=2),
+    down="pixel_unshuffle", up="pixel_shuffle",
+)
+
+
+def draw(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("config", [SMALL, PACKED], ids=["conv", "packed"])
+@torch.no_grad()
+def test_shapes_and_scale(config: DCAutoencoderConfig) -> None:
+    torch.manual_seed(0)
+    model = DCAutoencoder(config).eval()
+    pixels = draw(2, 3, 8, 12)
+    latent = model.encode(pixels)
+    assert config.compression == 4 and latent.shape == (2, 4, 2, 3) and model.decode(latent).shape == (2, 3, 8, 12)
+    torch.testing.assert_close(latent, 0.5 * model.encoder(pixels))
+    torch.testing.assert_close(model.decode(latent), model.decoder(latent / 0.5))
+
+
+@torch.no_grad()
+def test_the_shortcuts_alone_carry_a_flat_picture_to_the_latent() -> None:
+    """With every weight zero, what remains is stem, means of channel groups and repeats: a flat grey stays flat."""
+    model = DCAutoencoder(SMALL).eval()
+    for parameter in model.parameters():
+        parameter.zero_()
+    model.encoder.conv_in.bias.copy_(torch.arange(8.0))
+    latent = model.encoder(draw(1, 3, 8, 8))
+    # 8 channels, each four times, make 16 pairs: 0 0 1 1 ... 7 7; 16 to 16 takes fours; then four groups of four
+    first = torch.arange(8.0).repeat_interleave(2)
+    torch.testing.assert_close(latent, first.view(4, 4).mean(1).view(1, 4, 1, 1).expand(1, 4, 2, 2))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@torch.no_grad()
+def test_an_evaluation_repeats_to_the_bit(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    model = DCAutoencoder(SMALL).eval().to(dtype)
+    pixels = draw(1, 3, 8, 8).to(dtype)
+    assert torch.equal(model.decode(model.encode(pixels)), model.decode(model.encode(pixels)))
+
+
+@torch.no_grad()
+def test_pictures_of_a_batch_do_not_mix() -> None:
+    torch.manual_seed(0)
+    config = replace(PACKED, decoder=stages(WIDTHS, (0, 1, 1), num_res=2, shallow_norm="batch", shallow_activation="relu"))
+    model = DCAutoencoder(config).eval()
+    pixels = draw(3, 3, 8, 8)
+    together = model.decode(model.encode(pixels))
+    torch.testing.assert_close(together[1:2], model.decode(model.encode(pixels[1:2])), rtol=1e-5, atol=1e-6)
+
+
+def test_gradients_reach_every_parameter() -> None:
+    torch.manual_seed(0)
+    model = DCAutoencoder(SMALL)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    model.decode(model.encode(draw(2, 3, 8, 8))).square().mean().backward()
+    assert all(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in model.parameters())
+
+
+def test_inputs_that_do_not_fit_are_refused_in_a_sentence() -> None:
+    model = DCAutoencoder(SMALL)
+    for wrong in ((1, 3, 8, 10), (1, 1, 8, 8), (3, 8, 8)):
+        with pytest.raises(ShapeError, match=r"reads \(B, 3, H, W\) with both sides multiples of 4"):
+            model.encode(draw(*wrong))
+    with pytest.raises(ShapeError, match=r"reads \(B, 4, h, w\)"):
+        model.decode(draw(1, 3, 2, 2))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"latent_channels": 5}, {"latent_channels": 0}, {"head_dim": 3}, {"head_dim": 0}, {"scaling_factor": 0.0},
+        {"encoder": ()}, {"encoder": stages((8, 16), (1, 1))}, {"encoder": stages(WIDTHS, (1, 0, 1), num_res=2)},
+        {"encoder": stages((8, 48, 48), (1, 1, 1), num_res=3)}, {"decoder": stages((8, 12, 16), (1, 1, 1), num_res=3)},
+        {"encoder": (Stage(channels=8, num_blocks=0),), "decoder": (Stage(channels=8, num_blocks=1),)},
+        {"encoder": stages((8, 18, 20), (0, 1, 1), num_res=3), "down": "pixel_unshuffle"},
+    ],
+    ids=str,
+)
+def test_configs_that_cannot_work_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        replace(SMALL, **wrong)
+    assert "\n" not in str(caught.value)
+
+
+def test_stages_that_cannot_work_are_refused() -> None:
+    for wrong in ({"num_blocks": -1}, {"channels": 0}, {"scales": (4,)}):
+        with pytest.raises(ConfigError):
+            Stage(**{"channels": 8, "num_blocks": 1, **wrong})
