@@ -80,14 +80,24 @@ def _convert_union(args: tuple[Any, ...], value: Any, where: str) -> Any:
     if value is None and type(None) in args:
         return None
     errors = []
-    for arg in args:
-        if arg is type(None):
-            continue
+    for arg in _named_first(args, value):
         try:
             return _convert(arg, value, where)
         except ConfigError as error:
             errors.append(error)
     raise errors[0]
+
+
+def _named_first(args: tuple[Any, ...], value: Any) -> list[Any]:
+    """The members of a union, the one whose ``type`` a mapping names first, so that its error is the one shown."""
+    named = value.get("type") if isinstance(value, Mapping) else None
+    members = [arg for arg in args if arg is not type(None)]
+    return sorted(members, key=lambda arg: named is None or named not in _type_names(arg))
+
+
+def _type_names(cls: Any) -> tuple[Any, ...]:
+    hints = typing.get_type_hints(cls) if dataclasses.is_dataclass(cls) else {}
+    return get_args(hints["type"]) if "type" in hints else ()
 
 
 def _convert_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:

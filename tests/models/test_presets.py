@@ -1,0 +1,74 @@
+"""Every published size has exactly the published number of parameters."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from sanakit.models.dc_ae import DCAutoencoder
+from sanakit.models.linear_dit import LinearDiT
+from sanakit.models.presets import DC_AE_PRESETS, LINEAR_DIT_PRESETS
+
+LINEAR_DIT_COUNTS = {
+    "sana-600m-512": 591_747_872,
+    "sana-600m-1024": 591_747_872,
+    "sana-1600m-512": 1_604_462_752,
+    "sana-1600m-1024": 1_604_462_752,
+    "sana-1600m-2k": 1_604_462_752,
+    "sana-1600m-4k": 1_604_462_752,
+    "sana1.5-1600m-1024": 1_604_641_952,
+    "sana1.5-2400m-1024": 2_383_937_952,
+    "sana1.5-3200m-1024": 3_163_233_952,
+    "sana1.5-4800m-1024": 4_721_825_952,
+    "sana-sprint-600m-1024": 593_501_216,
+    "sana-sprint-1600m-1024": 1_610_237_472,
+}
+SANA_ENCODER, SANA_DECODER = 153_027_104, 159_223_171
+DC_AE_COUNTS = {  # and the statistics of batch norms
+    "dc-ae-f32c32-sana-1.0": (SANA_ENCODER + SANA_DECODER, 0),
+    "dc-ae-f32c32-sana-1.1": (SANA_ENCODER + SANA_DECODER, 0),
+    "dc-ae-lite-f32c32-sana-1.1": (SANA_ENCODER + 268_154_124, 0),
+    "dc-ae-f32c32-in-1.0": (323_356_460, 12_800),
+    "dc-ae-f32c32-mix-1.0": (323_356_460, 12_800),
+    "dc-ae-f64c128-in-1.0": (676_896_140, 12_800),
+    "dc-ae-f64c128-mix-1.0": (676_896_140, 12_800),
+    "dc-ae-f128c512-in-1.0": (1_120_682_252, 12_800),
+    "dc-ae-f128c512-mix-1.0": (1_120_682_252, 12_800),
+    "dc-ae-1.5-f32c128": (523_609_740, 0),
+}
+PER_BLOCK = {"sana-600m-1024": 20_646_144, "sana-1600m-1024": 77_920_640, "sana1.5-1600m-1024": 77_929_600}
+
+
+def num_parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def test_no_preset_is_left_uncounted() -> None:
+    assert LINEAR_DIT_PRESETS.keys() == LINEAR_DIT_COUNTS.keys() and DC_AE_PRESETS.keys() == DC_AE_COUNTS.keys()
+
+
+@pytest.mark.parametrize("name", LINEAR_DIT_PRESETS)
+def test_transformers(name: str) -> None:
+    with torch.device("meta"):
+        model = LinearDiT(LINEAR_DIT_PRESETS[name])
+    assert num_parameters(model) == LINEAR_DIT_COUNTS[name]
+    assert not list(model.buffers())
+    if name in PER_BLOCK:
+        assert num_parameters(model.blocks[0]) == PER_BLOCK[name]
+
+
+@pytest.mark.parametrize("name", DC_AE_PRESETS)
+def test_autoencoders(name: str) -> None:
+    with torch.device("meta"):
+        model = DCAutoencoder(DC_AE_PRESETS[name])
+    statistics = sum(buffer.numel() for buffer in model.buffers() if buffer.is_floating_point())
+    assert (num_parameters(model), statistics) == DC_AE_COUNTS[name]
+    if "sana" in name:
+        assert num_parameters(model.encoder) == SANA_ENCODER
+
+
+@pytest.mark.parametrize(("name", "side"), [("f32c32-in", 32), ("f64c128-in", 64), ("f128c512-in", 128), ("lite-f32", 32)])
+def test_compression_is_the_name(name: str, side: int) -> None:
+    (config,) = (config for preset, config in DC_AE_PRESETS.items() if name in preset)
+    assert config.compression == side
