@@ -1,0 +1,62 @@
+"""Pairs of networks, diffusers' and ours, with the same random weights; shared by the parity tests.
+
+Weights as constructed hide errors: zero biases, unit norms and unit running statistics make several wrong formulas
+agree. ``randomize_`` draws everything, so that each tensor of the network moves its output.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers import AutoencoderDC, SanaTransformer2DModel
+from torch import Tensor, nn
+
+from sanakit.checkpoints.dc_ae_keys import DIFFUSERS_DC_AE
+from sanakit.checkpoints.diffusers_config import dc_ae_to_json, linear_dit_to_json
+from sanakit.checkpoints.linear_dit_keys import diffusers_linear_dit
+from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig
+from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
+
+
+@torch.no_grad()
+def randomize_(model: nn.Module, seed: int, *, spread: float = 0.2) -> None:
+    """Matrices keep the size of their input; vectors (biases, norms, tables) move by N(0, spread) off their default."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        noise = torch.randn(tensor.shape, generator=generator) if tensor.is_floating_point() else None
+        if noise is None or name.endswith("pos_embed"):
+            continue
+        if name.endswith("running_var"):
+            tensor.copy_((spread * noise).exp())
+        elif tensor.ndim < 2 or name.endswith("scale_shift_table"):
+            tensor.add_(spread * noise)
+        else:
+            tensor.copy_(noise / tensor[0].numel() ** 0.5)
+
+
+def transformer_pair(config: LinearDiTConfig, seed: int = 0) -> tuple[SanaTransformer2DModel, LinearDiT]:
+    theirs = SanaTransformer2DModel(**class_arguments(linear_dit_to_json(config))).eval()
+    randomize_(theirs, seed)
+    ours = LinearDiT(config).eval()
+    layout = diffusers_linear_dit(guidance_embeds=config.guidance_embeds)
+    ours.load_state_dict(layout.to_ours(theirs.state_dict()))
+    return theirs, ours
+
+
+def autoencoder_pair(config: DCAutoencoderConfig, seed: int = 0) -> tuple[AutoencoderDC, DCAutoencoder]:
+    theirs = AutoencoderDC(**class_arguments(dc_ae_to_json(config))).eval()
+    randomize_(theirs, seed)
+    ours = DCAutoencoder(config).eval()
+    ours.load_state_dict(DIFFUSERS_DC_AE.to_ours(theirs.state_dict()))
+    return theirs, ours
+
+
+def class_arguments(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if not name.startswith("_")}
+
+
+def relative_error(found: Tensor, expected: Tensor) -> float:
+    """Largest difference over largest value: the measure that parity is promised in."""
+    assert found.shape == expected.shape and found.isfinite().all()
+    return float((found - expected).abs().max() / expected.abs().max())
