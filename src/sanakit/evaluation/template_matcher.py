@@ -52,8 +52,9 @@ class TemplateMatcher:
     ) -> Floats:
         """``(chosen, boxes)``: squared error in RGB, summed over the box's pixels, that each template explains.
 
-        ``chosen`` are the templates to try, by default all. ``rows`` is the background, ``(H, 3)``. With r the picture less the background, a the template's alpha, t its
-        premultiplied colours and b the background: r^2 - (r - (t - a b))^2 = 2 r (t - a b) - (t - a b)^2.
+        ``chosen`` are the templates to try, by default all. ``rows`` is the background, ``(H, 3)``. With r the picture
+        less the background, a the template's alpha, t its premultiplied colours and b the background:
+        r^2 - (r - (t - a b))^2 = 2 r (t - a b) - (t - a b)^2.
         """
         behind = np.stack([_cell_rows(rows, box) for box in boxes])        # (B, G, 3)
         residual = np.stack([_cells(image, box) for box in boxes]) - behind[:, :, None]  # (B, G, G, 3)

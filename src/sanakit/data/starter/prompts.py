@@ -11,7 +11,7 @@ from numpy.random import Generator
 
 from sanakit.data.starter.captions import canonical_caption
 from sanakit.data.starter.placing import place_count, place_pair, place_single
-from sanakit.data.starter.scene import Relation, Scene
+from sanakit.data.starter.scene import Relation, Scene, Split
 from sanakit.data.starter.vocabulary import (
     BACKGROUNDS,
     COLOURS,
@@ -59,8 +59,17 @@ def heldout_prompts(num: int, seed: int) -> list[tuple[str, Scene]]:
     that no training scene holds. The kind "object" is in turns a single object and a held-out pair "A and B".
     A prompt comes twice only after all of its kind have come once.
     """
+    return _prompts(num, seed, "heldout")
+
+
+def seen_prompts(num: int, seed: int) -> list[tuple[str, Scene]]:
+    """The same kinds of prompts as `heldout_prompts`, of combinations that training does show: for comparison."""
+    return _prompts(num, seed, "train")
+
+
+def _prompts(num: int, seed: int, split: Split) -> list[tuple[str, Scene]]:
     rng = np.random.default_rng((seed, 0x5EED))
-    sources = [_endless(kind, rng) for kind in get_args(PromptKind)]
+    sources = [_endless(kind, split, rng) for kind in get_args(PromptKind)]
     scenes = [next(sources[index % len(sources)]) for index in range(num)]
     return [(canonical_caption(scene), scene) for scene in scenes]
 
@@ -76,13 +85,14 @@ def prompt_kind(scene: Scene) -> PromptKind:
     return "colour" if any(thing.colour for thing in scene.objects) else "object"
 
 
-def _endless(kind: PromptKind, rng: Generator) -> Iterator[Scene]:
+def _endless(kind: PromptKind, split: Split, rng: Generator) -> Iterator[Scene]:
     """All scenes of a kind in random order, then again."""
     if kind == "object":
         singles = _shuffled([place_single((name, None), rng) for name in ITEMS], rng)
-        pairs = _shuffled(_heldout([place_pair((a, None), (b, None), rng) for a, b in permutations(ITEMS, 2)]), rng)
+        pairs = [place_pair((a, None), (b, None), rng) for a, b in permutations(ITEMS, 2)]
+        pairs = _shuffled(_of_split(pairs, split), rng)
         return (scene for both in zip(cycle(singles), cycle(pairs), strict=False) for scene in both)
-    return cycle(_shuffled(_heldout(_all_scenes(kind, rng)), rng))
+    return cycle(_shuffled(_of_split(_all_scenes(kind, rng), split), rng))
 
 
 def _all_scenes(kind: PromptKind, rng: Generator) -> list[Scene]:
@@ -109,8 +119,8 @@ def _visible(name: str, colour: str | None, background: str) -> bool:
     return not background_clashes(background, ITEMS[name], colour)
 
 
-def _heldout(scenes: list[Scene]) -> list[Scene]:
-    return [scene for scene in scenes if scene.heldout_combinations()]
+def _of_split(scenes: list[Scene], split: Split) -> list[Scene]:
+    return [scene for scene in scenes if bool(scene.heldout_combinations()) == (split == "heldout")]
 
 
 def _shuffled(scenes: list[Scene], rng: Generator) -> list[Scene]:

@@ -1,0 +1,42 @@
+"""How sure a mean is: the percentile bootstrap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sanakit.common.errors import ConfigError
+
+NUM_RESAMPLES = 2000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Estimate:
+    """A mean over ``num_samples`` and the 95 % interval ``low`` to ``high`` around it."""
+
+    mean: float
+    low: float
+    high: float
+    num_samples: int
+
+
+def estimate(values: Sequence[float] | Sequence[bool], *, seed: int, level: float = 0.95) -> Estimate:
+    """The mean of independent samples with its bootstrap interval.
+
+    The samples are drawn again with replacement ``NUM_RESAMPLES`` times; the interval holds the middle ``level`` of
+    the means. When all samples are equal it has no width, so beside 100 % look at the number of samples.
+
+    Raises:
+        ConfigError: there are no samples.
+
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
+    """
+    samples = np.asarray(values, dtype=np.float64)
+    if not samples.size:
+        raise ConfigError("a mean of 0 samples has no interval; give at least one sample")
+    rng = np.random.default_rng(seed)
+    chosen = rng.integers(samples.size, size=(NUM_RESAMPLES, samples.size))
+    low, high = np.quantile(samples[chosen].mean(1), [(1 - level) / 2, (1 + level) / 2])
+    return Estimate(mean=float(samples.mean()), low=float(low), high=float(high), num_samples=samples.size)

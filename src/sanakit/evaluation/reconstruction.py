@@ -1,0 +1,87 @@
+"""What an autoencoder keeps of the starter's scenes: likeness, and whether objects can still be named."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sanakit.data.starter.scene import Scene
+from sanakit.data.starter.scenes import StarterScenes
+from sanakit.data.starter.sprites import load_sprite_bank
+from sanakit.evaluation.bootstrap import Estimate, estimate
+from sanakit.evaluation.image_metrics import psnr, ssim
+from sanakit.evaluation.judge import judge
+from sanakit.evaluation.scene_detector import SceneDetector, load_scene_detector
+
+
+class Autoencoder(Protocol):
+    """What is measured: pixels ``(B, 3, H, W)`` in [-1, 1] to a latent and back."""
+
+    def encode(self, pixels: Tensor) -> Tensor: ...
+
+    def decode(self, latent: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReconstructionReport:
+    """Means over held-out scenes. ``named`` is the share of scenes whose objects are all still named by the detector,
+    ``right`` that of scenes with colours, number, places and background right as well; the ``original_...`` are the
+    same of the pictures before the autoencoder, and so the ceiling.
+    """
+
+    seed: int
+    psnr: Estimate  # dB
+    ssim: Estimate
+    named: Estimate
+    right: Estimate
+    original_named: Estimate
+    original_right: Estimate
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def reconstruction_report(
+    autoencoder: Autoencoder, num: int, seed: int, *, size: int = 128, batch_size: int = 8, device: str = "cpu"
+) -> ReconstructionReport:
+    """Send ``num`` held-out scenes of ``size`` pixels through the autoencoder, in float32."""
+    scenes = StarterScenes(load_sprite_bank(), "heldout", seed, size=size)
+    samples = [scenes.sample(index) for index in range(num)]
+    originals = [sample.image for sample in samples]
+    rebuilt: list[NDArray[np.uint8]] = []
+    for start in range(0, num, batch_size):
+        rebuilt += _rebuilt(autoencoder, originals[start : start + batch_size], device)
+    pairs = list(zip(rebuilt, originals, strict=True))
+    truths, detector = [sample.scene for sample in samples], load_scene_detector()
+    named, right = _recognised(rebuilt, truths, detector, seed)
+    original_named, original_right = _recognised(originals, truths, detector, seed)
+    return ReconstructionReport(
+        seed=seed,
+        psnr=estimate([psnr(picture, original) for picture, original in pairs], seed=seed),
+        ssim=estimate([ssim(picture, original) for picture, original in pairs], seed=seed),
+        named=named,
+        right=right,
+        original_named=original_named,
+        original_right=original_right,
+    )
+
+
+@torch.no_grad()
+def _rebuilt(autoencoder: Autoencoder, images: list[NDArray[np.uint8]], device: str) -> list[NDArray[np.uint8]]:
+    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(device) / 127.5 - 1  # (B, 3, H, W)
+    decoded = autoencoder.decode(autoencoder.encode(pixels)).float()
+    levels = ((decoded + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return list(levels.permute(0, 2, 3, 1).cpu().numpy())                  # each (H, W, 3)
+
+
+def _recognised(
+    pictures: list[NDArray[np.uint8]], truths: list[Scene], detector: SceneDetector, seed: int
+) -> tuple[Estimate, Estimate]:
+    answers = [judge(truth, detector.detect(picture)) for picture, truth in zip(pictures, truths, strict=True)]
+    named = estimate([answer["object"] for answer in answers], seed=seed)
+    return named, estimate([answer["all right"] for answer in answers], seed=seed)
