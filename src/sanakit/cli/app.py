@@ -1,0 +1,70 @@
+"""The command ``sanakit``: which commands there are, and the way out of each.
+
+Nothing here or in the modules of the commands imports torch before a command needs it: ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from sanakit.cli.convert import convert
+from sanakit.cli.data import data_app
+from sanakit.cli.decode import decode
+from sanakit.cli.doctor import doctor
+from sanakit.cli.evaluate import eval_app
+from sanakit.cli.failures import SUCCESS, Interrupted, report
+from sanakit.cli.generate import generate
+from sanakit.cli.info import info
+from sanakit.cli.replay import replay
+from sanakit.cli.train import train
+from sanakit.cli.version import version
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+for command in (generate, replay, decode, info, convert, doctor, train, version):
+    app.command()(command)
+app.add_typer(data_app, name="data")
+app.add_typer(eval_app, name="eval")
+
+
+@app.callback()
+def describe(
+    debug: Annotated[bool, typer.Option("--debug", help="Show log lines, and tracebacks of errors.")] = False,
+) -> None:
+    """Pictures from prompts with the SANA family of models, and with a small one that comes with it.
+
+    Exit codes: 0 done, 1 failed, 2 something was asked for that cannot be done, 130 interrupted.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and give its exit code; ``--debug`` may stand anywhere in it."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = _take_debug(words)
+    if debug:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    else:
+        warnings.simplefilter("ignore")  # of libraries, about code that the user did not write
+    try:
+        code = typer.main.get_command(app).main(words, prog_name="sanakit", standalone_mode=False)
+        sys.stdout.flush()
+    except (Exception, KeyboardInterrupt) as error:
+        if debug and not isinstance(error, (KeyboardInterrupt, Interrupted, typer.TyperException)):
+            raise
+        return report(error)
+    if code == 130:  # typer's own answer to a Ctrl-C that no command has caught
+        return report(KeyboardInterrupt())
+    return code if isinstance(code, int) else SUCCESS
+
+
+def _take_debug(words: list[str]) -> bool:
+    end = words.index("--") if "--" in words else len(words)
+    if "--debug" not in words[:end]:
+        return False
+    words.remove("--debug")
+    return True

@@ -1,0 +1,51 @@
+"""Where words go: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def print_json(content: Any) -> None:
+    """One JSON document on stdout."""
+    print(json.dumps(content, indent=2, ensure_ascii=not _speaks_unicode(), default=str))
+
+
+def tell(text: str, *, quiet: bool = False) -> None:
+    """A remark for a person, on stderr."""
+    if not quiet:
+        print(text, file=sys.stderr, flush=True)
+
+
+def table_console() -> Console:
+    """Rich's console for tables on stdout: no colour codes when it is a file or a pipe, and no cutting of lines."""
+    from rich.console import Console
+
+    return Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+
+
+def readable_bytes(number: float) -> str:
+    """``1.5 GB``: three digits at most, powers of ten."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if number < 999.5 or unit == "TB":
+            break
+        number /= 1000
+    return f"{number:.{0 if number >= 10 or unit == 'B' else 1}f} {unit}"
+
+
+def readable_seconds(seconds: float) -> str:
+    """``4.2 s`` or ``3 min 5 s``."""
+    if not math.isfinite(seconds):
+        return "?"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds) // 60} min {int(seconds) % 60} s"
+
+
+def _speaks_unicode() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")

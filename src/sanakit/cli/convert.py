@@ -1,0 +1,47 @@
+"""``sanakit convert``"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sanakit.cli.console import print_json, tell
+
+
+class Layout(StrEnum):
+    """How the weights are laid out: a diffusers folder, upstream's .pth, or one .safetensors file."""
+
+    diffusers = "diffusers"
+    upstream = "upstream"
+    safetensors = "safetensors"
+
+
+_SUFFIXES = {".pth": Layout.upstream, ".pt": Layout.upstream, ".safetensors": Layout.safetensors}
+
+
+def convert(
+    source: Annotated[str, typer.Argument(metavar="IN", help="Folder, file, hub id, or starter.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="New folder or file.")],
+    layout: Annotated[Layout | None, typer.Option(help="The suffix of OUT decides if not given.")] = None,
+    variant: Annotated[str | None, typer.Option(help="fp16 or bf16 files of a diffusers folder.")] = None,
+    autoencoder: Annotated[str | None, typer.Option(help="Source of an autoencoder that IN lacks.")] = None,
+    text_encoder: Annotated[str | None, typer.Option(help="Source of a text encoder that IN lacks.")] = None,
+    force: Annotated[bool, typer.Option(help="Replace what is at OUT.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Rewrite a model in another layout; its numbers stay as they are."""
+    from sanakit.checkpoints.convert import convert as convert_model
+
+    chosen = layout or _SUFFIXES.get(target.suffix, Layout.diffusers)
+    done = convert_model(
+        source, target, chosen.value, variant=variant, autoencoder=autoencoder, text_encoder=text_encoder, force=force
+    )
+    if as_json:
+        print_json({"target": str(done.target), "layout": done.layout, "notes": list(done.notes)})
+        return
+    print(done.target)
+    for note in done.notes:
+        tell(note)

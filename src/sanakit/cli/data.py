@@ -1,0 +1,52 @@
+"""``sanakit data``"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sanakit.cli.console import print_json, tell
+
+data_app = typer.Typer(no_args_is_help=True, help="Make data sets.")
+
+
+class Split(StrEnum):
+    """Which combinations the scenes show: those for training, or those held out for judging."""
+
+    train = "train"
+    heldout = "heldout"
+
+
+@data_app.callback()
+def describe() -> None:
+    """Make data sets."""
+
+
+@data_app.command("starter")
+def starter(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the data set: new, empty, or to be continued.")],
+    num_samples: Annotated[int, typer.Option(help="Pictures in all.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="Decides which scenes.")] = 0,
+    split: Annotated[Split, typer.Option(help="Seen in training, or held out of it.")] = Split.train,
+    size: Annotated[int, typer.Option(help="Pixels a side.")] = 128,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    quiet: Annotated[bool, typer.Option(help="No progress bar.")] = False,
+) -> None:
+    """Compose the pictures and captions that the starter was trained on, as WebDataset shards.
+
+    The drawings come with sanakit; nothing is fetched. Stop it at any time: the same command continues.
+    """
+    from sanakit.cli.progress import ProgressBar
+    from sanakit.data.starter.build import build_starter_data
+
+    with ProgressBar("composing", unit="pictures", quiet=quiet) as bar:
+        build_starter_data(
+            out, num_samples=num_samples, seed=seed, split=split.value, size=size,
+            on_progress=lambda done, total: bar.update(done, total),
+        )  # fmt: skip
+    if as_json:
+        print_json({"folder": str(out), "num_samples": num_samples, "seed": seed, "split": split.value, "size": size})
+    tell(f"{num_samples} pictures in {out}; look at {out / 'contact-sheet.png'}", quiet=quiet or as_json)

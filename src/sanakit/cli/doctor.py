@@ -1,0 +1,216 @@
+"""``sanakit doctor``"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from sanakit.cli.console import print_json, readable_bytes, readable_seconds, table_console
+from sanakit.cli.machine import Accelerator, Machine, is_installed, look_at_machine
+from sanakit.cli.model_needs import PUBLISHED, ModelNeeds, gigaflops_needed, memory_needed
+from sanakit.common.user_cache import user_cache_folder
+
+Severity = Literal["problem", "remark"]
+STARTER_MEMORY = 1.2e9  # bytes at the peak, measured
+TEXT_ENCODER_DISK = 0.65e9  # bytes, once, while the starter's language model is converted
+
+# What may be missing, what it would be for, and why a picture does not need it.
+EXTRAS = (
+    (
+        "resvg_py",
+        "data",
+        "draws the starter's sprites anew from the icon packages; the finished sprites come with sanakit",
+    ),
+    ("matplotlib", "train", "draws the curves of a training report"),
+    ("scipy", "eval", "computes Fréchet distances"),
+)
+NOT_USED = ("triton", "xformers", "flash_attn", "bitsandbytes")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """Something a person may want to know or do; a problem keeps sanakit from making a picture."""
+
+    severity: Severity
+    text: str
+    advice: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ability:
+    """Whether a model runs here at a size; ``seconds`` of one picture is a rough estimate, None where unknown."""
+
+    model: str
+    size: int
+    runs: bool
+    device: str
+    dtype: str
+    memory: float
+    seconds: float | None
+
+
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Tell what this machine has, what it can run, what is missing and what to do about it."""
+    cache = user_cache_folder()
+    machine = look_at_machine(cache)
+    findings = find(machine, cache)
+    abilities = judge(machine)
+    if as_json:
+        print_json({"machine": asdict(machine), "models": [asdict(a) for a in abilities],
+                    "findings": [asdict(f) for f in findings]})  # fmt: skip
+    else:
+        show(machine, abilities, findings)
+    if any(finding.severity == "problem" for finding in findings):
+        raise typer.Exit(1)
+
+
+def find(machine: Machine, cache: Path) -> list[Finding]:
+    """Everything that is wrong or missing, problems first."""
+    found = [*_torch_findings(machine), *_starter_findings(machine, cache), *_hub_findings()]
+    for module, extra, purpose in EXTRAS:
+        if not is_installed(module):
+            text = f"{module} is not installed; it {purpose}, and pictures do not need it"
+            found.append(Finding(severity="remark", text=text, advice=f'only for that: pip install "sanakit[{extra}]"'))
+    missing = [module for module in NOT_USED if not is_installed(module)]
+    if missing:
+        text = f"{', '.join(missing)}: not installed, and sanakit never uses them"
+        found.append(Finding(severity="remark", text=text, advice="nothing"))
+    return sorted(found, key=lambda finding: finding.severity != "problem")
+
+
+def _torch_findings(machine: Machine) -> list[Finding]:
+    found = []
+    if machine.torch is None:
+        text = f"torch cannot be imported ({machine.torch_problem})"
+        found.append(Finding(severity="problem", text=text, advice="pip install -c constraints.txt torch"))
+    elif not machine.accelerators:
+        text = "no GPU that this torch can use; the starter does not need one, the published models are slow without"
+        advice = "with a GPU in the machine, install the torch build made for it"
+        found.append(Finding(severity="remark", text=text, advice=advice))
+    if is_installed("torchvision"):
+        text = "torchvision is installed; where it does not match torch, transformers' models cannot be imported"
+        found.append(Finding(severity="remark", text=text, advice="pip uninstall torchvision, unless you need it"))
+    return found
+
+
+def _starter_findings(machine: Machine, cache: Path) -> list[Finding]:
+    from importlib.resources import files
+
+    found = []
+    if not (files("sanakit") / "starter" / "model_index.json").is_file():
+        text = "the starter's weights are not in this installation"
+        found.append(Finding(severity="problem", text=text, advice="install sanakit again, or name another --model"))
+    if not _has_text_encoder(cache):
+        text = f"the starter's language model is not in {cache} yet"
+        found.append(
+            Finding(severity="remark", text=text, advice="nothing: the first picture fetches it (93 MB, once)")
+        )
+        if machine.free_disk is not None and machine.free_disk < TEXT_ENCODER_DISK:
+            free = readable_bytes(machine.free_disk)
+            text = f"{cache} has {free} free; making the language model ready takes 650 MB once"
+            advice = "make room, or name another folder in the variable SANAKIT_CACHE"
+            found.append(Finding(severity="problem", text=text, advice=advice))
+    if machine.memory is not None and machine.memory < STARTER_MEMORY:
+        have, need = readable_bytes(machine.memory), readable_bytes(STARTER_MEMORY)
+        text = f"{have} of memory is less than the {need} of the starter"
+        found.append(Finding(severity="problem", text=text, advice="give the machine or container more memory"))
+    return found
+
+
+def _has_text_encoder(cache: Path) -> bool:
+    return any((cache / "text-encoders").glob("*/source.json"))
+
+
+def _hub_findings() -> list[Finding]:
+    offline = [
+        name for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") if os.environ.get(name, "0") not in ("", "0")
+    ]
+    if not offline:
+        return []
+    text = f"{offline[0]} is set: models that are not on this machine yet will not be fetched"
+    return [Finding(severity="remark", text=text, advice="unset it to fetch a published model once")]
+
+
+def judge(machine: Machine) -> list[Ability]:
+    """The starter, then every published model at each of its sizes."""
+    memory = machine.memory
+    starter = Ability(
+        model="starter", size=128, runs=memory is None or memory >= STARTER_MEMORY, device="cpu", dtype="float32",
+        memory=STARTER_MEMORY, seconds=None,
+    )  # fmt: skip
+    return [starter, *(judge_model(machine, model, size) for model in PUBLISHED for size in model.sizes)]
+
+
+def judge_model(machine: Machine, model: ModelNeeds, size: int) -> Ability:
+    """On the first accelerator that holds it, else on the CPU in the widest dtype that fits."""
+    for accelerator in machine.accelerators:
+        dtype = "bfloat16" if "bfloat16" in model.dtypes else "float16"
+        need = memory_needed(model, size, dtype)
+        if need <= (_memory_of(accelerator, machine) or 0):
+            return Ability(
+                model=model.name, size=size, runs=True, device=accelerator.kind, dtype=dtype, memory=need, seconds=None
+            )
+    for dtype in model.dtypes:
+        need = memory_needed(model, size, dtype)
+        fits = machine.memory is None or need <= 0.9 * machine.memory
+        if fits:
+            break
+    seconds = gigaflops_needed(model, size) / machine.gigaflops if fits and machine.gigaflops else None
+    return Ability(model=model.name, size=size, runs=fits, device="cpu", dtype=dtype, memory=need, seconds=seconds)
+
+
+def _memory_of(accelerator: Accelerator, machine: Machine) -> int | None:
+    return accelerator.memory if accelerator.memory is not None else machine.memory
+
+
+def show(machine: Machine, abilities: list[Ability], findings: list[Finding]) -> None:
+    """Three parts for a person: the machine, what runs, what to do."""
+    from rich.table import Table
+
+    console = table_console()
+    console.print("This machine", style="bold")
+    for name, value in _facts(machine).items():
+        console.print(f"  {name:<8} {value}")
+    table = Table(
+        "model", "side", "runs", "on", "memory", "a picture takes", box=None, pad_edge=False, padding=(0, 3, 0, 0)
+    )
+    for ability in abilities:
+        runs, where = ("yes" if ability.runs else "no"), f"{ability.device}, {ability.dtype}"
+        table.add_row(
+            ability.model, f"{ability.size} px", runs, where, readable_bytes(ability.memory), _duration(ability)
+        )
+    console.print("\nWhat it can run (times and memory of the published models are rough estimates)", style="bold")
+    console.print(table)
+    console.print("\nWhat to do", style="bold")
+    for finding in findings:
+        console.print(
+            f"  {'! ' if finding.severity == 'problem' else '- '}{finding.text}\n      {finding.advice}", markup=False
+        )
+    if not any(finding.severity == "problem" for finding in findings):
+        console.print('  Ready: sanakit generate "two red apples" --output apples.png', markup=False)
+
+
+def _duration(ability: Ability) -> str:
+    if ability.model == "starter":
+        return "seconds"
+    return f"about {readable_seconds(ability.seconds)}" if ability.seconds is not None else "-"
+
+
+def _facts(machine: Machine) -> dict[str, Any]:
+    def told(number: int | None) -> str:
+        return readable_bytes(number) if number is not None else "unknown"
+
+    return {
+        "system": f"{machine.system}, Python {machine.python}",
+        "cores": f"{machine.num_cores}"
+        + (f" ({machine.gigaflops:.0f} GFLOP/s in float32)" if machine.gigaflops else ""),
+        "memory": f"{told(machine.memory)}, {told(machine.free_memory)} of it free",
+        "disk": f"{told(machine.free_disk)} free for the cache",
+        "torch": machine.torch or f"missing ({machine.torch_problem})",
+        "GPU": ", ".join(f"{a.name} ({told(a.memory) if a.memory else 'shared memory'})" for a in machine.accelerators)
+        or "none",
+    }

@@ -1,0 +1,77 @@
+"""What the shell is told when something fails: one sentence on stderr and an exit code."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import typer
+
+from sanakit.common.errors import ConfigError, RequestError, SanakitError
+
+SUCCESS, FAILURE, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+# Settings whose option has another name; of all others it is the same with dashes.
+_OPTIONS = {
+    "num_inference_steps": "--steps",
+    "height": "--size (height)",
+    "width": "--size (width)",
+    "prompt": "the prompt",
+}
+_SETTING = re.compile(
+    r"^(prompt|negative_prompt|height|width|num_inference_steps|guidance_scale|pag_scale|solver|seed|num_images)="
+)
+
+
+class Interrupted(SanakitError):  # noqa: N818 (nothing went wrong)
+    """The user pressed Ctrl-C; the message says what is finished and what is not."""
+
+
+def exit_code(error: BaseException) -> int:
+    """2 for what the user typed, 130 for Ctrl-C, 1 for everything else."""
+    match error:
+        case KeyboardInterrupt() | Interrupted():
+            return INTERRUPTED
+        case RequestError() | ConfigError():
+            return USAGE
+        case typer.TyperException():
+            return error.exit_code
+        case _:
+            return FAILURE
+
+
+def sentence(error: BaseException) -> str:
+    """The error in one line, without a traceback."""
+    match error:
+        case KeyboardInterrupt():
+            text = "interrupted; what was not finished was not written"
+        case RequestError():
+            text = _SETTING.sub(lambda match: f"{option_name(match[1])} ", str(error))
+        case SanakitError():
+            text = str(error)
+        case typer.TyperException():
+            text = f"{error.format_message().rstrip('.')}; --help lists what is possible"
+        case MemoryError():
+            text = "this machine has not enough free memory for that; `sanakit doctor` tells what it can run"
+        case OSError() if error.strerror:
+            text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        case _:
+            text = (
+                f"an unexpected {type(error).__name__} ({_start(str(error))}); run it again with --debug to see where"
+            )
+    return " ".join(text.split())
+
+
+def option_name(setting: str) -> str:
+    return _OPTIONS.get(setting, "--" + setting.replace("_", "-"))
+
+
+def report(error: BaseException) -> int:
+    """Print the sentence on stderr and give the exit code."""
+    print(f"sanakit: {sentence(error)}", file=sys.stderr)
+    return exit_code(error)
+
+
+def _start(text: str) -> str:
+    line = next((line for line in text.splitlines() if line.strip()), "no message")
+    return line if len(line) <= 160 else line[:157] + "..."

@@ -1,0 +1,123 @@
+"""``sanakit info``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sanakit.cli.console import print_json, readable_bytes, table_console
+
+if TYPE_CHECKING:
+    from sanakit.checkpoints.describe import ComponentDescription, ModelDescription
+
+
+def info(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder, file, hub id, or starter.")] = "starter",
+    variant: Annotated[str | None, typer.Option(help="fp16 or bf16 files of a diffusers folder.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Revision of a hub id.")] = None,
+    cache_dir: Annotated[Path | None, typer.Option(help="Where hub ids are kept.")] = None,
+    local_files_only: Annotated[bool, typer.Option(help="Fetch nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Tell what a model is and how it is meant to be used; its weights are not loaded."""
+    from sanakit.checkpoints.describe import describe
+    from sanakit.checkpoints.sources import HubOptions
+
+    hub = HubOptions(revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
+    facts = as_mapping(describe(model, variant=variant, hub=hub))
+    if as_json:
+        print_json(facts)
+    else:
+        show(facts)
+
+
+def as_mapping(description: ModelDescription) -> dict[str, Any]:
+    """Everything that is printed, in plain values."""
+    from sanakit.common.config import to_mapping
+
+    facts: dict[str, Any] = {"source": description.source, "path": str(description.path)}
+    if (card := description.card) is not None:
+        hashes = to_mapping(card.hashes)
+        facts |= {
+            "name": card.name, "family": card.family, "base_size": card.base_size, "solver": card.solver,
+            "num_inference_steps": card.num_inference_steps, "guidance_scale": card.guidance_scale,
+            "flow_shift": card.flow_shift, "pag_layers": list(card.pag_layers),
+            "max_text_tokens": card.text.max_tokens, "precision": to_mapping(card.precision),
+            "licence": card.licence or None, "model_hash": card.model_hash or None, "hashes": hashes,
+        }  # fmt: skip
+        if card.family == "starter":
+            facts["vocabulary"] = starter_vocabulary()
+    facts["components"] = [component_facts(component) for component in description.components]
+    facts["missing"] = list(description.missing)
+    return facts
+
+
+def component_facts(component: ComponentDescription) -> dict[str, Any]:
+    return {
+        "name": component.name, "kind": component.kind, "layout": component.layout,
+        "num_parameters": component.num_parameters, "num_bytes": component.num_bytes,
+        "dtypes": list(component.dtypes), "files": [str(path) for path in component.files], "config": component.config,
+    }  # fmt: skip
+
+
+def starter_vocabulary() -> dict[str, list[str]]:
+    """The words that the starter was trained on."""
+    from sanakit.data.starter.vocabulary import BACKGROUNDS, COLOURS, ITEMS, NUMBER_WORDS
+
+    return {
+        "objects": list(ITEMS),
+        "colours": list(COLOURS),
+        "counts": list(NUMBER_WORDS.values()),
+        "positions": ["to the left of", "to the right of", "above", "below"],
+        "backgrounds": list(BACKGROUNDS),
+    }
+
+
+def show(facts: dict[str, Any]) -> None:
+    """The same for a person, without the configs."""
+    from rich.table import Table
+
+    console = table_console()
+    for label, value in readable_facts(facts).items():
+        console.print(f"{label:<12} {value}", markup=False)
+    table = Table(
+        "part", "kind", "parameters", "on disk", "dtype", "layout", box=None, pad_edge=False, padding=(0, 3, 0, 0)
+    )
+    for part in facts["components"]:
+        table.add_row(
+            part["name"].replace("_", " "), part["kind"], readable_count(part["num_parameters"]),
+            readable_bytes(part["num_bytes"]), ", ".join(part["dtypes"]), part["layout"],
+        )  # fmt: skip
+    console.print()
+    console.print(table)
+    if facts["missing"]:
+        names = ", ".join(name.replace("_", " ") for name in facts["missing"])
+        console.print(f"\nNot in this source, and taken from elsewhere when it is used: {names}", markup=False)
+    for label, words in facts.get("vocabulary", {}).items():
+        console.print(f"\n{label}: {', '.join(words)}", markup=False)
+
+
+def readable_facts(facts: dict[str, Any]) -> dict[str, str]:
+    lines = {"source": f"{facts['source']} ({facts['path']})"}
+    if "family" in facts:
+        side, dtypes = facts["base_size"], " or ".join(facts["precision"]["transformer"])
+        reason = facts["precision"]["reason"]
+        lines |= {
+            "model": f"{facts['name']} of the family {facts['family']}, trained at {side}x{side} px",
+            "use with": f"{facts['num_inference_steps']} steps of {facts['solver']}, guidance scale "
+            f"{facts['guidance_scale']:g}, flow shift {facts['flow_shift']:g}",
+            "text": f"the first {facts['max_text_tokens'] - 1} tokens of a prompt count",
+            "precision": f"the transformer runs in {dtypes}" + (f": {reason}" if reason else ""),
+            "licence": facts["licence"] or "not stated in its files",
+            "hash": facts["model_hash"] or "not computed yet (a picture's recipe records it)",
+        }
+    return lines
+
+
+def readable_count(number: int) -> str:
+    """``1.60 B`` or ``9.0 M`` parameters."""
+    if number >= 1e9:
+        return f"{number / 1e9:.2f} B"
+    return f"{number / 1e6:.1f} M" if number >= 1e6 else f"{number / 1e3:.0f} k"

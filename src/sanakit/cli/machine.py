@@ -1,0 +1,128 @@
+"""What this machine has, found out without changing anything."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accelerator:
+    """A device beside the CPU; ``memory`` in bytes, None where it shares the machine's."""
+
+    kind: str
+    name: str
+    memory: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Machine:
+    """Bytes are None where the system does not tell."""
+
+    system: str
+    python: str
+    num_cores: int
+    memory: int | None
+    free_memory: int | None
+    free_disk: int | None
+    torch: str | None
+    torch_problem: str
+    accelerators: tuple[Accelerator, ...]
+    gigaflops: float | None  # of a float32 matrix product, measured
+
+
+def look_at_machine(cache: Path) -> Machine:
+    """Imports torch, and times a matrix product for half a second."""
+    version, problem, accelerators, speed = _look_at_torch()
+    return Machine(
+        system=f"{platform.system()} {platform.machine()}",
+        python=platform.python_version(),
+        num_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        memory=total_memory(),
+        free_memory=free_memory(),
+        free_disk=free_disk(cache),
+        torch=version,
+        torch_problem=problem,
+        accelerators=accelerators,
+        gigaflops=speed,
+    )
+
+
+def is_installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def total_memory() -> int | None:
+    """Bytes of memory, or the container's limit where that is lower."""
+    try:
+        physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+        return None
+    limit = _read_number(Path("/sys/fs/cgroup/memory.max"))
+    return min(physical, limit) if limit is not None else physical
+
+
+def free_memory() -> int | None:
+    """Bytes that programs may still take, within the container's limit."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    available = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+    limit, used = _read_number(Path("/sys/fs/cgroup/memory.max")), _read_number(Path("/sys/fs/cgroup/memory.current"))
+    if available is None or limit is None or used is None:
+        return available
+    return min(available, limit - used)
+
+
+def free_disk(folder: Path) -> int | None:
+    """Bytes free where ``folder`` is, or will be."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
+
+
+def _look_at_torch() -> tuple[str | None, str, tuple[Accelerator, ...], float | None]:
+    try:
+        import torch
+    except Exception as error:  # a broken installation fails in many ways, and telling so is this command's job
+        return (
+            None,
+            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}",
+            (),
+            None,
+        )
+    found: list[Accelerator] = []
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            facts = torch.cuda.get_device_properties(index)
+            found.append(Accelerator(kind="cuda", name=facts.name, memory=facts.total_memory))
+    if torch.backends.mps.is_available():
+        found.append(Accelerator(kind="mps", name="Apple GPU", memory=None))
+    return torch.__version__, "", tuple(found), _measure_gigaflops()
+
+
+def _measure_gigaflops() -> float:
+    import torch
+
+    side = 1024
+    a, count, start = torch.ones(side, side), 0, time.perf_counter()
+    while time.perf_counter() - start < 0.4:
+        a @ a
+        count += 1
+    return 2 * side**3 * count / (time.perf_counter() - start) / 1e9
+
+
+def _read_number(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):  # no such limit, or the word "max"
+        return None

@@ -1,0 +1,46 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sanakit.common.errors import RequestError
+
+ModelOption = Annotated[str, typer.Option("--model", help="Folder, file, hub id, or starter.")]
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="cpu, cuda, cuda:1 or mps; auto is cuda where there is one.")
+]
+DtypeOption = Annotated[
+    str | None, typer.Option("--dtype", help="float32, bfloat16 or float16; what the model was made for if not given.")
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Run in a dtype that the model is known not to work in.")]
+OutputOption = Annotated[
+    str | None, typer.Option("--output", "-o", metavar="FILE|FOLDER", help="Where to; the current folder if not given.")
+]
+FormatOption = Annotated[
+    str | None, typer.Option("--format", help="png, jpeg or webp; the suffix of FILE decides, else png.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+
+
+def resolve_device(name: str) -> str:
+    """A device that torch can use here.
+
+    Raises:
+        RequestError: there is no such device; the sentence says which there are.
+    """
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    present = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        present.append("mps")
+    if name in present or (name == "cuda" and "cuda:0" in present):
+        return name
+    raise RequestError(
+        f"--device {name} is not here; this machine and its torch {torch.__version__} have {', '.join(present)}"
+    )

@@ -1,0 +1,103 @@
+"""A run of the pipeline seen from the shell: a bar, notices, and pictures that are saved as soon as they are done."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sanakit.cli.console import tell
+from sanakit.cli.failures import Interrupted
+
+if TYPE_CHECKING:
+    from sanakit.cli.output_place import OutputPlace
+    from sanakit.pipelines.events import Event
+    from sanakit.pipelines.result import GeneratedImage
+
+Save = Callable[["GeneratedImage"], Path]
+
+
+class PictureRun:
+    """Listens to a pipeline. Files that are written stay, whatever happens to the pictures after them."""
+
+    def __init__(self, *, num_images: int, quiet: bool, save: Save | None) -> None:
+        self.num_images, self.quiet, self.save = num_images, quiet, save
+        self.files: list[Path] = []
+        self.num_done = self.num_steps = 0
+        self.position = "before the first step"
+
+    @contextmanager
+    def bar(self) -> Iterator[Callable[[Event], None]]:
+        """Give the function that the pipeline is to call; a Ctrl-C comes out as ``Interrupted``."""
+        from sanakit.cli.progress import ProgressBar
+
+        with ProgressBar("starting", unit="steps", quiet=self.quiet) as bar:
+
+            def on_event(event: Event) -> None:
+                self._on_event(event, bar)
+
+            try:
+                yield on_event
+            except KeyboardInterrupt:
+                raise Interrupted(self._farewell()) from None
+
+    def _on_event(self, event: Event, bar: Any) -> None:
+        from sanakit.pipelines.events import ImageDone, Notice, StepDone
+
+        match event:
+            case StepDone():
+                self.num_steps += 1
+                self.position = f"at step {event.index + 1} of {event.total}"
+                bar.update(self.num_steps, event.total * event.num_images, self._label())
+            case ImageDone():
+                if self.save is not None:
+                    self.files.append(self.save(event.image))
+                self.num_done += 1
+            case Notice():
+                tell(f"note: {event.message}", quiet=self.quiet)
+
+    def _label(self) -> str:
+        return (
+            "denoising"
+            if self.num_images == 1
+            else f"picture {min(self.num_done + 1, self.num_images)} of {self.num_images}"
+        )
+
+    def _farewell(self) -> str:
+        if self.num_done == 0:
+            return f"interrupted {self.position}; nothing was written"
+        return f"interrupted {self.position}; {self.num_done} of {self.num_images} pictures were finished and are kept"
+
+
+def save_to(place: OutputPlace, *, with_metadata: bool) -> Save:
+    """A function that writes a picture where it belongs."""
+    from sanakit.pipelines.picture_file import write_image
+
+    def save(picture: GeneratedImage) -> Path:
+        assert picture.image is not None
+        request = picture.recipe.request
+        path = place.path_for(request.prompt, request.seed)
+        write_image(path, picture.image, picture.recipe if with_metadata else None, place.image_format)
+        return path
+
+    return save
+
+
+def picture_facts(images: Sequence[GeneratedImage], files: Sequence[Path]) -> list[dict[str, Any]]:
+    """Of every picture what a program may want to know, for ``--json``."""
+    return [
+        {"file": str(file), "recipe": image.recipe.model_dump(mode="json")}
+        for image, file in zip(images, files, strict=True)
+    ]
+
+
+def show_log(*, quiet: bool) -> None:
+    """Let warnings of the library through to stderr, and the one remark about fetching something large."""
+    if quiet or logging.getLogger().handlers:
+        return
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logging.getLogger("sanakit").addHandler(handler)
+    logging.getLogger("sanakit.checkpoints.starter_text_encoder").setLevel(logging.INFO)

@@ -1,0 +1,41 @@
+"""Prompts from the command line and from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sanakit.common.errors import RequestError
+
+MAX_FILE_BYTES = 50_000_000
+
+
+def collect_prompts(arguments: Sequence[str], prompt_file: Path | None) -> list[str]:
+    """The prompts of the arguments, then those of the file.
+
+    Raises:
+        RequestError: there is none at all, or the file cannot be read as one prompt a line.
+    """
+    prompts = [*arguments, *(read_prompts(prompt_file) if prompt_file is not None else [])]
+    if not prompts:
+        raise RequestError('there is no prompt; write one, such as: sanakit generate "two red apples"')
+    return prompts
+
+
+def read_prompts(path: Path) -> list[str]:
+    """One prompt a line, UTF-8; empty lines and lines that begin with ``#`` are left out.
+
+    A prompt that itself begins with ``#`` is written with a space before it.
+    """
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise RequestError(f"--prompt-file {path} has {path.stat().st_size} bytes; the limit is {MAX_FILE_BYTES}")
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise RequestError(f"--prompt-file {path} cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise RequestError(f"--prompt-file {path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    if not lines:
+        raise RequestError(f"--prompt-file {path} holds no prompt; write one a line")
+    return [line.strip() for line in lines]

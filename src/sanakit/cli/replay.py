@@ -1,0 +1,63 @@
+"""``sanakit replay``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sanakit.cli.console import print_json, tell
+from sanakit.cli.options import DeviceOption, FormatOption, JsonOption, OutputOption, QuietOption, resolve_device
+from sanakit.cli.output_place import check_place, choose_place
+
+
+def replay(
+    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="A picture that sanakit wrote.")],
+    model: Annotated[str | None, typer.Option(help="Another source of the model than the picture names.")] = None,
+    output: OutputOption = None,
+    image_format: FormatOption = None,
+    device: DeviceOption = "cpu",
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Make a picture again from the recipe inside it, and say whether it is identical.
+
+    Exit code 0 if every pixel is the same, 1 if not. The new picture is only written with --output.
+    """
+    from sanakit.pipelines.picture_file import read_recipe
+
+    recipe = read_recipe(picture)
+    place = choose_place(output, image_format, num_images=1) if output is not None else None
+    if place is not None:
+        check_place(place, 4 * (recipe.request.width or 0) * (recipe.request.height or 0))
+    facts = run(picture, model or recipe.model.source, dict(recipe.model.dtypes), place, device=device, quiet=quiet)
+    if as_json:
+        print_json(facts)
+    elif not quiet:
+        print("identical" if facts["identical"] else "different")
+        for difference in facts["differences"]:
+            print(f"  {difference}")
+    if not facts["identical"]:
+        raise typer.Exit(1)
+
+
+def run(picture: Path, model: str, dtypes: dict[str, str], place: Any, *, device: str, quiet: bool) -> dict[str, Any]:
+    """Replay, and write the new picture if there is a place for it."""
+    import sanakit
+    from sanakit.cli.picture_run import PictureRun, save_to, show_log
+    from sanakit.pipelines.replay import replay as replay_picture
+
+    show_log(quiet=quiet)
+    watch = PictureRun(num_images=1, quiet=quiet, save=save_to(place, with_metadata=True) if place else None)
+    with watch.bar() as on_event:
+        pipeline = sanakit.load(model, dtype=dtypes, device=resolve_device(device))
+        result = replay_picture(picture, pipeline, on_event=on_event)
+    if watch.files:
+        tell(f"written to {watch.files[0]}", quiet=quiet)
+    return {
+        "identical": result.identical,
+        "differences": list(result.differences),
+        "file": str(watch.files[0]) if watch.files else None,
+        "recipe": result.image.recipe.model_dump(mode="json"),
+    }

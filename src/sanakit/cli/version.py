@@ -1,0 +1,23 @@
+"""``sanakit version``"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sanakit.cli.console import print_json
+
+
+def version(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Print the versions of sanakit and of what it runs on."""
+    import platform
+    from importlib.metadata import version as installed
+
+    versions = {"sanakit": installed("sanakit"), "python": platform.python_version()}
+    versions |= {name: installed(name) for name in ("torch", "transformers", "safetensors")}
+    if as_json:
+        print_json(versions)
+        return
+    for name, number in versions.items():
+        print(f"{name} {number}")

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import pytest
+
+import sanakit.cli.app
+from sanakit.cli.failures import Interrupted, exit_code, sentence
+from sanakit.common.errors import CheckpointError, ConfigError, OutputError, RequestError
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (RequestError("x"), 2), (ConfigError("x"), 2), (CheckpointError("x"), 1), (OutputError("x"), 1),
+        (ValueError("x"), 1), (MemoryError(), 1), (KeyboardInterrupt(), 130), (Interrupted("x"), 130),
+    ],
+)  # fmt: skip
+def test_exit_codes(error: BaseException, code: int) -> None:
+    assert exit_code(error) == code
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (RequestError("num_inference_steps=0 is not usable."), "--steps 0 is not usable."),
+        (RequestError("guidance_scale=nan is not usable."), "--guidance-scale nan is not usable."),
+        (RequestError("height=1 is"), "--size (height) 1 is"),
+        (CheckpointError("two\n  lines"), "two lines"),
+        (FileNotFoundError(2, "No such file or directory", "x.png"), "x.png: No such file or directory"),
+        (ValueError("boom\nmore"), "an unexpected ValueError (boom); run it again with --debug to see where"),
+        (ZeroDivisionError(), "an unexpected ZeroDivisionError (no message); run it again with --debug to see where"),
+    ],
+)
+def test_one_sentence_in_the_users_words(error: BaseException, expected: str) -> None:
+    assert sentence(error) == expected
+
+
+def test_a_bug_is_one_sentence_and_a_traceback_only_with_debug(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(**_: object) -> None:
+        raise ZeroDivisionError("nobody expected this")
+
+    monkeypatch.setattr("sanakit.cli.machine.look_at_machine", broken)
+    monkeypatch.setattr("sanakit.cli.doctor.look_at_machine", broken)
+    assert sanakit.cli.app.main(["doctor"]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    for words in (["--debug", "doctor"], ["doctor", "--debug"]):
+        with pytest.raises(TypeError):  # called with an argument that it does not take: the very error, not a sentence
+            sanakit.cli.app.main(words)
+
+
+def test_a_ctrl_c_that_no_command_expects(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def pressed(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sanakit.cli.doctor.look_at_machine", pressed)
+    assert sanakit.cli.app.main(["doctor"]) == 130
+    assert capsys.readouterr().err == "sanakit: interrupted; what was not finished was not written\n"

@@ -1,0 +1,204 @@
+"""``sanakit generate``, ``replay`` and ``decode`` with a tiny model, as a user would type them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from sanakit.pipelines.picture_file import read_recipe
+from sanakit.pipelines.text_to_image import TextToImagePipeline
+
+
+@pytest.fixture
+def generate(run: Any, tiny_model: Path) -> Any:
+    def call(*words: object) -> Any:
+        return run("generate", *words, "--model", tiny_model, "--device", "cpu")
+
+    return call
+
+
+def test_a_picture_in_a_file(generate: Any) -> None:
+    outcome = generate("two red apples", "--output", "apples.png", "--steps", "2", "--seed", "5")
+    assert (outcome.code, outcome.out) == (0, "apples.png\n")
+    assert Image.open("apples.png").size == (128, 128)
+    request = read_recipe("apples.png").request
+    assert (request.prompt, request.seed, request.num_inference_steps) == ("two red apples", 5, 2)
+
+
+def test_json_and_several_prompts_in_a_folder(generate: Any, tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text("# remark\na dog\n", encoding="utf-8")
+    outcome = generate(
+        "a cat 🐱", "--prompt-file", "more.txt", "--num-images", "2", "--seed", "9", "--steps", "1", "--output", "out/",
+        "--format", "webp", "--json", "--size", "160x96", "--negative-prompt", "blurry", "--guidance-scale", "2",
+        "--solver", "flow-euler",
+    )  # fmt: skip
+    assert outcome.code == 0
+    pictures = json.loads(outcome.out)["pictures"]
+    names = ["a-cat-seed9.webp", "a-cat-seed10.webp", "a-dog-seed9.webp", "a-dog-seed10.webp"]
+    assert [Path(picture["file"]).name for picture in pictures] == names
+    assert [picture["recipe"]["request"]["seed"] for picture in pictures] == [9, 10, 9, 10]
+    picture = Image.open(tmp_path / "out" / names[0])
+    assert (picture.format, picture.size) == ("WEBP", (160, 96))
+    assert read_recipe(tmp_path / "out" / names[3]).request.solver == "flow-euler"
+
+
+def test_a_folder_is_never_overwritten_and_a_file_is(generate: Any, tmp_path: Path) -> None:
+    for _ in range(2):
+        assert generate("a cat", "--steps", "1", "-o", "pictures", "-q").code == 0
+        assert generate("a cat", "--steps", "1", "-o", "one.jpg", "-q").code == 0
+    assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["a-cat-seed0-2.png", "a-cat-seed0.png"]
+    assert Image.open("one.jpg").format == "JPEG"
+
+
+def test_quiet_is_quiet_and_metadata_can_be_left_out(generate: Any) -> None:
+    outcome = generate("a cat", "--steps", "1", "-o", "a.png", "--quiet", "--no-metadata", "--no-instruction")
+    assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
+    assert not Image.open("a.png").info.keys() & {"parameters", "sanakit"}
+
+
+def test_strange_prompts_make_pictures(generate: Any) -> None:
+    outcome = generate("", "🍎🍏", "两个红苹果", "apple " * 2000, "--steps", "1", "-o", "out")
+    assert outcome.code == 0
+    assert len(list(Path("out").iterdir())) == 4
+    assert "the prompt is empty" in outcome.err
+    assert "was cut off" in outcome.err
+
+
+@pytest.mark.parametrize("press_at", [1, 3])
+def test_ctrl_c_leaves_whole_pictures_only(
+    generate: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, press_at: int
+) -> None:
+    """Two pictures of two steps; the key is pressed in the evaluation of step 1 or 3."""
+    calls = iter(range(1, 100))
+    from sanakit.models.linear_dit import LinearDiT
+
+    forward = LinearDiT.forward
+
+    def watched(self: LinearDiT, *args: Any, **kwargs: Any) -> Any:
+        if next(calls) == press_at:
+            raise KeyboardInterrupt
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(LinearDiT, "forward", watched)
+    outcome = generate("a cat", "--num-images", "2", "--steps", "2", "-o", "out")
+    assert outcome.code == 130
+    assert outcome.err.count("\n") == 1
+    written = [path.name for path in tmp_path.rglob("*") if path.is_file() and "cache" not in path.parts]
+    assert written == ([] if press_at == 1 else ["a-cat-seed0.png"])
+    assert ("nothing was written" in outcome.err) == (press_at == 1)
+
+
+BAD: list[tuple[tuple[str, ...], int, str]] = [
+    (("--size", "100"), 2, "WIDTHxHEIGHT"),
+    (("--size", "0x0"), 2, "--size (height) 0"),
+    (("--size", "100x100"), 2, "multiples of 32"),
+    (("--size", "1000000x1000000"), 2, "from 32 to"),
+    (("--size", "16384x16384"), 2, "does not suit this model"),
+    (("--steps", "0"), 2, "--steps 0"),
+    (("--steps", "-3"), 2, "--steps -3"),
+    (("--steps", "many"), 2, "'--steps'"),
+    (("--guidance-scale", "nan"), 2, "--guidance-scale nan"),
+    (("--guidance-scale", "inf"), 2, "--guidance-scale inf"),
+    (("--pag-scale", "-1"), 2, "--pag-scale -1"),
+    (("--seed", "-1"), 2, "--seed -1"),
+    (("--seed", "1" * 30), 2, "--seed 1111"),
+    (("--num-images", "0"), 2, "--num-images 0"),
+    (("--solver", "ddim"), 2, "'--solver'"),
+    (("--format", "gif"), 2, "png, jpeg or webp"),
+    (("--output", "a.gif"), 2, "no picture"),
+    (("--output", "missing/a.png"), 2, "does not exist"),
+    (("--output", "/proc/"), 1, "cannot be written"),
+    (("--output", "a.png", "--num-images", "2"), 2, "one file for 2 pictures"),
+    (("--prompt-file", "missing.txt"), 2, "No such file"),
+    (("--dtype", "int8"), 2, "float32, bfloat16 or float16"),
+    (("--dtype", "float16"), 2, "not offered on the CPU"),
+    (("--nonsense",), 2, "No such option"),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"), BAD, ids=lambda value: " ".join(value)[:40] if isinstance(value, tuple) else ""
+)
+def test_bad_input_gets_one_sentence(
+    generate: Any, words: tuple[str, ...], code: int, message: str, tmp_path: Path
+) -> None:
+    outcome = generate("a cat", *words)
+    assert (outcome.code, outcome.out) == (code, "")
+    assert message in outcome.err
+    assert outcome.err.startswith("sanakit: ")
+    assert outcome.err.count("\n") == 1
+    assert not [path for path in tmp_path.iterdir() if path.name != "cache"]
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:99", "gpu"])
+def test_devices_that_are_not_here(run: Any, tiny_model: Path, device: str) -> None:
+    outcome = run("generate", "a cat", "--model", tiny_model, "--device", device)
+    assert outcome.code == 2
+    assert "is not here" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "does not exist"), (b"", "is empty"), (b"\x80\x02}q\x00.", "bare pickle")]
+)
+def test_models_that_are_none(run: Any, tmp_path: Path, content: bytes | None, message: str) -> None:
+    path = tmp_path / "model.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    outcome = run("generate", "a cat", "--model", path)
+    assert outcome.code == 1
+    assert message in outcome.err or content is None
+    assert outcome.err.count("\n") == 1
+
+
+def test_replay_is_identical_and_says_when_not(run: Any, generate: Any, tiny_model: Path) -> None:
+    generate("a cat", "--steps", "2", "-o", "a.png", "-q")
+    outcome = run("replay", "a.png")
+    assert (outcome.code, outcome.out) == (0, "identical\n")
+
+    picture = Image.open("a.png")
+    recipe = json.loads(picture.info["sanakit"])
+    recipe["request"]["seed"] += 1
+    from PIL import PngImagePlugin
+
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_text("sanakit", json.dumps(recipe))
+    picture.save("b.png", pnginfo=chunks)
+    outcome = run("replay", "b.png", "--json", "--output", "again.png", "--model", tiny_model)
+    facts = json.loads(outcome.out)
+    assert (outcome.code, facts["identical"], facts["file"]) == (1, False, "again.png")
+    assert facts["differences"]
+    assert read_recipe("again.png").request.seed == recipe["request"]["seed"]
+
+
+@pytest.mark.parametrize("command", ["replay", "decode"])
+def test_files_without_a_recipe(run: Any, command: str, tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")
+    (tmp_path / "text.txt").write_text("hello")
+    for name in ("plain.png", "text.txt", "missing.png"):
+        outcome = run(command, name)
+        assert outcome.code == 1
+        assert name in outcome.err
+        assert outcome.err.count("\n") == 1
+
+
+def test_decode_finishes_a_picture_and_keeps_the_latent(
+    run: Any, generate: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sanakit.pipelines.latent_file import save_latent
+
+    generate("a cat", "--steps", "2", "-o", "a.png", "-q")
+    kept: list[Any] = []
+    decode = TextToImagePipeline.decode
+    monkeypatch.setattr(
+        TextToImagePipeline, "decode", lambda self, finished, **k: kept.append(finished) or decode(self, finished, **k)
+    )
+    generate("a cat", "--steps", "2", "-o", "b.png", "-q")
+    latent = save_latent(tmp_path / "latent.safetensors", kept[0])
+    outcome = run("decode", latent, "--output", "c.png")
+    assert (outcome.code, outcome.out) == (0, "c.png\n")
+    assert Image.open("c.png").tobytes() == Image.open("a.png").tobytes()
+    assert latent.exists()

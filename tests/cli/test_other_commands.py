@@ -1,0 +1,150 @@
+"""``info``, ``convert``, ``doctor``, ``data``, ``eval``, ``version`` and the bare command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sanakit.cli.doctor import judge
+from sanakit.cli.machine import Accelerator, Machine
+from sanakit.cli.model_needs import PUBLISHED, memory_needed
+from sanakit.models.presets import LINEAR_DIT_PRESETS
+
+
+def test_info(run: Any, tiny_model: Path) -> None:
+    facts = json.loads(run("info", tiny_model, "--json").out)
+    assert facts["base_size"] == 128
+    assert {part["name"] for part in facts["components"]} == {"transformer", "autoencoder", "text_encoder"}
+    assert all(part["num_parameters"] > 0 for part in facts["components"])
+    outcome = run("info", tiny_model)
+    assert outcome.code == 0
+    assert "128x128 px" in outcome.out
+    assert "transformer" in outcome.out
+
+
+@pytest.mark.parametrize("source", ["missing/folder", "/"])
+def test_info_about_nothing(run: Any, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    outcome = run("info", source)
+    assert outcome.code in (1, 2)
+    assert outcome.err.count("\n") == 1
+
+
+def test_convert_there_and_back(run: Any, tiny_model: Path) -> None:
+    outcome = run("convert", tiny_model, "one.safetensors", "--json")
+    assert json.loads(outcome.out)["layout"] == "safetensors"
+    assert Path("one.safetensors").is_file()
+    outcome = run("convert", tiny_model, "folder")
+    assert (outcome.code, outcome.out) == (0, "folder\n")
+    assert (
+        json.loads(run("info", "folder", "--json").out)["model_hash"]
+        == json.loads(run("info", tiny_model, "--json").out)["model_hash"]
+    )
+    outcome = run("convert", tiny_model, "folder")
+    assert outcome.code == 2
+    assert "exists already" in outcome.err
+
+
+def test_convert_to_a_name_that_does_not_fit(run: Any, tiny_model: Path) -> None:
+    assert run("convert", tiny_model, "a.pth", "--layout", "safetensors").code == 2
+    assert run("convert", tiny_model, "a.pth", "--layout", "onnx").code == 2
+    assert run("convert", "missing", "a.pth").code in (1, 2)
+    assert not Path("a.pth").exists()
+
+
+def test_doctor(run: Any) -> None:
+    outcome = run("doctor", "--json")
+    facts = json.loads(outcome.out)
+    assert facts["machine"]["num_cores"] >= 1
+    assert facts["models"][0]["model"] == "starter"
+    assert outcome.code == int(any(finding["severity"] == "problem" for finding in facts["findings"]))
+    text = run("doctor").out
+    assert "This machine" in text
+    assert "SANA-1.5 4.8B" in text
+
+
+def machine(memory: float, *accelerators: Accelerator) -> Machine:
+    return Machine(
+        system="Linux", python="3.11", num_cores=2, memory=int(memory), free_memory=int(memory), free_disk=10**12,
+        torch="2", torch_problem="", accelerators=accelerators, gigaflops=100.0,
+    )  # fmt: skip
+
+
+def test_doctor_judges_by_memory() -> None:
+    assert [a.runs for a in judge(machine(8e9))] == [True] + [False] * (len(judge(machine(8e9))) - 1)
+    assert all(a.runs for a in judge(machine(128e9)))
+    gpu = Accelerator(kind="cuda", name="card", memory=int(24e9))
+    on_gpu = {a.device for a in judge(machine(16e9, gpu)) if a.runs and a.model != "starter"}
+    assert on_gpu == {"cuda"}
+    assert not judge(machine(1e9))[0].runs
+
+
+def test_doctor_knows_the_sizes_of_the_presets() -> None:
+    """Billions of parameters of the table against the networks' own count, on the meta device."""
+    import torch
+
+    from sanakit.models.linear_dit import LinearDiT
+
+    presets = ("sana-600m-1024", "sana-1600m-1024", "sana1.5-1600m-1024", "sana1.5-4800m-1024")
+    for needs, preset in zip(PUBLISHED, presets, strict=True):
+        with torch.device("meta"):
+            count = sum(p.numel() for p in LinearDiT(LINEAR_DIT_PRESETS[preset]).parameters())
+        assert needs.parameters - 2.92 == pytest.approx(count / 1e9, abs=0.02)
+        assert needs.hidden_size == LINEAR_DIT_PRESETS[preset].hidden_size
+        assert memory_needed(needs, 1024, "float32") > memory_needed(needs, 512, "float32") - 1
+
+
+def test_data_starter(run: Any) -> None:
+    words = ("data", "starter", "scenes", "--num-samples", "3", "--size", "64")
+    assert json.loads(run(*words, "--json").out)["num_samples"] == 3
+    assert Path("scenes/wids-meta.json").is_file()
+    assert run(*words, "--quiet").err == ""
+    outcome = run("data", "starter", "scenes", "--num-samples", "4")
+    assert outcome.code == 2
+    assert "begun with" in outcome.err
+    assert run("data", "starter", "other", "--num-samples", "0").code == 2
+
+
+def test_eval_starter(run: Any, tiny_model: Path) -> None:
+    outcome = run(
+        "eval",
+        "starter",
+        "--model",
+        tiny_model,
+        "--num-prompts",
+        "5",
+        "--steps",
+        "1",
+        "--json",
+        "--output",
+        "report.json",
+    )
+    facts = json.loads(outcome.out)
+    assert facts == json.loads(Path("report.json").read_text())
+    assert facts["num_prompts"] == 5
+    assert {"object", "count", "colour", "position", "background"} <= set(facts["heldout"]["scores"])
+    assert run("eval", "starter", "--model", tiny_model, "--num-prompts", "2").code == 2
+
+
+def test_version(run: Any) -> None:
+    import sanakit
+
+    assert run("version").out.startswith(f"sanakit {sanakit.__version__}\n")
+    assert set(json.loads(run("version", "--json").out)) >= {"sanakit", "python", "torch"}
+
+
+def test_the_bare_command_shows_help_and_is_a_usage_error(run: Any) -> None:
+    assert run().code == 2
+    assert run("--help").code == 0
+    assert run("paint").err == "sanakit: No such command 'paint'; --help lists what is possible\n"
+
+
+def test_python_dash_m() -> None:
+    result = subprocess.run([sys.executable, "-m", "sanakit", "--help"], capture_output=True, text=True, check=False)
+    assert result.returncode == 0
+    assert "generate" in result.stdout

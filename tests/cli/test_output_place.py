@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sanakit.cli.output_place import check_place, choose_place, slug
+from sanakit.common.errors import OutputError, RequestError
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("Two red apples!", "two-red-apples"),
+        ("一只猫", "一只猫"),
+        ("🍎🍏", "picture"),
+        ("../../etc/passwd", "etc-passwd"),
+        ("", "picture"),
+        ("a\nb\0c", "a-b-c"),
+        ("\udcff", "picture"),
+    ],
+)
+def test_slugs_are_readable_and_stay_in_their_folder(prompt: str, expected: str) -> None:
+    assert slug(prompt) == expected
+
+
+@pytest.mark.parametrize("prompt", ["word " * 5000, "猫" * 5000])
+def test_long_slugs_fit_a_file_name(prompt: str) -> None:
+    assert 60 < len(slug(prompt).encode()) <= 80
+
+
+def test_a_folder_never_loses_a_picture(tmp_path: Path) -> None:
+    place = choose_place(str(tmp_path / "new" / "folder"), "jpeg", num_images=4)
+    names = []
+    for _ in range(3):
+        path = place.path_for("a cat", 7)
+        path.touch()
+        names.append(path.name)
+    assert names == ["a-cat-seed7.jpg", "a-cat-seed7-2.jpg", "a-cat-seed7-3.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("output", "image_format", "expected"),
+    [
+        ("a.png", None, "png"), ("a.PNG", None, "png"), ("a.jpg", "jpeg", "jpeg"), ("a.jpeg", None, "jpeg"),
+        ("a.webp", None, "webp"),
+    ],
+)  # fmt: skip
+def test_the_suffix_of_a_file_decides(output: str, image_format: str | None, expected: str) -> None:
+    place = choose_place(output, image_format, num_images=1)
+    assert (place.path_for("x", 0), place.image_format) == (Path(output), expected)
+
+
+@pytest.mark.parametrize(
+    ("output", "image_format", "num_images", "message"),
+    [
+        ("a.gif", None, 1, "no picture"),
+        ("a.png", "webp", 1, "contradict"),
+        ("a.png", None, 2, r"one file for 2 pictures; give a folder, such as a/"),
+        ("", None, 1, "empty"),
+        (None, "tiff", 1, "png, jpeg or webp"),
+    ],
+)
+def test_contradictions(output: str | None, image_format: str | None, num_images: int, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        choose_place(output, image_format, num_images=num_images)
+
+
+def test_checking_leaves_nothing_behind(tmp_path: Path) -> None:
+    check_place(choose_place(str(tmp_path / "new" / "folder"), None, num_images=1), 1000)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_places_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RequestError, match="does not exist"):
+        check_place(choose_place(str(tmp_path / "no" / "a.png"), None, num_images=1), 1)
+    with pytest.raises(OutputError, match="is a file"):
+        check_place(choose_place(str(tmp_path / "file" / "deeper"), None, num_images=1), 1)
+    with pytest.raises(OutputError, match="make room"):
+        check_place(choose_place(str(tmp_path), None, num_images=1), 10**18)
+
+
+def test_no_rights() -> None:
+    with pytest.raises(OutputError, match="cannot be written"):
+        check_place(choose_place("/proc/", None, num_images=1), 1)
