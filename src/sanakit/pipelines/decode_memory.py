@@ -30,7 +30,8 @@ def decode_bytes(config: DCAutoencoderConfig, height: int, width: int) -> int:
         values = per_channel * stage.channels if stage.num_blocks else 0.0
         per_pixel = max(per_pixel, values / 4**depth)
     for depth, (stage, deeper) in enumerate(pairwise(config.decoder)):
-        values = _PER_UPSAMPLED_CHANNEL * deeper.channels + _PER_UPSAMPLE_OUTPUT * stage.channels
+        channels = stage.channels if stage.num_blocks else config.in_channels  # without blocks: straight to pixels
+        values = _PER_UPSAMPLED_CHANNEL * deeper.channels + _PER_UPSAMPLE_OUTPUT * channels
         per_pixel = max(per_pixel, values / 4**depth)
     return int(4 * per_pixel * height * width)
 

@@ -1,0 +1,89 @@
+"""The estimate of decoding memory against what tensors really take."""
+
+from __future__ import annotations
+
+import weakref
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig, stages
+from sanakit.models.presets import DC_AE_PRESETS
+from sanakit.pipelines.decode_memory import _available_memory, decode_bytes, measured_free_memory
+
+
+class PeakMemory(TorchDispatchMode):
+    """Largest number of bytes in tensors made inside the block and alive at once; weights do not count."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self.known = {tensor.untyped_storage()._cdata for tensor in model.state_dict().values()}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage()._cdata not in self.known:
+                storage = tensor.untyped_storage()
+                self.known.add(storage._cdata)
+                self.live += storage.nbytes()
+                self.peak = max(self.peak, self.live)
+                weakref.finalize(storage, self._forget, storage._cdata, storage.nbytes())
+        return out
+
+    def _forget(self, key: int, num_bytes: int) -> None:
+        self.known.discard(key)
+        self.live -= num_bytes
+
+
+def peak_of_decoding(config: DCAutoencoderConfig, side: int, dtype: torch.dtype) -> int:
+    """On the meta device: exact shapes, no numbers."""
+    with torch.device("meta"):
+        model = DCAutoencoder(config).to(dtype)
+        latent = torch.empty(
+            1, config.latent_channels, side // config.compression, side // config.compression, dtype=dtype
+        )
+    with torch.no_grad(), PeakMemory(model) as memory:
+        model.decode(latent)
+    return memory.peak
+
+
+def small(channels: tuple[int, ...], num_res: int = 3) -> DCAutoencoderConfig:
+    shape = stages(channels, (1,) * len(channels), num_res=num_res)
+    return DCAutoencoderConfig(encoder=shape, decoder=shape, latent_channels=16)
+
+
+CONFIGS = {
+    "residual": small((64, 64)),
+    "wide and deep": small((64, 256)),
+    "attention below": small((32, 128), num_res=1),
+    "sana": DC_AE_PRESETS["dc-ae-f32c32-sana-1.0"],
+    "lite": DC_AE_PRESETS["dc-ae-lite-f32c32-sana-1.1"],
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_estimate_is_above_the_tensors_and_not_far(name: str, dtype: torch.dtype) -> None:
+    peak = peak_of_decoding(CONFIGS[name], 512, dtype)
+    ratio = decode_bytes(CONFIGS[name], 512, 512) / peak
+    print(f"{name} {dtype}: estimate / tensors = {ratio:.2f}")
+    assert 1.0 < ratio < 4.0
+
+
+def test_sana_at_1024_and_4096() -> None:
+    config = CONFIGS["sana"]
+    assert decode_bytes(config, 4096, 4096) == 16 * decode_bytes(config, 1024, 1024)
+    assert 2e9 < decode_bytes(config, 1024, 1024) < 6e9
+
+
+def test_free_memory_is_the_kernels_estimate(tmp_path: Path) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:       24684084 kB\nMemFree:  1 kB\nMemAvailable:   1000 kB\n")
+    assert _available_memory(meminfo) == 1000 * 1024
+    assert _available_memory(tmp_path / "missing") is None
+    assert measured_free_memory(torch.device("meta")) is None

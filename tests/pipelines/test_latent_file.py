@@ -1,0 +1,51 @@
+"""A finished latent on disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from sanakit.common.errors import OutputError, PictureError
+from sanakit.pipelines.latent_file import SavedLatent, load_latent, save_latent
+from sanakit.pipelines.recipe import ModelReference, Recipe
+from sanakit.pipelines.request import GenerationRequest
+
+RECIPE = Recipe(
+    request=GenerationRequest(prompt="一只猫", seed=3), device="cpu", versions={"sanakit": "0.1.0"},
+    model=ModelReference(name="tiny", source="starter", hash="abc", dtypes={}),
+)  # fmt: skip
+
+
+def test_a_latent_comes_back_with_its_recipe(tmp_path: Path) -> None:
+    latent = torch.randn(1, 4, 3, 5)
+    path = save_latent(tmp_path / "deep" / "latent.safetensors", SavedLatent(latent=latent, recipe=RECIPE))
+    saved = load_latent(path)
+    assert torch.equal(saved.latent, latent)
+    assert saved.recipe == RECIPE
+    assert os.listdir(path.parent) == ["latent.safetensors"]
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="could not be written"):
+        save_latent(tmp_path / "file" / "latent", SavedLatent(latent=torch.zeros(1, 4, 2, 2), recipe=RECIPE))
+
+
+def test_what_is_no_latent(tmp_path: Path) -> None:
+    path = tmp_path / "latent.safetensors"
+    with pytest.raises(PictureError, match="does not exist"):
+        load_latent(path)
+    path.write_bytes(b"\x80\x04 a pickle in disguise")
+    with pytest.raises(PictureError, match="could not be read as a latent"):
+        load_latent(path)
+    save_file({"weight": torch.zeros(2)}, path)
+    with pytest.raises(PictureError, match="not a latent that sanakit saved"):
+        load_latent(path)
+    save_latent(path, SavedLatent(latent=torch.zeros(1, 4, 8, 8), recipe=RECIPE))
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(PictureError, match="could not be read as a latent"):
+        load_latent(path)

@@ -1,0 +1,81 @@
+"""Making a picture again from what is inside its file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.pipelines.picture_file import read_recipe, write_image
+from sanakit.pipelines.replay import replay
+from sanakit.pipelines.text_to_image import TextToImagePipeline
+
+
+@pytest.fixture
+def pipeline(tiny_bundle: ModelBundle) -> TextToImagePipeline:
+    return TextToImagePipeline(tiny_bundle)
+
+
+@pytest.mark.parametrize("picture_format", ["png", "jpeg", "webp"])
+def test_a_picture_is_made_again_to_the_bit(tmp_path: Path, pipeline: TextToImagePipeline, picture_format: str) -> None:
+    made = pipeline("a cat", seed=3, num_images=2).images[1]
+    write_image(tmp_path / "picture", made.image, made.recipe, picture_format)
+    result = replay(tmp_path / "picture", pipeline)
+    assert result.identical
+    assert result.differences == ()
+    assert result.image.image.tobytes() == made.image.tobytes()
+
+
+def test_an_edited_picture_is_told_from_an_edited_recipe(tmp_path: Path, pipeline: TextToImagePipeline) -> None:
+    made = pipeline("a cat").images[0]
+    painted = made.image.copy()
+    painted.paste((255, 0, 0), (0, 0, 32, 32))
+    write_image(tmp_path / "painted.png", painted, made.recipe)
+    result = replay(tmp_path / "painted.png", pipeline)
+    assert result.identical  # the recipe still makes the picture that it describes
+    assert "no longer" in result.differences[0]
+
+    request = made.recipe.request.model_copy(update={"seed": 99})
+    write_image(tmp_path / "wrong.png", made.image, made.recipe.model_copy(update={"request": request}))
+    result = replay(tmp_path / "wrong.png", pipeline)
+    assert not result.identical
+    assert "% of the pixels" in result.differences[0]
+
+
+def test_another_model_or_version_is_named(tmp_path: Path, pipeline: TextToImagePipeline) -> None:
+    made = pipeline("a cat").images[0]
+    model = made.recipe.model.model_copy(update={"hash": "f" * 64, "name": "other"})
+    recipe = made.recipe.model_copy(update={"model": model, "versions": {"torch": "1.0"}, "device": "cuda"})
+    write_image(tmp_path / "picture.png", made.image, recipe)
+    words = " ".join(replay(tmp_path / "picture.png", pipeline).differences)
+    assert "the model was other (ffffffffff)" in words
+    assert "torch was 1.0" in words
+    assert "the device was cuda" in words
+
+
+def test_the_model_of_the_recipe_is_loaded(
+    tmp_path: Path, pipeline: TextToImagePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {}
+
+    def load(source: str, **options: object) -> ModelBundle:
+        asked.update(source=source, **options)
+        return replace(pipeline.bundle)
+
+    monkeypatch.setattr("sanakit.pipelines.replay.load_bundle", load)
+    made = pipeline("a cat").images[0]
+    write_image(tmp_path / "picture.png", made.image, made.recipe)
+    assert replay(tmp_path / "picture.png").identical
+    assert asked == {"source": "tiny", "dtype": dict.fromkeys(("transformer", "autoencoder", "text_encoder"), "float32")}
+
+
+def test_a_picture_of_another_size_is_compared_by_its_size(tmp_path: Path, pipeline: TextToImagePipeline) -> None:
+    made = pipeline("a cat").images[0]
+    other = Image.new("RGB", (64, 64))
+    request = made.recipe.request.model_copy(update={"seed": 9})
+    write_image(tmp_path / "picture.png", other, made.recipe.model_copy(update={"request": request}))
+    assert "64x64 pixels and the replay 128x128" in replay(tmp_path / "picture.png", pipeline).differences[0]
+    assert read_recipe(tmp_path / "picture.png").image.width == 128

@@ -1,0 +1,193 @@
+"""The walk of a prompt on a tiny model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import sanakit.pipelines.text_to_image as text_to_image
+from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.common.errors import DecodeMemoryError, RequestError, SanakitError
+from sanakit.common.seeds import draw_noise
+from sanakit.pipelines.denoise import denoise
+from sanakit.pipelines.events import Event, ImageDone, Notice, StepDone
+from sanakit.pipelines.latent_file import load_latent
+from sanakit.pipelines.recipe import describe_image
+from sanakit.pipelines.request import GenerationRequest
+from sanakit.pipelines.result import GeneratedImage
+from sanakit.pipelines.text_to_image import TextToImagePipeline
+
+
+@pytest.fixture
+def pipeline(tiny_bundle: ModelBundle, tmp_path: Path) -> TextToImagePipeline:
+    return TextToImagePipeline(tiny_bundle, rescue_folder=tmp_path / "rescue")
+
+
+def same(left: GeneratedImage, right: GeneratedImage) -> bool:
+    assert left.image is not None
+    assert right.image is not None
+    return torch.equal(left.latent, right.latent) and left.image.tobytes() == right.image.tobytes()
+
+
+def test_a_prompt_becomes_a_picture_of_the_models_size(pipeline: TextToImagePipeline) -> None:
+    (made,) = pipeline("a cat").images
+    assert made.image is not None
+    assert made.image.size == (128, 128)
+    assert made.latent.shape == (1, 4, 8, 8)
+    assert made.recipe.image == describe_image(made.image)
+
+
+def test_an_image_alone_equals_it_in_any_company(pipeline: TextToImagePipeline) -> None:
+    """Bit for bit: more images, mixed prompts, lengths, guidance and sizes, another order."""
+    requests = [
+        GenerationRequest(prompt="a cat", seed=5, num_images=3),
+        GenerationRequest(prompt="two red apples on a blue table", seed=6, num_inference_steps=2),
+        GenerationRequest(prompt="犬", seed=6, guidance_scale=1.0, solver="flow-euler"),
+        GenerationRequest(prompt="a cat", negative_prompt="blurry", pag_scale=2.0, height=96, width=160),
+    ]
+    together = pipeline(requests).images
+    backwards = pipeline(requests[::-1]).images
+    alone = [pipeline(request).images for request in requests]
+    flat = [image for images in alone for image in images]
+    assert len(together) == 6
+    assert all(same(left, right) for left, right in zip(together, flat, strict=True))
+    flat_backwards = [image for images in alone[::-1] for image in images]
+    assert all(same(left, right) for left, right in zip(backwards, flat_backwards, strict=True))
+
+
+def test_image_j_has_seed_plus_j(pipeline: TextToImagePipeline) -> None:
+    three = pipeline("a cat", seed=10, num_images=3).images
+    assert [image.recipe.request.seed for image in three] == [10, 11, 12]
+    assert same(three[2], pipeline("a cat", seed=12).images[0])
+    assert not same(three[0], three[1])
+
+
+def test_a_recipes_request_makes_the_picture_again(pipeline: TextToImagePipeline) -> None:
+    made = pipeline("a cat", seed=3, num_images=2, pag_scale=1.5).images[1]
+    assert same(made, pipeline(made.recipe.request).images[0])
+
+
+def test_jobs_denoised_together_follow_the_same_paths(pipeline: TextToImagePipeline) -> None:
+    """What accelerators do: different steps, guidance and text lengths in one batch; equal but for rounding."""
+    requests = [
+        GenerationRequest(prompt="a cat", seed=1, num_inference_steps=4, guidance_scale=4.5, flow_shift=3.0),
+        GenerationRequest(prompt="a longer prompt", seed=2, num_inference_steps=2, guidance_scale=1.0, flow_shift=3.0),
+        GenerationRequest(
+            prompt="x", seed=3, num_inference_steps=3, guidance_scale=3.0, pag_scale=2.0, flow_shift=3.0,
+        ),
+    ]  # fmt: skip
+
+    def job(request: GenerationRequest):
+        return pipeline._job(request, draw_noise((1, 4, 8, 8), request.seed), pipeline._prepare)
+
+    with torch.no_grad():
+        together = denoise(pipeline.bundle.transformer, [job(r) for r in requests], lambda *step: None)
+    for request, latent in zip(requests, together, strict=True):
+        torch.testing.assert_close(latent, pipeline(request).images[0].latent, rtol=1e-4, atol=1e-4)
+
+
+def test_every_setting_changes_the_picture(pipeline: TextToImagePipeline) -> None:
+    plain = pipeline("a cat").images[0]
+    for fields in (
+        {"seed": 1}, {"num_inference_steps": 4}, {"guidance_scale": 2.0}, {"guidance_interval": (0.3, 0.97)},
+        {"pag_scale": 2.0}, {"solver": "flow-euler"}, {"flow_shift": 4.0}, {"negative_prompt": "dog"},
+        {"use_instruction": False}, {"height": 96, "width": 96},
+    ):  # fmt: skip
+        assert not same(plain, pipeline("a cat", **fields).images[0]), fields
+
+
+def test_given_noise_is_used(pipeline: TextToImagePipeline) -> None:
+    noise = torch.stack([draw_noise((4, 8, 8), seed) for seed in (8, 9)])
+    given = pipeline("a cat", num_images=2, latents=noise).images
+    assert same(given[1], pipeline("a cat", seed=9).images[0])
+    with pytest.raises(RequestError, match=r"latents of shape \(2, 4, 8, 8\) do not fit"):
+        pipeline("a cat", latents=noise)
+
+
+def test_outputs(pipeline: TextToImagePipeline) -> None:
+    latent = pipeline("a cat", output="latent").images[0]
+    assert latent.image is None
+    assert latent.pixels is None
+    pixels = pipeline("a cat", output="tensor", height=96, width=160).images[0].pixels
+    assert pixels is not None
+    assert pixels.shape == (3, 96, 160)
+
+
+def test_events_tell_every_step_and_picture(pipeline: TextToImagePipeline) -> None:
+    events: list[Event] = []
+    pipeline("a cat", num_images=2, on_event=events.append)
+    steps = [(e.image_index, e.index, e.total, e.num_images) for e in events if isinstance(e, StepDone)]
+    assert steps == [(image, step, 3, 2) for image in range(2) for step in range(3)]
+    assert [e.image_index for e in events if isinstance(e, ImageDone)] == [0, 1]
+    last = [e for e in events if isinstance(e, StepDone)][-1]
+    done = [e for e in events if isinstance(e, ImageDone)][-1]
+    torch.testing.assert_close(last.latent, done.image.latent)  # the last preview is the picture
+
+
+@pytest.mark.parametrize("prompt", ["", "  "])
+def test_an_empty_prompt_is_a_picture_with_a_notice(pipeline: TextToImagePipeline, prompt: str) -> None:
+    events: list[Event] = []
+    assert pipeline(prompt, on_event=events.append).images[0].image is not None
+    assert isinstance(events[0], Notice)
+    assert "empty" in events[0].message
+
+
+def test_a_long_prompt_is_cut_with_a_notice(pipeline: TextToImagePipeline) -> None:
+    events: list[Event] = []
+    pipeline("word " * 2000, num_inference_steps=1, on_event=events.append)
+    notices = [event.message for event in events if isinstance(event, Notice)]
+    assert len(notices) == 1
+    assert "the model reads 39" in notices[0]
+    assert "cut off" in notices[0]
+
+
+def test_a_listener_can_stop_the_work(pipeline: TextToImagePipeline) -> None:
+    steps: list[Event] = []
+
+    def stop(event: Event) -> None:
+        steps.append(event)
+        if len(steps) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pipeline("a cat", num_images=5, on_event=stop)
+    assert len(steps) == 2
+    assert same(pipeline("a cat").images[0], pipeline("a cat").images[0])  # and it still works
+
+
+def test_a_bad_request_fails_before_any_work(pipeline: TextToImagePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_to_image, "denoise", None)
+    with pytest.raises(RequestError, match="nearest is 96"):
+        pipeline([GenerationRequest(prompt="fine"), GenerationRequest(prompt="bad", height=100, width=128)])
+
+
+def test_pag_needs_known_layers(tiny_bundle: ModelBundle) -> None:
+    bundle = replace(tiny_bundle, card=replace(tiny_bundle.card, pag_layers=()))
+    with pytest.raises(RequestError, match="pag_scale=2"):
+        TextToImagePipeline(bundle)("a cat", pag_scale=2)
+
+
+def test_numbers_that_are_none_are_not_turned_into_a_black_picture(pipeline: TextToImagePipeline) -> None:
+    with pytest.raises(SanakitError, match="not numbers"):
+        pipeline("a cat", latents=torch.full((1, 4, 8, 8), float("nan")))
+
+
+def test_a_decode_without_memory_keeps_the_latent(
+    pipeline: TextToImagePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ``sanakit decode LATENT`` does: the saved latent, finished later, is the picture itself."""
+    direct = pipeline("a cat", seed=4).images[0]
+
+    def fail(latent: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("can't allocate memory")
+
+    monkeypatch.setattr(pipeline.bundle.autoencoder, "decode", fail)
+    with pytest.raises(DecodeMemoryError, match="sanakit decode") as caught:
+        pipeline("a cat", seed=4)
+    monkeypatch.undo()
+    saved = load_latent(str(caught.value).rpartition(" ")[2])
+    assert same(pipeline.decode(saved), direct)
+    assert list(pipeline.rescue_folder.iterdir()) == []  # the rescued latent has done its work
