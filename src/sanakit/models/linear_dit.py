@@ -59,7 +59,7 @@ class LinearDiTConfig:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)} must be at least 1")
         if self.interpolation_scale is not None and not self.interpolation_scale > 0:
-            raise ConfigError(f"interpolation_scale={self.interpolation_scale} must be positive, or null for no embedding")
+            raise ConfigError(f"interpolation_scale={self.interpolation_scale} must be positive; null is no embedding")
         if self.sample_size < self.patch_size:
             raise ConfigError(f"a latent of sample_size={self.sample_size} holds no patch of {self.patch_size}")
 
@@ -130,7 +130,7 @@ class Block(nn.Module):
     def __init__(self, config: LinearDiTConfig) -> None:
         super().__init__()
         size = config.hidden_size
-        self.scale_shift_table = nn.Parameter(torch.randn(6, size) / size**0.5)
+        self.scale_shift_table = nn.Parameter(_table(6, size))
         self.attention = LinearAttention(
             size, head_dim=config.head_dim, qk_norm=config.qk_norm,
             eps=config.attention_eps, qk_norm_eps=config.qk_norm_eps,
@@ -165,7 +165,7 @@ class LinearDiT(nn.Module):
         self.caption_projection = CaptionProjection(config.caption_channels, size)
         self.caption_norm = RMSNorm(size, eps=1e-5)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
-        self.final_scale_shift_table = nn.Parameter(torch.randn(2, size) / size**0.5)
+        self.final_scale_shift_table = nn.Parameter(_table(2, size))
         self.final = nn.Linear(size, patch * patch * config.out_channels)
 
     def prepare(self, text: TextCondition) -> PreparedText:
@@ -222,13 +222,13 @@ class LinearDiT(nn.Module):
         channels, patch = self.config.in_channels, self.config.patch_size
         if latent.ndim != 4 or latent.shape[1] != channels or latent.shape[2] % patch or latent.shape[3] % patch:
             raise ShapeError(
-                f"a latent {tuple(latent.shape)} does not fit this network, which reads (B, {channels}, H, W) with both "
-                f"sides multiples of {patch}"
+                f"a latent {tuple(latent.shape)} does not fit this network, which reads (B, {channels}, H, W) with "
+                f"both sides multiples of {patch}"
             )
         if timestep.shape != latent.shape[:1] or text.batch_size != latent.shape[0]:
             raise ShapeError(
-                f"{latent.shape[0]} latents with {text.batch_size} prompts and times {tuple(timestep.shape)} do not fit; "
-                f"every latent needs one prompt and one time"
+                f"{latent.shape[0]} latents with {text.batch_size} prompts and times {tuple(timestep.shape)} do not "
+                f"fit; every latent needs one prompt and one time"
             )
 
     def _position(self, height: int, width: int, x: Tensor) -> Tensor | float:
@@ -246,6 +246,15 @@ class LinearDiT(nn.Module):
         if self.guidance_embed is not None and guidance is not None:
             time = time + two_rows(self.guidance_embed, guidance * self.config.guidance_scale_factor)
         return time
+
+
+def _table(rows: int, size: int) -> Tensor:
+    """Random ``(rows, size)`` of variance ``1 / size``, as upstream draws it.
+
+    Uniform, because on the meta device every other random function imports the compiler, seconds of start-up.
+    """
+    bound = (3 / size) ** 0.5
+    return torch.empty(rows, size).uniform_(-bound, bound)
 
 
 def modulated_norm(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
