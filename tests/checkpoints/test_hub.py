@@ -92,7 +92,9 @@ def test_addresses(source: str, expected: tuple[str, str]) -> None:
     assert parse_address(source) == expected
 
 
-@pytest.mark.parametrize("source", ["nothing", "./org/name", "/no/where", "a/b/c", "../x", "~/x", "", "org/", "hf://org"])
+@pytest.mark.parametrize(
+    "source", ["nothing", "./org/name", "/no/where", "a/b/c", "../x", "~/x", "", "org/", "hf://org"]
+)
 def test_neither_path_nor_id(source: str) -> None:
     with pytest.raises(CheckpointError, match=r"no file or folder .* not a hub id such as org/name"):
         parse_address(source)

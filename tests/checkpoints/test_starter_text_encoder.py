@@ -80,9 +80,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_published_folder_is_made_ready_once(
-    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_published_folder_is_made_ready_once(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(starter_text_encoder.LOCAL_FOLDER_VARIABLE, str(published))
     folder = starter_text_encoder_folder(tmp_path)
     weights = load_file(folder / "text_encoder" / "model.safetensors")

@@ -124,5 +124,5 @@ def _llama_name(name: str) -> str:
 
 def _rotary_halves(weight: Tensor, num_heads: int) -> Tensor:
     """Rows of interleaved rotary pairs (llama.cpp) back to first half, second half (transformers); (out, in) both."""
-    pairs = weight.unflatten(0, (num_heads, -1, 2))            # (heads, D/2, 2, in)
+    pairs = weight.unflatten(0, (num_heads, -1, 2))  # (heads, D/2, 2, in)
     return pairs.transpose(1, 2).reshape(weight.shape)

@@ -45,7 +45,9 @@ class _Request:
         """The needed ones of all files of the repository."""
         if self.is_file:
             if self.path not in paths:
-                raise CheckpointError(f"{self.repo} has no file {self.path}; its page is https://huggingface.co/{self.repo}")
+                raise CheckpointError(
+                    f"{self.repo} has no file {self.path}; its page is https://huggingface.co/{self.repo}"
+                )
             return [self.path]
         prefix = f"{self.path}/" if self.path else ""
         inside = [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]

@@ -33,7 +33,7 @@ class EncodedPrefix:
     def of(cls, model: PreTrainedModel, ids: Sequence[int]) -> EncodedPrefix:
         """Run ``ids`` through ``model``."""
         cache = _empty_cache()
-        tokens = torch.tensor([list(ids)], device=model.device)    # (1, L)
+        tokens = torch.tensor([list(ids)], device=model.device)  # (1, L)
         states = model(input_ids=tokens, past_key_values=cache, use_cache=True).last_hidden_state
         return cls(tuple(ids), states[:, 0], tuple((layer.keys, layer.values) for layer in cache.layers))
 

@@ -216,7 +216,7 @@ class TextEncoder:
         else:
             states = self.model(input_ids=torch.tensor(rows, device=self.device), use_cache=False).last_hidden_state
             start_states = states[:, 0]
-        window = states[:, max(first, 1) - num_shared :]           # num_shared <= first: nothing kept is missing
+        window = states[:, max(first, 1) - num_shared :]  # num_shared <= first: nothing kept is missing
         embeds = torch.cat([start_states[:, None], window], dim=1)  # (B, L, C)
         return [_all_real(row[None]) for row in embeds]
 
