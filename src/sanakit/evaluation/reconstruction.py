@@ -18,6 +18,8 @@ from sanakit.evaluation.image_metrics import psnr, ssim
 from sanakit.evaluation.judge import judge
 from sanakit.evaluation.scene_detector import SceneDetector, load_scene_detector
 
+_MOST_PSNR = 100.0  # dB, for pictures that are equal: one infinity would swallow the mean
+
 
 class Autoencoder(Protocol):
     """What is measured: pixels ``(B, 3, H, W)`` in [-1, 1] to a latent and back."""
@@ -35,7 +37,7 @@ class ReconstructionReport:
     """
 
     seed: int
-    psnr: Estimate  # dB
+    psnr: Estimate  # dB; equal pictures count as 100
     ssim: Estimate
     named: Estimate
     right: Estimate
@@ -62,7 +64,7 @@ def reconstruction_report(
     original_named, original_right = _recognised(originals, truths, detector, seed)
     return ReconstructionReport(
         seed=seed,
-        psnr=estimate([psnr(picture, original) for picture, original in pairs], seed=seed),
+        psnr=estimate([min(psnr(picture, original), _MOST_PSNR) for picture, original in pairs], seed=seed),
         ssim=estimate([ssim(picture, original) for picture, original in pairs], seed=seed),
         named=named,
         right=right,

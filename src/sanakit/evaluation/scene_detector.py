@@ -108,8 +108,7 @@ class SceneDetector:
         """Of the templates that explain most, the one that is nearest when no cell counts for too much."""
         gains = self._matcher.gains(image, background.rows, [box])[:, 0]
         finalists = np.argsort(-gains)[:_NUM_FINALISTS]
-        distances = self._matcher.distances(image, background.rows, box, finalists)
-        errors = np.minimum(distances, _DISTANCE_CAP).mean((1, 2))         # (finalists,)
+        errors = self._matcher.errors(image, background.rows, box, finalists, cap=_DISTANCE_CAP)
         best = int(np.argmin(errors))
         template = self._matcher.templates[finalists[best]]
         region = background.distance[box.top : box.bottom, box.left : box.right]

@@ -73,12 +73,29 @@ class TemplateMatcher:
         explained: Floats = (np.where(gains > 0, gains * penalty, gains) * cell_area).astype(np.float32)
         return explained
 
-    def distances(self, image: Image.Image, rows: Floats, box: PixelBox, chosen: NDArray[np.intp]) -> Floats:
-        """``(chosen, G, G)``: how far the picture is from the chosen templates in each cell, 0..441 in RGB."""
-        behind = _cell_rows(rows, box)[:, None]                            # (G, 1, 3)
-        predicted = self._paint[chosen] + (1.0 - self._alpha[chosen]) * behind
-        distances: Floats = np.sqrt(((predicted - _cells(image, box)) ** 2).sum(-1))
-        return distances
+    def errors(
+        self, image: Image.Image, rows: Floats, box: PixelBox, chosen: NDArray[np.intp], *, cap: float
+    ) -> Floats:
+        """``(chosen,)``: mean distance of the box's cells from each template, 0..441 in RGB, none above ``cap``.
+
+        Each template is tried as it is and softened, so that a blurred square is not taken for something round.
+        """
+        cells, behind = _cells(image, box), _cell_rows(rows, box)[:, None]  # (G, G, 3), (G, 1, 3)
+        alpha, paint = self._alpha[chosen], self._paint[chosen]
+        looks = ((alpha, paint), (_softened(alpha), _softened(paint)))
+        distances = [np.sqrt(((t + (1.0 - a) * behind - cells) ** 2).sum(-1)) for a, t in looks]
+        nearest: Floats = np.min([np.minimum(distance, cap).mean((1, 2)) for distance in distances], axis=0)
+        return nearest
+
+
+def _softened(values: Floats) -> Floats:
+    """Blurred by a quarter of each neighbour, down and across; around ``(K, G, G, C)`` there is nothing."""
+    for axis in (1, 2):
+        size = values.shape[axis]
+        padded = np.pad(values, [(1, 1) if a == axis else (0, 0) for a in range(values.ndim)])
+        before, after = padded.take(range(size), axis), padded.take(range(2, size + 2), axis)
+        values = 0.5 * values + 0.25 * (before + after)
+    return values
 
 
 def _aspect_penalty(difference: NDArray[np.float64]) -> NDArray[np.float64]:
