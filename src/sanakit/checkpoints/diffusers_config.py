@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from sanakit.common.errors import CheckpointError
+from sanakit.layers.resample import DownOp, UpOp
 from sanakit.models.dc_ae import Activation, DCAutoencoderConfig, NormKind, Stage
 from sanakit.models.linear_dit import LinearDiTConfig
 
@@ -19,6 +20,8 @@ T = TypeVar("T")
 BLOCKS: dict[str, Literal["res", "vit"]] = {"ResBlock": "res", "EfficientViTBlock": "vit"}
 NORMS: dict[str, NormKind] = {"rms_norm": "rms", "batch_norm": "batch"}
 ACTIVATIONS: dict[str, Activation] = {"silu": "silu", "relu": "relu"}
+DOWN: dict[str, DownOp] = {"conv": "conv", "pixel_unshuffle": "pixel_unshuffle"}
+UP: dict[str, UpOp] = {"interpolate": "interpolate", "pixel_shuffle": "pixel_shuffle"}
 BLOCK_NAMES = {ours: theirs for theirs, ours in BLOCKS.items()}
 NORM_NAMES = {ours: theirs for theirs, ours in NORMS.items()}
 
@@ -121,8 +124,8 @@ def dc_ae_from_json(fields: Mapping[str, Any]) -> DCAutoencoderConfig:
         latent_channels=fields.get("latent_channels", 32),
         in_channels=fields.get("in_channels", 3),
         head_dim=fields.get("attention_head_dim", 32),
-        down="pixel_unshuffle" if fields.get("downsample_block_type", "pixel_unshuffle") == "pixel_unshuffle" else "conv",
-        up="interpolate" if fields.get("upsample_block_type", "pixel_shuffle") == "interpolate" else "pixel_shuffle",
+        down=choose("downsample_block_type", fields.get("downsample_block_type", "pixel_unshuffle").lower(), DOWN),
+        up=choose("upsample_block_type", fields.get("upsample_block_type", "pixel_shuffle").lower(), UP),
         encoder_shortcut=fields.get("encoder_out_shortcut", True),
         decoder_shortcut=fields.get("decoder_in_shortcut", True),
         head_activation=choose("decoder_conv_act_fn", fields.get("decoder_conv_act_fn", "relu"), ACTIVATIONS),

@@ -78,13 +78,11 @@ class KeyMap:
     layout: str
     rows: tuple[Row, ...]
     by_ours: tuple[tuple[re.Pattern[str], Row], ...] = field(init=False, repr=False)
-    by_theirs: tuple[tuple[re.Pattern[str], Row, int], ...] = field(init=False, repr=False)
+    by_theirs: tuple[tuple[re.Pattern[str], Row], ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         ours = tuple((compile_pattern(row.ours), row) for row in self.rows if not isinstance(row, Drop))
-        theirs = tuple(
-            (compile_pattern(name), row, index) for row in self.rows for index, name in enumerate(foreign_names(row))
-        )
+        theirs = tuple((compile_pattern(name), row) for row in self.rows for name in foreign_names(row))
         object.__setattr__(self, "by_ours", ours)
         object.__setattr__(self, "by_theirs", theirs)
 
@@ -121,16 +119,23 @@ class KeyMap:
 
     def scatter(self, name: str, tensor: Tensor) -> dict[str, Tensor]:
         """One of our tensors as the tensors that this layout stores for it."""
+        row, names = self.find_ours(name)
+        if isinstance(row, Pointwise) and tensor.ndim == 2:
+            tensor = tensor[:, :, None, None]
+        return dict(zip(names, tensor.chunk(len(names)) if len(names) > 1 else [tensor], strict=True))
+
+    def names_for(self, name: str) -> tuple[str, ...]:
+        """The names under which this layout stores one of our tensors."""
+        return self.find_ours(name)[1]
+
+    def find_ours(self, name: str) -> tuple[Row, tuple[str, ...]]:
         for pattern, row in self.by_ours:
             if found := pattern.fullmatch(name):
-                names = [theirs.format(**found.groupdict()) for theirs in foreign_names(row)]
-                if isinstance(row, Pointwise) and tensor.ndim == 2:
-                    tensor = tensor[:, :, None, None]
-                return dict(zip(names, tensor.chunk(len(names)) if len(names) > 1 else [tensor], strict=True))
+                return row, tuple(theirs.format(**found.groupdict()) for theirs in foreign_names(row))
         raise KeyError(f"{name} has no place in the {self.layout} layout")
 
     def find_theirs(self, name: str) -> tuple[Row, dict[str, str]] | None:
-        for pattern, row, _ in self.by_theirs:
+        for pattern, row in self.by_theirs:
             if found := pattern.fullmatch(name):
                 return row, found.groupdict()
         return None
@@ -138,10 +143,21 @@ class KeyMap:
 
 def gather(tensors: Mapping[str, Tensor], origin: Origin) -> Tensor:
     """Put one of our tensors together; a tensor that is stored whole is passed on, not copied."""
-    parts = [tensors[name] for name in origin.parts]
-    if origin.pointwise and parts[0].ndim == 4:
-        parts = [part.flatten(1) for part in parts]
+    parts = rows_of(tensors, origin)
     return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def gathered_shape(shapes: Mapping[str, tuple[int, ...]], origin: Origin) -> tuple[int, ...]:
+    """The shape of one of our tensors, from those in the file."""
+    parts = [shapes[name] for name in origin.parts]
+    first = parts[0][:2] if origin.pointwise else parts[0]
+    return (sum(part[0] for part in parts), *first[1:]) if len(parts) > 1 else first
+
+
+def rows_of(tensors: Mapping[str, Tensor], origin: Origin) -> list[Tensor]:
+    """The parts of one of our tensors, in our shape but for the number of rows."""
+    parts = [tensors[name] for name in origin.parts]
+    return [part.flatten(1) if part.ndim == 4 else part for part in parts] if origin.pointwise else parts
 
 
 def foreign_names(row: Row) -> tuple[str, ...]:
