@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import LlamaConfig, LlamaModel, PreTrainedTokenizerFast
 
 from sanakit.checkpoints.bundle import ModelBundle, save_bundle
 from sanakit.cli.app import main
+from sanakit.models.text_encoder import TextEncoder
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,21 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
 def tiny_model(tiny_bundle: ModelBundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as ``sanakit generate --model`` takes it."""
     folder = tmp_path_factory.mktemp("model") / "tiny"
-    save_bundle(tiny_bundle, folder)
+    save_bundle(replace(tiny_bundle, text_encoder=tiny_text_encoder(tiny_bundle)), folder)
     return folder
+
+
+def tiny_text_encoder(bundle: ModelBundle) -> TextEncoder:
+    """As the bundle's, one token a byte, but with idle tokens up to the least vocabulary that a folder is read with."""
+    tokens = ["<pad>", "<bos>", *sorted(pre_tokenizers.ByteLevel.alphabet()), *(f"<idle{i}>" for i in range(800))]
+    tokenizer = Tokenizer(models.BPE(vocab={token: index for index, token in enumerate(tokens)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 1)])
+    torch.manual_seed(1)
+    old = bundle.text_encoder.model.config
+    model = LlamaModel(LlamaConfig(**{**old.to_dict(), "vocab_size": len(tokens)})).eval()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<bos>", pad_token="<pad>")
+    return TextEncoder(model, fast, bundle.text_encoder.config)
 
 
 @pytest.fixture(autouse=True)
