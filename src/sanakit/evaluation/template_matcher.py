@@ -37,10 +37,11 @@ class TemplateMatcher:
     def __init__(self, bank: SpriteBank) -> None:
         self.templates = tuple(Template(name, colour) for name in ITEMS for colour in (None, *COLOURS))
         rgba = np.concatenate([_looks(bank, name) for name in ITEMS])      # (K, G, G, 4)
-        alpha = rgba[..., 3:] / 255.0
-        paint = rgba[..., :3] * alpha
+        alpha: Floats = (rgba[..., 3:] / 255.0).astype(np.float32)
+        paint: Floats = rgba[..., :3] * alpha
         num = len(self.templates)
-        self._alpha, self._paint = alpha, paint
+        self._alpha: Floats = alpha
+        self._paint: Floats = paint
         self._linear = np.concatenate([paint.reshape(num, -1), -alpha.reshape(num, -1)], axis=1)
         self._energy = (paint**2).sum((1, 2, 3))                           # (K,)
         self._cross = -2.0 * (paint * alpha).sum(2).reshape(num, -1)       # (K, G * 3), columns summed
@@ -81,7 +82,8 @@ class TemplateMatcher:
         Each template is tried as it is and softened, so that a blurred square is not taken for something round.
         """
         cells, behind = _cells(image, box), _cell_rows(rows, box)[:, None]  # (G, G, 3), (G, 1, 3)
-        alpha, paint = self._alpha[chosen], self._paint[chosen]
+        alpha: Floats = self._alpha[chosen]
+        paint: Floats = self._paint[chosen]
         looks = ((alpha, paint), (_softened(alpha), _softened(paint)))
         distances = [np.sqrt(((t + (1.0 - a) * behind - cells) ** 2).sum(-1)) for a, t in looks]
         nearest: Floats = np.min([np.minimum(distance, cap).mean((1, 2)) for distance in distances], axis=0)
@@ -120,7 +122,8 @@ def _cells(image: Image.Image, box: PixelBox) -> Floats:
 
 
 def _cell_rows(rows: Floats, box: PixelBox) -> Floats:
-    """The background's rows behind the box, averaged to ``(G, 3)``."""
+    """The background's rows behind the box, one for each row of cells: ``(G, 3)``."""
     edges = np.linspace(box.top, box.bottom, _GRID + 1)
     places = np.minimum(((edges[:-1] + edges[1:]) / 2).astype(int), len(rows) - 1)
-    return rows[places]
+    behind: Floats = rows[places]
+    return behind
