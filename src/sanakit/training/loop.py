@@ -125,11 +125,10 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = rate
         terms = step(number)
-        if not math.isfinite(float(terms["loss"].detach())):
-            raise FloatingPointError(f"the loss of step {number} is not finite; the last good state is in {folder}")
         terms["loss"].backward()
         average_gradients(trained, ranks)
         norm = nn.utils.clip_grad_norm_(trained, config.gradient_clip)
+        _check_finite(float(terms["loss"].detach()), float(norm), number, folder)
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
