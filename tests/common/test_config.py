@@ -39,7 +39,9 @@ class Drawing:
 
 DRAWINGS = [
     Drawing(shape=Circle(radius=2.0)),
-    Drawing(shape=Box(sides=(3, 4), filled=False), title="two", more=(Circle(radius=0.5), Box(sides=(1, 2))), colour="blue"),
+    Drawing(
+        shape=Box(sides=(3, 4), filled=False), title="two", more=(Circle(radius=0.5), Box(sides=(1, 2))), colour="blue"
+    ),
 ]
 
 
@@ -75,7 +77,8 @@ def test_presets_come_back_from_json(config: LinearDiTConfig | DCAutoencoderConf
 def test_a_wrong_mapping_is_refused_with_the_place_and_the_remedy(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         from_mapping(Drawing, {**to_mapping(DRAWINGS[0]), **changes})
-    assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_missing_settings_are_all_named() -> None:
@@ -87,7 +90,8 @@ def test_numbers_as_yaml_writes_them() -> None:
     """YAML 1.1 reads ``1e-3`` as text and ``1`` as a whole number; both are floats to a float setting."""
     assert from_mapping(Circle, {"radius": "1e-3"}) == Circle(radius=1e-3)
     radius = from_mapping(Circle, {"radius": 1}).radius
-    assert radius == 1.0 and isinstance(radius, float)
+    assert radius == 1.0
+    assert isinstance(radius, float)
 
 
 def test_the_checks_of_the_config_itself_still_run() -> None:

@@ -69,7 +69,8 @@ def test_cross_attention(qk_norm: bool) -> None:
 
 def test_a_text_without_a_visible_token_gives_no_nan() -> None:
     layer = randomized(CrossAttention(8, head_dim=4, qk_norm=False, qk_norm_eps=1e-5)).float()
-    found = layer(draw(2, 5, 8).float(), *layer.prepare(draw(2, 3, 8).float()), torch.zeros(2, 1, 1, 3, dtype=torch.bool))
+    nothing = torch.zeros(2, 1, 1, 3, dtype=torch.bool)
+    found = layer(draw(2, 5, 8).float(), *layer.prepare(draw(2, 3, 8).float()), nothing)
     torch.testing.assert_close(found, layer.out.bias.expand(2, 5, 8))  # nothing seen, nothing said
 
 

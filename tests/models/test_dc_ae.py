@@ -32,7 +32,9 @@ def test_shapes_and_scale(config: DCAutoencoderConfig) -> None:
     model = DCAutoencoder(config).eval()
     pixels = draw(2, 3, 8, 12)
     latent = model.encode(pixels)
-    assert config.compression == 4 and latent.shape == (2, 4, 2, 3) and model.decode(latent).shape == (2, 3, 8, 12)
+    assert config.compression == 4
+    assert latent.shape == (2, 4, 2, 3)
+    assert model.decode(latent).shape == (2, 3, 8, 12)
     torch.testing.assert_close(latent, 0.5 * model.encoder(pixels))
     torch.testing.assert_close(model.decode(latent), model.decoder(latent / 0.5))
 
@@ -62,7 +64,8 @@ def test_an_evaluation_repeats_to_the_bit(dtype: torch.dtype) -> None:
 @torch.no_grad()
 def test_pictures_of_a_batch_do_not_mix() -> None:
     torch.manual_seed(0)
-    config = replace(PACKED, decoder=stages(WIDTHS, (0, 1, 1), num_res=2, shallow_norm="batch", shallow_activation="relu"))
+    decoder = stages(WIDTHS, (0, 1, 1), num_res=2, shallow_norm="batch", shallow_activation="relu")
+    config = replace(PACKED, decoder=decoder)
     model = DCAutoencoder(config).eval()
     pixels = draw(3, 3, 8, 8)
     together = model.decode(model.encode(pixels))

@@ -45,7 +45,8 @@ def num_parameters(module: nn.Module) -> int:
 
 
 def test_no_preset_is_left_uncounted() -> None:
-    assert LINEAR_DIT_PRESETS.keys() == LINEAR_DIT_COUNTS.keys() and DC_AE_PRESETS.keys() == DC_AE_COUNTS.keys()
+    assert LINEAR_DIT_PRESETS.keys() == LINEAR_DIT_COUNTS.keys()
+    assert DC_AE_PRESETS.keys() == DC_AE_COUNTS.keys()
 
 
 @pytest.mark.parametrize("name", LINEAR_DIT_PRESETS)
@@ -68,7 +69,9 @@ def test_autoencoders(name: str) -> None:
         assert num_parameters(model.encoder) == SANA_ENCODER
 
 
-@pytest.mark.parametrize(("name", "side"), [("f32c32-in", 32), ("f64c128-in", 64), ("f128c512-in", 128), ("lite-f32", 32)])
+@pytest.mark.parametrize(
+    ("name", "side"), [("f32c32-in", 32), ("f64c128-in", 64), ("f128c512-in", 128), ("lite-f32", 32)]
+)
 def test_compression_is_the_name(name: str, side: int) -> None:
     (config,) = (config for preset, config in DC_AE_PRESETS.items() if name in preset)
     assert config.compression == side

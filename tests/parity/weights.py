@@ -58,5 +58,6 @@ def class_arguments(fields: dict[str, Any]) -> dict[str, Any]:
 
 def relative_error(found: Tensor, expected: Tensor) -> float:
     """Largest difference over largest value: the measure that parity is promised in."""
-    assert found.shape == expected.shape and found.isfinite().all()
+    assert found.shape == expected.shape
+    assert found.isfinite().all()
     return float((found - expected).abs().max() / expected.abs().max())

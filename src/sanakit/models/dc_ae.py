@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from torch import Tensor, nn
@@ -81,7 +82,7 @@ class DCAutoencoderConfig:
                 f"the {side}'s {stages[-1].channels} deepest channels do not split into latent_channels="
                 f"{self.latent_channels} groups"
             )
-        for stage, deeper in zip(stages, stages[1:], strict=False):
+        for stage, deeper in pairwise(stages):
             if (stage.num_blocks and (4 * stage.channels) % deeper.channels) or (packed and deeper.channels % 4):
                 raise ConfigError(
                     f"the {side} cannot go between {stage.channels} and {deeper.channels} channels: four pixels of the "
@@ -210,8 +211,8 @@ class DCAutoencoder(nn.Module):
         channels, multiple = self.config.in_channels, self.config.compression
         if pixels.ndim != 4 or pixels.shape[1] != channels or pixels.shape[2] % multiple or pixels.shape[3] % multiple:
             raise ShapeError(
-                f"pixels {tuple(pixels.shape)} do not fit this autoencoder, which reads (B, {channels}, H, W) with both "
-                f"sides multiples of {multiple}"
+                f"pixels {tuple(pixels.shape)} do not fit this autoencoder, which reads (B, {channels}, H, W) with "
+                f"both sides multiples of {multiple}"
             )
         return self.encoder(pixels) * self.config.scaling_factor
 
