@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from sanakit.common.errors import OutputError, PictureError
-from sanakit.pipelines.latent_file import SavedLatent, load_latent, save_latent
+from sanakit.pipelines.latent_file import SavedLatent, load_latent, rescued, save_latent
 from sanakit.pipelines.recipe import ModelReference, Recipe
 from sanakit.pipelines.request import GenerationRequest
 
@@ -33,6 +33,28 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="could not be written"):
         save_latent(tmp_path / "file" / "latent", SavedLatent(latent=torch.zeros(1, 4, 2, 2), recipe=RECIPE))
+
+
+def test_a_rescued_latent_stays_only_when_it_is_needed(tmp_path: Path) -> None:
+    finished = SavedLatent(latent=torch.randn(1, 4, 2, 2), recipe=RECIPE)
+    with rescued(finished, tmp_path):
+        pass
+    with rescued(finished, tmp_path) as save:
+        assert torch.equal(load_latent(save()).latent, finished.latent)
+    assert list(tmp_path.iterdir()) == []
+
+    kept: list[Path] = []
+
+    def fail() -> None:
+        with rescued(finished, tmp_path) as save:
+            kept.append(save())
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        fail()
+    with rescued(finished, tmp_path) as save:  # as when that very file is decoded later
+        assert save() == kept[0]
+    assert list(tmp_path.iterdir()) == kept
 
 
 def test_what_is_no_latent(tmp_path: Path) -> None:

@@ -27,13 +27,17 @@ def recipe_of(image: Image.Image, prompt: str = "a red, round apple", **fields: 
         prompt=prompt, height=32, width=64, num_inference_steps=20, guidance_scale=4.5, solver="flow-dpm",
         flow_shift=3.0, seed=7, **fields,
     )  # fmt: skip
-    model = ModelReference(name="tiny, test", source="starter", hash="0123456789abcdef", dtypes={"transformer": "float32"})
+    model = ModelReference(
+        name="tiny, test", source="starter", hash="0123456789abcdef", dtypes={"transformer": "float32"}
+    )  # fmt: skip
     versions = {"sanakit": "0.1.0", "torch": "2.13.0"}
     return Recipe(request=request, model=model, device="cpu", versions=versions, image=describe_image(image))
 
 
 @pytest.mark.parametrize("picture_format", FORMATS)
-@pytest.mark.parametrize("prompt", ["a red, round apple", "🐶 一只猫\nsecond line", 'quotes " and \\ and é', "nul \0 byte", ""])
+@pytest.mark.parametrize(
+    "prompt", ["a red, round apple", "🐶 一只猫\nsecond line", 'quotes " and \\ and é', "nul \0 byte", ""]
+)
 def test_the_recipe_comes_back(tmp_path: Path, image: Image.Image, picture_format: str, prompt: str) -> None:
     recipe = recipe_of(image, prompt, negative_prompt="blurry")
     write_image(tmp_path / "picture", image, recipe, picture_format)

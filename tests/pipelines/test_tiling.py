@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import Tensor
@@ -26,7 +28,7 @@ def test_spans_cover_everything_and_none_lies_inside_another(length: int) -> Non
     tiles = list(spans(length, 16, 14))
     assert tiles[0][0] == 0
     assert tiles[-1][1] == length
-    for (_, end), (begin, later) in zip(tiles[:-1], tiles[1:], strict=True):
+    for (_, end), (begin, later) in pairwise(tiles):
         assert begin < end < later
 
 

@@ -50,7 +50,8 @@ def test_flow_euler_grid_is_the_published_one_with_real_times() -> None:
 @pytest.mark.parametrize("build", [flow_dpm_schedule, flow_euler_schedule])
 def test_one_step_is_a_schedule(build) -> None:
     schedule = build(1, 3.0)
-    assert schedule.num_steps == 1 and len(schedule.sigmas) == 2
+    assert schedule.num_steps == 1
+    assert len(schedule.sigmas) == 2
 
 
 @pytest.mark.parametrize("build", [flow_dpm_schedule, flow_euler_schedule])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +37,26 @@ def save_latent(path: str | Path, saved: SavedLatent) -> Path:
     with written_aside(Path(path), force=True) as building:
         save_file({"latent": latent}, building, metadata={_RECIPE: saved.recipe.to_json()})
     return Path(path)
+
+
+@contextmanager
+def rescued(finished: SavedLatent, folder: Path) -> Iterator[Callable[[], Path]]:
+    """A function that keeps ``finished`` in ``folder``; what it wrote is removed when the block ends well.
+
+    The name follows from the recipe, so a latent kept by an earlier run is neither written over nor removed.
+    """
+    digest = hashlib.sha256(finished.recipe.to_json().encode()).hexdigest()
+    path = folder / f"seed{finished.recipe.request.seed}-{digest[:8]}.safetensors"
+    written: list[Path] = []
+
+    def save() -> Path:
+        if not path.exists():
+            written.append(save_latent(path, finished))
+        return path
+
+    yield save
+    for path_written in written:
+        path_written.unlink(missing_ok=True)
 
 
 def load_latent(path: str | Path) -> SavedLatent:

@@ -15,7 +15,7 @@ from sanakit.pipelines.recipe import Recipe
 class GeneratedImage:
     """One finished picture.
 
-    ``image`` is set for ``output="pil"``, ``pixels`` ``(3, H, W)`` float32 in [-1, 1] also for ``"tensor"``;
+    ``image`` is set for ``output="pil"``, ``pixels`` ``(3, H, W)`` float32, about [-1, 1], for ``"tensor"``, and
     ``latent`` ``(1, C, h, w)`` float32 on the CPU always. ``recipe`` tells how to make it again.
     """
 

@@ -20,7 +20,7 @@ from sanakit.models.text_condition import TextCondition
 from sanakit.pipelines.decode import decode_latent
 from sanakit.pipelines.denoise import PictureJob, denoise
 from sanakit.pipelines.events import ImageDone, OnEvent, StepDone, notices_about
-from sanakit.pipelines.latent_file import SavedLatent, save_latent
+from sanakit.pipelines.latent_file import SavedLatent, rescued
 from sanakit.pipelines.plan import PicturePlan, build_guidance, build_solver, plan_pictures, size_of
 from sanakit.pipelines.recipe import ModelReference, Recipe, describe_image, software_versions
 from sanakit.pipelines.request import GenerationRequest, as_requests
@@ -103,16 +103,15 @@ class TextToImagePipeline:
         _refuse_nan(latent, "latent")
         if output == "latent":
             return GeneratedImage(recipe=recipe, latent=latent)
-        rescue = self.rescue_folder / f"seed{recipe.request.seed}-{recipe.model.hash[:8]}.safetensors"
-        pixels = decode_latent(self.bundle.autoencoder, latent, save_latent=lambda: save_latent(rescue, finished))
-        rescue.unlink(missing_ok=True)
+        with rescued(finished, self.rescue_folder) as save:
+            pixels = decode_latent(self.bundle.autoencoder, latent, save_latent=save)
         _refuse_nan(pixels, "picture")
         pixels = resize_and_crop(pixels, size_of(recipe.request, self.bundle.card, self.granularity))[0]
         if output == "tensor":
             return GeneratedImage(recipe=recipe, latent=latent, pixels=pixels)
         image = to_image(pixels)
         recipe = recipe.model_copy(update={"image": describe_image(image)})
-        return GeneratedImage(recipe=recipe, latent=latent, pixels=pixels, image=image)
+        return GeneratedImage(recipe=recipe, latent=latent, image=image)
 
     def to(self, device: torch.device | str) -> TextToImagePipeline:
         """Move all networks; returns the pipeline itself."""
@@ -140,8 +139,8 @@ class TextToImagePipeline:
             return [noise[None].to(self.device) for noise in drawn]
         if len(set(shapes)) > 1 or latents.shape != (len(plans), *shapes[0]):
             raise RequestError(
-                f"latents of shape {tuple(latents.shape)} do not fit; pictures of one size are needed, "
-                f"and here {(len(plans), *shapes[0])}."
+                f"latents of shape {tuple(latents.shape)} do not fit; all pictures must have one size, "
+                f"and these need {(len(plans), *shapes[0])}."
             )
         return [noise[None].to(self.device, torch.float32) for noise in latents]
 

@@ -1,0 +1,118 @@
+"""The whole walk of a prompt against diffusers' ``SanaPipeline`` with the same random weights and noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from diffusers import (
+    AutoencoderDC,
+    DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    SanaPAGPipeline,
+    SanaPipeline,
+    SanaTransformer2DModel,
+)
+from torch import Tensor
+from transformers import LlamaModel, PreTrainedTokenizerFast
+from weights import autoencoder_pair, relative_error, transformer_pair
+
+from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.checkpoints.card import ModelCard
+from sanakit.checkpoints.precision import PrecisionPolicy
+from sanakit.common.seeds import draw_noise
+from sanakit.models.dc_ae import DCAutoencoderConfig, stages
+from sanakit.models.linear_dit import LinearDiTConfig
+from sanakit.models.text_encoder import DIFFUSERS_TEXT, TextEncoder
+from sanakit.pipelines.text_to_image import TextToImagePipeline
+
+TOLERANCE = 1e-3
+PARTS = tuple[SanaTransformer2DModel, AutoencoderDC]
+
+
+@pytest.fixture(scope="module")
+def ours_and_parts(
+    tiny_language_model: LlamaModel, tiny_tokenizer: PreTrainedTokenizerFast
+) -> tuple[TextToImagePipeline, PARTS]:
+    """A 512 px model: 16x16 latents, bins as the published ones, 300 text positions."""
+    transformer, our_transformer = transformer_pair(LinearDiTConfig(
+        hidden_size=64, num_layers=2, head_dim=16, cross_head_dim=16, in_channels=4, out_channels=4,
+        caption_channels=32, sample_size=16,
+    ))  # fmt: skip
+    shape = stages((4, 8, 8, 8, 16, 16), (1, 1, 1, 1, 1, 1))
+    autoencoder, our_autoencoder = autoencoder_pair(
+        DCAutoencoderConfig(encoder=shape, decoder=shape, latent_channels=4, head_dim=8, scaling_factor=0.4)
+    )
+    card = ModelCard(
+        name="tiny", family="sana", base_size=512, precision=PrecisionPolicy(transformer=("float32",)),
+        pag_layers=(1,), text=DIFFUSERS_TEXT,
+    )  # fmt: skip
+    bundle = ModelBundle(
+        transformer=our_transformer.requires_grad_(False), autoencoder=our_autoencoder.requires_grad_(False),
+        text_encoder=TextEncoder(tiny_language_model, tiny_tokenizer, replace(DIFFUSERS_TEXT)), card=card,
+    )  # fmt: skip
+    return TextToImagePipeline(bundle), (transformer, autoencoder)
+
+
+@pytest.fixture
+def peer(
+    ours_and_parts: tuple[TextToImagePipeline, PARTS],
+    tiny_language_model: LlamaModel, tiny_tokenizer: PreTrainedTokenizerFast,
+) -> Callable[..., SanaPipeline]:  # fmt: skip
+    transformer, autoencoder = ours_and_parts[1]
+
+    def build(kind: type = SanaPipeline, *, euler: bool = False, **options: object) -> SanaPipeline:
+        scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0) if euler else DPMSolverMultistepScheduler(
+            use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=3.0
+        )  # fmt: skip
+        pipeline = kind(
+            tokenizer=tiny_tokenizer, text_encoder=tiny_language_model, vae=autoencoder, transformer=transformer,
+            scheduler=scheduler, **options,
+        )  # fmt: skip
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+    return build
+
+
+def noise(height: int, width: int) -> Tensor:
+    return draw_noise((1, 4, height // 32, width // 32), seed=11)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "bin_height", "bin_width", "euler"),
+    [(512, 512, 512, 512, False), (320, 500, 384, 640, False), (512, 512, 512, 512, True)],
+)
+def test_twenty_steps_with_guidance(
+    ours_and_parts, peer, note, height: int, width: int, bin_height: int, bin_width: int, euler: bool
+) -> None:
+    start = noise(bin_height, bin_width)
+    common = {"num_inference_steps": 20, "guidance_scale": 4.5, "height": height, "width": width}
+    expected = peer(euler=euler)(
+        "A red apple", negative_prompt="blurry", latents=start.clone(), output_type="pt", **common
+    ).images[0]
+    ours = ours_and_parts[0](
+        "A red apple", negative_prompt="blurry", latents=start, output="tensor",
+        solver="flow-euler" if euler else None, **common,
+    ).images[0]  # fmt: skip
+    assert ours.pixels is not None
+    assert ours.pixels.shape == (3, height, width)
+    note(relative_error((ours.pixels / 2 + 0.5).clamp(0, 1), expected), TOLERANCE)
+
+
+def test_without_guidance_the_latents_agree(ours_and_parts, peer, note) -> None:
+    start = noise(512, 512)
+    common = {"num_inference_steps": 14, "guidance_scale": 1.0, "height": 512, "width": 512}
+    expected = peer()("A red apple", latents=start.clone(), output_type="latent", **common).images
+    ours = ours_and_parts[0]("A red apple", latents=start, output="latent", **common).images[0]
+    note(relative_error(ours.latent, expected), TOLERANCE)
+
+
+def test_perturbed_attention_guidance(ours_and_parts, peer, note) -> None:
+    start = noise(512, 512)
+    common = {"num_inference_steps": 8, "guidance_scale": 4.5, "pag_scale": 2.0, "height": 512, "width": 512}
+    pipeline = peer(SanaPAGPipeline, pag_applied_layers="transformer_blocks.1")
+    expected = pipeline("A red apple", latents=start.clone(), output_type="latent", **common).images
+    ours = ours_and_parts[0]("A red apple", latents=start, output="latent", **common).images[0]
+    note(relative_error(ours.latent, expected), TOLERANCE)
