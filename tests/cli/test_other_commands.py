@@ -141,7 +141,8 @@ def test_version(run: Any) -> None:
 def test_the_bare_command_shows_help_and_is_a_usage_error(run: Any) -> None:
     assert run().code == 2
     assert run("--help").code == 0
-    assert run("paint").err == "sanakit: No such command 'paint'; --help lists what is possible\n"
+    assert run("xyz").err == "sanakit: No such command 'xyz'; --help lists what is possible\n"
+    assert run("generat").err == "sanakit: No such command 'generat', did you mean 'generate'?\n"
 
 
 def test_python_dash_m() -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from sanakit.cli.console import print_json, tell
+from sanakit.cli.failures import Interrupted
 
 data_app = typer.Typer(no_args_is_help=True, help="Make data sets.")
 
@@ -28,10 +29,10 @@ def describe() -> None:
 @data_app.command("starter")
 def starter(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the data set: new, empty, or to be continued.")],
-    num_samples: Annotated[int, typer.Option(help="Pictures in all.")] = 10_000,
-    seed: Annotated[int, typer.Option(help="Decides which scenes.")] = 0,
+    num_samples: Annotated[int, typer.Option(min=1, help="Pictures in all.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="Decides which scenes.")] = 0,
     split: Annotated[Split, typer.Option(help="Seen in training, or held out of it.")] = Split.train,
-    size: Annotated[int, typer.Option(help="Pixels a side.")] = 128,
+    size: Annotated[int, typer.Option(min=16, max=1024, help="Pixels a side.")] = 128,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Annotated[bool, typer.Option(help="No progress bar.")] = False,
 ) -> None:
@@ -42,11 +43,13 @@ def starter(
     from sanakit.cli.progress import ProgressBar
     from sanakit.data.starter.build import build_starter_data
 
-    with ProgressBar("composing", unit="pictures", quiet=quiet) as bar:
-        build_starter_data(
-            out, num_samples=num_samples, seed=seed, split=split.value, size=size,
-            on_progress=lambda done, total: bar.update(done, total),
-        )  # fmt: skip
+    try:
+        with ProgressBar("composing", unit="pictures", quiet=quiet) as bar:
+            build_starter_data(
+                out, num_samples=num_samples, seed=seed, split=split.value, size=size, on_progress=bar.update
+            )
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted; finished shards are in {out}, and the same command continues") from None
     if as_json:
         print_json({"folder": str(out), "num_samples": num_samples, "seed": seed, "split": split.value, "size": size})
     tell(f"{num_samples} pictures in {out}; look at {out / 'contact-sheet.png'}", quiet=quiet or as_json)

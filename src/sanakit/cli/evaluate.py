@@ -29,7 +29,7 @@ def starter(
     num_prompts: Annotated[
         int, typer.Option(help="Held-out prompts, and as many of combinations seen in training.")
     ] = 100,
-    seed: Annotated[int, typer.Option(help="Decides the prompts; picture i has the seed SEED + i.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Decides the prompts; picture i has the seed SEED + i.")] = 0,
     steps: Annotated[int | None, typer.Option(help="The model's own if not given.")] = None,
     guidance_scale: Annotated[float | None, typer.Option(help="The model's own if not given.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File of the whole report, JSON.")] = None,
@@ -53,7 +53,8 @@ def starter(
     show_log(quiet=quiet)
     pipeline = sanakit.load(model, dtype=dtype, device=resolve_device(device))
     card = pipeline.bundle.card
-    steps, guidance_scale = steps or card.num_inference_steps, guidance_scale or card.guidance_scale
+    steps = card.num_inference_steps if steps is None else steps
+    guidance_scale = card.guidance_scale if guidance_scale is None else guidance_scale
     settings: dict[str, str | int | float | bool | None] = {
         "model": card.name, "hash": pipeline.bundle.model_hash[:10], "steps": steps, "guidance": guidance_scale,
         "solver": card.solver, "dtype": str(dtype or "default"), "device": pipeline.device.type,

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from sanakit.cli.console import tell
+from sanakit.cli.failures import Interrupted
+from sanakit.cli.options import DeviceOption, resolve_device
 from sanakit.common.errors import ConfigError, RequestError
 
 
@@ -24,7 +26,7 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="a.b=c", help="Change a setting of the recipe; may be repeated."),
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps.")] = "cpu",
+    device: DeviceOption = "cpu",
     quiet: Annotated[bool, typer.Option(help="Print no lines of progress.")] = False,
 ) -> None:
     """Train a model from a recipe; the same command continues a run that was stopped.
@@ -36,7 +38,10 @@ def train(
     for override in overrides or []:
         apply_override(settings, override)
     folder = output or Path("runs") / recipe.stem
-    run(settings, folder, device=device, quiet=quiet, name=str(recipe))
+    try:
+        run(settings, folder, device=resolve_device(device), quiet=quiet, name=str(recipe))
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted; the same command continues from the last saved state in {folder}") from None
     tell(f"done; the run is in {folder}", quiet=quiet)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+import sanakit
 from sanakit.cli.console import print_json
 
 
@@ -14,7 +15,7 @@ def version(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
     import platform
     from importlib.metadata import version as installed
 
-    versions = {"sanakit": installed("sanakit"), "python": platform.python_version()}
+    versions = {"sanakit": sanakit.__version__, "python": platform.python_version()}
     versions |= {name: installed(name) for name in ("torch", "transformers", "safetensors")}
     if as_json:
         print_json(versions)
