@@ -265,8 +265,9 @@ def modulated_norm(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
 def two_rows(layer: nn.Module, x: Tensor) -> Tensor:
     """Apply ``layer`` with at least two rows.
 
-    A product with one row takes another code path on the CPU and may round differently from the same row in a
-    batch; a second row makes a picture independent of its company.
+    A product with one row takes another code path on the CPU (a matrix times a vector) and rounds differently from the
+    same row in a batch. Larger products may still be cut by their number of rows, in float32 seen with 2 against 5:
+    bits that must not depend on a batch need calls of one size, which is what the pipeline makes on the CPU.
     """
     if x.shape[0] > 1:
         return layer(x)
