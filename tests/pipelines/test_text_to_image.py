@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from sanakit.common.seeds import draw_noise
 from sanakit.pipelines.denoise import denoise
 from sanakit.pipelines.events import Event, ImageDone, Notice, StepDone
 from sanakit.pipelines.latent_file import load_latent
+from sanakit.pipelines.plan import plan_pictures
 from sanakit.pipelines.recipe import describe_image
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.pipelines.result import GeneratedImage
@@ -87,6 +89,32 @@ def test_jobs_denoised_together_follow_the_same_paths(pipeline: TextToImagePipel
         together = denoise(pipeline.bundle.transformer, [job(r) for r in requests], lambda *step: None)
     for request, latent in zip(requests, together, strict=True):
         torch.testing.assert_close(latent, pipeline(request).images[0].latent, rtol=1e-4, atol=1e-4)
+
+
+def test_only_accelerators_share_network_calls(
+    pipeline: TextToImagePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [
+        GenerationRequest(prompt="a cat", num_images=3),
+        GenerationRequest(prompt="a dog"),
+        GenerationRequest(prompt="a wide dog", height=96, width=160),
+    ]
+    plans = plan_pictures(requests, pipeline.bundle.card, pipeline.granularity)
+    assert list(pipeline._groups(plans)) == [[0], [1], [2], [3], [4]]
+    monkeypatch.setattr(TextToImagePipeline, "device", torch.device("cuda"))
+    pipeline.max_batch = 3
+    assert list(pipeline._groups(plans)) == [[0, 1, 2], [3], [4]]
+
+
+def test_half_precision_networks_and_their_company(tiny_bundle: ModelBundle) -> None:
+    parts = {name: copy.deepcopy(getattr(tiny_bundle, name)).bfloat16() for name in ("transformer", "autoencoder")}
+    pipeline = TextToImagePipeline(replace(tiny_bundle, **parts))
+    requests = [GenerationRequest(prompt="a cat", seed=2), GenerationRequest(prompt="犬 on a table", num_images=2)]
+    together = pipeline(requests).images
+    assert together[0].recipe.model.dtypes["transformer"] == "bfloat16"
+    assert together[0].latent.dtype == torch.float32
+    assert same(together[0], pipeline(requests[0]).images[0])
+    assert same(together[2], pipeline("犬 on a table", seed=1).images[0])
 
 
 def test_every_setting_changes_the_picture(pipeline: TextToImagePipeline) -> None:
