@@ -111,8 +111,7 @@ def train(
     broadcast_parameters(model, ranks)
     optimizers, ema = build_optimizers(model, config), Ema(model, config.ema_decay)
     trained = [p for p in model.parameters() if p.requires_grad]
-    state = _restore(folder / "state.pt", model, optimizers, ema)
-    number, before = state["step"], state["seconds"]
+    number, before = _restore(folder / "state.pt", model, optimizers, ema)
     start = last_save = time.monotonic()
     window = _Window()
     while True:
@@ -181,16 +180,16 @@ def _save(path: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer],
     os.replace(temporary, path)
 
 
-def _restore(path: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer], ema: Ema) -> dict[str, float]:
+def _restore(path: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer], ema: Ema) -> tuple[int, float]:
     if not path.exists():
-        return {"step": 0, "seconds": 0.0}
+        return 0, 0.0
     state = torch.load(path, weights_only=True, map_location="cpu")
     model.load_state_dict(state["model"])
     ema.load_state_dict(state["ema"])
     for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(saved)
     logger.info("continues at step %d after %.1f minutes", state["step"], state["seconds"] / 60)
-    return {"step": state["step"], "seconds": state["seconds"]}
+    return state["step"], state["seconds"]
 
 
 class _Window:
