@@ -94,3 +94,11 @@ def test_keys_without_values_are_refused() -> None:
     q, k, v = draw(4)
     with pytest.raises(ShapeError, match="k has 4 tokens and v has 3"):
         linear_attention(q, k, v[:, :, :3])
+
+
+def test_autocast_does_not_narrow_the_sums() -> None:
+    g = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, 3, 256, 32, generator=g).bfloat16() for _ in range(3))
+    expected = linear_attention(q, k, v)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(linear_attention(q, k, v), expected)
