@@ -15,7 +15,9 @@ from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig, stages
 from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.models.presets import DC_AE_PRESETS, LINEAR_DIT_PRESETS
 
-TINY = LinearDiTConfig(hidden_size=64, num_layers=2, cross_head_dim=16, in_channels=4, out_channels=4, caption_channels=24)
+TINY = LinearDiTConfig(
+    hidden_size=64, num_layers=2, cross_head_dim=16, in_channels=4, out_channels=4, caption_channels=24
+)  # fmt: skip
 LINEAR_DITS = {
     "v1": TINY,
     "2k": replace(TINY, interpolation_scale=1.0),
@@ -24,7 +26,9 @@ LINEAR_DITS = {
     "patch 2": replace(TINY, patch_size=2),
 }
 WIDTHS = (8, 8, 32, 32)
-SMALL = DCAutoencoderConfig(encoder=stages(WIDTHS, (1, 1, 1, 2)), decoder=stages(WIDTHS, (1, 2, 1, 1)), latent_channels=4)
+SMALL = DCAutoencoderConfig(
+    encoder=stages(WIDTHS, (1, 1, 1, 2)), decoder=stages(WIDTHS, (1, 2, 1, 1)), latent_channels=4
+)  # fmt: skip
 IMAGENET = DCAutoencoderConfig(
     encoder=stages(WIDTHS, (0, 1, 1, 1), scales=()),
     decoder=stages(WIDTHS, (0, 1, 1, 1), scales=(), shallow_norm="batch", shallow_activation="relu"),
@@ -50,7 +54,8 @@ def random_state(model: torch.nn.Module) -> dict[str, Tensor]:
 def assert_same_bytes(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     assert found.keys() == expected.keys()
     for name, tensor in expected.items():
-        assert found[name].dtype == tensor.dtype and torch.equal(found[name], tensor), name
+        assert found[name].dtype == tensor.dtype, name
+        assert torch.equal(found[name], tensor), name
 
 
 def linear_dit_layouts(config: LinearDiTConfig) -> list[KeyMap]:
@@ -67,7 +72,8 @@ def test_a_transformer_comes_back_byte_for_byte(config: LinearDiTConfig, index: 
     state = random_state(LinearDiT(config))
     foreign = linear_dit_layouts(config)[index].from_ours(state)
     found = find_linear_dit_layout(foreign)
-    assert found is not None and not found.plan(foreign).unknown
+    assert found is not None
+    assert not found.plan(foreign).unknown
     assert_same_bytes(found.to_ours(foreign), state)
     assert_same_bytes(found.from_ours(found.to_ours(foreign)), foreign)
 
@@ -78,7 +84,8 @@ def test_an_autoencoder_comes_back_byte_for_byte(config: DCAutoencoderConfig, in
     state = random_state(DCAutoencoder(config))
     foreign = dc_ae_layouts(config)[index].from_ours(state)
     found = find_dc_ae_layout(foreign)
-    assert found is not None and not found.plan(foreign).unknown
+    assert found is not None
+    assert not found.plan(foreign).unknown
     assert_same_bytes(found.to_ours(foreign), state)
     assert_same_bytes(found.from_ours(found.to_ours(foreign)), foreign)
 
@@ -110,7 +117,8 @@ def test_every_published_autoencoder_has_a_name_in_every_layout(name: str) -> No
 def test_buffers_that_are_computed_are_dropped_and_said_so() -> None:
     names = ["pos_embed", "y_embedder.y_embedding", "logvar_linear.weight", "x_embedder.proj.bias"]
     plan = UPSTREAM_LINEAR_DIT.plan(names)
-    assert set(plan.dropped) == set(names[:3]) and "empty prompt" in plan.dropped["y_embedder.y_embedding"]
+    assert set(plan.dropped) == set(names[:3])
+    assert "empty prompt" in plan.dropped["y_embedder.y_embedding"]
     assert list(plan.origins) == ["patch_embed.bias"]
 
 
@@ -118,7 +126,8 @@ def test_a_plan_tells_strangers_and_missing_neighbours() -> None:
     plan = diffusers_linear_dit(guidance_embeds=False).plan(
         ["transformer_blocks.0.attn1.to_q.weight", "transformer_blocks.0.attn1.to_v.weight", "stranger.weight"]
     )
-    assert plan.unknown == ("stranger.weight",) and plan.missing == ("transformer_blocks.0.attn1.to_k.weight",)
+    assert plan.unknown == ("stranger.weight",)
+    assert plan.missing == ("transformer_blocks.0.attn1.to_k.weight",)
 
 
 def test_rows_of_a_table_are_read_in_both_directions() -> None:
@@ -131,10 +140,12 @@ def test_rows_of_a_table_are_read_in_both_directions() -> None:
             Drop("cache", "it is computed"),
         ),
     )
-    ours = {"a.12.weight": torch.ones(2), "kv": torch.arange(6.0).view(6, 1), "mix.weight": torch.eye(2), "mix.bias": torch.ones(2)}
+    ours = {"a.12.weight": torch.ones(2), "kv": torch.arange(6.0).view(6, 1)}
+    ours |= {"mix.weight": torch.eye(2), "mix.bias": torch.ones(2)}
     theirs = layout.from_ours(ours)
     assert theirs.keys() == {"x.12.y.weight", "k", "v", "conv.weight", "conv.bias"}
-    assert theirs["conv.weight"].shape == (2, 2, 1, 1) and theirs["v"].flatten().tolist() == [3.0, 4.0, 5.0]
+    assert theirs["conv.weight"].shape == (2, 2, 1, 1)
+    assert theirs["v"].flatten().tolist() == [3.0, 4.0, 5.0]
     assert_same_bytes(layout.to_ours(theirs), ours)
-    with pytest.raises(KeyError, match="nothing.like.it has no place in the toy layout"):
+    with pytest.raises(KeyError, match=r"nothing\.like\.it has no place in the toy layout"):
         layout.from_ours({"nothing.like.it": torch.ones(1)})

@@ -115,13 +115,19 @@ def complete(
     own_hub = replace(hub, revision=None)  # a revision is the model's, not that of the parts it borrows
     weights = parts.autoencoder
     if autoencoder is not None or weights is None:
-        weights = find_parts(autoencoder or DEFAULT_AUTOENCODER, hub=own_hub, components=("vae",)).autoencoder
-        if weights is None:
-            raise CheckpointError(f"{autoencoder} holds no autoencoder")
+        weights = find_autoencoder(autoencoder or DEFAULT_AUTOENCODER, own_hub)
     if text_encoder is not None or parts.text_encoder is None:
         model, tokenizer = text_folders(text_encoder_source(parts, text_encoder, own_hub))
         parts = replace(parts, text_encoder=model, tokenizer=tokenizer)
     return replace(parts, autoencoder=weights)
+
+
+def find_autoencoder(source: str | Path, hub: HubOptions) -> WeightSource:
+    """The autoencoder of a model, of a folder of its own, or of a single file."""
+    weights = find_parts(source, hub=hub, components=("vae",)).autoencoder
+    if weights is None:
+        raise CheckpointError(f"{source} holds no autoencoder")
+    return weights
 
 
 def text_encoder_source(parts: ModelParts, named: str | Path | None, hub: HubOptions) -> Path:

@@ -10,7 +10,7 @@ from typing import Any, Literal, assert_never
 
 from torch import Tensor
 
-from sanakit.checkpoints.bundle import card_of, text_encoder_source, text_folders
+from sanakit.checkpoints.bundle import card_of, find_autoencoder, text_encoder_source, text_folders
 from sanakit.checkpoints.card import ModelCard, card_to_metadata
 from sanakit.checkpoints.content_hashes import hash_parts
 from sanakit.checkpoints.dc_ae_keys import DIFFUSERS_DC_AE, OriginalSpelling, original_dc_ae
@@ -113,7 +113,7 @@ def add_parts(
 ) -> ModelParts:
     """Parts that were named, and the starter's own text encoder; others stay missing rather than being downloaded."""
     if autoencoder is not None:
-        parts = replace(parts, autoencoder=find_parts(autoencoder, hub=hub).autoencoder)
+        parts = replace(parts, autoencoder=find_autoencoder(autoencoder, hub))
     is_starter = parts.card is not None and parts.card.family == "starter"
     if text_encoder is not None or (is_starter and parts.text_encoder is None):
         model, tokenizer = text_folders(text_encoder_source(parts, text_encoder, hub))

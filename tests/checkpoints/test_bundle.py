@@ -1,0 +1,167 @@
+"""A whole model: saved, loaded, described, hashed and converted."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from sanakit.checkpoints.bundle import ModelBundle, load_bundle, save_bundle
+from sanakit.checkpoints.card import read_card
+from sanakit.checkpoints.content_hashes import hash_files, verify_hashes
+from sanakit.checkpoints.convert import convert
+from sanakit.checkpoints.describe import describe
+from sanakit.checkpoints.reader import read_tensors
+from sanakit.checkpoints.sources import find_parts
+from sanakit.checkpoints.writer import write_safetensors
+from sanakit.common.errors import CheckpointError, RequestError
+
+
+def same(first: torch.nn.Module, second: torch.nn.Module) -> bool:
+    expected = second.state_dict()
+    return all(torch.equal(tensor, expected[name]) for name, tensor in first.state_dict().items())
+
+
+def test_a_saved_model_comes_back_with_its_card(bundle: ModelBundle, folder: Path) -> None:
+    loaded = load_bundle(folder)
+    assert same(loaded.transformer, bundle.transformer)
+    assert same(loaded.autoencoder, bundle.autoencoder)
+    assert same(loaded.text_encoder.model, bundle.text_encoder.model)
+    assert loaded.transformer.config == bundle.transformer.config
+    assert loaded.autoencoder.config == bundle.autoencoder.config
+    assert loaded.text_encoder.config == bundle.card.text
+    assert replace(loaded.card, source="", hashes=bundle.card.hashes) == bundle.card
+    assert len(loaded.model_hash) == 64 == len(bundle.model_hash)
+    assert loaded.model_hash == loaded.card.model_hash == bundle.model_hash
+
+
+def test_a_model_without_card_gets_what_is_known_and_the_same_hash(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "Sana_x_BF16")
+    (copy / "sanakit.json").unlink()
+    loaded = load_bundle(copy)
+    assert (loaded.card.family, loaded.card.base_size, loaded.card.text.instruction) == ("sana-1.5", 64, "sana")
+    assert not loaded.card.model_hash
+    assert loaded.model_hash == load_bundle(folder).card.model_hash
+
+
+def test_the_dtype_policy_of_the_card_is_enforced(folder: Path) -> None:
+    assert load_bundle(folder, dtype="bfloat16").transformer.final.weight.dtype == torch.bfloat16
+    with pytest.raises(RequestError, match="float16"):
+        load_bundle(folder, dtype="float16")
+
+
+def test_hashes_tell_a_changed_weight_and_not_another_layout(folder: Path, tmp_path: Path) -> None:
+    assert verify_hashes(folder).transformer == read_card(folder).hashes.transformer  # type: ignore[union-attr]
+    convert(folder, tmp_path / "t.pth", "upstream")
+    assert hash_files([tmp_path / "t.pth"]) == read_card(folder).hashes.transformer  # type: ignore[union-attr]
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    weights = copy / "vae" / "diffusion_pytorch_model.safetensors"
+    tensors = {name: tensor.clone() for name, tensor in read_tensors([weights]).items()}
+    tensors["decoder.conv_out.conv.bias"][0] += 1e-6
+    write_safetensors(weights, tensors, {})
+    with pytest.raises(CheckpointError, match=r"the autoencoder of .* was changed or damaged"):
+        verify_hashes(copy)
+
+
+def test_description_reads_headers_only(folder: Path, bundle: ModelBundle) -> None:
+    found = describe(folder)
+    assert [part.name for part in found.components] == ["transformer", "autoencoder", "text_encoder"]
+    networks = (bundle.transformer, bundle.autoencoder, bundle.text_encoder.model)
+    for part, model in zip(found.components, networks, strict=True):
+        assert part.num_parameters == sum(parameter.numel() for parameter in model.parameters())
+        assert part.dtypes == ("float32",)
+    assert found.missing == ()
+    assert found.card is not None
+
+
+@pytest.mark.parametrize(("layout", "name"), [("upstream", "t.pth"), ("safetensors", "t.safetensors")])
+def test_a_transformer_goes_to_one_file_and_back(folder: Path, tmp_path: Path, layout: str, name: str) -> None:
+    done = convert(folder, tmp_path / name, layout)  # type: ignore[arg-type]
+    assert any("only the transformer" in note for note in done.notes)
+    if layout == "upstream":  # its own config does not fit in; beside the file it is found
+        shutil.copy(folder / "transformer" / "config.json", tmp_path / "config.json")
+    described = describe(tmp_path / name)
+    assert described.missing == ("autoencoder", "text_encoder")
+    back = convert(tmp_path / name, tmp_path / "back", "diffusers", autoencoder=folder, text_encoder=folder)
+    assert back.notes == ()
+    for file in ("transformer", "vae"):
+        relative = f"{file}/diffusion_pytorch_model.safetensors"
+        first, second = read_tensors([folder / relative]), read_tensors([tmp_path / "back" / relative])
+        assert first.keys() == second.keys()
+        assert all(torch.equal(tensor, second[key]) for key, tensor in first.items())
+    assert verify_hashes(tmp_path / "back") == read_card(folder).hashes  # type: ignore[union-attr]
+
+
+def test_an_upstream_null_caption_is_kept_or_its_loss_is_told(folder: Path, tmp_path: Path) -> None:
+    shutil.copy(folder / "transformer" / "config.json", tmp_path / "config.json")
+    convert(folder, tmp_path / "a.pth", "upstream")
+    state = read_tensors([tmp_path / "a.pth"]) | {"y_embedder.y_embedding": torch.ones(3, 32)}
+    torch.save({"state_dict": state}, tmp_path / "b.pth")
+    convert(tmp_path / "b.pth", tmp_path / "c.pth", "upstream")
+    assert torch.equal(read_tensors([tmp_path / "c.pth"])["y_embedder.y_embedding"], torch.ones(3, 32))
+    done = convert(tmp_path / "b.pth", tmp_path / "d", "diffusers")
+    assert any("y_embedder.y_embedding is left out" in note for note in done.notes)
+    assert any("no text encoder" in note for note in done.notes)
+    assert describe(tmp_path / "d").missing == ("autoencoder", "text_encoder")
+
+
+def test_an_autoencoder_alone_is_converted(folder: Path, tmp_path: Path) -> None:
+    convert(folder / "vae", tmp_path / "vae", "diffusers")
+    convert(folder / "vae", tmp_path / "vae.safetensors", "safetensors")
+    assert describe(tmp_path / "vae").components == describe(tmp_path / "vae").components
+    assert describe(tmp_path / "vae.safetensors").components[0].config == describe(folder / "vae").components[0].config
+    with pytest.raises(CheckpointError, match="holds an autoencoder alone"):
+        load_bundle(tmp_path / "vae")
+
+
+def test_a_target_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    for target, layout, sentence in (
+        ("x.bin", "upstream", "a .pth file"), ("x.pth", "diffusers", "is a folder"), ("x", "onnx", "is not offered"),
+    ):  # fmt: skip
+        with pytest.raises(RequestError, match=sentence):
+            convert("nowhere/at-all", tmp_path / target, layout)  # type: ignore[arg-type]
+    (tmp_path / "there").mkdir()
+    with pytest.raises(RequestError, match="exists already"):
+        convert("nowhere/at-all", tmp_path / "there", "diffusers")
+
+
+def test_a_failed_conversion_leaves_nothing(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / "tokenizer" / "tokenizer.json").write_text("")
+    shutil.rmtree(copy / "vae")
+    with pytest.raises(CheckpointError):
+        convert(copy, tmp_path / "out", "diffusers", autoencoder=tmp_path / "copy")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(RequestError, match="exists already"):
+        save_bundle(load_bundle(folder), copy)
+
+
+@pytest.mark.parametrize(
+    ("class_name", "sentence"),
+    [
+        ("StableDiffusionPipeline", "is a StableDiffusionPipeline; sanakit runs SanaPipeline and SanaPAGPipeline"),
+        ("SanaVideoPipeline", "is a SanaVideoPipeline, a video model; sanakit runs"),
+    ],
+)
+def test_folders_of_other_models(tmp_path: Path, class_name: str, sentence: str) -> None:
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": class_name}))
+    with pytest.raises(CheckpointError, match=sentence):
+        find_parts(tmp_path)
+
+
+def test_folders_of_nothing(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(CheckpointError, match="is no model folder"):
+        find_parts(tmp_path)
+    copy = shutil.copytree(folder, tmp_path / "kl")
+    config = json.loads((copy / "vae" / "config.json").read_text()) | {"_class_name": "AutoencoderKL"}
+    (copy / "vae" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="holds a AutoencoderKL; sanakit needs a AutoencoderDC"):
+        find_parts(copy)
+    (copy / "sanakit.json").write_text('{"name": 3}')
+    (copy / "vae" / "config.json").write_text(json.dumps(config | {"_class_name": "AutoencoderDC"}))
+    with pytest.raises(CheckpointError, match=r"sanakit\.json"):
+        find_parts(copy)
