@@ -19,6 +19,12 @@ from sanakit.checkpoints.reader import read_tensors
 from sanakit.checkpoints.sources import find_parts
 from sanakit.checkpoints.writer import write_safetensors
 from sanakit.common.errors import CheckpointError, RequestError
+from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
+
+SPRINT = LinearDiTConfig(
+    hidden_size=64, num_layers=1, cross_head_dim=16, in_channels=4, out_channels=4, caption_channels=32, qk_norm=True,
+    guidance_embeds=True,
+)  # fmt: skip
 
 
 def same(first: torch.nn.Module, second: torch.nn.Module) -> bool:
@@ -165,3 +171,30 @@ def test_folders_of_nothing(tmp_path: Path, folder: Path) -> None:
     (copy / "vae" / "config.json").write_text(json.dumps(config | {"_class_name": "AutoencoderDC"}))
     with pytest.raises(CheckpointError, match=r"sanakit\.json"):
         find_parts(copy)
+
+
+def test_the_starter_borrows_its_text_encoder_and_is_converted_whole(
+    bundle: ModelBundle, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starter = replace(bundle, card=replace(bundle.card, family="starter"))
+    save_bundle(starter, tmp_path / "starter", include_text_encoder=False)
+    assert json.loads((tmp_path / "starter" / "model_index.json").read_text())["text_encoder"] == [None, None]
+    monkeypatch.setattr("sanakit.checkpoints.bundle.starter_text_encoder_folder", lambda: folder)
+    assert load_bundle(tmp_path / "starter").model_hash == bundle.model_hash
+    done = convert(tmp_path / "starter", tmp_path / "whole", "diffusers")
+    assert done.notes == ()
+    assert json.loads((tmp_path / "whole" / "model_index.json").read_text())["text_encoder"][1] == "LlamaModel"
+    monkeypatch.undo()
+    assert same(load_bundle(tmp_path / "whole").transformer, bundle.transformer)
+
+
+def test_sprint_is_described_and_makes_no_pictures(folder: Path, tmp_path: Path) -> None:
+    sprint = LinearDiT(SPRINT)
+    bundle = replace(load_bundle(folder), transformer=sprint)
+    save_bundle(bundle, tmp_path / "sprint")
+    (tmp_path / "sprint" / "sanakit.json").unlink()
+    card = describe(tmp_path / "sprint").card
+    assert card is not None
+    assert card.family == "sana-sprint"
+    with pytest.raises(CheckpointError, match="SANA-Sprint"):
+        load_bundle(tmp_path / "sprint")
