@@ -47,7 +47,7 @@ class FakeHub:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, cache: Path, files: list[str]) -> None:
         self.cache, self.files, self.asked, self.token = cache, files, list[str](), None
-        monkeypatch.setattr(huggingface_hub.HfApi, "repo_info", self.repo_info)
+        monkeypatch.setattr(huggingface_hub.HfApi, "model_info", self.repo_info)
         monkeypatch.setattr(huggingface_hub, "snapshot_download", self.snapshot_download)
 
     def repo_info(self, repo: str, *, revision: str | None, files_metadata: bool) -> SimpleNamespace:
@@ -63,7 +63,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def repo_info(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(huggingface_hub.HfApi, "repo_info", repo_info)
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", repo_info)
 
 
 def http_error(kind: type[HfHubHTTPError], status: int) -> HfHubHTTPError:

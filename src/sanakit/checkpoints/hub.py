@@ -121,7 +121,7 @@ def _download(request: _Request, token: str | None, tell: ProgressCallback) -> P
     """The snapshot folder with the needed files in it."""
     from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
 
-    repo = HfApi(token=token).repo_info(request.repo, revision=request.revision, files_metadata=True)
+    repo = HfApi(token=token).model_info(request.repo, revision=request.revision, files_metadata=True)
     sizes = {file.rfilename: file.size or 0 for file in repo.siblings or []}
     wanted = request.files(list(sizes))
     absent = [

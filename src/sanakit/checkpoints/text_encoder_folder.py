@@ -93,7 +93,7 @@ def _load_model(folder: Path, dtype: torch.dtype, variant: str | None) -> PreTra
             raise
         raise CheckpointError(f"{folder} could not be read as a text encoder: {_first_line(error)}") from error
     _refuse_gaps(folder, report)
-    return model  # type: ignore[no-any-return]
+    return model
 
 
 def _refuse_gaps(folder: Path, report: dict[str, Any]) -> None:
@@ -122,7 +122,7 @@ def _load_tokenizer(folder: Path, model: PreTrainedModel) -> PreTrainedTokenizer
             f"the tokenizer in {folder} has {num_tokens} tokens and the text encoder knows {vocabulary}; "
             f"they do not belong together or the tokenizer's files are incomplete"
         )
-    return tokenizer  # type: ignore[no-any-return]
+    return tokenizer
 
 
 @contextmanager

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
     from transformers import DynamicCache, PreTrainedModel
+    from transformers.cache_utils import DynamicLayer
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class EncodedPrefix:
         cache = _empty_cache()
         tokens = torch.tensor([list(ids)], device=model.device)  # (1, L)
         states = model(input_ids=tokens, past_key_values=cache, use_cache=True).last_hidden_state
-        return cls(tuple(ids), states[:, 0], tuple((layer.keys, layer.values) for layer in cache.layers))
+        return cls(tuple(ids), states[:, 0], _keys_values(cache))
 
     def num_shared(self, ids: Sequence[int]) -> int:
         """How many leading tokens ``ids`` really has in common with the prefix.
@@ -61,6 +62,10 @@ class EncodedPrefix:
         tokens = torch.tensor([list(row) for row in rows], device=model.device)
         states: Tensor = model(input_ids=tokens, past_key_values=cache, use_cache=True).last_hidden_state
         return states
+
+
+def _keys_values(cache: DynamicCache) -> tuple[tuple[Tensor, Tensor], ...]:
+    return tuple((cast(Tensor, layer.keys), cast(Tensor, layer.values)) for layer in cast("list[DynamicLayer]", cache.layers))
 
 
 def _empty_cache() -> DynamicCache:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -176,7 +177,7 @@ class LinearDiT(nn.Module):
                 f"{self.config.caption_channels}; it was trained with another text encoder"
             )
         embeds = self.caption_norm(self.caption_projection(text.embeds.to(self.modulation.weight.dtype)))
-        pairs = [block.cross_attention.prepare(embeds) for block in self.blocks]
+        pairs = [cast(Block, block).cross_attention.prepare(embeds) for block in self.blocks]
         return PreparedText(
             tuple(k for k, _ in pairs), tuple(v for _, v in pairs), text.mask[:, None, None, :]
         )

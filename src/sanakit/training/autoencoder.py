@@ -69,7 +69,7 @@ def train_autoencoder(
         torch.manual_seed(recipe.seed)
         model = DCAutoencoder(recipe.model)
         quiet_residuals_(model)
-        model = model.to(device=device, memory_format=torch.channels_last)
+        model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for index, phase in enumerate(recipe.phases):
             _run_phase(model, recipe, index, folder / phase.name, ranks, device, on_log)
         model = with_measured_scale(model, recipe, device)

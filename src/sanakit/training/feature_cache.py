@@ -103,8 +103,8 @@ def moved(scene: Scene, rng: Generator) -> Scene:
     centre = np.clip(centre, scale * extent / 2, 1 - scale * extent / 2)
     corners = (boxes.reshape(-1, 2, 2) - (low + high) / 2) * scale + centre
     objects = tuple(
-        replace(thing, box=tuple(float(edge) for edge in box.reshape(4)))
-        for thing, box in zip(scene.objects, corners, strict=True)
+        replace(thing, box=(float(left), float(top), float(right), float(bottom)))
+        for thing, (left, top, right, bottom) in zip(scene.objects, corners.reshape(-1, 4), strict=True)
     )
     return replace(scene, objects=objects)
 
