@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sanakit.cli.output_place import check_place, choose_place, slug
+from sanakit.cli.output_place import check_metadata, check_place, choose_place, slug
 from sanakit.common.errors import OutputError, RequestError
 
 
@@ -59,6 +59,7 @@ def test_the_suffix_of_a_file_decides(output: str, image_format: str | None, exp
         ("a.png", None, 2, r"one file for 2 pictures; give a folder, such as a/"),
         ("", None, 1, "empty"),
         (None, "tiff", 1, "png, jpeg or webp"),
+        ("a" * 300 + ".png", None, 1, "shorter"),
     ],
 )
 def test_contradictions(output: str | None, image_format: str | None, num_images: int, message: str) -> None:
@@ -84,3 +85,17 @@ def test_places_that_cannot_be(tmp_path: Path) -> None:
 def test_no_rights() -> None:
     with pytest.raises(OutputError, match="cannot be written"):
         check_place(choose_place("/proc/", None, num_images=1), 1)
+
+
+def test_a_prompt_that_no_exif_holds_is_refused_before_the_work() -> None:
+    for image_format, prompt, fits in (
+        ("png", "x" * 10**6, True),
+        ("jpeg", "x" * 50_000, True),
+        ("webp", "🍎" * 6000, False),
+    ):
+        place = choose_place(None, image_format, num_images=1)
+        if fits:
+            check_metadata(place, ["", prompt])
+        else:
+            with pytest.raises(RequestError, match="write a PNG"):
+                check_metadata(place, ["", prompt])

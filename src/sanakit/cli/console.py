@@ -39,12 +39,16 @@ def readable_bytes(number: float) -> str:
 
 
 def readable_seconds(seconds: float) -> str:
-    """``4.2 s`` or ``3 min 5 s``."""
+    """``4.2 s``, ``3 min 5 s``, ``2 h 40 min`` or ``4 days``."""
     if not math.isfinite(seconds):
         return "?"
     if seconds < 60:
         return f"{seconds:.1f} s"
-    return f"{int(seconds) // 60} min {int(seconds) % 60} s"
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} days"
 
 
 def _speaks_unicode() -> bool:

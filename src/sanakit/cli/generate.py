@@ -22,7 +22,7 @@ from sanakit.cli.options import (
     QuietOption,
     resolve_device,
 )
-from sanakit.cli.output_place import OutputPlace, check_place, choose_place
+from sanakit.cli.output_place import OutputPlace, check_metadata, check_place, choose_place
 from sanakit.cli.prompts import collect_prompts
 from sanakit.cli.size import parse_size
 
@@ -89,6 +89,8 @@ def generate(
     ]  # fmt: skip
     total = len(requests) * num_images
     check_place(place, total * 4 * (width or _ASSUMED_SIDE) * (height or _ASSUMED_SIDE))
+    if metadata:
+        check_metadata(place, [request.prompt + request.negative_prompt for request in requests])
     facts = run(
         requests, place, model=model, dtype=dtype, device=device, force=force, with_metadata=metadata,
         quiet=quiet, num_images=total, print_files=not (as_json or quiet),

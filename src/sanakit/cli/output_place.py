@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import tempfile
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -16,6 +18,8 @@ from sanakit.common.errors import OutputError, RequestError
 ImageFormat = Literal["png", "jpeg", "webp"]
 _SUFFIXES: dict[str, ImageFormat] = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 _MAX_SLUG_BYTES = 80  # of the 255 that file systems allow a name
+_MAX_NAME_BYTES = 230  # what is written beside its place has a longer name for a moment
+_EXIF_BYTES_FOR_PROMPTS = 60_000  # of 65 000, the rest being settings and versions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +57,8 @@ def choose_place(output: str | None, image_format: str | None, *, num_images: in
     if output is not None and not output.strip():
         raise RequestError("--output is empty; name a file such as picture.png, or a folder")
     path = Path(output or ".").expanduser()
+    if len(os.fsencode(path.name)) > _MAX_NAME_BYTES:
+        raise RequestError(f"--output ends in a name of {len(path.name)} characters; choose a shorter one")
     if output is None or path.is_dir() or output.endswith(("/", os.sep)) or not path.suffix:
         return OutputPlace(folder=path, file=None, image_format=_format(image_format) or "png")
     suffix = _SUFFIXES.get(path.suffix.lower())
@@ -77,6 +83,20 @@ def check_place(place: OutputPlace, num_bytes: int) -> None:
     if place.file is not None and not place.folder.exists():
         raise RequestError(f"the folder {place.folder} of --output {place.file} does not exist; make it first")
     check_folder(place.folder, num_bytes)
+
+
+def check_metadata(place: OutputPlace, texts: Sequence[str]) -> None:
+    """Find out before minutes are spent whether prompts fit into a file: PNG takes any, EXIF is limited.
+
+    Raises:
+        RequestError: they do not.
+    """
+    longest = max(len(json.dumps(text)) for text in texts)
+    if place.image_format != "png" and longest > _EXIF_BYTES_FOR_PROMPTS:
+        raise RequestError(
+            f"a prompt of {longest} bytes does not fit into the metadata of a {place.image_format} file, which holds "
+            f"{_EXIF_BYTES_FOR_PROMPTS}; write a PNG, or add --no-metadata"
+        )
 
 
 def check_folder(folder: Path, num_bytes: int) -> None:

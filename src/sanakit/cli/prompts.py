@@ -35,7 +35,7 @@ def read_prompts(path: Path) -> list[str]:
         raise RequestError(f"--prompt-file {path} cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise RequestError(f"--prompt-file {path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    lines = [line for line in text.split("\n") if line.strip() and not line.startswith("#")]
     if not lines:
         raise RequestError(f"--prompt-file {path} holds no prompt; write one a line")
     return [line.strip() for line in lines]
