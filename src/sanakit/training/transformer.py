@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sanakit.checkpoints.starter_text_encoder import starter_text_encoder_folder
 from sanakit.checkpoints.text_encoder_folder import load_text_encoder
-from sanakit.common.config import from_mapping, to_mapping
+from sanakit.common.config import to_mapping
 from sanakit.data.starter.prompts import SHEET_PROMPTS
 from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.models.text_encoder import TextEncoder, TextEncoderConfig
@@ -59,7 +58,7 @@ def train_transformer(
     recipe: TransformerRecipe, folder: Path, *, device: str = "cpu",
     on_log: Callable[[Mapping[str, float]], None] | None = None,
 ) -> LinearDiT:
-    """Cache the features, train, and write ``folder / "transformer.pt"`` with the averaged weights."""
+    """Cache the features, train, and write the averaged weights as ``folder / "model"``, with a report."""
     with process_group() as ranks:
         cache = folder / "features"
         encoder = starter_text_encoder(recipe.text)
@@ -93,7 +92,6 @@ def train_transformer(
         logger.info("recipe: %s", to_mapping(recipe))
         train(model, step, recipe.loop, folder, ranks=ranks, on_log=on_log)
         if ranks.is_first:
-            save_transformer(model, folder / "transformer.pt")
             finish(model, recipe, folder)
     return model
 
@@ -126,17 +124,3 @@ def starter_text_encoder(config: TextEncoderConfig) -> TextEncoder:
     """SmolLM2 in bfloat16 with the recipe's instruction."""
     source = starter_text_encoder_folder()
     return load_text_encoder(source / "text_encoder", source / "tokenizer", dtype=torch.bfloat16, config=config)
-
-
-def save_transformer(model: LinearDiT, path: Path) -> None:
-    """Weights and config in one file that loads without unpickling code."""
-    torch.save({"config": json.dumps(to_mapping(model.config)), "model": model.state_dict()}, path.with_suffix(".tmp"))
-    path.with_suffix(".tmp").replace(path)
-
-
-def load_transformer(path: Path) -> LinearDiT:
-    """What ``save_transformer`` wrote."""
-    state = torch.load(path, weights_only=True)
-    model = LinearDiT(from_mapping(LinearDiTConfig, json.loads(state["config"])))
-    model.load_state_dict(state["model"])
-    return model
