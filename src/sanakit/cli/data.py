@@ -33,21 +33,28 @@ def starter(
     seed: Annotated[int, typer.Option(min=0, help="Decides which scenes.")] = 0,
     split: Annotated[Split, typer.Option(help="Seen in training, or held out of it.")] = Split.train,
     size: Annotated[int, typer.Option(min=16, max=1024, help="Pixels a side.")] = 128,
+    redraw: Annotated[
+        bool, typer.Option(help="Draw the sprites anew from the icon package; needs npm and sanakit's extra 'data'.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Annotated[bool, typer.Option(help="No progress bar.")] = False,
 ) -> None:
     """Compose the pictures and captions that the starter was trained on, as WebDataset shards.
 
-    The drawings come with sanakit; nothing is fetched. Stop it at any time: the same command continues.
+    The drawings come with sanakit, so nothing is fetched; --redraw makes them again from their source. Stop it at any time: the same command continues.
     """
     from sanakit.cli.progress import ProgressBar
+    from sanakit.common.user_cache import user_cache_folder
     from sanakit.data.starter.build import build_starter_data
+    from sanakit.data.starter.sprites import build_sprite_bank
 
     try:
+        bank = build_sprite_bank(user_cache_folder() / "packages") if redraw else None
         with ProgressBar("composing", unit="pictures", quiet=quiet) as bar:
             build_starter_data(
-                out, num_samples=num_samples, seed=seed, split=split.value, size=size, on_progress=bar.update
-            )
+                out, num_samples=num_samples, seed=seed, split=split.value, size=size, bank=bank,
+                on_progress=bar.update,
+            )  # fmt: skip
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted; finished shards are in {out}, and the same command continues") from None
     if as_json:
