@@ -157,9 +157,10 @@ def test_help_needs_no_torch(command: str) -> None:
     code = (
         "import sys; from sanakit.cli.app import main\n"
         f"assert main({words!r}) == 0\n"
-        "assert not {'torch', 'transformers', 'diffusers', 'pydantic'} & set(sys.modules)"
+        "print('heavy:', {'torch', 'transformers', 'diffusers', 'numpy'} & set(sys.modules))"
     )
     output, _ = run_python(code)
+    assert output.rstrip().endswith("heavy: set()")
     assert "Usage" in output
     assert "--help" in output
 

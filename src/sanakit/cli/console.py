@@ -35,7 +35,7 @@ def readable_bytes(number: float) -> str:
         if number < 999.5 or unit == "TB":
             break
         number /= 1000
-    return f"{number:.{0 if number >= 10 or unit == 'B' else 1}f} {unit}"
+    return f"{number:.{0 if number >= 9.95 or unit == 'B' else 1}f} {unit}"
 
 
 def readable_seconds(seconds: float) -> str:
