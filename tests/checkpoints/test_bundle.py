@@ -54,6 +54,14 @@ def test_a_model_without_card_gets_what_is_known_and_the_same_hash(folder: Path,
     assert loaded.model_hash == load_bundle(folder).card.model_hash
 
 
+def test_a_text_encoder_in_one_variant_alone_is_read_described_and_hashed(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / "sanakit.json").unlink()  # no hash is known
+    (copy / "text_encoder" / "model.safetensors").rename(copy / "text_encoder" / "model.bf16.safetensors")
+    assert load_bundle(copy).model_hash == load_bundle(folder).model_hash
+    assert describe(copy).components[-1].files == (copy / "text_encoder" / "model.bf16.safetensors",)
+
+
 def test_the_dtype_policy_of_the_card_is_enforced(folder: Path) -> None:
     assert load_bundle(folder, dtype="bfloat16").transformer.final.weight.dtype == torch.bfloat16
     with pytest.raises(RequestError, match="float16"):

@@ -113,7 +113,7 @@ def test_shards_are_found_by_their_index_and_must_all_be_there(tmp_path: Path) -
 
 
 def test_variants_are_named_when_the_wanted_one_is_missing(tmp_path: Path) -> None:
-    write_weights(tmp_path, {"a": torch.ones(1)}, metadata={}, variant="fp16")
+    write_weights(tmp_path, {"a": torch.ones(1)}, metadata={}, stem="diffusion_pytorch_model.fp16")
     assert find_weight_files(tmp_path, variant="fp16")[0].name == "diffusion_pytorch_model.fp16.safetensors"
     with pytest.raises(CheckpointError, match=r"variant='bf16'; it holds diffusion_pytorch_model.fp16.safetensors"):
         find_weight_files(tmp_path, variant="bf16")

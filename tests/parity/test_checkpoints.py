@@ -87,12 +87,13 @@ def test_a_folder_goes_to_diffusers_and_comes_back(bundle: ModelBundle, tmp_path
     assert back.model_hash == bundle.model_hash
 
 
-def test_a_variant_saved_by_diffusers_loads(bundle: ModelBundle, tmp_path: Path) -> None:
+@pytest.mark.parametrize("max_shard_size", ["10GB", "100KB"])
+def test_a_variant_saved_by_diffusers_loads(bundle: ModelBundle, tmp_path: Path, max_shard_size: str) -> None:
     save_bundle(bundle, tmp_path / "m")
     model = SanaTransformer2DModel.from_pretrained(tmp_path / "m" / "transformer", torch_dtype=torch.bfloat16)
     (tmp_path / "m" / "transformer" / "diffusion_pytorch_model.safetensors").unlink()
     (tmp_path / "m" / "sanakit.json").unlink()
-    model.save_pretrained(tmp_path / "m" / "transformer", variant="bf16")
+    model.save_pretrained(tmp_path / "m" / "transformer", variant="bf16", max_shard_size=max_shard_size)
     back = load_bundle(tmp_path / "m", variant="bf16", dtype="bf16")
     expected = bundle.transformer.final.weight.to(torch.bfloat16)
     assert torch.equal(back.transformer.final.weight, expected)

@@ -99,7 +99,8 @@ def load_bundle(
         transformer=load_linear_dit(parts.transformer, dtype=dtypes.transformer, device=device),
         autoencoder=load_dc_ae(parts.autoencoder, dtype=dtypes.autoencoder, device=device),
         text_encoder=load_text_encoder(
-            parts.text_encoder, parts.tokenizer, dtype=dtypes.text_encoder, device=device, config=card.text
+            parts.text_encoder, parts.tokenizer, dtype=dtypes.text_encoder, device=device, config=card.text,
+            variant=parts.variant,
         ),
         card=card,
         parts=parts,

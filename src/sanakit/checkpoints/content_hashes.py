@@ -13,8 +13,9 @@ from sanakit.checkpoints.dc_ae_keys import find_dc_ae_layout
 from sanakit.checkpoints.hashing import ContentHashes, hash_tensors
 from sanakit.checkpoints.key_maps import KeyMap
 from sanakit.checkpoints.linear_dit_keys import find_linear_dit_layout
-from sanakit.checkpoints.reader import find_weight_files, read_header, read_tensors
+from sanakit.checkpoints.reader import read_header, read_tensors
 from sanakit.checkpoints.sources import ModelParts, find_parts
+from sanakit.checkpoints.text_encoder_folder import text_encoder_files
 from sanakit.checkpoints.writer import written_aside
 from sanakit.common.errors import CheckpointError, OutputError
 from sanakit.common.user_cache import user_cache_folder
@@ -56,7 +57,7 @@ def weight_files(parts: ModelParts) -> dict[str, tuple[Path, ...]]:
     if parts.autoencoder:
         files["autoencoder"] = parts.autoencoder.files
     if parts.text_encoder:
-        files["text_encoder"] = find_weight_files(parts.text_encoder, stem="model")
+        files["text_encoder"] = text_encoder_files(parts.text_encoder, parts.variant)
     return files
 
 

@@ -37,7 +37,7 @@ SUFFIXES = {"upstream": (".pth", ".pt"), "safetensors": (".safetensors",)}
 TOKENIZER_FILES = (
     "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "chat_template*"
 )  # fmt: skip
-TEXT_ENCODER_FILES = ("config.json", "generation_config.json", "model*.safetensors", "model*.safetensors.index.json")
+TEXT_ENCODER_FILES = ("config.json", "generation_config.json", "model*.safetensors", "model*.safetensors*.json")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

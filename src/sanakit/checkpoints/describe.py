@@ -11,7 +11,7 @@ from typing import Any
 from sanakit.checkpoints.bundle import card_of
 from sanakit.checkpoints.card import ModelCard
 from sanakit.checkpoints.key_maps import KeyMap
-from sanakit.checkpoints.reader import WeightHeader, find_weight_files, read_header, read_json
+from sanakit.checkpoints.reader import WeightHeader, read_header, read_json
 from sanakit.checkpoints.sources import HubOptions, find_parts
 from sanakit.checkpoints.strict_load import (
     WeightSource,
@@ -20,6 +20,7 @@ from sanakit.checkpoints.strict_load import (
     identify_dc_ae,
     identify_linear_dit,
 )
+from sanakit.checkpoints.text_encoder_folder import text_encoder_files
 from sanakit.common.config import to_mapping
 
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
@@ -63,7 +64,7 @@ def describe(source: str | Path, *, variant: str | None = None, hub: HubOptions 
     if parts.autoencoder:
         components.append(describe_network("autoencoder", "DCAutoencoder", parts.autoencoder, identify_dc_ae))
     if parts.text_encoder:
-        components.append(describe_text_encoder(parts.text_encoder))
+        components.append(describe_text_encoder(parts.text_encoder, parts.variant))
     present = {component.name for component in components}
     return ModelDescription(
         source=str(source),
@@ -84,9 +85,9 @@ def describe_network(
     return summary(name, kind, layout.layout, header, used, weights.files, to_mapping(config))
 
 
-def describe_text_encoder(folder: Path) -> ComponentDescription:
+def describe_text_encoder(folder: Path, variant: str | None) -> ComponentDescription:
     config = read_json(folder / "config.json")
-    files = find_weight_files(folder, stem="model")
+    files = text_encoder_files(folder, variant)
     header = read_header(files)
     kind = (config.get("architectures") or ["unknown"])[0]
     return summary("text_encoder", kind, "transformers", header, set(header.tensors), files, config)

@@ -20,13 +20,12 @@ from sanakit.models.linear_dit import LinearDiTConfig
 
 def write_linear_dit(
     folder: Path, config: LinearDiTConfig, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str],
-    variant: str | None = None,
 ) -> None:
     """``transformer/``: the config and the weights, from our tensors."""
     folder.mkdir(parents=True)
     write_json(folder / "config.json", linear_dit_to_json(config))
     theirs = diffusers_linear_dit(guidance_embeds=config.guidance_embeds).from_ours(tensors)
-    write_weights(folder, theirs, metadata=metadata, variant=variant)
+    write_weights(folder, theirs, metadata=metadata)
 
 
 def write_dc_ae(

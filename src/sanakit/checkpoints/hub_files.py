@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from pathlib import PurePosixPath
 
+from sanakit.checkpoints.weight_names import read_weight_name
 from sanakit.common.errors import CheckpointError
 
 COMPONENTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 _SMALL = (".json", ".txt", ".model", ".jinja")
 _NOTICES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE", "NOTICE.txt")
 _STEMS = ("diffusion_pytorch_model", "model")
-_WEIGHTS = re.compile(r"(?P<stem>[^.]+?)(\.(?P<variant>[^.]+?))?(-\d{5}-of-\d{5})?\.safetensors")
-_INDEX = re.compile(r"(?P<stem>[^.]+?)\.safetensors\.index(\.(?P<variant>[^.]+))?\.json")
 
 
 def choose_files(
@@ -23,7 +21,8 @@ def choose_files(
 
     Args:
         paths: with forward slashes, relative to the repository or to a folder in it.
-        variant: preferred weight files, as in ``model.bf16.safetensors``; a component without them gives others.
+        variant: wanted weight files, as in ``model.bf16.safetensors``; the transformer must have them, the other
+            components give others if they have none.
         components: folders of a diffusers repository to fetch.
         where: the repository's name, for the sentence of an error.
 
@@ -42,16 +41,18 @@ def choose_files(
 def _component_files(paths: Sequence[str], prefix: str, variant: str | None, where: str) -> list[str]:
     """Files directly under ``prefix``: everything small, and the weights of one variant."""
     names = [path[len(prefix) :] for path in paths if path.startswith(prefix) and "/" not in path[len(prefix) :]]
-    weights = {name: match for name in names if (match := _WEIGHTS.fullmatch(name) or _INDEX.fullmatch(name))}
+    weights = {name: found for name in names if (found := read_weight_name(name))}
     small = [name for name in names if name not in weights and (name.endswith(_SMALL) or name in _NOTICES)]
-    known = {name: match for name, match in weights.items() if match["stem"] in _STEMS} or weights
-    chosen = _available_variant({match["variant"] for match in known.values()}, variant, prefix, where)
-    return [prefix + name for name in [*small, *(name for name, m in known.items() if m["variant"] == chosen)]]
+    known = {name: found for name, found in weights.items() if found.stem in _STEMS} or weights
+    chosen = _available_variant({found.variant for found in known.values()}, variant, prefix, where)
+    return [prefix + name for name in [*small, *(name for name, found in known.items() if found.variant == chosen)]]
 
 
 def _available_variant(available: set[str | None], wanted: str | None, prefix: str, where: str) -> str | None:
     if not available or wanted in available:
         return wanted
+    if prefix == "transformer/" and wanted is not None:  # said before gigabytes of the wrong files are fetched
+        raise CheckpointError(f"{where} has no {wanted} files of its transformer; leave the variant out")
     if None in available:
         return None
     if len(available) == 1:

@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from sanakit.checkpoints.weight_names import index_names
 from sanakit.common.errors import CheckpointError
 
 EXPECTED = "expected a safetensors file, or a .pth of tensors"
@@ -190,15 +191,15 @@ def strip_wrapper(tensors: dict[str, T]) -> dict[str, T]:
 def find_weight_files(
     folder: Path, *, stem: str = "diffusion_pytorch_model", variant: str | None = None
 ) -> tuple[Path, ...]:
-    """The files of one component: ``stem[.variant].safetensors``, or the shards that an index lists.
+    """The files of one component: ``stem[.variant].safetensors`` (or ``.bin``, ``.pth``), or the shards of an index.
 
     Raises:
         CheckpointError: none is there; the sentence says which variants are.
     """
     dotted = f"{stem}.{variant}" if variant else stem
-    index = folder / f"{dotted}.safetensors.index.json"
-    if index.is_file():
-        return read_index(index)
+    for name in index_names(stem, variant):
+        if (folder / name).is_file():
+            return read_index(folder / name)
     for suffix in (".safetensors", ".bin", ".pth", ".pt"):
         if (folder / f"{dotted}{suffix}").is_file():
             return (folder / f"{dotted}{suffix}",)

@@ -21,6 +21,7 @@ from sanakit.checkpoints.known_models import names_of
 from sanakit.checkpoints.linear_dit_keys import find_linear_dit_layout
 from sanakit.checkpoints.reader import WeightHeader, find_weight_files, read_header, read_json
 from sanakit.checkpoints.strict_load import WeightSource
+from sanakit.checkpoints.weight_names import variants_among
 from sanakit.common.errors import CheckpointError
 
 STARTER = "starter"
@@ -154,14 +155,12 @@ def component(folder: Path, class_name: str, names: str, variant: str | None) ->
 
 
 def component_files(folder: Path, variant: str | None) -> tuple[Path, ...]:
-    plain = bool(list(folder.glob("diffusion_pytorch_model.safetensors*")))
-    if folder.name == "vae" and plain and not list(folder.glob(f"diffusion_pytorch_model.{variant}*")):
-        return find_weight_files(folder)  # published folders have variants of the transformer alone
-    if variant is None and not plain:
-        names = [path.name for path in folder.glob("diffusion_pytorch_model.*.safetensors")]
-        variants = sorted({name.split(".")[1].split("-0")[0] for name in names})
-        if len(variants) == 1:
-            return find_weight_files(folder, variant=variants[0])
+    available = variants_among((path.name for path in folder.iterdir()), "diffusion_pytorch_model")
+    if variant not in available and (variant is None or folder.name == "vae"):
+        if None in available:
+            return find_weight_files(folder)  # published folders have variants of the transformer alone
+        if len(available) == 1:
+            return find_weight_files(folder, variant=available.pop())
     return find_weight_files(folder, variant=variant)
 
 

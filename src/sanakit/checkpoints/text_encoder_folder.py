@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from sanakit.checkpoints.reader import find_weight_files
+from sanakit.checkpoints.weight_names import variants_among
 from sanakit.common.errors import CheckpointError
 from sanakit.models.text_encoder import TextEncoder, TextEncoderConfig
 
@@ -46,7 +48,7 @@ def load_text_encoder(
         ConfigError: ``dtype`` is neither bfloat16 nor float32.
     """
     start = time.perf_counter()
-    model = _load_model(folder, dtype, _weights_variant(folder, variant))
+    model = _load_model(folder, dtype, weights_variant(folder, variant))
     tokenizer = _load_tokenizer(tokenizer_folder or folder, model)
     encoder = TextEncoder(model, tokenizer, config).to(device)
     millions = sum(p.numel() for p in encoder.model.parameters()) / 1e6
@@ -54,12 +56,16 @@ def load_text_encoder(
     return encoder
 
 
-def _weights_variant(folder: Path, wanted: str | None) -> str | None:
+def text_encoder_files(folder: Path, variant: str | None = None) -> tuple[Path, ...]:
+    """The files of weights that ``load_text_encoder`` reads."""
+    return find_weight_files(folder, stem="model", variant=weights_variant(folder, variant))
+
+
+def weights_variant(folder: Path, wanted: str | None) -> str | None:
     """The variant to read: the wanted one, else the plain files, else the only one there is."""
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{folder} holds no text encoder: there is no config.json in it")
-    names = [path.name for path in folder.glob("model*.safetensors")]
-    variants = {name.split(".")[1].split("-0")[0] if name.count(".") > 1 else None for name in names}
+    variants = variants_among((path.name for path in folder.iterdir()), "model")
     if wanted in variants:
         return wanted
     if None in variants:

@@ -63,11 +63,10 @@ def replace(finished: Path, target: Path, *, aside: Path) -> None:
 
 
 def write_weights(
-    folder: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str], variant: str | None = None,
+    folder: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str],
     stem: str = "diffusion_pytorch_model", max_shard_bytes: int = MAX_SHARD_BYTES,
 ) -> None:
     """Write one component's safetensors into ``folder``, with an index when it takes several files."""
-    stem = f"{stem}.{variant}" if variant else stem
     shards = split_into_shards(tensors, max_shard_bytes)
     if len(shards) == 1:
         write_safetensors(folder / f"{stem}.safetensors", shards[0], metadata)

@@ -1,0 +1,50 @@
+"""What the name of a file of weights says: which component it belongs to, which variant it is, whether it is an index.
+
+diffusers and transformers write ``STEM.fp16-00001-of-00002.safetensors`` with ``STEM.safetensors.index.fp16.json``.
+Two older spellings are still in published repositories: ``STEM-00001-of-00002.fp16.safetensors`` with
+``STEM.safetensors.fp16.index.json``, and an index called ``STEM.fp16.safetensors.index.json``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+_SHARD = r"(?:-\d{5}-of-\d{5})?"
+_WEIGHTS = re.compile(rf"(?P<stem>[^.]+?){_SHARD}(?:\.(?P<variant>[^.]+?))?{_SHARD}\.safetensors")
+_INDEX = re.compile(
+    r"(?P<stem>[^.]+)(?:\.(?P<first>[^.]+))?\.safetensors(?:\.(?P<second>[^.]+))?\.index(?:\.(?P<third>[^.]+))?\.json"
+)
+
+
+class WeightName(NamedTuple):
+    """``stem`` such as ``model``; ``variant`` such as ``fp16``, None for the plain files."""
+
+    stem: str
+    variant: str | None
+
+
+def read_weight_name(name: str) -> WeightName | None:
+    """What the name of a safetensors file, a shard or an index says; None for any other file."""
+    if found := _WEIGHTS.fullmatch(name):
+        return WeightName(found["stem"], found["variant"])
+    if found := _INDEX.fullmatch(name):
+        return WeightName(found["stem"], found["first"] or found["second"] or found["third"])
+    return None
+
+
+def variants_among(names: Iterable[str], stem: str) -> set[str | None]:
+    """The variants that files called ``names`` hold of one component, None being the plain one."""
+    return {found.variant for name in names if (found := read_weight_name(name)) and found.stem == stem}
+
+
+def index_names(stem: str, variant: str | None) -> tuple[str, ...]:
+    """What the index of a sharded component may be called, today's spelling first."""
+    if variant is None:
+        return (f"{stem}.safetensors.index.json",)
+    return (
+        f"{stem}.safetensors.index.{variant}.json",
+        f"{stem}.safetensors.{variant}.index.json",
+        f"{stem}.{variant}.safetensors.index.json",
+    )
