@@ -102,3 +102,9 @@ def test_autocast_does_not_narrow_the_sums() -> None:
     expected = linear_attention(q, k, v)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(linear_attention(q, k, v), expected)
+
+
+def test_shapes_can_be_followed_without_numbers() -> None:
+    x = torch.empty(2, 3, 5, 4, device="meta", dtype=torch.bfloat16)
+    out = linear_attention(x, x, x)
+    assert (out.shape, out.dtype, out.is_meta) == (x.shape, x.dtype, True)
