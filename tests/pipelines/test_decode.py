@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.common.errors import DecodeMemoryError, OutputError
-from sanakit.pipelines.decode import decode_latent, is_out_of_memory
+from sanakit.models.presets import DC_AE_PRESETS
+from sanakit.pipelines.decode import TILINGS as DEFAULT_TILINGS
+from sanakit.pipelines.decode import _attempts, decode_latent, is_out_of_memory
 from sanakit.pipelines.decode_memory import decode_bytes
 from sanakit.pipelines.tiling import Tiling, decode_tiled
 
@@ -125,3 +127,13 @@ def test_what_counts_as_out_of_memory() -> None:
     assert is_out_of_memory(out_of_memory())
     assert not is_out_of_memory(RuntimeError("shape mismatch"))
     assert not is_out_of_memory(SimpleNamespace())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("device", "side", "whole"), [("cpu", 4096, True), ("cuda", 4096, False), ("cuda", 2048, True)]
+)
+def test_accelerators_do_not_decode_what_their_indices_cannot_count(device: str, side: int, whole: bool) -> None:
+    config = DC_AE_PRESETS["dc-ae-f32c32-sana-1.1"]
+    latent = torch.empty(1, 32, side // 32, side // 32, device="meta")
+    attempts = _attempts(latent, config, torch.device(device), DEFAULT_TILINGS)
+    assert attempts == [*([None] if whole else []), *DEFAULT_TILINGS]

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig, stages
 from sanakit.models.presets import DC_AE_PRESETS
-from sanakit.pipelines.decode_memory import _available_memory, decode_bytes, measured_free_memory
+from sanakit.pipelines.decode_memory import _available_memory, decode_bytes, largest_tensor, measured_free_memory
 
 
 class PeakMemory(TorchDispatchMode):
@@ -21,7 +21,7 @@ class PeakMemory(TorchDispatchMode):
 
     def __init__(self, model: torch.nn.Module) -> None:
         super().__init__()
-        self.live = self.peak = 0
+        self.live = self.peak = self.longest = 0
         self.known = {tensor.untyped_storage()._cdata for tensor in model.state_dict().values()}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -29,6 +29,7 @@ class PeakMemory(TorchDispatchMode):
         for tensor in tree_leaves(out):
             if isinstance(tensor, torch.Tensor) and tensor.untyped_storage()._cdata not in self.known:
                 storage = tensor.untyped_storage()
+                self.longest = max(self.longest, tensor.numel())
                 self.known.add(storage._cdata)
                 self.live += storage.nbytes()
                 self.peak = max(self.peak, self.live)
@@ -40,7 +41,7 @@ class PeakMemory(TorchDispatchMode):
         self.live -= num_bytes
 
 
-def peak_of_decoding(config: DCAutoencoderConfig, side: int, dtype: torch.dtype) -> int:
+def measured_decoding(config: DCAutoencoderConfig, side: int, dtype: torch.dtype) -> PeakMemory:
     """On the meta device: exact shapes, no numbers."""
     with torch.device("meta"):
         model = DCAutoencoder(config).to(dtype)
@@ -49,7 +50,7 @@ def peak_of_decoding(config: DCAutoencoderConfig, side: int, dtype: torch.dtype)
         )
     with torch.no_grad(), PeakMemory(model) as memory:
         model.decode(latent)
-    return memory.peak
+    return memory
 
 
 def small(channels: tuple[int, ...], num_res: int = 3) -> DCAutoencoderConfig:
@@ -69,10 +70,11 @@ CONFIGS = {
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_estimate_is_above_the_tensors_and_not_far(name: str, dtype: torch.dtype) -> None:
-    peak = peak_of_decoding(CONFIGS[name], 512, dtype)
-    ratio = decode_bytes(CONFIGS[name], 512, 512) / peak
+    memory = measured_decoding(CONFIGS[name], 512, dtype)
+    ratio = decode_bytes(CONFIGS[name], 512, 512) / memory.peak
     print(f"{name} {dtype}: estimate / tensors = {ratio:.2f}")
     assert 1.0 < ratio < 4.0
+    assert largest_tensor(CONFIGS[name], 512, 512) == memory.longest
 
 
 def test_sana_at_1024_and_4096() -> None:
@@ -87,3 +89,9 @@ def test_free_memory_is_the_kernels_estimate(tmp_path: Path) -> None:
     assert _available_memory(meminfo) == 1000 * 1024
     assert _available_memory(tmp_path / "missing") is None
     assert measured_free_memory(torch.device("meta")) is None
+
+
+def test_what_torch_keeps_for_itself_counts_as_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"mem_get_info": (100, 1000), "memory_reserved": 70, "memory_allocated": 30}.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    assert measured_free_memory(torch.device("cuda")) == 100 + 70 - 30

@@ -10,8 +10,14 @@ import torch
 from torch import Tensor
 
 from sanakit.common.errors import DecodeMemoryError, OutputError
-from sanakit.models.dc_ae import DCAutoencoder
-from sanakit.pipelines.decode_memory import FreeMemory, decode_bytes, measured_free_memory
+from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig
+from sanakit.pipelines.decode_memory import (
+    MAX_VALUES,
+    FreeMemory,
+    decode_bytes,
+    largest_tensor,
+    measured_free_memory,
+)
 from sanakit.pipelines.tiling import Tiling, decode_tiled
 
 logger = logging.getLogger(__name__)
@@ -36,8 +42,8 @@ def decode_latent(
 ) -> Tensor:
     """Latent ``(B, C, h, w)`` to pixels ``(B, 3, H, W)``, float32 on the CPU, about [-1, 1].
 
-    Undivided when that fits into the free memory, else in the largest tiles that do; after an out-of-memory error in
-    ever smaller ones.
+    Undivided when that fits into the free memory (and, on an accelerator, into its 32-bit indices: up to some 2900 px
+    a side for SANA's), else in the largest tiles that do; after an out-of-memory error in ever smaller ones.
 
     Args:
         autoencoder: whose dtype and device are used.
@@ -52,7 +58,7 @@ def decode_latent(
     """
     weight = next(autoencoder.parameters())
     latent = latent.to(weight.device, weight.dtype)
-    sizes = _attempts(latent, autoencoder.config.compression, tilings)
+    sizes = _attempts(latent, autoencoder.config, weight.device, tilings)
     free = free_memory(weight.device)
     needs = [latent.shape[0] * decode_bytes(autoencoder.config, *_pixels(latent, autoencoder, size)) for size in sizes]
     saved: Path | None = None
@@ -76,10 +82,18 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(word in str(error) for word in words)
 
 
-def _attempts(latent: Tensor, compression: int, tilings: Sequence[Tiling]) -> list[Tiling | None]:
-    """The whole picture (``None``), then the tilings that divide it at all."""
-    longest = max(latent.shape[-2:]) * compression
-    return [None, *(tiling for tiling in tilings if tiling.tile < longest)]
+def _attempts(
+    latent: Tensor, config: DCAutoencoderConfig, device: torch.device, tilings: Sequence[Tiling]
+) -> list[Tiling | None]:
+    """The whole picture (``None``), then the tilings that divide it at all.
+
+    A picture of 4096 px is never decoded whole on an accelerator, however much memory it has: the tensors are too
+    long for its kernels, which refuse them or count wrongly.
+    """
+    height, width = (side * config.compression for side in latent.shape[-2:])
+    dividing = [tiling for tiling in tilings if tiling.tile < max(height, width)]
+    too_long = device.type != "cpu" and latent.shape[0] * largest_tensor(config, height, width) > MAX_VALUES
+    return [*dividing] if too_long and dividing else [None, *dividing]
 
 
 def _pixels(latent: Tensor, autoencoder: DCAutoencoder, tiling: Tiling | None) -> tuple[int, int]:

@@ -19,6 +19,9 @@ _PER_VIT_CHANNEL = 32.0
 _PER_UPSAMPLED_CHANNEL = 2.25
 _PER_UPSAMPLE_OUTPUT = 2.5
 
+# Values that a tensor on an accelerator may hold: kernels of convolution and upsampling count them in 32 bits.
+MAX_VALUES = 2**31 - 1
+
 FreeMemory = Callable[[torch.device], "int | None"]
 
 
@@ -36,10 +39,22 @@ def decode_bytes(config: DCAutoencoderConfig, height: int, width: int) -> int:
     return int(4 * per_pixel * height * width)
 
 
+def largest_tensor(config: DCAutoencoderConfig, height: int, width: int) -> int:
+    """Values in the largest single tensor of decoding one ``height`` x ``width`` picture."""
+    per_pixel = 0.0
+    for depth, stage in enumerate(config.decoder):
+        channels = stage.channels * (8 if stage.block == "vit" else 1)  # 8: the inside of the Mix-FFN
+        per_pixel = max(per_pixel, channels / 4**depth if stage.num_blocks else 0.0)
+    if config.up == "interpolate":  # enlarges before the convolution takes channels away
+        per_pixel = max([per_pixel, *(deeper.channels / 4**depth for depth, deeper in enumerate(config.decoder[1:]))])
+    return int(per_pixel * height * width)
+
+
 def measured_free_memory(device: torch.device) -> int | None:
     """Bytes that can still be had on ``device``, or ``None`` where nobody can tell."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        kept_by_torch = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + kept_by_torch
     if device.type == "cpu":
         return _available_memory(Path("/proc/meminfo"))
     return None
