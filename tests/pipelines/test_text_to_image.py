@@ -19,6 +19,7 @@ from sanakit.pipelines.latent_file import load_latent
 from sanakit.pipelines.plan import plan_pictures
 from sanakit.pipelines.recipe import describe_image
 from sanakit.pipelines.request import GenerationRequest
+from sanakit.pipelines.resolution import PictureSize
 from sanakit.pipelines.result import GeneratedImage
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 
@@ -104,6 +105,8 @@ def test_only_accelerators_share_network_calls(
     monkeypatch.setattr(TextToImagePipeline, "device", torch.device("cuda"))
     pipeline.max_batch = 3
     assert list(pipeline._groups(plans)) == [[0, 1, 2], [3], [4]]
+    large = PictureSize(height=4096, width=4096, generated_height=4096, generated_width=4096)
+    assert list(pipeline._groups([replace(plan, size=large) for plan in plans])) == [[0], [1], [2], [3], [4]]
 
 
 def test_half_precision_networks_and_their_company(tiny_bundle: ModelBundle) -> None:

@@ -33,6 +33,7 @@ Output = Literal["pil", "tensor", "latent"]
 Prepare = Callable[[str, bool], PreparedText]
 
 MAX_BATCH = 8  # pictures denoised together where there is an accelerator
+MAX_BATCH_PIXELS = 8 * 1024**2  # of those pictures: at 4K, one tensor of eight guided pictures would take 6 GB
 
 
 class TextToImagePipeline:
@@ -43,7 +44,7 @@ class TextToImagePipeline:
 
     Args:
         bundle: the model.
-        max_batch: how many pictures at most are denoised together on an accelerator.
+        max_batch: how many pictures at most are denoised together on an accelerator; of large ones, fewer are.
         rescue_folder: where a finished latent is kept while its decoding might run out of memory; ``None`` is the
             folder ``sanakit`` in the system's temporary folder.
     """
@@ -146,9 +147,9 @@ class TextToImagePipeline:
 
     def _groups(self, plans: Sequence[PicturePlan]) -> Iterator[list[int]]:
         """Pictures that share their network calls."""
-        size = 1 if self.device.type == "cpu" else self.max_batch
-        for _, members in groupby(range(len(plans)), key=lambda index: plans[index].size.generated):
-            group = list(members)
+        for (height, width), members in groupby(range(len(plans)), key=lambda index: plans[index].size.generated):
+            room = 1 if self.device.type == "cpu" else min(self.max_batch, MAX_BATCH_PIXELS // (height * width))
+            group, size = list(members), max(room, 1)
             yield from (group[start : start + size] for start in range(0, len(group), size))
 
     def _job(self, request: GenerationRequest, noise: Tensor, prepare: Prepare) -> PictureJob:
