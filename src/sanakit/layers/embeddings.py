@@ -56,18 +56,19 @@ def sincos_position(
 ) -> Tensor:
     """Fixed 2-D positional embedding, ``(1, height * width, channels)`` float32; columns come first.
 
-    Any grid is stretched onto the trained square of ``base_size`` positions a side.
+    Any grid is stretched onto the trained square of ``base_size`` positions a side. The waves are computed on the CPU
+    in float64, which not every accelerator has.
 
     Source: SANA at 2K and 4K; the formula is the one of the masked autoencoder, arXiv:2111.06377.
     """
     def wave(positions: Tensor) -> Tensor:                     # (P,) to (P, channels / 2)
-        exponents = torch.arange(channels // 4, device=device, dtype=torch.float64) / (channels / 4)
+        exponents = torch.arange(channels // 4, device="cpu", dtype=torch.float64) / (channels / 4)
         angles = positions[:, None] * 10000.0**-exponents
-        return torch.cat([angles.sin(), angles.cos()], dim=-1)
+        return torch.cat([angles.sin(), angles.cos()], dim=-1).float().to(device)
 
-    rows = torch.arange(height, device=device, dtype=torch.float64) / (height / base_size) / interpolation_scale
-    columns = torch.arange(width, device=device, dtype=torch.float64) / (width / base_size) / interpolation_scale
+    rows = torch.arange(height, device="cpu", dtype=torch.float64) / (height / base_size) / interpolation_scale
+    columns = torch.arange(width, device="cpu", dtype=torch.float64) / (width / base_size) / interpolation_scale
     half = channels // 2
     row_waves = wave(rows)[:, None, :].expand(height, width, half)
     column_waves = wave(columns)[None, :, :].expand(height, width, half)
-    return torch.cat([column_waves, row_waves], dim=-1).flatten(0, 1)[None].float()
+    return torch.cat([column_waves, row_waves], dim=-1).flatten(0, 1)[None]
