@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -68,6 +69,20 @@ def test_one_process_needs_no_group() -> None:
     average_gradients(model.parameters(), Ranks())
     assert torch.equal(model.weight.grad, gradient)
     assert agree(3.5, Ranks()) == 3.5
+
+
+def test_each_process_takes_its_own_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[object] = []
+    for name, value in {"WORLD_SIZE": "4", "LOCAL_RANK": "3"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", calls.append)
+    monkeypatch.setattr(torch.distributed, "init_process_group", calls.append)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 3)
+    monkeypatch.setattr(torch.distributed, "destroy_process_group", lambda: None)
+    with process_group() as ranks:
+        assert ranks == Ranks(3, 4)
+    assert calls == [3, "cpu:gloo,cuda:nccl"]  # the device first: NCCL binds to the current one
 
 
 if __name__ == "__main__":

@@ -169,8 +169,8 @@ def save_autoencoder(model: DCAutoencoder, path: Path) -> None:
 
 
 def load_autoencoder(path: Path) -> DCAutoencoder:
-    """What ``save_autoencoder`` wrote."""
-    state = torch.load(path, weights_only=True)
+    """What ``save_autoencoder`` wrote, on the CPU wherever it was trained."""
+    state = torch.load(path, weights_only=True, map_location="cpu")
     model = DCAutoencoder(from_mapping(DCAutoencoderConfig, json.loads(state["config"])))
     model.load_state_dict(state["model"])
     return model

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +29,16 @@ ALONE = Ranks()
 
 @contextmanager
 def process_group() -> Iterator[Ranks]:
-    """Join the processes that ``torchrun`` started, or be alone."""
+    """Join the processes that ``torchrun`` started, or be alone; ``cuda`` is then each process's own accelerator."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         yield Ranks()
         return
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        dist.init_process_group("cpu:gloo,cuda:nccl")  # a recipe may also train on the CPUs of such a machine
+    else:
+        dist.init_process_group("gloo")
     try:
         yield Ranks(dist.get_rank(), world)
     finally:
@@ -64,8 +68,6 @@ def agree(value: float, ranks: Ranks) -> float:
     """The first process's value, everywhere: clocks differ, decisions must not."""
     if ranks.world == 1:
         return value
-    shared: Tensor = torch.tensor(value, dtype=torch.float64)
-    if torch.cuda.is_available():
-        shared = shared.cuda()
+    shared = torch.tensor(value, dtype=torch.float64)
     dist.broadcast(shared, 0)
     return float(shared)

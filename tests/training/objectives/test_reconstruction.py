@@ -55,3 +55,8 @@ def test_latent_noise_is_relative_to_the_latent() -> None:
 def test_negative_weights_are_refused() -> None:
     with pytest.raises(ConfigError, match="negative"):
         ReconstructionConfig(latent_weight=-1.0)
+
+
+def test_a_weight_without_its_distance_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"perceptual_weight=0\.5 needs a perceptual distance"):
+        loss_of(torch.zeros(1, 3, 8, 8), ReconstructionConfig(perceptual_weight=0.5))

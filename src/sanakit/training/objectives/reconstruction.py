@@ -44,10 +44,15 @@ def reconstruction_loss(
         generator: of the latent noise.
         perceptual: distance of two such batches of pixels, a scalar.
 
+    Raises:
+        ConfigError: the config weighs a perceptual term and none was given.
+
     Source: L1 + perceptual is DC-AE's, arXiv:2410.10733; without the latent term its scale drifts by orders. The
     square term finds the colours early (17 dB after 120 small steps where L1 and gradients alone gave 11), and the
     gradient term belongs to a later phase: at first it punishes every edge that is not yet in its place.
     """
+    if config.perceptual_weight and perceptual is None:
+        raise ConfigError(f"perceptual_weight={config.perceptual_weight} needs a perceptual distance; set it to 0")
     latent = model.encoder(pixels)
     noisy = latent
     if config.latent_noise:
