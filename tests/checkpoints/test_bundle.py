@@ -196,6 +196,15 @@ def test_the_starter_borrows_its_text_encoder_and_is_converted_whole(
     assert same(load_bundle(tmp_path / "whole").transformer, bundle.transformer)
 
 
+def test_a_named_part_changes_the_hash_of_the_model(folder: Path, tmp_path: Path) -> None:
+    weights = shutil.copytree(folder, tmp_path / "other") / "text_encoder" / "model.safetensors"
+    tensors = read_tensors([weights])
+    write_safetensors(weights, {name: 2 * tensor for name, tensor in tensors.items()}, {})
+    expected = load_bundle(folder).model_hash
+    assert load_bundle(folder, text_encoder=tmp_path / "other").model_hash != expected
+    assert load_bundle(folder, autoencoder=tmp_path / "other").model_hash == expected  # it is the same one
+
+
 def test_sprint_is_described_and_makes_no_pictures(folder: Path, tmp_path: Path) -> None:
     sprint = LinearDiT(SPRINT)
     bundle = replace(load_bundle(folder), transformer=sprint)

@@ -38,9 +38,10 @@ def test_header_and_tensors_of_a_good_file(tmp_path: Path) -> None:
     assert read_tensors([tmp_path / "w.safetensors"])["a"].tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
+@pytest.mark.parametrize("wrapper", ["", "module.", "_orig_mod.module.", "module._orig_mod."])
 @pytest.mark.parametrize("key", ["state_dict", "state_dict_ema", None])
-def test_upstream_archives_are_read_with_weights_only(tmp_path: Path, key: str | None) -> None:
-    state = {"module.a": torch.ones(2), "module.b": torch.zeros(3)}
+def test_upstream_archives_are_read_with_weights_only(tmp_path: Path, key: str | None, wrapper: str) -> None:
+    state = {f"{wrapper}a": torch.ones(2), f"{wrapper}b": torch.zeros(3)}
     torch.save({key: state, "epoch": 3} if key else state, tmp_path / "w.pth")
     assert list(read_tensors([tmp_path / "w.pth"])) == ["a", "b"]
 

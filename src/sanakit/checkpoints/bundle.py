@@ -110,7 +110,10 @@ def load_bundle(
 def complete(
     parts: ModelParts, hub: HubOptions, *, text_encoder: str | Path | None = None, autoencoder: str | Path | None = None
 ) -> ModelParts:
-    """Fill in the parts that a source lacks: those that were named, else the ones that it was published with."""
+    """Fill in the parts that a source lacks: those that were named, else the ones that it was published with.
+
+    A named part is not the one whose hash the card tells; what it is will be computed when asked for.
+    """
     if parts.transformer is None:
         raise CheckpointError(f"{parts.path} holds an autoencoder alone; a transformer is needed to make pictures")
     own_hub = replace(hub, revision=None)  # a revision is the model's, not that of the parts it borrows
@@ -120,6 +123,10 @@ def complete(
     if text_encoder is not None or parts.text_encoder is None:
         model, tokenizer = text_folders(text_encoder_source(parts, text_encoder, own_hub))
         parts = replace(parts, text_encoder=model, tokenizer=tokenizer)
+    named = {"text_encoder": text_encoder, "autoencoder": autoencoder}
+    forgotten = {name: "" for name, source in named.items() if source is not None}
+    if parts.card is not None:
+        parts = replace(parts, card=replace(parts.card, hashes=replace(parts.card.hashes, **forgotten)))
     return replace(parts, autoencoder=weights)
 
 

@@ -181,10 +181,10 @@ def first_sentence(error: Exception) -> str:
 
 
 def strip_wrapper(tensors: dict[str, T]) -> dict[str, T]:
-    """Remove a prefix that all names share because the network was saved inside another module."""
+    """Remove the prefixes that all names share because the network was saved inside other modules."""
     for prefix in WRAPPERS:
         if tensors and all(name.startswith(prefix) for name in tensors):
-            return {name.removeprefix(prefix): value for name, value in tensors.items()}
+            return strip_wrapper({name.removeprefix(prefix): value for name, value in tensors.items()})
     return tensors
 
 
