@@ -9,7 +9,7 @@ levels are Python floats.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import torch
@@ -30,7 +30,6 @@ class Evaluation:
 
 
 Solver = Generator[Evaluation, Tensor, Tensor]
-BuildSolver = Callable[[Tensor, Schedule], Solver]
 
 
 def flow_dpm_solver(latent: Tensor, schedule: Schedule) -> Solver:
