@@ -63,7 +63,8 @@ def test_bad_recipes_are_usage_errors(run: Any, tmp_path: Path) -> None:
 def test_training_writes_its_recipe_and_weights(run: Any) -> None:
     recipe = next(path for path in RECIPES if "autoencoder" in path.stem)
     short = ["--set", "phases.0.loop.steps=2", "--set", "phases.1.loop.steps=1", "--set", "phases.0.loop.batch_size=2",
-             "--set", "phases.1.loop.batch_size=1", "--set", "phases.0.crop=32", "--set", "resolution=64"]  # fmt: skip
+             "--set", "phases.1.loop.batch_size=1", "--set", "phases.0.crop=32", "--set", "resolution=64",
+             "--set", "phases.0.loop.log_steps=1", "--set", "phases.1.loop.log_steps=1"]  # fmt: skip
     assert run("train", recipe, "--output", "out", "--quiet", *short).code == 0
     assert "steps: 2" in Path("out/recipe.yaml").read_text()
     assert Path("out/autoencoder.pt").is_file()
