@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig, stages
 from sanakit.models.presets import DC_AE_PRESETS
-from sanakit.pipelines.decode_memory import _available_memory, decode_bytes, largest_tensor, measured_free_memory
+from sanakit.pipelines.decode_memory import decode_bytes, largest_tensor, measured_free_memory
 
 
 class PeakMemory(TorchDispatchMode):
@@ -83,12 +82,9 @@ def test_sana_at_1024_and_4096() -> None:
     assert 2e9 < decode_bytes(config, 1024, 1024) < 6e9
 
 
-def test_free_memory_is_the_kernels_estimate(tmp_path: Path) -> None:
-    meminfo = tmp_path / "meminfo"
-    meminfo.write_text("MemTotal:       24684084 kB\nMemFree:  1 kB\nMemAvailable:   1000 kB\n")
-    assert _available_memory(meminfo) == 1000 * 1024
-    assert _available_memory(tmp_path / "missing") is None
+def test_nobody_knows_the_memory_of_some_devices() -> None:
     assert measured_free_memory(torch.device("meta")) is None
+    assert measured_free_memory(torch.device("cpu")) is None or measured_free_memory(torch.device("cpu")) > 0
 
 
 def test_what_torch_keeps_for_itself_counts_as_free(monkeypatch: pytest.MonkeyPatch) -> None:

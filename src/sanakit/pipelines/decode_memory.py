@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 
 import torch
 
+from sanakit.common.free_memory import free_memory
 from sanakit.models.dc_ae import DCAutoencoderConfig
 
 # Float32 values alive at the peak, per channel of a stage and pixel of its resolution, with the copies that CPU
@@ -56,15 +56,5 @@ def measured_free_memory(device: torch.device) -> int | None:
         kept_by_torch = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + kept_by_torch
     if device.type == "cpu":
-        return _available_memory(Path("/proc/meminfo"))
-    return None
-
-
-def _available_memory(meminfo: Path) -> int | None:
-    """The kernel's own estimate of what can be allocated without swapping."""
-    if not meminfo.exists():  # not Linux
-        return None
-    for line in meminfo.read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
+        return free_memory()
     return None
