@@ -1,4 +1,4 @@
-"""Every spelling of a variant's files that diffusers and transformers have ever written is found, here and on the hub."""
+"""Every spelling of a variant's files that diffusers and transformers have written is found, here and on the hub."""
 
 from __future__ import annotations
 

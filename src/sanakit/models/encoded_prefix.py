@@ -65,7 +65,8 @@ class EncodedPrefix:
 
 
 def _keys_values(cache: DynamicCache) -> tuple[tuple[Tensor, Tensor], ...]:
-    return tuple((cast(Tensor, layer.keys), cast(Tensor, layer.values)) for layer in cast("list[DynamicLayer]", cache.layers))
+    layers = cast("list[DynamicLayer]", cache.layers)
+    return tuple((cast(Tensor, layer.keys), cast(Tensor, layer.values)) for layer in layers)
 
 
 def _empty_cache() -> DynamicCache:
