@@ -136,6 +136,7 @@ def train(
         window.add(terms, float(norm))
         if number % config.log_steps == 0 and ranks.is_first:
             line = window.line(number, number * config.batch_size * ranks.world, seconds, rate)
+            window = _Window()
             with (folder / "log.jsonl").open("a") as file:
                 file.write(json.dumps(line) + "\n")
             logger.info("step %(step)d  loss %(loss).4f  %(samples_per_second).1f samples/s", line)
@@ -207,6 +208,5 @@ class _Window:
     def line(self, number: int, samples: int, seconds: float, rate: float) -> dict[str, float]:
         means = {name: total / self.count for name, total in self.sums.items()}
         speed = self.count * samples / number / (time.monotonic() - self.start)
-        self.__init__()  # type: ignore[misc]
         return {"step": number, "samples": samples, "seconds": round(seconds, 1), "learning_rate": rate,
                 "samples_per_second": speed, **means}
