@@ -189,6 +189,12 @@ def test_the_starter_borrows_its_text_encoder_and_is_converted_whole(
     assert json.loads((tmp_path / "starter" / "model_index.json").read_text())["text_encoder"] == [None, None]
     monkeypatch.setattr("sanakit.checkpoints.bundle.starter_text_encoder_folder", lambda: folder)
     assert load_bundle(tmp_path / "starter").model_hash == bundle.model_hash
+    other = shutil.copytree(folder, tmp_path / "other")  # as when the package index could not give the right one
+    weights = other / "text_encoder" / "model.safetensors"
+    write_safetensors(weights, {name: tensor + 1 for name, tensor in read_tensors([weights]).items()}, {})
+    monkeypatch.setattr("sanakit.checkpoints.bundle.starter_text_encoder_folder", lambda: other)
+    assert load_bundle(tmp_path / "starter").model_hash != bundle.model_hash
+    monkeypatch.setattr("sanakit.checkpoints.bundle.starter_text_encoder_folder", lambda: folder)
     done = convert(tmp_path / "starter", tmp_path / "whole", "diffusers")
     assert done.notes == ()
     assert json.loads((tmp_path / "whole" / "model_index.json").read_text())["text_encoder"][1] == "LlamaModel"

@@ -112,10 +112,12 @@ def complete(
 ) -> ModelParts:
     """Fill in the parts that a source lacks: those that were named, else the ones that it was published with.
 
-    A named part is not the one whose hash the card tells; what it is will be computed when asked for.
+    What comes from elsewhere may not be what the card has the hash of; its hash is computed when asked for.
     """
     if parts.transformer is None:
         raise CheckpointError(f"{parts.path} holds an autoencoder alone; a transformer is needed to make pictures")
+    named = {"text_encoder": text_encoder, "autoencoder": autoencoder}
+    foreign = [name for name, source in named.items() if source is not None or getattr(parts, name) is None]
     own_hub = replace(hub, revision=None)  # a revision is the model's, not that of the parts it borrows
     weights = parts.autoencoder
     if autoencoder is not None or weights is None:
@@ -123,10 +125,9 @@ def complete(
     if text_encoder is not None or parts.text_encoder is None:
         model, tokenizer = text_folders(text_encoder_source(parts, text_encoder, own_hub))
         parts = replace(parts, text_encoder=model, tokenizer=tokenizer)
-    named = {"text_encoder": text_encoder, "autoencoder": autoencoder}
-    forgotten = {name: "" for name, source in named.items() if source is not None}
     if parts.card is not None:
-        parts = replace(parts, card=replace(parts.card, hashes=replace(parts.card.hashes, **forgotten)))
+        hashes = replace(parts.card.hashes, **dict.fromkeys(foreign, ""))
+        parts = replace(parts, card=replace(parts.card, hashes=hashes))
     return replace(parts, autoencoder=weights)
 
 
