@@ -136,6 +136,14 @@ def test_importing_the_package_is_quick_and_brings_no_torch() -> None:
     assert min(run_python("import sanakit")[1] for _ in range(3)) < 0.3
 
 
+def test_a_bad_request_is_answered_without_torch() -> None:
+    code = (
+        "import sys; from sanakit.cli.app import main\n"
+        "print(main(['generate', 'x', '--steps', '0']), 'torch' in sys.modules)"
+    )
+    assert run_python(code)[0].strip() == "2 False"
+
+
 @pytest.mark.parametrize(
     "command",
     [

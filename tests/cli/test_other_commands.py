@@ -139,7 +139,8 @@ def test_version(run: Any) -> None:
 
 
 def test_the_bare_command_shows_help_and_is_a_usage_error(run: Any) -> None:
-    assert run().code == 2
+    bare = run()
+    assert (bare.code, bare.err) == (2, "sanakit: no command is given; --help lists what is possible\n")
     assert run("--help").code == 0
     assert run("xyz").err == "sanakit: No such command 'xyz'; --help lists what is possible\n"
     assert run("generat").err == "sanakit: No such command 'generat', did you mean 'generate'?\n"

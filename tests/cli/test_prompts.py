@@ -36,3 +36,9 @@ def test_missing_file_and_no_prompt(tmp_path: Path) -> None:
         collect_prompts([], None)
     with pytest.raises(RequestError, match="Is a directory"):
         collect_prompts([], tmp_path)
+
+
+def test_a_file_without_end_is_refused_and_not_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sanakit.cli.prompts.MAX_FILE_BYTES", 1000)
+    with pytest.raises(RequestError, match="more than 1000 bytes"):
+        collect_prompts([], Path("/dev/zero"))

@@ -50,7 +50,9 @@ def sentence(error: BaseException) -> str:
         case SanakitError():
             text = str(error)
         case typer.TyperException():
-            text = error.format_message().replace(". Did you mean", ", did you mean").rstrip(".")
+            text = (
+                error.format_message().replace(". Did you mean", ", did you mean").rstrip(".") or "no command is given"
+            )
             text += "" if text.endswith("?") else "; --help lists what is possible"
         case MemoryError():
             text = "this machine has not enough free memory for that; `sanakit doctor` tells what it can run"

@@ -28,9 +28,11 @@ def read_prompts(path: Path) -> list[str]:
     A prompt that itself begins with ``#`` is written with a space before it.
     """
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise RequestError(f"--prompt-file {path} has {path.stat().st_size} bytes; the limit is {MAX_FILE_BYTES}")
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)  # a pipe or a device has no size that could be asked for
+        if len(content) > MAX_FILE_BYTES:
+            raise RequestError(f"--prompt-file {path} has more than {MAX_FILE_BYTES} bytes; split it into several")
+        text = content.decode("utf-8-sig")
     except OSError as error:
         raise RequestError(f"--prompt-file {path} cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:

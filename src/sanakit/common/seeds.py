@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from sanakit.common.errors import RequestError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MAX_SEED = 2**63 - 1
 
@@ -27,6 +28,8 @@ def draw_noise(shape: Sequence[int], seed: int) -> Tensor:
     Raises:
         RequestError: the seed is outside that range.
     """
+    import torch  # here, so that a bad request is answered without the seconds that torch takes
+
     if not 0 <= seed <= MAX_SEED:
         raise RequestError(f"seed={seed} is out of range; a seed is a whole number from 0 to {MAX_SEED}")
     generator = torch.Generator(device="cpu").manual_seed(seed)
