@@ -31,7 +31,7 @@ def test_the_bank_is_small_and_holds_every_object_cropped() -> None:
 
 
 def test_a_bank_with_missing_objects_is_refused() -> None:
-    with pytest.raises(ConfigError, match="lacks .*dog"):
+    with pytest.raises(ConfigError, match=r"lacks .*dog"):
         SpriteBank({"cat": load_sprite_bank().sprite("cat")})
 
 
