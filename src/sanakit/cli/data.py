@@ -41,8 +41,8 @@ def starter(
 ) -> None:
     """Compose the pictures and captions that the starter was trained on, as WebDataset shards.
 
-    The drawings come with sanakit, so nothing is fetched; --redraw makes them again from their source. Stop it at any
-    time: the same command continues.
+    The drawings come with sanakit, so nothing is fetched; --redraw makes them again from their source.
+    Stop it at any time: the same command continues.
     """
     from sanakit.cli.progress import ProgressBar
     from sanakit.common.user_cache import user_cache_folder
