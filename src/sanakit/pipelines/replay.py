@@ -20,7 +20,7 @@ from sanakit.pipelines.text_to_image import TextToImagePipeline
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ReplayResult:
-    """``identical``: every pixel of ``image`` equals the picture as it was made.
+    """``identical``: every pixel of ``image`` equals the picture as it was made, and as the file (if PNG) holds it.
 
     ``differences`` are sentences: what differs in the pixels, and what is not as it was then and may be the reason.
     """
@@ -50,11 +50,17 @@ def replay(
         pipeline = TextToImagePipeline(load_bundle(recipe.model.source, dtype=dict(recipe.model.dtypes)))
     made = pipeline(recipe.request, on_event=on_event).images[0]
     assert made.image is not None
-    identical = describe_image(made.image) == recipe.image
+    identical = describe_image(made.image) == recipe.image and not _was_edited(path, recipe)
     pixels = () if identical else (_pixel_difference(open_picture(path), made.image),)
     return ReplayResult(
         identical=identical, image=made, differences=(*pixels, *_circumstances(recipe, made.recipe, path))
     )
+
+
+def _was_edited(path: str | Path, recipe: Recipe) -> bool:
+    """Only of a PNG can this be told: the other formats change pixels as they are written."""
+    picture = open_picture(path)
+    return picture.format == "PNG" and describe_image(picture) != recipe.image
 
 
 def _pixel_difference(before: Image.Image, after: Image.Image) -> str:
@@ -78,6 +84,5 @@ def _circumstances(then: Recipe, now: Recipe, path: str | Path) -> Iterator[str]
     for name, version in then.versions.items():
         if now.versions.get(name) != version:
             yield f"{name} was {version} and is {now.versions.get(name)}"
-    picture = open_picture(path)
-    if picture.format == "PNG" and describe_image(picture) != then.image:
+    if _was_edited(path, then):
         yield "the pixels in the file are no longer those that the recipe describes"
