@@ -17,6 +17,7 @@ from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import ConfigError
 from sanakit.data.starter.scenes import StarterScenes
 from sanakit.data.starter.sprites import load_sprite_bank
+from sanakit.evaluation.reconstruction import reconstruction_report
 from sanakit.layers.norms import PixelRMSNorm
 from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig
 from sanakit.training.distributed import Ranks, process_group
@@ -25,6 +26,8 @@ from sanakit.training.objectives.reconstruction import ReconstructionConfig, rec
 from sanakit.training.report import Picture, draw_curves, picture_grid, read_log, spent, write_report
 
 logger = logging.getLogger(__name__)
+
+NUM_REPORT_SCENES = 96
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,15 +87,19 @@ def report_autoencoder(model: DCAutoencoder, recipe: AutoencoderRecipe, folder: 
     logs = {phase.name: read_log(folder / phase.name / "log.jsonl") for phase in recipe.phases}
     draw_curves(logs, ("loss", "mse"), folder / "curves.png")
     scenes = StarterScenes(load_sprite_bank(), "heldout", recipe.seed, size=recipe.resolution)
-    pixels = torch.cat([scene_pixels(scenes, range(i, i + 16)) for i in range(0, 256, 16)])
+    pixels = scene_pixels(scenes, range(18))
     with torch.no_grad():
-        parts = [model.decode(model.encode(part.to(device))).cpu() for part in pixels.split(16)]
-    decoded = torch.cat(parts).clamp(-1, 1)
-    psnr = 10 * torch.log10(4 / (decoded - pixels).square().mean(dim=(1, 2, 3)))
-    pairs = [picture for i in range(0, 18, 6) for part in (pixels, decoded) for picture in to_pictures(part[i : i + 6])]
-    picture_grid(pairs, [""] * len(pairs), label_height=0).save(folder / "reconstructions.png")
+        decoded = model.decode(model.encode(pixels.to(device))).cpu()
+    rows = [part[i : i + 6] for i in range(0, 18, 6) for part in (pixels, decoded)]
+    pictures = [picture for row in rows for picture in to_pictures(row)]
+    picture_grid(pictures, [""] * len(pictures), label_height=0).save(folder / "reconstructions.png")
+    scores = reconstruction_report(model, NUM_REPORT_SCENES, recipe.seed, size=recipe.resolution, device=device)
     results = {
-        "held-out PSNR": f"{float(psnr.mean()):.2f} dB (mean of 256 scenes; lowest {float(psnr.min()):.1f})",
+        "held-out scenes": scores.psnr.num_samples,
+        "PSNR": f"{scores.psnr.mean:.2f} dB [{scores.psnr.low:.2f}, {scores.psnr.high:.2f}]",
+        "SSIM": f"{scores.ssim.mean:.3f} [{scores.ssim.low:.3f}, {scores.ssim.high:.3f}]",
+        "objects still named": f"{scores.named.mean:.0%} of the scenes (originals {scores.original_named.mean:.0%})",
+        "whole scene still right": f"{scores.right.mean:.0%} (originals {scores.original_right.mean:.0%})",
         "scaling factor": f"{model.config.scaling_factor:.4f}",
         **{f"phase {name}": spent(lines) for name, lines in logs.items()},
     }

@@ -42,13 +42,16 @@ def draw_curves(logs: Mapping[str, Sequence[Mapping[str, float]]], keys: Sequenc
         offset = 0.0
         for phase, lines in logs.items():
             chosen = [line for line in lines if key in line]
+            if not chosen:
+                continue
+            panel.set_yscale("log")  # not of an empty panel: it would look for ticks for a minute
             panel.plot([offset + line["samples"] for line in chosen], [line[key] for line in chosen], label=phase)
             offset += lines[-1]["samples"] if lines else 0.0
         panel.set_title(key)
         panel.set_xlabel("samples")
-        panel.set_yscale("log")
         panel.grid(alpha=0.3)
-        panel.legend()
+        if panel.lines:
+            panel.legend()
     figure.savefig(path, dpi=110)
 
 
