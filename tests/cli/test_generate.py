@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
+from sanakit.checkpoints.reader import read_tensors
+from sanakit.checkpoints.writer import write_safetensors
 from sanakit.pipelines.picture_file import read_recipe
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 
@@ -202,3 +206,49 @@ def test_decode_finishes_a_picture_and_keeps_the_latent(
     assert (outcome.code, outcome.out) == (0, "c.png\n")
     assert Image.open("c.png").tobytes() == Image.open("a.png").tobytes()
     assert latent.exists()
+
+
+@pytest.fixture
+def with_variant(tiny_model: Path, tmp_path: Path) -> Path:
+    """The tiny model with its transformer a second time, rounded to bfloat16."""
+    folder = shutil.copytree(tiny_model, tmp_path / "with-variant")
+    plain = folder / "transformer" / "diffusion_pytorch_model.safetensors"
+    rounded = {name: tensor.to(torch.bfloat16) for name, tensor in read_tensors([plain]).items()}
+    write_safetensors(plain.with_name("diffusion_pytorch_model.bf16.safetensors"), rounded, {})
+    return folder
+
+
+def test_a_variant_is_recorded_and_replayed(run: Any, with_variant: Path) -> None:
+    words = ("generate", "a cat", "--model", with_variant, "--steps", "2", "--device", "cpu", "-q")
+    assert run(*words, "-o", "plain.png").code == 0
+    assert run(*words, "-o", "a.png", "--variant", "bf16", "--revision", "v1").code == 0
+    plain, model = read_recipe("plain.png").model, read_recipe("a.png").model
+    assert (plain.variant, plain.revision) == (None, None)
+    assert (model.variant, model.revision) == ("bf16", "v1")
+    assert model.hash != plain.hash
+    assert Image.open("a.png").tobytes() != Image.open("plain.png").tobytes()
+    assert run("replay", "a.png").out == "identical\n"
+    assert run("replay", "plain.png").out == "identical\n"
+    assert run("replay", "a.png", "--model", with_variant, "--variant", "bf16").code == 0
+    assert run("replay", "a.png", "--model", with_variant).out.startswith("different\n")
+    assert run("replay", "plain.png", "--variant", "bf16").out.startswith("different\n")
+    outcome = run(*words, "-o", "b.png", "--variant", "fp16")
+    assert outcome.code == 1
+    assert "fp16" in outcome.err
+
+
+def test_decode_loads_the_variant_of_the_latent(
+    run: Any, with_variant: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sanakit.checkpoints import bundle
+    from sanakit.pipelines.latent_file import SavedLatent, save_latent
+
+    run("generate", "a cat", "--model", with_variant, "--variant", "bf16", "--steps", "1", "-o", "a.png", "-q")
+    saved = SavedLatent(latent=torch.zeros(1, 4, 8, 8), recipe=read_recipe("a.png"))
+    latent = save_latent(tmp_path / "latent.safetensors", saved)
+    asked: list[Any] = []
+    load = bundle.load_bundle
+    monkeypatch.setattr(bundle, "load_bundle", lambda source, **k: asked.append(k["variant"]) or load(source, **k))
+    assert run("decode", latent, "-o", "c.png").code == 0
+    assert run("decode", latent, "-o", "d.png", "--model", with_variant).code == 0
+    assert asked == ["bf16", None]

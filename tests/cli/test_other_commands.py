@@ -50,6 +50,23 @@ def test_convert_there_and_back(run: Any, tiny_model: Path) -> None:
     assert "exists already" in outcome.err
 
 
+def test_convert_fetches_the_revision_of_the_model_alone(
+    run: Any, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sanakit.checkpoints import sources
+
+    asked: list[tuple[str, str | None]] = []
+
+    def resolve(source: str, *, revision: str | None, **options: Any) -> Path:
+        asked.append((source, revision))
+        return tiny_model
+
+    monkeypatch.setattr(sources, "resolve_source", resolve)
+    words = ("convert", "org/name", "out", "--revision", "v1", "--autoencoder", "org/vae")
+    assert run(*words).code == 0
+    assert asked == [("org/name", "v1"), ("org/vae", None)]
+
+
 def test_convert_to_a_name_that_does_not_fit(run: Any, tiny_model: Path) -> None:
     assert run("convert", tiny_model, "a.pth", "--layout", "safetensors").code == 2
     assert run("convert", tiny_model, "a.pth", "--layout", "onnx").code == 2

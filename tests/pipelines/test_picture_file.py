@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from pathlib import Path
 
@@ -43,6 +44,14 @@ def test_the_recipe_comes_back(tmp_path: Path, image: Image.Image, picture_forma
     write_image(tmp_path / "picture", image, recipe, picture_format)
     assert read_recipe(tmp_path / "picture") == recipe
     assert os.listdir(tmp_path) == ["picture"]
+
+
+def test_a_recipe_without_variant_and_revision_is_read(image: Image.Image) -> None:
+    """As every one that was written before they were recorded."""
+    recipe = recipe_of(image)
+    content = json.loads(recipe.to_json())
+    del content["model"]["variant"], content["model"]["revision"]
+    assert Recipe.from_json(json.dumps(content)) == recipe
 
 
 def test_png_keeps_every_pixel(tmp_path: Path, image: Image.Image) -> None:

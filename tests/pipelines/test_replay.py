@@ -72,7 +72,7 @@ def test_the_model_of_the_recipe_is_loaded(
     write_image(tmp_path / "picture.png", made.image, made.recipe)
     assert replay(tmp_path / "picture.png").identical
     dtypes = dict.fromkeys(("transformer", "autoencoder", "text_encoder"), "float32")
-    assert asked == {"source": "tiny", "dtype": dtypes}
+    assert asked == {"source": "tiny", "dtype": dtypes, "variant": None, "revision": None}
 
 
 def test_a_picture_of_another_size_is_compared_by_its_size(tmp_path: Path, pipeline: TextToImagePipeline) -> None:

@@ -112,12 +112,15 @@ def complete(
 ) -> ModelParts:
     """Fill in the parts that a source lacks: those that were named, else the ones that it was published with.
 
-    What comes from elsewhere may not be what the card has the hash of; its hash is computed when asked for.
+    What comes from elsewhere, or is a variant, may not be what the card has the hash of; its hash is computed when
+    asked for.
     """
     if parts.transformer is None:
         raise CheckpointError(f"{parts.path} holds an autoencoder alone; a transformer is needed to make pictures")
     named = {"text_encoder": text_encoder, "autoencoder": autoencoder}
     foreign = [name for name, source in named.items() if source is not None or getattr(parts, name) is None]
+    if parts.variant is not None:
+        foreign = ["transformer", *named]
     own_hub = replace(hub, revision=None)  # a revision is the model's, not that of the parts it borrows
     weights = parts.autoencoder
     if autoencoder is not None or weights is None:
@@ -128,7 +131,7 @@ def complete(
     if parts.card is not None:
         hashes = replace(parts.card.hashes, **dict.fromkeys(foreign, ""))
         parts = replace(parts, card=replace(parts.card, hashes=hashes))
-    return replace(parts, autoencoder=weights)
+    return replace(parts, autoencoder=weights, revision=hub.revision)
 
 
 def find_autoencoder(source: str | Path, hub: HubOptions) -> WeightSource:

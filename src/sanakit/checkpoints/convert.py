@@ -82,7 +82,8 @@ def convert(
     """
     target = Path(target)
     check_target(target, layout, force)
-    parts = add_parts(find_parts(source, variant=variant, hub=hub), hub or HubOptions(), autoencoder, text_encoder)
+    borrowing = replace(hub or HubOptions(), revision=None)  # a revision is the model's, not that of what it borrows
+    parts = add_parts(find_parts(source, variant=variant, hub=hub), borrowing, autoencoder, text_encoder)
     with written_aside(target, force=force) as path:
         match layout:
             case "diffusers":

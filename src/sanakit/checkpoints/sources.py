@@ -57,6 +57,7 @@ class ModelParts:
     scheduler: Mapping[str, Any] | None = None
     card: ModelCard | None = None
     variant: str | None = None
+    revision: str | None = None
 
 
 def find_parts(

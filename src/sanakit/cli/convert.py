@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from sanakit.cli.console import print_json, tell
+from sanakit.cli.options import RevisionOption, VariantOption
 
 
 class Layout(StrEnum):
@@ -26,7 +27,8 @@ def convert(
     source: Annotated[str, typer.Argument(metavar="IN", help="Folder, file, hub id, or starter.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="New folder or file.")],
     layout: Annotated[Layout | None, typer.Option(help="The suffix of OUT decides if not given.")] = None,
-    variant: Annotated[str | None, typer.Option(help="fp16 or bf16 files of a diffusers folder.")] = None,
+    variant: VariantOption = None,
+    revision: RevisionOption = None,
     autoencoder: Annotated[str | None, typer.Option(help="Source of an autoencoder that IN lacks.")] = None,
     text_encoder: Annotated[str | None, typer.Option(help="Source of a text encoder that IN lacks.")] = None,
     force: Annotated[bool, typer.Option(help="Replace what is at OUT.")] = False,
@@ -34,11 +36,13 @@ def convert(
 ) -> None:
     """Rewrite a model in another layout; its numbers stay as they are."""
     from sanakit.checkpoints.convert import convert as convert_model
+    from sanakit.checkpoints.sources import HubOptions
 
     chosen = layout or _SUFFIXES.get(target.suffix, Layout.diffusers)
     done = convert_model(
-        source, target, chosen.value, variant=variant, autoencoder=autoencoder, text_encoder=text_encoder, force=force
-    )
+        source, target, chosen.value, variant=variant, autoencoder=autoencoder, text_encoder=text_encoder,
+        hub=HubOptions(revision=revision), force=force,
+    )  # fmt: skip
     if as_json:
         print_json({"target": str(done.target), "layout": done.layout, "notes": list(done.notes)})
         return

@@ -9,13 +9,25 @@ from typing import Annotated
 import typer
 
 from sanakit.cli.console import print_json
-from sanakit.cli.options import DeviceOption, FormatOption, JsonOption, OutputOption, QuietOption, resolve_device
+from sanakit.cli.options import (
+    DeviceOption,
+    FormatOption,
+    JsonOption,
+    OutputOption,
+    QuietOption,
+    RevisionOption,
+    VariantOption,
+    chosen_model,
+    resolve_device,
+)
 from sanakit.cli.output_place import check_place, choose_place
 
 
 def decode(
     latent: Annotated[Path, typer.Argument(metavar="LATENT", help="A latent that sanakit saved.")],
     model: Annotated[str | None, typer.Option(help="Another source of the model than the latent names.")] = None,
+    variant: VariantOption = None,
+    revision: RevisionOption = None,
     output: OutputOption = None,
     image_format: FormatOption = None,
     device: DeviceOption = "auto",
@@ -35,8 +47,8 @@ def decode(
     from sanakit.pipelines.text_to_image import TextToImagePipeline
 
     show_log(quiet=quiet)
-    reference = saved.recipe.model
-    bundle = load_bundle(model or reference.source, dtype=dict(reference.dtypes), device=resolve_device(device))
+    chosen = chosen_model(saved.recipe.model, model=model, variant=variant, revision=revision)
+    bundle = load_bundle(chosen.source, device=resolve_device(device), **chosen.load_options())
     # A folder of its own: the pipeline clears up after success, and the user's latent must outlive a full disk.
     pipeline = TextToImagePipeline(bundle, rescue_folder=Path(tempfile.gettempdir()) / "sanakit-decode")
     picture = pipeline.decode(saved)

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sanakit.cli.console import print_json, tell
-from sanakit.cli.options import DeviceOption, DtypeOption, JsonOption, ModelOption, QuietOption, resolve_device
+from sanakit.cli.options import (
+    DeviceOption,
+    DtypeOption,
+    JsonOption,
+    ModelOption,
+    QuietOption,
+    RevisionOption,
+    VariantOption,
+    resolve_device,
+)
 from sanakit.cli.output_place import check_folder
 
 if TYPE_CHECKING:
@@ -26,6 +35,8 @@ def describe() -> None:
 @eval_app.command("starter")
 def starter(
     model: ModelOption = "starter",
+    variant: VariantOption = None,
+    revision: RevisionOption = None,
     num_prompts: Annotated[
         int, typer.Option(help="Held-out prompts, and as many of combinations seen in training.")
     ] = 100,
@@ -51,7 +62,9 @@ def starter(
     from sanakit.evaluation.starter import evaluate_starter, format_table
 
     show_log(quiet=quiet)
-    pipeline = sanakit.load(model, dtype=dtype, device=resolve_device(device))
+    pipeline = sanakit.load(
+        model, dtype=dtype, device=resolve_device(device), variant=variant, revision=revision
+    )  # fmt: skip
     card = pipeline.bundle.card
     steps = card.num_inference_steps if steps is None else steps
     guidance_scale = card.guidance_scale if guidance_scale is None else guidance_scale

@@ -20,6 +20,8 @@ from sanakit.cli.options import (
     ModelOption,
     OutputOption,
     QuietOption,
+    RevisionOption,
+    VariantOption,
     resolve_device,
 )
 from sanakit.cli.output_place import OutputPlace, check_metadata, check_place, choose_place
@@ -44,6 +46,8 @@ def generate(
         list[str] | None, typer.Argument(metavar="PROMPT...", help="What to draw; several are allowed.")
     ] = None,
     model: ModelOption = "starter",
+    variant: VariantOption = None,
+    revision: RevisionOption = None,
     negative_prompt: Annotated[str, typer.Option(help="What to keep away from.")] = "",
     size: Annotated[
         str | None, typer.Option(metavar="WxH", help="Width x height in pixels; the model's own if not given.")
@@ -92,8 +96,8 @@ def generate(
     if metadata:
         check_metadata(place, [request.prompt + request.negative_prompt for request in requests])
     facts = run(
-        requests, place, model=model, dtype=dtype, device=device, force=force, with_metadata=metadata,
-        quiet=quiet, num_images=total, print_files=not (as_json or quiet),
+        requests, place, model=model, variant=variant, revision=revision, dtype=dtype, device=device, force=force,
+        with_metadata=metadata, quiet=quiet, num_images=total, print_files=not (as_json or quiet),
     )  # fmt: skip
     if as_json:
         print_json(facts)
@@ -104,6 +108,8 @@ def run(
     place: OutputPlace,
     *,
     model: str,
+    variant: str | None,
+    revision: str | None,
     dtype: str | None,
     device: str,
     force: bool,
@@ -121,7 +127,9 @@ def run(
     with watch.bar() as on_event:
         import sanakit
 
-        pipeline = sanakit.load(model, dtype=dtype, device=resolve_device(device), force=force)
+        pipeline = sanakit.load(
+            model, dtype=dtype, device=resolve_device(device), force=force, variant=variant, revision=revision
+        )
         loaded = time.perf_counter()
         images = pipeline(requests, on_event=on_event).images
     finished = time.perf_counter()

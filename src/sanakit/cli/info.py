@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sanakit.cli.console import print_json, readable_bytes, table_console
+from sanakit.cli.options import RevisionOption, VariantOption
 
 if TYPE_CHECKING:
     from sanakit.checkpoints.describe import ComponentDescription, ModelDescription
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
 def info(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder, file, hub id, or starter.")] = "starter",
-    variant: Annotated[str | None, typer.Option(help="fp16 or bf16 files of a diffusers folder.")] = None,
-    revision: Annotated[str | None, typer.Option(help="Revision of a hub id.")] = None,
+    variant: VariantOption = None,
+    revision: RevisionOption = None,
     cache_dir: Annotated[Path | None, typer.Option(help="Where hub ids are kept.")] = None,
     local_files_only: Annotated[bool, typer.Option(help="Fetch nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

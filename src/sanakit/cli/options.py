@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sanakit.common.errors import RequestError
 
+if TYPE_CHECKING:
+    from sanakit.pipelines.recipe import ModelReference
+
 ModelOption = Annotated[str, typer.Option("--model", help="Folder, file, hub id, or starter.")]
+VariantOption = Annotated[str | None, typer.Option("--variant", help="fp16 or bf16 files of a diffusers folder.")]
+RevisionOption = Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit of a hub id.")]
 DeviceOption = Annotated[
     str, typer.Option("--device", help="cpu, cuda, cuda:1 or mps; auto is cuda where there is one.")
 ]
@@ -24,6 +29,15 @@ FormatOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+
+
+def chosen_model(
+    recorded: ModelReference, *, model: str | None, variant: str | None, revision: str | None
+) -> ModelReference:
+    """The model of a recipe, or what the options say; to another source the recorded files mean nothing."""
+    changes: dict[str, Any] = {} if model is None else {"source": model, "variant": None, "revision": None}
+    given = {"variant": variant, "revision": revision}
+    return recorded.model_copy(update=changes | {name: value for name, value in given.items() if value is not None})
 
 
 def resolve_device(name: str) -> str:

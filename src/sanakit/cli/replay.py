@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sanakit.cli.console import print_json, tell
-from sanakit.cli.options import DeviceOption, FormatOption, JsonOption, OutputOption, QuietOption, resolve_device
+from sanakit.cli.options import (
+    DeviceOption,
+    FormatOption,
+    JsonOption,
+    OutputOption,
+    QuietOption,
+    RevisionOption,
+    VariantOption,
+    chosen_model,
+    resolve_device,
+)
 from sanakit.cli.output_place import check_place, choose_place
+
+if TYPE_CHECKING:
+    from sanakit.pipelines.recipe import ModelReference
 
 
 def replay(
     picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="A picture that sanakit wrote.")],
     model: Annotated[str | None, typer.Option(help="Another source of the model than the picture names.")] = None,
+    variant: VariantOption = None,
+    revision: RevisionOption = None,
     output: OutputOption = None,
     image_format: FormatOption = None,
     device: DeviceOption = "cpu",
@@ -31,7 +46,8 @@ def replay(
     place = choose_place(output, image_format, num_images=1) if output is not None else None
     if place is not None:
         check_place(place, 4 * (recipe.request.width or 0) * (recipe.request.height or 0))
-    facts = run(picture, model or recipe.model.source, dict(recipe.model.dtypes), place, device=device, quiet=quiet)
+    chosen = chosen_model(recipe.model, model=model, variant=variant, revision=revision)
+    facts = run(picture, chosen, place, device=device, quiet=quiet)
     if as_json:
         print_json(facts)
     elif not quiet:
@@ -42,7 +58,7 @@ def replay(
         raise typer.Exit(1)
 
 
-def run(picture: Path, model: str, dtypes: dict[str, str], place: Any, *, device: str, quiet: bool) -> dict[str, Any]:
+def run(picture: Path, model: ModelReference, place: Any, *, device: str, quiet: bool) -> dict[str, Any]:
     """Replay, and write the new picture if there is a place for it."""
     import sanakit
     from sanakit.cli.picture_run import PictureRun, save_to, show_log
@@ -51,7 +67,7 @@ def run(picture: Path, model: str, dtypes: dict[str, str], place: Any, *, device
     show_log(quiet=quiet)
     watch = PictureRun(num_images=1, quiet=quiet, save=save_to(place, with_metadata=True) if place else None)
     with watch.bar() as on_event:
-        pipeline = sanakit.load(model, dtype=dtypes, device=resolve_device(device))
+        pipeline = sanakit.load(model.source, device=resolve_device(device), **model.load_options())
         result = replay_picture(picture, pipeline, on_event=on_event)
     if watch.files:
         tell(f"written to {watch.files[0]}", quiet=quiet)

@@ -23,12 +23,21 @@ class _Plain(BaseModel):
 
 
 class ModelReference(_Plain):
-    """The model that made a picture: where it came from, its SHA-256, and the dtype of each component."""
+    """The model that made a picture: where it came from, its SHA-256, and the dtype of each component.
+
+    ``variant`` and ``revision`` are those that were asked for; recipes of early versions have none.
+    """
 
     name: str
     source: str
     hash: str
     dtypes: Mapping[str, str]
+    variant: str | None = None
+    revision: str | None = None
+
+    def load_options(self) -> dict[str, Any]:
+        """What ``load_bundle`` takes beside the source to give the same files in the same dtypes."""
+        return {"dtype": dict(self.dtypes), "variant": self.variant, "revision": self.revision}
 
 
 class ImageReference(_Plain):

@@ -37,7 +37,7 @@ def replay(
 
     Args:
         path: a picture that sanakit wrote, with its metadata.
-        pipeline: the model to use; None loads the one that the recipe names, in the same dtypes.
+        pipeline: the model to use; None loads the one that the recipe names, from the same files in the same dtypes.
         on_event: as in the pipeline.
 
     Raises:
@@ -47,7 +47,7 @@ def replay(
     if recipe.image is None:
         raise PictureError(f"the recipe in {path} does not say what the picture looked like; it cannot be compared")
     if pipeline is None:
-        pipeline = TextToImagePipeline(load_bundle(recipe.model.source, dtype=dict(recipe.model.dtypes)))
+        pipeline = TextToImagePipeline(load_bundle(recipe.model.source, **recipe.model.load_options()))
     made = pipeline(recipe.request, on_event=on_event).images[0]
     assert made.image is not None
     identical = describe_image(made.image) == recipe.image and not _was_edited(path, recipe)

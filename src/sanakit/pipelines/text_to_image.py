@@ -176,7 +176,9 @@ class TextToImagePipeline:
         }
         names = {component: str(dtype).removeprefix("torch.") for component, dtype in dtypes.items()}
         model = ModelReference(
-            name=bundle.card.name, source=bundle.card.source, hash=bundle.model_hash, dtypes=names
+            name=bundle.card.name, source=bundle.card.source, hash=bundle.model_hash, dtypes=names,
+            variant=bundle.parts.variant if bundle.parts else None,
+            revision=bundle.parts.revision if bundle.parts else None,
         )  # fmt: skip
         return Recipe(request=request, model=model, device=self.device.type, versions=software_versions())
 
