@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from sanakit.common.free_memory import free_memory
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Accelerator:
@@ -65,19 +67,6 @@ def total_memory() -> int | None:
         return None
     limit = _read_number(Path("/sys/fs/cgroup/memory.max"))
     return min(physical, limit) if limit is not None else physical
-
-
-def free_memory() -> int | None:
-    """Bytes that programs may still take, within the container's limit."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    available = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
-    limit, used = _read_number(Path("/sys/fs/cgroup/memory.max")), _read_number(Path("/sys/fs/cgroup/memory.current"))
-    if available is None or limit is None or used is None:
-        return available
-    return min(available, limit - used)
 
 
 def free_disk(folder: Path) -> int | None:
