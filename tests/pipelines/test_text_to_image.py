@@ -145,6 +145,10 @@ def test_outputs(pipeline: TextToImagePipeline) -> None:
     pixels = pipeline("a cat", output="tensor", height=96, width=160).images[0].pixels
     assert pixels is not None
     assert pixels.shape == (3, 96, 160)
+    pixels.clamp_(-1, 1)  # a normal tensor, which may be changed
+    plain = pipeline("a cat", output="tensor").images[0].pixels
+    assert plain is not None
+    assert not plain.is_inference()
 
 
 def test_events_tell_every_step_and_picture(pipeline: TextToImagePipeline) -> None:
@@ -173,6 +177,17 @@ def test_a_long_prompt_is_cut_with_a_notice(pipeline: TextToImagePipeline) -> No
     assert len(notices) == 1
     assert "the model reads 39" in notices[0]
     assert "cut off" in notices[0]
+
+
+def test_without_the_instruction_a_prompt_has_all_the_room(pipeline: TextToImagePipeline) -> None:
+    """Of 40 positions the start token takes one; the notice counts as the encoder does."""
+    encoder = pipeline.bundle.text_encoder
+    for length, dropped in ((39, 0), (40, 1)):
+        events: list[Event] = []
+        pipeline("x" * length, use_instruction=False, num_inference_steps=1, on_event=events.append)
+        assert encoder.encode_null("x" * length).embeds.shape[1] == 40
+        assert len([event for event in events if isinstance(event, Notice)]) == dropped
+    assert encoder.count_tokens("x" * 45, with_instruction=False) == (39, 6)
 
 
 def test_a_listener_can_stop_the_work(pipeline: TextToImagePipeline) -> None:

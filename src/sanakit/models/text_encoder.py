@@ -147,12 +147,12 @@ class TextEncoder:
         kept = [0, *range(1 - self.config.max_tokens, 0)]
         return TextCondition(states[:, kept], batch.attention_mask[:, kept].bool())
 
-    def count_tokens(self, prompt: str) -> TokenCount:
+    def count_tokens(self, prompt: str, *, with_instruction: bool = True) -> TokenCount:
         """How many tokens of ``prompt`` (after the first, which starts every text) are used, and how many are cut."""
-        text = self.config.instruction_text + self._clean(prompt)
+        text = (self.config.instruction_text if with_instruction else "") + self._clean(prompt)
         num_tokens = len(self.tokenizer(text, verbose=False).input_ids)
-        num_fitting = min(num_tokens, self._max_length(True))
-        return TokenCount(max(num_fitting - max(self._first_kept(True), 1), 0), num_tokens - num_fitting)
+        num_fitting = min(num_tokens, self._max_length(with_instruction))
+        return TokenCount(max(num_fitting - max(self._first_kept(with_instruction), 1), 0), num_tokens - num_fitting)
 
     def _clean(self, prompt: str) -> str:
         return prompt.strip().lower() if self.config.lowercase else prompt.strip()

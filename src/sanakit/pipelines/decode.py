@@ -31,7 +31,7 @@ TIGHT_SHARE = 0.5  # a decode that needs more of the free memory than this might
 SaveLatent = Callable[[], Path]
 
 
-@torch.inference_mode()
+@torch.no_grad()  # tensors of inference mode could not be changed by the caller
 def decode_latent(
     autoencoder: DCAutoencoder,
     latent: Tensor,

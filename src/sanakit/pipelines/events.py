@@ -53,10 +53,10 @@ OnEvent = Callable[[Event], None]
 
 def notices_about(requests: Sequence[GenerationRequest], text_encoder: TextEncoder) -> Iterator[Notice]:
     """What is unusual about prompts: empty ones, and those that do not fit into the text encoder."""
-    for prompt in dict.fromkeys(request.prompt for request in requests):
+    for prompt, with_instruction in dict.fromkeys((request.prompt, request.use_instruction) for request in requests):
         if not prompt.strip():
             yield Notice("the prompt is empty, so the picture is of nothing in particular.")
-        tokens = text_encoder.count_tokens(prompt)
+        tokens = text_encoder.count_tokens(prompt, with_instruction=with_instruction)
         if tokens.dropped:
             total = tokens.kept + tokens.dropped
             yield Notice(f"the prompt has {total} tokens and the model reads {tokens.kept}; its end was cut off.")
