@@ -69,7 +69,7 @@ def test_the_dtype_policy_of_the_card_is_enforced(folder: Path) -> None:
 
 
 def test_hashes_tell_a_changed_weight_and_not_another_layout(folder: Path, tmp_path: Path) -> None:
-    assert verify_hashes(folder).transformer == read_card(folder).hashes.transformer  # type: ignore[union-attr]
+    assert [(check.found == check.expected, check.differs) for check in verify_hashes(folder)] == [(True, False)] * 3
     convert(folder, tmp_path / "t.pth", "upstream")
     assert hash_files([tmp_path / "t.pth"]) == read_card(folder).hashes.transformer  # type: ignore[union-attr]
     copy = shutil.copytree(folder, tmp_path / "copy")
@@ -77,8 +77,10 @@ def test_hashes_tell_a_changed_weight_and_not_another_layout(folder: Path, tmp_p
     tensors = {name: tensor.clone() for name, tensor in read_tensors([weights]).items()}
     tensors["decoder.conv_out.conv.bias"][0] += 1e-6
     write_safetensors(weights, tensors, {})
-    with pytest.raises(CheckpointError, match=r"the autoencoder of .* was changed or damaged"):
-        verify_hashes(copy)
+    assert [check.name for check in verify_hashes(copy) if check.differs] == ["autoencoder"]
+    (copy / "sanakit.json").unlink()
+    with pytest.raises(CheckpointError, match=r"no sanakit\.json with hashes"):
+        next(verify_hashes(copy))
 
 
 def test_description_reads_headers_only(folder: Path, bundle: ModelBundle) -> None:
@@ -107,7 +109,8 @@ def test_a_transformer_goes_to_one_file_and_back(folder: Path, tmp_path: Path, l
         first, second = read_tensors([folder / relative]), read_tensors([tmp_path / "back" / relative])
         assert first.keys() == second.keys()
         assert all(torch.equal(tensor, second[key]) for key, tensor in first.items())
-    assert verify_hashes(tmp_path / "back") == read_card(folder).hashes  # type: ignore[union-attr]
+    assert read_card(tmp_path / "back").hashes == read_card(folder).hashes  # type: ignore[union-attr]
+    assert all(check.found == check.expected for check in verify_hashes(tmp_path / "back"))
 
 
 def test_an_upstream_null_caption_is_kept_or_its_loss_is_told(folder: Path, tmp_path: Path) -> None:

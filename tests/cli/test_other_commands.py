@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,31 @@ def test_info(run: Any, tiny_model: Path) -> None:
     assert outcome.code == 0
     assert "128x128 px" in outcome.out
     assert "transformer" in outcome.out
+
+
+def test_info_verifies_the_weights(run: Any, tiny_model: Path, tmp_path: Path) -> None:
+    outcome = run("info", tiny_model, "--verify")
+    assert (outcome.code, outcome.out.count("as the card says"), outcome.out.count("\n")) == (0, 3, 3)
+
+    copy = shutil.copytree(tiny_model, tmp_path / "copy")
+    weights = copy / "vae" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x40")
+    shutil.rmtree(copy / "text_encoder")
+    outcome = run("info", copy, "--verify")
+    verdicts = [line.split()[0] for line in outcome.out.splitlines() if "as the card says" in line]
+    assert (outcome.code, verdicts, outcome.err) == (1, ["transformer"], "")
+    assert "changed or damaged" in outcome.out.splitlines()[1]
+    assert "not in this source" in outcome.out.splitlines()[2]
+    outcome = run("info", copy, "--verify", "--json")
+    transformer, autoencoder, text_encoder = json.loads(outcome.out)
+    assert outcome.code == 1
+    assert transformer["found"] == transformer["expected"]
+    assert autoencoder["found"] != autoencoder["expected"]
+    assert text_encoder["found"] is None
+
+    assert run("info", copy, "--verify", "--variant", "bf16").code == 2
+    (copy / "sanakit.json").unlink()
+    assert run("info", copy, "--verify").code == 1
 
 
 @pytest.mark.parametrize("source", ["missing/folder", "/"])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sanakit.checkpoints.dc_ae_keys import find_dc_ae_layout
@@ -14,7 +14,7 @@ from sanakit.checkpoints.hashing import ContentHashes, hash_tensors
 from sanakit.checkpoints.key_maps import KeyMap
 from sanakit.checkpoints.linear_dit_keys import find_linear_dit_layout
 from sanakit.checkpoints.reader import read_header, read_tensors
-from sanakit.checkpoints.sources import ModelParts, find_parts
+from sanakit.checkpoints.sources import HubOptions, ModelParts, find_parts
 from sanakit.checkpoints.text_encoder_folder import text_encoder_files
 from sanakit.checkpoints.writer import written_aside
 from sanakit.common.errors import CheckpointError, OutputError
@@ -30,24 +30,33 @@ def hash_parts(parts: ModelParts, known: ContentHashes | None = None) -> Content
     return replace(hashes, **{name: cached_hash(files[name]) for name in files if not getattr(hashes, name)})
 
 
-def verify_hashes(source: str | Path) -> ContentHashes:
-    """Read every byte of a model's own components and compare with its card.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HashCheck:
+    """One component: its hash as computed now, "" where the source lacks it, and as its card says, "" where not."""
+
+    name: str
+    found: str
+    expected: str
+
+    @property
+    def differs(self) -> bool:
+        """Changed or damaged after the card was written."""
+        return bool(self.found and self.expected) and self.found != self.expected
+
+
+def verify_hashes(source: str | Path, *, hub: HubOptions | None = None) -> Iterator[HashCheck]:
+    """Read every byte of a model's own components, one after the other, and compare with its card.
 
     Raises:
-        CheckpointError: there is no card with hashes, or a component is not the one that the card was written for.
+        CheckpointError: there is no card with hashes.
     """
-    parts = find_parts(source)
+    parts = find_parts(source, hub=hub)
     if parts.card is None or not parts.card.hashes.transformer:
         raise CheckpointError(f"{parts.path} has no sanakit.json with hashes to compare with")
-    found = {name: hash_files(files) for name, files in weight_files(parts).items()}
-    for name, value in found.items():
-        expected = getattr(parts.card.hashes, name)
-        if expected and value != expected:
-            raise CheckpointError(
-                f"the {name} of {parts.path} has content hash {value[:12]} and its card says {expected[:12]}: "
-                f"it was changed or damaged after the card was written"
-            )
-    return ContentHashes(**found)
+    files = weight_files(parts)
+    for name in ("transformer", "autoencoder", "text_encoder"):
+        found = hash_files(files[name]) if name in files else ""
+        yield HashCheck(name=name, found=found, expected=getattr(parts.card.hashes, name))
 
 
 def weight_files(parts: ModelParts) -> dict[str, tuple[Path, ...]]:

@@ -9,9 +9,12 @@ import typer
 
 from sanakit.cli.console import print_json, readable_bytes, table_console
 from sanakit.cli.options import RevisionOption, VariantOption
+from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
+    from sanakit.checkpoints.content_hashes import HashCheck
     from sanakit.checkpoints.describe import ComponentDescription, ModelDescription
+    from sanakit.checkpoints.sources import HubOptions
 
 
 def info(
@@ -20,18 +23,56 @@ def info(
     revision: RevisionOption = None,
     cache_dir: Annotated[Path | None, typer.Option(help="Where hub ids are kept.")] = None,
     local_files_only: Annotated[bool, typer.Option(help="Fetch nothing.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read all weights and compare their hashes with the model's card.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Tell what a model is and how it is meant to be used; its weights are not loaded."""
+    """Tell what a model is and how it is meant to be used; its weights are not loaded.
+
+    With --verify, tell instead whether its weights are those that its card was written for; exit code 1 if not.
+    """
+    if verify and variant is not None:
+        raise RequestError("--verify compares with the model's card, which has no hashes of variants; leave one out")
     from sanakit.checkpoints.describe import describe
     from sanakit.checkpoints.sources import HubOptions
 
     hub = HubOptions(revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
+    if verify:
+        verify_model(model, hub, as_json=as_json)
+        return
     facts = as_mapping(describe(model, variant=variant, hub=hub))
     if as_json:
         print_json(facts)
     else:
         show(facts)
+
+
+def verify_model(model: str, hub: HubOptions, *, as_json: bool) -> None:
+    """One line per component, as soon as it is read."""
+    from sanakit.checkpoints.content_hashes import verify_hashes
+
+    checks: list[HashCheck] = []
+    for check in verify_hashes(model, hub=hub):
+        checks.append(check)
+        if not as_json:
+            print(f"{check.name.replace('_', ' '):<12} {verdict(check)}", flush=True)
+    if as_json:
+        print_json([
+            {"name": check.name, "found": check.found or None, "expected": check.expected or None} for check in checks
+        ])  # fmt: skip
+    if any(check.differs for check in checks):
+        raise typer.Exit(1)
+
+
+def verdict(check: HashCheck) -> str:
+    if not check.found:
+        return "not in this source"
+    if not check.expected:
+        return f"{check.found[:12]}, and the card has no hash to compare with"
+    if check.differs:
+        return f"{check.found[:12]} and not {check.expected[:12]}: changed or damaged after the card was written"
+    return f"{check.found[:12]}, as the card says"
 
 
 def as_mapping(description: ModelDescription) -> dict[str, Any]:
