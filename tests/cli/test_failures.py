@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import io
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 import sanakit.cli.app
@@ -56,3 +60,20 @@ def test_a_ctrl_c_that_no_command_expects(monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.setattr("sanakit.cli.doctor.look_at_machine", pressed)
     assert sanakit.cli.app.main(["doctor"]) == 130
     assert capsys.readouterr().err == "sanakit: interrupted; what was not finished was not written\n"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "printed"), [("latin-1", rb"\u4e24-\udcff.png"), ("utf-8", "两-".encode() + b"\xff.png")]
+)
+def test_a_name_that_the_terminal_cannot_show_does_not_fail(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, printed: bytes
+) -> None:
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="strict", newline="\n")
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setattr("sanakit.cli.app.typer.main.get_command", lambda app: printing("两-\udcff.png"))
+    assert sanakit.cli.app.main(["version"]) == 0
+    assert terminal.buffer.getvalue() == printed + b"\n"  # type: ignore[attr-defined]
+
+
+def printing(name: str) -> Any:
+    return SimpleNamespace(main=lambda *words, **options: print(name))

@@ -5,6 +5,7 @@ Nothing here or in the modules of the commands imports torch before a command ne
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import warnings
@@ -45,6 +46,7 @@ def describe(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and give its exit code; ``--debug`` may stand anywhere in it."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _accept_every_name()
     debug = _take_debug(words)
     if debug:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
@@ -60,6 +62,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if code == 130:  # typer's own answer to a Ctrl-C that no command has caught
         return report(KeyboardInterrupt())
     return code if isinstance(code, int) else SUCCESS
+
+
+def _accept_every_name() -> None:
+    """A name that the terminal's encoding lacks is printed with escapes; it must not fail when the picture is made."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            is_utf8 = stream.encoding.lower().replace("-", "") == "utf8"
+            stream.reconfigure(errors="surrogateescape" if is_utf8 else "backslashreplace")
 
 
 def _take_debug(words: list[str]) -> bool:
