@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
@@ -70,3 +71,20 @@ def test_nothing_is_ignored_silently() -> None:
         as_requests(GenerationRequest(prompt="a cat"), {"seed": 3})
     with pytest.raises(RequestError, match="no request"):
         as_requests([], {})
+
+
+@pytest.mark.parametrize(
+    ("request_", "fields", "words"),
+    [
+        (None, {}, "^None is no request; give a prompt"),
+        (5, {}, "^5 is no request"),
+        (b"x", {}, "^b'x' is no request"),
+        ({"prompt": "x"}, {}, "is no request"),
+        ([None], {}, "^None in the list is no GenerationRequest"),
+        (["x"], {}, "^'x' in the list is no GenerationRequest"),
+        ("x", {"prompt": "y"}, "^prompt='y' comes beside the prompt 'x'"),
+    ],
+)
+def test_what_is_no_request_is_told_so(request_: Any, fields: dict[str, object], words: str) -> None:
+    with pytest.raises(RequestError, match=words):
+        as_requests(request_, fields)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -94,15 +94,23 @@ def as_requests(
     """A prompt with ``fields``, one request, or several, as a list.
 
     Raises:
-        RequestError: ``fields`` came with a finished request, or there is nothing to do.
+        RequestError: ``fields`` came with a finished request, there is nothing to do, or it is something else.
     """
     if isinstance(request, str):
+        if "prompt" in fields:
+            prompt = _short(fields["prompt"])
+            raise RequestError(f"prompt={prompt} comes beside the prompt {_short(request)}; give one of them.")
         return [GenerationRequest(prompt=request, **fields)]
     if fields:
         raise RequestError(f"{', '.join(fields)} would be ignored beside a finished request; set them in the request.")
-    requests = [request] if isinstance(request, GenerationRequest) else list(request)
+    if not isinstance(request, (GenerationRequest, Iterable)) or isinstance(request, (bytes, bytearray, Mapping)):
+        raise RequestError(f"{_short(request)} is no request; give a prompt, a GenerationRequest or several of these.")
+    requests: list[Any] = [request] if isinstance(request, GenerationRequest) else list(request)
     if not requests:
         raise RequestError("there is no request; give at least one prompt.")
+    for each in requests:
+        if not isinstance(each, GenerationRequest):
+            raise RequestError(f"{_short(each)} in the list is no GenerationRequest; make one with prompt=...")
     return requests
 
 
