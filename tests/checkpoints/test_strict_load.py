@@ -60,6 +60,9 @@ BROKEN: dict[str, Change] = {
     r"1 of \d+ expected tensors are missing \(proj_out.bias\).*part of a model": lambda t: t.pop("proj_out.bias"),
     r"missing \(transformer_blocks.1.attn1.to_k.weight\)": lambda t: t.pop("transformer_blocks.1.attn1.to_k.weight"),
     r"1 tensors belong to no such network \(stranger.weight\)": lambda t: t.update({"stranger.weight": torch.ones(1)}),
+    r"holds int8 weights, such as proj_out.bias; .* quantized": lambda t: t.update(
+        {"proj_out.bias": torch.ones(4).char()}
+    ),
     r"tensors belong to no such network \(transformer_blocks.9.scale_shift_table\)": lambda t: t.update(
         {"transformer_blocks.9.scale_shift_table": torch.ones(6, 64)}
     ),
@@ -102,3 +105,57 @@ def test_a_width_that_was_never_published_needs_its_config(folder: Path, tmp_pat
         load_linear_dit(WeightSource(files=(tmp_path / "w.pth",)), dtype=torch.float32)
     loaded = load_linear_dit(WeightSource(files=(tmp_path / "w.pth",), config=source.config), dtype=torch.float32)
     assert all(torch.equal(tensor, ours[name]) for name, tensor in loaded.state_dict().items())
+
+
+BAD_CONFIGS: dict[str, dict[str, object]] = {
+    r"num_layers in config.json is 'eight'; it should be a number from 1 to 65536": {"num_layers": "eight"},
+    r"num_layers in config.json is -8": {"num_layers": -8},
+    r"num_layers in config.json is True": {"num_layers": True},
+    r"num_layers in config.json is 100000000": {"num_layers": 100_000_000},
+    r"asks for 60000 blocks and w.safetensors holds 2": {"num_layers": 60_000},
+    r"asks for 3 blocks and w.safetensors holds 2": {"num_layers": 3},
+    r"tensors belong to no such network .*its config is of a shallower model": {"num_layers": 1},
+    r"gives a width of 2097120, above 65536": {"num_attention_heads": 65535},
+    r"hidden_size=64 does not split into heads of cross_head_dim=48": {
+        "cross_attention_head_dim": 48, "num_cross_attention_heads": 1,
+    },
+    r"mlp_ratio in config.json is nan": {"mlp_ratio": float("nan")},
+    r"qk_norm in config.json is 5": {"qk_norm": 5},
+    r"patch_size in config.json is \[\]": {"patch_size": []},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sentence", BAD_CONFIGS)
+def test_a_corrupt_config_is_one_sentence_with_its_file(folder: Path, tmp_path: Path, sentence: str) -> None:
+    tensors, source = transformer_of(folder)
+    write_safetensors(tmp_path / "w.safetensors", tensors, {})
+    config = {**(source.config or {}), **BAD_CONFIGS[sentence]}
+    (tmp_path / "config.json").write_text("{}")  # that it is there is enough
+    with pytest.raises(CheckpointError, match=sentence) as caught:
+        load_linear_dit(WeightSource(files=(tmp_path / "w.safetensors",), config=config), dtype=torch.float32)
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "lacks query" not in str(caught.value)
+
+
+BAD_AUTOENCODERS: dict[str, dict[str, object]] = {
+    r"config.json: encoder_layers_per_block in config.json is 'many'; it should be a list": {
+        "encoder_layers_per_block": "many"
+    },
+    r"decoder_layers_per_block in config.json is 1.5": {"decoder_layers_per_block": [0, 1, 1, 1.5]},
+    r"asks for 9006 blocks and .*holds \d": {"decoder_layers_per_block": [0, 1, 1, 9001]},
+    r"downsample_block_type in config.json is 3": {"downsample_block_type": 3},
+    r"scaling_factor in config.json is 'x'": {"scaling_factor": "x"},
+    r"decoder_act_fns in config.json is \[\]": {"decoder_act_fns": [[], "silu", "silu", "silu"]},
+    r"encoder_qkv_multiscales in config.json is 7": {"encoder_qkv_multiscales": 7},
+    r"scales=\(4,\) of an attention must be odd": {"encoder_qkv_multiscales": [[], [], [4], []]},
+}
+
+
+@pytest.mark.parametrize("sentence", BAD_AUTOENCODERS)
+def test_a_corrupt_config_of_an_autoencoder_is_told_too(folder: Path, sentence: str) -> None:
+    file = folder / "vae" / "diffusion_pytorch_model.safetensors"
+    config = read_json(folder / "vae" / "config.json") | BAD_AUTOENCODERS[sentence]
+    with pytest.raises(CheckpointError, match=sentence) as caught:
+        load_dc_ae(WeightSource(files=(file,), config=config), dtype=torch.float32)
+    assert str(folder / "vae") in str(caught.value)

@@ -14,6 +14,7 @@ from sanakit.models.dc_ae import Activation, DCAutoencoderConfig, NormKind, Stag
 from sanakit.models.linear_dit import LinearDiTConfig
 
 DIFFUSERS_VERSION = "0.42.0"  # the release whose fields these are; diffusers reads it, and accepts older ones
+MAX_COUNT, MAX_NUMBER = 65536, 10_000  # far above every published model
 Json = dict[str, Any]
 T = TypeVar("T")
 
@@ -62,8 +63,10 @@ def linear_dit_to_json(config: LinearDiTConfig) -> Json:
 
 def linear_dit_from_json(fields: Mapping[str, Any]) -> LinearDiTConfig:
     """Our config; absent fields take the defaults of diffusers' class, which are those of the 1.6B model."""
-    hidden_size = fields.get("num_attention_heads", 70) * fields.get("attention_head_dim", 32)
-    cross_head_dim = fields.get("cross_attention_head_dim", 112)
+    head_dim, cross_head_dim = count(fields, "attention_head_dim", 32), count(fields, "cross_attention_head_dim", 112)
+    hidden_size = count(fields, "num_attention_heads", 70) * head_dim
+    if hidden_size > MAX_COUNT:
+        raise CheckpointError(f"num_attention_heads in config.json gives a width of {hidden_size}, above {MAX_COUNT}")
     require(fields, "attention_bias", False)
     require(fields, "norm_elementwise_affine", False)
     require(fields, "norm_eps", 1e-6)
@@ -71,23 +74,24 @@ def linear_dit_from_json(fields: Mapping[str, Any]) -> LinearDiTConfig:
     require(fields, "num_cross_attention_heads", hidden_size // cross_head_dim, default=20)
     if fields.get("qk_norm") not in (None, "rms_norm_across_heads"):
         require(fields, "qk_norm", "rms_norm_across_heads")
-    in_channels = fields.get("in_channels", 32)
+    in_channels = count(fields, "in_channels", 32)
+    is_positioned = fields.get("interpolation_scale") is not None
     return LinearDiTConfig(
         hidden_size=hidden_size,
-        num_layers=fields.get("num_layers", 20),
+        num_layers=count(fields, "num_layers", 20),
         cross_head_dim=cross_head_dim,
-        head_dim=fields.get("attention_head_dim", 32),
+        head_dim=head_dim,
         in_channels=in_channels,
-        out_channels=fields.get("out_channels", 32) or in_channels,
-        patch_size=fields.get("patch_size", 1),
-        caption_channels=fields.get("caption_channels", 2304),
-        mlp_ratio=fields.get("mlp_ratio", 2.5),
+        out_channels=count(fields, "out_channels", 32) if fields.get("out_channels", 32) else in_channels,
+        patch_size=count(fields, "patch_size", 1),
+        caption_channels=count(fields, "caption_channels", 2304),
+        mlp_ratio=number(fields, "mlp_ratio", 2.5),
         qk_norm=fields.get("qk_norm") is not None,
-        guidance_embeds=fields.get("guidance_embeds", False),
-        guidance_scale_factor=fields.get("guidance_embeds_scale", 0.1),
-        timestep_scale=fields.get("timestep_scale", 1.0),
-        interpolation_scale=fields.get("interpolation_scale"),
-        sample_size=fields.get("sample_size", 32),
+        guidance_embeds=flag(fields, "guidance_embeds", False),
+        guidance_scale_factor=number(fields, "guidance_embeds_scale", 0.1),
+        timestep_scale=number(fields, "timestep_scale", 1.0),
+        interpolation_scale=number(fields, "interpolation_scale", 1.0) if is_positioned else None,
+        sample_size=count(fields, "sample_size", 32),
     )
 
 
@@ -121,25 +125,27 @@ def dc_ae_from_json(fields: Mapping[str, Any]) -> DCAutoencoderConfig:
     return DCAutoencoderConfig(
         encoder=stages_from_json(fields, "encoder", default_depths=(2, 2, 2, 3, 3, 3)),
         decoder=stages_from_json(fields, "decoder", default_depths=(3, 3, 3, 3, 3, 3)),
-        latent_channels=fields.get("latent_channels", 32),
-        in_channels=fields.get("in_channels", 3),
-        head_dim=fields.get("attention_head_dim", 32),
-        down=choose("downsample_block_type", fields.get("downsample_block_type", "pixel_unshuffle").lower(), DOWN),
-        up=choose("upsample_block_type", fields.get("upsample_block_type", "pixel_shuffle").lower(), UP),
-        encoder_shortcut=fields.get("encoder_out_shortcut", True),
-        decoder_shortcut=fields.get("decoder_in_shortcut", True),
+        latent_channels=count(fields, "latent_channels", 32),
+        in_channels=count(fields, "in_channels", 3),
+        head_dim=count(fields, "attention_head_dim", 32),
+        down=choose("downsample_block_type", lower(fields.get("downsample_block_type", "pixel_unshuffle")), DOWN),
+        up=choose("upsample_block_type", lower(fields.get("upsample_block_type", "pixel_shuffle")), UP),
+        encoder_shortcut=flag(fields, "encoder_out_shortcut", True),
+        decoder_shortcut=flag(fields, "decoder_in_shortcut", True),
         head_activation=choose("decoder_conv_act_fn", fields.get("decoder_conv_act_fn", "relu"), ACTIVATIONS),
-        scaling_factor=fields.get("scaling_factor", 1.0),
+        scaling_factor=number(fields, "scaling_factor", 1.0),
     )
 
 
 def stages_from_json(fields: Mapping[str, Any], side: str, *, default_depths: tuple[int, ...]) -> tuple[Stage, ...]:
-    channels = fields.get(f"{side}_block_out_channels", (128, 256, 512, 512, 1024, 1024))
-    depths = fields.get(f"{side}_layers_per_block", default_depths)
-    scales = fields.get(f"{side}_qkv_multiscales", ((), (), (), (5,), (5,), (5,)))
-    kinds = spread(fields.get(f"{side}_block_types", "ResBlock"), len(channels))
-    norms = spread(fields.get("decoder_norm_types", "rms_norm") if side == "decoder" else "rms_norm", len(channels))
-    activations = spread(fields.get("decoder_act_fns", "silu") if side == "decoder" else "silu", len(channels))
+    channels = counts(fields, f"{side}_block_out_channels", (128, 256, 512, 512, 1024, 1024))
+    depths = counts(fields, f"{side}_layers_per_block", default_depths, least=0)
+    scales_name = f"{side}_qkv_multiscales"
+    scales = sequence(scales_name, fields.get(scales_name, ((), (), (), (5,), (5,), (5,))))
+    kinds = spread(f"{side}_block_types", fields.get(f"{side}_block_types", "ResBlock"), len(channels))
+    shared = fields if side == "decoder" else {}  # diffusers' encoder has one norm and one activation built in
+    norms = spread("decoder_norm_types", shared.get("decoder_norm_types", "rms_norm"), len(channels))
+    activations = spread("decoder_act_fns", shared.get("decoder_act_fns", "silu"), len(channels))
     if not len(channels) == len(depths) == len(scales) == len(kinds) == len(norms) == len(activations):
         raise CheckpointError(f"the {side}'s lists of the autoencoder's config.json differ in length")
     return tuple(
@@ -147,7 +153,7 @@ def stages_from_json(fields: Mapping[str, Any], side: str, *, default_depths: tu
             channels=channels[i],
             num_blocks=depths[i],
             block=choose(f"{side}_block_types", kinds[i], BLOCKS),
-            scales=tuple(scales[i]),
+            scales=counts({scales_name: scales[i]}, scales_name, ()),
             norm=choose("decoder_norm_types", norms[i], NORMS),
             activation=choose("decoder_act_fns", activations[i], ACTIVATIONS),
         )
@@ -155,12 +161,48 @@ def stages_from_json(fields: Mapping[str, Any], side: str, *, default_depths: tu
     )
 
 
-def spread(value: str | Sequence[str], count: int) -> Sequence[str]:
-    return [value] * count if isinstance(value, str) else value
+def spread(name: str, value: Any, length: int) -> Sequence[Any]:
+    return [value] * length if isinstance(value, str) else sequence(name, value)
 
 
-def choose(name: str, value: str, known: Mapping[str, T]) -> T:
-    if value not in known:
+def sequence(name: str, value: Any) -> Sequence[Any]:
+    if not isinstance(value, (list, tuple)):
+        raise CheckpointError(f"{name} in config.json is {value!r}; it should be a list")
+    return value
+
+
+def lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+def count(fields: Mapping[str, Any], name: str, default: int, *, least: int = 1) -> int:
+    """A size or a number of things; bounded, so that a damaged file cannot ask for a network without end."""
+    value = fields.get(name, default)
+    if type(value) is not int or not least <= value <= MAX_COUNT:  # True is an int, and no number of things
+        raise CheckpointError(f"{name} in config.json is {value!r}; it should be a number from {least} to {MAX_COUNT}")
+    return value
+
+
+def counts(fields: Mapping[str, Any], name: str, default: Sequence[int], *, least: int = 1) -> tuple[int, ...]:
+    return tuple(count({name: value}, name, 0, least=least) for value in sequence(name, fields.get(name, default)))
+
+
+def number(fields: Mapping[str, Any], name: str, default: float) -> float:
+    value = fields.get(name, default)
+    if type(value) not in (int, float) or not 0 < value <= MAX_NUMBER:
+        raise CheckpointError(f"{name} in config.json is {value!r}; it should be above 0, at most {MAX_NUMBER}")
+    return float(value)
+
+
+def flag(fields: Mapping[str, Any], name: str, default: bool) -> bool:
+    value = fields.get(name, default)
+    if not isinstance(value, bool):
+        raise CheckpointError(f"{name} in config.json is {value!r}; it should be true or false")
+    return value
+
+
+def choose(name: str, value: Any, known: Mapping[str, T]) -> T:
+    if not isinstance(value, str) or value not in known:
         raise CheckpointError(f"{name} in config.json is {value!r}; sanakit knows {', '.join(known)}")
     return known[value]
 

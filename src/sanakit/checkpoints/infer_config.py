@@ -39,7 +39,7 @@ def infer_linear_dit_config(
         out_channels = shapes["final.weight"][0] // patch_size**2
         inner_size = shapes["blocks.0.mix_ffn.project.weight"][1]
         indices = {int(found[1]) for name in shapes if (found := re.match(r"blocks\.(\d+)\.", name))}
-    except (KeyError, ValueError, IndexError) as error:
+    except (KeyError, ValueError, IndexError, ZeroDivisionError) as error:
         raise CheckpointError(
             f"the file is no whole SANA transformer: {error} is not as it should be, so its size cannot be told"
         ) from error
