@@ -51,7 +51,9 @@ def test_a_model_without_card_gets_what_is_known_and_the_same_hash(folder: Path,
     loaded = load_bundle(copy)
     assert (loaded.card.family, loaded.card.base_size, loaded.card.text.instruction) == ("sana-1.5", 64, "sana")
     assert not loaded.card.model_hash
+    assert loaded.bytes_to_hash() == sum(file.stat().st_size for file in copy.rglob("*.safetensors"))
     assert loaded.model_hash == load_bundle(folder).card.model_hash
+    assert loaded.bytes_to_hash() == load_bundle(copy).bytes_to_hash() == load_bundle(folder).bytes_to_hash() == 0
 
 
 def test_a_text_encoder_in_one_variant_alone_is_read_described_and_hashed(folder: Path, tmp_path: Path) -> None:
@@ -224,3 +226,38 @@ def test_sprint_is_described_and_makes_no_pictures(folder: Path, tmp_path: Path)
     assert card.family == "sana-sprint"
     with pytest.raises(CheckpointError, match="SANA-Sprint"):
         load_bundle(tmp_path / "sprint")
+
+
+@pytest.mark.parametrize("family", ["sana", "starter"])
+def test_a_part_that_nothing_can_stand_in_for_is_missed_and_not_fetched(
+    folder: Path, tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sanakit.checkpoints.sources.resolve_source", lambda *_, **__: pytest.fail("it was fetched"))
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    card = json.loads((copy / "sanakit.json").read_text())
+    (copy / "sanakit.json").write_text(json.dumps(card | {"family": family}))
+    (copy / "vae").rename(tmp_path / "vae")
+    with pytest.raises(CheckpointError, match=r"copy has no autoencoder \(vae\), .* of 4 channels; name"):
+        load_bundle(copy)
+    assert load_bundle(copy, autoencoder=tmp_path / "vae").autoencoder.config.latent_channels == 4
+    shutil.rmtree(copy / "transformer")
+    with pytest.raises(CheckpointError, match="copy has neither of the folders transformer and vae"):
+        load_bundle(copy)
+    (tmp_path / "vae").rename(copy / "vae")
+    with pytest.raises(CheckpointError, match="copy has no transformer; a transformer is needed"):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize(("part", "name"), [("transformer", "transformer"), ("vae", "autoencoder")])
+def test_small_weights_are_compared_with_their_card_as_they_are_loaded(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, name: str
+) -> None:
+    weights = shutil.copytree(folder, tmp_path / "copy") / part / "diffusion_pytorch_model.safetensors"
+    damaged = bytearray(weights.read_bytes())
+    damaged[-1] ^= 1
+    weights.write_bytes(damaged)
+    with pytest.raises(CheckpointError, match=rf"the {name} in .*copy/{part}.* was changed or damaged"):
+        load_bundle(tmp_path / "copy")
+    assert load_bundle(tmp_path / "copy", force=True)
+    monkeypatch.setattr("sanakit.checkpoints.card_check.MAX_BYTES", 1)  # of a large model the card is believed
+    assert load_bundle(tmp_path / "copy")

@@ -179,6 +179,29 @@ def test_a_long_prompt_is_cut_with_a_notice(pipeline: TextToImagePipeline) -> No
     assert "cut off" in notices[0]
 
 
+def test_a_long_hashing_is_told_before_it_is_done(
+    pipeline: TextToImagePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def remember(event: Event) -> None:
+        told.append(event.message if isinstance(event, Notice) else type(event).__name__)
+
+    def hashing(bundle: ModelBundle) -> str:
+        told.append("hashing")
+        return "0" * 64
+
+    monkeypatch.setattr(ModelBundle, "bytes_to_hash", lambda bundle: 10_400_000_000)
+    monkeypatch.setattr(ModelBundle, "model_hash", property(hashing))
+    pipeline("a cat", num_inference_steps=1, on_event=remember)
+    assert told[0].startswith("the model's 10.4 GB of weights are read once")
+    assert told[1:3] == ["hashing", "StepDone"]
+    monkeypatch.setattr(ModelBundle, "bytes_to_hash", lambda bundle: 300_000_000)
+    told.clear()
+    pipeline("a cat", num_inference_steps=1, on_event=remember)
+    assert told[0] == "hashing"
+
+
 def test_without_the_instruction_a_prompt_has_all_the_room(pipeline: TextToImagePipeline) -> None:
     """Of 40 positions the start token takes one; the notice counts as the encoder does."""
     encoder = pipeline.bundle.text_encoder

@@ -12,10 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from sanakit.checkpoints.card import ModelCard, card_to_metadata
-from sanakit.checkpoints.content_hashes import hash_parts
+from sanakit.checkpoints.card_check import check_small_weights
+from sanakit.checkpoints.content_hashes import bytes_to_hash, hash_parts
 from sanakit.checkpoints.diffusers_layout import write_dc_ae, write_frame, write_linear_dit
 from sanakit.checkpoints.hashing import ContentHashes, hash_tensors
-from sanakit.checkpoints.known_models import DEFAULT_AUTOENCODER, DEFAULT_TEXT_ENCODER, known_card, known_precision
+from sanakit.checkpoints.known_models import (
+    DEFAULT_AUTOENCODER,
+    DEFAULT_LATENT_CHANNELS,
+    DEFAULT_TEXT_ENCODER,
+    known_card,
+    known_precision,
+)
 from sanakit.checkpoints.precision import DtypeRequest, resolve_dtypes
 from sanakit.checkpoints.reader import read_header
 from sanakit.checkpoints.sources import HubOptions, ModelParts, find_parts, locate
@@ -54,6 +61,12 @@ class ModelBundle:
             return self.card.model_hash
         return (hash_parts(self.parts, self.card.hashes) if self.parts else self.hash_memory()).combined
 
+    def bytes_to_hash(self) -> int:
+        """Bytes of files that ``model_hash`` reads when it is first asked for; 0 once it is known."""
+        if self.card.model_hash or self.parts is None or "model_hash" in vars(self):
+            return 0
+        return bytes_to_hash(self.parts, self.card.hashes)
+
     def hash_memory(self) -> ContentHashes:
         """Hashes of the tensors as they are now, in their present dtype."""
         return ContentHashes(
@@ -77,7 +90,7 @@ def load_bundle(
         dtype: None for what the checkpoint works in (float32 on the CPU); see ``resolve_dtypes``.
         variant: "fp16" or "bf16" files of a diffusers folder.
         revision, cache_dir, local_files_only, token: for hub ids, as everywhere in the ecosystem.
-        force: load in a dtype that the checkpoint is known not to work in.
+        force: load in a dtype that the checkpoint is known not to work in, and small weights whose hash is not the card's.
         text_encoder, autoencoder: sources of these parts, instead of the model's own or the published ones.
 
     Raises:
@@ -95,6 +108,8 @@ def load_bundle(
     if card.family == "sana-sprint":
         raise CheckpointError(f"{source} is a SANA-Sprint model, which sanakit converts but makes no pictures with yet")
     dtypes = resolve_dtypes(card.precision, dtype, device, force)
+    if not force:
+        check_small_weights(parts)
     return ModelBundle(
         transformer=load_linear_dit(parts.transformer, dtype=dtypes.transformer, device=device),
         autoencoder=load_dc_ae(parts.autoencoder, dtype=dtypes.autoencoder, device=device),
@@ -116,7 +131,10 @@ def complete(
     asked for.
     """
     if parts.transformer is None:
-        raise CheckpointError(f"{parts.path} holds an autoencoder alone; a transformer is needed to make pictures")
+        lack = "has no transformer" if (parts.path / "model_index.json").is_file() else "holds an autoencoder alone"
+        raise CheckpointError(f"{parts.path} {lack}; a transformer is needed to make pictures")
+    if parts.autoencoder is None and autoencoder is None:
+        check_borrowing(parts)
     named = {"text_encoder": text_encoder, "autoencoder": autoencoder}
     foreign = [name for name, source in named.items() if source is not None or getattr(parts, name) is None]
     if parts.variant is not None:
@@ -132,6 +150,18 @@ def complete(
         hashes = replace(parts.card.hashes, **dict.fromkeys(foreign, ""))
         parts = replace(parts, card=replace(parts.card, hashes=hashes))
     return replace(parts, autoencoder=weights, revision=hub.revision)
+
+
+def check_borrowing(parts: ModelParts) -> None:
+    """Refuse, before anything is fetched, to decode with an autoencoder that cannot read these latents."""
+    assert parts.transformer is not None
+    config, _ = identify_linear_dit(parts.transformer, read_header(parts.transformer.files))
+    is_starter = parts.card is not None and parts.card.family == "starter"
+    if is_starter or config.in_channels != DEFAULT_LATENT_CHANNELS:
+        raise CheckpointError(
+            f"{parts.path} has no autoencoder (vae), and no published one fits in its place: its transformer makes "
+            f"latents of {config.in_channels} channels; name the autoencoder that it was trained with"
+        )
 
 
 def find_autoencoder(source: str | Path, hub: HubOptions) -> WeightSource:

@@ -30,6 +30,12 @@ def hash_parts(parts: ModelParts, known: ContentHashes | None = None) -> Content
     return replace(hashes, **{name: cached_hash(files[name]) for name in files if not getattr(hashes, name)})
 
 
+def bytes_to_hash(parts: ModelParts, known: ContentHashes) -> int:
+    """Bytes that ``hash_parts`` has to read: of components whose hash neither the card nor the user's cache has."""
+    unknown = [files for name, files in weight_files(parts).items() if not getattr(known, name)]
+    return sum(file.stat().st_size for files in unknown if kept_hash(files) is None for file in files)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HashCheck:
     """One component: its hash as computed now, "" where the source lacks it, and as its card says, "" where not."""
@@ -82,17 +88,27 @@ def layout_of(files: Sequence[Path]) -> KeyMap | None:
 
 def cached_hash(files: Sequence[Path]) -> str:
     """As ``hash_files``, remembered in the user's cache by path, size and time of change of the files."""
-    sidecar = user_cache_folder() / "content-hashes" / f"{identity_of(files)}.json"
+    if (kept := kept_hash(files)) is not None:
+        return kept
+    value = hash_files(files)
     try:
-        return str(json.loads(sidecar.read_text())["sha256"])
-    except (OSError, ValueError, KeyError):
-        value = hash_files(files)
-    try:
-        with written_aside(sidecar, force=True) as path:
+        with written_aside(sidecar_of(files), force=True) as path:
             path.write_text(json.dumps({"sha256": value, "files": [str(file) for file in files]}) + "\n")
     except OutputError as error:
         logger.info("the content hash is not kept: %s", error)
     return value
+
+
+def kept_hash(files: Sequence[Path]) -> str | None:
+    """The hash in the user's cache; None where there is none."""
+    try:
+        return str(json.loads(sidecar_of(files).read_text())["sha256"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def sidecar_of(files: Sequence[Path]) -> Path:
+    return user_cache_folder() / "content-hashes" / f"{identity_of(files)}.json"
 
 
 def identity_of(files: Sequence[Path]) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from sanakit.checkpoints.bundle import ModelBundle
     from sanakit.models.text_encoder import TextEncoder
     from sanakit.pipelines.request import GenerationRequest
     from sanakit.pipelines.result import GeneratedImage
@@ -50,6 +51,8 @@ class Notice:
 Event = StepDone | ImageDone | Notice
 OnEvent = Callable[[Event], None]
 
+LONG_READ = 10**9  # bytes of weights whose hashing takes long enough to be told about
+
 
 def notices_about(requests: Sequence[GenerationRequest], text_encoder: TextEncoder) -> Iterator[Notice]:
     """What is unusual about prompts: empty ones, and those that do not fit into the text encoder."""
@@ -60,3 +63,10 @@ def notices_about(requests: Sequence[GenerationRequest], text_encoder: TextEncod
         if tokens.dropped:
             total = tokens.kept + tokens.dropped
             yield Notice(f"the prompt has {total} tokens and the model reads {tokens.kept}; its end was cut off.")
+
+
+def notices_about_model(bundle: ModelBundle) -> Iterator[Notice]:
+    """That the weights are about to be read once more, for the hash that recipes record."""
+    num_bytes = bundle.bytes_to_hash()
+    if num_bytes >= LONG_READ:
+        yield Notice(f"the model's {num_bytes / 1e9:.1f} GB of weights are read once for the hash in every recipe.")

@@ -19,7 +19,7 @@ from sanakit.models.linear_dit import PreparedText
 from sanakit.models.text_condition import TextCondition
 from sanakit.pipelines.decode import decode_latent
 from sanakit.pipelines.denoise import PictureJob, denoise
-from sanakit.pipelines.events import ImageDone, OnEvent, StepDone, notices_about
+from sanakit.pipelines.events import ImageDone, OnEvent, StepDone, notices_about, notices_about_model
 from sanakit.pipelines.latent_file import SavedLatent, rescued
 from sanakit.pipelines.plan import PicturePlan, build_guidance, build_solver, plan_pictures, size_of
 from sanakit.pipelines.recipe import ModelReference, Recipe, describe_image, software_versions
@@ -76,8 +76,9 @@ class TextToImagePipeline:
         requests = as_requests(request, fields)
         plans = plan_pictures(requests, self.bundle.card, self.granularity)
         noises = self._noises(plans, latents)
-        for notice in notices_about(requests, self.bundle.text_encoder):
+        for notice in (*notices_about(requests, self.bundle.text_encoder), *notices_about_model(self.bundle)):
             tell(notice)
+        _ = self.bundle.model_hash  # read now, right after the notice, rather than after the first picture's last step
         prepare = lru_cache(maxsize=16)(self._prepare)
         images: list[GeneratedImage] = []
         for group in self._groups(plans):
