@@ -16,6 +16,7 @@ from sanakit.checkpoints.precision import BFLOAT16_LINE, FLOAT16_LINE, UNKNOWN_L
 from sanakit.models.linear_dit import LinearDiTConfig
 
 DEFAULT_AUTOENCODER = "mit-han-lab/dc-ae-f32c32-sana-1.1-diffusers"
+DEFAULT_LATENT_CHANNELS = 32  # of that autoencoder
 DEFAULT_TEXT_ENCODER = "Efficient-Large-Model/gemma-2-2b-it"
 
 VERSION_1_NAME = re.compile(r"sana[_-](600m|1600m)[_-](512px|1024px)", re.IGNORECASE)

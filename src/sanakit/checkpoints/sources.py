@@ -103,6 +103,8 @@ def parts_of_folder(source: str, folder: Path, names: str, variant: str | None) 
     """A diffusers folder; components that it lacks are left out."""
     if (folder / "model_index.json").is_file():
         check_pipeline(folder, str(read_json(folder / "model_index.json").get("_class_name")))
+    if not (folder / "transformer").is_dir() and not (folder / "vae").is_dir():
+        raise CheckpointError(f"{folder} has neither of the folders transformer and vae: the model is incomplete")
     scheduler = folder / "scheduler" / "scheduler_config.json"
     return ModelParts(
         source=source,
