@@ -90,7 +90,7 @@ def load_bundle(
         dtype: None for what the checkpoint works in (float32 on the CPU); see ``resolve_dtypes``.
         variant: "fp16" or "bf16" files of a diffusers folder.
         revision, cache_dir, local_files_only, token: for hub ids, as everywhere in the ecosystem.
-        force: load in a dtype that the checkpoint is known not to work in, and small weights whose hash is not the card's.
+        force: load in a dtype that the checkpoint is known not to work in, or weights whose hash is not the card's.
         text_encoder, autoencoder: sources of these parts, instead of the model's own or the published ones.
 
     Raises:

@@ -99,7 +99,7 @@ def train_transformer(
 def finish(model: LinearDiT, recipe: TransformerRecipe, folder: Path) -> Path:
     """Export the model folder, sample the sheet of prompts that was fixed before training, and write the report."""
     encoder, plain = starter_text_encoder(recipe.text), LinearDiT(model.config)
-    plain.load_state_dict(model.state_dict())                  # without the compiled blocks, made for one length of text
+    plain.load_state_dict(model.state_dict())  # compiled blocks are made for one text length
     bundle = export_starter(
         plain, load_autoencoder(Path(recipe.autoencoder)), encoder, folder / "model",
         resolution=recipe.features.resolution, flow_shift=recipe.objective.flow_shift,
