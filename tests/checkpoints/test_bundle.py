@@ -100,6 +100,7 @@ def test_description_reads_headers_only(folder: Path, bundle: ModelBundle) -> No
 def test_a_transformer_goes_to_one_file_and_back(folder: Path, tmp_path: Path, layout: str, name: str) -> None:
     done = convert(folder, tmp_path / name, layout)  # type: ignore[arg-type]
     assert any("only the transformer" in note for note in done.notes)
+    assert any("card and config are not written" in note for note in done.notes) == (layout == "upstream")
     if layout == "upstream":  # its own config does not fit in; beside the file it is found
         shutil.copy(folder / "transformer" / "config.json", tmp_path / "config.json")
     described = describe(tmp_path / name)

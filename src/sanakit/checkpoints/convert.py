@@ -156,6 +156,8 @@ def write_upstream(parts: ModelParts, path: Path) -> list[str]:
         tensors |= network.dropped
     else:
         notes.append("y_embedder.y_embedding is not written: upstream fills it from its text encoder as it starts")
+    if parts.card is not None:
+        notes.append("the model card and config are not written: a .pth has no place for them, a safetensors file has")
     write_torch(path, tensors)
     return notes
 

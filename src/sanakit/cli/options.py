@@ -20,7 +20,9 @@ DeviceOption = Annotated[
 DtypeOption = Annotated[
     str | None, typer.Option("--dtype", help="float32, bfloat16 or float16; what the model was made for if not given.")
 ]
-ForceOption = Annotated[bool, typer.Option("--force", help="Run in a dtype that the model is known not to work in.")]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Run in a dtype that the model is known not to work in, or changed weights.")
+]
 OutputOption = Annotated[
     str | None, typer.Option("--output", "-o", metavar="FILE|FOLDER", help="Where to; the current folder if not given.")
 ]
