@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and give its exit code; ``--debug`` may stand anywhere in it."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     _accept_every_name()
+    _let_idle_threads_sleep()
     debug = _take_debug(words)
     if debug:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
@@ -70,6 +72,12 @@ def _accept_every_name() -> None:
         if isinstance(stream, io.TextIOWrapper):
             is_utf8 = stream.encoding.lower().replace("-", "") == "utf8"
             stream.reconfigure(errors="surrogateescape" if is_utf8 else "backslashreplace")
+
+
+def _let_idle_threads_sleep() -> None:
+    """Before torch starts its threads: left to themselves they spin while they wait for each other, and where another
+    program shares the cores a small model then takes ten times as long. A user's own setting stays."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def _take_debug(words: list[str]) -> bool:
