@@ -137,18 +137,20 @@ TOY = LinearDiTConfig(
     hidden_size=32, num_layers=1, head_dim=8, cross_head_dim=8, in_channels=2, out_channels=2, caption_channels=4,
     interpolation_scale=1.0, sample_size=4,
 )
-STORED_CURVE = [2.18707, 1.20687, 0.88989, 0.47643, 0.34496]
+STORED_CURVE = [2.187069, 1.208559, 0.889078, 0.470356, 0.338372]
 
 
 def test_a_transformer_learns_two_pictures_along_the_stored_curve(tmp_path: Path) -> None:
     """The whole recipe in miniature: two prompts, two latents; a change of any formula moves the curve.
 
-    Stored by the commit that wrote this test, float32, one thread; other processors round differently, by far less.
+    In float64: at this learning rate the rounding of float32, which differs with the number of threads, grows to 5 % of
+    the loss in 60 steps.
     """
     model = LinearDiT(TOY)
     initialize_(model, torch.Generator().manual_seed(0))
-    latent = torch.randn(2, 2, 4, 4, generator=torch.Generator().manual_seed(1)).repeat(4, 1, 1, 1)
-    text = TextCondition(torch.eye(4)[:2, None].repeat(4, 1, 1), torch.ones(8, 1, dtype=torch.bool))
+    model.double()
+    latent = torch.randn(2, 2, 4, 4, generator=torch.Generator().manual_seed(1)).repeat(4, 1, 1, 1).double()
+    text = TextCondition(torch.eye(4)[:2, None].repeat(4, 1, 1).double(), torch.ones(8, 1, dtype=torch.bool))
 
     def step(number: int) -> Mapping[str, Tensor]:
         generator = torch.Generator().manual_seed(number)
@@ -157,7 +159,7 @@ def test_a_transformer_learns_two_pictures_along_the_stored_curve(tmp_path: Path
     config = replace(CONFIG, steps=60, learning_rate=1e-2, warmup_steps=5, log_steps=12, save_minutes=60.0)
     train(model, step, config, tmp_path, ranks=ALONE)
     losses = curve(tmp_path, "loss")
-    assert losses == pytest.approx(STORED_CURVE, rel=2e-3)
+    assert losses == pytest.approx(STORED_CURVE, rel=1e-3)
     assert losses[-1] < 0.2 * losses[0]
 
 
