@@ -21,6 +21,7 @@ from sanakit.evaluation.reconstruction import reconstruction_report
 from sanakit.layers.norms import PixelRMSNorm
 from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig
 from sanakit.training.distributed import Ranks, process_group
+from sanakit.training.files import save_state
 from sanakit.training.loop import LoopConfig, LoopResult, train
 from sanakit.training.objectives.reconstruction import ReconstructionConfig, reconstruction_loss
 from sanakit.training.report import Picture, draw_curves, picture_grid, read_log, spent, write_report
@@ -171,8 +172,7 @@ def with_measured_scale(model: DCAutoencoder, recipe: AutoencoderRecipe, device:
 def save_autoencoder(model: DCAutoencoder, path: Path) -> None:
     """Weights and config in one file that loads without unpickling code."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"config": json.dumps(to_mapping(model.config)), "model": model.state_dict()}, path.with_suffix(".tmp"))
-    path.with_suffix(".tmp").replace(path)
+    save_state({"config": json.dumps(to_mapping(model.config)), "model": model.state_dict()}, path)
 
 
 def load_autoencoder(path: Path) -> DCAutoencoder:

@@ -7,7 +7,6 @@ a few fixed pictures would be learned by heart.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from sanakit.models.dc_ae import DCAutoencoder
 from sanakit.models.text_condition import TextCondition
 from sanakit.models.text_encoder import TextEncoder
 from sanakit.training.distributed import ALONE, Ranks
+from sanakit.training.files import save_state
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +41,7 @@ class FeatureCacheConfig:
 
 
 def cache_text(
-    encoder: TextEncoder, config: FeatureCacheConfig, folder: Path, *, ranks: Ranks = ALONE,
-    on_part: Callable[[int, int], None] | None = None,
+    encoder: TextEncoder, config: FeatureCacheConfig, folder: Path, *, ranks: Ranks = ALONE
 ) -> None:
     """Write ``text-NNNN.pt`` files with the embeds of every caption; those already there are kept."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -54,10 +53,8 @@ def cache_text(
             conditions = encoder.encode(captions, rows_per_call=64)
             embeds = torch.cat([condition.embeds[0] for condition in conditions]).bfloat16()   # (tokens, C)
             lengths = torch.tensor([condition.mask.shape[1] for condition in conditions])
-            _save({"embeds": embeds, "lengths": lengths}, path)
+            save_state({"embeds": embeds, "lengths": lengths}, path)
             logger.info("text part %d of %d: %d captions", part + 1, num_parts(config), len(captions))
-        if on_part is not None:
-            on_part(part, num_parts(config))
 
 
 @torch.no_grad()
@@ -79,7 +76,7 @@ def cache_latents(
                 scene = moved(scenes.truth(index)[0], np.random.default_rng((config.seed, copy, index)))
                 latents.append(render(scene, bank, config.resolution))
             copies.append(_encode(autoencoder, latents, device))
-        _save({"latents": torch.stack(copies)}, path)
+        save_state({"latents": torch.stack(copies)}, path)
         logger.info("latent part %d of %d", part + 1, num_parts(config))
 
 
@@ -158,8 +155,3 @@ def _own_parts(config: FeatureCacheConfig, ranks: Ranks) -> range:
 
 def _indices(part: int, config: FeatureCacheConfig) -> range:
     return range(part * _PART, min((part + 1) * _PART, config.num_captions))
-
-
-def _save(tensors: dict[str, Tensor], path: Path) -> None:
-    torch.save(tensors, path.with_suffix(".tmp"))
-    path.with_suffix(".tmp").replace(path)

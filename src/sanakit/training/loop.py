@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from sanakit.common.errors import ConfigError
 from sanakit.training.distributed import Ranks, agree, average_gradients, broadcast_parameters
 from sanakit.training.ema import Ema
+from sanakit.training.files import save_state
 
 logger = logging.getLogger(__name__)
 
@@ -173,12 +173,10 @@ def _rate(number: int, progress: float, config: LoopConfig) -> float:
 
 def _save(path: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer], ema: Ema, number: int,
           seconds: float) -> None:
-    temporary = path.with_suffix(".tmp")
-    torch.save({
+    save_state({
         "model": model.state_dict(), "ema": ema.state_dict(), "step": number, "seconds": seconds,
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-    }, temporary)
-    os.replace(temporary, path)
+    }, path)
 
 
 def _restore(path: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer], ema: Ema) -> tuple[int, float]:
