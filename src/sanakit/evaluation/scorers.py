@@ -1,0 +1,44 @@
+"""How well a picture fits a text: scorers behind one interface."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from PIL import Image
+
+
+class ImageTextScorer(Protocol):
+    """Pictures and texts to similarities."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def weights_hash(self) -> str: ...
+
+    @property
+    def resize_rule(self) -> str: ...
+
+    def score(self, images: Sequence[Image.Image], texts: Sequence[str]) -> list[float]:
+        """One number for each picture with the text at the same place; higher is better."""
+        ...
+
+
+def load_scorer(name_or_path: str, *, device: str | torch.device = "cpu") -> ImageTextScorer:
+    """A scorer: "starter" (the dual encoder that ships), or a folder or hub id of a transformers CLIP or SigLIP.
+
+    Raises:
+        RequestError: the folder holds another kind of model, or the name is neither a folder nor a hub id.
+        DownloadError: a hub id whose files are not in the cache and cannot be fetched.
+        CheckpointError: weights that cannot be read.
+    """
+    if name_or_path == "starter":
+        from sanakit.evaluation.dual_encoder import load_starter_scorer
+
+        scorer: ImageTextScorer = load_starter_scorer(device=device)
+        return scorer
+    from sanakit.evaluation.contrastive import load_contrastive_scorer
+
+    return load_contrastive_scorer(name_or_path, device=device)
