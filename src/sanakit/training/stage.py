@@ -1,0 +1,134 @@
+"""A stretch of a run: its data, who is trained on it, how long, and at what learning rate."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from sanakit.common.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sanakit.training.batches import TrainingData
+    from sanakit.training.optimizers import OptimizerConfig
+
+Loss = Callable[[Any, torch.Generator], Mapping[str, Tensor]]
+"""A micro-batch (on the device) and the generator of its noise to terms: ``loss`` is minimised, other scalars are
+logged, and ``per_sample`` and ``sigma``, both ``(B,)``, feed the curve of loss against noise level."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageConfig:
+    """Length, batch and learning rate of one stage. It ends at whichever of its ends comes first.
+
+    A subclass with checks of its own calls ``StageConfig.__post_init__(self)``: ``super()`` does not work in slotted
+    dataclasses.
+    """
+
+    name: str
+    batch_size: int  # samples of a micro-batch on one process
+    learning_rate: float
+    accumulation: int = 1  # micro-batches of a step on one process
+    steps: int | None = None  # of the optimiser
+    epochs: float | None = None
+    minutes: float | None = None  # the rate then follows the clock, and a resumed run is not equal to the bit
+    auto_lr: Literal["none", "sqrt", "linear"] = "none"  # learning_rate * (samples of a step / 256), or its root
+    warmup_steps: int = 100
+    decay: float = 0.3  # last share of the stage, in which the rate falls linearly to zero
+
+    def __post_init__(self) -> None:
+        where = f"stage {self.name}: "
+        if not self.name or "/" in self.name:
+            raise ConfigError(f"a stage's name={self.name!r} must be a word without slashes")
+        if self.steps is None and self.epochs is None and self.minutes is None:
+            raise ConfigError(f"{where}a stage needs an end; give steps, epochs or minutes")
+        for name in ("batch_size", "accumulation", "steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{where}{name}={value} must be at least 1")
+        for name in ("learning_rate", "epochs", "minutes"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(f"{where}{name}={value} must be positive")
+        if self.warmup_steps < 0 or not 0 <= self.decay <= 1:
+            raise ConfigError(
+                f"{where}warmup_steps={self.warmup_steps} must be 0 or more, and decay={self.decay} within [0, 1]"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Player:
+    """A network, what it minimises, and how."""
+
+    name: str  # "generator", "discriminator", "transformer"
+    model: nn.Module  # its parameters with requires_grad are trained
+    loss: Loss
+    optimizer: OptimizerConfig
+    constants: Mapping[str, Tensor] = field(default_factory=dict)  # what the loss knows beside model and batch
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage that has begun: its data is there."""
+
+    config: StageConfig
+    data: TrainingData[Any]
+    players: tuple[Player, ...]  # step one after the other on the same micro-batches; the first has the average
+    keep_optimizer: bool  # continue the previous stage's optimiser state, or begin anew because others are trained
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStage:
+    """A stage to come; ``build`` is called when it begins, so that its features are cached only then."""
+
+    config: StageConfig
+    build: Callable[[], Stage]
+
+
+def rate_factor(config: StageConfig, step: int, progress: float) -> float:
+    """The learning rate as a share of its height: up over the warm-up, constant, then linearly to zero.
+
+    Args:
+        step: steps of this stage that are done.
+        progress: of the stage, 0 to 1.
+    """
+    warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
+    return warm * (min(1.0, (1 - progress) / config.decay) if config.decay else 1.0)
+
+
+def stage_progress(config: StageConfig, *, step: int, position: int, seconds: float, num_batches: int | None) -> float:
+    """0 at the start of a stage, 1 or more at its end.
+
+    Args:
+        step: steps of this stage that are done.
+        position: micro-batches of this stage that were taken.
+        seconds: spent in this stage, in all sittings.
+        num_batches: micro-batches of an epoch.
+
+    Raises:
+        ConfigError: the stage ends with an epoch of data that has none.
+    """
+    parts = [step / config.steps] if config.steps else []
+    parts += [seconds / (60 * config.minutes)] if config.minutes else []
+    end = last_position(config, num_batches)
+    parts += [position / end] if end else []
+    return max(parts)
+
+
+def last_position(config: StageConfig, num_batches: int | None) -> int | None:
+    """The number of micro-batches in all the epochs of a stage; None if it does not end with an epoch."""
+    if config.epochs is None:
+        return None
+    if num_batches is None:
+        raise ConfigError(f"stage {config.name}: its data never repeats, so epochs={config.epochs} has no meaning")
+    return max(1, round(config.epochs * num_batches))
+
+
+def microbatch_seed(seed: int, stage: int, number: int) -> int:
+    """The seed of a micro-batch's noise, 63 bits: neighbouring numbers give unrelated seeds."""
+    digest = hashlib.sha256(f"{seed}/{stage}/{number}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
