@@ -40,6 +40,10 @@ class LatentBatch:
     latent: Tensor
     text: TextCondition
 
+    def to(self, device: torch.device | str) -> LatentBatch:
+        text = TextCondition(self.text.embeds.to(device, non_blocking=True), self.text.mask.to(device, non_blocking=True))
+        return LatentBatch(self.latent.to(device, non_blocking=True), text)
+
 
 def sample_sigmas(
     num_samples: int, generator: torch.Generator, config: FlowMatchingConfig

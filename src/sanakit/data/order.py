@@ -1,0 +1,136 @@
+"""The order of training: an endless stream of micro-batches that is a pure function of sizes and seed.
+
+Number ``n`` is the n-th micro-batch of a run. Step ``s`` of ``W`` processes with ``A`` accumulations takes the next
+``W * A`` numbers, and rank ``r``'s a-th is ``position + a * W + r``. So one integer is all that a checkpoint keeps, and
+a run that continues with another number of processes still sees every sample once per epoch.
+
+Random draws are raw words of a Philox generator, sorted: numpy promises those to be the same in all its versions and
+on all machines, which it does not for its permutations.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sanakit.common.errors import RequestError
+from sanakit.data.buckets import assign_bins
+
+_NUM_KEPT_EPOCHS = 2  # the current one and, for those who read ahead, the next
+
+
+@dataclass(frozen=True, slots=True)
+class Microbatch:
+    """Samples that go through the network together, all at one shape."""
+
+    epoch: int
+    indices: tuple[int, ...]
+    height: int  # pixels of the bin
+    width: int
+
+
+class BatchOrder:
+    """Which samples are in micro-batch ``n``, for every ``n`` from 0 on.
+
+    Within an epoch (``num_batches`` numbers) every sample is in exactly one micro-batch, and a micro-batch has one
+    bin; the rest of a bin makes a smaller one. Both the samples of a bin and the micro-batches of an epoch come in a
+    new order in every epoch. Asking is safe from several threads.
+
+    Args:
+        sizes: ``(height, width)`` of every sample in pixels.
+        batch_size: samples of a micro-batch.
+        resolutions: a sample goes to the largest one that does not enlarge it.
+        seed: 0 or more; decides the orders.
+        multiple: of every side of a bin, such as the compression of the autoencoder.
+
+    Raises:
+        RequestError: there are no samples, or a resolution has no bins.
+    """
+
+    def __init__(
+        self, sizes: Sequence[tuple[int, int]] | NDArray[np.int64], *, batch_size: int, resolutions: Sequence[int],
+        seed: int, multiple: int = 32,
+    ) -> None:
+        self._start(assign_bins(_pairs(sizes), resolutions, multiple=multiple), batch_size, seed)
+
+    @classmethod
+    def of_shapes(cls, shapes: Sequence[tuple[int, int]], *, batch_size: int, seed: int) -> BatchOrder:
+        """The order of samples that have their shape already, such as cached latents: ``(height, width)`` in pixels."""
+        order = cls.__new__(cls)
+        order._start(_pairs(shapes), batch_size, seed)
+        return order
+
+    def _start(self, bins: NDArray[np.int64], batch_size: int, seed: int) -> None:
+        if not len(bins):
+            raise RequestError("the data holds no samples that could be trained on")
+        if batch_size < 1 or seed < 0:
+            raise RequestError(f"batch_size={batch_size} must be 1 or more, and seed={seed} 0 or more")
+        self._seed = seed
+        codes = bins[:, 0] << 32 | bins[:, 1]  # one number for each shape, which is much faster to sort than two
+        found, bin_of_sample, counts = np.unique(codes, return_inverse=True, return_counts=True)
+        shapes = np.stack([found >> 32, found & 0xFFFFFFFF], axis=1)            # (bins, 2)
+        self._bin_of_sample = bin_of_sample.astype(np.min_scalar_type(len(shapes)))
+        ends = np.cumsum(counts)
+        starts = [np.arange(end - count, end, batch_size) for end, count in zip(ends, counts, strict=True)]
+        bin_of_batch = np.repeat(np.arange(len(shapes)), [len(part) for part in starts])
+        self._starts = np.concatenate(starts)                                   # (batches,), by bin
+        self._ends = np.minimum(self._starts + batch_size, ends[bin_of_batch])
+        self._shapes = shapes[bin_of_batch]                                     # (batches, 2)
+        self.num_batches = len(self._starts)
+        self.num_samples = len(bins)
+        self._epochs: OrderedDict[int, tuple[NDArray[np.int64], NDArray[np.int64]]] = OrderedDict()
+        self._lock = Lock()
+
+    def __getitem__(self, number: int) -> Microbatch:
+        """Micro-batch ``number``.
+
+        Raises:
+            IndexError: the number is negative.
+        """
+        epoch, place = self._find(number)
+        samples, batches = self._order(epoch)
+        batch = batches[place]
+        height, width = self._shapes[batch].tolist()
+        return Microbatch(epoch, tuple(samples[self._starts[batch] : self._ends[batch]].tolist()), height, width)
+
+    def size(self, number: int) -> int:
+        """How many samples micro-batch ``number`` has."""
+        epoch, place = self._find(number)
+        batch = self._order(epoch)[1][place]
+        return int(self._ends[batch] - self._starts[batch])
+
+    def bins(self) -> dict[tuple[int, int], int]:
+        """How many samples each ``(height, width)`` has in an epoch."""
+        shapes, inverse = np.unique(self._shapes, axis=0, return_inverse=True)
+        counts = np.bincount(inverse.reshape(-1), weights=self._ends - self._starts)
+        return {(int(h), int(w)): int(count) for (h, w), count in zip(shapes, counts, strict=True)}
+
+    def _find(self, number: int) -> tuple[int, int]:
+        if number < 0:
+            raise IndexError(f"micro-batch {number} is before the start of the run")
+        return divmod(number, self.num_batches)
+
+    def _order(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Samples sorted by bin and shuffled within it, and the shuffled numbers of the micro-batches."""
+        with self._lock:
+            if epoch not in self._epochs:
+                self._epochs[epoch] = self._shuffle(epoch)
+                if len(self._epochs) > _NUM_KEPT_EPOCHS:
+                    self._epochs.popitem(last=False)
+            self._epochs.move_to_end(epoch)
+            return self._epochs[epoch]
+
+    def _shuffle(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        words = np.random.Philox(np.random.SeedSequence((self._seed, epoch)))
+        shuffled = np.argsort(words.random_raw(self.num_samples), kind="stable")
+        samples = shuffled[np.argsort(self._bin_of_sample[shuffled], kind="stable")]
+        return samples, np.argsort(words.random_raw(self.num_batches), kind="stable")
+
+
+def _pairs(sizes: ArrayLike) -> NDArray[np.int64]:
+    return np.asarray(sizes, dtype=np.int64).reshape(-1, 2)

@@ -1,0 +1,42 @@
+"""What data is to the loop: micro-batches by number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+BatchT = TypeVar("BatchT", covariant=True)
+
+
+class TrainingData(Protocol[BatchT]):
+    """The stream of micro-batches of a stage.
+
+    Everything is a pure function of the number, so any process may ask for any of them, in any order and thread.
+    """
+
+    @property
+    def num_batches(self) -> int | None:
+        """Micro-batches of one epoch; None: samples never repeat."""
+
+    def num_samples(self, number: int) -> int:
+        """Samples of micro-batch ``number``, without making it."""
+
+    def batch(self, number: int) -> BatchT:
+        """Micro-batch ``number``, its tensors on the CPU.
+
+        Raises:
+            PictureError: a sample's file has gone, or was changed and cannot be read any more.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class PixelBatch:
+    """Pictures ``(B, 3, H, W)`` float32 in [-1, 1]."""
+
+    pixels: Tensor
+
+    def to(self, device: torch.device | str) -> PixelBatch:
+        return PixelBatch(self.pixels.to(device, non_blocking=True))
