@@ -13,6 +13,7 @@ from PIL import Image
 
 from sanakit.checkpoints.reader import read_tensors
 from sanakit.checkpoints.writer import write_safetensors
+from sanakit.common.errors import OutputError
 from sanakit.pipelines.picture_file import read_recipe
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 
@@ -206,6 +207,28 @@ def test_decode_finishes_a_picture_and_keeps_the_latent(
     assert (outcome.code, outcome.out) == (0, "c.png\n")
     assert Image.open("c.png").tobytes() == Image.open("a.png").tobytes()
     assert latent.exists()
+
+
+def test_a_disk_that_fills_at_the_last_moment_loses_no_picture(
+    run: Any, generate: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sanakit.pipelines.picture_file as picture_file
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "elsewhere"))
+    (tmp_path / "elsewhere").mkdir()
+    generate("a cat", "--steps", "2", "-o", "whole.png", "-q")
+
+    def full(*_: object) -> None:
+        raise OutputError("lost.png could not be written (No space left on device)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(picture_file, "write_image", full)
+        outcome = generate("a cat", "--steps", "2", "-o", "lost.png", "-q")
+    assert outcome.code == 1
+    command = outcome.err.strip().rpartition("sanakit ")[2]
+    assert command.startswith("decode "), outcome.err
+    assert run(*command.split(), "--output", "found.png", "-q").code == 0
+    assert Image.open("found.png").tobytes() == Image.open("whole.png").tobytes()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sanakit.cli.console import tell
 from sanakit.cli.failures import Interrupted
+from sanakit.common.errors import OutputError
 
 if TYPE_CHECKING:
     from sanakit.cli.output_place import OutputPlace
@@ -79,10 +81,26 @@ def save_to(place: OutputPlace, *, with_metadata: bool) -> Save:
         assert picture.image is not None
         request = picture.recipe.request
         path = place.path_for(request.prompt, request.seed)
-        write_image(path, picture.image, picture.recipe if with_metadata else None, place.image_format)
+        try:
+            write_image(path, picture.image, picture.recipe if with_metadata else None, place.image_format)
+        except OutputError as error:
+            raise OutputError(f"{error}; {_kept_latent(picture)}") from error
         return path
 
     return save
+
+
+def _kept_latent(picture: GeneratedImage) -> str:
+    """Keep what took minutes where there may still be room, and say how to go on."""
+    from sanakit.pipelines.latent_file import SavedLatent, latent_name, save_latent
+
+    assert picture.latent is not None
+    path = Path(tempfile.gettempdir()) / "sanakit" / latent_name(picture.recipe)
+    try:
+        save_latent(path, SavedLatent(latent=picture.latent, recipe=picture.recipe))
+    except OutputError:
+        return "its latent found no room either, so the picture is lost; its prompt and seed make it again"
+    return f"the finished latent is safe, so make room and run: sanakit decode {path}"
 
 
 def picture_facts(images: Sequence[GeneratedImage], files: Sequence[Path]) -> list[dict[str, Any]]:

@@ -39,14 +39,19 @@ def save_latent(path: str | Path, saved: SavedLatent) -> Path:
     return Path(path)
 
 
+def latent_name(recipe: Recipe) -> str:
+    """The name of the file in which a latent is kept: it follows from the recipe."""
+    digest = hashlib.sha256(recipe.to_json().encode()).hexdigest()
+    return f"seed{recipe.request.seed}-{digest[:8]}.safetensors"
+
+
 @contextmanager
 def rescued(finished: SavedLatent, folder: Path) -> Iterator[Callable[[], Path]]:
     """A function that keeps ``finished`` in ``folder``; what it wrote is removed when the block ends well.
 
     The name follows from the recipe, so a latent kept by an earlier run is neither written over nor removed.
     """
-    digest = hashlib.sha256(finished.recipe.to_json().encode()).hexdigest()
-    path = folder / f"seed{finished.recipe.request.seed}-{digest[:8]}.safetensors"
+    path = folder / latent_name(finished.recipe)
     written: list[Path] = []
 
     def save() -> Path:
