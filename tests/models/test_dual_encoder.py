@@ -1,0 +1,76 @@
+"""The two towers: shapes, unit vectors, padding without influence, and what they refuse."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sanakit.common.errors import ConfigError, ShapeError
+from sanakit.models.dual_encoder import DualEncoder, DualEncoderConfig
+from sanakit.models.text_condition import TextCondition
+
+CONFIG = DualEncoderConfig(
+    picture_channels=10, num_patches=4, text_channels=6, hidden_size=16, head_dim=8, embed_size=5
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model() -> DualEncoder:
+    torch.manual_seed(0)
+    return DualEncoder(CONFIG).double().eval().requires_grad_(False)
+
+
+def inputs(batch: int = 3, length: int = 4) -> tuple[torch.Tensor, TextCondition]:
+    g = torch.Generator().manual_seed(1)
+    mask = torch.ones(batch, length, dtype=torch.bool)
+    mask[1, 2:] = False
+    embeds = torch.randn(batch, length, 6, generator=g, dtype=torch.float64)
+    return torch.randn(batch, 4, 10, generator=g, dtype=torch.float64), TextCondition(embeds, mask)
+
+
+def test_vectors_have_length_one_and_logits_are_of_all_pairs(model: DualEncoder) -> None:
+    patches, text = inputs()
+    pictures, texts = model.encode_pictures(patches), model.encode_texts(text)
+    assert pictures.shape == texts.shape == (3, 5)
+    torch.testing.assert_close(pictures.norm(dim=-1), torch.ones(3))
+    logits = model(patches, text)
+    for i in range(3):
+        for j in range(3):
+            expected = 10 * float(pictures[i] @ texts[j]) - 10
+            assert float(logits[i, j]) == pytest.approx(expected, abs=1e-5)
+    torch.testing.assert_close(logits.diagonal(), model.logits(pictures, texts))
+
+
+def test_padding_has_no_influence(model: DualEncoder) -> None:
+    _, text = inputs()
+    loud = text.embeds.clone()
+    loud[1, 2:] = 1e3
+    torch.testing.assert_close(model.encode_texts(TextCondition(loud, text.mask)), model.encode_texts(text))
+    alone = TextCondition(text.embeds[1:2, :2], text.mask[1:2, :2])
+    torch.testing.assert_close(model.encode_texts(alone)[0], model.encode_texts(text)[1])
+
+
+def test_places_of_patches_matter(model: DualEncoder) -> None:
+    patches, _ = inputs()
+    assert not torch.allclose(model.encode_pictures(patches), model.encode_pictures(patches.flip(1)), atol=1e-3)
+
+
+def test_features_are_standardised() -> None:
+    torch.manual_seed(0)
+    plain, scaled = DualEncoder(CONFIG), DualEncoder(CONFIG)
+    scaled.load_state_dict(plain.state_dict())
+    scaled.picture.mean.fill_(3.0)
+    scaled.picture.std.fill_(2.0)
+    patches = torch.randn(2, 4, 10, generator=torch.Generator().manual_seed(2))
+    torch.testing.assert_close(scaled.encode_pictures(2 * patches + 3), plain.encode_pictures(patches))
+
+
+def test_wrong_inputs_are_refused(model: DualEncoder) -> None:
+    with pytest.raises(ShapeError, match="patches"):
+        model.encode_pictures(torch.zeros(2, 5, 10))
+    with pytest.raises(ShapeError, match="reads 6"):
+        model.encode_texts(TextCondition(torch.zeros(1, 2, 7), torch.ones(1, 2, dtype=torch.bool)))
+    with pytest.raises(ConfigError, match="head_dim"):
+        DualEncoderConfig(picture_channels=1, num_patches=1, text_channels=1, hidden_size=10, head_dim=4)
+    with pytest.raises(ConfigError, match="num_patches"):
+        DualEncoderConfig(picture_channels=1, num_patches=0, text_channels=1)
