@@ -1,0 +1,94 @@
+"""The two frozen networks that make training data: pictures to latents, captions to text features."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+
+import torch
+
+from sanakit.checkpoints.hashing import hash_tensors
+from sanakit.common.config import to_mapping
+from sanakit.models.dc_ae import DCAutoencoder
+from sanakit.models.text_encoder import TextEncoder
+
+_DECODER_SETTINGS = frozenset({"decoder", "decoder_shortcut", "up", "head_activation"})
+
+
+class Encoders:
+    """Autoencoder and text encoder, each loaded when it is first needed.
+
+    What they are is part of the key of every cached feature, see `latent_id` and `text_id`. ``release`` lets both go,
+    for example once everything is cached; they come back when they are needed again.
+
+    Args:
+        autoencoder: loads it; a model that is there anyway is given as ``lambda: model``.
+        text: loads the text encoder with the instruction and lengths of the recipe.
+    """
+
+    def __init__(self, *, autoencoder: Callable[[], DCAutoencoder], text: Callable[[], TextEncoder]) -> None:
+        self._load_autoencoder, self._load_text = autoencoder, text
+        self._autoencoder: DCAutoencoder | None = None
+        self._text: TextEncoder | None = None
+        self._ids: dict[str, str] = {}
+
+    @property
+    def autoencoder(self) -> DCAutoencoder:
+        if self._autoencoder is None:
+            self._autoencoder = self._load_autoencoder().eval().requires_grad_(False)
+        return self._autoencoder
+
+    @property
+    def text(self) -> TextEncoder:
+        if self._text is None:
+            self._text = self._load_text()
+        return self._text
+
+    @property
+    def compression(self) -> int:
+        """Pixels of one side per latent position."""
+        return self.autoencoder.config.compression
+
+    @property
+    def latent_channels(self) -> int:
+        return self.autoencoder.config.latent_channels
+
+    @property
+    def latent_id(self) -> str:
+        """SHA-256 of all that decides a picture's latent: the encoder's weights and dtype, shape and scaling.
+
+        The decoder has no part in it, so latents stay valid while a decoder alone is trained on.
+        """
+        if "latent" not in self._ids:
+            model = self.autoencoder
+            config = to_mapping(model.config)
+            shape = {name: value for name, value in config.items() if name not in _DECODER_SETTINGS}
+            self._ids["latent"] = _digest({"weights": hash_tensors(model.encoder.state_dict()), "config": shape})
+        return self._ids["latent"]
+
+    @property
+    def text_id(self) -> str:
+        """SHA-256 of all that decides a text's features: weights, dtype, vocabulary, instruction and lengths."""
+        if "text" not in self._ids:
+            encoder = self.text
+            vocabulary = json.dumps(encoder.tokenizer.get_vocab(), sort_keys=True)
+            self._ids["text"] = _digest({
+                "weights": hash_tensors(encoder.model.state_dict()),
+                "vocabulary": hashlib.sha256(vocabulary.encode()).hexdigest(),
+                "dtype": str(encoder.dtype),
+                "instruction": encoder.config.instruction_text,
+                "max_tokens": encoder.config.max_tokens,
+                "lowercase": encoder.config.lowercase,
+            })  # fmt: skip
+        return self._ids["text"]
+
+    def release(self) -> None:
+        """Forget both networks, and give an accelerator's memory back."""
+        self._autoencoder = self._text = None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _digest(facts: dict[str, object]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
