@@ -1,4 +1,4 @@
-"""What every data set on disk is to the rest of sanakit: samples in a fixed order, and what is wrong with the others."""
+"""What a data set on disk is to the rest of sanakit: samples in a fixed order, and what is wrong with the others."""
 
 from __future__ import annotations
 

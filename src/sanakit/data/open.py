@@ -1,0 +1,170 @@
+"""The front door: recognise how a data set is laid out, and open it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from sanakit.common.errors import RequestError
+from sanakit.data.samples import DataSource, Layout
+from sanakit.data.sources.collect import Findings, IndexedData, collect
+from sanakit.data.sources.features import read_features
+from sanakit.data.sources.files import decode_text, is_picture, walk
+from sanakit.data.sources.folder import read_folder
+from sanakit.data.sources.parquet import picture_column, read_embedded
+from sanakit.data.sources.records import file_column
+from sanakit.data.sources.tables import csv_header, json_lines_header, read_tables
+from sanakit.data.sources.wids import INDEX, read_wids
+
+ACCEPTED = (
+    "a folder of pictures with captions (a.png with a.txt or a.json, or named by metadata.csv, metadata.jsonl, "
+    "metadata.json or Parquet), a folder of WebDataset shards (*.tar), or one of cached features (*.npy)"
+)
+_log = logging.getLogger(__name__)
+_TABLES = (".csv", ".tsv", ".jsonl", ".parquet", ".json")
+_METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")  # of the Hugging Face imagefolder layout
+_JSON_TABLES = ("metadata.json", "captions.json", "meta_data.json")
+
+
+def open_data(path: Path, *, min_size: int = 1, need_captions: bool = True) -> DataSource:
+    """Open a data set of any layout of docs/data.md.
+
+    Opening reads headers and captions, and decodes no picture. A broken sample or shard becomes a problem of the data
+    source, never an error.
+
+    Args:
+        path: a folder, or a table in it.
+        min_size: pixels that the shorter side of a picture must have.
+        need_captions: False also uses pictures without captions, for an autoencoder or before captioning.
+
+    Raises:
+        RequestError: nothing there is a data set; the sentence says what would be one.
+        MissingExtraError: it is Parquet, and pyarrow is not installed.
+    """
+    return open_indexed(path, min_size=min_size, need_captions=need_captions)
+
+
+def open_indexed(path: Path, *, min_size: int = 1, need_captions: bool = True) -> IndexedData:
+    """As ``open_data``, with access to the stored files."""
+    path, start = Path(path), time.perf_counter()
+    try:
+        layout, findings = _read(path)
+    except PermissionError as error:
+        raise RequestError(f"{error.filename or path} must not be read by you: {error.strerror}") from error
+    source = collect(path, layout, findings, min_size=min_size, need_captions=need_captions)
+    took = time.perf_counter() - start
+    _log.info(
+        "opened %s: layout %s, %d samples, %d problems, %.1f s", path, layout, len(source), len(source.problems), took
+    )
+    return source
+
+
+def _read(path: Path) -> tuple[Layout, Findings]:
+    if not path.exists():
+        raise RequestError(f"{path} is not there; a data set is {ACCEPTED}")
+    if path.is_file():
+        return _read_file(path)
+    if (path / INDEX).is_file():
+        return _as_pictures_or_features(read_wids(path))
+    files = list(walk(path))
+    if any(file.suffix.lower() == ".tar" for file in files) and not any(map(is_picture, files)):
+        return _as_pictures_or_features(read_wids(path, recursive=True))
+    return _read_tables(path, files) or _read_plain(path, files)
+
+
+def _read_file(path: Path) -> tuple[Layout, Findings]:
+    """A single file: a table, or something that people give by mistake."""
+    if path.name == INDEX:
+        return _read(path.parent)
+    if path.suffix.lower() in _TABLES:
+        found = _read_tables(path.parent, [path], only=path)
+        if found is not None:
+            return found
+        raise RequestError(f"{path} is a table in which no column names a picture (file_name, image, path, ...)")
+    if is_picture(path):
+        what, remedy = "a single picture", "give the folder that it lies in, with its caption beside it"
+    elif path.suffix.lower() == ".tar":
+        what, remedy = "a single tar", "give the folder of the shards"
+    elif path.suffix.lower() in (".zip", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".zst"):
+        what, remedy = "an archive", "unpack it and give the folder"
+    else:
+        what, remedy = "a file", "give a folder"
+    raise RequestError(f"{path} is {what}; {remedy}: a data set is {ACCEPTED}")
+
+
+def _read_tables(root: Path, files: Sequence[Path], *, only: Path | None = None) -> tuple[Layout, Findings] | None:
+    """The layouts in which a table names or holds the pictures; None if there is no such table."""
+    pictures = list(walk(root)) if only is not None else files
+    for name in _METADATA if only is None else ():
+        tables = [path for path in files if path.name.lower() == name and _names_pictures(path)]
+        if tables:
+            return "imagefolder", read_tables(root, tables, pictures)
+    parquets = [path for path in files if path.suffix.lower() == ".parquet"]
+    if parquets:
+        return "parquet", _read_parquets(root, parquets, pictures)
+    top = [only] if only is not None else sorted(path for path in files if path.parent == root)
+    jsons = [path for path in top if path.name in _JSON_TABLES or path == only]
+    for path in jsons:
+        if path.suffix.lower() == ".json":
+            return "json", _read_json(root, path, pictures)
+    for suffixes, layout in (((".jsonl",), "jsonl"), ((".csv", ".tsv"), "csv")):
+        tables = [path for path in top if path.suffix.lower() in suffixes and _names_pictures(path)]
+        if tables:
+            return ("jsonl" if layout == "jsonl" else "csv"), read_tables(root, tables, pictures)
+    return None
+
+
+def _names_pictures(table: Path) -> bool:
+    """Whether one of its columns names a picture file."""
+    match table.suffix.lower():
+        case ".csv" | ".tsv":
+            return file_column(csv_header(table)) is not None
+        case ".jsonl":
+            return file_column(json_lines_header(table)) is not None
+        case _:
+            return True
+
+
+def _read_parquets(root: Path, tables: Sequence[Path], files: Sequence[Path]) -> Findings:
+    for table in tables:
+        try:
+            embedded = picture_column(table) is not None
+        except (ValueError, OSError):  # a damaged one; the others tell, and reading it says what is wrong
+            continue
+        return read_embedded(root, tables) if embedded else read_tables(root, tables, files)
+    return read_embedded(root, tables)
+
+
+def _read_json(root: Path, table: Path, files: Sequence[Path]) -> Findings:
+    """SANA's ``{"img_names": [...]}``, or a table."""
+    content: Any = None
+    with suppress(ValueError, RecursionError):  # reading it as a table says what is wrong
+        content = json.loads(decode_text(table.read_bytes()))
+    match content:
+        case {"img_names": list() as names}:
+            return read_folder(root, files, [str(name) for name in names])
+        case _:
+            return read_tables(root, [table], files)
+
+
+def _read_plain(root: Path, files: Sequence[Path]) -> tuple[Layout, Findings]:
+    if any(map(is_picture, files)):
+        return "folder", read_folder(root, files)
+    if any(path.suffix.lower() == ".npy" for path in files):
+        return "features", read_features(root, files)
+    if not files:
+        raise RequestError(f"{root} is empty; a data set is {ACCEPTED}")
+    compressed = next((path.name for path in files if path.name.lower().endswith((".tar.gz", ".tgz", ".zip"))), None)
+    if compressed:
+        raise RequestError(f"{root} holds {compressed}, and no pictures; unpack it first: a data set is {ACCEPTED}")
+    raise RequestError(f"{root} holds no pictures ({len(files)} other files); a data set is {ACCEPTED}")
+
+
+def _as_pictures_or_features(findings: Findings) -> tuple[Layout, Findings]:
+    latents = any(candidate.has_latent for candidate in findings.candidates)
+    return ("features" if latents else "wids"), findings

@@ -1,0 +1,116 @@
+"""Picture files of every kind that people have, as upright RGB; and their size without decoding them."""
+
+from __future__ import annotations
+
+import io
+from typing import BinaryIO
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from sanakit.common.errors import PictureError
+
+# What is tried on a file whatever its name is.
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "PPM")
+_SIDEWAYS = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
+_SIXTEEN_BIT = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
+
+
+def picture_size(file: BinaryIO) -> tuple[int, int]:
+    """``(width, height)`` upright, from the header alone.
+
+    Raises:
+        PictureError: it is no picture that sanakit reads.
+    """
+    picture = _open(file)
+    width, height = picture.size
+    return (height, width) if _orientation(picture) in _SIDEWAYS else (width, height)
+
+
+def decode_picture(content: bytes) -> Image.Image:
+    """Upright RGB, transparency over white, 16 bits scaled to 8, the first frame of several.
+
+    Raises:
+        PictureError: it is no picture, or a damaged one.
+    """
+    picture = _open(io.BytesIO(content))
+    orientation = _orientation(picture)
+    try:
+        picture.load()
+        return _rotated(_in_rgb(picture), orientation)
+    except PictureError:
+        raise
+    except Exception as error:  # Pillow's decoders raise a dozen kinds on damaged files
+        raise PictureError(f"the picture is damaged: {_reason(error)}") from error
+
+
+def stored_upright(content: bytes) -> str | None:
+    """``png``, ``jpg`` or ``webp`` if the file is one whose pixels lie upright, so that any reader sees them right."""
+    picture = _open(io.BytesIO(content))
+    # Phones write JPEG files with a second picture, which Pillow calls MPO.
+    suffix = {"PNG": "png", "JPEG": "jpg", "MPO": "jpg", "WEBP": "webp"}.get(picture.format or "")
+    return suffix if suffix and _orientation(picture) == 1 and picture.mode not in _SIXTEEN_BIT else None
+
+
+def as_png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _open(file: BinaryIO) -> Image.Image:
+    start = file.read(1)
+    if not start:
+        raise PictureError("the file is empty")
+    file.seek(0)
+    try:
+        return Image.open(file, formats=_FORMATS)
+    except UnidentifiedImageError as error:
+        raise PictureError("the file is no picture, or of a kind that cannot be read (PNG, JPEG, WebP can)") from error
+    except Exception as error:  # a damaged header
+        raise PictureError(f"the header of the picture is damaged: {_reason(error)}") from error
+
+
+def _orientation(picture: Image.Image) -> int:
+    """EXIF's, 1 to 8. Pillow turns TIFF itself; of PNG it would decode the whole file to look behind the pixels."""
+    if picture.format == "TIFF":
+        return 1
+    if picture.format == "PNG" and not {"exif", "Raw profile type exif"} & picture.info.keys():
+        return 1
+    try:
+        value = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # damaged EXIF says nothing about the pixels
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _rotated(image: Image.Image, orientation: int) -> Image.Image:
+    image.getexif()[ExifTags.Base.Orientation] = orientation
+    return ImageOps.exif_transpose(image) if orientation != 1 else image
+
+
+def _in_rgb(picture: Image.Image) -> Image.Image:
+    """Without the metadata of the file."""
+    if picture.mode in _SIXTEEN_BIT or picture.mode == "I":
+        picture = _eight_bit(picture)
+    if picture.mode == "F":
+        raise PictureError("the picture holds floating-point numbers, whose range nobody knows")
+    if picture.has_transparency_data:
+        visible = picture.convert("RGBA")
+        white = Image.new("RGBA", visible.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, visible).convert("RGB")
+    plain = Image.new("RGB", picture.size)
+    plain.paste(picture.convert("RGB"))
+    return plain
+
+
+def _eight_bit(picture: Image.Image) -> Image.Image:
+    """Pillow would clip at 255 instead of scaling."""
+    values = np.asarray(picture).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise PictureError("the picture holds 32-bit numbers, whose range nobody knows")
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

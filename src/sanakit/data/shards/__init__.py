@@ -1,0 +1,1 @@
+"""Indexed tar shards in SANA's naming: reading by offset, sidecars, writing."""

@@ -1,0 +1,201 @@
+"""What is in one shard, sample by sample, remembered in the user's cache so that a large data set opens at once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sanakit.common.errors import PictureError
+from sanakit.common.user_cache import user_cache_folder
+from sanakit.data.pictures import picture_size
+from sanakit.data.shards.tar_index import Member, index_tar
+from sanakit.data.sources.blobs import RangeBlob, read_blob
+from sanakit.data.sources.files import PICTURE_SUFFIXES, decode_text, is_visible, lines_of
+from sanakit.data.sources.records import PROMPT_SOURCE, SCORES, file_column, is_caption_column, size_of
+
+_log = logging.getLogger(__name__)
+_VERSION = 1  # of what is remembered; a higher one makes old files count for nothing
+_EXTENSIONS = PICTURE_SUFFIXES | {".npy", ".npz", ".json", ".txt"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardSample:
+    """The files of one key in a tar, and what their headers say."""
+
+    key: str
+    files: dict[str, Member]  # by extension with its dot, lower case; the first of several
+    size: tuple[int, int] | None = None  # of the picture, upright
+    undecodable: str | None = None
+    record: dict[str, Any] = field(default_factory=dict)  # of key.json: captions, scores, width and height
+    record_fault: str | None = None
+    text: str | None = None  # of key.txt
+    twice: tuple[str, ...] = ()  # names of further pictures with this key
+
+    def picture(self) -> Member | None:
+        return next((member for name, member in self.files.items() if name in PICTURE_SUFFIXES), None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardContents:
+    """One shard."""
+
+    samples: tuple[ShardSample, ...]
+    fault: str | None  # what is wrong with the tar, in one sentence
+
+
+def shard_contents(path: Path) -> ShardContents:
+    """From the user's cache if the tar has the same size and time as then, else read anew and remembered.
+
+    Raises:
+        OSError: the tar cannot be read.
+    """
+    facts = path.stat()
+    stamp = {"version": _VERSION, "size": facts.st_size, "mtime": facts.st_mtime_ns}
+    place = _cache_place(path)
+    remembered = _recall(place, stamp)
+    if remembered is not None:
+        return remembered
+    contents = scan_shard(path)
+    _remember(place, stamp, contents)
+    return contents
+
+
+def scan_shard(path: Path) -> ShardContents:
+    """Read the headers of everything in the tar.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    members, fault = index_tar(path)
+    by_key: dict[str, list[Member]] = defaultdict(list)
+    for member in members:
+        stem, extension = os.path.splitext(member.name)
+        if extension.lower() in _EXTENSIONS and all(is_visible(part) for part in stem.split("/")):
+            by_key[stem].append(member)
+    return ShardContents(samples=tuple(_sample(path, key, found) for key, found in by_key.items()), fault=fault)
+
+
+def _sample(path: Path, key: str, members: list[Member]) -> ShardSample:
+    files: dict[str, Member] = {}
+    pictures: list[str] = []
+    twice: list[str] = []
+    for member in members:
+        extension = os.path.splitext(member.name)[1].lower()
+        is_picture = extension in PICTURE_SUFFIXES
+        if extension in files or (is_picture and pictures):
+            twice.append(member.name)
+            continue
+        files[extension] = member
+        if is_picture:
+            pictures.append(member.name)
+    size, undecodable = _picture_facts(path, next((m for m in files.values() if m.name in pictures), None))
+    record, record_fault = _record(path, files.get(".json"))
+    text, text_fault = _text(path, files.get(".txt"))
+    return ShardSample(
+        key=key, files=files, size=size, undecodable=undecodable, record=record,
+        record_fault=record_fault or text_fault, text=text, twice=tuple(twice),
+    )  # fmt: skip
+
+
+def _picture_facts(path: Path, member: Member | None) -> tuple[tuple[int, int] | None, str | None]:
+    if member is None:
+        return None, None
+    try:
+        with blob_of(path, member).open() as file:
+            return picture_size(file), None
+    except PictureError as error:
+        return None, str(error)
+
+
+def _record(path: Path, member: Member | None) -> tuple[dict[str, Any], str | None]:
+    """Those fields of the JSON that sanakit uses, and why it cannot be read."""
+    if member is None:
+        return {}, None
+    try:
+        record = json.loads(decode_text(read_blob(blob_of(path, member))))
+    except json.JSONDecodeError as error:
+        return {}, f"{member.name}: it is no valid JSON ({error})"
+    except (ValueError, PictureError, RecursionError) as error:
+        return {}, f"{member.name}: {error}"
+    if not isinstance(record, dict):
+        return {}, f"{member.name}: it is no JSON object"
+    kept = {name: value for name, value in record.items() if _is_used(name)}
+    size = size_of(record)
+    return kept | ({"width": size[0], "height": size[1]} if size else {}), None
+
+
+def _is_used(name: str) -> bool:
+    words = name.lower()
+    return is_caption_column(name) or words.endswith(("score", SCORES)) or name in (PROMPT_SOURCE, file_column([name]))
+
+
+def _text(path: Path, member: Member | None) -> tuple[str | None, str | None]:
+    if member is None:
+        return None, None
+    try:
+        lines = [line.strip() for line in lines_of(decode_text(read_blob(blob_of(path, member))))]
+    except (ValueError, PictureError) as error:
+        return None, f"{member.name}: {error}"
+    return "\n".join(line for line in lines if line), None
+
+
+def blob_of(path: Path, member: Member) -> RangeBlob:
+    return RangeBlob(path, member.name, member.offset, member.size)
+
+
+def _cache_place(path: Path) -> Path:
+    name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
+    return user_cache_folder() / "shards" / f"{name}.json"
+
+
+def _recall(place: Path, stamp: dict[str, Any]) -> ShardContents | None:
+    try:
+        content = json.loads(place.read_bytes())
+        if content["stamp"] == stamp:
+            return _from_plain(content["contents"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        _log.info("the index of a shard in %s is read anew: %s", place, error)
+    return None
+
+
+def _to_plain(contents: ShardContents) -> dict[str, Any]:
+    samples = [
+        [
+            sample.key, [[m.name, m.offset, m.size] for m in sample.files.values()], sample.size, sample.undecodable,
+            sample.record, sample.record_fault, sample.text, sample.twice,
+        ]
+        for sample in contents.samples
+    ]  # fmt: skip
+    return {"fault": contents.fault, "samples": samples}
+
+
+def _from_plain(content: dict[str, Any]) -> ShardContents:
+    samples = []
+    for key, files, size, undecodable, record, record_fault, text, twice in content["samples"]:
+        members = [Member(*member) for member in files]
+        samples.append(ShardSample(
+            key=key, files={os.path.splitext(m.name)[1].lower(): m for m in members},
+            size=None if size is None else (size[0], size[1]), undecodable=undecodable, record=record,
+            record_fault=record_fault, text=text, twice=tuple(twice),
+        ))  # fmt: skip
+    return ShardContents(samples=tuple(samples), fault=content["fault"])
+
+
+def _remember(place: Path, stamp: dict[str, Any], contents: ShardContents) -> None:
+    """A cache that cannot be written costs time only."""
+    part = place.with_name(f".{place.name}.{os.getpid()}.part")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps({"stamp": stamp, "contents": _to_plain(contents)}))
+        os.replace(part, place)
+    except OSError as error:
+        _log.info("the index of a shard is not kept: %s", error)
+        part.unlink(missing_ok=True)

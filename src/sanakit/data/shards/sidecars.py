@@ -1,0 +1,110 @@
+"""SANA's external captions and scores: JSON files beside a shard (or a picture), keyed by sample.
+
+``00000_VILA.json`` is ``{key: {caption_type: text}}``, ``00000_VILA_clip_score.json`` ``{key: {caption_type: score}}``.
+Whether a file holds captions or scores is told by what is in it; the suffixes are whatever lies there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sanakit.data.samples import Caption
+from sanakit.data.sources.collect import MAIN_SOURCE
+from sanakit.data.sources.files import decode_text, is_visible
+from sanakit.data.sources.records import as_score
+
+SCORE_SUFFIX = "_clip_score"
+_NOT_SIDECARS = frozenset({"_stats"})  # img2dataset's counts of a shard
+
+
+@dataclass(slots=True)
+class Extra:
+    """What sidecars add to one sample."""
+
+    captions: dict[str, str] = field(default_factory=dict)  # by source
+    scores: dict[str, float] = field(default_factory=dict)
+
+
+def sidecar_paths(stem: Path, files: Iterable[Path]) -> dict[str, Path]:
+    """Suffix (``""``, ``"_VILA"``) to path, of those of ``files`` that are sidecars of ``stem``."""
+    found = {}
+    for path in files:
+        suffix = path.stem.removeprefix(stem.name)
+        fits = path.stem.startswith(stem.name) and (suffix == "" or suffix.startswith("_"))
+        if fits and path.suffix.lower() == ".json" and suffix not in _NOT_SIDECARS and is_visible(path.name):
+            found[suffix] = path
+    return dict(sorted(found.items()))
+
+
+def read_sidecar(path: Path) -> Mapping[str, Any]:
+    """The mapping from keys.
+
+    Raises:
+        ValueError: it is none, in one sentence.
+        OSError: it cannot be read.
+    """
+    text = decode_text(path.read_bytes())
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"it is no valid JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise ValueError("it is no JSON object keyed by sample")
+    return content
+
+
+def add_entry(extra: Extra, entry: Any, suffix: str) -> None:
+    """Take what a sidecar with that suffix says about one sample.
+
+    A caption under ``prompt`` in a file with a suffix is called by the suffix, as upstream does, so that it does not
+    replace the sample's own prompt; so is a bare text or number.
+
+    Raises:
+        ValueError: it is neither captions nor scores.
+    """
+    name = _source_of_suffix(suffix)
+    for source, value in (entry if isinstance(entry, dict) else {MAIN_SOURCE: entry}).items():
+        is_score = as_score(value) is not None and (not isinstance(value, str) or "score" in suffix)
+        source = str(source)
+        source = source.removesuffix(SCORE_SUFFIX).lstrip("_") if is_score else source
+        if source == MAIN_SOURCE:
+            source = name
+        if is_score:
+            extra.scores[source] = as_score(value) or 0.0
+        elif isinstance(value, str):
+            extra.captions[source] = value.strip()
+        else:
+            raise ValueError(f"{source} is neither a text nor a number")
+
+
+def with_extra(captions: Sequence[Caption], extra: Extra, main: str) -> list[Caption]:
+    """Captions with those of the sidecars; scores of ``prompt`` belong to the sample's main caption."""
+    texts = {caption.source: caption for caption in captions}
+    for source, text in extra.captions.items():
+        texts[source] = Caption(source=source, text=text)
+    scores = dict(extra.scores)
+    if main not in scores and MAIN_SOURCE in scores and MAIN_SOURCE not in texts:
+        scores[main] = scores[MAIN_SOURCE]
+    return [replace(c, score=scores[c.source]) if c.source in scores else c for c in texts.values()]
+
+
+def sidecar_name(stem: str, source: str) -> str:
+    """The file for captions of a source; characters that a file name or a suffix cannot have become ``-``."""
+    return f"{stem}_{_plain(source)}.json"
+
+
+def score_sidecar_name(stem: str, source: str) -> str:
+    return f"{stem}_{_plain(source)}{SCORE_SUFFIX}.json"
+
+
+def _plain(source: str) -> str:
+    return re.sub(r"[^\w.+-]", "-", source)[:80]
+
+
+def _source_of_suffix(suffix: str) -> str:
+    return suffix.removesuffix(SCORE_SUFFIX).removesuffix("_score").strip("_") or MAIN_SOURCE

@@ -1,0 +1,262 @@
+"""From what a layout's reader has found to an opened data set: every sample is checked, and none goes silently."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sanakit.common.errors import PictureError
+from sanakit.data.pictures import decode_picture, picture_size
+from sanakit.data.samples import Caption, Layout, Problem, Sample, TextFeatures
+from sanakit.data.sources.blobs import Blob, read_blob
+
+MAIN_SOURCE = "prompt"  # SANA's name of the caption that came with the picture
+SANA_COMPRESSION = 32  # pixels a side of one latent cell; used where nothing else tells the size of the picture
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A sample as a reader found it, not yet checked."""
+
+    key: str
+    blob: Blob  # the picture, or the .npy of a latent
+    captions: list[Caption] = field(default_factory=list)
+    unreadable_captions: list[str] = field(default_factory=list)  # a sentence about each
+    size: tuple[int, int] | None = None  # (width, height) upright; None: read the header
+    undecodable: str | None = None  # why the header could not be read, if that is known already
+    text_features: Blob | None = None
+    has_latent: bool = False
+
+
+@dataclass(slots=True)
+class Findings:
+    """All that a reader found."""
+
+    candidates: list[Candidate] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A good sample and where it is."""
+
+    sample: Sample
+    blob: Blob
+    text_features: Blob | None
+
+
+class IndexedData:
+    """The data source that every layout becomes: a list of entries in memory."""
+
+    def __init__(
+        self, path: Path, layout: Layout, entries: Sequence[Entry], problems: Iterable[Problem], *, has_latents: bool
+    ) -> None:
+        self.path = path
+        self.layout: Layout = layout
+        self.problems = tuple(sorted(problems, key=lambda problem: (problem.key, problem.reason, problem.detail)))
+        self._entries = tuple(entries)
+        self._has_latents = has_latents
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self._entries[index].sample
+
+    def blob(self, index: int) -> Blob:
+        """Where the stored file is."""
+        return self._entries[index].blob
+
+    def read_bytes(self, index: int) -> bytes:
+        return read_blob(self._entries[index].blob)
+
+    def image(self, index: int) -> Image.Image:
+        if self._has_latents:
+            raise PictureError(f"{self.path} holds latents; it has no pictures")
+        return decode_picture(self.read_bytes(index))
+
+    def has_latents(self) -> bool:
+        return self._has_latents
+
+    def latent(self, index: int) -> NDArray[Any]:
+        if not self._has_latents:
+            raise PictureError(f"{self.path} holds pictures; it has no latents")
+        entry = self._entries[index]
+        return read_latent(read_blob(entry.blob), entry.blob.name)
+
+    def text_features(self, index: int) -> TextFeatures | None:
+        blob = self._entries[index].text_features
+        return None if blob is None else read_text_features(read_blob(blob), blob.name)
+
+    def text_features_bytes(self, index: int) -> bytes | None:
+        """The ``.npz`` as stored, if there is one."""
+        blob = self._entries[index].text_features
+        return None if blob is None else read_blob(blob)
+
+
+def collect(path: Path, layout: Layout, findings: Findings, *, min_size: int, need_captions: bool) -> IndexedData:
+    """Check every candidate; the good ones by key, all the others with their reasons."""
+    problems, entries, used = list(findings.problems), [], dict[str, str]()
+    for candidate in sorted(findings.candidates, key=lambda candidate: (candidate.key, candidate.blob.name)):
+        if candidate.key in used:
+            detail = f"{candidate.blob.name} has the key of {used[candidate.key]}, which is used instead of it"
+            problems.append(Problem(key=candidate.key, reason="duplicate_key", detail=detail))
+            continue
+        used[candidate.key] = candidate.blob.name
+        sample = _checked(candidate, problems, min_size=min_size, need_captions=need_captions)
+        if sample is not None:
+            entries.append(Entry(sample, candidate.blob, candidate.text_features))
+    has_latents = any(candidate.has_latent for candidate in findings.candidates)
+    return IndexedData(path, layout, entries, problems, has_latents=has_latents)
+
+
+def _checked(candidate: Candidate, problems: list[Problem], *, min_size: int, need_captions: bool) -> Sample | None:
+    """The sample, or None; what is wrong with it is added to ``problems``."""
+    captions = ordered(caption for caption in candidate.captions if caption.text)
+    size, good = _size(candidate, problems), True
+    if size is None:
+        good = False
+    elif min(size) < min_size:
+        detail = f"it has {size[0]}x{size[1]} px; the shorter side must have {min_size} px"
+        problems.append(Problem(key=candidate.key, reason="too_small", detail=detail))
+        good = False
+    if need_captions:
+        good &= _has_captions(candidate, captions, problems)
+    if not good or size is None:
+        return None
+    return Sample(key=candidate.key, width=size[0], height=size[1], captions=captions)
+
+
+def _size(candidate: Candidate, problems: list[Problem]) -> tuple[int, int] | None:
+    reason = candidate.undecodable
+    if reason is None:
+        try:
+            return latent_or_picture_size(candidate)
+        except FileNotFoundError:
+            detail = f"{candidate.blob.name} is a link to a file that is not there"
+            problems.append(Problem(key=candidate.key, reason="missing_image", detail=detail))
+            return None
+        except PictureError as error:
+            reason = str(error)
+    detail = f"{candidate.blob.name}: {reason}"
+    problems.append(Problem(key=candidate.key, reason="undecodable", detail=detail))
+    return None
+
+
+def _has_captions(candidate: Candidate, captions: Sequence[Caption], problems: list[Problem]) -> bool:
+    for detail in candidate.unreadable_captions:
+        problems.append(Problem(key=candidate.key, reason="bad_record", detail=detail))
+    empty = [caption.source for caption in candidate.captions if not caption.text]
+    if captions or candidate.text_features is not None:
+        if empty:
+            detail = f"the caption from {', '.join(empty)} is empty; the sample is used with its others"
+            problems.append(Problem(key=candidate.key, reason="empty_caption", detail=detail))
+        return True
+    if empty:
+        problems.append(Problem(key=candidate.key, reason="empty_caption", detail="its caption is empty"))
+    elif not candidate.unreadable_captions:
+        detail = f"{candidate.blob.name} has no caption"
+        problems.append(Problem(key=candidate.key, reason="missing_caption", detail=detail))
+    return False
+
+
+def ordered(captions: Iterable[Caption]) -> tuple[Caption, ...]:
+    """``prompt`` first, then by source; a source that comes again is numbered: ``text``, ``text_2``."""
+    counts: Counter[str] = Counter()
+    numbered = []
+    for caption in captions:
+        counts[caption.source] += 1
+        again = counts[caption.source]
+        numbered.append(caption if again == 1 else replace(caption, source=f"{caption.source}_{again}"))
+    return tuple(sorted(numbered, key=lambda caption: (caption.source != MAIN_SOURCE, caption.source)))
+
+
+def latent_or_picture_size(candidate: Candidate) -> tuple[int, int]:
+    """``(width, height)`` in pixels, from the header.
+
+    Raises:
+        PictureError: the header cannot be read.
+        FileNotFoundError: the file is gone, or was a link only.
+    """
+    try:
+        if candidate.has_latent:
+            return _latent_size(candidate)
+        if candidate.size is not None:
+            return candidate.size
+        with candidate.blob.open() as file:
+            return picture_size(file)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise PictureError(f"it cannot be read: {error.strerror or error}") from error
+
+
+def _latent_size(candidate: Candidate) -> tuple[int, int]:
+    with candidate.blob.open() as file:
+        shape = _npy_shape(file)
+    if candidate.size is not None:
+        return candidate.size
+    return shape[-1] * SANA_COMPRESSION, shape[-2] * SANA_COMPRESSION
+
+
+def _npy_shape(file: Any) -> tuple[int, ...]:
+    try:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    except (ValueError, EOFError) as error:
+        raise PictureError(f"it is no .npy array: {error}") from error
+    return _latent_shape(shape, dtype)
+
+
+def _latent_shape(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:
+    if dtype.kind != "f":
+        raise PictureError(f"it holds {dtype}, and a latent is floating-point")
+    if not (len(shape) == 3 or (len(shape) == 4 and shape[0] == 1)) or 0 in shape:
+        raise PictureError(f"its shape is {shape}, and a latent is (C, h, w) or (1, C, h, w)")
+    return shape
+
+
+def read_latent(content: bytes, name: str) -> NDArray[Any]:
+    """``(C, h, w)``.
+
+    Raises:
+        PictureError: it is none, or holds numbers that are not finite.
+    """
+    try:
+        array = np.load(io.BytesIO(content), allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            raise PictureError(f"{name} holds several arrays, and a latent is one")
+        shape = _latent_shape(array.shape, array.dtype)
+    except (ValueError, EOFError, OSError, PictureError) as error:
+        raise PictureError(f"{name} cannot be read as a latent: {error}") from error
+    if not np.isfinite(array).all():
+        raise PictureError(f"{name} holds numbers that are not finite")
+    return array.reshape(shape[-3:])
+
+
+def read_text_features(content: bytes, name: str) -> TextFeatures:
+    """``caption_feature`` ``(1, L, C)`` or ``(L, C)``, and ``attention_mask`` of ``L`` or more dimensions, if any.
+
+    Raises:
+        PictureError: they are not there, or do not belong together.
+    """
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            embeds = arrays["caption_feature"]
+            mask = arrays.get("attention_mask")
+        embeds = embeds.reshape(embeds.shape[-2:])
+        mask = np.ones(len(embeds), bool) if mask is None else mask.reshape(-1) != 0
+    except Exception as error:  # zip files fail in many ways
+        raise PictureError(f"{name} cannot be read as text features: {error}") from error
+    if len(mask) != len(embeds) or not np.isfinite(embeds).all():
+        raise PictureError(f"{name} holds {len(embeds)} features and {len(mask)} of their mask, or no finite numbers")
+    return TextFeatures(embeds, mask)

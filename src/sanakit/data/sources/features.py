@@ -1,0 +1,45 @@
+"""A plain folder of cached features: ``key.npy`` latents with ``key.npz`` text features and captions beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from sanakit.data.samples import Problem
+from sanakit.data.sources.blobs import FileBlob
+from sanakit.data.sources.collect import Candidate, Findings
+from sanakit.data.sources.files import decode_text, key_of
+from sanakit.data.sources.folder import add_captions
+from sanakit.data.sources.records import size_of
+
+
+def read_features(root: Path, files: Sequence[Path]) -> Findings:
+    """Every latent among ``files``."""
+    findings = Findings()
+    by_name = {path.as_posix(): path for path in files}
+    latents = [path for path in files if path.suffix.lower() == ".npy"]
+    for path in latents:
+        stem = path.with_suffix("").as_posix()
+        text_features, facts = by_name.get(f"{stem}.npz"), by_name.get(f"{stem}.json")
+        candidate = Candidate(key_of(path, root), FileBlob(path), has_latent=True)
+        if text_features is not None:
+            candidate.text_features = FileBlob(text_features)
+        add_captions(candidate, path, by_name.get(f"{stem}.txt"), {} if facts is None else {"": facts})
+        candidate.size = None if facts is None else _size(facts)
+        findings.candidates.append(candidate)
+    stems = {path.with_suffix("") for path in latents}
+    for path in files:
+        if path.suffix.lower() == ".npz" and path.with_suffix("") not in stems:
+            detail = f"{path.name} has no latent {path.stem}.npy beside it"
+            findings.problems.append(Problem(key=key_of(path, root), reason="missing_image", detail=detail))
+    return findings
+
+
+def _size(facts: Path) -> tuple[int, int] | None:
+    """Of the picture, if the JSON beside the latent says it; what is wrong with the JSON is told with the captions."""
+    try:
+        record = json.loads(decode_text(facts.read_bytes()))
+    except (ValueError, OSError, RecursionError):
+        return None
+    return size_of(record) if isinstance(record, dict) else None

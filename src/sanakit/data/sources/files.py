@@ -1,0 +1,81 @@
+"""The files of a folder and the texts in them, as people's machines leave them."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+PICTURE_SUFFIXES = frozenset({
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".ppm",
+    ".heic", ".heif", ".jxl", ".jp2",  # known to be pictures, and told that they cannot be read
+})  # fmt: skip
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """Every visible file below ``folder``, links followed (each folder once), folder by folder in order of names.
+
+    Names that begin with a dot (``._a.png`` of macOS among them) and ``__MACOSX`` are not visible.
+    """
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if is_visible(name))
+        for name in sorted(names):
+            if is_visible(name):
+                yield Path(place, name)
+
+
+def is_visible(name: str) -> bool:
+    return not name.startswith(".") and name != "__MACOSX"
+
+
+def is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURE_SUFFIXES
+
+
+def visible_files(folder: Path, suffix: str) -> list[Path]:
+    """Those directly in ``folder``, by name."""
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() == suffix and is_visible(p.name) and p.is_file())
+
+
+def key_of(path: Path, root: Path) -> str:
+    """The path below the data set without its suffix, with ``/`` on every system."""
+    return path.relative_to(root).with_suffix("").as_posix()
+
+
+def decode_text(content: bytes) -> str:
+    """UTF-8 with or without its mark, or UTF-16 with its mark.
+
+    Raises:
+        ValueError: it is neither, in one sentence.
+    """
+    try:
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return content.decode("utf-16")
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        byte = content[error.start]
+        raise ValueError(f"it is not UTF-8 (byte 0x{byte:02x} at {error.start}); save it as UTF-8") from None
+
+
+def decode_loosely(content: bytes) -> str:
+    """As ``decode_text``, but bytes that are not UTF-8 become lone surrogates, which ``is_clean`` finds."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", errors="replace")
+    return content.removeprefix(codecs.BOM_UTF8).decode("utf-8", errors="surrogateescape")
+
+
+def is_clean(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def lines_of(text: str) -> list[str]:
+    """Split at the line ends of Linux, Windows and old Macs only."""
+    return re.split(r"\r\n|\r|\n", text)

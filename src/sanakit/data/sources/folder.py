@@ -1,0 +1,141 @@
+"""Plain folders: pictures with their captions in files of the same stem; and SANA's own image folder."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sanakit.data.samples import Caption, Problem
+from sanakit.data.shards.sidecars import Extra, add_entry, with_extra
+from sanakit.data.sources.blobs import FileBlob
+from sanakit.data.sources.collect import MAIN_SOURCE, Candidate, Findings
+from sanakit.data.sources.files import decode_text, is_picture, key_of, lines_of
+from sanakit.data.sources.records import captions_of
+
+_NOT_CAPTIONS = frozenset({"metadata", "captions", "meta_data", "wids-meta"})
+
+
+def read_folder(root: Path, files: Sequence[Path], names: Sequence[str] | None = None) -> Findings:
+    """Every picture among ``files`` with the captions beside it.
+
+    ``a.txt`` (or ``a.png.txt``): every non-empty line is a caption; the first is SANA's ``prompt``, the others are
+    ``prompt_2`` and so on.
+    ``a.json``: a record. ``a_VILA.json``: SANA's external captions or scores, keyed by the name of the picture.
+
+    Args:
+        names: stems below ``root`` that SANA's ``meta_data.json`` lists; None takes every picture.
+    """
+    findings = Findings()
+    texts = {path.with_suffix("").as_posix(): path for path in files if path.suffix.lower() == ".txt"}
+    pictures = [path for path in files if is_picture(path)]
+    jsons = _jsons_by_picture(files, {path.with_suffix("").as_posix() for path in pictures})
+    listed = None if names is None else {(root / name).as_posix() for name in names}
+    for picture in pictures:
+        stem = picture.with_suffix("").as_posix()
+        if listed is None or stem in listed or picture.as_posix() in listed:
+            candidate = Candidate(key_of(picture, root), FileBlob(picture))
+            add_captions(candidate, picture, texts.get(stem) or texts.get(picture.as_posix()), jsons.get(stem, {}))
+            findings.candidates.append(candidate)
+    if names is None:
+        _find_lonely(root, texts, pictures, findings)
+    else:
+        _find_missing(root, names, pictures, findings)
+    return findings
+
+
+def add_captions(candidate: Candidate, picture: Path, text: Path | None, jsons: dict[str, Path]) -> None:
+    """Captions of the files beside a picture (or a latent)."""
+    if text is not None:
+        try:
+            candidate.captions += captions_in_text(decode_text(text.read_bytes()))
+        except (ValueError, OSError) as error:
+            candidate.unreadable_captions.append(f"{text.name}: {_words(error)}")
+    extra = Extra()
+    for suffix, path in jsons.items():
+        try:
+            content = json.loads(decode_text(path.read_bytes()))
+            if suffix == "" and not _is_keyed(content, picture):
+                candidate.captions += _captions_in_json(content)
+            elif (entry := _entry(content, picture)) is not None:
+                add_entry(extra, entry, suffix)
+        except (ValueError, OSError, RecursionError) as error:
+            candidate.unreadable_captions.append(f"{path.name}: {_words(error)}")
+    main = candidate.captions[0].source if candidate.captions else MAIN_SOURCE
+    if extra.captions or extra.scores:
+        candidate.captions = with_extra(candidate.captions, extra, main)
+
+
+def captions_in_text(text: str) -> list[Caption]:
+    """Every non-empty line, all called ``prompt`` (they are numbered later); one empty caption if there is none."""
+    lines = [line.strip() for line in lines_of(text) if line.strip()]
+    return [Caption(source=MAIN_SOURCE, text=line) for line in lines or [""]]
+
+
+def _captions_in_json(content: Any) -> list[Caption]:
+    match content:
+        case str():
+            return [Caption(source=MAIN_SOURCE, text=content.strip())]
+        case list():
+            return captions_of({MAIN_SOURCE: content})
+        case dict():
+            return captions_of(content)
+        case _:
+            raise ValueError("it is neither a text nor a JSON object with a caption")
+
+
+def _jsons_by_picture(files: Sequence[Path], stems: set[str]) -> dict[str, dict[str, Path]]:
+    """Stem of a picture to suffix to path; of several pictures whose stem begins the name, the longest counts."""
+    found: dict[str, dict[str, Path]] = defaultdict(dict)
+    for path in files:
+        if path.suffix.lower() != ".json" or path.stem in _NOT_CAPTIONS:
+            continue
+        name = stem = path.with_suffix("").as_posix()
+        while stem not in stems and "_" in stem.rpartition("/")[2]:
+            stem = stem.rpartition("_")[0]
+        if stem in stems:
+            found[stem][name.removeprefix(stem)] = path
+    return found
+
+
+def _is_keyed(content: Any, picture: Path) -> bool:
+    return isinstance(content, dict) and (picture.name in content or picture.stem in content)
+
+
+def _entry(content: Any, picture: Path) -> Any:
+    if not isinstance(content, dict):
+        raise ValueError("it is no JSON object keyed by the name of the picture")
+    return content.get(picture.name, content.get(picture.stem))
+
+
+def _find_lonely(root: Path, texts: dict[str, Path], pictures: Sequence[Path], findings: Findings) -> None:
+    """Captions without a picture; other text files of a folder that has no captions beside pictures are just texts."""
+    stems = {name for picture in pictures for name in (picture.with_suffix("").as_posix(), picture.as_posix())}
+    if not stems & texts.keys():
+        return
+    for stem, path in texts.items():
+        if stem not in stems and path.stem.lower() not in ("readme", "license", "licence", "notice", "classes"):
+            detail = f"{path.name} has no picture of the same name beside it"
+            findings.problems.append(Problem(key=key_of(path, root), reason="missing_image", detail=detail))
+
+
+def _find_missing(root: Path, names: Sequence[str], pictures: Sequence[Path], findings: Findings) -> None:
+    there = {path.as_posix() for path in pictures} | {path.with_suffix("").as_posix() for path in pictures}
+    for name in sorted(set(names)):
+        if (root / name).as_posix() not in there:
+            detail = f"meta_data.json lists {name}, and no picture of that name is there"
+            findings.problems.append(Problem(key=name, reason="missing_image", detail=detail))
+
+
+def _words(error: Exception) -> str:
+    match error:
+        case json.JSONDecodeError():
+            return f"it is no valid JSON ({error})"
+        case RecursionError():
+            return "it is no valid JSON (nested too deeply)"
+        case OSError():
+            return f"it cannot be read: {error.strerror or error}"
+        case _:
+            return str(error)

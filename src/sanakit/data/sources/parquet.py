@@ -1,0 +1,178 @@
+"""Parquet: tables of captions, with picture files named or, as the Hugging Face hub has them, embedded."""
+
+from __future__ import annotations
+
+import io
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from threading import Lock
+from typing import Any, BinaryIO
+
+from sanakit.common.errors import MissingExtraError, PictureError
+from sanakit.data.pictures import picture_size
+from sanakit.data.samples import Problem
+from sanakit.data.sources.collect import Candidate, Findings
+from sanakit.data.sources.records import FILE_COLUMNS, captions_of, file_column
+
+_KEPT_GROUPS = 4  # row groups whose pictures stay in memory, for readers that go through the rows in order
+_groups: OrderedDict[tuple[Path, int, str], list[bytes | None]] = OrderedDict()
+_lock = Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class CellBlob:
+    """A picture inside a Parquet file."""
+
+    path: Path
+    name: str
+    column: str
+    group: int  # row group
+    row: int  # in it
+    size: int
+
+    def open(self) -> BinaryIO:
+        content = _pictures_of_group(self.path, self.group, self.column)[self.row]
+        return io.BytesIO(content or b"")
+
+    def num_bytes(self) -> int:
+        return self.size
+
+
+def parquet_records(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows without columns of bytes.
+
+    Raises:
+        ValueError: it is no Parquet file.
+    """
+    file = open_parquet(path)
+    names = [field.name for field in file.schema_arrow if not _holds_bytes(field.type)]
+    for batch in file.iter_batches(columns=names):
+        yield from batch.to_pylist()
+
+
+def picture_column(path: Path) -> str | None:
+    """The column with embedded pictures: bytes, or Hugging Face's ``{bytes, path}``.
+
+    Raises:
+        ValueError: it is no Parquet file.
+    """
+    fields = [field for field in open_parquet(path).schema_arrow if _holds_bytes(field.type)]
+    by_name = {field.name.lower(): field.name for field in fields}
+    named = next((by_name[name] for name in (*FILE_COLUMNS, "jpg", "png", "webp", "bytes") if name in by_name), None)
+    return named or (fields[0].name if fields else None)
+
+
+def read_embedded(root: Path, tables: Sequence[Path]) -> Findings:
+    """The pictures inside Parquet files, in row order."""
+    findings = Findings()
+    for table in tables:
+        where = table.relative_to(root).as_posix()
+        try:
+            column = picture_column(table)
+            if column is None:
+                raise ValueError("it has no column with pictures")
+            _read_table(table, where, column, findings)
+        except (ValueError, OSError) as error:
+            findings.problems.append(Problem(key=where, reason="bad_record", detail=f"it cannot be read: {error}"))
+    _make_keys_unique(findings)
+    return findings
+
+
+def _read_table(table: Path, where: str, column: str, findings: Findings) -> None:
+    file, row = open_parquet(table), 0
+    names = [field.name for field in file.schema_arrow if field.name == column or not _holds_bytes(field.type)]
+    for group in range(file.num_row_groups):
+        for index, record in enumerate(file.read_row_group(group, columns=names).to_pylist()):
+            row += 1
+            content, inner_name = _content(record.pop(column))
+            stem = where.removesuffix(table.suffix)
+            key = _key(record, inner_name) or f"{stem}-{row:06d}"
+            if content is None:
+                detail = f"row {row} of {where} holds no picture"
+                findings.problems.append(Problem(key=key, reason="missing_image", detail=detail))
+                continue
+            name = inner_name or f"row {row} of {where}"
+            candidate = Candidate(key, CellBlob(table, name, column, group, index, len(content)))
+            _fill(candidate, content, record)
+            findings.candidates.append(candidate)
+
+
+def _fill(candidate: Candidate, content: bytes, record: dict[str, Any]) -> None:
+    """Size and captions, while the picture is in memory."""
+    try:
+        candidate.size = picture_size(io.BytesIO(content))
+    except PictureError as error:
+        candidate.undecodable = str(error)
+    try:
+        candidate.captions = captions_of(record)
+    except ValueError as error:
+        candidate.unreadable_captions.append(str(error))
+
+
+def _key(record: dict[str, Any], inner_name: str | None) -> str | None:
+    column = file_column(list(record))
+    name = record[column] if column and isinstance(record[column], str) and record[column].strip() else inner_name
+    return PurePosixPath(name.replace("\\", "/")).with_suffix("").as_posix() if name and name.strip("./") else None
+
+
+def _make_keys_unique(findings: Findings) -> None:
+    """Names inside Parquet files often repeat from split to split; every row is a picture of its own."""
+    seen: dict[str, int] = {}
+    for candidate in findings.candidates:
+        seen[candidate.key] = number = seen.get(candidate.key, 0) + 1
+        if number > 1:
+            detail = f"{candidate.blob.name} has the key of an earlier row; it is used as {candidate.key}-{number}"
+            findings.problems.append(Problem(key=candidate.key, reason="duplicate_key", detail=detail))
+            candidate.key = f"{candidate.key}-{number}"
+
+
+def _pictures_of_group(path: Path, group: int, column: str) -> list[bytes | None]:
+    """The pictures of a row group; the last few stay in memory, since a single row cannot be read alone."""
+    place = (path, group, column)
+    with _lock:
+        if place in _groups:
+            _groups.move_to_end(place)
+            return _groups[place]
+    try:
+        cells = open_parquet(path).read_row_group(group, columns=[column])[column].to_pylist()
+    except ValueError as error:
+        raise PictureError(f"{path.name} cannot be read: {error}") from error
+    pictures = [_content(cell)[0] for cell in cells]
+    with _lock:
+        _groups[place] = pictures
+        while len(_groups) > _KEPT_GROUPS:
+            _groups.popitem(last=False)
+    return pictures
+
+
+def _content(cell: Any) -> tuple[bytes | None, str | None]:
+    """Bytes and the name inside, of either kind of column."""
+    if isinstance(cell, dict):
+        name = cell.get("path")
+        return cell.get("bytes") or None, name if isinstance(name, str) and name else None
+    return cell or None, None
+
+
+def _holds_bytes(kind: Any) -> bool:
+    import pyarrow as pa  # type: ignore[import-untyped]
+
+    if pa.types.is_struct(kind):
+        return any(field.name == "bytes" and _holds_bytes(field.type) for field in kind)
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def open_parquet(path: Path) -> Any:
+    """pyarrow's reader of a file.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+        ValueError: it is no Parquet file, or a damaged one.
+    """
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        message = f"{path.name} is a Parquet file, which needs pyarrow; pip install 'sanakit[data]'"
+        raise MissingExtraError(message) from error
+    return parquet.ParquetFile(path)

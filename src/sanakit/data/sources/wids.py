@@ -1,0 +1,214 @@
+"""WebDataset shards, with SANA's wids index or without one: pictures, or cached features."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sanakit.data.samples import Caption, Problem, Reason
+from sanakit.data.shards.contents import ShardContents, ShardSample, blob_of, shard_contents
+from sanakit.data.shards.sidecars import Extra, add_entry, read_sidecar, sidecar_paths, with_extra
+from sanakit.data.sources.collect import MAIN_SOURCE, Candidate, Findings
+from sanakit.data.sources.files import decode_text, visible_files, walk
+from sanakit.data.sources.folder import captions_in_text
+from sanakit.data.sources.records import PROMPT_SOURCE, captions_of, size_of
+
+INDEX = "wids-meta.json"
+
+
+@dataclass(slots=True)
+class _Shard:
+    """One tar of the data set."""
+
+    path: Path
+    name: str  # as in the index
+    num_samples: int | None = None  # as the index says
+    num_bytes: int | None = None
+    sidecars: dict[str, Path] = field(default_factory=dict)
+
+
+def read_wids(root: Path, *, recursive: bool = False) -> Findings:
+    """Every sample of every shard. The same key in two shards is two samples; the later one is called by its shard."""
+    findings = Findings()
+    shards = _indexed(root, findings) if (root / INDEX).is_file() else None
+    if shards is None:
+        tars = _all_tars(root) if recursive else visible_files(root, ".tar")
+        shards = [_Shard(path, path.relative_to(root).as_posix()) for path in tars]
+    _find_sidecars(shards, findings)
+    with ThreadPoolExecutor(4) as pool:
+        contents = list(pool.map(_contents, shards))
+    latents = _holds_latents([found for found in contents if isinstance(found, ShardContents)])
+    seen: set[str] = set()
+    for shard, found in zip(shards, contents, strict=True):
+        if isinstance(found, ShardContents):
+            _add_shard(shard, found, seen, findings, latents=latents)
+        else:
+            _report(findings, shard.name, f"it cannot be read: {found.strerror or found}")
+    return findings
+
+
+def _contents(shard: _Shard) -> ShardContents | OSError:
+    try:
+        return shard_contents(shard.path)
+    except OSError as error:
+        return error
+
+
+def _all_tars(root: Path) -> list[Path]:
+    return [path for path in walk(root) if path.suffix.lower() == ".tar"]
+
+
+def _indexed(root: Path, findings: Findings) -> list[_Shard] | None:
+    """The shards that the index lists and that are there; None if the index cannot be read."""
+    try:
+        index = json.loads(decode_text((root / INDEX).read_bytes()))
+        listed = [_listed(root, item) for item in index["shardlist"]]
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        _report(findings, INDEX, f"the index cannot be read ({reason}); the tars in the folder are used in its place")
+        return None
+    shards = []
+    for shard in listed:
+        if "://" in shard.name or shard.name.startswith("pipe:"):
+            _report(findings, shard.name, "the index says that it lies elsewhere; fetch it into the folder")
+        elif not shard.path.is_file():
+            _report(findings, shard.name, "the index lists it, and it is not there")
+        else:
+            shards.append(shard)
+    known = {shard.path.resolve() for shard in listed}
+    for path in visible_files(root, ".tar"):
+        if path.resolve() not in known:
+            _report(findings, path.name, f"{INDEX} does not list it, so it is not used; add it there or move it away")
+    return shards
+
+
+def _listed(root: Path, item: Mapping[str, Any]) -> _Shard:
+    url, number, size = item["url"], item.get("nsamples"), item.get("filesize")
+    if not isinstance(url, str):
+        raise ValueError(f"a shard's url is {url!r}")
+    local = url.removeprefix("file://") if url.startswith("file://") else url
+    return _Shard(
+        root / local, local, number if isinstance(number, int) else None, size if isinstance(size, int) else None
+    )
+
+
+def _find_sidecars(shards: Sequence[_Shard], findings: Findings) -> None:
+    """Suffixes are whatever lies beside the tars; a suffix that only some shards have is told of."""
+    folders = {shard.path.parent for shard in shards}
+    files = {folder: visible_files(folder, ".json") for folder in folders}
+    stems = {shard.path.with_suffix("") for shard in shards}
+    for shard in shards:
+        stem = shard.path.with_suffix("")
+        mine = sidecar_paths(stem, (path for path in files[shard.path.parent] if path.name != INDEX))
+        shard.sidecars = {
+            suffix: path for suffix, path in mine.items() if suffix == "" or path.with_suffix("") not in stems
+        }
+    counts = Counter(suffix for shard in shards for suffix in shard.sidecars)
+    for shard in shards:
+        for suffix in sorted(counts.keys() - shard.sidecars.keys()):
+            name = f"{shard.name.removesuffix('.tar')}{suffix}.json"
+            others = f"{counts[suffix]} other shard" + "s" * (counts[suffix] > 1)
+            _report(findings, name, f"this sidecar is missing, and {others} of {len(shards)} have it")
+
+
+def _holds_latents(contents: Sequence[ShardContents]) -> bool:
+    """Latents only: a sample with a picture makes it a data set of pictures."""
+    samples = [sample for found in contents for sample in found.samples]
+    return any(".npy" in sample.files for sample in samples) and not any(sample.picture() for sample in samples)
+
+
+def _add_shard(shard: _Shard, contents: ShardContents, seen: set[str], findings: Findings, *, latents: bool) -> None:
+    num_samples = sum(sample.picture() is not None or ".npy" in sample.files for sample in contents.samples)
+    if fault := _shard_fault(shard, contents, num_samples):
+        _report(findings, shard.name, fault)
+    extras = _read_sidecars(shard, {sample.key for sample in contents.samples}, findings)
+    repeated = []
+    for sample in contents.samples:
+        key = sample.key
+        if key in seen:
+            repeated.append(key)
+            key = f"{shard.name.removesuffix('.tar')}/{key}"
+        seen.add(key)
+        _add_sample(shard, sample, key, extras.get(sample.key, Extra()), findings, latents=latents)
+    if repeated:
+        called = f"{shard.name.removesuffix('.tar')}/{repeated[0]}"
+        detail = f"{len(repeated)} of its keys occur in earlier shards; {repeated[0]} is used as {called}, and so on"
+        findings.problems.append(Problem(key=shard.name, reason="duplicate_key", detail=detail))
+
+
+def _shard_fault(shard: _Shard, contents: ShardContents, num_samples: int) -> str:
+    faults = [contents.fault] if contents.fault else []
+    if shard.num_samples is not None and shard.num_samples != num_samples:
+        faults.append(f"the index says that it holds {shard.num_samples} samples, and it holds {num_samples}")
+    size = shard.path.stat().st_size
+    if shard.num_bytes is not None and shard.num_bytes != size:
+        faults.append(f"the index says that it has {shard.num_bytes} bytes, and it has {size}")
+    if not faults and not contents.samples:
+        faults.append("it holds no samples")
+    return "; ".join(faults)
+
+
+def _read_sidecars(shard: _Shard, keys: set[str], findings: Findings) -> dict[str, Extra]:
+    extras: dict[str, Extra] = {}
+    for suffix, path in shard.sidecars.items():
+        try:
+            content = read_sidecar(path)
+        except (ValueError, OSError) as error:
+            _report(findings, path.name, f"the sidecar cannot be read, and its captions or scores are missing: {error}")
+            continue
+        unknown = [str(key) for key in content if key not in keys]
+        if unknown:
+            detail = f"{len(unknown)} of its {len(content)} keys are not in {shard.name}, {unknown[0]} for one"
+            _report(findings, path.name, detail)
+        for key in content.keys() & keys:
+            try:
+                add_entry(extras.setdefault(key, Extra()), content[key], suffix)
+            except ValueError as error:
+                findings.problems.append(Problem(key=key, reason="bad_record", detail=f"{path.name}: {error}"))
+    return extras
+
+
+def _add_sample(
+    shard: _Shard, sample: ShardSample, key: str, extra: Extra, findings: Findings, *, latents: bool
+) -> None:
+    member = sample.files.get(".npy") if latents else sample.picture()
+    for name in sample.twice:
+        detail = f"{shard.name} holds {name} under a key that it has already; the first is used"
+        findings.problems.append(Problem(key=key, reason="duplicate_key", detail=detail))
+    if member is None:
+        kind = "latent" if latents else "picture"
+        detail = f"{shard.name} holds {', '.join(sorted(m.name for m in sample.files.values()))} and no {kind}"
+        reason: Reason = "bad_record" if ".npy" in sample.files else "missing_image"
+        findings.problems.append(Problem(key=key, reason=reason, detail=detail))
+        return
+    features = sample.files.get(".npz")
+    candidate = Candidate(
+        key, blob_of(shard.path, member), size=size_of(sample.record) if latents else sample.size,
+        undecodable=None if latents else sample.undecodable, has_latent=latents,
+        text_features=blob_of(shard.path, features) if features else None,
+    )  # fmt: skip
+    _add_captions(candidate, sample, extra)
+    findings.candidates.append(candidate)
+
+
+def _add_captions(candidate: Candidate, sample: ShardSample, extra: Extra) -> None:
+    if sample.record_fault:
+        candidate.unreadable_captions.append(sample.record_fault)
+    captions: list[Caption] = []
+    try:
+        captions = captions_of(sample.record)
+    except ValueError as error:
+        candidate.unreadable_captions.append(str(error))
+    if not captions and sample.text is not None:
+        captions = captions_in_text(sample.text)
+    main = sample.record.get(PROMPT_SOURCE) or (captions[0].source if captions else MAIN_SOURCE)
+    candidate.captions = with_extra(captions, extra, main)
+
+
+def _report(findings: Findings, name: str, detail: str) -> None:
+    findings.problems.append(Problem(key=name, reason="bad_shard", detail=detail))
