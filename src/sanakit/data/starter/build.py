@@ -10,20 +10,19 @@ The same arguments give the same bytes, and an interrupted run is continued.
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import tarfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from sanakit.common.errors import ConfigError, OutputError
+from sanakit.data.pictures import as_png
+from sanakit.data.shards.writer import add_member, begin_folder, write, write_index, write_json, written_aside
 from sanakit.data.starter.captions import canonical_caption, caption
 from sanakit.data.starter.contact_sheet import contact_sheet
 from sanakit.data.starter.scene import Split
@@ -89,7 +88,7 @@ def build_starter_data(
     )
     scenes = StarterScenes(bank or load_sprite_bank(), split, seed, size=size)
     try:
-        _begin(out, recipe)
+        begin_folder(out, asdict(recipe), "recipe.json")
         for number, indices in enumerate(recipe.shards()):
             _write_shard(out, f"{number:05d}", indices, scenes, recipe)
             if on_progress is not None:
@@ -99,81 +98,34 @@ def build_starter_data(
         raise OutputError(f"the data set in {out} could not be written: {error.strerror or error}") from error
 
 
-def _begin(out: Path, recipe: _Recipe) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    wanted, path = asdict(recipe), out / "recipe.json"
-    if not path.exists():
-        if any(out.iterdir()):
-            raise ConfigError(f"{out} holds other files and no recipe.json; choose an empty or a new folder")
-        _write_json(path, wanted)
-        return
-    begun = json.loads(path.read_text())
-    different = [f"{name}={begun.get(name)}" for name, value in wanted.items() if begun.get(name) != value]
-    if different:
-        raise ConfigError(f"{out} was begun with {', '.join(different)}; use the same values or another folder")
-
-
 def _write_shard(out: Path, name: str, indices: range, scenes: StarterScenes, recipe: _Recipe) -> None:
     """The tar is renamed into place after its paraphrases, so a shard that is there is complete."""
     if (out / f"{name}.tar").exists():
         return
     paraphrases: dict[str, dict[str, str]] = {}
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for index in indices:
-            image, _, scene = scenes.sample(index)
-            key = f"{index:08d}"
-            rng = np.random.default_rng((recipe.seed, index, 1))
-            paraphrases[key] = {f"paraphrase_{i}": caption(scene, rng) for i in range(recipe.num_paraphrases)}
-            facts = {
-                "prompt": canonical_caption(scene),
-                "width": recipe.size,
-                "height": recipe.size,
-                "file_name": f"{key}.png",
-                "scene": scene.to_json(),
-            }
-            _add(archive, f"{key}.png", _png(Image.fromarray(image)))
-            _add(archive, f"{key}.json", json.dumps(facts).encode())
-    _write_json(out / f"{name}{_PARAPHRASES}.json", paraphrases)
-    _write(out / f"{name}.tar", buffer.getvalue())
+    with written_aside(out / f"{name}.tar") as file:
+        with tarfile.open(fileobj=file, mode="w") as archive:
+            for index in indices:
+                image, _, scene = scenes.sample(index)
+                key = f"{index:08d}"
+                rng = np.random.default_rng((recipe.seed, index, 1))
+                paraphrases[key] = {f"paraphrase_{i}": caption(scene, rng) for i in range(recipe.num_paraphrases)}
+                facts = {
+                    "prompt": canonical_caption(scene),
+                    "width": recipe.size,
+                    "height": recipe.size,
+                    "file_name": f"{key}.png",
+                    "scene": scene.to_json(),
+                }
+                add_member(archive, f"{key}.png", as_png(Image.fromarray(image)))
+                add_member(archive, f"{key}.json", json.dumps(facts).encode())
+        write_json(out / f"{name}{_PARAPHRASES}.json", paraphrases)
 
 
 def _finish(out: Path, recipe: _Recipe, scenes: StarterScenes) -> None:
     notice = resources.files("sanakit").joinpath("starter", "NOTICE.md")
-    _write(out / "NOTICE.md", notice.read_bytes())
+    write(out / "NOTICE.md", notice.read_bytes())
     samples = [scenes.sample(index) for index in range(min(_CONTACT_SHEET_SAMPLES, recipe.num_samples))]
-    _write(out / "contact-sheet.png", _png(contact_sheet([(s.image, s.caption) for s in samples])))
+    write(out / "contact-sheet.png", as_png(contact_sheet([(s.image, s.caption) for s in samples])))
     shards = [(f"{number:05d}.tar", len(indices)) for number, indices in enumerate(recipe.shards())]
-    index = {
-        "name": f"sanakit-starter-{recipe.split}",
-        "__kind__": "SANA-WebDataset",
-        "wids_version": 1,
-        "shardlist": [{"url": url, "nsamples": num, "filesize": (out / url).stat().st_size} for url, num in shards],
-    }
-    _write_json(out / "wids-meta.json", index)
-
-
-def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    member = tarfile.TarInfo(name)  # its time stays 0, so the same data set has the same bytes
-    member.size = len(content)
-    archive.addfile(member, io.BytesIO(content))
-
-
-def _png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
-def _write_json(path: Path, value: Any) -> None:
-    _write(path, json.dumps(value, indent=1).encode() + b"\n")
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write beside the place and rename, so no reader sees half a file."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_index(out, f"sanakit-starter-{recipe.split}", shards)

@@ -1,0 +1,147 @@
+"""Writing data set folders in SANA's naming: whole files or none, and the same bytes for the same samples.
+
+00000.tar ...              key.png (or .jpg, .webp, .npy with .npz), key.json {"prompt", "width", "height", ...}
+00000_VILA.json ...        {key: {"VILA": text}}, the captions of further sources
+00000_VILA_clip_score.json {key: {"VILA": score}}
+wids-meta.json             the index, written last: a folder that has it is complete
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from sanakit.common.errors import ConfigError
+from sanakit.data.samples import Caption
+from sanakit.data.shards.sidecars import score_sidecar_name, sidecar_name
+from sanakit.data.sources.collect import MAIN_SOURCE
+from sanakit.data.sources.records import PROMPT_SOURCE
+from sanakit.data.sources.wids import INDEX
+
+_Sidecars = dict[str, dict[str, dict[str, Any]]]  # by file name, by key, by source
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackedSample:
+    """What a shard holds of a sample."""
+
+    key: str
+    files: Mapping[str, bytes]  # by extension with its dot, the picture or latent first
+    width: int
+    height: int
+    captions: Sequence[Caption]
+
+
+def begin_folder(out: Path, recipe: Mapping[str, Any], name: str) -> None:
+    """Make a folder with its recipe in it, or see that it was begun with the same one.
+
+    Raises:
+        ConfigError: it was begun with other values, or holds something else.
+        OSError: it cannot be written.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / name
+    if not path.exists():
+        if any(not item.name.endswith(".part") for item in out.iterdir()):
+            raise ConfigError(f"{out} holds other files and no {name}; choose an empty or a new folder")
+        write_json(path, recipe)
+        return
+    try:
+        begun = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{path} is no JSON ({error}); choose another folder") from error
+    different = [f"{name}={begun.get(name)}" for name, value in recipe.items() if begun.get(name) != value]
+    if different:
+        raise ConfigError(f"{out} was begun with {', '.join(different)}; use the same values or another folder")
+
+
+def write_shard(out: Path, name: str, samples: Iterable[PackedSample]) -> int:
+    """Write ``name``.tar with its sidecars and give the number of samples; of none, no file is left.
+
+    The tar is renamed into place after its sidecars, so a shard that is there is complete.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    sidecars: _Sidecars = defaultdict(lambda: defaultdict(dict))
+    count = 0
+    with written_aside(out / f"{name}.tar") as file:
+        with tarfile.open(fileobj=file, mode="w") as archive:
+            for sample in samples:
+                count += 1
+                _add_sample(archive, sample, name, sidecars)
+        if count == 0:
+            raise _NothingWritten
+        for sidecar, content in sidecars.items():
+            write_json(out / sidecar, content)
+    return count
+
+
+def write_index(out: Path, data_name: str, shards: Sequence[tuple[str, int]]) -> None:
+    """The wids index over (file name, number of samples)."""
+    shard_list = [{"url": url, "nsamples": num, "filesize": (out / url).stat().st_size} for url, num in shards]
+    index = {"name": data_name, "__kind__": "SANA-WebDataset", "wids_version": 1, "shardlist": shard_list}
+    write_json(out / INDEX, index)
+
+
+def add_member(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)  # its time stays 0, so the same data set has the same bytes
+    member.size = len(content)
+    archive.addfile(member, io.BytesIO(content))
+
+
+def write_json(path: Path, value: Any) -> None:
+    write(path, json.dumps(value, indent=1).encode() + b"\n")
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write beside the place and rename, so no reader sees half a file."""
+    with written_aside(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[IO[bytes]]:
+    """A file beside ``path`` that becomes ``path`` if the block ends well, and is removed if not."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except _NothingWritten:
+        pass
+    finally:
+        part.unlink(missing_ok=True)
+
+
+class _NothingWritten(Exception):  # noqa: N818 (nothing went wrong)
+    """The file is not wanted after all."""
+
+
+def _add_sample(archive: tarfile.TarFile, sample: PackedSample, shard: str, sidecars: _Sidecars) -> None:
+    """``prompt`` of the JSON is the main caption; ``prompt_source`` says what it is called, if not that."""
+    main = next(iter(sample.captions), None)
+    extension = next(iter(sample.files))
+    facts: dict[str, Any] = {} if main is None else {MAIN_SOURCE: main.text}
+    facts |= {"width": sample.width, "height": sample.height, "file_name": f"{sample.key}{extension}"}
+    if main is not None and main.source != MAIN_SOURCE:
+        facts[PROMPT_SOURCE] = main.source
+    for suffix, content in sample.files.items():
+        add_member(archive, f"{sample.key}{suffix}", content)
+    add_member(archive, f"{sample.key}.json", json.dumps(facts).encode())
+    for caption in sample.captions:
+        source = MAIN_SOURCE if caption is main else caption.source
+        if caption is not main:
+            sidecars[sidecar_name(shard, source)][sample.key][source] = caption.text
+        if caption.score is not None:
+            sidecars[score_sidecar_name(shard, source)][sample.key][source] = caption.score
