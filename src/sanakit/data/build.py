@@ -1,0 +1,173 @@
+"""Shards in SANA's naming out of a data set of any layout.
+
+Which samples a shard holds depends on the data set and ``shard_size`` alone, so the same data set gives the same bytes
+and an interrupted run is continued; every sample that is not in the shards is in ``problems.jsonl`` with its reason.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+from sanakit.common.errors import ConfigError, OutputError, PictureError, RequestError
+from sanakit.data.ahead import map_ahead
+from sanakit.data.open import open_indexed
+from sanakit.data.pictures import as_png, decode_picture, stored_upright
+from sanakit.data.samples import Problem
+from sanakit.data.shards.tar_index import index_tar
+from sanakit.data.shards.writer import PackedSample, begin_folder, write, write_index, write_shard
+from sanakit.data.sources.collect import IndexedData
+
+ProgressCallback = Callable[[int, int], None]  # (samples done, samples in all)
+
+BEGUN = "build.json"
+PROBLEMS = "problems.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildReport:
+    """What was written."""
+
+    folder: Path
+    num_samples: int
+    num_shards: int
+    problems: tuple[Problem, ...]
+
+
+def build_shards(
+    path: Path,
+    out: Path,
+    *,
+    shard_size: int = 1000,
+    min_size: int = 1,
+    need_captions: bool = True,
+    on_progress: ProgressCallback | None = None,
+) -> BuildReport:
+    """Write (or continue) a folder of shards with every good sample of ``path``.
+
+    Pictures are decoded to see that they are whole, and stored as they are; those that lie on their side by EXIF, or
+    are neither PNG, JPEG nor WebP, become upright PNG, so that every reader of SANA's shards sees them right.
+
+    Raises:
+        RequestError: ``path`` is no data set or has no good sample, or ``out`` lies in it.
+        ConfigError: ``out`` was begun with other values or data, or holds something else.
+        OutputError: a file could not be written; finished shards stay.
+    """
+    if shard_size < 1:
+        raise ConfigError(f"shard_size={shard_size} makes no shards; it must be at least 1")
+    if out.resolve().is_relative_to((path if path.is_dir() else path.parent).resolve()):
+        raise RequestError(f"{out} lies in {path}, which is read; choose a folder outside of it")
+    source = open_indexed(path, min_size=min_size, need_captions=need_captions)
+    if not len(source):
+        raise RequestError(_nothing_good(source))
+    try:
+        _begin(source, out, shard_size=shard_size, min_size=min_size)
+        return _Build(source, out, shard_size, on_progress or (lambda done, total: None)).run()
+    except OSError as error:
+        raise OutputError(f"the shards in {out} could not be written: {error.strerror or error}") from error
+
+
+class _Build:
+    """One run: shard by shard, with the problems it meets."""
+
+    def __init__(self, source: IndexedData, out: Path, shard_size: int, on_progress: ProgressCallback) -> None:
+        self.source, self.out, self.shard_size, self.on_progress = source, out, shard_size, on_progress
+        self.problems = list(source.problems)
+
+    def run(self) -> BuildReport:
+        total, shards = len(self.source), []
+        for number, start in enumerate(range(0, total, self.shard_size)):
+            indices = range(start, min(start + self.shard_size, total))
+            num_samples = self._shard(f"{number:05d}", indices)
+            if num_samples:
+                shards.append((f"{number:05d}.tar", num_samples))
+            self.on_progress(indices.stop, total)
+        self.problems.sort(key=lambda problem: (problem.key, problem.reason, problem.detail))
+        lines = "".join(json.dumps(asdict(problem)) + "\n" for problem in self.problems)
+        write(self.out / PROBLEMS, lines.encode())
+        write_index(self.out, "sanakit-data", shards)
+        num_samples = sum(number for _, number in shards)
+        return BuildReport(
+            folder=self.out, num_samples=num_samples, num_shards=len(shards), problems=tuple(self.problems)
+        )
+
+    def _shard(self, name: str, indices: range) -> int:
+        """Write a shard, or see which samples of a finished one are missing; the number of its samples."""
+        path = self.out / f"{name}.tar"
+        if not path.exists():
+            return write_shard(self.out, name, self._packed(indices))
+        written = {member.name.removesuffix(".json") for member in index_tar(path)[0] if member.name.endswith(".json")}
+        missing = [index for index in indices if self.source[index].key not in written]
+        for _ in self._packed(missing):
+            pass  # what is wrong with them is noted
+        return len(indices) - len(missing)
+
+    def _packed(self, indices: range | list[int]) -> Iterator[PackedSample]:
+        for packed in map_ahead(partial(pack, self.source), indices):
+            if isinstance(packed, Problem):
+                self.problems.append(packed)
+            else:
+                yield packed
+
+
+def pack(source: IndexedData, index: int) -> PackedSample | Problem:
+    """A sample as a shard holds it, read to its end; or what is wrong with it."""
+    sample = source[index]
+    try:
+        files = _latent_files(source, index) if source.has_latents() else picture_files(source.read_bytes(index))
+    except PictureError as error:
+        return Problem(key=sample.key, reason="undecodable", detail=str(error))
+    return PackedSample(key=sample.key, files=files, width=sample.width, height=sample.height, captions=sample.captions)
+
+
+def picture_files(content: bytes) -> dict[str, bytes]:
+    """Extension to bytes of a picture as a shard holds it.
+
+    Raises:
+        PictureError: it cannot be decoded to its end.
+    """
+    image, suffix = decode_picture(content), stored_upright(content)
+    return {".png": as_png(image)} if suffix is None else {f".{suffix}": content}
+
+
+def _latent_files(source: IndexedData, index: int) -> dict[str, bytes]:
+    source.latent(index)
+    source.text_features(index)
+    features = source.text_features_bytes(index)
+    return {".npy": source.read_bytes(index)} | ({} if features is None else {".npz": features})
+
+
+def _begin(source: IndexedData, out: Path, *, shard_size: int, min_size: int) -> None:
+    recipe = {"shard_size": shard_size, "min_size": min_size, "content": _content_hash(source)}
+    try:
+        begun = json.loads((out / BEGUN).read_bytes())
+    except (OSError, ValueError):
+        begun = None  # not there, or begin_folder says what is wrong
+    if isinstance(begun, dict) and begun.get("content") not in (None, recipe["content"]):
+        same = begun | {"content": recipe["content"]} == recipe
+        what = "other data than" if same else "other data or values than those of"
+        raise ConfigError(f"{out} was begun with {what} {source.path} now; choose another folder")
+    begin_folder(out, recipe, BEGUN)
+
+
+def _content_hash(source: IndexedData) -> str:
+    """SHA-256 of keys, sizes, captions and lengths of files; reading all pictures for it would take too long."""
+    digest = sha256()
+    for index in range(len(source)):
+        entry = (source[index], source.blob(index).num_bytes())
+        digest.update(repr(entry).encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _nothing_good(source: IndexedData) -> str:
+    if not source.problems:
+        return f"{source.path} holds no samples"
+    first = source.problems[0]
+    return (
+        f"no sample in {source.path} can be used ({len(source.problems)} problems; the first: {first.key}, "
+        f"{first.reason}, {first.detail}); sanakit data validate lists them all"
+    )

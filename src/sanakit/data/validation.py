@@ -1,0 +1,57 @@
+"""Read every sample of a data set to its end, and name the bad ones."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from sanakit.common.errors import PictureError
+from sanakit.data.ahead import map_ahead
+from sanakit.data.samples import DataSource, Problem
+
+ProgressCallback = Callable[[int, int], None]  # (samples done, samples in all)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Validation:
+    """What a thorough look has found."""
+
+    num_good: int  # samples that were read to their end
+    problems: tuple[Problem, ...]  # those of opening and those of reading, by key
+
+    def num_by_reason(self) -> dict[str, int]:
+        return dict(sorted(Counter(problem.reason for problem in self.problems).items()))
+
+
+def validate(
+    source: DataSource, *, num_threads: int | None = None, on_progress: ProgressCallback | None = None
+) -> Validation:
+    """Decode every picture, or read every latent with its text features."""
+    problems, num_good = list(source.problems), 0
+    for index, problem in enumerate(
+        map_ahead(partial(read_to_the_end, source), range(len(source)), num_threads=num_threads), 1
+    ):
+        if problem is None:
+            num_good += 1
+        else:
+            problems.append(problem)
+        if on_progress is not None:
+            on_progress(index, len(source))
+    return Validation(
+        num_good=num_good, problems=tuple(sorted(problems, key=lambda problem: (problem.key, problem.reason)))
+    )
+
+
+def read_to_the_end(source: DataSource, index: int) -> Problem | None:
+    """What is wrong with one sample, found by reading all of it."""
+    try:
+        if source.has_latents():
+            source.latent(index)
+            source.text_features(index)
+        else:
+            source.image(index)
+    except PictureError as error:
+        return Problem(key=source[index].key, reason="undecodable", detail=str(error))
+    return None
