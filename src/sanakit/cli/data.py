@@ -9,9 +9,12 @@ from typing import Annotated
 import typer
 
 from sanakit.cli.console import print_json, tell
+from sanakit.cli.data_layouts import build, inspect, validate
 from sanakit.cli.failures import Interrupted
 
-data_app = typer.Typer(no_args_is_help=True, help="Make data sets.")
+data_app = typer.Typer(no_args_is_help=True, help="Look at data sets, check them, and make them.")
+for command in (inspect, validate, build):
+    data_app.command()(command)
 
 
 class Split(StrEnum):
@@ -23,7 +26,7 @@ class Split(StrEnum):
 
 @data_app.callback()
 def describe() -> None:
-    """Make data sets."""
+    """Look at data sets, check them, and make them."""
 
 
 @data_app.command("starter")

@@ -19,7 +19,7 @@ from sanakit.data.open import open_indexed
 from sanakit.data.pictures import as_png, decode_picture, stored_upright
 from sanakit.data.samples import Problem
 from sanakit.data.shards.tar_index import index_tar
-from sanakit.data.shards.writer import PackedSample, begin_folder, write, write_index, write_shard
+from sanakit.data.shards.writer import PackedSample, begin_folder, sidecar_suffixes, write, write_index, write_shard
 from sanakit.data.sources.collect import IndexedData
 
 ProgressCallback = Callable[[int, int], None]  # (samples done, samples in all)
@@ -77,6 +77,8 @@ class _Build:
     def __init__(self, source: IndexedData, out: Path, shard_size: int, on_progress: ProgressCallback) -> None:
         self.source, self.out, self.shard_size, self.on_progress = source, out, shard_size, on_progress
         self.problems = list(source.problems)
+        samples = (source[index] for index in range(len(source)))
+        self.suffixes = set[str]().union(*(sidecar_suffixes(sample.captions) for sample in samples))
 
     def run(self) -> BuildReport:
         total, shards = len(self.source), []
@@ -99,7 +101,7 @@ class _Build:
         """Write a shard, or see which samples of a finished one are missing; the number of its samples."""
         path = self.out / f"{name}.tar"
         if not path.exists():
-            return write_shard(self.out, name, self._packed(indices))
+            return write_shard(self.out, name, self._packed(indices), suffixes=self.suffixes)
         written = {member.name.removesuffix(".json") for member in index_tar(path)[0] if member.name.endswith(".json")}
         missing = [index for index in indices if self.source[index].key not in written]
         for _ in self._packed(missing):

@@ -93,17 +93,9 @@ def with_extra(captions: Sequence[Caption], extra: Extra, main: str) -> list[Cap
     return [replace(c, score=scores[c.source]) if c.source in scores else c for c in texts.values()]
 
 
-def sidecar_name(stem: str, source: str) -> str:
-    """The file for captions of a source; characters that a file name or a suffix cannot have become ``-``."""
-    return f"{stem}_{_plain(source)}.json"
-
-
-def score_sidecar_name(stem: str, source: str) -> str:
-    return f"{stem}_{_plain(source)}{SCORE_SUFFIX}.json"
-
-
-def _plain(source: str) -> str:
-    return re.sub(r"[^\w.+-]", "-", source)[:80]
+def sidecar_suffix(source: str) -> str:
+    """``_VILA``; characters that a file name cannot have everywhere become ``-``."""
+    return "_" + re.sub(r"[^\w.+-]", "-", source)[:80]
 
 
 def _source_of_suffix(suffix: str) -> str:

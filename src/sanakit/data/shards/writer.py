@@ -21,12 +21,12 @@ from typing import IO, Any
 
 from sanakit.common.errors import ConfigError
 from sanakit.data.samples import Caption
-from sanakit.data.shards.sidecars import score_sidecar_name, sidecar_name
+from sanakit.data.shards.sidecars import SCORE_SUFFIX, sidecar_suffix
 from sanakit.data.sources.collect import MAIN_SOURCE
 from sanakit.data.sources.records import PROMPT_SOURCE
 from sanakit.data.sources.wids import INDEX
 
-_Sidecars = dict[str, dict[str, dict[str, Any]]]  # by file name, by key, by source
+_Sidecars = dict[str, dict[str, dict[str, Any]]]  # by suffix, by key, by source
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,25 +63,29 @@ def begin_folder(out: Path, recipe: Mapping[str, Any], name: str) -> None:
         raise ConfigError(f"{out} was begun with {', '.join(different)}; use the same values or another folder")
 
 
-def write_shard(out: Path, name: str, samples: Iterable[PackedSample]) -> int:
+def write_shard(out: Path, name: str, samples: Iterable[PackedSample], *, suffixes: Iterable[str] = ()) -> int:
     """Write ``name``.tar with its sidecars and give the number of samples; of none, no file is left.
 
     The tar is renamed into place after its sidecars, so a shard that is there is complete.
 
+    Args:
+        suffixes: sidecars that are written even if no sample of this shard has something for them, since one that is
+            missing beside others counts as lost; ``sidecar_suffixes`` of the whole data set.
+
     Raises:
         OSError: a file cannot be written.
     """
-    sidecars: _Sidecars = defaultdict(lambda: defaultdict(dict))
+    sidecars: _Sidecars = {suffix: defaultdict(dict) for suffix in sorted(suffixes)}
     count = 0
     with written_aside(out / f"{name}.tar") as file:
         with tarfile.open(fileobj=file, mode="w") as archive:
             for sample in samples:
                 count += 1
-                _add_sample(archive, sample, name, sidecars)
+                _add_sample(archive, sample, sidecars)
         if count == 0:
             raise _NothingWritten
-        for sidecar, content in sidecars.items():
-            write_json(out / sidecar, content)
+        for suffix, content in sidecars.items():
+            write_json(out / f"{name}{suffix}.json", content)
     return count
 
 
@@ -128,7 +132,22 @@ class _NothingWritten(Exception):  # noqa: N818 (nothing went wrong)
     """The file is not wanted after all."""
 
 
-def _add_sample(archive: tarfile.TarFile, sample: PackedSample, shard: str, sidecars: _Sidecars) -> None:
+def sidecar_suffixes(captions: Sequence[Caption]) -> set[str]:
+    """The sidecars that these captions of one sample go to."""
+    return {suffix for suffix, _, _ in _sidecar_values(captions)}
+
+
+def _sidecar_values(captions: Sequence[Caption]) -> Iterator[tuple[str, str, Any]]:
+    """(suffix, source, text or score). The first caption is in the sample's own JSON, and its score is ``prompt``'s."""
+    for index, caption in enumerate(captions):
+        source = caption.source if index else MAIN_SOURCE
+        if index:
+            yield sidecar_suffix(source), source, caption.text
+        if caption.score is not None:
+            yield sidecar_suffix(source) + SCORE_SUFFIX, source, caption.score
+
+
+def _add_sample(archive: tarfile.TarFile, sample: PackedSample, sidecars: _Sidecars) -> None:
     """``prompt`` of the JSON is the main caption; ``prompt_source`` says what it is called, if not that."""
     main = next(iter(sample.captions), None)
     extension = next(iter(sample.files))
@@ -139,9 +158,5 @@ def _add_sample(archive: tarfile.TarFile, sample: PackedSample, shard: str, side
     for suffix, content in sample.files.items():
         add_member(archive, f"{sample.key}{suffix}", content)
     add_member(archive, f"{sample.key}.json", json.dumps(facts).encode())
-    for caption in sample.captions:
-        source = MAIN_SOURCE if caption is main else caption.source
-        if caption is not main:
-            sidecars[sidecar_name(shard, source)][sample.key][source] = caption.text
-        if caption.score is not None:
-            sidecars[score_sidecar_name(shard, source)][sample.key][source] = caption.score
+    for suffix, source, value in _sidecar_values(sample.captions):
+        sidecars.setdefault(suffix, defaultdict(dict))[sample.key][source] = value

@@ -112,8 +112,7 @@ def _find_sidecars(shards: Sequence[_Shard], findings: Findings) -> None:
     for shard in shards:
         for suffix in sorted(counts.keys() - shard.sidecars.keys()):
             name = f"{shard.name.removesuffix('.tar')}{suffix}.json"
-            others = f"{counts[suffix]} other shard" + "s" * (counts[suffix] > 1)
-            _report(findings, name, f"this sidecar is missing, and {others} of {len(shards)} have it")
+            _report(findings, name, f"this sidecar is missing; {counts[suffix]} of {len(shards)} shards have theirs")
 
 
 def _holds_latents(contents: Sequence[ShardContents]) -> bool:

@@ -1,0 +1,169 @@
+"""``sanakit data inspect``, ``validate`` and ``build``: data sets of any layout."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sanakit.cli.console import print_json, table_console, tell
+from sanakit.cli.failures import FAILURE, Interrupted
+from sanakit.cli.options import JsonOption, QuietOption
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sanakit.data.inspection import Inspection, Spread
+    from sanakit.data.samples import Problem
+
+_SHOWN_PROBLEMS = 10
+_BAR_WIDTH = 40
+
+PathArgument = Annotated[Path, typer.Argument(metavar="PATH", help="Folder of the data set, or a table in it.")]
+MinSizeOption = Annotated[int, typer.Option(min=1, help="Pixels that the shorter side of a picture must have.")]
+CaptionsOption = Annotated[
+    bool, typer.Option("--captions/--no-captions", help="Whether a picture without a caption is a bad sample.")
+]
+
+
+def inspect(
+    path: PathArgument,
+    min_size: MinSizeOption = 1,
+    captions: CaptionsOption = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell how a data set is laid out, what it holds and what is wrong; no picture is decoded."""
+    from sanakit.data.inspection import inspect_data
+    from sanakit.data.open import open_data
+
+    found = inspect_data(open_data(path, min_size=min_size, need_captions=captions))
+    if as_json:
+        print_json({**asdict(found), "num_by_reason": found.num_by_reason()})
+    else:
+        _print_inspection(found)
+
+
+def validate(
+    path: PathArgument,
+    min_size: MinSizeOption = 1,
+    captions: CaptionsOption = True,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Decode every picture and list every bad sample with its reason; exit code 1 if there is one."""
+    from sanakit.cli.progress import ProgressBar
+    from sanakit.data.open import open_data
+    from sanakit.data.validation import validate as validate_data
+
+    source = open_data(path, min_size=min_size, need_captions=captions)
+    with ProgressBar("reading", unit="samples", quiet=quiet or as_json) as bar:
+        found = validate_data(source, on_progress=bar.update)
+    if as_json:
+        print_json({
+            "path": str(path), "layout": source.layout, "num_good": found.num_good,
+            "num_by_reason": found.num_by_reason(), "problems": [asdict(problem) for problem in found.problems],
+        })  # fmt: skip
+    else:
+        for line in _problem_lines(found.problems):
+            print(line)
+        counts = _counted(found.num_by_reason())
+        tell(f"{found.num_good} good samples in {path}; {counts or 'nothing is wrong'}", quiet=quiet)
+    if found.problems:
+        raise typer.Exit(FAILURE)
+
+
+def build(
+    path: PathArgument,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the shards: new, empty, or to be continued.")],
+    shard_size: Annotated[int, typer.Option(min=1, help="Samples in a shard.")] = 1000,
+    min_size: MinSizeOption = 1,
+    captions: CaptionsOption = True,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Write a data set of any layout as WebDataset shards that SANA's training code reads too.
+
+    Samples that cannot be used are listed in problems.jsonl. Stop it at any time: the same command continues.
+    """
+    from sanakit.cli.progress import ProgressBar
+    from sanakit.data.build import PROBLEMS, build_shards
+
+    try:
+        with ProgressBar("building", unit="samples", quiet=quiet or as_json) as bar:
+            report = build_shards(
+                path, out, shard_size=shard_size, min_size=min_size, need_captions=captions, on_progress=bar.update
+            )
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted; finished shards are in {out}, and the same command continues") from None
+    if as_json:
+        print_json({
+            "folder": str(out), "num_samples": report.num_samples, "num_shards": report.num_shards,
+            "num_problems": len(report.problems),
+        })  # fmt: skip
+        return
+    print(out)
+    wrong = f"; {len(report.problems)} problems are listed in {out / PROBLEMS}" if report.problems else ""
+    tell(f"{report.num_samples} samples in {report.num_shards} shards{wrong}", quiet=quiet)
+
+
+def _print_inspection(found: Inspection) -> None:
+    print(f"{found.path}: {found.num_samples} samples ({found.holds}, layout {found.layout})")
+    if found.width is not None and found.height is not None and found.megapixels is not None:
+        print(f"  width  {_range(found.width)} px\n  height {_range(found.height)} px")
+        print(f"  area   {_range(found.megapixels)} megapixels")
+        _print_histogram(found.aspect_ratios)
+    if found.captions:
+        _print_captions(found)
+    if found.problems:
+        print(f"\nWrong: {_counted(found.num_by_reason())}")
+        for line in _problem_lines(found.problems[:_SHOWN_PROBLEMS]):
+            print(f"  {line}")
+        if len(found.problems) > _SHOWN_PROBLEMS:
+            print(f"  ... and {len(found.problems) - _SHOWN_PROBLEMS} more; sanakit data validate lists them all")
+    else:
+        print("\nNothing wrong was found without decoding the pictures; sanakit data validate does that.")
+
+
+def _print_histogram(counts: dict[str, int]) -> None:
+    print("\nAspect ratios (height / width, nearest of SANA's bins)")
+    most = max(counts.values())
+    for ratio, count in counts.items():
+        print(f"  {ratio:>5} {'#' * max(1, round(_BAR_WIDTH * count / most)):{_BAR_WIDTH}} {count}")
+
+
+def _print_captions(found: Inspection) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, title_justify="left")
+    for name in ("captions from", "number", "words", "scores", "lowest", "median", "highest"):
+        table.add_column(name, justify="left" if name == "captions from" else "right")
+    for source in found.captions:
+        cells = ["", "", ""] if source.scores is None else [_short(number) for number in _numbers(source.scores)]
+        count = str(source.num_scores) if source.num_scores else "none"
+        table.add_row(source.source, str(source.num_captions), f"{source.mean_words:.1f}", count, *cells)
+    console = table_console()
+    console.print()
+    console.print(table)
+
+
+def _problem_lines(problems: Sequence[Problem]) -> list[str]:
+    return [f"{problem.reason:15} {problem.key}: {problem.detail}" for problem in problems]
+
+
+def _counted(num_by_reason: dict[str, int]) -> str:
+    return ", ".join(f"{number} {reason}" for reason, number in num_by_reason.items())
+
+
+def _range(spread: Spread) -> str:
+    smallest, middle, largest = (_short(number) for number in _numbers(spread))
+    return smallest if smallest == largest else f"{smallest} to {largest}, median {middle}"
+
+
+def _numbers(spread: Any) -> tuple[float, float, float]:
+    return spread.smallest, spread.middle, spread.largest
+
+
+def _short(number: float) -> str:
+    return f"{number:.4g}" if abs(number) < 10000 else f"{number:.0f}"
