@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -52,16 +52,34 @@ def broadcast_parameters(module: nn.Module, ranks: Ranks) -> None:
             dist.broadcast(tensor, 0)
 
 
-def average_gradients(parameters: Iterable[nn.Parameter], ranks: Ranks) -> None:
-    """Replace each gradient by its mean over the processes, in one message."""
+def sum_gradients(parameters: Iterable[nn.Parameter], ranks: Ranks) -> None:
+    """Replace each gradient by its sum over the processes, in one message; each holds its share of the loss."""
     gradients = [p.grad for p in parameters if p.grad is not None]
     if ranks.world == 1 or not gradients:
         return
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     dist.all_reduce(flat)
-    flat /= ranks.world
     for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(part.view_as(gradient))
+
+
+def sum_over_ranks(values: Sequence[float], ranks: Ranks) -> list[float]:
+    """Each value's sum over the processes, in float64."""
+    if ranks.world == 1:
+        return list(values)
+    total = torch.tensor(list(values), dtype=torch.float64)
+    dist.all_reduce(total)
+    return total.tolist()
+
+
+def any_rank(flag: bool, ranks: Ranks) -> bool:
+    """Whether it is true on one of the processes at least."""
+    return sum_over_ranks([float(flag)], ranks)[0] > 0
+
+
+def wait_for_all(ranks: Ranks) -> None:
+    """Return once every process is here."""
+    any_rank(False, ranks)
 
 
 def agree(value: float, ranks: Ranks) -> float:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 
 class Ema:
-    """Exponential moving average of a module's parameters, warmed up so that early steps do not linger.
+    """Exponential moving average of a module's parameters in float32, warmed up so that early steps do not linger.
+
+    Of a sharded module each process averages its own shard.
 
     Args:
         module: the module to follow.
@@ -22,15 +25,15 @@ class Ema:
     def update(self, module: nn.Module) -> None:
         decay = min(self.decay, (1 + self.step) / (10 + self.step))
         self.step += 1
-        live = {name: p.detach().float() for name, p in module.named_parameters()}
+        live = {name: local(p.detach()).float() for name, p in module.named_parameters()}
         names = list(self.shadow)
-        torch._foreach_lerp_([self.shadow[n] for n in names], [live[n] for n in names], 1 - decay)
+        torch._foreach_lerp_([local(self.shadow[n]) for n in names], [live[n] for n in names], 1 - decay)
 
     @torch.no_grad()
     def copy_to(self, module: nn.Module) -> None:
         """Write the average into ``module``."""
         for name, p in module.named_parameters():
-            p.copy_(self.shadow[name])
+            local(p.detach()).copy_(local(self.shadow[name]))
 
     def state_dict(self) -> dict[str, Tensor | int]:
         return {"step": self.step, **self.shadow}
@@ -39,3 +42,8 @@ class Ema:
         self.step = int(state["step"])
         for name in self.shadow:
             self.shadow[name].copy_(torch.as_tensor(state[name]))
+
+
+def local(tensor: Tensor) -> Tensor:
+    """This process's part of a sharded tensor; another tensor as it is."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor

@@ -1,0 +1,38 @@
+"""Where a run is: the few numbers from which it continues."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True, kw_only=True)
+class RunState:
+    """Counted over all sittings; ``position`` is the number of micro-batches that this stage has taken."""
+
+    step: int = 0
+    samples: int = 0
+    seconds: float = 0.0
+    stage: int = 0
+    stage_step: int = 0
+    position: int = 0
+    stage_seconds: float = 0.0
+    window: dict[str, Any] = field(default_factory=dict)  # what the next line of the log has so far
+
+    def count_step(self, microbatches: int, samples: int) -> None:
+        self.step += 1
+        self.stage_step += 1
+        self.position += microbatches
+        self.samples += samples
+
+    def count_seconds(self, seconds: float) -> None:
+        self.seconds += seconds
+        self.stage_seconds += seconds
+
+    def next_stage(self) -> None:
+        self.stage += 1
+        self.stage_step = self.position = 0
+        self.stage_seconds = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
