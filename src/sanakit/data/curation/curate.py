@@ -1,0 +1,262 @@
+"""The walk of a curation: look at every picture, decide what is a duplicate, caption what stays, write shards.
+
+Each pass is a step (curation/steps.py) that a driver (curation/drivers.py) calls over batches; what it finds is kept
+beside the output until all is done, so the same command goes on where it was stopped. The folder:
+
+    00000.tar ..., wids-meta.json     the data set, as `sanakit data build` writes it
+    lineage.parquet                   one row for every sample that went in
+    summary.json                      counts; written last: a folder that has it is complete
+    curation.json                     the recipe and the data set that it was begun with
+    .curation/                        what the passes found so far; gone when all is done
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sanakit.common.errors import ConfigError, RequestError
+from sanakit.data.curation import steps
+from sanakit.data.curation.captioners import ScorerLoader, check_captioner, load_captioner
+from sanakit.data.curation.config import CaptionerConfig, CurationConfig, ExistingCaptions, captioner_name
+from sanakit.data.curation.drivers import Driver, Threads, Work
+from sanakit.data.curation.lineage import (
+    LINEAGE,
+    Counts,
+    CurationSummary,
+    captions_schema,
+    lineage_schema,
+    looked_schema,
+)
+from sanakit.data.curation.merge import sample_rows, with_problems
+from sanakit.data.curation.near_duplicates import Match, find_near_duplicates, require_imagehash
+from sanakit.data.curation.output import WORK_FOLDER, begin, finish, finished_summary, write_index, write_shard
+from sanakit.data.curation.parts import Parts, Schema, parquet, write_table
+from sanakit.data.curation.steps import Row, Step
+from sanakit.data.open import open_indexed
+from sanakit.data.sources.collect import IndexedData
+
+logger = logging.getLogger(__name__)
+
+ProgressCallback = Callable[[str, int, int], None]  # (name of the pass, samples done, samples in all)
+
+_LOOK_BATCH = 32  # pictures
+_PART_ROWS = 512  # finished rows that a killed process loses at most; Ctrl-C loses none
+
+
+def run_here(
+    path: Path,
+    out: Path,
+    config: CurationConfig,
+    *,
+    load_scorer: ScorerLoader | None = None,
+    num_threads: int | None = None,
+    on_progress: ProgressCallback | None = None,
+) -> CurationSummary:
+    """Curate the data set at ``path`` into ``out`` in this process; a stopped run is continued.
+
+    Args:
+        load_scorer: (name or path, device) to a scorer; needed if the recipe has one.
+        num_threads: that decode pictures; as many as there are cores if not given.
+
+    Raises:
+        RequestError: ``path`` is no data set of pictures, or ``out`` cannot be used.
+        ConfigError: the recipe does not fit the data, or ``out`` was begun with another recipe.
+        MissingExtraError: a package of the extra ``data`` is not installed.
+        OutputError: a file could not be written.
+    """
+    return _curate(path, out, config, lambda: nullcontext(Threads(num_threads)), load_scorer, on_progress)
+
+
+def run_on_ray(
+    path: Path,
+    out: Path,
+    config: CurationConfig,
+    *,
+    load_scorer: ScorerLoader | None = None,
+    on_progress: ProgressCallback | None = None,
+) -> CurationSummary:
+    """As ``run_here``, on Ray: the same shards, byte for byte, and the same lineage, row for row.
+
+    On several machines ``path`` and ``out`` must be the same folders everywhere, and so must the captioners' models.
+
+    Raises:
+        as ``run_here``; MissingExtraError also if Ray is not installed, RequestError also if no cluster answers.
+    """
+    from sanakit.data.curation.on_ray import ray_driver
+
+    return _curate(path.absolute(), out.absolute(), config, partial(ray_driver, config.ray), load_scorer, on_progress)
+
+
+def _curate(
+    path: Path,
+    out: Path,
+    config: CurationConfig,
+    make_driver: Callable[[], AbstractContextManager[Driver]],
+    load_scorer: ScorerLoader | None,
+    on_progress: ProgressCallback | None,
+) -> CurationSummary:
+    parquet()
+    require_imagehash()
+    _check(config, load_scorer)
+    source = open_indexed(path, need_captions=False)
+    _check_source(source, out, config)
+    begin(out, source, config)
+    summary = finished_summary(out)
+    if summary is not None:
+        logger.info("%s is complete", out)
+        return summary
+    with make_driver() as driver:
+        return _Curation(source, out, config, driver, load_scorer, on_progress or _tell_nobody).run()
+
+
+class _Curation:
+    """The passes, one after the other."""
+
+    def __init__(
+        self,
+        source: IndexedData,
+        out: Path,
+        config: CurationConfig,
+        driver: Driver,
+        load_scorer: ScorerLoader | None,
+        on_progress: ProgressCallback,
+    ) -> None:
+        self._source, self._out, self._config = source, out, config
+        self._driver, self._load_scorer, self._on_progress = driver, load_scorer, on_progress
+
+    def run(self) -> CurationSummary:
+        looked = self._look()
+        duplicates = self._find_duplicates(looked)
+        left = [row["index"] for row in looked if row["dropped_by"] is None and row["index"] not in duplicates]
+        indices = np.array(left, dtype=np.int64)
+        captioned = [self._caption(captioner, indices) for captioner in self._config.captioners]
+
+        def rows() -> Iterator[Row]:
+            return sample_rows(self._source, self._config, looked, duplicates, captioned)
+
+        write_index(self._out, self._write_shards(rows(), len(indices)))
+        counts = Counts()
+        found = counts.watch(with_problems(rows(), self._source.problems, self._config.recipe_hash))
+        write_table(self._out / LINEAGE, _batches(found, 65536), lineage_schema())
+        return finish(self._out, counts.summary(self._config.recipe_hash))
+
+    def _look(self) -> Parts:
+        work = Work("pictures", partial(_look_step, self._source, self._config))
+        return self._pass("look", work, looked_schema(), np.arange(len(self._source), dtype=np.int64), _LOOK_BATCH)
+
+    def _find_duplicates(self, looked: Parts) -> dict[int, Match]:
+        """The one decision that needs all pictures; it sees hashes only."""
+        settings = self._config.filters.duplicates
+        if settings is None:
+            return {}
+        hashes = ((row["index"], row["perceptual_hash"]) for row in looked if row["dropped_by"] is None)
+        found = find_near_duplicates(hashes, distance=settings.distance, num_bits=settings.hash_size**2)
+        return {index: match for index, match in found if match is not None}
+
+    def _caption(self, captioner: CaptionerConfig, indices: NDArray[np.int64]) -> Parts:
+        work = Work("model", partial(_caption_step, self._source, self._config, captioner, self._load_scorer))
+        if isinstance(captioner, ExistingCaptions):
+            kind: Literal["pictures", "model"] = "pictures" if self._config.scorer is None else "model"
+            work, size = replace(work, kind=kind), _LOOK_BATCH
+        else:
+            size = captioner.batch_size
+        return self._pass(f"caption-{captioner_name(captioner)}", work, captions_schema(), indices, size)
+
+    def _pass(self, name: str, work: Work, schema: Schema, indices: NDArray[np.int64], batch_size: int) -> Parts:
+        """Run a step over the samples that earlier runs have not done. Parts hold whole batches, so that a continued
+        run makes the same batches as one that was never stopped."""
+        parts = Parts(self._out / WORK_FOLDER / name, schema)
+        waiting: list[Row] = []
+        self._on_progress(name, len(parts), len(indices))
+        try:
+            for rows in self._driver.map(work, _index_batches(indices, len(parts), batch_size)):
+                waiting += rows
+                self._on_progress(name, len(parts) + len(waiting), len(indices))
+                if len(waiting) >= _PART_ROWS:
+                    parts.append(waiting)
+                    waiting = []
+        finally:
+            if waiting:
+                parts.append(waiting)
+        return parts
+
+    def _write_shards(self, rows: Iterator[Row], at_most: int) -> list[tuple[str, int]]:
+        """(file, samples) of each shard, in order. Those that are there are whole and are kept."""
+        kept = ({"index": row["index"], "sha256": row["sha256"], "captions": row["captions"], "shard": row["shard"]}
+                for row in rows if row["dropped_by"] is None)  # fmt: skip
+        work = Work("shards", partial(_shard_step, self._source, self._out))
+        shards: list[tuple[str, int]] = []
+        for (result,) in self._driver.map(work, _batches(kept, self._config.shard_size)):
+            shards.append((result["shard"], result["num_samples"]))
+            self._on_progress("write", sum(count for _, count in shards), at_most)
+        return shards
+
+
+def _tell_nobody(name: str, done: int, total: int) -> None:
+    pass
+
+
+def _look_step(source: IndexedData, config: CurationConfig) -> Step:
+    return partial(steps.look, source=source, filters=config.filters)
+
+
+def _caption_step(
+    source: IndexedData, config: CurationConfig, captioner: CaptionerConfig, load_scorer: ScorerLoader | None
+) -> Step:
+    loaded = captioner if isinstance(captioner, ExistingCaptions) else load_captioner(captioner)
+    scorer = load_scorer(config.scorer.model, device=config.scorer.device) if config.scorer and load_scorer else None
+    name = captioner_name(captioner)
+    return partial(steps.caption, source=source, captioner=loaded, name=name, scorer=scorer)
+
+
+def _shard_step(source: IndexedData, out: Path) -> Step:
+    return partial(write_shard, source=source, out=out)
+
+
+def _check(config: CurationConfig, load_scorer: ScorerLoader | None) -> None:
+    """Whatever would fail only after all pictures have been looked at."""
+    for captioner in config.captioners:
+        if not isinstance(captioner, ExistingCaptions):
+            check_captioner(captioner)
+    if config.scorer is None:
+        return
+    if load_scorer is None:
+        raise ConfigError(f"the recipe names the scorer {config.scorer.model}; give load_scorer, which makes it")
+    load_scorer(config.scorer.model, device="cpu")
+
+
+def _check_source(source: IndexedData, out: Path, config: CurationConfig) -> None:
+    if source.has_latents():
+        raise RequestError(f"{source.path} holds cached features; curation needs the pictures that they were made from")
+    here, there = out.resolve(), source.path.resolve()
+    if here == there or (source.path.is_dir() and here.is_relative_to(there)):
+        raise RequestError(f"{out} lies in the data set {source.path}; choose a folder outside of it")
+    if not any(isinstance(captioner, ExistingCaptions) for captioner in config.captioners):
+        return
+    present = {item.source for index in range(len(source)) for item in source[index].captions}
+    for captioner in config.captioners:
+        if captioner_name(captioner) in present:
+            raise ConfigError(
+                f"{source.path} has captions of {captioner_name(captioner)!r} already; give the captioner another "
+                f"source, or keep only some with {{type: existing, sources: [...]}}"
+            )
+
+
+def _index_batches(indices: NDArray[np.int64], start: int, size: int) -> Iterator[list[Row]]:
+    for first in range(start, len(indices), size):
+        yield [{"index": int(index)} for index in indices[first : first + size]]
+
+
+def _batches(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
+    while batch := list(islice(rows, size)):
+        yield batch

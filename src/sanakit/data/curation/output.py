@@ -1,0 +1,119 @@
+"""The folder of a curation: begun once, continued, finished."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+
+from sanakit.common.config import from_mapping
+from sanakit.common.errors import ConfigError, OutputError, PictureError
+from sanakit.data.curation.config import CurationConfig, plain_settings
+from sanakit.data.curation.lineage import CurationSummary
+from sanakit.data.curation.steps import Row
+from sanakit.data.pictures import as_png, decode_picture, stored_upright
+from sanakit.data.samples import Caption
+from sanakit.data.shards import writer
+from sanakit.data.shards.writer import PackedSample
+from sanakit.data.sources.collect import IndexedData, ordered
+from sanakit.data.sources.wids import INDEX
+
+WORK_FOLDER = ".curation"
+SUMMARY = "summary.json"
+_BEGUN = "curation.json"
+
+
+def begin(out: Path, source: IndexedData, config: CurationConfig) -> None:
+    """Make the folder, or see that it was begun with the same recipe and data.
+
+    Raises:
+        ConfigError: it holds something else.
+        OutputError: it cannot be written.
+    """
+    recipe = plain_settings(config)
+    recipe["source_hash"] = source_hash(source)
+    with _told(out):
+        writer.begin_folder(out, recipe, _BEGUN)
+
+
+def source_hash(source: IndexedData) -> str:
+    """SHA-256 of the keys, sizes and captions of a data set, and of what is wrong in it; not of its pixels."""
+    digest = sha256()
+    for index in range(len(source)):
+        digest.update(repr(source[index]).encode("utf-8", "surrogatepass"))
+    for problem in source.problems:
+        digest.update(repr(problem).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def finished_summary(out: Path) -> CurationSummary | None:
+    """The summary of a folder that is complete."""
+    path = out / SUMMARY
+    if not path.exists():
+        return None
+    try:
+        return from_mapping(CurationSummary, json.loads(path.read_text(encoding="utf-8")), where=str(path))
+    except ValueError as error:  # also what is no JSON
+        raise ConfigError(f"{path} is not the summary of a curation ({error}); choose another folder") from error
+
+
+def finish(out: Path, summary: CurationSummary) -> CurationSummary:
+    """Write the summary, which says that the folder is complete, and remove what the passes kept.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with _told(out / SUMMARY):
+        writer.write_json(out / SUMMARY, asdict(summary))
+    shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
+    return summary
+
+
+def write_shard(rows: list[Row], source: IndexedData, out: Path) -> list[Row]:
+    """Write the samples of one shard; one that is there already is whole and stays.
+
+    Raises:
+        PictureError: a picture is not the one any more that was looked at.
+        OutputError: it could not be written.
+    """
+    name = Path(rows[0]["shard"]).stem
+    result: Row = {"shard": rows[0]["shard"], "num_samples": len(rows)}
+    if (out / f"{name}.tar").exists():
+        return [result]
+    with _told(out / rows[0]["shard"]):
+        writer.write_shard(out, name, (_packed(row, source) for row in rows))
+    return [result]
+
+
+def write_index(out: Path, shards: Sequence[tuple[str, int]]) -> None:
+    """The index of the shards (file, samples), which makes the folder a data set.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with _told(out / INDEX):
+        writer.write_index(out, out.name, shards)
+
+
+def _packed(row: Row, source: IndexedData) -> PackedSample:
+    """The file as stored if every reader sees it upright, else as PNG."""
+    sample, content = source[row["index"]], source.read_bytes(row["index"])
+    if sha256(content).hexdigest() != row["sha256"]:
+        raise PictureError(f"the picture {sample.key} changed while it was curated; begin anew elsewhere")
+    captions = ordered(Caption(source=c["source"], text=c["text"], score=c["score"]) for c in row["captions"])
+    suffix = stored_upright(content)
+    files = {f".{suffix}": content} if suffix else {".png": as_png(decode_picture(content))}
+    return PackedSample(key=sample.key, files=files, width=sample.width, height=sample.height, captions=captions)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What fails inside is told as a file that could not be written."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path} could not be written ({error.strerror or error})") from error

@@ -1,0 +1,104 @@
+"""The results of one pass over the samples, kept in Parquet parts so that a stopped curation goes on after the last."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from sanakit.common.errors import MissingExtraError, OutputError
+from sanakit.data.curation.steps import Row
+
+Schema = Any  # pyarrow has no types
+
+logger = logging.getLogger(__name__)
+
+
+class Parts:
+    """A folder of ``part-00000.parquet`` ..., in the order of the samples. A part that is there is whole."""
+
+    def __init__(self, folder: Path, schema: Schema) -> None:
+        self.folder = folder
+        self.schema = schema
+        self._counts = self._find()
+
+    def __len__(self) -> int:
+        """Rows that are finished."""
+        return sum(self._counts)
+
+    def __iter__(self) -> Iterator[Row]:
+        """The rows, one part in memory at a time."""
+        pq = parquet()
+        for number in range(len(self._counts)):
+            yield from pq.read_table(self._path(number), schema=self.schema).to_pylist()
+
+    def append(self, rows: list[Row]) -> None:
+        """Write the next part.
+
+        Raises:
+            OutputError: it could not be written.
+        """
+        write_table(self._path(len(self._counts)), [rows], self.schema)
+        self._counts.append(len(rows))
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"part-{number:05d}.parquet"
+
+    def _find(self) -> list[int]:
+        """The rows of each part; a part that cannot be read (a crashed disk) is made again, with all after it."""
+        pq = parquet()
+        counts: list[int] = []
+        while self._path(len(counts)).exists():
+            path = self._path(len(counts))
+            try:
+                counts.append(pq.read_metadata(path).num_rows)
+            except (OSError, ValueError) as error:
+                logger.warning("%s cannot be read (%s) and is made again", path, error)
+                break
+        for path in self.folder.glob("part-*.parquet"):
+            if int(path.stem.removeprefix("part-")) >= len(counts):
+                path.unlink()
+        return counts
+
+
+def write_table(path: Path, batches: Iterable[list[Row]], schema: Schema) -> None:
+    """Write a Parquet file beside its place and rename it; one batch of rows is one row group.
+
+    Raises:
+        OutputError: it could not be written.
+    """
+    pa, pq = arrow(), parquet()
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with pq.ParquetWriter(part, schema) as writer:
+            for rows in batches:
+                writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+        os.replace(part, path)
+    except OSError as error:
+        raise OutputError(f"{path} could not be written ({error.strerror or error})") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def arrow() -> Any:
+    """The module ``pyarrow``.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import pyarrow  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise MissingExtraError("curation writes Parquet; run: pip install 'sanakit[data]'") from error
+    return pyarrow
+
+
+def parquet() -> Any:
+    """The module ``pyarrow.parquet``; raises as ``arrow``."""
+    arrow()
+    import pyarrow.parquet  # type: ignore[import-untyped]
+
+    return pyarrow.parquet

@@ -1,0 +1,105 @@
+"""The steps of a curation, each a plain function over a batch of rows. The drivers differ only in who calls them.
+
+A row is a mapping of plain values, so that it passes between processes as JSON; ``index`` is the place of its sample
+in the data source.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sanakit.common.errors import PictureError
+from sanakit.data.curation.captioners import Captioner, Scorer, ask
+from sanakit.data.curation.config import ExistingCaptions, FilterConfig
+from sanakit.data.curation.near_duplicates import perceptual_hash
+from sanakit.data.pictures import decode_picture
+from sanakit.data.samples import Caption, DataSource
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Row = dict[str, Any]
+Step = Callable[[list[Row]], list[Row]]
+
+
+def look(rows: list[Row], source: DataSource, filters: FilterConfig) -> list[Row]:
+    """Decode each picture: its hashes, its size, and the first rule that drops it."""
+    return [_look_at(row["index"], source, filters) for row in rows]
+
+
+def _look_at(index: int, source: DataSource, filters: FilterConfig) -> Row:
+    facts: Row = {"index": index, "sha256": None, "perceptual_hash": None, "width": None, "height": None}
+    try:
+        content = source.read_bytes(index)
+        facts["sha256"] = hashlib.sha256(content).hexdigest()
+        image = decode_picture(content)
+    except PictureError as error:
+        return facts | _dropped("undecodable", None, str(error))
+    facts["width"], facts["height"] = image.size
+    hash_size = filters.duplicates.hash_size if filters.duplicates else 8
+    facts["perceptual_hash"] = perceptual_hash(image, hash_size)
+    return facts | judge_size(*image.size, filters)
+
+
+def judge_size(width: int, height: int, filters: FilterConfig) -> Row:
+    """The rule about sides and shapes that drops a picture, if one does."""
+    if min(width, height) < filters.smallest_side:
+        detail = f"its shorter side has {min(width, height)} px, fewer than {filters.smallest_side}"
+        return _dropped("smallest_side", float(min(width, height)), detail)
+    if filters.aspect_ratio is not None:
+        ratio, (low, high) = width / height, filters.aspect_ratio
+        if not low <= ratio <= high:
+            detail = f"{width} x {height} px have an aspect ratio outside {low:g} to {high:g}"
+            return _dropped("aspect_ratio", ratio, detail)
+    return _dropped(None, None, None)
+
+
+def caption(
+    rows: list[Row], source: DataSource, captioner: Captioner | ExistingCaptions, name: str, scorer: Scorer | None
+) -> list[Row]:
+    """The captions that one captioner has for each picture, with their scores if there is a scorer."""
+    indices = [row["index"] for row in rows]
+    needs_pictures = scorer is not None or not isinstance(captioner, ExistingCaptions)
+    images = [source.image(index) for index in indices] if needs_pictures else []
+    if isinstance(captioner, ExistingCaptions):
+        found = [_existing(source[index].captions, captioner.sources) for index in indices]
+    else:
+        found = [[Caption(source=name, text=text)] for text in ask(captioner, images, name)]
+    captions = [[_plain(item) for item in items if item.text.strip()] for items in found]
+    if scorer is not None:
+        _score(captions, images, scorer)
+    return [{"index": index, "captions": items} for index, items in zip(indices, captions, strict=True)]
+
+
+def _existing(captions: Sequence[Caption], sources: tuple[str, ...] | None) -> list[Caption]:
+    return [item for item in captions if sources is None or item.source in sources]
+
+
+def _plain(item: Caption) -> Row:
+    return {"source": item.source, "text": item.text, "score": item.score, "scored_by": None}
+
+
+def _score(captions: list[list[Row]], images: Sequence[Image.Image], scorer: Scorer) -> None:
+    """Put the scores of all captions of a batch in their places."""
+    pairs = [(image, item) for image, items in zip(images, captions, strict=True) for item in items]
+    if not pairs:
+        return
+    scores = scorer.score([image for image, _ in pairs], [item["text"] for _, item in pairs])
+    for (_, item), score in zip(pairs, scores, strict=True):
+        item["score"], item["scored_by"] = float(score), scorer.name
+
+
+def judge_captions(captions: list[Row], min_score: float | None) -> Row:
+    """The rule about captions that drops a picture, if one does."""
+    if not captions:
+        return _dropped("no_caption", None, "no captioner has a caption for it")
+    scores = [item["score"] for item in captions if item["score"] is not None]
+    if min_score is not None and scores and not max(scores) >= min_score:
+        return _dropped("score", max(scores), f"its best caption scores {max(scores):.4g}, less than {min_score:g}")
+    return _dropped(None, None, None)
+
+
+def _dropped(rule: str | None, value: float | None, detail: str | None) -> Row:
+    return {"dropped_by": rule, "dropped_value": value, "dropped_detail": detail}

@@ -1,0 +1,97 @@
+"""Captions by a vision-language model of the transformers library."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from sanakit.common.errors import ConfigError
+from sanakit.data.curation.config import TransformersCaptions
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+class TransformersCaptioner:
+    """Greedy answers of an ``AutoModelForImageTextToText`` (LLaVA, Idefics3, BLIP, ...) to one prompt for each picture.
+
+    A model with a chat template gets the prompt as a user's turn after the picture; one without gets it as the
+    beginning of its caption, which BLIP repeats. The picture processors used are those that need Pillow only; a model
+    that also has a video processor (Qwen2-VL, SmolVLM) needs torchvision, which is the user's to install.
+
+    Raises:
+        ConfigError: the folder or id cannot be opened as such a model, or its processor misses a package.
+    """
+
+    def __init__(self, config: TransformersCaptions) -> None:
+        import torch
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+
+        self._config = config
+        try:
+            self._processor: Any = AutoProcessor.from_pretrained(config.model)
+            dtype = getattr(torch, config.dtype)
+            model: Any = AutoModelForImageTextToText.from_pretrained(config.model, dtype=dtype, use_safetensors=True)
+        except (ImportError, OSError, ValueError) as error:
+            raise _not_opened(config, error) from error
+        self._model = model.to(config.device).eval().requires_grad_(False)
+        self._text = self._prompt_text()
+        tokenizer = getattr(self._processor, "tokenizer", None)
+        if tokenizer is not None and not self._model.config.is_encoder_decoder:
+            tokenizer.padding_side = "left"  # so that every answer begins right after its prompt
+
+    def __call__(self, images: Sequence[Image.Image], /) -> list[str]:
+        """One caption for each RGB picture."""
+        import torch
+
+        texts = {"text": [self._text] * len(images), "padding": True} if self._text else {}
+        pictures = [[image] for image in images] if self._nests_pictures() else list(images)
+        inputs = self._processor(images=pictures, return_tensors="pt", **texts)
+        inputs = inputs.to(self._config.device, self._model.dtype)  # only floating values change their dtype
+        with torch.inference_mode():
+            answers = self._model.generate(**inputs, max_new_tokens=self._config.max_new_tokens, do_sample=False)
+        answers = _without_prompt(answers, inputs.get("input_ids"))
+        return [text.strip() for text in self._processor.batch_decode(answers, skip_special_tokens=True)]
+
+    def _prompt_text(self) -> str:
+        if not getattr(self._processor, "chat_template", None):
+            return self._config.prompt
+        turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": self._config.prompt}]}
+        text: str = self._processor.apply_chat_template([turn], add_generation_prompt=True)
+        return text
+
+    def _nests_pictures(self) -> bool:
+        """Models that take several pictures in one prompt want a list for each prompt."""
+        return self._model.config.model_type in ("idefics2", "idefics3", "smolvlm", "mllama")
+
+
+def check_model(config: TransformersCaptions) -> None:
+    """Read the model's config alone.
+
+    Raises:
+        ConfigError: there is none, or it is of another kind of model.
+    """
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+
+    try:
+        found = AutoConfig.from_pretrained(config.model)
+    except (ImportError, OSError, ValueError) as error:
+        raise _not_opened(config, error) from error
+    if type(found) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        raise _not_opened(config, ValueError(f"it is a {found.model_type} model, which does not describe pictures"))
+
+
+def _not_opened(config: TransformersCaptions, error: Exception) -> ConfigError:
+    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return ConfigError(
+        f"the captioner {config.source} cannot open {config.model} as a vision-language model ({reason.rstrip('.')})"
+    )
+
+
+def _without_prompt(answers: Any, prompt: Any) -> Any:
+    """``(B, L)`` token ids without the prompt, where the answer repeats it; BLIP's captions go on from it instead."""
+    if prompt is None or answers.shape[1] < prompt.shape[1]:
+        return answers
+    length = prompt.shape[1]
+    return answers[:, length:] if bool((answers[:, :length] == prompt).all()) else answers
