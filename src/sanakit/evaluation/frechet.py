@@ -44,7 +44,8 @@ def fit_gaussian(features: NDArray[np.floating]) -> FeatureGaussian:
         raise ConfigError("some features are not finite numbers, so they have no covariance; look at the pictures")
     mean = features.mean(0)
     centred = (features - mean) / np.sqrt(len(features) - 1)
-    return FeatureGaussian(mean, centred if len(features) <= features.shape[1] else np.linalg.qr(centred, mode="r"))
+    root: Floats = centred if len(features) <= features.shape[1] else np.asarray(np.linalg.qr(centred, mode="r"))
+    return FeatureGaussian(mean, root)
 
 
 def gaussian_of(mean: NDArray[np.floating], covariance: NDArray[np.floating]) -> FeatureGaussian:
@@ -63,7 +64,8 @@ def gaussian_distance(one: FeatureGaussian, other: FeatureGaussian) -> float:
     pictures, Heusel et al., arXiv:1706.08500.
     """
     if one.mean.shape != other.mean.shape:
-        raise ShapeError(f"{one.mean.size} and {other.mean.size} features cannot be compared; use one extractor for both")
+        sizes = f"{one.mean.size} and {other.mean.size}"
+        raise ShapeError(f"{sizes} features cannot be compared; use one extractor for both sets")
     offset = float(((one.mean - other.mean) ** 2).sum())
     common = float(np.linalg.svd(one.root @ other.root.T, compute_uv=False).sum())
     return max(offset + one.trace + other.trace - 2 * common, 0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +23,9 @@ def polynomial_kernel(one: Floats, other: Floats) -> Floats:
 
 
 def kernel_distance(real: NDArray[np.floating], fake: NDArray[np.floating]) -> float:
-    """The unbiased estimate of the squared maximum mean discrepancy from all pairs of ``(N, F)`` and ``(M, F)``.
+    """The unbiased estimate, from all pairs, of the squared maximum mean discrepancy of ``(N, F)`` and ``(M, F)``.
 
-    Its expectation does not depend on the number of samples; for equal distributions it is as often below zero as above.
+    Its expectation does not depend on the number of samples; for equal distributions it is often below zero.
 
     Source: Bińkowski et al., Demystifying MMD GANs, arXiv:1801.01401; estimator: Gretton et al., JMLR 13, 2012, eq. 3.
     """
@@ -63,7 +64,7 @@ def weighted_kernel_distances(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SubsetDistance:
-    """The mean of kernel distances of random subsets, and their standard deviation (of the subsets, not of the mean)."""
+    """The mean of kernel distances of random subsets, and the standard deviation of one."""
 
     mean: float
     deviation: float
@@ -113,8 +114,8 @@ def _blocks(num: int) -> Iterator[slice]:
     return (slice(start, min(start + _ROWS, num)) for start in range(0, num, _ROWS))
 
 
-def _checked(real: NDArray[np.floating], fake: NDArray[np.floating]) -> tuple[Floats, Floats]:
-    real, fake = np.asarray(real, dtype=np.float64), np.asarray(fake, dtype=np.float64)
+def _checked(real: NDArray[Any], fake: NDArray[Any]) -> tuple[Floats, Floats]:
+    real, fake = real.astype(np.float64), fake.astype(np.float64)
     if real.ndim != 2 or fake.ndim != 2 or real.shape[1] != fake.shape[1]:
         raise ShapeError(f"features of shapes {real.shape} and {fake.shape} are not (N, F) and (M, F) of one extractor")
     if not (np.isfinite(real).all() and np.isfinite(fake).all()):

@@ -1,0 +1,153 @@
+"""Pictures to measure: a folder of files, or any data set that can be opened; upright RGB, in a fixed order."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from sanakit.common.errors import PictureError, RequestError
+from sanakit.data.open import open_data
+from sanakit.data.pictures import decode_picture
+
+PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PictureSet:
+    """``read(index)`` gives a picture; ``captions[index]`` its texts, none where nothing is known.
+
+    ``problems`` are sentences about what opening left out.
+    """
+
+    path: Path
+    keys: tuple[str, ...]
+    read: Callable[[int], Image.Image]
+    captions: tuple[tuple[str, ...], ...]
+    problems: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __iter__(self) -> Iterator[Image.Image]:
+        return (self.read(index) for index in range(len(self)))
+
+
+def open_pictures(path: Path, *, limit: int | None = None, at_least: int = 1) -> PictureSet:
+    """Every picture in a folder and the folders below it, or the samples of a data set, sorted by name.
+
+    A folder that holds files of pictures is read as such, whatever else lies beside them: captions are not needed to
+    measure a distance. Everything else (shards, tables) is opened as `sanakit.data.open` does.
+
+    Args:
+        limit: take the first so many.
+
+    Raises:
+        RequestError: no such path, nothing recognised, or fewer than ``at_least`` pictures.
+    """
+    if not path.exists():
+        raise RequestError(f"{path} does not exist; give a folder of pictures")
+    files = picture_files(path) if path.is_dir() else []
+    if path.is_file() and path.suffix.lower() in PICTURE_SUFFIXES:
+        raise RequestError(f"{path} is one picture; give the folder that it is in")
+    found = _from_files(path, files) if files else _from_data(path)
+    found = found if limit is None else first_of(found, limit)
+    if len(found) < at_least:
+        beside = f" ({found.problems[0]})" if found.problems else ""
+        counted = _counted(len(found))
+        raise RequestError(f"{path} holds {counted} that can be used{beside}; at least {at_least} are needed")
+    return found
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """The files of pictures in a folder and below it, in the order of their names; hidden ones are left out."""
+    found = []
+    for file in folder.rglob("*"):
+        relative = file.relative_to(folder)
+        hidden = any(part.startswith((".", "__MACOSX")) for part in relative.parts)
+        if file.suffix.lower() in PICTURE_SUFFIXES and not hidden and file.is_file():
+            found.append(file)
+    return sorted(found, key=lambda file: file.relative_to(folder).as_posix())
+
+
+def first_of(pictures: PictureSet, limit: int) -> PictureSet:
+    if limit < 1:
+        raise RequestError(f"a limit of {limit} pictures leaves none; give a number from 1")
+    return PictureSet(
+        path=pictures.path, keys=pictures.keys[:limit], read=pictures.read, captions=pictures.captions[:limit],
+        problems=pictures.problems,
+    )  # fmt: skip
+
+
+def subset_of(pictures: PictureSet, indices: Sequence[int]) -> PictureSet:
+    chosen = list(indices)
+    return PictureSet(
+        path=pictures.path,
+        keys=tuple(pictures.keys[index] for index in chosen),
+        read=lambda index: pictures.read(chosen[index]),
+        captions=tuple(pictures.captions[index] for index in chosen),
+        problems=pictures.problems,
+    )
+
+
+def read_picture(path: Path) -> Image.Image:
+    """A picture as it is seen: EXIF orientation applied, alpha over white, 16 bits reduced to 8, RGB.
+
+    Raises:
+        PictureError: it cannot be read to its end.
+    """
+    try:
+        return decode_picture(path.read_bytes())
+    except PictureError as error:
+        raise PictureError(f"{path} cannot be measured: {error}; remove it or mend it") from error
+    except OSError as error:
+        raise PictureError(f"{path} cannot be read ({error.strerror})") from error
+
+
+class PixelHash:
+    """SHA-256 over sizes and RGB bytes of pictures in their order: what was measured, whatever the files are called."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    def add(self, picture: Image.Image) -> None:
+        self._digest.update(f"{picture.width}x{picture.height}\n".encode())
+        self._digest.update(picture.tobytes())
+
+    def hex(self) -> str:
+        return self._digest.hexdigest()
+
+
+def _from_files(folder: Path, files: Sequence[Path]) -> PictureSet:
+    keys = tuple(file.relative_to(folder).as_posix() for file in files)
+    return PictureSet(
+        path=folder, keys=keys, read=lambda index: read_picture(files[index]), captions=((),) * len(keys)
+    )
+
+
+def _from_data(path: Path) -> PictureSet:
+    if path.is_dir() and not any(path.iterdir()):
+        raise RequestError(f"{path} is empty; give a folder of pictures")
+    return from_source(open_data(path, need_captions=False))
+
+
+def from_source(source: Any) -> PictureSet:
+    """The samples of an opened `sanakit.data.samples.DataSource` with their captions, "prompt" first."""
+    samples = [source[index] for index in range(len(source))]
+    if source.has_latents() and samples:
+        raise RequestError(f"{source.path} holds latents and no pictures; give the pictures that they were made from")
+    return PictureSet(
+        path=source.path,
+        keys=tuple(sample.key for sample in samples),
+        read=source.image,
+        captions=tuple(tuple(caption.text for caption in sample.captions) for sample in samples),
+        problems=tuple(f"{problem.key}: {problem.detail}" for problem in source.problems),
+    )
+
+
+def _counted(num: int) -> str:
+    return {0: "no picture", 1: "1 picture"}.get(num, f"{num} pictures")
