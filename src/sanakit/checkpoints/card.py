@@ -41,6 +41,7 @@ class ModelCard:
     pag_layers: tuple[int, ...] = ()
     text: TextEncoderConfig = field(default_factory=TextEncoderConfig)
     licence: str = ""  # "" = not stated
+    trained_from: str = ""  # name and hash of the model whose weights its training began with
     source: str = ""  # where it was loaded from, as the user wrote it
     hashes: ContentHashes = field(default_factory=ContentHashes)
 

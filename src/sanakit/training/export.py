@@ -2,39 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-import torch
+from torch import Tensor
 
 from sanakit.checkpoints.bundle import ModelBundle, save_bundle
-from sanakit.checkpoints.card import ModelCard
 from sanakit.checkpoints.precision import OWN_LINE
-from sanakit.models.dc_ae import DCAutoencoder
-from sanakit.models.linear_dit import LinearDiT
-from sanakit.models.text_encoder import TextEncoder
-
-STARTER_LICENCE = "Apache-2.0"
+from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
+from sanakit.training.origin import Origin
 
 
-def export_starter(
-    transformer: LinearDiT, autoencoder: DCAutoencoder, text_encoder: TextEncoder, folder: Path, *,
-    resolution: int, flow_shift: float, guidance_scale: float = 4.5, num_inference_steps: int = 20,
+def export_model(
+    weights: Mapping[str, Tensor], config: LinearDiTConfig, origin: Origin, folder: Path, *, name: str,
+    resolution: int, flow_shift: float,
 ) -> ModelBundle:
-    """Write ``folder`` in the diffusers layout, weights in bfloat16, without the text encoder.
+    """Write ``folder`` in the diffusers layout, the transformer in bfloat16.
+
+    Args:
+        weights: of the transformer, averaged, whole.
+        origin: what the run began with: its encoders, and the card that is completed here.
+        folder: the target; an earlier export is replaced.
+        name, resolution, flow_shift: what the card says; the resolution is the side in pixels of the last stage.
 
     Returns:
-        the model as a user will load it: the weights rounded to bfloat16, computing in float32.
+        the model as a user will load it on the CPU: the weights rounded to bfloat16, computing in float32.
     """
-    card = ModelCard(
-        name="sanakit-starter", family="starter", base_size=resolution, precision=OWN_LINE, flow_shift=flow_shift,
-        num_inference_steps=num_inference_steps, guidance_scale=guidance_scale,
-        pag_layers=(transformer.config.num_layers // 2,), text=text_encoder.config, licence=STARTER_LICENCE,
+    transformer = LinearDiT(config)
+    transformer.load_state_dict(dict(weights))
+    autoencoder = origin.encoders.autoencoder
+    stored = autoencoder.bfloat16() if origin.card.family == "starter" else autoencoder
+    card = replace(
+        origin.card, name=name, base_size=resolution, flow_shift=flow_shift, precision=OWN_LINE,
+        pag_layers=origin.card.pag_layers or (config.num_layers // 2,),
     )
     bundle = ModelBundle(
-        transformer=transformer.bfloat16().float().eval(), autoencoder=autoencoder.bfloat16().float().eval(),
-        text_encoder=text_encoder, card=card,
+        transformer=transformer.bfloat16().eval(), autoencoder=stored, text_encoder=origin.encoders.text, card=card
     )
-    card = save_bundle(bundle, folder, include_text_encoder=False, dtype=torch.bfloat16, force=True)
+    card = save_bundle(bundle, folder, include_text_encoder=origin.brings_text_encoder, force=True)
     return ModelBundle(
-        transformer=bundle.transformer, autoencoder=bundle.autoencoder, text_encoder=text_encoder, card=card
+        transformer=transformer.float(), autoencoder=stored.float().cpu(), text_encoder=origin.encoders.text, card=card
     )

@@ -82,7 +82,7 @@ def stop_at_bad_step(
             "step": step, "stage": state.stage, "number": number, "player": player.name, "device": device,
             "seed": microbatch_seed(config.seed, state.stage, number), "precision": config.precision,
             "loss_of_step": repr(loss), "gradient_norm_of_step": repr(norm), **_facts(mine),
-            "recipe": to_mapping(config),
+            "recipe": to_mapping(config), "model": to_mapping(getattr(player.model, "config", None)),
         }
         tensors = {**flatten(batches[index]), **{f"constants.{n}": t for n, t in player.constants.items()}}
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,11 @@ import yaml
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.common.errors import MissingExtraError
+from sanakit.pipelines.text_to_image import TextToImagePipeline
+
+logger = logging.getLogger(__name__)
 
 Picture = NDArray[np.uint8]
 
@@ -81,6 +86,30 @@ def write_report(
     path = folder / "report.md"
     path.write_text("\n".join(lines), encoding="utf-8")
     return path
+
+
+def report_transformer(
+    bundle: ModelBundle, recipe: Mapping[str, Any], folder: Path, *, prompts: Sequence[str]
+) -> Path:
+    """Curves, a sheet of ``prompts`` at seed 0 if there are any, and the page that shows them."""
+    log = read_log(folder / "log.jsonl")
+    images = []
+    try:
+        draw_curves({"flow matching": log}, ("loss",), folder / "curves.png")
+        images.append("curves.png")
+    except MissingExtraError as error:
+        logger.warning("the report has no curves: %s", error)
+    if prompts:
+        pipeline = TextToImagePipeline(bundle)
+        pictures = [np.asarray(pipeline(prompt, seed=0).images[0].image) for prompt in prompts]
+        picture_grid(pictures, prompts).save(folder / "sheet.png")
+        images.append("sheet.png")
+    results = {
+        "run": spent(log), "loss": f"{log[-1]['loss']:.4f} (mean of the last lines)" if log else "-",
+        "model": f"{folder / 'model'}, {bundle.card.base_size} px, flow shift {bundle.card.flow_shift:g}",
+        **({"trained from": bundle.card.trained_from} if bundle.card.trained_from else {}),
+    }
+    return write_report(folder, title=f"Training of {bundle.card.name}", recipe=recipe, results=results, images=images)
 
 
 def spent(log: Sequence[Mapping[str, float]]) -> str:

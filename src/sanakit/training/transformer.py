@@ -1,127 +1,181 @@
-"""Training the starter's transformer by flow matching on cached features."""
+"""Training a transformer by flow matching: a new one or from given weights, on cached or fresh features."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from sanakit.checkpoints.starter_text_encoder import starter_text_encoder_folder
-from sanakit.checkpoints.text_encoder_folder import load_text_encoder
-from sanakit.common.config import to_mapping
+from sanakit.common.config import from_mapping, to_mapping
+from sanakit.common.errors import ConfigError
 from sanakit.data.starter.prompts import SHEET_PROMPTS
 from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
-from sanakit.models.text_encoder import TextEncoder, TextEncoderConfig
-from sanakit.pipelines.text_to_image import TextToImagePipeline
-from sanakit.training.autoencoder import load_autoencoder
-from sanakit.training.distributed import process_group
-from sanakit.training.export import export_starter
-from sanakit.training.feature_cache import FeatureCache, FeatureCacheConfig, cache_latents, cache_text
-from sanakit.training.initialization import initialize_
-from sanakit.training.loop import LoopConfig, train
+from sanakit.models.text_condition import TextCondition
+from sanakit.models.text_encoder import TextEncoderConfig
+from sanakit.training.data.configs import LatentDataConfig, StarterScenesData
+from sanakit.training.data.open import OnProgress, latent_data
+from sanakit.training.distributed import Ranks, process_group
+from sanakit.training.export import export_model
+from sanakit.training.loop import Watchers, train
 from sanakit.training.objectives.flow_matching import (
     FlowMatchingConfig,
     LatentBatch,
     drop_captions,
     flow_matching_loss,
 )
-from sanakit.training.report import draw_curves, picture_grid, read_log, spent, write_report
+from sanakit.training.optimizers import AdamWConfig, OptimizerConfig
+from sanakit.training.origin import Origin, new_origin, origin_of_model
+from sanakit.training.parallel import whole_state
+from sanakit.training.report import report_transformer
+from sanakit.training.run_config import RunConfig
+from sanakit.training.sampling import SamplePainter
+from sanakit.training.stage import Loss, PlannedStage, Player, Stage, StageConfig
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TransformerRecipe:
-    """Everything a run needs; ``autoencoder`` is the file that the autoencoder's recipe wrote."""
+class TransformerStage(StageConfig):
+    """A stage with the size of its pictures in pixels; several sizes make one stream with bins of all of them."""
+
+    resolutions: tuple[int, ...]
+    flow_shift: float | None = None  # None: the objective's
+
+    def __post_init__(self) -> None:
+        StageConfig.__post_init__(self)
+        if not self.resolutions or min(self.resolutions) < 1:
+            raise ConfigError(f"stage {self.name}: resolutions={list(self.resolutions)} must be a list of sides in px")
+        if self.flow_shift is not None and not self.flow_shift > 0:
+            raise ConfigError(f"stage {self.name}: flow_shift={self.flow_shift} must be positive")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TransformerRecipe(RunConfig):
+    """Everything a run needs: where the network comes from, what it sees, how it learns."""
 
     type: Literal["transformer"] = "transformer"
-    intent: str = ""
-    model: LinearDiTConfig
-    loop: LoopConfig
-    autoencoder: str
-    text: TextEncoderConfig = field(default_factory=TextEncoderConfig)
-    features: FeatureCacheConfig = field(default_factory=FeatureCacheConfig)
+    init: str | None = None  # weights to begin with: starter, a model folder, a file, a hub id ...
+    model: LinearDiTConfig | None = None  # ... or a new network; exactly one of the two
+    autoencoder: str | None = None  # starter, a model folder, autoencoder.pt of a run; None: that of init
+    text_encoder: str | None = None  # of a new model: a folder or hub id; None: the starter's
+    text: TextEncoderConfig | None = None  # None: as init has it
+    data: LatentDataConfig
     objective: FlowMatchingConfig = field(default_factory=FlowMatchingConfig)
-    caption_dropout: float = 0.1
-    compile: bool = False  # fuse what lies between the matrix products; costs a minute at the start
-    seed: int = 0
+    optimizer: OptimizerConfig = field(default_factory=AdamWConfig)
+    stages: tuple[TransformerStage, ...]
+    caption_dropout: float = 0.1  # share of captions that are emptied, for guidance
+
+    def __post_init__(self) -> None:
+        RunConfig.__post_init__(self)
+        if (self.init is None) == (self.model is None):
+            raise ConfigError("a recipe needs either init: (weights to begin with) or model: (a new network), one of them")
+        if self.init is not None and self.text_encoder is not None:
+            raise ConfigError("text_encoder: belongs to a new model; with init: the model keeps its own")
+        if not self.stages:
+            raise ConfigError("a recipe needs at least one stage")
+        if len({stage.name for stage in self.stages}) < len(self.stages):
+            raise ConfigError(f"the stages need names of their own, not {[stage.name for stage in self.stages]}")
+        if not 0 <= self.caption_dropout <= 1:
+            raise ConfigError(f"caption_dropout={self.caption_dropout} must lie within [0, 1]")
+
+    def flow_shift(self, stage: TransformerStage) -> float:
+        return self.objective.flow_shift if stage.flow_shift is None else stage.flow_shift
 
 
 def train_transformer(
-    recipe: TransformerRecipe, folder: Path, *, device: str = "cpu",
-    on_log: Callable[[Mapping[str, float]], None] | None = None,
-) -> LinearDiT:
-    """Cache the features, train, and write the averaged weights as ``folder / "model"``, with a report."""
+    recipe: TransformerRecipe, folder: Path, *, device: str = "cpu", watchers: Watchers | None = None,
+    on_progress: OnProgress | None = None, sharded: Callable[[LinearDiT], bool] | None = None,
+) -> None:
+    """Train, and write the averaged weights as ``folder / "model"``, with a report.
+
+    Args:
+        watchers: as of ``loop.train``; samples of the recipe's prompts are drawn here.
+        on_progress: of the caching of features.
+        sharded: decides for the built network whether it is sharded (see ``RunConfig.parallel``); None: never.
+    """
     with process_group() as ranks:
-        cache = folder / "features"
-        encoder = starter_text_encoder(recipe.text)
-        cache_text(encoder, recipe.features, cache, ranks=ranks)
-        autoencoder = load_autoencoder(Path(recipe.autoencoder)).to(device)
-        cache_latents(autoencoder, recipe.features, cache, ranks=ranks, device=device)
-        if ranks.world > 1:
-            torch.distributed.barrier()
-        features, null = FeatureCache(cache, recipe.features), encoder.encode_null()
-        del encoder
-        model = LinearDiT(recipe.model)
-        initialize_(model, torch.Generator().manual_seed(recipe.seed))
-        model.to(device)
-        if recipe.compile:
-            for block in model.blocks:
-                block.compile(dynamic=False)
-        generator = torch.Generator().manual_seed(1000 * recipe.seed + ranks.rank)
-        size = recipe.loop.batch_size
-
-        def step(number: int) -> Mapping[str, Tensor]:
-            generator.manual_seed((recipe.seed << 32) + number * ranks.world + ranks.rank)
-            latent, text = features.batch((number * ranks.world + ranks.rank) * size, size)
-            text = drop_captions(text, null, generator, recipe.caption_dropout)
-            batch = LatentBatch(latent.to(device), type(text)(text.embeds.to(device), text.mask.to(device)))
-            with (
-                torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=recipe.loop.bf16),
-                sdpa_kernel(_attention_backends(device)),
-            ):
-                return flow_matching_loss(model, batch, generator, config=recipe.objective)
-
-        logger.info("recipe: %s", to_mapping(recipe))
-        train(model, step, recipe.loop, folder, ranks=ranks, on_log=on_log)
+        origin = build_origin(recipe, device)
+        model = origin.transformer.train().requires_grad_(True)
+        painter = SamplePainter(recipe.samples, origin, device=device)
+        stages = _plan(recipe, origin, painter, ranks, device, on_progress)
+        given = watchers or Watchers()
+        train(
+            stages, recipe, folder, ranks=ranks, device=device, sharded=sharded is not None and sharded(model),
+            watchers=Watchers(on_log=given.on_log, on_step=given.on_step, draw_samples=painter.draw),
+        )
+        weights = whole_state(model.state_dict())
         if ranks.is_first:
-            finish(model, recipe, folder)
-    return model
+            last = recipe.stages[-1]
+            bundle = export_model(
+                weights, model.config, origin, folder / "model", name=folder.name,
+                resolution=max(last.resolutions), flow_shift=recipe.flow_shift(last),
+            )
+            starter = isinstance(recipe.data, StarterScenesData) and not recipe.samples.prompts
+            prompts = SHEET_PROMPTS if starter else recipe.samples.prompts
+            report_transformer(bundle, to_mapping(recipe), folder, prompts=prompts)
 
 
-def finish(model: LinearDiT, recipe: TransformerRecipe, folder: Path) -> Path:
-    """Export the model folder, sample the sheet of prompts that was fixed before training, and write the report."""
-    encoder, plain = starter_text_encoder(recipe.text), LinearDiT(model.config)
-    plain.load_state_dict(model.state_dict())  # compiled blocks are made for one text length
-    bundle = export_starter(
-        plain, load_autoencoder(Path(recipe.autoencoder)), encoder, folder / "model",
-        resolution=recipe.features.resolution, flow_shift=recipe.objective.flow_shift,
+def build_origin(recipe: TransformerRecipe, device: str) -> Origin:
+    """The network and what is around it."""
+    if recipe.init is not None:
+        return origin_of_model(recipe.init, autoencoder=recipe.autoencoder, text=recipe.text, device=device)
+    assert recipe.model is not None
+    return new_origin(
+        recipe.model, seed=recipe.seed, autoencoder=recipe.autoencoder, text_encoder=recipe.text_encoder,
+        text=recipe.text, device=device,
     )
-    pipeline = TextToImagePipeline(bundle)
-    pictures = [np.asarray(pipeline(prompt, seed=0).images[0].image) for prompt in SHEET_PROMPTS]
-    picture_grid(pictures, SHEET_PROMPTS).save(folder / "sheet.png")
-    log = read_log(folder / "log.jsonl")
-    draw_curves({"flow matching": log}, ("loss",), folder / "curves.png")
-    results = {"transformer": spent(log), "loss": f"{log[-1]['loss']:.4f} (mean of the last lines)" if log else "-"}
-    return write_report(folder, title="The starter's transformer", recipe=to_mapping(recipe), results=results,
-                        images=("curves.png", "sheet.png"))
 
 
-def _attention_backends(device: str) -> list[SDPBackend]:
-    """On the CPU the fused backward pass takes a sixth of a step at 64 x 20 tokens, the plain one next to nothing."""
-    if torch.device(device).type == "cpu":
-        return [SDPBackend.MATH]
-    return [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+def _plan(
+    recipe: TransformerRecipe, origin: Origin, painter: SamplePainter, ranks: Ranks, device: str,
+    on_progress: OnProgress | None,
+) -> Sequence[PlannedStage]:
+    def build(config: TransformerStage) -> Stage:
+        data = latent_data(
+            recipe.data, resolutions=config.resolutions, batch_size=config.batch_size, seed=recipe.seed,
+            encoders=origin.encoders, ranks=ranks, device=device, on_progress=on_progress,
+        )
+        null = origin.encoders.text.encode_null()
+        painter.begin(max(config.resolutions), recipe.flow_shift(config))
+        origin.encoders.release()
+        player = build_player(recipe, config, origin.transformer, {"null.embeds": null.embeds, "null.mask": null.mask})
+        return Stage(config, data, (player,), keep_optimizer=True)
+
+    return [PlannedStage(config, lambda config=config: build(config)) for config in recipe.stages]  # type: ignore[misc]
 
 
-def starter_text_encoder(config: TextEncoderConfig) -> TextEncoder:
-    """SmolLM2 in bfloat16 with the recipe's instruction."""
-    source = starter_text_encoder_folder()
-    return load_text_encoder(source / "text_encoder", source / "tokenizer", dtype=torch.bfloat16, config=config)
+def build_player(
+    recipe: TransformerRecipe, stage: TransformerStage, model: LinearDiT, constants: Mapping[str, Tensor]
+) -> Player:
+    """The network with its objective in a stage.
+
+    Args:
+        constants: the null text, ``null.embeds (1, L, C)`` and ``null.mask (1, L)``, as a bundle of the guard keeps it.
+    """
+    objective = replace(recipe.objective, flow_shift=recipe.flow_shift(stage))
+    null = TextCondition(constants["null.embeds"], constants["null.mask"])
+    loss = _loss(model, objective, null, recipe.caption_dropout)
+    return Player("transformer", model, loss, recipe.optimizer, constants)
+
+
+def rebuild_player(
+    recipe: TransformerRecipe, stage: int, constants: Mapping[str, Tensor], model: Mapping[str, object], device: str
+) -> Player:
+    """The player of stage number ``stage`` around a network of the config ``model``, for the replay of a bundle."""
+    network = LinearDiT(from_mapping(LinearDiTConfig, model)).to(device)
+    return build_player(recipe, recipe.stages[stage], network, constants)
+
+
+def _loss(model: LinearDiT, objective: FlowMatchingConfig, null: TextCondition, dropout: float) -> Loss:
+    def loss(batch: LatentBatch, generator: torch.Generator) -> Mapping[str, Tensor]:
+        device = batch.latent.device
+        empty = TextCondition(null.embeds.to(device), null.mask.to(device))
+        text = drop_captions(batch.text, empty, generator, dropout)
+        return flow_matching_loss(model, LatentBatch(batch.latent, text), generator, config=objective)
+
+    return loss

@@ -1,0 +1,75 @@
+"""A recipe's file as plain values, and what ``--set`` changes in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sanakit.common.errors import RequestError
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """A YAML file as plain values.
+
+    Raises:
+        RequestError: the file cannot be read, or is no mapping in YAML.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RequestError(f"the recipe {path} cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise RequestError(f"the recipe {path} is not UTF-8 text (byte {error.start})") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" at line {mark.line + 1}" if mark else ""
+        raise RequestError(
+            f"the recipe {path} is not YAML{place} ({getattr(error, 'problem', 'unreadable')})"
+        ) from error
+    if not isinstance(content, dict):
+        raise RequestError(f"the recipe {path} holds {type(content).__name__} where settings were expected")
+    return content
+
+
+def apply_override(settings: dict[str, Any], override: str) -> None:
+    """Put ``a.b.0.c=value`` into nested settings, in place; the value is read as YAML, so ``1e-3`` and ``true`` work.
+
+    Raises:
+        RequestError: it is not of that form, or names a place that the recipe does not have.
+    """
+    import yaml
+
+    name, equals, text = override.partition("=")
+    *parents, last = name.strip().split(".")
+    if not equals or not last:
+        raise RequestError(f"--set {override} has no form of name=value, such as stages.0.steps=500")
+    place: Any = settings
+    for depth, key in enumerate(parents):
+        place = _enter(place, key, ".".join(parents[: depth + 1]), override)
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RequestError(f"--set {override} has a value that is not YAML") from error
+    if isinstance(place, list):
+        place[_index(place, last, override)] = value
+    elif isinstance(place, dict):
+        place[last] = value
+    else:
+        raise RequestError(f"--set {override} goes into {'.'.join(parents)}, which is a plain value")
+
+
+def _enter(place: Any, key: str, path: str, override: str) -> Any:
+    if isinstance(place, list):
+        return place[_index(place, key, override)]
+    if isinstance(place, dict) and key in place:
+        return place[key]
+    known = f"; it has {', '.join(map(str, place))}" if isinstance(place, dict) else ""
+    raise RequestError(f"--set {override} names {path}, which the recipe does not have{known}")
+
+
+def _index(place: list[Any], key: str, override: str) -> int:
+    if not key.isdecimal() or int(key) >= len(place):
+        raise RequestError(f"--set {override} needs a number from 0 to {len(place) - 1} where it says {key!r}")
+    return int(key)

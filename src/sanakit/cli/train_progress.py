@@ -1,0 +1,65 @@
+"""A training run seen from the shell: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from sanakit.cli.console import readable_seconds, tell
+from sanakit.cli.progress import ProgressBar
+
+if TYPE_CHECKING:
+    from sanakit.training.run_state import RunState
+
+
+class TrainingProgress:
+    """What a run tells while it goes on; nothing if ``quiet``."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.quiet, self._is_terminal = quiet, sys.stderr.isatty()
+        self._bar: ProgressBar | None = None
+        self._title = ""
+        self._loss = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def on_caching(self, done: int, total: int, what: str) -> None:
+        """Features that were computed before a stage."""
+        self._show(f"caching {what}", "samples", done, total)
+
+    def on_step(self, state: RunState, stage: str, progress: float) -> None:
+        """A step; the number of all of the stage follows from how much of it is done."""
+        total = round(state.stage_step / progress) if progress > 0 else state.stage_step
+        self._show(f"stage {stage}", "steps", state.stage_step, max(total, state.stage_step), self._loss)
+
+    def on_log(self, line: Mapping[str, float]) -> None:
+        """A line of the log."""
+        self._loss = f"  loss {line['loss']:.4f}"
+        if not self._is_terminal:
+            tell(
+                f"step {line['step']:.0f}  loss {line['loss']:.4f}  lr {line['learning_rate']:.2e}  "
+                f"{line['samples_per_second']:.1f} samples/s  {readable_seconds(line['eta_seconds'])} left",
+                quiet=self.quiet,
+            )
+
+    def _show(self, title: str, unit: str, done: int, total: int, remark: str = "") -> None:
+        if self.quiet or not self._is_terminal:
+            return
+        if self._bar is None or title != self._title:
+            self._close()
+            self._bar, self._title = ProgressBar(title, unit=unit), title
+            self._bar.__enter__()
+        self._bar.update(done, total, title + remark)
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(None, None, None)
+            self._bar = None
