@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sanakit.data.starter.captions import caption, canonical_caption
+from sanakit.data.starter.captions import canonical_caption, caption
 from sanakit.data.starter.scene import Scene, SceneObject
 from sanakit.data.starter.scenes import sample_scene
 from sanakit.data.starter.vocabulary import ITEMS, background_clashes

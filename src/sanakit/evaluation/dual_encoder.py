@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
@@ -34,6 +35,7 @@ PICTURE_SIZE = 128  # pixels each way at which pictures are read
 GRID = 4  # patches each way, of 32 pixels
 SCORER_TEXT = TextEncoderConfig(max_tokens=64, instruction="")  # no instruction: the vector is of the text alone
 _BATCH = 32
+_NUM_KEPT_TEXTS = 4096
 _THUMBNAIL = 32  # pixels each way of the reduced picture that goes in beside the features: exact colours
 # Channels of a patch: the maps at 1/8 (halved), 1/16 and 1/32 and the thumbnail, each cut into the grid.
 PATCH_CHANNELS = 4 * STAGE_CHANNELS[2] + 4 * STAGE_CHANNELS[3] + STAGE_CHANNELS[4] + 3 * (_THUMBNAIL // GRID) ** 2
@@ -70,8 +72,7 @@ class DualEncoderScorer:
         model: the towers; moved to ``device``.
         text_encoder: the starter's language model with `SCORER_TEXT`.
 
-    A score depends on its picture and text alone: texts are encoded one by one, pictures in batches, which moves
-    a score in the last digits of float32 at most.
+    Texts are encoded one by one and pictures in batches, so the company moves a score in its last digits at most.
     """
 
     name = "sanakit-starter-dual-encoder"
@@ -90,6 +91,7 @@ class DualEncoderScorer:
         self.text_encoder = text_encoder
         self.device = torch.device(device)
         self.weights_hash = hash_tensors(model.state_dict())
+        self._embed_text = lru_cache(maxsize=_NUM_KEPT_TEXTS)(self._embed_alone)
 
     def score(self, images: Sequence[Image.Image], texts: Sequence[str]) -> list[float]:
         """One logit for each picture with the text at the same place; higher is better.
@@ -101,9 +103,7 @@ class DualEncoderScorer:
             raise RequestError(f"{len(images)} pictures and {len(texts)} texts; each picture needs one text")
         if not images:
             return []
-        distinct = list(dict.fromkeys(texts))
-        places = [distinct.index(text) for text in texts]
-        logits = self.model.logits(self.embed_pictures(images), self.embed_texts(distinct)[places])
+        logits = self.model.logits(self.embed_pictures(images), self.embed_texts(texts))
         return [float(logit) for logit in logits]
 
     @torch.inference_mode()
@@ -115,14 +115,15 @@ class DualEncoderScorer:
             parts.append(self.model.encode_pictures(self.reader(pixels.to(self.device))))
         return torch.cat(parts)
 
-    @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
-        """Unit vectors ``(B, embed_size)``."""
-        parts = []
-        for start in range(0, len(texts), _BATCH):
-            text = padded_text(self.text_encoder.encode(texts[start : start + _BATCH]))
-            parts.append(self.model.encode_texts(TextCondition(text.embeds.to(self.device), text.mask.to(self.device))))
-        return torch.cat(parts)
+        """Unit vectors ``(B, embed_size)``; the last few thousand texts are kept, as candidates share theirs."""
+        return torch.stack([self._embed_text(text) for text in texts])
+
+    @torch.inference_mode()
+    def _embed_alone(self, text: str) -> Tensor:
+        condition = self.text_encoder.encode([text])[0]
+        embeds, mask = condition.embeds.float().to(self.device), condition.mask.to(self.device)
+        return self.model.encode_texts(TextCondition(embeds, mask))[0]
 
 
 def load_starter_scorer(
@@ -176,16 +177,11 @@ def load_dual_encoder(folder: Path) -> DualEncoder:
     try:
         model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
     except RuntimeError as error:
-        raise CheckpointError(f"{folder / 'model.safetensors'} does not fit its config.json ({error})") from error
+        reason = str(error).splitlines()[1:2] or [str(error)]
+        raise CheckpointError(
+            f"{folder / 'model.safetensors'} does not fit its config.json ({reason[0].strip()})"
+        ) from error
     return model.eval()
-
-
-def padded_text(conditions: Sequence[TextCondition]) -> TextCondition:
-    """Texts of one row each as one batch ``(B, L, C)`` in float32, padded with zeros."""
-    lengths = torch.tensor([condition.embeds.shape[1] for condition in conditions])
-    embeds = nn.utils.rnn.pad_sequence([c.embeds[0].float() for c in conditions], batch_first=True)
-    mask = torch.arange(embeds.shape[1]) < lengths[:, None]                         # (B, L)
-    return TextCondition(embeds, mask.to(embeds.device))
 
 
 def _patches(part: Tensor) -> Tensor:

@@ -116,7 +116,7 @@ class DualEncoder(nn.Module):
             config, channels=config.text_channels, num_layers=config.num_text_layers, num_positions=0
         )  # fmt: skip
         self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
-        self.bias = nn.Parameter(torch.tensor(-10.0))
+        self.bias = nn.Parameter(torch.tensor(-5.0))  # the log odds of a match in a batch of 150
 
     def encode_pictures(self, patches: Tensor) -> Tensor:
         """``(B, num_patches, picture_channels)`` to ``(B, embed_size)``."""
@@ -133,8 +133,9 @@ class DualEncoder(nn.Module):
 
     def forward(self, patches: Tensor, text: TextCondition) -> Tensor:
         """Pictures ``(B, num_patches, picture_channels)`` and ``M`` texts to the logits of all pairs ``(B, M)``."""
-        similarity = self.encode_pictures(patches) @ self.encode_texts(text).mT
-        return similarity * self.log_scale.exp() + self.bias
+        pictures, texts = self.encode_pictures(patches), self.encode_texts(text)
+        with torch.autocast(patches.device.type, enabled=False):  # a scale of 50 makes bfloat16 too coarse
+            return pictures @ texts.mT * self.log_scale.exp() + self.bias
 
     def logits(self, picture_embeds: Tensor, text_embeds: Tensor) -> Tensor:
         """``(..., embed_size)`` twice to ``(...)``: the logit that picture and text at the same place match."""

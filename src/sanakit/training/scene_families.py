@@ -6,6 +6,7 @@ way round. Features of both are computed once and kept in the folder of the run.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sanakit.checkpoints.writer import write_json
+from sanakit.common.config import to_mapping
 from sanakit.common.errors import ConfigError
 from sanakit.data.starter.captions import caption
 from sanakit.data.starter.render import render
@@ -35,6 +38,7 @@ from sanakit.training.scene_labels import scene_codes
 logger = logging.getLogger(__name__)
 
 FAMILY_SIZE = 6
+_CONFIG = "families.json"
 _PART = 50  # families per file: what is lost when a run is stopped
 
 
@@ -84,8 +88,16 @@ def cache_families(
     config: FamiliesConfig, folder: Path, *, encoder: TextEncoder, reader: PictureReader, autoencoder: DCAutoencoder,
     device: str = "cpu",
 ) -> None:
-    """Write ``families-NNNN.pt``: patches ``(copies, scenes, 16, C)``, codes, and the embeds of every caption."""
+    """Write ``families-NNNN.pt``: patches ``(copies, scenes, 16, C)``, codes, and the embeds of every caption.
+
+    Parts that are there are kept.
+
+    Raises:
+        ConfigError: the folder holds features of another config.
+    """
+    check_families(config, folder)
     folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / _CONFIG, to_mapping(config))
     for part in range(num_parts(config)):
         path = folder / f"families-{part:04d}.pt"
         if path.exists():
@@ -103,6 +115,19 @@ def cache_families(
             "patches": torch.stack(patches), "codes": torch.stack([scene_codes(copy) for copy in copies]),
         }, path)
         logger.info("families part %d of %d", part + 1, num_parts(config))
+
+
+def check_families(config: FamiliesConfig, folder: Path) -> bool:
+    """Whether all features of this config are there.
+
+    Raises:
+        ConfigError: the folder holds features of another config.
+    """
+    if (folder / _CONFIG).exists():
+        found = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+        if found != to_mapping(config):
+            raise ConfigError(f"{folder} holds features of other data ({found}); give the run another folder")
+    return all((folder / f"families-{part:04d}.pt").exists() for part in range(num_parts(config)))
 
 
 def num_parts(config: FamiliesConfig) -> int:

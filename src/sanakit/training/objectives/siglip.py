@@ -25,6 +25,6 @@ def siglip_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """
     if labels.shape != logits.shape:
         raise ShapeError(
-            f"labels of shape {tuple(labels.shape)} do not fit logits of shape {tuple(logits.shape)}; each pair needs one"
+            f"labels of shape {tuple(labels.shape)} for logits of shape {tuple(logits.shape)}; each pair needs one"
         )
     return (F.softplus(-labels * logits) * (labels != 0)).sum() / len(labels)
