@@ -59,9 +59,9 @@ def build_shards(
     """
     if shard_size < 1:
         raise ConfigError(f"shard_size={shard_size} makes no shards; it must be at least 1")
-    if out.resolve().is_relative_to((path if path.is_dir() else path.parent).resolve()):
-        raise RequestError(f"{out} lies in {path}, which is read; choose a folder outside of it")
     source = open_indexed(path, min_size=min_size, need_captions=need_captions)
+    if source.layout in ("wids", "features") and out.resolve().is_relative_to(path.resolve()):
+        raise RequestError(f"{out} lies in {path}, whose shards are read; choose a folder outside of it")
     if not len(source):
         raise RequestError(_nothing_good(source))
     try:

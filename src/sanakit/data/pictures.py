@@ -6,13 +6,19 @@ import io
 from typing import BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from sanakit.common.errors import PictureError
 
 # What is tried on a file whatever its name is.
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "PPM")
 _SIDEWAYS = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
+# What undoes each orientation.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
 _SIXTEEN_BIT = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
 
 
@@ -85,8 +91,7 @@ def _orientation(picture: Image.Image) -> int:
 
 
 def _rotated(image: Image.Image, orientation: int) -> Image.Image:
-    image.getexif()[ExifTags.Base.Orientation] = orientation
-    return ImageOps.exif_transpose(image) if orientation != 1 else image
+    return image if orientation == 1 else image.transpose(_TURNS[orientation])
 
 
 def _in_rgb(picture: Image.Image) -> Image.Image:

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -198,4 +199,5 @@ def _remember(place: Path, stamp: dict[str, Any], contents: ShardContents) -> No
         os.replace(part, place)
     except OSError as error:
         _log.info("the index of a shard is not kept: %s", error)
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from sanakit.data.samples import Caption
-from sanakit.data.sources.collect import MAIN_SOURCE
+from sanakit.data.sources.collect import MAIN_SOURCE, ordered
 from sanakit.data.sources.files import decode_text, is_visible
 from sanakit.data.sources.records import as_score
 
@@ -70,10 +70,7 @@ def add_entry(extra: Extra, entry: Any, suffix: str) -> None:
     name = _source_of_suffix(suffix)
     for source, value in (entry if isinstance(entry, dict) else {MAIN_SOURCE: entry}).items():
         is_score = as_score(value) is not None and (not isinstance(value, str) or "score" in suffix)
-        source = str(source)
-        source = source.removesuffix(SCORE_SUFFIX).lstrip("_") if is_score else source
-        if source == MAIN_SOURCE:
-            source = name
+        source = name if source in (MAIN_SOURCE, MAIN_SOURCE + SCORE_SUFFIX) else str(source)
         if is_score:
             extra.scores[source] = as_score(value) or 0.0
         elif isinstance(value, str):
@@ -84,10 +81,10 @@ def add_entry(extra: Extra, entry: Any, suffix: str) -> None:
 
 def with_extra(captions: Sequence[Caption], extra: Extra, main: str) -> list[Caption]:
     """Captions with those of the sidecars; scores of ``prompt`` belong to the sample's main caption."""
-    texts = {caption.source: caption for caption in captions}
+    texts = {caption.source: caption for caption in ordered(captions)}
     for source, text in extra.captions.items():
         texts[source] = Caption(source=source, text=text)
-    scores = dict(extra.scores)
+    scores = {_called(name, texts): score for name, score in extra.scores.items()}
     if main not in scores and MAIN_SOURCE in scores and MAIN_SOURCE not in texts:
         scores[main] = scores[MAIN_SOURCE]
     return [replace(c, score=scores[c.source]) if c.source in scores else c for c in texts.values()]
@@ -95,7 +92,13 @@ def with_extra(captions: Sequence[Caption], extra: Extra, main: str) -> list[Cap
 
 def sidecar_suffix(source: str) -> str:
     """``_VILA``; characters that a file name cannot have everywhere become ``-``."""
-    return "_" + re.sub(r"[^\w.+-]", "-", source)[:80]
+    suffix = "_" + re.sub(r"[^\w.+-]", "-", source)[:80]
+    return suffix + "-" if suffix in _NOT_SIDECARS else suffix
+
+
+def _called(name: str, sources: Container[str]) -> str:
+    """Scores are named as their captions are, or with an underscore before and ``_clip_score`` after that."""
+    return name if name in sources else name.removesuffix(SCORE_SUFFIX).lstrip("_")
 
 
 def _source_of_suffix(suffix: str) -> str:

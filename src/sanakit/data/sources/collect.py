@@ -154,13 +154,9 @@ def _size(candidate: Candidate, problems: list[Problem]) -> tuple[int, int] | No
 def _has_captions(candidate: Candidate, captions: Sequence[Caption], problems: list[Problem]) -> bool:
     for detail in candidate.unreadable_captions:
         problems.append(Problem(key=candidate.key, reason="bad_record", detail=detail))
-    empty = [caption.source for caption in candidate.captions if not caption.text]
     if captions or candidate.text_features is not None:
-        if empty:
-            detail = f"the caption from {', '.join(empty)} is empty; the sample is used with its others"
-            problems.append(Problem(key=candidate.key, reason="empty_caption", detail=detail))
-        return True
-    if empty:
+        return True  # an empty one among others is how tables say that there is none from that source
+    if candidate.captions:
         problems.append(Problem(key=candidate.key, reason="empty_caption", detail="its caption is empty"))
     elif not candidate.unreadable_captions:
         detail = f"{candidate.blob.name} has no caption"
