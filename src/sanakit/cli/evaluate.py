@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sanakit.cli.console import print_json, tell
+from sanakit.cli.evaluate_distances import clip_score, fid, kid
 from sanakit.cli.options import (
     DeviceOption,
     DtypeOption,
@@ -24,12 +25,14 @@ from sanakit.cli.output_place import check_folder
 if TYPE_CHECKING:
     from sanakit.pipelines.text_to_image import TextToImagePipeline
 
-eval_app = typer.Typer(no_args_is_help=True, help="Score a model.")
+eval_app = typer.Typer(no_args_is_help=True, help="Score pictures and models.")
+for command in (fid, kid, clip_score):
+    eval_app.command()(command)
 
 
 @eval_app.callback()
 def describe() -> None:
-    """Score a model."""
+    """Score pictures and models: every number with its samples, seeds, resize rule and interval."""
 
 
 @eval_app.command("starter")

@@ -1,0 +1,97 @@
+"""CLIP and SigLIP of transformers as scorers: 100 times the cosine of picture and text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from sanakit.checkpoints.hashing import hash_tensors
+from sanakit.common.errors import CheckpointError, RequestError
+from sanakit.evaluation.extractors.preprocessing import Preprocessing, find_model_folder
+from sanakit.evaluation.extractors.vision_tower import load_transformers_model
+from sanakit.evaluation.features import as_images, same_size_batches
+
+_BATCH = 16
+
+
+class ContrastiveScorer:
+    """``100 * cos(picture, text)``, without the clipping at 0 of some implementations, so that no sign is lost.
+
+    Texts are cut to the length that the model was trained with, as its own tokenizer does.
+
+    Source: Hessel et al., CLIPScore, arXiv:2104.08718 (there with the factor 2.5 and clipped).
+    """
+
+    def __init__(
+        self, network: Any, tokenizer: Any, preprocessing: Preprocessing, *, kind: str, name: str,
+        device: str | torch.device = "cpu",
+    ) -> None:  # fmt: skip
+        self.network = network.eval().requires_grad_(False).to(device)
+        self.tokenizer, self.preprocessing, self.device, self.name = tokenizer, preprocessing, device, name
+        self.length = int(network.config.text_config.max_position_embeddings)
+        self.padding = "max_length" if kind.startswith("siglip") else "longest"  # SigLIP was trained with full rows
+        self.weights_hash = hash_tensors(self.network.state_dict())
+
+    @property
+    def resize_rule(self) -> str:
+        return self.preprocessing.rule
+
+    def score(self, images: Sequence[Image.Image], texts: Sequence[str]) -> list[float]:
+        """One number for each picture with the text at the same place; higher is better."""
+        if len(images) != len(texts):
+            raise RequestError(f"{len(images)} pictures and {len(texts)} texts are no pairs; give one text a picture")
+        if not images:
+            return []
+        pictures, captions = self._pictures(images), self._texts(texts)    # (N, F) each
+        return (100 * F.cosine_similarity(pictures, captions)).tolist()
+
+    @torch.no_grad()
+    def _pictures(self, images: Sequence[Image.Image]) -> Tensor:
+        batches = same_size_batches((image.convert("RGB") for image in images), _BATCH)
+        return torch.cat(
+            [
+                _features(self.network.get_image_features(self.preprocessing(as_images(batch).to(self.device))))
+                for batch in batches
+            ]
+        )
+
+    @torch.no_grad()
+    def _texts(self, texts: Sequence[str]) -> Tensor:
+        parts = []
+        for start in range(0, len(texts), _BATCH):
+            tokens = self.tokenizer(
+                list(texts[start : start + _BATCH]), padding=self.padding, truncation=True, max_length=self.length,
+                return_tensors="pt",
+            ).to(self.device)  # fmt: skip
+            parts.append(_features(self.network.get_text_features(**tokens)))
+        return torch.cat(parts)
+
+
+def load_contrastive_scorer(name_or_path: str, *, device: str | torch.device = "cpu") -> ContrastiveScorer:
+    """A folder or hub id of a transformers CLIP or SigLIP with its tokenizer.
+
+    Raises:
+        RequestError, DownloadError, CheckpointError: it is not there, or has no text tower.
+    """
+    from transformers import AutoTokenizer
+
+    network, preprocessing, kind = load_transformers_model(name_or_path)
+    if not hasattr(network, "get_text_features"):
+        raise CheckpointError(f"{name_or_path} is a {kind} model without a text tower; give a CLIP or SigLIP")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(find_model_folder(name_or_path))
+    except (OSError, ValueError, ImportError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"the tokenizer of {name_or_path} cannot be read ({reason})") from error
+    return ContrastiveScorer(
+        network, tokenizer, preprocessing, kind=kind, name=f"{kind} {name_or_path}", device=device
+    )  # fmt: skip
+
+
+def _features(output: Any) -> Tensor:
+    return (output if isinstance(output, Tensor) else output.pooler_output).float()

@@ -1,0 +1,73 @@
+"""Picture features of transformers models: the vision towers of CLIP and SigLIP, DINOv2."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sanakit.checkpoints.hashing import hash_tensors
+from sanakit.common.errors import CheckpointError
+from sanakit.evaluation.extractors.preprocessing import Preprocessing, find_model_folder, read_preprocessing
+
+_WITH_PROJECTION = frozenset({"clip", "siglip", "siglip2"})
+_VISION_ONLY = frozenset({"dinov2", "dinov2_with_registers", "clip_vision_model", "siglip_vision_model"})
+
+
+class VisionTower(nn.Module):
+    """A frozen picture encoder; its features are those that the model compares with texts, or the pooled ones."""
+
+    def __init__(self, network: Any, preprocessing: Preprocessing, *, name: str, projected: bool) -> None:
+        super().__init__()
+        self.network = network.eval().requires_grad_(False)
+        self.preprocessing, self.name, self.projected = preprocessing, name, projected
+        self.weights_hash = hash_tensors(self.network.state_dict())
+        with torch.no_grad():
+            side = preprocessing.crop or preprocessing.size
+            self.num_features = self(torch.zeros(1, 3, side, side)).shape[1]
+
+    @property
+    def resize_rule(self) -> str:
+        return self.preprocessing.rule
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images ``(B, 3, H, W)`` in [0, 1] to features ``(B, F)``, not normalised."""
+        pixels = self.preprocessing(images)
+        output = (
+            self.network.get_image_features(pixel_values=pixels)
+            if self.projected
+            else self.network(pixel_values=pixels)
+        )
+        return (output if isinstance(output, Tensor) else output.pooler_output).float()
+
+
+def load_vision_tower(name_or_path: str, *, device: str | torch.device = "cpu") -> VisionTower:
+    """A folder or hub id of a transformers CLIP, SigLIP or DINOv2.
+
+    Raises:
+        RequestError, DownloadError, CheckpointError: it is not there, or another kind of model.
+    """
+    network, preprocessing, kind = load_transformers_model(name_or_path)
+    tower = VisionTower(network, preprocessing, name=f"{kind} {name_or_path}", projected=kind in _WITH_PROJECTION)
+    return tower.to(device)
+
+
+def load_transformers_model(name_or_path: str) -> tuple[Any, Preprocessing, str]:
+    """The network in float32, how it wants its pictures, and the kind of model."""
+    from transformers import AutoConfig, AutoModel
+
+    folder = find_model_folder(name_or_path)
+    try:
+        kind = str(AutoConfig.from_pretrained(folder).model_type)
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{folder}/config.json cannot be read ({str(error).splitlines()[0]})") from error
+    if kind not in _WITH_PROJECTION | _VISION_ONLY:
+        known = ", ".join(sorted(_WITH_PROJECTION | _VISION_ONLY))
+        raise CheckpointError(f"{name_or_path} is a {kind} model; give one of {known}")
+    preprocessing = read_preprocessing(folder)
+    try:
+        network = AutoModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{name_or_path} cannot be loaded ({str(error).splitlines()[0]})") from error
+    return network, preprocessing, kind
