@@ -1,0 +1,153 @@
+"""Who is told of a run beside its own log: TensorBoard, Weights & Biases."""
+
+from __future__ import annotations
+
+import io
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from PIL import Image
+
+from sanakit.common.errors import MissingExtraError, OutputError
+
+
+class Tracker(Protocol):
+    """Is told numbers and pictures by step."""
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None: ...
+
+    def pictures(self, name: str, grid: Image.Image, step: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def build_trackers(
+    report_to: Sequence[Literal["tensorboard", "wandb"]], folder: Path, *, name: str, config: Mapping[str, Any]
+) -> list[Tracker]:
+    """The trackers of a run; one that continues in the same folder goes on in the same curves.
+
+    Args:
+        report_to: which.
+        folder: of the run; events are written to ``folder / "tensorboard"`` and ``folder / "wandb"``.
+        name: of the run.
+        config: kept with the curves.
+
+    Raises:
+        MissingExtraError: a package is not installed.
+    """
+    built: list[Tracker] = []
+    for kind in dict.fromkeys(report_to):
+        if kind == "tensorboard":
+            built.append(TensorBoardTracker(folder / "tensorboard"))
+        else:
+            built.append(WandbTracker(folder, name=name, config=config))
+    return built
+
+
+class TensorBoardTracker:
+    """Event files for TensorBoard, by its own writer: torch's would look for TensorFlow for seconds.
+
+    The file begins with the first step that is reported, and a mark that hides what an earlier sitting reported from
+    that step on: a run that lost some steps and makes them again shows them once.
+
+    Args:
+        folder: of the events of all sittings.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from tensorboard.compat.proto import event_pb2, summary_pb2  # type: ignore[import-untyped]
+            from tensorboard.summary.writer import event_file_writer  # type: ignore[import-untyped]
+        except ImportError as error:
+            raise MissingExtraError(
+                "report_to: tensorboard needs the package tensorboard; install it with: pip install 'sanakit[train]'"
+            ) from error
+        self._events: Any = event_pb2
+        self._summaries: Any = summary_pb2
+        self._open = event_file_writer.EventFileWriter
+        self._folder = folder
+        self._writer: Any = None  # made with the first event
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """One point per curve."""
+        value = self._summaries.Summary.Value
+        self._write([value(tag=name, simple_value=number) for name, number in values.items()], step)
+
+    def pictures(self, name: str, grid: Image.Image, step: int) -> None:
+        """A picture, stored as PNG."""
+        buffer = io.BytesIO()
+        grid.convert("RGB").save(buffer, "PNG")
+        image = self._summaries.Summary.Image(
+            height=grid.height, width=grid.width, colorspace=3, encoded_image_string=buffer.getvalue()
+        )
+        self._write([self._summaries.Summary.Value(tag=name, image=image)], step)
+
+    def close(self) -> None:
+        """Write out what waits."""
+        if self._writer is not None:
+            with _said_plainly(self._folder):
+                self._writer.close()
+            self._writer = None
+
+    def _write(self, values: list[Any], step: int) -> None:
+        event, now = self._events.Event, time.time()
+        with _said_plainly(self._folder):
+            if self._writer is None:
+                self._writer = self._open(str(self._folder), flush_secs=10)
+                start = self._events.SessionLog(status=self._events.SessionLog.START)
+                self._writer.add_event(event(wall_time=now, step=step, session_log=start))
+            self._writer.add_event(event(wall_time=now, step=step, summary=self._summaries.Summary(value=values)))
+
+
+class WandbTracker:
+    """Weights & Biases, set up by its own environment (``WANDB_MODE=offline``, ``WANDB_PROJECT`` ...).
+
+    The run's identity is kept in ``folder / "wandb-run"``, so that another sitting continues it; points that the
+    service has already are not taken twice.
+    """
+
+    def __init__(self, folder: Path, *, name: str, config: Mapping[str, Any]) -> None:
+        try:
+            import wandb  # type: ignore[import-not-found]
+        except ImportError as error:
+            raise MissingExtraError(
+                "report_to: wandb needs the package wandb; install it with: pip install wandb"
+            ) from error
+        self._wandb: Any = wandb
+        self._run: Any = wandb.init(
+            id=_identity(folder / "wandb-run"), resume="allow", name=name, dir=str(folder), config=dict(config)
+        )
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        self._run.log(dict(values), step=step)
+
+    def pictures(self, name: str, grid: Image.Image, step: int) -> None:
+        self._run.log({name: self._wandb.Image(grid)}, step=step)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+def _identity(path: Path) -> str:
+    """What the file says, else a new name that is written there."""
+    try:
+        if path.is_file() and (known := path.read_text(encoding="utf-8").strip()):
+            return known
+        path.parent.mkdir(parents=True, exist_ok=True)
+        identity = secrets.token_hex(6)
+        path.write_text(identity + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"the identity of the W&B run cannot be kept in {path} ({error.strerror})") from error
+    return identity
+
+
+@contextmanager
+def _said_plainly(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"events for TensorBoard cannot be written to {folder} ({error})") from error
