@@ -161,6 +161,7 @@ def _answer(text: str) -> list[Row]:
 
 
 def _import_ray() -> Any:
+    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")  # it is read as ray.data is imported
     try:
         import ray
         import ray.data
@@ -171,8 +172,7 @@ def _import_ray() -> Any:
 
 def _start(ray: Any, config: RayConfig) -> None:
     """Join the cluster, or start Ray on this machine alone: quiet, no dashboard, no telemetry, no network."""
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("ray").setLevel(logging.ERROR)
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if config.address is not None:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from sanakit.common.config import from_mapping
 from sanakit.common.errors import ConfigError, OutputError, PictureError
+from sanakit.data.build import picture_files
 from sanakit.data.curation.config import CurationConfig, plain_settings
 from sanakit.data.curation.lineage import CurationSummary
 from sanakit.data.curation.steps import Row
-from sanakit.data.pictures import as_png, decode_picture, stored_upright
 from sanakit.data.samples import Caption
 from sanakit.data.shards import writer
 from sanakit.data.shards.writer import PackedSample
@@ -105,8 +105,7 @@ def _packed(row: Row, source: IndexedData) -> PackedSample:
     if sha256(content).hexdigest() != row["sha256"]:
         raise PictureError(f"the picture {sample.key} changed while it was curated; begin anew elsewhere")
     captions = ordered(Caption(source=c["source"], text=c["text"], score=c["score"]) for c in row["captions"])
-    suffix = stored_upright(content)
-    files = {f".{suffix}": content} if suffix else {".png": as_png(decode_picture(content))}
+    files = picture_files(content)
     return PackedSample(key=sample.key, files=files, width=sample.width, height=sample.height, captions=captions)
 
 

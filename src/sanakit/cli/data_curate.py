@@ -1,0 +1,96 @@
+"""``sanakit data curate`` and ``sanakit data lineage``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sanakit.cli.console import print_json, tell
+from sanakit.cli.failures import Interrupted
+
+
+def curate(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Pictures, with captions or without: any layout.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the shards: new, empty, or to be continued.")],
+    recipe: Annotated[Path, typer.Option(metavar="RECIPE.yaml", help="Filters, captioners and scorer.")],
+    ray: Annotated[bool, typer.Option("--ray", help="Run on Ray; the result is the same.")] = False,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="a.b=c", help="Change a setting of the recipe; may be repeated."),
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="That decode pictures, without --ray.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option(help="No progress bar and no table.")] = False,
+) -> None:
+    """Filter pictures, caption and score them, and write shards with the lineage of every sample.
+
+    recipes/curation.yaml is one to copy. Stop it at any time: the same command continues.
+    """
+    from sanakit.cli.recipe_file import apply_override, read_recipe
+    from sanakit.common.config import from_mapping
+    from sanakit.data.curation.config import CurationConfig
+
+    settings = read_recipe(recipe)
+    for override in overrides or []:
+        apply_override(settings, override)
+    config = from_mapping(CurationConfig, settings, where="recipe")
+    try:
+        summary = _run(source, out, config, use_ray=ray, threads=threads, quiet=quiet)
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted; what is finished is kept in {out}, and the same command continues") from None
+    if as_json:
+        from dataclasses import asdict
+
+        print_json({"folder": str(out), **asdict(summary)})
+    else:
+        tell(summary.table(), quiet=quiet)
+        tell(f"the shards are in {out}; {out / 'lineage.parquet'} tells what became of every sample", quiet=quiet)
+
+
+def lineage(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of a finished curation.")],
+    wanted: Annotated[str, typer.Argument(metavar="KEY", help="Key, source file or SHA-256 of a sample.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what became of one sample of a curation: kept where, or dropped by which rule."""
+    from sanakit.data.curation.lineage import trace
+
+    rows = trace(out, wanted)
+    if as_json:
+        print_json({"samples": rows})
+        return
+    for row in rows:
+        for name, value in row.items():
+            if name == "captions":
+                for item in value:
+                    score = "" if item["score"] is None else f" ({item['scored_by'] or 'score'} {item['score']:.4g})"
+                    tell(f"{'caption':<16} {item['source']}: {item['text']}{score}")
+            elif value is not None:
+                tell(f"{name:<16} {value}")
+
+
+def _scorer_loader() -> Any:
+    from sanakit.evaluation.scorers import load_scorer
+
+    return load_scorer
+
+
+def _run(source: Path, out: Path, config: Any, *, use_ray: bool, threads: int | None, quiet: bool) -> Any:
+    """Curate with a bar for each pass."""
+    import sys
+
+    from sanakit.cli.progress import ProgressBar
+    from sanakit.data.curation.curate import run_here, run_on_ray
+
+    sys.path.append(str(Path.cwd()))  # for plug-in captioners that lie beside the recipe
+    load_scorer = _scorer_loader() if config.scorer is not None else None
+    with ProgressBar("curating", unit="pictures", quiet=quiet) as bar:
+
+        def show(name: str, done: int, total: int) -> None:
+            bar.update(done, total, name)
+
+        if use_ray:
+            return run_on_ray(source, out, config, load_scorer=load_scorer, on_progress=show)
+        return run_here(source, out, config, load_scorer=load_scorer, num_threads=threads, on_progress=show)
