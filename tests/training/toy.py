@@ -1,19 +1,41 @@
-"""A run in miniature: a small network, samples that follow from their number, and the whole loop around them."""
+"""Runs in miniature: a small network or a small transformer, numbered samples, and the whole loop around them.
+
+As a script: ``toy.py FOLDER '{"steps": 9, ...}'`` trains in ``FOLDER`` with the settings of ``Settings``, under a
+torchrun-like environment or alone, prints each step, and writes the keys of all samples it takes to ``FOLDER/keys-R``.
+"""
 
 from __future__ import annotations
 
+import json
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sanakit.training.optimizers import AdamWConfig, OptimizerConfig
+from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
+from sanakit.models.text_condition import TextCondition
+from sanakit.training.distributed import process_group
+from sanakit.training.loop import RunResult, Watchers, train
+from sanakit.training.objectives.flow_matching import FlowMatchingConfig, LatentBatch, flow_matching_loss
+from sanakit.training.optimizers import AdamWConfig, CAMEConfig, MuonConfig, OptimizerConfig
 from sanakit.training.run_config import CheckpointConfig, LogConfig, RunConfig
+from sanakit.training.run_state import RunState
 from sanakit.training.stage import PlannedStage, Player, Stage, StageConfig
 
-NUM_SAMPLES = 22  # an epoch of micro-batches of 4 has a smaller last one
+TOY_DIT = LinearDiTConfig(
+    hidden_size=32, num_layers=2, head_dim=8, cross_head_dim=8, in_channels=2, out_channels=2, caption_channels=4,
+    interpolation_scale=1.0, sample_size=4, qk_norm=True,
+)
+OPTIMIZERS: dict[str, OptimizerConfig] = {
+    "adamw": AdamWConfig(weight_decay=0.01), "muon": MuonConfig(), "came": CAMEConfig(),
+}
+Taken = Callable[[int, list[int]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,28 +48,44 @@ class ToyBatch:
 
 
 class ToyData:
-    """An endless stream over ``NUM_SAMPLES`` numbered samples, in the same order in every epoch.
+    """An endless stream of micro-batches over numbered samples, of which the last one of an epoch may be smaller.
 
     Args:
-        taken: is told the keys of each micro-batch that is made.
+        taken: is told number and keys of each micro-batch that is made.
     """
 
-    def __init__(self, batch_size: int, taken: Callable[[int, list[int]], None] = lambda number, keys: None) -> None:
-        self.batch_size, self.taken = batch_size, taken
-        self.num_batches = -(-NUM_SAMPLES // batch_size)
+    def __init__(self, num_samples: int, batch_size: int, seed: int = 0, taken: Taken | None = None) -> None:
+        self.num_samples_in_all, self.batch_size, self.seed, self.taken = num_samples, batch_size, seed, taken
+        self.num_batches: int | None = -(-num_samples // batch_size)
 
     def keys(self, number: int) -> list[int]:
-        start = number % self.num_batches * self.batch_size
-        return list(range(start, min(start + self.batch_size, NUM_SAMPLES)))
+        assert self.num_batches is not None
+        epoch, index = divmod(number, self.num_batches)
+        order = np.random.default_rng((self.seed, epoch)).permutation(self.num_samples_in_all)
+        return order[index * self.batch_size : (index + 1) * self.batch_size].tolist()
 
     def num_samples(self, number: int) -> int:
         return len(self.keys(number))
 
     def batch(self, number: int) -> ToyBatch:
         keys = self.keys(number)
-        self.taken(number, keys)
-        rows = [torch.randn(3, generator=torch.Generator().manual_seed(key)) for key in keys]
-        return ToyBatch(torch.tensor(keys), torch.stack(rows))
+        if self.taken is not None:
+            self.taken(number, keys)
+        return ToyBatch(torch.tensor(keys), torch.stack([sample(key) for key in keys]))
+
+
+class ToyLatents(ToyData):
+    """The same for a transformer: latents ``(B, 2, 4, 4)`` and one token of text."""
+
+    def batch(self, number: int) -> LatentBatch:  # type: ignore[override]
+        keys = super().batch(number).keys
+        latent = torch.stack([torch.randn(2, 4, 4, generator=torch.Generator().manual_seed(int(k))) for k in keys])
+        text = TextCondition(torch.eye(4)[keys % 4][:, None], torch.ones(len(keys), 1, dtype=torch.bool))
+        return LatentBatch(latent, text)
+
+
+def sample(key: int) -> Tensor:
+    return torch.randn(3, generator=torch.Generator().manual_seed(key))
 
 
 def network(seed: int = 0) -> nn.Sequential:
@@ -55,16 +93,12 @@ def network(seed: int = 0) -> nn.Sequential:
     return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
 
 
-def toy_loss(model: nn.Module) -> Callable[[ToyBatch, torch.Generator], dict[str, Tensor]]:
-    """Fit a fixed function under a little noise; noise and an own random number show that generators are kept."""
+def toy_loss(model: nn.Module, *, noise: float = 0.1) -> Callable[[ToyBatch, torch.Generator], dict[str, Tensor]]:
+    """Fit a fixed function from noisy inputs."""
 
     def loss(batch: ToyBatch, generator: torch.Generator) -> dict[str, Tensor]:
-        # one draw per sample, so that the noise is that of the sample whatever the micro-batch is
-        noise = torch.stack([
-            torch.randn(3, generator=torch.Generator().manual_seed(int(key) + generator.initial_seed() % 1))
-            for key in batch.keys
-        ])
-        error = (model(batch.x + 0.1 * noise) - batch.x.prod(-1, keepdim=True)).square().mean(-1)
+        x = batch.x + noise * torch.randn(batch.x.shape, generator=generator)
+        error = (model(x) - batch.x.prod(-1, keepdim=True)).square().mean(-1)
         sigma = torch.linspace(0.05, 0.95, len(error))
         return {"loss": error.mean(), "twice": 2 * error.mean(), "per_sample": error.detach(), "sigma": sigma}
 
@@ -80,8 +114,85 @@ def toy_config(**changes: Any) -> RunConfig:
 
 
 def toy_stage(
-    model: nn.Module, config: StageConfig, *, optimizer: OptimizerConfig | None = None,
-    taken: Callable[[int, list[int]], None] = lambda number, keys: None, keep_optimizer: bool = True,
+    model: nn.Module, config: StageConfig, *, optimizer: OptimizerConfig | None = None, num_samples: int = 22,
+    seed: int = 0, taken: Taken | None = None, loss: Any = None, keep_optimizer: bool = True,
 ) -> PlannedStage:
-    player = Player("toy", model, toy_loss(model), optimizer or AdamWConfig())
-    return PlannedStage(config, lambda: Stage(config, ToyData(config.batch_size, taken), (player,), keep_optimizer))
+    player = Player("toy", model, loss or toy_loss(model), optimizer or AdamWConfig())
+    data = ToyData(num_samples, config.batch_size, seed, taken)
+    return PlannedStage(config, lambda: Stage(config, data, (player,), keep_optimizer))
+
+
+def dit_stage(model: LinearDiT, config: StageConfig, *, optimizer: OptimizerConfig, noiseless: bool) -> PlannedStage:
+    """A transformer; ``noiseless`` takes each sample's noise from the sample, so that micro-batches do not matter."""
+
+    def loss(batch: LatentBatch, generator: torch.Generator) -> dict[str, Tensor]:
+        if not noiseless:
+            return flow_matching_loss(model, batch, generator, config=FlowMatchingConfig())
+        noise, sigma = batch.latent.flip(-1), torch.full((len(batch.latent),), 0.5)
+        velocity = model((batch.latent + noise) / 2, 1000 * sigma, model.prepare(batch.text))
+        return {"loss": (velocity - (noise - batch.latent)).square().mean()}
+
+    player = Player("transformer", model, loss, optimizer)
+    return PlannedStage(config, lambda: Stage(config, ToyLatents(24, config.batch_size), (player,), True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a run as a script does; ``pause`` seconds per step give others time to kill it."""
+
+    steps: int = 9
+    batch_size: int = 4
+    accumulation: int = 1
+    num_samples: int = 22
+    seed: int = 0
+    epochs: float | None = None
+    save_steps: int = 2
+    optimizer: str = "adamw"
+    model: str = "toy"
+    sharded: bool = False
+    pause: float = 0.0
+    log_steps: int = 1
+
+
+def run(folder: Path, settings: Settings) -> tuple[nn.Module, RunResult]:
+    """Two stages, the second with another batch size and rate; or a transformer alone."""
+    with process_group() as ranks:
+        keys = folder.with_name(f"{folder.name}-keys-{ranks.rank}")
+
+        def note(number: int, samples: list[int]) -> None:
+            with keys.open("a") as file:
+                file.write(json.dumps([number, samples]) + "\n")
+
+        def on_step(state: RunState, stage: str, progress: float) -> None:
+            print(state.step, flush=True)
+            time.sleep(settings.pause)
+
+        length: dict[str, Any] = {"steps": None} if settings.epochs else {"steps": settings.steps}
+        first = StageConfig(
+            name="first", batch_size=settings.batch_size, accumulation=settings.accumulation, epochs=settings.epochs,
+            learning_rate=0.02, warmup_steps=3, decay=0.5, **length,
+        )
+        optimizer = OPTIMIZERS[settings.optimizer]
+        torch.manual_seed(ranks.rank)  # different weights: the first process's must become everybody's
+        if settings.model == "dit":
+            model: nn.Module = LinearDiT(TOY_DIT)
+            assert isinstance(model, LinearDiT)
+            stages = [dit_stage(model, first, optimizer=optimizer, noiseless=True)]
+        else:
+            model = network(ranks.rank)
+            second = StageConfig(name="second", batch_size=3, learning_rate=0.01, steps=4, warmup_steps=1)
+            build = {"optimizer": optimizer, "num_samples": settings.num_samples, "seed": settings.seed, "taken": note}
+            stages = [toy_stage(model, first, **build)]
+            stages += [] if settings.epochs else [toy_stage(model, second, **build)]
+        config = toy_config(
+            seed=settings.seed, log=LogConfig(steps=settings.log_steps, report_to=()),
+            checkpoints=CheckpointConfig(minutes=None, steps=settings.save_steps),
+        )
+        result = train(
+            stages, config, folder, ranks=ranks, sharded=settings.sharded, watchers=Watchers(on_step=on_step)
+        )
+    return model, result
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]), Settings(**json.loads(sys.argv[2])))

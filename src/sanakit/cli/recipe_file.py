@@ -37,7 +37,7 @@ def apply_override(settings: dict[str, Any], override: str) -> None:
     """Put ``a.b.0.c=value`` into nested settings, in place; the value is read as YAML, so ``1e-3`` and ``true`` work.
 
     Raises:
-        RequestError: it is not of that form, or names a place that the recipe does not have.
+        RequestError: it is not of that form, or goes into a plain value or beyond a list.
     """
     import yaml
 
@@ -63,10 +63,12 @@ def apply_override(settings: dict[str, Any], override: str) -> None:
 def _enter(place: Any, key: str, path: str, override: str) -> Any:
     if isinstance(place, list):
         return place[_index(place, key, override)]
-    if isinstance(place, dict) and key in place:
-        return place[key]
-    known = f"; it has {', '.join(map(str, place))}" if isinstance(place, dict) else ""
-    raise RequestError(f"--set {override} names {path}, which the recipe does not have{known}")
+    if isinstance(place, dict):
+        inner = place.get(key)
+        if inner is None:
+            inner = place[key] = {}  # left to its defaults so far; the recipe's check knows whether it exists
+        return inner
+    raise RequestError(f"--set {override} goes into {path}, but what is before that is a plain value")
 
 
 def _index(place: list[Any], key: str, override: str) -> int:

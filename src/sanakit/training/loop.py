@@ -18,9 +18,10 @@ from sanakit.training.interruption import Interruption, RunInterrupted
 from sanakit.training.keeper import Keeper
 from sanakit.training.parallel import checkpoint_activations, compile_blocks
 from sanakit.training.prefetch import Prefetch
+from sanakit.training.random_state import seed_everything
 from sanakit.training.run_config import RunConfig
 from sanakit.training.run_state import RunState
-from sanakit.training.stage import PlannedStage, Stage, last_position, rate_factor, stage_progress
+from sanakit.training.stage import PlannedStage, Stage, last_position, microbatch_seed, rate_factor, stage_progress
 from sanakit.training.step import Outcome, Share, compute_gradients, plan_step
 from sanakit.training.stopwatch import Stopwatch
 from sanakit.training.team import Team, assemble
@@ -81,6 +82,8 @@ def train(
     if saved:
         state = RunState(**read_state(saved)["run"])
         logger.info("continues at step %d after %.1f minutes, from %s", state.step, state.seconds / 60, saved)
+    else:
+        seed_everything(microbatch_seed(config.seed, len(stages), ranks.rank))
     witness = Witness(folder, config, state, ranks, watchers.on_log, watchers.draw_samples)
     team: Team | None = None
     try:

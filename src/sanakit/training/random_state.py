@@ -29,6 +29,13 @@ def random_state() -> dict[str, Tensor]:
     return tensors
 
 
+def seed_everything(seed: int) -> None:
+    """Begin all of them from one seed; our own draws have generators of their own, those of libraries may not."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
 def restore_random_state(tensors: Mapping[str, Tensor]) -> None:
     """Put them back; without any tensors they stay as they are."""
     if "torch" in tensors:
