@@ -18,7 +18,7 @@ from sanakit.evaluation.image_metrics import psnr, ssim
 from sanakit.evaluation.judge import judge
 from sanakit.evaluation.scene_detector import SceneDetector, load_scene_detector
 
-_MOST_PSNR = 100.0  # dB, for pictures that are equal: one infinity would swallow the mean
+MOST_PSNR = 100.0  # dB, for pictures that are equal: one infinity would swallow the mean
 
 
 class Autoencoder(Protocol):
@@ -55,16 +55,16 @@ def reconstruction_report(
     scenes = StarterScenes(load_sprite_bank(), "heldout", seed, size=size)
     samples = [scenes.sample(index) for index in range(num)]
     originals = [sample.image for sample in samples]
-    rebuilt: list[NDArray[np.uint8]] = []
+    copies: list[NDArray[np.uint8]] = []
     for start in range(0, num, batch_size):
-        rebuilt += _rebuilt(autoencoder, originals[start : start + batch_size], device)
-    pairs = list(zip(rebuilt, originals, strict=True))
+        copies += rebuilt(autoencoder, originals[start : start + batch_size], device)
+    pairs = list(zip(copies, originals, strict=True))
     truths, detector = [sample.scene for sample in samples], load_scene_detector()
-    named, right = _recognised(rebuilt, truths, detector, seed)
+    named, right = _recognised(copies, truths, detector, seed)
     original_named, original_right = _recognised(originals, truths, detector, seed)
     return ReconstructionReport(
         seed=seed,
-        psnr=estimate([min(psnr(picture, original), _MOST_PSNR) for picture, original in pairs], seed=seed),
+        psnr=estimate([min(psnr(picture, original), MOST_PSNR) for picture, original in pairs], seed=seed),
         ssim=estimate([ssim(picture, original) for picture, original in pairs], seed=seed),
         named=named,
         right=right,
@@ -74,7 +74,10 @@ def reconstruction_report(
 
 
 @torch.no_grad()
-def _rebuilt(autoencoder: Autoencoder, images: list[NDArray[np.uint8]], device: str) -> list[NDArray[np.uint8]]:
+def rebuilt(
+    autoencoder: Autoencoder, images: list[NDArray[np.uint8]], device: str | torch.device
+) -> list[NDArray[np.uint8]]:
+    """Pictures ``(H, W, 3)`` of one size through the autoencoder, in float32."""
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(device) / 127.5 - 1  # (B, 3, H, W)
     decoded = autoencoder.decode(autoencoder.encode(pixels)).float()
     levels = ((decoded + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
