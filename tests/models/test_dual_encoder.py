@@ -32,12 +32,12 @@ def test_vectors_have_length_one_and_logits_are_of_all_pairs(model: DualEncoder)
     patches, text = inputs()
     pictures, texts = model.encode_pictures(patches), model.encode_texts(text)
     assert pictures.shape == texts.shape == (3, 5)
-    torch.testing.assert_close(pictures.norm(dim=-1), torch.ones(3))
+    torch.testing.assert_close(pictures.norm(dim=-1), torch.ones(3, dtype=torch.float64))
     logits = model(patches, text)
     for i in range(3):
         for j in range(3):
             expected = 10 * float(pictures[i] @ texts[j]) - 5
-            assert float(logits[i, j]) == pytest.approx(expected, abs=1e-5)
+            assert float(logits[i, j]) == pytest.approx(expected, abs=1e-6)  # the scale begins as a float32
     torch.testing.assert_close(logits.diagonal(), model.logits(pictures, texts))
 
 

@@ -85,7 +85,7 @@ class Tower(nn.Module):
         self.proj_out = nn.Linear(width, config.embed_size, bias=False)
 
     def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
-        """``(B, N, channels)`` and ``(B, N)`` bool to unit vectors ``(B, embed_size)`` in float32."""
+        """``(B, N, channels)`` and ``(B, N)`` bool to unit vectors ``(B, embed_size)`` in float32 or wider."""
         hidden = self.proj_in((features - self.mean) / self.std)                    # (B, N, C)
         if self.positions is not None:
             hidden = hidden + self.positions
@@ -94,7 +94,8 @@ class Tower(nn.Module):
             mask = F.pad(mask, (1, 0), value=True)
         for block in self.blocks:
             hidden = block(hidden, mask)
-        return F.normalize(self.proj_out(self.norm_out(hidden[:, 0])).float(), dim=-1)
+        out = self.proj_out(self.norm_out(hidden[:, 0]))                            # (B, embed_size)
+        return F.normalize(out.to(torch.promote_types(out.dtype, torch.float32)), dim=-1)
 
 
 class DualEncoder(nn.Module):
