@@ -24,20 +24,20 @@ def quantize_rows(values: Tensor, block_size: int) -> tuple[Tensor, Tensor, Tens
     """
     if values.ndim != 2:
         raise ShapeError(f"only matrices are quantised by rows, not a tensor {tuple(values.shape)}")
-    rows, columns = values.shape
+    columns = values.shape[1]
     blocks = _in_blocks(values, block_size)                                # (rows, blocks, length)
     smallest = blocks.amin(-1)
     scale = (blocks.amax(-1) - smallest) / 255
     steps = (blocks - smallest[..., None]) / scale.masked_fill(scale == 0, 1.0)[..., None]
     codes = steps.round().clamp(0, 255).to(torch.uint8)
-    return codes.view(rows, -1)[:, :columns].contiguous(), smallest, scale
+    return codes.flatten(1)[:, :columns].contiguous(), smallest, scale
 
 
 def dequantize_rows(codes: Tensor, smallest: Tensor, scale: Tensor, block_size: int) -> Tensor:
     """The values of ``quantize_rows`` back, ``(rows, columns)`` in the dtype of ``scale``."""
-    rows, columns = codes.shape
+    columns = codes.shape[1]
     blocks = _in_blocks(codes, block_size).to(scale.dtype)
-    return (blocks * scale[..., None] + smallest[..., None]).view(rows, -1)[:, :columns]
+    return (blocks * scale[..., None] + smallest[..., None]).flatten(1)[:, :columns]
 
 
 def _in_blocks(values: Tensor, block_size: int) -> Tensor:

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from sanakit.training.optimizers.block_quantization import dequantize_rows, num_blocks, quantize_rows
 from sanakit.training.optimizers.config import CAME8BitConfig, CAMEConfig
-from sanakit.training.optimizers.shards import Rows, here
+from sanakit.training.optimizers.shards import Rows, gradient, here
 
 State = dict[str, Tensor]
 
@@ -50,7 +50,7 @@ class CAME(Optimizer):
             for p in group["params"]:
                 if p.grad is not None:
                     if not self.state[p]:
-                        self.state[p] = self._new_state(p)
+                        self.state[p] = self.new_state(p)
                     self._step(p, self.state[p], **{key: value for key, value in group.items() if key != "params"})
         return loss
 
@@ -61,7 +61,7 @@ class CAME(Optimizer):
         """``p`` and its state one step on. With processes, all is about this one's rows but for what ``total`` sums."""
         (beta1, beta2, beta3), (eps1, eps2), total = betas, eps, Rows(p).total
         factored, num_rows = is_matrix(p), p.shape[0] if p.ndim else 1
-        g = as_matrix(here(p.grad)).to(wide(p))                            # (rows, columns), or as p is
+        g = as_matrix(gradient(p)).to(wide(p))                            # (rows, columns), or as p is
         squared = g.square() + eps1
         if factored:
             row, column = here(state["row"]), here(state["column"])
@@ -86,8 +86,8 @@ class CAME(Optimizer):
         here(p).copy_((weights * (1 - lr * weight_decay) - lr * step).view_as(here(p)))
         self._keep_first_moment(state, m)
 
-    def _new_state(self, p: Tensor) -> State:
-        """Zeros, spread over the processes as ``p`` is."""
+    def new_state(self, p: Tensor) -> State:
+        """What a parameter begins with: zeros, spread over the processes as ``p`` is."""
         rows, values = Rows(p), as_matrix(here(p))
         zeros = torch.zeros_like(values, dtype=wide(p), memory_format=torch.contiguous_format)
         if not is_matrix(p):
@@ -109,7 +109,7 @@ class CAME(Optimizer):
     def _keep_first_moment(self, state: State, m: Tensor) -> None:
         """Nothing to do: ``m`` is the state's own memory."""
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:  # type: ignore[override]
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """As every optimiser's, but each tensor keeps its dtype: torch would cast state to the parameter's."""
         super().load_state_dict({**state_dict, "state": {}})
         numbers = [number for group in state_dict["param_groups"] for number in group["params"]]
@@ -154,7 +154,7 @@ class CAME8Bit(CAME):
 
 
 def inverse_root(row: Tensor, column: Tensor) -> Tensor:
-    """``1 / sqrt(V)`` of the matrix ``V = row column / mean`` whose row and column means are given; ``(rows, columns)``.
+    """``1 / sqrt(V)`` of the matrix ``V = row column / mean`` that has these row and column means; ``(rows, columns)``.
 
     The mean of ``V`` is that of ``row`` and of ``column`` alike; ``column`` is whole on every process.
     """

@@ -1,20 +1,74 @@
-"""Muon: steps whose singular values are all about one (Jordan et al., 2024), by torch's own implementation."""
+"""Muon: steps whose singular values are all about one (Jordan et al., 2024).
+
+The arithmetic is that of ``torch.optim.Muon``, to the bit. Torch's own cannot step a matrix that is spread over
+processes (its in-place sum has no placement); this one gathers it first.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
+from typing import overload
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
+from sanakit.common.errors import ConfigError
 from sanakit.training.optimizers.config import MuonConfig
+from sanakit.training.optimizers.shards import Rows, gradient, here
+
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # a, b, c of s <- a s + b s^3 + c s^5, steep at 0 and flat at 1
+NUM_ITERATIONS = 5
 
 
-class Muon(torch.optim.Muon):
-    """torch's Muon with steps of AdamW's size."""
+class Muon(Optimizer):
+    """For matrices only. Of a spread matrix every process orthogonalises the whole and keeps its own rows."""
 
     def __init__(self, params: Iterable[nn.Parameter], config: MuonConfig, *, learning_rate: float) -> None:
+        matrices = list(params)
+        for p in matrices:
+            if p.ndim != 2:
+                raise ConfigError(f"Muon orthogonalises matrices, not {tuple(p.shape)}; give that to AdamW")
         super().__init__(
-            list(params), lr=learning_rate, weight_decay=config.weight_decay, momentum=config.momentum,
-            adjust_lr_fn="match_rms_adamw",
-        )  # fmt: skip
+            matrices, {"lr": learning_rate, "momentum": config.momentum, "weight_decay": config.weight_decay}
+        )
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """One step of every matrix that has a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    self._step(p, group["lr"], group["momentum"], group["weight_decay"])
+        return loss
+
+    def _step(self, p: Tensor, lr: float, momentum: float, weight_decay: float) -> None:
+        if not self.state[p]:
+            self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+        rows, weights, g, mean = Rows(p), here(p), gradient(p), here(self.state[p]["momentum_buffer"])
+        mean.lerp_(g, 1 - momentum)
+        ahead = g.lerp(mean, momentum)                                     # Nesterov's
+        u = rows.mine(orthogonalize(rows.whole(ahead.bfloat16(), p.shape[0])))
+        size = 0.2 * math.sqrt(max(p.shape))  # so that its root mean square is AdamW's (arXiv:2502.16982)
+        weights.mul_(1 - lr * weight_decay).add_(u, alpha=-lr * size)
+
+
+def orthogonalize(matrix: Tensor) -> Tensor:
+    """``U V^T`` of ``matrix = U S V^T``, roughly: singular values end between about 0.7 and 1.2; in bfloat16."""
+    a, b, c = NEWTON_SCHULZ
+    x = matrix.bfloat16()
+    x = x.mT if x.shape[0] > x.shape[1] else x
+    x = x / x.norm().clamp(min=1e-7)
+    for _ in range(NUM_ITERATIONS):
+        gram = x @ x.mT
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if matrix.shape[0] > matrix.shape[1] else x

@@ -53,9 +53,26 @@ class Rows:
         return DTensor.from_local(whole, self.mesh, [Replicate()] * self.mesh.ndim, run_check=False)
 
 
+    def whole(self, part: Tensor, num_rows: int) -> Tensor:
+        """The rows of all processes, on every one of them."""
+        piece = self.cut(part, num_rows)
+        return piece.full_tensor() if isinstance(piece, DTensor) else piece
+
+    def mine(self, whole: Tensor) -> Tensor:
+        """This process's rows of what every process has alike."""
+        copied = self.copied(whole)
+        return copied.redistribute(placements=self.placements).to_local() if isinstance(copied, DTensor) else copied
+
+
 def here(tensor: Tensor) -> Tensor:
     """This process's rows of a tensor, sharing its memory."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def gradient(parameter: Tensor) -> Tensor:
+    """This process's rows of the gradient of a parameter that has one."""
+    assert parameter.grad is not None, "parameters without a gradient are passed over"
+    return here(parameter.grad)
 
 
 def _row_major(shape: torch.Size) -> tuple[int, ...]:
