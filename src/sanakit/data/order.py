@@ -59,7 +59,9 @@ class BatchOrder:
         self._start(assign_bins(_pairs(sizes), resolutions, multiple=multiple), batch_size, seed)
 
     @classmethod
-    def of_shapes(cls, shapes: Sequence[tuple[int, int]], *, batch_size: int, seed: int) -> BatchOrder:
+    def of_shapes(
+        cls, shapes: Sequence[tuple[int, int]] | NDArray[np.int64], *, batch_size: int, seed: int
+    ) -> BatchOrder:
         """The order of samples that have their shape already, such as cached latents: ``(height, width)`` in pixels."""
         order = cls.__new__(cls)
         order._start(_pairs(shapes), batch_size, seed)

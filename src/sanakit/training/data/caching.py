@@ -1,0 +1,129 @@
+"""Computing the features that a stage needs and the store does not have yet."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sanakit.common.user_cache import user_cache_folder
+from sanakit.data.feature_store import FeatureStore, FeatureWriter, feature_key
+from sanakit.training.data.encoders import Encoders
+from sanakit.training.data.pixel_tensors import ENCODING, encode_texts
+from sanakit.training.distributed import Ranks
+
+logger = logging.getLogger(__name__)
+
+OnProgress = Callable[[int, int, str], None]
+_TEXTS_AT_ONCE = 512
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spent:
+    """What a visit to the cache took: entries found, entries computed by this process."""
+
+    reused: int
+    computed: int
+
+
+def cache_folder(named: str | Path | None) -> Path:
+    """The folder of all stores: the one that was named, else ``features`` in the user's cache."""
+    return Path(named).expanduser() if named is not None else user_cache_folder() / "features"
+
+
+def latent_store(folder: Path, encoders: Encoders) -> FeatureStore:
+    """The store of one autoencoder's latents; one folder each, so that it can be deleted alone."""
+    return FeatureStore(folder / f"latents-{encoders.latent_id[:16]}")
+
+
+def text_store(folder: Path, encoders: Encoders) -> FeatureStore:
+    """The store of one text encoder's features."""
+    return FeatureStore(folder / f"texts-{encoders.text_id[:16]}")
+
+
+def latent_key(picture: str, height: int, width: int, rule: str, encoders: Encoders) -> str:
+    """The key of a latent.
+
+    Args:
+        picture: SHA-256 of the file, or what else decides the picture.
+        height, width: of the bin in pixels.
+        rule: how the picture is brought to that size.
+    """
+    return feature_key("latent", picture, f"{height}x{width}", rule, ENCODING, encoders.latent_id)
+
+
+def text_key(text: str, encoders: Encoders) -> str:
+    return feature_key("text", feature_key(text), encoders.text_id)
+
+
+def cache_texts(
+    texts: Iterable[str], store: FeatureStore, encoders: Encoders, *, ranks: Ranks, device: str,
+    on_progress: OnProgress | None = None,
+) -> tuple[dict[str, str], Spent]:
+    """Compute the features of the texts that the store lacks, each rank a share.
+
+    Returns:
+        The key of every text, and what it took.
+    """
+    keys = {text: text_key(text, encoders) for text in dict.fromkeys(texts)}
+    texts_of = {key: text for text, key in keys.items()}
+
+    def compute(missing: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
+        # texts of about one length go together, which the encoder can run as one
+        ordered = sorted(missing, key=lambda key: len(texts_of[key]))
+        for start in range(0, len(ordered), _TEXTS_AT_ONCE):
+            part = ordered[start : start + _TEXTS_AT_ONCE]
+            yield from zip(part, encode_texts(encoders.text, [texts_of[key] for key in part], device), strict=True)
+
+    spent = fill_store(store, list(texts_of), compute, ranks=ranks, what="captions", on_progress=on_progress)
+    return keys, spent
+
+
+def fill_store(
+    store: FeatureStore, keys: Sequence[str], compute: Callable[[Sequence[str]], Iterator[tuple[str, Tensor]]], *,
+    ranks: Ranks, what: str, on_progress: OnProgress | None = None,
+) -> Spent:
+    """Compute what is missing and wait until every rank has done its share.
+
+    Args:
+        compute: yields key and tensor for the keys given; those that it leaves out stay missing.
+
+    Raises:
+        OutputError: the store cannot be written.
+    """
+    own = keys[ranks.rank :: ranks.world]
+    missing, start = store.missing(own), time.monotonic()
+    if missing:
+        logger.info("%s: %d of %d are cached, computing %d", what, len(own) - len(missing), len(own), len(missing))
+        with store.writer() as writer:
+            _write_all(writer, compute(missing), len(missing), what, on_progress)
+        logger.info("%s: computed in %.1f s, kept in %s", what, time.monotonic() - start, store.folder)
+    wait_for_all(ranks)
+    store.refresh()
+    return Spent(reused=len(own) - len(missing), computed=sum(key in store for key in missing))
+
+
+def _write_all(
+    writer: FeatureWriter, features: Iterator[tuple[str, Tensor]], total: int, what: str, on_progress: OnProgress | None
+) -> None:
+    for done, (key, tensor) in enumerate(features, start=1):
+        writer.put(key, tensor)
+        if on_progress is not None:
+            on_progress(done, total, what)
+
+
+def wait_for_all(ranks: Ranks) -> None:
+    """Until every rank is here."""
+    if ranks.world > 1:
+        torch.distributed.barrier()
+
+
+def dropped_text(problems: Mapping[str, str]) -> str:
+    """The first few of many keys with their reasons, for one line of a log."""
+    shown = [f"{key} ({reason})" for key, reason in list(problems.items())[:5]]
+    return ", ".join(shown) + (f" and {len(problems) - 5} more" if len(problems) > 5 else "")

@@ -1,0 +1,220 @@
+"""Latents and text features of a user's files: found in the store, computed there once, or computed as needed."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Lock
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sanakit.common.errors import PictureError
+from sanakit.data.feature_store import FeatureStore
+from sanakit.data.fitting import fit_to_bin, resize_rule
+from sanakit.data.samples import DataSource, Problem
+from sanakit.training.data.caching import OnProgress, Spent, fill_store, latent_key, wait_for_all
+from sanakit.training.data.encoders import Encoders
+from sanakit.training.data.pixel_tensors import encode_pictures, encode_texts, rows_at_once
+from sanakit.training.distributed import Ranks
+
+logger = logging.getLogger(__name__)
+NUM_THREADS = 4  # that read and decode pictures while the encoder works
+
+
+@dataclass(slots=True)
+class CachedLatents:
+    """What a visit to the cache gave."""
+
+    store: FeatureStore
+    keys: list[str]  # of every index that was asked for; "" where the file could not be read
+    spent: Spent
+    problems: list[Problem] = field(default_factory=list)  # found by this process
+
+
+def cache_latents(
+    source: DataSource, indices: Sequence[int], bins: NDArray[np.int64], store: FeatureStore, encoders: Encoders, *,
+    ranks: Ranks, device: str, on_progress: OnProgress | None = None,
+) -> CachedLatents:
+    """Compute the latents that the store lacks, each rank a share.
+
+    Args:
+        indices: samples of the source.
+        bins: ``(indices, 2)``, height and width that each is brought to.
+
+    A picture that cannot be decoded stays missing from the store, on every rank, and is a problem with its key.
+    """
+    problems: list[Problem] = []
+    keys = []
+    for digest, (height, width) in zip(
+        file_digests(source, indices, ranks, problems, on_progress), bins.tolist(), strict=True
+    ):
+        rule = f"cover {resize_rule(height, width)} centre"
+        keys.append(latent_key(digest, height, width, rule, encoders) if digest else "")
+    places = {key: place for place, key in reversed(list(enumerate(keys))) if key}
+
+    def compute(missing: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
+        order = sorted((places[key] for key in missing), key=lambda place: (*bins[place].tolist(), place))
+        with ThreadPoolExecutor(NUM_THREADS) as threads:
+            for group in _groups(order, bins, device):
+                height, width = bins[group[0]].tolist()
+
+                def read(place: int, height: int = height, width: int = width) -> NDArray[np.uint8] | PictureError:
+                    return _read(source, indices[place], height, width)
+
+                found = list(zip(group, threads.map(read, group), strict=True))
+                good = [(place, picture) for place, picture in found if not isinstance(picture, PictureError)]
+                problems.extend(
+                    Problem(key=source[indices[place]].key, reason="undecodable", detail=str(error))
+                    for place, error in found if isinstance(error, PictureError)
+                )  # fmt: skip
+                if good:
+                    latents = encode_pictures(encoders.autoencoder, [picture for _, picture in good], device)
+                    yield from ((keys[place], latent) for (place, _), latent in zip(good, latents, strict=True))
+
+    spent = fill_store(store, list(places), compute, ranks=ranks, what="pictures", on_progress=on_progress)
+    return CachedLatents(store, keys, spent, problems)
+
+
+def file_digests(
+    source: DataSource, indices: Sequence[int], ranks: Ranks, problems: list[Problem],
+    on_progress: OnProgress | None = None,
+) -> list[str]:
+    """SHA-256 of every picture file in hex, "" where one cannot be read; each rank reads a share of them."""
+    own = indices[ranks.rank :: ranks.world]
+
+    def digest(index: int) -> bytes | PictureError:
+        try:
+            return hashlib.sha256(source.read_bytes(index)).digest()
+        except PictureError as error:
+            return error
+
+    table = torch.zeros(-(-len(indices) // ranks.world), 32, dtype=torch.uint8)
+    with ThreadPoolExecutor(NUM_THREADS) as threads:
+        for row, (index, found) in enumerate(zip(own, threads.map(digest, own), strict=True)):
+            if isinstance(found, PictureError):
+                problems.append(Problem(key=source[index].key, reason="undecodable", detail=str(found)))
+            else:
+                table[row] = torch.frombuffer(bytearray(found), dtype=torch.uint8)
+            if on_progress is not None:
+                on_progress(row + 1, len(own), "reading files")
+    tables = [table]
+    if ranks.world > 1:
+        tables = [torch.empty_like(table) for _ in range(ranks.world)]
+        torch.distributed.all_gather(tables, table)
+    wait_for_all(ranks)
+    rows = [tables[place % ranks.world][place // ranks.world] for place in range(len(indices))]
+    return [bytes(row.tolist()).hex() if row.any() else "" for row in rows]
+
+
+def _groups(order: Sequence[int], bins: NDArray[np.int64], device: str) -> Iterator[Sequence[int]]:
+    """Places of one bin, as many as go through the encoder at once."""
+    start = 0
+    while start < len(order):
+        height, width = bins[order[start]].tolist()
+        end = start
+        while end < len(order) and bins[order[end]].tolist() == [height, width]:
+            end += 1
+        rows = rows_at_once(height, width, device)
+        yield from (order[first : min(first + rows, end)] for first in range(start, end, rows))
+        start = end
+
+
+def _read(source: DataSource, index: int, height: int, width: int) -> NDArray[np.uint8] | PictureError:
+    try:
+        return fit_to_bin(source.image(index), height, width)
+    except PictureError as error:
+        return error
+
+
+Latents = Callable[[Sequence[int], int, int], Tensor]
+"""Samples and their bin to latents ``(B, C, h, w)`` float32."""
+Texts = Callable[[Sequence[int], Sequence[str]], list[tuple[Tensor, Tensor]]]
+"""Samples and their captions to embeds ``(L, C)`` and mask ``(L,)`` of each."""
+
+
+def stored_latents(store: FeatureStore, keys: Sequence[str]) -> Latents:
+    """Read from the cache; ``keys`` by the index of the sample."""
+    return lambda indices, height, width: torch.stack([store.get(keys[index]) for index in indices]).float()
+
+
+def stored_texts(store: FeatureStore, keys: dict[str, str]) -> Texts:
+    """Read from the cache; ``keys`` by text."""
+    return lambda indices, texts: [_all_real(store.get(keys[text])) for text in texts]
+
+
+class EncodedLatents:
+    """Pictures are decoded and encoded whenever they are asked for."""
+
+    def __init__(self, source: DataSource, encoders: Encoders, device: str) -> None:
+        self._source, self._encoders, self._device, self._lock = source, encoders, device, Lock()
+
+    def __call__(self, indices: Sequence[int], height: int, width: int) -> Tensor:
+        pictures = [fit_named(self._source, index, height, width) for index in indices]
+        with self._lock:
+            return encode_pictures(self._encoders.autoencoder, pictures, self._device).float()
+
+
+class EncodedTexts:
+    """Captions are encoded whenever they are asked for."""
+
+    def __init__(self, encoders: Encoders, device: str) -> None:
+        self._encoders, self._device, self._lock = encoders, device, Lock()
+
+    def __call__(self, indices: Sequence[int], texts: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
+        with self._lock:
+            return [_all_real(embeds) for embeds in encode_texts(self._encoders.text, texts, self._device)]
+
+
+def fit_named(source: DataSource, index: int, height: int, width: int) -> NDArray[np.uint8]:
+    """The picture at the size of its bin; ``PictureError`` with the key of the sample if it cannot be decoded."""
+    picture = _read(source, index, height, width)
+    if isinstance(picture, PictureError):
+        raise PictureError(
+            f"picture {source[index].key} of {source.path} cannot be used: {picture}; `sanakit data validate "
+            f"{source.path}` lists all such pictures"
+        ) from picture
+    return picture
+
+
+def shard_latents(source: DataSource) -> Latents:
+    """Cached latents as they are in the data set."""
+
+    def read(indices: Sequence[int], height: int, width: int) -> Tensor:
+        return torch.stack([torch.from_numpy(source.latent(index).astype(np.float32)) for index in indices])
+
+    return read
+
+
+def shard_texts(source: DataSource, otherwise: Texts | None) -> Texts:
+    """Text features beside the latents where the data set has them, those of the captions where not."""
+
+    def read(indices: Sequence[int], texts: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
+        found = []
+        for index, text in zip(indices, texts, strict=True):
+            features = source.text_features(index)
+            if features is None:
+                assert otherwise is not None
+                found += otherwise([index], [text])
+            else:
+                embeds, mask = np.asarray(features.embeds, np.float32), np.asarray(features.mask, bool)
+                kept = int(np.flatnonzero(mask)[-1]) + 1 if mask.any() else 1  # upstream pads to 300
+                found.append((torch.from_numpy(embeds[:kept]), torch.from_numpy(mask[:kept])))
+        return found
+
+    return read
+
+
+def latent_shape(source: DataSource, index: int) -> tuple[int, int, int]:
+    """``(C, h, w)`` of a cached latent."""
+    channels, height, width = source.latent(index).shape
+    return int(channels), int(height), int(width)
+
+
+def _all_real(embeds: Tensor) -> tuple[Tensor, Tensor]:
+    return embeds, torch.ones(len(embeds), dtype=torch.bool)

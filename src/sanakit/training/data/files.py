@@ -1,0 +1,234 @@
+"""A user's pictures with captions, in any layout, as micro-batches of latents and text features."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sanakit.common.errors import PictureError, RequestError
+from sanakit.data.buckets import assign_bins, training_bins
+from sanakit.data.caption_choice import CaptionChoice, best_score, caption_probabilities, choose_caption
+from sanakit.data.open import open_data
+from sanakit.data.order import BatchOrder
+from sanakit.data.samples import DataSource
+from sanakit.models.text_condition import TextCondition
+from sanakit.training.data.caching import (
+    OnProgress,
+    cache_folder,
+    cache_texts,
+    dropped_text,
+    latent_store,
+    text_store,
+)
+from sanakit.training.data.configs import FilesData
+from sanakit.training.data.encoders import Encoders
+from sanakit.training.data.file_latents import (
+    EncodedLatents,
+    EncodedTexts,
+    Latents,
+    Texts,
+    cache_latents,
+    latent_shape,
+    shard_latents,
+    shard_texts,
+    stored_latents,
+    stored_texts,
+)
+from sanakit.training.distributed import Ranks
+from sanakit.training.objectives.flow_matching import LatentBatch
+
+logger = logging.getLogger(__name__)
+
+
+class FileLatents:
+    """Micro-batches of a data set on disk."""
+
+    def __init__(
+        self, source: DataSource, samples: Sequence[int], order: BatchOrder, latents: Latents, texts: Texts, *,
+        choice: CaptionChoice, seed: int,
+    ) -> None:
+        """
+        Args:
+            samples: indices into the source, by the index that ``order`` knows them under.
+        """
+        self._source, self._samples, self._order = source, samples, order
+        self._latents, self._texts, self._choice, self._seed = latents, texts, choice, seed
+
+    @property
+    def num_batches(self) -> int:
+        return self._order.num_batches
+
+    def num_samples(self, number: int) -> int:
+        return self._order.size(number)
+
+    def keys(self, number: int) -> list[str]:
+        """The samples of a micro-batch."""
+        return [self._source[self._samples[index]].key for index in self._order[number].indices]
+
+    def batch(self, number: int) -> LatentBatch:
+        """Latents ``(B, C, h, w)`` and text ``(B, L, C)``, both float32."""
+        micro = self._order[number]
+        indices = [self._samples[index] for index in micro.indices]
+        texts = [self._caption(index, micro.epoch) for index in indices]
+        return LatentBatch(self._latents(indices, micro.height, micro.width), pad_texts(self._texts(indices, texts)))
+
+    def _caption(self, index: int, epoch: int) -> str:
+        sample = self._source[index]
+        if not sample.captions:  # text features lie beside the latent
+            return ""
+        place = choose_caption(sample.captions, self._choice, seed=self._seed, epoch=epoch, key=sample.key)
+        return sample.captions[place].text
+
+
+def pad_texts(texts: Sequence[tuple[Tensor, Tensor]], *, multiple: int = 8) -> TextCondition:
+    """Texts ``(L, C)`` with masks ``(L,)`` at one length, that of the longest rounded up; zeros where the mask is
+    False."""
+    length = -(-max(len(embeds) for embeds, _ in texts) // multiple) * multiple
+    padded = torch.zeros(len(texts), length, texts[0][0].shape[1])
+    mask = torch.zeros(len(texts), length, dtype=torch.bool)
+    for row, (embeds, real) in enumerate(texts):
+        padded[row, : len(embeds)] = embeds * real[:, None]
+        mask[row, : len(embeds)] = real
+    return TextCondition(padded, mask)
+
+
+def open_files(
+    config: FilesData, *, resolutions: Sequence[int], batch_size: int, seed: int, encoders: Encoders, ranks: Ranks,
+    device: str, on_progress: OnProgress | None = None,
+) -> FileLatents:
+    """See ``latent_data``. What is left out, and why, is logged."""
+    source = open_data(Path(config.path).expanduser(), min_size=config.min_size)
+    _tell("cannot be used", {problem.key: problem.reason for problem in source.problems}, source)
+    samples = passing_samples(source, config.drop_below)
+    if source.has_latents():
+        return _open_features(
+            source, samples, config, resolutions=resolutions, batch_size=batch_size, seed=seed, encoders=encoders,
+            ranks=ranks, device=device, on_progress=on_progress,
+        )  # fmt: skip
+    sizes = np.array([(source[index].height, source[index].width) for index in samples], np.int64).reshape(-1, 2)
+    bins = assign_bins(sizes, resolutions, multiple=encoders.compression)
+    latents: Latents = EncodedLatents(source, encoders, device)
+    if config.cache:
+        cached = cache_latents(
+            source, samples, bins, latent_store(cache_folder(config.cache_folder), encoders), encoders,
+            ranks=ranks, device=device, on_progress=on_progress,
+        )  # fmt: skip
+        good = np.array([key in cached.store for key in cached.keys], bool)
+        known = {problem.key: problem.detail for problem in cached.problems}
+        bad = [source[index].key for index, is_good in zip(samples, good, strict=True) if not is_good]
+        _tell("cannot be decoded", {key: known.get(key, "found by another process") for key in bad}, source)
+        keys = dict(zip(samples, cached.keys, strict=True))
+        latents = stored_latents(cached.store, [keys.get(index, "") for index in range(len(source))])
+        samples, bins = [index for index, is_good in zip(samples, good, strict=True) if is_good], bins[good]
+    texts = _texts(source, samples, config, encoders, ranks, device, on_progress)
+    _check_any(samples, source)
+    order = BatchOrder.of_shapes(bins, batch_size=batch_size, seed=seed)
+    return FileLatents(source, samples, order, latents, texts, choice=config.caption_choice, seed=seed)
+
+
+def passing_samples(source: DataSource, drop_below: float | None) -> list[int]:
+    """Samples whose best caption scores at least that much, or has no score; those left out are logged."""
+    samples = list(range(len(source)))
+    if drop_below is None:
+        return samples
+    low = {}
+    for index in samples:
+        score = best_score(source[index].captions)
+        if score is not None and score < drop_below:
+            low[index] = score
+    _tell(f"score less than {drop_below:g}", {source[i].key: f"{score:g}" for i, score in low.items()}, source)
+    return [index for index in samples if index not in low]
+
+
+def possible_captions(source: DataSource, samples: Sequence[int], choice: CaptionChoice) -> list[str]:
+    """Every text that a sample may be shown with, each once."""
+    texts: dict[str, None] = {}
+    for index in samples:
+        captions = source[index].captions
+        if captions:
+            shares = caption_probabilities(captions, choice)
+            texts.update((caption.text, None) for caption, share in zip(captions, shares, strict=True) if share > 0)
+    return list(texts)
+
+
+def _texts(
+    source: DataSource, samples: Sequence[int], config: FilesData, encoders: Encoders, ranks: Ranks, device: str,
+    on_progress: OnProgress | None,
+) -> Texts:
+    if not config.cache:
+        return EncodedTexts(encoders, device)
+    texts = possible_captions(source, samples, config.caption_choice)
+    store = text_store(cache_folder(config.cache_folder), encoders)
+    keys, _ = cache_texts(texts, store, encoders, ranks=ranks, device=device, on_progress=on_progress)
+    return stored_texts(store, keys)
+
+
+def _open_features(
+    source: DataSource, samples: Sequence[int], config: FilesData, *, resolutions: Sequence[int], batch_size: int,
+    seed: int, encoders: Encoders, ranks: Ranks, device: str, on_progress: OnProgress | None,
+) -> FileLatents:
+    """Cached features: their latents have their shapes already, and those of other resolutions are left out."""
+    samples, shapes = _usable_latents(source, samples, encoders)
+    wanted = {size for r in resolutions for size in map(tuple, _bin_sizes(r, encoders.compression).tolist())}
+    fitting = [shape in wanted for shape in shapes]
+    _tell(
+        f"have no shape of {', '.join(map(str, resolutions))} px",
+        {source[i].key: f"{h}x{w} px" for i, (h, w), fits in zip(samples, shapes, fitting, strict=True) if not fits},
+        source,
+    )
+    samples = [index for index, fits in zip(samples, fitting, strict=True) if fits]
+    _check_any(samples, source)
+    bare = [index for index in samples if source.text_features(index) is None]
+    otherwise = _texts(source, bare, config, encoders, ranks, device, on_progress) if bare else None
+    order = BatchOrder.of_shapes(
+        [shape for shape, fits in zip(shapes, fitting, strict=True) if fits], batch_size=batch_size, seed=seed
+    )
+    return FileLatents(
+        source, samples, order, shard_latents(source), shard_texts(source, otherwise), choice=config.caption_choice,
+        seed=seed,
+    )  # fmt: skip
+
+
+def _usable_latents(
+    source: DataSource, samples: Sequence[int], encoders: Encoders
+) -> tuple[list[int], list[tuple[int, int]]]:
+    """Samples whose latents can be read, and the ``(height, width)`` of their pictures in pixels."""
+    good, shapes, bad = [], [], {}
+    for index in samples:
+        try:
+            channels, height, width = latent_shape(source, index)
+        except PictureError as error:
+            bad[source[index].key] = str(error)
+            continue
+        if channels != encoders.latent_channels:
+            raise RequestError(
+                f"the latents of {source.path} have {channels} channels, and the autoencoder makes "
+                f"{encoders.latent_channels}; they were made by another one"
+            )
+        good.append(index)
+        shapes.append((height * encoders.compression, width * encoders.compression))
+    _tell("cannot be read", bad, source)
+    return good, shapes
+
+
+def _bin_sizes(resolution: int, multiple: int) -> NDArray[np.int64]:
+    return training_bins(resolution, multiple=multiple).sizes
+
+
+def _check_any(samples: Sequence[int], source: DataSource) -> None:
+    if not samples:
+        raise RequestError(
+            f"{source.path} holds no picture that could be trained on; `sanakit data validate {source.path}` lists "
+            f"what is wrong with each"
+        )
+
+
+def _tell(what: str, keys: dict[str, str], source: DataSource) -> None:
+    if keys:
+        logger.warning("%d samples of %s %s and are left out: %s", len(keys), source.path, what, dropped_text(keys))

@@ -1,0 +1,75 @@
+"""A user's pictures, in any layout, as micro-batches of pixels for an autoencoder."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sanakit.common.errors import RequestError
+from sanakit.data.buckets import training_bins
+from sanakit.data.open import open_data
+from sanakit.data.order import BatchOrder, Microbatch
+from sanakit.data.samples import DataSource
+from sanakit.training.batches import PixelBatch
+from sanakit.training.data.caching import dropped_text
+from sanakit.training.data.configs import FilePictures
+from sanakit.training.data.file_latents import NUM_THREADS, fit_named
+from sanakit.training.data.pixel_tensors import to_pixels
+
+logger = logging.getLogger(__name__)
+
+
+class FilePixels:
+    """Micro-batches of pictures of a data set on disk, each brought to its bin, or a window of that."""
+
+    def __init__(self, source: DataSource, order: BatchOrder, *, crop: int | None, seed: int) -> None:
+        self._source, self._order, self._crop, self._seed = source, order, crop, seed
+
+    @property
+    def num_batches(self) -> int:
+        return self._order.num_batches
+
+    def num_samples(self, number: int) -> int:
+        return self._order.size(number)
+
+    def batch(self, number: int) -> PixelBatch:
+        micro = self._order[number]
+        with ThreadPoolExecutor(min(NUM_THREADS, len(micro.indices))) as threads:
+            return PixelBatch(to_pixels(list(threads.map(lambda index: self._picture(index, micro), micro.indices))))
+
+    def _picture(self, index: int, micro: Microbatch) -> NDArray[np.uint8]:
+        picture = fit_named(self._source, index, micro.height, micro.width)
+        if self._crop is None:
+            return picture
+        facts = f"window/{self._seed}/{micro.epoch}/{self._source[index].key}"
+        digest = hashlib.sha256(facts.encode("utf-8", "surrogatepass")).digest()
+        top = int.from_bytes(digest[:8], "big") % (micro.height - self._crop + 1)
+        left = int.from_bytes(digest[8:16], "big") % (micro.width - self._crop + 1)
+        return picture[top : top + self._crop, left : left + self._crop]
+
+
+def open_pictures(
+    config: FilePictures, *, resolutions: Sequence[int], batch_size: int, seed: int, multiple: int, crop: int | None
+) -> FilePixels:
+    """See ``pixel_data``."""
+    shortest = min((int(training_bins(r, multiple=multiple).sizes.min()) for r in resolutions), default=0)
+    if crop is not None and (crop < 1 or crop > shortest or crop % multiple):
+        raise RequestError(
+            f"a window of {crop} px does not fit: it must be a multiple of {multiple} px of at most {shortest} px, "
+            f"the shortest side of a bin at {', '.join(map(str, resolutions))} px"
+        )
+    source = open_data(Path(config.path).expanduser(), min_size=config.min_size, need_captions=False)
+    if source.has_latents():
+        raise RequestError(f"{source.path} holds latents, and an autoencoder is trained on pictures")
+    if source.problems:
+        reasons = {problem.key: problem.reason for problem in source.problems}
+        logger.warning("%d samples of %s cannot be used: %s", len(reasons), source.path, dropped_text(dict(reasons)))
+    sizes = [(source[index].height, source[index].width) for index in range(len(source))]
+    order = BatchOrder(sizes, batch_size=batch_size, resolutions=resolutions, seed=seed, multiple=multiple)
+    return FilePixels(source, order, crop=crop, seed=seed)

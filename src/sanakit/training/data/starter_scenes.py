@@ -1,0 +1,222 @@
+"""The starter's scenes as training data: latents computed once, or pictures composed as training goes on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from importlib import resources
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sanakit.common.errors import RequestError
+from sanakit.data.order import BatchOrder
+from sanakit.data.starter.render import render
+from sanakit.data.starter.scene import Scene
+from sanakit.data.starter.scenes import StarterScenes
+from sanakit.data.starter.sprites import load_sprite_bank
+from sanakit.models.text_condition import TextCondition
+from sanakit.training.batches import PixelBatch
+from sanakit.training.data.caching import (
+    OnProgress,
+    cache_folder,
+    cache_texts,
+    fill_store,
+    latent_key,
+    latent_store,
+    text_store,
+)
+from sanakit.training.data.configs import ScenePictures, StarterScenesData
+from sanakit.training.data.encoders import Encoders
+from sanakit.training.data.pixel_tensors import encode_pictures, to_pixels
+from sanakit.training.distributed import Ranks
+from sanakit.training.objectives.flow_matching import LatentBatch
+
+# A part of every key: it changes whenever the same seed gives other scenes or other pixels (a test pins them).
+SCENES_VERSION = "1"
+_BLOCK = 64  # scenes of one entry of the store
+
+
+class CachedScenes:
+    """Micro-batches of cached scenes; all of them are kept in memory, bfloat16.
+
+    A sample is one painting of a scene: number ``copy * num_captions + caption``, at the resolution of its turn.
+    """
+
+    def __init__(
+        self, latents: Sequence[Tensor], places: NDArray[np.int64], texts: Sequence[Tensor],
+        text_of_caption: NDArray[np.int64], order: BatchOrder,
+    ) -> None:
+        """
+        Args:
+            latents: one ``(samples, C, h, w)`` for each resolution.
+            places: ``(samples, 2)``, the resolution of each sample and its row in it.
+            texts: the features of each different text, ``(L, C)``.
+            text_of_caption: ``(captions,)`` numbers of texts.
+        """
+        self._latents, self._places, self._order = latents, places, order
+        self._embeds = torch.cat(list(texts))                                   # (tokens, C)
+        self._lengths = torch.tensor([len(text) for text in texts])
+        self._starts = self._lengths.cumsum(0) - self._lengths
+        self._text_of_caption = torch.from_numpy(text_of_caption)
+        self._longest = -(-int(self._lengths.max()) // 8) * 8  # one length for all batches: compiled blocks like that
+
+    @property
+    def num_batches(self) -> int:
+        return self._order.num_batches
+
+    def num_samples(self, number: int) -> int:
+        return self._order.size(number)
+
+    def batch(self, number: int) -> LatentBatch:
+        """Latents ``(B, C, h, w)`` float32 and their text ``(B, L, C)`` float32."""
+        indices = np.array(self._order[number].indices)
+        group, rows = self._places[indices[0], 0], torch.from_numpy(self._places[indices, 1])
+        texts = self._text_of_caption[torch.from_numpy(indices) % len(self._text_of_caption)]
+        positions = torch.arange(self._longest)
+        mask = positions < self._lengths[texts][:, None]                        # (B, L)
+        tokens = (self._starts[texts][:, None] + positions).clamp(max=len(self._embeds) - 1)
+        embeds = self._embeds[tokens].float() * mask[:, :, None]
+        return LatentBatch(self._latents[group][rows].float(), TextCondition(embeds, mask))
+
+
+def open_scenes(
+    config: StarterScenesData, *, resolutions: Sequence[int], batch_size: int, seed: int, encoders: Encoders,
+    ranks: Ranks, device: str, on_progress: OnProgress | None = None,
+) -> CachedScenes:
+    """See ``latent_data``. With several resolutions each painting has one of them, in turn."""
+    sizes = _checked_sizes(resolutions, encoders.compression)
+    folder = cache_folder(config.cache_folder)
+    scenes = StarterScenes(load_sprite_bank(), "train", config.seed)
+    captions = [scenes.truth(index)[1] for index in range(config.num_captions)]
+    store = text_store(folder, encoders)
+    keys, _ = cache_texts(captions, store, encoders, ranks=ranks, device=device, on_progress=on_progress)
+    number_of_text = {text: number for number, text in enumerate(keys)}
+    texts = [store.get(key) for key in keys.values()]
+
+    num_samples = config.num_captions * config.num_copies
+    turn = np.arange(num_samples)
+    turn = (turn % config.num_captions + turn // config.num_captions) % len(sizes)  # the resolution of each painting
+    places, latents = np.stack([turn, np.zeros_like(turn)], axis=1), []
+    for group, size in enumerate(sizes):
+        samples = np.flatnonzero(turn == group)
+        places[samples, 1] = np.arange(len(samples))
+        latents.append(_scene_latents(config, samples, size, encoders, ranks, device, on_progress))
+    order = BatchOrder.of_shapes(np.array(sizes)[turn][:, None].repeat(2, axis=1), batch_size=batch_size, seed=seed)
+    return CachedScenes(latents, places, texts, np.array([number_of_text[text] for text in captions]), order)
+
+
+def _scene_latents(
+    config: StarterScenesData, samples: NDArray[np.int64], size: int, encoders: Encoders, ranks: Ranks, device: str,
+    on_progress: OnProgress | None,
+) -> Tensor:
+    """Latents of these samples at one resolution, ``(samples, C, h, w)`` bfloat16."""
+    store = latent_store(cache_folder(config.cache_folder), encoders)
+    blocks: dict[str, list[tuple[int, int]]] = {}
+    for start in range(0, len(samples), _BLOCK):
+        paintings = [divmod(int(number), config.num_captions) for number in samples[start : start + _BLOCK]]
+        identity = f"starter scenes {SCENES_VERSION} {_sprites_hash()} {config.seed} {paintings}"
+        blocks[latent_key(identity, size, size, "rendered", encoders)] = paintings
+    scenes = StarterScenes(load_sprite_bank(), "train", config.seed)
+
+    def compute(missing: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
+        for key in missing:
+            pictures = [paint(scenes, config.seed, copy, index, size) for copy, index in blocks[key]]
+            yield key, encode_pictures(encoders.autoencoder, pictures, device)
+
+    what = f"blocks of {_BLOCK} scenes at {size} px"
+    fill_store(store, list(blocks), compute, ranks=ranks, what=what, on_progress=on_progress)
+    return torch.cat([store.get(key) for key in blocks])
+
+
+def paint(scenes: StarterScenes, seed: int, copy: int, index: int, size: int) -> NDArray[np.uint8]:
+    """Painting number ``copy`` of a scene, ``(size, size, 3)``: each is moved and scaled a little in its own way."""
+    scene = moved(scenes.truth(index)[0], np.random.default_rng((seed, copy, index)))
+    return render(scene, load_sprite_bank(), size)
+
+
+def moved(scene: Scene, rng: Generator) -> Scene:
+    """The scene shifted and scaled as a whole within the canvas: every count, order and relation stays."""
+    boxes = np.array([thing.box for thing in scene.objects])                    # (objects, 4)
+    low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    extent = high - low
+    scale = min(rng.uniform(0.92, 1.08), 0.98 / extent.max())
+    room = 1 - scale * extent
+    centre = (low + high) / 2 + rng.uniform(-0.3, 0.3, 2) * room
+    centre = np.clip(centre, scale * extent / 2, 1 - scale * extent / 2)
+    corners = (boxes.reshape(-1, 2, 2) - (low + high) / 2) * scale + centre
+    objects = tuple(
+        replace(thing, box=(float(left), float(top), float(right), float(bottom)))
+        for thing, (left, top, right, bottom) in zip(scene.objects, corners.reshape(-1, 4), strict=True)
+    )
+    return replace(scene, objects=objects)
+
+
+class ComposedScenes:
+    """Micro-batches of pictures of scenes that are composed when they are asked for; no scene comes twice."""
+
+    num_batches = None
+
+    def __init__(self, scenes: StarterScenes, *, batch_size: int, crop: int | None) -> None:
+        self._scenes, self._batch_size, self._crop = scenes, batch_size, crop
+
+    def num_samples(self, number: int) -> int:
+        return self._batch_size
+
+    def batch(self, number: int) -> PixelBatch:
+        first = number * self._batch_size
+        return PixelBatch(scene_pixels(self._scenes, range(first, first + self._batch_size), crop=self._crop))
+
+
+def scene_pictures(
+    config: ScenePictures, *, resolutions: Sequence[int], batch_size: int, seed: int, multiple: int, crop: int | None
+) -> ComposedScenes:
+    """See ``pixel_data``. The scenes follow from both seeds, so every stage of a run sees its own."""
+    sizes = _checked_sizes(resolutions, multiple)
+    if len(sizes) > 1:
+        raise RequestError(f"scenes are composed at one resolution, and {', '.join(map(str, sizes))} px were given")
+    if crop is not None and (crop > sizes[0] or crop % multiple):
+        raise RequestError(
+            f"a window of {crop} px does not fit: it must be a multiple of {multiple} px of at most {sizes[0]} px"
+        )
+    both = int.from_bytes(hashlib.sha256(f"{config.seed}/{seed}".encode()).digest()[:7], "big")
+    return ComposedScenes(
+        StarterScenes(load_sprite_bank(), "train", both, size=sizes[0]), batch_size=batch_size, crop=crop
+    )
+
+
+def scene_pixels(scenes: StarterScenes, indices: range, *, crop: int | None = None) -> Tensor:
+    """Scenes as ``(B, 3, H, W)`` in [-1, 1], channels last; with ``crop``, a window around one of the objects."""
+    images = []
+    for index in indices:
+        image, _, scene = scenes.sample(index)
+        if crop is not None:
+            rng = np.random.default_rng(index)
+            left, top, right, bottom = scene.objects[rng.integers(len(scene.objects))].box
+            centre = np.array([rng.uniform(top, bottom), rng.uniform(left, right)]) * len(image)
+            y, x = np.clip(centre - crop / 2, 0, len(image) - crop).astype(int)
+            image = image[y : y + crop, x : x + crop]
+        images.append(image)
+    return to_pixels(images)
+
+
+def _checked_sizes(resolutions: Sequence[int], multiple: int) -> list[int]:
+    sizes = sorted(set(resolutions))
+    if not sizes or any(size < multiple or size % multiple for size in sizes):
+        raise RequestError(
+            f"resolutions={list(resolutions)} must be one or more multiples of {multiple} px, "
+            f"the compression of the autoencoder"
+        )
+    return sizes
+
+
+@lru_cache(maxsize=1)
+def _sprites_hash() -> str:
+    folder = resources.files("sanakit").joinpath("starter")
+    content = folder.joinpath("sprites.webp").read_bytes() + folder.joinpath("sprites.json").read_bytes()
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,36 @@
+"""Tiny encoders, and a folder of pictures of several shapes with captions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.training.data.encoders import Encoders
+
+SHAPES = ((64, 64), (48, 96), (130, 70), (64, 64), (96, 48), (200, 200), (90, 91))  # (height, width)
+
+
+@pytest.fixture
+def encoders(tiny_bundle: ModelBundle) -> Encoders:
+    """16 pixels per latent cell, 4 channels; text of 32 channels."""
+    return Encoders(autoencoder=lambda: tiny_bundle.autoencoder, text=lambda: tiny_bundle.text_encoder)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number, (height, width) in enumerate(SHAPES):
+        save_photo(folder / f"{number}.png", height, width, seed=number)
+        (folder / f"{number}.txt").write_text(f"photo number {number}" + " with a longer caption" * (number % 3))
+    return folder
+
+
+def save_photo(path: Path, height: int, width: int, *, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, 256, (5, 5, 3), dtype=np.uint8)
+    Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC).save(path)

@@ -1,0 +1,192 @@
+"""A user's files as micro-batches: every sample once, with its own latent and text, cached or not."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from sanakit.common.errors import PictureError, RequestError
+from sanakit.data.buckets import assign_bins
+from sanakit.data.caption_choice import PowerLawChoice, ProportionChoice
+from sanakit.data.fitting import fit_to_bin
+from sanakit.models.dc_ae import DCAutoencoder
+from sanakit.training.data import caching, file_latents
+from sanakit.training.data.configs import FilePictures, FilesData
+from sanakit.training.data.encoders import Encoders
+from sanakit.training.data.files import FileLatents
+from sanakit.training.data.open import latent_data, pixel_data
+from sanakit.training.data.pixel_tensors import encode_pictures
+
+from .conftest import SHAPES, save_photo
+
+
+@pytest.fixture
+def config(photos: Path, tmp_path: Path) -> FilesData:
+    return FilesData(path=str(photos), cache_folder=str(tmp_path / "cache"))
+
+
+def open_files(
+    config: FilesData, encoders: Encoders, *, resolutions: tuple[int, ...] = (64,), batch_size: int = 3
+) -> FileLatents:
+    data = latent_data(config, resolutions=resolutions, batch_size=batch_size, seed=0, encoders=encoders)
+    assert isinstance(data, FileLatents)
+    return data
+
+
+@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("resolutions", [(64,), (64, 128)])
+def test_every_sample_has_its_latent_and_its_text(
+    config: FilesData, photos: Path, encoders: Encoders, cache: bool, resolutions: tuple[int, ...]
+) -> None:
+    data = open_files(replace(config, cache=cache), encoders, resolutions=resolutions)
+    bins = assign_bins(np.array(SHAPES), resolutions, multiple=16)
+    seen: Counter[str] = Counter()
+    for number in range(data.num_batches, 2 * data.num_batches):
+        batch, keys = data.batch(number), data.keys(number)
+        assert len(keys) == data.num_samples(number) == len(batch.latent)
+        assert batch.text.embeds.shape[1] % 8 == 0
+        for row, key in enumerate(keys):
+            height, width = bins[int(key)].tolist()
+            picture = fit_to_bin(Image.open(photos / f"{key}.png").convert("RGB"), height, width)
+            expected = encode_pictures(encoders.autoencoder, [picture], "cpu")[0].float()
+            torch.testing.assert_close(batch.latent[row], expected, rtol=0.05, atol=0.05)  # bfloat16, other company
+            text = encoders.text.encode([(photos / f"{key}.txt").read_text()])[0].embeds[0]
+            assert batch.text.mask[row].tolist() == [i < len(text) for i in range(batch.text.mask.shape[1])]
+            torch.testing.assert_close(batch.text.embeds[row, : len(text)], text, rtol=1e-4, atol=1e-4)
+            assert not batch.text.embeds[row, len(text) :].any()
+        seen.update(keys)
+    assert seen == Counter(str(number) for number in range(len(SHAPES)))
+
+
+def test_a_second_run_reuses_and_a_change_computes_only_what_changed(
+    config: FilesData, photos: Path, encoders: Encoders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[int] = []
+    real = file_latents.encode_pictures
+
+    def counting(autoencoder: DCAutoencoder, pictures: list[NDArray[np.uint8]], device: str) -> torch.Tensor:
+        computed.append(len(pictures))
+        return real(autoencoder, pictures, device)
+
+    monkeypatch.setattr(file_latents, "encode_pictures", counting)
+    first = open_files(config, encoders)
+    assert sum(computed) == len(SHAPES)
+    monkeypatch.setattr(caching, "encode_texts", None)                         # would fail if it were called
+    again = open_files(config, encoders)
+    assert sum(computed) == len(SHAPES)
+    assert all(torch.equal(first.batch(n).latent, again.batch(n).latent) for n in range(first.num_batches))
+    (photos / "3.png").rename(photos / "renamed.png")                          # the bytes count, not the name
+    (photos / "3.txt").rename(photos / "renamed.txt")
+    save_photo(photos / "0.png", 64, 64, seed=99)
+    open_files(config, encoders)
+    assert sum(computed) == len(SHAPES) + 1
+    open_files(config, encoders, resolutions=(128,))
+    assert sum(computed) == 2 * len(SHAPES) + 1
+
+
+def test_a_broken_picture_is_left_out_and_named(
+    config: FilesData, photos: Path, encoders: Encoders, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = (photos / "5.png").read_bytes()
+    (photos / "5.png").write_bytes(whole[: len(whole) // 2])                    # the header is fine
+    with caplog.at_level(logging.WARNING):
+        data = open_files(config, encoders)
+    assert sorted(key for n in range(data.num_batches) for key in data.keys(n)) == ["0", "1", "2", "3", "4", "6"]
+    assert "1 samples" in caplog.text
+    assert "5 (" in caplog.text
+    uncached = open_files(replace(config, cache=False), encoders)
+    broken = next(number for number in range(uncached.num_batches) if "5" in uncached.keys(number))
+    with pytest.raises(PictureError, match=r"picture 5 of .*data validate"):
+        uncached.batch(broken)
+
+
+def test_captions_are_chosen_anew_in_every_epoch(config: FilesData, photos: Path, encoders: Encoders) -> None:
+    rows = [
+        {"file_name": f"{n}.png", "prompt": f"p{n}", "other": f"the other caption of number {n}"}
+        for n in range(len(SHAPES))
+    ]
+    (photos / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    choice = ProportionChoice(proportions={"prompt": 1, "other": 1})
+    data = open_files(replace(config, caption_choice=choice), encoders, batch_size=1)
+    lengths: dict[str, set[int]] = {}
+    for number in range(12 * data.num_batches):
+        lengths.setdefault(data.keys(number)[0], set()).add(int(data.batch(number).text.mask.sum()))
+    assert all(len(found) == 2 for found in lengths.values())
+    same = open_files(replace(config, caption_choice=choice), encoders, batch_size=1)
+    assert all(torch.equal(data.batch(n).text.embeds, same.batch(n).text.embeds) for n in range(30))
+
+
+def test_low_scores_are_listed_not_silent(
+    config: FilesData, photos: Path, encoders: Encoders, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number, score in ((0, 10.0), (1, 30.0), (2, 21.0)):
+        (photos / f"{number}_prompt_clip_score.json").write_text(json.dumps({str(number): {"prompt": score}}))
+    with caplog.at_level(logging.WARNING):
+        data = open_files(replace(config, drop_below=22.0, caption_choice=PowerLawChoice(threshold=25)), encoders)
+    assert sorted(key for n in range(data.num_batches) for key in data.keys(n)) == ["1", "3", "4", "5", "6"]
+    assert "2 samples" in caplog.text
+    assert "0 (10), 2 (21)" in caplog.text
+
+
+def test_cached_feature_shards_are_used_as_they_are(
+    tmp_path: Path, encoders: Encoders, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "features"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    latents = {}
+    for number, shape in enumerate([(4, 4, 4), (4, 4, 4), (4, 3, 5), (4, 8, 8)]):
+        latents[str(number)] = rng.normal(size=shape).astype(np.float16)
+        np.save(folder / f"{number}.npy", latents[str(number)])
+        (folder / f"{number}.txt").write_text(f"caption {number}")
+    feature = rng.normal(size=(1, 20, 32)).astype(np.float32)
+    np.savez(folder / "0.npz", caption_feature=feature, attention_mask=(np.arange(20) < 7)[None, None, None])
+    config = FilesData(path=str(folder), cache_folder=str(tmp_path / "cache"))
+    with caplog.at_level(logging.WARNING):
+        data = open_files(config, encoders)
+    found = {}
+    for number in range(data.num_batches):
+        batch = data.batch(number)
+        for row, key in enumerate(data.keys(number)):
+            np.testing.assert_array_equal(batch.latent[row].numpy(), latents[key].astype(np.float32))
+            found[key] = batch.text.embeds[row][batch.text.mask[row]]
+    assert {"0", "1"} <= set(found)
+    assert "3" not in found
+    assert "3 (128x128 px)" in caplog.text
+    np.testing.assert_allclose(found["0"].numpy(), feature[0, :7], rtol=1e-6)
+    text = encoders.text.encode(["caption 1"])[0].embeds[0]
+    torch.testing.assert_close(found["1"], text, rtol=1e-4, atol=1e-4)
+
+
+def test_pictures_for_an_autoencoder(photos: Path) -> None:
+    config = FilePictures(path=str(photos))
+    data = pixel_data(config, resolutions=[64], batch_size=2, seed=1, multiple=16)
+    assert data.num_batches is not None
+    assert sum(data.num_samples(n) for n in range(data.num_batches)) == len(SHAPES)
+    batch = data.batch(0).pixels
+    assert batch.dtype == torch.float32
+    assert batch.abs().max() <= 1
+    windows = pixel_data(config, resolutions=[128], batch_size=2, seed=1, multiple=16, crop=32)
+    assert windows.num_batches is not None
+    assert {tuple(windows.batch(n).pixels.shape[1:]) for n in range(windows.num_batches)} == {(3, 32, 32)}
+    assert torch.equal(windows.batch(3).pixels, windows.batch(3).pixels)
+    with pytest.raises(RequestError, match="window of 64 px does not fit"):
+        pixel_data(config, resolutions=[64], batch_size=2, seed=1, multiple=16, crop=64)
+
+
+def test_wrong_places_are_one_sentence(config: FilesData, tmp_path: Path, encoders: Encoders) -> None:
+    with pytest.raises(RequestError, match="is not there"):
+        open_files(replace(config, path=str(tmp_path / "nowhere")), encoders)
+    with pytest.raises(RequestError, match="multiples of 16"):
+        open_files(config, encoders, resolutions=(50,))
+    with pytest.raises(RequestError, match="no picture that could be trained on"):
+        open_files(replace(config, min_size=5000), encoders)
