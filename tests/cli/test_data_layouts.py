@@ -59,7 +59,7 @@ def test_validate_lists_what_is_bad_and_says_so_with_its_exit_code(run: Any, pho
     outcome = run("data", "validate", photos)
     assert outcome.code == 1
     assert [line.split()[:2] for line in outcome.out.splitlines()] == [["empty_caption", "a:"], ["undecodable", "b:"]]
-    assert "1 good samples" in outcome.err
+    assert "1 good sample in" in outcome.err
     outcome = run("data", "validate", photos, "--json", "--no-captions")
     facts = json.loads(outcome.out)
     assert (outcome.code, outcome.err) == (1, "")
@@ -70,7 +70,7 @@ def test_build(run: Any, photos: Path) -> None:
     truncate(photos / "b.jpg")
     outcome = run("data", "build", photos, "shards", "--shard-size", 1)
     assert (outcome.code, outcome.out) == (0, "shards\n")
-    assert "2 samples in 2 shards; 1 problems are listed in shards/problems.jsonl" in outcome.err
+    assert "2 samples in 2 shards; 1 problem is listed in shards/problems.jsonl" in outcome.err
     assert run("data", "validate", "shards").code == 0
     facts = json.loads(run("data", "build", photos, "shards", "--shard-size", 1, "--json").out)
     assert facts == {"folder": "shards", "num_samples": 2, "num_shards": 2, "num_problems": 1}

@@ -69,7 +69,7 @@ def validate(
         for line in _problem_lines(found.problems):
             print(line)
         counts = _counted(found.num_by_reason())
-        tell(f"{found.num_good} good samples in {path}; {counts or 'nothing is wrong'}", quiet=quiet)
+        tell(f"{_plural(found.num_good, 'good sample')} in {path}; {counts or 'nothing is wrong'}", quiet=quiet)
     if found.problems:
         raise typer.Exit(FAILURE)
 
@@ -104,12 +104,13 @@ def build(
         })  # fmt: skip
         return
     print(out)
-    wrong = f"; {len(report.problems)} problems are listed in {out / PROBLEMS}" if report.problems else ""
-    tell(f"{report.num_samples} samples in {report.num_shards} shards{wrong}", quiet=quiet)
+    count = len(report.problems)
+    wrong = f"; {count} problem{'s are' if count > 1 else ' is'} listed in {out / PROBLEMS}" if count else ""
+    tell(f"{_plural(report.num_samples, 'sample')} in {_plural(report.num_shards, 'shard')}{wrong}", quiet=quiet)
 
 
 def _print_inspection(found: Inspection) -> None:
-    print(f"{found.path}: {found.num_samples} samples ({found.holds}, layout {found.layout})")
+    print(f"{found.path}: {_plural(found.num_samples, 'sample')} ({found.holds}, layout {found.layout})")
     if found.width is not None and found.height is not None and found.megapixels is not None:
         print(f"  width  {_range(found.width)} px\n  height {_range(found.height)} px")
         print(f"  area   {_range(found.megapixels)} megapixels")
@@ -154,6 +155,10 @@ def _problem_lines(problems: Sequence[Problem]) -> list[str]:
 
 def _counted(num_by_reason: dict[str, int]) -> str:
     return ", ".join(f"{number} {reason}" for reason, number in num_by_reason.items())
+
+
+def _plural(number: int, word: str) -> str:
+    return f"{number} {word}{'s' * (number != 1)}"
 
 
 def _range(spread: Spread) -> str:

@@ -61,6 +61,7 @@ class IndexedData:
     ) -> None:
         self.path = path
         self.layout: Layout = layout
+        problems = (replace(problem, detail=" ".join(problem.detail.split())) for problem in problems)
         self.problems = tuple(sorted(problems, key=lambda problem: (problem.key, problem.reason, problem.detail)))
         self._entries = tuple(entries)
         self._has_latents = has_latents
@@ -208,8 +209,8 @@ def _npy_shape(file: Any) -> tuple[int, ...]:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(file)
-    except (ValueError, EOFError) as error:
-        raise PictureError(f"it is no .npy array: {error}") from error
+    except Exception as error:  # numpy parses the header as Python, which fails in many ways
+        raise PictureError(f"it is no .npy array: {' '.join(str(error).split())}") from error
     return _latent_shape(shape, dtype)
 
 
@@ -232,8 +233,8 @@ def read_latent(content: bytes, name: str) -> NDArray[Any]:
         if not isinstance(array, np.ndarray):
             raise PictureError(f"{name} holds several arrays, and a latent is one")
         shape = _latent_shape(array.shape, array.dtype)
-    except (ValueError, EOFError, OSError, PictureError) as error:
-        raise PictureError(f"{name} cannot be read as a latent: {error}") from error
+    except Exception as error:  # as above
+        raise PictureError(f"{name} cannot be read as a latent: {' '.join(str(error).split())}") from error
     if not np.isfinite(array).all():
         raise PictureError(f"{name} holds numbers that are not finite")
     return array.reshape(shape[-3:])
@@ -252,7 +253,7 @@ def read_text_features(content: bytes, name: str) -> TextFeatures:
         embeds = embeds.reshape(embeds.shape[-2:])
         mask = np.ones(len(embeds), bool) if mask is None else mask.reshape(-1) != 0
     except Exception as error:  # zip files fail in many ways
-        raise PictureError(f"{name} cannot be read as text features: {error}") from error
+        raise PictureError(f"{name} cannot be read as text features: {' '.join(str(error).split())}") from error
     if len(mask) != len(embeds) or not np.isfinite(embeds).all():
         raise PictureError(f"{name} holds {len(embeds)} features and {len(mask)} of their mask, or no finite numbers")
     return TextFeatures(embeds, mask)
