@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +51,26 @@ def test_wrong_things_are_one_sentence(wrong: Path, name: str, words: str) -> No
     for layout in ("a.txt", "metadata.csv", "Parquet", "*.tar", "*.npy"):
         assert layout in message
     assert "\n" not in message
+
+
+def test_a_subfolder_without_permission_is_told(
+    tmp_path: Path, picture: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("open", "lost+found"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.png").write_bytes(picture())
+        (tmp_path / folder / "a.txt").write_text("a")
+    scandir = os.scandir
+
+    def guarded(path: Any) -> Any:
+        if str(path).endswith("lost+found"):  # the permission bits mean nothing to root
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    source = open_data(tmp_path)
+    assert [source[index].key for index in range(len(source))] == ["open/a"]
+    assert [(problem.key, problem.reason) for problem in source.problems] == [("lost+found", "bad_record")]
 
 
 def test_the_same_folder_gives_the_same_order(tmp_path: Path, picture: Callable[..., bytes]) -> None:

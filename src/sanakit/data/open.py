@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sanakit.common.errors import RequestError
-from sanakit.data.samples import DataSource, Layout
+from sanakit.data.samples import DataSource, Layout, Problem
 from sanakit.data.sources.collect import Findings, IndexedData, collect
 from sanakit.data.sources.features import read_features
 from sanakit.data.sources.files import decode_text, is_picture, walk
@@ -71,7 +71,18 @@ def _read(path: Path) -> tuple[Layout, Findings]:
         return _read_file(path)
     if (path / INDEX).is_file():
         return _as_pictures_or_features(read_wids(path))
-    files = list(walk(path))
+    unreadable: list[OSError] = []
+    files = list(walk(path, unreadable.append))
+    layout, findings = _read_folder(path, files)
+    for error in unreadable:
+        place = Path(error.filename or path)
+        name = place.relative_to(path).as_posix() if place.is_relative_to(path) else str(place)
+        detail = f"the folder cannot be read: {error.strerror or error}"
+        findings.problems.append(Problem(key=name, reason="bad_record", detail=detail))
+    return layout, findings
+
+
+def _read_folder(path: Path, files: Sequence[Path]) -> tuple[Layout, Findings]:
     if any(file.suffix.lower() == ".tar" for file in files) and not any(map(is_picture, files)):
         return _as_pictures_or_features(read_wids(path, recursive=True))
     return _read_tables(path, files) or _read_plain(path, files)

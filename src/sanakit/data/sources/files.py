@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 PICTURE_SUFFIXES = frozenset({
@@ -14,13 +14,14 @@ PICTURE_SUFFIXES = frozenset({
 })  # fmt: skip
 
 
-def walk(folder: Path) -> Iterator[Path]:
+def walk(folder: Path, on_error: Callable[[OSError], None] | None = None) -> Iterator[Path]:
     """Every visible file below ``folder``, links followed (each folder once), folder by folder in order of names.
 
-    Names that begin with a dot (``._a.png`` of macOS among them) and ``__MACOSX`` are not visible.
+    Names that begin with a dot (``._a.png`` of macOS among them) and ``__MACOSX`` are not visible. A folder that cannot
+    be read is passed to ``on_error`` and left out.
     """
     seen: set[str] = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=on_error):
         real = os.path.realpath(place)
         if real in seen:
             folders.clear()
