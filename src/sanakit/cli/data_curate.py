@@ -44,9 +44,9 @@ def curate(
         from dataclasses import asdict
 
         print_json({"folder": str(out), **asdict(summary)})
-    else:
-        tell(summary.table(), quiet=quiet)
-        tell(f"the shards are in {out}; {out / 'lineage.parquet'} tells what became of every sample", quiet=quiet)
+    elif not quiet:
+        _print(summary.table())
+        tell(f"the shards are in {out}; {out / 'lineage.parquet'} tells what became of every sample")
 
 
 def lineage(
@@ -66,9 +66,16 @@ def lineage(
             if name == "captions":
                 for item in value:
                     score = "" if item["score"] is None else f" ({item['scored_by'] or 'score'} {item['score']:.4g})"
-                    tell(f"{'caption':<16} {item['source']}: {item['text']}{score}")
+                    _print(f"{'caption':<16} {item['source']}: {item['text']}{score}")
             elif value is not None:
-                tell(f"{name:<16} {value}")
+                _print(f"{name:<16} {value}")
+
+
+def _print(text: str) -> None:
+    """A result for a person, on stdout."""
+    from sanakit.cli.console import table_console
+
+    table_console().print(text, markup=False)
 
 
 def _scorer_loader() -> Any:

@@ -39,10 +39,19 @@ from sanakit.data.curation.lineage import (
 )
 from sanakit.data.curation.merge import sample_rows, with_problems
 from sanakit.data.curation.near_duplicates import Match, find_near_duplicates, require_imagehash
-from sanakit.data.curation.output import WORK_FOLDER, begin, finish, finished_summary, write_index, write_shard
+from sanakit.data.curation.output import (
+    WORK_FOLDER,
+    begin,
+    captions_of,
+    finish,
+    finished_summary,
+    write_index,
+    write_shard,
+)
 from sanakit.data.curation.parts import Parts, Schema, parquet, write_table
 from sanakit.data.curation.steps import Row, Step
 from sanakit.data.open import open_indexed
+from sanakit.data.shards.writer import sidecar_suffixes
 from sanakit.data.sources.collect import IndexedData
 
 logger = logging.getLogger(__name__)
@@ -144,7 +153,7 @@ class _Curation:
         def rows() -> Iterator[Row]:
             return sample_rows(self._source, self._config, looked, duplicates, captioned)
 
-        write_index(self._out, self._write_shards(rows(), len(indices)))
+        write_index(self._out, self._write_shards(rows, len(indices)))
         counts = Counts()
         found = counts.watch(with_problems(rows(), self._source.problems, self._config.recipe_hash))
         write_table(self._out / LINEAGE, _batches(found, 65536), lineage_schema())
@@ -190,11 +199,14 @@ class _Curation:
                 parts.append(waiting)
         return parts
 
-    def _write_shards(self, rows: Iterator[Row], at_most: int) -> list[tuple[str, int]]:
+    def _write_shards(self, rows: Callable[[], Iterator[Row]], at_most: int) -> list[tuple[str, int]]:
         """(file, samples) of each shard, in order. Those that are there are whole and are kept."""
-        kept = ({"index": row["index"], "sha256": row["sha256"], "captions": row["captions"], "shard": row["shard"]}
-                for row in rows if row["dropped_by"] is None)  # fmt: skip
-        work = Work("shards", partial(_shard_step, self._source, self._out))
+        wanted = ("index", "sha256", "captions", "shard")
+        kept = ({name: row[name] for name in wanted} for row in rows() if row["dropped_by"] is None)
+        suffixes = frozenset(
+            suffix for row in rows() if row["dropped_by"] is None for suffix in sidecar_suffixes(captions_of(row))
+        )
+        work = Work("shards", partial(_shard_step, self._source, self._out, suffixes))
         shards: list[tuple[str, int]] = []
         for (result,) in self._driver.map(work, _batches(kept, self._config.shard_size)):
             shards.append((result["shard"], result["num_samples"]))
@@ -219,8 +231,8 @@ def _caption_step(
     return partial(steps.caption, source=source, captioner=loaded, name=name, scorer=scorer)
 
 
-def _shard_step(source: IndexedData, out: Path) -> Step:
-    return partial(write_shard, source=source, out=out)
+def _shard_step(source: IndexedData, out: Path, suffixes: frozenset[str]) -> Step:
+    return partial(write_shard, source=source, out=out, suffixes=suffixes)
 
 
 def _check(config: CurationConfig, load_scorer: ScorerLoader | None) -> None:

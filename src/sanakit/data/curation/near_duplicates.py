@@ -60,17 +60,14 @@ def find_near_duplicates(
     """
     pieces = _pieces(num_bits, distance + 1)
     kept: list[dict[int, list[tuple[int, int]]]] = [defaultdict(list) for _ in pieces]  # piece -> (position, bits)
-    same: dict[int, Match] = {}  # the answer of every hash seen so far: most duplicates are exact
+    first: dict[int, int] = {}  # kept bits -> position: most duplicates are exact, and nothing is nearer
     for position, text in hashes:
         bits = int(text, 16)
-        if bits in same:
-            yield position, same[bits]
-            continue
-        match = _nearest(bits, kept, pieces, distance)
+        match = Match(first[bits], 0) if bits in first else _nearest(bits, kept, pieces, distance)
         if match is None:
+            first[bits] = position
             for table, (shift, mask) in zip(kept, pieces, strict=True):
                 table[bits >> shift & mask].append((position, bits))
-        same[bits] = match or Match(position, 0)
         yield position, match
 
 

@@ -73,8 +73,11 @@ def finish(out: Path, summary: CurationSummary) -> CurationSummary:
     return summary
 
 
-def write_shard(rows: list[Row], source: IndexedData, out: Path) -> list[Row]:
+def write_shard(rows: list[Row], source: IndexedData, out: Path, suffixes: frozenset[str]) -> list[Row]:
     """Write the samples of one shard; one that is there already is whole and stays.
+
+    Args:
+        suffixes: of the sidecars that every shard of the data set has.
 
     Raises:
         PictureError: a picture is not the one any more that was looked at.
@@ -85,8 +88,13 @@ def write_shard(rows: list[Row], source: IndexedData, out: Path) -> list[Row]:
     if (out / f"{name}.tar").exists():
         return [result]
     with _told(out / rows[0]["shard"]):
-        writer.write_shard(out, name, (_packed(row, source) for row in rows))
+        writer.write_shard(out, name, (_packed(row, source) for row in rows), suffixes=suffixes)
     return [result]
+
+
+def captions_of(row: Row) -> tuple[Caption, ...]:
+    """As a shard holds them: the main one first."""
+    return ordered(Caption(source=item["source"], text=item["text"], score=item["score"]) for item in row["captions"])
 
 
 def write_index(out: Path, shards: Sequence[tuple[str, int]]) -> None:
@@ -96,7 +104,7 @@ def write_index(out: Path, shards: Sequence[tuple[str, int]]) -> None:
         OutputError: it cannot be written.
     """
     with _told(out / INDEX):
-        writer.write_index(out, out.name, shards)
+        writer.write_index(out, "sanakit-data", shards)
 
 
 def _packed(row: Row, source: IndexedData) -> PackedSample:
@@ -104,7 +112,7 @@ def _packed(row: Row, source: IndexedData) -> PackedSample:
     sample, content = source[row["index"]], source.read_bytes(row["index"])
     if sha256(content).hexdigest() != row["sha256"]:
         raise PictureError(f"the picture {sample.key} changed while it was curated; begin anew elsewhere")
-    captions = ordered(Caption(source=c["source"], text=c["text"], score=c["score"]) for c in row["captions"])
+    captions = captions_of(row)
     files = picture_files(content)
     return PackedSample(key=sample.key, files=files, width=sample.width, height=sample.height, captions=captions)
 

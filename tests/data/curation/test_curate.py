@@ -1,0 +1,320 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import imagehash
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image, ImageOps
+
+from sanakit.common.errors import ConfigError, MissingExtraError, OutputError, RequestError
+from sanakit.data.curation import on_ray
+from sanakit.data.curation.config import (
+    CurationConfig,
+    ExistingCaptions,
+    FilterConfig,
+    NearDuplicates,
+    PluginCaptions,
+    RayConfig,
+    ScorerConfig,
+)
+from sanakit.data.curation.curate import run_here, run_on_ray
+from sanakit.data.curation.lineage import trace
+from sanakit.data.open import open_data
+
+
+def recipe(plugin: str, **arguments: Any) -> CurationConfig:
+    captioner = PluginCaptions(
+        source="stand-in", target=f"{plugin}:Captioner", arguments={"prefix": "a ", **arguments}, batch_size=4
+    )
+    return CurationConfig(
+        filters=FilterConfig(smallest_side=16), captioners=(ExistingCaptions(), captioner), shard_size=8,
+        ray=RayConfig(num_cpus=1, object_store_megabytes=80),
+    )  # fmt: skip
+
+
+def files_of(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(out.iterdir()) if path.is_file()}
+
+
+def lineage_of(out: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(out / "lineage.parquet").to_pylist()
+    return rows
+
+
+@pytest.fixture(scope="module")
+def curated(photos: Path, plugin: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("here") / "curated"
+    run_here(photos, out, recipe(plugin), num_threads=3)
+    return out
+
+
+def expected_rules(photos: Path) -> dict[str, str | None]:
+    """From the pixels, by definition: every picture against every kept one before it."""
+    rules: dict[str, str | None] = {}
+    kept: list[imagehash.ImageHash] = []
+    for path in sorted(path for path in photos.iterdir() if path.suffix != ".txt"):
+        try:
+            image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+        except OSError:
+            rules[path.stem] = "undecodable"
+            continue
+        found = imagehash.phash(image)
+        if min(image.size) < 16:
+            rules[path.stem] = "smallest_side"
+        elif not 0.2 <= image.width / image.height <= 5:
+            rules[path.stem] = "aspect_ratio"
+        elif any(found - other <= 4 for other in kept):
+            rules[path.stem] = "near_duplicate"
+        else:
+            kept.append(found)
+            rules[path.stem] = None
+    return rules
+
+
+def test_every_sample_is_judged_by_the_rules(photos: Path, curated: Path) -> None:
+    rows = lineage_of(curated)
+    assert {row["key"]: row["dropped_by"] for row in rows} == expected_rules(photos)
+    assert [row["key"] for row in rows] == sorted(row["key"] for row in rows)
+    by_key = {row["key"]: row for row in rows}
+    duplicates = {row["key"]: row["duplicate_of"] for row in rows if row["dropped_by"] == "near_duplicate"}
+    assert duplicates == {
+        "same-00": "good-00", "same-05": "good-05", "near-03": "good-03", "near-04": "good-04", "z-last": "a-first",
+    }  # fmt: skip
+    assert by_key["wide"]["dropped_value"] == pytest.approx(200 / 17)
+    assert by_key["tiny"]["dropped_value"] == 12
+    assert (by_key["turned"]["width"], by_key["turned"]["height"]) == (40, 48)
+    for row in rows:
+        if row["sha256"] is not None:
+            content = (photos / row["source_file"]).read_bytes()
+            assert row["sha256"] == hashlib.sha256(content).hexdigest()
+        if row["perceptual_hash"] is not None:
+            image = ImageOps.exif_transpose(Image.open(photos / row["source_file"])).convert("RGB")
+            assert row["perceptual_hash"] == str(imagehash.phash(image))
+    assert {row["recipe_hash"] for row in rows} == {json.loads((curated / "summary.json").read_text())["recipe_hash"]}
+
+
+def test_the_summary_counts_the_lineage(curated: Path) -> None:
+    rows, summary = lineage_of(curated), json.loads((curated / "summary.json").read_text())
+    assert summary["num_samples"] == len(rows) == 30
+    assert summary["num_kept"] == sum(row["dropped_by"] is None for row in rows) == 20
+    assert summary["dropped"] == {"aspect_ratio": 2, "near_duplicate": 5, "smallest_side": 1, "undecodable": 2}
+    assert summary["captions"] == {"prompt": 15, "stand-in": 20}
+    assert summary["num_shards"] == 3
+    assert not (curated / ".curation").exists()
+
+
+def test_the_shards_are_a_data_set_of_the_kept_samples_with_all_their_captions(photos: Path, curated: Path) -> None:
+    source, kept = open_data(curated), [row for row in lineage_of(curated) if row["dropped_by"] is None]
+    assert not source.problems
+    assert [source[index].key for index in range(len(source))] == [row["key"] for row in kept]
+    for index, row in enumerate(kept):
+        captions = {item.source: item.text for item in source[index].captions}
+        assert captions == {item["source"]: item["text"] for item in row["captions"]}
+        with tarfile.open(curated / row["shard"]) as archive:
+            names = archive.getnames()
+        assert any(Path(name).stem == row["shard_key"] and not name.endswith(".json") for name in names)
+    turned = next(index for index, row in enumerate(kept) if row["key"] == "turned")
+    expected = ImageOps.exif_transpose(Image.open(photos / "turned.jpg")).convert("RGB")
+    assert np.array_equal(np.asarray(source.image(turned)), np.asarray(expected))
+    assert source.read_bytes(kept.index(next(r for r in kept if r["key"] == "good-01"))) == (
+        photos / "good-01.png"
+    ).read_bytes()
+
+
+def test_ray_gives_the_same_shards_and_lineage(photos: Path, plugin: str, curated: Path, tmp_path: Path) -> None:
+    """Ray is started once, with little, and stopped again; --ray through its own start and stop."""
+    ray = pytest.importorskip("ray")
+    out = tmp_path / "curated"
+    run_on_ray(photos, out, recipe(plugin))
+    assert not ray.is_initialized()
+    assert files_of(out) == files_of(curated)
+    assert lineage_of(out) == lineage_of(curated)
+
+
+def test_a_killed_run_is_continued_to_the_same_bytes(
+    photos: Path, plugin: str, curated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stand-in's captions depend on which pictures share a batch, so equal bytes need equal batches."""
+    import curation_test_plugin  # type: ignore[import-not-found]
+
+    out, calls = tmp_path / "curated", itertools.count()
+    answer = curation_test_plugin.Captioner.__call__
+
+    def interrupted(self: Any, images: Any) -> Any:
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+        return answer(self, images)
+
+    monkeypatch.setattr(curation_test_plugin.Captioner, "__call__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_here(photos, out, recipe(plugin))
+    assert not list(out.glob("*.tar"))
+    assert not (out / "wids-meta.json").exists()
+    done: list[tuple[str, int, int]] = []
+    run_here(photos, out, recipe(plugin), on_progress=lambda *state: done.append(state))
+    assert ("look", 30 - 1, 30 - 1) in done  # broken-text is no sample
+    assert ("caption-stand-in", 8, 20) in done  # two batches were kept
+    assert next(calls) == 3 + 3  # none was captioned twice: three calls before, three after
+    assert files_of(out) == files_of(curated)
+    assert run_here(photos, out, recipe(plugin)).num_kept == 20
+    assert next(calls) == 7
+
+
+def test_shards_that_are_there_are_kept_and_a_damaged_part_is_made_again(
+    photos: Path, plugin: str, curated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sanakit.data.shards import writer
+
+    out, write, names = tmp_path / "curated", writer.write_shard, list[str]()
+
+    def full(folder: Path, name: str, samples: Any, **options: Any) -> int:
+        names.append(name)
+        if name == "00001":
+            raise OSError(28, "No space left on device")
+        return write(folder, name, samples, **options)
+
+    monkeypatch.setattr(writer, "write_shard", full)
+    with pytest.raises(OutputError, match="No space left"):
+        run_here(photos, out, recipe(plugin))
+    assert [path.name for path in out.glob("*.tar")] == ["00000.tar"]
+    monkeypatch.setattr(writer, "write_shard", lambda *a, **o: names.append(a[1]) or write(*a, **o))
+    part = out / ".curation" / "caption-stand-in" / "part-00000.parquet"
+    part.write_bytes(part.read_bytes()[:-20])
+    run_here(photos, out, recipe(plugin))
+    assert names == ["00000", "00001", "00001", "00002"]
+    assert files_of(out) == files_of(curated)
+
+
+def test_scores_are_written_and_low_ones_dropped(photos: Path, plugin: str, tmp_path: Path) -> None:
+    import curation_test_plugin
+
+    config = replace(recipe(plugin), scorer=ScorerConfig(model="redness", min_score=120.0))
+    summary = run_here(photos, tmp_path / "out", config, load_scorer=curation_test_plugin.load_redness)
+    rows = [row for row in lineage_of(tmp_path / "out") if row["captions"]]
+    assert len(rows) == 20
+    for row in rows:
+        image = ImageOps.exif_transpose(Image.open(photos / row["source_file"])).convert("RGB")
+        red = image.resize((1, 1)).getpixel((0, 0))[0]
+        assert [item["score"] for item in row["captions"]] == [red + len(i["text"]) / 1000 for i in row["captions"]]
+        assert {item["scored_by"] for item in row["captions"]} == {"redness"}
+        best = max(item["score"] for item in row["captions"])
+        assert (row["dropped_by"], row["dropped_value"]) == ((None, None) if best >= 120 else ("score", best))
+    assert 0 < summary.dropped["score"] < 20
+    source = open_data(tmp_path / "out")
+    assert all(item.score is not None for index in range(len(source)) for item in source[index].captions)
+    with pytest.raises(ConfigError, match="scorer redness"):
+        run_here(photos, tmp_path / "other", config)
+
+
+def test_a_picture_without_any_caption_is_dropped_by_name(photos: Path, plugin: str, tmp_path: Path) -> None:
+    captioners = (ExistingCaptions(), PluginCaptions(source="mute", target=f"{plugin}:Silent"))
+    summary = run_here(photos, tmp_path / "out", replace(recipe(plugin), captioners=captioners))
+    assert summary.dropped["no_caption"] == 5
+    dropped = {row["key"] for row in lineage_of(tmp_path / "out") if row["dropped_by"] == "no_caption"}
+    assert dropped == {"a-first", "good-15", "good-16", "good-17", "turned"}
+
+
+def test_a_distance_or_none_decides_what_is_the_same(photos: Path, plugin: str, tmp_path: Path) -> None:
+    config = replace(recipe(plugin), captioners=(PluginCaptions(source="x", target=f"{plugin}:Captioner"),))
+    for filters, count in ((NearDuplicates(distance=0), 4), (None, 0)):
+        out = tmp_path / f"out-{count}"
+        summary = run_here(photos, out, replace(config, filters=replace(config.filters, duplicates=filters)))
+        assert summary.dropped.get("near_duplicate", 0) == count
+
+
+def test_a_sample_can_be_traced(curated: Path, photos: Path) -> None:
+    (row,) = trace(curated, "z-last")
+    assert row["duplicate_of"] == "a-first"
+    assert trace(curated, "z-last.jpg") == [row]
+    digest = hashlib.sha256((photos / "good-05.png").read_bytes()).hexdigest()
+    assert [row["key"] for row in trace(curated, digest)] == ["good-05", "same-05"]
+    with pytest.raises(RequestError, match="no sample with the key"):
+        trace(curated, "nobody")
+    with pytest.raises(RequestError, match=r"holds no lineage\.parquet"):
+        trace(photos, "good-00")
+
+
+def test_the_wrong_place_or_recipe_is_refused(photos: Path, plugin: str, curated: Path, tmp_path: Path) -> None:
+    config = recipe(plugin)
+    with pytest.raises(RequestError, match="lies in the data set"):
+        run_here(photos, photos / "out", config)
+    with pytest.raises(ConfigError, match="begun with"):
+        run_here(photos, curated, replace(config, shard_size=9))
+    (tmp_path / "note.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="holds other files"):
+        run_here(photos, tmp_path, config)
+    with pytest.raises(RequestError, match="is not there"):
+        run_here(tmp_path / "nowhere", tmp_path / "out", config)
+    plugins = {"nothing:Here": "cannot be imported", f"{plugin}:TooFew": "1 answers"}
+    for target, message in plugins.items():
+        wrong = replace(config, captioners=(PluginCaptions(source="x", target=target),))
+        with pytest.raises(ConfigError, match=message):
+            run_here(photos, tmp_path / target.replace(":", "-"), wrong)
+    taken = replace(config, captioners=(ExistingCaptions(), PluginCaptions(source="prompt", target=f"{plugin}:Silent")))
+    with pytest.raises(ConfigError, match="has captions of 'prompt' already"):
+        run_here(photos, tmp_path / "taken", taken)
+
+
+def test_curated_shards_can_be_curated_again(curated: Path, plugin: str, tmp_path: Path) -> None:
+    summary = run_here(curated, tmp_path / "again", replace(recipe(plugin), captioners=(ExistingCaptions(),)))
+    assert (summary.num_samples, summary.num_kept) == (20, 20)
+    assert summary.captions == {"prompt": 15, "stand-in": 20}
+    assert {row["source_file"] for row in lineage_of(tmp_path / "again")} >= {"00000.tar/good-00.png"}
+
+
+def test_a_missing_package_is_told_with_its_extra(
+    photos: Path, plugin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    for name, run, extra in (("ray", run_on_ray, "ray"), ("imagehash", run_here, "data")):
+        monkeypatch.setitem(sys.modules, name, None)
+        with pytest.raises(MissingExtraError, match=rf"pip install 'sanakit\[{extra}\]'"):
+            run(photos, tmp_path / name, recipe(plugin))
+
+
+def test_what_passes_through_ray_comes_back_unchanged_or_as_our_error() -> None:
+    """The workers' side of the Ray driver, without Ray."""
+    import pyarrow as pa
+
+    def step(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if rows[0]["text"] == "bad":
+            raise RequestError("no such thing")
+        return [row | {"twice": row["number"] * 2} for row in rows]
+
+    def through(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+        table = on_ray._call(step, pa.table({"batch": [json.dumps(rows)]}))
+        return (on_ray._answer(text) for text in table.column("batch").to_pylist())
+
+    rows = [{"text": "Grüße, \U0001f34e \n", "number": 0.1}, {"text": "", "number": 1e-300}]
+    assert list(through(rows)) == [[row | {"twice": row["number"] * 2} for row in rows]]
+    with pytest.raises(RequestError, match="no such thing"):
+        list(through([{"text": "bad", "number": 0}]))
+
+
+def test_a_picture_that_changes_meanwhile_stops_the_run(plugin: str, tmp_path: Path) -> None:
+    from sanakit.common.errors import PictureError
+
+    (tmp_path / "in").mkdir()
+    buffer = io.BytesIO()
+    Image.effect_noise((32, 32), 90).convert("RGB").save(buffer, format="PNG")
+    (tmp_path / "in" / "one.png").write_bytes(buffer.getvalue())
+    config = recipe(plugin)
+
+    def change(name: str, done: int, total: int) -> None:
+        if name.startswith("caption"):
+            Image.new("RGB", (32, 32), "red").save(tmp_path / "in" / "one.png")
+
+    with pytest.raises(PictureError, match="changed while it was curated"):
+        run_here(tmp_path / "in", tmp_path / "out", config, on_progress=change)
+    assert not list((tmp_path / "out").glob("*.tar*"))
