@@ -153,6 +153,8 @@ def test_a_bad_request_is_answered_without_torch() -> None:
         "decode",
         "info",
         "convert",
+        "grow",
+        "prune",
         "doctor",
         "train",
         "data starter",

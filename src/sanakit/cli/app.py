@@ -22,13 +22,15 @@ from sanakit.cli.doctor import doctor
 from sanakit.cli.evaluate import eval_app
 from sanakit.cli.failures import SUCCESS, Interrupted, report
 from sanakit.cli.generate import generate
+from sanakit.cli.grow import grow
 from sanakit.cli.info import info
+from sanakit.cli.prune import prune
 from sanakit.cli.replay import replay
 from sanakit.cli.train import train
 from sanakit.cli.version import version
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for command in (generate, replay, decode, info, convert, doctor, train, version):
+for command in (generate, replay, decode, info, convert, grow, prune, doctor, train, version):
     app.command()(command)
 app.add_typer(data_app, name="data")
 app.add_typer(eval_app, name="eval")

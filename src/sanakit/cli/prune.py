@@ -1,0 +1,122 @@
+"""``sanakit prune``"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sanakit.cli.console import print_json, table_console, tell
+from sanakit.cli.options import (
+    DeviceOption,
+    DtypeOption,
+    JsonOption,
+    QuietOption,
+    RevisionOption,
+    VariantOption,
+    resolve_device,
+)
+from sanakit.cli.prompts import read_prompts
+from sanakit.common.errors import RequestError
+
+
+def prune(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder, file, hub id, or starter.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="New model folder.")],
+    num_layers: Annotated[int, typer.Option(help="Blocks that stay.")],
+    prompts: Annotated[
+        Path | None, typer.Option(help="UTF-8, one prompt a line; the starter's 24 if not given.")
+    ] = None,
+    keep_first: Annotated[int, typer.Option(help="The first blocks that stay whatever their importance.")] = 0,
+    keep_last: Annotated[int, typer.Option(help="The last blocks that stay whatever their importance.")] = 0,
+    steps: Annotated[int | None, typer.Option(help="Of the solver; the model's own if not given.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The picture of prompt i has the seed SEED + i.")] = 0,
+    variant: VariantOption = None,
+    revision: RevisionOption = None,
+    dtype: DtypeOption = None,
+    device: DeviceOption = "auto",
+    force: Annotated[bool, typer.Option(help="Replace what is at OUT.")] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Leave out the blocks that change least, as measured while the model draws; then train it a little.
+
+    A block's importance is 1 - cos of its tokens before and after it. Train with a recipe that says: init: OUT
+    """
+    texts = read_calibration_prompts(prompts)
+
+    from sanakit.checkpoints.derived_model import check_derived_target, read_base, write_derived
+    from sanakit.checkpoints.growth import keep_blocks
+    from sanakit.checkpoints.pruning import blocks_to_keep
+    from sanakit.checkpoints.sources import HubOptions
+
+    check_derived_target(target, force=force)
+    parts, base = read_base(model, variant=variant, hub=HubOptions(revision=revision))
+    limits = {"keep_first": keep_first, "keep_last": keep_last}
+    blocks_to_keep([0.0] * base.config.num_layers, num_layers, **limits)  # refuses what cannot be, before the drawing
+    importance = draw_and_measure(
+        model, texts, steps=steps, seed=seed, variant=variant, revision=revision, dtype=dtype, device=device,
+        quiet=quiet,
+    )  # fmt: skip
+    kept = blocks_to_keep(importance, num_layers, **limits)
+    pruned = keep_blocks(base.tensors, base.config, kept)
+    record = {
+        "importance": [round(value, 6) for value in importance], **limits, "prompts": texts, "seed": seed,
+        "num_inference_steps": steps,
+    }  # fmt: skip
+    write_derived(parts, base, pruned, target, record={"pruning": record}, force=force)
+    if as_json:
+        print_json({"target": str(target), "importance": list(importance), "kept": list(kept)})
+        return
+    if not quiet:
+        show_table(importance, kept)
+    print(target)
+    tell(f"{len(kept)} of {len(importance)} blocks are left; train it a little, with a recipe's init: {target}", quiet=quiet)
+
+
+def read_calibration_prompts(path: Path | None) -> list[str]:
+    """Those of the file, else the prompts of the starter's own sheet."""
+    if path is None:
+        from sanakit.data.starter.prompts import SHEET_PROMPTS
+
+        return list(SHEET_PROMPTS)
+    try:
+        return read_prompts(path)
+    except RequestError as error:
+        raise RequestError(str(error).replace("--prompt-file", "--prompts")) from error
+
+
+def draw_and_measure(
+    model: str, texts: Sequence[str], *, steps: int | None, seed: int, variant: str | None, revision: str | None,
+    dtype: str | None, device: str, quiet: bool,
+) -> tuple[float, ...]:
+    """Sample a latent of every prompt with the model's own guidance; the importance of each block."""
+    import sanakit
+    from sanakit.cli.picture_run import PictureRun, show_log
+    from sanakit.common.seeds import image_seed
+    from sanakit.pipelines.block_importance import measure_block_importance
+    from sanakit.pipelines.request import GenerationRequest
+
+    requests = [
+        GenerationRequest(prompt=text, seed=image_seed(seed, index), num_inference_steps=steps)
+        for index, text in enumerate(texts)
+    ]
+    show_log(quiet=quiet)
+    watch = PictureRun(num_images=len(requests), quiet=quiet, save=None)
+    with watch.bar() as on_event:
+        pipeline = sanakit.load(
+            model, dtype=dtype, device=resolve_device(device), variant=variant, revision=revision
+        )  # fmt: skip
+        return measure_block_importance(pipeline, requests, on_event=on_event).values
+
+
+def show_table(importance: Sequence[float], kept: Sequence[int]) -> None:
+    """One line per block."""
+    from rich.table import Table
+
+    table = Table("block", "importance", "")
+    for index, value in enumerate(importance):
+        table.add_row(str(index), f"{value:.4f}", "stays" if index in kept else "left out")
+    table_console().print(table)
