@@ -41,6 +41,15 @@ def test_inspect(run: Any, photos: Path) -> None:
     assert {problem["key"] for problem in facts["problems"]} == {"a", "b", "ü", "c"}
 
 
+def test_pictures_without_captions_are_told_how_to_be_taken(run: Any, photos: Path) -> None:
+    for text in photos.glob("*.txt"):
+        text.unlink()
+    outcome = run("data", "inspect", photos)
+    assert "0 samples" in outcome.out
+    assert "--no-captions" in outcome.out
+    assert "3 samples" in run("data", "inspect", photos, "--no-captions").out
+
+
 def test_inspect_tells_of_ten_problems_and_counts_the_others(run: Any, photos: Path) -> None:
     for index in range(13):
         (photos / f"x{index}.png").write_bytes(b"")

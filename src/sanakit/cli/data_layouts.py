@@ -123,6 +123,8 @@ def _print_inspection(found: Inspection) -> None:
             print(f"  {line}")
         if len(found.problems) > _SHOWN_PROBLEMS:
             print(f"  ... and {len(found.problems) - _SHOWN_PROBLEMS} more; sanakit data validate lists them all")
+        if found.num_samples == 0 and "missing_caption" in found.num_by_reason():
+            print("  --no-captions takes pictures without captions, for an autoencoder or before captioning")
     else:
         print("\nNothing wrong was found without decoding the pictures; sanakit data validate does that.")
 
