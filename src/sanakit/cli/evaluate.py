@@ -10,6 +10,7 @@ import typer
 
 from sanakit.cli.console import print_json, tell
 from sanakit.cli.evaluate_distances import clip_score, fid, kid
+from sanakit.cli.evaluate_prompts import prompts
 from sanakit.cli.evaluate_reconstruction import reconstruction
 from sanakit.cli.options import (
     DeviceOption,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from sanakit.pipelines.text_to_image import TextToImagePipeline
 
 eval_app = typer.Typer(no_args_is_help=True, help="Score pictures and models.")
-for command in (fid, kid, clip_score, reconstruction):
+for command in (fid, kid, clip_score, reconstruction, prompts):
     eval_app.command()(command)
 
 

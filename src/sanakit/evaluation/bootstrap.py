@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,3 +40,23 @@ def estimate(values: Sequence[float] | Sequence[bool], *, seed: int, level: floa
     chosen = rng.integers(samples.size, size=(NUM_RESAMPLES, samples.size))
     low, high = np.quantile(samples[chosen].mean(1), [(1 - level) / 2, (1 + level) / 2])
     return Estimate(mean=float(samples.mean()), low=float(low), high=float(high), num_samples=samples.size)
+
+
+def estimate_mean_of_groups(
+    groups: Mapping[str, Sequence[float]] | Mapping[str, Sequence[bool]], *, seed: int, level: float = 0.95
+) -> Estimate:
+    """The mean of the means of groups, each of which is drawn again by itself: every group weighs the same.
+
+    Raises:
+        ConfigError: there is no group, or an empty one.
+    """
+    parts = [np.asarray(values, dtype=np.float64) for values in groups.values()]
+    if not parts or not all(part.size for part in parts):
+        raise ConfigError(f"groups of {[part.size for part in parts]} samples have no mean; each needs at least one")
+    rng = np.random.default_rng(seed)
+    means = np.mean(
+        [part[rng.integers(part.size, size=(NUM_RESAMPLES, part.size))].mean(1) for part in parts], axis=0
+    )  # fmt: skip
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    mean = float(np.mean([part.mean() for part in parts]))
+    return Estimate(mean=mean, low=float(low), high=float(high), num_samples=sum(part.size for part in parts))

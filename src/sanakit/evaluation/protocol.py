@@ -129,7 +129,7 @@ def report_table(report: Report) -> str:
         for network in report.networks
     ]
     settings = {"seed": report.seed, **report.settings}
-    lines.append(", ".join(f"{name} {value}" for name, value in settings.items() if value is not None))
+    lines.append(", ".join(f"{name} {_short(value)}" for name, value in settings.items() if value is not None))
     lines += [f"interval of {names}: {how}" for how, names in _interval_methods(report.measurements).items()]
     lines.append(report.protocol)
     lines += [f"warning: {text}" for text in report.warnings]
