@@ -9,13 +9,15 @@ from typing import Annotated
 import typer
 
 from sanakit.cli.console import print_json, tell
+from sanakit.cli.data_cache import cache, captions_app
 from sanakit.cli.data_curate import curate, lineage
 from sanakit.cli.data_layouts import build, inspect, validate
 from sanakit.cli.failures import Interrupted
 
 data_app = typer.Typer(no_args_is_help=True, help="Look at data sets, check them, and make them.")
-for command in (inspect, validate, build, curate, lineage):
+for command in (inspect, validate, build, cache, curate, lineage):
     data_app.command()(command)
+data_app.add_typer(captions_app, name="captions")
 
 
 class Split(StrEnum):

@@ -110,12 +110,10 @@ def test_a_broken_picture_is_left_out_and_named(
 
 
 def test_captions_are_chosen_anew_in_every_epoch(config: FilesData, photos: Path, encoders: Encoders) -> None:
-    rows = [
-        {"file_name": f"{n}.png", "prompt": f"p{n}", "other": f"the other caption of number {n}"}
-        for n in range(len(SHAPES))
-    ]
-    (photos / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    choice = ProportionChoice(proportions={"prompt": 1, "other": 1})
+    for number in range(len(SHAPES)):
+        caption = {str(number): {"prompt": "short"}}
+        (photos / f"{number}_VILA.json").write_text(json.dumps(caption))
+    choice = ProportionChoice(proportions={"prompt": 1, "VILA": 1})
     data = open_files(replace(config, caption_choice=choice), encoders, batch_size=1)
     lengths: dict[str, set[int]] = {}
     for number in range(12 * data.num_batches):

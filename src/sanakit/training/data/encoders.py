@@ -8,7 +8,12 @@ from collections.abc import Callable
 
 import torch
 
+from sanakit.checkpoints.bundle import card_of, complete
 from sanakit.checkpoints.hashing import hash_tensors
+from sanakit.checkpoints.precision import resolve_dtypes
+from sanakit.checkpoints.sources import HubOptions, find_parts
+from sanakit.checkpoints.strict_load import load_dc_ae
+from sanakit.checkpoints.text_encoder_folder import load_text_encoder
 from sanakit.common.config import to_mapping
 from sanakit.models.dc_ae import DCAutoencoder
 from sanakit.models.text_encoder import TextEncoder
@@ -88,6 +93,32 @@ class Encoders:
         self._autoencoder = self._text = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def encoders_of_model(source: str, *, device: str = "cpu") -> Encoders:
+    """Those of a model: the starter, a folder, a file or a hub id. Its transformer is not loaded.
+
+    Raises:
+        CheckpointError: it cannot be read.
+        DownloadError: something is not on this machine and could not be fetched.
+    """
+    hub = HubOptions()
+    parts = complete(find_parts(source, hub=hub), hub)
+    card = card_of(parts)
+    dtypes = resolve_dtypes(card.precision, None, device)
+
+    def load_autoencoder() -> DCAutoencoder:
+        assert parts.autoencoder is not None
+        return load_dc_ae(parts.autoencoder, dtype=dtypes.autoencoder, device=device)
+
+    def load_text() -> TextEncoder:
+        assert parts.text_encoder is not None
+        return load_text_encoder(
+            parts.text_encoder, parts.tokenizer, dtype=torch.bfloat16, device=device, config=card.text,
+            variant=parts.variant,
+        )  # fmt: skip
+
+    return Encoders(autoencoder=load_autoencoder, text=load_text)
 
 
 def _digest(facts: dict[str, object]) -> str:

@@ -1,0 +1,162 @@
+"""``sanakit data cache`` and ``sanakit data captions score``: features ahead of a run, and scores of captions."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sanakit.cli.console import print_json, tell
+from sanakit.cli.failures import FAILURE, Interrupted
+from sanakit.cli.options import DeviceOption, JsonOption, QuietOption, resolve_device
+from sanakit.common.errors import RequestError
+
+if TYPE_CHECKING:
+    from sanakit.data.samples import Problem
+    from sanakit.training.data.configs import FilesData
+    from sanakit.training.data.encoders import Encoders
+    from sanakit.training.data.visit import Visit
+
+captions_app = typer.Typer(no_args_is_help=True, help="Work on the captions of a data set.")
+
+
+@captions_app.callback()
+def describe() -> None:
+    """Work on the captions of a data set."""
+
+
+def cache(
+    path: Annotated[
+        Path | None, typer.Argument(metavar="[PATH]", help="Data set; the recipe's own if not given.")
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="Cache what the stages of this recipe need, with its encoders.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model whose encoders are used: folder, file, hub id, or starter.")
+    ] = None,
+    resolution: Annotated[
+        list[int] | None, typer.Option(min=1, help="Pixels; may be repeated for several in one run.")
+    ] = None,
+    cache_dir: Annotated[
+        Path | None, typer.Option("--cache", metavar="DIR", help="Folder of the cache; the user's if not given.")
+    ] = None,
+    device: DeviceOption = "cpu",
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Compute the latents and text features of a data set once, so that every run that needs them finds them.
+
+    Stop it at any time: the same command continues. Exit code 1 if a picture could not be used.
+    """
+    if (recipe is None) == (model is None):
+        raise RequestError("--recipe RECIPE.yaml or --model MODEL says with which encoders; give one of the two")
+    if recipe is None and path is None:
+        raise RequestError("the data set is not named; give PATH, or a recipe that has one")
+    if recipe is None and not resolution:
+        raise RequestError("--resolution says how many pixels the pictures are trained at, such as --resolution 512")
+    where = resolve_device(device)
+    config, encoders, stages = (
+        _of_recipe(recipe, path, resolution, where) if recipe else _of_model(str(model), path, resolution, where)
+    )
+    if cache_dir is not None:
+        from dataclasses import replace
+
+        config = replace(config, cache_folder=str(cache_dir))
+    visits = [_visit(config, sizes, encoders, where, quiet=quiet or as_json) for sizes in stages]
+    encoders.release()
+    if as_json:
+        print_json([asdict(visit) for visit in visits])
+    else:
+        for sizes, visit in zip(stages, visits, strict=True):
+            _report(visit, sizes)
+    if any(visit.problems for visit in visits):
+        raise typer.Exit(FAILURE)
+
+
+def _of_model(
+    model: str, path: Path | None, resolution: list[int] | None, device: str
+) -> tuple[FilesData, Encoders, list[tuple[int, ...]]]:
+    from sanakit.training.data.configs import FilesData
+    from sanakit.training.data.encoders import encoders_of_model
+
+    return FilesData(path=str(path)), encoders_of_model(model, device=device), [tuple(resolution or ())]
+
+
+def _of_recipe(
+    recipe: Path, path: Path | None, resolution: list[int] | None, device: str
+) -> tuple[FilesData, Encoders, list[tuple[int, ...]]]:
+    from dataclasses import replace
+
+    from sanakit.cli.recipe_file import read_recipe
+    from sanakit.common.config import from_mapping
+    from sanakit.training.data.configs import FilesData
+    from sanakit.training.transformer import TransformerRecipe, build_origin
+
+    settings = from_mapping(TransformerRecipe, read_recipe(recipe), where="recipe")
+    if not isinstance(settings.data, FilesData):
+        raise RequestError(f"the data of {recipe} is {settings.data.type}, which is cached as its training begins")
+    config = replace(settings.data, path=str(path)) if path is not None else settings.data
+    stages = [tuple(resolution)] if resolution else list(dict.fromkeys(stage.resolutions for stage in settings.stages))
+    return config, build_origin(settings, device).encoders, stages
+
+
+def _visit(config: FilesData, sizes: tuple[int, ...], encoders: Encoders, device: str, *, quiet: bool) -> Visit:
+    from sanakit.cli.progress import ProgressBar
+    from sanakit.training.data.visit import cache_files
+
+    try:
+        with ProgressBar("caching", unit="features", quiet=quiet) as bar:
+            return cache_files(config, resolutions=sizes, encoders=encoders, device=device, on_progress=bar.update)
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted; what was computed is kept, and the same command continues") from None
+
+
+def _report(visit: Visit, sizes: tuple[int, ...]) -> None:
+    pixels = ", ".join(map(str, sizes))
+    print(f"{visit.num_samples} pictures at {pixels} px in {len(visit.bins)} bins: {visit.folder}")
+    print(f"latents: {visit.latents.reused} reused, {visit.latents.computed} computed")
+    print(f"captions: {visit.texts.reused} reused, {visit.texts.computed} computed")
+    for key in visit.dropped:
+        print(f"{key}: left out, its captions score too low")
+    _print_problems(visit.problems)
+
+
+@captions_app.command("score")
+def score(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder of pictures with captions, or of shards.")],
+    scorer: Annotated[str, typer.Option(help="starter, or a folder or hub id of a CLIP or SigLIP.")] = "starter",
+    replace: Annotated[bool, typer.Option("--replace", help="Score captions again that have a score.")] = False,
+    device: DeviceOption = "cpu",
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Score how well each caption fits its picture, and write the scores beside the shards or pictures.
+
+    Stop it at any time: the same command continues. Exit code 1 if a picture could not be read.
+    """
+    from sanakit.cli.progress import ProgressBar
+    from sanakit.data.caption_scores import score_captions
+    from sanakit.evaluation.scorers import load_scorer
+
+    judge = load_scorer(scorer, device=resolve_device(device))
+    try:
+        with ProgressBar("scoring", unit="pictures", quiet=quiet or as_json) as bar:
+            found = score_captions(path, judge, replace=replace, on_progress=bar.update)
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted; finished shards keep their scores, and the same command continues") from None
+    if as_json:
+        content: dict[str, Any] = {"path": str(path), "scorer": judge.name, **asdict(found)}
+        print_json(content)
+    else:
+        _print_problems(found.problems)
+        tell(f"{found.num_scored} captions scored, {found.num_kept} had a score", quiet=quiet)
+    if found.problems:
+        raise typer.Exit(FAILURE)
+
+
+def _print_problems(problems: tuple[Problem, ...]) -> None:
+    for problem in problems:
+        print(f"{problem.key}: {problem.reason}: {problem.detail}")

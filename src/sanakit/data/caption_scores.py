@@ -1,0 +1,141 @@
+"""Adding scores of an image-text scorer to a data set, as SANA's sidecars beside its shards or pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from PIL import Image
+
+from sanakit.common.errors import OutputError, PictureError, RequestError
+from sanakit.data.open import open_indexed
+from sanakit.data.samples import Problem
+from sanakit.data.shards.sidecars import SCORE_SUFFIX, sidecar_suffix
+from sanakit.data.sources.collect import IndexedData
+
+_PICTURES_AT_ONCE = 16
+
+
+class Scorer(Protocol):
+    """Pictures and texts to similarities, pairwise; higher is better."""
+
+    def score(self, images: Sequence[Image.Image], texts: Sequence[str]) -> list[float]: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scored:
+    """What was done: captions that were scored now, captions that had a score, and pictures that could not be read."""
+
+    num_scored: int
+    num_kept: int
+    problems: tuple[Problem, ...]
+
+
+def score_captions(
+    path: Path, scorer: Scorer, *, replace: bool = False, on_progress: Callable[[int, int], None] | None = None
+) -> Scored:
+    """Score every caption of a folder of pictures, or of shards, and write the scores beside them.
+
+    A shard ``00000.tar`` gets ``00000_SOURCE_clip_score.json`` with ``{key: {source: score}}`` for each source of
+    captions, a picture ``a.png`` gets ``a_SOURCE_clip_score.json``. Each shard's scores are written as soon as they
+    are whole, so the same command continues.
+
+    Args:
+        replace: score captions anew that have a score.
+
+    Raises:
+        RequestError: the layout has no place for scores.
+        OutputError: a file cannot be written.
+    """
+    source = open_indexed(path)
+    if source.has_latents() or source.layout not in ("folder", "wids"):
+        raise RequestError(
+            f"{path} has the layout {source.layout}, which has no place for scores; `sanakit data build` makes shards "
+            f"of it, which have"
+        )
+    places: dict[Path, list[int]] = defaultdict(list)
+    for index in range(len(source)):
+        places[_stem(source, index)].append(index)
+    problems: list[Problem] = []
+    scored = kept = done = 0
+    for stem, indices in places.items():
+        found: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)      # source, key, source, score
+        for start in range(0, len(indices), _PICTURES_AT_ONCE):
+            part = indices[start : start + _PICTURES_AT_ONCE]
+            for index, caption_source, score in _score(source, part, scorer, problems, replace=replace):
+                found[caption_source][_own_key(source, index)] = {caption_source: score}
+                scored += 1
+            done += len(part)
+            if on_progress is not None:
+                on_progress(done, len(source))
+        for caption_source, scores in found.items():
+            _merge(stem.with_name(f"{stem.name}{sidecar_suffix(caption_source)}{SCORE_SUFFIX}.json"), scores)
+        kept += sum(c.score is not None for i in indices for c in source[i].captions) if not replace else 0
+    return Scored(num_scored=scored, num_kept=kept, problems=(*source.problems, *problems))
+
+
+def _score(
+    source: IndexedData, indices: Sequence[int], scorer: Scorer, problems: list[Problem], *, replace: bool
+) -> Iterator[tuple[int, str, float]]:
+    """Index, source of the caption and its score, of all captions that need one."""
+    images, texts, names = [], [], []
+    for index in indices:
+        wanted = [caption for caption in source[index].captions if replace or caption.score is None]
+        if not wanted:
+            continue
+        try:
+            image = source.image(index)
+        except PictureError as error:
+            problems.append(Problem(key=source[index].key, reason="undecodable", detail=str(error)))
+            continue
+        for caption in wanted:
+            images.append(image)
+            texts.append(caption.text)
+            names.append((index, caption.source))
+    if texts:
+        for (index, name), score in zip(names, scorer.score(images, texts), strict=True):
+            yield index, name, float(score)
+
+
+def _stem(source: IndexedData, index: int) -> Path:
+    """Path without suffix of the shard, or of the picture."""
+    blob_path: Path = source.blob(index).path  # type: ignore[attr-defined]
+    return blob_path.with_suffix("")
+
+
+def _own_key(source: IndexedData, index: int) -> str:
+    """The key as the sidecar has it: in its shard, or the name of the picture without its suffix."""
+    if source.layout == "folder":
+        return _stem(source, index).name
+    return source[index].key.removeprefix(f"{_stem(source, index).name}/")
+
+
+def _merge(path: Path, scores: Mapping[str, Mapping[str, float]]) -> None:
+    """Add to what the file holds; written beside it and renamed."""
+    content: dict[str, Any] = {}
+    if path.is_file():
+        with suppress(ValueError):
+            content = json.loads(path.read_text(encoding="utf-8"))
+    for key, by_source in scores.items():
+        content.setdefault(key, {}).update(by_source)
+    temporary: Path | None = None
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        temporary = Path(name)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(content, file, ensure_ascii=False, indent=0)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"the scores {path} cannot be written ({error.strerror})") from error
+    finally:
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)

@@ -1,0 +1,79 @@
+"""Filling the cache ahead of a run: what ``sanakit data cache`` does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sanakit.common.errors import RequestError
+from sanakit.data.buckets import assign_bins
+from sanakit.data.open import open_data
+from sanakit.data.samples import Problem
+from sanakit.training.data.caching import (
+    OnProgress,
+    Spent,
+    cache_folder,
+    cache_texts,
+    latent_store,
+    text_store,
+)
+from sanakit.training.data.configs import FilesData
+from sanakit.training.data.encoders import Encoders
+from sanakit.training.data.file_latents import cache_latents
+from sanakit.training.data.files import passing_samples, possible_captions
+from sanakit.training.distributed import ALONE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Visit:
+    """What is cached now.
+
+    ``bins`` counts pictures by ``"HxW"``; ``problems`` are of opening and of decoding, each with its key.
+    """
+
+    folder: Path
+    num_samples: int
+    latents: Spent
+    texts: Spent
+    bins: dict[str, int]
+    problems: tuple[Problem, ...]
+    dropped: tuple[str, ...]  # keys of pictures that score too low
+
+
+def cache_files(
+    config: FilesData, *, resolutions: Sequence[int], encoders: Encoders, device: str = "cpu",
+    on_progress: OnProgress | None = None,
+) -> Visit:
+    """Compute every feature that a stage at these resolutions needs and the cache does not have.
+
+    Raises:
+        RequestError: there is no such data, or it holds cached features already.
+        OutputError: the cache cannot be written; what was finished stays.
+    """
+    source = open_data(Path(config.path).expanduser(), min_size=config.min_size)
+    if source.has_latents():
+        raise RequestError(f"{source.path} holds cached features already; a recipe uses them as they are")
+    samples = passing_samples(source, config.drop_below)
+    dropped = {source[index].key for index in range(len(source))} - {source[index].key for index in samples}
+    sizes = np.array([(source[index].height, source[index].width) for index in samples], np.int64).reshape(-1, 2)
+    bins = assign_bins(sizes, resolutions, multiple=encoders.compression)
+    folder = cache_folder(config.cache_folder)
+    cached = cache_latents(
+        source, samples, bins, latent_store(folder, encoders), encoders, ranks=ALONE, device=device,
+        on_progress=on_progress,
+    )  # fmt: skip
+    good = [place for place, key in enumerate(cached.keys) if key in cached.store]
+    texts = possible_captions(source, [samples[place] for place in good], config.caption_choice)
+    _, spent = cache_texts(
+        texts, text_store(folder, encoders), encoders, ranks=ALONE, device=device, on_progress=on_progress
+    )
+    counts: dict[str, int] = {}
+    for height, width in sorted(bins[good].tolist()):
+        counts[f"{height}x{width}"] = counts.get(f"{height}x{width}", 0) + 1
+    return Visit(
+        folder=folder, num_samples=len(good), latents=cached.spent, texts=spent, bins=counts,
+        problems=(*source.problems, *cached.problems), dropped=tuple(sorted(dropped)),
+    )  # fmt: skip

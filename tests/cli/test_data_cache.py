@@ -1,0 +1,131 @@
+"""``sanakit data cache`` and ``sanakit data captions score`` as a user meets them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sanakit.data.open import open_data
+
+from .conftest import Run
+
+
+@dataclass
+class BrightnessScorer:
+    """A stand-in: the mean of the picture, and the length of the text behind the point."""
+
+    name: str = "brightness"
+
+    def score(self, images: Sequence[Image.Image], texts: Sequence[str]) -> list[float]:
+        return [float(np.asarray(image).mean()) + len(text) / 1000 for image, text in zip(images, texts, strict=True)]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number, size in enumerate([(128, 128), (160, 90), (64, 128)]):
+        Image.new("RGB", size, (10 * number,) * 3).save(folder / f"{number} ü.png")
+        (folder / f"{number} ü.txt").write_text(f"a plain picture, number {number}")
+    return folder
+
+
+def test_cache_tells_what_is_new_and_what_is_reused(run: Run, photos: Path, tiny_model: Path, tmp_path: Path) -> None:
+    command = ["data", "cache", photos, "--model", tiny_model, "--resolution", 64, "--cache", tmp_path / "cache"]
+    first = run(*command)
+    assert first.code == 0, first.err
+    assert "latents: 0 reused, 3 computed" in first.out
+    assert "captions: 0 reused, 3 computed" in first.out
+    assert "latents: 3 reused, 0 computed" in run(*command).out
+    (photos / "9.png").write_bytes((photos / "0 ü.png").read_bytes())
+    (photos / "9.txt").write_text("another caption")
+    content = json.loads(run(*command, "--json").out)[0]
+    assert content["latents"] == {"reused": 3, "computed": 0}                   # the same bytes as 0 ü.png
+    assert content["texts"] == {"reused": 3, "computed": 1}
+    assert content["num_samples"] == 4
+    assert sum(content["bins"].values()) == 4
+    assert list((tmp_path / "cache").glob("latents-*/*.safetensors"))
+
+
+def test_cache_names_a_broken_picture_and_fails(run: Run, photos: Path, tiny_model: Path, tmp_path: Path) -> None:
+    whole = Image.effect_noise((128, 128), 80).convert("RGB")
+    whole.save(photos / "bad.png")
+    content = (photos / "bad.png").read_bytes()
+    (photos / "bad.png").write_bytes(content[: len(content) // 2])
+    (photos / "bad.txt").write_text("cut off")
+    outcome = run(
+        "data", "cache", photos, "--model", tiny_model, "--resolution", 64, "--cache", tmp_path / "cache"
+    )
+    assert outcome.code == 1
+    assert "bad: undecodable" in outcome.out
+    assert "latents: 0 reused, 3 computed" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["PHOTOS"], "--recipe RECIPE.yaml or --model MODEL"),
+        (["--model", "starter", "--resolution", "64"], "give PATH"),
+        (["PHOTOS", "--model", "starter"], "--resolution says"),
+        (["nowhere", "--model", "MODEL", "--resolution", "64"], "nowhere is not there"),
+        (["PHOTOS", "--model", "MODEL", "--resolution", "50"], "multiples of 16"),
+    ],
+)
+def test_what_is_missing_is_one_sentence(
+    run: Run, photos: Path, tiny_model: Path, words: list[str], sentence: str
+) -> None:
+    places = {"PHOTOS": photos, "MODEL": tiny_model}
+    outcome = run("data", "cache", *(places.get(word, word) for word in words))
+    assert outcome.code == 2
+    assert sentence in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+@pytest.fixture
+def scorer(monkeypatch: pytest.MonkeyPatch) -> BrightnessScorer:
+    fake = BrightnessScorer()
+    monkeypatch.setattr("sanakit.evaluation.scorers.load_scorer", lambda name, device="cpu": fake)
+    return fake
+
+
+def scores(path: Path) -> dict[str, list[float | None]]:
+    source = open_data(path)
+    return {source[i].key: [caption.score for caption in source[i].captions] for i in range(len(source))}
+
+
+def test_scores_of_a_folder_are_read_back(run: Run, photos: Path, scorer: BrightnessScorer) -> None:
+    (photos / "1 ü_VILA.json").write_text(json.dumps({"1 ü": {"prompt": "what VILA says"}}))
+    outcome = run("data", "captions", "score", photos)
+    assert outcome.code == 0, outcome.err
+    assert "4 captions scored" in outcome.err
+    length = len("a plain picture, number 0") / 1000
+    assert scores(photos) == {"0 ü": [length], "1 ü": [10 + length, 10.014], "2 ü": [20 + length]}
+    assert "0 captions scored, 4 had a score" in run("data", "captions", "score", photos).err
+    assert "4 captions scored, 0 had a score" in run("data", "captions", "score", photos, "--replace").err
+
+
+def test_scores_of_shards_are_read_back(run: Run, photos: Path, tmp_path: Path, scorer: BrightnessScorer) -> None:
+    shards = tmp_path / "shards"
+    assert run("data", "build", photos, shards).code == 0
+    outcome = run("data", "captions", "score", shards, "--json")
+    assert outcome.code == 0, outcome.err
+    assert json.loads(outcome.out)["num_scored"] == 3
+    assert scores(shards) == scores(shards)
+    assert sorted(round(found[0] or -1) for found in scores(shards).values()) == [0, 10, 20]
+    (written,) = shards.rglob("*_prompt_clip_score.json")
+    assert written.name.startswith("00000")
+    assert all(list(entry) == ["prompt"] for entry in json.loads(written.read_text()).values())
+
+
+def test_tables_have_no_place_for_scores(run: Run, photos: Path, scorer: BrightnessScorer) -> None:
+    rows = [{"file_name": path.name, "text": "something"} for path in photos.glob("*.png")]
+    (photos / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    outcome = run("data", "captions", "score", photos)
+    assert outcome.code == 2
+    assert "sanakit data build" in outcome.err
