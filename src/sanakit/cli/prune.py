@@ -73,7 +73,8 @@ def prune(
     if not quiet:
         show_table(importance, kept)
     print(target)
-    tell(f"{len(kept)} of {len(importance)} blocks are left; train it a little, with a recipe's init: {target}", quiet=quiet)
+    left = f"{len(kept)} of {len(importance)} blocks are left"
+    tell(f"{left}; train it a little, with a recipe's init: {target}", quiet=quiet)
 
 
 def read_calibration_prompts(path: Path | None) -> list[str]:
