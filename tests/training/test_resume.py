@@ -95,7 +95,9 @@ def test_two_processes_killed_and_continued(tmp_path: Path, launch: Launch) -> N
     assert_same(tmp_path / "killed", tmp_path / "whole")
 
 
-def test_two_then_one_then_two_processes_take_every_sample_once(tmp_path: Path, toy: ModuleType, launch: Launch) -> None:
+def test_two_then_one_then_two_processes_take_every_sample_once(
+    tmp_path: Path, toy: ModuleType, launch: Launch
+) -> None:
     settings = {"batch_size": 2, "num_samples": 37, "epochs": 1.0, "save_steps": 1, "pause": 0.2}
     words = [tmp_path / "run", json.dumps(settings)]
     kill_after(launch(words, world=2), 2, signal.SIGTERM)

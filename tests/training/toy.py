@@ -10,7 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.models.text_condition import TextCondition
 from sanakit.training.distributed import process_group
+from sanakit.training.initialization import initialize_
 from sanakit.training.loop import RunResult, Watchers, train
 from sanakit.training.objectives.flow_matching import FlowMatchingConfig, LatentBatch, flow_matching_loss
 from sanakit.training.optimizers import AdamWConfig, CAMEConfig, MuonConfig, OptimizerConfig
@@ -175,9 +176,10 @@ def run(folder: Path, settings: Settings) -> tuple[nn.Module, RunResult]:
         optimizer = OPTIMIZERS[settings.optimizer]
         torch.manual_seed(ranks.rank)  # different weights: the first process's must become everybody's
         if settings.model == "dit":
-            model: nn.Module = LinearDiT(TOY_DIT)
-            assert isinstance(model, LinearDiT)
-            stages = [dit_stage(model, first, optimizer=optimizer, noiseless=True)]
+            transformer = LinearDiT(TOY_DIT)
+            initialize_(transformer, torch.Generator().manual_seed(ranks.rank))
+            model: nn.Module = transformer
+            stages = [dit_stage(transformer, replace(first, learning_rate=1e-3), optimizer=optimizer, noiseless=True)]
         else:
             model = network(ranks.rank)
             second = StageConfig(name="second", batch_size=3, learning_rate=0.01, steps=4, warmup_steps=1)

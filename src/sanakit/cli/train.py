@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -92,7 +93,7 @@ def run(
         record_recipe(recipe, folder)
     if recipe.compile:
         with suppress(ImportError):
-            import setuptools  # noqa: F401 (before distutils, which the compiler imports: a later one refuses it)
+            import_module("setuptools")  # before distutils, which the compiler imports: a later one refuses it
     with TrainingProgress(quiet=quiet) as progress:
         try:
             _train(recipe, folder, device, progress)

@@ -73,7 +73,7 @@ class TransformerRecipe(RunConfig):
     def __post_init__(self) -> None:
         RunConfig.__post_init__(self)
         if (self.init is None) == (self.model is None):
-            raise ConfigError("a recipe needs either init: (weights to begin with) or model: (a new network), one of them")
+            raise ConfigError("a recipe needs init: (weights to begin with) or model: (a new network), one of the two")
         if self.init is not None and self.text_encoder is not None:
             raise ConfigError("text_encoder: belongs to a new model; with init: the model keeps its own")
         if not self.stages:
