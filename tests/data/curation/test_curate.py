@@ -4,6 +4,7 @@ import hashlib
 import io
 import itertools
 import json
+import os
 import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -131,8 +132,9 @@ def test_the_shards_are_a_data_set_of_the_kept_samples_with_all_their_captions(p
     ).read_bytes()
 
 
+@pytest.mark.slow  # Ray's own processes take about 30 s of processor time to start, work and stop
 def test_ray_gives_the_same_shards_and_lineage(photos: Path, plugin: str, curated: Path, tmp_path: Path) -> None:
-    """Ray is started once, with little, and stopped again; --ray through its own start and stop."""
+    """Through the start and stop that ``--ray`` makes."""
     ray = pytest.importorskip("ray")
     out = tmp_path / "curated"
     run_on_ray(photos, out, recipe(plugin))
@@ -318,3 +320,17 @@ def test_a_picture_that_changes_meanwhile_stops_the_run(plugin: str, tmp_path: P
     with pytest.raises(PictureError, match="changed while it was curated"):
         run_here(tmp_path / "in", tmp_path / "out", config, on_progress=change)
     assert not list((tmp_path / "out").glob("*.tar*"))
+
+
+def test_a_file_name_that_is_not_utf8_is_written_with_escapes(plugin: str, tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path / "in")
+    os.mkdir(folder)
+    buffer = io.BytesIO()
+    Image.effect_noise((32, 32), 90).convert("RGB").save(buffer, format="PNG")
+    try:
+        Path(os.fsdecode(folder + b"/\xff.png")).write_bytes(buffer.getvalue())
+    except OSError:
+        pytest.skip("this file system has UTF-8 names only")
+    run_here(tmp_path / "in", tmp_path / "out", recipe(plugin))
+    (row,) = lineage_of(tmp_path / "out")
+    assert (row["key"], row["source_file"], row["shard"]) == ("\\udcff", "\\udcff.png", "00000.tar")

@@ -69,18 +69,39 @@ def write_table(path: Path, batches: Iterable[list[Row]], schema: Schema) -> Non
     Raises:
         OutputError: it could not be written.
     """
-    pa, pq = arrow(), parquet()
+    pq = parquet()
     part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with pq.ParquetWriter(part, schema) as writer:
             for rows in batches:
-                writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+                writer.write_table(_table(rows, schema))
         os.replace(part, path)
     except OSError as error:
         raise OutputError(f"{path} could not be written ({error.strerror or error})") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def _table(rows: list[Row], schema: Schema) -> Any:
+    """File names that are not UTF-8 are written with escapes, since Parquet cannot hold them."""
+    table = arrow().Table
+    try:
+        return table.from_pylist(rows, schema=schema)
+    except UnicodeEncodeError:
+        return table.from_pylist([_escaped(row) for row in rows], schema=schema)
+
+
+def _escaped(value: Any) -> Any:
+    match value:
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode()
+        case list():
+            return [_escaped(item) for item in value]
+        case dict():
+            return {name: _escaped(item) for name, item in value.items()}
+        case _:
+            return value
 
 
 def arrow() -> Any:
