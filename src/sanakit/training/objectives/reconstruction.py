@@ -32,17 +32,37 @@ class ReconstructionConfig:
             raise ConfigError(f"weights of a loss cannot be negative: {self}")
 
 
-def reconstruction_loss(
-    model: DCAutoencoder, pixels: Tensor, generator: torch.Generator, *,
-    config: ReconstructionConfig, perceptual: Callable[[Tensor, Tensor], Tensor] | None = None,
+@dataclass(frozen=True, slots=True)
+class Reconstruction:
+    """Pixels ``(B, 3, H, W)`` in [-1, 1], their raw latent ``(B, C, h, w)``, and what was decoded, float32 or wider."""
+
+    pixels: Tensor
+    latent: Tensor
+    decoded: Tensor
+
+
+def reconstruct(
+    model: DCAutoencoder, pixels: Tensor, generator: torch.Generator, *, latent_noise: float = 0.0
+) -> Reconstruction:
+    """Pixels to the latent and back, with noise of ``latent_noise`` deviations of the latent between."""
+    latent = noisy = model.encoder(pixels)
+    if latent_noise:
+        scale = latent_noise * latent.detach().float().std()
+        noise = torch.randn(latent.shape, generator=generator, device=generator.device).to(latent.device)
+        noisy = latent + scale * noise
+    decoded = model.decoder(noisy)
+    return Reconstruction(pixels, latent, decoded.to(torch.promote_types(decoded.dtype, torch.float32)))
+
+
+def reconstruction_terms(
+    made: Reconstruction, *, config: ReconstructionConfig,
+    perceptual: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """Terms of the loss; their weighted sum is ``loss``.
 
     Args:
-        model: the autoencoder.
-        pixels: ``(B, 3, H, W)`` in [-1, 1].
-        generator: of the latent noise.
-        perceptual: distance of two such batches of pixels, a scalar.
+        made: pictures and what came back.
+        perceptual: distance of two batches of pixels, a scalar.
 
     Raises:
         ConfigError: the config weighs a perceptual term and none was given.
@@ -53,25 +73,29 @@ def reconstruction_loss(
     """
     if config.perceptual_weight and perceptual is None:
         raise ConfigError(f"perceptual_weight={config.perceptual_weight} needs a perceptual distance; set it to 0")
-    latent = model.encoder(pixels)
-    noisy = latent
-    if config.latent_noise:
-        scale = config.latent_noise * latent.detach().float().std()
-        noise = torch.randn(latent.shape, generator=generator, device=generator.device).to(latent.device)
-        noisy = latent + scale * noise
-    decoded = model.decoder(noisy).float()
+    error = made.decoded - made.pixels
+    wide = made.latent.to(torch.promote_types(made.latent.dtype, torch.float32))
     terms = {
-        "l1": (decoded - pixels).abs().mean(),
-        "mse": (decoded - pixels).square().mean(),
-        "gradient": _gradient_l1(decoded - pixels),
-        "latent": latent.float().square().mean(),
+        "l1": error.abs().mean(),
+        "mse": error.square().mean(),
+        "gradient": _gradient_l1(error),
+        "latent": wide.square().mean(),
     }
     loss = terms["l1"] + config.mse_weight * terms["mse"]
     loss = loss + config.gradient_weight * terms["gradient"] + config.latent_weight * terms["latent"]
     if perceptual is not None and config.perceptual_weight:
-        terms["perceptual"] = perceptual(decoded, pixels)
+        terms["perceptual"] = perceptual(made.decoded, made.pixels)
         loss = loss + config.perceptual_weight * terms["perceptual"]
     return {"loss": loss, **terms}
+
+
+def reconstruction_loss(
+    model: DCAutoencoder, pixels: Tensor, generator: torch.Generator, *,
+    config: ReconstructionConfig, perceptual: Callable[[Tensor, Tensor], Tensor] | None = None,
+) -> dict[str, Tensor]:
+    """``reconstruction_terms`` of ``reconstruct``."""
+    made = reconstruct(model, pixels, generator, latent_noise=config.latent_noise)
+    return reconstruction_terms(made, config=config, perceptual=perceptual)
 
 
 def _gradient_l1(error: Tensor) -> Tensor:
