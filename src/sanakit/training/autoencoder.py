@@ -1,138 +1,175 @@
-"""Training the starter's autoencoder on scenes composed as it goes."""
+"""Training an autoencoder in phases: a new one or from given weights, on the starter's scenes or a user's pictures."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sanakit.checkpoints.bundle import find_autoencoder
+from sanakit.checkpoints.sources import HubOptions
+from sanakit.checkpoints.strict_load import load_dc_ae
 from sanakit.common.config import from_mapping, to_mapping
-from sanakit.common.errors import ConfigError
-from sanakit.data.starter.scenes import StarterScenes
-from sanakit.data.starter.sprites import load_sprite_bank
-from sanakit.evaluation.reconstruction import reconstruction_report
+from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.layers.norms import PixelRMSNorm
 from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig
-from sanakit.training.distributed import Ranks, process_group
+from sanakit.training.autoencoder_phase import AutoencoderPhase, Contest, Judge, set_trainable
+from sanakit.training.autoencoder_report import report_autoencoder
+from sanakit.training.batches import PixelBatch, TrainingData
+from sanakit.training.data.configs import PixelDataConfig, ScenePictures
+from sanakit.training.data.open import pixel_data
+from sanakit.training.distributed import process_group, wait_for_all
 from sanakit.training.files import save_state
-from sanakit.training.loop import LoopConfig, LoopResult, train
-from sanakit.training.objectives.reconstruction import ReconstructionConfig, reconstruction_loss
-from sanakit.training.report import Picture, draw_curves, picture_grid, read_log, spent, write_report
+from sanakit.training.loop import Watchers, train
+from sanakit.training.objectives.perceptual import FeatureStages, Perceptual, PerceptualConfig, build_perceptual
+from sanakit.training.objectives.reconstruction import reconstruction_loss
+from sanakit.training.optimizers import AdamWConfig, OptimizerConfig
+from sanakit.training.parallel import whole_state
+from sanakit.training.run_config import RunConfig
+from sanakit.training.stage import PlannedStage, Player, Stage
 
 logger = logging.getLogger(__name__)
 
-NUM_REPORT_SCENES = 96
+NUM_SCALE_PICTURES = 256
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Phase:
-    """One stretch of the training.
-
-    ``crop`` cuts a window of so many pixels around an object, which sees more edges per second than whole scenes;
-    ``trainable: decoder`` freezes the encoder, so that cached latents stay valid.
-    """
-
-    name: str
-    loop: LoopConfig
-    crop: int | None = None
-    trainable: Literal["all", "decoder"] = "all"
-    objective: ReconstructionConfig = field(default_factory=ReconstructionConfig)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AutoencoderRecipe:
+class AutoencoderRecipe(RunConfig):
     """Everything a run needs; the random draws follow from ``seed``."""
 
     type: Literal["autoencoder"] = "autoencoder"
-    intent: str = ""
-    model: DCAutoencoderConfig
-    phases: tuple[Phase, ...]
-    resolution: int = 128
-    seed: int = 0
+    init: str | None = None  # weights to begin with: starter, a model folder, a file, autoencoder.pt of a run ...
+    model: DCAutoencoderConfig | None = None  # ... or a new network; exactly one of the two
+    data: PixelDataConfig = field(default_factory=ScenePictures)
+    perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
+    optimizer: OptimizerConfig = field(default_factory=AdamWConfig)
+    phases: tuple[AutoencoderPhase, ...]
 
     def __post_init__(self) -> None:
+        RunConfig.__post_init__(self)
+        if (self.init is None) == (self.model is None):
+            raise ConfigError("a recipe needs init: (weights to begin with) or model: (a new network), one of the two")
+        if not self.phases:
+            raise ConfigError("a recipe needs at least one phase")
+        if len({phase.name for phase in self.phases}) < len(self.phases):
+            raise ConfigError(f"the phases need names of their own, not {[phase.name for phase in self.phases]}")
+        if self.parallel == "fsdp" and any(phase.gan for phase in self.phases):
+            raise ConfigError("parallel: fsdp does not go together with a phase that has a gan; use ddp")
+        if self.model is not None:
+            self.check_sizes(self.model)
+
+    def check_sizes(self, model: DCAutoencoderConfig) -> None:
+        """The pictures of every phase must split into latents."""
         for phase in self.phases:
-            size = phase.crop or self.resolution
-            if size % self.model.compression:
-                raise ConfigError(f"phase {phase.name}: {size} px is no multiple of {self.model.compression}")
+            size = phase.crop or phase.resolution
+            if size % model.compression:
+                raise ConfigError(f"phase {phase.name}: {size} px is no multiple of {model.compression}")
 
 
 def train_autoencoder(
-    recipe: AutoencoderRecipe, folder: Path, *, device: str = "cpu",
-    on_log: Callable[[Mapping[str, float]], None] | None = None,
+    recipe: AutoencoderRecipe, folder: Path, *, device: str = "cpu", watchers: Watchers | None = None,
+    features: FeatureStages | None = None,
 ) -> DCAutoencoder:
-    """Run every phase (each continues where it stopped) and write ``folder / "autoencoder.pt"``."""
+    """Run every phase, and write the averaged weights as ``folder / "autoencoder.pt"`` with a report.
+
+    Args:
+        features: network of the perceptual term, instead of the recipe's.
+
+    Returns:
+        the autoencoder; its scaling factor was measured anew if its encoder was trained.
+    """
     with process_group() as ranks:
+        model = build_model(recipe, device)
+        recipe.check_sizes(model.config)
+        perceptual = None
+        if any(phase.objective.perceptual_weight for phase in recipe.phases):
+            if features is not None:
+                perceptual = Perceptual(features, recipe.perceptual.stage_weights)
+            else:
+                perceptual = build_perceptual(recipe.perceptual, device=device)
+        stages = [
+            PlannedStage(phase, partial(_stage, recipe, index, model, perceptual, device))
+            for index, phase in enumerate(recipe.phases)
+        ]
+        train(
+            stages, recipe, folder, ranks=ranks, device=device, sharded=recipe.parallel == "fsdp",
+            watchers=watchers or Watchers(),
+        )
+        weights = whole_state(model.state_dict())
+        whole = DCAutoencoder(model.config).to(device)
+        whole.load_state_dict(weights)
+        whole.eval().requires_grad_(False)
+        if any(phase.trains_encoder for phase in recipe.phases):
+            whole = with_measured_scale(whole, recipe, device)
+        if ranks.is_first:
+            save_autoencoder(whole, folder / "autoencoder.pt")
+            report_autoencoder(whole, recipe, folder, device=device)
+        wait_for_all(ranks)
+    return whole
+
+
+def build_model(recipe: AutoencoderRecipe, device: str) -> DCAutoencoder:
+    """The network before the first step, float32, channels last."""
+    if recipe.init is not None:
+        model = load_any_autoencoder(recipe.init, device=device)
+    else:
+        assert recipe.model is not None
         torch.manual_seed(recipe.seed)
         model = DCAutoencoder(recipe.model)
         quiet_residuals_(model)
-        model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        for index, phase in enumerate(recipe.phases):
-            _run_phase(model, recipe, index, folder / phase.name, ranks, device, on_log)
-        model = with_measured_scale(model, recipe, device)
-        if ranks.is_first:
-            save_autoencoder(model, folder / "autoencoder.pt")
-            report_autoencoder(model, recipe, folder, device=device)
-    return model
+    return model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def report_autoencoder(model: DCAutoencoder, recipe: AutoencoderRecipe, folder: Path, *, device: str = "cpu") -> Path:
-    """Curves, held-out reconstructions with their PSNR, and the page that shows them."""
-    logs = {phase.name: read_log(folder / phase.name / "log.jsonl") for phase in recipe.phases}
-    draw_curves(logs, ("loss", "mse"), folder / "curves.png")
-    scenes = StarterScenes(load_sprite_bank(), "heldout", recipe.seed, size=recipe.resolution)
-    pixels = scene_pixels(scenes, range(18))
-    with torch.no_grad():
-        decoded = model.decode(model.encode(pixels.to(device))).cpu()
-    rows = [part[i : i + 6] for i in range(0, 18, 6) for part in (pixels, decoded)]
-    pictures = [picture for row in rows for picture in to_pictures(row)]
-    picture_grid(pictures, [""] * len(pictures), label_height=0).save(folder / "reconstructions.png")
-    scores = reconstruction_report(model, NUM_REPORT_SCENES, recipe.seed, size=recipe.resolution, device=device)
-    results = {
-        "held-out scenes": scores.psnr.num_samples,
-        "PSNR": f"{scores.psnr.mean:.2f} dB [{scores.psnr.low:.2f}, {scores.psnr.high:.2f}]",
-        "SSIM": f"{scores.ssim.mean:.3f} [{scores.ssim.low:.3f}, {scores.ssim.high:.3f}]",
-        "objects still named": f"{scores.named.mean:.0%} of the scenes (originals {scores.original_named.mean:.0%})",
-        "whole scene still right": f"{scores.right.mean:.0%} (originals {scores.original_right.mean:.0%})",
-        "scaling factor": f"{model.config.scaling_factor:.4f}",
-        **{f"phase {name}": spent(lines) for name, lines in logs.items()},
-    }
-    return write_report(folder, title="The starter's autoencoder", recipe=to_mapping(recipe), results=results,
-                        images=("curves.png", "reconstructions.png"))
-
-
-def to_pictures(pixels: Tensor) -> list[Picture]:
-    """``(B, 3, H, W)`` in [-1, 1] to uint8 ``(H, W, 3)`` each."""
-    rounded = ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return [picture.permute(1, 2, 0).contiguous().numpy() for picture in rounded]
-
-
-def _run_phase(
-    model: DCAutoencoder, recipe: AutoencoderRecipe, index: int, folder: Path, ranks: Ranks, device: str,
-    on_log: Callable[[Mapping[str, float]], None] | None,
-) -> LoopResult:
+def _stage(
+    recipe: AutoencoderRecipe, index: int, model: DCAutoencoder, perceptual: Perceptual | None, device: str
+) -> Stage:
     phase = recipe.phases[index]
-    model.requires_grad_(phase.trainable == "all")
-    model.decoder.requires_grad_(True)
-    scenes = StarterScenes(load_sprite_bank(), "train", recipe.seed + index, size=recipe.resolution)
-    generator = torch.Generator().manual_seed(recipe.seed + ranks.rank)
-    size = phase.loop.batch_size
+    before = recipe.phases[index - 1] if index else None
+    set_trainable(model, phase.trainable)
+    data = phase_data(recipe, index, model.config.compression)
+    same = before is not None and (before.trainable, before.optimizer) == (phase.trainable, phase.optimizer)
+    players = build_players(recipe, index, model, perceptual, device)
+    return Stage(phase, data, players, keep_optimizer=same and phase.gan is None)
 
-    def step(number: int) -> Mapping[str, Tensor]:
-        first = (number * ranks.world + ranks.rank) * size
-        pixels = scene_pixels(scenes, range(first, first + size), crop=phase.crop).to(device)
-        with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=phase.loop.bf16):
-            return reconstruction_loss(model, pixels, generator, config=phase.objective)
 
-    logger.info("phase %s: %s", phase.name, to_mapping(phase))
-    return train(model, step, phase.loop, folder, ranks=ranks, on_log=on_log)
+def build_players(
+    recipe: AutoencoderRecipe, index: int, model: DCAutoencoder, perceptual: Perceptual | None, device: str
+) -> tuple[Player, ...]:
+    """The autoencoder, and in a phase with a gan its discriminator."""
+    phase = recipe.phases[index]
+    optimizer = phase.optimizer or recipe.optimizer
+    if phase.gan is None:
+
+        def loss(batch: PixelBatch, generator: torch.Generator) -> dict[str, Tensor]:
+            return reconstruction_loss(
+                model, batch.pixels, generator, config=phase.objective, perceptual=perceptual
+            )
+
+        return (Player("generator", model, loss, optimizer),)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed + index)
+        judge = Judge(phase.gan).to(device)
+    contest = Contest(model, phase, judge, perceptual)
+    return (
+        Player("generator", model, contest.generator, optimizer),
+        Player("discriminator", judge, contest.discriminator, optimizer),
+    )
+
+
+def phase_data(recipe: AutoencoderRecipe, index: int, compression: int) -> TrainingData[PixelBatch]:
+    """Pictures of a phase; each phase has an order of its own."""
+    phase = recipe.phases[index]
+    return pixel_data(
+        recipe.data, resolutions=(phase.resolution,), batch_size=phase.batch_size, seed=recipe.seed + index,
+        multiple=compression, crop=phase.crop,
+    )
 
 
 def quiet_residuals_(model: DCAutoencoder, weight: float = 0.1) -> None:
@@ -142,31 +179,30 @@ def quiet_residuals_(model: DCAutoencoder, weight: float = 0.1) -> None:
             nn.init.constant_(module.weight, weight)
 
 
-def scene_pixels(scenes: StarterScenes, indices: range, *, crop: int | None = None) -> Tensor:
-    """Scenes as ``(B, 3, H, W)`` in [-1, 1], channels last; with ``crop``, a window around one of the objects."""
-    images = []
-    for index in indices:
-        image, _, scene = scenes.sample(index)
-        if crop is not None:
-            rng = np.random.default_rng(index)
-            left, top, right, bottom = scene.objects[rng.integers(len(scene.objects))].box
-            centre = np.array([rng.uniform(top, bottom), rng.uniform(left, right)]) * len(image)
-            y, x = np.clip(centre - crop / 2, 0, len(image) - crop).astype(int)
-            image = image[y : y + crop, x : x + crop]
-        images.append(image)
-    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)        # (B, 3, H, W), channels last
-    return pixels.float() / 127.5 - 1
-
-
 @torch.no_grad()
 def with_measured_scale(model: DCAutoencoder, recipe: AutoencoderRecipe, device: str = "cpu") -> DCAutoencoder:
-    """The same weights with ``scaling_factor = 1 / rms`` of the latents of 256 scenes."""
-    scenes = StarterScenes(load_sprite_bank(), "train", recipe.seed + 1000, size=recipe.resolution)
-    latents = [model.encoder(scene_pixels(scenes, range(i, i + 32)).to(device)).float() for i in range(0, 256, 32)]
-    rms = float(torch.cat(latents).square().mean().sqrt())
-    model.config = replace(model.config, scaling_factor=1 / rms)
+    """The same weights with ``scaling_factor = 1 / rms`` of the latents of 256 pictures, whole ones if need be again.
+
+    The pictures are those of the last phase that trained the encoder, without its windows.
+    """
+    index = max(i for i, phase in enumerate(recipe.phases) if phase.trains_encoder)
+    whole = replace(recipe, phases=(*recipe.phases[:index], replace(recipe.phases[index], crop=None)))
+    squares = count = 0.0
+    for pixels in _first_pictures(phase_data(whole, index, model.config.compression), NUM_SCALE_PICTURES):
+        latent = model.encoder(pixels.to(device)).double()
+        squares, count = squares + float(latent.square().sum()), count + latent.numel()
+    model.config = replace(model.config, scaling_factor=(count / squares) ** 0.5)
     model.encoder.config = model.decoder.config = model.config
     return model
+
+
+def _first_pictures(data: TrainingData[PixelBatch], num: int) -> Iterator[Tensor]:
+    """Micro-batches ``(B, 3, H, W)`` from the start of the stream until there are ``num`` pictures."""
+    number = seen = 0
+    while seen < num:
+        pixels = data.batch(number).pixels[: num - seen]
+        number, seen = number + 1, seen + len(pixels)
+        yield pixels
 
 
 def save_autoencoder(model: DCAutoencoder, path: Path) -> None:
@@ -176,8 +212,26 @@ def save_autoencoder(model: DCAutoencoder, path: Path) -> None:
 
 
 def load_autoencoder(path: Path) -> DCAutoencoder:
-    """What ``save_autoencoder`` wrote, on the CPU wherever it was trained."""
-    state = torch.load(path, weights_only=True, map_location="cpu")
-    model = DCAutoencoder(from_mapping(DCAutoencoderConfig, json.loads(state["config"])))
-    model.load_state_dict(state["model"])
+    """What ``save_autoencoder`` wrote, on the CPU wherever it was trained.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or something else.
+    """
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        config = from_mapping(DCAutoencoderConfig, json.loads(state["config"]))
+        model = DCAutoencoder(config)
+        model.load_state_dict(state["model"])
+    except FileNotFoundError as error:
+        raise CheckpointError(f"there is no {path}; train it first, or name another autoencoder") from error
+    except Exception as error:  # zip, unpickling, JSON, missing keys: whatever it is, it is not such a file
+        reason = str(error).split("\n", 1)[0]
+        raise CheckpointError(f"{path} is not an autoencoder.pt as a run writes it ({reason})") from error
     return model
+
+
+def load_any_autoencoder(source: str, *, device: str = "cpu") -> DCAutoencoder:
+    """A run's ``autoencoder.pt``, or the autoencoder of a model folder, file, hub id or the starter, in float32."""
+    if Path(source).suffix == ".pt":
+        return load_autoencoder(Path(source)).to(device)
+    return load_dc_ae(find_autoencoder(source, HubOptions()), dtype=torch.float32, device=device)
