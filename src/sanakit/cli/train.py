@@ -88,7 +88,14 @@ def run(
     from sanakit.training.recipes import build_recipe, recipe_text, record_recipe
 
     recipe = build_recipe(settings, name=name)
+    sharded = False
+    if recipe.type == "transformer":
+        recipe, sharded, plan = _planned(recipe, fit, device)
+    elif fit is not None:
+        raise RequestError(f"--fit chooses the settings of transformer recipes; {name} is of type {recipe.type}")
     tell(recipe_text(recipe), quiet=quiet)
+    if recipe.type == "transformer":
+        tell(plan, quiet=quiet)
     if os.environ.get("RANK", "0") == "0":
         record_recipe(recipe, folder)
     if recipe.compile:
@@ -96,12 +103,12 @@ def run(
             import_module("setuptools")  # before distutils, which the compiler imports: a later one refuses it
     with TrainingProgress(quiet=quiet) as progress:
         try:
-            _train(recipe, folder, device, progress)
+            _train(recipe, folder, device, progress, sharded=sharded)
         except RunInterrupted as stopped:
             raise Interrupted(str(stopped)) from None
 
 
-def _train(recipe: RunConfig, folder: Path, device: str, progress: TrainingProgress) -> None:
+def _train(recipe: RunConfig, folder: Path, device: str, progress: TrainingProgress, *, sharded: bool) -> None:
     from sanakit.training.loop import Watchers
 
     watchers = Watchers(on_log=progress.on_log, on_step=progress.on_step)
@@ -118,8 +125,30 @@ def _train(recipe: RunConfig, folder: Path, device: str, progress: TrainingProgr
             from sanakit.training.transformer import train_transformer
 
             train_transformer(
-                recipe, folder, device=device, watchers=watchers, on_progress=progress.on_caching  # type: ignore[arg-type]
-            )
+                recipe,  # type: ignore[arg-type]
+                folder, device=device, watchers=watchers, on_progress=progress.on_caching, sharded=sharded,
+            )  # fmt: skip
+
+
+def _planned(recipe: RunConfig, fit: str | None, device: str) -> tuple[RunConfig, bool, str]:
+    """The recipe as it fits, whether the model is sharded, and the memory plan in words."""
+    from sanakit.training.memory_plan import parse_bytes
+    from sanakit.training.planning import fit_transformer, is_sharded, plan_transformer
+    from sanakit.training.transformer import TransformerRecipe
+
+    assert isinstance(recipe, TransformerRecipe)
+    if fit is not None:
+        recipe = fit_transformer(recipe, parse_bytes(fit), device=device)
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    plans = plan_transformer(recipe, device=device)
+    sharded = is_sharded(recipe, plans, device=device, world=world)
+    if sharded:
+        plans = plan_transformer(recipe, device=device, shards=world)
+    text = "\n".join(
+        f"memory of a process in stage {stage.name}:\n{plan.table()}"
+        for stage, plan in zip(recipe.stages, plans, strict=True)
+    )
+    return recipe, sharded, text
 
 
 def _replay(folder: Path, *, device: str) -> None:

@@ -109,7 +109,7 @@ def _encoders(parts: ModelParts, card: ModelCard, autoencoder: str | None, devic
         if autoencoder is not None and Path(autoencoder).suffix == ".pt":
             from sanakit.training.autoencoder import load_autoencoder  # whose training need not be loaded otherwise
 
-            return load_autoencoder(Path(autoencoder)).to(device)
+            return load_autoencoder(check_autoencoder_file(autoencoder)).to(device)
         assert parts.autoencoder is not None
         return load_dc_ae(parts.autoencoder, dtype=dtypes.autoencoder, device=device)
 
@@ -121,6 +121,17 @@ def _encoders(parts: ModelParts, card: ModelCard, autoencoder: str | None, devic
         )
 
     return Encoders(autoencoder=load_pictures, text=load_text)
+
+
+def check_autoencoder_file(path: str) -> Path:
+    """The ``autoencoder.pt`` of a run.
+
+    Raises:
+        CheckpointError: it is not there.
+    """
+    if not Path(path).is_file():
+        raise CheckpointError(f"there is no autoencoder {path}; train it first, or name another one with autoencoder:")
+    return Path(path)
 
 
 def _family(model: LinearDiTConfig, text_encoder: str | None) -> Family:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -89,14 +89,14 @@ class TransformerRecipe(RunConfig):
 
 def train_transformer(
     recipe: TransformerRecipe, folder: Path, *, device: str = "cpu", watchers: Watchers | None = None,
-    on_progress: OnProgress | None = None, sharded: Callable[[LinearDiT], bool] | None = None,
+    on_progress: OnProgress | None = None, sharded: bool = False,
 ) -> None:
     """Train, and write the averaged weights as ``folder / "model"``, with a report.
 
     Args:
         watchers: as of ``loop.train``; samples of the recipe's prompts are drawn here.
         on_progress: of the caching of features.
-        sharded: decides for the built network whether it is sharded (see ``RunConfig.parallel``); None: never.
+        sharded: keep a part of the network on each process, see ``planning.is_sharded``.
     """
     with process_group() as ranks:
         origin = build_origin(recipe, device)
@@ -105,7 +105,7 @@ def train_transformer(
         stages = _plan(recipe, origin, painter, ranks, device, on_progress)
         given = watchers or Watchers()
         train(
-            stages, recipe, folder, ranks=ranks, device=device, sharded=sharded is not None and sharded(model),
+            stages, recipe, folder, ranks=ranks, device=device, sharded=sharded,
             watchers=Watchers(on_log=given.on_log, on_step=given.on_step, draw_samples=painter.draw),
         )
         weights = whole_state(model.state_dict())
