@@ -64,7 +64,7 @@ def test_a_run_writes_weights_that_load(
     recipe = from_mapping(DualEncoderRecipe, {
         "model": {"picture_channels": PATCH_CHANNELS, "num_patches": 16, "text_channels": 32, "hidden_size": 16,
                   "head_dim": 8, "embed_size": 8, "num_picture_layers": 1, "num_text_layers": 1},
-        "data": {"num_families": 2, "num_copies": 1, "reconstructed_share": 0.0},
+        "data": {"num_families": 1, "num_position_families": 1, "num_copies": 1, "reconstructed_share": 0.0},
         "stages": [{"name": "families", "batch_size": 12, "learning_rate": 1e-3, "steps": 2}],
         "log": {"steps": 1, "report_to": []}, "report": False,
     })  # fmt: skip

@@ -24,7 +24,7 @@ from sanakit.training.scene_families import (
 )
 from sanakit.training.scene_labels import scene_labels
 
-CONFIG = FamiliesConfig(num_families=3, num_copies=2, reconstructed_share=0.5, latent_noise=0.1, seed=4)
+CONFIG = FamiliesConfig(num_families=2, num_position_families=1, num_copies=2, reconstructed_share=0.5, latent_noise=0.1, seed=4)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_statistics_standardise(folder: Path) -> None:
 def test_features_of_other_data_are_refused(folder: Path) -> None:
     assert json.loads((folder / "families.json").read_text())["seed"] == 4
     with pytest.raises(ConfigError, match="another folder"):
-        check_families(FamiliesConfig(num_families=3, seed=5), folder)
+        check_families(FamiliesConfig(num_families=3, num_position_families=0, seed=5), folder)
     with pytest.raises(ConfigError, match="multiple of 6"):
         FamilyBatches(folder, CONFIG, batch_size=8, seed=0)
     with pytest.raises(ConfigError, match="within"):

@@ -44,13 +44,17 @@ _PART = 50  # families per file: what is lost when a run is stopped
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FamiliesConfig:
-    """How much is cached: ``num_families`` of six scenes, each painted ``num_copies`` times, every time elsewhere.
+    """How much is cached: families of six scenes, each painted ``num_copies`` times, every time elsewhere.
+
+    ``num_families`` begin with any scene and ``num_position_families`` with two objects in a relation: to bind each
+    object to its place is the last thing that a dual encoder learns, and takes the most examples.
 
     ``reconstructed_share`` of the pictures went through the starter's autoencoder with up to ``latent_noise``
     (of a latent of rms 1), so that scores hold on generated pictures, which are less sharp than painted ones.
     """
 
     num_families: int = 800
+    num_position_families: int = 800
     num_copies: int = 2
     reconstructed_share: float = 0.2
     latent_noise: float = 0.3
@@ -59,19 +63,29 @@ class FamiliesConfig:
     def __post_init__(self) -> None:
         if self.num_families < 1 or self.num_copies < 1:
             raise ConfigError(f"num_families={self.num_families} and num_copies={self.num_copies} must be at least 1")
+        if self.num_position_families < 0:
+            raise ConfigError(f"num_position_families={self.num_position_families} must not be negative")
         if not 0 <= self.reconstructed_share <= 1 or self.latent_noise < 0:
             raise ConfigError(
                 f"reconstructed_share={self.reconstructed_share} must lie within [0, 1], and "
                 f"latent_noise={self.latent_noise} must not be negative"
             )
 
+    @property
+    def total(self) -> int:
+        """Families of both sorts."""
+        return self.num_families + self.num_position_families
 
-def scene_family(rng: Generator, split: Split = "train") -> tuple[Scene, ...]:
+
+def scene_family(rng: Generator, split: Split = "train", *, related: bool = False) -> tuple[Scene, ...]:
     """A random scene and five that differ from it in one thing each, all kinds that it allows in turns.
 
-    In the split "train" no member holds a held-out combination.
+    In the split "train" no member holds a held-out combination. With ``related`` the scene is of two objects in a
+    relation.
     """
     base = sample_scene(rng, split)
+    while related and base.relation is None:
+        base = sample_scene(rng, split)
     kinds = [WRONG_KINDS[i] for i in rng.permutation(len(WRONG_KINDS))]
     members = [base]
     for kind in cycle(kinds):
@@ -131,7 +145,7 @@ def check_families(config: FamiliesConfig, folder: Path) -> bool:
 
 
 def num_parts(config: FamiliesConfig) -> int:
-    return -(-config.num_families // _PART)
+    return -(-config.total // _PART)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +177,8 @@ class FamilyBatches:
         self._lengths = torch.cat([part["lengths"] for part in parts])
         self._starts = self._lengths.cumsum(0) - self._lengths
         self._seed, self._families_per_batch = seed, batch_size // FAMILY_SIZE
-        self._num_families = config.num_families
-        self.num_batches: int | None = -(-config.num_families // self._families_per_batch)
+        self._num_families = config.total
+        self.num_batches: int | None = -(-config.total // self._families_per_batch)
 
     def num_samples(self, number: int) -> int:
         return len(self._chosen(number))
@@ -212,9 +226,9 @@ def reconstructed(
 def _scenes_and_captions(config: FamiliesConfig, part: int) -> tuple[list[Scene], list[str]]:
     scenes: list[Scene] = []
     captions: list[str] = []
-    for index in range(part * _PART, min((part + 1) * _PART, config.num_families)):
+    for index in range(part * _PART, min((part + 1) * _PART, config.total)):
         rng = np.random.default_rng((config.seed, index))
-        family = scene_family(rng)
+        family = scene_family(rng, related=index >= config.num_families)
         scenes += family
         captions += [caption(scene, rng) for scene in family]
     return scenes, captions

@@ -1,0 +1,201 @@
+"""The scorer: what it accepts and refuses, that it repeats itself, its files, and the weights that ship."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from importlib import resources
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from transformers import LlamaModel, PreTrainedTokenizerFast
+
+from sanakit.common.errors import CheckpointError, ConfigError, RequestError
+from sanakit.data.starter.placing import place_count, place_pair, place_single
+from sanakit.data.starter.render import render
+from sanakit.data.starter.scene import Scene
+from sanakit.data.starter.sprites import load_sprite_bank
+from sanakit.evaluation.dual_encoder import (
+    PATCH_CHANNELS,
+    SCORER_TEXT,
+    DualEncoderScorer,
+    PictureReader,
+    load_dual_encoder,
+    load_starter_scorer,
+    save_dual_encoder,
+)
+from sanakit.models.dual_encoder import DualEncoder, DualEncoderConfig
+from sanakit.models.text_condition import TextCondition
+from sanakit.models.text_encoder import TextEncoder
+
+SHIPPED = Path(str(resources.files("sanakit").joinpath("starter", "dual_encoder")))
+STATES = Path(__file__).with_name("dual_encoder_text_states.safetensors")  # of the real language model, bfloat16
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_language_model: LlamaModel, tiny_tokenizer: PreTrainedTokenizerFast) -> DualEncoderScorer:
+    torch.manual_seed(0)
+    config = DualEncoderConfig(
+        picture_channels=PATCH_CHANNELS, num_patches=16, text_channels=32, hidden_size=16, head_dim=8, embed_size=8,
+        num_picture_layers=1, num_text_layers=1,
+    )  # fmt: skip
+    return DualEncoderScorer(DualEncoder(config), TextEncoder(tiny_language_model, tiny_tokenizer, SCORER_TEXT))
+
+
+def picture(name: str, size: int = 128) -> Image.Image:
+    rng = np.random.default_rng(0)
+    return Image.fromarray(render(place_single((name, None), rng), load_sprite_bank(), size))
+
+
+def test_scores_are_logits_of_pairs_and_repeat(tiny: DualEncoderScorer) -> None:
+    pictures, texts = [picture("cat"), picture("dog"), picture("cat")], ["a cat", "a cat", "a dog"]
+    scores = tiny.score(pictures, texts)
+    assert len(scores) == 3
+    assert scores == tiny.score(pictures, texts)
+    for score, image, text in zip(scores, pictures, texts, strict=True):
+        assert score == pytest.approx(tiny.score([image], [text])[0], abs=1e-4)
+    vectors = tiny.embed_pictures(pictures), tiny.embed_texts(texts)
+    assert vectors[0].shape == vectors[1].shape == (3, 8)
+    expected = 10 * (vectors[0].double() * vectors[1].double()).sum(-1) - 5
+    assert scores == pytest.approx(expected.tolist(), abs=1e-4)
+
+
+def test_more_pictures_than_a_batch(tiny: DualEncoderScorer) -> None:
+    small = picture("star", 40)
+    scores = tiny.score([small] * 35, ["a star"] * 35)
+    assert scores == pytest.approx([scores[0]] * 35, abs=1e-4)
+
+
+def test_any_size_and_mode(tiny: DualEncoderScorer) -> None:
+    base = picture("apple")
+    with_alpha = base.convert("RGBA")
+    with_alpha.putpixel((0, 0), (255, 0, 0, 0))  # a transparent pixel lies on white, as the canvas is
+    palette = base.quantize(256)
+    others = [with_alpha, palette, base.resize((200, 90)), base.convert("L"), base.convert("CMYK")]
+    vectors = tiny.embed_pictures([base, *others])
+    assert torch.isfinite(vectors).all()
+    torch.testing.assert_close(vectors[1], vectors[0], atol=1e-4, rtol=0)
+
+
+def test_what_does_not_fit_is_refused(tiny: DualEncoderScorer) -> None:
+    with pytest.raises(RequestError, match="each picture needs one text"):
+        tiny.score([picture("cat")], ["a", "b"])
+    assert tiny.score([], []) == []
+    other = DualEncoder(DualEncoderConfig(picture_channels=PATCH_CHANNELS, num_patches=16, text_channels=7))
+    with pytest.raises(ConfigError, match="do not belong together"):
+        DualEncoderScorer(other, tiny.text_encoder)
+
+
+def test_patches_keep_their_place() -> None:
+    """A black square in the third row, second column changes the colours of that patch and of no other."""
+    images = torch.ones(2, 3, 128, 128)
+    images[1, :, 64:96, 32:64] = 0
+    patches = PictureReader()(images)
+    assert patches.shape == (2, 16, PATCH_CHANNELS)
+    colours = patches[..., -192:]
+    changed = (colours[0] != colours[1]).any(-1).nonzero().flatten().tolist()
+    assert changed == [2 * 4 + 1]
+    torch.testing.assert_close(colours[1, 9], torch.zeros(192))
+
+
+def test_saved_and_loaded_is_the_same_in_bfloat16(tiny: DualEncoderScorer, tmp_path: Path) -> None:
+    save_dual_encoder(tiny.model, tmp_path)
+    loaded = load_dual_encoder(tmp_path)
+    assert loaded.config == tiny.model.config
+    for name, tensor in tiny.model.state_dict().items():
+        exact = name in ("log_scale", "bias") or name.endswith((".mean", ".std"))
+        expected = tensor if exact else tensor.bfloat16().float()
+        torch.testing.assert_close(loaded.state_dict()[name], expected, rtol=0, atol=0)
+
+
+def test_damaged_files_are_one_sentence(tiny: DualEncoderScorer, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="holds no dual encoder"):
+        load_dual_encoder(tmp_path / "none")
+    save_dual_encoder(tiny.model, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"hidden_size": 24}))
+    with pytest.raises(CheckpointError, match="does not fit its config") as error:
+        load_dual_encoder(tmp_path)
+    assert "\n" not in str(error.value)
+    (tmp_path / "config.json").write_text(json.dumps({"hidden": 1}))
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        load_dual_encoder(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    shutil.copy(SHIPPED / "config.json", tmp_path)
+    with pytest.raises(CheckpointError, match="does not exist"):
+        load_dual_encoder(tmp_path)
+
+
+class StoredStates:
+    """Stands in for the language model: what it says of a few texts, stored."""
+
+    hidden_size = 576
+
+    def __init__(self) -> None:
+        self.states = load_file(STATES)
+
+    def encode(self, texts: list[str]) -> list[TextCondition]:
+        rows = [self.states[text][None].float() for text in texts]
+        return [TextCondition(row, torch.ones(row.shape[:2], dtype=torch.bool)) for row in rows]
+
+
+SCENES: dict[str, Scene] = {
+    "a cat": place_single(("cat", None), np.random.default_rng(1)),
+    "a house": place_single(("house", None), np.random.default_rng(2)),
+    "a purple cat": place_single(("cat", "purple"), np.random.default_rng(3)),
+    "two stars": place_count(("star", None), 2, np.random.default_rng(4)),
+    "four stars": place_count(("star", None), 4, np.random.default_rng(5)),
+    "a cat to the left of a dog": place_pair(
+        ("cat", None), ("dog", None), np.random.default_rng(6), relation="left"
+    ),
+    "a dog to the left of a cat": place_pair(
+        ("dog", None), ("cat", None), np.random.default_rng(7), relation="left"
+    ),
+    "a cat on a blue background": place_single(("cat", None), np.random.default_rng(8), background="blue"),
+}  # fmt: skip
+WRONG = [  # of the picture of the first text, the second is wrong by: object, colour, count, background
+    ("a cat", "a house"), ("a house", "a cat"), ("a cat", "a purple cat"), ("two stars", "four stars"),
+    ("four stars", "two stars"), ("a cat", "a cat on a blue background"), ("a cat on a blue background", "a cat"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shipped() -> DualEncoderScorer:
+    stand_in: Any = StoredStates()
+    return load_starter_scorer(text_encoder=stand_in)
+
+
+@pytest.mark.parametrize(("own", "wrong"), WRONG)
+def test_the_weights_that_ship_prefer_the_right_caption(shipped: DualEncoderScorer, own: str, wrong: str) -> None:
+    image = Image.fromarray(render(SCENES[own], load_sprite_bank()))
+    right, other = shipped.score([image, image], [own, wrong])
+    assert right > other
+
+
+def test_the_file_that_ships_is_small() -> None:
+    assert sum(file.stat().st_size for file in SHIPPED.iterdir()) < 3.5e6
+    assert isinstance(load_dual_encoder(SHIPPED).config, DualEncoderConfig)
+
+
+@pytest.mark.network
+def test_stored_states_are_the_language_models(shipped: DualEncoderScorer) -> None:
+    from sanakit.evaluation.dual_encoder import load_scorer_text_encoder
+
+    encoder, stored = load_scorer_text_encoder(), StoredStates().states
+    for text, states in stored.items():
+        torch.testing.assert_close(encoder.encode([text])[0].embeds[0].float(), states.float(), atol=0.05, rtol=0.05)
+
+
+def test_the_registry_name_is_wired(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sanakit.evaluation import dual_encoder, scorers
+
+    seen = SimpleNamespace(device=None)
+    monkeypatch.setattr(dual_encoder, "load_starter_scorer", lambda *, device: seen.__setattr__("device", device))
+    scorers.load_scorer("starter", device="cpu")
+    assert seen.device == "cpu"
