@@ -1,0 +1,101 @@
+"""Tiny random CLIP, SigLIP and DINOv2 folders: preprocessing and scores against transformers' own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import CLIPConfig, CLIPModel, Dinov2Config, Dinov2Model, PreTrainedTokenizerFast
+
+from sanakit.common.errors import CheckpointError, RequestError
+from sanakit.evaluation.contrastive import load_contrastive_scorer
+from sanakit.evaluation.extractors.load import load_extractor
+from sanakit.evaluation.extractors.preprocessing import read_preprocessing
+from sanakit.evaluation.features import as_images
+from sanakit.evaluation.scorers import load_scorer
+
+TOWER = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+CLIP_FILE = {
+    "size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}, "do_center_crop": True, "resample": 3,
+    "image_mean": [0.48, 0.46, 0.41], "image_std": [0.27, 0.26, 0.28], "image_processor_type": "CLIPImageProcessor",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clip")
+    torch.manual_seed(0)
+    text = TOWER | {"vocab_size": 8, "max_position_embeddings": 6, "eos_token_id": 7, "bos_token_id": 6}
+    vision = TOWER | {"image_size": 32, "patch_size": 16}
+    CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=8)).save_pretrained(folder)
+    words = {"[UNK]": 0, "a": 1, "cat": 2, "dog": 3, "[PAD]": 4, "red": 5, "[BOS]": 6, "[EOS]": 7}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]").save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps(CLIP_FILE))
+    return folder
+
+
+def picture(width: int, height: int, seed: int = 0) -> Image.Image:
+    levels = np.random.default_rng(seed).integers(256, size=(6, 6, 3), dtype=np.uint8)
+    return Image.fromarray(levels).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize(("width", "height"), [(50, 40), (33, 90), (20, 20)])
+def test_preprocessing_is_transformers_own(clip: Path, width: int, height: int) -> None:
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    image = picture(width, height)
+    expected = CLIPImageProcessorPil.from_pretrained(clip)(image, return_tensors="pt").pixel_values
+    found = read_preprocessing(clip)(as_images([image]))
+    assert found.shape == expected.shape
+    # Pillow rounds to 8 bits between and after its two passes; a level is 1 / 255 / 0.26.
+    assert (found - expected).abs().max() < 2.5 / 255 / 0.26
+    assert (found - expected).abs().mean() < 0.5 / 255 / 0.26
+
+
+def test_scores_are_cosines(clip: Path) -> None:
+    scorer = load_scorer(str(clip))
+    images, texts = [picture(40, 32, 1), picture(32, 32, 2), picture(40, 32, 3)], ["a cat", "red dog", "a red cat"]
+    scores = scorer.score(images, texts)
+    network = CLIPModel.from_pretrained(clip).eval()
+    rule = read_preprocessing(clip)
+    ids = {"a cat": [1, 2], "red dog": [5, 3], "a red cat": [1, 5, 2]}
+    for image, text, score in zip(images, texts, scores, strict=True):
+        with torch.no_grad():
+            output = network(input_ids=torch.tensor([ids[text]]), pixel_values=rule(as_images([image])))
+        assert score == pytest.approx(100 * float((output.image_embeds * output.text_embeds).sum()), abs=1e-3)
+    assert scorer.score(images, texts) == scores
+    assert len(scorer.weights_hash) == 64
+    assert "shorter side" in scorer.resize_rule
+    with pytest.raises(RequestError, match="3 pictures and 1 texts"):
+        scorer.score(images, ["a"])
+
+
+def test_vision_towers_are_extractors(clip: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = Dinov2Config(hidden_size=12, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14)
+    Dinov2Model(config).save_pretrained(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text(
+        json.dumps(CLIP_FILE | {"size": {"shortest_edge": 32}, "crop_size": {"height": 28, "width": 28}})
+    )
+    images = torch.rand(2, 3, 50, 40)
+    for folder, num_features in ((clip, 8), (tmp_path, 12)):
+        extractor = load_extractor(str(folder))
+        assert extractor.num_features == num_features
+        assert extractor(images).shape == (2, num_features)
+    with pytest.raises(CheckpointError, match="without a text tower"):
+        load_contrastive_scorer(str(tmp_path))
+
+
+def test_what_is_no_model_is_said(clip: Path, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="no folder with a config.json"):
+        load_extractor(str(tmp_path / "nowhere"))
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(CheckpointError, match="is a bert model"):
+        load_extractor(str(tmp_path))
