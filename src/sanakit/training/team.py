@@ -99,7 +99,7 @@ def fingerprint(model: nn.Module) -> int:
     for p in model.parameters():
         if p.requires_grad:
             part = local(p.detach()).cpu().contiguous()
-            value = zlib.crc32(part.view(-1).view(torch.uint8).numpy(), value) if part.numel() else value
+            value = zlib.crc32(part.view(-1).view(torch.uint8).numpy().data, value) if part.numel() else value
     return value
 
 
