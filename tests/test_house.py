@@ -166,6 +166,11 @@ def test_a_bad_request_is_answered_without_torch() -> None:
         "data curate",
         "data lineage",
         "eval starter",
+        "eval fid",
+        "eval kid",
+        "eval clip-score",
+        "eval reconstruction",
+        "eval prompts",
         "version",
     ],
 )

@@ -94,7 +94,7 @@ def test_vision_towers_are_extractors(clip: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_no_model_is_said(clip: Path, tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="no folder with a config.json"):
+    with pytest.raises(RequestError, match=r"no folder with a config\.json"):
         load_extractor(str(tmp_path / "nowhere"))
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(CheckpointError, match="is a bert model"):

@@ -26,6 +26,7 @@ from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
     from sanakit.evaluation.prompt_lists.entries import PromptList
+    from sanakit.evaluation.prompt_lists.object_detectors import TransformersDetector
     from sanakit.evaluation.prompt_lists.run import RunResult
     from sanakit.evaluation.protocol import Report
 
@@ -59,7 +60,12 @@ def prompts(
     seed: Annotated[int, typer.Option(min=0, help="Picture j of prompt i has the seed SEED + i * num_images + j.")] = 0,
     score: Annotated[bool, typer.Option("--score/--no-score", help="Also score what can be scored here.")] = True,
     reference: Annotated[Path | None, typer.Option(help="MJHQ-30K's own pictures, for FID.")] = None,
-    scorer: Annotated[str | None, typer.Option(help="Image-text scorer for MJHQ: a CLIP or SigLIP.")] = None,
+    scorer: Annotated[
+        str | None, typer.Option(help="CLIP or SigLIP: the text score of MJHQ, the colours of GenEval.")
+    ] = None,
+    detector: Annotated[
+        str | None, typer.Option(help="For GenEval's own prompts: a transformers COCO detector, folder or hub id.")
+    ] = None,
     extractor: ExtractorOption = "efficientnet-lite0",
     resize: ResizeOption = None,
     halves: HalvesOption = 100,
@@ -70,7 +76,7 @@ def prompts(
 ) -> None:
     """Draw the prompts of a benchmark in its own folder layout, go on where a run stopped, and score.
 
-    OUTPUT/pictures is what the benchmark's own scorer is given. GenEval is scored here for the starter's own list.
+    OUTPUT/pictures is what the benchmark's own scorer is given. docs/evaluation.md says what is scored by what.
     """
     width, height = parse_size(size)
 
@@ -121,7 +127,7 @@ def prompts(
         return
     report = _score(
         listed, run, num_images=num_images, seed=seed, facts=facts, reference=reference, scorer=scorer,
-        extractor=extractor, resize=resize, halves=halves, device=place, quiet=quiet,
+        detector=detector, extractor=extractor, resize=resize, halves=halves, device=place, quiet=quiet,
     )  # fmt: skip
     if report is not None:
         show_report(report, output / "report.json", as_json=as_json, quiet=quiet)
@@ -129,7 +135,7 @@ def prompts(
 
 def _score(
     listed: PromptList, run: RunResult, *, num_images: int, seed: int, facts: dict[str, Any], reference: Path | None,
-    scorer: str | None, extractor: str, resize: str | None, halves: int, device: str, quiet: bool,
+    scorer: str | None, detector: str | None, extractor: str, resize: str | None, halves: int, device: str, quiet: bool,
 ) -> Report | None:  # fmt: skip
     """What this machine can score; None, with a remark, where the benchmark's own scorer is needed."""
     from sanakit.cli.progress import ProgressBar
@@ -139,10 +145,10 @@ def _score(
     from sanakit.evaluation.scorers import load_scorer
 
     with ProgressBar("scoring", unit="steps", quiet=quiet) as bar:
-        if listed.suite == "geneval" and listed.source == "starter":
+        if listed.suite == "geneval" and (detector is not None or listed.source == "starter"):
+            reader = StarterObjectDetector() if detector is None else _detector(listed, detector, scorer, device)
             return geneval_report(
-                listed, run, StarterObjectDetector(), num_images=num_images, seed=seed, settings=facts,
-                on_progress=bar.update,
+                listed, run, reader, num_images=num_images, seed=seed, settings=facts, on_progress=bar.update
             )  # fmt: skip
         if listed.suite == "mjhq" and (reference is not None or scorer is not None):
             return mjhq_report(
@@ -152,9 +158,20 @@ def _score(
                 device=device, on_progress=bar.update,
             )  # fmt: skip
     needed = {
-        "geneval": "GenEval's own scorer, or geneval_report with a detector of its classes",
+        "geneval": "GenEval's own scorer, or --detector with a COCO detector",
         "dpg": "DPG-Bench's own scorer, or dpg_report with a judge",
         "mjhq": "--reference, --scorer or both",
     }[listed.suite]
     tell(f"the pictures are not scored; that needs {needed}", quiet=quiet)
     return None
+
+
+def _detector(listed: PromptList, detector: str, scorer: str | None, device: str) -> TransformersDetector:
+    """The detector, which must know every class that the prompts name."""
+    from sanakit.evaluation.prompt_lists.object_detectors import load_object_detector, require_classes
+    from sanakit.evaluation.scorers import load_scorer
+
+    colours = load_scorer(scorer, device=device) if scorer is not None else None
+    found = load_object_detector(detector, colour_scorer=colours, device=device)
+    require_classes(found, {wanted["class"] for entry in listed.entries for wanted in entry.metadata["include"]})
+    return found

@@ -1,4 +1,4 @@
-"""Inception-v3: the published parameter counts and names, borders and pools against other arithmetic, files of weights."""
+"""Inception-v3: published parameter counts and names, pools against other arithmetic, files of weights."""
 
 from __future__ import annotations
 
