@@ -39,7 +39,7 @@ def recipe(plugin: str, **arguments: Any) -> CurationConfig:
     )
     return CurationConfig(
         filters=FilterConfig(smallest_side=16), captioners=(ExistingCaptions(), captioner), shard_size=8,
-        ray=RayConfig(num_cpus=1, object_store_megabytes=80),
+        ray=RayConfig(num_cpus=2, object_store_megabytes=80),
     )  # fmt: skip
 
 
@@ -132,7 +132,7 @@ def test_the_shards_are_a_data_set_of_the_kept_samples_with_all_their_captions(p
     ).read_bytes()
 
 
-@pytest.mark.slow  # Ray's own processes take about 30 s of processor time to start, work and stop
+@pytest.mark.slow  # about 30 s of processor time, nearly all for the start of Ray's own processes
 def test_ray_gives_the_same_shards_and_lineage(photos: Path, plugin: str, curated: Path, tmp_path: Path) -> None:
     """Through the start and stop that ``--ray`` makes."""
     ray = pytest.importorskip("ray")
