@@ -17,9 +17,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch.distributed.checkpoint as dcp
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from sanakit.common.errors import CheckpointError, OutputError
 from sanakit.training.distributed import Ranks, agree, any_rank, wait_for_all
@@ -50,7 +52,7 @@ def save_checkpoint(
     if not any_rank(reason is not None, ranks):
         try:
             with _quietly():
-                dcp.save(dict(tensors), storage_writer=dcp.FileSystemWriter(building), no_dist=ranks.world == 1)
+                save(dict(tensors), storage_writer=FileSystemWriter(building), no_dist=ranks.world == 1)
             if ranks.is_first:
                 _seal(building, state)
                 _replace(building, target)
@@ -107,7 +109,7 @@ def read_state(path: Path) -> dict[str, Any]:
 
 def saved_names(path: Path) -> set[str]:
     """Names of the tensors of a checkpoint."""
-    return set(dcp.FileSystemReader(path).read_metadata().state_dict_metadata)
+    return set(FileSystemReader(path).read_metadata().state_dict_metadata)
 
 
 def load_tensors(path: Path, tensors: dict[str, Tensor], *, ranks: Ranks) -> None:
@@ -121,7 +123,7 @@ def load_tensors(path: Path, tensors: dict[str, Tensor], *, ranks: Ranks) -> Non
         raise CheckpointError(f"the checkpoint {path} lacks {len(missing)} tensors of this run, such as {missing[0]}")
     try:
         with _quietly():
-            dcp.load(tensors, storage_reader=dcp.FileSystemReader(path), no_dist=ranks.world == 1)
+            load(tensors, storage_reader=FileSystemReader(path), no_dist=ranks.world == 1)
     except (CheckpointException, RuntimeError, ValueError) as error:
         raise CheckpointError(f"the checkpoint {path} does not fit this run ({_reason(error)})") from error
 

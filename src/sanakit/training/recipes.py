@@ -40,7 +40,7 @@ def build_recipe(settings: Mapping[str, Any], *, name: str) -> RunConfig:
             known = f"a recipe's type is {', '.join(TYPES[:-1])} or {TYPES[-1]}"
             hint = f"did you mean {close[0]}?" if close else known
             raise ConfigError(f"{name} says type: {other}; {hint}")
-    recipe: RunConfig = from_mapping(Recipe, settings, where="recipe")  # type: ignore[assignment]
+    recipe: RunConfig = from_mapping(Recipe, settings, where="recipe")
     return recipe
 
 

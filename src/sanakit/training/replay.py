@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sanakit.common.config import from_mapping
 from sanakit.common.errors import CheckpointError, RequestError
+from sanakit.training.batches import PixelBatch
 from sanakit.training.guard import BUNDLE_FILE, examine
 from sanakit.training.random_state import restore_random_state
 from sanakit.training.stage import Player
@@ -58,6 +59,8 @@ def replay_bundle(folder: Path, *, device: str = "cpu") -> Replay:
         player.model.load_state_dict(tensors["weights"])
         recorded = {**{n: float(v) for n, v in facts["terms"].items()}, "gradient_norm": float(facts["gradient_norm"])}
         seed, precision, step = int(facts["seed"]), facts["precision"], int(facts["step"])
+    except RequestError:
+        raise
     except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise CheckpointError(f"the bundle {folder} is damaged ({error})") from error
     restore_random_state(tensors["random"])
@@ -88,8 +91,25 @@ def _rebuild(facts: Mapping[str, Any], tensors: Mapping[str, Tensor], device: st
 
             player = rebuild_player(from_mapping(TransformerRecipe, recipe), stage, constants, facts["model"], device)
             return player, unflatten(LatentBatch, tensors)
+        case "autoencoder":
+            return _rebuild_autoencoder(facts, device), unflatten(PixelBatch, tensors)
         case other:
             raise RequestError(f"bundles of recipes of type {other} cannot be replayed")
+
+
+def _rebuild_autoencoder(facts: Mapping[str, Any], device: str) -> Player:
+    from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig
+    from sanakit.training.autoencoder import AutoencoderRecipe, build_players
+    from sanakit.training.objectives.perceptual import build_perceptual
+
+    recipe, stage = from_mapping(AutoencoderRecipe, facts["recipe"]), facts["stage"]
+    phase = recipe.phases[stage]
+    if phase.gan is not None:
+        raise RequestError(f"phase {phase.name} trains against a discriminator, whose weights are not in a bundle")
+    model = DCAutoencoder(from_mapping(DCAutoencoderConfig, facts["model"])).to(device)
+    weighed = phase.objective.perceptual_weight
+    perceptual = build_perceptual(recipe.perceptual, device=device) if weighed else None
+    return build_players(recipe, stage, model, perceptual, device)[0]
 
 
 def _same(recorded: float, found: float) -> bool:
