@@ -15,7 +15,7 @@ from sanakit.models.text_condition import TextCondition
 from sanakit.training.objectives.flow_matching import FlowMatchingConfig, LatentBatch, flow_matching_loss
 from sanakit.training.optimizers import OptimizerConfig
 from sanakit.training.run_config import Precision
-from sanakit.training.step_memory import LossOfBatch, StepMemory, measure_step
+from sanakit.training.step_memory import LossOfBatch, measure_optimizer, measure_step
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
@@ -86,7 +86,7 @@ class Workload:
 
 def plan_memory(work: Workload, settings: StepSettings) -> MemoryPlan:
     """What one process needs for a step; takes seconds, allocates nothing, and does not touch the model."""
-    return _plan(work, settings, _measure(work, settings))
+    return _Planner(work).plan(settings)
 
 
 def fit(works: Sequence[Workload], settings: Sequence[StepSettings], budget: int) -> list[MemoryPlan]:
@@ -99,12 +99,12 @@ def fit(works: Sequence[Workload], settings: Sequence[StepSettings], budget: int
     Raises:
         RequestError: nothing fits; it names the least memory with which a run would.
     """
-    least = 0
+    planners, least = [_Planner(work) for work in works], 0
     for precision, checkpointing in _choices(settings):
         plans = []
-        for work, given in zip(works, settings, strict=True):
+        for planner, given in zip(planners, settings, strict=True):
             wanted = replace(given, precision=precision, activation_checkpointing=checkpointing)
-            plans.append(_largest_batch(work, wanted, budget))
+            plans.append(_largest_batch(planner, wanted, budget))
         need = max(plan.total for plan in plans)
         if need <= budget:
             return plans
@@ -124,9 +124,9 @@ def _choices(settings: Sequence[StepSettings]) -> Iterator[tuple[Precision, bool
             yield from ((each, recomputed) for each in precisions)
 
 
-def _largest_batch(work: Workload, settings: StepSettings, budget: int) -> MemoryPlan:
+def _largest_batch(planner: _Planner, settings: StepSettings, budget: int) -> MemoryPlan:
     """The plan with the largest micro-batch that fits, or with the smallest if none does."""
-    plan = plan_memory(work, settings)
+    plan = planner.plan(settings)
     if plan.total <= budget:
         return plan
     samples = settings.batch_size * settings.accumulation
@@ -136,7 +136,7 @@ def _largest_batch(work: Workload, settings: StepSettings, budget: int) -> Memor
     while low <= high:
         middle = (low + high) // 2
         trial = replace(settings, batch_size=sizes[middle], accumulation=samples // sizes[middle])
-        plan = plan_memory(work, trial)
+        plan = planner.plan(trial)
         if plan.total <= budget:
             best, high = plan, middle - 1
         else:
@@ -144,29 +144,32 @@ def _largest_batch(work: Workload, settings: StepSettings, budget: int) -> Memor
     return best or plan
 
 
-def _measure(work: Workload, settings: StepSettings) -> StepMemory:
-    return measure_step(
-        work.model, work.loss, settings.batch_size, optimizer=work.optimizer, precision=settings.precision,
-        activation_checkpointing=settings.activation_checkpointing, device=work.device,
-    )
+class _Planner:
+    """Plans of one workload; what does not depend on the settings is measured once."""
 
+    def __init__(self, work: Workload) -> None:
+        self.work, model = work, work.model
+        self.optimizer = measure_optimizer(model, work.optimizer, device=work.device)
+        self.gathered = 0
+        if work.shards > 1:  # whole blocks for a moment: the one that runs and the one that is fetched ahead
+            parts = model.blocks if isinstance(model, LinearDiT) else model.children()
+            self.gathered = 2 * max((size_of(part) for part in parts), default=0)
 
-def _plan(work: Workload, settings: StepSettings, step: StepMemory) -> MemoryPlan:
-    tensors = [*work.model.parameters(), *work.model.buffers()]
-    trained = [p for p in work.model.parameters() if p.requires_grad]
-    gathered = 0
-    if work.shards > 1:  # whole blocks for a moment: the one that runs and the one that is fetched ahead
-        parts = work.model.blocks if isinstance(work.model, LinearDiT) else work.model.children()
-        gathered = 2 * max((size_of(part) for part in parts), default=0)
-    return MemoryPlan(
-        settings=settings,
-        weights=sum(map(_bytes, tensors)) // work.shards + gathered,
-        gradients=sum(map(_bytes, trained)) // work.shards,
-        optimizer=step.optimizer_state // work.shards,
-        ema=4 * sum(p.numel() for p in work.model.parameters()) // work.shards if work.has_ema else 0,
-        frozen=work.frozen,
-        activations=max(step.activations, step.update // work.shards),
-    )
+    def plan(self, settings: StepSettings) -> MemoryPlan:
+        work, shards = self.work, self.work.shards
+        step = measure_step(
+            work.model, work.loss, settings.batch_size, precision=settings.precision,
+            activation_checkpointing=settings.activation_checkpointing, device=work.device,
+        )
+        return MemoryPlan(
+            settings=settings,
+            weights=size_of(work.model) // shards + self.gathered,
+            gradients=sum(_bytes(p) for p in work.model.parameters() if p.requires_grad) // shards,
+            optimizer=self.optimizer.state // shards,
+            ema=4 * sum(p.numel() for p in work.model.parameters()) // shards if work.has_ema else 0,
+            frozen=work.frozen,
+            activations=max(step.forward, step.backward, self.optimizer.update // shards),
+        )
 
 
 def latent_loss(*, height: int, width: int, num_tokens: int) -> LossOfBatch:

@@ -32,16 +32,22 @@ _MEASURED_BLOCKS = 3
 
 @dataclass(frozen=True, slots=True)
 class StepMemory:
-    """Bytes beside weights and whole gradients, at the peaks of a step."""
+    """Bytes beside weights and whole gradients, at the peaks of the two halves of a step."""
 
     forward: int
     backward: int
-    optimizer_state: int
-    update: int  # of the optimiser, beside its state
 
     @property
     def activations(self) -> int:
         return max(self.forward, self.backward)
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerMemory:
+    """Bytes that an optimiser keeps, and what an update needs for a moment beside them."""
+
+    state: int
+    update: int
 
 
 class LiveMemory(TorchDispatchMode):
@@ -82,8 +88,8 @@ class LiveMemory(TorchDispatchMode):
 
 
 def measure_step(
-    model: nn.Module, loss: LossOfBatch, batch_size: int, *, optimizer: OptimizerConfig, precision: Precision,
-    activation_checkpointing: bool, device: str,
+    model: nn.Module, loss: LossOfBatch, batch_size: int, *, precision: Precision, activation_checkpointing: bool,
+    device: str,
 ) -> StepMemory:
     """The memory of one step of ``model``, which is neither changed nor copied and may be on the meta device.
 
@@ -94,6 +100,7 @@ def measure_step(
         loss: of a batch; called with a twin of the model that has no data.
         device: of the run; what operators keep differs between a CPU and a GPU.
     """
+
     def measured(num_blocks: int | None) -> StepMemory:
         with fake_tensors(device) as place:
             twin = twin_of(model, place)
@@ -101,7 +108,7 @@ def measure_step(
                 twin.blocks = nn.ModuleList(list(cast(nn.ModuleList, twin.blocks))[:num_blocks])
             if activation_checkpointing:
                 checkpoint_activations(twin)
-            return _measure(twin, loss, batch_size, optimizer, precision, place)
+            return _measure(twin, loss, batch_size, precision, place)
 
     if not isinstance(model, LinearDiT) or len(model.blocks) <= _MEASURED_BLOCKS:
         return measured(None)
@@ -111,26 +118,38 @@ def measure_step(
 
 
 def _measure(
-    twin: nn.Module, loss: LossOfBatch, batch_size: int, optimizer: OptimizerConfig, precision: Precision,
-    place: torch.device,
+    twin: nn.Module, loss: LossOfBatch, batch_size: int, precision: Precision, place: torch.device
 ) -> StepMemory:
-    trained = [p for p in twin.parameters() if p.requires_grad]
-    for p in trained:
-        p.grad = torch.zeros_like(p)
-    present = [*twin.parameters(), *twin.buffers(), *(p.grad for p in trained if p.grad is not None)]
-    with LiveMemory(present) as step, attention_for(place.type):
+    with LiveMemory(_with_gradients(twin)) as step, attention_for(place.type):
         with autocast(place.type, precision):
             value = loss(twin, batch_size, place)
         forward, step.peak = step.peak, step.live
         value.backward()
-    optimizers = build_optimizers(twin, optimizer, learning_rate=1e-3)
-    with LiveMemory(present) as update:
-        for each in optimizers:
-            each.step()
-        state, update.peak = update.live, update.live
-        for each in optimizers:
-            each.step()
-    return StepMemory(forward, step.peak, state, update.peak - state)
+    return StepMemory(forward, step.peak)
+
+
+def measure_optimizer(model: nn.Module, config: OptimizerConfig, *, device: str) -> OptimizerMemory:
+    """The memory of an optimiser of the model's trained parameters, from two updates on the meta device."""
+    twin = twin_of(model, torch.device("meta"))
+    with LiveMemory(_with_gradients(twin)) as memory:
+        optimizers = build_optimizers(twin, config, learning_rate=1e-3)
+        for optimizer in optimizers:
+            if torch.device(device).type == "cuda":  # where torch updates all tensors at once, with room for all
+                for group in optimizer.param_groups:
+                    group.update({"foreach": True} if "foreach" in group else {})
+            optimizer.step()
+        state, memory.peak = memory.live, memory.live
+        for optimizer in optimizers:
+            optimizer.step()
+    return OptimizerMemory(state, memory.peak - state)
+
+
+def _with_gradients(twin: nn.Module) -> list[Tensor]:
+    """Give every trained parameter a gradient, and list all that is there then."""
+    trained = [p for p in twin.parameters() if p.requires_grad]
+    for p in trained:
+        p.grad = torch.zeros_like(p)
+    return [*twin.parameters(), *twin.buffers(), *(p.grad for p in trained if p.grad is not None)]
 
 
 @contextmanager
