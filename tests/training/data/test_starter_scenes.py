@@ -42,7 +42,7 @@ def open_scenes(
 def test_every_painting_comes_once_with_its_own_text(config: StarterScenesData, encoders: Encoders) -> None:
     scenes = StarterScenes(load_sprite_bank(), "train", 5)
     paintings = [paint(scenes, 5, copy, index, 64) for copy in range(3) for index in range(10)]
-    latents = encode_pictures(encoders.autoencoder, paintings, "cpu").float().flatten(1)
+    latents = encode_pictures(encoders.autoencoder, paintings, "cpu", quick=True).float().flatten(1)
     texts = [encoders.text.encode([scenes.truth(index)[1]])[0].embeds[0] for index in range(10)]
     data, found = open_scenes(config, encoders), []
     for number in range(data.num_batches, 2 * data.num_batches):

@@ -14,7 +14,7 @@ from torch import Tensor
 from sanakit.common.user_cache import user_cache_folder
 from sanakit.data.feature_store import FeatureStore, FeatureWriter, feature_key
 from sanakit.training.data.encoders import Encoders
-from sanakit.training.data.pixel_tensors import ENCODING, encode_texts
+from sanakit.training.data.pixel_tensors import encode_texts
 from sanakit.training.distributed import Ranks
 
 logger = logging.getLogger(__name__)
@@ -46,15 +46,16 @@ def text_store(folder: Path, encoders: Encoders) -> FeatureStore:
     return FeatureStore(folder / f"texts-{encoders.text_id[:16]}")
 
 
-def latent_key(picture: str, height: int, width: int, rule: str, encoders: Encoders) -> str:
+def latent_key(picture: str, height: int, width: int, rule: str, encoding: str, encoders: Encoders) -> str:
     """The key of a latent.
 
     Args:
         picture: SHA-256 of the file, or what else decides the picture.
         height, width: of the bin in pixels.
         rule: how the picture is brought to that size.
+        encoding: ``EXACT`` or ``QUICK``, see ``encode_pictures``.
     """
-    return feature_key("latent", picture, f"{height}x{width}", rule, ENCODING, encoders.latent_id)
+    return feature_key("latent", picture, f"{height}x{width}", rule, encoding, encoders.latent_id)
 
 
 def text_key(text: str, encoders: Encoders) -> str:

@@ -20,7 +20,7 @@ from sanakit.data.fitting import fit_to_bin, resize_rule
 from sanakit.data.samples import DataSource, Problem
 from sanakit.training.data.caching import OnProgress, Spent, fill_store, latent_key, wait_for_all
 from sanakit.training.data.encoders import Encoders
-from sanakit.training.data.pixel_tensors import encode_pictures, encode_texts, rows_at_once
+from sanakit.training.data.pixel_tensors import EXACT, encode_pictures, encode_texts, rows_at_once
 from sanakit.training.distributed import Ranks
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def cache_latents(
         file_digests(source, indices, ranks, problems, on_progress), bins.tolist(), strict=True
     ):
         rule = f"cover {resize_rule(height, width)} centre"
-        keys.append(latent_key(digest, height, width, rule, encoders) if digest else "")
+        keys.append(latent_key(digest, height, width, rule, EXACT, encoders) if digest else "")
     places = {key: place for place, key in reversed(list(enumerate(keys))) if key}
 
     def compute(missing: Sequence[str]) -> Iterator[tuple[str, Tensor]]:

@@ -33,7 +33,7 @@ from sanakit.training.data.caching import (
 )
 from sanakit.training.data.configs import ScenePictures, StarterScenesData
 from sanakit.training.data.encoders import Encoders
-from sanakit.training.data.pixel_tensors import encode_pictures, to_pixels
+from sanakit.training.data.pixel_tensors import QUICK, encode_pictures, to_pixels
 from sanakit.training.distributed import Ranks
 from sanakit.training.objectives.flow_matching import LatentBatch
 
@@ -121,13 +121,13 @@ def _scene_latents(
     for start in range(0, len(samples), _BLOCK):
         paintings = [divmod(int(number), config.num_captions) for number in samples[start : start + _BLOCK]]
         identity = f"starter scenes {SCENES_VERSION} {_sprites_hash()} {config.seed} {paintings}"
-        blocks[latent_key(identity, size, size, "rendered", encoders)] = paintings
+        blocks[latent_key(identity, size, size, "rendered", QUICK, encoders)] = paintings
     scenes = StarterScenes(load_sprite_bank(), "train", config.seed)
 
     def compute(missing: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
         for key in missing:
             pictures = [paint(scenes, config.seed, copy, index, size) for copy, index in blocks[key]]
-            yield key, encode_pictures(encoders.autoencoder, pictures, device)
+            yield key, encode_pictures(encoders.autoencoder, pictures, device, quick=True)  # always these together
 
     what = f"blocks of {_BLOCK} scenes at {size} px"
     fill_store(store, list(blocks), compute, ranks=ranks, what=what, on_progress=on_progress)
