@@ -146,7 +146,7 @@ class Contest:
         decoded = self._take(batch, generator)
         real, made = self._judge(batch.pixels), self._judge(decoded)
         self._judge.seen += 1
-        return {"loss": discriminator_loss(real, made), "real": real.float().mean(), "made": made.float().mean()}
+        return {"loss": discriminator_loss(real, made), "real": real.mean(), "made": made.mean()}
 
     def _take(self, batch: PixelBatch, generator: torch.Generator) -> Tensor:
         for index, made in enumerate(self._waiting):

@@ -79,12 +79,16 @@ def _norm(channels: int, config: PatchGANConfig) -> nn.Module:
 
 def discriminator_loss(real: Tensor, made: Tensor) -> Tensor:
     """Hinge: ``(mean relu(1 - real) + mean relu(1 + made)) / 2`` of judgements of any shape."""
-    return (F.relu(1 - real.float()).mean() + F.relu(1 + made.float()).mean()) / 2
+    return (F.relu(1 - _wide(real)).mean() + F.relu(1 + _wide(made)).mean()) / 2
 
 
 def generator_loss(made: Tensor) -> Tensor:
     """Hinge: ``-mean made``."""
-    return -made.float().mean()
+    return -_wide(made).mean()
+
+
+def _wide(judgements: Tensor) -> Tensor:
+    return judgements.to(torch.promote_types(judgements.dtype, torch.float32))
 
 
 def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Tensor) -> Tensor:

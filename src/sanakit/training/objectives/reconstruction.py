@@ -47,11 +47,11 @@ def reconstruct(
     """Pixels to the latent and back, with noise of ``latent_noise`` deviations of the latent between."""
     latent = noisy = model.encoder(pixels)
     if latent_noise:
-        scale = latent_noise * latent.detach().float().std()
+        scale = latent_noise * _wide(latent.detach()).std()
         noise = torch.randn(latent.shape, generator=generator, device=generator.device).to(latent.device)
         noisy = latent + scale * noise
     decoded = model.decoder(noisy)
-    return Reconstruction(pixels, latent, decoded.to(torch.promote_types(decoded.dtype, torch.float32)))
+    return Reconstruction(pixels, latent, _wide(decoded))
 
 
 def reconstruction_terms(
@@ -74,12 +74,11 @@ def reconstruction_terms(
     if config.perceptual_weight and perceptual is None:
         raise ConfigError(f"perceptual_weight={config.perceptual_weight} needs a perceptual distance; set it to 0")
     error = made.decoded - made.pixels
-    wide = made.latent.to(torch.promote_types(made.latent.dtype, torch.float32))
     terms = {
         "l1": error.abs().mean(),
         "mse": error.square().mean(),
         "gradient": _gradient_l1(error),
-        "latent": wide.square().mean(),
+        "latent": _wide(made.latent).square().mean(),
     }
     loss = terms["l1"] + config.mse_weight * terms["mse"]
     loss = loss + config.gradient_weight * terms["gradient"] + config.latent_weight * terms["latent"]
@@ -101,3 +100,8 @@ def reconstruction_loss(
 def _gradient_l1(error: Tensor) -> Tensor:
     """Mean absolute difference of neighbouring errors: an edge in the wrong place costs twice, a soft tone little."""
     return error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """In float32, or wider if it is."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
