@@ -10,7 +10,8 @@ from sanakit.models.dual_encoder import DualEncoder, DualEncoderConfig
 from sanakit.models.text_condition import TextCondition
 
 CONFIG = DualEncoderConfig(
-    picture_channels=10, num_patches=4, text_channels=6, hidden_size=16, head_dim=8, embed_size=5
+    picture_channels=10, num_patches=4, text_channels=6, hidden_size=16, head_dim=8, embed_size=5,
+    num_text_positions=6,
 )  # fmt: skip
 
 
@@ -53,6 +54,18 @@ def test_padding_has_no_influence(model: DualEncoder) -> None:
 def test_places_of_patches_matter(model: DualEncoder) -> None:
     patches, _ = inputs()
     assert not torch.allclose(model.encode_pictures(patches), model.encode_pictures(patches.flip(1)), atol=1e-3)
+
+
+def test_the_order_of_words_matters_beyond_the_last_position_too(model: DualEncoder) -> None:
+    _, text = inputs(length=8)
+    for first, second in ((0, 1), (2, 3)):
+        swapped = text.embeds.clone()
+        swapped[:, [first, second]] = text.embeds[:, [second, first]]
+        other = TextCondition(swapped, text.mask)
+        assert not torch.allclose(model.encode_texts(other)[0], model.encode_texts(text)[0], atol=1e-4)
+    beyond = text.embeds.clone()
+    beyond[:, [6, 7]] = text.embeds[:, [7, 6]]  # six positions: both have the last
+    torch.testing.assert_close(model.encode_texts(TextCondition(beyond, text.mask)), model.encode_texts(text))
 
 
 def test_features_are_standardised() -> None:

@@ -30,6 +30,7 @@ class DualEncoderConfig:
     num_picture_layers: int = 2
     num_text_layers: int = 2
     embed_size: int = 192
+    num_text_positions: int = 64  # tokens beyond share the last one; 0: none at all
 
     def __post_init__(self) -> None:
         if self.hidden_size % self.head_dim:
@@ -88,7 +89,8 @@ class Tower(nn.Module):
         """``(B, N, channels)`` and ``(B, N)`` bool to unit vectors ``(B, embed_size)`` in float32 or wider."""
         hidden = self.proj_in((features - self.mean) / self.std)                    # (B, N, C)
         if self.positions is not None:
-            hidden = hidden + self.positions
+            places = torch.arange(hidden.shape[1], device=hidden.device).clamp(max=len(self.positions) - 1)
+            hidden = hidden + self.positions[places]
         hidden = torch.cat([self.query.expand(len(hidden), -1, -1).to(hidden.dtype), hidden], dim=1)
         if mask is not None:
             mask = F.pad(mask, (1, 0), value=True)
@@ -101,7 +103,8 @@ class Tower(nn.Module):
 class DualEncoder(nn.Module):
     """Patches and text states to unit vectors; their inner product, scaled and shifted, is the logit of "they match".
 
-    Text states carry their order already (the language model is causal), so only patches get positions.
+    The states of a causal language model know what stands before a word and not what follows: in "a cat to the left of
+    a dog" the cat's state says nothing of left. Positions in the text tower let it find out.
 
     Source: the sigmoid form of Zhai et al., Sigmoid Loss for Language Image Pre-Training, arXiv:2303.15343.
     """
@@ -114,7 +117,8 @@ class DualEncoder(nn.Module):
             num_positions=config.num_patches,
         )  # fmt: skip
         self.text = Tower(
-            config, channels=config.text_channels, num_layers=config.num_text_layers, num_positions=0
+            config, channels=config.text_channels, num_layers=config.num_text_layers,
+            num_positions=config.num_text_positions,
         )  # fmt: skip
         self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
         self.bias = nn.Parameter(torch.tensor(-5.0))  # the log odds of a match in a batch of 150

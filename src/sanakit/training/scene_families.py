@@ -54,7 +54,7 @@ class FamiliesConfig:
     """
 
     num_families: int = 800
-    num_position_families: int = 800
+    num_position_families: int = 400
     num_copies: int = 2
     reconstructed_share: float = 0.2
     latent_noise: float = 0.3
