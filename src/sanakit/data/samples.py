@@ -82,6 +82,9 @@ class DataSource(Protocol):
             PictureError: the file cannot be read any more.
         """
 
+    def stamp(self, index: int) -> str | None:
+        """What stays the same as long as the stored bytes do; None if that cannot be told yet."""
+
     def image(self, index: int) -> Image.Image:
         """The picture upright in RGB, transparency over white.
 
@@ -98,6 +101,16 @@ class DataSource(Protocol):
         Raises:
             PictureError: it cannot be read, or the data set holds pictures.
         """
+
+    def latent_shape(self, index: int) -> tuple[int, int, int]:
+        """``(C, h, w)`` from the header and the length of the file.
+
+        Raises:
+            PictureError: as ``latent``; numbers that are not finite are not looked for.
+        """
+
+    def has_text_features(self, index: int) -> bool:
+        """Whether they lie beside the latent."""
 
     def text_features(self, index: int) -> TextFeatures | None:
         """The cached features of the caption, if they lie beside the latent.

@@ -14,6 +14,12 @@ from sanakit.training.data.encoders import Encoders
 SHAPES = ((64, 64), (48, 96), (130, 70), (64, 64), (96, 48), (200, 200), (90, 91))  # (height, width)
 
 
+@pytest.fixture(autouse=True)
+def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Digests and indices that sanakit keeps stay out of the user's folder."""
+    monkeypatch.setenv("SANAKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture
 def encoders(tiny_bundle: ModelBundle) -> Encoders:
     """16 pixels per latent cell, 4 channels; text of 32 channels."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from sanakit.common.errors import PictureError, RequestError
 from sanakit.data.buckets import assign_bins
 from sanakit.data.caption_choice import PowerLawChoice, ProportionChoice
 from sanakit.data.fitting import fit_to_bin
+from sanakit.data.sources.collect import IndexedData
 from sanakit.models.dc_ae import DCAutoencoder
 from sanakit.training.data import caching, file_latents
 from sanakit.training.data.configs import FilePictures, FilesData
@@ -126,6 +128,34 @@ def test_a_latent_does_not_depend_on_its_company(encoders: Encoders, size: tuple
         assert torch.equal(encode_pictures(encoders.autoencoder, pictures[start:end], "cpu"), together[start:end])
 
 
+def test_files_are_hashed_once_and_again_when_they_change(
+    config: FilesData, photos: Path, encoders: Encoders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sanakit.data.sources.blobs._SETTLED_SECONDS", 0.0)
+    first, read = open_files(config, encoders), []
+    real = IndexedData.read_bytes
+
+    def noting(source: IndexedData, index: int) -> bytes:
+        read.append(source[index].key)
+        return real(source, index)
+
+    monkeypatch.setattr(IndexedData, "read_bytes", noting)
+    again = open_files(config, encoders)
+    assert read == []
+    assert torch.equal(first.batch(0).latent, again.batch(0).latent)
+    facts = (photos / "3.png").stat()
+    changed = (photos / "0.png").read_bytes().ljust(facts.st_size, b"\0")[: facts.st_size]
+    (photos / "3.png").write_bytes(changed)                                    # as long as before, and no younger
+    os.utime(photos / "3.png", ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    open_files(config, encoders)
+    assert "3" in read
+    assert set(read) == {"3"}
+    read.clear()
+    monkeypatch.setattr("sanakit.data.sources.blobs._SETTLED_SECONDS", 1e9)      # all of them were written just now
+    open_files(config, encoders)
+    assert len(set(read)) == len(SHAPES)
+
+
 def test_a_broken_picture_is_left_out_and_named(
     config: FilesData, photos: Path, encoders: Encoders, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -194,6 +224,12 @@ def test_cached_feature_shards_are_used_as_they_are(
     assert "3" not in found
     assert "3 (128x128 px)" in caplog.text
     np.testing.assert_allclose(found["0"].numpy(), feature[0, :7], rtol=1e-6)
+    whole = (folder / "1.npy").read_bytes()
+    (folder / "1.npy").write_bytes(whole[:-1])
+    caplog.clear()
+    assert "1" not in {key for n in range(3) for key in open_files(config, encoders).keys(n)}
+    assert "1 (1.npy has 255 bytes, and its header tells of 256)" in caplog.text
+    (folder / "1.npy").write_bytes(whole)
     text = encoders.text.encode(["caption 1"])[0].embeds[0]
     torch.testing.assert_close(found["1"], text, rtol=1e-4, atol=1e-4)
 

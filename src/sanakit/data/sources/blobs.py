@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from sanakit.common.errors import PictureError
+
+_SETTLED_SECONDS = 2.0  # the coarsest clock of a file system that people use
 
 
 class Blob(Protocol):
@@ -22,6 +25,21 @@ class Blob(Protocol):
 
     def num_bytes(self) -> int:
         """Raises OSError."""
+
+    def stamp(self) -> str | None:
+        """What stays the same as long as the bytes do; None if the file has gone, or was written so lately that
+        another change would not show in its times."""
+
+
+def file_stamp(path: Path, place: str = "") -> str | None:
+    """The stamp of a file, or of a ``place`` in it: its path, length, times and number on the disk."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    if time.time() - max(facts.st_mtime, facts.st_ctime) < _SETTLED_SECONDS:
+        return None
+    return f"{path.absolute()}|{place}|{facts.st_size}|{facts.st_mtime_ns}|{facts.st_ctime_ns}|{facts.st_ino}"
 
 
 def read_blob(blob: Blob) -> bytes:
@@ -56,6 +74,9 @@ class FileBlob:
     def num_bytes(self) -> int:
         return self.path.stat().st_size
 
+    def stamp(self) -> str | None:
+        return file_stamp(self.path)
+
 
 @dataclass(frozen=True, slots=True)
 class RangeBlob:
@@ -71,6 +92,9 @@ class RangeBlob:
 
     def num_bytes(self) -> int:
         return self.size
+
+    def stamp(self) -> str | None:
+        return file_stamp(self.path, f"{self.offset}+{self.size}")
 
 
 class _Window(io.RawIOBase):

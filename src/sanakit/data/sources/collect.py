@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -84,6 +85,9 @@ class IndexedData:
             raise PictureError(f"{self.path} holds latents; it has no pictures")
         return decode_picture(self.read_bytes(index))
 
+    def stamp(self, index: int) -> str | None:
+        return self._entries[index].blob.stamp()
+
     def has_latents(self) -> bool:
         return self._has_latents
 
@@ -92,6 +96,14 @@ class IndexedData:
             raise PictureError(f"{self.path} holds pictures; it has no latents")
         entry = self._entries[index]
         return read_latent(read_blob(entry.blob), entry.blob.name)
+
+    def latent_shape(self, index: int) -> tuple[int, int, int]:
+        if not self._has_latents:
+            raise PictureError(f"{self.path} holds pictures; it has no latents")
+        return npy_latent_shape(self._entries[index].blob)
+
+    def has_text_features(self, index: int) -> bool:
+        return self._entries[index].text_features is not None
 
     def text_features(self, index: int) -> TextFeatures | None:
         blob = self._entries[index].text_features
@@ -198,20 +210,40 @@ def latent_or_picture_size(candidate: Candidate) -> tuple[int, int]:
 
 def _latent_size(candidate: Candidate) -> tuple[int, int]:
     with candidate.blob.open() as file:
-        shape = _npy_shape(file)
+        shape, _ = _npy_header(file)
     if candidate.size is not None:
         return candidate.size
     return shape[-1] * SANA_COMPRESSION, shape[-2] * SANA_COMPRESSION
 
 
-def _npy_shape(file: Any) -> tuple[int, ...]:
+def npy_latent_shape(blob: Blob) -> tuple[int, int, int]:
+    """``(C, h, w)`` of a ``.npy`` that is as long as its header says.
+
+    Raises:
+        PictureError: it is no latent, or cut off.
+    """
+    try:
+        with blob.open() as file:
+            shape, dtype = _npy_header(file)
+            expected = file.tell() + math.prod(shape) * dtype.itemsize
+        length = blob.num_bytes()
+    except OSError as error:
+        raise PictureError(f"{blob.name} cannot be read: {error.strerror or error}") from error
+    if length != expected:
+        raise PictureError(f"{blob.name} has {length} bytes, and its header tells of {expected}")
+    channels, height, width = shape[-3:]
+    return channels, height, width
+
+
+def _npy_header(file: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of a latent."""
     try:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(file)
     except Exception as error:  # numpy parses the header as Python, which fails in many ways
         raise PictureError(f"it is no .npy array: {' '.join(str(error).split())}") from error
-    return _latent_shape(shape, dtype)
+    return _latent_shape(shape, dtype), dtype
 
 
 def _latent_shape(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:

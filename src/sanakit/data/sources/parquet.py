@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 from sanakit.common.errors import MissingExtraError, PictureError
 from sanakit.data.pictures import picture_size
 from sanakit.data.samples import Problem
+from sanakit.data.sources.blobs import file_stamp
 from sanakit.data.sources.collect import Candidate, Findings
 from sanakit.data.sources.records import FILE_COLUMNS, captions_of, file_column
 
@@ -38,6 +39,9 @@ class CellBlob:
 
     def num_bytes(self) -> int:
         return self.size
+
+    def stamp(self) -> str | None:
+        return file_stamp(self.path, f"{self.column}/{self.group}/{self.row}")
 
 
 def parquet_records(path: Path) -> Iterator[dict[str, Any]]:

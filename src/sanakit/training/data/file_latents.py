@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sanakit.common.errors import PictureError
 from sanakit.data.feature_store import FeatureStore
+from sanakit.data.file_digests import recall_digests, remember_digests
 from sanakit.data.fitting import fit_to_bin, resize_rule
 from sanakit.data.samples import DataSource, Problem
 from sanakit.training.data.caching import OnProgress, Spent, fill_store, latent_key, wait_for_all
@@ -85,10 +86,18 @@ def file_digests(
     source: DataSource, indices: Sequence[int], ranks: Ranks, problems: list[Problem],
     on_progress: OnProgress | None = None,
 ) -> list[str]:
-    """SHA-256 of every picture file in hex, "" where one cannot be read; each rank reads a share of them."""
-    own = indices[ranks.rank :: ranks.world]
+    """SHA-256 of every picture file in hex, "" where one cannot be read.
 
-    def digest(index: int) -> bytes | PictureError:
+    Each rank reads a share of those that have changed since the last time.
+    """
+    own = range(ranks.rank, len(indices), ranks.world)
+    # taken before any reading, so that a change during it shows the next time
+    known, stamps = recall_digests(source), [source.stamp(index) for index in indices]
+
+    def digest_of(place: int) -> bytes | PictureError:
+        index, stamp = indices[place], stamps[place]
+        if stamp is not None and stamp in known:
+            return bytes.fromhex(known[stamp])
         try:
             return hashlib.sha256(source.read_bytes(index)).digest()
         except PictureError as error:
@@ -96,9 +105,9 @@ def file_digests(
 
     table = torch.zeros(-(-len(indices) // ranks.world), 32, dtype=torch.uint8)
     with ThreadPoolExecutor(NUM_THREADS) as threads:
-        for row, (index, found) in enumerate(zip(own, threads.map(digest, own), strict=True)):
+        for row, (place, found) in enumerate(zip(own, threads.map(digest_of, own), strict=True)):
             if isinstance(found, PictureError):
-                problems.append(Problem(key=source[index].key, reason="undecodable", detail=str(found)))
+                problems.append(Problem(key=source[indices[place]].key, reason="undecodable", detail=str(found)))
             else:
                 table[row] = torch.frombuffer(bytearray(found), dtype=torch.uint8)
             if on_progress is not None:
@@ -109,7 +118,11 @@ def file_digests(
         torch.distributed.all_gather(tables, table)
     wait_for_all(ranks)
     rows = [tables[place % ranks.world][place // ranks.world] for place in range(len(indices))]
-    return [bytes(row.tolist()).hex() if row.any() else "" for row in rows]
+    digests = [bytes(row.tolist()).hex() if row.any() else "" for row in rows]
+    if ranks.rank == 0:
+        pairs = zip(stamps, digests, strict=True)
+        remember_digests(source, {stamp: digest for stamp, digest in pairs if stamp is not None and digest})
+    return digests
 
 
 def _groups(order: Sequence[int], bins: NDArray[np.int64], device: str) -> Iterator[Sequence[int]]:
@@ -208,12 +221,6 @@ def shard_texts(source: DataSource, otherwise: Texts | None) -> Texts:
         return found
 
     return read
-
-
-def latent_shape(source: DataSource, index: int) -> tuple[int, int, int]:
-    """``(C, h, w)`` of a cached latent."""
-    channels, height, width = source.latent(index).shape
-    return int(channels), int(height), int(width)
 
 
 def _all_real(embeds: Tensor) -> tuple[Tensor, Tensor]:

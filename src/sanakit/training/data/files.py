@@ -34,7 +34,6 @@ from sanakit.training.data.file_latents import (
     Latents,
     Texts,
     cache_latents,
-    latent_shape,
     shard_latents,
     shard_texts,
     stored_latents,
@@ -184,7 +183,7 @@ def _open_features(
     )
     samples = [index for index, fits in zip(samples, fitting, strict=True) if fits]
     _check_any(samples, source)
-    bare = [index for index in samples if source.text_features(index) is None]
+    bare = [index for index in samples if not source.has_text_features(index)]
     otherwise = _texts(source, bare, config, encoders, ranks, device, on_progress) if bare else None
     order = BatchOrder.of_shapes(
         [shape for shape, fits in zip(shapes, fitting, strict=True) if fits], batch_size=batch_size, seed=seed
@@ -202,7 +201,7 @@ def _usable_latents(
     good, shapes, bad = [], [], {}
     for index in samples:
         try:
-            channels, height, width = latent_shape(source, index)
+            channels, height, width = source.latent_shape(index)
         except PictureError as error:
             bad[source[index].key] = str(error)
             continue
