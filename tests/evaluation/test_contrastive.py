@@ -10,7 +10,15 @@ import pytest
 import torch
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import CLIPConfig, CLIPModel, Dinov2Config, Dinov2Model, PreTrainedTokenizerFast
+from transformers import (
+    CLIPConfig,
+    CLIPModel,
+    Dinov2Config,
+    Dinov2Model,
+    PreTrainedTokenizerFast,
+    SiglipConfig,
+    SiglipModel,
+)
 
 from sanakit.common.errors import CheckpointError, RequestError
 from sanakit.evaluation.contrastive import load_contrastive_scorer
@@ -38,6 +46,26 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]").save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(CLIP_FILE))
+    return folder
+
+
+SIGLIP_FILE = {
+    "size": {"height": 32, "width": 32}, "resample": 3, "do_resize": True, "do_normalize": True,
+    "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "image_processor_type": "SiglipImageProcessor",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def siglip(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With a tokenizer that makes a mask unless it is told not to, which SigLIP was trained without."""
+    folder = tmp_path_factory.mktemp("siglip")
+    torch.manual_seed(1)
+    text = TOWER | {"vocab_size": 8, "max_position_embeddings": 6, "pad_token_id": 4, "projection_size": 16}
+    vision = TOWER | {"image_size": 32, "patch_size": 16}
+    SiglipModel(SiglipConfig(text_config=text, vision_config=vision)).save_pretrained(folder)
+    for file in clip.glob("tokenizer*"):
+        (folder / file.name).write_bytes(file.read_bytes())
+    (folder / "preprocessor_config.json").write_text(json.dumps(SIGLIP_FILE))
     return folder
 
 
@@ -75,6 +103,32 @@ def test_scores_are_cosines(clip: Path) -> None:
     assert "shorter side" in scorer.resize_rule
     with pytest.raises(RequestError, match="3 pictures and 1 texts"):
         scorer.score(images, ["a"])
+
+
+def test_siglip_is_read_and_scored_as_transformers_does(siglip: Path) -> None:
+    from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+    images, texts = [picture(50, 40, 1), picture(20, 33, 2)], ["a cat", "a red dog"]
+    processor, rule = SiglipImageProcessorPil.from_pretrained(siglip), read_preprocessing(siglip)
+    pixels = [processor(image, return_tensors="pt").pixel_values for image in images]
+    for image, expected in zip(images, pixels, strict=True):
+        assert (rule(as_images([image])) - expected).abs().max() < 2.5 / 255 / 0.5  # Pillow rounds between its passes
+    network = SiglipModel.from_pretrained(siglip).eval()
+    rows = torch.tensor([[1, 2, 4, 4, 4, 4], [1, 5, 3, 4, 4, 4]])  # filled up to the length of training
+    with torch.no_grad():
+        output = network(input_ids=rows, pixel_values=torch.cat([rule(as_images([image])) for image in images]))
+        cosines = (output.logits_per_image - network.logit_bias) / network.logit_scale.exp()
+    scorer = load_scorer(str(siglip))
+    assert scorer.score(images, texts) == pytest.approx((100 * cosines.diag()).tolist(), abs=1e-3)
+    assert scorer.score(images, texts) == pytest.approx(
+        [scorer.score([image], [text])[0] for image, text in zip(images, texts, strict=True)], abs=1e-4
+    )
+    extractor = load_extractor(str(siglip))
+    assert extractor.num_features == 16
+    assert extractor.resize_rule == "antialiased bicubic to 32 x 32, aspect ratio not kept"
+    with torch.no_grad():
+        expected = network.get_image_features(pixel_values=pixels[0]).pooler_output
+    assert torch.nn.functional.cosine_similarity(extractor(as_images(images[:1])), expected) > 0.999
 
 
 def test_vision_towers_are_extractors(clip: Path, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ class ContrastiveScorer:
         self.network = network.eval().requires_grad_(False).to(device)
         self.tokenizer, self.preprocessing, self.device, self.name = tokenizer, preprocessing, device, name
         self.length = int(network.config.text_config.max_position_embeddings)
-        self.padding = "max_length" if kind.startswith("siglip") else "longest"  # SigLIP was trained with full rows
+        self.full_rows = kind == "siglip"  # trained on padded rows without a mask
         self.weights_hash = hash_tensors(self.network.state_dict())
 
     @property
@@ -65,10 +65,11 @@ class ContrastiveScorer:
         parts = []
         for start in range(0, len(texts), _BATCH):
             tokens = self.tokenizer(
-                list(texts[start : start + _BATCH]), padding=self.padding, truncation=True, max_length=self.length,
-                return_tensors="pt",
+                list(texts[start : start + _BATCH]), padding="max_length" if self.full_rows else "longest",
+                truncation=True, max_length=self.length, return_tensors="pt",
             ).to(self.device)  # fmt: skip
-            parts.append(_features(self.network.get_text_features(**tokens)))
+            mask = None if self.full_rows else tokens["attention_mask"]
+            parts.append(_features(self.network.get_text_features(tokens["input_ids"], attention_mask=mask)))
         return torch.cat(parts)
 
 
