@@ -67,6 +67,8 @@ def test_too_few_samples_are_said(caplog: pytest.LogCaptureFixture) -> None:
     assert "10 pictures are fewer than the 20 features" in caplog.text
     with pytest.raises(ConfigError, match="at least 2"):
         fit_gaussian(np.zeros((1, 3)))
+    with pytest.raises(ConfigError, match="at least 2"):
+        frechet_distance(np.zeros(4), np.zeros(4))
     with pytest.raises(ConfigError, match="not finite"):
         fit_gaussian(np.full((3, 3), np.nan))
     with pytest.raises(ShapeError, match="one extractor"):

@@ -77,10 +77,11 @@ def frechet_distance(real: NDArray[np.floating], fake: NDArray[np.floating]) -> 
     The estimate is too large by about ``c / N``; with fewer samples than features even the covariances have not full
     rank, and the number says more about N than about the pictures.
     """
+    gaussians = fit_gaussian(real), fit_gaussian(fake)
     fewest = min(len(real), len(fake))
     if fewest < real.shape[1]:
         log.warning(too_few(fewest, real.shape[1]))
-    return gaussian_distance(fit_gaussian(real), fit_gaussian(fake))
+    return gaussian_distance(*gaussians)
 
 
 def too_few(num_samples: int, num_features: int) -> str:
