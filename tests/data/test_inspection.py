@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
 
 from sanakit.common.aspect_ratio import nearest_bin
 from sanakit.data.inspection import Spread, aspect_ratio_histogram, inspect_data
 from sanakit.data.open import open_data
 from sanakit.data.samples import Sample
+from sanakit.data.shards.writer import add_member
 
 
 def test_numbers_of_a_folder(tmp_path: Path, picture: Callable[..., bytes]) -> None:
@@ -40,6 +47,35 @@ def test_the_histogram_counts_the_bins_that_training_takes() -> None:
     bins = [nearest_bin(h, w, 1024, training=True) for w, h in sizes]
     for ratio, count in found.items():
         assert sum(abs(height / width - float(ratio)) < 0.006 for height, width in bins) == count
+
+
+@pytest.mark.parametrize("layout", ["csv", "jsonl", "json", "parquet", "sidecars", "wids"])
+def test_texts_that_are_not_used_are_named(tmp_path: Path, picture: Callable[..., bytes], layout: str) -> None:
+    facts = {"caption": "red", "blip": "a red thing", "URL": "https://a.b", "width": "32", "blip_score": "0.5"}
+    rows = [{"file_name": f"{name}.png", **facts, "blip": "of b" if name == "b" else ""} for name in "ab"]
+    for name in "ab":
+        if layout != "wids":
+            (tmp_path / f"{name}.png").write_bytes(picture())
+        if layout == "sidecars":
+            (tmp_path / f"{name}.json").write_text(json.dumps(facts))
+    match layout:
+        case "csv":
+            lines = [",".join(rows[0]), *(",".join(row.values()) for row in rows)]
+            (tmp_path / "list.csv").write_text("\n".join(lines))
+        case "jsonl":
+            (tmp_path / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        case "json":
+            (tmp_path / "captions.json").write_text(json.dumps(rows))
+        case "parquet":
+            pq.write_table(pa.Table.from_pylist(rows), tmp_path / "list.parquet")
+        case "wids":
+            with tarfile.open(tmp_path / "0.tar", "w") as archive:
+                add_member(archive, "a.png", picture())
+                add_member(archive, "a.json", json.dumps(facts).encode())
+    for _ in range(2):                                                         # shards are remembered after the first
+        found = inspect_data(open_data(tmp_path))
+        assert found.unused_columns == ("URL", "blip")
+        assert [source.source for source in found.captions] == ["caption"]
 
 
 def test_nothing_good_is_still_described(tmp_path: Path) -> None:

@@ -117,6 +117,9 @@ def _print_inspection(found: Inspection) -> None:
         _print_histogram(found.aspect_ratios)
     if found.captions:
         _print_captions(found)
+    if found.unused_columns:
+        names = ", ".join(found.unused_columns)
+        print(f"\nColumns not used: {names}; one with 'caption' in its name (blip_caption) would be a caption source")
     if found.problems:
         print(f"\nWrong: {_counted(found.num_by_reason())}")
         for line in _problem_lines(found.problems[:_SHOWN_PROBLEMS]):

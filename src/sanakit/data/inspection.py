@@ -46,6 +46,7 @@ class Inspection:
     aspect_ratios: dict[str, int]  # SANA's ratio height / width, as published, to samples nearest to it
     captions: tuple[SourceSummary, ...]
     captions_per_sample: dict[int, int]  # number of captions to samples
+    unused_columns: tuple[str, ...]  # texts beside the captions, files and scores
     problems: tuple[Problem, ...]
 
     def num_by_reason(self) -> dict[str, int]:
@@ -66,6 +67,7 @@ def inspect_data(source: DataSource) -> Inspection:
         aspect_ratios=aspect_ratio_histogram(samples),
         captions=_sources(samples),
         captions_per_sample=dict(sorted(Counter(len(sample.captions) for sample in samples).items())),
+        unused_columns=source.unused_columns,
         problems=source.problems,
     )
 

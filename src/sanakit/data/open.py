@@ -61,6 +61,8 @@ def open_indexed(path: Path, *, min_size: int = 1, need_captions: bool = True) -
     _log.info(
         "opened %s: layout %s, %d samples, %d problems, %.1f s", path, layout, len(source), len(source.problems), took
     )
+    if source.unused_columns:
+        _log.info("columns of %s that are not used: %s", path, ", ".join(source.unused_columns))
     return source
 
 

@@ -69,6 +69,10 @@ class DataSource(Protocol):
     def problems(self) -> tuple[Problem, ...]:
         """What opening found, by key; pictures are not decoded for it."""
 
+    @property
+    def unused_columns(self) -> tuple[str, ...]:
+        """Columns of tables, or names in JSON, that hold texts and are neither captions nor files nor scores."""
+
     def __len__(self) -> int:
         """Samples that can be used."""
 

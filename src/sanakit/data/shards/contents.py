@@ -18,10 +18,10 @@ from sanakit.data.pictures import picture_size
 from sanakit.data.shards.tar_index import Member, index_tar
 from sanakit.data.sources.blobs import RangeBlob, read_blob
 from sanakit.data.sources.files import PICTURE_SUFFIXES, decode_text, is_visible, lines_of
-from sanakit.data.sources.records import PROMPT_SOURCE, SCORES, file_column, is_caption_column, size_of
+from sanakit.data.sources.records import PROMPT_SOURCE, SCORES, file_column, is_caption_column, size_of, unused_texts
 
 _log = logging.getLogger(__name__)
-_VERSION = 1  # of what is remembered; a higher one makes old files count for nothing
+_VERSION = 2  # of what is remembered; a higher one makes old files count for nothing
 _EXTENSIONS = PICTURE_SUFFIXES | {".npy", ".npz", ".json", ".txt"}
 
 
@@ -35,6 +35,7 @@ class ShardSample:
     undecodable: str | None = None
     record: dict[str, Any] = field(default_factory=dict)  # of key.json: captions, scores, width and height
     record_fault: str | None = None
+    unused: tuple[str, ...] = ()  # names in key.json that hold other texts
     text: str | None = None  # of key.txt
     twice: tuple[str, ...] = ()  # names of further pictures with this key
 
@@ -96,11 +97,11 @@ def _sample(path: Path, key: str, members: list[Member]) -> ShardSample:
         if is_picture:
             pictures.append(member.name)
     size, undecodable = _picture_facts(path, next((m for m in files.values() if m.name in pictures), None))
-    record, record_fault = _record(path, files.get(".json"))
+    record, record_fault, unused = _record(path, files.get(".json"))
     text, text_fault = _text(path, files.get(".txt"))
     return ShardSample(
         key=key, files=files, size=size, undecodable=undecodable, record=record,
-        record_fault=record_fault or text_fault, text=text, twice=tuple(twice),
+        record_fault=record_fault or text_fault, unused=unused, text=text, twice=tuple(twice),
     )  # fmt: skip
 
 
@@ -114,21 +115,21 @@ def _picture_facts(path: Path, member: Member | None) -> tuple[tuple[int, int] |
         return None, str(error)
 
 
-def _record(path: Path, member: Member | None) -> tuple[dict[str, Any], str | None]:
-    """Those fields of the JSON that sanakit uses, and why it cannot be read."""
+def _record(path: Path, member: Member | None) -> tuple[dict[str, Any], str | None, tuple[str, ...]]:
+    """Those fields of the JSON that sanakit uses, why it cannot be read, and names of other texts in it."""
     if member is None:
-        return {}, None
+        return {}, None, ()
     try:
         record = json.loads(decode_text(read_blob(blob_of(path, member))))
     except json.JSONDecodeError as error:
-        return {}, f"{member.name}: it is no valid JSON ({error})"
+        return {}, f"{member.name}: it is no valid JSON ({error})", ()
     except (ValueError, PictureError, RecursionError) as error:
-        return {}, f"{member.name}: {error}"
+        return {}, f"{member.name}: {error}", ()
     if not isinstance(record, dict):
-        return {}, f"{member.name}: it is no JSON object"
+        return {}, f"{member.name}: it is no JSON object", ()
     kept = {name: value for name, value in record.items() if _is_used(name)}
     size = size_of(record)
-    return kept | ({"width": size[0], "height": size[1]} if size else {}), None
+    return kept | ({"width": size[0], "height": size[1]} if size else {}), None, tuple(sorted(unused_texts(record)))
 
 
 def _is_used(name: str) -> bool:
@@ -171,7 +172,7 @@ def _to_plain(contents: ShardContents) -> dict[str, Any]:
     samples = [
         [
             sample.key, [[m.name, m.offset, m.size] for m in sample.files.values()], sample.size, sample.undecodable,
-            sample.record, sample.record_fault, sample.text, sample.twice,
+            sample.record, sample.record_fault, sample.text, sample.twice, sample.unused,
         ]
         for sample in contents.samples
     ]  # fmt: skip
@@ -180,12 +181,12 @@ def _to_plain(contents: ShardContents) -> dict[str, Any]:
 
 def _from_plain(content: dict[str, Any]) -> ShardContents:
     samples = []
-    for key, files, size, undecodable, record, record_fault, text, twice in content["samples"]:
+    for key, files, size, undecodable, record, record_fault, text, twice, unused in content["samples"]:
         members = [Member(*member) for member in files]
         samples.append(ShardSample(
             key=key, files={os.path.splitext(m.name)[1].lower(): m for m in members},
             size=None if size is None else (size[0], size[1]), undecodable=undecodable, record=record,
-            record_fault=record_fault, text=text, twice=tuple(twice),
+            record_fault=record_fault, text=text, twice=tuple(twice), unused=tuple(unused),
         ))  # fmt: skip
     return ShardContents(samples=tuple(samples), fault=content["fault"])
 

@@ -35,6 +35,7 @@ class Candidate:
     undecodable: str | None = None  # why the header could not be read, if that is known already
     text_features: Blob | None = None
     has_latent: bool = False
+    unused_columns: set[str] = field(default_factory=set)  # that hold texts beside the captions
 
 
 @dataclass(slots=True)
@@ -58,7 +59,8 @@ class IndexedData:
     """The data source that every layout becomes: a list of entries in memory."""
 
     def __init__(
-        self, path: Path, layout: Layout, entries: Sequence[Entry], problems: Iterable[Problem], *, has_latents: bool
+        self, path: Path, layout: Layout, entries: Sequence[Entry], problems: Iterable[Problem], *, has_latents: bool,
+        unused_columns: Iterable[str] = (),
     ) -> None:
         self.path = path
         self.layout: Layout = layout
@@ -66,6 +68,7 @@ class IndexedData:
         self.problems = tuple(sorted(problems, key=lambda problem: (problem.key, problem.reason, problem.detail)))
         self._entries = tuple(entries)
         self._has_latents = has_latents
+        self.unused_columns = tuple(sorted(unused_columns))
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -128,7 +131,8 @@ def collect(path: Path, layout: Layout, findings: Findings, *, min_size: int, ne
         if sample is not None:
             entries.append(Entry(sample, candidate.blob, candidate.text_features))
     has_latents = any(candidate.has_latent for candidate in findings.candidates)
-    return IndexedData(path, layout, entries, problems, has_latents=has_latents)
+    unused = {name for candidate in findings.candidates for name in candidate.unused_columns}
+    return IndexedData(path, layout, entries, problems, has_latents=has_latents, unused_columns=unused)
 
 
 def _checked(candidate: Candidate, problems: list[Problem], *, min_size: int, need_captions: bool) -> Sample | None:

@@ -13,7 +13,7 @@ from sanakit.data.shards.sidecars import Extra, add_entry, with_extra
 from sanakit.data.sources.blobs import FileBlob
 from sanakit.data.sources.collect import MAIN_SOURCE, Candidate, Findings
 from sanakit.data.sources.files import decode_text, is_picture, key_of, lines_of
-from sanakit.data.sources.records import captions_of
+from sanakit.data.sources.records import captions_of, unused_texts
 
 _NOT_CAPTIONS = frozenset({"metadata", "captions", "meta_data", "wids-meta"})
 
@@ -59,6 +59,7 @@ def add_captions(candidate: Candidate, picture: Path, text: Path | None, jsons: 
             content = json.loads(decode_text(path.read_bytes()))
             if suffix == "" and not _is_keyed(content, picture):
                 candidate.captions += _captions_in_json(content)
+                candidate.unused_columns |= unused_texts(content) if isinstance(content, dict) else set()
             elif (entry := _entry(content, picture)) is not None:
                 add_entry(extra, entry, suffix)
         except (ValueError, OSError, RecursionError) as error:

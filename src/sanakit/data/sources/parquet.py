@@ -15,7 +15,7 @@ from sanakit.data.pictures import picture_size
 from sanakit.data.samples import Problem
 from sanakit.data.sources.blobs import file_stamp
 from sanakit.data.sources.collect import Candidate, Findings
-from sanakit.data.sources.records import FILE_COLUMNS, captions_of, file_column
+from sanakit.data.sources.records import FILE_COLUMNS, captions_of, file_column, unused_texts
 
 _KEPT_GROUPS = 4  # row groups whose pictures stay in memory, for readers that go through the rows in order
 _groups: OrderedDict[tuple[Path, int, str], list[bytes | None]] = OrderedDict()
@@ -109,6 +109,7 @@ def _fill(candidate: Candidate, content: bytes, record: dict[str, Any]) -> None:
         candidate.size = picture_size(io.BytesIO(content))
     except PictureError as error:
         candidate.undecodable = str(error)
+    candidate.unused_columns = unused_texts(record)
     try:
         candidate.captions = captions_of(record)
     except ValueError as error:

@@ -57,6 +57,25 @@ def captions_of(record: Mapping[str, Any]) -> list[Caption]:
     return with_scores(captions, scores_of(record, captions))
 
 
+def unused_texts(record: Mapping[str, Any]) -> set[str]:
+    """Names in a record whose values are texts that nothing here takes: neither file, caption nor score."""
+    return {
+        str(name).strip() for name, value in record.items()
+        if _holds_text(value) and str(name).strip() and not is_caption_column(str(name))
+        and str(name).strip().lower() not in FILE_COLUMNS and name != PROMPT_SOURCE
+    }  # fmt: skip
+
+
+def _holds_text(value: Any) -> bool:
+    match value:
+        case str():
+            return bool(value.strip()) and as_score(value) is None  # numbers in CSV are texts as well
+        case list() | tuple():
+            return any(isinstance(item, str) and item.strip() for item in value)
+        case _:
+            return False
+
+
 def _captions_under(name: str, value: Any) -> list[Caption]:
     match value:
         case None:

@@ -14,7 +14,7 @@ from sanakit.data.samples import Caption, Problem
 from sanakit.data.sources.blobs import FileBlob
 from sanakit.data.sources.collect import Candidate, Findings
 from sanakit.data.sources.files import decode_loosely, is_clean, is_picture, key_of, lines_of
-from sanakit.data.sources.records import captions_of, file_column
+from sanakit.data.sources.records import captions_of, file_column, unused_texts
 
 _LONGEST_FIELD = 2**31 - 1  # the standard library's own limit is 128 KiB, and rows of captions are longer
 
@@ -177,6 +177,7 @@ def _add_row(row: Row, table: Path, root: Path, found: dict[Path, Candidate], fi
         findings.problems.append(Problem(key=_key_of_name(name), reason="missing_image", detail=detail))
         return
     candidate = found.setdefault(path, Candidate(_key(path, root), FileBlob(path)))
+    candidate.unused_columns |= unused_texts(row.record)
     try:
         captions = captions_of({name: value for name, value in row.record.items() if name != column})
     except ValueError as error:

@@ -207,6 +207,7 @@ def _add_captions(candidate: Candidate, sample: ShardSample, extra: Extra) -> No
         captions = captions_in_text(sample.text)
     main = sample.record.get(PROMPT_SOURCE) or (captions[0].source if captions else MAIN_SOURCE)
     candidate.captions = with_extra(captions, extra, main)
+    candidate.unused_columns = set(sample.unused)
 
 
 def _report(findings: Findings, name: str, detail: str) -> None:
