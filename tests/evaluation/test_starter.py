@@ -8,6 +8,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import torch
 
 from sanakit.common.errors import ConfigError
 from sanakit.data.starter.prompts import heldout_prompts, prompt_kind, seen_prompts
@@ -87,10 +88,14 @@ def test_json_and_table_tell_how_the_numbers_came(perfect: StarterReport) -> Non
     assert values["settings"] == SETTINGS
     assert values["seed"] == SEED
     assert "bootstrap" in values["protocol"]
+    assert "128 x 128" in values["resize_rule"]
+    assert {"sanakit", "torch", "numpy", "python"} <= values["versions"].keys()
     assert values["heldout"]["pictures"][0]["answers"].keys() == values["heldout"]["scores"].keys()
     table = format_table(perfect)
     assert "steps 20" in table
     assert "seed 5" in table
+    assert "resize rule: none" in table
+    assert f"torch {torch.__version__}".split("+")[0] in table
     for check in values["heldout"]["scores"]:
         assert check in table
 

@@ -23,6 +23,7 @@ from sanakit.cli.options import (
     resolve_device,
 )
 from sanakit.cli.output_place import check_folder
+from sanakit.cli.working_dtypes import working_dtypes
 
 if TYPE_CHECKING:
     from sanakit.pipelines.text_to_image import TextToImagePipeline
@@ -75,7 +76,7 @@ def starter(
     guidance_scale = card.guidance_scale if guidance_scale is None else guidance_scale
     settings: dict[str, str | int | float | bool | None] = {
         "model": card.name, "hash": pipeline.bundle.model_hash[:10], "steps": steps, "guidance": guidance_scale,
-        "solver": card.solver, "dtype": str(dtype or "default"), "device": pipeline.device.type,
+        "solver": card.solver, "dtype": working_dtypes(pipeline.bundle), "device": pipeline.device.type,
     }  # fmt: skip
     with ProgressBar("drawing and judging", unit="pictures", quiet=quiet) as bar:
         report = evaluate_starter(

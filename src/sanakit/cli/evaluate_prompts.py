@@ -22,6 +22,7 @@ from sanakit.cli.options import (
 )
 from sanakit.cli.output_place import check_folder
 from sanakit.cli.size import parse_size
+from sanakit.cli.working_dtypes import working_dtypes
 from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
@@ -107,8 +108,8 @@ def prompts(
     }  # fmt: skip
     facts: dict[str, Any] = {
         "model": card.name, "model_hash": model_hash, "steps": settings["num_inference_steps"],
-        "guidance": settings["guidance_scale"], "solver": card.solver, "size": size, "dtype": dtype or "default",
-        "device": pipeline.device.type,
+        "guidance": settings["guidance_scale"], "solver": card.solver, "size": size,
+        "dtype": working_dtypes(pipeline.bundle), "device": pipeline.device.type,
     }  # fmt: skip
     try:
         with ProgressBar("drawing", unit="pictures", quiet=quiet) as bar:
@@ -155,7 +156,7 @@ def _score(
                 listed, run, seed=seed, settings=facts, reference=reference,
                 extractor=load_extractor(extractor, resize=resize, device=device) if reference is not None else None,
                 scorer=load_scorer(scorer, device=device) if scorer is not None else None, num_halves=halves,
-                device=device, on_progress=bar.update,
+                num_images=num_images, device=device, on_progress=bar.update,
             )  # fmt: skip
     needed = {
         "geneval": "GenEval's own scorer, or --detector with a COCO detector",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, get_args
 
 import numpy as np
@@ -16,12 +16,12 @@ from sanakit.data.starter.scene import Scene, Split
 from sanakit.data.starter.sprites import load_sprite_bank
 from sanakit.evaluation.bootstrap import Estimate, estimate
 from sanakit.evaluation.judge import Check, judge
+from sanakit.evaluation.protocol import Setting, measured_with
 from sanakit.evaluation.scene_detector import DetectedScene, SceneDetector, load_scene_detector
 
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB, square
 GenerateFunction = Callable[[Sequence[str], Sequence[int]], Sequence[Picture]]  # prompts and seeds to pictures
 ProgressCallback = Callable[[int, int], None]  # (pictures done, pictures in all)
-Setting = str | int | float | bool | None
 
 PROTOCOL = (
     "Plain prompts of five kinds in turns (object, count, colour, position, background), one picture each, picture i "
@@ -29,6 +29,7 @@ PROTOCOL = (
     "question, 'all right' asks all questions of every picture and that nothing else is in it. Intervals: 95 %, "
     "percentile bootstrap over pictures. Ceiling: the same questions on ground-truth pictures of the same prompts."
 )
+RESIZE_RULE = "none for pictures of 128 x 128; larger ones are read after a box filter to that size"
 _PROMPTS = {"heldout": heldout_prompts, "train": seen_prompts}
 
 
@@ -55,7 +56,11 @@ class SplitReport:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StarterReport:
-    """Scores of combinations that training held out, and of such that it showed; ``settings`` made the pictures."""
+    """Scores of combinations that training held out, and of such that it showed.
+
+    ``settings`` made the pictures, ``resize_rule`` is what was done to them before they were read, ``versions`` are of
+    the packages that did all this.
+    """
 
     protocol: str
     num_prompts: int  # of each split
@@ -63,6 +68,8 @@ class StarterReport:
     settings: dict[str, Setting]
     heldout: SplitReport
     seen: SplitReport
+    resize_rule: str = RESIZE_RULE
+    versions: Mapping[str, str] = field(default_factory=measured_with)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -122,6 +129,8 @@ def format_table(report: StarterReport) -> str:
             f"{check:<11} {_percent(score):<22} {_percent(seen):<22} {score.num_samples:>8} {ceiling.mean:>8.1%}"
         )
     lines.append("[95 % bootstrap interval]; ceiling: the detector on ground-truth pictures of the held-out prompts")
+    lines.append(f"resize rule: {report.resize_rule}")
+    lines.append(", ".join(f"{name} {number}" for name, number in report.versions.items()))
     return "\n".join(lines)
 
 

@@ -148,11 +148,12 @@ class YesTo:
 def test_dpg_counts_a_question_only_with_its_parents(dpg: PromptList, tmp_path: Path) -> None:
     rows = [
         {"proposition_id": str(number), "dependency": parents, "question_natural_language": text}
-        for number, parents, text in [(1, "0", "cat?"), (2, "1", "asleep?"), (3, "1,2", "snoring?"), (4, "0", "mat?")]
+        for number, parents, text in [(1, "0", "cat?"), (2, "1", "asleep?"), (3, "2", "snoring?"), (4, "0", "mat?")]
     ]
     image = Image.new("RGB", (8, 8))
     assert score_item(image, rows, YesTo("cat?", "asleep?", "mat?")) == 0.75
-    assert score_item(image, rows, YesTo("asleep?", "snoring?", "mat?")) == 0.25
+    assert score_item(image, rows, YesTo("asleep?", "snoring?", "mat?")) == 0.25  # no cat, so none that snores
+    assert score_item(image, rows, YesTo("cat?", "snoring?")) == 0.25
     result = draw(dpg, tmp_path / "out", Painter(), num_images=4)
     report = dpg_report(dpg, result, {"one": rows, "two": rows}, YesTo("cat?"), num_images=4, seed=0, settings={})
     assert report["overall"].value == 0.25
@@ -198,6 +199,7 @@ def test_mjhq_measures_by_category(mjhq: PromptList, tmp_path: Path) -> None:
     report = mjhq_report(
         mjhq, result, seed=0, settings={}, reference=tmp_path / "real", extractor=MeanColour(), num_halves=10
     )  # fmt: skip
+    assert report.settings["pictures_per_prompt"] == 1
     names = ["FID", "FID of aaa", "FID of bbb"]
     assert [each.name for each in report.measurements] == [
         full for name in names for full in (name, f"{name} without bias")

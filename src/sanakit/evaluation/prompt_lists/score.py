@@ -42,7 +42,8 @@ GENEVAL_PROTOCOL = (
 )
 DPG_PROTOCOL = (
     "DPG-Bench: the share of an item's questions answered yes, where a question counts only if all that it depends on "
-    "are answered yes; a prompt is the mean over its pictures. Prompts are drawn again."
+    "count; a prompt is the mean over its pictures. All questions of the table are asked, where DPG-Bench's own script "
+    "passes over the table's first row. Prompts are drawn again."
 )
 MJHQ_PROTOCOL = (
     "Fréchet distance between the drawn pictures and MJHQ-30K's own, of all and of each category, and the mean "
@@ -121,21 +122,22 @@ def dpg_report(
 
 
 def score_item(image: Image.Image, questions: Sequence[Mapping[str, str]], judge: VisualJudge) -> float:
-    """The share of questions answered yes after those whose parents are answered no count as no."""
-    said = {
-        row["proposition_id"].strip(): judge.answers_yes(image, row["question_natural_language"]) for row in questions
-    }
-    counted = [
-        said[row["proposition_id"].strip()] and all(said.get(parent, True) for parent in _parents(row["dependency"]))
-        for row in questions
-    ]
-    return sum(counted) / len(counted)
+    """The share of questions that count as yes: answered so, and no question that they depend on counts as no.
+
+    Questions are gone through in their order, so a no is handed down to children of children as well.
+    """
+    counted: dict[str, bool] = {}
+    for row in questions:
+        parents = all(counted.get(parent, True) for parent in _parents(row["dependency"]))
+        yes = judge.answers_yes(image, row["question_natural_language"])
+        counted[row["proposition_id"].strip()] = yes and parents
+    return sum(counted.values()) / len(counted)
 
 
 def mjhq_report(
     prompts: PromptList, run: RunResult, *, seed: int, settings: Settings, reference: Path | None = None,
     extractor: FeatureExtractor | None = None, scorer: ImageTextScorer | None = None, num_halves: int = NUM_HALVES,
-    device: str = "cpu", on_progress: Progress | None = None,
+    num_images: int = 1, device: str = "cpu", on_progress: Progress | None = None,
 ) -> Report:  # fmt: skip
     """FID against a folder of MJHQ-30K's pictures, and an image-text score, each overall and by category.
 
@@ -147,12 +149,12 @@ def mjhq_report(
     networks: list[NetworkUse] = []
     inputs: dict[str, Any] = {}
     warnings: list[str] = []
-    categories = sorted({entry.category for entry in prompts.entries})
+    names = [entry.category for entry, files in zip(prompts.entries, run.files, strict=True) for _ in files]
+    categories = sorted(set(names))
     if reference is not None and extractor is not None:
         real_set, real_names = _reference(reference)
         real = extract_features(real_set, extractor, device=device, on_progress=on_progress)
         fake = extract_features(pictures, extractor, device=device, on_progress=on_progress)
-        names = [entry.category for entry, files in zip(prompts.entries, run.files, strict=True) for _ in files]
         measurements += _distances(real, fake, real_names, names, categories, seed, num_halves)
         inputs |= {"real": real.facts, "drawn": fake.facts}
         networks.append(use_of(extractor))
@@ -161,7 +163,6 @@ def mjhq_report(
     if scorer is not None:
         scored = clip_score_report(pictures, scorer, seed=seed, on_progress=on_progress)
         values = [line["score"] for line in scored.details["pictures"]]
-        names = [entry.category for entry, files in zip(prompts.entries, run.files, strict=True) for _ in files]
         measurements.append(mean_of("text score", values, seed=seed))
         for category in categories:
             chosen = [value for value, name in zip(values, names, strict=True) if name == category]
@@ -170,8 +171,8 @@ def mjhq_report(
     if not measurements:
         raise RequestError("there is nothing to score MJHQ-30K with; give --reference, --scorer or both")
     return _report(
-        "MJHQ-30K", MJHQ_PROTOCOL, prompts, num_images=1, measurements=measurements, seed=seed, settings=settings,
-        networks=tuple(networks), details={}, inputs=inputs, warnings=tuple(warnings),
+        "MJHQ-30K", MJHQ_PROTOCOL, prompts, num_images=num_images, measurements=measurements, seed=seed,
+        settings=settings, networks=tuple(networks), details={}, inputs=inputs, warnings=tuple(warnings),
     )  # fmt: skip
 
 
