@@ -1,12 +1,14 @@
 """How often 95 % intervals of the Fréchet distance hold the truth: half-samples against two bootstraps.
 
-    python benchmarks/interval_coverage.py
+    python benchmarks/interval_coverage.py            # two small cases, some seconds
+    python benchmarks/interval_coverage.py --all      # the table of docs/evaluation.md, some minutes on one core
 
 Two Gaussians with a known distance; ``expectation`` is the mean estimate over the repeats, ``truth`` the distance.
-Takes some minutes on one core.
 """
 
 from __future__ import annotations
+
+import argparse
 
 import numpy as np
 
@@ -18,6 +20,7 @@ CASES = [
     (8, 200, 1.0, 1.5, 200), (8, 200, 0.0, 1.0, 200), (8, 1000, 0.5, 1.2, 200), (32, 200, 1.0, 1.5, 200),
     (32, 1000, 1.0, 1.5, 100), (64, 100, 1.0, 1.5, 200), (64, 400, 1.0, 1.5, 100), (64, 1000, 0.0, 1.0, 100),
 ]  # fmt: skip
+QUICK_CASES = [(8, 200, 1.0, 1.5, 100), (8, 200, 0.0, 1.0, 100)]
 RESAMPLES = 100
 
 
@@ -61,5 +64,7 @@ def measure(num_features: int, num: int, shift: float, scale: float, repeats: in
 
 
 if __name__ == "__main__":
-    for case in CASES:
+    parser = argparse.ArgumentParser(description="Coverage of the intervals of the Fréchet distance.")
+    parser.add_argument("--all", action="store_true", help="every case of the docs")
+    for case in CASES if parser.parse_args().all else QUICK_CASES:
         measure(*case)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from sanakit.cli.app import main
+from sanakit.evaluation.extractors.efficientnet_lite import EfficientNetLite0, load_efficientnet_lite0
 
 SIZE = 40
 
@@ -19,8 +21,18 @@ def fill(folder: Path, num: int, seed: int) -> Path:
     rng = np.random.default_rng(seed)
     for number in range(num):
         levels = rng.integers(256, size=(5, 5, 3), dtype=np.uint8)
-        Image.fromarray(levels).resize((SIZE, SIZE + number % 2)).save(folder / f"{number}.png")
+        Image.fromarray(levels).resize((SIZE, SIZE + (number == 0))).save(folder / f"{number}.png")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def load_the_network_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sanakit.evaluation.extractors.load.load_efficientnet_lite0", _efficientnet)
+
+
+@cache
+def _efficientnet(*, device: str) -> EfficientNetLite0:
+    return load_efficientnet_lite0(device=device)
 
 
 def sentence(capsys: pytest.CaptureFixture[str], *words: object) -> str:
