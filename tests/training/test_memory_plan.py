@@ -133,6 +133,7 @@ def test_a_model_is_neither_changed_nor_filled(monkeypatch: pytest.MonkeyPatch) 
     assert all(p.grad is None for p in model.parameters())
     assert not any("forward" in vars(module) for module in model.modules())
     assert torch.equal(random, torch.get_rng_state())
+    assert plan.activations < plan_memory(work, SETTINGS).activations
     every = plan_memory(replace(work, model=model.requires_grad_(True)), SETTINGS)
     assert every.activations > plan.activations
 

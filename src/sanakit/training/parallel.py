@@ -15,7 +15,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
-from sanakit.models.dc_ae import DCAutoencoder
+from sanakit.models.dc_ae import DCAutoencoder, EfficientViTBlock, ResBlock
 from sanakit.models.linear_dit import Block, LinearDiT
 from sanakit.training.distributed import Ranks, broadcast_parameters, sum_gradients
 from sanakit.training.run_config import Precision
@@ -27,7 +27,7 @@ def spread(model: nn.Module, *, ranks: Ranks, sharded: bool, precision: Precisio
     """Give every process the first one's weights, and with ``sharded`` keep only a part of them on each (FSDP2).
 
     In place, and nothing is done to a model that is sharded already. Parameters and optimiser state stay float32;
-    shards travel in bfloat16 with ``precision="bf16"``, their gradients always in float32.
+    shards travel in bfloat16 with ``precision="bf16"``, their gradients never below float32.
     """
     if isinstance(model, FSDPModule) or any(isinstance(p, DTensor) for p in model.parameters()):
         return
@@ -35,7 +35,8 @@ def spread(model: nn.Module, *, ranks: Ranks, sharded: bool, precision: Precisio
     if not sharded or ranks.world == 1:
         return
     policy = MixedPrecisionPolicy(
-        param_dtype=torch.bfloat16 if precision == "bf16" else None, reduce_dtype=torch.float32,
+        param_dtype=torch.bfloat16 if precision == "bf16" else None,
+        reduce_dtype=torch.float32 if precision == "bf16" else None,  # else as they are, which may be wider
         cast_forward_inputs=False,  # a time of 999 would become 1000; autocast says what is computed in bfloat16
     )
     device = next(model.parameters()).device.type
@@ -85,12 +86,14 @@ def whole_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def checkpoint_activations(model: nn.Module) -> None:
-    """Keep of every transformer block its input alone, and compute the rest again in the backward pass.
+    """Keep of every block its input alone, and compute the rest again in the backward pass.
 
-    Same numbers, about a third more work, and the memory of one block instead of all of them.
+    Same numbers, about a third more work, and the memory of one block instead of all of them. A block with a batch norm
+    that learns is left as it is: its statistics would move twice.
     """
     for module in model.modules():
-        if isinstance(module, Block) and "forward" not in vars(module):
+        moving = any(isinstance(part, nn.BatchNorm2d) and part.training for part in module.modules())
+        if isinstance(module, (Block, ResBlock, EfficientViTBlock)) and not moving and "forward" not in vars(module):
             plain = module.forward
             module.forward = functools.partial(  # type: ignore[method-assign]
                 checkpoint, plain, use_reentrant=False, preserve_rng_state=False
