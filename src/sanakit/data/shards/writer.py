@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from sanakit.common.errors import ConfigError
+from sanakit.common.errors import ConfigError, OutputError
 from sanakit.data.samples import Caption
 from sanakit.data.shards.sidecars import SCORE_SUFFIX, sidecar_suffix
 from sanakit.data.sources.collect import MAIN_SOURCE
@@ -114,10 +114,15 @@ def write(path: Path, content: bytes) -> None:
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[IO[bytes]]:
-    """A file beside ``path`` that becomes ``path`` if the block ends well, and is removed if not."""
+    """A file beside ``path`` that becomes ``path`` if the block ends well, and is removed if not.
+
+    Raises:
+        OutputError: another process is writing it.
+    """
     part = path.with_name(f".{path.name}.part")
+    opened = _opened_alone(part)
     try:
-        with part.open("wb") as file:
+        with opened as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -126,6 +131,33 @@ def written_aside(path: Path) -> Iterator[IO[bytes]]:
         pass
     finally:
         part.unlink(missing_ok=True)
+
+
+def _opened_alone(part: Path) -> IO[bytes]:
+    """Empty and locked, so that two runs of one command do not write into each other's file."""
+    file = os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT, 0o666), "wb")
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_same = _is_at(file, part)
+    except BlockingIOError:
+        is_same = False
+    except (OSError, ImportError):  # a file system without locks, or Windows
+        is_same = True
+    if not is_same:
+        file.close()
+        raise OutputError(f"another process is writing into {part.parent}; wait until it has finished")
+    file.truncate(0)
+    return file
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    """False once the file was renamed, by a process that has just finished it."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 class _NothingWritten(Exception):  # noqa: N818 (nothing went wrong)
