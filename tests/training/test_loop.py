@@ -28,7 +28,7 @@ from sanakit.training.loop import Watchers, train
 from sanakit.training.parallel import checkpoint_activations
 from sanakit.training.report import read_log
 from sanakit.training.run_config import CheckpointConfig, LogConfig, RunConfig, SampleConfig
-from sanakit.training.run_log import CLOCKS
+from sanakit.training.run_log import CLOCKS, Window
 from sanakit.training.stage import StageConfig, microbatch_seed, rate_factor, stage_progress
 from sanakit.training.step import plan_step
 
@@ -350,3 +350,27 @@ def test_configs_that_cannot_work_are_refused(make: Callable[..., Any], wrong: d
     good = {"name": "a", "batch_size": 1, "learning_rate": 1.0, "steps": 1} if make is StageConfig else {}
     with pytest.raises(ConfigError):
         make(**{**good, **wrong})
+
+
+def test_bands_of_noise_count_every_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two windows as of two processes: the line has the means over both, also after a save and on one process."""
+    ranks = [Ranks(0, 2), Ranks(1, 2)]
+    windows = [Window(ranks=rank) for rank in ranks]
+    windows[0].buckets.add(torch.tensor([0.05, 0.05]), torch.tensor([1.0, 2.0]))
+    windows[1].buckets.add(torch.tensor([0.05, 0.95]), torch.tensor([6.0, 4.0]))
+    shares: list[list[float]] = []
+
+    def sum_of_both(values: list[float], ranks: Ranks) -> list[float]:
+        if ranks.world == 1:
+            return values
+        shares.append(list(values))
+        return [sum(column) for column in zip(*shares, strict=True)]
+
+    monkeypatch.setattr("sanakit.training.run_log.sum_over_ranks", sum_of_both)
+    windows[0].to_json()
+    saved = windows[1].to_json()
+    expected = {"loss/sigma_0.0-0.1": 3.0, "loss/sigma_0.9-1.0": 4.0}
+    assert Window(saved).bands() == expected
+    shares.clear()
+    Window(saved, ranks[0]).bands()
+    assert Window(saved, ranks[1]).bands() == expected

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from sanakit.training.distributed import process_group
 from sanakit.training.initialization import initialize_
 from sanakit.training.loop import RunResult, Watchers, train
 from sanakit.training.objectives.flow_matching import FlowMatchingConfig, LatentBatch, flow_matching_loss
-from sanakit.training.optimizers import AdamWConfig, CAMEConfig, MuonConfig, OptimizerConfig
+from sanakit.training.optimizers import AdamWConfig, CAME8BitConfig, CAMEConfig, MuonConfig, OptimizerConfig
 from sanakit.training.run_config import CheckpointConfig, LogConfig, RunConfig
 from sanakit.training.run_state import RunState
 from sanakit.training.stage import PlannedStage, Player, Stage, StageConfig
@@ -35,6 +35,7 @@ TOY_DIT = LinearDiTConfig(
 )
 OPTIMIZERS: dict[str, OptimizerConfig] = {
     "adamw": AdamWConfig(weight_decay=0.01), "muon": MuonConfig(), "came": CAMEConfig(),
+    "came8bit": CAME8BitConfig(min_8bit_size=16),
 }
 Taken = Callable[[int, list[int]], None]
 
@@ -87,6 +88,20 @@ class ToyLatents(ToyData):
 
 def sample(key: int) -> Tensor:
     return torch.randn(3, generator=torch.Generator().manual_seed(key))
+
+
+class Blocks(nn.Module):
+    """Matrices inside of blocks, which Muon takes, and nothing that computes in float32 when all else is wider."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([nn.Linear(3, 9), nn.Linear(9, 9)])
+        self.head = nn.Linear(9, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = block(x).tanh()
+        return self.head(x)
 
 
 def network(seed: int = 0) -> nn.Sequential:
@@ -155,6 +170,24 @@ class Settings:
     log_steps: int = 1
 
 
+def run_float64(folder: Path, names: Sequence[str], *, accumulation: int = 1, sharded: bool = False) -> None:
+    """A run of six steps in ``folder / name`` with each of these optimisers, all in float64 and without noise."""
+    with process_group() as ranks:
+        for name in names:
+            torch.manual_seed(5)
+            model = Blocks().double()
+
+            def loss(batch: ToyBatch, generator: torch.Generator, model: nn.Module = model) -> dict[str, Tensor]:
+                x = batch.x.double()
+                return {"loss": (model(x) - x.prod(-1, keepdim=True)).square().mean()}
+
+            config = StageConfig(
+                name=name, batch_size=3, accumulation=accumulation, steps=6, learning_rate=0.02, warmup_steps=2
+            )
+            stage = toy_stage(model, config, optimizer=OPTIMIZERS[name], num_samples=11, loss=loss)
+            train([stage], toy_config(gradient_clip=0.05), folder / name, ranks=ranks, sharded=sharded)
+
+
 def run(folder: Path, settings: Settings) -> tuple[nn.Module, RunResult]:
     """Two stages, the second with another batch size and rate; or a transformer alone."""
     with process_group() as ranks:
@@ -197,4 +230,8 @@ def run(folder: Path, settings: Settings) -> tuple[nn.Module, RunResult]:
 
 
 if __name__ == "__main__":
-    run(Path(sys.argv[1]), Settings(**json.loads(sys.argv[2])))
+    given = json.loads(sys.argv[2])
+    if isinstance(given, list):
+        run_float64(Path(sys.argv[1]), given, sharded=True)
+    else:
+        run(Path(sys.argv[1]), Settings(**given))

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sanakit.common.errors import OutputError
-from sanakit.training.loss_buckets import LossBuckets
+from sanakit.training.distributed import ALONE, Ranks, sum_over_ranks
+from sanakit.training.loss_buckets import NUM_BANDS, LossBuckets
 from sanakit.training.step import Outcome
 
 logger = logging.getLogger(__name__)
@@ -20,17 +21,25 @@ CLOCKS = frozenset({"seconds", "samples_per_second", "eta_seconds", *(f"{phase}_
 
 
 class Window:
-    """What happened since the last line of the log: means of the terms, and where the time went."""
+    """What happened since the last line of the log: means of the terms, and where the time went.
 
-    def __init__(self, state: Mapping[str, Any] | None = None) -> None:
-        state = state or {}
+    Args:
+        state: of ``to_json``, when a run continues in the middle of a line.
+        ranks: each process counts the bands of noise of its own samples, until they are summed for a line.
+    """
+
+    def __init__(self, state: Mapping[str, Any] | None = None, ranks: Ranks = ALONE) -> None:
+        state, self._ranks = state or {}, ranks
         self.steps: int = state.get("steps", 0)
         self.samples: int = state.get("samples", 0)
         self.sums: dict[str, float] = dict(state.get("sums", {}))
         self.seconds: dict[str, float] = dict(state.get("seconds", {}))
         self.buckets = LossBuckets()
-        if "buckets" in state:
-            self.buckets.load_state_dict(state["buckets"])
+        rows: list[list[float]] = state.get("bands", [])           # of each process that saved
+        if len(rows) == ranks.world:
+            self._set_bands(rows[ranks.rank])
+        elif rows and ranks.is_first:
+            self._set_bands([sum(column) for column in zip(*rows, strict=True)])
 
     def add(self, outcomes: Mapping[str, Outcome], samples: int, seconds: Mapping[str, float]) -> None:
         """The outcome of each player's part of a step; names of all but the first get the player's before them."""
@@ -46,8 +55,13 @@ class Window:
             self.seconds[phase] = self.seconds.get(phase, 0.0) + value
 
     def means(self) -> dict[str, float]:
-        """Of the terms per step, and of the loss per band of noise."""
-        return {**{name: total / self.steps for name, total in self.sums.items()}, **self.buckets.take()}
+        """Of the terms per step."""
+        return {name: total / self.steps for name, total in self.sums.items()}
+
+    def bands(self) -> dict[str, float]:
+        """Mean loss per band of noise, of the samples of all processes; all of them must ask. Counting begins anew."""
+        self._set_bands(sum_over_ranks(self._own_bands(), self._ranks))
+        return self.buckets.take()
 
     def speed(self) -> dict[str, float]:
         """Samples per second, and seconds of a step by what they were spent on."""
@@ -58,8 +72,20 @@ class Window:
         }
 
     def to_json(self) -> dict[str, Any]:
+        """Plain numbers; all processes must ask."""
+        own = self._own_bands()
+        rows = [own if rank == self._ranks.rank else [0.0] * len(own) for rank in range(self._ranks.world)]
+        gathered = sum_over_ranks([value for row in rows for value in row], self._ranks)
         return {"steps": self.steps, "samples": self.samples, "sums": self.sums, "seconds": self.seconds,
-                "buckets": self.buckets.state_dict()}
+                "bands": [gathered[start : start + len(own)] for start in range(0, len(gathered), len(own))]}
+
+    def _own_bands(self) -> list[float]:
+        """Losses and then samples of this process by band."""
+        losses, counts = self.buckets.state_dict()["sums"] or ([0.0] * NUM_BANDS, [0.0] * NUM_BANDS)
+        return [*losses, *counts]
+
+    def _set_bands(self, values: list[float]) -> None:
+        self.buckets.load_state_dict({"sums": [values[:NUM_BANDS], values[NUM_BANDS:]]})
 
 
 def cut_log(path: Path, step: int) -> None:

@@ -44,7 +44,7 @@ class Witness:
     ) -> None:
         self._folder, self._config, self._ranks = folder, config, ranks
         self._on_log, self._draw_samples = on_log, draw_samples
-        self.window = Window(state.window)
+        self.window = Window(state.window, ranks)
         self._trackers: list[Tracker] = []
         if ranks.is_first:
             try:
@@ -72,13 +72,14 @@ class Witness:
             tracker.close()
 
     def _write(self, state: RunState, rate: float, progress: float, num_batches: int | None) -> None:
-        window, self.window = self.window, Window()
+        window, self.window = self.window, Window(ranks=self._ranks)
+        bands = window.bands()
         if not self._ranks.is_first:
             return
         line = {
             "step": state.step, "samples": state.samples, "stage": state.stage,
-            "epoch": state.position / num_batches if num_batches else 0.0, **window.means(), "learning_rate": rate,
-            "seconds": round(state.seconds, 1), **window.speed(),
+            "epoch": state.position / num_batches if num_batches else 0.0, **window.means(), **bands,
+            "learning_rate": rate, "seconds": round(state.seconds, 1), **window.speed(),
             "eta_seconds": round(state.stage_seconds * (1 - progress) / progress, 1) if progress > 0 else 0.0,
         }
         append_log(self._folder / "log.jsonl", line)
