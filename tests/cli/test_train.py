@@ -12,9 +12,9 @@ from PIL import Image
 
 import sanakit
 from sanakit.checkpoints.reader import read_json
-from sanakit.cli.recipe_file import apply_override, read_recipe
+from sanakit.cli.recipe_file import apply_override, apply_overrides, read_recipe
 from sanakit.common.config import from_mapping, to_mapping
-from sanakit.common.errors import RequestError
+from sanakit.common.errors import ConfigError, RequestError
 from sanakit.training.recipes import build_recipe, differences
 
 RECIPES = [
@@ -42,6 +42,21 @@ def test_overrides(override: str, expected: dict[str, Any]) -> None:
 def test_overrides_that_lead_nowhere(override: str) -> None:
     with pytest.raises(RequestError, match="--set"):
         apply_override({"log": {"steps": 5}, "stages": [{"name": "a"}]}, override)
+
+
+def test_an_override_changes_the_recipes_that_it_fits() -> None:
+    names = ("starter-autoencoder.yaml", "starter-transformer.yaml")
+    recipes = [read_recipe(path) for path in RECIPES if path.name in names]
+
+    def check(settings: Any) -> None:
+        build_recipe(settings, name="x")
+
+    first, second = apply_overrides(recipes, ["seed=9", "caption_dropout=0.5"], check)
+    assert (first["seed"], second["seed"], second["caption_dropout"]) == (9, 9, 0.5)
+    assert "caption_dropout" not in first
+    assert recipes[1].get("caption_dropout") != 0.5
+    with pytest.raises(ConfigError, match="has no setting 'sede'; did you mean 'seed'"):
+        apply_overrides(recipes, ["sede=9"], check)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from sanakit.common.errors import RequestError
+from sanakit.common.errors import ConfigError, RequestError, SanakitError
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
@@ -31,6 +33,35 @@ def read_recipe(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise RequestError(f"the recipe {path} holds {type(content).__name__} where settings were expected")
     return content
+
+
+def apply_overrides(
+    recipes: Sequence[Mapping[str, Any]], overrides: Sequence[str], check: Callable[[Mapping[str, Any]], object]
+) -> list[dict[str, Any]]:
+    """Copies of the recipes' settings, each with the overrides that fit it; of one recipe, all of them.
+
+    Args:
+        check: raises a ConfigError at settings that no recipe can have; asked where there are several recipes.
+
+    Raises:
+        RequestError, ConfigError: an override fits no recipe at all.
+    """
+    changed = [deepcopy(dict(settings)) for settings in recipes]
+    for override in overrides:
+        problems: list[SanakitError] = []
+        for index, settings in enumerate(changed):
+            tried = deepcopy(settings)
+            try:
+                apply_override(tried, override)
+                if len(changed) > 1:
+                    check(tried)
+            except (RequestError, ConfigError) as problem:
+                problems.append(problem)
+            else:
+                changed[index] = tried
+        if len(problems) == len(changed):
+            raise problems[0]
+    return changed
 
 
 def apply_override(settings: dict[str, Any], override: str) -> None:

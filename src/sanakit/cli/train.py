@@ -17,7 +17,7 @@ import typer
 from sanakit.cli.console import tell
 from sanakit.cli.failures import Interrupted
 from sanakit.cli.options import DeviceOption, resolve_device
-from sanakit.cli.recipe_file import apply_override, read_recipe
+from sanakit.cli.recipe_file import apply_overrides, read_recipe
 from sanakit.common.errors import RequestError, SanakitError
 
 if TYPE_CHECKING:
@@ -36,7 +36,9 @@ def train(
     ] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="a.b=c", help="Change a setting of the recipe; may be repeated."),
+        typer.Option(
+            "--set", metavar="a.b=c", help="Change a setting, of several recipes where it fits; may be repeated."
+        ),
     ] = None,
     device: DeviceOption = "cpu",
     fit: Annotated[
@@ -61,10 +63,7 @@ def train(
         raise RequestError("no recipe is given; one is recipes/finetune-starter.yaml, with --set data.path=FOLDER")
     quiet = quiet or os.environ.get("RANK", "0") != "0"
     prepared = []
-    for path in recipes:
-        settings = read_recipe(path)
-        for override in overrides or []:
-            apply_override(settings, override)
+    for path, settings in zip(recipes, _settings(recipes, overrides or []), strict=True):
         folder = (output / path.stem if len(recipes) > 1 else output) if output else Path("runs") / path.stem
         prepared.append((settings, folder, path))
     for settings, folder, path in prepared:
@@ -78,6 +77,17 @@ def train(
         tell(f"done; the run is in {folder}", quiet=quiet)
 
 
+def _settings(recipes: list[Path], overrides: list[str]) -> list[dict[str, Any]]:
+    """Of each recipe, with what ``--set`` changes in it."""
+
+    def check(settings: Mapping[str, Any]) -> None:
+        from sanakit.training.recipes import build_recipe
+
+        build_recipe(settings, name="the recipe")
+
+    return apply_overrides([read_recipe(path) for path in recipes], overrides, check)
+
+
 def run(
     settings: Mapping[str, Any], folder: Path, *, device: str, quiet: bool, name: str, fit: str | None = None
 ) -> None:
@@ -88,13 +98,16 @@ def run(
     from sanakit.training.recipes import build_recipe, recipe_text, record_recipe
 
     recipe = build_recipe(settings, name=name)
-    sharded = False
-    if recipe.type == "transformer":
-        recipe, sharded, plan = _planned(recipe, fit, device)
-    elif fit is not None:
-        raise RequestError(f"--fit chooses the settings of transformer recipes; {name} is of type {recipe.type}")
+    sharded, plan = False, ""
+    match recipe.type:
+        case "transformer":
+            recipe, sharded, plan = _planned(recipe, fit, device)
+        case "autoencoder":
+            recipe, plan = _planned_autoencoder(recipe, fit, device)
+        case _ if fit is not None:
+            raise RequestError(f"--fit does not know recipes of type {recipe.type}, such as {name}")
     tell(recipe_text(recipe), quiet=quiet)
-    if recipe.type == "transformer":
+    if plan:
         tell(plan, quiet=quiet)
     if os.environ.get("RANK", "0") == "0":
         record_recipe(recipe, folder)
@@ -149,6 +162,19 @@ def _planned(recipe: RunConfig, fit: str | None, device: str) -> tuple[RunConfig
         for stage, plan in zip(recipe.stages, plans, strict=True)
     )
     return recipe, sharded, text
+
+
+def _planned_autoencoder(recipe: RunConfig, fit: str | None, device: str) -> tuple[RunConfig, str]:
+    """The recipe as it fits, and the memory plan in words."""
+    from sanakit.training.autoencoder import AutoencoderRecipe
+    from sanakit.training.autoencoder_plan import fit_autoencoder, plan_autoencoder
+    from sanakit.training.memory_plan import parse_bytes
+
+    assert isinstance(recipe, AutoencoderRecipe)
+    if fit is not None:
+        recipe = fit_autoencoder(recipe, parse_bytes(fit), device=device)
+    plans = zip(recipe.phases, plan_autoencoder(recipe, device=device), strict=True)
+    return recipe, "\n".join(f"memory of a process in phase {phase.name}:\n{plan.table()}" for phase, plan in plans)
 
 
 def _replay(folder: Path, *, device: str) -> None:
