@@ -24,6 +24,7 @@ from sanakit.training.autoencoder import (
     train_autoencoder,
 )
 from sanakit.training.autoencoder_phase import AutoencoderPhase, Contest, Judge, last_weight, set_trainable
+from sanakit.training.autoencoder_plan import fit_autoencoder, plan_autoencoder
 from sanakit.training.autoencoder_report import logs_of_phases
 from sanakit.training.batches import PixelBatch
 from sanakit.training.data.configs import FilePictures
@@ -254,3 +255,17 @@ def test_the_published_weights_can_be_begun_with() -> None:
     model = build_model(plan, "cpu")
     assert model.config.compression == 16
     assert next(model.parameters()).dtype == torch.float32
+
+
+def test_every_phase_is_planned_and_made_to_fit() -> None:
+    """The middle needs next to no gradients; half the memory is found in smaller micro-batches first."""
+    plan = recipe(phase("all"), phase("middle", trainable="middle", batch_size=4, gan=GAN))
+    full, middle = plan_autoencoder(plan, device="cpu")
+    model = build_model(plan, "cpu")
+    judge = sum(p.numel() for p in Judge(GAN).parameters())
+    trained = sum(p.numel() for part in (model.encoder.conv_out, model.decoder.conv_in) for p in part.parameters())
+    assert full.gradients == full.weights == 4 * sum(p.numel() for p in model.parameters())
+    assert middle.gradients == 4 * (trained + judge)
+    fitted = fit_autoencoder(plan, middle.total - 1, device="cpu")
+    assert fitted.phases[1] == replace(plan.phases[1], batch_size=2, accumulation=2)
+    assert (fitted.precision, fitted.activation_checkpointing) == ("fp32", False)
