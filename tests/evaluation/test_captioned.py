@@ -10,6 +10,7 @@ from PIL import Image
 
 from sanakit.common.errors import RequestError
 from sanakit.evaluation.captioned import clip_score_report, open_captioned
+from sanakit.evaluation.protocol import report_table
 from sanakit.pipelines.picture_file import write_image
 from sanakit.pipelines.recipe import ModelReference, Recipe
 from sanakit.pipelines.request import GenerationRequest
@@ -47,3 +48,15 @@ def test_captions_beside_pictures(tmp_path: Path) -> None:
     (tmp_path / "1.txt").unlink()
     with pytest.raises(RequestError, match=r"no text|no picture"):
         open_captioned(tmp_path)
+
+
+def test_pictures_that_are_left_out_are_counted_and_named(tmp_path: Path) -> None:
+    for number in range(4):
+        write(tmp_path / f"{number}.png", None)
+        (tmp_path / f"{number}.txt").write_text("a cat")
+    (tmp_path / "2.png").write_bytes(b"no picture")
+    report = clip_score_report(open_captioned(tmp_path), Lengths())
+    facts = report.inputs["pictures"]
+    assert (facts["pictures"], facts["left_out"]) == (3, 1)
+    assert facts["first_left_out"].startswith("2")
+    assert "left_out 1" in report_table(report)

@@ -8,14 +8,17 @@ from pathlib import Path
 
 from sanakit.common.errors import PictureError, RequestError
 from sanakit.data.open import open_data
-from sanakit.evaluation.picture_sets import PictureSet, PixelHash, first_of, from_source, open_pictures
+from sanakit.evaluation.picture_sets import PictureSet, PixelHash, first_of, from_source, left_out, open_pictures
 from sanakit.evaluation.protocol import Report, mean_of, measured_with, use_of
 from sanakit.evaluation.scorers import ImageTextScorer
 from sanakit.pipelines.picture_file import read_recipe
 
 Progress = Callable[[int, int], None]  # (pictures done, pictures in all)
 
-PROTOCOL = "The mean over pictures of the score of each with its text, as the scorer gives it; no picture is left out."
+PROTOCOL = (
+    "The mean over pictures of the score of each with its text, as the scorer gives it. Of a data set, samples "
+    "without a readable picture or a text are left out and counted."
+)
 _BATCH = 16
 
 
@@ -69,7 +72,10 @@ def clip_score_report(
         measurements=(mean_of("score", scores, seed=seed),),
         seed=seed,
         inputs={
-            "pictures": {"path": str(pictures.path), "pictures": len(scores), "pixels_sha256": digest.hex()}
+            "pictures": {
+                "path": str(pictures.path), "pictures": len(scores), "pixels_sha256": digest.hex(),
+                **left_out(pictures.problems),
+            }
         },
         settings={},
         networks=(use_of(scorer),),

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sanakit.common.errors import PictureError, RequestError
 from sanakit.evaluation.extractors.extractor import FeatureExtractor
-from sanakit.evaluation.picture_sets import PictureSet, PixelHash
+from sanakit.evaluation.picture_sets import PictureSet, PixelHash, left_out
 
 Progress = Callable[[int, int], None]  # (pictures done, pictures in all)
 
@@ -61,7 +61,7 @@ def extract_features(
         raise RequestError(f"{pictures.path} has {num} readable pictures; a distance needs at least 2 on each side")
     facts = {
         "path": str(pictures.path), "pictures": num, "pixels_sha256": digest.hex(), "sizes": _range_of(sizes),
-        "left_out": len(broken) or None, "first_left_out": broken[0] if broken else None,
+        **left_out([*pictures.problems, *broken]),
     }  # fmt: skip
     return FeatureSet(features=np.concatenate(rows), facts=facts)
 

@@ -23,7 +23,7 @@ from sanakit.evaluation.frechet import too_few
 from sanakit.evaluation.half_sampling import NUM_HALVES
 from sanakit.evaluation.image_metrics import psnr, ssim
 from sanakit.evaluation.judge import judge
-from sanakit.evaluation.picture_sets import PictureSet, PixelHash
+from sanakit.evaluation.picture_sets import PictureSet, PixelHash, left_out
 from sanakit.evaluation.protocol import Measurement, NetworkUse, Report, Setting, mean_of, measured_with, use_of
 from sanakit.evaluation.reconstruction import MOST_PSNR, Autoencoder, rebuilt
 from sanakit.evaluation.scene_detector import load_scene_detector
@@ -113,7 +113,12 @@ def picture_reconstruction_report(
         protocol=PROTOCOL,
         measurements=tuple(measurements),
         seed=seed,
-        inputs={"pictures": {"path": str(pictures.path), "pictures": len(real), "pixels_sha256": digest.hex()}},
+        inputs={
+            "pictures": {
+                "path": str(pictures.path), "pictures": len(real), "pixels_sha256": digest.hex(),
+                **left_out(pictures.problems),
+            }
+        },
         settings=settings,
         networks=(autoencoder_use, use_of(extractor)),
         warnings=(too_few(len(real), real.shape[1]),) if len(real) < real.shape[1] else (),

@@ -83,6 +83,11 @@ def first_of(pictures: PictureSet, limit: int) -> PictureSet:
     )  # fmt: skip
 
 
+def left_out(problems: Sequence[str]) -> dict[str, int | str | None]:
+    """For a report: how many pictures are not in its numbers, and why the first is not."""
+    return {"left_out": len(problems) or None, "first_left_out": problems[0] if problems else None}
+
+
 def subset_of(pictures: PictureSet, indices: Sequence[int]) -> PictureSet:
     chosen = list(indices)
     return PictureSet(
