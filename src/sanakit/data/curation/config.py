@@ -138,6 +138,7 @@ class RayConfig:
 class CurationConfig:
     """The recipe of a curation. Its hash goes into every row of the lineage."""
 
+    intent: str = ""  # what for, in words; has no effect
     filters: FilterConfig = field(default_factory=FilterConfig)
     captioners: tuple[CaptionerConfig, ...] = (ExistingCaptions(),)
     scorer: ScorerConfig | None = None
@@ -156,14 +157,14 @@ class CurationConfig:
 
     @property
     def recipe_hash(self) -> str:
-        """SHA-256 of everything that can change the result (all but ``ray``), in hexadecimal."""
+        """SHA-256 of everything that can change the result (all but ``ray`` and ``intent``), in hexadecimal."""
         return hashlib.sha256(json.dumps(plain_settings(self), sort_keys=True).encode()).hexdigest()
 
 
 def plain_settings(config: CurationConfig) -> dict[str, Any]:
-    """Everything that can change the result (all but ``ray``), as plain values for JSON."""
+    """Everything that can change the result (all but ``ray`` and ``intent``), as plain values for JSON."""
     settings: dict[str, Any] = to_mapping(config)
-    del settings["ray"]
+    del settings["ray"], settings["intent"]
     return settings
 
 
