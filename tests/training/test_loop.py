@@ -374,3 +374,11 @@ def test_bands_of_noise_count_every_process(monkeypatch: pytest.MonkeyPatch) -> 
     shares.clear()
     Window(saved, ranks[0]).bands()
     assert Window(saved, ranks[1]).bands() == expected
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_is_not_begun_anew(tmp_path: Path) -> None:
+    assert find_checkpoint(tmp_path, ALONE) is None
+    for step in (2, 4):
+        (save_checkpoint(tmp_path, {"a": torch.ones(3)}, {"step": step}, ranks=ALONE) / "state.json").unlink()
+    with pytest.raises(CheckpointError, match="the run cannot go on"):
+        find_checkpoint(tmp_path, ALONE)

@@ -69,16 +69,26 @@ def save_checkpoint(
 
 
 def find_checkpoint(folder: Path, ranks: Ranks) -> Path | None:
-    """The newest whole checkpoint, the same on all processes; None if there is none. Broken ones are warned of."""
+    """The newest whole checkpoint, the same on all processes; None if nothing was saved. Broken ones are warned of.
+
+    Raises:
+        CheckpointError: none is whole: to begin anew and write over what is there is not for the program to decide.
+    """
     step = -1
     if ranks.is_first:
         for path in _by_step(folder):
+            step = -2
             problem = damage(path)
             if problem is None:
                 step = _step(path)
                 break
             logger.warning("the checkpoint %s is not whole (%s); an older one is tried", path, problem)
     step = int(agree(step, ranks))
+    if step == -2:
+        raise CheckpointError(
+            f"none of the checkpoints in {folder} is whole, so the run cannot go on; delete that folder to begin anew, "
+            f"or give another --output"
+        )
     return None if step < 0 else folder / f"step-{step:08d}"
 
 
