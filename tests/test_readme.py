@@ -37,7 +37,7 @@ def sanakit_calls() -> list[tuple[str, list[str]]]:
     calls = []
     for page, line in command_lines():
         for part in re.split(r"\s&&\s", line):
-            words = shlex.split(part)
+            words = shlex.split(part, comments=True)
             if "-m" in words and "sanakit" in words:
                 calls.append((page, words[words.index("sanakit") + 1 :]))
             elif words[0].endswith("sanakit"):
