@@ -24,7 +24,9 @@ from sanakit.training.scene_families import (
 )
 from sanakit.training.scene_labels import scene_labels
 
-CONFIG = FamiliesConfig(num_families=2, num_position_families=1, num_copies=2, reconstructed_share=0.5, latent_noise=0.1, seed=4)
+CONFIG = FamiliesConfig(
+    num_families=2, num_position_families=1, num_copies=2, reconstructed_share=0.5, latent_noise=0.1, seed=4
+)
 
 
 @pytest.fixture(scope="module")

@@ -41,8 +41,8 @@ class LatentBatch:
     text: TextCondition
 
     def to(self, device: torch.device | str) -> LatentBatch:
-        text = TextCondition(self.text.embeds.to(device, non_blocking=True), self.text.mask.to(device, non_blocking=True))
-        return LatentBatch(self.latent.to(device, non_blocking=True), text)
+        embeds, mask = (part.to(device, non_blocking=True) for part in (self.text.embeds, self.text.mask))
+        return LatentBatch(self.latent.to(device, non_blocking=True), TextCondition(embeds, mask))
 
 
 def sample_sigmas(
