@@ -148,6 +148,13 @@ def test_a_model_is_tuned_on_a_folder_and_opens_everywhere(run: Any, recipe: Pat
     assert "seed: 0 -> 4; stages.0.learning_rate: 0.001 -> 0.5" in other.err
 
 
+def test_the_report_counts_the_steps_after_the_last_line_of_the_log(run: Any, recipe: Path) -> None:
+    outcome = run("train", recipe, "--output", "out", "--set", "log.steps=4", "--set", "samples.prompts=[]")
+    assert outcome.code == 0, outcome.err
+    line = next(line for line in Path("out/report.md").read_text().splitlines() if line.startswith("| run |"))
+    assert line.startswith("| run | 5 steps, "), line
+
+
 def test_a_step_that_is_not_finite_is_kept_and_replayed(
     run: Any, recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ import logging
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from PIL import Image, ImageDraw
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.common.errors import MissingExtraError
 from sanakit.pipelines.text_to_image import TextToImagePipeline
+
+if TYPE_CHECKING:
+    from sanakit.training.loop import RunResult
 
 logger = logging.getLogger(__name__)
 
@@ -89,9 +92,13 @@ def write_report(
 
 
 def report_transformer(
-    bundle: ModelBundle, recipe: Mapping[str, Any], folder: Path, *, prompts: Sequence[str]
+    bundle: ModelBundle, recipe: Mapping[str, Any], folder: Path, *, prompts: Sequence[str], run: RunResult
 ) -> Path:
-    """Curves, a sheet of ``prompts`` at seed 0 if there are any, and the page that shows them."""
+    """Curves, a sheet of ``prompts`` at seed 0 if there are any, and the page that shows them.
+
+    Args:
+        run: what was done; the log tells it only as far as its last line.
+    """
     log = read_log(folder / "log.jsonl")
     images = []
     try:
@@ -105,7 +112,8 @@ def report_transformer(
         picture_grid(pictures, prompts).save(folder / "sheet.png")
         images.append("sheet.png")
     results = {
-        "run": spent(log), "loss": f"{log[-1]['loss']:.4f} (mean of the last lines)" if log else "-",
+        "run": _in_words(run.steps, run.samples, run.seconds),
+        "loss": f"{log[-1]['loss']:.4f} (mean of the last lines)" if log else "-",
         "model": f"{folder / 'model'}, {bundle.card.base_size} px, flow shift {bundle.card.flow_shift:g}",
         **({"trained from": bundle.card.trained_from} if bundle.card.trained_from else {}),
     }
@@ -113,11 +121,12 @@ def report_transformer(
 
 
 def spent(log: Sequence[Mapping[str, float]]) -> str:
-    """Steps, samples and time of a run, in words."""
-    if not log:
-        return "not run"
-    last = log[-1]
-    return f"{last['step']:.0f} steps, {last['samples']:.0f} samples, {last['seconds'] / 60:.0f} minutes"
+    """Steps, samples and time of a run up to the last line of its log, in words."""
+    return _in_words(*(log[-1][name] for name in ("step", "samples", "seconds"))) if log else "too short for its log"
+
+
+def _in_words(steps: float, samples: float, seconds: float) -> str:
+    return f"{steps:.0f} steps, {samples:.0f} samples, {seconds / 60:.0f} minutes"
 
 
 def hardware() -> dict[str, str]:

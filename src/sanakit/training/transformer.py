@@ -104,7 +104,7 @@ def train_transformer(
         painter = SamplePainter(recipe.samples, origin, device=device)
         stages = _plan(recipe, origin, painter, ranks, device, on_progress)
         given = watchers or Watchers()
-        train(
+        result = train(
             stages, recipe, folder, ranks=ranks, device=device, sharded=sharded,
             watchers=Watchers(on_log=given.on_log, on_step=given.on_step, draw_samples=painter.draw),
         )
@@ -117,7 +117,7 @@ def train_transformer(
             )
             starter = isinstance(recipe.data, StarterScenesData) and not recipe.samples.prompts
             prompts = SHEET_PROMPTS if starter else recipe.samples.prompts
-            report_transformer(bundle, to_mapping(recipe), folder, prompts=prompts)
+            report_transformer(bundle, to_mapping(recipe), folder, prompts=prompts, run=result)
 
 
 def build_origin(recipe: TransformerRecipe, device: str) -> Origin:
