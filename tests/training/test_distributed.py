@@ -12,7 +12,15 @@ import pytest
 import torch
 from torch import nn
 
-from sanakit.training.distributed import Ranks, agree, any_rank, broadcast_parameters, process_group, sum_gradients
+from sanakit.training.distributed import (
+    LostProcessError,
+    Ranks,
+    agree,
+    any_rank,
+    broadcast_parameters,
+    process_group,
+    sum_gradients,
+)
 from sanakit.training.report import read_log
 
 Launch = Callable[..., list[subprocess.Popen[str]]]
@@ -78,3 +86,17 @@ def test_each_process_takes_its_own_accelerator(monkeypatch: pytest.MonkeyPatch)
     with process_group() as ranks:
         assert ranks == Ranks(3, 4)
     assert calls == [3, "cpu:gloo,cuda:nccl"]  # the device first: NCCL binds to the current one
+
+
+def test_a_process_that_is_gone_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[bool] = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda backend: None)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 0)
+    monkeypatch.setattr(torch.distributed, "destroy_process_group", lambda: ended.append(True))
+    with pytest.raises(LostProcessError, match="another process of the run ended"), process_group():
+        raise RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:27567.")
+    with pytest.raises(RuntimeError, match="out of memory"), process_group():
+        raise RuntimeError("out of memory")  # of another kind
+    assert ended == [True, True]

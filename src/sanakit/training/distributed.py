@@ -11,6 +11,14 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from sanakit.common.errors import SanakitError
+
+_SIGNS_OF_LOSS = ("closed by peer", "reset by peer", "Broken pipe", "ncclRemoteError")  # of gloo and NCCL
+
+
+class LostProcessError(SanakitError):
+    """Another process of the run cannot be reached."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
@@ -29,7 +37,11 @@ ALONE = Ranks()
 
 @contextmanager
 def process_group() -> Iterator[Ranks]:
-    """Join the processes that ``torchrun`` started, or be alone; ``cuda`` is then each process's own accelerator."""
+    """Join the processes that ``torchrun`` started, or be alone; ``cuda`` is then each process's own accelerator.
+
+    Raises:
+        LostProcessError: one of the others is gone.
+    """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         yield Ranks()
@@ -41,6 +53,13 @@ def process_group() -> Iterator[Ranks]:
         dist.init_process_group("gloo")
     try:
         yield Ranks(dist.get_rank(), world)
+    except RuntimeError as error:
+        if not any(sign in str(error) for sign in _SIGNS_OF_LOSS):
+            raise
+        raise LostProcessError(
+            "another process of the run ended, or the connection to it broke; "
+            "the same command continues from the last checkpoint"
+        ) from error
     finally:
         dist.destroy_process_group()
 
