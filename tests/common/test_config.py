@@ -58,6 +58,7 @@ def test_presets_come_back_from_json(config: LinearDiTConfig | DCAutoencoderConf
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"shape": {"type": "star"}}, "Drawing.shape.type='star' is not one of 'circle', 'box'"),
         ({"shap": {}}, "Drawing has no setting 'shap'; did you mean 'shape'?"),
         ({"zzz": 1}, "it knows shape, title, more, scale, colour"),
         ({"colour": "green"}, "Drawing.colour='green' is not one of 'red', 'blue'"),

@@ -79,6 +79,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
 def _convert_union(args: tuple[Any, ...], value: Any, where: str) -> Any:
     if value is None and type(None) in args:
         return None
+    _check_type_is_known(args, value, where)
     errors = []
     for arg in _named_first(args, value):
         try:
@@ -86,6 +87,13 @@ def _convert_union(args: tuple[Any, ...], value: Any, where: str) -> Any:
         except ConfigError as error:
             errors.append(error)
     raise errors[0]
+
+
+def _check_type_is_known(args: tuple[Any, ...], value: Any, where: str) -> None:
+    """A mapping whose ``type`` no member of a union has names none of them, so all are listed."""
+    known = [name for arg in args for name in _type_names(arg)]
+    if known and isinstance(value, Mapping) and "type" in value and value["type"] not in known:
+        raise ConfigError(f"{where}.type={value['type']!r} is not one of {', '.join(map(repr, known))}")
 
 
 def _named_first(args: tuple[Any, ...], value: Any) -> list[Any]:
