@@ -17,16 +17,15 @@ from sanakit.checkpoints.bundle import (
 from sanakit.checkpoints.card import Family, ModelCard
 from sanakit.checkpoints.card_check import check_small_weights
 from sanakit.checkpoints.content_hashes import hash_parts
-from sanakit.checkpoints.precision import OWN_LINE, resolve_dtypes
+from sanakit.checkpoints.precision import OWN_LINE
 from sanakit.checkpoints.sources import HubOptions, ModelParts, find_parts
 from sanakit.checkpoints.starter_text_encoder import starter_text_encoder_folder
-from sanakit.checkpoints.strict_load import load_dc_ae, load_linear_dit
-from sanakit.checkpoints.text_encoder_folder import load_text_encoder
+from sanakit.checkpoints.strict_load import load_linear_dit
 from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.models.dc_ae import DCAutoencoder
 from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
-from sanakit.models.text_encoder import TextEncoder, TextEncoderConfig
-from sanakit.training.data.encoders import Encoders
+from sanakit.models.text_encoder import TextEncoderConfig
+from sanakit.training.data.encoders import Encoders, encoders_of_parts
 from sanakit.training.initialization import initialize_
 
 OWN_LICENCE = "Apache-2.0"
@@ -102,25 +101,16 @@ def new_origin(
 
 
 def _encoders(parts: ModelParts, card: ModelCard, autoencoder: str | None, device: str) -> Encoders:
-    """Loaded when they are needed, in the dtypes in which the finished model will run."""
-    dtypes = resolve_dtypes(card.precision, None, device)
+    """Those of the parts, but for an autoencoder that a run has just trained."""
 
-    def load_pictures() -> DCAutoencoder:
-        if autoencoder is not None and Path(autoencoder).suffix == ".pt":
-            from sanakit.training.autoencoder import load_autoencoder  # whose training need not be loaded otherwise
+    def load_trained() -> DCAutoencoder:
+        from sanakit.training.autoencoder import load_autoencoder  # whose training need not be loaded otherwise
 
-            return load_autoencoder(check_autoencoder_file(autoencoder)).to(device)
-        assert parts.autoencoder is not None
-        return load_dc_ae(parts.autoencoder, dtype=dtypes.autoencoder, device=device)
+        assert autoencoder is not None
+        return load_autoencoder(check_autoencoder_file(autoencoder)).to(device)
 
-    def load_text() -> TextEncoder:
-        assert parts.text_encoder is not None
-        return load_text_encoder(
-            parts.text_encoder, parts.tokenizer, dtype=torch.bfloat16, device=device, config=card.text,
-            variant=parts.variant,
-        )
-
-    return Encoders(autoencoder=load_pictures, text=load_text)
+    trained_here = autoencoder is not None and Path(autoencoder).suffix == ".pt"
+    return encoders_of_parts(parts, card, device=device, autoencoder=load_trained if trained_here else None)
 
 
 def check_autoencoder_file(path: str) -> Path:

@@ -9,9 +9,10 @@ from collections.abc import Callable
 import torch
 
 from sanakit.checkpoints.bundle import card_of, complete
+from sanakit.checkpoints.card import ModelCard
 from sanakit.checkpoints.hashing import hash_tensors
 from sanakit.checkpoints.precision import resolve_dtypes
-from sanakit.checkpoints.sources import HubOptions, find_parts
+from sanakit.checkpoints.sources import HubOptions, ModelParts, find_parts
 from sanakit.checkpoints.strict_load import load_dc_ae
 from sanakit.checkpoints.text_encoder_folder import load_text_encoder
 from sanakit.common.config import to_mapping
@@ -104,7 +105,13 @@ def encoders_of_model(source: str, *, device: str = "cpu") -> Encoders:
     """
     hub = HubOptions()
     parts = complete(find_parts(source, hub=hub), hub)
-    card = card_of(parts)
+    return encoders_of_parts(parts, card_of(parts), device=device)
+
+
+def encoders_of_parts(
+    parts: ModelParts, card: ModelCard, *, device: str, autoencoder: Callable[[], DCAutoencoder] | None = None
+) -> Encoders:
+    """Loaded when they are needed, in the dtypes in which the model runs; ``autoencoder`` loads another one."""
     dtypes = resolve_dtypes(card.precision, None, device)
 
     def load_autoencoder() -> DCAutoencoder:
@@ -118,7 +125,7 @@ def encoders_of_model(source: str, *, device: str = "cpu") -> Encoders:
             variant=parts.variant,
         )  # fmt: skip
 
-    return Encoders(autoencoder=load_autoencoder, text=load_text)
+    return Encoders(autoencoder=autoencoder or load_autoencoder, text=load_text)
 
 
 def _digest(facts: dict[str, object]) -> str:
