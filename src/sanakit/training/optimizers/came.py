@@ -5,21 +5,21 @@ As SANA trains with it (NVlabs/Sana, ``CAMEWrapper`` and ``CAME8BitWrapper``). `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, overload
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from sanakit.training.optimizers.block_quantization import dequantize_rows, num_blocks, quantize_rows
 from sanakit.training.optimizers.config import CAME8BitConfig, CAMEConfig
+from sanakit.training.optimizers.each_parameter import EachParameter
 from sanakit.training.optimizers.shards import Rows, gradient, here
 
 State = dict[str, Tensor]
 
 
-class CAME(Optimizer):
+class CAME(EachParameter):
     """CAME for every shape of parameter; state and arithmetic are in float32 (or the wider dtype of a parameter).
 
     A matrix (also a 1 x 1 convolution) keeps the mean of its steps, and a number per row and per column of two
@@ -35,24 +35,10 @@ class CAME(Optimizer):
         }  # fmt: skip
         super().__init__(list(params), defaults)
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One step of every parameter that has a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is not None:
-                    if not self.state[p]:
-                        self.state[p] = self.new_state(p)
-                    self._step(p, self.state[p], **{key: value for key, value in group.items() if key != "params"})
-        return loss
+    def step_parameter(self, p: Tensor, group: Mapping[str, Any]) -> None:
+        if not self.state[p]:
+            self.state[p] = self.new_state(p)
+        self._step(p, self.state[p], **{key: value for key, value in group.items() if key != "params"})
 
     def _step(
         self, p: Tensor, state: State, *, lr: float, betas: tuple[float, float, float], eps: tuple[float, float],

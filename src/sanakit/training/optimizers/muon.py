@@ -7,22 +7,22 @@ processes (its in-place sum has no placement); this one gathers it first.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from typing import overload
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from sanakit.common.errors import ConfigError
 from sanakit.training.optimizers.config import MuonConfig
+from sanakit.training.optimizers.each_parameter import EachParameter
 from sanakit.training.optimizers.shards import Rows, gradient, here
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # a, b, c of s <- a s + b s^3 + c s^5, steep at 0 and flat at 1
 NUM_ITERATIONS = 5
 
 
-class Muon(Optimizer):
+class Muon(EachParameter):
     """For matrices only. Of a spread matrix every process orthogonalises the whole and keeps its own rows."""
 
     def __init__(self, params: Iterable[nn.Parameter], config: MuonConfig, *, learning_rate: float) -> None:
@@ -34,22 +34,8 @@ class Muon(Optimizer):
             matrices, {"lr": learning_rate, "momentum": config.momentum, "weight_decay": config.weight_decay}
         )
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One step of every matrix that has a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is not None:
-                    self._step(p, group["lr"], group["momentum"], group["weight_decay"])
-        return loss
+    def step_parameter(self, p: Tensor, group: Mapping[str, Any]) -> None:
+        self._step(p, group["lr"], group["momentum"], group["weight_decay"])
 
     def _step(self, p: Tensor, lr: float, momentum: float, weight_decay: float) -> None:
         if not self.state[p]:
