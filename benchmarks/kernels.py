@@ -15,7 +15,7 @@ from sanakit.kernels.mix_ffn import gated_depthwise
 
 
 def quadratic_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    weights = F.relu(q) @ F.relu(k).mT                         # (B, heads, N, N)
+    weights = F.relu(q) @ F.relu(k).mT  # (B, heads, N, N)
     return weights @ v / (weights.sum(-1, keepdim=True) + 1e-15)
 
 

@@ -30,8 +30,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the plans here")
     options = parser.parse_args()
     plans = []
-    print(f"{'preset':<20} {'optimizer':<9} {'recomputed':<10} {'weights':>9} {'gradients':>9} {'optimizer':>9} "
-          f"{'average':>9} {'activations':>11} {'total':>9}")
+    print(
+        f"{'preset':<20} {'optimizer':<9} {'recomputed':<10} {'weights':>9} {'gradients':>9} {'optimizer':>9} "
+        f"{'average':>9} {'activations':>11} {'total':>9}"
+    )
     for name in PRESETS:
         with torch.device("meta"):
             model = LinearDiT(LINEAR_DIT_PRESETS[name])
@@ -46,9 +48,12 @@ def main() -> None:
                 )
                 plans.append({"preset": name, "optimizer": optimizer.type, **asdict(plan), "total": plan.total})
                 sizes = (plan.weights, plan.gradients, plan.optimizer, plan.ema)
-                print(f"{name:<20} {optimizer.type:<9} {'yes' if recomputed else 'no':<10} "
-                      + " ".join(f"{in_units(size):>9}" for size in sizes)
-                      + f" {in_units(plan.activations):>11} {in_units(plan.total):>9}", flush=True)
+                print(
+                    f"{name:<20} {optimizer.type:<9} {'yes' if recomputed else 'no':<10} "
+                    + " ".join(f"{in_units(size):>9}" for size in sizes)
+                    + f" {in_units(plan.activations):>11} {in_units(plan.total):>9}",
+                    flush=True,
+                )
     if options.json:
         options.json.write_text(json.dumps(plans, indent=1))
 

@@ -110,8 +110,11 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     assert recipe.model is not None
     config = replace(recipe.stages[options.stage], steps=options.warm_up + options.steps, minutes=None)
     recipe = replace(
-        recipe, stages=(config,), compile=recipe.compile and not options.no_compile,
-        checkpoints=CheckpointConfig(minutes=None), log=LogConfig(steps=recipe.log.steps, report_to=("tensorboard",)),
+        recipe,
+        stages=(config,),
+        compile=recipe.compile and not options.no_compile,
+        checkpoints=CheckpointConfig(minutes=None),
+        log=LogConfig(steps=recipe.log.steps, report_to=("tensorboard",)),
     )
     model = LinearDiT(recipe.model)
     initialize_(model, torch.Generator().manual_seed(0))
@@ -136,7 +139,10 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     stage = Stage(config, data, (replace(player, loss=loss),), keep_optimizer=False)
     with tempfile.TemporaryDirectory() as folder:
         loop.train(
-            [PlannedStage(config, lambda: stage)], recipe, Path(folder), device=options.device,
+            [PlannedStage(config, lambda: stage)],
+            recipe,
+            Path(folder),
+            device=options.device,
             watchers=loop.Watchers(on_step=on_step),
         )
     counted = clock.steps[options.warm_up :]
@@ -205,10 +211,14 @@ def print_table(found: dict[str, float]) -> None:
     for part, seconds in [*((part, found[part]) for part in PARTS), ("rest", rest), ("step", found["step"])]:
         print(f"{part:<12} {1000 * seconds:9.2f} ms  {seconds / found['step']:7.1%}")
     print(f"{'bare loop':<12} {1000 * found['bare']:9.2f} ms  forward and backward alone")
-    print(f"beside forward and backward: {found['overhead_share']:.1%} of a step "
-          f"({found['overhead_share_without_optimizer']:.1%} without the optimizer's arithmetic)")
-    print(f"forward and backward take {found['compute_over_bare']:.3f} times the bare loop's, a step "
-          f"{found['step_over_bare']:.3f} times; medians of {found['num_steps']} steps, {found['threads']} thread(s)")
+    print(
+        f"beside forward and backward: {found['overhead_share']:.1%} of a step "
+        f"({found['overhead_share_without_optimizer']:.1%} without the optimizer's arithmetic)"
+    )
+    print(
+        f"forward and backward take {found['compute_over_bare']:.3f} times the bare loop's, a step "
+        f"{found['step_over_bare']:.3f} times; medians of {found['num_steps']} steps, {found['threads']} thread(s)"
+    )
 
 
 if __name__ == "__main__":

@@ -51,7 +51,9 @@ def tiny_bundle() -> ModelBundle:
     torch.manual_seed(1)
     card = ModelCard(name="tiny", family="sana", base_size=64, precision=OWN_LINE, text=TEXT, licence="Apache-2.0")
     return ModelBundle(
-        transformer=LinearDiT(TRANSFORMER), autoencoder=DCAutoencoder(AUTOENCODER), text_encoder=tiny_text_encoder(),
+        transformer=LinearDiT(TRANSFORMER),
+        autoencoder=DCAutoencoder(AUTOENCODER),
+        text_encoder=tiny_text_encoder(),
         card=card,
     )
 

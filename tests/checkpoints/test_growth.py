@@ -23,8 +23,16 @@ from sanakit.common.errors import RequestError
 from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.models.text_condition import TextCondition
 
-CONFIG = LinearDiTConfig(hidden_size=16, num_layers=20, cross_head_dim=8, head_dim=8, in_channels=3, out_channels=3,
-                         caption_channels=6, qk_norm=True)
+CONFIG = LinearDiTConfig(
+    hidden_size=16,
+    num_layers=20,
+    cross_head_dim=8,
+    head_dim=8,
+    in_channels=3,
+    out_channels=3,
+    caption_channels=6,
+    qk_norm=True,
+)
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +119,10 @@ def test_replicas(trained: dict[str, Tensor], strategy: Any, expected: list[int]
 
 def test_what_stays_is_not_copied(trained: dict[str, Tensor]) -> None:
     grown = grow(trained, CONFIG, num_layers=60)
-    for name, tensor in {**outside_blocks(trained), **{f"blocks.3.{k}": v for k, v in block_tensors(trained, 3).items()}
-                         }.items():
+    for name, tensor in {
+        **outside_blocks(trained),
+        **{f"blocks.3.{k}": v for k, v in block_tensors(trained, 3).items()},
+    }.items():
         assert grown.tensors[name].data_ptr() == tensor.data_ptr()
 
 

@@ -32,7 +32,9 @@ SMALL = DCAutoencoderConfig(
 IMAGENET = DCAutoencoderConfig(
     encoder=stages(WIDTHS, (0, 1, 1, 1), scales=()),
     decoder=stages(WIDTHS, (0, 1, 1, 1), scales=(), shallow_norm="batch", shallow_activation="relu"),
-    latent_channels=4, down="pixel_unshuffle", up="pixel_shuffle",
+    latent_channels=4,
+    down="pixel_unshuffle",
+    up="pixel_shuffle",
 )
 AUTOENCODERS = {
     "sana": SMALL,

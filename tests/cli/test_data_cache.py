@@ -46,7 +46,7 @@ def test_cache_tells_what_is_new_and_what_is_reused(run: Run, photos: Path, tiny
     (photos / "9.png").write_bytes((photos / "0 ü.png").read_bytes())
     (photos / "9.txt").write_text("another caption")
     content = json.loads(run(*command, "--json").out)[0]
-    assert content["latents"] == {"reused": 3, "computed": 0}                   # the same bytes as 0 ü.png
+    assert content["latents"] == {"reused": 3, "computed": 0}  # the same bytes as 0 ü.png
     assert content["texts"] == {"reused": 3, "computed": 1}
     assert content["num_samples"] == 4
     assert sum(content["bins"].values()) == 4
@@ -59,9 +59,7 @@ def test_cache_names_a_broken_picture_and_fails(run: Run, photos: Path, tiny_mod
     content = (photos / "bad.png").read_bytes()
     (photos / "bad.png").write_bytes(content[: len(content) // 2])
     (photos / "bad.txt").write_text("cut off")
-    outcome = run(
-        "data", "cache", photos, "--model", tiny_model, "--resolution", 64, "--cache", tmp_path / "cache"
-    )
+    outcome = run("data", "cache", photos, "--model", tiny_model, "--resolution", 64, "--cache", tmp_path / "cache")
     assert outcome.code == 1
     assert "bad: undecodable" in outcome.out
     assert "latents: 0 reused, 3 computed" in outcome.out

@@ -109,9 +109,7 @@ def test_reconstruction_of_a_folder(sets: tuple[Path, Path], capsys: pytest.Capt
     assert report["settings"]["compression"] == 16  # so that 40 pixels are cut to 32
 
 
-def test_pictures_without_texts_have_no_text_score(
-    sets: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_pictures_without_texts_have_no_text_score(sets: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert "no texts" in sentence(capsys, "eval", "clip-score", sets[0])
 
 

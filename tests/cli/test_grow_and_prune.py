@@ -40,8 +40,11 @@ def test_the_starter_grows_and_opens(run: Any) -> None:
     outcome = run("grow", "starter", "grown", "--num-layers", 12, "--json")
     assert json.loads(outcome.out) == {"target": "grown", "origins": [*range(6), *[None] * 6], "num_new": 6}
     before, after = stored("starter"), stored("grown")
-    assert all(torch.equal(after[name], tensor) for name, tensor in before.items()
-               if not name.startswith(("blocks.6.", "blocks.7.")))
+    assert all(
+        torch.equal(after[name], tensor)
+        for name, tensor in before.items()
+        if not name.startswith(("blocks.6.", "blocks.7."))
+    )
     assert {tensor.dtype for tensor in after.values()} == {torch.bfloat16}
     assert not Path("grown/text_encoder").exists()  # the starter's is kept in the user's cache
 
@@ -49,8 +52,10 @@ def test_the_starter_grows_and_opens(run: Any) -> None:
 def test_grow_from_a_file(run: Any, tiny_model: Path) -> None:
     """A single file has a transformer alone, and so has what grows from it."""
     run("convert", tiny_model, "one.safetensors")
-    assert run("grow", "one.safetensors", "deep", "--num-layers", 3, "--strategy", "cyclic-replication",
-               "--qk-norm").code == 0
+    assert (
+        run("grow", "one.safetensors", "deep", "--num-layers", 3, "--strategy", "cyclic-replication", "--qk-norm").code
+        == 0
+    )
     assert not Path("deep/vae").exists()
     tensors = stored("deep")
     assert torch.equal(tensors["blocks.2.attention.qkv.weight"], tensors["blocks.0.attention.qkv.weight"])

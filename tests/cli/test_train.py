@@ -107,13 +107,23 @@ def recipe(tmp_path: Path, tiny_model: Path) -> Path:
         Image.fromarray(rng.integers(0, 255, (height, width, 3), dtype=np.uint8)).save(photos / f"{index}.png")
         (photos / f"{index}.txt").write_text(f"picture {index}")
     settings = {
-        "type": "transformer", "init": str(tiny_model), "precision": "fp32", "log": {"steps": 1, "report_to": []},
-        "data": {"type": "files", "path": str(photos)}, "checkpoints": {"minutes": None, "steps": 2},
+        "type": "transformer",
+        "init": str(tiny_model),
+        "precision": "fp32",
+        "log": {"steps": 1, "report_to": []},
+        "data": {"type": "files", "path": str(photos)},
+        "checkpoints": {"minutes": None, "steps": 2},
         "samples": {"prompts": ["a cat"], "every_steps": 2, "steps": 1},
         "stages": [
             {"name": "low", "resolutions": [32], "batch_size": 2, "learning_rate": 1e-3, "steps": 3},
-            {"name": "high", "resolutions": [64], "batch_size": 2, "learning_rate": 1e-3, "steps": 2,
-             "flow_shift": 2.5},
+            {
+                "name": "high",
+                "resolutions": [64],
+                "batch_size": 2,
+                "learning_rate": 1e-3,
+                "steps": 2,
+                "flow_shift": 2.5,
+            },
         ],
     }
     path = tmp_path / "tune.yaml"
@@ -124,7 +134,7 @@ def recipe(tmp_path: Path, tiny_model: Path) -> Path:
 def test_a_model_is_tuned_on_a_folder_and_opens_everywhere(run: Any, recipe: Path, tiny_model: Path) -> None:
     outcome = run("train", recipe, "--output", "out")
     assert outcome.code == 0, outcome.err
-    assert "caption_dropout: 0.1" in outcome.err                            # the recipe in full, defaults too
+    assert "caption_dropout: 0.1" in outcome.err  # the recipe in full, defaults too
     assert "step 5  loss" in outcome.err
     assert yaml.safe_load(Path("out/recipe.yaml").read_text())["stages"][1]["resolutions"] == [64]
     assert sorted(path.name for path in Path("out/samples").iterdir()) == ["step-00000002.png", "step-00000004.png"]
@@ -175,7 +185,7 @@ def test_a_step_that_is_not_finite_is_kept_and_replayed(
         culprit = json.loads((bundle / "guard.json").read_text())["culprit"]
         assert culprit.startswith("the output of transformer.blocks.0")
         for picture in Path("photos").iterdir():
-            picture.unlink()                                                # a bundle needs no data
+            picture.unlink()  # a bundle needs no data
         repeated = run("train", "--replay", bundle)
         assert repeated.code == 0, repeated.err
         assert "step 1 is reproduced" in repeated.out

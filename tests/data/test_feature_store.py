@@ -80,7 +80,7 @@ def test_many_entries_are_few_files(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     store = FeatureStore(tmp_path)
     with store.writer() as writer:
         for number in range(1000):
-            writer.put(key_of(number), torch.full((40,), float(number)))       # 160 bytes
+            writer.put(key_of(number), torch.full((40,), float(number)))  # 160 bytes
     assert len(packs(tmp_path)) == store.num_packs() == 8
     assert [store.get(key_of(number))[0].item() for number in range(1000)] == list(range(1000))
 

@@ -72,7 +72,7 @@ def test_texts_that_are_not_used_are_named(tmp_path: Path, picture: Callable[...
             with tarfile.open(tmp_path / "0.tar", "w") as archive:
                 add_member(archive, "a.png", picture())
                 add_member(archive, "a.json", json.dumps(facts).encode())
-    for _ in range(2):                                                         # shards are remembered after the first
+    for _ in range(2):  # shards are remembered after the first
         found = inspect_data(open_data(tmp_path))
         assert found.unused_columns == ("URL", "blip")
         assert [source.source for source in found.captions] == ["caption"]

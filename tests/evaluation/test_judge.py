@@ -25,9 +25,7 @@ def pair(relation: Relation | None) -> Scene:
 def test_a_faithful_picture_is_all_right() -> None:
     answers = judge(pair("left"), reading(("cat", "orange", LEFT), ("dog", "orange", RIGHT)))
     assert all(answers.values())
-    assert set(answers) == {
-        "object", "count", "colour", "position", "background", "all right",
-    }
+    assert set(answers) == {"object", "count", "colour", "position", "background", "all right"}
 
 
 @pytest.mark.parametrize("relation", ["right", "above", "below"])

@@ -14,7 +14,7 @@ EPS = 1e-15
 
 
 def quadratic(q: Tensor, k: Tensor, v: Tensor, eps: float = EPS) -> Tensor:
-    weights = F.relu(q) @ F.relu(k).mT                         # (B, heads, N, N)
+    weights = F.relu(q) @ F.relu(k).mT  # (B, heads, N, N)
     return weights @ v / (weights.sum(-1, keepdim=True) + eps)
 
 
@@ -71,9 +71,9 @@ def test_eps_counts_where_the_normaliser_is_small() -> None:
 @pytest.mark.parametrize(
     ("dtype", "tolerance"),
     [
-        (torch.float32, 1e-5),   # 256 positive terms: some hundred roundings of 6e-8
+        (torch.float32, 1e-5),  # 256 positive terms: some hundred roundings of 6e-8
         (torch.bfloat16, 4e-3),  # half a step of the output's eight bits, 2**-9, on values below two; sums are float32
-        (torch.float16, 5e-4),   # half a step of eleven bits, 2**-12, on values below two
+        (torch.float16, 5e-4),  # half a step of eleven bits, 2**-12, on values below two
     ],
 )
 def test_narrow_dtypes_round_only_the_output(dtype: torch.dtype, tolerance: float) -> None:

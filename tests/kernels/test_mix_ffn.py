@@ -16,7 +16,8 @@ def by_pixels(tokens: Tensor, weight: Tensor, bias: Tensor, *, height: int, widt
     picture = F.pad(F.silu(tokens).mT.unflatten(-1, (height, width)), (1, 1, 1, 1))  # (B, 2M, H + 2, W + 2)
     summed = bias[:, None, None] + sum(
         weight[:, 0, dy, dx, None, None] * picture[:, :, dy : dy + height, dx : dx + width]
-        for dy in range(3) for dx in range(3)
+        for dy in range(3)
+        for dx in range(3)
     )
     value, gate = summed.chunk(2, dim=1)
     return (value * gate * torch.sigmoid(gate)).flatten(2).mT

@@ -31,7 +31,7 @@ def rms(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 def test_self_attention(qk_norm: bool) -> None:
     layer = randomized(LinearAttention(8, head_dim=4, qk_norm=qk_norm, eps=1e-15, qk_norm_eps=1e-5))
     x = draw(2, 5, 8)
-    q, k, v = (x @ w.T for w in layer.qkv.weight.split(8))      # (2, 5, 8) each: q, then k, then v
+    q, k, v = (x @ w.T for w in layer.qkv.weight.split(8))  # (2, 5, 8) each: q, then k, then v
     if qk_norm:  # over both heads together
         q, k = rms(q, layer.norm_q.weight, 1e-5), rms(k, layer.norm_k.weight, 1e-5)
     heads = []
@@ -46,7 +46,7 @@ def test_identity_rows_attend_to_themselves_and_leave_the_others_alone(qk_norm: 
     layer = randomized(LinearAttention(8, head_dim=4, qk_norm=qk_norm, eps=1e-15, qk_norm_eps=1e-5))
     x = draw(3, 5, 8)
     found = layer(x, identity_rows=torch.tensor([False, True, False]))
-    values = x @ layer.qkv.weight[16:].T                        # no norm touches the values
+    values = x @ layer.qkv.weight[16:].T  # no norm touches the values
     torch.testing.assert_close(found[1], layer.out(values)[1])
     assert torch.equal(found[[0, 2]], layer(x)[[0, 2]])
 

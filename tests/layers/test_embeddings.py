@@ -41,15 +41,18 @@ def test_neighbouring_times_stay_apart_in_half_precision_networks() -> None:
 @pytest.mark.parametrize(
     ("height", "width", "base", "scale"),
     [
-        (8, 8, 8, 1.0), (6, 10, 8, 1.0), (64, 64, 64, 1.0), (48, 80, 64, 1.0),  # 2K: a base of 64 positions
-        (128, 128, 128, 2.0), (96, 160, 128, 2.0), (5, 3, 8, 0.5),              # 4K: 128, scaled by two
+        (8, 8, 8, 1.0),
+        (6, 10, 8, 1.0),
+        (64, 64, 64, 1.0),
+        (48, 80, 64, 1.0),  # 2K: a base of 64 positions
+        (128, 128, 128, 2.0),
+        (96, 160, 128, 2.0),
+        (5, 3, 8, 0.5),  # 4K: 128, scaled by two
     ],
 )
 def test_positions_match_diffusers(height: int, width: int, base: int, scale: float) -> None:
     expected = get_2d_sincos_pos_embed(32, (height, width), base_size=base, interpolation_scale=scale, output_type="pt")
-    found = sincos_position(
-        height, width, 32, base_size=base, interpolation_scale=scale, device=torch.device("cpu")
-    )
+    found = sincos_position(height, width, 32, base_size=base, interpolation_scale=scale, device=torch.device("cpu"))
     assert found.shape == (1, height * width, 32)
     assert found.dtype == torch.float32
     # theirs holds positions in float32: 128 positions of 2**-17 each
@@ -58,8 +61,8 @@ def test_positions_match_diffusers(height: int, width: int, base: int, scale: fl
 
 def test_columns_come_before_rows() -> None:
     grid = sincos_position(2, 3, 8, base_size=3, interpolation_scale=1.0, device=torch.device("cpu"))[0].view(2, 3, 8)
-    assert torch.equal(grid[0, :, :4], grid[1, :, :4])      # the first half knows the column only
-    assert torch.equal(grid[:, 0, 4:], grid[:, 2, 4:])      # the second half the row only
+    assert torch.equal(grid[0, :, :4], grid[1, :, :4])  # the first half knows the column only
+    assert torch.equal(grid[:, 0, 4:], grid[:, 2, 4:])  # the second half the row only
     torch.testing.assert_close(grid[0, 2, 0], torch.tensor(math.sin(2.0)))
     torch.testing.assert_close(grid[1, 0, 4], torch.tensor(math.sin(1.5)))  # two rows stretched onto three
 

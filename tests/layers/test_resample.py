@@ -44,7 +44,7 @@ def test_groups_are_consecutive_channels() -> None:
 def test_downsample(op: str, out_channels: int) -> None:
     layer, x = Downsample(4, out_channels, op=op).double(), draw(2, 4, 6, 8)
     corners = [x[:, :, dy::2, dx::2] for dy in (0, 1) for dx in (0, 1)]
-    packed = torch.stack(corners, dim=2).flatten(1, 2)          # (2, 16, 3, 4): channel by channel, row by row
+    packed = torch.stack(corners, dim=2).flatten(1, 2)  # (2, 16, 3, 4): channel by channel, row by row
     shortcut = packed.unflatten(1, (out_channels, -1)).mean(2)
     if op == "conv":
         main = F.conv2d(x, layer.conv.weight, layer.conv.bias, stride=2, padding=1)

@@ -12,12 +12,18 @@ from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig, Stage, stag
 
 WIDTHS = (8, 16, 16)
 SMALL = DCAutoencoderConfig(
-    encoder=stages(WIDTHS, (1, 1, 1), num_res=2), decoder=stages(WIDTHS, (1, 1, 1), num_res=2), latent_channels=4,
-    head_dim=8, scaling_factor=0.5,
+    encoder=stages(WIDTHS, (1, 1, 1), num_res=2),
+    decoder=stages(WIDTHS, (1, 1, 1), num_res=2),
+    latent_channels=4,
+    head_dim=8,
+    scaling_factor=0.5,
 )
 PACKED = replace(
-    SMALL, encoder=stages(WIDTHS, (0, 1, 1), num_res=2), decoder=stages(WIDTHS, (0, 1, 1), num_res=2),
-    down="pixel_unshuffle", up="pixel_shuffle",
+    SMALL,
+    encoder=stages(WIDTHS, (0, 1, 1), num_res=2),
+    decoder=stages(WIDTHS, (0, 1, 1), num_res=2),
+    down="pixel_unshuffle",
+    up="pixel_shuffle",
 )
 
 
@@ -93,9 +99,16 @@ def test_inputs_that_do_not_fit_are_refused_in_a_sentence() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"latent_channels": 5}, {"latent_channels": 0}, {"head_dim": 3}, {"head_dim": 0}, {"scaling_factor": 0.0},
-        {"encoder": ()}, {"encoder": stages((8, 16), (1, 1))}, {"encoder": stages(WIDTHS, (1, 0, 1), num_res=2)},
-        {"encoder": stages((8, 48, 48), (1, 1, 1), num_res=3)}, {"decoder": stages((8, 12, 16), (1, 1, 1), num_res=3)},
+        {"latent_channels": 5},
+        {"latent_channels": 0},
+        {"head_dim": 3},
+        {"head_dim": 0},
+        {"scaling_factor": 0.0},
+        {"encoder": ()},
+        {"encoder": stages((8, 16), (1, 1))},
+        {"encoder": stages(WIDTHS, (1, 0, 1), num_res=2)},
+        {"encoder": stages((8, 48, 48), (1, 1, 1), num_res=3)},
+        {"decoder": stages((8, 12, 16), (1, 1, 1), num_res=3)},
         {"encoder": (Stage(channels=8, num_blocks=0),), "decoder": (Stage(channels=8, num_blocks=1),)},
         {"encoder": stages((8, 18, 20), (0, 1, 1), num_res=3), "down": "pixel_unshuffle"},
     ],

@@ -14,7 +14,13 @@ from sanakit.models.linear_dit import AttentionPerturbation, LinearDiT, LinearDi
 from sanakit.models.text_condition import TextCondition
 
 TINY = LinearDiTConfig(
-    hidden_size=32, num_layers=2, head_dim=8, cross_head_dim=8, in_channels=4, out_channels=4, caption_channels=12,
+    hidden_size=32,
+    num_layers=2,
+    head_dim=8,
+    cross_head_dim=8,
+    in_channels=4,
+    out_channels=4,
+    caption_channels=12,
     sample_size=4,
 )
 
@@ -46,8 +52,11 @@ def times(batch: int) -> Tensor:
 @pytest.mark.parametrize("qk_norm", [False, True])
 def test_a_block_without_projections_is_the_identity(qk_norm: bool) -> None:
     block = network(replace(TINY, qk_norm=qk_norm)).blocks[0]
-    for parameter in (*block.attention.out.parameters(), *block.cross_attention.out.parameters(),
-                      *block.mix_ffn.project.parameters()):
+    for parameter in (
+        *block.attention.out.parameters(),
+        *block.cross_attention.out.parameters(),
+        *block.mix_ffn.project.parameters(),
+    ):
         parameter.zero_()
     x = draw(2, 6, 32)
     pair = block.cross_attention.prepare(draw(2, 3, 32))
@@ -123,9 +132,7 @@ def test_a_row_does_not_depend_on_its_company(dtype: torch.dtype, batch: int) ->
     latent, text, timestep = draw(2 * batch, 4, 4, 4).to(dtype), text_of(2 * batch), times(2 * batch).float()
     prepared = model.prepare(TextCondition(text.embeds.to(dtype), text.mask))
     here, there = list(range(batch)), [0, *range(batch + 1, 2 * batch)]
-    found, again, other = (
-        model(latent[rows], timestep[rows], prepared.rows(rows)) for rows in (here, here, there)
-    )
+    found, again, other = (model(latent[rows], timestep[rows], prepared.rows(rows)) for rows in (here, here, there))
     assert torch.equal(found, again)
     assert torch.equal(found[0], other[0])
     # against the same row alone: float32 holds 24 bits, bfloat16 eight
@@ -136,7 +143,7 @@ def test_a_row_does_not_depend_on_its_company(dtype: torch.dtype, batch: int) ->
 def test_patches_lie_row_by_row_with_channels_last() -> None:
     model = network(replace(TINY, patch_size=2, out_channels=3))
     model.final.weight.zero_()
-    model.final.bias.copy_(torch.arange(12.0))                  # (p, q, c) in row-major order
+    model.final.bias.copy_(torch.arange(12.0))  # (p, q, c) in row-major order
     found = model(draw(1, 4, 4, 6), times(1), model.prepare(text_of(1)))
     assert found.shape == (1, 3, 4, 6)
     for p in (0, 1):
@@ -148,7 +155,7 @@ def test_patches_lie_row_by_row_with_channels_last() -> None:
 def test_a_patch_reads_its_own_pixels_in_the_order_of_the_convolution() -> None:
     model, latent = network(replace(TINY, patch_size=2)), draw(1, 4, 4, 6)
     tokens = model.patch_embed(latent).flatten(2).mT[0]
-    patch = latent[0, :, 2:4, 2:4].flatten()                    # second row, second column of a 2x3 grid
+    patch = latent[0, :, 2:4, 2:4].flatten()  # second row, second column of a 2x3 grid
     torch.testing.assert_close(tokens[4], model.patch_embed.weight.flatten(1) @ patch + model.patch_embed.bias)
 
 
@@ -249,9 +256,18 @@ def test_wrong_text_and_wrong_guidance_are_refused() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"head_dim": 7}, {"head_dim": 0}, {"cross_head_dim": 5}, {"hidden_size": 0}, {"num_layers": 0},
-        {"patch_size": 0}, {"caption_channels": 0}, {"mlp_ratio": 0.0}, {"sample_size": 0}, {"in_channels": -1},
-        {"interpolation_scale": 0.0}, {"interpolation_scale": float("nan")},
+        {"head_dim": 7},
+        {"head_dim": 0},
+        {"cross_head_dim": 5},
+        {"hidden_size": 0},
+        {"num_layers": 0},
+        {"patch_size": 0},
+        {"caption_channels": 0},
+        {"mlp_ratio": 0.0},
+        {"sample_size": 0},
+        {"in_channels": -1},
+        {"interpolation_scale": 0.0},
+        {"interpolation_scale": float("nan")},
         {"hidden_size": 6, "head_dim": 2, "cross_head_dim": 2, "interpolation_scale": 1.0},
     ],
     ids=str,
@@ -265,25 +281,43 @@ def test_configs_that_cannot_work_are_refused(wrong: dict[str, int | float]) -> 
 def test_the_state_dict_is_what_checkpoints_rely_on() -> None:
     model = LinearDiT(replace(TINY, qk_norm=True, guidance_embeds=True, num_layers=1))
     assert {name: tuple(p.shape) for name, p in model.state_dict().items()} == {
-        "patch_embed.weight": (32, 4, 1, 1), "patch_embed.bias": (32,),
-        "time_embed.linear_1.weight": (32, 256), "time_embed.linear_1.bias": (32,),
-        "time_embed.linear_2.weight": (32, 32), "time_embed.linear_2.bias": (32,),
-        "guidance_embed.linear_1.weight": (32, 256), "guidance_embed.linear_1.bias": (32,),
-        "guidance_embed.linear_2.weight": (32, 32), "guidance_embed.linear_2.bias": (32,),
-        "modulation.weight": (192, 32), "modulation.bias": (192,),
-        "caption_projection.linear_1.weight": (32, 12), "caption_projection.linear_1.bias": (32,),
-        "caption_projection.linear_2.weight": (32, 32), "caption_projection.linear_2.bias": (32,),
+        "patch_embed.weight": (32, 4, 1, 1),
+        "patch_embed.bias": (32,),
+        "time_embed.linear_1.weight": (32, 256),
+        "time_embed.linear_1.bias": (32,),
+        "time_embed.linear_2.weight": (32, 32),
+        "time_embed.linear_2.bias": (32,),
+        "guidance_embed.linear_1.weight": (32, 256),
+        "guidance_embed.linear_1.bias": (32,),
+        "guidance_embed.linear_2.weight": (32, 32),
+        "guidance_embed.linear_2.bias": (32,),
+        "modulation.weight": (192, 32),
+        "modulation.bias": (192,),
+        "caption_projection.linear_1.weight": (32, 12),
+        "caption_projection.linear_1.bias": (32,),
+        "caption_projection.linear_2.weight": (32, 32),
+        "caption_projection.linear_2.bias": (32,),
         "caption_norm.weight": (32,),
         "blocks.0.scale_shift_table": (6, 32),
         "blocks.0.attention.qkv.weight": (96, 32),
-        "blocks.0.attention.norm_q.weight": (32,), "blocks.0.attention.norm_k.weight": (32,),
-        "blocks.0.attention.out.weight": (32, 32), "blocks.0.attention.out.bias": (32,),
-        "blocks.0.cross_attention.q.weight": (32, 32), "blocks.0.cross_attention.q.bias": (32,),
-        "blocks.0.cross_attention.kv.weight": (64, 32), "blocks.0.cross_attention.kv.bias": (64,),
-        "blocks.0.cross_attention.norm_q.weight": (32,), "blocks.0.cross_attention.norm_k.weight": (32,),
-        "blocks.0.cross_attention.out.weight": (32, 32), "blocks.0.cross_attention.out.bias": (32,),
-        "blocks.0.mix_ffn.expand.weight": (160, 32), "blocks.0.mix_ffn.expand.bias": (160,),
-        "blocks.0.mix_ffn.depthwise.weight": (160, 1, 3, 3), "blocks.0.mix_ffn.depthwise.bias": (160,),
+        "blocks.0.attention.norm_q.weight": (32,),
+        "blocks.0.attention.norm_k.weight": (32,),
+        "blocks.0.attention.out.weight": (32, 32),
+        "blocks.0.attention.out.bias": (32,),
+        "blocks.0.cross_attention.q.weight": (32, 32),
+        "blocks.0.cross_attention.q.bias": (32,),
+        "blocks.0.cross_attention.kv.weight": (64, 32),
+        "blocks.0.cross_attention.kv.bias": (64,),
+        "blocks.0.cross_attention.norm_q.weight": (32,),
+        "blocks.0.cross_attention.norm_k.weight": (32,),
+        "blocks.0.cross_attention.out.weight": (32, 32),
+        "blocks.0.cross_attention.out.bias": (32,),
+        "blocks.0.mix_ffn.expand.weight": (160, 32),
+        "blocks.0.mix_ffn.expand.bias": (160,),
+        "blocks.0.mix_ffn.depthwise.weight": (160, 1, 3, 3),
+        "blocks.0.mix_ffn.depthwise.bias": (160,),
         "blocks.0.mix_ffn.project.weight": (32, 80),
-        "final_scale_shift_table": (2, 32), "final.weight": (4, 32), "final.bias": (4,),
+        "final_scale_shift_table": (2, 32),
+        "final.weight": (4, 32),
+        "final.bias": (4,),
     }

@@ -18,22 +18,33 @@ LIMIT = 1e-5  # measured: 8e-7 on the small ones, 1.7e-6 at the published widths
 
 WIDTHS = (8, 16, 16, 32)
 SANA = DCAutoencoderConfig(
-    encoder=stages(WIDTHS, (1, 2, 1, 1), num_res=2), decoder=stages(WIDTHS, (2, 1, 1, 1), num_res=2),
-    latent_channels=4, head_dim=8, scaling_factor=0.41407,
+    encoder=stages(WIDTHS, (1, 2, 1, 1), num_res=2),
+    decoder=stages(WIDTHS, (2, 1, 1, 1), num_res=2),
+    latent_channels=4,
+    head_dim=8,
+    scaling_factor=0.41407,
 )
 IMAGENET = replace(
     SANA,
     encoder=stages(WIDTHS, (0, 1, 2, 1), num_res=2, scales=()),
     decoder=stages(WIDTHS, (0, 2, 1, 1), num_res=2, scales=(), shallow_norm="batch", shallow_activation="relu"),
-    down="pixel_unshuffle", up="pixel_shuffle", scaling_factor=0.3189,
+    down="pixel_unshuffle",
+    up="pixel_shuffle",
+    scaling_factor=0.3189,
 )
 ALL_RES = stages(WIDTHS, (0, 1, 1, 1), num_res=4)
 CONFIGS = {
     "sana": SANA,
     "lite": replace(SANA, decoder=ALL_RES, up="pixel_shuffle", head_activation="silu"),
     "in": IMAGENET,
-    "1.5": replace(IMAGENET, encoder=ALL_RES, decoder=ALL_RES, encoder_shortcut=False, decoder_shortcut=False,
-                   head_activation="silu"),
+    "1.5": replace(
+        IMAGENET,
+        encoder=ALL_RES,
+        decoder=ALL_RES,
+        encoder_shortcut=False,
+        decoder_shortcut=False,
+        head_activation="silu",
+    ),
     "empty first stage, conv and interpolate": replace(SANA, encoder=ALL_RES, decoder=ALL_RES),
     "two scales": replace(SANA, encoder=stages(WIDTHS, (1, 1, 1, 1), num_res=2, scales=(3, 5))),
     "starter": replace(SANA, encoder=stages(WIDTHS, (1, 1, 1, 1), num_res=4), latent_channels=16),

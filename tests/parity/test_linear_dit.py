@@ -19,7 +19,13 @@ from sanakit.models.text_condition import TextCondition
 LIMIT = 5e-6  # ten times the largest error measured, 5e-7; promised is 1e-4
 
 TINY = LinearDiTConfig(
-    hidden_size=64, num_layers=3, head_dim=16, cross_head_dim=8, in_channels=4, out_channels=4, caption_channels=24,
+    hidden_size=64,
+    num_layers=3,
+    head_dim=16,
+    cross_head_dim=8,
+    in_channels=4,
+    out_channels=4,
+    caption_channels=24,
     sample_size=8,
 )
 CONFIGS = {
@@ -51,11 +57,18 @@ def inputs(config: LinearDiTConfig, batch: int, height: int, width: int) -> tupl
 
 
 def run_both(
-    theirs: SanaTransformer2DModel, ours: LinearDiT, text: TextCondition, latent: Tensor, timestep: Tensor,
+    theirs: SanaTransformer2DModel,
+    ours: LinearDiT,
+    text: TextCondition,
+    latent: Tensor,
+    timestep: Tensor,
     guidance: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     expected = theirs(
-        latent, encoder_hidden_states=text.embeds, encoder_attention_mask=text.mask.float(), timestep=timestep,
+        latent,
+        encoder_hidden_states=text.embeds,
+        encoder_attention_mask=text.mask.float(),
+        timestep=timestep,
         guidance=None if guidance is None else guidance * ours.config.guidance_scale_factor,  # as their pipeline does
     ).sample
     return ours(latent, timestep, ours.prepare(text), guidance=guidance), expected

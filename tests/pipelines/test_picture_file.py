@@ -92,9 +92,7 @@ def test_long_prompts_fit_into_jpeg_or_are_refused(tmp_path: Path, image: Image.
     assert sorted(os.listdir(tmp_path)) == ["other.png", "picture.jpg"]
 
 
-def test_a_full_disk_leaves_nothing_behind(
-    tmp_path: Path, image: Image.Image, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, image: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "picture.png").write_bytes(b"the old one")
 
     def fail(path: Path, content: bytes) -> int:

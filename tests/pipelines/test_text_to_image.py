@@ -92,9 +92,7 @@ def test_jobs_denoised_together_follow_the_same_paths(pipeline: TextToImagePipel
         torch.testing.assert_close(latent, pipeline(request).images[0].latent, rtol=1e-4, atol=1e-4)
 
 
-def test_only_accelerators_share_network_calls(
-    pipeline: TextToImagePipeline, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_accelerators_share_network_calls(pipeline: TextToImagePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     requests = [
         GenerationRequest(prompt="a cat", num_images=3),
         GenerationRequest(prompt="a dog"),

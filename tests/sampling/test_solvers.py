@@ -14,10 +14,7 @@ from sanakit.sampling.driver import drive
 from sanakit.sampling.schedules import Schedule, flow_dpm_schedule, flow_euler_schedule
 from sanakit.sampling.solvers import Evaluation, flow_dpm_solver, flow_euler_solver
 
-METHODS = {
-    "flow-dpm": (flow_dpm_solver, flow_dpm_schedule),
-    "flow-euler": (flow_euler_solver, flow_euler_schedule),
-}
+METHODS = {"flow-dpm": (flow_dpm_solver, flow_dpm_schedule), "flow-euler": (flow_euler_solver, flow_euler_schedule)}
 
 
 def toy_velocity(evaluation: Evaluation) -> Tensor:

@@ -45,9 +45,9 @@ def launch() -> Launch:
                 "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": os.pathsep.join(sys.path),
             }  # fmt: skip
             command = [sys.executable, str(Path(__file__).with_name("toy.py")), *map(str, words)]
-            processes.append(subprocess.Popen(
-                command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-            ))
+            processes.append(
+                subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            )
         return processes
 
     return start

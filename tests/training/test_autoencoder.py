@@ -44,14 +44,22 @@ GAN = PatchGANConfig(num_layers=1, channels=8)
 
 def phase(name: str = "only", **changes: Any) -> AutoencoderPhase:
     settings: dict[str, Any] = {
-        "resolution": 32, "batch_size": 2, "learning_rate": 1e-2, "steps": 2, "warmup_steps": 0, "objective": PLAIN
+        "resolution": 32,
+        "batch_size": 2,
+        "learning_rate": 1e-2,
+        "steps": 2,
+        "warmup_steps": 0,
+        "objective": PLAIN,
     }
     return AutoencoderPhase(name=name, **{**settings, **changes})
 
 
 def recipe(*phases: AutoencoderPhase, **changes: Any) -> AutoencoderRecipe:
     settings: dict[str, Any] = {
-        "model": MODEL, "precision": "fp32", "log": LogConfig(steps=1, report_to=()), "ema_decay": 0.0,
+        "model": MODEL,
+        "precision": "fp32",
+        "log": LogConfig(steps=1, report_to=()),
+        "ema_decay": 0.0,
         "checkpoints": CheckpointConfig(minutes=None),
     }
     return AutoencoderRecipe(phases=phases, **{**settings, **changes})
@@ -117,8 +125,14 @@ def pictures(folder: Path) -> Path:
     folder.mkdir()
     for index in range(5):
         ramp = np.linspace(0, 255, 40 + 8 * index, dtype=np.uint8)
-        pixels = np.stack([np.tile(ramp, (40, 1)), np.full((40, len(ramp)), 40 * index, np.uint8),
-                           np.full((40, len(ramp)), 90, np.uint8)], axis=-1)
+        pixels = np.stack(
+            [
+                np.tile(ramp, (40, 1)),
+                np.full((40, len(ramp)), 40 * index, np.uint8),
+                np.full((40, len(ramp)), 90, np.uint8),
+            ],
+            axis=-1,
+        )
         Image.fromarray(pixels).save(folder / f"bild {index} ü.png")
     return folder
 
@@ -147,8 +161,10 @@ def test_a_phase_with_a_discriminator_continues_to_the_bit(tmp_path: Path, quick
     """Killed in step 6 of 3 + 4, before the start step; the discriminator and its count come back."""
     late = replace(GAN, norm="spectral", start_step=3)
     plan = recipe(
-        phase("first", steps=3), phase("second", steps=4, gan=late, trainable="decoder", accumulation=2),
-        checkpoints=CheckpointConfig(minutes=None, steps=2), ema_decay=0.9,
+        phase("first", steps=3),
+        phase("second", steps=4, gan=late, trainable="decoder", accumulation=2),
+        checkpoints=CheckpointConfig(minutes=None, steps=2),
+        ema_decay=0.9,
     )
     whole = train_autoencoder(plan, tmp_path / "whole")
 

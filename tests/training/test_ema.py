@@ -53,7 +53,7 @@ def test_half_precision_weights_are_averaged_in_float32() -> None:
     module.weight.data.fill_(1.0)
     ema = Ema(module, 0.999)
     ema.step = 100_000
-    module.weight.data.fill_(1.0078125)                         # the next bfloat16
+    module.weight.data.fill_(1.0078125)  # the next bfloat16
     for _ in range(10):
         ema.update(module)
     assert float(ema.shadow["weight"]) == pytest.approx(1 + 0.0078125 * (1 - 0.999**10), rel=1e-6)

@@ -11,8 +11,15 @@ from sanakit.training.initialization import initialize_
 
 HIDDEN = 128
 CONFIG = LinearDiTConfig(
-    hidden_size=HIDDEN, num_layers=2, cross_head_dim=32, in_channels=8, out_channels=8, caption_channels=96,
-    patch_size=2, qk_norm=True, guidance_embeds=True,
+    hidden_size=HIDDEN,
+    num_layers=2,
+    cross_head_dim=32,
+    in_channels=8,
+    out_channels=8,
+    caption_channels=96,
+    patch_size=2,
+    qk_norm=True,
+    guidance_embeds=True,
 )
 
 
@@ -51,8 +58,11 @@ def test_linear_layers_are_xavier_uniform(name: str, fan_in: int, fan_out: int) 
 @pytest.mark.parametrize(
     ("name", "fan_in"),
     [
-        ("mix_ffn.expand.weight", HIDDEN), ("mix_ffn.depthwise.weight", 9),
-        ("mix_ffn.project.weight", int(2.5 * HIDDEN)), ("mix_ffn.expand.bias", HIDDEN), ("mix_ffn.depthwise.bias", 9),
+        ("mix_ffn.expand.weight", HIDDEN),
+        ("mix_ffn.depthwise.weight", 9),
+        ("mix_ffn.project.weight", int(2.5 * HIDDEN)),
+        ("mix_ffn.expand.bias", HIDDEN),
+        ("mix_ffn.depthwise.bias", 9),
     ],
 )
 def test_the_mix_ffn_keeps_the_default_of_a_convolution(name: str, fan_in: int) -> None:
@@ -62,9 +72,13 @@ def test_the_mix_ffn_keeps_the_default_of_a_convolution(name: str, fan_in: int) 
 @pytest.mark.parametrize(
     ("name", "std"),
     [
-        ("time_embed.linear_1.weight", 0.02), ("time_embed.linear_2.weight", 0.02), ("modulation.weight", 0.02),
-        ("caption_projection.linear_1.weight", 0.02), ("caption_projection.linear_2.weight", 0.02),
-        ("guidance_embed.linear_1.weight", 0.02), ("blocks.0.scale_shift_table", HIDDEN**-0.5),
+        ("time_embed.linear_1.weight", 0.02),
+        ("time_embed.linear_2.weight", 0.02),
+        ("modulation.weight", 0.02),
+        ("caption_projection.linear_1.weight", 0.02),
+        ("caption_projection.linear_2.weight", 0.02),
+        ("guidance_embed.linear_1.weight", 0.02),
+        ("blocks.0.scale_shift_table", HIDDEN**-0.5),
         ("final_scale_shift_table", HIDDEN**-0.5),
     ],
 )

@@ -41,7 +41,7 @@ def curve(folder: Path, name: str) -> list[float]:
 
 def test_the_learning_rate_rises_stays_and_falls(tmp_path: Path, toy: ModuleType) -> None:
     train([toy.toy_stage(toy.network(), STAGE)], toy.toy_config(), tmp_path)
-    expected = [1 / 3, 2 / 3, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2]     # three steps up, the last half of the ten down
+    expected = [1 / 3, 2 / 3, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2]  # three steps up, the last half of the ten down
     assert curve(tmp_path, "learning_rate") == pytest.approx([0.02 * rate for rate in expected])
 
 
@@ -57,20 +57,21 @@ def test_a_stage_ends_with_the_first_of_its_ends() -> None:
 
 @pytest.mark.parametrize(("world", "accumulation"), [(1, 1), (3, 2), (2, 5)])
 def test_the_shares_of_a_step_are_its_microbatches_once(toy: ModuleType, world: int, accumulation: int) -> None:
-    data, position, end = toy.ToyData(22, 4), 0, 12                        # two epochs of six, the last of two samples
+    data, position, end = toy.ToyData(22, 4), 0, 12  # two epochs of six, the last of two samples
     seen, total = [], 0
     while position < end:
         shares = [plan_step(data, position, end, accumulation, Ranks(rank, world)) for rank in range(world)]
-        assert len({len(share.numbers) for share in shares}) == 1           # in step: none waits for another
-        taken = [
-            (n, w) for share in shares for n, w in zip(share.numbers, share.weights, strict=True) if w
-        ]
+        assert len({len(share.numbers) for share in shares}) == 1  # in step: none waits for another
+        taken = [(n, w) for share in shares for n, w in zip(share.numbers, share.weights, strict=True) if w]
         assert math.isclose(sum(weight for _, weight in taken), 1.0)
         for number, weight in taken:
             assert weight == data.num_samples(number) / shares[0].num_samples
         for rank, share in enumerate(shares):
-            assert all(n == position + a * world + rank for a, (n, w) in enumerate(zip(share.numbers, share.weights,
-                                                                                      strict=True)) if w)
+            assert all(
+                n == position + a * world + rank
+                for a, (n, w) in enumerate(zip(share.numbers, share.weights, strict=True))
+                if w
+            )
         seen += [number for number, _ in taken]
         total += shares[0].num_samples
         position += shares[0].num_microbatches
@@ -116,9 +117,7 @@ def test_stages_follow_each_other_and_are_built_when_they_begin(tmp_path: Path, 
     assert curve(tmp_path, "epoch") == pytest.approx([1 / 6, 2 / 6, 3 / 6, 1 / 11, 2 / 11])
 
 
-def test_the_trained_model_is_its_average_and_again_when_nothing_is_left_to_do(
-    tmp_path: Path, toy: ModuleType
-) -> None:
+def test_the_trained_model_is_its_average_and_again_when_nothing_is_left_to_do(tmp_path: Path, toy: ModuleType) -> None:
     first, second = toy.network(), toy.network(1)
     train([toy.toy_stage(first, STAGE)], toy.toy_config(), tmp_path)
     log = (tmp_path / "log.jsonl").read_text()
@@ -186,11 +185,11 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_is_taken(
     places = sorted((tmp_path / "checkpoints").iterdir())
     assert [place.name for place in places] == [f"step-{step:08d}" for step in (2, 4, 6, 8, 10)]
     data = next(places[-1].glob("*.distcp"))
-    data.write_bytes(data.read_bytes()[:-20])                              # truncated
+    data.write_bytes(data.read_bytes()[:-20])  # truncated
     flipped = bytearray((places[-2] / ".metadata").read_bytes())
     flipped[50] ^= 1
-    (places[-2] / ".metadata").write_bytes(flipped)                        # one bit
-    (places[-3] / "complete.json").unlink()                                # killed before it was done
+    (places[-2] / ".metadata").write_bytes(flipped)  # one bit
+    (places[-3] / "complete.json").unlink()  # killed before it was done
     assert "bytes of" in str(damage(places[-1]))
     assert "has changed" in str(damage(places[-2]))
     with caplog.at_level(logging.WARNING):
@@ -258,7 +257,7 @@ def test_samples_are_drawn_from_the_average_and_disturb_nothing(tmp_path: Path, 
 
     def draw(weights: dict[str, Tensor], step: int) -> Image.Image:
         drawn[step] = weights["0.weight"].clone()
-        torch.randn(step)                                                  # its own noise
+        torch.randn(step)  # its own noise
         return Image.new("RGB", (4, 4))
 
     plain, model = toy.network(), toy.network()
@@ -291,8 +290,10 @@ def test_activation_checkpointing_changes_no_number(toy: ModuleType, length: int
         torch.manual_seed(0)
         model = LinearDiT(toy.TOY_DIT)
         wrap(model)
-        text = TextCondition(torch.randn(2, length, 4, generator=torch.Generator().manual_seed(1)),
-                             torch.ones(2, length, dtype=torch.bool))
+        text = TextCondition(
+            torch.randn(2, length, 4, generator=torch.Generator().manual_seed(1)),
+            torch.ones(2, length, dtype=torch.bool),
+        )
         latent = torch.randn(2, 2, 4, 4, generator=torch.Generator().manual_seed(2))
         loss = model(latent, torch.tensor([10.0, 900.0]), model.prepare(text)).square().mean()
         loss.backward()
@@ -339,11 +340,23 @@ def two_pictures(toy: ModuleType, model: nn.Module, config: StageConfig) -> Any:
 
 @pytest.mark.parametrize(
     ("make", "wrong"),
-    [(StageConfig, {"steps": None}), (StageConfig, {"steps": 0}), (StageConfig, {"minutes": 0.0}),
-     (StageConfig, {"batch_size": 0}), (StageConfig, {"learning_rate": float("nan")}), (StageConfig, {"decay": 1.5}),
-     (StageConfig, {"name": "a/b"}), (StageConfig, {"accumulation": 0}), (RunConfig, {"gradient_clip": 0.0}),
-     (RunConfig, {"ema_decay": 1.0}), (RunConfig, {"seed": -1}), (LogConfig, {"steps": 0}),
-     (CheckpointConfig, {"keep_last": 0}), (CheckpointConfig, {"minutes": -1.0}), (SampleConfig, {"every_steps": 0})],
+    [
+        (StageConfig, {"steps": None}),
+        (StageConfig, {"steps": 0}),
+        (StageConfig, {"minutes": 0.0}),
+        (StageConfig, {"batch_size": 0}),
+        (StageConfig, {"learning_rate": float("nan")}),
+        (StageConfig, {"decay": 1.5}),
+        (StageConfig, {"name": "a/b"}),
+        (StageConfig, {"accumulation": 0}),
+        (RunConfig, {"gradient_clip": 0.0}),
+        (RunConfig, {"ema_decay": 1.0}),
+        (RunConfig, {"seed": -1}),
+        (LogConfig, {"steps": 0}),
+        (CheckpointConfig, {"keep_last": 0}),
+        (CheckpointConfig, {"minutes": -1.0}),
+        (SampleConfig, {"every_steps": 0}),
+    ],
     ids=str,
 )
 def test_configs_that_cannot_work_are_refused(make: Callable[..., Any], wrong: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from sanakit.training.loss_buckets import LossBuckets
 
 def test_bands_are_means_of_their_samples() -> None:
     generator = torch.Generator().manual_seed(0)
-    sigma = torch.rand(200, generator=generator) * 0.7                  # no sample above 0.7
+    sigma = torch.rand(200, generator=generator) * 0.7  # no sample above 0.7
     loss = torch.rand(200, generator=generator)
     buckets = LossBuckets()
     for start in range(0, 200, 40):

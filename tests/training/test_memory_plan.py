@@ -14,15 +14,7 @@ from sanakit.common.errors import RequestError
 from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig, stages
 from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.training import step_memory
-from sanakit.training.memory_plan import (
-    StepSettings,
-    Workload,
-    fit,
-    latent_loss,
-    parse_bytes,
-    pixel_loss,
-    plan_memory,
-)
+from sanakit.training.memory_plan import StepSettings, Workload, fit, latent_loss, parse_bytes, pixel_loss, plan_memory
 from sanakit.training.optimizers import (
     AdamWConfig,
     CAME8BitConfig,
@@ -35,7 +27,7 @@ from sanakit.training.parallel import attention_for, autocast, checkpoint_activa
 from sanakit.training.step_memory import measure_optimizer, measure_step
 
 CONFIG = LinearDiTConfig(
-    hidden_size=64, num_layers=5, head_dim=16, cross_head_dim=16, in_channels=4, out_channels=4, caption_channels=24,
+    hidden_size=64, num_layers=5, head_dim=16, cross_head_dim=16, in_channels=4, out_channels=4, caption_channels=24
 )
 LOSS = latent_loss(height=8, width=8, num_tokens=10)
 SETTINGS = StepSettings(batch_size=4, accumulation=2)
@@ -85,8 +77,11 @@ def test_deep_networks_are_extended_exactly(monkeypatch: pytest.MonkeyPatch, che
     assert found == measured(meta(), precision="bf16", activation_checkpointing=checkpointing)
 
 
-@pytest.mark.parametrize("config", [AdamWConfig(), MuonConfig(), CAMEConfig(), CAME8BitConfig(min_8bit_size=2000)],
-                         ids=lambda config: config.type)
+@pytest.mark.parametrize(
+    "config",
+    [AdamWConfig(), MuonConfig(), CAMEConfig(), CAME8BitConfig(min_8bit_size=2000)],
+    ids=lambda config: config.type,
+)
 def test_the_state_of_an_optimizer_is_what_it_really_keeps(config: OptimizerConfig) -> None:
     model = LinearDiT(replace(CONFIG, num_layers=4))
     for p in model.parameters():
@@ -96,7 +91,9 @@ def test_the_state_of_an_optimizer_is_what_it_really_keeps(config: OptimizerConf
         optimizer.step()
         kept += sum(
             value.numel() * value.element_size()
-            for state in optimizer.state.values() for value in state.values() if isinstance(value, torch.Tensor)
+            for state in optimizer.state.values()
+            for value in state.values()
+            if isinstance(value, torch.Tensor)
         )
     assert measure_optimizer(model, config, device="cpu").state == kept
 

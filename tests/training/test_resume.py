@@ -106,7 +106,7 @@ def test_two_then_one_then_two_processes_take_every_sample_once(
     one = position(tmp_path / "run")
     assert 0 < two < one < 19
     finish(launch([tmp_path / "run", json.dumps({**settings, "pause": 0.0})], world=2))
-    assert position(tmp_path / "run") == 19                                 # ceil(37 / 2) micro-batches
+    assert position(tmp_path / "run") == 19  # ceil(37 / 2) micro-batches
     data = toy.ToyData(37, 2)
     line = curve(tmp_path / "run")[-1]
     assert line["samples"] == 37

@@ -127,7 +127,12 @@ def autoencoder(phase: AutoencoderPhase, perceptual: Perceptual | None, keys: Se
 
 def reconstruction() -> dict[str, list[float]]:
     phase = AutoencoderPhase(
-        name="toy", resolution=16, batch_size=4, learning_rate=5e-3, steps=NUM_STEPS, warmup_steps=5,
+        name="toy",
+        resolution=16,
+        batch_size=4,
+        learning_rate=5e-3,
+        steps=NUM_STEPS,
+        warmup_steps=5,
         objective=ReconstructionConfig(gradient_weight=0.25, latent_noise=0.05),
     )
     return autoencoder(phase, None, ["loss", "l1", "gradient", "latent", "gradient_norm"])
@@ -136,8 +141,14 @@ def reconstruction() -> dict[str, list[float]]:
 def perceptual_and_gan() -> dict[str, list[float]]:
     """The decoder alone, against a discriminator that it listens to from step 10 on, with the adaptive weight."""
     phase = AutoencoderPhase(
-        name="toy", resolution=16, batch_size=4, learning_rate=2e-3, steps=NUM_STEPS, warmup_steps=5,
-        trainable="decoder", optimizer=AdamWConfig(betas=(0.5, 0.9)),
+        name="toy",
+        resolution=16,
+        batch_size=4,
+        learning_rate=2e-3,
+        steps=NUM_STEPS,
+        warmup_steps=5,
+        trainable="decoder",
+        optimizer=AdamWConfig(betas=(0.5, 0.9)),
         objective=ReconstructionConfig(mse_weight=0.0, gradient_weight=0.0, latent_weight=0.0, perceptual_weight=0.25),
         gan=PatchGANConfig(num_layers=1, channels=8, start_step=10, adaptive=True),
     )
@@ -146,7 +157,9 @@ def perceptual_and_gan() -> dict[str, list[float]]:
 
 
 CURVES: dict[str, Callable[[], dict[str, list[float]]]] = {
-    "flow_matching": flow_matching, "reconstruction": reconstruction, "perceptual_and_gan": perceptual_and_gan,
+    "flow_matching": flow_matching,
+    "reconstruction": reconstruction,
+    "perceptual_and_gan": perceptual_and_gan,
 }
 
 

@@ -30,11 +30,21 @@ from sanakit.training.run_state import RunState
 from sanakit.training.stage import PlannedStage, Player, Stage, StageConfig
 
 TOY_DIT = LinearDiTConfig(
-    hidden_size=32, num_layers=2, head_dim=8, cross_head_dim=8, in_channels=2, out_channels=2, caption_channels=4,
-    interpolation_scale=1.0, sample_size=4, qk_norm=True,
+    hidden_size=32,
+    num_layers=2,
+    head_dim=8,
+    cross_head_dim=8,
+    in_channels=2,
+    out_channels=2,
+    caption_channels=4,
+    interpolation_scale=1.0,
+    sample_size=4,
+    qk_norm=True,
 )
 OPTIMIZERS: dict[str, OptimizerConfig] = {
-    "adamw": AdamWConfig(weight_decay=0.01), "muon": MuonConfig(), "came": CAMEConfig(),
+    "adamw": AdamWConfig(weight_decay=0.01),
+    "muon": MuonConfig(),
+    "came": CAMEConfig(),
     "came8bit": CAME8BitConfig(min_8bit_size=16),
 }
 Taken = Callable[[int, list[int]], None]
@@ -123,15 +133,24 @@ def toy_loss(model: nn.Module, *, noise: float = 0.1) -> Callable[[ToyBatch, tor
 
 def toy_config(**changes: Any) -> RunConfig:
     settings: dict[str, Any] = {
-        "precision": "fp32", "ema_decay": 0.9, "log": LogConfig(steps=1, report_to=()),
+        "precision": "fp32",
+        "ema_decay": 0.9,
+        "log": LogConfig(steps=1, report_to=()),
         "checkpoints": CheckpointConfig(minutes=None),
     }
     return RunConfig(**{**settings, **changes})
 
 
 def toy_stage(
-    model: nn.Module, config: StageConfig, *, optimizer: OptimizerConfig | None = None, num_samples: int = 22,
-    seed: int = 0, taken: Taken | None = None, loss: Any = None, keep_optimizer: bool = True,
+    model: nn.Module,
+    config: StageConfig,
+    *,
+    optimizer: OptimizerConfig | None = None,
+    num_samples: int = 22,
+    seed: int = 0,
+    taken: Taken | None = None,
+    loss: Any = None,
+    keep_optimizer: bool = True,
 ) -> PlannedStage:
     player = Player("toy", model, loss or toy_loss(model), optimizer or AdamWConfig())
     data = ToyData(num_samples, config.batch_size, seed, taken)
@@ -203,8 +222,14 @@ def run(folder: Path, settings: Settings) -> tuple[nn.Module, RunResult]:
 
         length: dict[str, Any] = {"steps": None} if settings.epochs else {"steps": settings.steps}
         first = StageConfig(
-            name="first", batch_size=settings.batch_size, accumulation=settings.accumulation, epochs=settings.epochs,
-            learning_rate=0.02, warmup_steps=3, decay=0.5, **length,
+            name="first",
+            batch_size=settings.batch_size,
+            accumulation=settings.accumulation,
+            epochs=settings.epochs,
+            learning_rate=0.02,
+            warmup_steps=3,
+            decay=0.5,
+            **length,
         )
         optimizer = OPTIMIZERS[settings.optimizer]
         torch.manual_seed(ranks.rank)  # different weights: the first process's must become everybody's
@@ -220,7 +245,8 @@ def run(folder: Path, settings: Settings) -> tuple[nn.Module, RunResult]:
             stages = [toy_stage(model, first, **build)]
             stages += [] if settings.epochs else [toy_stage(model, second, **build)]
         config = toy_config(
-            seed=settings.seed, log=LogConfig(steps=settings.log_steps, report_to=()),
+            seed=settings.seed,
+            log=LogConfig(steps=settings.log_steps, report_to=()),
             checkpoints=CheckpointConfig(minutes=None, steps=settings.save_steps),
         )
         result = train(

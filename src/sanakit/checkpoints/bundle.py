@@ -77,9 +77,17 @@ class ModelBundle:
 
 
 def load_bundle(
-    source: str | Path, *, device: torch.device | str = "cpu", dtype: DtypeRequest = None, variant: str | None = None,
-    revision: str | None = None, cache_dir: Path | None = None, local_files_only: bool = False,
-    token: str | None = None, force: bool = False, text_encoder: str | Path | None = None,
+    source: str | Path,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: DtypeRequest = None,
+    variant: str | None = None,
+    revision: str | None = None,
+    cache_dir: Path | None = None,
+    local_files_only: bool = False,
+    token: str | None = None,
+    force: bool = False,
+    text_encoder: str | Path | None = None,
     autoencoder: str | Path | None = None,
 ) -> ModelBundle:
     """Load a model from a folder, a file, a hub id, or ``starter``.
@@ -114,7 +122,11 @@ def load_bundle(
         transformer=load_linear_dit(parts.transformer, dtype=dtypes.transformer, device=device),
         autoencoder=load_dc_ae(parts.autoencoder, dtype=dtypes.autoencoder, device=device),
         text_encoder=load_text_encoder(
-            parts.text_encoder, parts.tokenizer, dtype=dtypes.text_encoder, device=device, config=card.text,
+            parts.text_encoder,
+            parts.tokenizer,
+            dtype=dtypes.text_encoder,
+            device=device,
+            config=card.text,
             variant=parts.variant,
         ),
         card=card,
@@ -209,7 +221,11 @@ def compression_of(weights: WeightSource | None) -> int:
 
 
 def save_bundle(
-    bundle: ModelBundle, folder: Path, *, include_text_encoder: bool = True, dtype: torch.dtype | None = None,
+    bundle: ModelBundle,
+    folder: Path,
+    *,
+    include_text_encoder: bool = True,
+    dtype: torch.dtype | None = None,
     force: bool = False,
 ) -> ModelCard:
     """Write a model as a diffusers folder, whole or not at all.

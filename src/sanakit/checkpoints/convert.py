@@ -60,8 +60,14 @@ class Network:
 
 
 def convert(
-    source: str | Path, target: str | Path, layout: TargetLayout, *, variant: str | None = None,
-    autoencoder: str | Path | None = None, text_encoder: str | Path | None = None, hub: HubOptions | None = None,
+    source: str | Path,
+    target: str | Path,
+    layout: TargetLayout,
+    *,
+    variant: str | None = None,
+    autoencoder: str | Path | None = None,
+    text_encoder: str | Path | None = None,
+    hub: HubOptions | None = None,
     force: bool = False,
 ) -> Conversion:
     """Rewrite a model in another layout; values and dtypes stay as they are.

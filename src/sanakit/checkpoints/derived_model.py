@@ -52,7 +52,12 @@ def read_base(
 
 
 def write_derived(
-    parts: ModelParts, base: Network, derived: DerivedNetwork, folder: Path, *, record: Mapping[str, Any],
+    parts: ModelParts,
+    base: Network,
+    derived: DerivedNetwork,
+    folder: Path,
+    *,
+    record: Mapping[str, Any],
     force: bool = False,
 ) -> ModelCard:
     """Write the model, whole or not at all.

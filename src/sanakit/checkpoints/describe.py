@@ -94,7 +94,12 @@ def describe_text_encoder(folder: Path, variant: str | None) -> ComponentDescrip
 
 
 def summary(
-    name: str, kind: str, layout: str, header: WeightHeader, used: set[str], files: tuple[Path, ...],
+    name: str,
+    kind: str,
+    layout: str,
+    header: WeightHeader,
+    used: set[str],
+    files: tuple[Path, ...],
     config: dict[str, Any],
 ) -> ComponentDescription:
     tensors = {key: info for key, info in header.tensors.items() if key in used}

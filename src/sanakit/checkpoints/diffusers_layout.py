@@ -19,7 +19,7 @@ from sanakit.models.linear_dit import LinearDiTConfig
 
 
 def write_linear_dit(
-    folder: Path, config: LinearDiTConfig, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str],
+    folder: Path, config: LinearDiTConfig, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str]
 ) -> None:
     """``transformer/``: the config and the weights, from our tensors."""
     folder.mkdir(parents=True)
@@ -29,7 +29,7 @@ def write_linear_dit(
 
 
 def write_dc_ae(
-    folder: Path, config: DCAutoencoderConfig, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str],
+    folder: Path, config: DCAutoencoderConfig, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str]
 ) -> None:
     """``vae/``: the config and the weights, from our tensors."""
     folder.mkdir(parents=True)

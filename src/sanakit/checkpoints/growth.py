@@ -45,8 +45,13 @@ class DerivedNetwork:
 
 
 def grow(
-    tensors: Mapping[str, Tensor], config: LinearDiTConfig, *, num_layers: int,
-    strategy: Strategy = "partial-preservation", drop_last: int = DROP_LAST, seed: int = 0,
+    tensors: Mapping[str, Tensor],
+    config: LinearDiTConfig,
+    *,
+    num_layers: int,
+    strategy: Strategy = "partial-preservation",
+    drop_last: int = DROP_LAST,
+    seed: int = 0,
 ) -> DerivedNetwork:
     """The network with ``num_layers`` blocks.
 
@@ -116,15 +121,14 @@ def add_qk_norm(tensors: Mapping[str, Tensor], config: LinearDiTConfig) -> Deriv
     like = tensors["caption_norm.weight"]
     new = {
         f"blocks.{index}.{name}": like.new_ones(config.hidden_size)
-        for index in range(config.num_layers) for name in _NORMS
+        for index in range(config.num_layers)
+        for name in _NORMS
     }
     origins = tuple(range(config.num_layers))
     return DerivedNetwork(config=replace(config, qk_norm=True), tensors={**tensors, **new}, origins=origins)
 
 
-def keep_blocks(
-    tensors: Mapping[str, Tensor], config: LinearDiTConfig, kept: tuple[int, ...]
-) -> DerivedNetwork:
+def keep_blocks(tensors: Mapping[str, Tensor], config: LinearDiTConfig, kept: tuple[int, ...]) -> DerivedNetwork:
     """The network of the blocks numbered in ``kept``, one after the other."""
     left = outside_blocks(tensors)
     for index, origin in enumerate(kept):

@@ -43,7 +43,12 @@ def known_precision(
 
 
 def known_card(
-    *, source: str, names: str, config: LinearDiTConfig, compression: int, scheduler: Mapping[str, Any] | None,
+    *,
+    source: str,
+    names: str,
+    config: LinearDiTConfig,
+    compression: int,
+    scheduler: Mapping[str, Any] | None,
     precision: PrecisionPolicy,
 ) -> ModelCard:
     """The card of a checkpoint that came without one; a scheduler's config, where there is one, has the last word."""

@@ -61,7 +61,10 @@ class ModelParts:
 
 
 def find_parts(
-    source: str | Path, *, variant: str | None = None, hub: HubOptions | None = None,
+    source: str | Path,
+    *,
+    variant: str | None = None,
+    hub: HubOptions | None = None,
     components: Collection[str] = COMPONENTS,
 ) -> ModelParts:
     """Locate a source and list its components; of a hub id only the folders in ``components`` are fetched.

@@ -46,10 +46,7 @@ logger = logging.getLogger(__name__)
 
 
 def starter_text_encoder_folder(
-    cache_dir: Path | None = None,
-    on_progress: ProgressCallback | None = None,
-    *,
-    local_folder: Path | None = None,
+    cache_dir: Path | None = None, on_progress: ProgressCallback | None = None, *, local_folder: Path | None = None
 ) -> Path:
     """A folder with ``text_encoder/`` and ``tokenizer/`` in transformers' layout, made on first use.
 

@@ -133,7 +133,12 @@ def our_shapes(header: WeightHeader, layout: KeyMap) -> Shapes:
 
 
 def load(
-    network: Callable[[Any], M], config: Any, layout: KeyMap, source: WeightSource, *, dtype: torch.dtype,
+    network: Callable[[Any], M],
+    config: Any,
+    layout: KeyMap,
+    source: WeightSource,
+    *,
+    dtype: torch.dtype,
     device: torch.device | str,
 ) -> M:
     """Build ``network(config)`` without memory and give it the tensors of ``source``."""

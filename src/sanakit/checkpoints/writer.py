@@ -63,8 +63,12 @@ def replace(finished: Path, target: Path, *, aside: Path) -> None:
 
 
 def write_weights(
-    folder: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str],
-    stem: str = "diffusion_pytorch_model", max_shard_bytes: int = MAX_SHARD_BYTES,
+    folder: Path,
+    tensors: Mapping[str, Tensor],
+    *,
+    metadata: Mapping[str, str],
+    stem: str = "diffusion_pytorch_model",
+    max_shard_bytes: int = MAX_SHARD_BYTES,
 ) -> None:
     """Write one component's safetensors into ``folder``, with an index when it takes several files."""
     shards = split_into_shards(tensors, max_shard_bytes)

@@ -29,10 +29,7 @@ CaptionsOption = Annotated[
 
 
 def inspect(
-    path: PathArgument,
-    min_size: MinSizeOption = 1,
-    captions: CaptionsOption = True,
-    as_json: JsonOption = False,
+    path: PathArgument, min_size: MinSizeOption = 1, captions: CaptionsOption = True, as_json: JsonOption = False
 ) -> None:
     """Tell how a data set is laid out, what it holds and what is wrong; no picture is decoded."""
     from sanakit.data.inspection import inspect_data

@@ -46,8 +46,7 @@ class SuiteName(StrEnum):
 def prompts(
     suite: Annotated[SuiteName, typer.Option(help="Which benchmark.")],
     prompts: Annotated[
-        str,
-        typer.Option(help="evaluation_metadata.jsonl, DPG's folder or dpg_bench.csv, meta_data.json; or starter."),
+        str, typer.Option(help="evaluation_metadata.jsonl, DPG's folder or dpg_bench.csv, meta_data.json; or starter.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder; what it holds already is kept.")],
     model: ModelOption = "starter",

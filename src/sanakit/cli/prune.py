@@ -90,8 +90,16 @@ def read_calibration_prompts(path: Path | None) -> list[str]:
 
 
 def draw_and_measure(
-    model: str, texts: Sequence[str], *, steps: int | None, seed: int, variant: str | None, revision: str | None,
-    dtype: str | None, device: str, quiet: bool,
+    model: str,
+    texts: Sequence[str],
+    *,
+    steps: int | None,
+    seed: int,
+    variant: str | None,
+    revision: str | None,
+    dtype: str | None,
+    device: str,
+    quiet: bool,
 ) -> tuple[float, ...]:
     """Sample a latent of every prompt with the model's own guidance; the importance of each block."""
     import sanakit

@@ -41,9 +41,9 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], *, where: str = "") -
     hints = typing.get_type_hints(cls)
     values = {key: _convert(hints[key], value, f"{where}.{key}") for key, value in mapping.items()}
     missing = [
-        name for name, field in fields.items()
-        if name not in values and field.default is dataclasses.MISSING
-        and field.default_factory is dataclasses.MISSING
+        name
+        for name, field in fields.items()
+        if name not in values and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     ]
     if missing:
         raise ConfigError(f"{where} misses the required setting{'s' * (len(missing) > 1)} {', '.join(missing)}")

@@ -88,7 +88,7 @@ def assign_bins(sizes: NDArray[np.int64], resolutions: Sequence[int], *, multipl
     for start in range(0, len(sizes), _CHUNK):
         part = sizes[start : start + _CHUNK]
         ratios = part[:, 0] / part[:, 1]
-        bins = tables[0].sizes[tables[0].nearest(ratios)]                       # (pictures, 2)
+        bins = tables[0].sizes[tables[0].nearest(ratios)]  # (pictures, 2)
         for table in tables[1:]:
             larger = table.sizes[table.nearest(ratios)]
             bins = np.where((larger <= part).all(axis=1, keepdims=True), larger, bins)

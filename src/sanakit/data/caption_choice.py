@@ -149,7 +149,7 @@ def _power_law(scores: NDArray[np.float64], config: PowerLawChoice) -> NDArray[n
     highest = scores[passing].max()
     if highest <= 0:
         return passing.astype(np.float64)
-    shares = np.where(passing, scores.clip(min=0.0), 0.0) / highest             # in [0, 1], so nothing overflows
+    shares = np.where(passing, scores.clip(min=0.0), 0.0) / highest  # in [0, 1], so nothing overflows
     return shares ** (1 / max(config.temperature, _LEAST_TEMPERATURE))
 
 

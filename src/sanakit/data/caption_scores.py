@@ -66,7 +66,7 @@ def score_captions(
     problems: list[Problem] = []
     scored = kept = done = 0
     for stem, indices in places.items():
-        found: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)      # source, key, source, score
+        found: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)  # source, key, source, score
         for start in range(0, len(indices), _PICTURES_AT_ONCE):
             part = indices[start : start + _PICTURES_AT_ONCE]
             for index, caption_source, score in _score(source, part, scorer, problems, replace=replace):

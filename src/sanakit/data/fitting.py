@@ -21,7 +21,7 @@ def resize_rule(height: int, width: int) -> ResizeRule:
 def covering_size(size: tuple[int, int], height: int, width: int) -> tuple[int, int]:
     """``(width, height)`` to resize a picture of ``(width, height)`` to, so that it just covers the bin."""
     own_width, own_height = size
-    if height * own_width > width * own_height:                # height / own_height > width / own_width
+    if height * own_width > width * own_height:  # height / own_height > width / own_width
         return own_width * height // own_height, height
     return width, own_height * width // own_width
 

@@ -53,8 +53,13 @@ class BatchOrder:
     """
 
     def __init__(
-        self, sizes: Sequence[tuple[int, int]] | NDArray[np.int64], *, batch_size: int, resolutions: Sequence[int],
-        seed: int, multiple: int = 32,
+        self,
+        sizes: Sequence[tuple[int, int]] | NDArray[np.int64],
+        *,
+        batch_size: int,
+        resolutions: Sequence[int],
+        seed: int,
+        multiple: int = 32,
     ) -> None:
         self._start(assign_bins(_pairs(sizes), resolutions, multiple=multiple), batch_size, seed)
 
@@ -75,14 +80,14 @@ class BatchOrder:
         self._seed = seed
         codes = bins[:, 0] << 32 | bins[:, 1]  # one number for each shape, which is much faster to sort than two
         found, bin_of_sample, counts = np.unique(codes, return_inverse=True, return_counts=True)
-        shapes = np.stack([found >> 32, found & 0xFFFFFFFF], axis=1)            # (bins, 2)
+        shapes = np.stack([found >> 32, found & 0xFFFFFFFF], axis=1)  # (bins, 2)
         self._bin_of_sample = bin_of_sample.astype(np.min_scalar_type(len(shapes)))
         ends = np.cumsum(counts)
         starts = [np.arange(end - count, end, batch_size) for end, count in zip(ends, counts, strict=True)]
         bin_of_batch = np.repeat(np.arange(len(shapes)), [len(part) for part in starts])
-        self._starts = np.concatenate(starts)                                   # (batches,), by bin
+        self._starts = np.concatenate(starts)  # (batches,), by bin
         self._ends = np.minimum(self._starts + batch_size, ends[bin_of_batch])
-        self._shapes = shapes[bin_of_batch]                                     # (batches, 2)
+        self._shapes = shapes[bin_of_batch]  # (batches, 2)
         self.num_batches = len(self._starts)
         self.num_samples = len(bins)
         self._epochs: OrderedDict[int, tuple[NDArray[np.int64], NDArray[np.int64]]] = OrderedDict()

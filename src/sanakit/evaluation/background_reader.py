@@ -38,7 +38,7 @@ def read_background(pixels: Floats) -> BackgroundReading:
     """Name the background of ``(H, W, 3)`` in 0..255, from its border."""
     size = len(pixels)
     ring = _ring(size)
-    border, places = pixels[ring], np.nonzero(ring)[0]                     # (border, 3), (border,)
+    border, places = pixels[ring], np.nonzero(ring)[0]  # (border, 3), (border,)
     errors = {name: _border_error(border, row_colours(name, size), places) for name in BACKGROUNDS}
     name = min(errors, key=errors.__getitem__)
     rows = _corrected(border, row_colours(name, size), places)
@@ -66,7 +66,7 @@ def _border_error(border: Floats, rows: Floats, places: NDArray[np.intp]) -> flo
 
 def _distance(pixels: Floats, rows: Floats, places: NDArray[np.intp]) -> Floats:
     """Of pixels ``(..., 3)`` in the rows ``places`` from the nearest mix of the colours a few rows around."""
-    above = rows[np.maximum(places - _HORIZON_SLACK, 0)]                   # (..., 3)
+    above = rows[np.maximum(places - _HORIZON_SLACK, 0)]  # (..., 3)
     span = rows[np.minimum(places + _HORIZON_SLACK, len(rows) - 1)] - above
     offset = pixels - above
     share = (offset * span).sum(-1) / np.maximum((span * span).sum(-1), 1e-6)
@@ -80,7 +80,7 @@ def _corrected(border: Floats, rows: Floats, places: NDArray[np.intp]) -> Floats
     near = _distance(border, rows, places) < _OUTLIER
     corrected = rows.copy()
     for colour in np.unique(rows, axis=0):
-        band = (rows == colour).all(-1)                                    # (H,)
+        band = (rows == colour).all(-1)  # (H,)
         inside = near & band[places]
         if band.sum() > _HORIZON_SLACK and inside.any():
             shift = np.median(border[inside], axis=0) - colour

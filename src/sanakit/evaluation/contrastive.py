@@ -47,7 +47,7 @@ class ContrastiveScorer:
             raise RequestError(f"{len(images)} pictures and {len(texts)} texts are no pairs; give one text a picture")
         if not images:
             return []
-        pictures, captions = self._pictures(images), self._texts(texts)    # (N, F) each
+        pictures, captions = self._pictures(images), self._texts(texts)  # (N, F) each
         return (100 * F.cosine_similarity(pictures, captions)).tolist()
 
     @torch.no_grad()

@@ -22,11 +22,7 @@ from sanakit.evaluation.half_sampling import (
     half_sampled,
     interval_from_halves,
 )
-from sanakit.evaluation.kernel_distance import (
-    kernel_distance,
-    subset_kernel_distance,
-    weighted_kernel_distances,
-)
+from sanakit.evaluation.kernel_distance import kernel_distance, subset_kernel_distance, weighted_kernel_distances
 from sanakit.evaluation.protocol import Measurement, NamedNetwork, Report, Setting, measured_with, use_of
 
 Floats = NDArray[np.float64]

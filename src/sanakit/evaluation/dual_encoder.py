@@ -60,7 +60,7 @@ class PictureReader(nn.Module):
         images = resize_bicubic(images, PICTURE_SIZE, PICTURE_SIZE).contiguous(memory_format=torch.channels_last)
         with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             maps = [part.float() for part in self.network.stages(images * 2 - 1)]
-        thumbnail = F.avg_pool2d(images, PICTURE_SIZE // _THUMBNAIL)                # (B, 3, 32, 32)
+        thumbnail = F.avg_pool2d(images, PICTURE_SIZE // _THUMBNAIL)  # (B, 3, 32, 32)
         parts = (F.avg_pool2d(maps[2], 2), maps[3], maps[4], thumbnail)
         return torch.cat([_patches(part) for part in parts], dim=-1)
 
@@ -78,9 +78,7 @@ class DualEncoderScorer:
     name = "sanakit-starter-dual-encoder"
     resize_rule = f"antialiased bicubic to {PICTURE_SIZE} x {PICTURE_SIZE}, aspect ratio not kept"
 
-    def __init__(
-        self, model: DualEncoder, text_encoder: TextEncoder, *, device: str | torch.device = "cpu"
-    ) -> None:
+    def __init__(self, model: DualEncoder, text_encoder: TextEncoder, *, device: str | torch.device = "cpu") -> None:
         if text_encoder.hidden_size != model.config.text_channels:
             raise ConfigError(
                 f"the language model has states of {text_encoder.hidden_size} channels and the dual encoder reads "
@@ -187,7 +185,7 @@ def load_dual_encoder(folder: Path) -> DualEncoder:
 def _patches(part: Tensor) -> Tensor:
     """A map ``(B, C, H, W)`` cut into the grid: ``(B, 16, C * H/4 * W/4)``."""
     height, width = part.shape[2] // GRID, part.shape[3] // GRID
-    cut = part.unflatten(3, (GRID, width)).unflatten(2, (GRID, height))             # (B, C, y, h, x, w)
+    cut = part.unflatten(3, (GRID, width)).unflatten(2, (GRID, height))  # (B, C, y, h, x, w)
     return cut.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
 
 

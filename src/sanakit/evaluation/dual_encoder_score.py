@@ -78,7 +78,10 @@ class BestOfReport:
 
 
 def evaluate_dual_encoder(
-    scorer: DualEncoderScorer, *, num_scenes: int, seed: int,
+    scorer: DualEncoderScorer,
+    *,
+    num_scenes: int,
+    seed: int,
     alter: Callable[[Sequence[Picture]], Sequence[Picture]] | None = None,
 ) -> DualEncoderReport:
     """Score on ``num_scenes`` held-out scenes per kind, and on as many for retrieval, rounded down to groups of 64.
@@ -100,7 +103,12 @@ def evaluate_dual_encoder(
 
 
 def best_of(
-    scorer: DualEncoderScorer, generate: GenerateFunction, *, num_prompts: int, num_seeds: int, seed: int,
+    scorer: DualEncoderScorer,
+    generate: GenerateFunction,
+    *,
+    num_prompts: int,
+    num_seeds: int,
+    seed: int,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> BestOfReport:
     """Draw every held-out prompt with ``num_seeds`` seeds and let the scorer choose; bootstrap over prompts."""
@@ -136,7 +144,10 @@ def heldout_pairs(kind: WrongKind, num_scenes: int, seed: int) -> list[tuple[Sce
 
 
 def _wrong_word(
-    scorer: DualEncoderScorer, kind: WrongKind, num_scenes: int, seed: int,
+    scorer: DualEncoderScorer,
+    kind: WrongKind,
+    num_scenes: int,
+    seed: int,
     alter: Callable[[Sequence[Picture]], Sequence[Picture]] | None,
 ) -> PairScores:
     scenes, wrongs, captions, wrong_captions = zip(*heldout_pairs(kind, num_scenes, seed), strict=True)
@@ -159,7 +170,9 @@ def _says_less(scene: Scene, wrong: Scene) -> bool:
 
 
 def _retrieval(
-    scorer: DualEncoderScorer, num_groups: int, seed: int,
+    scorer: DualEncoderScorer,
+    num_groups: int,
+    seed: int,
     alter: Callable[[Sequence[Picture]], Sequence[Picture]] | None,
 ) -> tuple[list[bool], list[bool]]:
     """Whether each picture ranks its own caption first of its group, and each caption its own picture."""
@@ -186,8 +199,7 @@ def _different_scenes(rng: np.random.Generator) -> list[Scene]:
 
 
 def _embedded(
-    scorer: DualEncoderScorer, scenes: Sequence[Scene],
-    alter: Callable[[Sequence[Picture]], Sequence[Picture]] | None,
+    scorer: DualEncoderScorer, scenes: Sequence[Scene], alter: Callable[[Sequence[Picture]], Sequence[Picture]] | None
 ) -> Tensor:
     bank = load_sprite_bank()
     pictures: Sequence[Picture] = [render(scene, bank) for scene in scenes]

@@ -49,8 +49,8 @@ def _windowed(values: Floats) -> Floats:
     offsets = np.arange(_WINDOW) - _WINDOW // 2
     line = np.exp(-(offsets**2) / (2 * _WINDOW_SIGMA**2))
     line /= line.sum()
-    down = sliding_window_view(values, _WINDOW, axis=0) @ line             # (H - 10, W, C)
-    across: Floats = sliding_window_view(down, _WINDOW, axis=1) @ line     # (H - 10, W - 10, C)
+    down = sliding_window_view(values, _WINDOW, axis=0) @ line  # (H - 10, W, C)
+    across: Floats = sliding_window_view(down, _WINDOW, axis=1) @ line  # (H - 10, W - 10, C)
     return across
 
 

@@ -56,7 +56,7 @@ def weighted_kernel_distances(
     within_fake = _sum_of_pairs(fake, chosen_fake) / (num_fake * (num_fake - 1))
     across = np.zeros(len(chosen_real))
     for rows in _blocks(len(real)):
-        kernel = polynomial_kernel(real[rows], fake)                       # (rows, M)
+        kernel = polynomial_kernel(real[rows], fake)  # (rows, M)
         across += ((chosen_real[:, rows] @ kernel) * chosen_fake).sum(1)
     distances: Floats = within_real + within_fake - 2 * across / (num_real * num_fake)
     return distances
@@ -104,7 +104,7 @@ def _sum_of_pairs(features: Floats, chosen: Floats) -> Floats:
     """The kernel summed over ordered pairs of different samples of each subset."""
     total = np.zeros(len(chosen))
     for rows in _blocks(len(features)):
-        kernel = polynomial_kernel(features[rows], features)               # (rows, N)
+        kernel = polynomial_kernel(features[rows], features)  # (rows, N)
         kernel[np.arange(len(kernel)), np.arange(rows.start, rows.start + len(kernel))] = 0
         total += ((chosen[:, rows] @ kernel) * chosen).sum(1)
     return total

@@ -115,7 +115,9 @@ def picture_reconstruction_report(
         seed=seed,
         inputs={
             "pictures": {
-                "path": str(pictures.path), "pictures": len(real), "pixels_sha256": digest.hex(),
+                "path": str(pictures.path),
+                "pictures": len(real),
+                "pixels_sha256": digest.hex(),
                 **left_out(pictures.problems),
             }
         },

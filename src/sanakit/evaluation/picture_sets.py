@@ -129,9 +129,7 @@ class PixelHash:
 
 def _from_files(folder: Path, files: Sequence[Path]) -> PictureSet:
     keys = tuple(file.relative_to(folder).as_posix() for file in files)
-    return PictureSet(
-        path=folder, keys=keys, read=lambda index: read_picture(files[index]), captions=((),) * len(keys)
-    )
+    return PictureSet(path=folder, keys=keys, read=lambda index: read_picture(files[index]), captions=((),) * len(keys))
 
 
 def _from_data(path: Path) -> PictureSet:

@@ -81,7 +81,7 @@ def rebuilt(
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(device) / 127.5 - 1  # (B, 3, H, W)
     decoded = autoencoder.decode(autoencoder.encode(pixels)).float()
     levels = ((decoded + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return list(levels.permute(0, 2, 3, 1).cpu().numpy())                  # each (H, W, 3)
+    return list(levels.permute(0, 2, 3, 1).cpu().numpy())  # each (H, W, 3)
 
 
 def _recognised(

@@ -36,16 +36,16 @@ class TemplateMatcher:
 
     def __init__(self, bank: SpriteBank) -> None:
         self.templates = tuple(Template(name, colour) for name in ITEMS for colour in (None, *COLOURS))
-        rgba = np.concatenate([_looks(bank, name) for name in ITEMS])      # (K, G, G, 4)
+        rgba = np.concatenate([_looks(bank, name) for name in ITEMS])  # (K, G, G, 4)
         alpha: Floats = (rgba[..., 3:] / 255.0).astype(np.float32)
         paint: Floats = rgba[..., :3] * alpha
         num = len(self.templates)
         self._alpha: Floats = alpha
         self._paint: Floats = paint
         self._linear = np.concatenate([paint.reshape(num, -1), -alpha.reshape(num, -1)], axis=1)
-        self._energy = (paint**2).sum((1, 2, 3))                           # (K,)
-        self._cross = -2.0 * (paint * alpha).sum(2).reshape(num, -1)       # (K, G * 3), columns summed
-        self._square = (alpha[..., 0] ** 2).sum(2)                         # (K, G)
+        self._energy = (paint**2).sum((1, 2, 3))  # (K,)
+        self._cross = -2.0 * (paint * alpha).sum(2).reshape(num, -1)  # (K, G * 3), columns summed
+        self._square = (alpha[..., 0] ** 2).sum(2)  # (K, G)
         self._log_aspect = np.log([ITEMS[template.name].aspect for template in self.templates])
 
     def gains(
@@ -57,16 +57,16 @@ class TemplateMatcher:
         less the background, a the template's alpha, t its premultiplied colours and b the background:
         r^2 - (r - (t - a b))^2 = 2 r (t - a b) - (t - a b)^2.
         """
-        behind = np.stack([_cell_rows(rows, box) for box in boxes])        # (B, G, 3)
+        behind = np.stack([_cell_rows(rows, box) for box in boxes])  # (B, G, 3)
         residual = np.stack([_cells(image, box) for box in boxes]) - behind[:, :, None]  # (B, G, G, 3)
-        on_alpha = (residual * behind[:, :, None]).sum(-1)                 # (B, G, G)
+        on_alpha = (residual * behind[:, :, None]).sum(-1)  # (B, G, G)
         num = len(boxes)
         picture = np.concatenate([residual.reshape(num, -1), on_alpha.reshape(num, -1)], axis=1)
         energy = (
             self._energy[chosen, None]
             + self._cross[chosen] @ behind.reshape(num, -1).T
             + self._square[chosen] @ (behind**2).sum(-1).T
-        )                                                                  # (chosen, B)
+        )  # (chosen, B)
         gains = 2.0 * self._linear[chosen] @ picture.T - energy
         cell_area = np.array([box.area for box in boxes]) / _GRID**2
         log_aspects = np.log([box.width / box.height for box in boxes])

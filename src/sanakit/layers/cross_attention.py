@@ -34,7 +34,7 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
         """Tokens ``(B, N, C)`` to ``(B, N, C)``; ``mask`` is ``(B, 1, 1, L)`` bool, True where text may be seen."""
-        q = self._heads(self.norm_q(self.q(x)))                # (B, heads, N, D)
+        q = self._heads(self.norm_q(self.q(x)))  # (B, heads, N, D)
         mixed = F.scaled_dot_product_attention(q, keys, values, attn_mask=mask)
         return self.out(mixed.transpose(1, 2).flatten(2))
 

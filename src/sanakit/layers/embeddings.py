@@ -61,7 +61,8 @@ def sincos_position(
 
     Source: SANA at 2K and 4K; the formula is the one of the masked autoencoder, arXiv:2111.06377.
     """
-    def wave(positions: Tensor) -> Tensor:                     # (P,) to (P, channels / 2)
+
+    def wave(positions: Tensor) -> Tensor:  # (P,) to (P, channels / 2)
         exponents = torch.arange(channels // 4, device="cpu", dtype=torch.float64) / (channels / 4)
         angles = positions[:, None] * 10000.0**-exponents
         return torch.cat([angles.sin(), angles.cos()], dim=-1).float().to(device)

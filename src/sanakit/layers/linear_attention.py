@@ -36,9 +36,9 @@ class LinearAttention(nn.Module):
             identity_rows: ``(B,)`` bool; in these rows every token attends to itself alone, which is the
                 perturbation of perturbed-attention guidance.
         """
-        q, k, v = self.qkv(x).chunk(3, dim=-1)                 # (B, N, C) each
+        q, k, v = self.qkv(x).chunk(3, dim=-1)  # (B, N, C) each
         mixed = linear_attention(*map(self._heads, (self.norm_q(q), self.norm_k(k), v)), eps=self.eps)
-        mixed = mixed.transpose(1, 2).flatten(2)               # (B, N, C)
+        mixed = mixed.transpose(1, 2).flatten(2)  # (B, N, C)
         if identity_rows is not None:
             mixed = torch.where(identity_rows[:, None, None], v, mixed)
         out = self.out(mixed)
@@ -83,9 +83,9 @@ class MultiscaleLinearAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
-        qkv = self.qkv(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)          # (B, 3C, H, W), channels last
+        qkv = self.qkv(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # (B, 3C, H, W), channels last
         qkv = torch.cat([qkv, *(project(qkv) for project in self.multiscale)], dim=1)
-        heads = qkv.flatten(2).unflatten(1, (-1, 3 * self.head_dim)).mT    # (B, heads, N, 3D)
-        mixed = linear_attention(*heads.chunk(3, dim=-1), eps=1e-15)       # (B, heads, N, D)
-        tokens = self.out(mixed.transpose(1, 2).flatten(2))                # (B, N, C)
+        heads = qkv.flatten(2).unflatten(1, (-1, 3 * self.head_dim)).mT  # (B, heads, N, 3D)
+        mixed = linear_attention(*heads.chunk(3, dim=-1), eps=1e-15)  # (B, heads, N, D)
+        tokens = self.out(mixed.transpose(1, 2).flatten(2))  # (B, N, C)
         return self.norm(tokens.unflatten(1, (height, width)).permute(0, 3, 1, 2))

@@ -159,7 +159,7 @@ class Encoder(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         x = self.conv_in(pixels)
         for stage in self.stages:
-            x = stage(x)                                       # (B, channels, H / 2**stage, W / 2**stage)
+            x = stage(x)  # (B, channels, H / 2**stage, W / 2**stage)
         latent = self.conv_out(x)
         if self.config.encoder_shortcut:
             latent = latent + average_groups(x, self.config.latent_channels)
@@ -240,11 +240,19 @@ def _activation(name: Activation) -> nn.Module:
     return nn.SiLU() if name == "silu" else nn.ReLU()
 
 
-def stages(channels: Sequence[int], depths: Sequence[int], *, num_res: int = 3, scales: tuple[int, ...] = (5,),
-           shallow_norm: NormKind = "rms", shallow_activation: Activation = "silu") -> tuple[Stage, ...]:
+def stages(
+    channels: Sequence[int],
+    depths: Sequence[int],
+    *,
+    num_res: int = 3,
+    scales: tuple[int, ...] = (5,),
+    shallow_norm: NormKind = "rms",
+    shallow_activation: Activation = "silu",
+) -> tuple[Stage, ...]:
     """The usual list of stages: ``num_res`` of residual blocks, EfficientViT blocks below."""
     return tuple(
-        Stage(channels=c, num_blocks=d, norm=shallow_norm, activation=shallow_activation) if i < num_res
+        Stage(channels=c, num_blocks=d, norm=shallow_norm, activation=shallow_activation)
+        if i < num_res
         else Stage(channels=c, num_blocks=d, block="vit", scales=scales)
         for i, (c, d) in enumerate(zip(channels, depths, strict=True))
     )

@@ -57,8 +57,8 @@ class EncoderBlock(nn.Module):
     def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
         """``(B, N, C)`` to the same; ``mask`` ``(B, N)`` bool is True where there is something to attend to."""
         q, k, v = self.qkv(self.norm_attention(hidden)).unflatten(-1, (3, -1, self.head_dim)).unbind(2)
-        allowed = None if mask is None else mask[:, None, None, :]                  # (B, 1, 1, N)
-        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)           # (B, heads, N, D)
+        allowed = None if mask is None else mask[:, None, None, :]  # (B, 1, 1, N)
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (B, heads, N, D)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed).transpose(1, 2).flatten(2)
         hidden = hidden + self.proj(mixed)
         return hidden + self.down(F.gelu(self.up(self.norm_mlp(hidden)), approximate="tanh"))
@@ -87,7 +87,7 @@ class Tower(nn.Module):
 
     def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
         """``(B, N, channels)`` and ``(B, N)`` bool to unit vectors ``(B, embed_size)`` in float32 or wider."""
-        hidden = self.proj_in((features - self.mean) / self.std)                    # (B, N, C)
+        hidden = self.proj_in((features - self.mean) / self.std)  # (B, N, C)
         if self.positions is not None:
             places = torch.arange(hidden.shape[1], device=hidden.device).clamp(max=len(self.positions) - 1)
             hidden = hidden + self.positions[places]
@@ -96,7 +96,7 @@ class Tower(nn.Module):
             mask = F.pad(mask, (1, 0), value=True)
         for block in self.blocks:
             hidden = block(hidden, mask)
-        out = self.proj_out(self.norm_out(hidden[:, 0]))                            # (B, embed_size)
+        out = self.proj_out(self.norm_out(hidden[:, 0]))  # (B, embed_size)
         return F.normalize(out.to(torch.promote_types(out.dtype, torch.float32)), dim=-1)
 
 

@@ -54,8 +54,15 @@ class LinearDiTConfig:
                 )
         if self.interpolation_scale is not None and self.hidden_size % 4:
             raise ConfigError(f"a positional embedding needs hidden_size divisible by 4, not {self.hidden_size}")
-        counts = ("hidden_size", "num_layers", "in_channels", "out_channels", "patch_size", "caption_channels",
-                  "inner_size")
+        counts = (
+            "hidden_size",
+            "num_layers",
+            "in_channels",
+            "out_channels",
+            "patch_size",
+            "caption_channels",
+            "inner_size",
+        )
         for name in counts:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)} must be at least 1")
@@ -88,9 +95,7 @@ class PreparedText:
     def rows(self, indices: Sequence[int]) -> PreparedText:
         """The same prompts in another order, repeated or left out."""
         index = torch.as_tensor(list(indices), device=self.mask.device)
-        return PreparedText(
-            tuple(k[index] for k in self.keys), tuple(v[index] for v in self.values), self.mask[index]
-        )
+        return PreparedText(tuple(k[index] for k in self.keys), tuple(v[index] for v in self.values), self.mask[index])
 
     @staticmethod
     def cat(parts: Sequence[PreparedText]) -> PreparedText:
@@ -133,8 +138,11 @@ class Block(nn.Module):
         size = config.hidden_size
         self.scale_shift_table = nn.Parameter(_table(6, size))
         self.attention = LinearAttention(
-            size, head_dim=config.head_dim, qk_norm=config.qk_norm,
-            eps=config.attention_eps, qk_norm_eps=config.qk_norm_eps,
+            size,
+            head_dim=config.head_dim,
+            qk_norm=config.qk_norm,
+            eps=config.attention_eps,
+            qk_norm_eps=config.qk_norm_eps,
         )
         self.cross_attention = CrossAttention(
             size, head_dim=config.cross_head_dim, qk_norm=config.qk_norm, qk_norm_eps=config.qk_norm_eps
@@ -142,8 +150,16 @@ class Block(nn.Module):
         self.mix_ffn = MixFFN(size, config.inner_size)
 
     def forward(
-        self, x: Tensor, modulation: Tensor, keys: Tensor, values: Tensor, mask: Tensor,
-        *, height: int, width: int, identity_rows: Tensor | None = None,
+        self,
+        x: Tensor,
+        modulation: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        mask: Tensor,
+        *,
+        height: int,
+        width: int,
+        identity_rows: Tensor | None = None,
     ) -> Tensor:
         """``x (B, N, C)``, ``modulation (B, 6, C)``, ``keys`` and ``values (B, heads, L, D)`` to ``(B, N, C)``."""
         shift1, scale1, gate1, shift2, scale2, gate2 = (self.scale_shift_table + modulation).chunk(6, dim=1)
@@ -178,13 +194,16 @@ class LinearDiT(nn.Module):
             )
         embeds = self.caption_norm(self.caption_projection(text.embeds.to(self.modulation.weight.dtype)))
         pairs = [cast(Block, block).cross_attention.prepare(embeds) for block in self.blocks]
-        return PreparedText(
-            tuple(k for k, _ in pairs), tuple(v for _, v in pairs), text.mask[:, None, None, :]
-        )
+        return PreparedText(tuple(k for k, _ in pairs), tuple(v for _, v in pairs), text.mask[:, None, None, :])
 
     def forward(
-        self, latent: Tensor, timestep: Tensor, text: PreparedText,
-        *, guidance: Tensor | None = None, perturbation: AttentionPerturbation | None = None,
+        self,
+        latent: Tensor,
+        timestep: Tensor,
+        text: PreparedText,
+        *,
+        guidance: Tensor | None = None,
+        perturbation: AttentionPerturbation | None = None,
     ) -> Tensor:
         """Predict ``noise - latent``.
 
@@ -204,20 +223,26 @@ class LinearDiT(nn.Module):
         self._check(latent, timestep, text)
         patch = self.config.patch_size
         height, width = latent.shape[-2] // patch, latent.shape[-1] // patch
-        x = self.patch_embed(latent).flatten(2).mT                          # (B, N, C)
+        x = self.patch_embed(latent).flatten(2).mT  # (B, N, C)
         x = x + self._position(height, width, x)
         time = self._time(timestep * self.config.timestep_scale, guidance)  # (B, C)
         modulation = two_rows(self.modulation, F.silu(time)).unflatten(-1, (6, -1))
         for index, block in enumerate(self.blocks):
             rows = perturbation.rows if perturbation and index in perturbation.layers else None
             x = block(
-                x, modulation, text.keys[index], text.values[index], text.mask,
-                height=height, width=width, identity_rows=rows,
+                x,
+                modulation,
+                text.keys[index],
+                text.values[index],
+                text.mask,
+                height=height,
+                width=width,
+                identity_rows=rows,
             )
         shift, scale = (self.final_scale_shift_table + time[:, None]).chunk(2, dim=1)
-        x = self.final(modulated_norm(x, shift, scale))                     # (B, N, patch * patch * C)
+        x = self.final(modulated_norm(x, shift, scale))  # (B, N, patch * patch * C)
         x = x.unflatten(1, (height, width)).unflatten(-1, (patch, patch, -1))  # (B, H, W, p, p, C)
-        return x.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)      # (B, C, H * p, W * p)
+        return x.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)  # (B, C, H * p, W * p)
 
     def _check(self, latent: Tensor, timestep: Tensor, text: PreparedText) -> None:
         channels, patch = self.config.in_channels, self.config.patch_size
@@ -236,8 +261,12 @@ class LinearDiT(nn.Module):
         if self.config.interpolation_scale is None:
             return 0.0
         return sincos_position(
-            height, width, self.config.hidden_size, base_size=self.config.sample_size // self.config.patch_size,
-            interpolation_scale=self.config.interpolation_scale, device=x.device,
+            height,
+            width,
+            self.config.hidden_size,
+            base_size=self.config.sample_size // self.config.patch_size,
+            interpolation_scale=self.config.interpolation_scale,
+            device=x.device,
         ).to(x.dtype)
 
     def _time(self, timestep: Tensor, guidance: Tensor | None) -> Tensor:

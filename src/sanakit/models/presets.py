@@ -38,7 +38,10 @@ def _imagenet(widths: tuple[int, ...], latent_channels: int, scaling_factor: flo
     return DCAutoencoderConfig(
         encoder=stages(widths, (0, 4, 8, *deep), scales=()),
         decoder=stages(widths, (0, 5, 10, *deep), scales=(), shallow_norm="batch", shallow_activation="relu"),
-        latent_channels=latent_channels, down="pixel_unshuffle", up="pixel_shuffle", scaling_factor=scaling_factor,
+        latent_channels=latent_channels,
+        down="pixel_unshuffle",
+        up="pixel_shuffle",
+        scaling_factor=scaling_factor,
     )
 
 
@@ -58,8 +61,14 @@ DC_AE_PRESETS: dict[str, DCAutoencoderConfig] = {
     "dc-ae-f128c512-in-1.0": _imagenet(_F128, 512, 0.4883),
     "dc-ae-f128c512-mix-1.0": _imagenet(_F128, 512, 0.3620),
     "dc-ae-1.5-f32c128": DCAutoencoderConfig(
-        encoder=_ALL_RES, decoder=_ALL_RES, latent_channels=128, down="pixel_unshuffle", up="pixel_shuffle",
-        encoder_shortcut=False, decoder_shortcut=False, head_activation="silu",
+        encoder=_ALL_RES,
+        decoder=_ALL_RES,
+        latent_channels=128,
+        down="pixel_unshuffle",
+        up="pixel_shuffle",
+        encoder_shortcut=False,
+        decoder_shortcut=False,
+        head_activation="silu",
     ),
 }
 

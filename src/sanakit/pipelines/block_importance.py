@@ -22,7 +22,7 @@ class BlockImportance:
 
     def add(self, block: int, before: Tensor, after: Tensor) -> None:
         """Take tokens ``(B, N, C)`` before and after a block."""
-        similarity = F.cosine_similarity(before.float(), after.float(), dim=-1)    # (B, N)
+        similarity = F.cosine_similarity(before.float(), after.float(), dim=-1)  # (B, N)
         self.sums[block] += float((1 - similarity).sum())
         self.counts[block] += similarity.numel()
 

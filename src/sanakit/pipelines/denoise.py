@@ -59,7 +59,7 @@ def guided_velocities(
         torch.tensor([wish.timestep for _, wish, _ in flat], device=weight.device),
         rows.of([job.texts[branch] for job, _, branch in flat]),
         perturbation=_perturbation(flat, weight.device),
-    ).float()                                                  # (rows, C, h, w)
+    ).float()  # (rows, C, h, w)
     parts = iter(velocity.split(1))
     return [
         job.guidance.combine({branch: next(parts) for branch in own}, wish.sigma)

@@ -46,9 +46,7 @@ def decode_tiled(decode: Callable[[Tensor], Tensor], latent: Tensor, tiling: Til
             pixels = decode(latent[..., top:bottom, left:right]).to("cpu", torch.float32)
             pixels *= _ramp(top, bottom, height, tile - stride, compression)[:, None]
             pixels *= _ramp(left, right, width, tile - stride, compression)
-            canvas[
-                ..., top * compression : bottom * compression, left * compression : right * compression
-            ] += pixels
+            canvas[..., top * compression : bottom * compression, left * compression : right * compression] += pixels
     return canvas
 
 

@@ -74,7 +74,11 @@ class AutoencoderRecipe(RunConfig):
 
 
 def train_autoencoder(
-    recipe: AutoencoderRecipe, folder: Path, *, device: str = "cpu", watchers: Watchers | None = None,
+    recipe: AutoencoderRecipe,
+    folder: Path,
+    *,
+    device: str = "cpu",
+    watchers: Watchers | None = None,
     features: FeatureStages | None = None,
 ) -> DCAutoencoder:
     """Run every phase, and write the averaged weights as ``folder / "autoencoder.pt"`` with a report.
@@ -99,7 +103,12 @@ def train_autoencoder(
             for index, phase in enumerate(recipe.phases)
         ]
         train(
-            stages, recipe, folder, ranks=ranks, device=device, sharded=recipe.parallel == "fsdp",
+            stages,
+            recipe,
+            folder,
+            ranks=ranks,
+            device=device,
+            sharded=recipe.parallel == "fsdp",
             watchers=watchers or Watchers(),
         )
         weights = whole_state(model.state_dict())
@@ -148,9 +157,7 @@ def build_players(
     if phase.gan is None:
 
         def loss(batch: PixelBatch, generator: torch.Generator) -> dict[str, Tensor]:
-            return reconstruction_loss(
-                model, batch.pixels, generator, config=phase.objective, perceptual=perceptual
-            )
+            return reconstruction_loss(model, batch.pixels, generator, config=phase.objective, perceptual=perceptual)
 
         return (Player("generator", model, loss, optimizer),)
     with torch.random.fork_rng(devices=[]):
@@ -167,8 +174,12 @@ def phase_data(recipe: AutoencoderRecipe, index: int, compression: int) -> Train
     """Pictures of a phase; each phase has an order of its own."""
     phase = recipe.phases[index]
     return pixel_data(
-        recipe.data, resolutions=(phase.resolution,), batch_size=phase.batch_size, seed=recipe.seed + index,
-        multiple=compression, crop=phase.crop,
+        recipe.data,
+        resolutions=(phase.resolution,),
+        batch_size=phase.batch_size,
+        seed=recipe.seed + index,
+        multiple=compression,
+        crop=phase.crop,
     )
 
 

@@ -58,7 +58,9 @@ def fit_autoencoder(recipe: AutoencoderRecipe, budget: int, *, device: str) -> A
         for phase, each in zip(recipe.phases, chosen, strict=True)
     )
     return replace(
-        recipe, phases=phases, precision=chosen[0].precision,
+        recipe,
+        phases=phases,
+        precision=chosen[0].precision,
         activation_checkpointing=chosen[0].activation_checkpointing,
     )
 

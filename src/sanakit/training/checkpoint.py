@@ -32,9 +32,7 @@ logger = logging.getLogger(__name__)
 _COMPLETE, _STATE = "complete.json", "state.json"
 
 
-def save_checkpoint(
-    folder: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any], *, ranks: Ranks
-) -> Path:
+def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any], *, ranks: Ranks) -> Path:
     """Write ``folder / "step-NNNNNNNN"`` aside, and rename it once all processes are done. All of them must call.
 
     Raises:
@@ -163,9 +161,7 @@ def _step(path: Path) -> int:
 
 def _seal(folder: Path, state: Mapping[str, Any]) -> None:
     (folder / _STATE).write_text(json.dumps(state))
-    files = {
-        file.name: {"size": file.stat().st_size, "crc32": _crc32(file)} for file in sorted(folder.iterdir())
-    }
+    files = {file.name: {"size": file.stat().st_size, "crc32": _crc32(file)} for file in sorted(folder.iterdir())}
     (folder / _COMPLETE).write_text(json.dumps({"step": state["step"], "files": files}, indent=1))
     for name in (_STATE, _COMPLETE):
         _sync(folder / name)

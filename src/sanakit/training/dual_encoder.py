@@ -106,7 +106,7 @@ def prepare_families(config: FamiliesConfig, folder: Path, *, device: str = "cpu
 
 def dual_encoder_terms(model: DualEncoder, batch: PairBatch) -> Mapping[str, Tensor]:
     """The loss of a batch of families, and how often a picture's own caption is before all wrong ones of the batch."""
-    logits = model(batch.patches, batch.text)                                       # (B, B)
+    logits = model(batch.patches, batch.text)  # (B, B)
     labels = scene_labels(batch.codes, batch.codes)
     wrong = logits.detach().masked_fill(labels >= 0, -torch.inf)
     first = (logits.detach().diagonal() > wrong.amax(1)).float().mean()

@@ -30,8 +30,16 @@ logger = logging.getLogger(__name__)
 
 
 def report_dual_encoder(
-    scorer: DualEncoderScorer, recipe: Mapping[str, Any], folder: Path, log: Path, *, autoencoder: DCAutoencoder,
-    pipeline: TextToImagePipeline | None = None, num_scenes: int = 192, num_prompts: int = 40, num_seeds: int = 4,
+    scorer: DualEncoderScorer,
+    recipe: Mapping[str, Any],
+    folder: Path,
+    log: Path,
+    *,
+    autoencoder: DCAutoencoder,
+    pipeline: TextToImagePipeline | None = None,
+    num_scenes: int = 192,
+    num_prompts: int = 40,
+    num_seeds: int = 4,
     seed: int = 0,
 ) -> Path:
     """``report.md``, ``curves.png`` and ``scores.json``.

@@ -15,8 +15,14 @@ from sanakit.training.origin import Origin
 
 
 def export_model(
-    weights: Mapping[str, Tensor], config: LinearDiTConfig, origin: Origin, folder: Path, *, name: str,
-    resolution: int, flow_shift: float,
+    weights: Mapping[str, Tensor],
+    config: LinearDiTConfig,
+    origin: Origin,
+    folder: Path,
+    *,
+    name: str,
+    resolution: int,
+    flow_shift: float,
 ) -> ModelBundle:
     """Write ``folder`` in the diffusers layout, the transformer in bfloat16.
 
@@ -34,7 +40,11 @@ def export_model(
     autoencoder = origin.encoders.autoencoder
     stored = autoencoder.bfloat16() if origin.card.family == "starter" else autoencoder
     card = replace(
-        origin.card, name=name, base_size=resolution, flow_shift=flow_shift, precision=OWN_LINE,
+        origin.card,
+        name=name,
+        base_size=resolution,
+        flow_shift=flow_shift,
+        precision=OWN_LINE,
         pag_layers=origin.card.pag_layers or (config.num_layers // 2,),
     )
     bundle = ModelBundle(

@@ -56,8 +56,16 @@ class Examination:
 
 
 def stop_at_bad_step(
-    player: Player, share: Share, batches: Sequence[Any], outcome: Outcome, state: RunState, config: RunConfig,
-    folder: Path, *, ranks: Ranks, device: str,
+    player: Player,
+    share: Share,
+    batches: Sequence[Any],
+    outcome: Outcome,
+    state: RunState,
+    config: RunConfig,
+    folder: Path,
+    *,
+    ranks: Ranks,
+    device: str,
 ) -> NoReturn:
     """Find the micro-batch and the module, write the bundle, and raise. All processes must call; the weights stay.
 
@@ -65,8 +73,9 @@ def stop_at_bad_step(
         NonFiniteError: always.
     """
     found = [
-        examine(player, batch, microbatch_seed(config.seed, state.stage, number), precision=config.precision,
-                device=device)
+        examine(
+            player, batch, microbatch_seed(config.seed, state.stage, number), precision=config.precision, device=device
+        )
         for number, batch in zip(share.numbers, batches, strict=True)
     ]
     index = next((i for i, examination in enumerate(found) if examination.culprit), 0)
@@ -79,10 +88,18 @@ def stop_at_bad_step(
     trouble = f"step {step} has a loss of {loss:g} with a gradient of norm {norm:g}"
     if ranks.rank == writer:
         facts = {
-            "step": step, "stage": state.stage, "number": number, "player": player.name, "device": device,
-            "seed": microbatch_seed(config.seed, state.stage, number), "precision": config.precision,
-            "loss_of_step": repr(loss), "gradient_norm_of_step": repr(norm), **_facts(mine),
-            "recipe": to_mapping(config), "model": to_mapping(getattr(player.model, "config", None)),
+            "step": step,
+            "stage": state.stage,
+            "number": number,
+            "player": player.name,
+            "device": device,
+            "seed": microbatch_seed(config.seed, state.stage, number),
+            "precision": config.precision,
+            "loss_of_step": repr(loss),
+            "gradient_norm_of_step": repr(norm),
+            **_facts(mine),
+            "recipe": to_mapping(config),
+            "model": to_mapping(getattr(player.model, "config", None)),
         }
         tensors = {**flatten(batches[index]), **{f"constants.{n}": t for n, t in player.constants.items()}}
         try:
@@ -104,8 +121,11 @@ def examine(player: Player, batch: Any, seed: int, *, precision: Precision, devi
             terms = player.loss(batch, torch.Generator().manual_seed(seed))
         terms["loss"].backward()
     values = {name: float(term.detach()) for name, term in terms.items() if term.ndim == 0}
-    squares = {n: float(local(p.grad).double().square().sum()) for n, p in player.model.named_parameters()
-               if p.grad is not None}
+    squares = {
+        n: float(local(p.grad).double().square().sum())
+        for n, p in player.model.named_parameters()
+        if p.grad is not None
+    }
     player.model.zero_grad(set_to_none=True)
     culprit = ""
     bad_modules = [name for name, (low, high) in ranges.items() if not math.isfinite(low) or not math.isfinite(high)]
@@ -160,7 +180,8 @@ def _facts(examination: Examination) -> dict[str, Any]:
     """Plain values; numbers that may not be finite as text, which every JSON reader takes."""
     return {
         "terms": {name: repr(value) for name, value in examination.terms.items()},
-        "gradient_norm": repr(examination.gradient_norm), "culprit": examination.culprit,
+        "gradient_norm": repr(examination.gradient_norm),
+        "culprit": examination.culprit,
         "ranges": {name: [repr(low), repr(high)] for name, (low, high) in examination.ranges.items()},
     }
 

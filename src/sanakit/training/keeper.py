@@ -55,7 +55,9 @@ class Keeper:
         if state.step > self._last_step and not any_rank(weights != self._weights, self.ranks):
             logger.warning(
                 "the weights of %s are the same as %d steps ago: nothing is learned, because the learning rate is 0, "
-                "or the loss does not depend on them", team.players[0].name, state.step - self._last_step,
+                "or the loss does not depend on them",
+                team.players[0].name,
+                state.step - self._last_step,
             )
         state.window = witness.window.to_json()
         content = {"step": state.step, "run": state.to_json(), "ema_step": team.ema.step, "world": self.ranks.world}

@@ -55,8 +55,14 @@ class Watchers:
 
 
 def train(
-    stages: Sequence[PlannedStage], config: RunConfig, folder: Path, *, ranks: Ranks = ALONE, device: str = "cpu",
-    sharded: bool = False, watchers: Watchers | None = None,
+    stages: Sequence[PlannedStage],
+    config: RunConfig,
+    folder: Path,
+    *,
+    ranks: Ranks = ALONE,
+    device: str = "cpu",
+    sharded: bool = False,
+    watchers: Watchers | None = None,
 ) -> RunResult:
     """Go through all stages; continue from the newest whole checkpoint in ``folder / "checkpoints"`` if there is one.
 
@@ -107,8 +113,16 @@ def train(
 
 
 def _run_stage(
-    stage: Stage, team: Team, state: RunState, config: RunConfig, folder: Path, ranks: Ranks, device: str,
-    watchers: Watchers, keeper: Keeper, witness: Witness,
+    stage: Stage,
+    team: Team,
+    state: RunState,
+    config: RunConfig,
+    folder: Path,
+    ranks: Ranks,
+    device: str,
+    watchers: Watchers,
+    keeper: Keeper,
+    witness: Witness,
 ) -> None:
     """Steps until the stage is over."""
     data, accumulation = stage.data, stage.config.accumulation
@@ -131,8 +145,9 @@ def _run_stage(
             watch.lap("optimizer")
             state.count_step(share.num_microbatches, share.num_samples)
             progress = _progress(stage, state)
-            witness.see(outcomes, team, state, share, rate=rate, progress=progress, num_batches=data.num_batches,
-                        watch=watch)
+            witness.see(
+                outcomes, team, state, share, rate=rate, progress=progress, num_batches=data.num_batches, watch=watch
+            )
             if watchers.on_step is not None and ranks.is_first:
                 watchers.on_step(state, stage.config.name, progress)
             if any_rank(interruption.name is not None, ranks):
@@ -146,8 +161,15 @@ def _run_stage(
 
 
 def _update(
-    team: Team, share: Share, batches: Sequence[object], state: RunState, config: RunConfig, folder: Path,
-    ranks: Ranks, device: str, watch: Stopwatch,
+    team: Team,
+    share: Share,
+    batches: Sequence[object],
+    state: RunState,
+    config: RunConfig,
+    folder: Path,
+    ranks: Ranks,
+    device: str,
+    watch: Stopwatch,
 ) -> dict[str, Outcome]:
     """One step of every player on the same micro-batches."""
     outcomes = {}
@@ -176,6 +198,9 @@ def _assemble(stage: Stage, before: Team | None, config: RunConfig, *, ranks: Ra
 
 def _progress(stage: Stage, state: RunState) -> float:
     return stage_progress(
-        stage.config, step=state.stage_step, position=state.position, seconds=state.stage_seconds,
+        stage.config,
+        step=state.stage_step,
+        position=state.position,
+        seconds=state.stage_seconds,
         num_batches=stage.data.num_batches,
     )

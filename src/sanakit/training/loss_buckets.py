@@ -18,7 +18,7 @@ class LossBuckets:
     """
 
     def __init__(self) -> None:
-        self._sums: Tensor | None = None                           # (2, bands): losses, samples
+        self._sums: Tensor | None = None  # (2, bands): losses, samples
 
     def add(self, sigma: Tensor, per_sample: Tensor) -> None:
         """Count samples: noise levels in [0, 1] and losses, both ``(B,)``."""

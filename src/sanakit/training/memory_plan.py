@@ -131,7 +131,7 @@ def _largest_batch(planner: _Planner, settings: StepSettings, budget: int) -> Me
         return plan
     samples = settings.batch_size * settings.accumulation
     sizes = [size for size in range(settings.batch_size - 1, 0, -1) if samples % size == 0]
-    low, high = 0, len(sizes) - 1                              # memory grows with the size: halve the list
+    low, high = 0, len(sizes) - 1  # memory grows with the size: halve the list
     best: MemoryPlan | None = None
     while low <= high:
         middle = (low + high) // 2
@@ -158,8 +158,12 @@ class _Planner:
     def plan(self, settings: StepSettings) -> MemoryPlan:
         work, shards = self.work, self.work.shards
         step = measure_step(
-            work.model, work.loss, settings.batch_size, precision=settings.precision,
-            activation_checkpointing=settings.activation_checkpointing, device=work.device,
+            work.model,
+            work.loss,
+            settings.batch_size,
+            precision=settings.precision,
+            activation_checkpointing=settings.activation_checkpointing,
+            device=work.device,
         )
         return MemoryPlan(
             settings=settings,

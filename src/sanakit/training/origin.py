@@ -7,13 +7,7 @@ from pathlib import Path
 
 import torch
 
-from sanakit.checkpoints.bundle import (
-    card_of,
-    complete,
-    find_autoencoder,
-    text_encoder_source,
-    text_folders,
-)
+from sanakit.checkpoints.bundle import card_of, complete, find_autoencoder, text_encoder_source, text_folders
 from sanakit.checkpoints.card import Family, ModelCard
 from sanakit.checkpoints.card_check import check_small_weights
 from sanakit.checkpoints.content_hashes import hash_parts
@@ -46,9 +40,7 @@ class Origin:
     brings_text_encoder: bool
 
 
-def origin_of_model(
-    source: str, *, autoencoder: str | None, text: TextEncoderConfig | None, device: str
-) -> Origin:
+def origin_of_model(source: str, *, autoencoder: str | None, text: TextEncoderConfig | None, device: str) -> Origin:
     """Continue from the weights of a model: the starter, a folder, a file or a hub id.
 
     Raises:
@@ -72,8 +64,13 @@ def origin_of_model(
 
 
 def new_origin(
-    model: LinearDiTConfig, *, seed: int, autoencoder: str | None, text_encoder: str | None,
-    text: TextEncoderConfig | None, device: str,
+    model: LinearDiTConfig,
+    *,
+    seed: int,
+    autoencoder: str | None,
+    text_encoder: str | None,
+    text: TextEncoderConfig | None,
+    device: str,
 ) -> Origin:
     """A new network with weights drawn from ``seed``.
 
@@ -85,8 +82,12 @@ def new_origin(
     transformer = LinearDiT(model)
     initialize_(transformer, torch.Generator().manual_seed(seed))
     card = ModelCard(
-        name="sanakit", family=_family(model, text_encoder), base_size=1, precision=OWN_LINE,
-        text=text or TextEncoderConfig(), licence=OWN_LICENCE,
+        name="sanakit",
+        family=_family(model, text_encoder),
+        base_size=1,
+        precision=OWN_LINE,
+        text=text or TextEncoderConfig(),
+        licence=OWN_LICENCE,
     )
     weights = None if Path(autoencoder).suffix == ".pt" else find_autoencoder(autoencoder, HubOptions())
     parts = ModelParts(source="", path=Path(), names="", autoencoder=weights)

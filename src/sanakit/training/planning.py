@@ -39,7 +39,9 @@ def fit_transformer(recipe: TransformerRecipe, budget: int, *, device: str) -> T
         for stage, each in zip(recipe.stages, chosen, strict=True)
     )
     return replace(
-        recipe, stages=stages, precision=chosen[0].precision,
+        recipe,
+        stages=stages,
+        precision=chosen[0].precision,
         activation_checkpointing=chosen[0].activation_checkpointing,
     )
 

@@ -67,7 +67,10 @@ def replay_bundle(folder: Path, *, device: str = "cpu") -> Replay:
     examination = examine(player, batch, seed, precision=precision, device=device)
     found = {**examination.terms, "gradient_norm": examination.gradient_norm}
     return Replay(
-        step=step, recorded=recorded, found=found, culprit=examination.culprit,
+        step=step,
+        recorded=recorded,
+        found=found,
+        culprit=examination.culprit,
         is_reproduced=all(_same(recorded[name], found.get(name, math.inf)) for name in ("loss", "gradient_norm")),
     )
 

@@ -134,7 +134,9 @@ def hardware() -> dict[str, str]:
     accelerator = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"
     return {
         "processor": f"{_processor_name()}, {torch.get_num_threads()} thread(s) per process",
-        "accelerator": accelerator, "torch": torch.__version__, "python": platform.python_version(),
+        "accelerator": accelerator,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
     }
 
 

@@ -35,7 +35,7 @@ class Window:
         self.sums: dict[str, float] = dict(state.get("sums", {}))
         self.seconds: dict[str, float] = dict(state.get("seconds", {}))
         self.buckets = LossBuckets()
-        rows: list[list[float]] = state.get("bands", [])           # of each process that saved
+        rows: list[list[float]] = state.get("bands", [])  # of each process that saved
         if len(rows) == ranks.world:
             self._set_bands(rows[ranks.rank])
         elif rows and ranks.is_first:
@@ -76,8 +76,13 @@ class Window:
         own = self._own_bands()
         rows = [own if rank == self._ranks.rank else [0.0] * len(own) for rank in range(self._ranks.world)]
         gathered = sum_over_ranks([value for row in rows for value in row], self._ranks)
-        return {"steps": self.steps, "samples": self.samples, "sums": self.sums, "seconds": self.seconds,
-                "bands": [gathered[start : start + len(own)] for start in range(0, len(gathered), len(own))]}
+        return {
+            "steps": self.steps,
+            "samples": self.samples,
+            "sums": self.sums,
+            "seconds": self.seconds,
+            "bands": [gathered[start : start + len(own)] for start in range(0, len(gathered), len(own))],
+        }
 
     def _own_bands(self) -> list[float]:
         """Losses and then samples of this process by band."""

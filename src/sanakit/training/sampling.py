@@ -41,8 +41,10 @@ class SamplePainter:
         network.load_state_dict(dict(weights))
         encoders = self._origin.encoders
         bundle = ModelBundle(
-            transformer=network.to(self._device).eval(), autoencoder=encoders.autoencoder,
-            text_encoder=encoders.text, card=self._card,
+            transformer=network.to(self._device).eval(),
+            autoencoder=encoders.autoencoder,
+            text_encoder=encoders.text,
+            card=self._card,
         )
         pipeline = TextToImagePipeline(bundle)
         config = self._config

@@ -99,7 +99,12 @@ def scene_family(rng: Generator, split: Split = "train", *, related: bool = Fals
 
 @torch.no_grad()
 def cache_families(
-    config: FamiliesConfig, folder: Path, *, encoder: TextEncoder, reader: PictureReader, autoencoder: DCAutoencoder,
+    config: FamiliesConfig,
+    folder: Path,
+    *,
+    encoder: TextEncoder,
+    reader: PictureReader,
+    autoencoder: DCAutoencoder,
     device: str = "cpu",
 ) -> None:
     """Write ``families-NNNN.pt``: patches ``(copies, scenes, 16, C)``, codes, and the embeds of every caption.
@@ -123,11 +128,15 @@ def cache_families(
             _read(copy, reader, autoencoder, config, seed=config.num_copies * part + number, device=device)
             for number, copy in enumerate(copies)
         ]
-        save_state({
-            "embeds": torch.cat([condition.embeds[0] for condition in conditions]).bfloat16().cpu(),
-            "lengths": torch.tensor([condition.mask.shape[1] for condition in conditions]),
-            "patches": torch.stack(patches), "codes": torch.stack([scene_codes(copy) for copy in copies]),
-        }, path)
+        save_state(
+            {
+                "embeds": torch.cat([condition.embeds[0] for condition in conditions]).bfloat16().cpu(),
+                "lengths": torch.tensor([condition.mask.shape[1] for condition in conditions]),
+                "patches": torch.stack(patches),
+                "codes": torch.stack([scene_codes(copy) for copy in copies]),
+            },
+            path,
+        )
         logger.info("families part %d of %d", part + 1, num_parts(config))
 
 
@@ -152,9 +161,9 @@ def num_parts(config: FamiliesConfig) -> int:
 class PairBatch:
     """Pictures and captions at the same place, with the codes that tell which caption is right of which picture."""
 
-    patches: Tensor       # (B, 16, C)
-    text: TextCondition   # (B, L, C)
-    codes: Tensor         # (B, 11)
+    patches: Tensor  # (B, 16, C)
+    text: TextCondition  # (B, L, C)
+    codes: Tensor  # (B, 11)
 
     def to(self, device: torch.device | str) -> PairBatch:
         text = TextCondition(self.text.embeds.to(device), self.text.mask.to(device))
@@ -171,9 +180,9 @@ class FamilyBatches:
             torch.load(folder / f"families-{part:04d}.pt", weights_only=True, mmap=True)
             for part in range(num_parts(config))
         ]
-        self._patches = torch.cat([part["patches"] for part in parts], dim=1)        # (copies, scenes, 16, C) bf16
-        self._codes = torch.cat([part["codes"] for part in parts], dim=1)            # (copies, scenes, 11)
-        self._embeds = torch.cat([part["embeds"] for part in parts])                # (tokens, C) bf16
+        self._patches = torch.cat([part["patches"] for part in parts], dim=1)  # (copies, scenes, 16, C) bf16
+        self._codes = torch.cat([part["codes"] for part in parts], dim=1)  # (copies, scenes, 11)
+        self._embeds = torch.cat([part["embeds"] for part in parts])  # (tokens, C) bf16
         self._lengths = torch.cat([part["lengths"] for part in parts])
         self._starts = self._lengths.cumsum(0) - self._lengths
         self._seed, self._families_per_batch = seed, batch_size // FAMILY_SIZE
@@ -191,7 +200,7 @@ class FamilyBatches:
         )
         lengths = self._lengths[chosen]
         positions = torch.arange(int(lengths.max()))
-        mask = positions < lengths[:, None]                                         # (B, L)
+        mask = positions < lengths[:, None]  # (B, L)
         rows = (self._starts[chosen][:, None] + positions).clamp(max=len(self._embeds) - 1)
         text = TextCondition(self._embeds[rows].float() * mask[..., None], mask)
         return PairBatch(self._patches[copies, chosen].float(), text, self._codes[copies, chosen])
@@ -211,9 +220,7 @@ class FamilyBatches:
         return (families[:, None] * FAMILY_SIZE + torch.arange(FAMILY_SIZE)).flatten()
 
 
-def reconstructed(
-    pixels: Tensor, autoencoder: DCAutoencoder, noise: Tensor, generator: torch.Generator
-) -> Tensor:
+def reconstructed(pixels: Tensor, autoencoder: DCAutoencoder, noise: Tensor, generator: torch.Generator) -> Tensor:
     """Pictures ``(B, 3, H, W)`` in [0, 1] through the autoencoder, with ``noise`` ``(B,)`` on their latents."""
     device = pixels.device
     with torch.autocast(device.type, dtype=torch.bfloat16):
@@ -242,7 +249,12 @@ def _placed(scenes: Sequence[Scene], config: FamiliesConfig, part: int, copy: in
 
 
 def _read(
-    scenes: Sequence[Scene], reader: PictureReader, autoencoder: DCAutoencoder, config: FamiliesConfig, *, seed: int,
+    scenes: Sequence[Scene],
+    reader: PictureReader,
+    autoencoder: DCAutoencoder,
+    config: FamiliesConfig,
+    *,
+    seed: int,
     device: str,
 ) -> Tensor:
     """Patches ``(scenes, 16, C)`` bf16, some pictures after the autoencoder."""

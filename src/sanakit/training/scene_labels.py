@@ -54,7 +54,7 @@ def scene_labels(pictures: Tensor, captions: Tensor) -> Tensor:
 
     1: the caption has the words of the picture's own scene. -1: it is wrong of it. 0: it is true and says less.
     """
-    shows, says = pictures[:, None], captions[None]                                 # (B, 1, 11), (1, M, 11)
+    shows, says = pictures[:, None], captions[None]  # (B, 1, 11), (1, M, 11)
     wrong = (shows[..., _WHAT] != says[..., _WHAT]).any(-1)
     said = says[..., _SAID_COLOURS]
     wrong |= ((said >= 0) & (said != shows[..., _SHOWN_COLOURS])).any(-1)

@@ -88,7 +88,12 @@ class LiveMemory(TorchDispatchMode):
 
 
 def measure_step(
-    model: nn.Module, loss: LossOfBatch, batch_size: int, *, precision: Precision, activation_checkpointing: bool,
+    model: nn.Module,
+    loss: LossOfBatch,
+    batch_size: int,
+    *,
+    precision: Precision,
+    activation_checkpointing: bool,
     device: str,
 ) -> StepMemory:
     """The memory of one step of ``model``, which is neither changed nor copied and may be on the meta device.

@@ -42,7 +42,8 @@ class Team:
         """All that a checkpoint holds, by name: weights, average, optimisers, and this process's random generators."""
         named = {
             f"model.{player.name}.{name}": tensor
-            for player in self.players for name, tensor in player.model.state_dict().items()
+            for player in self.players
+            for name, tensor in player.model.state_dict().items()
         }
         named |= {f"ema.{name}": tensor for name, tensor in self.ema.shadow.items()}
         for player in self.players:
@@ -66,9 +67,7 @@ class Team:
         restore_random_state({n.removeprefix(own): t for n, t in tensors.items() if n.startswith(own)})
 
 
-def assemble(
-    stage: Stage, before: Team | None, config: RunConfig, *, ranks: Ranks, sharded: bool
-) -> Team:
+def assemble(stage: Stage, before: Team | None, config: RunConfig, *, ranks: Ranks, sharded: bool) -> Team:
     """Spread the models, build their optimisers or keep those of the stage before, and follow the first player."""
     for player in stage.players:
         spread(player.model, ranks=ranks, sharded=sharded, precision=config.precision)

@@ -22,12 +22,7 @@ from sanakit.training.data.open import OnProgress, latent_data
 from sanakit.training.distributed import Ranks, process_group
 from sanakit.training.export import export_model
 from sanakit.training.loop import Watchers, train
-from sanakit.training.objectives.flow_matching import (
-    FlowMatchingConfig,
-    LatentBatch,
-    drop_captions,
-    flow_matching_loss,
-)
+from sanakit.training.objectives.flow_matching import FlowMatchingConfig, LatentBatch, drop_captions, flow_matching_loss
 from sanakit.training.optimizers import AdamWConfig, OptimizerConfig
 from sanakit.training.origin import Origin, new_origin, origin_of_model
 from sanakit.training.parallel import whole_state
@@ -88,8 +83,13 @@ class TransformerRecipe(RunConfig):
 
 
 def train_transformer(
-    recipe: TransformerRecipe, folder: Path, *, device: str = "cpu", watchers: Watchers | None = None,
-    on_progress: OnProgress | None = None, sharded: bool = False,
+    recipe: TransformerRecipe,
+    folder: Path,
+    *,
+    device: str = "cpu",
+    watchers: Watchers | None = None,
+    on_progress: OnProgress | None = None,
+    sharded: bool = False,
 ) -> None:
     """Train, and write the averaged weights as ``folder / "model"``, with a report.
 
@@ -105,15 +105,25 @@ def train_transformer(
         stages = _plan(recipe, origin, painter, ranks, device, on_progress)
         given = watchers or Watchers()
         result = train(
-            stages, recipe, folder, ranks=ranks, device=device, sharded=sharded,
+            stages,
+            recipe,
+            folder,
+            ranks=ranks,
+            device=device,
+            sharded=sharded,
             watchers=Watchers(on_log=given.on_log, on_step=given.on_step, draw_samples=painter.draw),
         )
         weights = whole_state(model.state_dict())
         if ranks.is_first:
             last = recipe.stages[-1]
             bundle = export_model(
-                weights, model.config, origin, folder / "model", name=folder.name,
-                resolution=max(last.resolutions), flow_shift=recipe.flow_shift(last),
+                weights,
+                model.config,
+                origin,
+                folder / "model",
+                name=folder.name,
+                resolution=max(last.resolutions),
+                flow_shift=recipe.flow_shift(last),
             )
             starter = isinstance(recipe.data, StarterScenesData) and not recipe.samples.prompts
             prompts = SHEET_PROMPTS if starter else recipe.samples.prompts
@@ -126,19 +136,33 @@ def build_origin(recipe: TransformerRecipe, device: str) -> Origin:
         return origin_of_model(recipe.init, autoencoder=recipe.autoencoder, text=recipe.text, device=device)
     assert recipe.model is not None
     return new_origin(
-        recipe.model, seed=recipe.seed, autoencoder=recipe.autoencoder, text_encoder=recipe.text_encoder,
-        text=recipe.text, device=device,
+        recipe.model,
+        seed=recipe.seed,
+        autoencoder=recipe.autoencoder,
+        text_encoder=recipe.text_encoder,
+        text=recipe.text,
+        device=device,
     )
 
 
 def _plan(
-    recipe: TransformerRecipe, origin: Origin, painter: SamplePainter, ranks: Ranks, device: str,
+    recipe: TransformerRecipe,
+    origin: Origin,
+    painter: SamplePainter,
+    ranks: Ranks,
+    device: str,
     on_progress: OnProgress | None,
 ) -> Sequence[PlannedStage]:
     def build(config: TransformerStage) -> Stage:
         data = latent_data(
-            recipe.data, resolutions=config.resolutions, batch_size=config.batch_size, seed=recipe.seed,
-            encoders=origin.encoders, ranks=ranks, device=device, on_progress=on_progress,
+            recipe.data,
+            resolutions=config.resolutions,
+            batch_size=config.batch_size,
+            seed=recipe.seed,
+            encoders=origin.encoders,
+            ranks=ranks,
+            device=device,
+            on_progress=on_progress,
         )
         null = origin.encoders.text.encode_null()
         painter.begin(max(config.resolutions), recipe.flow_shift(config))

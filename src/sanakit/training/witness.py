@@ -38,7 +38,11 @@ class Witness:
     """
 
     def __init__(
-        self, folder: Path, config: RunConfig, state: RunState, ranks: Ranks,
+        self,
+        folder: Path,
+        config: RunConfig,
+        state: RunState,
+        ranks: Ranks,
         on_log: Callable[[Mapping[str, float]], None] | None,
         draw_samples: Callable[[Mapping[str, Tensor], int], Image.Image] | None,
     ) -> None:
@@ -56,8 +60,16 @@ class Witness:
             self._trackers = build_trackers(config.log.report_to, folder, name=name, config=settings)
 
     def see(
-        self, outcomes: Mapping[str, Outcome], team: Team, state: RunState, share: Share, *, rate: float,
-        progress: float, num_batches: int | None, watch: Stopwatch,
+        self,
+        outcomes: Mapping[str, Outcome],
+        team: Team,
+        state: RunState,
+        share: Share,
+        *,
+        rate: float,
+        progress: float,
+        num_batches: int | None,
+        watch: Stopwatch,
     ) -> None:
         """After a step: count it, and write if one of the rules says so. All processes must call."""
         self.window.add(outcomes, share.num_samples, watch.take())
@@ -77,9 +89,15 @@ class Witness:
         if not self._ranks.is_first:
             return
         line = {
-            "step": state.step, "samples": state.samples, "stage": state.stage,
-            "epoch": state.position / num_batches if num_batches else 0.0, **window.means(), **bands,
-            "learning_rate": rate, "seconds": round(state.seconds, 1), **window.speed(),
+            "step": state.step,
+            "samples": state.samples,
+            "stage": state.stage,
+            "epoch": state.position / num_batches if num_batches else 0.0,
+            **window.means(),
+            **bands,
+            "learning_rate": rate,
+            "seconds": round(state.seconds, 1),
+            **window.speed(),
             "eta_seconds": round(state.stage_seconds * (1 - progress) / progress, 1) if progress > 0 else 0.0,
         }
         append_log(self._folder / "log.jsonl", line)

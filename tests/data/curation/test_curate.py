@@ -127,9 +127,10 @@ def test_the_shards_are_a_data_set_of_the_kept_samples_with_all_their_captions(p
     turned = next(index for index, row in enumerate(kept) if row["key"] == "turned")
     expected = ImageOps.exif_transpose(Image.open(photos / "turned.jpg")).convert("RGB")
     assert np.array_equal(np.asarray(source.image(turned)), np.asarray(expected))
-    assert source.read_bytes(kept.index(next(r for r in kept if r["key"] == "good-01"))) == (
-        photos / "good-01.png"
-    ).read_bytes()
+    assert (
+        source.read_bytes(kept.index(next(r for r in kept if r["key"] == "good-01")))
+        == (photos / "good-01.png").read_bytes()
+    )
 
 
 @pytest.mark.slow  # about 30 s of processor time, nearly all for the start of Ray's own processes

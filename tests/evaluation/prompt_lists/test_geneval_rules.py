@@ -13,12 +13,7 @@ from sanakit.data.starter.placing import place_count, place_pair
 from sanakit.data.starter.render import render
 from sanakit.data.starter.scene import Scene
 from sanakit.data.starter.sprites import load_sprite_bank
-from sanakit.evaluation.prompt_lists.geneval_rules import (
-    SeenObject,
-    StarterObjectDetector,
-    judge_picture,
-    relations,
-)
+from sanakit.evaluation.prompt_lists.geneval_rules import SeenObject, StarterObjectDetector, judge_picture, relations
 
 BLANK = Image.new("RGB", (100, 100))
 

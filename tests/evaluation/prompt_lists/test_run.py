@@ -103,9 +103,7 @@ def test_pictures_of_another_run_are_refused(geneval: PromptList, tmp_path: Path
         draw_prompt_list(geneval, Painter(), model, tmp_path, num_images=2, **options)
 
 
-def test_a_full_disk_keeps_what_is_done(
-    geneval: PromptList, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_keeps_what_is_done(geneval: PromptList, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real, calls = module.write_image, []
 
     def full(path: Path, *arguments: Any) -> None:

@@ -60,7 +60,7 @@ def test_every_sample_has_its_latent_and_its_text(
             height, width = bins[int(key)].tolist()
             picture = fit_to_bin(Image.open(photos / f"{key}.png").convert("RGB"), height, width)
             expected = encode_pictures(encoders.autoencoder, [picture], "cpu")[0].float()
-            assert torch.equal(batch.latent[row], expected)                        # whatever its company was
+            assert torch.equal(batch.latent[row], expected)  # whatever its company was
             text = encoders.text.encode([(photos / f"{key}.txt").read_text()])[0].embeds[0]
             assert batch.text.mask[row].tolist() == [i < len(text) for i in range(batch.text.mask.shape[1])]
             torch.testing.assert_close(batch.text.embeds[row, : len(text)], text, rtol=1e-4, atol=1e-4)
@@ -82,11 +82,11 @@ def test_a_second_run_reuses_and_a_change_computes_only_what_changed(
     monkeypatch.setattr(file_latents, "encode_pictures", counting)
     first = open_files(config, encoders)
     assert sum(computed) == len(SHAPES)
-    monkeypatch.setattr(caching, "encode_texts", None)                         # would fail if it were called
+    monkeypatch.setattr(caching, "encode_texts", None)  # would fail if it were called
     again = open_files(config, encoders)
     assert sum(computed) == len(SHAPES)
     assert all(torch.equal(first.batch(n).latent, again.batch(n).latent) for n in range(first.num_batches))
-    (photos / "3.png").rename(photos / "renamed.png")                          # the bytes count, not the name
+    (photos / "3.png").rename(photos / "renamed.png")  # the bytes count, not the name
     (photos / "3.txt").rename(photos / "renamed.txt")
     save_photo(photos / "0.png", 64, 64, seed=99)
     open_files(config, encoders)
@@ -145,13 +145,13 @@ def test_files_are_hashed_once_and_again_when_they_change(
     assert torch.equal(first.batch(0).latent, again.batch(0).latent)
     facts = (photos / "3.png").stat()
     changed = (photos / "0.png").read_bytes().ljust(facts.st_size, b"\0")[: facts.st_size]
-    (photos / "3.png").write_bytes(changed)                                    # as long as before, and no younger
+    (photos / "3.png").write_bytes(changed)  # as long as before, and no younger
     os.utime(photos / "3.png", ns=(facts.st_atime_ns, facts.st_mtime_ns))
     open_files(config, encoders)
     assert "3" in read
     assert set(read) == {"3"}
     read.clear()
-    monkeypatch.setattr("sanakit.data.sources.blobs._SETTLED_SECONDS", 1e9)      # all of them were written just now
+    monkeypatch.setattr("sanakit.data.sources.blobs._SETTLED_SECONDS", 1e9)  # all of them were written just now
     open_files(config, encoders)
     assert len(set(read)) == len(SHAPES)
 
@@ -160,7 +160,7 @@ def test_a_broken_picture_is_left_out_and_named(
     config: FilesData, photos: Path, encoders: Encoders, caplog: pytest.LogCaptureFixture
 ) -> None:
     whole = (photos / "5.png").read_bytes()
-    (photos / "5.png").write_bytes(whole[: len(whole) // 2])                    # the header is fine
+    (photos / "5.png").write_bytes(whole[: len(whole) // 2])  # the header is fine
     with caplog.at_level(logging.WARNING):
         data = open_files(config, encoders)
     assert sorted(key for n in range(data.num_batches) for key in data.keys(n)) == ["0", "1", "2", "3", "4", "6"]

@@ -106,7 +106,7 @@ def test_captions_are_dropped_whole_at_their_rate() -> None:
     text = TextCondition(torch.ones(count, 5, 2), torch.ones(count, 5, dtype=torch.bool))
     null = TextCondition(torch.full((1, 3, 2), -1.0), torch.tensor([[True, True, False]]))
     found = drop_captions(text, null, generator(), 0.1)
-    dropped = (found.embeds[:, 0, 0] == -1)
+    dropped = found.embeds[:, 0, 0] == -1
     assert abs(int(dropped.sum()) - 400) < 4 * (4000 * 0.1 * 0.9) ** 0.5
     assert (found.mask[dropped] == torch.tensor([True, True, False, False, False])).all()
     assert (found.embeds[dropped, :3] == -1).all()

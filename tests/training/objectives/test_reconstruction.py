@@ -39,8 +39,11 @@ def test_the_terms() -> None:
 
 def test_the_perceptual_term_joins_with_its_weight() -> None:
     pixels = torch.full((1, 3, 4, 4), 0.2)
-    terms = loss_of(pixels, ReconstructionConfig(mse_weight=0.0, latent_weight=0.0, perceptual_weight=3.0),
-                    lambda a, b: (a - b).abs().max())
+    terms = loss_of(
+        pixels,
+        ReconstructionConfig(mse_weight=0.0, latent_weight=0.0, perceptual_weight=3.0),
+        lambda a, b: (a - b).abs().max(),
+    )
     torch.testing.assert_close(terms["loss"], torch.tensor(0.2 + 3 * 0.2))
 
 

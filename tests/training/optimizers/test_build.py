@@ -21,8 +21,9 @@ from sanakit.training.optimizers import (
     build_optimizers,
 )
 
-TINY = LinearDiTConfig(hidden_size=8, num_layers=2, cross_head_dim=4, head_dim=4, in_channels=3, out_channels=3,
-                       caption_channels=6)
+TINY = LinearDiTConfig(
+    hidden_size=8, num_layers=2, cross_head_dim=4, head_dim=4, in_channels=3, out_channels=3, caption_channels=6
+)
 
 
 @pytest.mark.parametrize("config", [AdamWConfig(), MuonConfig(), CAMEConfig(), CAME8BitConfig()])

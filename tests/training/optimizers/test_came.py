@@ -182,8 +182,10 @@ def test_a_saved_state_continues_to_the_bit(dtype: torch.dtype) -> None:
     assert all(torch.equal(a, b) for a, b in zip(once, again, strict=True))
     for a, b in zip(once, again, strict=True):
         kept = resumed.state[b]
-        assert all(torch.equal(value, kept[name]) and value.dtype == kept[name].dtype
-                   for name, value in optimizer.state[a].items())
+        assert all(
+            torch.equal(value, kept[name]) and value.dtype == kept[name].dtype
+            for name, value in optimizer.state[a].items()
+        )
 
 
 @pytest.mark.parametrize("config", [CAMEConfig(), CAME8BitConfig(min_8bit_size=0)])

@@ -33,7 +33,7 @@ def test_singular_values_are_near_one(shape: tuple[int, int]) -> None:
     matrix = torch.randn(shape, generator=g) * 1e3
     u, _, vh = torch.linalg.svd(matrix, full_matrices=False)
     found = orthogonalize(matrix).float()
-    mixed = u.mT @ found @ vh.mT                                           # diagonal if directions are kept
+    mixed = u.mT @ found @ vh.mT  # diagonal if directions are kept
     assert mixed.diagonal().min() > 0.6
     assert mixed.diagonal().max() < 1.3
     torch.testing.assert_close(mixed - mixed.diagonal().diag(), torch.zeros_like(mixed), rtol=0, atol=0.05)

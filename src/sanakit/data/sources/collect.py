@@ -59,7 +59,13 @@ class IndexedData:
     """The data source that every layout becomes: a list of entries in memory."""
 
     def __init__(
-        self, path: Path, layout: Layout, entries: Sequence[Entry], problems: Iterable[Problem], *, has_latents: bool,
+        self,
+        path: Path,
+        layout: Layout,
+        entries: Sequence[Entry],
+        problems: Iterable[Problem],
+        *,
+        has_latents: bool,
         unused_columns: Iterable[str] = (),
     ) -> None:
         self.path = path

@@ -36,12 +36,7 @@ def place_count(look: Look, num_objects: int, rng: Generator, *, background: str
 
 
 def place_pair(
-    first: Look,
-    second: Look,
-    rng: Generator,
-    *,
-    relation: Relation | None = None,
-    background: str = DEFAULT_BACKGROUND,
+    first: Look, second: Look, rng: Generator, *, relation: Relation | None = None, background: str = DEFAULT_BACKGROUND
 ) -> Scene:
     """Two different objects; without a relation they stand side by side, the first on the left."""
     centres = _pair_centres(rng, upright=relation in ("above", "below"))

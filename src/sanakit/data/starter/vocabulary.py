@@ -162,14 +162,7 @@ PLAIN_BACKGROUNDS = MappingProxyType(
 DEFAULT_BACKGROUND = "white"  # what a picture has when its caption names none
 
 # Simple scenes, with the colour words an object in front of them must not have.
-SCENE_BACKGROUNDS = MappingProxyType(
-    {
-        "night": ("black",),
-        "grass": (),
-        "beach": ("yellow",),
-        "snow": ("white",),
-    }
-)
+SCENE_BACKGROUNDS = MappingProxyType({"night": ("black",), "grass": (), "beach": ("yellow",), "snow": ("white",)})
 BACKGROUNDS = (*PLAIN_BACKGROUNDS, *SCENE_BACKGROUNDS)
 
 NUMBER_WORDS = MappingProxyType({1: "one", 2: "two", 3: "three", 4: "four"})

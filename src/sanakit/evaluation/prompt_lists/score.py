@@ -21,16 +21,7 @@ from sanakit.evaluation.picture_sets import PictureSet, picture_files, read_pict
 from sanakit.evaluation.prompt_lists.entries import PromptEntry, PromptList
 from sanakit.evaluation.prompt_lists.geneval_rules import ObjectDetector, judge_picture
 from sanakit.evaluation.prompt_lists.run import RunResult, pictures_in
-from sanakit.evaluation.protocol import (
-    LEVEL,
-    Measurement,
-    NetworkUse,
-    Report,
-    Setting,
-    mean_of,
-    measured_with,
-    use_of,
-)
+from sanakit.evaluation.protocol import LEVEL, Measurement, NetworkUse, Report, Setting, mean_of, measured_with, use_of
 from sanakit.evaluation.scorers import ImageTextScorer
 
 Progress = Callable[[int, int], None]
@@ -243,4 +234,3 @@ def _report(
         inputs={"prompts": listed, **(inputs or {})}, settings={"pictures_per_prompt": num_images, **settings},
         warnings=warnings, versions=measured_with(),
     )  # fmt: skip
-

@@ -31,8 +31,8 @@ def linear_attention(q: Tensor, k: Tensor, v: Tensor, *, eps: float = 1e-15) -> 
         raise ShapeError(f"k has {k.shape[-2]} tokens and v has {v.shape[-2]}; each key needs one value")
     wide = torch.promote_types(v.dtype, torch.float32)
     device = v.device.type if v.device.type != "meta" else "cpu"  # autocast knows no meta device
-    with torch.autocast(device, enabled=False):                # which would round the products to half precision
+    with torch.autocast(device, enabled=False):  # which would round the products to half precision
         q, k = F.relu(q).to(wide), F.relu(k).to(wide)
-        state = k.mT @ v.to(wide)                              # (B, heads, D, D)
-        total = k.sum(dim=-2, keepdim=True)                    # (B, heads, 1, D)
+        state = k.mT @ v.to(wide)  # (B, heads, D, D)
+        total = k.sum(dim=-2, keepdim=True)  # (B, heads, 1, D)
         return (q @ state / (q @ total.mT + eps)).to(v.dtype)

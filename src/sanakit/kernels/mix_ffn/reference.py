@@ -33,4 +33,4 @@ def gated_depthwise(tokens: Tensor, weight: Tensor, bias: Tensor, *, height: int
     picture = F.silu(tokens).view(batch, height, width, channels).permute(0, 3, 1, 2)  # (B, 2M, H, W), channels last
     picture = F.conv2d(picture, weight, bias, padding=1, groups=channels)
     value, gate = picture.permute(0, 2, 3, 1).reshape(batch, num_tokens, channels).chunk(2, dim=-1)
-    return value * F.silu(gate)                                # (B, N, M)
+    return value * F.silu(gate)  # (B, N, M)

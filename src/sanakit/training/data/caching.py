@@ -63,7 +63,12 @@ def text_key(text: str, encoders: Encoders) -> str:
 
 
 def cache_texts(
-    texts: Iterable[str], store: FeatureStore, encoders: Encoders, *, ranks: Ranks, device: str,
+    texts: Iterable[str],
+    store: FeatureStore,
+    encoders: Encoders,
+    *,
+    ranks: Ranks,
+    device: str,
     on_progress: OnProgress | None = None,
 ) -> tuple[dict[str, str], Spent]:
     """Compute the features of the texts that the store lacks, each rank a share.
@@ -86,8 +91,13 @@ def cache_texts(
 
 
 def fill_store(
-    store: FeatureStore, keys: Sequence[str], compute: Callable[[Sequence[str]], Iterator[tuple[str, Tensor]]], *,
-    ranks: Ranks, what: str, on_progress: OnProgress | None = None,
+    store: FeatureStore,
+    keys: Sequence[str],
+    compute: Callable[[Sequence[str]], Iterator[tuple[str, Tensor]]],
+    *,
+    ranks: Ranks,
+    what: str,
+    on_progress: OnProgress | None = None,
 ) -> Spent:
     """Compute what is missing and wait until every rank has done its share.
 

@@ -39,8 +39,15 @@ class CachedLatents:
 
 
 def cache_latents(
-    source: DataSource, indices: Sequence[int], bins: NDArray[np.int64], store: FeatureStore, encoders: Encoders, *,
-    ranks: Ranks, device: str, on_progress: OnProgress | None = None,
+    source: DataSource,
+    indices: Sequence[int],
+    bins: NDArray[np.int64],
+    store: FeatureStore,
+    encoders: Encoders,
+    *,
+    ranks: Ranks,
+    device: str,
+    on_progress: OnProgress | None = None,
 ) -> CachedLatents:
     """Compute the latents that the store lacks, each rank a share.
 
@@ -83,7 +90,10 @@ def cache_latents(
 
 
 def file_digests(
-    source: DataSource, indices: Sequence[int], ranks: Ranks, problems: list[Problem],
+    source: DataSource,
+    indices: Sequence[int],
+    ranks: Ranks,
+    problems: list[Problem],
     on_progress: OnProgress | None = None,
 ) -> list[str]:
     """SHA-256 of every picture file in hex, "" where one cannot be read.

@@ -18,14 +18,7 @@ from sanakit.data.open import open_data
 from sanakit.data.order import BatchOrder
 from sanakit.data.samples import DataSource
 from sanakit.models.text_condition import TextCondition
-from sanakit.training.data.caching import (
-    OnProgress,
-    cache_folder,
-    cache_texts,
-    dropped_text,
-    latent_store,
-    text_store,
-)
+from sanakit.training.data.caching import OnProgress, cache_folder, cache_texts, dropped_text, latent_store, text_store
 from sanakit.training.data.configs import FilesData
 from sanakit.training.data.encoders import Encoders
 from sanakit.training.data.file_latents import (
@@ -49,8 +42,15 @@ class FileLatents:
     """Micro-batches of a data set on disk."""
 
     def __init__(
-        self, source: DataSource, samples: Sequence[int], order: BatchOrder, latents: Latents, texts: Texts, *,
-        choice: CaptionChoice, seed: int,
+        self,
+        source: DataSource,
+        samples: Sequence[int],
+        order: BatchOrder,
+        latents: Latents,
+        texts: Texts,
+        *,
+        choice: CaptionChoice,
+        seed: int,
     ) -> None:
         """
         Args:
@@ -98,8 +98,15 @@ def pad_texts(texts: Sequence[tuple[Tensor, Tensor]], *, multiple: int = 8) -> T
 
 
 def open_files(
-    config: FilesData, *, resolutions: Sequence[int], batch_size: int, seed: int, encoders: Encoders, ranks: Ranks,
-    device: str, on_progress: OnProgress | None = None,
+    config: FilesData,
+    *,
+    resolutions: Sequence[int],
+    batch_size: int,
+    seed: int,
+    encoders: Encoders,
+    ranks: Ranks,
+    device: str,
+    on_progress: OnProgress | None = None,
 ) -> FileLatents:
     """See ``latent_data``. What is left out, and why, is logged."""
     source = open_data(Path(config.path).expanduser(), min_size=config.min_size)
@@ -157,7 +164,12 @@ def possible_captions(source: DataSource, samples: Sequence[int], choice: Captio
 
 
 def _texts(
-    source: DataSource, samples: Sequence[int], config: FilesData, encoders: Encoders, ranks: Ranks, device: str,
+    source: DataSource,
+    samples: Sequence[int],
+    config: FilesData,
+    encoders: Encoders,
+    ranks: Ranks,
+    device: str,
     on_progress: OnProgress | None,
 ) -> Texts:
     if not config.cache:
@@ -169,8 +181,17 @@ def _texts(
 
 
 def _open_features(
-    source: DataSource, samples: Sequence[int], config: FilesData, *, resolutions: Sequence[int], batch_size: int,
-    seed: int, encoders: Encoders, ranks: Ranks, device: str, on_progress: OnProgress | None,
+    source: DataSource,
+    samples: Sequence[int],
+    config: FilesData,
+    *,
+    resolutions: Sequence[int],
+    batch_size: int,
+    seed: int,
+    encoders: Encoders,
+    ranks: Ranks,
+    device: str,
+    on_progress: OnProgress | None,
 ) -> FileLatents:
     """Cached features: their latents have their shapes already, and those of other resolutions are left out."""
     samples, shapes = _usable_latents(source, samples, encoders)

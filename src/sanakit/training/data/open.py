@@ -23,8 +23,15 @@ OnProgress = Callable[[int, int, str], None]
 
 
 def latent_data(
-    config: LatentDataConfig, *, resolutions: Sequence[int], batch_size: int, seed: int, encoders: Encoders,
-    ranks: Ranks = ALONE, device: str = "cpu", on_progress: OnProgress | None = None,
+    config: LatentDataConfig,
+    *,
+    resolutions: Sequence[int],
+    batch_size: int,
+    seed: int,
+    encoders: Encoders,
+    ranks: Ranks = ALONE,
+    device: str = "cpu",
+    on_progress: OnProgress | None = None,
 ) -> TrainingData[LatentBatch]:
     """Latents with text features. What is not in the cache yet is computed first, each rank a share of it.
 
@@ -63,7 +70,12 @@ def latent_data(
 
 
 def pixel_data(
-    config: PixelDataConfig, *, resolutions: Sequence[int], batch_size: int, seed: int, multiple: int,
+    config: PixelDataConfig,
+    *,
+    resolutions: Sequence[int],
+    batch_size: int,
+    seed: int,
+    multiple: int,
     crop: int | None = None,
 ) -> TrainingData[PixelBatch]:
     """Pictures for an autoencoder.

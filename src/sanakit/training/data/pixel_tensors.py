@@ -28,7 +28,10 @@ def to_pixels(pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
 
 @torch.no_grad()
 def encode_pictures(
-    autoencoder: DCAutoencoder, pictures: Sequence[NDArray[np.uint8]], device: torch.device | str, *,
+    autoencoder: DCAutoencoder,
+    pictures: Sequence[NDArray[np.uint8]],
+    device: torch.device | str,
+    *,
     quick: bool = False,
 ) -> Tensor:
     """Scaled latents ``(B, C, h, w)`` in bfloat16 on the CPU, of pictures of one size.

@@ -49,8 +49,12 @@ class CachedScenes:
     """
 
     def __init__(
-        self, latents: Sequence[Tensor], places: NDArray[np.int64], texts: Sequence[Tensor],
-        text_of_caption: NDArray[np.int64], order: BatchOrder,
+        self,
+        latents: Sequence[Tensor],
+        places: NDArray[np.int64],
+        texts: Sequence[Tensor],
+        text_of_caption: NDArray[np.int64],
+        order: BatchOrder,
     ) -> None:
         """
         Args:
@@ -60,7 +64,7 @@ class CachedScenes:
             text_of_caption: ``(captions,)`` numbers of texts.
         """
         self._latents, self._places, self._order = latents, places, order
-        self._embeds = torch.cat(list(texts))                                   # (tokens, C)
+        self._embeds = torch.cat(list(texts))  # (tokens, C)
         self._lengths = torch.tensor([len(text) for text in texts])
         self._starts = self._lengths.cumsum(0) - self._lengths
         self._text_of_caption = torch.from_numpy(text_of_caption)
@@ -79,15 +83,22 @@ class CachedScenes:
         group, rows = self._places[indices[0], 0], torch.from_numpy(self._places[indices, 1])
         texts = self._text_of_caption[torch.from_numpy(indices) % len(self._text_of_caption)]
         positions = torch.arange(self._longest)
-        mask = positions < self._lengths[texts][:, None]                        # (B, L)
+        mask = positions < self._lengths[texts][:, None]  # (B, L)
         tokens = (self._starts[texts][:, None] + positions).clamp(max=len(self._embeds) - 1)
         embeds = self._embeds[tokens].float() * mask[:, :, None]
         return LatentBatch(self._latents[group][rows].float(), TextCondition(embeds, mask))
 
 
 def open_scenes(
-    config: StarterScenesData, *, resolutions: Sequence[int], batch_size: int, seed: int, encoders: Encoders,
-    ranks: Ranks, device: str, on_progress: OnProgress | None = None,
+    config: StarterScenesData,
+    *,
+    resolutions: Sequence[int],
+    batch_size: int,
+    seed: int,
+    encoders: Encoders,
+    ranks: Ranks,
+    device: str,
+    on_progress: OnProgress | None = None,
 ) -> CachedScenes:
     """See ``latent_data``. With several resolutions each painting has one of them, in turn."""
     sizes = _checked_sizes(resolutions, encoders.compression)
@@ -112,7 +123,12 @@ def open_scenes(
 
 
 def _scene_latents(
-    config: StarterScenesData, samples: NDArray[np.int64], size: int, encoders: Encoders, ranks: Ranks, device: str,
+    config: StarterScenesData,
+    samples: NDArray[np.int64],
+    size: int,
+    encoders: Encoders,
+    ranks: Ranks,
+    device: str,
     on_progress: OnProgress | None,
 ) -> Tensor:
     """Latents of these samples at one resolution, ``(samples, C, h, w)`` bfloat16."""
@@ -142,7 +158,7 @@ def paint(scenes: StarterScenes, seed: int, copy: int, index: int, size: int) ->
 
 def moved(scene: Scene, rng: Generator) -> Scene:
     """The scene shifted and scaled as a whole within the canvas: every count, order and relation stays."""
-    boxes = np.array([thing.box for thing in scene.objects])                    # (objects, 4)
+    boxes = np.array([thing.box for thing in scene.objects])  # (objects, 4)
     low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
     extent = high - low
     scale = min(rng.uniform(0.92, 1.08), 0.98 / extent.max())

@@ -12,14 +12,7 @@ from sanakit.common.errors import RequestError
 from sanakit.data.buckets import assign_bins
 from sanakit.data.open import open_data
 from sanakit.data.samples import Problem
-from sanakit.training.data.caching import (
-    OnProgress,
-    Spent,
-    cache_folder,
-    cache_texts,
-    latent_store,
-    text_store,
-)
+from sanakit.training.data.caching import OnProgress, Spent, cache_folder, cache_texts, latent_store, text_store
 from sanakit.training.data.configs import FilesData
 from sanakit.training.data.encoders import Encoders
 from sanakit.training.data.file_latents import cache_latents
@@ -44,7 +37,11 @@ class Visit:
 
 
 def cache_files(
-    config: FilesData, *, resolutions: Sequence[int], encoders: Encoders, device: str = "cpu",
+    config: FilesData,
+    *,
+    resolutions: Sequence[int],
+    encoders: Encoders,
+    device: str = "cpu",
     on_progress: OnProgress | None = None,
 ) -> Visit:
     """Compute every feature that a stage at these resolutions needs and the cache does not have.

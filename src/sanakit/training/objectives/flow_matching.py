@@ -45,9 +45,7 @@ class LatentBatch:
         return LatentBatch(self.latent.to(device, non_blocking=True), TextCondition(embeds, mask))
 
 
-def sample_sigmas(
-    num_samples: int, generator: torch.Generator, config: FlowMatchingConfig
-) -> tuple[Tensor, Tensor]:
+def sample_sigmas(num_samples: int, generator: torch.Generator, config: FlowMatchingConfig) -> tuple[Tensor, Tensor]:
     """Noise levels and the times that the network is told, both ``(B,)`` float32 on the generator's device.
 
     The table is ``sigma_i = i / 1000``; an index is drawn from a logit-normal over the *unshifted* table,
@@ -66,7 +64,7 @@ def sample_sigmas(
         sigma = shift * u / (1 + (shift - 1) * u)
         return sigma, 1000 * sigma
     index = (u * levels).floor().clamp(max=levels - 1)
-    total = levels + (shift - 1) * index                       # a whole number: the truncation below is exact
+    total = levels + (shift - 1) * index  # a whole number: the truncation below is exact
     return shift * index / total, (1000 * shift * index / total).floor()
 
 

@@ -98,9 +98,7 @@ class Perceptual(nn.Module):
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         with torch.autocast(first.device.type, enabled=False):
-            return perceptual_distance(
-                self.features, _wide(first), _wide(second), stage_weights=self.stage_weights
-            )
+            return perceptual_distance(self.features, _wide(first), _wide(second), stage_weights=self.stage_weights)
 
 
 def _wide(pixels: Tensor) -> Tensor:

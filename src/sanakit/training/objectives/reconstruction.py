@@ -55,8 +55,7 @@ def reconstruct(
 
 
 def reconstruction_terms(
-    made: Reconstruction, *, config: ReconstructionConfig,
-    perceptual: Callable[[Tensor, Tensor], Tensor] | None = None,
+    made: Reconstruction, *, config: ReconstructionConfig, perceptual: Callable[[Tensor, Tensor], Tensor] | None = None
 ) -> dict[str, Tensor]:
     """Terms of the loss; their weighted sum is ``loss``.
 
@@ -89,8 +88,12 @@ def reconstruction_terms(
 
 
 def reconstruction_loss(
-    model: DCAutoencoder, pixels: Tensor, generator: torch.Generator, *,
-    config: ReconstructionConfig, perceptual: Callable[[Tensor, Tensor], Tensor] | None = None,
+    model: DCAutoencoder,
+    pixels: Tensor,
+    generator: torch.Generator,
+    *,
+    config: ReconstructionConfig,
+    perceptual: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """``reconstruction_terms`` of ``reconstruct``."""
     made = reconstruct(model, pixels, generator, latent_noise=config.latent_noise)

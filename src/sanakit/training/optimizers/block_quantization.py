@@ -25,7 +25,7 @@ def quantize_rows(values: Tensor, block_size: int) -> tuple[Tensor, Tensor, Tens
     if values.ndim != 2:
         raise ShapeError(f"only matrices are quantised by rows, not a tensor {tuple(values.shape)}")
     columns = values.shape[1]
-    blocks = _in_blocks(values, block_size)                                # (rows, blocks, length)
+    blocks = _in_blocks(values, block_size)  # (rows, blocks, length)
     smallest = blocks.amin(-1)
     scale = (blocks.amax(-1) - smallest) / 255
     steps = (blocks - smallest[..., None]) / scale.masked_fill(scale == 0, 1.0)[..., None]

@@ -16,9 +16,7 @@ from sanakit.training.optimizers.muon import Muon
 BASE_BATCH = 256  # samples of a step that a learning rate is meant for, with the rules "sqrt" and "linear"
 
 
-def build_optimizers(
-    model: nn.Module, config: OptimizerConfig, *, learning_rate: float
-) -> list[torch.optim.Optimizer]:
+def build_optimizers(model: nn.Module, config: OptimizerConfig, *, learning_rate: float) -> list[torch.optim.Optimizer]:
     """Optimisers that together train every parameter of ``model`` with ``requires_grad`` exactly once.
 
     Parameters may be shards of FSDP2 (``DTensor`` cut along their first dimension): the step is that of the whole
@@ -54,9 +52,7 @@ def is_block_matrix(name: str, parameter: nn.Parameter) -> bool:
     return parameter.ndim == 2 and "blocks." in name and not name.endswith("table")
 
 
-def auto_learning_rate(
-    learning_rate: float, *, effective_batch: int, rule: Literal["none", "sqrt", "linear"]
-) -> float:
+def auto_learning_rate(learning_rate: float, *, effective_batch: int, rule: Literal["none", "sqrt", "linear"]) -> float:
     """The learning rate for a step of ``effective_batch`` samples, from the one for 256 (NVlabs/Sana, ``auto_lr``).
 
     ``effective_batch`` counts the samples of all processes and accumulations.
@@ -73,9 +69,7 @@ def auto_learning_rate(
             assert_never(rule)
 
 
-def _adamw(
-    parameters: list[nn.Parameter], config: AdamWConfig | MuonConfig, learning_rate: float
-) -> torch.optim.AdamW:
+def _adamw(parameters: list[nn.Parameter], config: AdamWConfig | MuonConfig, learning_rate: float) -> torch.optim.AdamW:
     return torch.optim.AdamW(
         parameters, lr=learning_rate, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay
     )

@@ -41,13 +41,20 @@ class CAME(EachParameter):
         self._step(p, self.state[p], **{key: value for key, value in group.items() if key != "params"})
 
     def _step(
-        self, p: Tensor, state: State, *, lr: float, betas: tuple[float, float, float], eps: tuple[float, float],
-        clip_threshold: float, weight_decay: float,
+        self,
+        p: Tensor,
+        state: State,
+        *,
+        lr: float,
+        betas: tuple[float, float, float],
+        eps: tuple[float, float],
+        clip_threshold: float,
+        weight_decay: float,
     ) -> None:
         """``p`` and its state one step on. With processes, all is about this one's rows but for what ``total`` sums."""
         (beta1, beta2, beta3), (eps1, eps2), total = betas, eps, Rows(p).total
         factored, num_rows = is_matrix(p), p.shape[0] if p.ndim else 1
-        g = as_matrix(gradient(p)).to(wide(p))                            # (rows, columns), or as p is
+        g = as_matrix(gradient(p)).to(wide(p))  # (rows, columns), or as p is
         squared = g.square() + eps1
         if factored:
             row, column = here(state["row"]), here(state["column"])
@@ -133,8 +140,9 @@ class CAME8Bit(CAME):
     def _keep_first_moment(self, state: State, m: Tensor) -> None:
         if "mean" in state:
             return
-        for name, part in zip(("mean_codes", "mean_smallest", "mean_scale"), quantize_rows(m, self.block_size),
-                              strict=True):
+        for name, part in zip(
+            ("mean_codes", "mean_smallest", "mean_scale"), quantize_rows(m, self.block_size), strict=True
+        ):
             kept = here(state[name])
             kept.copy_(part.view_as(kept))
 

@@ -42,7 +42,7 @@ class Muon(EachParameter):
             self.state[p]["momentum_buffer"] = torch.zeros_like(p)
         rows, weights, g, mean = Rows(p), here(p), gradient(p), here(self.state[p]["momentum_buffer"])
         mean.lerp_(g, 1 - momentum)
-        ahead = g.lerp(mean, momentum)                                     # Nesterov's
+        ahead = g.lerp(mean, momentum)  # Nesterov's
         u = rows.mine(orthogonalize(rows.whole(ahead.bfloat16(), p.shape[0])))
         size = 0.2 * math.sqrt(max(p.shape))  # so that its root mean square is AdamW's (arXiv:2502.16982)
         weights.mul_(1 - lr * weight_decay).add_(u, alpha=-lr * size)

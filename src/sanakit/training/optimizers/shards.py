@@ -52,7 +52,6 @@ class Rows:
             return whole
         return DTensor.from_local(whole, self.mesh, [Replicate()] * self.mesh.ndim, run_check=False)
 
-
     def whole(self, part: Tensor, num_rows: int) -> Tensor:
         """The rows of all processes, on every one of them."""
         piece = self.cut(part, num_rows)
