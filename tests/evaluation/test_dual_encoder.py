@@ -17,10 +17,6 @@ from safetensors.torch import load_file
 from transformers import LlamaModel, PreTrainedTokenizerFast
 
 from sanakit.common.errors import CheckpointError, ConfigError, RequestError
-from sanakit.data.starter.placing import place_count, place_pair, place_single
-from sanakit.data.starter.render import render
-from sanakit.data.starter.scene import Scene
-from sanakit.data.starter.sprites import load_sprite_bank
 from sanakit.evaluation.dual_encoder import (
     PATCH_CHANNELS,
     SCORER_TEXT,
@@ -33,6 +29,10 @@ from sanakit.evaluation.dual_encoder import (
 from sanakit.models.dual_encoder import DualEncoder, DualEncoderConfig
 from sanakit.models.text_condition import TextCondition
 from sanakit.models.text_encoder import TextEncoder
+from sanakit.worlds.scenes.placing import place_count, place_pair, place_single
+from sanakit.worlds.scenes.render import render
+from sanakit.worlds.scenes.scene import Scene
+from sanakit.worlds.scenes.sprites import load_sprite_bank
 
 SHIPPED = Path(str(resources.files("sanakit").joinpath("starter", "dual_encoder")))
 STATES = Path(__file__).with_name("dual_encoder_text_states.safetensors")  # of the real language model, bfloat16

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from sanakit.common.errors import ConfigError
-from sanakit.data.starter.prompts import heldout_prompts, prompt_kind, seen_prompts
-from sanakit.data.starter.render import render
-from sanakit.data.starter.scene import Scene, SceneObject
-from sanakit.data.starter.sprites import load_sprite_bank
 from sanakit.evaluation.starter import Picture, StarterReport, evaluate_starter, format_table
+from sanakit.worlds.scenes.prompts import heldout_prompts, prompt_kind, seen_prompts
+from sanakit.worlds.scenes.render import render
+from sanakit.worlds.scenes.scene import Scene, SceneObject
+from sanakit.worlds.scenes.sprites import load_sprite_bank
 
 NUM, SEED = 20, 5
 SETTINGS = {"model": "truth", "steps": 20, "guidance_scale": 4.5, "dtype": "float32"}

@@ -20,7 +20,7 @@ from sanakit.models.text_condition import TextCondition
 from sanakit.models.text_encoder import TextEncoder
 from sanakit.training.dual_encoder import DualEncoderRecipe, dual_encoder_terms, train_dual_encoder
 from sanakit.training.scene_families import PairBatch, cache_families, scene_family
-from sanakit.training.scene_labels import scene_codes
+from sanakit.worlds.scenes.scene_labels import scene_codes
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "starter-dual-encoder.yaml"
 STORED_CURVE = [6.12643, 4.50708, 4.31388, 4.25886, 4.23514]  # means of twelve steps, float64

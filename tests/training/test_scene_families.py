@@ -22,7 +22,7 @@ from sanakit.training.scene_families import (
     check_families,
     reconstructed,
 )
-from sanakit.training.scene_labels import scene_labels
+from sanakit.worlds.scenes.scene_labels import scene_labels
 
 CONFIG = FamiliesConfig(
     num_families=2, num_position_families=1, num_copies=2, reconstructed_share=0.5, latent_noise=0.1, seed=4

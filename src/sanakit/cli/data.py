@@ -52,8 +52,8 @@ def starter(
     """
     from sanakit.cli.progress import ProgressBar
     from sanakit.common.user_cache import user_cache_folder
-    from sanakit.data.starter.build import build_starter_data
-    from sanakit.data.starter.sprites import build_sprite_bank
+    from sanakit.worlds.scenes.build import build_starter_data
+    from sanakit.worlds.scenes.sprites import build_sprite_bank
 
     try:
         bank = build_sprite_bank(user_cache_folder() / "packages") if redraw else None

@@ -106,7 +106,7 @@ def component_facts(component: ComponentDescription) -> dict[str, Any]:
 
 def starter_vocabulary() -> dict[str, list[str]]:
     """The words that the starter was trained on."""
-    from sanakit.data.starter.vocabulary import BACKGROUNDS, COLOURS, ITEMS, NUMBER_WORDS
+    from sanakit.worlds.scenes.vocabulary import BACKGROUNDS, COLOURS, ITEMS, NUMBER_WORDS
 
     return {
         "objects": list(ITEMS),

@@ -1,1 +1,1 @@
-"""Data sets, captions and the scenes that the starter model is trained on."""
+"""Data sets of any layout: opened, inspected, built, curated; the order of training."""

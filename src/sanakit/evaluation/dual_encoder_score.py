@@ -13,17 +13,17 @@ from PIL import Image
 from torch import Tensor
 
 from sanakit.common.errors import ConfigError
-from sanakit.data.starter.captions import caption
-from sanakit.data.starter.prompts import heldout_prompts
-from sanakit.data.starter.render import render
-from sanakit.data.starter.scene import Scene
-from sanakit.data.starter.scenes import sample_scene
-from sanakit.data.starter.sprites import load_sprite_bank
-from sanakit.data.starter.wrong_scenes import WRONG_KINDS, WrongKind, wrong_scene
 from sanakit.evaluation.bootstrap import Estimate, estimate
 from sanakit.evaluation.dual_encoder import DualEncoderScorer
-from sanakit.evaluation.judge import judge
-from sanakit.evaluation.scene_detector import load_scene_detector
+from sanakit.worlds.reading.scene_detector import load_scene_detector
+from sanakit.worlds.reading.verdict import judge
+from sanakit.worlds.scenes.captions import caption
+from sanakit.worlds.scenes.prompts import heldout_prompts
+from sanakit.worlds.scenes.render import render
+from sanakit.worlds.scenes.scene import Scene
+from sanakit.worlds.scenes.scenes import sample_scene
+from sanakit.worlds.scenes.sprites import load_sprite_bank
+from sanakit.worlds.scenes.wrong_scenes import WRONG_KINDS, WrongKind, wrong_scene
 
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB, square
 GenerateFunction = Callable[[Sequence[str], Sequence[int]], Sequence[Picture]]  # prompts and seeds to pictures

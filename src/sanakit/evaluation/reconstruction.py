@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sanakit.data.starter.scene import Scene
-from sanakit.data.starter.scenes import StarterScenes
-from sanakit.data.starter.sprites import load_sprite_bank
 from sanakit.evaluation.bootstrap import Estimate, estimate
 from sanakit.evaluation.image_metrics import psnr, ssim
-from sanakit.evaluation.judge import judge
-from sanakit.evaluation.scene_detector import SceneDetector, load_scene_detector
+from sanakit.worlds.reading.scene_detector import SceneDetector, load_scene_detector
+from sanakit.worlds.reading.verdict import judge
+from sanakit.worlds.scenes.scene import Scene
+from sanakit.worlds.scenes.scenes import StarterScenes
+from sanakit.worlds.scenes.sprites import load_sprite_bank
 
 MOST_PSNR = 100.0  # dB, for pictures that are equal: one infinity would swallow the mean
 

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sanakit.common.errors import ConfigError
-from sanakit.data.starter.prompts import PromptKind, heldout_prompts, prompt_kind, seen_prompts
-from sanakit.data.starter.render import render
-from sanakit.data.starter.scene import Scene, Split
-from sanakit.data.starter.sprites import load_sprite_bank
 from sanakit.evaluation.bootstrap import Estimate, estimate
-from sanakit.evaluation.judge import Check, judge
 from sanakit.evaluation.protocol import Setting, measured_with
-from sanakit.evaluation.scene_detector import DetectedScene, SceneDetector, load_scene_detector
+from sanakit.worlds.reading.scene_detector import DetectedScene, SceneDetector, load_scene_detector
+from sanakit.worlds.reading.verdict import Check, judge
+from sanakit.worlds.scenes.prompts import PromptKind, heldout_prompts, prompt_kind, seen_prompts
+from sanakit.worlds.scenes.render import render
+from sanakit.worlds.scenes.scene import Scene, Split
+from sanakit.worlds.scenes.sprites import load_sprite_bank
 
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB, square
 GenerateFunction = Callable[[Sequence[str], Sequence[int]], Sequence[Picture]]  # prompts and seeds to pictures

@@ -13,8 +13,6 @@ from torch import Tensor
 
 from sanakit.common.config import to_mapping
 from sanakit.common.errors import MissingExtraError
-from sanakit.data.starter.scenes import StarterScenes
-from sanakit.data.starter.sprites import load_sprite_bank
 from sanakit.evaluation.bootstrap import Estimate, estimate
 from sanakit.evaluation.image_metrics import psnr, ssim
 from sanakit.evaluation.reconstruction import MOST_PSNR, rebuilt, reconstruction_report
@@ -23,6 +21,8 @@ from sanakit.training.data.configs import ScenePictures
 from sanakit.training.data.open import pixel_data
 from sanakit.training.data.starter_scenes import scene_pixels
 from sanakit.training.report import Picture, draw_curves, picture_grid, read_log, spent, write_report
+from sanakit.worlds.scenes.scenes import StarterScenes
+from sanakit.worlds.scenes.sprites import load_sprite_bank
 
 if TYPE_CHECKING:
     from sanakit.training.autoencoder import AutoencoderRecipe

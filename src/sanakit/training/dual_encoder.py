@@ -37,8 +37,8 @@ from sanakit.training.scene_families import (
     cache_families,
     check_families,
 )
-from sanakit.training.scene_labels import scene_labels
 from sanakit.training.stage import PlannedStage, Player, Stage, StageConfig
+from sanakit.worlds.scenes.scene_labels import scene_labels
 
 if TYPE_CHECKING:
     from sanakit.models.dc_ae import DCAutoencoder

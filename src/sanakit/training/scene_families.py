@@ -22,18 +22,18 @@ from torch import Tensor
 from sanakit.checkpoints.writer import write_json
 from sanakit.common.config import to_mapping
 from sanakit.common.errors import ConfigError
-from sanakit.data.starter.captions import caption
-from sanakit.data.starter.render import render
-from sanakit.data.starter.scene import Scene, Split
-from sanakit.data.starter.scenes import sample_scene
-from sanakit.data.starter.sprites import load_sprite_bank
-from sanakit.data.starter.wrong_scenes import WRONG_KINDS, placed_again, wrong_scene
 from sanakit.evaluation.dual_encoder import PictureReader
 from sanakit.models.dc_ae import DCAutoencoder
 from sanakit.models.text_condition import TextCondition
 from sanakit.models.text_encoder import TextEncoder
 from sanakit.training.files import save_state
-from sanakit.training.scene_labels import scene_codes
+from sanakit.worlds.scenes.captions import caption
+from sanakit.worlds.scenes.render import render
+from sanakit.worlds.scenes.scene import Scene, Split
+from sanakit.worlds.scenes.scene_labels import scene_codes
+from sanakit.worlds.scenes.scenes import sample_scene
+from sanakit.worlds.scenes.sprites import load_sprite_bank
+from sanakit.worlds.scenes.wrong_scenes import WRONG_KINDS, placed_again, wrong_scene
 
 logger = logging.getLogger(__name__)
 

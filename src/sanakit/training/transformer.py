@@ -13,7 +13,6 @@ from torch import Tensor
 
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import ConfigError
-from sanakit.data.starter.prompts import SHEET_PROMPTS
 from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.models.text_condition import TextCondition
 from sanakit.models.text_encoder import TextEncoderConfig
@@ -30,6 +29,7 @@ from sanakit.training.report import report_transformer
 from sanakit.training.run_config import RunConfig
 from sanakit.training.sampling import SamplePainter
 from sanakit.training.stage import Loss, PlannedStage, Player, Stage, StageConfig
+from sanakit.worlds.scenes.prompts import SHEET_PROMPTS
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from sanakit.common.errors import RequestError
-from sanakit.data.starter.vocabulary import COLOURS, ITEMS
 from sanakit.evaluation.prompt_lists.entries import read_prompt_list, read_propositions
+from sanakit.worlds.scenes.vocabulary import COLOURS, ITEMS
 
 COLUMNS = "item_id,text,keywords,proposition_id,dependency,category_broad,category_detailed,tuple"
 DPG = f"""{COLUMNS},question_natural_language

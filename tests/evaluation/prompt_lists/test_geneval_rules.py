@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sanakit.data.starter.placing import place_count, place_pair
-from sanakit.data.starter.render import render
-from sanakit.data.starter.scene import Scene
-from sanakit.data.starter.sprites import load_sprite_bank
 from sanakit.evaluation.prompt_lists.geneval_rules import SeenObject, StarterObjectDetector, judge_picture, relations
+from sanakit.worlds.scenes.placing import place_count, place_pair
+from sanakit.worlds.scenes.render import render
+from sanakit.worlds.scenes.scene import Scene
+from sanakit.worlds.scenes.sprites import load_sprite_bank
 
 BLANK = Image.new("RGB", (100, 100))
 

@@ -13,8 +13,6 @@ import pytest
 import torch
 
 from sanakit.common.errors import ConfigError, RequestError
-from sanakit.data.starter.scenes import StarterScenes
-from sanakit.data.starter.sprites import load_sprite_bank
 from sanakit.training.batches import PixelBatch, TrainingData
 from sanakit.training.data import starter_scenes
 from sanakit.training.data.configs import ScenePictures, StarterScenesData
@@ -22,6 +20,8 @@ from sanakit.training.data.encoders import Encoders
 from sanakit.training.data.open import latent_data, pixel_data
 from sanakit.training.data.pixel_tensors import encode_pictures
 from sanakit.training.data.starter_scenes import CachedScenes, paint
+from sanakit.worlds.scenes.scenes import StarterScenes
+from sanakit.worlds.scenes.sprites import load_sprite_bank
 
 CONFIG = StarterScenesData(num_captions=10, num_copies=3, seed=5)
 

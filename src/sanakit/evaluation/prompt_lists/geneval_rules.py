@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from sanakit.evaluation.scene_detector import load_scene_detector
+from sanakit.worlds.reading.scene_detector import load_scene_detector
 
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white")
 _POSITION_THRESHOLD = 0.1  # of the summed sides of two boxes, within which centres are neither left nor right

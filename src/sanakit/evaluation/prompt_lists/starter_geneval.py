@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from sanakit.data.starter.vocabulary import COLOURS, DEFAULT_BACKGROUND, ITEMS, NUMBER_WORDS, background_clashes
+from sanakit.worlds.scenes.vocabulary import COLOURS, DEFAULT_BACKGROUND, ITEMS, NUMBER_WORDS, background_clashes
 
 NUM_EACH = 40  # prompts of each task
 _POSITIONS = ("left of", "right of", "above", "below")

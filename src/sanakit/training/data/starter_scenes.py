@@ -16,10 +16,6 @@ from torch import Tensor
 
 from sanakit.common.errors import RequestError
 from sanakit.data.order import BatchOrder
-from sanakit.data.starter.render import render
-from sanakit.data.starter.scene import Scene
-from sanakit.data.starter.scenes import StarterScenes
-from sanakit.data.starter.sprites import load_sprite_bank
 from sanakit.models.text_condition import TextCondition
 from sanakit.training.batches import PixelBatch
 from sanakit.training.data.caching import (
@@ -36,6 +32,10 @@ from sanakit.training.data.encoders import Encoders
 from sanakit.training.data.pixel_tensors import QUICK, encode_pictures, to_pixels
 from sanakit.training.distributed import Ranks
 from sanakit.training.objectives.flow_matching import LatentBatch
+from sanakit.worlds.scenes.render import render
+from sanakit.worlds.scenes.scene import Scene
+from sanakit.worlds.scenes.scenes import StarterScenes
+from sanakit.worlds.scenes.sprites import load_sprite_bank
 
 # A part of every key: it changes whenever the same seed gives other scenes or other pixels (a test pins them).
 SCENES_VERSION = "1"

@@ -1,6 +1,6 @@
 """Which captions of a batch of starter scenes are right of which pictures: exact, from the scenes, in one table.
 
-The rules are the judge's (`evaluation/judge.py`), and size words count too; a test holds the table to the judge.
+The rules are the judge's (`worlds/reading/verdict.py`), and size words count too; a test holds the table to the judge.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from sanakit.data.starter.scene import Relation, Scene, SceneObject
-from sanakit.data.starter.vocabulary import BACKGROUNDS, COLOURS, ITEMS
-from sanakit.data.starter.wrong_scenes import shown_colour
+from sanakit.worlds.scenes.scene import Relation, Scene, SceneObject
+from sanakit.worlds.scenes.vocabulary import BACKGROUNDS, COLOURS, ITEMS
+from sanakit.worlds.scenes.wrong_scenes import shown_colour
 
 _MIN_OFFSET = 0.1  # of the canvas between centres, as the judge asks
 _NAMES = {name: index for index, name in enumerate(ITEMS)}

@@ -7,8 +7,8 @@ from collections.abc import Hashable, Sequence
 from types import MappingProxyType
 from typing import Literal
 
-from sanakit.data.starter.scene import Relation, Scene
-from sanakit.evaluation.scene_detector import DetectedObject, DetectedScene
+from sanakit.worlds.reading.scene_detector import DetectedObject, DetectedScene
+from sanakit.worlds.scenes.scene import Relation, Scene
 
 Check = Literal["object", "count", "colour", "position", "background", "all right"]
 

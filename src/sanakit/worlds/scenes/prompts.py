@@ -9,10 +9,10 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.random import Generator
 
-from sanakit.data.starter.captions import canonical_caption
-from sanakit.data.starter.placing import place_count, place_pair, place_single
-from sanakit.data.starter.scene import Relation, Scene, Split
-from sanakit.data.starter.vocabulary import (
+from sanakit.worlds.scenes.captions import canonical_caption
+from sanakit.worlds.scenes.placing import place_count, place_pair, place_single
+from sanakit.worlds.scenes.scene import Relation, Scene, Split
+from sanakit.worlds.scenes.vocabulary import (
     BACKGROUNDS,
     COLOURS,
     DEFAULT_BACKGROUND,

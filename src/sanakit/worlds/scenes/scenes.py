@@ -10,12 +10,12 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from sanakit.common.errors import ConfigError
-from sanakit.data.starter.captions import caption
-from sanakit.data.starter.placing import Look, place_count, place_pair, place_single
-from sanakit.data.starter.render import render
-from sanakit.data.starter.scene import Relation, Scene, SizeWord, Split
-from sanakit.data.starter.sprites import SpriteBank
-from sanakit.data.starter.vocabulary import BACKGROUNDS, COLOURS, DEFAULT_BACKGROUND, ITEMS, background_clashes
+from sanakit.worlds.scenes.captions import caption
+from sanakit.worlds.scenes.placing import Look, place_count, place_pair, place_single
+from sanakit.worlds.scenes.render import render
+from sanakit.worlds.scenes.scene import Relation, Scene, SizeWord, Split
+from sanakit.worlds.scenes.sprites import SpriteBank
+from sanakit.worlds.scenes.vocabulary import BACKGROUNDS, COLOURS, DEFAULT_BACKGROUND, ITEMS, background_clashes
 
 K = TypeVar("K")
 

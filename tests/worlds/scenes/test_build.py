@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 from sanakit.common.errors import ConfigError, DownloadError, OutputError
-from sanakit.data.starter.build import build_starter_data
-from sanakit.data.starter.packages import FLUENT_FLAT, fetch_package, read_icons
-from sanakit.data.starter.render import render
-from sanakit.data.starter.scene import scene_from_json
-from sanakit.data.starter.sprites import build_sprite_bank, load_sprite_bank
-from sanakit.data.starter.vocabulary import ITEMS
+from sanakit.worlds.scenes.build import build_starter_data
+from sanakit.worlds.scenes.packages import FLUENT_FLAT, fetch_package, read_icons
+from sanakit.worlds.scenes.render import render
+from sanakit.worlds.scenes.scene import scene_from_json
+from sanakit.worlds.scenes.sprites import build_sprite_bank, load_sprite_bank
+from sanakit.worlds.scenes.vocabulary import ITEMS
 
 
 def read_shard(path: Path) -> dict[str, bytes]:
@@ -118,7 +118,7 @@ def test_icons_are_read_from_the_tarball(tmp_path: Path) -> None:
 
 
 def test_the_notice_counts_the_drawings_it_names() -> None:
-    notice = (Path(__file__).parents[2] / "src/sanakit/starter/NOTICE.md").read_text()
+    notice = (Path(__file__).parents[3] / "src/sanakit/starter/NOTICE.md").read_text()
     used = sum(item.icon is not None for item in ITEMS.values())
     assert f"`{FLUENT_FLAT.name}` | {FLUENT_FLAT.version} | {FLUENT_FLAT.licence} | {FLUENT_FLAT.copyright}" in notice
     assert f"{used} flat emoji drawings" in notice

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from sanakit.data.starter.scene import Box, Scene
-from sanakit.data.starter.sprites import SpriteBank
-from sanakit.data.starter.vocabulary import PLAIN_BACKGROUNDS, Rgb
+from sanakit.worlds.scenes.scene import Box, Scene
+from sanakit.worlds.scenes.sprites import SpriteBank
+from sanakit.worlds.scenes.vocabulary import PLAIN_BACKGROUNDS, Rgb
 
 _OVERSAMPLING = 4  # backgrounds are drawn larger and reduced: Pillow's drawing has hard edges
 

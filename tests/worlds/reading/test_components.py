@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sanakit.evaluation.components import Component, PixelBox, find_components
+from sanakit.worlds.reading.components import Component, PixelBox, find_components
 
 
 def flood_fill(mask: np.ndarray) -> set[Component]:

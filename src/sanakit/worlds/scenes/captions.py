@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from numpy.random import Generator
 
-from sanakit.data.starter.scene import Relation, Scene, SceneObject
-from sanakit.data.starter.vocabulary import DEFAULT_BACKGROUND, ITEMS, NUMBER_WORDS, SCENE_BACKGROUNDS, SIZE_WORDS
+from sanakit.worlds.scenes.scene import Relation, Scene, SceneObject
+from sanakit.worlds.scenes.vocabulary import DEFAULT_BACKGROUND, ITEMS, NUMBER_WORDS, SCENE_BACKGROUNDS, SIZE_WORDS
 
 T = TypeVar("T")
 

@@ -9,9 +9,9 @@ from typing import Literal, TypeVar, get_args
 
 from numpy.random import Generator
 
-from sanakit.data.starter.placing import Look, place_count, place_pair, place_single
-from sanakit.data.starter.scene import Relation, Scene, SceneObject
-from sanakit.data.starter.vocabulary import BACKGROUNDS, COLOURS, ITEMS, NUMBER_WORDS, background_clashes
+from sanakit.worlds.scenes.placing import Look, place_count, place_pair, place_single
+from sanakit.worlds.scenes.scene import Relation, Scene, SceneObject
+from sanakit.worlds.scenes.vocabulary import BACKGROUNDS, COLOURS, ITEMS, NUMBER_WORDS, background_clashes
 
 T = TypeVar("T")
 WrongKind = Literal["object", "colour", "count", "position", "background"]

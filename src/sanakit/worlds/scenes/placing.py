@@ -6,9 +6,9 @@ from types import MappingProxyType
 
 from numpy.random import Generator
 
-from sanakit.data.starter.layout import Point, arrange, fit
-from sanakit.data.starter.scene import Relation, Scene, SceneObject, SizeWord
-from sanakit.data.starter.vocabulary import DEFAULT_BACKGROUND, ITEMS
+from sanakit.worlds.scenes.arrangement import Point, arrange, fit
+from sanakit.worlds.scenes.scene import Relation, Scene, SceneObject, SizeWord
+from sanakit.worlds.scenes.vocabulary import DEFAULT_BACKGROUND, ITEMS
 
 Look = tuple[str, str | None]  # an object's name, and its colour word or None for its natural look
 

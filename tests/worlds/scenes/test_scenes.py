@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from sanakit.common.errors import ConfigError
-from sanakit.data.starter.prompts import SHEET_PROMPTS, heldout_prompts, prompt_kind
-from sanakit.data.starter.scene import Scene, scene_from_json
-from sanakit.data.starter.scenes import MIXTURE, StarterScenes
-from sanakit.data.starter.sprites import load_sprite_bank
-from sanakit.data.starter.vocabulary import DEFAULT_BACKGROUND, ITEMS, SCENE_BACKGROUNDS
+from sanakit.worlds.scenes.prompts import SHEET_PROMPTS, heldout_prompts, prompt_kind
+from sanakit.worlds.scenes.scene import Scene, scene_from_json
+from sanakit.worlds.scenes.scenes import MIXTURE, StarterScenes
+from sanakit.worlds.scenes.sprites import load_sprite_bank
+from sanakit.worlds.scenes.vocabulary import DEFAULT_BACKGROUND, ITEMS, SCENE_BACKGROUNDS
 
 NUM_SCENES = 1500
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sanakit.data.starter.vocabulary import COLOURS
+from sanakit.worlds.scenes.vocabulary import COLOURS
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 _KEEP_DISTANCE = 10.0  # of 0..441 in RGB; where two flat colours meet, the change fades over as much again

@@ -8,7 +8,7 @@ from functools import cache
 from itertools import combinations
 from typing import Any, Literal
 
-from sanakit.data.starter.vocabulary import DEFAULT_BACKGROUND
+from sanakit.worlds.scenes.vocabulary import DEFAULT_BACKGROUND
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom in [0, 1] of the canvas
 Kind = Literal["single", "count", "pair"]

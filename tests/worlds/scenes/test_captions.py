@@ -7,13 +7,13 @@ import re
 import numpy as np
 import pytest
 
-from sanakit.data.starter.captions import canonical_caption, caption
-from sanakit.data.starter.placing import place_count, place_pair, place_single
-from sanakit.data.starter.prompts import SHEET_PROMPTS
-from sanakit.data.starter.scene import Scene
-from sanakit.data.starter.scenes import StarterScenes
-from sanakit.data.starter.sprites import load_sprite_bank
-from sanakit.data.starter.vocabulary import COLOURS, ITEMS, PLAIN_BACKGROUNDS, SIZE_WORDS
+from sanakit.worlds.scenes.captions import canonical_caption, caption
+from sanakit.worlds.scenes.placing import place_count, place_pair, place_single
+from sanakit.worlds.scenes.prompts import SHEET_PROMPTS
+from sanakit.worlds.scenes.scene import Scene
+from sanakit.worlds.scenes.scenes import StarterScenes
+from sanakit.worlds.scenes.sprites import load_sprite_bank
+from sanakit.worlds.scenes.vocabulary import COLOURS, ITEMS, PLAIN_BACKGROUNDS, SIZE_WORDS
 
 SCENERY = {
     "night": r"(at night with stars in the sky|at night|in the night sky|in front of the night sky)",

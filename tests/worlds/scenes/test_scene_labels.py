@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from sanakit.data.starter.scene import Scene
-from sanakit.data.starter.scenes import sample_scene
-from sanakit.data.starter.vocabulary import ITEMS
-from sanakit.data.starter.wrong_scenes import placed_again
-from sanakit.evaluation.judge import judge
-from sanakit.evaluation.scene_detector import DetectedObject, DetectedScene
 from sanakit.training.scene_families import FAMILY_SIZE, scene_family
-from sanakit.training.scene_labels import scene_codes, scene_labels
+from sanakit.worlds.reading.scene_detector import DetectedObject, DetectedScene
+from sanakit.worlds.reading.verdict import judge
+from sanakit.worlds.scenes.scene import Scene
+from sanakit.worlds.scenes.scene_labels import scene_codes, scene_labels
+from sanakit.worlds.scenes.scenes import sample_scene
+from sanakit.worlds.scenes.vocabulary import ITEMS
+from sanakit.worlds.scenes.wrong_scenes import placed_again
 
 
 def as_seen(scene: Scene) -> DetectedScene:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sanakit.data.starter.render import background_image
-from sanakit.data.starter.vocabulary import BACKGROUNDS
+from sanakit.worlds.scenes.render import background_image
+from sanakit.worlds.scenes.vocabulary import BACKGROUNDS
 
 Floats = NDArray[np.float32]
 

@@ -23,11 +23,11 @@ from PIL import Image
 from sanakit.common.errors import ConfigError, OutputError
 from sanakit.data.pictures import as_png
 from sanakit.data.shards.writer import add_member, begin_folder, write, write_index, write_json, written_aside
-from sanakit.data.starter.captions import canonical_caption, caption
-from sanakit.data.starter.contact_sheet import contact_sheet
-from sanakit.data.starter.scene import Split
-from sanakit.data.starter.scenes import StarterScenes
-from sanakit.data.starter.sprites import SpriteBank, load_sprite_bank
+from sanakit.worlds.scenes.captions import canonical_caption, caption
+from sanakit.worlds.scenes.contact_sheet import contact_sheet
+from sanakit.worlds.scenes.scene import Split
+from sanakit.worlds.scenes.scenes import StarterScenes
+from sanakit.worlds.scenes.sprites import SpriteBank, load_sprite_bank
 
 ProgressCallback = Callable[[int, int], None]  # (samples done, samples in all)
 

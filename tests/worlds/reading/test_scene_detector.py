@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from sanakit.common.errors import ShapeError
-from sanakit.data.starter.render import render
-from sanakit.data.starter.scene import Scene, SceneObject
-from sanakit.data.starter.scenes import StarterScenes
-from sanakit.data.starter.sprites import load_sprite_bank
-from sanakit.evaluation.judge import judge
-from sanakit.evaluation.scene_detector import load_scene_detector
+from sanakit.worlds.reading.scene_detector import load_scene_detector
+from sanakit.worlds.reading.verdict import judge
+from sanakit.worlds.scenes.render import render
+from sanakit.worlds.scenes.scene import Scene, SceneObject
+from sanakit.worlds.scenes.scenes import StarterScenes
+from sanakit.worlds.scenes.sprites import load_sprite_bank
 
 Pixels = NDArray[np.uint8]
 NUM = 40

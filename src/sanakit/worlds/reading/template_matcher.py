@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sanakit.data.starter.sprites import SpriteBank
-from sanakit.data.starter.tint import tint_sprite
-from sanakit.data.starter.vocabulary import COLOURS, ITEMS
-from sanakit.evaluation.components import PixelBox
+from sanakit.worlds.reading.components import PixelBox
+from sanakit.worlds.scenes.sprites import SpriteBank
+from sanakit.worlds.scenes.tint import tint_sprite
+from sanakit.worlds.scenes.vocabulary import COLOURS, ITEMS
 
 Floats = NDArray[np.float32]
 

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sanakit.common.errors import ConfigError, MissingExtraError
-from sanakit.data.starter.packages import FLUENT_FLAT, fetch_package, read_icons
-from sanakit.data.starter.tint import tint_sprite
-from sanakit.data.starter.vocabulary import ITEMS, Item
+from sanakit.worlds.scenes.packages import FLUENT_FLAT, fetch_package, read_icons
+from sanakit.worlds.scenes.tint import tint_sprite
+from sanakit.worlds.scenes.vocabulary import ITEMS, Item
 
 SPRITE_SIZE = 128  # pixels of a sprite's longer side
 _SHEET_COLUMNS = 10

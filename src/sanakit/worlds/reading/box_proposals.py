@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from sanakit.evaluation.components import PixelBox, find_components
+from sanakit.worlds.reading.components import PixelBox, find_components
 
 Floats = NDArray[np.float32]
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from sanakit.common.errors import ConfigError
-from sanakit.data.starter.render import background_image, pixel_box, render
-from sanakit.data.starter.scene import Scene
-from sanakit.data.starter.scenes import StarterScenes
-from sanakit.data.starter.sprites import SPRITE_SIZE, SpriteBank, load_sprite_bank
-from sanakit.data.starter.tint import tint_sprite
-from sanakit.data.starter.vocabulary import BACKGROUNDS, COLOURS, ITEMS
+from sanakit.worlds.scenes.render import background_image, pixel_box, render
+from sanakit.worlds.scenes.scene import Scene
+from sanakit.worlds.scenes.scenes import StarterScenes
+from sanakit.worlds.scenes.sprites import SPRITE_SIZE, SpriteBank, load_sprite_bank
+from sanakit.worlds.scenes.tint import tint_sprite
+from sanakit.worlds.scenes.vocabulary import BACKGROUNDS, COLOURS, ITEMS
 
 
 def test_the_bank_is_small_and_holds_every_object_cropped() -> None:

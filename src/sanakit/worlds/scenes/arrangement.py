@@ -7,7 +7,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.random import Generator
 
-from sanakit.data.starter.scene import Box
+from sanakit.worlds.scenes.scene import Box
 
 Point = tuple[float, float]
 

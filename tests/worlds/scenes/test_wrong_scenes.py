@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sanakit.data.starter.captions import canonical_caption, caption
-from sanakit.data.starter.scene import Scene, SceneObject
-from sanakit.data.starter.scenes import sample_scene
-from sanakit.data.starter.vocabulary import ITEMS, background_clashes
-from sanakit.data.starter.wrong_scenes import WRONG_KINDS, WrongKind, placed_again, shown_colour, wrong_scene
-from sanakit.evaluation.judge import judge
-from sanakit.evaluation.scene_detector import DetectedObject, DetectedScene
+from sanakit.worlds.reading.scene_detector import DetectedObject, DetectedScene
+from sanakit.worlds.reading.verdict import judge
+from sanakit.worlds.scenes.captions import canonical_caption, caption
+from sanakit.worlds.scenes.scene import Scene, SceneObject
+from sanakit.worlds.scenes.scenes import sample_scene
+from sanakit.worlds.scenes.vocabulary import ITEMS, background_clashes
+from sanakit.worlds.scenes.wrong_scenes import WRONG_KINDS, WrongKind, placed_again, shown_colour, wrong_scene
 
 NUM = 150
 

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from sanakit.common.errors import ShapeError
-from sanakit.data.starter.scene import Box
-from sanakit.data.starter.sprites import load_sprite_bank
-from sanakit.data.starter.vocabulary import ITEMS
-from sanakit.evaluation.background_reader import BackgroundReading, read_background
-from sanakit.evaluation.box_proposals import propose_boxes
-from sanakit.evaluation.components import PixelBox
-from sanakit.evaluation.template_matcher import TemplateMatcher
+from sanakit.worlds.reading.background_reader import BackgroundReading, read_background
+from sanakit.worlds.reading.box_proposals import propose_boxes
+from sanakit.worlds.reading.components import PixelBox
+from sanakit.worlds.reading.template_matcher import TemplateMatcher
+from sanakit.worlds.scenes.scene import Box
+from sanakit.worlds.scenes.sprites import load_sprite_bank
+from sanakit.worlds.scenes.vocabulary import ITEMS
 
 _SIZE = 128  # pixels at which pictures are read
 _SMOOTHING = 0.7  # pixels (standard deviation), against noise

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sanakit.data.starter.scene import Box, Relation, Scene, SceneObject
-from sanakit.evaluation.judge import judge
-from sanakit.evaluation.scene_detector import DetectedObject, DetectedScene
+from sanakit.worlds.reading.scene_detector import DetectedObject, DetectedScene
+from sanakit.worlds.reading.verdict import judge
+from sanakit.worlds.scenes.scene import Box, Relation, Scene, SceneObject
 
 LEFT: Box = (0.1, 0.3, 0.4, 0.7)
 RIGHT: Box = (0.6, 0.3, 0.9, 0.7)

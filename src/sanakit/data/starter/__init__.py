@@ -1,1 +1,0 @@
-"""The starter's data: emoji-like scenes whose ground truth is known exactly."""

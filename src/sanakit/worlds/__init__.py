@@ -1,0 +1,1 @@
+"""Pictures with exact truth: scenes that are drawn, and read back."""

@@ -1,0 +1,1 @@
+"""Scenes of known things: words, captions, arrangement, drawing."""
