@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from sanakit.cli.app import main
-from sanakit.evaluation.extractors.efficientnet_lite import EfficientNetLite0, load_efficientnet_lite0
+from sanakit.scoring.extractors.efficientnet_lite import EfficientNetLite0, load_efficientnet_lite0
 
 SIZE = 40
 
@@ -27,7 +27,7 @@ def fill(folder: Path, num: int, seed: int) -> Path:
 
 @pytest.fixture(autouse=True)
 def load_the_network_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sanakit.evaluation.extractors.load.load_efficientnet_lite0", _efficientnet)
+    monkeypatch.setattr("sanakit.scoring.extractors.load.load_efficientnet_lite0", _efficientnet)
 
 
 @cache

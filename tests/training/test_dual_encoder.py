@@ -14,10 +14,10 @@ from transformers import LlamaModel, PreTrainedTokenizerFast
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import ConfigError
-from sanakit.evaluation.dual_encoder import PATCH_CHANNELS, SCORER_TEXT, PictureReader, load_dual_encoder
 from sanakit.models.dual_encoder import DualEncoder, DualEncoderConfig
 from sanakit.models.text_condition import TextCondition
 from sanakit.models.text_encoder import TextEncoder
+from sanakit.scoring.dual_encoder import PATCH_CHANNELS, SCORER_TEXT, PictureReader, load_dual_encoder
 from sanakit.training.dual_encoder import DualEncoderRecipe, dual_encoder_terms, train_dual_encoder
 from sanakit.training.scene_families import PairBatch, cache_families, scene_family
 from sanakit.worlds.scenes.scene_labels import scene_codes

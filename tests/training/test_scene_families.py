@@ -11,8 +11,8 @@ from transformers import LlamaModel, PreTrainedTokenizerFast
 
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.common.errors import ConfigError
-from sanakit.evaluation.dual_encoder import PATCH_CHANNELS, SCORER_TEXT, PictureReader
 from sanakit.models.text_encoder import TextEncoder
+from sanakit.scoring.dual_encoder import PATCH_CHANNELS, SCORER_TEXT, PictureReader
 from sanakit.training.scene_families import (
     FAMILY_SIZE,
     FamiliesConfig,

@@ -139,7 +139,7 @@ def score(
     """
     from sanakit.cli.progress import ProgressBar
     from sanakit.data.caption_scores import score_captions
-    from sanakit.evaluation.scorers import load_scorer
+    from sanakit.scoring.scorers import load_scorer
 
     judge = load_scorer(scorer, device=resolve_device(device))
     try:

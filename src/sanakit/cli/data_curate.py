@@ -79,7 +79,7 @@ def _print(text: str) -> None:
 
 
 def _scorer_loader() -> Any:
-    from sanakit.evaluation.scorers import load_scorer
+    from sanakit.scoring.scorers import load_scorer
 
     return load_scorer
 

@@ -13,9 +13,9 @@ from sanakit.cli.output_place import check_folder
 from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
-    from sanakit.evaluation.extractors.extractor import FeatureExtractor
     from sanakit.evaluation.features import FeatureSet
     from sanakit.evaluation.protocol import Report
+    from sanakit.scoring.extractors.extractor import FeatureExtractor
 
 RealArgument = Annotated[Path, typer.Argument(help="Folder of pictures, or a data set: what they should be like.")]
 FakeArgument = Annotated[Path, typer.Argument(help="The pictures to judge.")]
@@ -111,7 +111,7 @@ def clip_score(
     from sanakit.cli.picture_run import show_log
     from sanakit.cli.progress import ProgressBar
     from sanakit.evaluation.captioned import clip_score_report, open_captioned
-    from sanakit.evaluation.scorers import load_scorer
+    from sanakit.scoring.scorers import load_scorer
 
     show_log(quiet=quiet)
     found = open_captioned(pictures, limit=limit)
@@ -153,10 +153,10 @@ def _both(
     from sanakit.cli.picture_run import show_log
     from sanakit.cli.progress import ProgressBar
     from sanakit.evaluation.distances import require_different
-    from sanakit.evaluation.extractors.load import load_extractor
     from sanakit.evaluation.features import extract_features
     from sanakit.evaluation.half_sampling import MIN_SAMPLES
     from sanakit.evaluation.picture_sets import open_pictures
+    from sanakit.scoring.extractors.load import load_extractor
 
     show_log(quiet=quiet)
     if real.exists() and fake.exists() and real.resolve() == fake.resolve():

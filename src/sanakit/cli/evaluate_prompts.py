@@ -139,10 +139,10 @@ def _score(
 ) -> Report | None:  # fmt: skip
     """What this machine can score; None, with a remark, where the benchmark's own scorer is needed."""
     from sanakit.cli.progress import ProgressBar
-    from sanakit.evaluation.extractors.load import load_extractor
     from sanakit.evaluation.prompt_lists.geneval_rules import StarterObjectDetector
     from sanakit.evaluation.prompt_lists.score import geneval_report, mjhq_report
-    from sanakit.evaluation.scorers import load_scorer
+    from sanakit.scoring.extractors.load import load_extractor
+    from sanakit.scoring.scorers import load_scorer
 
     with ProgressBar("scoring", unit="steps", quiet=quiet) as bar:
         if listed.suite == "geneval" and (detector is not None or listed.source == "starter"):
@@ -169,7 +169,7 @@ def _score(
 def _detector(listed: PromptList, detector: str, scorer: str | None, device: str) -> TransformersDetector:
     """The detector, which must know every class that the prompts name."""
     from sanakit.evaluation.prompt_lists.object_detectors import load_object_detector, require_classes
-    from sanakit.evaluation.scorers import load_scorer
+    from sanakit.scoring.scorers import load_scorer
 
     colours = load_scorer(scorer, device=device) if scorer is not None else None
     found = load_object_detector(detector, colour_scorer=colours, device=device)

@@ -10,8 +10,8 @@ from sanakit.common.errors import PictureError, RequestError
 from sanakit.data.open import open_data
 from sanakit.evaluation.picture_sets import PictureSet, PixelHash, first_of, from_source, left_out, open_pictures
 from sanakit.evaluation.protocol import Report, mean_of, measured_with, use_of
-from sanakit.evaluation.scorers import ImageTextScorer
 from sanakit.pipelines.picture_file import read_recipe
+from sanakit.scoring.scorers import ImageTextScorer
 
 Progress = Callable[[int, int], None]  # (pictures done, pictures in all)
 

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sanakit.common.errors import RequestError
-from sanakit.evaluation.extractors.extractor import FeatureExtractor
 from sanakit.evaluation.features import FeatureSet
 from sanakit.evaluation.frechet import fit_gaussian, gaussian_distance, too_few
 from sanakit.evaluation.half_sampling import (
@@ -24,6 +23,7 @@ from sanakit.evaluation.half_sampling import (
 )
 from sanakit.evaluation.kernel_distance import kernel_distance, subset_kernel_distance, weighted_kernel_distances
 from sanakit.evaluation.protocol import Measurement, NamedNetwork, Report, Setting, measured_with, use_of
+from sanakit.scoring.extractors.extractor import FeatureExtractor
 
 Floats = NDArray[np.float64]
 Progress = Callable[[int, int], None]

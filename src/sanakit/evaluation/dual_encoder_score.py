@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sanakit.common.errors import ConfigError
 from sanakit.evaluation.bootstrap import Estimate, estimate
-from sanakit.evaluation.dual_encoder import DualEncoderScorer
+from sanakit.scoring.dual_encoder import DualEncoderScorer
 from sanakit.worlds.reading.scene_detector import load_scene_detector
 from sanakit.worlds.reading.verdict import judge
 from sanakit.worlds.scenes.captions import caption

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from sanakit.common.errors import PictureError, RequestError
-from sanakit.evaluation.extractors.extractor import FeatureExtractor
 from sanakit.evaluation.picture_sets import PictureSet, PixelHash, left_out
+from sanakit.scoring.extractors.extractor import FeatureExtractor
+from sanakit.scoring.pixels import extract_batch, same_size_batches
 
 Progress = Callable[[int, int], None]  # (pictures done, pictures in all)
 
@@ -64,33 +64,6 @@ def extract_features(
         **left_out([*pictures.problems, *broken]),
     }  # fmt: skip
     return FeatureSet(features=np.concatenate(rows), facts=facts)
-
-
-@torch.no_grad()
-def extract_batch(
-    extractor: FeatureExtractor, pictures: list[Image.Image], device: str | torch.device
-) -> NDArray[np.float64]:
-    """Features ``(B, F)`` of pictures of one size."""
-    features: NDArray[np.float64] = extractor(as_images(pictures).to(device)).cpu().double().numpy()
-    return features
-
-
-def as_images(pictures: Iterable[Image.Image]) -> Tensor:
-    """RGB pictures of one size as ``(B, 3, H, W)`` float32 in [0, 1]."""
-    levels = np.stack([np.asarray(picture) for picture in pictures])
-    return torch.from_numpy(levels).permute(0, 3, 1, 2).float() / 255
-
-
-def same_size_batches(pictures: Iterable[Image.Image], batch_size: int) -> Iterator[list[Image.Image]]:
-    """Neighbours of one size, at most ``batch_size`` together, in their order."""
-    batch: list[Image.Image] = []
-    for picture in pictures:
-        if batch and (len(batch) == batch_size or picture.size != batch[0].size):
-            yield batch
-            batch = []
-        batch.append(picture)
-    if batch:
-        yield batch
 
 
 def _range_of(sizes: set[tuple[int, int]]) -> str:

@@ -14,14 +14,14 @@ from PIL import Image
 
 from sanakit.common.errors import RequestError
 from sanakit.evaluation.distances import frechet_measurements, frechet_with_interval
-from sanakit.evaluation.extractors.extractor import FeatureExtractor
-from sanakit.evaluation.features import extract_batch, same_size_batches
 from sanakit.evaluation.frechet import too_few
 from sanakit.evaluation.half_sampling import NUM_HALVES
 from sanakit.evaluation.image_metrics import psnr, ssim
 from sanakit.evaluation.picture_sets import PictureSet, PixelHash, left_out
 from sanakit.evaluation.protocol import Measurement, NetworkUse, Report, Setting, mean_of, measured_with, use_of
 from sanakit.evaluation.reconstruction import MOST_PSNR, Autoencoder, rebuilt
+from sanakit.scoring.extractors.extractor import FeatureExtractor
+from sanakit.scoring.pixels import extract_batch, same_size_batches
 from sanakit.worlds.reading.scene_detector import load_scene_detector
 from sanakit.worlds.reading.verdict import judge
 from sanakit.worlds.scenes.scene import Scene

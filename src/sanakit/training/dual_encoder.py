@@ -14,7 +14,8 @@ from torch import Tensor
 
 from sanakit.common.config import to_mapping
 from sanakit.common.errors import ConfigError
-from sanakit.evaluation.dual_encoder import (
+from sanakit.models.dual_encoder import DualEncoder, DualEncoderConfig
+from sanakit.scoring.dual_encoder import (
     GRID,
     PATCH_CHANNELS,
     DualEncoderScorer,
@@ -23,7 +24,6 @@ from sanakit.evaluation.dual_encoder import (
     load_scorer_text_encoder,
     save_dual_encoder,
 )
-from sanakit.models.dual_encoder import DualEncoder, DualEncoderConfig
 from sanakit.training.distributed import process_group, wait_for_all
 from sanakit.training.loop import Watchers, train
 from sanakit.training.objectives.siglip import siglip_loss

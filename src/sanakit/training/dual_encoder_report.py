@@ -12,7 +12,6 @@ import torch
 
 from sanakit.checkpoints.writer import write_json
 from sanakit.evaluation.bootstrap import Estimate
-from sanakit.evaluation.dual_encoder import DualEncoderScorer
 from sanakit.evaluation.dual_encoder_score import (
     BestOfReport,
     DualEncoderReport,
@@ -23,6 +22,7 @@ from sanakit.evaluation.dual_encoder_score import (
 from sanakit.models.dc_ae import DCAutoencoder
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.pipelines.text_to_image import TextToImagePipeline
+from sanakit.scoring.dual_encoder import DualEncoderScorer
 from sanakit.training.report import draw_curves, read_log, spent, write_report
 from sanakit.training.scene_families import as_pixels, reconstructed
 

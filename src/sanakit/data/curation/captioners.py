@@ -22,7 +22,7 @@ class Captioner(Protocol):
 
 
 class Scorer(Protocol):
-    """What the curation needs of an image-text scorer (evaluation/scorers.py)."""
+    """What the curation needs of an image-text scorer (scoring/scorers.py)."""
 
     @property
     def name(self) -> str: ...
@@ -33,7 +33,7 @@ class Scorer(Protocol):
 
 
 class ScorerLoader(Protocol):
-    """``load_scorer`` of evaluation/scorers.py, which this room does not know; it reaches other processes by pickle."""
+    """``load_scorer`` of scoring/scorers.py, which this room does not know; it reaches other processes by pickle."""
 
     def __call__(self, name_or_path: str, /, *, device: str) -> Scorer: ...
 

@@ -10,9 +10,9 @@ from PIL import Image
 
 from sanakit.checkpoints.hashing import hash_tensors
 from sanakit.common.errors import CheckpointError, RequestError
-from sanakit.evaluation.extractors.preprocessing import find_model_folder
 from sanakit.evaluation.prompt_lists.geneval_rules import COLOURS, SeenObject
-from sanakit.evaluation.scorers import ImageTextScorer
+from sanakit.scoring.extractors.preprocessing import find_model_folder
+from sanakit.scoring.scorers import ImageTextScorer
 
 _THRESHOLD, _COUNTING_THRESHOLD = 0.3, 0.9  # GenEval's, for Mask2Former
 _TEMPLATES = ("a photo of a {colour} {name}", "a photo of a {colour}-colored {name}", "a photo of a {colour} object")

@@ -13,7 +13,6 @@ from sanakit.common.errors import RequestError
 from sanakit.evaluation.bootstrap import NUM_RESAMPLES, estimate_mean_of_groups
 from sanakit.evaluation.captioned import clip_score_report
 from sanakit.evaluation.distances import frechet_measurements, frechet_with_interval
-from sanakit.evaluation.extractors.extractor import FeatureExtractor
 from sanakit.evaluation.features import FeatureSet, extract_features
 from sanakit.evaluation.frechet import too_few
 from sanakit.evaluation.half_sampling import MIN_SAMPLES, NUM_HALVES
@@ -22,7 +21,8 @@ from sanakit.evaluation.prompt_lists.entries import PromptEntry, PromptList
 from sanakit.evaluation.prompt_lists.geneval_rules import ObjectDetector, judge_picture
 from sanakit.evaluation.prompt_lists.run import RunResult, pictures_in
 from sanakit.evaluation.protocol import LEVEL, Measurement, NetworkUse, Report, Setting, mean_of, measured_with, use_of
-from sanakit.evaluation.scorers import ImageTextScorer
+from sanakit.scoring.extractors.extractor import FeatureExtractor
+from sanakit.scoring.scorers import ImageTextScorer
 
 Progress = Callable[[int, int], None]
 Settings = Mapping[str, Setting]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sanakit.common.errors import CheckpointError, ConfigError
-from sanakit.evaluation.extractors.weights import read_state
+from sanakit.scoring.extractors.weights import read_state
 
 
 class FeatureStages(Protocol):
@@ -114,7 +114,7 @@ def build_perceptual(config: PerceptualConfig, *, device: str = "cpu") -> Percep
     """
     match config.features:
         case EfficientNetFeatures():
-            from sanakit.evaluation.extractors.efficientnet_lite import load_efficientnet_lite0
+            from sanakit.scoring.extractors.efficientnet_lite import load_efficientnet_lite0
 
             return Perceptual(load_efficientnet_lite0(device=device), config.stage_weights)
         case VGG16Features(path=path):

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from sanakit.common.errors import CheckpointError, RequestError
-from sanakit.evaluation.extractors.inception import InceptionE, InceptionV3, load_inception
-from sanakit.evaluation.extractors.load import load_extractor
+from sanakit.scoring.extractors.inception import InceptionE, InceptionV3, load_inception
+from sanakit.scoring.extractors.load import load_extractor
 
 
 def test_parameters_are_those_of_torchvisions_network() -> None:

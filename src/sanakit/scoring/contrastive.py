@@ -12,9 +12,9 @@ from torch import Tensor
 
 from sanakit.checkpoints.hashing import hash_tensors
 from sanakit.common.errors import CheckpointError, RequestError
-from sanakit.evaluation.extractors.preprocessing import Preprocessing, find_model_folder
-from sanakit.evaluation.extractors.vision_tower import load_transformers_model
-from sanakit.evaluation.features import as_images, same_size_batches
+from sanakit.scoring.extractors.preprocessing import Preprocessing, find_model_folder
+from sanakit.scoring.extractors.vision_tower import load_transformers_model
+from sanakit.scoring.pixels import as_images, same_size_batches
 
 _BATCH = 16
 

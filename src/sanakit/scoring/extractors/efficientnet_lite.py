@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from sanakit.checkpoints.hashing import hash_tensors
 from sanakit.common.errors import MissingExtraError, ShapeError
-from sanakit.evaluation.extractors.extractor import resize_bicubic
-from sanakit.evaluation.extractors.weights import read_state
+from sanakit.scoring.extractors.extractor import resize_bicubic
+from sanakit.scoring.extractors.weights import read_state
 
 NUM_FEATURES = 1280
 STAGE_CHANNELS = (16, 24, 40, 112, 320)  # of the maps of `EfficientNetLite0.stages`, at 1/2, 1/4, ... 1/32 of the size

@@ -35,10 +35,10 @@ def load_scorer(name_or_path: str, *, device: str | torch.device = "cpu") -> Ima
         CheckpointError: weights that cannot be read.
     """
     if name_or_path == "starter":
-        from sanakit.evaluation.dual_encoder import load_starter_scorer
+        from sanakit.scoring.dual_encoder import load_starter_scorer
 
         scorer: ImageTextScorer = load_starter_scorer(device=device)
         return scorer
-    from sanakit.evaluation.contrastive import load_contrastive_scorer
+    from sanakit.scoring.contrastive import load_contrastive_scorer
 
     return load_contrastive_scorer(name_or_path, device=device)

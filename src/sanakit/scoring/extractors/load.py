@@ -8,10 +8,10 @@ from typing import get_args
 import torch
 
 from sanakit.common.errors import RequestError
-from sanakit.evaluation.extractors.efficientnet_lite import load_efficientnet_lite0
-from sanakit.evaluation.extractors.extractor import FeatureExtractor
-from sanakit.evaluation.extractors.inception import Resize, load_inception
-from sanakit.evaluation.extractors.vision_tower import load_vision_tower
+from sanakit.scoring.extractors.efficientnet_lite import load_efficientnet_lite0
+from sanakit.scoring.extractors.extractor import FeatureExtractor
+from sanakit.scoring.extractors.inception import Resize, load_inception
+from sanakit.scoring.extractors.vision_tower import load_vision_tower
 
 DEFAULT = "efficientnet-lite0"
 

@@ -21,11 +21,11 @@ from transformers import (
 )
 
 from sanakit.common.errors import CheckpointError, RequestError
-from sanakit.evaluation.contrastive import load_contrastive_scorer
-from sanakit.evaluation.extractors.load import load_extractor
-from sanakit.evaluation.extractors.preprocessing import read_preprocessing
-from sanakit.evaluation.features import as_images
-from sanakit.evaluation.scorers import load_scorer
+from sanakit.scoring.contrastive import load_contrastive_scorer
+from sanakit.scoring.extractors.load import load_extractor
+from sanakit.scoring.extractors.preprocessing import read_preprocessing
+from sanakit.scoring.pixels import as_images
+from sanakit.scoring.scorers import load_scorer
 
 TOWER = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 CLIP_FILE = {

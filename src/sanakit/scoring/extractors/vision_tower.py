@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sanakit.checkpoints.hashing import hash_tensors
 from sanakit.common.errors import CheckpointError
-from sanakit.evaluation.extractors.preprocessing import Preprocessing, find_model_folder, read_preprocessing
+from sanakit.scoring.extractors.preprocessing import Preprocessing, find_model_folder, read_preprocessing
 
 _WITH_PROJECTION = frozenset({"clip", "siglip"})  # SigLIP 2 of a fixed size says "siglip"; NaFlex is not offered
 _VISION_ONLY = frozenset({"dinov2", "dinov2_with_registers", "clip_vision_model", "siglip_vision_model"})

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from sanakit.common.errors import MissingExtraError, ShapeError
-from sanakit.evaluation.extractors.efficientnet_lite import STAGE_CHANNELS, EfficientNetLite0, load_efficientnet_lite0
+from sanakit.scoring.extractors.efficientnet_lite import STAGE_CHANNELS, EfficientNetLite0, load_efficientnet_lite0
 from sanakit.worlds.scenes.placing import place_single
 from sanakit.worlds.scenes.render import render
 from sanakit.worlds.scenes.sprites import load_sprite_bank

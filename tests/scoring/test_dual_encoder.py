@@ -17,7 +17,10 @@ from safetensors.torch import load_file
 from transformers import LlamaModel, PreTrainedTokenizerFast
 
 from sanakit.common.errors import CheckpointError, ConfigError, RequestError
-from sanakit.evaluation.dual_encoder import (
+from sanakit.models.dual_encoder import DualEncoder, DualEncoderConfig
+from sanakit.models.text_condition import TextCondition
+from sanakit.models.text_encoder import TextEncoder
+from sanakit.scoring.dual_encoder import (
     PATCH_CHANNELS,
     SCORER_TEXT,
     DualEncoderScorer,
@@ -26,9 +29,6 @@ from sanakit.evaluation.dual_encoder import (
     load_starter_scorer,
     save_dual_encoder,
 )
-from sanakit.models.dual_encoder import DualEncoder, DualEncoderConfig
-from sanakit.models.text_condition import TextCondition
-from sanakit.models.text_encoder import TextEncoder
 from sanakit.worlds.scenes.placing import place_count, place_pair, place_single
 from sanakit.worlds.scenes.render import render
 from sanakit.worlds.scenes.scene import Scene
@@ -185,7 +185,7 @@ def test_the_file_that_ships_is_small() -> None:
 
 @pytest.mark.network
 def test_stored_states_are_the_language_models(shipped: DualEncoderScorer) -> None:
-    from sanakit.evaluation.dual_encoder import load_scorer_text_encoder
+    from sanakit.scoring.dual_encoder import load_scorer_text_encoder
 
     encoder, stored = load_scorer_text_encoder(), StoredStates().states
     for text, states in stored.items():
@@ -193,7 +193,7 @@ def test_stored_states_are_the_language_models(shipped: DualEncoderScorer) -> No
 
 
 def test_the_registry_name_is_wired(monkeypatch: pytest.MonkeyPatch) -> None:
-    from sanakit.evaluation import dual_encoder, scorers
+    from sanakit.scoring import dual_encoder, scorers
 
     seen = SimpleNamespace(device=None)
     monkeypatch.setattr(dual_encoder, "load_starter_scorer", lambda *, device: seen.__setattr__("device", device))

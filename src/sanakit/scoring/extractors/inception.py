@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from sanakit.checkpoints.hashing import hash_tensors
 from sanakit.common.errors import CheckpointError
-from sanakit.evaluation.extractors.extractor import resize_bicubic
-from sanakit.evaluation.extractors.weights import read_state
+from sanakit.scoring.extractors.extractor import resize_bicubic
+from sanakit.scoring.extractors.weights import read_state
 
 Resize = Literal["bilinear", "bicubic"]
 Pair = tuple[int, int]

@@ -25,11 +25,11 @@ from sanakit.checkpoints.text_encoder_folder import load_text_encoder
 from sanakit.checkpoints.writer import write_json, write_safetensors
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import CheckpointError, ConfigError, RequestError
-from sanakit.evaluation.extractors.efficientnet_lite import STAGE_CHANNELS, load_efficientnet_lite0
-from sanakit.evaluation.extractors.extractor import resize_bicubic
 from sanakit.models.dual_encoder import DualEncoder, DualEncoderConfig
 from sanakit.models.text_condition import TextCondition
 from sanakit.models.text_encoder import TextEncoder, TextEncoderConfig
+from sanakit.scoring.extractors.efficientnet_lite import STAGE_CHANNELS, load_efficientnet_lite0
+from sanakit.scoring.extractors.extractor import resize_bicubic
 
 PICTURE_SIZE = 128  # pixels each way at which pictures are read
 GRID = 4  # patches each way, of 32 pixels

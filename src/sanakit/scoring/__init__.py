@@ -1,0 +1,1 @@
+"""Networks that look at pictures: features, and how well a picture fits a text."""

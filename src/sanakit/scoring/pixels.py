@@ -1,0 +1,40 @@
+"""Pictures as the tensors that feature networks take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from sanakit.scoring.extractors.extractor import FeatureExtractor
+
+
+@torch.no_grad()
+def extract_batch(
+    extractor: FeatureExtractor, pictures: list[Image.Image], device: str | torch.device
+) -> NDArray[np.float64]:
+    """Features ``(B, F)`` of pictures of one size."""
+    features: NDArray[np.float64] = extractor(as_images(pictures).to(device)).cpu().double().numpy()
+    return features
+
+
+def as_images(pictures: Iterable[Image.Image]) -> Tensor:
+    """RGB pictures of one size as ``(B, 3, H, W)`` float32 in [0, 1]."""
+    levels = np.stack([np.asarray(picture) for picture in pictures])
+    return torch.from_numpy(levels).permute(0, 3, 1, 2).float() / 255
+
+
+def same_size_batches(pictures: Iterable[Image.Image], batch_size: int) -> Iterator[list[Image.Image]]:
+    """Neighbours of one size, at most ``batch_size`` together, in their order."""
+    batch: list[Image.Image] = []
+    for picture in pictures:
+        if batch and (len(batch) == batch_size or picture.size != batch[0].size):
+            yield batch
+            batch = []
+        batch.append(picture)
+    if batch:
+        yield batch
