@@ -26,12 +26,12 @@ import yaml
 
 from sanakit.common.config import from_mapping
 from sanakit.data.order import BatchOrder
+from sanakit.features.batches import LatentBatch
+from sanakit.features.starter_scenes import CachedScenes
 from sanakit.models.linear_dit import LinearDiT
 from sanakit.training import loop, step
-from sanakit.training.data.starter_scenes import CachedScenes
 from sanakit.training.ema import Ema
 from sanakit.training.initialization import initialize_
-from sanakit.training.objectives.flow_matching import LatentBatch
 from sanakit.training.parallel import attention_for, autocast
 from sanakit.training.prefetch import Prefetch
 from sanakit.training.run_config import CheckpointConfig, LogConfig

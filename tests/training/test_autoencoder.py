@@ -14,6 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from sanakit.common.errors import CheckpointError, ConfigError
+from sanakit.features.batches import PixelBatch
+from sanakit.features.configs import FilePictures
 from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig, stages
 from sanakit.models.presets import DC_AE_PRESETS
 from sanakit.training.autoencoder import (
@@ -26,8 +28,6 @@ from sanakit.training.autoencoder import (
 from sanakit.training.autoencoder_phase import AutoencoderPhase, Contest, Judge, last_weight, set_trainable
 from sanakit.training.autoencoder_plan import fit_autoencoder, plan_autoencoder
 from sanakit.training.autoencoder_report import logs_of_phases
-from sanakit.training.batches import PixelBatch
-from sanakit.training.data.configs import FilePictures
 from sanakit.training.loop import Watchers
 from sanakit.training.objectives.patch_gan import PatchGANConfig
 from sanakit.training.objectives.reconstruction import ReconstructionConfig

@@ -19,10 +19,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from sanakit.common.errors import CheckpointError, ConfigError, OutputError
+from sanakit.common.ranks import ALONE, Ranks
 from sanakit.models.linear_dit import LinearDiT
 from sanakit.models.text_condition import TextCondition
 from sanakit.training.checkpoint import damage, find_checkpoint, load_tensors, newest, save_checkpoint
-from sanakit.training.distributed import ALONE, Ranks
 from sanakit.training.guard import NonFiniteError
 from sanakit.training.loop import Watchers, train
 from sanakit.training.parallel import checkpoint_activations
@@ -320,7 +320,8 @@ STORED_CURVE = [1.952618, 1.034868, 0.699360, 0.363933, 0.205302]
 
 def two_pictures(toy: ModuleType, model: nn.Module, config: StageConfig) -> Any:
     """Two prompts, two latents, four times each."""
-    from sanakit.training.objectives.flow_matching import FlowMatchingConfig, LatentBatch, flow_matching_loss
+    from sanakit.features.batches import LatentBatch
+from sanakit.training.objectives.flow_matching import (FlowMatchingConfig, flow_matching_loss)
     from sanakit.training.optimizers import AdamWConfig
     from sanakit.training.stage import PlannedStage, Player, Stage
 

@@ -8,13 +8,12 @@ import pytest
 import torch
 
 from sanakit.common.errors import CheckpointError, RequestError
+from sanakit.common.ranks import ALONE
+from sanakit.features.batches import LatentBatch, PixelBatch
 from sanakit.models.dc_ae import DCAutoencoderConfig, stages
 from sanakit.models.text_condition import TextCondition
 from sanakit.training.autoencoder import AutoencoderRecipe, build_model, build_players
-from sanakit.training.batches import PixelBatch
-from sanakit.training.distributed import ALONE
 from sanakit.training.guard import NonFiniteError, flatten, stop_at_bad_step
-from sanakit.training.objectives.flow_matching import LatentBatch
 from sanakit.training.recipes import build_recipe
 from sanakit.training.replay import replay_bundle, unflatten
 from sanakit.training.run_state import RunState

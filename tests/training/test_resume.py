@@ -17,8 +17,8 @@ import torch
 import torch.distributed.checkpoint as dcp
 from torch import Tensor
 
+from sanakit.common.ranks import Ranks
 from sanakit.training.checkpoint import find_checkpoint, newest, read_state, saved_names
-from sanakit.training.distributed import Ranks
 from sanakit.training.run_log import CLOCKS
 
 Launch = Callable[..., list[subprocess.Popen[str]]]

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.features.encoders import Encoders
 from sanakit.pipelines.text_to_image import TextToImagePipeline
-from sanakit.training.data.encoders import Encoders
 from sanakit.training.origin import Origin
 from sanakit.training.run_config import SampleConfig
 from sanakit.training.sampling import SamplePainter

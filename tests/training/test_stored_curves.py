@@ -20,15 +20,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sanakit.features.batches import LatentBatch, PixelBatch
 from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig, stages
 from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.models.text_condition import TextCondition
 from sanakit.training.autoencoder import AutoencoderRecipe, build_players, quiet_residuals_
 from sanakit.training.autoencoder_phase import AutoencoderPhase, set_trainable
-from sanakit.training.batches import PixelBatch
 from sanakit.training.initialization import initialize_
 from sanakit.training.loop import train
-from sanakit.training.objectives.flow_matching import FlowMatchingConfig, LatentBatch, flow_matching_loss
+from sanakit.training.objectives.flow_matching import FlowMatchingConfig, flow_matching_loss
 from sanakit.training.objectives.patch_gan import PatchGANConfig
 from sanakit.training.objectives.perceptual import Perceptual
 from sanakit.training.objectives.reconstruction import ReconstructionConfig

@@ -18,12 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sanakit.common.ranks import process_group
+from sanakit.features.batches import LatentBatch
 from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.models.text_condition import TextCondition
-from sanakit.training.distributed import process_group
 from sanakit.training.initialization import initialize_
 from sanakit.training.loop import RunResult, Watchers, train
-from sanakit.training.objectives.flow_matching import FlowMatchingConfig, LatentBatch, flow_matching_loss
+from sanakit.training.objectives.flow_matching import FlowMatchingConfig, flow_matching_loss
 from sanakit.training.optimizers import AdamWConfig, CAME8BitConfig, CAMEConfig, MuonConfig, OptimizerConfig
 from sanakit.training.run_config import CheckpointConfig, LogConfig, RunConfig
 from sanakit.training.run_state import RunState

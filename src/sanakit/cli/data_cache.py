@@ -15,9 +15,9 @@ from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
     from sanakit.data.samples import Problem
-    from sanakit.training.data.configs import FilesData
-    from sanakit.training.data.encoders import Encoders
-    from sanakit.training.data.visit import Visit
+    from sanakit.features.cache_report import Visit
+    from sanakit.features.configs import FilesData
+    from sanakit.features.encoders import Encoders
 
 captions_app = typer.Typer(no_args_is_help=True, help="Work on the captions of a data set.")
 
@@ -79,8 +79,8 @@ def cache(
 def _of_model(
     model: str, path: Path | None, resolution: list[int] | None, device: str
 ) -> tuple[FilesData, Encoders, list[tuple[int, ...]]]:
-    from sanakit.training.data.configs import FilesData
-    from sanakit.training.data.encoders import encoders_of_model
+    from sanakit.features.configs import FilesData
+    from sanakit.features.encoders import encoders_of_model
 
     return FilesData(path=str(path)), encoders_of_model(model, device=device), [tuple(resolution or ())]
 
@@ -92,7 +92,7 @@ def _of_recipe(
 
     from sanakit.cli.recipe_file import read_recipe
     from sanakit.common.config import from_mapping
-    from sanakit.training.data.configs import FilesData
+    from sanakit.features.configs import FilesData
     from sanakit.training.transformer import TransformerRecipe, build_origin
 
     settings = from_mapping(TransformerRecipe, read_recipe(recipe), where="recipe")
@@ -105,7 +105,7 @@ def _of_recipe(
 
 def _visit(config: FilesData, sizes: tuple[int, ...], encoders: Encoders, device: str, *, quiet: bool) -> Visit:
     from sanakit.cli.progress import ProgressBar
-    from sanakit.training.data.visit import cache_files
+    from sanakit.features.cache_report import cache_files
 
     try:
         with ProgressBar("caching", unit="features", quiet=quiet) as bar:

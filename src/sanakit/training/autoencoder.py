@@ -18,14 +18,14 @@ from sanakit.checkpoints.sources import HubOptions
 from sanakit.checkpoints.strict_load import load_dc_ae
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import CheckpointError, ConfigError
+from sanakit.common.ranks import process_group, wait_for_all
+from sanakit.features.batches import PixelBatch, TrainingData
+from sanakit.features.configs import PixelDataConfig, ScenePictures
+from sanakit.features.open import pixel_data
 from sanakit.layers.norms import PixelRMSNorm
 from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig
 from sanakit.training.autoencoder_phase import AutoencoderPhase, Contest, Judge, set_trainable
 from sanakit.training.autoencoder_report import report_autoencoder
-from sanakit.training.batches import PixelBatch, TrainingData
-from sanakit.training.data.configs import PixelDataConfig, ScenePictures
-from sanakit.training.data.open import pixel_data
-from sanakit.training.distributed import process_group, wait_for_all
 from sanakit.training.files import save_state
 from sanakit.training.loop import Watchers, train
 from sanakit.training.objectives.perceptual import FeatureStages, Perceptual, PerceptualConfig, build_perceptual

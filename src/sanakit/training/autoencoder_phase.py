@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from sanakit.common.errors import ConfigError
+from sanakit.features.batches import PixelBatch
 from sanakit.layers.resample import Upsample
 from sanakit.models.dc_ae import DCAutoencoder
-from sanakit.training.batches import PixelBatch
 from sanakit.training.objectives.patch_gan import (
     PatchDiscriminator,
     PatchGANConfig,

@@ -11,10 +11,10 @@ from sanakit.checkpoints.bundle import find_autoencoder
 from sanakit.checkpoints.reader import read_header
 from sanakit.checkpoints.sources import HubOptions
 from sanakit.checkpoints.strict_load import identify_dc_ae
+from sanakit.features.batches import PixelBatch
 from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig
 from sanakit.training.autoencoder import AutoencoderRecipe, load_any_autoencoder
 from sanakit.training.autoencoder_phase import AutoencoderPhase, Contest, Judge, set_trainable
-from sanakit.training.batches import PixelBatch
 from sanakit.training.memory_plan import MemoryPlan, StepSettings, Workload, fit, pixel_loss, plan_memory
 from sanakit.training.objectives.perceptual import Perceptual, build_perceptual
 from sanakit.training.objectives.reconstruction import reconstruction_loss

@@ -16,10 +16,10 @@ from sanakit.common.errors import MissingExtraError
 from sanakit.evaluation.bootstrap import Estimate, estimate
 from sanakit.evaluation.image_metrics import psnr, ssim
 from sanakit.evaluation.reconstruction import MOST_PSNR, rebuilt, reconstruction_report
+from sanakit.features.configs import ScenePictures
+from sanakit.features.open import pixel_data
+from sanakit.features.starter_scenes import scene_pixels
 from sanakit.models.dc_ae import DCAutoencoder
-from sanakit.training.data.configs import ScenePictures
-from sanakit.training.data.open import pixel_data
-from sanakit.training.data.starter_scenes import scene_pixels
 from sanakit.training.report import Picture, draw_curves, picture_grid, read_log, spent, write_report
 from sanakit.worlds.scenes.scenes import StarterScenes
 from sanakit.worlds.scenes.sprites import load_sprite_bank

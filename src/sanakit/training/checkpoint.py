@@ -24,7 +24,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from sanakit.common.errors import CheckpointError, OutputError
-from sanakit.training.distributed import Ranks, agree, any_rank, wait_for_all
+from sanakit.common.ranks import Ranks, agree, any_rank, wait_for_all
 from sanakit.training.run_config import CheckpointConfig
 
 logger = logging.getLogger(__name__)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sanakit.common.config import to_mapping
 from sanakit.common.errors import ConfigError
+from sanakit.common.ranks import process_group, wait_for_all
 from sanakit.models.dual_encoder import DualEncoder, DualEncoderConfig
 from sanakit.scoring.dual_encoder import (
     GRID,
@@ -24,7 +25,6 @@ from sanakit.scoring.dual_encoder import (
     load_scorer_text_encoder,
     save_dual_encoder,
 )
-from sanakit.training.distributed import process_group, wait_for_all
 from sanakit.training.loop import Watchers, train
 from sanakit.training.objectives.siglip import siglip_loss
 from sanakit.training.optimizers import AdamWConfig, OptimizerConfig

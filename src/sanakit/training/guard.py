@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from sanakit.common.config import to_mapping
 from sanakit.common.errors import OutputError, SanakitError
-from sanakit.training.distributed import Ranks, sum_over_ranks, wait_for_all
+from sanakit.common.ranks import Ranks, sum_over_ranks, wait_for_all
 from sanakit.training.ema import local
 from sanakit.training.parallel import attention_for, autocast, whole_state
 from sanakit.training.random_state import random_state

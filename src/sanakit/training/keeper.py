@@ -6,8 +6,8 @@ import logging
 import time
 from pathlib import Path
 
+from sanakit.common.ranks import Ranks, agree, any_rank
 from sanakit.training.checkpoint import prune, save_checkpoint
-from sanakit.training.distributed import Ranks, agree, any_rank
 from sanakit.training.run_config import CheckpointConfig
 from sanakit.training.run_state import RunState
 from sanakit.training.team import Team, fingerprint

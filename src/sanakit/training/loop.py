@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from sanakit.common.config import to_mapping
+from sanakit.common.ranks import ALONE, Ranks, agree, any_rank
 from sanakit.training.checkpoint import find_checkpoint, read_state
-from sanakit.training.distributed import ALONE, Ranks, agree, any_rank
 from sanakit.training.guard import stop_at_bad_step
 from sanakit.training.interruption import Interruption, RunInterrupted
 from sanakit.training.keeper import Keeper

@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from sanakit.common.errors import RequestError
+from sanakit.features.batches import LatentBatch
 from sanakit.models.linear_dit import LinearDiT
 from sanakit.models.text_condition import TextCondition
-from sanakit.training.objectives.flow_matching import FlowMatchingConfig, LatentBatch, flow_matching_loss
+from sanakit.training.objectives.flow_matching import FlowMatchingConfig, flow_matching_loss
 from sanakit.training.optimizers import OptimizerConfig
 from sanakit.training.run_config import Precision
 from sanakit.training.step_memory import LossOfBatch, measure_optimizer, measure_step

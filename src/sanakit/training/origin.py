@@ -16,10 +16,10 @@ from sanakit.checkpoints.sources import HubOptions, ModelParts, find_parts
 from sanakit.checkpoints.starter_text_encoder import starter_text_encoder_folder
 from sanakit.checkpoints.strict_load import load_linear_dit
 from sanakit.common.errors import CheckpointError, ConfigError
+from sanakit.features.encoders import Encoders, encoders_of_parts
 from sanakit.models.dc_ae import DCAutoencoder
 from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.models.text_encoder import TextEncoderConfig
-from sanakit.training.data.encoders import Encoders, encoders_of_parts
 from sanakit.training.initialization import initialize_
 
 OWN_LICENCE = "Apache-2.0"

@@ -15,9 +15,9 @@ from torch.distributed.tensor import DTensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
+from sanakit.common.ranks import Ranks, broadcast_parameters, sum_gradients
 from sanakit.models.dc_ae import DCAutoencoder, EfficientViTBlock, ResBlock
 from sanakit.models.linear_dit import Block, LinearDiT
-from sanakit.training.distributed import Ranks, broadcast_parameters, sum_gradients
 from sanakit.training.run_config import Precision
 
 logger = logging.getLogger(__name__)

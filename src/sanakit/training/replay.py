@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sanakit.common.config import from_mapping
 from sanakit.common.errors import CheckpointError, RequestError
-from sanakit.training.batches import PixelBatch
+from sanakit.features.batches import PixelBatch
 from sanakit.training.guard import BUNDLE_FILE, examine
 from sanakit.training.random_state import restore_random_state
 from sanakit.training.stage import Player
@@ -89,7 +89,7 @@ def _rebuild(facts: Mapping[str, Any], tensors: Mapping[str, Tensor], device: st
     recipe, stage = facts["recipe"], facts["stage"]
     match recipe["type"]:
         case "transformer":
-            from sanakit.training.objectives.flow_matching import LatentBatch
+            from sanakit.features.batches import LatentBatch
             from sanakit.training.transformer import TransformerRecipe, rebuild_player
 
             player = rebuild_player(from_mapping(TransformerRecipe, recipe), stage, constants, facts["model"], device)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sanakit.common.errors import OutputError
-from sanakit.training.distributed import ALONE, Ranks, sum_over_ranks
+from sanakit.common.ranks import ALONE, Ranks, sum_over_ranks
 from sanakit.training.loss_buckets import NUM_BANDS, LossBuckets
 from sanakit.training.step import Outcome
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sanakit.common.errors import ConfigError
 
 if TYPE_CHECKING:
-    from sanakit.training.batches import TrainingData
+    from sanakit.features.batches import TrainingData
     from sanakit.training.optimizers import OptimizerConfig
 
 Loss = Callable[[Any, torch.Generator], Mapping[str, Tensor]]

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sanakit.training.batches import TrainingData
-from sanakit.training.distributed import Ranks, sum_over_ranks
+from sanakit.common.ranks import Ranks, sum_over_ranks
+from sanakit.features.batches import TrainingData
 from sanakit.training.parallel import attention_for, autocast, clip_gradients, gather_gradients, loss_scale
 from sanakit.training.run_config import RunConfig
 from sanakit.training.stage import Player, microbatch_seed

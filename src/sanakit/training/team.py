@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sanakit.common.ranks import Ranks
 from sanakit.training.checkpoint import load_tensors, saved_names
-from sanakit.training.distributed import Ranks
 from sanakit.training.ema import Ema, local
 from sanakit.training.optimizers import auto_learning_rate, build_optimizers
 from sanakit.training.parallel import spread

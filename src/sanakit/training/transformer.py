@@ -13,15 +13,16 @@ from torch import Tensor
 
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import ConfigError
+from sanakit.common.ranks import Ranks, process_group
+from sanakit.features.batches import LatentBatch
+from sanakit.features.configs import LatentDataConfig, StarterScenesData
+from sanakit.features.open import OnProgress, latent_data
 from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.models.text_condition import TextCondition
 from sanakit.models.text_encoder import TextEncoderConfig
-from sanakit.training.data.configs import LatentDataConfig, StarterScenesData
-from sanakit.training.data.open import OnProgress, latent_data
-from sanakit.training.distributed import Ranks, process_group
 from sanakit.training.export import export_model
 from sanakit.training.loop import Watchers, train
-from sanakit.training.objectives.flow_matching import FlowMatchingConfig, LatentBatch, drop_captions, flow_matching_loss
+from sanakit.training.objectives.flow_matching import FlowMatchingConfig, drop_captions, flow_matching_loss
 from sanakit.training.optimizers import AdamWConfig, OptimizerConfig
 from sanakit.training.origin import Origin, new_origin, origin_of_model
 from sanakit.training.parallel import whole_state

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sanakit.common.config import to_mapping
 from sanakit.common.errors import OutputError
-from sanakit.training.distributed import Ranks
+from sanakit.common.ranks import Ranks
 from sanakit.training.parallel import whole_state
 from sanakit.training.run_config import RunConfig
 from sanakit.training.run_log import Window, append_log, cut_log

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from sanakit.common.errors import ConfigError
+from sanakit.features.batches import LatentBatch
 from sanakit.models.text_condition import TextCondition
 from sanakit.training.objectives.flow_matching import (
     FlowMatchingConfig,
-    LatentBatch,
     drop_captions,
     flow_matching_loss,
     sample_sigmas,

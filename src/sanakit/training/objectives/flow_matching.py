@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sanakit.common.errors import ConfigError
+from sanakit.features.batches import LatentBatch
 from sanakit.models.linear_dit import LinearDiT
 from sanakit.models.text_condition import TextCondition
 
@@ -31,18 +32,6 @@ class FlowMatchingConfig:
             raise ConfigError(f"flow_shift={self.flow_shift} and logit_std={self.logit_std} must be positive")
         if self.num_levels is not None and self.num_levels < 1:
             raise ConfigError(f"num_levels={self.num_levels} must be at least 1, or null for continuous levels")
-
-
-@dataclass(frozen=True, slots=True)
-class LatentBatch:
-    """Scaled latents ``(B, C, H, W)`` and their text."""
-
-    latent: Tensor
-    text: TextCondition
-
-    def to(self, device: torch.device | str) -> LatentBatch:
-        embeds, mask = (part.to(device, non_blocking=True) for part in (self.text.embeds, self.text.mask))
-        return LatentBatch(self.latent.to(device, non_blocking=True), TextCondition(embeds, mask))
 
 
 def sample_sigmas(num_samples: int, generator: torch.Generator, config: FlowMatchingConfig) -> tuple[Tensor, Tensor]:

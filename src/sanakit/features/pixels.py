@@ -16,11 +16,11 @@ from sanakit.data.buckets import training_bins
 from sanakit.data.open import open_data
 from sanakit.data.order import BatchOrder, Microbatch
 from sanakit.data.samples import DataSource
-from sanakit.training.batches import PixelBatch
-from sanakit.training.data.caching import dropped_text
-from sanakit.training.data.configs import FilePictures
-from sanakit.training.data.file_latents import NUM_THREADS, fit_named
-from sanakit.training.data.pixel_tensors import to_pixels
+from sanakit.features.batches import PixelBatch
+from sanakit.features.caching import dropped_text
+from sanakit.features.configs import FilePictures
+from sanakit.features.file_latents import NUM_THREADS, fit_named
+from sanakit.features.pixel_tensors import to_pixels
 
 logger = logging.getLogger(__name__)
 

@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sanakit.common.errors import PictureError, RequestError
+from sanakit.common.ranks import Ranks
 from sanakit.data.buckets import assign_bins, training_bins
 from sanakit.data.caption_choice import CaptionChoice, best_score, caption_probabilities, choose_caption
 from sanakit.data.open import open_data
 from sanakit.data.order import BatchOrder
 from sanakit.data.samples import DataSource
-from sanakit.models.text_condition import TextCondition
-from sanakit.training.data.caching import OnProgress, cache_folder, cache_texts, dropped_text, latent_store, text_store
-from sanakit.training.data.configs import FilesData
-from sanakit.training.data.encoders import Encoders
-from sanakit.training.data.file_latents import (
+from sanakit.features.batches import LatentBatch
+from sanakit.features.caching import OnProgress, cache_folder, cache_texts, dropped_text, latent_store, text_store
+from sanakit.features.configs import FilesData
+from sanakit.features.encoders import Encoders
+from sanakit.features.file_latents import (
     EncodedLatents,
     EncodedTexts,
     Latents,
@@ -32,8 +33,7 @@ from sanakit.training.data.file_latents import (
     stored_latents,
     stored_texts,
 )
-from sanakit.training.distributed import Ranks
-from sanakit.training.objectives.flow_matching import LatentBatch
+from sanakit.models.text_condition import TextCondition
 
 logger = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sanakit.common.errors import RequestError
+from sanakit.common.ranks import Ranks
 from sanakit.data.order import BatchOrder
-from sanakit.models.text_condition import TextCondition
-from sanakit.training.batches import PixelBatch
-from sanakit.training.data.caching import (
+from sanakit.features.batches import LatentBatch, PixelBatch
+from sanakit.features.caching import (
     OnProgress,
     cache_folder,
     cache_texts,
@@ -27,11 +27,10 @@ from sanakit.training.data.caching import (
     latent_store,
     text_store,
 )
-from sanakit.training.data.configs import ScenePictures, StarterScenesData
-from sanakit.training.data.encoders import Encoders
-from sanakit.training.data.pixel_tensors import QUICK, encode_pictures, to_pixels
-from sanakit.training.distributed import Ranks
-from sanakit.training.objectives.flow_matching import LatentBatch
+from sanakit.features.configs import ScenePictures, StarterScenesData
+from sanakit.features.encoders import Encoders
+from sanakit.features.pixel_tensors import QUICK, encode_pictures, to_pixels
+from sanakit.models.text_condition import TextCondition
 from sanakit.worlds.scenes.render import render
 from sanakit.worlds.scenes.scene import Scene
 from sanakit.worlds.scenes.scenes import StarterScenes

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from sanakit.checkpoints.bundle import ModelBundle
-from sanakit.training.data.encoders import Encoders
+from sanakit.features.encoders import Encoders
 
 SHAPES = ((64, 64), (48, 96), (130, 70), (64, 64), (96, 48), (200, 200), (90, 91))  # (height, width)
 

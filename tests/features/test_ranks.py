@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from sanakit.checkpoints.bundle import ModelBundle
-from sanakit.training.data.configs import FilesData, StarterScenesData
-from sanakit.training.data.encoders import Encoders
-from sanakit.training.data.open import latent_data
-from sanakit.training.distributed import Ranks
+from sanakit.common.ranks import Ranks
+from sanakit.features.configs import FilesData, StarterScenesData
+from sanakit.features.encoders import Encoders
+from sanakit.features.open import latent_data
 
 
 def work(rank: int, rendezvous: Path, out: Path, bundle: ModelBundle, photos: Path, cache: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from sanakit.training.distributed import (
+from sanakit.common.ranks import (
     LostProcessError,
     Ranks,
     agree,

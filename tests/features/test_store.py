@@ -18,8 +18,8 @@ from safetensors import safe_open
 from torch import Tensor
 
 from sanakit.common.errors import OutputError, PictureError
-from sanakit.data import feature_store
-from sanakit.data.feature_store import FeatureStore, feature_key
+from sanakit.features import store as feature_store
+from sanakit.features.store import FeatureStore, feature_key
 
 DTYPES = [torch.bfloat16, torch.float16, torch.float32, torch.uint8, torch.int64]
 

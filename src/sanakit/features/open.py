@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
-from sanakit.training.batches import PixelBatch, TrainingData
-from sanakit.training.data.configs import (
+from sanakit.common.ranks import ALONE, Ranks
+from sanakit.features.batches import LatentBatch, PixelBatch, TrainingData
+from sanakit.features.configs import (
     FilePictures,
     FilesData,
     LatentDataConfig,
@@ -14,9 +15,7 @@ from sanakit.training.data.configs import (
     ScenePictures,
     StarterScenesData,
 )
-from sanakit.training.data.encoders import Encoders
-from sanakit.training.distributed import ALONE, Ranks
-from sanakit.training.objectives.flow_matching import LatentBatch
+from sanakit.features.encoders import Encoders
 
 OnProgress = Callable[[int, int, str], None]
 """Is told (done, total, what) while features are computed."""
@@ -52,14 +51,14 @@ def latent_data(
     """
     match config:
         case FilesData():
-            from sanakit.training.data.files import open_files
+            from sanakit.features.files import open_files
 
             return open_files(
                 config, resolutions=resolutions, batch_size=batch_size, seed=seed, encoders=encoders, ranks=ranks,
                 device=device, on_progress=on_progress,
             )  # fmt: skip
         case StarterScenesData():
-            from sanakit.training.data.starter_scenes import open_scenes
+            from sanakit.features.starter_scenes import open_scenes
 
             return open_scenes(
                 config, resolutions=resolutions, batch_size=batch_size, seed=seed, encoders=encoders, ranks=ranks,
@@ -93,13 +92,13 @@ def pixel_data(
     """
     match config:
         case FilePictures():
-            from sanakit.training.data.pixels import open_pictures
+            from sanakit.features.pixels import open_pictures
 
             return open_pictures(
                 config, resolutions=resolutions, batch_size=batch_size, seed=seed, multiple=multiple, crop=crop
             )
         case ScenePictures():
-            from sanakit.training.data.starter_scenes import scene_pictures
+            from sanakit.features.starter_scenes import scene_pictures
 
             return scene_pictures(
                 config, resolutions=resolutions, batch_size=batch_size, seed=seed, multiple=multiple, crop=crop

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sanakit.common.errors import PictureError
-from sanakit.data.feature_store import FeatureStore
-from sanakit.data.file_digests import recall_digests, remember_digests
+from sanakit.common.ranks import Ranks
 from sanakit.data.fitting import fit_to_bin, resize_rule
 from sanakit.data.samples import DataSource, Problem
-from sanakit.training.data.caching import OnProgress, Spent, fill_store, latent_key, wait_for_all
-from sanakit.training.data.encoders import Encoders
-from sanakit.training.data.pixel_tensors import EXACT, encode_pictures, encode_texts, rows_at_once
-from sanakit.training.distributed import Ranks
+from sanakit.features.caching import OnProgress, Spent, fill_store, latent_key, wait_for_all
+from sanakit.features.encoders import Encoders
+from sanakit.features.file_digests import recall_digests, remember_digests
+from sanakit.features.pixel_tensors import EXACT, encode_pictures, encode_texts, rows_at_once
+from sanakit.features.store import FeatureStore
 
 logger = logging.getLogger(__name__)
 NUM_THREADS = 4  # that read and decode pictures while the encoder works

@@ -20,13 +20,13 @@ from sanakit.data.buckets import assign_bins
 from sanakit.data.caption_choice import PowerLawChoice, ProportionChoice
 from sanakit.data.fitting import fit_to_bin
 from sanakit.data.sources.collect import IndexedData
+from sanakit.features import caching, file_latents
+from sanakit.features.configs import FilePictures, FilesData
+from sanakit.features.encoders import Encoders
+from sanakit.features.files import FileLatents
+from sanakit.features.open import latent_data, pixel_data
+from sanakit.features.pixel_tensors import encode_pictures
 from sanakit.models.dc_ae import DCAutoencoder
-from sanakit.training.data import caching, file_latents
-from sanakit.training.data.configs import FilePictures, FilesData
-from sanakit.training.data.encoders import Encoders
-from sanakit.training.data.files import FileLatents
-from sanakit.training.data.open import latent_data, pixel_data
-from sanakit.training.data.pixel_tensors import encode_pictures
 
 from .conftest import SHAPES, save_photo
 

@@ -8,6 +8,8 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from sanakit.models.text_condition import TextCondition
+
 BatchT = TypeVar("BatchT", covariant=True)
 
 
@@ -40,3 +42,15 @@ class PixelBatch:
 
     def to(self, device: torch.device | str) -> PixelBatch:
         return PixelBatch(self.pixels.to(device, non_blocking=True))
+
+
+@dataclass(frozen=True, slots=True)
+class LatentBatch:
+    """Scaled latents ``(B, C, H, W)`` and their text."""
+
+    latent: Tensor
+    text: TextCondition
+
+    def to(self, device: torch.device | str) -> LatentBatch:
+        embeds, mask = (part.to(device, non_blocking=True) for part in (self.text.embeds, self.text.mask))
+        return LatentBatch(self.latent.to(device, non_blocking=True), TextCondition(embeds, mask))

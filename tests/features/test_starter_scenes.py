@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from sanakit.common.errors import ConfigError, RequestError
-from sanakit.training.batches import PixelBatch, TrainingData
-from sanakit.training.data import starter_scenes
-from sanakit.training.data.configs import ScenePictures, StarterScenesData
-from sanakit.training.data.encoders import Encoders
-from sanakit.training.data.open import latent_data, pixel_data
-from sanakit.training.data.pixel_tensors import encode_pictures
-from sanakit.training.data.starter_scenes import CachedScenes, paint
+from sanakit.features import starter_scenes
+from sanakit.features.batches import PixelBatch, TrainingData
+from sanakit.features.configs import ScenePictures, StarterScenesData
+from sanakit.features.encoders import Encoders
+from sanakit.features.open import latent_data, pixel_data
+from sanakit.features.pixel_tensors import encode_pictures
+from sanakit.features.starter_scenes import CachedScenes, paint
 from sanakit.worlds.scenes.scenes import StarterScenes
 from sanakit.worlds.scenes.sprites import load_sprite_bank
 

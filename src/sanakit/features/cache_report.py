@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from sanakit.common.errors import RequestError
+from sanakit.common.ranks import ALONE
 from sanakit.data.buckets import assign_bins
 from sanakit.data.open import open_data
 from sanakit.data.samples import Problem
-from sanakit.training.data.caching import OnProgress, Spent, cache_folder, cache_texts, latent_store, text_store
-from sanakit.training.data.configs import FilesData
-from sanakit.training.data.encoders import Encoders
-from sanakit.training.data.file_latents import cache_latents
-from sanakit.training.data.files import passing_samples, possible_captions
-from sanakit.training.distributed import ALONE
+from sanakit.features.caching import OnProgress, Spent, cache_folder, cache_texts, latent_store, text_store
+from sanakit.features.configs import FilesData
+from sanakit.features.encoders import Encoders
+from sanakit.features.file_latents import cache_latents
+from sanakit.features.files import passing_samples, possible_captions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from sanakit.common.ranks import Ranks
 from sanakit.common.user_cache import user_cache_folder
-from sanakit.data.feature_store import FeatureStore, FeatureWriter, feature_key
-from sanakit.training.data.encoders import Encoders
-from sanakit.training.data.pixel_tensors import encode_texts
-from sanakit.training.distributed import Ranks
+from sanakit.features.encoders import Encoders
+from sanakit.features.pixel_tensors import encode_texts
+from sanakit.features.store import FeatureStore, FeatureWriter, feature_key
 
 logger = logging.getLogger(__name__)
 
