@@ -12,8 +12,8 @@ import argparse
 
 import numpy as np
 
-from sanakit.evaluation.frechet import fit_gaussian, gaussian_distance, gaussian_of
-from sanakit.evaluation.half_sampling import Indices, half_sampled
+from sanakit.evaluation.metrics.frechet import fit_gaussian, gaussian_distance, gaussian_of
+from sanakit.evaluation.metrics.half_sampling import Indices, half_sampled
 
 CASES = [
     # features, samples, shift, scale of the second covariance, repeats

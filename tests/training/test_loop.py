@@ -321,7 +321,7 @@ STORED_CURVE = [1.952618, 1.034868, 0.699360, 0.363933, 0.205302]
 def two_pictures(toy: ModuleType, model: nn.Module, config: StageConfig) -> Any:
     """Two prompts, two latents, four times each."""
     from sanakit.features.batches import LatentBatch
-from sanakit.training.objectives.flow_matching import (FlowMatchingConfig, flow_matching_loss)
+    from sanakit.training.objectives.flow_matching import FlowMatchingConfig, flow_matching_loss
     from sanakit.training.optimizers import AdamWConfig
     from sanakit.training.stage import PlannedStage, Player, Stage
 

@@ -65,7 +65,7 @@ def starter(
     import sanakit
     from sanakit.cli.picture_run import show_log
     from sanakit.cli.progress import ProgressBar
-    from sanakit.evaluation.starter import evaluate_starter, format_table
+    from sanakit.evaluation.benchmarks.starter import evaluate_starter, format_table
 
     show_log(quiet=quiet)
     pipeline = sanakit.load(

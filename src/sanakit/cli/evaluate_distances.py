@@ -13,8 +13,8 @@ from sanakit.cli.output_place import check_folder
 from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
-    from sanakit.evaluation.features import FeatureSet
-    from sanakit.evaluation.protocol import Report
+    from sanakit.evaluation.reports.picture_features import FeatureSet
+    from sanakit.evaluation.reports.report import Report
     from sanakit.scoring.extractors.extractor import FeatureExtractor
 
 RealArgument = Annotated[Path, typer.Argument(help="Folder of pictures, or a data set: what they should be like.")]
@@ -56,7 +56,7 @@ def fid(
     check_report(output)
 
     from sanakit.cli.progress import ProgressBar
-    from sanakit.evaluation.distances import fid_report
+    from sanakit.evaluation.reports.distances import fid_report
 
     network, sets = _both(real, fake, extractor, resize, limit, batch_size, skip_broken, device, quiet)
     with ProgressBar("measuring halves", unit="halves", quiet=quiet) as bar:
@@ -84,7 +84,7 @@ def kid(
     """Kernel distance between the features of two sets of pictures: no bias, so it also suits few pictures."""
     check_report(output)
 
-    from sanakit.evaluation.distances import kid_report
+    from sanakit.evaluation.reports.distances import kid_report
 
     network, sets = _both(real, fake, extractor, resize, limit, batch_size, skip_broken, device, quiet)
     report = kid_report(
@@ -110,7 +110,7 @@ def clip_score(
 
     from sanakit.cli.picture_run import show_log
     from sanakit.cli.progress import ProgressBar
-    from sanakit.evaluation.captioned import clip_score_report, open_captioned
+    from sanakit.evaluation.reports.captioned import clip_score_report, open_captioned
     from sanakit.scoring.scorers import load_scorer
 
     show_log(quiet=quiet)
@@ -132,7 +132,7 @@ def check_report(output: Path | None) -> None:
 def show_report(report: Report, output: Path | None, *, as_json: bool, quiet: bool) -> None:
     """The table or JSON on stdout, and JSON in the file, whole or not at all."""
     from sanakit.checkpoints.writer import write_json, written_aside
-    from sanakit.evaluation.protocol import report_table
+    from sanakit.evaluation.reports.report import report_table
 
     facts = report.to_json()
     if output is not None:
@@ -152,10 +152,10 @@ def _both(
     """The network, and its features of both sets; what cannot work is said before the network is loaded."""
     from sanakit.cli.picture_run import show_log
     from sanakit.cli.progress import ProgressBar
-    from sanakit.evaluation.distances import require_different
-    from sanakit.evaluation.features import extract_features
-    from sanakit.evaluation.half_sampling import MIN_SAMPLES
-    from sanakit.evaluation.picture_sets import open_pictures
+    from sanakit.evaluation.metrics.half_sampling import MIN_SAMPLES
+    from sanakit.evaluation.reports.distances import require_different
+    from sanakit.evaluation.reports.picture_features import extract_features
+    from sanakit.evaluation.reports.picture_sets import open_pictures
     from sanakit.scoring.extractors.load import load_extractor
 
     show_log(quiet=quiet)

@@ -26,10 +26,10 @@ from sanakit.cli.working_dtypes import working_dtypes
 from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
-    from sanakit.evaluation.prompt_lists.entries import PromptList
-    from sanakit.evaluation.prompt_lists.object_detectors import TransformersDetector
-    from sanakit.evaluation.prompt_lists.run import RunResult
-    from sanakit.evaluation.protocol import Report
+    from sanakit.evaluation.benchmarks.entries import PromptList
+    from sanakit.evaluation.benchmarks.object_detectors import TransformersDetector
+    from sanakit.evaluation.benchmarks.run import RunResult
+    from sanakit.evaluation.reports.report import Report
 
 _ASSUMED_BYTES = 200_000  # of a picture, for the check of the disk
 _WRITTEN_FIRST = 100  # pictures for which there must be room at the start; a full disk later loses nothing
@@ -80,7 +80,7 @@ def prompts(
     """
     width, height = parse_size(size)
 
-    from sanakit.evaluation.prompt_lists.entries import NUM_IMAGES, read_prompt_list
+    from sanakit.evaluation.benchmarks.entries import NUM_IMAGES, read_prompt_list
 
     listed = read_prompt_list(suite.value, prompts, seed=seed)
     listed = listed if limit is None else listed.first(limit)
@@ -94,7 +94,7 @@ def prompts(
     from sanakit.cli.failures import Interrupted
     from sanakit.cli.picture_run import show_log
     from sanakit.cli.progress import ProgressBar
-    from sanakit.evaluation.prompt_lists.run import draw_prompt_list, write_run
+    from sanakit.evaluation.benchmarks.run import draw_prompt_list, write_run
 
     show_log(quiet=quiet)
     place = resolve_device(device)
@@ -139,8 +139,8 @@ def _score(
 ) -> Report | None:  # fmt: skip
     """What this machine can score; None, with a remark, where the benchmark's own scorer is needed."""
     from sanakit.cli.progress import ProgressBar
-    from sanakit.evaluation.prompt_lists.geneval_rules import StarterObjectDetector
-    from sanakit.evaluation.prompt_lists.score import geneval_report, mjhq_report
+    from sanakit.evaluation.benchmarks.geneval_rules import StarterObjectDetector
+    from sanakit.evaluation.benchmarks.score import geneval_report, mjhq_report
     from sanakit.scoring.extractors.load import load_extractor
     from sanakit.scoring.scorers import load_scorer
 
@@ -168,7 +168,7 @@ def _score(
 
 def _detector(listed: PromptList, detector: str, scorer: str | None, device: str) -> TransformersDetector:
     """The detector, which must know every class that the prompts name."""
-    from sanakit.evaluation.prompt_lists.object_detectors import load_object_detector, require_classes
+    from sanakit.evaluation.benchmarks.object_detectors import load_object_detector, require_classes
     from sanakit.scoring.scorers import load_scorer
 
     colours = load_scorer(scorer, device=device) if scorer is not None else None

@@ -54,10 +54,10 @@ def reconstruction(
     from sanakit.checkpoints.hashing import hash_tensors
     from sanakit.cli.picture_run import show_log
     from sanakit.cli.progress import ProgressBar
-    from sanakit.evaluation.half_sampling import MIN_SAMPLES
-    from sanakit.evaluation.picture_reconstruction import picture_reconstruction_report, starter_pictures
-    from sanakit.evaluation.picture_sets import open_pictures
-    from sanakit.evaluation.protocol import NetworkUse
+    from sanakit.evaluation.metrics.half_sampling import MIN_SAMPLES
+    from sanakit.evaluation.reports.picture_sets import open_pictures
+    from sanakit.evaluation.reports.reconstruction import picture_reconstruction_report, starter_pictures
+    from sanakit.evaluation.reports.report import NetworkUse
     from sanakit.scoring.extractors.load import load_extractor
 
     show_log(quiet=quiet)

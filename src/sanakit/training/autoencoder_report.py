@@ -13,9 +13,9 @@ from torch import Tensor
 
 from sanakit.common.config import to_mapping
 from sanakit.common.errors import MissingExtraError
-from sanakit.evaluation.bootstrap import Estimate, estimate
-from sanakit.evaluation.image_metrics import psnr, ssim
-from sanakit.evaluation.reconstruction import MOST_PSNR, rebuilt, reconstruction_report
+from sanakit.evaluation.metrics.bootstrap import Estimate, estimate
+from sanakit.evaluation.metrics.image_metrics import psnr, ssim
+from sanakit.evaluation.reports.scene_reconstruction import MOST_PSNR, rebuilt, reconstruction_report
 from sanakit.features.configs import ScenePictures
 from sanakit.features.open import pixel_data
 from sanakit.features.starter_scenes import scene_pixels

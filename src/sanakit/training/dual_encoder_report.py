@@ -11,14 +11,14 @@ import numpy as np
 import torch
 
 from sanakit.checkpoints.writer import write_json
-from sanakit.evaluation.bootstrap import Estimate
-from sanakit.evaluation.dual_encoder_score import (
+from sanakit.evaluation.benchmarks.dual_encoder_score import (
     BestOfReport,
     DualEncoderReport,
     Picture,
     best_of,
     evaluate_dual_encoder,
 )
+from sanakit.evaluation.metrics.bootstrap import Estimate
 from sanakit.models.dc_ae import DCAutoencoder
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.pipelines.text_to_image import TextToImagePipeline

@@ -1,0 +1,1 @@
+"""Lists of prompts, drawn and scored: GenEval, DPG-Bench, MJHQ-30K, the starter's own."""

@@ -1,0 +1,206 @@
+"""How good the dual encoder is, on scenes that training held out: one wrong word, 64 captions, the best of four."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from sanakit.common.errors import ConfigError
+from sanakit.evaluation.metrics.bootstrap import Estimate, estimate
+from sanakit.scoring.dual_encoder import DualEncoderScorer
+from sanakit.worlds.reading.scene_detector import load_scene_detector
+from sanakit.worlds.reading.verdict import judge
+from sanakit.worlds.scenes.captions import caption
+from sanakit.worlds.scenes.prompts import heldout_prompts
+from sanakit.worlds.scenes.render import render
+from sanakit.worlds.scenes.scene import Scene
+from sanakit.worlds.scenes.scenes import sample_scene
+from sanakit.worlds.scenes.sprites import load_sprite_bank
+from sanakit.worlds.scenes.wrong_scenes import WRONG_KINDS, WrongKind, wrong_scene
+
+Picture = NDArray[np.uint8]  # (H, W, 3) RGB, square
+GenerateFunction = Callable[[Sequence[str], Sequence[int]], Sequence[Picture]]  # prompts and seeds to pictures
+RETRIEVAL_SIZE = 64
+
+PROTOCOL = (
+    "Scenes with at least one held-out combination, in random wordings. One wrong word: of a picture, its own caption "
+    "must score above the caption of a scene that differs in one thing (captions), and of a caption, its own picture "
+    "above the picture of that scene (pictures); chance is 50 %. Retrieval: the own caption first of 64 different "
+    "ones, and the own picture first of 64. Intervals: 95 %, percentile bootstrap over scenes."
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairScores:
+    """Shares of pairs in the right order, for one kind of wrong word."""
+
+    captions: Estimate
+    pictures: Estimate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DualEncoderReport:
+    """Scores on held-out scenes."""
+
+    protocol: str
+    seed: int
+    wrong_word: dict[WrongKind, PairScores]
+    caption_of_64: Estimate
+    picture_of_64: Estimate
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BestOfReport:
+    """Generated pictures judged "all right" by the exact detector, with the seed chosen in three ways.
+
+    ``gain`` is the scorer's share above the share of a random seed, ``best_possible`` the share of prompts with a
+    right picture among the seeds.
+    """
+
+    num_seeds: int
+    random: Estimate
+    chosen: Estimate
+    gain: Estimate
+    best_possible: Estimate
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def evaluate_dual_encoder(
+    scorer: DualEncoderScorer,
+    *,
+    num_scenes: int,
+    seed: int,
+    alter: Callable[[Sequence[Picture]], Sequence[Picture]] | None = None,
+) -> DualEncoderReport:
+    """Score on ``num_scenes`` held-out scenes per kind, and on as many for retrieval, rounded down to groups of 64.
+
+    Args:
+        alter: what is done to every picture before it is scored, such as a pass through the autoencoder.
+
+    Raises:
+        ConfigError: fewer scenes than one retrieval needs.
+    """
+    if num_scenes < RETRIEVAL_SIZE:
+        raise ConfigError(f"num_scenes={num_scenes} is too few for retrieval; give at least {RETRIEVAL_SIZE}")
+    own_caption, own_picture = _retrieval(scorer, num_scenes // RETRIEVAL_SIZE, seed, alter)
+    return DualEncoderReport(
+        protocol=PROTOCOL, seed=seed,
+        wrong_word={kind: _wrong_word(scorer, kind, num_scenes, seed, alter) for kind in WRONG_KINDS},
+        caption_of_64=estimate(own_caption, seed=seed), picture_of_64=estimate(own_picture, seed=seed),
+    )  # fmt: skip
+
+
+def best_of(
+    scorer: DualEncoderScorer,
+    generate: GenerateFunction,
+    *,
+    num_prompts: int,
+    num_seeds: int,
+    seed: int,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> BestOfReport:
+    """Draw every held-out prompt with ``num_seeds`` seeds and let the scorer choose; bootstrap over prompts."""
+    detector = load_scene_detector()
+    right, chosen = [], []
+    for index, (prompt, scene) in enumerate(heldout_prompts(num_prompts, seed)):
+        pictures = list(generate([prompt] * num_seeds, range(seed, seed + num_seeds)))
+        scores = scorer.score([Image.fromarray(picture) for picture in pictures], [prompt] * num_seeds)
+        answers = [judge(scene, detector.detect(picture))["all right"] for picture in pictures]
+        right.append(answers)
+        chosen.append(answers[int(np.argmax(scores))])
+        if on_progress is not None:
+            on_progress(index + 1, num_prompts)
+    random = [float(np.mean(answers)) for answers in right]
+    return BestOfReport(
+        num_seeds=num_seeds, random=estimate(random, seed=seed), chosen=estimate(chosen, seed=seed),
+        gain=estimate([float(c) - r for c, r in zip(chosen, random, strict=True)], seed=seed),
+        best_possible=estimate([any(answers) for answers in right], seed=seed),
+    )  # fmt: skip
+
+
+def heldout_pairs(kind: WrongKind, num_scenes: int, seed: int) -> list[tuple[Scene, Scene, str, str]]:
+    """Held-out scenes, a wrong one of each, and a caption of both."""
+    pairs, index = list[tuple[Scene, Scene, str, str]](), 0
+    while len(pairs) < num_scenes:
+        rng = np.random.default_rng((seed, WRONG_KINDS.index(kind), index))
+        scene = sample_scene(rng, "heldout")
+        wrong = wrong_scene(scene, kind, rng)
+        if wrong is not None:
+            pairs.append((scene, wrong, caption(scene, rng), caption(wrong, rng)))
+        index += 1
+    return pairs
+
+
+def _wrong_word(
+    scorer: DualEncoderScorer,
+    kind: WrongKind,
+    num_scenes: int,
+    seed: int,
+    alter: Callable[[Sequence[Picture]], Sequence[Picture]] | None,
+) -> PairScores:
+    scenes, wrongs, captions, wrong_captions = zip(*heldout_pairs(kind, num_scenes, seed), strict=True)
+    pictures, wrong_pictures = _embedded(scorer, scenes, alter), _embedded(scorer, wrongs, alter)
+    texts, wrong_texts = scorer.embed_texts(captions), scorer.embed_texts(wrong_captions)
+    own = (pictures * texts).sum(-1)
+    says_less = [_says_less(scene, wrong) for scene, wrong in zip(scenes, wrongs, strict=True)]
+    captions_right = own > (pictures * wrong_texts).sum(-1)
+    # "a cat" is true of the picture of the wrong scene "a purple cat": there no picture is the right one.
+    pictures_right = (own > (wrong_pictures * texts).sum(-1))[~torch.tensor(says_less, device=own.device)]
+    return PairScores(
+        captions=estimate(captions_right.tolist(), seed=seed), pictures=estimate(pictures_right.tolist(), seed=seed)
+    )
+
+
+def _says_less(scene: Scene, wrong: Scene) -> bool:
+    """Whether the scene's caption is true of the wrong scene's picture as well, since it names no colour there."""
+    things = zip(scene.objects, wrong.objects, strict=False)
+    return any(a.name == b.name and a.colour is None and b.colour is not None for a, b in things)
+
+
+def _retrieval(
+    scorer: DualEncoderScorer,
+    num_groups: int,
+    seed: int,
+    alter: Callable[[Sequence[Picture]], Sequence[Picture]] | None,
+) -> tuple[list[bool], list[bool]]:
+    """Whether each picture ranks its own caption first of its group, and each caption its own picture."""
+    own_caption: list[bool] = []
+    own_picture: list[bool] = []
+    for group in range(num_groups):
+        rng = np.random.default_rng((seed, 64, group))
+        scenes = _different_scenes(rng)
+        pictures = _embedded(scorer, scenes, alter)
+        similarity = pictures @ scorer.embed_texts([caption(scene, rng) for scene in scenes]).mT
+        places = torch.arange(RETRIEVAL_SIZE, device=similarity.device)
+        own_caption += (similarity.argmax(1) == places).tolist()
+        own_picture += (similarity.argmax(0) == places).tolist()
+    return own_caption, own_picture
+
+
+def _different_scenes(rng: np.random.Generator) -> list[Scene]:
+    """Scenes no two of which show the same objects in the same number: no caption is true of two pictures."""
+    scenes: dict[tuple[str, ...], Scene] = {}
+    while len(scenes) < RETRIEVAL_SIZE:
+        scene = sample_scene(rng, "heldout")
+        scenes.setdefault(tuple(sorted(thing.name for thing in scene.objects)), scene)
+    return list(scenes.values())
+
+
+def _embedded(
+    scorer: DualEncoderScorer, scenes: Sequence[Scene], alter: Callable[[Sequence[Picture]], Sequence[Picture]] | None
+) -> Tensor:
+    bank = load_sprite_bank()
+    pictures: Sequence[Picture] = [render(scene, bank) for scene in scenes]
+    return scorer.embed_pictures([Image.fromarray(p) for p in (alter(pictures) if alter else pictures)])

@@ -1,0 +1,164 @@
+"""Reading the published files of GenEval, DPG-Bench and MJHQ-30K, and where their scorers look for pictures."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from sanakit.common.errors import RequestError
+from sanakit.evaluation.benchmarks.starter_geneval import starter_geneval
+
+Suite = Literal["geneval", "dpg", "mjhq"]
+
+NUM_IMAGES: dict[Suite, int] = {"geneval": 4, "dpg": 4, "mjhq": 1}  # of every prompt, as published
+_EXPECTED: dict[Suite, str] = {
+    "geneval": "GenEval's evaluation_metadata.jsonl, or the word starter",
+    "dpg": "the folder of DPG-Bench's prompts (*.txt), or its dpg_bench.csv",
+    "mjhq": "MJHQ-30K's meta_data.json",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PromptEntry:
+    """One prompt; ``index`` is its place in the whole list, ``category`` GenEval's tag or MJHQ's folder, else ""."""
+
+    index: int
+    key: str
+    prompt: str
+    category: str
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PromptList:
+    """A benchmark's prompts in their published order; ``sha256`` is of what was read of them."""
+
+    suite: Suite
+    source: str
+    entries: tuple[PromptEntry, ...]
+    sha256: str
+
+    def first(self, limit: int) -> PromptList:
+        return replace(self, entries=self.entries[:limit])
+
+    def picture_path(self, entry: PromptEntry, number: int) -> Path:
+        """Where picture ``number`` of a prompt belongs, below the folder that the benchmark's own scorer is given.
+
+        GenEval: ``00000/samples/0000.png`` (beside it ``00000/metadata.jsonl``). DPG-Bench: one file of all pictures
+        of a prompt, ``KEY.png``. MJHQ-30K: ``CATEGORY/ID.png``, further pictures ``CATEGORY/ID-1.png``.
+        """
+        match self.suite:
+            case "geneval":
+                return Path(f"{entry.index:05d}", "samples", f"{number:04d}.png")
+            case "dpg":
+                return Path(f"{entry.key}.png")
+            case "mjhq":
+                return Path(entry.category, f"{entry.key}.png" if number == 0 else f"{entry.key}-{number}.png")
+
+
+def read_prompt_list(suite: Suite, source: str, *, seed: int = 0) -> PromptList:
+    """Read a benchmark's prompts.
+
+    Args:
+        source: a path, or "starter" for a GenEval list of the starter's words, which ``seed`` decides.
+
+    Raises:
+        RequestError: the file is not there or is not the published one; the sentence says what was expected.
+    """
+    if suite == "geneval" and source == "starter":
+        return _as_list(suite, source, _geneval(starter_geneval(seed=seed)))
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise RequestError(f"{source} does not exist; give {_EXPECTED[suite]}")
+    try:
+        match suite:
+            case "geneval":
+                lines = path.read_text(encoding="utf-8").splitlines()
+                entries = _geneval([json.loads(line) for line in lines if line.strip()])
+            case "dpg":
+                entries = _dpg_folder(path) if path.is_dir() else _dpg_table(path)
+            case "mjhq":
+                entries = _mjhq(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise RequestError(f"{source} cannot be read ({error.strerror}); give {_EXPECTED[suite]}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RequestError(f"{source} is not {_EXPECTED[suite]} ({type(error).__name__}: {error})") from error
+    if not entries:
+        raise RequestError(f"{source} holds no prompts; give {_EXPECTED[suite]}")
+    return _as_list(suite, source, entries)
+
+
+def read_propositions(path: Path) -> dict[str, list[dict[str, str]]]:
+    """The questions of each item of ``dpg_bench.csv``, in their order.
+
+    Raises:
+        RequestError: the file is not that table.
+    """
+    questions: dict[str, list[dict[str, str]]] = {}
+    for row in _table(path):
+        questions.setdefault(row["item_id"], []).append(row)
+    return questions
+
+
+def _as_list(suite: Suite, source: str, entries: list[PromptEntry]) -> PromptList:
+    for entry in entries:
+        unsafe = [part for part in (entry.key, entry.category) if "/" in part or "\\" in part or part in {".", ".."}]
+        if unsafe:
+            raise RequestError(f"{source} names a file {unsafe[0]!r}, which leads out of the folder; it is not used")
+    text = json.dumps([[entry.key, entry.prompt, entry.category, entry.metadata] for entry in entries], sort_keys=True)
+    return PromptList(
+        suite=suite, source=source, entries=tuple(entries), sha256=hashlib.sha256(text.encode()).hexdigest()
+    )
+
+
+def _geneval(records: list[dict[str, Any]]) -> list[PromptEntry]:
+    for record in records:
+        for wanted in record["include"]:
+            _ = wanted["class"], int(wanted["count"])
+    return [
+        PromptEntry(
+            index=index, key=f"{index:05d}", prompt=record["prompt"], category=record["tag"], metadata=record
+        )
+        for index, record in enumerate(records)
+    ]  # fmt: skip
+
+
+def _dpg_folder(folder: Path) -> list[PromptEntry]:
+    files = sorted(folder.glob("*.txt"))
+    return [
+        PromptEntry(
+            index=index, key=file.stem, prompt=file.read_text(encoding="utf-8").strip(), category="", metadata={}
+        )
+        for index, file in enumerate(files)
+    ]
+
+
+def _dpg_table(path: Path) -> list[PromptEntry]:
+    prompts: dict[str, str] = {}
+    for row in _table(path):
+        prompts.setdefault(row["item_id"], row["text"])
+    return [
+        PromptEntry(index=index, key=key, prompt=prompts[key].strip(), category="", metadata={})
+        for index, key in enumerate(sorted(prompts))
+    ]
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    needed = {"item_id", "text", "proposition_id", "dependency", "question_natural_language"}
+    if not rows or not needed <= rows[0].keys():
+        raise RequestError(f"{path} is not dpg_bench.csv; its first line must name {', '.join(sorted(needed))}")
+    return rows
+
+
+def _mjhq(content: dict[str, dict[str, str]]) -> list[PromptEntry]:
+    return [
+        PromptEntry(index=index, key=key, prompt=record["prompt"], category=record["category"], metadata={})
+        for index, (key, record) in enumerate(content.items())
+    ]

@@ -1,0 +1,174 @@
+"""Drawing a prompt list: every picture once, whatever happens in between."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from PIL import Image
+
+from sanakit.checkpoints.writer import write_json, written_aside
+from sanakit.common.errors import PictureError, RequestError
+from sanakit.common.seeds import image_seed
+from sanakit.evaluation.benchmarks.entries import PromptEntry, PromptList
+from sanakit.pipelines.picture_file import open_picture, read_recipe, write_image
+from sanakit.pipelines.recipe import Recipe, describe_image
+from sanakit.pipelines.request import GenerationRequest
+from sanakit.pipelines.result import GenerationResult
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]  # (pictures done, pictures in all)
+PICTURES = "pictures"  # the folder that a benchmark's own scorer is given
+
+
+class Pipeline(Protocol):
+    """What draws: `sanakit.pipelines.text_to_image.TextToImagePipeline`, as far as it is needed."""
+
+    def __call__(self, request: Sequence[GenerationRequest], /) -> GenerationResult: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunResult:
+    """``files[i]`` are the pictures of prompt i: several, or one file that holds all of them side by side."""
+
+    files: tuple[tuple[Path, ...], ...]
+    num_drawn: int
+    num_kept: int
+
+
+def draw_prompt_list(
+    prompts: PromptList, pipeline: Pipeline, model_hash: str, folder: Path, *, num_images: int, seed: int,
+    settings: dict[str, Any], on_progress: Progress | None = None,
+) -> RunResult:  # fmt: skip
+    """Draw what is missing into ``folder / "pictures"``, in the layout of the benchmark's own scorer.
+
+    Picture j of prompt i has seed ``seed + i * num_images + j``. A picture that is there is kept if its recipe says
+    the same prompt, seed, settings and weights, and its pixels are those of the recipe; a damaged one is drawn again.
+
+    Args:
+        model_hash: of the pipeline's weights, as in the recipes that it writes.
+        settings: of `GenerationRequest`, the same for all pictures.
+
+    Raises:
+        RequestError: the folder holds pictures of another run.
+        OutputError: the disk is full; what is finished stays, and the next run goes on from it.
+    """
+    files: list[tuple[Path, ...]] = []
+    num_drawn = num_kept = 0
+    total = len(prompts.entries) * num_images
+    for entry in prompts.entries:
+        first = entry.index * num_images
+        requests = [
+            GenerationRequest(prompt=entry.prompt, seed=image_seed(seed, first + number), **settings)
+            for number in range(num_images)
+        ]
+        _write_metadata(prompts, entry, folder)
+        if prompts.suite == "dpg":
+            path = folder / PICTURES / prompts.picture_path(entry, 0)
+            kept = _is_done(path, requests[0], model_hash, together=num_images)
+            if not kept:
+                _write_grid(path, pipeline(requests))
+            files.append((path,))
+            num_kept, num_drawn = num_kept + kept * num_images, num_drawn + (not kept) * num_images
+        else:
+            paths = [folder / PICTURES / prompts.picture_path(entry, number) for number in range(num_images)]
+            for path, request in zip(paths, requests, strict=True):
+                if _is_done(path, request, model_hash, together=1):
+                    num_kept += 1
+                    continue
+                picture = pipeline([request]).images[0]
+                assert picture.image is not None
+                write_image(path, picture.image, picture.recipe)
+                num_drawn += 1
+            files.append(tuple(paths))
+        if on_progress is not None:
+            on_progress(num_drawn + num_kept, total)
+    return RunResult(files=tuple(files), num_drawn=num_drawn, num_kept=num_kept)
+
+
+def pictures_in(path: Path, num_images: int) -> list[Image.Image]:
+    """The pictures of a file: one, or those of a grid as `as_grid` laid them out."""
+    sheet = open_picture(path).convert("RGB")
+    columns, rows = grid_shape(num_images)
+    width, height = sheet.width // columns, sheet.height // rows
+    corners = [(number % columns * width, number // columns * height) for number in range(num_images)]
+    return [sheet.crop((left, top, left + width, top + height)) for left, top in corners]
+
+
+def as_grid(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Row by row without margins; four make 2 x 2, as DPG-Bench's scorer cuts them apart."""
+    columns, rows = grid_shape(len(pictures))
+    width, height = pictures[0].size
+    sheet = Image.new("RGB", (columns * width, rows * height))
+    for number, picture in enumerate(pictures):
+        sheet.paste(picture, (number % columns * width, number // columns * height))
+    return sheet
+
+
+def grid_shape(num: int) -> tuple[int, int]:
+    """Columns and rows: 1 x 1, 2 x 2 for four, else one row."""
+    return (2, 2) if num == 4 else (num, 1)
+
+
+def _write_grid(path: Path, result: GenerationResult) -> None:
+    pictures = [picture.image for picture in result.images if picture.image is not None]
+    sheet = as_grid(pictures)
+    recipe = result.images[0].recipe.model_copy(update={"image": describe_image(sheet)})
+    write_image(path, sheet, recipe)
+
+
+def _is_done(path: Path, request: GenerationRequest, model_hash: str, *, together: int) -> bool:
+    if not path.exists():
+        return False
+    try:
+        recipe = read_recipe(path)
+        picture = open_picture(path)
+    except PictureError as error:
+        log.warning("%s; it is drawn again", error)
+        return False
+    difference = _difference(recipe, request, model_hash)
+    if difference:
+        raise RequestError(f"{path} is of another run ({difference}); give an --output of its own, or remove it")
+    if recipe.image is None or describe_image(picture) != recipe.image:
+        log.warning("%s does not have the pixels of its recipe; it is drawn again", path)
+        return False
+    width, height = picture.size
+    columns, rows = grid_shape(together)
+    if recipe.request.width and recipe.request.height:
+        expected = (recipe.request.width * columns, recipe.request.height * rows)
+        if (width, height) != expected:
+            raise RequestError(f"{path} holds another number of pictures than {together}; give an --output of its own")
+    return True
+
+
+def _difference(recipe: Recipe, request: GenerationRequest, model_hash: str) -> str:
+    """What the picture was made from and is not asked for now; settings that are left to the model are not compared."""
+    if recipe.model.hash != model_hash:
+        return f"model {recipe.model.hash[:10]}, not {model_hash[:10]}"
+    asked, made = request.model_dump(exclude={"num_images"}), recipe.request.model_dump()
+    for name, value in asked.items():
+        if value is not None and made[name] != value:
+            return f"{name} {made[name]!r}, not {value!r}"
+    return ""
+
+
+def _write_metadata(prompts: PromptList, entry: PromptEntry, folder: Path) -> None:
+    """GenEval's scorer reads what was asked for beside the pictures, as one line."""
+    if prompts.suite != "geneval":
+        return
+    path = folder / PICTURES / f"{entry.index:05d}" / "metadata.jsonl"
+    text = json.dumps(dict(entry.metadata), ensure_ascii=False) + "\n"
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        with written_aside(path, force=True) as building:
+            building.write_text(text, encoding="utf-8")
+
+
+def write_run(folder: Path, facts: dict[str, Any]) -> None:
+    """What was run, beside the pictures."""
+    with written_aside(folder / "run.json", force=True) as building:
+        write_json(building, facts)

@@ -1,1 +1,0 @@
-"""Benchmarks that are lists of prompts: GenEval, DPG-Bench, MJHQ-30K."""

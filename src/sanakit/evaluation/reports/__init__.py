@@ -1,0 +1,1 @@
+"""Numbers about sets of pictures, each with how it was measured."""

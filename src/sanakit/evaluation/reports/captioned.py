@@ -1,0 +1,106 @@
+"""How well pictures fit their texts: a CLIP-style score over a folder or data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from sanakit.common.errors import PictureError, RequestError
+from sanakit.data.open import open_data
+from sanakit.evaluation.reports.picture_sets import (
+    PictureSet,
+    PixelHash,
+    first_of,
+    from_source,
+    left_out,
+    open_pictures,
+)
+from sanakit.evaluation.reports.report import Report, mean_of, measured_with, use_of
+from sanakit.pipelines.picture_file import read_recipe
+from sanakit.scoring.scorers import ImageTextScorer
+
+Progress = Callable[[int, int], None]  # (pictures done, pictures in all)
+
+PROTOCOL = (
+    "The mean over pictures of the score of each with its text, as the scorer gives it. Of a data set, samples "
+    "without a readable picture or a text are left out and counted."
+)
+_BATCH = 16
+
+
+def open_captioned(path: Path, *, limit: int | None = None) -> PictureSet:
+    """Pictures with one text each: the prompt inside those that sanakit made, else the data set's first caption.
+
+    Raises:
+        RequestError: no pictures, or one without a text.
+    """
+    pictures = open_pictures(path, limit=limit)
+    if not all(pictures.captions):
+        found = prompts_inside(pictures)
+        pictures = found if found is not None else _from_data(path, limit)
+    missing = [key for key, captions in zip(pictures.keys, pictures.captions, strict=True) if not captions]
+    if missing:
+        counted = f"{len(missing)} of {len(pictures)} pictures in {path}"
+        raise RequestError(f"{counted} have no text, the first is {missing[0]}; give each a caption")
+    return pictures
+
+
+def prompts_inside(pictures: PictureSet) -> PictureSet | None:
+    """The set with the prompts that its files hold as metadata; None if some file holds none."""
+    try:
+        prompts = [read_recipe(pictures.path / key).request.prompt for key in pictures.keys]
+    except PictureError:
+        return None
+    return replace(pictures, captions=tuple((prompt,) for prompt in prompts))
+
+
+def clip_score_report(
+    pictures: PictureSet, scorer: ImageTextScorer, *, seed: int = 0, on_progress: Progress | None = None
+) -> Report:
+    """The mean score with its bootstrap interval; ``details`` holds each picture's.
+
+    Raises:
+        PictureError: a picture cannot be read.
+    """
+    digest, scores = PixelHash(), list[float]()
+    texts = [captions[0] for captions in pictures.captions]
+    for start in range(0, len(pictures), _BATCH):
+        group = range(start, min(start + _BATCH, len(pictures)))
+        images = [pictures.read(index) for index in group]
+        for image in images:
+            digest.add(image)
+        scores += scorer.score(images, [texts[index] for index in group])
+        if on_progress is not None:
+            on_progress(len(scores), len(pictures))
+    return Report(
+        title=f"Image-text score with {scorer.name}",
+        protocol=PROTOCOL,
+        measurements=(mean_of("score", scores, seed=seed),),
+        seed=seed,
+        inputs={
+            "pictures": {
+                "path": str(pictures.path), "pictures": len(scores), "pixels_sha256": digest.hex(),
+                **left_out(pictures.problems),
+            }
+        },
+        settings={},
+        networks=(use_of(scorer),),
+        details={"pictures": picture_scores(pictures.keys, texts, scores)},
+        versions=measured_with(),
+    )  # fmt: skip
+
+
+def picture_scores(keys: Sequence[str], texts: Sequence[str], scores: Sequence[float]) -> list[dict[str, str | float]]:
+    return [
+        {"key": key, "text": text, "score": score} for key, text, score in zip(keys, texts, scores, strict=True)
+    ]  # fmt: skip
+
+
+def _from_data(path: Path, limit: int | None) -> PictureSet:
+    found = from_source(open_data(path))
+    if not len(found):
+        raise RequestError(
+            f"{path} has no texts: neither prompts inside pictures that sanakit made, nor captions beside them"
+        )
+    return found if limit is None else first_of(found, limit)

@@ -1,0 +1,74 @@
+"""Features of a set of pictures, one row each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from sanakit.common.errors import PictureError, RequestError
+from sanakit.evaluation.reports.picture_sets import PictureSet, PixelHash, left_out
+from sanakit.scoring.extractors.extractor import FeatureExtractor
+from sanakit.scoring.pixels import extract_batch, same_size_batches
+
+Progress = Callable[[int, int], None]  # (pictures done, pictures in all)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeatureSet:
+    """``features`` ``(N, F)`` float64, and what they are of: ``facts`` go into a report."""
+
+    features: NDArray[np.float64]
+    facts: dict[str, Any]
+
+
+def extract_features(
+    pictures: PictureSet, extractor: FeatureExtractor, *, batch_size: int = 16, device: str | torch.device = "cpu",
+    skip_broken: bool = False, on_progress: Progress | None = None,
+) -> FeatureSet:  # fmt: skip
+    """Read every picture once, and give it to the extractor with its neighbours of the same size.
+
+    Raises:
+        PictureError: a picture cannot be read; with ``skip_broken`` such are left out, counted and named instead.
+        RequestError: fewer than two could be read.
+    """
+    digest, sizes, broken = PixelHash(), set[tuple[int, int]](), list[str]()
+
+    def readable() -> Iterator[Image.Image]:
+        for index in range(len(pictures)):
+            try:
+                picture = pictures.read(index)
+            except PictureError as error:
+                if not skip_broken:
+                    raise
+                broken.append(str(error))
+                continue
+            finally:
+                if on_progress is not None:
+                    on_progress(index + 1, len(pictures))
+            digest.add(picture)
+            sizes.add(picture.size)
+            yield picture
+
+    rows = [extract_batch(extractor, batch, device) for batch in same_size_batches(readable(), batch_size)]
+    num = sum(len(part) for part in rows)
+    if num < 2:
+        raise RequestError(f"{pictures.path} has {num} readable pictures; a distance needs at least 2 on each side")
+    facts = {
+        "path": str(pictures.path), "pictures": num, "pixels_sha256": digest.hex(), "sizes": _range_of(sizes),
+        **left_out([*pictures.problems, *broken]),
+    }  # fmt: skip
+    return FeatureSet(features=np.concatenate(rows), facts=facts)
+
+
+def _range_of(sizes: set[tuple[int, int]]) -> str:
+    if len(sizes) == 1:
+        width, height = next(iter(sizes))
+        return f"{width}x{height}"
+    widths, heights = [width for width, _ in sizes], [height for _, height in sizes]
+    return f"{len(sizes)} sizes, {min(widths)}-{max(widths)} wide, {min(heights)}-{max(heights)} high"

@@ -1,0 +1,164 @@
+"""A number, how sure it is, and everything needed to measure it again: as JSON and as a table."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal, Protocol
+
+import sanakit
+from sanakit.evaluation.metrics.bootstrap import NUM_RESAMPLES, estimate
+
+Setting = str | int | float | bool | None
+Better = Literal["higher", "lower"]
+
+LEVEL = 0.95
+MEAN_INTERVAL = f"percentile bootstrap of the mean, {NUM_RESAMPLES} resamples"
+_PACKAGES = ("torch", "numpy", "pillow", "transformers")
+
+
+class NamedNetwork(Protocol):
+    """A feature extractor or scorer, as far as a report describes it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def weights_hash(self) -> str: ...
+
+    @property
+    def resize_rule(self) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measurement:
+    """One number with the 95 % interval ``low`` to ``high``, which ``interval`` says how was found and of what."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    num_samples: int  # pictures or answers; of the smaller set where there are two
+    better: Better
+    interval: str
+    unit: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NetworkUse:
+    """A network that measured: its weights as SHA-256 of their tensors, what is done to a picture, and its dtype."""
+
+    name: str
+    weights_hash: str
+    resize_rule: str
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """Numbers that were measured together, with the protocol beside them; without a clock, so that runs compare equal.
+
+    ``inputs`` says what was measured (folders with their number of pictures and a hash of the pixels), ``settings``
+    what was chosen, ``details`` holds what a table has no room for.
+    """
+
+    title: str
+    protocol: str
+    measurements: tuple[Measurement, ...]
+    seed: int
+    inputs: Mapping[str, Any]
+    settings: Mapping[str, Setting]
+    networks: tuple[NetworkUse, ...] = ()
+    warnings: tuple[str, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=lambda: measured_with())
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __getitem__(self, name: str) -> Measurement:
+        return next(measurement for measurement in self.measurements if measurement.name == name)
+
+
+def mean_of(
+    name: str, values: Sequence[float] | Sequence[bool], *, seed: int, better: Better = "higher", unit: str = ""
+) -> Measurement:
+    """The mean of independent values as a measurement.
+
+    Raises:
+        ConfigError: there are no values.
+    """
+    found = estimate(values, seed=seed, level=LEVEL)
+    return Measurement(
+        name=name, value=found.mean, low=found.low, high=found.high, num_samples=found.num_samples, better=better,
+        interval=MEAN_INTERVAL, unit=unit,
+    )  # fmt: skip
+
+
+def use_of(network: NamedNetwork, *, dtype: str = "float32") -> NetworkUse:
+    return NetworkUse(
+        name=network.name, weights_hash=network.weights_hash, resize_rule=network.resize_rule, dtype=dtype
+    )
+
+
+def measured_with(*more: str) -> dict[str, str]:
+    """Versions of what computes the numbers."""
+    versions = {"sanakit": sanakit.__version__, "python": platform.python_version()}
+    for name in (*_PACKAGES, *more):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def report_table(report: Report) -> str:
+    """The report for a terminal: one line per number, and below it the protocol."""
+    width = max([len("measurement"), *(len(_label(each)) for each in report.measurements)])
+    lines = [report.title, f"{'measurement':<{width}}  {'value':>10}  {'95 % interval':<24} {'samples':>8}  better"]
+    for each in report.measurements:
+        interval = f"[{_number(each.low)}, {_number(each.high)}]"
+        lines.append(
+            f"{_label(each):<{width}}  {_number(each.value):>10}  {interval:<24} {each.num_samples:>8}  {each.better}"
+        )
+    lines += [f"{name}: {_fact(value)}" for name, value in report.inputs.items()]
+    lines += [
+        f"{network.name}: weights {network.weights_hash[:10]}, {network.dtype}, {network.resize_rule}"
+        for network in report.networks
+    ]
+    settings = {"seed": report.seed, **report.settings}
+    lines.append(", ".join(f"{name} {_short(value)}" for name, value in settings.items() if value is not None))
+    lines += [f"interval of {names}: {how}" for how, names in _interval_methods(report.measurements).items()]
+    lines.append(report.protocol)
+    lines += [f"warning: {text}" for text in report.warnings]
+    return "\n".join(lines)
+
+
+def _interval_methods(measurements: Sequence[Measurement]) -> dict[str, str]:
+    methods: dict[str, list[str]] = {}
+    for each in measurements:
+        methods.setdefault(each.interval, []).append(each.name)
+    return {
+        how: ", ".join(names) if len(names) <= 4 else f"{names[0]} to {names[-1]}" for how, names in methods.items()
+    }
+
+
+def _label(measurement: Measurement) -> str:
+    return f"{measurement.name} ({measurement.unit})" if measurement.unit else measurement.name
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}" if abs(value) < 1000 else f"{value:.1f}"
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_short(each)}" for name, each in value.items() if each is not None)
+    return str(value)
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text[:10] if len(text) == 64 and all(mark in "0123456789abcdef" for mark in text) else text

@@ -1,0 +1,41 @@
+"""The interval covers the true mean as often as it says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sanakit.common.errors import ConfigError
+from sanakit.evaluation.metrics.bootstrap import estimate
+
+
+@pytest.mark.parametrize("truth", [0.5, 0.8])
+def test_95_percent_intervals_cover_the_truth(truth: float) -> None:
+    rng = np.random.default_rng(0)
+    intervals = [estimate(rng.random(100) < truth, seed=repeat) for repeat in range(200)]
+    covered = np.mean([interval.low <= truth <= interval.high for interval in intervals])
+    assert 0.90 <= covered <= 0.99  # 200 repeats: the standard error of 0.95 is 0.015
+
+
+def test_width_falls_with_the_root_of_the_number_of_samples() -> None:
+    rng = np.random.default_rng(0)
+    few, many = (estimate(rng.normal(size=num), seed=0) for num in (100, 1600))
+    assert (few.high - few.low) / (many.high - many.low) == pytest.approx(4, rel=0.2)
+
+
+def test_level_sets_the_width() -> None:
+    samples = np.random.default_rng(0).normal(size=200)
+    wide, narrow = estimate(samples, seed=0), estimate(samples, seed=0, level=0.5)
+    assert wide.low < narrow.low < narrow.mean < narrow.high < wide.high
+
+
+def test_one_seed_gives_one_interval() -> None:
+    samples = [True, False, True, True, False]
+    assert estimate(samples, seed=1) == estimate(samples, seed=1)
+    assert estimate(samples, seed=1).mean == 0.6
+    assert estimate(samples, seed=1).num_samples == 5
+
+
+def test_no_samples_are_refused() -> None:
+    with pytest.raises(ConfigError, match="0 samples"):
+        estimate([], seed=0)

@@ -1,0 +1,97 @@
+"""Reconstruction of any pictures: sides that do not fit, pairs in the interval, truths of scenes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sanakit.common.errors import RequestError
+from sanakit.evaluation.metrics.image_metrics import psnr
+from sanakit.evaluation.reports.picture_sets import open_pictures
+from sanakit.evaluation.reports.reconstruction import picture_reconstruction_report, starter_pictures
+from sanakit.evaluation.reports.report import NetworkUse, Report, report_table
+
+USE = NetworkUse(name="dimming", weights_hash="none", resize_rule="as they are")
+
+
+class Dimming:
+    """Keeps a share of every level, and remembers the shapes that it saw."""
+
+    def __init__(self, share: float) -> None:
+        self.share, self.shapes = share, set[tuple[int, ...]]()
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        self.shapes.add(tuple(pixels.shape[2:]))
+        return pixels
+
+    def decode(self, latent: Tensor) -> Tensor:
+        return (latent + 1) * self.share - 1
+
+
+class MeanColour:
+    name, weights_hash, resize_rule, num_features = "mean colour", "none", "none", 3
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return images.mean((2, 3))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for number, size in enumerate([(70, 50), (50, 70), (64, 64), (33, 40), (64, 64)]):
+        levels = rng.integers(256, size=(size[1], size[0], 3), dtype=np.uint8)
+        Image.fromarray(levels).save(tmp_path / f"{number}.png")
+    return tmp_path
+
+
+def report_of(autoencoder: Dimming, folder: Path, **options: object) -> Report:
+    return picture_reconstruction_report(
+        autoencoder, open_pictures(folder), MeanColour(), compression=16, autoencoder_use=USE, num_halves=8, **options,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def test_sides_are_cut_to_multiples_and_measured_as_pictures(folder: Path) -> None:
+    dimming = Dimming(0.5)
+    report = report_of(dimming, folder)
+    assert dimming.shapes == {(48, 64), (64, 48), (64, 64), (32, 32)}
+    expected = []
+    for file, (left, top, right, bottom) in zip(
+        sorted(folder.iterdir()), [(3, 1, 67, 49), (1, 3, 49, 67), (0, 0, 64, 64), (0, 4, 32, 36), (0, 0, 64, 64)],
+        strict=True,
+    ):  # fmt: skip
+        original = np.asarray(Image.open(file).crop((left, top, right, bottom)))
+        halved = np.round(original.astype(np.float64) / 2).astype(np.uint8)
+        expected.append(psnr(halved, original))
+    assert report["PSNR"].value == pytest.approx(np.mean(expected), abs=0.02)
+    assert report["rFID"].value > 0.1  # the mean colour halves
+    assert "pairs" in report["rFID"].interval
+    assert report == report_of(Dimming(0.5), folder)
+    assert "PSNR (dB)" in report_table(report)
+
+
+def test_a_perfect_autoencoder_and_a_size(folder: Path) -> None:
+    dimming = Dimming(1.0)
+    report = report_of(dimming, folder, size=40)
+    assert dimming.shapes == {(32, 32)}
+    assert (report["PSNR"].value, report["SSIM"].value) == (100, 1)
+    assert report["rFID"].value == pytest.approx(0, abs=1e-9)
+
+
+def test_small_pictures_are_named(folder: Path) -> None:
+    Image.new("RGB", (20, 90)).save(folder / "narrow.png")
+    with pytest.raises(RequestError, match=r"narrow\.png .* 20 x 90"):
+        report_of(Dimming(1.0), folder)
+
+
+def test_scenes_are_read_back() -> None:
+    pictures, truths = starter_pictures(4, seed=0, size=128)
+    report = picture_reconstruction_report(
+        Dimming(1.0), pictures, MeanColour(), compression=16, autoencoder_use=USE, truths=truths, num_halves=4
+    )
+    assert report["objects named"].value == 1
+    assert torch.is_grad_enabled()
