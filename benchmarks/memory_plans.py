@@ -17,7 +17,7 @@ import torch
 
 from sanakit.models.linear_dit import LinearDiT
 from sanakit.models.presets import LINEAR_DIT_PRESETS
-from sanakit.training.memory_plan import StepSettings, Workload, in_units, latent_loss, plan_memory
+from sanakit.training.memory.memory_plan import StepSettings, Workload, in_units, latent_loss, plan_memory
 from sanakit.training.optimizers import AdamWConfig, CAME8BitConfig, CAMEConfig
 
 PRESETS = ("sana-600m-1024", "sana1.5-1600m-1024", "sana1.5-4800m-1024")

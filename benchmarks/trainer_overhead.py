@@ -29,16 +29,17 @@ from sanakit.data.order import BatchOrder
 from sanakit.features.batches import LatentBatch
 from sanakit.features.starter_scenes import CachedScenes
 from sanakit.models.linear_dit import LinearDiT
-from sanakit.training import loop, step
-from sanakit.training.ema import Ema
-from sanakit.training.initialization import initialize_
-from sanakit.training.parallel import attention_for, autocast
-from sanakit.training.prefetch import Prefetch
-from sanakit.training.run_config import CheckpointConfig, LogConfig
-from sanakit.training.run_state import RunState
-from sanakit.training.stage import PlannedStage, Stage
-from sanakit.training.transformer import TransformerRecipe, build_player
-from sanakit.training.witness import Witness
+from sanakit.training import loop
+from sanakit.training.recipes.transformer.initialization import initialize_
+from sanakit.training.recipes.transformer.recipe import TransformerRecipe, build_player
+from sanakit.training.run.run_config import CheckpointConfig, LogConfig
+from sanakit.training.run.run_state import RunState
+from sanakit.training.run.stage import PlannedStage, Stage
+from sanakit.training.step.ema import Ema
+from sanakit.training.step.feeds import Prefetch
+from sanakit.training.step.parallel import attention_for, autocast
+from sanakit.training.step.step import step
+from sanakit.training.watching.run_logger import Witness
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "starter-transformer.yaml"
 NUM_CAPTIONS, COMPRESSION = 512, 16

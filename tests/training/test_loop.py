@@ -22,15 +22,15 @@ from sanakit.common.errors import CheckpointError, ConfigError, OutputError
 from sanakit.common.ranks import ALONE, Ranks
 from sanakit.models.linear_dit import LinearDiT
 from sanakit.models.text_condition import TextCondition
-from sanakit.training.checkpoint import damage, find_checkpoint, load_tensors, newest, save_checkpoint
-from sanakit.training.guard import NonFiniteError
 from sanakit.training.loop import Watchers, train
-from sanakit.training.parallel import checkpoint_activations
-from sanakit.training.report import read_log
-from sanakit.training.run_config import CheckpointConfig, LogConfig, RunConfig, SampleConfig
-from sanakit.training.run_log import CLOCKS, Window
-from sanakit.training.stage import StageConfig, microbatch_seed, rate_factor, stage_progress
-from sanakit.training.step import plan_step
+from sanakit.training.run.run_config import CheckpointConfig, LogConfig, RunConfig, SampleConfig
+from sanakit.training.run.stage import StageConfig, microbatch_seed, rate_factor, stage_progress
+from sanakit.training.saving.checkpoint import damage, find_checkpoint, load_tensors, newest, save_checkpoint
+from sanakit.training.saving.guard import NonFiniteError
+from sanakit.training.step.parallel import checkpoint_activations
+from sanakit.training.step.step import plan_step
+from sanakit.training.watching.report import read_log
+from sanakit.training.watching.run_log import CLOCKS, Window
 
 STAGE = StageConfig(name="only", batch_size=4, learning_rate=0.02, steps=10, warmup_steps=3, decay=0.5)
 
@@ -303,7 +303,7 @@ def test_activation_checkpointing_changes_no_number(toy: ModuleType, length: int
 
 def test_a_transformer_learns_two_pictures_along_its_stored_curve(tmp_path: Path, toy: ModuleType) -> None:
     """The whole recipe in miniature, in float64: a change of any formula moves the curve."""
-    from sanakit.training.initialization import initialize_
+    from sanakit.training.recipes.transformer.initialization import initialize_
 
     model = LinearDiT(replace(toy.TOY_DIT, num_layers=1, qk_norm=False))
     initialize_(model, torch.Generator().manual_seed(0))
@@ -323,7 +323,7 @@ def two_pictures(toy: ModuleType, model: nn.Module, config: StageConfig) -> Any:
     from sanakit.features.batches import LatentBatch
     from sanakit.training.objectives.flow_matching import FlowMatchingConfig, flow_matching_loss
     from sanakit.training.optimizers import AdamWConfig
-    from sanakit.training.stage import PlannedStage, Player, Stage
+    from sanakit.training.run.stage import PlannedStage, Player, Stage
 
     latent = torch.randn(2, 2, 4, 4, generator=torch.Generator().manual_seed(1)).repeat(4, 1, 1, 1).double()
     text = TextCondition(torch.eye(4)[:2, None].repeat(4, 1, 1).double(), torch.ones(8, 1, dtype=torch.bool))
@@ -380,7 +380,7 @@ def test_bands_of_noise_count_every_process(monkeypatch: pytest.MonkeyPatch) -> 
         shares.append(list(values))
         return [sum(column) for column in zip(*shares, strict=True)]
 
-    monkeypatch.setattr("sanakit.training.run_log.sum_over_ranks", sum_of_both)
+    monkeypatch.setattr("sanakit.training.watching.run_log.sum_over_ranks", sum_of_both)
     windows[0].to_json()
     saved = windows[1].to_json()
     expected = {"loss/sigma_0.0-0.1": 3.0, "loss/sigma_0.9-1.0": 4.0}

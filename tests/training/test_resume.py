@@ -18,8 +18,8 @@ import torch.distributed.checkpoint as dcp
 from torch import Tensor
 
 from sanakit.common.ranks import Ranks
-from sanakit.training.checkpoint import find_checkpoint, newest, read_state, saved_names
-from sanakit.training.run_log import CLOCKS
+from sanakit.training.saving.checkpoint import find_checkpoint, newest, read_state, saved_names
+from sanakit.training.watching.run_log import CLOCKS
 
 Launch = Callable[..., list[subprocess.Popen[str]]]
 

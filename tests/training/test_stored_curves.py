@@ -24,17 +24,17 @@ from sanakit.features.batches import LatentBatch, PixelBatch
 from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig, stages
 from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.models.text_condition import TextCondition
-from sanakit.training.autoencoder import AutoencoderRecipe, build_players, quiet_residuals_
-from sanakit.training.autoencoder_phase import AutoencoderPhase, set_trainable
-from sanakit.training.initialization import initialize_
 from sanakit.training.loop import train
 from sanakit.training.objectives.flow_matching import FlowMatchingConfig, flow_matching_loss
 from sanakit.training.objectives.patch_gan import PatchGANConfig
 from sanakit.training.objectives.perceptual import Perceptual
 from sanakit.training.objectives.reconstruction import ReconstructionConfig
 from sanakit.training.optimizers import AdamWConfig
-from sanakit.training.run_config import CheckpointConfig, LogConfig, RunConfig
-from sanakit.training.stage import PlannedStage, Player, Stage, StageConfig
+from sanakit.training.recipes.autoencoder.recipe import AutoencoderRecipe, build_players, quiet_residuals_
+from sanakit.training.recipes.autoencoder.stage import AutoencoderPhase, set_trainable
+from sanakit.training.recipes.transformer.initialization import initialize_
+from sanakit.training.run.run_config import CheckpointConfig, LogConfig, RunConfig
+from sanakit.training.run.stage import PlannedStage, Player, Stage, StageConfig
 
 STORED = Path(__file__).with_name("stored_curves.json")
 EVERY = {"log": LogConfig(steps=5, report_to=()), "checkpoints": CheckpointConfig(minutes=None), "precision": "fp32"}

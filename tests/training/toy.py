@@ -22,13 +22,13 @@ from sanakit.common.ranks import process_group
 from sanakit.features.batches import LatentBatch
 from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.models.text_condition import TextCondition
-from sanakit.training.initialization import initialize_
 from sanakit.training.loop import RunResult, Watchers, train
 from sanakit.training.objectives.flow_matching import FlowMatchingConfig, flow_matching_loss
 from sanakit.training.optimizers import AdamWConfig, CAME8BitConfig, CAMEConfig, MuonConfig, OptimizerConfig
-from sanakit.training.run_config import CheckpointConfig, LogConfig, RunConfig
-from sanakit.training.run_state import RunState
-from sanakit.training.stage import PlannedStage, Player, Stage, StageConfig
+from sanakit.training.recipes.transformer.initialization import initialize_
+from sanakit.training.run.run_config import CheckpointConfig, LogConfig, RunConfig
+from sanakit.training.run.run_state import RunState
+from sanakit.training.run.stage import PlannedStage, Player, Stage, StageConfig
 
 TOY_DIT = LinearDiTConfig(
     hidden_size=32,

@@ -93,7 +93,7 @@ def _of_recipe(
     from sanakit.cli.recipe_file import read_recipe
     from sanakit.common.config import from_mapping
     from sanakit.features.configs import FilesData
-    from sanakit.training.transformer import TransformerRecipe, build_origin
+    from sanakit.training.recipes.transformer.recipe import TransformerRecipe, build_origin
 
     settings = from_mapping(TransformerRecipe, read_recipe(recipe), where="recipe")
     if not isinstance(settings.data, FilesData):

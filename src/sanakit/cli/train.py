@@ -22,7 +22,7 @@ from sanakit.common.errors import RequestError, SanakitError
 
 if TYPE_CHECKING:
     from sanakit.cli.train_progress import TrainingProgress
-    from sanakit.training.run_config import RunConfig
+    from sanakit.training.run.run_config import RunConfig
 
 
 def train(
@@ -81,7 +81,7 @@ def _settings(recipes: list[Path], overrides: list[str]) -> list[dict[str, Any]]
     """Of each recipe, with what ``--set`` changes in it."""
 
     def check(settings: Mapping[str, Any]) -> None:
-        from sanakit.training.recipes import build_recipe
+        from sanakit.training.recipes.recipe import build_recipe
 
         build_recipe(settings, name="the recipe")
 
@@ -94,8 +94,8 @@ def run(
     """Build the recipe of the type that the settings name, print and keep it, and train."""
     _log_to_stderr(quiet)
     from sanakit.cli.train_progress import TrainingProgress
-    from sanakit.training.interruption import RunInterrupted
-    from sanakit.training.recipes import build_recipe, recipe_text, record_recipe
+    from sanakit.training.recipes.recipe import build_recipe, recipe_text, record_recipe
+    from sanakit.training.step.interruption import RunInterrupted
 
     recipe = build_recipe(settings, name=name)
     sharded, plan = False, ""
@@ -127,15 +127,15 @@ def _train(recipe: RunConfig, folder: Path, device: str, progress: TrainingProgr
     watchers = Watchers(on_log=progress.on_log, on_step=progress.on_step)
     match recipe.type:
         case "autoencoder":
-            from sanakit.training.autoencoder import train_autoencoder
+            from sanakit.training.recipes.autoencoder.recipe import train_autoencoder
 
             train_autoencoder(recipe, folder, device=device, watchers=watchers)  # type: ignore[arg-type]
         case "dual_encoder":
-            from sanakit.training.dual_encoder import train_dual_encoder
+            from sanakit.training.recipes.dual_encoder.recipe import train_dual_encoder
 
             train_dual_encoder(recipe, folder, device=device, watchers=watchers)  # type: ignore[arg-type]
         case _:
-            from sanakit.training.transformer import train_transformer
+            from sanakit.training.recipes.transformer.recipe import train_transformer
 
             train_transformer(
                 recipe,  # type: ignore[arg-type]
@@ -145,9 +145,9 @@ def _train(recipe: RunConfig, folder: Path, device: str, progress: TrainingProgr
 
 def _planned(recipe: RunConfig, fit: str | None, device: str) -> tuple[RunConfig, bool, str]:
     """The recipe as it fits, whether the model is sharded, and the memory plan in words."""
-    from sanakit.training.memory_plan import parse_bytes
-    from sanakit.training.planning import fit_transformer, is_sharded, plan_transformer
-    from sanakit.training.transformer import TransformerRecipe
+    from sanakit.training.memory.memory_plan import parse_bytes
+    from sanakit.training.memory.planning import fit_transformer, is_sharded, plan_transformer
+    from sanakit.training.recipes.transformer.recipe import TransformerRecipe
 
     assert isinstance(recipe, TransformerRecipe)
     if fit is not None:
@@ -166,9 +166,9 @@ def _planned(recipe: RunConfig, fit: str | None, device: str) -> tuple[RunConfig
 
 def _planned_autoencoder(recipe: RunConfig, fit: str | None, device: str) -> tuple[RunConfig, str]:
     """The recipe as it fits, and the memory plan in words."""
-    from sanakit.training.autoencoder import AutoencoderRecipe
-    from sanakit.training.autoencoder_plan import fit_autoencoder, plan_autoencoder
-    from sanakit.training.memory_plan import parse_bytes
+    from sanakit.training.memory.memory_plan import parse_bytes
+    from sanakit.training.recipes.autoencoder.plan import fit_autoencoder, plan_autoencoder
+    from sanakit.training.recipes.autoencoder.recipe import AutoencoderRecipe
 
     assert isinstance(recipe, AutoencoderRecipe)
     if fit is not None:
@@ -178,7 +178,7 @@ def _planned_autoencoder(recipe: RunConfig, fit: str | None, device: str) -> tup
 
 
 def _replay(folder: Path, *, device: str) -> None:
-    from sanakit.training.replay import replay_bundle
+    from sanakit.training.saving.replay import replay_bundle
 
     replayed = replay_bundle(folder, device=resolve_device(device))
     for name, value in replayed.recorded.items():

@@ -11,7 +11,7 @@ from sanakit.cli.console import readable_seconds, tell
 from sanakit.cli.progress import ProgressBar
 
 if TYPE_CHECKING:
-    from sanakit.training.run_state import RunState
+    from sanakit.training.run.run_state import RunState
 
 
 class TrainingProgress:

@@ -1,1 +1,1 @@
-"""The loop, the average of weights, the objectives."""
+"""Recipes, and the loop that they run in."""

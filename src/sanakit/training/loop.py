@@ -12,20 +12,20 @@ from torch import Tensor
 
 from sanakit.common.config import to_mapping
 from sanakit.common.ranks import ALONE, Ranks, agree, any_rank
-from sanakit.training.checkpoint import find_checkpoint, read_state
-from sanakit.training.guard import stop_at_bad_step
-from sanakit.training.interruption import Interruption, RunInterrupted
-from sanakit.training.keeper import Keeper
-from sanakit.training.parallel import checkpoint_activations, compile_blocks
-from sanakit.training.prefetch import Prefetch
-from sanakit.training.random_state import seed_everything
-from sanakit.training.run_config import RunConfig
-from sanakit.training.run_state import RunState
-from sanakit.training.stage import PlannedStage, Stage, last_position, microbatch_seed, rate_factor, stage_progress
-from sanakit.training.step import Outcome, Share, compute_gradients, plan_step
-from sanakit.training.stopwatch import Stopwatch
-from sanakit.training.team import Team, assemble
-from sanakit.training.witness import Witness
+from sanakit.training.run.run_config import RunConfig
+from sanakit.training.run.run_state import RunState
+from sanakit.training.run.stage import PlannedStage, Stage, last_position, microbatch_seed, rate_factor, stage_progress
+from sanakit.training.saving.checkpoint import find_checkpoint, read_state
+from sanakit.training.saving.checkpointer import Keeper
+from sanakit.training.saving.guard import stop_at_bad_step
+from sanakit.training.step.feeds import Prefetch
+from sanakit.training.step.interruption import Interruption, RunInterrupted
+from sanakit.training.step.parallel import checkpoint_activations, compile_blocks
+from sanakit.training.step.random_state import seed_everything
+from sanakit.training.step.step import Outcome, Share, compute_gradients, plan_step
+from sanakit.training.step.train_state import Team, assemble
+from sanakit.training.watching.run_logger import Witness
+from sanakit.training.watching.stopwatch import Stopwatch
 
 logger = logging.getLogger(__name__)
 

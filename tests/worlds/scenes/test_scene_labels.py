@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from sanakit.training.scene_families import FAMILY_SIZE, scene_family
+from sanakit.training.recipes.dual_encoder.scene_families import FAMILY_SIZE, scene_family
 from sanakit.worlds.reading.scene_detector import DetectedObject, DetectedScene
 from sanakit.worlds.reading.verdict import judge
 from sanakit.worlds.scenes.scene import Scene

@@ -1,0 +1,231 @@
+"""How much memory a run will need, before it begins; and the settings with which it fits into a given one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from sanakit.common.errors import RequestError
+from sanakit.features.batches import LatentBatch
+from sanakit.models.linear_dit import LinearDiT
+from sanakit.models.text_condition import TextCondition
+from sanakit.training.memory.step_memory import LossOfBatch, measure_optimizer, measure_step
+from sanakit.training.objectives.flow_matching import FlowMatchingConfig, flow_matching_loss
+from sanakit.training.optimizers import OptimizerConfig
+from sanakit.training.run.run_config import Precision
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepSettings:
+    """What trades memory for speed, of one process."""
+
+    batch_size: int  # samples of a micro-batch
+    accumulation: int = 1
+    precision: Precision = "bf16"
+    activation_checkpointing: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MemoryPlan:
+    """Bytes on one process, at the peak of a step."""
+
+    settings: StepSettings
+    weights: int
+    gradients: int
+    optimizer: int
+    ema: int
+    frozen: int
+    activations: int  # and what the backward pass, or the update if that is more, needs for a moment
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.gradients + self.optimizer + self.ema + self.frozen + self.activations
+
+    def table(self) -> str:
+        """A line per part, for a log."""
+        s = self.settings
+        kept = "recomputed" if s.activation_checkpointing else "kept"
+        names = {
+            "weights": self.weights, "gradients": self.gradients, "optimizer state": self.optimizer,
+            "averaged weights": self.ema, "frozen networks": self.frozen,
+            f"activations of {s.batch_size}, {s.precision}, {kept}": self.activations, "total": self.total,
+        }  # fmt: skip
+        width = max(map(len, names))
+        return "\n".join(f"{name:<{width}} {in_units(size):>10}" for name, size in names.items())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workload:
+    """A model and what it learns, whose memory is planned.
+
+    Attributes:
+        name: for messages, such as a stage's.
+        model: trained where ``requires_grad``; on any device, the meta device too, and never touched.
+        loss: of a batch of a size.
+        optimizer: whose state is counted.
+        frozen: bytes of networks beside it, such as encoders that are not released.
+        has_ema: an average in float32 is kept of all its weights.
+        shards: processes that share weights, gradients and state (FSDP); 1 for a copy on each.
+        device: of the run.
+    """
+
+    name: str
+    model: nn.Module
+    loss: LossOfBatch
+    optimizer: OptimizerConfig
+    frozen: int = 0
+    has_ema: bool = True
+    shards: int = 1
+    device: str = "cpu"
+
+
+def plan_memory(work: Workload, settings: StepSettings) -> MemoryPlan:
+    """What one process needs for a step; takes seconds, allocates nothing, and does not touch the model."""
+    return _Planner(work).plan(settings)
+
+
+def fit(works: Sequence[Workload], settings: Sequence[StepSettings], budget: int) -> list[MemoryPlan]:
+    """Plans of all stages of a run within ``budget`` bytes, with the samples of a step unchanged.
+
+    Tried in the order of what they cost in speed: smaller micro-batches with more accumulation; bfloat16 products
+    instead of float32 ones; activations that are computed again in the backward pass. Precision and recomputation are
+    one choice for all stages.
+
+    Raises:
+        RequestError: nothing fits; it names the least memory with which a run would.
+    """
+    planners, least = [_Planner(work) for work in works], 0
+    for precision, checkpointing in _choices(settings):
+        plans = []
+        for planner, given in zip(planners, settings, strict=True):
+            wanted = replace(given, precision=precision, activation_checkpointing=checkpointing)
+            plans.append(_largest_batch(planner, wanted, budget))
+        need = max(plan.total for plan in plans)
+        if need <= budget:
+            return plans
+        least = min(least or need, need)
+    raise RequestError(
+        f"the run does not fit into {in_units(budget)}: with micro-batches of one sample and recomputed activations it "
+        f"still needs {in_units(least)}; give it that much, a smaller model, another optimizer or more processes"
+    )
+
+
+def _choices(settings: Sequence[StepSettings]) -> Iterator[tuple[Precision, bool]]:
+    """Precision and recomputation, the fastest first; what was asked for is not undone."""
+    precision, checkpointing = settings[0].precision, settings[0].activation_checkpointing
+    precisions: list[Precision] = [precision] if precision == "bf16" else [precision, "bf16"]
+    for recomputed in (False, True):
+        if recomputed >= checkpointing:
+            yield from ((each, recomputed) for each in precisions)
+
+
+def _largest_batch(planner: _Planner, settings: StepSettings, budget: int) -> MemoryPlan:
+    """The plan with the largest micro-batch that fits, or with the smallest if none does."""
+    plan = planner.plan(settings)
+    if plan.total <= budget:
+        return plan
+    samples = settings.batch_size * settings.accumulation
+    sizes = [size for size in range(settings.batch_size - 1, 0, -1) if samples % size == 0]
+    low, high = 0, len(sizes) - 1  # memory grows with the size: halve the list
+    best: MemoryPlan | None = None
+    while low <= high:
+        middle = (low + high) // 2
+        trial = replace(settings, batch_size=sizes[middle], accumulation=samples // sizes[middle])
+        plan = planner.plan(trial)
+        if plan.total <= budget:
+            best, high = plan, middle - 1
+        else:
+            low = middle + 1
+    return best or plan
+
+
+class _Planner:
+    """Plans of one workload; what does not depend on the settings is measured once."""
+
+    def __init__(self, work: Workload) -> None:
+        self.work, model = work, work.model
+        self.optimizer = measure_optimizer(model, work.optimizer, device=work.device)
+        self.gathered = 0
+        if work.shards > 1:  # whole blocks for a moment: the one that runs and the one that is fetched ahead
+            parts = model.blocks if isinstance(model, LinearDiT) else model.children()
+            self.gathered = 2 * max((size_of(part) for part in parts), default=0)
+
+    def plan(self, settings: StepSettings) -> MemoryPlan:
+        work, shards = self.work, self.work.shards
+        step = measure_step(
+            work.model,
+            work.loss,
+            settings.batch_size,
+            precision=settings.precision,
+            activation_checkpointing=settings.activation_checkpointing,
+            device=work.device,
+        )
+        return MemoryPlan(
+            settings=settings,
+            weights=size_of(work.model) // shards + self.gathered,
+            gradients=sum(_bytes(p) for p in work.model.parameters() if p.requires_grad) // shards,
+            optimizer=self.optimizer.state // shards,
+            ema=4 * sum(p.numel() for p in work.model.parameters()) // shards if work.has_ema else 0,
+            frozen=work.frozen,
+            activations=max(step.forward, step.backward, self.optimizer.update // shards),
+        )
+
+
+def latent_loss(*, height: int, width: int, num_tokens: int) -> LossOfBatch:
+    """Flow matching on latents of a size ``(h, w)`` with texts of ``num_tokens``, for plans."""
+
+    def loss(model: nn.Module, batch_size: int, device: torch.device) -> torch.Tensor:
+        assert isinstance(model, LinearDiT)
+        config = model.config
+        embeds = torch.zeros(batch_size, num_tokens, config.caption_channels, device=device)
+        mask = torch.ones(batch_size, num_tokens, dtype=torch.bool, device=device)
+        latent = torch.zeros(batch_size, config.in_channels, height, width, device=device)
+        batch = LatentBatch(latent, TextCondition(embeds, mask))
+        return flow_matching_loss(model, batch, torch.Generator(), config=FlowMatchingConfig())["loss"]
+
+    return loss
+
+
+def pixel_loss(loss_of_pixels: Callable[[nn.Module, torch.Tensor], torch.Tensor], *, size: int) -> LossOfBatch:
+    """A loss of pictures ``(B, 3, size, size)``, for plans."""
+
+    def loss(model: nn.Module, batch_size: int, device: torch.device) -> torch.Tensor:
+        pixels = torch.zeros(batch_size, 3, size, size, device=device).to(memory_format=torch.channels_last)
+        return loss_of_pixels(model, pixels)
+
+    return loss
+
+
+def size_of(model: nn.Module) -> int:
+    """Bytes of weights and buffers."""
+    return sum(map(_bytes, [*model.parameters(), *model.buffers()]))
+
+
+def _bytes(tensor: torch.Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def parse_bytes(text: str) -> int:
+    """``24GB``, ``23.5 GiB``, ``800M`` or plain bytes.
+
+    Raises:
+        RequestError: it is no size.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", text, flags=re.IGNORECASE)
+    if match is None or match[2].lower() not in _UNITS or not float(match[1]):
+        raise RequestError(f"{text!r} is no size of a memory; write it like 24GB or 800MiB")
+    return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def in_units(size: int) -> str:
+    """Bytes in the decimal unit that suits them."""
+    for unit, scale in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= scale:
+            return f"{size / scale:.1f} {unit}"
+    return f"{size} B"

@@ -1,0 +1,1 @@
+"""An autoencoder, stage by stage."""

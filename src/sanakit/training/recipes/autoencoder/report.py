@@ -1,0 +1,122 @@
+"""The page of an autoencoder's run: curves, pictures beside their reconstructions, and what they keep."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sanakit.common.config import to_mapping
+from sanakit.common.errors import MissingExtraError
+from sanakit.evaluation.metrics.bootstrap import Estimate, estimate
+from sanakit.evaluation.metrics.image_metrics import psnr, ssim
+from sanakit.evaluation.reports.scene_reconstruction import MOST_PSNR, rebuilt, reconstruction_report
+from sanakit.features.configs import ScenePictures
+from sanakit.features.open import pixel_data
+from sanakit.features.starter_scenes import scene_pixels
+from sanakit.models.dc_ae import DCAutoencoder
+from sanakit.training.watching.report import Picture, draw_curves, picture_grid, read_log, spent, write_report
+from sanakit.worlds.scenes.scenes import StarterScenes
+from sanakit.worlds.scenes.sprites import load_sprite_bank
+
+if TYPE_CHECKING:
+    from sanakit.training.recipes.autoencoder.recipe import AutoencoderRecipe
+
+logger = logging.getLogger(__name__)
+
+NUM_REPORT_SCENES = 96
+NUM_SHOWN = 18
+
+
+def report_autoencoder(model: DCAutoencoder, recipe: AutoencoderRecipe, folder: Path, *, device: str = "cpu") -> Path:
+    """Write ``report.md`` with ``curves.png`` and ``reconstructions.png``: rows of pictures, each above its copy."""
+    logs = logs_of_phases(folder / "log.jsonl", [phase.name for phase in recipe.phases])
+    images = []
+    try:
+        draw_curves(logs, ("loss", "mse"), folder / "curves.png")
+        images.append("curves.png")
+    except MissingExtraError as error:
+        logger.warning("the report has no curves: %s", error)
+    if isinstance(recipe.data, ScenePictures):
+        size = recipe.phases[-1].resolution
+        scenes = StarterScenes(load_sprite_bank(), "heldout", recipe.seed, size=size)
+        shown = to_pictures(scene_pixels(scenes, range(NUM_SHOWN)))
+        results = _scores_of_scenes(model, recipe.seed, size, device)
+    else:
+        shown = _training_pictures(recipe, model.config.compression)
+        results = _scores_of_pictures(model, shown, recipe.seed, device)
+    _paired_grid(model, shown, device).save(folder / "reconstructions.png")
+    results |= {"scaling factor": f"{model.config.scaling_factor:.4f}"}
+    results |= {f"phase {name}": spent(lines) for name, lines in logs.items()}
+    return write_report(
+        folder, title=f"Training of the autoencoder {folder.name}", recipe=to_mapping(recipe), results=results,
+        images=(*images, "reconstructions.png"),
+    )  # fmt: skip
+
+
+def logs_of_phases(path: Path, names: Sequence[str]) -> dict[str, list[Mapping[str, float]]]:
+    """The lines of a log by phase; steps, samples and seconds counted from the beginning of each."""
+    logs: dict[str, list[Mapping[str, float]]] = {name: [] for name in names}
+    start = dict.fromkeys(("step", "samples", "seconds"), 0.0)
+    stage, last = 0.0, start
+    for line in read_log(path):
+        if line["stage"] != stage:
+            stage, start = line["stage"], last
+        last = {key: line[key] for key in start}
+        logs[names[int(stage)]].append({**line, **{key: line[key] - start[key] for key in start}})
+    return logs
+
+
+def to_pictures(pixels: Tensor) -> list[Picture]:
+    """``(B, 3, H, W)`` in [-1, 1] to uint8 ``(H, W, 3)`` each."""
+    rounded = ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return [picture.permute(1, 2, 0).contiguous().numpy() for picture in rounded]
+
+
+def _training_pictures(recipe: AutoencoderRecipe, compression: int) -> list[Picture]:
+    """Pictures of the data as the last phase sees them, of the size that most of the first ones have."""
+    phase = recipe.phases[-1]
+    data = pixel_data(
+        recipe.data, resolutions=(phase.resolution,), batch_size=NUM_SHOWN, seed=recipe.seed, multiple=compression
+    )
+    batches = [data.batch(number).pixels for number in range(min(data.num_batches or 4, 4))]
+    return to_pictures(max(batches, key=len))
+
+
+def _paired_grid(model: DCAutoencoder, pictures: Sequence[Picture], device: str) -> Image.Image:
+    """Rows of up to six, each followed by the row of their reconstructions; only whole rows."""
+    columns, cells = min(6, len(pictures)), list[Picture]()
+    for start in range(0, len(pictures) - columns + 1, columns):
+        row = list(pictures[start : start + columns])
+        cells += [*row, *rebuilt(model, row, device)]
+    return picture_grid(cells, [""] * len(cells), columns=columns, label_height=0)
+
+
+def _scores_of_scenes(model: DCAutoencoder, seed: int, size: int, device: str) -> dict[str, object]:
+    scores = reconstruction_report(model, NUM_REPORT_SCENES, seed, size=size, device=device)
+    return {
+        "held-out scenes": scores.psnr.num_samples, **_likeness(scores.psnr, scores.ssim),
+        "objects still named": f"{scores.named.mean:.0%} of the scenes (originals {scores.original_named.mean:.0%})",
+        "whole scene still right": f"{scores.right.mean:.0%} (originals {scores.original_right.mean:.0%})",
+    }  # fmt: skip
+
+
+def _scores_of_pictures(model: DCAutoencoder, pictures: Sequence[Picture], seed: int, device: str) -> dict[str, object]:
+    pairs = [(copy, picture) for picture in pictures for copy in rebuilt(model, [picture], device)]
+    likeness = _likeness(
+        estimate([min(psnr(copy, picture), MOST_PSNR) for copy, picture in pairs], seed=seed),
+        estimate([ssim(copy, picture) for copy, picture in pairs], seed=seed),
+    )
+    return {"pictures, of those that it was trained on": len(pairs), **likeness}
+
+
+def _likeness(psnr_: Estimate, ssim_: Estimate) -> dict[str, object]:
+    return {
+        "PSNR": f"{psnr_.mean:.2f} dB [{psnr_.low:.2f}, {psnr_.high:.2f}]",
+        "SSIM": f"{ssim_.mean:.3f} [{ssim_.low:.3f}, {ssim_.high:.3f}]",
+    }

@@ -1,0 +1,157 @@
+"""A phase of an autoencoder's training: which part learns, from which losses, and against which discriminator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from sanakit.common.errors import ConfigError
+from sanakit.features.batches import PixelBatch
+from sanakit.layers.resample import Upsample
+from sanakit.models.dc_ae import DCAutoencoder
+from sanakit.training.objectives.patch_gan import (
+    PatchDiscriminator,
+    PatchGANConfig,
+    adaptive_weight,
+    discriminator_loss,
+    generator_loss,
+)
+from sanakit.training.objectives.perceptual import Perceptual
+from sanakit.training.objectives.reconstruction import (
+    Reconstruction,
+    ReconstructionConfig,
+    reconstruct,
+    reconstruction_terms,
+)
+from sanakit.training.optimizers import OptimizerConfig
+from sanakit.training.run.stage import StageConfig
+
+Trainable = Literal["all", "middle", "decoder", "decoder_head"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AutoencoderPhase(StageConfig):
+    """One stretch of the training.
+
+    Attributes:
+        resolution: of the pictures, in pixels; of files, the area of their bins.
+        crop: side of a window of each picture; of scenes around an object, which sees more edges per second.
+        trainable: what learns. "middle" is the last layer of the encoder and the first of the decoder, the latent
+            adaptation of DC-AE; "decoder" and "decoder_head" (its last norm and convolution) keep latents valid.
+        objective: weights of the reconstruction's terms.
+        gan: a discriminator that joins in; it begins anew with each phase that has one.
+        optimizer: of this phase; None: the recipe's.
+    """
+
+    resolution: int
+    crop: int | None = None
+    trainable: Trainable = "all"
+    objective: ReconstructionConfig = field(default_factory=ReconstructionConfig)
+    gan: PatchGANConfig | None = None
+    optimizer: OptimizerConfig | None = None
+
+    def __post_init__(self) -> None:
+        StageConfig.__post_init__(self)
+        if self.resolution < 1 or (self.crop is not None and self.crop < 1):
+            raise ConfigError(f"phase {self.name}: resolution={self.resolution} and crop={self.crop} are in pixels")
+        if self.gan is not None and self.gan.adaptive and self.trainable == "middle":
+            raise ConfigError(
+                f"phase {self.name}: an adaptive weight is measured at the last layer of the decoder, which "
+                f"trainable: middle freezes; use adaptive: false"
+            )
+
+    @property
+    def trains_encoder(self) -> bool:
+        return self.trainable in ("all", "middle")
+
+
+def set_trainable(model: DCAutoencoder, part: Trainable) -> None:
+    """Give gradients to one part alone; batch norms elsewhere keep the statistics that they have."""
+    model.requires_grad_(part == "all")
+    match part:
+        case "all":
+            parts: list[nn.Module] = [model]
+        case "middle":
+            parts = [model.encoder.conv_out, model.decoder.conv_in]
+        case "decoder":
+            parts = [model.decoder]
+        case "decoder_head":
+            parts = [model.decoder.norm_out, model.decoder.conv_out]
+    model.eval()
+    for each in parts:
+        each.requires_grad_(True).train()
+
+
+def last_weight(model: DCAutoencoder) -> Tensor:
+    """Of the convolution that makes the pixels."""
+    last = model.decoder.conv_out
+    conv = last.conv if isinstance(last, Upsample) else last
+    assert isinstance(conv, nn.Conv2d)
+    return conv.weight
+
+
+class Judge(nn.Module):
+    """The discriminator with the number of micro-batches that it has learned from, which a checkpoint keeps."""
+
+    seen: Tensor
+
+    def __init__(self, config: PatchGANConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.discriminator = PatchDiscriminator(config)
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.discriminator(pixels)
+
+
+class Contest:
+    """The losses of a phase with two players: they step one after the other on the same reconstructions.
+
+    Args:
+        model: the autoencoder.
+        phase: with its ``gan``.
+        judge: the discriminator.
+        perceptual: distance of the reconstruction's term, if it has a weight.
+    """
+
+    def __init__(
+        self, model: DCAutoencoder, phase: AutoencoderPhase, judge: Judge, perceptual: Perceptual | None
+    ) -> None:
+        self._model, self._phase, self._judge, self._perceptual = model, phase, judge, perceptual
+        self._waiting: list[Reconstruction] = []  # made in the generator's turn, until the discriminator's
+
+    def generator(self, batch: PixelBatch, generator: torch.Generator) -> Mapping[str, Tensor]:
+        """The reconstruction's terms, and ``-mean judgement`` from the start step on."""
+        gan, objective = self._judge.config, self._phase.objective
+        made = reconstruct(self._model, batch.pixels, generator, latent_noise=objective.latent_noise)
+        self._waiting.append(Reconstruction(batch.pixels, made.latent.detach(), made.decoded.detach()))
+        terms = reconstruction_terms(made, config=objective, perceptual=self._perceptual)
+        if gan.start_step and int(self._judge.seen) < gan.start_step * self._phase.accumulation:
+            return terms
+        self._judge.requires_grad_(False)
+        adversarial = generator_loss(self._judge(made.decoded))
+        self._judge.requires_grad_(True)
+        weight = torch.as_tensor(gan.weight, device=adversarial.device)
+        if gan.adaptive:
+            weight = weight * adaptive_weight(terms["loss"], adversarial, last_weight(self._model))
+        return {**terms, "loss": terms["loss"] + weight * adversarial, "adversarial": adversarial, "gan_weight": weight}
+
+    def discriminator(self, batch: PixelBatch, generator: torch.Generator) -> Mapping[str, Tensor]:
+        """Hinge loss between the pictures and what the generator made of them in its turn."""
+        decoded = self._take(batch, generator)
+        real, made = self._judge(batch.pixels), self._judge(decoded)
+        self._judge.seen += 1
+        return {"loss": discriminator_loss(real, made), "real": real.mean(), "made": made.mean()}
+
+    def _take(self, batch: PixelBatch, generator: torch.Generator) -> Tensor:
+        for index, made in enumerate(self._waiting):
+            if made.pixels is batch.pixels:
+                return self._waiting.pop(index).decoded
+        with torch.no_grad():  # asked out of turn, as when a bad step is looked at again
+            noise = self._phase.objective.latent_noise
+            return reconstruct(self._model, batch.pixels, generator, latent_noise=noise).decoded

@@ -1,0 +1,1 @@
+"""The scorer of the starter's world."""

@@ -1,0 +1,157 @@
+"""Training the dual encoder that scores the starter's pictures."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from sanakit.common.config import to_mapping
+from sanakit.common.errors import ConfigError
+from sanakit.common.ranks import process_group, wait_for_all
+from sanakit.models.dual_encoder import DualEncoder, DualEncoderConfig
+from sanakit.scoring.dual_encoder import (
+    GRID,
+    PATCH_CHANNELS,
+    DualEncoderScorer,
+    PictureReader,
+    load_dual_encoder,
+    load_scorer_text_encoder,
+    save_dual_encoder,
+)
+from sanakit.training.loop import Watchers, train
+from sanakit.training.objectives.siglip import siglip_loss
+from sanakit.training.optimizers import AdamWConfig, OptimizerConfig
+from sanakit.training.recipes.dual_encoder.scene_families import (
+    FAMILY_SIZE,
+    FamiliesConfig,
+    FamilyBatches,
+    PairBatch,
+    cache_families,
+    check_families,
+)
+from sanakit.training.run.run_config import RunConfig
+from sanakit.training.run.stage import PlannedStage, Player, Stage, StageConfig
+from sanakit.worlds.scenes.scene_labels import scene_labels
+
+if TYPE_CHECKING:
+    from sanakit.models.dc_ae import DCAutoencoder
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DualEncoderRecipe(RunConfig):
+    """Everything a run needs; the random draws follow from ``seed`` and ``data.seed``."""
+
+    type: Literal["dual_encoder"] = "dual_encoder"
+    model: DualEncoderConfig
+    data: FamiliesConfig = field(default_factory=FamiliesConfig)
+    optimizer: OptimizerConfig = field(default_factory=AdamWConfig)
+    stages: tuple[StageConfig, ...]
+    report: bool = True  # score on held-out scenes and draw 160 pictures at the end; some minutes
+
+    def __post_init__(self) -> None:
+        RunConfig.__post_init__(self)
+        if (self.model.num_patches, self.model.picture_channels) != (GRID**2, PATCH_CHANNELS):
+            raise ConfigError(
+                f"model.num_patches={self.model.num_patches} and model.picture_channels={self.model.picture_channels} "
+                f"must be {GRID**2} and {PATCH_CHANNELS}: what EfficientNet-Lite0 makes of a picture"
+            )
+        for stage in self.stages:
+            if stage.batch_size % FAMILY_SIZE:
+                raise ConfigError(f"stage {stage.name}: batch_size={stage.batch_size} must be a multiple of 6")
+
+
+def train_dual_encoder(
+    recipe: DualEncoderRecipe, folder: Path, *, device: str = "cpu", watchers: Watchers | None = None
+) -> DualEncoder:
+    """Cache the features, train, and write the averaged weights as ``folder / "model"``, with a report."""
+    with process_group() as ranks:
+        if ranks.is_first:
+            prepare_families(recipe.data, folder / "features", device=device)
+        wait_for_all(ranks)
+        torch.manual_seed(recipe.seed)
+        model = DualEncoder(recipe.model)
+        use_statistics_(model, _batches(recipe, folder, recipe.stages[0]))
+        model.to(device)
+        stages = [
+            PlannedStage(config, partial(_stage, recipe, folder, config, model, keep=index > 0))
+            for index, config in enumerate(recipe.stages)
+        ]
+        train(stages, recipe, folder, ranks=ranks, device=device, watchers=watchers)
+        if ranks.is_first:
+            save_dual_encoder(model, folder / "model")
+            if recipe.report:
+                write_dual_encoder_report(recipe, folder, device=device)
+        wait_for_all(ranks)
+    return model
+
+
+def prepare_families(config: FamiliesConfig, folder: Path, *, device: str = "cpu") -> None:
+    """Load the frozen networks and cache what they make of the families; what is there is kept."""
+    if check_families(config, folder):
+        return
+    cache_families(
+        config, folder, encoder=load_scorer_text_encoder(device=device), reader=PictureReader(bf16=True).to(device),
+        autoencoder=starter_autoencoder(device), device=device,
+    )  # fmt: skip
+
+
+def dual_encoder_terms(model: DualEncoder, batch: PairBatch) -> Mapping[str, Tensor]:
+    """The loss of a batch of families, and how often a picture's own caption is before all wrong ones of the batch."""
+    logits = model(batch.patches, batch.text)  # (B, B)
+    labels = scene_labels(batch.codes, batch.codes)
+    wrong = logits.detach().masked_fill(labels >= 0, -torch.inf)
+    first = (logits.detach().diagonal() > wrong.amax(1)).float().mean()
+    return {"loss": siglip_loss(logits, labels), "own_caption_first": first}
+
+
+def use_statistics_(model: DualEncoder, data: FamilyBatches) -> None:
+    """Let both towers standardise what they read by the statistics of the training data."""
+    for tower, (mean, std) in zip((model.picture, model.text), data.statistics(), strict=True):
+        tower.mean.copy_(mean)
+        tower.std.copy_(std)
+
+
+def write_dual_encoder_report(recipe: DualEncoderRecipe, folder: Path, *, device: str = "cpu") -> Path:
+    """Score the finished weights as they will be loaded, rounded to bfloat16."""
+    import sanakit
+    from sanakit.training.recipes.dual_encoder.report import report_dual_encoder
+
+    scorer = DualEncoderScorer(
+        load_dual_encoder(folder / "model"), load_scorer_text_encoder(device=device), device=device
+    )  # fmt: skip
+    return report_dual_encoder(
+        scorer, to_mapping(recipe), folder, folder / "log.jsonl", autoencoder=starter_autoencoder(device),
+        pipeline=sanakit.load("starter", device=device),
+    )  # fmt: skip
+
+
+def starter_autoencoder(device: str = "cpu") -> DCAutoencoder:
+    """The autoencoder that ships, without the rest of the model."""
+    from sanakit.checkpoints.sources import find_parts
+    from sanakit.checkpoints.strict_load import load_dc_ae
+
+    weights = find_parts("starter", components=("vae",)).autoencoder
+    assert weights is not None, "the starter ships with its autoencoder"
+    autoencoder = load_dc_ae(weights, dtype=torch.float32, device=device)
+    return autoencoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _batches(recipe: DualEncoderRecipe, folder: Path, config: StageConfig) -> FamilyBatches:
+    return FamilyBatches(folder / "features", recipe.data, batch_size=config.batch_size, seed=recipe.seed)
+
+
+def _stage(recipe: DualEncoderRecipe, folder: Path, config: StageConfig, model: DualEncoder, *, keep: bool) -> Stage:
+    def loss(batch: PairBatch, generator: torch.Generator) -> Mapping[str, Tensor]:
+        return dual_encoder_terms(model, batch)
+
+    player = Player("dual_encoder", model, loss, recipe.optimizer)
+    return Stage(config, _batches(recipe, folder, config), (player,), keep)

@@ -1,0 +1,1 @@
+"""A transformer by flow matching."""

@@ -1,0 +1,56 @@
+"""A finished run as a model folder that sanakit and diffusers open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor
+
+from sanakit.checkpoints.bundle import ModelBundle, save_bundle
+from sanakit.checkpoints.precision import OWN_LINE
+from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
+from sanakit.training.recipes.transformer.starting_model import Origin
+
+
+def export_model(
+    weights: Mapping[str, Tensor],
+    config: LinearDiTConfig,
+    origin: Origin,
+    folder: Path,
+    *,
+    name: str,
+    resolution: int,
+    flow_shift: float,
+) -> ModelBundle:
+    """Write ``folder`` in the diffusers layout, the transformer in bfloat16.
+
+    Args:
+        weights: of the transformer, averaged, whole.
+        origin: what the run began with: its encoders, and the card that is completed here.
+        folder: the target; an earlier export is replaced.
+        name, resolution, flow_shift: what the card says; the resolution is the side in pixels of the last stage.
+
+    Returns:
+        the model as a user will load it on the CPU: the weights rounded to bfloat16, computing in float32.
+    """
+    transformer = LinearDiT(config)
+    transformer.load_state_dict(dict(weights))
+    autoencoder = origin.encoders.autoencoder
+    stored = autoencoder.bfloat16() if origin.card.family == "starter" else autoencoder
+    card = replace(
+        origin.card,
+        name=name,
+        base_size=resolution,
+        flow_shift=flow_shift,
+        precision=OWN_LINE,
+        pag_layers=origin.card.pag_layers or (config.num_layers // 2,),
+    )
+    bundle = ModelBundle(
+        transformer=transformer.bfloat16().eval(), autoencoder=stored, text_encoder=origin.encoders.text, card=card
+    )
+    card = save_bundle(bundle, folder, include_text_encoder=origin.brings_text_encoder, force=True)
+    return ModelBundle(
+        transformer=transformer.float(), autoencoder=stored.float().cpu(), text_encoder=origin.encoders.text, card=card
+    )

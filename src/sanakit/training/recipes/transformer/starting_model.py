@@ -1,0 +1,134 @@
+"""What a transformer run begins with: its network, the two frozen encoders, and what the model card will say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from sanakit.checkpoints.bundle import card_of, complete, find_autoencoder, text_encoder_source, text_folders
+from sanakit.checkpoints.card import Family, ModelCard
+from sanakit.checkpoints.card_check import check_small_weights
+from sanakit.checkpoints.content_hashes import hash_parts
+from sanakit.checkpoints.precision import OWN_LINE
+from sanakit.checkpoints.sources import HubOptions, ModelParts, find_parts
+from sanakit.checkpoints.starter_text_encoder import starter_text_encoder_folder
+from sanakit.checkpoints.strict_load import load_linear_dit
+from sanakit.common.errors import CheckpointError, ConfigError
+from sanakit.features.encoders import Encoders, encoders_of_parts
+from sanakit.models.dc_ae import DCAutoencoder
+from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
+from sanakit.models.text_encoder import TextEncoderConfig
+from sanakit.training.recipes.transformer.initialization import initialize_
+
+OWN_LICENCE = "Apache-2.0"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A network in float32 on its device, with everything around it.
+
+    Attributes:
+        card: of the model that will be exported, but for what only the end of the run knows.
+        brings_text_encoder: the text encoder is a part of the exported folder, as it was of the one begun with.
+    """
+
+    transformer: LinearDiT
+    encoders: Encoders
+    card: ModelCard
+    brings_text_encoder: bool
+
+
+def origin_of_model(source: str, *, autoencoder: str | None, text: TextEncoderConfig | None, device: str) -> Origin:
+    """Continue from the weights of a model: the starter, a folder, a file or a hub id.
+
+    Raises:
+        CheckpointError: it cannot be read, or is a distilled model.
+    """
+    hub = HubOptions()
+    found = find_parts(source, hub=hub)
+    trained_here = autoencoder is not None and Path(autoencoder).suffix == ".pt"
+    parts = complete(found, hub, autoencoder=None if trained_here else autoencoder)
+    assert parts.transformer is not None
+    card = card_of(parts)
+    if card.family == "sana-sprint":
+        raise CheckpointError(f"{source} is a SANA-Sprint model; flow matching would undo its distillation")
+    check_small_weights(parts)
+    card = replace(card, text=text or card.text)
+    began = f"{card.name} ({hash_parts(parts, card.hashes).transformer[:12]})"
+    card = replace(card, trained_from=began, hashes=replace(card.hashes, transformer="", autoencoder=""))
+    transformer = load_linear_dit(parts.transformer, dtype=torch.float32, device=device)
+    encoders = _encoders(parts, card, autoencoder, device)
+    return Origin(transformer, encoders, card, brings_text_encoder=found.text_encoder is not None)
+
+
+def new_origin(
+    model: LinearDiTConfig,
+    *,
+    seed: int,
+    autoencoder: str | None,
+    text_encoder: str | None,
+    text: TextEncoderConfig | None,
+    device: str,
+) -> Origin:
+    """A new network with weights drawn from ``seed``.
+
+    Raises:
+        ConfigError: no autoencoder is named.
+    """
+    if autoencoder is None:
+        raise ConfigError("a new model needs an autoencoder: starter, a model folder, or the autoencoder.pt of a run")
+    transformer = LinearDiT(model)
+    initialize_(transformer, torch.Generator().manual_seed(seed))
+    card = ModelCard(
+        name="sanakit",
+        family=_family(model, text_encoder),
+        base_size=1,
+        precision=OWN_LINE,
+        text=text or TextEncoderConfig(),
+        licence=OWN_LICENCE,
+    )
+    weights = None if Path(autoencoder).suffix == ".pt" else find_autoencoder(autoencoder, HubOptions())
+    parts = ModelParts(source="", path=Path(), names="", autoencoder=weights)
+    if text_encoder in (None, "starter"):
+        folder = starter_text_encoder_folder()
+    else:
+        folder = text_encoder_source(parts, text_encoder, HubOptions())
+    language_model, tokenizer = text_folders(folder)
+    parts = replace(parts, text_encoder=language_model, tokenizer=tokenizer)
+    encoders = _encoders(parts, card, autoencoder, device)
+    return Origin(transformer.to(device), encoders, card, brings_text_encoder=False)
+
+
+def _encoders(parts: ModelParts, card: ModelCard, autoencoder: str | None, device: str) -> Encoders:
+    """Those of the parts, but for an autoencoder that a run has just trained."""
+
+    def load_trained() -> DCAutoencoder:
+        from sanakit.training.recipes.autoencoder.recipe import (
+            load_autoencoder,  # whose training need not be loaded otherwise
+        )
+
+        assert autoencoder is not None
+        return load_autoencoder(check_autoencoder_file(autoencoder)).to(device)
+
+    trained_here = autoencoder is not None and Path(autoencoder).suffix == ".pt"
+    return encoders_of_parts(parts, card, device=device, autoencoder=load_trained if trained_here else None)
+
+
+def check_autoencoder_file(path: str) -> Path:
+    """The ``autoencoder.pt`` of a run.
+
+    Raises:
+        CheckpointError: it is not there.
+    """
+    if not Path(path).is_file():
+        raise CheckpointError(f"there is no autoencoder {path}; train it first, or name another one with autoencoder:")
+    return Path(path)
+
+
+def _family(model: LinearDiTConfig, text_encoder: str | None) -> Family:
+    """By the text encoder that a loader brings to a folder without one."""
+    if text_encoder in (None, "starter"):
+        return "starter"
+    return "sana-1.5" if model.qk_norm else "sana"

@@ -1,0 +1,1 @@
+"""Plain values of a run: its config, its stages, where it is."""

@@ -1,0 +1,1 @@
+"""Checkpoints, and steps that are kept because a number was not finite."""

@@ -1,0 +1,1 @@
+"""One step, and all that changes with it."""

@@ -1,0 +1,58 @@
+"""Pictures of fixed prompts while a run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.models.linear_dit import LinearDiT
+from sanakit.pipelines.text_to_image import TextToImagePipeline
+from sanakit.training.recipes.transformer.starting_model import Origin
+from sanakit.training.run.run_config import SampleConfig
+from sanakit.training.watching.report import picture_grid
+
+
+class SamplePainter:
+    """Draws the prompts of a recipe with given weights, at the size of the present stage.
+
+    Args:
+        config: prompts, solver steps, seed.
+        origin: of the run; its encoders come back for the time of the drawing.
+        device: where it is drawn.
+    """
+
+    def __init__(self, config: SampleConfig, origin: Origin, *, device: str) -> None:
+        self._config, self._origin, self._device = config, origin, device
+        self._model_config = origin.transformer.config
+        self._card = origin.card
+
+    def begin(self, resolution: int, flow_shift: float) -> None:
+        """A stage with this size and shift begins."""
+        self._card = replace(self._card, base_size=resolution, flow_shift=flow_shift)
+
+    def draw(self, weights: Mapping[str, Tensor], step: int) -> Image.Image:
+        """One picture per prompt, in a grid; the same weights give the same pictures."""
+        network = LinearDiT(self._model_config)
+        network.load_state_dict(dict(weights))
+        encoders = self._origin.encoders
+        bundle = ModelBundle(
+            transformer=network.to(self._device).eval(),
+            autoencoder=encoders.autoencoder,
+            text_encoder=encoders.text,
+            card=self._card,
+        )
+        pipeline = TextToImagePipeline(bundle)
+        config = self._config
+        pictures = [
+            np.asarray(pipeline(
+                prompt, seed=config.seed, num_inference_steps=config.steps, guidance_scale=config.guidance_scale,
+            ).images[0].image)
+            for prompt in config.prompts
+        ]  # fmt: skip
+        encoders.release()
+        return picture_grid(pictures, config.prompts, columns=min(6, len(pictures)))

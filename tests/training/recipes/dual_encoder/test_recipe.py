@@ -1,0 +1,118 @@
+"""Training the dual encoder: its curve, that it tells captions apart, and its recipe."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from transformers import LlamaModel, PreTrainedTokenizerFast
+
+from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.common.config import from_mapping, to_mapping
+from sanakit.common.errors import ConfigError
+from sanakit.models.dual_encoder import DualEncoder, DualEncoderConfig
+from sanakit.models.text_condition import TextCondition
+from sanakit.models.text_encoder import TextEncoder
+from sanakit.scoring.dual_encoder import PATCH_CHANNELS, SCORER_TEXT, PictureReader, load_dual_encoder
+from sanakit.training.recipes.dual_encoder.recipe import DualEncoderRecipe, dual_encoder_terms, train_dual_encoder
+from sanakit.training.recipes.dual_encoder.scene_families import PairBatch, cache_families, scene_family
+from sanakit.worlds.scenes.scene_labels import scene_codes
+
+RECIPE = Path(__file__).parents[4] / "recipes" / "starter-dual-encoder.yaml"
+STORED_CURVE = [6.12643, 4.50708, 4.31388, 4.25886, 4.23514]  # means of twelve steps, float64
+
+
+def toy_batch(seed: int) -> PairBatch:
+    """Four families whose features are their scenes' codes, for pictures and texts alike."""
+    rng = np.random.default_rng(seed)
+    codes = scene_codes([scene for _ in range(4) for scene in scene_family(rng)])
+    features = torch.cat([torch.nn.functional.one_hot(codes.clamp(min=0), 50).double().flatten(1)], dim=1)
+    mixing = torch.randn(features.shape[1], 24, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    values = (features @ mixing / 4).unflatten(1, (4, 6))
+    return PairBatch(values, TextCondition(values, torch.ones(len(codes), 4, dtype=torch.bool)), codes)
+
+
+def test_the_stored_loss_curve() -> None:
+    torch.manual_seed(0)
+    model = DualEncoder(DualEncoderConfig(
+        picture_channels=6, num_patches=4, text_channels=6, hidden_size=16, head_dim=8, embed_size=16,
+        num_picture_layers=1, num_text_layers=1,
+    )).double()  # fmt: skip
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3, betas=(0.9, 0.99), weight_decay=0.0)
+    losses, firsts = [], []
+    for step in range(60):
+        terms = dual_encoder_terms(model, toy_batch(step % 6))
+        terms["loss"].backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(float(terms["loss"].detach()))
+        firsts.append(float(terms["own_caption_first"]))
+    means = [float(np.mean(losses[i : i + 12])) for i in range(0, 60, 12)]
+    assert means == pytest.approx(STORED_CURVE, rel=1e-3)
+    assert means[-1] < 0.8 * means[0]
+    assert np.mean(firsts[-12:]) > np.mean(firsts[:12])
+
+
+def test_a_run_writes_weights_that_load(
+    tiny_bundle: ModelBundle, tiny_language_model: LlamaModel, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    """Two steps of the recipe on features that are there; the same command again finds the run finished."""
+    recipe = from_mapping(DualEncoderRecipe, {
+        "model": {"picture_channels": PATCH_CHANNELS, "num_patches": 16, "text_channels": 32, "hidden_size": 16,
+                  "head_dim": 8, "embed_size": 8, "num_picture_layers": 1, "num_text_layers": 1},
+        "data": {"num_families": 1, "num_position_families": 1, "num_copies": 1, "reconstructed_share": 0.0},
+        "stages": [{"name": "families", "batch_size": 12, "learning_rate": 1e-3, "steps": 2}],
+        "log": {"steps": 1, "report_to": []}, "report": False,
+    })  # fmt: skip
+    encoder = TextEncoder(tiny_language_model, tiny_tokenizer, SCORER_TEXT)
+    cache_families(
+        recipe.data, tmp_path / "features", encoder=encoder, reader=PictureReader(), autoencoder=tiny_bundle.autoencoder
+    )
+    trained = train_dual_encoder(recipe, tmp_path)
+    loaded = load_dual_encoder(tmp_path / "model")
+    assert loaded.config == recipe.model
+    for name, tensor in trained.state_dict().items():
+        torch.testing.assert_close(loaded.state_dict()[name], tensor, rtol=0.01, atol=1e-6)
+    assert float(loaded.picture.std.min()) > 0
+    log = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert len(log) == 2
+    again = train_dual_encoder(recipe, tmp_path)
+    assert (tmp_path / "log.jsonl").read_text().splitlines() == log
+    for name, tensor in again.state_dict().items():
+        assert torch.equal(tensor, trained.state_dict()[name])
+
+
+def test_own_caption_first_counts_wrong_captions_only() -> None:
+    class Fixed(DualEncoder):
+        def __init__(self, logits: torch.Tensor) -> None:
+            torch.nn.Module.__init__(self)
+            self.logits_of_all = logits
+
+        def forward(self, patches: torch.Tensor, text: TextCondition) -> torch.Tensor:
+            return self.logits_of_all
+
+    batch = toy_batch(0)
+    size = len(batch.codes)
+    perfect = dual_encoder_terms(Fixed(20 * torch.eye(size) - 10), batch)
+    assert float(perfect["own_caption_first"]) == 1.0
+    none = dual_encoder_terms(Fixed(-20 * torch.eye(size)), batch)
+    assert float(none["own_caption_first"]) == 0.0
+    assert float(none["loss"]) > float(perfect["loss"])
+
+
+def test_the_shipped_recipe_is_read() -> None:
+    recipe = from_mapping(DualEncoderRecipe, yaml.safe_load(RECIPE.read_text()), where="recipe")
+    assert to_mapping(recipe)["type"] == "dual_encoder"
+    assert recipe.data.num_families > 0
+
+
+def test_recipes_that_cannot_work_are_refused() -> None:
+    recipe = from_mapping(DualEncoderRecipe, yaml.safe_load(RECIPE.read_text()), where="recipe")
+    with pytest.raises(ConfigError, match="multiple of 6"):
+        replace(recipe, stages=(replace(recipe.stages[0], batch_size=32),))
+    with pytest.raises(ConfigError, match="EfficientNet"):
+        replace(recipe, model=replace(recipe.model, num_patches=64))

@@ -1,0 +1,119 @@
+"""Cached families: what is written, micro-batches by number, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import LlamaModel, PreTrainedTokenizerFast
+
+from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.common.errors import ConfigError
+from sanakit.models.text_encoder import TextEncoder
+from sanakit.scoring.dual_encoder import PATCH_CHANNELS, SCORER_TEXT, PictureReader
+from sanakit.training.recipes.dual_encoder.scene_families import (
+    FAMILY_SIZE,
+    FamiliesConfig,
+    FamilyBatches,
+    as_pixels,
+    cache_families,
+    check_families,
+    reconstructed,
+)
+from sanakit.worlds.scenes.scene_labels import scene_labels
+
+CONFIG = FamiliesConfig(
+    num_families=2, num_position_families=1, num_copies=2, reconstructed_share=0.5, latent_noise=0.1, seed=4
+)
+
+
+@pytest.fixture(scope="module")
+def folder(
+    tiny_bundle: ModelBundle, tiny_language_model: LlamaModel, tiny_tokenizer: PreTrainedTokenizerFast,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:  # fmt: skip
+    folder = tmp_path_factory.mktemp("features")
+    encoder = TextEncoder(tiny_language_model, tiny_tokenizer, SCORER_TEXT)
+    cache_families(CONFIG, folder, encoder=encoder, reader=PictureReader(), autoencoder=tiny_bundle.autoencoder)
+    return folder
+
+
+def test_what_is_cached(folder: Path) -> None:
+    assert check_families(CONFIG, folder)
+    part = torch.load(folder / "families-0000.pt", weights_only=True)
+    assert part["patches"].shape == (2, 18, 16, PATCH_CHANNELS)
+    assert part["codes"].shape == (2, 18, 11)
+    assert part["lengths"].shape == (18,)
+    assert len(part["embeds"]) == int(part["lengths"].sum())
+    # Another copy is elsewhere on the canvas and says the same words.
+    assert not torch.equal(part["patches"][0], part["patches"][1])
+    assert (scene_labels(part["codes"][1], part["codes"][0]).diagonal() == 1).all()
+
+
+def test_batches_are_whole_families_by_number_and_nothing_else(folder: Path) -> None:
+    data, again = (FamilyBatches(folder, CONFIG, batch_size=2 * FAMILY_SIZE, seed=0) for _ in range(2))
+    assert data.num_batches == 2
+    assert [data.num_samples(number) for number in range(4)] == [12, 6, 12, 6]
+    later, sooner = data.batch(3), data.batch(0)
+    same = again.batch(3)
+    assert torch.equal(later.patches, same.patches)
+    assert torch.equal(later.text.embeds, same.text.embeds)
+    assert sooner.patches.shape == (12, 16, PATCH_CHANNELS)
+    assert sooner.text.mask.any(1).all()
+    labels = scene_labels(sooner.codes, sooner.codes)
+    assert (labels.diagonal() == 1).all()
+    assert (labels[0, 1:6] == -1).all()
+
+
+def test_an_epoch_has_every_family_once(folder: Path) -> None:
+    data = FamilyBatches(folder, CONFIG, batch_size=FAMILY_SIZE, seed=0)
+    assert data.num_batches == 3
+    for epoch in range(2):
+        families = [int(data._chosen(3 * epoch + place)[0]) // FAMILY_SIZE for place in range(3)]
+        assert sorted(families) == [0, 1, 2]
+
+
+def test_texts_stay_with_their_pictures(folder: Path) -> None:
+    part = torch.load(folder / "families-0000.pt", weights_only=True)
+    data = FamilyBatches(folder, CONFIG, batch_size=18, seed=0)
+    batch, chosen = data.batch(0), data._chosen(0)
+    ends = part["lengths"].cumsum(0)
+    for row, scene in enumerate(chosen.tolist()):
+        length = int(part["lengths"][scene])
+        states = part["embeds"][int(ends[scene]) - length : int(ends[scene])].float()
+        assert torch.equal(batch.text.embeds[row, :length], states)
+        assert not batch.text.mask[row, length:].any()
+        assert any(torch.equal(batch.patches[row], part["patches"][copy, scene].float()) for copy in range(2))
+
+
+def test_statistics_standardise(folder: Path) -> None:
+    data = FamilyBatches(folder, CONFIG, batch_size=18, seed=0)
+    (mean, std), (text_mean, _) = data.statistics()
+    part = torch.load(folder / "families-0000.pt", weights_only=True)
+    rows = part["patches"][0].float().flatten(0, 1)
+    torch.testing.assert_close(mean, rows.mean(0))
+    torch.testing.assert_close(std, rows.std(0).clamp(min=1e-3))
+    torch.testing.assert_close(text_mean, part["embeds"].float().mean(0))
+
+
+def test_features_of_other_data_are_refused(folder: Path) -> None:
+    assert json.loads((folder / "families.json").read_text())["seed"] == 4
+    with pytest.raises(ConfigError, match="another folder"):
+        check_families(FamiliesConfig(num_families=3, num_position_families=0, seed=5), folder)
+    with pytest.raises(ConfigError, match="multiple of 6"):
+        FamilyBatches(folder, CONFIG, batch_size=8, seed=0)
+    with pytest.raises(ConfigError, match="within"):
+        FamiliesConfig(reconstructed_share=1.5)
+    with pytest.raises(ConfigError, match="at least 1"):
+        FamiliesConfig(num_families=0)
+
+
+def test_noise_on_the_latent_changes_its_own_picture_only(tiny_bundle: ModelBundle) -> None:
+    pixels = as_pixels([torch.full((32, 32, 3), 90, dtype=torch.uint8).numpy()] * 2)
+    noise = torch.tensor([0.0, 1.0])
+    out = reconstructed(pixels, tiny_bundle.autoencoder, noise, torch.Generator().manual_seed(0))
+    plain = reconstructed(pixels, tiny_bundle.autoencoder, torch.zeros(2), torch.Generator().manual_seed(0))
+    torch.testing.assert_close(out[0], plain[0])
+    assert not torch.allclose(out[1], plain[1], atol=1e-3)

@@ -1,0 +1,36 @@
+"""Pictures while a run goes on: the same weights give the same grid, and the run does not notice."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.features.encoders import Encoders
+from sanakit.pipelines.text_to_image import TextToImagePipeline
+from sanakit.training.recipes.transformer.starting_model import Origin
+from sanakit.training.run.run_config import SampleConfig
+from sanakit.training.watching.samples import SamplePainter
+
+
+def test_a_grid_is_what_the_pipeline_makes_of_the_given_weights(tiny_bundle: ModelBundle) -> None:
+    config = SampleConfig(prompts=("a red apple", "two kites, ü"), steps=2, guidance_scale=2.0, seed=5)
+    loads: list[str] = []
+    encoders = Encoders(
+        autoencoder=lambda: loads.append("autoencoder") or tiny_bundle.autoencoder,  # type: ignore[func-returns-value]
+        text=lambda: loads.append("text") or tiny_bundle.text_encoder,  # type: ignore[func-returns-value]
+    )
+    painter = SamplePainter(config, Origin(tiny_bundle.transformer, encoders, tiny_bundle.card, False), device="cpu")
+    painter.begin(128, tiny_bundle.card.flow_shift)
+    before = {name: t.clone() for name, t in tiny_bundle.transformer.state_dict().items()}
+    averaged = {name: 0.9 * t for name, t in before.items()}
+    first = painter.draw(averaged, 10)
+    again = painter.draw(averaged, 20)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, painter.draw(before, 30))
+    assert all(torch.equal(t, before[name]) for name, t in tiny_bundle.transformer.state_dict().items())
+    assert loads == ["autoencoder", "text"] * 3  # let go in between
+
+    whole = TextToImagePipeline(tiny_bundle)("a red apple", seed=5, num_inference_steps=2, guidance_scale=2.0)
+    assert np.array_equal(np.asarray(painter.draw(before, 30))[8:136, 8:136], np.asarray(whole.images[0].image))
+    assert first.size == (2 * 136 + 8, 128 + 30 + 8 + 8)
