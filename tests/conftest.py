@@ -8,8 +8,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import LlamaConfig, LlamaModel, PreTrainedTokenizerFast
 
 from sanakit.checkpoints.bundle import ModelBundle
-from sanakit.checkpoints.card import ModelCard
-from sanakit.checkpoints.precision import PrecisionPolicy
+from sanakit.checkpoints.identity.card import ModelCard
+from sanakit.checkpoints.identity.precision import PrecisionPolicy
 from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig, stages
 from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.models.text_encoder import TextEncoder, TextEncoderConfig

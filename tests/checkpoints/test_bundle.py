@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from sanakit.checkpoints.bundle import ModelBundle, load_bundle, save_bundle
-from sanakit.checkpoints.card import read_card
-from sanakit.checkpoints.content_hashes import hash_files, verify_hashes
-from sanakit.checkpoints.convert import convert
-from sanakit.checkpoints.describe import describe
-from sanakit.checkpoints.reader import read_tensors
-from sanakit.checkpoints.sources import find_parts
-from sanakit.checkpoints.writer import write_safetensors
+from sanakit.checkpoints.editing.convert import convert
+from sanakit.checkpoints.editing.describe import describe
+from sanakit.checkpoints.files.reader import read_tensors
+from sanakit.checkpoints.files.writer import write_safetensors
+from sanakit.checkpoints.identity.card import read_card
+from sanakit.checkpoints.sources.content_hashes import hash_files, verify_hashes
+from sanakit.checkpoints.sources.sources import find_parts
 from sanakit.common.errors import CheckpointError, RequestError
 from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
 
@@ -233,7 +233,9 @@ def test_sprint_is_described_and_makes_no_pictures(folder: Path, tmp_path: Path)
 def test_a_part_that_nothing_can_stand_in_for_is_missed_and_not_fetched(
     folder: Path, tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sanakit.checkpoints.sources.resolve_source", lambda *_, **__: pytest.fail("it was fetched"))
+    monkeypatch.setattr(
+        "sanakit.checkpoints.sources.sources.resolve_source", lambda *_, **__: pytest.fail("it was fetched")
+    )
     copy = shutil.copytree(folder, tmp_path / "copy")
     card = json.loads((copy / "sanakit.json").read_text())
     (copy / "sanakit.json").write_text(json.dumps(card | {"family": family}))
@@ -260,5 +262,5 @@ def test_small_weights_are_compared_with_their_card_as_they_are_loaded(
     with pytest.raises(CheckpointError, match=rf"the {name} in .*copy/{part}.* was changed or damaged"):
         load_bundle(tmp_path / "copy")
     assert load_bundle(tmp_path / "copy", force=True)
-    monkeypatch.setattr("sanakit.checkpoints.card_check.MAX_BYTES", 1)  # of a large model the card is believed
+    monkeypatch.setattr("sanakit.checkpoints.sources.card_check.MAX_BYTES", 1)  # of a large model the card is believed
     assert load_bundle(tmp_path / "copy")

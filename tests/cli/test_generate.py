@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from sanakit.checkpoints.reader import read_tensors
-from sanakit.checkpoints.writer import write_safetensors
+from sanakit.checkpoints.files.reader import read_tensors
+from sanakit.checkpoints.files.writer import write_safetensors
 from sanakit.common.errors import OutputError
 from sanakit.pipelines.picture_file import read_recipe
 from sanakit.pipelines.text_to_image import TextToImagePipeline

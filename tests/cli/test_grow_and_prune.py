@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sanakit.checkpoints.bundle import load_bundle
-from sanakit.checkpoints.derived_model import read_base
+from sanakit.checkpoints.editing.derived_model import read_base
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 
 

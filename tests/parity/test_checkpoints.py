@@ -11,11 +11,11 @@ from transformers import LlamaConfig, LlamaModel
 from weights import autoencoder_pair, transformer_pair
 
 from sanakit.checkpoints.bundle import ModelBundle, load_bundle, save_bundle
-from sanakit.checkpoints.card import ModelCard
-from sanakit.checkpoints.dc_ae_keys import DIFFUSERS_DC_AE, OriginalSpelling, original_dc_ae
-from sanakit.checkpoints.key_maps import KeyMap
-from sanakit.checkpoints.linear_dit_keys import diffusers_linear_dit
-from sanakit.checkpoints.precision import OWN_LINE
+from sanakit.checkpoints.identity.card import ModelCard
+from sanakit.checkpoints.identity.precision import OWN_LINE
+from sanakit.checkpoints.networks.dc_ae_keys import DIFFUSERS_DC_AE, OriginalSpelling, original_dc_ae
+from sanakit.checkpoints.networks.key_maps import KeyMap
+from sanakit.checkpoints.networks.linear_dit_keys import diffusers_linear_dit
 from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig, stages
 from sanakit.models.linear_dit import LinearDiTConfig
 from sanakit.models.presets import DC_AE_PRESETS

@@ -12,7 +12,7 @@ from diffusers.models.attention_processor import PAGCFGSanaLinearAttnProcessor2_
 from torch import Tensor
 from weights import relative_error, transformer_pair
 
-from sanakit.checkpoints.linear_dit_keys import diffusers_linear_dit
+from sanakit.checkpoints.networks.linear_dit_keys import diffusers_linear_dit
 from sanakit.models.linear_dit import AttentionPerturbation, LinearDiT, LinearDiTConfig
 from sanakit.models.text_condition import TextCondition
 

@@ -19,8 +19,8 @@ from transformers import LlamaModel, PreTrainedTokenizerFast
 from weights import autoencoder_pair, relative_error, transformer_pair
 
 from sanakit.checkpoints.bundle import ModelBundle
-from sanakit.checkpoints.card import ModelCard
-from sanakit.checkpoints.precision import PrecisionPolicy
+from sanakit.checkpoints.identity.card import ModelCard
+from sanakit.checkpoints.identity.precision import PrecisionPolicy
 from sanakit.common.seeds import draw_noise
 from sanakit.models.dc_ae import DCAutoencoderConfig, stages
 from sanakit.models.linear_dit import LinearDiTConfig

@@ -10,8 +10,8 @@ from diffusers import AutoencoderDC, DPMSolverMultistepScheduler, SanaPipeline, 
 from torch import Tensor
 
 import sanakit
-from sanakit.checkpoints.sources import ModelParts, find_parts
-from sanakit.checkpoints.strict_load import load_dc_ae, load_linear_dit
+from sanakit.checkpoints.networks.strict_load import load_dc_ae, load_linear_dit
+from sanakit.checkpoints.sources.sources import ModelParts, find_parts
 from sanakit.common.seeds import draw_noise
 from sanakit.models.text_condition import TextCondition
 from sanakit.sampling.driver import drive

@@ -12,9 +12,9 @@ import torch
 from diffusers import AutoencoderDC, SanaTransformer2DModel
 from torch import Tensor, nn
 
-from sanakit.checkpoints.dc_ae_keys import DIFFUSERS_DC_AE
-from sanakit.checkpoints.diffusers_config import dc_ae_to_json, linear_dit_to_json
-from sanakit.checkpoints.linear_dit_keys import diffusers_linear_dit
+from sanakit.checkpoints.networks.dc_ae_keys import DIFFUSERS_DC_AE
+from sanakit.checkpoints.networks.diffusers_config import dc_ae_to_json, linear_dit_to_json
+from sanakit.checkpoints.networks.linear_dit_keys import diffusers_linear_dit
 from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig
 from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
 

@@ -11,31 +11,31 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from sanakit.checkpoints.card import ModelCard, card_to_metadata
-from sanakit.checkpoints.card_check import check_small_weights
-from sanakit.checkpoints.content_hashes import bytes_to_hash, hash_parts
-from sanakit.checkpoints.diffusers_layout import write_dc_ae, write_frame, write_linear_dit
-from sanakit.checkpoints.hashing import ContentHashes, hash_tensors
-from sanakit.checkpoints.known_models import (
+from sanakit.checkpoints.editing.diffusers_layout import write_dc_ae, write_frame, write_linear_dit
+from sanakit.checkpoints.files.reader import read_header
+from sanakit.checkpoints.files.writer import written_aside
+from sanakit.checkpoints.identity.card import ModelCard, card_to_metadata
+from sanakit.checkpoints.identity.hashing import ContentHashes, hash_tensors
+from sanakit.checkpoints.identity.known_models import (
     DEFAULT_AUTOENCODER,
     DEFAULT_LATENT_CHANNELS,
     DEFAULT_TEXT_ENCODER,
     known_card,
     known_precision,
 )
-from sanakit.checkpoints.precision import DtypeRequest, resolve_dtypes
-from sanakit.checkpoints.reader import read_header
-from sanakit.checkpoints.sources import HubOptions, ModelParts, find_parts, locate
-from sanakit.checkpoints.starter_text_encoder import starter_text_encoder_folder
-from sanakit.checkpoints.strict_load import (
+from sanakit.checkpoints.identity.precision import DtypeRequest, resolve_dtypes
+from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_folder
+from sanakit.checkpoints.networks.strict_load import (
     WeightSource,
     identify_dc_ae,
     identify_linear_dit,
     load_dc_ae,
     load_linear_dit,
 )
-from sanakit.checkpoints.text_encoder_folder import load_text_encoder
-from sanakit.checkpoints.writer import written_aside
+from sanakit.checkpoints.networks.text_encoder_folder import load_text_encoder
+from sanakit.checkpoints.sources.card_check import check_small_weights
+from sanakit.checkpoints.sources.content_hashes import bytes_to_hash, hash_parts
+from sanakit.checkpoints.sources.sources import HubOptions, ModelParts, find_parts, locate
 from sanakit.common.errors import CheckpointError
 from sanakit.models.dc_ae import DCAutoencoder
 from sanakit.models.linear_dit import LinearDiT

@@ -35,8 +35,8 @@ def convert(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Rewrite a model in another layout; its numbers stay as they are."""
-    from sanakit.checkpoints.convert import convert as convert_model
-    from sanakit.checkpoints.sources import HubOptions
+    from sanakit.checkpoints.editing.convert import convert as convert_model
+    from sanakit.checkpoints.sources.sources import HubOptions
 
     chosen = layout or _SUFFIXES.get(target.suffix, Layout.diffusers)
     done = convert_model(

@@ -116,7 +116,7 @@ def drawing_with(
 
 def write_report(path: Path, facts: dict[str, Any]) -> None:
     """JSON, whole or not at all."""
-    from sanakit.checkpoints.writer import write_json, written_aside
+    from sanakit.checkpoints.files.writer import write_json, written_aside
 
     with written_aside(path, force=True) as building:
         write_json(building, facts)

@@ -131,7 +131,7 @@ def check_report(output: Path | None) -> None:
 
 def show_report(report: Report, output: Path | None, *, as_json: bool, quiet: bool) -> None:
     """The table or JSON on stdout, and JSON in the file, whole or not at all."""
-    from sanakit.checkpoints.writer import write_json, written_aside
+    from sanakit.checkpoints.files.writer import write_json, written_aside
     from sanakit.evaluation.reports.report import report_table
 
     facts = report.to_json()

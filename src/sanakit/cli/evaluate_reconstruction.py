@@ -51,7 +51,7 @@ def reconstruction(
     """What an autoencoder keeps of pictures: PSNR, SSIM and rFID, and what is still recognised of starter scenes."""
     check_report(output)
 
-    from sanakit.checkpoints.hashing import hash_tensors
+    from sanakit.checkpoints.identity.hashing import hash_tensors
     from sanakit.cli.picture_run import show_log
     from sanakit.cli.progress import ProgressBar
     from sanakit.evaluation.metrics.half_sampling import MIN_SAMPLES
@@ -87,8 +87,8 @@ def load_autoencoder_of(model: str, device: str) -> DCAutoencoder:
     import torch
 
     from sanakit.checkpoints.bundle import find_autoencoder
-    from sanakit.checkpoints.sources import HubOptions
-    from sanakit.checkpoints.strict_load import load_dc_ae
+    from sanakit.checkpoints.networks.strict_load import load_dc_ae
+    from sanakit.checkpoints.sources.sources import HubOptions
 
     if Path(model).suffix == ".pt":
         from sanakit.training.recipes.autoencoder.recipe import load_autoencoder

@@ -47,10 +47,10 @@ def grow(
     if drop_last is not None and strategy is not GrowthStrategy.partial_preservation:
         raise RequestError(f"--drop-last belongs to partial-preservation; {strategy.value} keeps every block")
 
-    from sanakit.checkpoints.derived_model import check_derived_target, read_base, write_derived
-    from sanakit.checkpoints.growth import DROP_LAST, add_qk_norm
-    from sanakit.checkpoints.growth import grow as grow_network
-    from sanakit.checkpoints.sources import HubOptions
+    from sanakit.checkpoints.editing.derived_model import check_derived_target, read_base, write_derived
+    from sanakit.checkpoints.editing.growth import DROP_LAST, add_qk_norm
+    from sanakit.checkpoints.editing.growth import grow as grow_network
+    from sanakit.checkpoints.sources.sources import HubOptions
 
     check_derived_target(target, force=force)
     parts, base = read_base(model, variant=variant, hub=HubOptions(revision=revision))

@@ -12,9 +12,9 @@ from sanakit.cli.options import RevisionOption, VariantOption
 from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
-    from sanakit.checkpoints.content_hashes import HashCheck
-    from sanakit.checkpoints.describe import ComponentDescription, ModelDescription
-    from sanakit.checkpoints.sources import HubOptions
+    from sanakit.checkpoints.editing.describe import ComponentDescription, ModelDescription
+    from sanakit.checkpoints.sources.content_hashes import HashCheck
+    from sanakit.checkpoints.sources.sources import HubOptions
 
 
 def info(
@@ -34,8 +34,8 @@ def info(
     """
     if verify and variant is not None:
         raise RequestError("--verify compares with the model's card, which has no hashes of variants; leave one out")
-    from sanakit.checkpoints.describe import describe
-    from sanakit.checkpoints.sources import HubOptions
+    from sanakit.checkpoints.editing.describe import describe
+    from sanakit.checkpoints.sources.sources import HubOptions
 
     hub = HubOptions(revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
     if verify:
@@ -50,7 +50,7 @@ def info(
 
 def verify_model(model: str, hub: HubOptions, *, as_json: bool) -> None:
     """One line per component, as soon as it is read."""
-    from sanakit.checkpoints.content_hashes import verify_hashes
+    from sanakit.checkpoints.sources.content_hashes import verify_hashes
 
     checks: list[HashCheck] = []
     for check in verify_hashes(model, hub=hub):

@@ -20,7 +20,7 @@ class ModelNeeds:
     parameters: float
     hidden_size: int
     gigaflops_per_token: float
-    dtypes: tuple[str, ...] = ("float32", "bfloat16")  # on a CPU; see checkpoints/precision.py for the lines
+    dtypes: tuple[str, ...] = ("float32", "bfloat16")  # on a CPU; see checkpoints/identity/precision.py for the lines
 
 
 _GEMMA_AND_DC_AE = 2.61 + 0.31

@@ -118,4 +118,4 @@ def show_log(*, quiet: bool) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logging.getLogger("sanakit").addHandler(handler)
-    logging.getLogger("sanakit.checkpoints.starter_text_encoder").setLevel(logging.INFO)
+    logging.getLogger("sanakit.checkpoints.networks.starter_text_encoder").setLevel(logging.INFO)

@@ -47,10 +47,10 @@ def prune(
     """
     texts = read_calibration_prompts(prompts)
 
-    from sanakit.checkpoints.derived_model import check_derived_target, read_base, write_derived
-    from sanakit.checkpoints.growth import keep_blocks
-    from sanakit.checkpoints.pruning import blocks_to_keep
-    from sanakit.checkpoints.sources import HubOptions
+    from sanakit.checkpoints.editing.derived_model import check_derived_target, read_base, write_derived
+    from sanakit.checkpoints.editing.growth import keep_blocks
+    from sanakit.checkpoints.editing.pruning import blocks_to_keep
+    from sanakit.checkpoints.sources.sources import HubOptions
 
     check_derived_target(target, force=force)
     parts, base = read_base(model, variant=variant, hub=HubOptions(revision=revision))

@@ -9,12 +9,12 @@ from collections.abc import Callable
 import torch
 
 from sanakit.checkpoints.bundle import card_of, complete
-from sanakit.checkpoints.card import ModelCard
-from sanakit.checkpoints.hashing import hash_tensors
-from sanakit.checkpoints.precision import resolve_dtypes
-from sanakit.checkpoints.sources import HubOptions, ModelParts, find_parts
-from sanakit.checkpoints.strict_load import load_dc_ae
-from sanakit.checkpoints.text_encoder_folder import load_text_encoder
+from sanakit.checkpoints.identity.card import ModelCard
+from sanakit.checkpoints.identity.hashing import hash_tensors
+from sanakit.checkpoints.identity.precision import resolve_dtypes
+from sanakit.checkpoints.networks.strict_load import load_dc_ae
+from sanakit.checkpoints.networks.text_encoder_folder import load_text_encoder
+from sanakit.checkpoints.sources.sources import HubOptions, ModelParts, find_parts
 from sanakit.common.config import to_mapping
 from sanakit.models.dc_ae import DCAutoencoder
 from sanakit.models.text_encoder import TextEncoder

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sanakit.checkpoints.writer import written_aside
+from sanakit.checkpoints.files.writer import written_aside
 from sanakit.common.errors import PictureError
 from sanakit.pipelines.recipe import Recipe
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
-from sanakit.checkpoints.writer import written_aside
+from sanakit.checkpoints.files.writer import written_aside
 from sanakit.common.errors import OutputError, PictureError
 from sanakit.pipelines.recipe import Recipe
 

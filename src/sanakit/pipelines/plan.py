@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from sanakit.checkpoints.card import ModelCard
+from sanakit.checkpoints.identity.card import ModelCard
 from sanakit.common.errors import RequestError
 from sanakit.common.seeds import image_seed
 from sanakit.pipelines.request import GenerationRequest

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from sanakit.checkpoints.hashing import hash_tensors
+from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.common.errors import CheckpointError, RequestError
 from sanakit.scoring.extractors.preprocessing import Preprocessing, find_model_folder
 from sanakit.scoring.extractors.vision_tower import load_transformers_model

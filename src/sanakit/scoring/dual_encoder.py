@@ -18,11 +18,11 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from sanakit.checkpoints.hashing import hash_tensors
-from sanakit.checkpoints.reader import read_tensors
-from sanakit.checkpoints.starter_text_encoder import starter_text_encoder_folder
-from sanakit.checkpoints.text_encoder_folder import load_text_encoder
-from sanakit.checkpoints.writer import write_json, write_safetensors
+from sanakit.checkpoints.files.reader import read_tensors
+from sanakit.checkpoints.files.writer import write_json, write_safetensors
+from sanakit.checkpoints.identity.hashing import hash_tensors
+from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_folder
+from sanakit.checkpoints.networks.text_encoder_folder import load_text_encoder
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import CheckpointError, ConfigError, RequestError
 from sanakit.models.dual_encoder import DualEncoder, DualEncoderConfig

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from sanakit.checkpoints.hashing import hash_tensors
+from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.common.errors import CheckpointError, RequestError
 from sanakit.evaluation.benchmarks.geneval_rules import COLOURS, SeenObject
 from sanakit.scoring.extractors.preprocessing import find_model_folder

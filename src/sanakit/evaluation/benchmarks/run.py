@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from sanakit.checkpoints.writer import write_json, written_aside
+from sanakit.checkpoints.files.writer import write_json, written_aside
 from sanakit.common.errors import PictureError, RequestError
 from sanakit.common.seeds import image_seed
 from sanakit.evaluation.benchmarks.entries import PromptEntry, PromptList

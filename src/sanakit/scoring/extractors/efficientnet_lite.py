@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sanakit.checkpoints.hashing import hash_tensors
+from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.common.errors import MissingExtraError, ShapeError
 from sanakit.scoring.extractors.extractor import resize_bicubic
 from sanakit.scoring.extractors.weights import read_state

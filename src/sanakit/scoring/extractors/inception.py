@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sanakit.checkpoints.hashing import hash_tensors
+from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.common.errors import CheckpointError
 from sanakit.scoring.extractors.extractor import resize_bicubic
 from sanakit.scoring.extractors.weights import read_state

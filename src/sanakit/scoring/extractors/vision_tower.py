@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sanakit.checkpoints.hashing import hash_tensors
+from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.common.errors import CheckpointError
 from sanakit.scoring.extractors.preprocessing import Preprocessing, find_model_folder, read_preprocessing
 

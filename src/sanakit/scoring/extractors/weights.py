@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sanakit.checkpoints.reader import find_state, first_sentence, read_safetensors, strip_wrapper
+from sanakit.checkpoints.files.reader import find_state, first_sentence, read_safetensors, strip_wrapper
 from sanakit.common.errors import CheckpointError
 
 

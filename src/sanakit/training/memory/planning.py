@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 
 from sanakit.checkpoints.bundle import complete, compression_of, find_autoencoder
-from sanakit.checkpoints.reader import read_header
-from sanakit.checkpoints.sources import HubOptions, find_parts
-from sanakit.checkpoints.strict_load import identify_linear_dit
+from sanakit.checkpoints.files.reader import read_header
+from sanakit.checkpoints.networks.strict_load import identify_linear_dit
+from sanakit.checkpoints.sources.sources import HubOptions, find_parts
 from sanakit.common.free_memory import free_memory
 from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.training.memory.memory_plan import MemoryPlan, StepSettings, Workload, fit, latent_loss, plan_memory

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from sanakit.checkpoints.bundle import find_autoencoder
-from sanakit.checkpoints.reader import read_header
-from sanakit.checkpoints.sources import HubOptions
-from sanakit.checkpoints.strict_load import identify_dc_ae
+from sanakit.checkpoints.files.reader import read_header
+from sanakit.checkpoints.networks.strict_load import identify_dc_ae
+from sanakit.checkpoints.sources.sources import HubOptions
 from sanakit.features.batches import PixelBatch
 from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig
 from sanakit.training.memory.memory_plan import MemoryPlan, StepSettings, Workload, fit, pixel_loss, plan_memory

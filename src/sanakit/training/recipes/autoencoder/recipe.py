@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from sanakit.checkpoints.bundle import find_autoencoder
-from sanakit.checkpoints.sources import HubOptions
-from sanakit.checkpoints.strict_load import load_dc_ae
+from sanakit.checkpoints.networks.strict_load import load_dc_ae
+from sanakit.checkpoints.sources.sources import HubOptions
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.common.ranks import process_group, wait_for_all

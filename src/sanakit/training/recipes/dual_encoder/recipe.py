@@ -136,8 +136,8 @@ def write_dual_encoder_report(recipe: DualEncoderRecipe, folder: Path, *, device
 
 def starter_autoencoder(device: str = "cpu") -> DCAutoencoder:
     """The autoencoder that ships, without the rest of the model."""
-    from sanakit.checkpoints.sources import find_parts
-    from sanakit.checkpoints.strict_load import load_dc_ae
+    from sanakit.checkpoints.networks.strict_load import load_dc_ae
+    from sanakit.checkpoints.sources.sources import find_parts
 
     weights = find_parts("starter", components=("vae",)).autoencoder
     assert weights is not None, "the starter ships with its autoencoder"

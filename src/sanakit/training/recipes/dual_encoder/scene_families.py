@@ -19,7 +19,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sanakit.checkpoints.writer import write_json
+from sanakit.checkpoints.files.writer import write_json
 from sanakit.common.config import to_mapping
 from sanakit.common.errors import ConfigError
 from sanakit.models.dc_ae import DCAutoencoder

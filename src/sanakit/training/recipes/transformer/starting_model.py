@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 
 from sanakit.checkpoints.bundle import card_of, complete, find_autoencoder, text_encoder_source, text_folders
-from sanakit.checkpoints.card import Family, ModelCard
-from sanakit.checkpoints.card_check import check_small_weights
-from sanakit.checkpoints.content_hashes import hash_parts
-from sanakit.checkpoints.precision import OWN_LINE
-from sanakit.checkpoints.sources import HubOptions, ModelParts, find_parts
-from sanakit.checkpoints.starter_text_encoder import starter_text_encoder_folder
-from sanakit.checkpoints.strict_load import load_linear_dit
+from sanakit.checkpoints.identity.card import Family, ModelCard
+from sanakit.checkpoints.identity.precision import OWN_LINE
+from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_folder
+from sanakit.checkpoints.networks.strict_load import load_linear_dit
+from sanakit.checkpoints.sources.card_check import check_small_weights
+from sanakit.checkpoints.sources.content_hashes import hash_parts
+from sanakit.checkpoints.sources.sources import HubOptions, ModelParts, find_parts
 from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.features.encoders import Encoders, encoders_of_parts
 from sanakit.models.dc_ae import DCAutoencoder

@@ -1,0 +1,1 @@
+"""One model made from another: converted, grown, pruned."""

@@ -1,0 +1,110 @@
+"""A model folder whose transformer was made from another model's: grown or pruned; everything else is that model's.
+
+Nothing is rounded: tensors keep the dtype that they are stored in. ``derived.json`` says what was done to what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sanakit.checkpoints.bundle import card_of
+from sanakit.checkpoints.editing.convert import TEXT_ENCODER_FILES, TOKENIZER_FILES, Network, copy_files, read_network
+from sanakit.checkpoints.editing.diffusers_layout import write_dc_ae, write_frame, write_linear_dit
+from sanakit.checkpoints.editing.growth import DerivedNetwork
+from sanakit.checkpoints.files.writer import write_json, written_aside
+from sanakit.checkpoints.identity.card import ModelCard, card_to_metadata
+from sanakit.checkpoints.identity.hashing import ContentHashes, hash_tensors
+from sanakit.checkpoints.networks.strict_load import identify_dc_ae, identify_linear_dit
+from sanakit.checkpoints.sources.content_hashes import hash_parts
+from sanakit.checkpoints.sources.sources import HubOptions, ModelParts, find_parts
+from sanakit.common.errors import CheckpointError, RequestError
+
+RECORD_FILE = "derived.json"
+
+
+def check_derived_target(folder: Path, *, force: bool) -> None:
+    """Refuse a target before minutes of work.
+
+    Raises:
+        RequestError: it exists, or has the name of a file.
+    """
+    if folder.suffix in (".safetensors", ".pth", ".pt"):
+        raise RequestError(f"{folder} looks like a file, and a whole model is written, which is a folder")
+    if folder.exists() and not force:
+        raise RequestError(f"{folder} exists already; choose another name, or force it to be replaced")
+
+
+def read_base(
+    source: str | Path, *, variant: str | None = None, hub: HubOptions | None = None
+) -> tuple[ModelParts, Network]:
+    """A model's parts, and its transformer as stored.
+
+    Raises:
+        CheckpointError: there is no transformer, or it does not fit its config.
+    """
+    parts = find_parts(source, variant=variant, hub=hub)
+    if parts.transformer is None:
+        raise CheckpointError(f"{parts.path} has no transformer, so there are no blocks to add or remove")
+    return parts, read_network(parts.transformer, identify_linear_dit)
+
+
+def write_derived(
+    parts: ModelParts,
+    base: Network,
+    derived: DerivedNetwork,
+    folder: Path,
+    *,
+    record: Mapping[str, Any],
+    force: bool = False,
+) -> ModelCard:
+    """Write the model, whole or not at all.
+
+    Args:
+        parts: of the base model; an autoencoder or text encoder that they lack is left out, and found as the base
+            model's is when the folder is loaded.
+        base: the transformer that ``derived`` was made from.
+        derived: the new transformer.
+        folder: the target.
+        record: what was done, for ``derived.json``.
+        force: replace an existing folder.
+
+    Raises:
+        RequestError, OutputError: the target exists, or cannot be written.
+    """
+    card = derived_card(parts, derived)
+    known = ContentHashes() if parts.variant else replace(card.hashes, transformer="")
+    hashes = hash_parts(replace(parts, transformer=None), known)
+    card = replace(card, hashes=replace(hashes, transformer=hash_tensors(derived.tensors)))
+    content = {
+        "base": {
+            "name": card_of(parts).name, "transformer": hash_tensors(base.tensors), "num_layers": base.config.num_layers
+        },
+        "num_layers": derived.config.num_layers,
+        "origins": list(derived.origins),
+        **record,
+    }  # fmt: skip
+    with written_aside(folder, force=force) as path:
+        write_linear_dit(path / "transformer", derived.config, derived.tensors, metadata=card_to_metadata(card))
+        if parts.autoencoder is not None:
+            vae = read_network(parts.autoencoder, identify_dc_ae)
+            write_dc_ae(path / "vae", vae.config, vae.tensors, metadata={})
+        if parts.text_encoder is not None:
+            copy_files(parts.text_encoder, path / "text_encoder", TEXT_ENCODER_FILES)
+            copy_files(parts.tokenizer or parts.text_encoder, path / "tokenizer", TOKENIZER_FILES)
+        write_json(path / RECORD_FILE, content)
+        write_frame(path, card)
+    return card
+
+
+def derived_card(parts: ModelParts, derived: DerivedNetwork) -> ModelCard:
+    """The base model's card with another name; blocks that it numbers are found where they are now."""
+    card = card_of(parts)
+    layers = tuple(index for index, origin in enumerate(derived.origins) if origin in card.pag_layers)
+    if card.pag_layers and not layers:
+        layers = (derived.config.num_layers // 2,)
+    family = "sana-1.5" if card.family == "sana" and derived.config.qk_norm else card.family
+    name = f"{card.name}-{derived.config.num_layers}-blocks"
+    return replace(card, name=name, family=family, pag_layers=layers)

@@ -1,0 +1,1 @@
+"""Bytes in and out: safetensors, archives of tensors, the hub."""

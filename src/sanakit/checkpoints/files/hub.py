@@ -1,0 +1,203 @@
+"""Model sources that are not on this machine yet: Hugging Face hub ids, in the standard cache.
+
+All variables of the hub's own client are honoured (``HF_HOME``, ``HF_HUB_OFFLINE``, ``HF_ENDPOINT``, ``HF_TOKEN``,
+``HF_HUB_DISABLE_PROGRESS_BARS`` and so on), because that client does the work.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from glob import escape
+from pathlib import Path
+
+from sanakit.checkpoints.files.hub_files import COMPONENTS, choose_files
+from sanakit.common.errors import CheckpointError, DownloadError, OutputError, SanakitError
+
+_NAME = r"(?!.*(?:--|\.\.))[A-Za-z0-9_][A-Za-z0-9_.-]*"
+_HUB_ID = re.compile(rf"(?P<repo>{_NAME}/{_NAME})")
+_HUB_ADDRESS = re.compile(rf"hf://(?P<repo>{_NAME}/{_NAME})(?:/(?P<path>.*?))?/?")
+_FILE_SUFFIXES = (".pth", ".safetensors")
+
+ProgressCallback = Callable[[str], None]
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Request:
+    """What is wanted of one repository."""
+
+    repo: str
+    path: str  # a file or a folder in it, "" for all of it
+    components: Collection[str]
+    variant: str | None
+    revision: str | None
+    cache_dir: Path | None
+
+    @property
+    def is_file(self) -> bool:
+        return self.path.endswith(_FILE_SUFFIXES)
+
+    def files(self, paths: list[str]) -> list[str]:
+        """The needed ones of all files of the repository."""
+        if self.is_file:
+            if self.path not in paths:
+                raise CheckpointError(
+                    f"{self.repo} has no file {self.path}; its page is https://huggingface.co/{self.repo}"
+                )
+            return [self.path]
+        prefix = f"{self.path}/" if self.path else ""
+        inside = [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]
+        where = f"{self.repo}/{self.path}".rstrip("/")
+        return [prefix + p for p in choose_files(inside, variant=self.variant, components=self.components, where=where)]
+
+
+def resolve_source(
+    source: str | Path,
+    *,
+    components: Collection[str] = COMPONENTS,
+    variant: str | None = None,
+    revision: str | None = None,
+    cache_dir: Path | None = None,
+    local_files_only: bool = False,
+    token: str | None = None,
+    on_progress: ProgressCallback | None = None,
+) -> Path:
+    """A path on this machine for a path, ``org/name``, or ``hf://org/name[/folder or file]``; a local path always wins.
+
+    Args:
+        components: folders wanted of a diffusers repository; only their files and one variant are downloaded.
+        variant, revision, cache_dir, local_files_only, token: as in every loader of the ecosystem.
+        on_progress: is told in one sentence how much is to be downloaded, before it is.
+
+    Raises:
+        CheckpointError: no such path and no hub id either, or the repository holds no model that can be read.
+        DownloadError: it is not on this machine and could not be fetched; the sentence says what to do.
+        OutputError: the cache cannot be written.
+    """
+    local = Path(source).expanduser()
+    if local.exists():
+        return local
+    repo, path = parse_address(str(source))
+    request = _Request(
+        repo=repo, path=path, components=components, variant=variant, revision=revision, cache_dir=cache_dir
+    )  # fmt: skip
+    from huggingface_hub import constants
+
+    if local_files_only or constants.is_offline_mode():
+        asked = "local_files_only was asked for" if local_files_only else "HF_HUB_OFFLINE is set"
+        return _from_cache(request, f"{asked}; download it once without that")
+    try:
+        snapshot = _download(request, token, on_progress or logger.info)
+    except SanakitError:
+        raise
+    except Exception as error:  # the client raises its own kinds, those of its HTTP library, and OSError
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS):
+            raise OutputError(f"{repo} could not be stored in {_cache_folder(request)} ({error.strerror})") from error
+        return _from_cache(request, _reason(error, request))
+    return snapshot / path
+
+
+def parse_address(source: str) -> tuple[str, str]:
+    """``hf://org/name/path`` or ``org/name`` -> repository and path in it.
+
+    Raises:
+        CheckpointError: it has neither form.
+    """
+    if match := _HUB_ID.fullmatch(source):
+        return match["repo"], ""
+    if match := _HUB_ADDRESS.fullmatch(source):
+        return match["repo"], match["path"] or ""
+    hint = ""
+    if source.endswith(_FILE_SUFFIXES) and source.count("/") > 1 and source[0] not in "./~":
+        hint = f" (for a file on the Hugging Face hub write hf://{source})"
+    raise CheckpointError(f"there is no file or folder {source!r}, and it is not a hub id such as org/name{hint}")
+
+
+def _download(request: _Request, token: str | None, tell: ProgressCallback) -> Path:
+    """The snapshot folder with the needed files in it."""
+    from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
+
+    repo = HfApi(token=token).model_info(request.repo, revision=request.revision, files_metadata=True)
+    sizes = {file.rfilename: file.size or 0 for file in repo.siblings or []}
+    wanted = request.files(list(sizes))
+    absent = [
+        name
+        for name in wanted
+        if not isinstance(
+            try_to_load_from_cache(request.repo, name, cache_dir=request.cache_dir, revision=repo.sha), str
+        )
+    ]
+    if absent:
+        size = _in_words(sum(sizes[name] for name in absent))
+        tell(f"downloading {request.repo}: {len(absent)} files, {size}, to {_cache_folder(request)}")
+    patterns = [escape(name) for name in wanted]
+    return Path(
+        snapshot_download(
+            request.repo, revision=request.revision, cache_dir=request.cache_dir, token=token, allow_patterns=patterns
+        )
+    )
+
+
+def _from_cache(request: _Request, reason: str) -> Path:
+    """What an earlier download has left; complete, as far as the cached listing can tell."""
+    from huggingface_hub import get_cached_repo_tree, snapshot_download
+    from huggingface_hub.errors import CachedRepoTreeNotFoundError, IncompleteSnapshotError, LocalEntryNotFoundError
+
+    patterns: list[str] | None
+    try:
+        tree = get_cached_repo_tree(request.repo, revision=request.revision, cache_dir=request.cache_dir)
+        patterns = [escape(name) for name in request.files([file.path for file in tree])]
+    except CachedRepoTreeNotFoundError:  # made by an older client; then the readers will find what is missing
+        patterns = None
+    missing = request.repo + (f" at revision {request.revision}" if request.revision else "")
+    try:
+        snapshot = Path(
+            snapshot_download(
+                request.repo, revision=request.revision, cache_dir=request.cache_dir, allow_patterns=patterns,
+                local_files_only=True,
+            )
+        )  # fmt: skip
+        if (snapshot / request.path).exists():
+            return snapshot / request.path
+        missing = f"{request.path} of {missing}"
+    except IncompleteSnapshotError as error:
+        missing = f"a part of {missing} ({_missing_files(str(error))})"
+    except LocalEntryNotFoundError:
+        pass
+    raise DownloadError(f"{missing} is not on this machine (looked in {_cache_folder(request)}): {reason}")
+
+
+def _missing_files(message: str) -> str:
+    found = re.search(r"missing \((.*?)\)\. ", message)
+    return found[1] if found else "some files"
+
+
+def _reason(error: Exception, request: _Request) -> str:
+    """Why the hub did not give it, and what to do about it."""
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+
+    page = f"https://huggingface.co/{request.repo}"
+    match error:
+        case GatedRepoError():
+            return f"its owners ask you to accept their terms at {page} first, then log in with `hf auth login`"
+        case RepositoryNotFoundError():
+            return "no such repository on the hub, or it is private; check the name, or log in with `hf auth login`"
+        case RevisionNotFoundError():
+            return f"the repository has no revision {request.revision!r}; see {page}"
+        case HfHubHTTPError() if error.response is not None:
+            return f"the hub answered with status {error.response.status_code}; try again later, or name a local folder"
+    return f"the hub could not be reached ({type(error).__name__}); connect once, or name a local folder"
+
+
+def _cache_folder(request: _Request) -> Path:
+    from huggingface_hub import constants
+
+    return request.cache_dir or Path(constants.HF_HUB_CACHE)
+
+
+def _in_words(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"

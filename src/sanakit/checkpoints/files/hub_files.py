@@ -1,0 +1,78 @@
+"""Which files of a hub repository are needed: one set of weights per component, and the small files beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import PurePosixPath
+
+from sanakit.checkpoints.files.weight_names import read_weight_name
+from sanakit.common.errors import CheckpointError
+
+COMPONENTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
+_SMALL = (".json", ".txt", ".model", ".jinja")
+_NOTICES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE", "NOTICE.txt")
+_STEMS = ("diffusion_pytorch_model", "model")
+
+
+def choose_files(
+    paths: Sequence[str], *, variant: str | None = None, components: Collection[str] = COMPONENTS, where: str = "it"
+) -> list[str]:
+    """The files to fetch out of all ``paths`` of a repository.
+
+    Args:
+        paths: with forward slashes, relative to the repository or to a folder in it.
+        variant: wanted weight files, as in ``model.bf16.safetensors``; the transformer must have them, the other
+            components give others if they have none.
+        components: folders of a diffusers repository to fetch.
+        where: the repository's name, for the sentence of an error.
+
+    Raises:
+        CheckpointError: nothing there can be read, or a choice must be made first.
+    """
+    if "model_index.json" in paths:
+        root = [path for path in paths if "/" not in path and (path.endswith(".json") or path in _NOTICES)]
+        parts = [_component_files(paths, f"{name}/", variant, where) for name in COMPONENTS if name in components]
+        return root + [path for part in parts for path in part]
+    if "config.json" in paths:
+        return _component_files(paths, "", variant, where)
+    return _upstream_file(paths, where)
+
+
+def _component_files(paths: Sequence[str], prefix: str, variant: str | None, where: str) -> list[str]:
+    """Files directly under ``prefix``: everything small, and the weights of one variant."""
+    names = [path[len(prefix) :] for path in paths if path.startswith(prefix) and "/" not in path[len(prefix) :]]
+    weights = {name: found for name in names if (found := read_weight_name(name))}
+    small = [name for name in names if name not in weights and (name.endswith(_SMALL) or name in _NOTICES)]
+    known = {name: found for name, found in weights.items() if found.stem in _STEMS} or weights
+    chosen = _available_variant({found.variant for found in known.values()}, variant, prefix, where)
+    return [prefix + name for name in [*small, *(name for name, found in known.items() if found.variant == chosen)]]
+
+
+def _available_variant(available: set[str | None], wanted: str | None, prefix: str, where: str) -> str | None:
+    if not available or wanted in available:
+        return wanted
+    if prefix == "transformer/" and wanted is not None:  # said before gigabytes of the wrong files are fetched
+        raise CheckpointError(f"{where} has no {wanted} files of its transformer; leave the variant out")
+    if None in available:
+        return None
+    if len(available) == 1:
+        return next(iter(available))
+    named = " and ".join(sorted(filter(None, available)))
+    raise CheckpointError(f"{where} holds {prefix or 'its weights '}as {named}; choose one with variant")
+
+
+def _upstream_file(paths: Sequence[str], where: str) -> list[str]:
+    """The one file of weights in upstream's own repositories (``checkpoints/NAME.pth``)."""
+    places = (PurePosixPath("."), PurePosixPath("checkpoints"))
+    found = [
+        path
+        for path in paths
+        if PurePosixPath(path).parent in places and PurePosixPath(path).suffix in (".pth", ".safetensors")
+    ]
+    if len(found) == 1:
+        return found
+    if found:
+        raise CheckpointError(f"{where} holds {len(found)} files of weights; name one, such as hf://{where}/{found[0]}")
+    raise CheckpointError(
+        f"{where} is no model repository: it has no model_index.json, no config.json and no .pth or .safetensors file"
+    )

@@ -1,0 +1,233 @@
+"""Reading files of weights: safetensors, and ``torch.save`` archives with weights only. Nothing is ever unpickled.
+
+The first bytes of a file decide what it is, never its name, so that a pickle called ``.safetensors`` is told by name.
+Tensors are mapped from the disk, not copied.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from sanakit.checkpoints.files.weight_names import index_names
+from sanakit.common.errors import CheckpointError
+
+EXPECTED = "expected a safetensors file, or a .pth of tensors"
+MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors format itself
+STATE_KEYS = ("state_dict", "state_dict_ema", "model_state_dict", "ema", "model")  # where training scripts put weights
+WRAPPERS = ("model.diffusion_model.", "diffusion_model.", "module.", "_orig_mod.", "model.")
+DTYPES = {
+    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2", "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8",
+    "BOOL": "bool",
+}  # fmt: skip
+
+WeightFormat = Literal["safetensors", "torch"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """What a header says of a tensor; ``dtype`` as torch spells it, without ``torch.``."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    num_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class WeightHeader:
+    """The table of contents of one or several files that hold one component."""
+
+    tensors: dict[str, TensorInfo]
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+def read_tensors(files: Sequence[Path]) -> dict[str, Tensor]:
+    """All tensors of a component, mapped from its files, without the names of wrapping modules.
+
+    Raises:
+        CheckpointError: a file is missing, cut short, corrupt, or no file of weights.
+    """
+    tensors: dict[str, Tensor] = {}
+    for path in files:
+        part = read_safetensors(path) if detect_format(path) == "safetensors" else read_torch(path)
+        if twice := tensors.keys() & part.keys():
+            raise CheckpointError(f"{path} holds {min(twice)}, which another file of the same model holds already")
+        tensors.update(part)
+    return strip_wrapper(tensors)
+
+
+def read_header(files: Sequence[Path]) -> WeightHeader:
+    """Names, shapes and dtypes of a component; of a safetensors file only the header is read."""
+    tensors: dict[str, TensorInfo] = {}
+    metadata: dict[str, str] = {}
+    for path in files:
+        if detect_format(path) == "safetensors":
+            part = read_safetensors_header(path)
+            tensors.update(part.tensors)
+            metadata.update(part.metadata)
+        else:
+            for name, tensor in read_torch(path).items():
+                dtype = str(tensor.dtype).removeprefix("torch.")
+                tensors[name] = TensorInfo(dtype, tuple(tensor.shape), tensor.numel() * tensor.element_size())
+    return WeightHeader(strip_wrapper(tensors), metadata)
+
+
+def detect_format(path: Path) -> WeightFormat:
+    """Which kind of weights a file holds, told by its first bytes; everything else is refused by name."""
+    start = read_start(path)
+    if start.startswith(b"PK\x03\x04"):
+        if path.suffix == ".safetensors":
+            raise CheckpointError(f"{path} is a zip archive under a false name, not a safetensors file; it is not read")
+        return "torch"
+    for is_this, description in (
+        (not start, "is empty (0 bytes)"),
+        (start.startswith(b"version https://git-lfs"), "is a git-lfs pointer; run `git lfs pull` where it came from"),
+        (start.lstrip()[:1] == b"<", "is a web page, so the download was answered by an error or a login page"),
+        (start.startswith(b"GGUF"), "is a GGUF file"),
+        (start[:1] == b"\x80" and start[8:9] != b"{", "is a bare pickle, which can run code when it is opened"),
+    ):
+        if is_this:
+            raise CheckpointError(f"{path} {description}; {EXPECTED}")
+    if len(start) > 8 and start[8:9] == b"{":
+        return "safetensors"
+    raise CheckpointError(f"{path} starts with {start[:8]!r}, which is no file of weights or a corrupt one; {EXPECTED}")
+
+
+def read_start(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(64)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} does not exist; {EXPECTED}") from None
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror}); {EXPECTED}") from error
+
+
+def read_safetensors_header(path: Path) -> WeightHeader:
+    """The JSON at the start of the file, checked against the length of the file."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > min(size - 8, MAX_HEADER_BYTES):
+            raise CheckpointError(
+                f"{path} is cut short or corrupt: its header should take {length} bytes and {size - 8} are there"
+            )
+        text = file.read(length)
+    try:
+        content: dict[str, Any] = json.loads(text)
+        metadata = content.pop("__metadata__", {})
+        tensors = {name: tensor_info(entry) for name, entry in content.items()}
+        end = max((entry["data_offsets"][1] for entry in content.values()), default=0)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise CheckpointError(f"{path} has a corrupt safetensors header; download it again") from error
+    if size != 8 + length + end:
+        raise CheckpointError(
+            f"{path} is cut short or corrupt: it should have {8 + length + end} bytes and has {size}; download it again"
+        )
+    return WeightHeader(tensors, metadata)
+
+
+def tensor_info(entry: Mapping[str, Any]) -> TensorInfo:
+    start, end = entry["data_offsets"]
+    return TensorInfo(DTYPES.get(entry["dtype"], entry["dtype"].lower()), tuple(entry["shape"]), end - start)
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    names = read_safetensors_header(path).tensors
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            return {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise CheckpointError(f"{path} is a corrupt safetensors file ({error}); download it again") from error
+
+
+def read_torch(path: Path) -> dict[str, Tensor]:
+    """The state of a ``torch.save`` archive, with torch's weights-only reader."""
+    if not zipfile.is_zipfile(path):
+        raise CheckpointError(f"{path} is cut short: a torch.save archive has its index at the end; download it again")
+    try:
+        content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    except Exception as error:  # whatever torch raises, the file is not one of tensors only
+        forbidden = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f"it asks for {forbidden[1]}, which may run code" if forbidden else first_sentence(error)
+        raise CheckpointError(f"{path} is not an archive of tensors only ({reason}), and is not opened") from error
+    tensors = find_state(content)
+    if not tensors:
+        raise CheckpointError(f"{path} holds no tensors under any of {', '.join(STATE_KEYS)}, or at its top")
+    return tensors
+
+
+def find_state(content: object) -> dict[str, Tensor]:
+    """The tensors of a training checkpoint, or of a bare state dict; empty when there are none."""
+    if not isinstance(content, dict):
+        return {}
+    inner = next((content[key] for key in STATE_KEYS if isinstance(content.get(key), dict)), content)
+    return {name: value for name, value in inner.items() if isinstance(value, Tensor)}
+
+
+def first_sentence(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0][:160]
+
+
+def strip_wrapper(tensors: dict[str, T]) -> dict[str, T]:
+    """Remove the prefixes that all names share because the network was saved inside other modules."""
+    for prefix in WRAPPERS:
+        if tensors and all(name.startswith(prefix) for name in tensors):
+            return strip_wrapper({name.removeprefix(prefix): value for name, value in tensors.items()})
+    return tensors
+
+
+def find_weight_files(
+    folder: Path, *, stem: str = "diffusion_pytorch_model", variant: str | None = None
+) -> tuple[Path, ...]:
+    """The files of one component: ``stem[.variant].safetensors`` (or ``.bin``, ``.pth``), or the shards of an index.
+
+    Raises:
+        CheckpointError: none is there; the sentence says which variants are.
+    """
+    dotted = f"{stem}.{variant}" if variant else stem
+    for name in index_names(stem, variant):
+        if (folder / name).is_file():
+            return read_index(folder / name)
+    for suffix in (".safetensors", ".bin", ".pth", ".pt"):
+        if (folder / f"{dotted}{suffix}").is_file():
+            return (folder / f"{dotted}{suffix}",)
+    found = sorted(path.name for path in folder.glob(f"{stem}*"))
+    wanted = f"variant={variant!r}" if variant else f"{stem}.safetensors"
+    raise CheckpointError(f"{folder} has no weights for {wanted}; it holds {', '.join(found[:4]) or 'no such file'}")
+
+
+def read_index(index: Path) -> tuple[Path, ...]:
+    """The shards named by an ``.index.json``, all of which must be there."""
+    names = sorted(set(read_json(index).get("weight_map", {}).values()))
+    if not names or any(not isinstance(name, str) or Path(name).name != name for name in names):
+        raise CheckpointError(f"{index} does not name the files of its shards; download it again")
+    missing = [name for name in names if not (index.parent / name).is_file()]
+    if missing:
+        raise CheckpointError(f"{index.parent} lacks {len(missing)} of {len(names)} shards, the first is {missing[0]}")
+    return tuple(index.parent / name for name in names)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} does not exist") from None
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not valid JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds a {type(content).__name__} where a JSON object was expected")
+    return content

@@ -1,0 +1,86 @@
+"""What is known of the published checkpoints and is not in their files: precision line, guidance, flow shift.
+
+A checkpoint is recognised by its name (hub id, file or folder), else by what its config and its tensors show.
+Source: the model zoo and the inference settings of NVlabs/Sana and of the diffusers twins.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from sanakit.checkpoints.identity.card import Family, ModelCard, Solver
+from sanakit.checkpoints.identity.precision import BFLOAT16_LINE, FLOAT16_LINE, UNKNOWN_LINE, PrecisionPolicy
+from sanakit.models.linear_dit import LinearDiTConfig
+
+DEFAULT_AUTOENCODER = "mit-han-lab/dc-ae-f32c32-sana-1.1-diffusers"
+DEFAULT_LATENT_CHANNELS = 32  # of that autoencoder
+DEFAULT_TEXT_ENCODER = "Efficient-Large-Model/gemma-2-2b-it"
+
+VERSION_1_NAME = re.compile(r"sana[_-](600m|1600m)[_-](512px|1024px)", re.IGNORECASE)
+PAG_LAYERS = {20: (8,), 28: (14,)}  # by depth, as upstream's demo; other depths take the middle block
+
+
+def names_of(source: str, path: Path) -> str:
+    """What may tell a published name: the source as written, the file, and a hub id in the path of the cache."""
+    hub_ids = [part for part in path.parts if part.startswith("models--")]
+    return " ".join([source if "/" in source else "", path.name, path.parent.name, *hub_ids])
+
+
+def known_precision(
+    names: str, config: LinearDiTConfig, *, stored: Collection[str], variant: str | None = None
+) -> PrecisionPolicy:
+    """The line of a transformer: by version and name first, then by the dtype that its tensors are stored in."""
+    if config.qk_norm or config.interpolation_scale is not None or re.search("bf16", names, re.IGNORECASE):
+        return BFLOAT16_LINE
+    if VERSION_1_NAME.search(names) or variant == "fp16":
+        return FLOAT16_LINE
+    if variant == "bf16" or set(stored) == {"bfloat16"}:
+        return BFLOAT16_LINE
+    return FLOAT16_LINE if set(stored) == {"float16"} else UNKNOWN_LINE
+
+
+def known_card(
+    *,
+    source: str,
+    names: str,
+    config: LinearDiTConfig,
+    compression: int,
+    scheduler: Mapping[str, Any] | None,
+    precision: PrecisionPolicy,
+) -> ModelCard:
+    """The card of a checkpoint that came without one; a scheduler's config, where there is one, has the last word."""
+    base_size = config.sample_size * compression
+    return ModelCard(
+        name=source.rstrip("/").rsplit("/", 1)[-1],
+        family=family_of(config),
+        base_size=base_size,
+        precision=precision,
+        flow_shift=known_flow_shift(names, config, scheduler),
+        solver=known_solver(scheduler),
+        guidance_scale=4.5 if config.qk_norm else 5.0,
+        pag_layers=PAG_LAYERS.get(config.num_layers, (config.num_layers // 2,)),
+        source=source,
+    )
+
+
+def family_of(config: LinearDiTConfig) -> Family:
+    if config.guidance_embeds:
+        return "sana-sprint"
+    return "sana-1.5" if config.qk_norm else "sana"
+
+
+def known_solver(scheduler: Mapping[str, Any] | None) -> Solver:
+    euler = scheduler is not None and scheduler.get("_class_name") == "FlowMatchEulerDiscreteScheduler"
+    return "flow-euler" if euler else "flow-dpm"
+
+
+def known_flow_shift(names: str, config: LinearDiTConfig, scheduler: Mapping[str, Any] | None) -> float:
+    """3 but for 4K (6) and for upstream's 0.6B at 1024 px (4, where its diffusers twin ships 3)."""
+    if scheduler is not None:
+        return float(scheduler.get("flow_shift") or scheduler.get("shift") or 3.0)
+    if config.interpolation_scale == 2.0:
+        return 6.0
+    return 4.0 if re.search(r"sana[_-]600m[_-]1024px", names, re.IGNORECASE) else 3.0

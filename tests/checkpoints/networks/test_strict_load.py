@@ -1,0 +1,161 @@
+"""Loading is strict: every tensor or a sentence; configs are found from shapes where no file tells them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from sanakit.checkpoints.files.reader import read_json, read_tensors
+from sanakit.checkpoints.files.writer import write_safetensors, write_torch
+from sanakit.checkpoints.networks.infer_config import infer_dc_ae_config, infer_linear_dit_config, looks_like
+from sanakit.checkpoints.networks.linear_dit_keys import UPSTREAM_LINEAR_DIT, diffusers_linear_dit
+from sanakit.checkpoints.networks.strict_load import WeightSource, expected_shapes, load_dc_ae, load_linear_dit
+from sanakit.common.errors import CheckpointError
+from sanakit.models.presets import DC_AE_PRESETS, LINEAR_DIT_PRESETS
+
+SIZES = {16: "512px", 32: "1024px", 64: "2Kpx", 128: "4Kpx"}
+
+
+@pytest.mark.parametrize("name", LINEAR_DIT_PRESETS)
+def test_a_published_transformer_is_recognised_by_its_shapes(name: str) -> None:
+    config = LINEAR_DIT_PRESETS[name]
+    assert infer_linear_dit_config(expected_shapes(config), names=f"Sana_{SIZES[config.sample_size]}.pth") == config
+
+
+def test_the_trained_size_shows_in_stored_positions() -> None:
+    shapes = expected_shapes(LINEAR_DIT_PRESETS["sana-1600m-4k"])
+    assert infer_linear_dit_config(shapes, position_shape=(1, 128 * 128, 2240)) == LINEAR_DIT_PRESETS["sana-1600m-4k"]
+    assert infer_linear_dit_config(shapes) == LINEAR_DIT_PRESETS["sana-1600m-1024"]
+
+
+@pytest.mark.parametrize("name", DC_AE_PRESETS)
+def test_a_published_autoencoder_is_recognised_by_its_shapes_and_name(name: str) -> None:
+    assert infer_dc_ae_config(expected_shapes(DC_AE_PRESETS[name]), names=f"mit-han-lab/{name}") == DC_AE_PRESETS[name]
+
+
+def test_twins_need_a_name() -> None:
+    with pytest.raises(CheckpointError, match=r"may be dc-ae-f32c32-in-1.0 or dc-ae-f32c32-mix-1.0"):
+        infer_dc_ae_config(expected_shapes(DC_AE_PRESETS["dc-ae-f32c32-in-1.0"]))
+
+
+def transformer_of(folder: Path) -> tuple[dict[str, Tensor], WeightSource]:
+    file = folder / "transformer" / "diffusion_pytorch_model.safetensors"
+    return read_tensors([file]), WeightSource(files=(file,), config=read_json(folder / "transformer" / "config.json"))
+
+
+def test_tensors_that_need_no_change_stay_mapped_from_the_file(folder: Path) -> None:
+    _, source = transformer_of(folder)
+    model = load_linear_dit(source, dtype=torch.float32)
+    assert not model.training
+    assert not any(parameter.requires_grad or parameter.is_meta for parameter in model.parameters())
+    assert load_linear_dit(source, dtype=torch.bfloat16).final.weight.dtype == torch.bfloat16
+
+
+Change = Callable[[dict[str, Tensor]], object]
+BROKEN: dict[str, Change] = {
+    r"1 of \d+ expected tensors are missing \(proj_out.bias\).*part of a model": lambda t: t.pop("proj_out.bias"),
+    r"missing \(transformer_blocks.1.attn1.to_k.weight\)": lambda t: t.pop("transformer_blocks.1.attn1.to_k.weight"),
+    r"1 tensors belong to no such network \(stranger.weight\)": lambda t: t.update({"stranger.weight": torch.ones(1)}),
+    r"holds int8 weights, such as proj_out.bias; .* quantized": lambda t: t.update(
+        {"proj_out.bias": torch.ones(4).char()}
+    ),
+    r"tensors belong to no such network \(transformer_blocks.9.scale_shift_table\)": lambda t: t.update(
+        {"transformer_blocks.9.scale_shift_table": torch.ones(6, 64)}
+    ),
+    r"such as final.bias: it is \(9,\) and should be \(4,\)": lambda t: t.update({"proj_out.bias": torch.ones(9)}),
+    r"lacks query and key norms, as SANA 1.0 does": lambda t: [t.pop(name) for name in list(t) if "norm_" in name],
+}
+
+
+@pytest.mark.parametrize("sentence", BROKEN)
+def test_a_partial_or_wrong_file_is_told_in_one_sentence(folder: Path, tmp_path: Path, sentence: str) -> None:
+    tensors, source = transformer_of(folder)
+    BROKEN[sentence](tensors)
+    write_safetensors(tmp_path / "w.safetensors", tensors, {})
+    with pytest.raises(CheckpointError, match=sentence) as caught:
+        load_linear_dit(WeightSource(files=(tmp_path / "w.safetensors",), config=source.config), dtype=torch.float32)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_models_are_named(tmp_path: Path, folder: Path) -> None:
+    write_torch(tmp_path / "w.pth", {"double_blocks.0.img_attn.qkv.weight": torch.ones(1)})
+    source = WeightSource(files=(tmp_path / "w.pth",))
+    with pytest.raises(CheckpointError, match="not a SANA transformer: it looks like a Flux transformer"):
+        load_linear_dit(source, dtype=torch.float32)
+    with pytest.raises(CheckpointError, match="not a DC-AE autoencoder"):
+        load_dc_ae(transformer_of(folder)[1], dtype=torch.float32)
+    assert looks_like(["unet.down_blocks.0.lora_A.weight"]) == "it looks like a LoRA adapter"
+
+
+def test_half_an_upstream_file_says_what_it_lacks(tmp_path: Path) -> None:
+    write_torch(tmp_path / "w.pth", {"x_embedder.proj.weight": torch.ones(64, 4, 1, 1)})
+    with pytest.raises(CheckpointError, match=r"no whole SANA transformer: 'caption_projection\.linear_1\.weight'"):
+        load_linear_dit(WeightSource(files=(tmp_path / "w.pth",)), dtype=torch.float32)
+
+
+def test_a_width_that_was_never_published_needs_its_config(folder: Path, tmp_path: Path) -> None:
+    tensors, source = transformer_of(folder)
+    ours = diffusers_linear_dit(guidance_embeds=False).to_ours(tensors)
+    write_torch(tmp_path / "w.pth", UPSTREAM_LINEAR_DIT.from_ours(ours) | {"pos_embed": torch.zeros(1, 64, 64)})
+    with pytest.raises(CheckpointError, match=r"a width of 64 .* config.json"):
+        load_linear_dit(WeightSource(files=(tmp_path / "w.pth",)), dtype=torch.float32)
+    loaded = load_linear_dit(WeightSource(files=(tmp_path / "w.pth",), config=source.config), dtype=torch.float32)
+    assert all(torch.equal(tensor, ours[name]) for name, tensor in loaded.state_dict().items())
+
+
+BAD_CONFIGS: dict[str, dict[str, object]] = {
+    r"num_layers in config.json is 'eight'; it should be a number from 1 to 65536": {"num_layers": "eight"},
+    r"num_layers in config.json is -8": {"num_layers": -8},
+    r"num_layers in config.json is True": {"num_layers": True},
+    r"num_layers in config.json is 100000000": {"num_layers": 100_000_000},
+    r"asks for 60000 blocks and w.safetensors holds 2": {"num_layers": 60_000},
+    r"asks for 3 blocks and w.safetensors holds 2": {"num_layers": 3},
+    r"tensors belong to no such network .*its config is of a shallower model": {"num_layers": 1},
+    r"gives a width of 2097120, above 65536": {"num_attention_heads": 65535},
+    r"hidden_size=64 does not split into heads of cross_head_dim=48": {
+        "cross_attention_head_dim": 48, "num_cross_attention_heads": 1,
+    },
+    r"mlp_ratio in config.json is nan": {"mlp_ratio": float("nan")},
+    r"qk_norm in config.json is 5": {"qk_norm": 5},
+    r"patch_size in config.json is \[\]": {"patch_size": []},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sentence", BAD_CONFIGS)
+def test_a_corrupt_config_is_one_sentence_with_its_file(folder: Path, tmp_path: Path, sentence: str) -> None:
+    tensors, source = transformer_of(folder)
+    write_safetensors(tmp_path / "w.safetensors", tensors, {})
+    config = {**(source.config or {}), **BAD_CONFIGS[sentence]}
+    (tmp_path / "config.json").write_text("{}")  # that it is there is enough
+    with pytest.raises(CheckpointError, match=sentence) as caught:
+        load_linear_dit(WeightSource(files=(tmp_path / "w.safetensors",), config=config), dtype=torch.float32)
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "lacks query" not in str(caught.value)
+
+
+BAD_AUTOENCODERS: dict[str, dict[str, object]] = {
+    r"config.json: encoder_layers_per_block in config.json is 'many'; it should be a list": {
+        "encoder_layers_per_block": "many"
+    },
+    r"decoder_layers_per_block in config.json is 1.5": {"decoder_layers_per_block": [0, 1, 1, 1.5]},
+    r"asks for 9006 blocks and .*holds \d": {"decoder_layers_per_block": [0, 1, 1, 9001]},
+    r"downsample_block_type in config.json is 3": {"downsample_block_type": 3},
+    r"scaling_factor in config.json is 'x'": {"scaling_factor": "x"},
+    r"decoder_act_fns in config.json is \[\]": {"decoder_act_fns": [[], "silu", "silu", "silu"]},
+    r"encoder_qkv_multiscales in config.json is 7": {"encoder_qkv_multiscales": 7},
+    r"scales=\(4,\) of an attention must be odd": {"encoder_qkv_multiscales": [[], [], [4], []]},
+}
+
+
+@pytest.mark.parametrize("sentence", BAD_AUTOENCODERS)
+def test_a_corrupt_config_of_an_autoencoder_is_told_too(folder: Path, sentence: str) -> None:
+    file = folder / "vae" / "diffusion_pytorch_model.safetensors"
+    config = read_json(folder / "vae" / "config.json") | BAD_AUTOENCODERS[sentence]
+    with pytest.raises(CheckpointError, match=sentence) as caught:
+        load_dc_ae(WeightSource(files=(file,), config=config), dtype=torch.float32)
+    assert str(folder / "vae") in str(caught.value)
