@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from sanakit.cli.doctor import judge
-from sanakit.cli.machine import Accelerator, Machine
-from sanakit.cli.model_needs import PUBLISHED, memory_needed
+from sanakit.cli.terminal.machine import Accelerator, Machine
 from sanakit.models.presets import LINEAR_DIT_PRESETS
+from sanakit.pipelines.model_needs import PUBLISHED, memory_needed
 
 
 def test_info(run: Any, tiny_model: Path) -> None:

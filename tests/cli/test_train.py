@@ -12,7 +12,7 @@ from PIL import Image
 
 import sanakit
 from sanakit.checkpoints.files.reader import read_json
-from sanakit.cli.recipe_file import apply_override, apply_overrides, read_recipe
+from sanakit.cli.terminal.recipe_file import apply_override, apply_overrides, read_recipe
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import ConfigError, RequestError
 from sanakit.training.recipes.recipe import build_recipe, differences

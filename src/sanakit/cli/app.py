@@ -16,16 +16,16 @@ from typing import Annotated
 import typer
 
 from sanakit.cli.convert import convert
-from sanakit.cli.data import data_app
+from sanakit.cli.data.app import data_app
 from sanakit.cli.decode import decode
 from sanakit.cli.doctor import doctor
-from sanakit.cli.evaluate import eval_app
-from sanakit.cli.failures import SUCCESS, Interrupted, report
+from sanakit.cli.eval.app import eval_app
 from sanakit.cli.generate import generate
 from sanakit.cli.grow import grow
 from sanakit.cli.info import info
 from sanakit.cli.prune import prune
 from sanakit.cli.replay import replay
+from sanakit.cli.terminal.failures import SUCCESS, Interrupted, report
 from sanakit.cli.train import train
 from sanakit.cli.version import version
 

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from sanakit.cli.console import print_json, tell
-from sanakit.cli.options import RevisionOption, VariantOption
+from sanakit.cli.terminal.console import print_json, tell
+from sanakit.cli.terminal.options import RevisionOption, VariantOption
 
 
 class Layout(StrEnum):

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from sanakit.cli.console import print_json
-from sanakit.cli.options import (
+from sanakit.cli.terminal.console import print_json
+from sanakit.cli.terminal.options import (
     DeviceOption,
     FormatOption,
     JsonOption,
@@ -20,7 +20,7 @@ from sanakit.cli.options import (
     chosen_model,
     resolve_device,
 )
-from sanakit.cli.output_place import check_place, choose_place
+from sanakit.cli.terminal.output_place import check_place, choose_place
 
 
 def decode(
@@ -43,7 +43,7 @@ def decode(
     check_place(place, 4 * (request.width or 0) * (request.height or 0))
 
     from sanakit.checkpoints.bundle import load_bundle
-    from sanakit.cli.picture_run import picture_facts, save_to, show_log
+    from sanakit.cli.terminal.picture_run import picture_facts, save_to, show_log
     from sanakit.pipelines.text_to_image import TextToImagePipeline
 
     show_log(quiet=quiet)

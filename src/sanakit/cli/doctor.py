@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from sanakit.cli.console import print_json, readable_bytes, readable_seconds, table_console
-from sanakit.cli.machine import Accelerator, Machine, is_installed, look_at_machine
-from sanakit.cli.model_needs import PUBLISHED, ModelNeeds, gigaflops_needed, memory_needed
+from sanakit.cli.terminal.console import print_json, readable_bytes, readable_seconds, table_console
+from sanakit.cli.terminal.machine import Accelerator, Machine, is_installed, look_at_machine
 from sanakit.common.user_cache import user_cache_folder
+from sanakit.pipelines.model_needs import PUBLISHED, ModelNeeds, gigaflops_needed, memory_needed
 
 Severity = Literal["problem", "remark"]
 STARTER_MEMORY = 1.3e9  # bytes; 1.2 GB were measured at the peak

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sanakit.cli.console import print_json, readable_seconds, tell
-from sanakit.cli.options import (
+from sanakit.cli.terminal.console import print_json, readable_seconds, tell
+from sanakit.cli.terminal.options import (
     DeviceOption,
     DtypeOption,
     ForceOption,
@@ -24,9 +24,9 @@ from sanakit.cli.options import (
     VariantOption,
     resolve_device,
 )
-from sanakit.cli.output_place import OutputPlace, check_metadata, check_place, choose_place
-from sanakit.cli.prompts import collect_prompts
-from sanakit.cli.size import parse_size
+from sanakit.cli.terminal.output_place import OutputPlace, check_metadata, check_place, choose_place
+from sanakit.cli.terminal.prompts import collect_prompts
+from sanakit.cli.terminal.size import parse_size
 
 if TYPE_CHECKING:
     from sanakit.pipelines.request import GenerationRequest
@@ -119,7 +119,7 @@ def run(
     print_files: bool,
 ) -> dict[str, Any]:
     """Load the model and make every picture; each is on the disk before the next is begun."""
-    from sanakit.cli.picture_run import PictureRun, picture_facts, save_to, show_log
+    from sanakit.cli.terminal.picture_run import PictureRun, picture_facts, save_to, show_log
 
     show_log(quiet=quiet)
     start = time.perf_counter()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sanakit.cli.console import print_json, readable_bytes, table_console
-from sanakit.cli.options import RevisionOption, VariantOption
+from sanakit.cli.terminal.console import print_json, readable_bytes, table_console
+from sanakit.cli.terminal.options import RevisionOption, VariantOption
 from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from sanakit.cli.console import print_json, table_console, tell
-from sanakit.cli.options import (
+from sanakit.cli.terminal.console import print_json, table_console, tell
+from sanakit.cli.terminal.options import (
     DeviceOption,
     DtypeOption,
     JsonOption,
@@ -18,7 +18,7 @@ from sanakit.cli.options import (
     VariantOption,
     resolve_device,
 )
-from sanakit.cli.prompts import read_prompts
+from sanakit.cli.terminal.prompts import read_prompts
 from sanakit.common.errors import RequestError
 
 
@@ -103,7 +103,7 @@ def draw_and_measure(
 ) -> tuple[float, ...]:
     """Sample a latent of every prompt with the model's own guidance; the importance of each block."""
     import sanakit
-    from sanakit.cli.picture_run import PictureRun, show_log
+    from sanakit.cli.terminal.picture_run import PictureRun, show_log
     from sanakit.common.seeds import image_seed
     from sanakit.pipelines.block_importance import measure_block_importance
     from sanakit.pipelines.request import GenerationRequest

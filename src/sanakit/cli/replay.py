@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sanakit.cli.console import print_json, tell
-from sanakit.cli.options import (
+from sanakit.cli.terminal.console import print_json, tell
+from sanakit.cli.terminal.options import (
     DeviceOption,
     FormatOption,
     JsonOption,
@@ -19,7 +19,7 @@ from sanakit.cli.options import (
     chosen_model,
     resolve_device,
 )
-from sanakit.cli.output_place import check_place, choose_place
+from sanakit.cli.terminal.output_place import check_place, choose_place
 
 if TYPE_CHECKING:
     from sanakit.pipelines.recipe import ModelReference
@@ -61,7 +61,7 @@ def replay(
 def run(picture: Path, model: ModelReference, place: Any, *, device: str, quiet: bool) -> dict[str, Any]:
     """Replay, and write the new picture if there is a place for it."""
     import sanakit
-    from sanakit.cli.picture_run import PictureRun, save_to, show_log
+    from sanakit.cli.terminal.picture_run import PictureRun, save_to, show_log
     from sanakit.pipelines.replay import replay as replay_picture
 
     show_log(quiet=quiet)

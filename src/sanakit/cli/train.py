@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from sanakit.cli.console import tell
-from sanakit.cli.failures import Interrupted
-from sanakit.cli.options import DeviceOption, resolve_device
-from sanakit.cli.recipe_file import apply_overrides, read_recipe
+from sanakit.cli.terminal.console import tell
+from sanakit.cli.terminal.failures import Interrupted
+from sanakit.cli.terminal.options import DeviceOption, resolve_device
+from sanakit.cli.terminal.recipe_file import apply_overrides, read_recipe
 from sanakit.common.errors import RequestError, SanakitError
 
 if TYPE_CHECKING:
-    from sanakit.cli.train_progress import TrainingProgress
+    from sanakit.cli.terminal.train_progress import TrainingProgress
     from sanakit.training.run.run_config import RunConfig
 
 
@@ -93,7 +93,7 @@ def run(
 ) -> None:
     """Build the recipe of the type that the settings name, print and keep it, and train."""
     _log_to_stderr(quiet)
-    from sanakit.cli.train_progress import TrainingProgress
+    from sanakit.cli.terminal.train_progress import TrainingProgress
     from sanakit.training.recipes.recipe import build_recipe, recipe_text, record_recipe
     from sanakit.training.step.interruption import RunInterrupted
 

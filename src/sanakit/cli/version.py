@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import sanakit
-from sanakit.cli.console import print_json
+from sanakit.cli.terminal.console import print_json
 
 
 def version(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from sanakit.cli.console import print_json, tell
-from sanakit.cli.failures import Interrupted
+from sanakit.cli.terminal.console import print_json, tell
+from sanakit.cli.terminal.failures import Interrupted
 
 
 def curate(
@@ -28,7 +28,7 @@ def curate(
 
     recipes/curation.yaml is one to copy. Stop it at any time: the same command continues.
     """
-    from sanakit.cli.recipe_file import apply_override, read_recipe
+    from sanakit.cli.terminal.recipe_file import apply_override, read_recipe
     from sanakit.common.config import from_mapping
     from sanakit.data.curation.config import CurationConfig
 
@@ -73,7 +73,7 @@ def lineage(
 
 def _print(text: str) -> None:
     """A result for a person, on stdout."""
-    from sanakit.cli.console import table_console
+    from sanakit.cli.terminal.console import table_console
 
     table_console().print(text, markup=False)
 
@@ -88,7 +88,7 @@ def _run(source: Path, out: Path, config: Any, *, use_ray: bool, threads: int | 
     """Curate with a bar for each pass."""
     import sys
 
-    from sanakit.cli.progress import ProgressBar
+    from sanakit.cli.terminal.progress import ProgressBar
     from sanakit.data.curation.curate import run_here, run_on_ray
 
     sys.path.append(str(Path.cwd()))  # for plug-in captioners that lie beside the recipe

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sanakit.cli.console import tell
-from sanakit.cli.failures import Interrupted
+from sanakit.cli.terminal.console import tell
+from sanakit.cli.terminal.failures import Interrupted
 from sanakit.common.errors import OutputError
 
 if TYPE_CHECKING:
-    from sanakit.cli.output_place import OutputPlace
+    from sanakit.cli.terminal.output_place import OutputPlace
     from sanakit.pipelines.events import Event
     from sanakit.pipelines.result import GeneratedImage
 
@@ -33,7 +33,7 @@ class PictureRun:
     @contextmanager
     def bar(self) -> Iterator[Callable[[Event], None]]:
         """Give the function that the pipeline is to call; a Ctrl-C comes out as ``Interrupted``."""
-        from sanakit.cli.progress import ProgressBar
+        from sanakit.cli.terminal.progress import ProgressBar
 
         with ProgressBar("starting", unit="steps", quiet=self.quiet) as bar:
 

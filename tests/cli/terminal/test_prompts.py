@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sanakit.cli.prompts import collect_prompts
+from sanakit.cli.terminal.prompts import collect_prompts
 from sanakit.common.errors import RequestError
 
 
@@ -39,6 +39,6 @@ def test_missing_file_and_no_prompt(tmp_path: Path) -> None:
 
 
 def test_a_file_without_end_is_refused_and_not_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sanakit.cli.prompts.MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr("sanakit.cli.terminal.prompts.MAX_FILE_BYTES", 1000)
     with pytest.raises(RequestError, match="more than 1000 bytes"):
         collect_prompts([], Path("/dev/zero"))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import sanakit.cli.app
-from sanakit.cli.failures import Interrupted, exit_code, sentence
+from sanakit.cli.terminal.failures import Interrupted, exit_code, sentence
 from sanakit.common.errors import CheckpointError, ConfigError, OutputError, RequestError
 
 
@@ -45,7 +45,7 @@ def test_a_bug_is_one_sentence_and_a_traceback_only_with_debug(
     def broken(**_: object) -> None:
         raise ZeroDivisionError("nobody expected this")
 
-    monkeypatch.setattr("sanakit.cli.machine.look_at_machine", broken)
+    monkeypatch.setattr("sanakit.cli.terminal.machine.look_at_machine", broken)
     monkeypatch.setattr("sanakit.cli.doctor.look_at_machine", broken)
     assert sanakit.cli.app.main(["doctor"]) == 1
     assert capsys.readouterr().err.count("\n") == 1

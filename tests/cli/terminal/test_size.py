@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sanakit.cli.size import parse_size
+from sanakit.cli.terminal.size import parse_size
 from sanakit.common.errors import RequestError
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sanakit.cli.console import tell
-from sanakit.cli.evaluate_distances import ExtractorOption, HalvesOption, ResizeOption, show_report
-from sanakit.cli.options import (
+from sanakit.cli.eval.distances import ExtractorOption, HalvesOption, ResizeOption, show_report
+from sanakit.cli.terminal.console import tell
+from sanakit.cli.terminal.options import (
     DeviceOption,
     DtypeOption,
     JsonOption,
@@ -20,9 +20,9 @@ from sanakit.cli.options import (
     VariantOption,
     resolve_device,
 )
-from sanakit.cli.output_place import check_folder
-from sanakit.cli.size import parse_size
-from sanakit.cli.working_dtypes import working_dtypes
+from sanakit.cli.terminal.output_place import check_folder
+from sanakit.cli.terminal.size import parse_size
+from sanakit.cli.terminal.working_dtypes import working_dtypes
 from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
@@ -91,9 +91,9 @@ def prompts(
         raise RequestError(f"--reference {reference} is not a folder; give that of MJHQ-30K's pictures")
 
     import sanakit
-    from sanakit.cli.failures import Interrupted
-    from sanakit.cli.picture_run import show_log
-    from sanakit.cli.progress import ProgressBar
+    from sanakit.cli.terminal.failures import Interrupted
+    from sanakit.cli.terminal.picture_run import show_log
+    from sanakit.cli.terminal.progress import ProgressBar
     from sanakit.evaluation.benchmarks.run import draw_prompt_list, write_run
 
     show_log(quiet=quiet)
@@ -138,7 +138,7 @@ def _score(
     scorer: str | None, detector: str | None, extractor: str, resize: str | None, halves: int, device: str, quiet: bool,
 ) -> Report | None:  # fmt: skip
     """What this machine can score; None, with a remark, where the benchmark's own scorer is needed."""
-    from sanakit.cli.progress import ProgressBar
+    from sanakit.cli.terminal.progress import ProgressBar
     from sanakit.evaluation.benchmarks.geneval_rules import StarterObjectDetector
     from sanakit.evaluation.benchmarks.score import geneval_report, mjhq_report
     from sanakit.scoring.extractors.load import load_extractor

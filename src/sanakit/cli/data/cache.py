@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sanakit.cli.console import print_json, tell
-from sanakit.cli.failures import FAILURE, Interrupted
-from sanakit.cli.options import DeviceOption, JsonOption, QuietOption, resolve_device
+from sanakit.cli.terminal.console import print_json, tell
+from sanakit.cli.terminal.failures import FAILURE, Interrupted
+from sanakit.cli.terminal.options import DeviceOption, JsonOption, QuietOption, resolve_device
 from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _of_recipe(
 ) -> tuple[FilesData, Encoders, list[tuple[int, ...]]]:
     from dataclasses import replace
 
-    from sanakit.cli.recipe_file import read_recipe
+    from sanakit.cli.terminal.recipe_file import read_recipe
     from sanakit.common.config import from_mapping
     from sanakit.features.configs import FilesData
     from sanakit.training.recipes.transformer.recipe import TransformerRecipe, build_origin
@@ -104,7 +104,7 @@ def _of_recipe(
 
 
 def _visit(config: FilesData, sizes: tuple[int, ...], encoders: Encoders, device: str, *, quiet: bool) -> Visit:
-    from sanakit.cli.progress import ProgressBar
+    from sanakit.cli.terminal.progress import ProgressBar
     from sanakit.features.cache_report import cache_files
 
     try:
@@ -137,7 +137,7 @@ def score(
 
     Stop it at any time: the same command continues. Exit code 1 if a picture could not be read.
     """
-    from sanakit.cli.progress import ProgressBar
+    from sanakit.cli.terminal.progress import ProgressBar
     from sanakit.data.caption_scores import score_captions
     from sanakit.scoring.scorers import load_scorer
 

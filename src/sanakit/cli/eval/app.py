@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sanakit.cli.console import print_json, tell
-from sanakit.cli.evaluate_distances import clip_score, fid, kid
-from sanakit.cli.evaluate_prompts import prompts
-from sanakit.cli.evaluate_reconstruction import reconstruction
-from sanakit.cli.options import (
+from sanakit.cli.eval.distances import clip_score, fid, kid
+from sanakit.cli.eval.prompts import prompts
+from sanakit.cli.eval.reconstruction import reconstruction
+from sanakit.cli.terminal.console import print_json, tell
+from sanakit.cli.terminal.options import (
     DeviceOption,
     DtypeOption,
     JsonOption,
@@ -22,8 +22,8 @@ from sanakit.cli.options import (
     VariantOption,
     resolve_device,
 )
-from sanakit.cli.output_place import check_folder
-from sanakit.cli.working_dtypes import working_dtypes
+from sanakit.cli.terminal.output_place import check_folder
+from sanakit.cli.terminal.working_dtypes import working_dtypes
 
 if TYPE_CHECKING:
     from sanakit.pipelines.text_to_image import TextToImagePipeline
@@ -63,8 +63,8 @@ def starter(
         check_folder(output.parent, 1_000_000)
 
     import sanakit
-    from sanakit.cli.picture_run import show_log
-    from sanakit.cli.progress import ProgressBar
+    from sanakit.cli.terminal.picture_run import show_log
+    from sanakit.cli.terminal.progress import ProgressBar
     from sanakit.evaluation.benchmarks.starter import evaluate_starter, format_table
 
     show_log(quiet=quiet)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sanakit.cli.console import print_json, tell
-from sanakit.cli.options import DeviceOption, JsonOption, QuietOption, resolve_device
-from sanakit.cli.output_place import check_folder
+from sanakit.cli.terminal.console import print_json, tell
+from sanakit.cli.terminal.options import DeviceOption, JsonOption, QuietOption, resolve_device
+from sanakit.cli.terminal.output_place import check_folder
 from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def fid(
     """
     check_report(output)
 
-    from sanakit.cli.progress import ProgressBar
+    from sanakit.cli.terminal.progress import ProgressBar
     from sanakit.evaluation.reports.distances import fid_report
 
     network, sets = _both(real, fake, extractor, resize, limit, batch_size, skip_broken, device, quiet)
@@ -108,8 +108,8 @@ def clip_score(
     """How well pictures fit their texts: the prompts inside pictures of sanakit, or the captions of a data set."""
     check_report(output)
 
-    from sanakit.cli.picture_run import show_log
-    from sanakit.cli.progress import ProgressBar
+    from sanakit.cli.terminal.picture_run import show_log
+    from sanakit.cli.terminal.progress import ProgressBar
     from sanakit.evaluation.reports.captioned import clip_score_report, open_captioned
     from sanakit.scoring.scorers import load_scorer
 
@@ -150,8 +150,8 @@ def _both(
     device: str, quiet: bool,
 ) -> tuple[FeatureExtractor, tuple[FeatureSet, FeatureSet]]:  # fmt: skip
     """The network, and its features of both sets; what cannot work is said before the network is loaded."""
-    from sanakit.cli.picture_run import show_log
-    from sanakit.cli.progress import ProgressBar
+    from sanakit.cli.terminal.picture_run import show_log
+    from sanakit.cli.terminal.progress import ProgressBar
     from sanakit.evaluation.metrics.half_sampling import MIN_SAMPLES
     from sanakit.evaluation.reports.distances import require_different
     from sanakit.evaluation.reports.picture_features import extract_features

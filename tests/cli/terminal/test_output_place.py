@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sanakit.cli.output_place import check_metadata, check_place, choose_place, slug
+from sanakit.cli.terminal.output_place import check_metadata, check_place, choose_place, slug
 from sanakit.common.errors import OutputError, RequestError
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sanakit.cli.console import print_json, table_console, tell
-from sanakit.cli.failures import FAILURE, Interrupted
-from sanakit.cli.options import JsonOption, QuietOption
+from sanakit.cli.terminal.console import print_json, table_console, tell
+from sanakit.cli.terminal.failures import FAILURE, Interrupted
+from sanakit.cli.terminal.options import JsonOption, QuietOption
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,7 @@ def validate(
     quiet: QuietOption = False,
 ) -> None:
     """Decode every picture and list every bad sample with its reason; exit code 1 if there is one."""
-    from sanakit.cli.progress import ProgressBar
+    from sanakit.cli.terminal.progress import ProgressBar
     from sanakit.data.open import open_data
     from sanakit.data.validation import validate as validate_data
 
@@ -84,7 +84,7 @@ def build(
 
     Samples that cannot be used are listed in problems.jsonl. Stop it at any time: the same command continues.
     """
-    from sanakit.cli.progress import ProgressBar
+    from sanakit.cli.terminal.progress import ProgressBar
     from sanakit.data.build import PROBLEMS, build_shards
 
     try:

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from sanakit.cli.console import print_json, tell
-from sanakit.cli.data_cache import cache, captions_app
-from sanakit.cli.data_curate import curate, lineage
-from sanakit.cli.data_layouts import build, inspect, validate
-from sanakit.cli.failures import Interrupted
+from sanakit.cli.data.cache import cache, captions_app
+from sanakit.cli.data.curate import curate, lineage
+from sanakit.cli.data.layouts import build, inspect, validate
+from sanakit.cli.terminal.console import print_json, tell
+from sanakit.cli.terminal.failures import Interrupted
 
 data_app = typer.Typer(no_args_is_help=True, help="Look at data sets, check them, and make them.")
 for command in (inspect, validate, build, cache, curate, lineage):
@@ -50,7 +50,7 @@ def starter(
     The drawings come with sanakit, so nothing is fetched; --redraw makes them again from their source.
     Stop it at any time: the same command continues.
     """
-    from sanakit.cli.progress import ProgressBar
+    from sanakit.cli.terminal.progress import ProgressBar
     from sanakit.common.user_cache import user_cache_folder
     from sanakit.worlds.scenes.build import build_starter_data
     from sanakit.worlds.scenes.sprites import build_sprite_bank

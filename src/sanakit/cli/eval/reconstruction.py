@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sanakit.cli.evaluate_distances import (
+from sanakit.cli.eval.distances import (
     ExtractorOption,
     HalvesOption,
     LimitOption,
@@ -17,7 +17,7 @@ from sanakit.cli.evaluate_distances import (
     check_report,
     show_report,
 )
-from sanakit.cli.options import DeviceOption, JsonOption, QuietOption, resolve_device
+from sanakit.cli.terminal.options import DeviceOption, JsonOption, QuietOption, resolve_device
 from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ def reconstruction(
     check_report(output)
 
     from sanakit.checkpoints.identity.hashing import hash_tensors
-    from sanakit.cli.picture_run import show_log
-    from sanakit.cli.progress import ProgressBar
+    from sanakit.cli.terminal.picture_run import show_log
+    from sanakit.cli.terminal.progress import ProgressBar
     from sanakit.evaluation.metrics.half_sampling import MIN_SAMPLES
     from sanakit.evaluation.reports.picture_sets import open_pictures
     from sanakit.evaluation.reports.reconstruction import picture_reconstruction_report, starter_pictures

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sanakit.cli.console import readable_bytes, readable_seconds
+from sanakit.cli.terminal.console import readable_bytes, readable_seconds
 
 
 @pytest.mark.parametrize(

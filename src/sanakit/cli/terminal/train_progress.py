@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from sanakit.cli.console import readable_seconds, tell
-from sanakit.cli.progress import ProgressBar
+from sanakit.cli.terminal.console import readable_seconds, tell
+from sanakit.cli.terminal.progress import ProgressBar
 
 if TYPE_CHECKING:
     from sanakit.training.run.run_state import RunState

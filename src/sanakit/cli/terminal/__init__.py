@@ -1,0 +1,1 @@
+"""What all commands share: words, bars, options, places of files."""
