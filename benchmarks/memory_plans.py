@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 
-from sanakit.models.linear_dit import LinearDiT
 from sanakit.models.presets import LINEAR_DIT_PRESETS
+from sanakit.models.transformers.linear_dit import LinearDiT
 from sanakit.training.memory.memory_plan import StepSettings, Workload, in_units, latent_loss, plan_memory
 from sanakit.training.optimizers import AdamWConfig, CAME8BitConfig, CAMEConfig
 

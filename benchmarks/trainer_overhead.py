@@ -28,7 +28,7 @@ from sanakit.common.config import from_mapping
 from sanakit.data.order import BatchOrder
 from sanakit.features.batches import LatentBatch
 from sanakit.features.starter_scenes import CachedScenes
-from sanakit.models.linear_dit import LinearDiT
+from sanakit.models.transformers.linear_dit import LinearDiT
 from sanakit.training import loop
 from sanakit.training.recipes.transformer.initialization import initialize_
 from sanakit.training.recipes.transformer.recipe import TransformerRecipe, build_player

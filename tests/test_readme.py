@@ -97,7 +97,7 @@ def test_python_of_the_readme_uses_what_exists() -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
     }
     import sanakit
-    from sanakit.pipelines.recipe import Recipe
+    from sanakit.pipelines.record import Recipe
 
     assert calls == {"load", "save", "to_json"}
     assert hasattr(sanakit, "load")

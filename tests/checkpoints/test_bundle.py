@@ -19,7 +19,7 @@ from sanakit.checkpoints.identity.card import read_card
 from sanakit.checkpoints.sources.content_hashes import hash_files, verify_hashes
 from sanakit.checkpoints.sources.sources import find_parts
 from sanakit.common.errors import CheckpointError, RequestError
-from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
+from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 
 SPRINT = LinearDiTConfig(
     hidden_size=64, num_layers=1, cross_head_dim=16, in_channels=4, out_channels=4, caption_channels=32, qk_norm=True,

@@ -13,7 +13,7 @@ from transformers import LlamaConfig, LlamaModel, PreTrainedTokenizerFast
 
 from sanakit.checkpoints.bundle import ModelBundle, save_bundle
 from sanakit.cli.app import main
-from sanakit.models.text_encoder import TextEncoder
+from sanakit.models.text.text_encoder import TextEncoder
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def test_ctrl_c_leaves_whole_pictures_only(
 ) -> None:
     """Two pictures of two steps; the key is pressed in the evaluation of step 1 or 3."""
     calls = iter(range(1, 100))
-    from sanakit.models.linear_dit import LinearDiT
+    from sanakit.models.transformers.linear_dit import LinearDiT
 
     forward = LinearDiT.forward
 

@@ -131,7 +131,7 @@ def test_doctor_knows_the_sizes_of_the_presets() -> None:
     """Billions of parameters of the table against the networks' own count, on the meta device."""
     import torch
 
-    from sanakit.models.linear_dit import LinearDiT
+    from sanakit.models.transformers.linear_dit import LinearDiT
 
     presets = ("sana-600m-1024", "sana-1600m-1024", "sana1.5-1600m-1024", "sana1.5-4800m-1024")
     for needs, preset in zip(PUBLISHED, presets, strict=True):

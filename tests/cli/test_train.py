@@ -168,7 +168,7 @@ def test_the_report_counts_the_steps_after_the_last_line_of_the_log(run: Any, re
 def test_a_step_that_is_not_finite_is_kept_and_replayed(
     run: Any, recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sanakit.models import linear_dit
+    from sanakit.models.transformers import linear_dit
 
     plain = linear_dit.Block.forward
 

@@ -26,7 +26,7 @@ from sanakit.features.encoders import Encoders
 from sanakit.features.files import FileLatents
 from sanakit.features.open import latent_data, pixel_data
 from sanakit.features.pixel_tensors import encode_pictures
-from sanakit.models.dc_ae import DCAutoencoder
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 
 from .conftest import SHAPES, save_photo
 

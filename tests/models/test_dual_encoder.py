@@ -7,7 +7,7 @@ import torch
 
 from sanakit.common.errors import ConfigError, ShapeError
 from sanakit.models.dual_encoder import DualEncoder, DualEncoderConfig
-from sanakit.models.text_condition import TextCondition
+from sanakit.models.text.text_condition import TextCondition
 
 CONFIG = DualEncoderConfig(
     picture_channels=10, num_patches=4, text_channels=6, hidden_size=16, head_dim=8, embed_size=5,

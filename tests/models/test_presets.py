@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from sanakit.models.dc_ae import DCAutoencoder
-from sanakit.models.linear_dit import LinearDiT
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.presets import DC_AE_PRESETS, LINEAR_DIT_PRESETS
+from sanakit.models.transformers.linear_dit import LinearDiT
 
 LINEAR_DIT_COUNTS = {
     "sana-600m-512": 591_747_872,

@@ -16,10 +16,10 @@ from sanakit.checkpoints.identity.precision import OWN_LINE
 from sanakit.checkpoints.networks.dc_ae_keys import DIFFUSERS_DC_AE, OriginalSpelling, original_dc_ae
 from sanakit.checkpoints.networks.key_maps import KeyMap
 from sanakit.checkpoints.networks.linear_dit_keys import diffusers_linear_dit
-from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig, stages
-from sanakit.models.linear_dit import LinearDiTConfig
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder, DCAutoencoderConfig, stages
 from sanakit.models.presets import DC_AE_PRESETS
-from sanakit.models.text_encoder import TextEncoder
+from sanakit.models.text.text_encoder import TextEncoder
+from sanakit.models.transformers.linear_dit import LinearDiTConfig
 
 TRANSFORMER = LinearDiTConfig(
     hidden_size=64, num_layers=2, cross_head_dim=16, in_channels=4, out_channels=4, caption_channels=32, sample_size=8,

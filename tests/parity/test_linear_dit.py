@@ -13,8 +13,8 @@ from torch import Tensor
 from weights import relative_error, transformer_pair
 
 from sanakit.checkpoints.networks.linear_dit_keys import diffusers_linear_dit
-from sanakit.models.linear_dit import AttentionPerturbation, LinearDiT, LinearDiTConfig
-from sanakit.models.text_condition import TextCondition
+from sanakit.models.text.text_condition import TextCondition
+from sanakit.models.transformers.linear_dit import AttentionPerturbation, LinearDiT, LinearDiTConfig
 
 LIMIT = 5e-6  # ten times the largest error measured, 5e-7; promised is 1e-4
 

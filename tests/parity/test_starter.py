@@ -13,7 +13,7 @@ import sanakit
 from sanakit.checkpoints.networks.strict_load import load_dc_ae, load_linear_dit
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts
 from sanakit.common.seeds import draw_noise
-from sanakit.models.text_condition import TextCondition
+from sanakit.models.text.text_condition import TextCondition
 from sanakit.sampling.driver import drive
 from sanakit.sampling.schedules import flow_dpm_schedule
 from sanakit.sampling.solvers import Evaluation, flow_dpm_solver

@@ -12,8 +12,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from torch import Tensor
 from transformers import Gemma2Config, Gemma2Model, LlamaConfig, LlamaModel, PreTrainedModel, PreTrainedTokenizerFast
 
-from sanakit.models.instructions import DIFFUSERS_INSTRUCTION
-from sanakit.models.text_encoder import DIFFUSERS_TEXT, TextEncoder
+from sanakit.models.text.instructions import DIFFUSERS_INSTRUCTION
+from sanakit.models.text.text_encoder import DIFFUSERS_TEXT, TextEncoder
 
 PROMPTS = ["A Cat", "", "🐶 一只猫 sitting", "Two red apples left of a dog. " * 30]
 NEGATIVES = ["", "Blurry, ugly cat", "猫", "bad " * 400]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sanakit.checkpoints.bundle import ModelBundle
-from sanakit.models.linear_dit import Block
+from sanakit.models.transformers.linear_dit import Block
 from sanakit.pipelines.block_importance import BlockImportance, measure_block_importance
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.pipelines.text_to_image import TextToImagePipeline

@@ -14,7 +14,7 @@ from sanakit.common.errors import DecodeMemoryError, OutputError
 from sanakit.models.presets import DC_AE_PRESETS
 from sanakit.pipelines.decode import TILINGS as DEFAULT_TILINGS
 from sanakit.pipelines.decode import _attempts, decode_latent, is_out_of_memory
-from sanakit.pipelines.decode_memory import decode_bytes
+from sanakit.pipelines.memory import decode_bytes
 from sanakit.pipelines.tiling import Tiling, decode_tiled
 
 TILINGS = (Tiling(tile=192, stride=128), Tiling(tile=128, stride=96), Tiling(tile=64, stride=48))

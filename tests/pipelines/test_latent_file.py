@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from sanakit.common.errors import OutputError, PictureError
 from sanakit.pipelines.latent_file import SavedLatent, load_latent, rescued, save_latent
-from sanakit.pipelines.recipe import ModelReference, Recipe
+from sanakit.pipelines.record import ModelReference, Recipe
 from sanakit.pipelines.request import GenerationRequest
 
 RECIPE = Recipe(

@@ -12,7 +12,7 @@ from PIL import Image
 
 from sanakit.common.errors import OutputError, PictureError
 from sanakit.pipelines.picture_file import open_picture, read_recipe, write_image
-from sanakit.pipelines.recipe import ModelReference, Recipe, describe_image
+from sanakit.pipelines.record import ModelReference, Recipe, describe_image
 from sanakit.pipelines.request import GenerationRequest
 
 FORMATS = ["png", "jpeg", "webp"]

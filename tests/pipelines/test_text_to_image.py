@@ -17,7 +17,7 @@ from sanakit.pipelines.denoise import denoise
 from sanakit.pipelines.events import Event, ImageDone, Notice, StepDone
 from sanakit.pipelines.latent_file import load_latent
 from sanakit.pipelines.plan import plan_pictures
-from sanakit.pipelines.recipe import describe_image
+from sanakit.pipelines.record import describe_image
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.pipelines.resolution import PictureSize
 from sanakit.pipelines.result import GeneratedImage

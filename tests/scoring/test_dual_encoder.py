@@ -18,8 +18,8 @@ from transformers import LlamaModel, PreTrainedTokenizerFast
 
 from sanakit.common.errors import CheckpointError, ConfigError, RequestError
 from sanakit.models.dual_encoder import DualEncoder, DualEncoderConfig
-from sanakit.models.text_condition import TextCondition
-from sanakit.models.text_encoder import TextEncoder
+from sanakit.models.text.text_condition import TextCondition
+from sanakit.models.text.text_encoder import TextEncoder
 from sanakit.scoring.dual_encoder import (
     PATCH_CHANNELS,
     SCORER_TEXT,

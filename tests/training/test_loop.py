@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from sanakit.common.errors import CheckpointError, ConfigError, OutputError
 from sanakit.common.ranks import ALONE, Ranks
-from sanakit.models.linear_dit import LinearDiT
-from sanakit.models.text_condition import TextCondition
+from sanakit.models.text.text_condition import TextCondition
+from sanakit.models.transformers.linear_dit import LinearDiT
 from sanakit.training.loop import Watchers, train
 from sanakit.training.run.run_config import CheckpointConfig, LogConfig, RunConfig, SampleConfig
 from sanakit.training.run.stage import StageConfig, microbatch_seed, rate_factor, stage_progress

@@ -21,9 +21,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sanakit.features.batches import LatentBatch, PixelBatch
-from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig, stages
-from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
-from sanakit.models.text_condition import TextCondition
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder, DCAutoencoderConfig, stages
+from sanakit.models.text.text_condition import TextCondition
+from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.training.loop import train
 from sanakit.training.objectives.flow_matching import FlowMatchingConfig, flow_matching_loss
 from sanakit.training.objectives.patch_gan import PatchGANConfig

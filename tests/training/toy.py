@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from sanakit.common.ranks import process_group
 from sanakit.features.batches import LatentBatch
-from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
-from sanakit.models.text_condition import TextCondition
+from sanakit.models.text.text_condition import TextCondition
+from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.training.loop import RunResult, Watchers, train
 from sanakit.training.objectives.flow_matching import FlowMatchingConfig, flow_matching_loss
 from sanakit.training.optimizers import AdamWConfig, CAME8BitConfig, CAMEConfig, MuonConfig, OptimizerConfig

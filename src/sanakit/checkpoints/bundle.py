@@ -37,9 +37,9 @@ from sanakit.checkpoints.sources.card_check import check_small_weights
 from sanakit.checkpoints.sources.content_hashes import bytes_to_hash, hash_parts
 from sanakit.checkpoints.sources.sources import HubOptions, ModelParts, find_parts, locate
 from sanakit.common.errors import CheckpointError
-from sanakit.models.dc_ae import DCAutoencoder
-from sanakit.models.linear_dit import LinearDiT
-from sanakit.models.text_encoder import TextEncoder
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder
+from sanakit.models.text.text_encoder import TextEncoder
+from sanakit.models.transformers.linear_dit import LinearDiT
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from sanakit.cli.terminal.options import (
 from sanakit.cli.terminal.output_place import check_place, choose_place
 
 if TYPE_CHECKING:
-    from sanakit.pipelines.recipe import ModelReference
+    from sanakit.pipelines.record import ModelReference
 
 
 def replay(

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from sanakit.models.text_condition import TextCondition
+from sanakit.models.text.text_condition import TextCondition
 
 BatchT = TypeVar("BatchT", covariant=True)
 

@@ -16,8 +16,8 @@ from sanakit.checkpoints.networks.strict_load import load_dc_ae
 from sanakit.checkpoints.networks.text_encoder_folder import load_text_encoder
 from sanakit.checkpoints.sources.sources import HubOptions, ModelParts, find_parts
 from sanakit.common.config import to_mapping
-from sanakit.models.dc_ae import DCAutoencoder
-from sanakit.models.text_encoder import TextEncoder
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder
+from sanakit.models.text.text_encoder import TextEncoder
 
 _DECODER_SETTINGS = frozenset({"decoder", "decoder_shortcut", "up", "head_activation"})
 

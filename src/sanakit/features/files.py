@@ -33,7 +33,7 @@ from sanakit.features.file_latents import (
     stored_latents,
     stored_texts,
 )
-from sanakit.models.text_condition import TextCondition
+from sanakit.models.text.text_condition import TextCondition
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sanakit.models.dc_ae import DCAutoencoder
-from sanakit.models.text_encoder import TextEncoder
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder
+from sanakit.models.text.text_encoder import TextEncoder
 
 LATENT_DTYPE = torch.bfloat16
 # Parts of the keys of cached latents: what is done to a picture of a file, and to a painting of a scene.

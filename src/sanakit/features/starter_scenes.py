@@ -30,7 +30,7 @@ from sanakit.features.caching import (
 from sanakit.features.configs import ScenePictures, StarterScenesData
 from sanakit.features.encoders import Encoders
 from sanakit.features.pixel_tensors import QUICK, encode_pictures, to_pixels
-from sanakit.models.text_condition import TextCondition
+from sanakit.models.text.text_condition import TextCondition
 from sanakit.worlds.scenes.render import render
 from sanakit.worlds.scenes.scene import Scene
 from sanakit.worlds.scenes.scenes import StarterScenes

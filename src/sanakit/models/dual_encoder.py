@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sanakit.common.errors import ConfigError, ShapeError
-from sanakit.models.text_condition import TextCondition
+from sanakit.models.text.text_condition import TextCondition
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sanakit.models.dc_ae import DCAutoencoderConfig, Stage, stages
-from sanakit.models.linear_dit import LinearDiTConfig
+from sanakit.models.autoencoders.dc_ae import DCAutoencoderConfig, Stage, stages
+from sanakit.models.transformers.linear_dit import LinearDiTConfig
 
 _600M = LinearDiTConfig(hidden_size=1152, num_layers=28, cross_head_dim=72)
 _1600M = LinearDiTConfig(hidden_size=2240, num_layers=20, cross_head_dim=112)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from sanakit.common.errors import DecodeMemoryError, OutputError
-from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig
-from sanakit.pipelines.decode_memory import MAX_VALUES, FreeMemory, decode_bytes, largest_tensor, measured_free_memory
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder, DCAutoencoderConfig
+from sanakit.pipelines.memory import MAX_VALUES, FreeMemory, decode_bytes, largest_tensor, measured_free_memory
 from sanakit.pipelines.tiling import Tiling, decode_tiled
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sanakit.models.linear_dit import AttentionPerturbation, LinearDiT, PreparedText
+from sanakit.models.transformers.linear_dit import AttentionPerturbation, LinearDiT, PreparedText
 from sanakit.sampling.guidance import Branch, Guidance, PerturbedAttentionGuidance
 from sanakit.sampling.solvers import Evaluation, Solver
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from sanakit.checkpoints.bundle import ModelBundle
-    from sanakit.models.text_encoder import TextEncoder
+    from sanakit.models.text.text_encoder import TextEncoder
     from sanakit.pipelines.request import GenerationRequest
     from sanakit.pipelines.result import GeneratedImage
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sanakit.checkpoints.files.writer import written_aside
 from sanakit.common.errors import PictureError
-from sanakit.pipelines.recipe import Recipe
+from sanakit.pipelines.record import Recipe
 
 _RECIPE = "sanakit_recipe"
 

@@ -10,7 +10,7 @@ from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
 from sanakit.checkpoints.files.writer import written_aside
 from sanakit.common.errors import OutputError, PictureError
-from sanakit.pipelines.recipe import Recipe
+from sanakit.pipelines.record import Recipe
 
 PictureFormat = Literal["png", "jpeg", "webp"]
 

@@ -13,7 +13,7 @@ from sanakit.checkpoints.bundle import load_bundle
 from sanakit.common.errors import PictureError
 from sanakit.pipelines.events import OnEvent
 from sanakit.pipelines.picture_file import open_picture, read_recipe
-from sanakit.pipelines.recipe import Recipe, describe_image
+from sanakit.pipelines.record import Recipe, describe_image
 from sanakit.pipelines.result import GeneratedImage
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 

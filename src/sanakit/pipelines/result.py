@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from sanakit.pipelines.recipe import Recipe
+from sanakit.pipelines.record import Recipe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

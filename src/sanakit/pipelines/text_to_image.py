@@ -15,14 +15,14 @@ from torch import Tensor
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.common.errors import RequestError, SanakitError
 from sanakit.common.seeds import draw_noise
-from sanakit.models.linear_dit import PreparedText
-from sanakit.models.text_condition import TextCondition
+from sanakit.models.text.text_condition import TextCondition
+from sanakit.models.transformers.linear_dit import PreparedText
 from sanakit.pipelines.decode import decode_latent
 from sanakit.pipelines.denoise import PictureJob, denoise
 from sanakit.pipelines.events import ImageDone, OnEvent, StepDone, notices_about, notices_about_model
 from sanakit.pipelines.latent_file import SavedLatent, rescued
 from sanakit.pipelines.plan import PicturePlan, build_guidance, build_solver, plan_pictures, size_of
-from sanakit.pipelines.recipe import ModelReference, Recipe, describe_image, software_versions
+from sanakit.pipelines.record import ModelReference, Recipe, describe_image, software_versions
 from sanakit.pipelines.request import GenerationRequest, as_requests
 from sanakit.pipelines.resolution import resize_and_crop
 from sanakit.pipelines.result import GeneratedImage, GenerationResult, to_image

@@ -26,8 +26,8 @@ from sanakit.checkpoints.networks.text_encoder_folder import load_text_encoder
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import CheckpointError, ConfigError, RequestError
 from sanakit.models.dual_encoder import DualEncoder, DualEncoderConfig
-from sanakit.models.text_condition import TextCondition
-from sanakit.models.text_encoder import TextEncoder, TextEncoderConfig
+from sanakit.models.text.text_condition import TextCondition
+from sanakit.models.text.text_encoder import TextEncoder, TextEncoderConfig
 from sanakit.scoring.extractors.efficientnet_lite import STAGE_CHANNELS, load_efficientnet_lite0
 from sanakit.scoring.extractors.extractor import resize_bicubic
 

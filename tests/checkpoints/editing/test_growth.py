@@ -20,8 +20,8 @@ from sanakit.checkpoints.editing.growth import (
     plan_growth,
 )
 from sanakit.common.errors import RequestError
-from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
-from sanakit.models.text_condition import TextCondition
+from sanakit.models.text.text_condition import TextCondition
+from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 
 CONFIG = LinearDiTConfig(
     hidden_size=16,

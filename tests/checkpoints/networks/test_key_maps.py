@@ -15,9 +15,9 @@ from sanakit.checkpoints.networks.linear_dit_keys import (
     diffusers_linear_dit,
     find_linear_dit_layout,
 )
-from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig, stages
-from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder, DCAutoencoderConfig, stages
 from sanakit.models.presets import DC_AE_PRESETS, LINEAR_DIT_PRESETS
+from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 
 TINY = LinearDiTConfig(
     hidden_size=64, num_layers=2, cross_head_dim=16, in_channels=4, out_channels=4, caption_channels=24

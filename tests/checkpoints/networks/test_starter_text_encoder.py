@@ -21,7 +21,7 @@ from sanakit.checkpoints.networks.gguf_llama import GgufLlama
 from sanakit.checkpoints.networks.starter_text_encoder import VOCABULARY_SIZE, starter_text_encoder_folder
 from sanakit.checkpoints.networks.text_encoder_folder import load_text_encoder
 from sanakit.common.errors import CheckpointError, DownloadError
-from sanakit.models.text_encoder import TextEncoderConfig
+from sanakit.models.text.text_encoder import TextEncoderConfig
 
 HIDDEN, HEADS, KV_HEADS = 16, 4, 2
 

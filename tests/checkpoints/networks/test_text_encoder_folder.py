@@ -15,7 +15,7 @@ from transformers.utils import logging as transformers_logging
 
 from sanakit.checkpoints.networks.text_encoder_folder import load_text_encoder
 from sanakit.common.errors import CheckpointError, ConfigError
-from sanakit.models.text_encoder import TextEncoderConfig
+from sanakit.models.text.text_encoder import TextEncoderConfig
 
 CONFIG = TextEncoderConfig(instruction="word5 ", max_tokens=8)
 

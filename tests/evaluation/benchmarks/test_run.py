@@ -18,7 +18,7 @@ from sanakit.evaluation.benchmarks.entries import PromptList, read_prompt_list
 from sanakit.evaluation.benchmarks.run import RunResult, as_grid, draw_prompt_list, pictures_in
 from sanakit.evaluation.benchmarks.score import dpg_report, geneval_report, mjhq_report, score_item
 from sanakit.pipelines.picture_file import read_recipe
-from sanakit.pipelines.recipe import ModelReference, Recipe, describe_image
+from sanakit.pipelines.record import ModelReference, Recipe, describe_image
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.pipelines.result import GeneratedImage, GenerationResult
 

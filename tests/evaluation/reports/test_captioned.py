@@ -12,7 +12,7 @@ from sanakit.common.errors import RequestError
 from sanakit.evaluation.reports.captioned import clip_score_report, open_captioned
 from sanakit.evaluation.reports.report import report_table
 from sanakit.pipelines.picture_file import write_image
-from sanakit.pipelines.recipe import ModelReference, Recipe
+from sanakit.pipelines.record import ModelReference, Recipe
 from sanakit.pipelines.request import GenerationRequest
 
 

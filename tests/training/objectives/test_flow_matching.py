@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sanakit.common.errors import ConfigError
 from sanakit.features.batches import LatentBatch
-from sanakit.models.text_condition import TextCondition
+from sanakit.models.text.text_condition import TextCondition
 from sanakit.training.objectives.flow_matching import (
     FlowMatchingConfig,
     drop_captions,

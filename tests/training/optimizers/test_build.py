@@ -10,7 +10,7 @@ from torch import nn
 
 from sanakit.common.config import from_mapping
 from sanakit.common.errors import ConfigError
-from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
+from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.training.optimizers import (
     AdamWConfig,
     CAME8BitConfig,

@@ -10,8 +10,8 @@ import torch
 from sanakit.common.errors import CheckpointError, RequestError
 from sanakit.common.ranks import ALONE
 from sanakit.features.batches import LatentBatch, PixelBatch
-from sanakit.models.dc_ae import DCAutoencoderConfig, stages
-from sanakit.models.text_condition import TextCondition
+from sanakit.models.autoencoders.dc_ae import DCAutoencoderConfig, stages
+from sanakit.models.text.text_condition import TextCondition
 from sanakit.training.recipes.autoencoder.recipe import AutoencoderRecipe, build_model, build_players
 from sanakit.training.recipes.recipe import build_recipe
 from sanakit.training.run.run_state import RunState

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from sanakit.common.errors import RequestError
-from sanakit.models.linear_dit import LinearDiTConfig
+from sanakit.models.transformers.linear_dit import LinearDiTConfig
 
 Strategy = Literal["partial-preservation", "cyclic-replication", "block-expansion"]
 DROP_LAST = 2  # of 20 in the paper

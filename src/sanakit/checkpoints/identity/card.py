@@ -18,7 +18,7 @@ from sanakit.checkpoints.identity.hashing import ContentHashes
 from sanakit.checkpoints.identity.precision import PrecisionPolicy
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import CheckpointError, ConfigError
-from sanakit.models.text_encoder import TextEncoderConfig
+from sanakit.models.text.text_encoder import TextEncoderConfig
 
 CARD_FILE = "sanakit.json"
 METADATA_KEY = "sanakit"

@@ -13,7 +13,7 @@ from typing import Any
 
 from sanakit.checkpoints.identity.card import Family, ModelCard, Solver
 from sanakit.checkpoints.identity.precision import BFLOAT16_LINE, FLOAT16_LINE, UNKNOWN_LINE, PrecisionPolicy
-from sanakit.models.linear_dit import LinearDiTConfig
+from sanakit.models.transformers.linear_dit import LinearDiTConfig
 
 DEFAULT_AUTOENCODER = "mit-han-lab/dc-ae-f32c32-sana-1.1-diffusers"
 DEFAULT_LATENT_CHANNELS = 32  # of that autoencoder

@@ -9,9 +9,9 @@ from functools import cache
 import torch
 
 from sanakit.common.errors import CheckpointError
-from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig
-from sanakit.models.linear_dit import LinearDiTConfig
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder, DCAutoencoderConfig
 from sanakit.models.presets import DC_AE_PRESETS
+from sanakit.models.transformers.linear_dit import LinearDiTConfig
 
 Shapes = Mapping[str, tuple[int, ...]]
 

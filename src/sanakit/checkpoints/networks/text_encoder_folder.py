@@ -14,7 +14,7 @@ import torch
 from sanakit.checkpoints.files.reader import find_weight_files
 from sanakit.checkpoints.files.weight_names import variants_among
 from sanakit.common.errors import CheckpointError
-from sanakit.models.text_encoder import TextEncoder, TextEncoderConfig
+from sanakit.models.text.text_encoder import TextEncoder, TextEncoderConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

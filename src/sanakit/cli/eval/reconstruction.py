@@ -21,7 +21,7 @@ from sanakit.cli.terminal.options import DeviceOption, JsonOption, QuietOption, 
 from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
-    from sanakit.models.dc_ae import DCAutoencoder
+    from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 
 _SCENE_SIZE = 128
 

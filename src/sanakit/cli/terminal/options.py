@@ -9,7 +9,7 @@ import typer
 from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
-    from sanakit.pipelines.recipe import ModelReference
+    from sanakit.pipelines.record import ModelReference
 
 ModelOption = Annotated[str, typer.Option("--model", help="Folder, file, hub id, or starter.")]
 VariantOption = Annotated[str | None, typer.Option("--variant", help="fp16 or bf16 files of a diffusers folder.")]

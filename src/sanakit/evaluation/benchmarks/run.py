@@ -16,7 +16,7 @@ from sanakit.common.errors import PictureError, RequestError
 from sanakit.common.seeds import image_seed
 from sanakit.evaluation.benchmarks.entries import PromptEntry, PromptList
 from sanakit.pipelines.picture_file import open_picture, read_recipe, write_image
-from sanakit.pipelines.recipe import Recipe, describe_image
+from sanakit.pipelines.record import Recipe, describe_image
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.pipelines.result import GenerationResult
 

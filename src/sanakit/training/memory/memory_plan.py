@@ -11,8 +11,8 @@ from torch import nn
 
 from sanakit.common.errors import RequestError
 from sanakit.features.batches import LatentBatch
-from sanakit.models.linear_dit import LinearDiT
-from sanakit.models.text_condition import TextCondition
+from sanakit.models.text.text_condition import TextCondition
+from sanakit.models.transformers.linear_dit import LinearDiT
 from sanakit.training.memory.step_memory import LossOfBatch, measure_optimizer, measure_step
 from sanakit.training.objectives.flow_matching import FlowMatchingConfig, flow_matching_loss
 from sanakit.training.optimizers import OptimizerConfig

@@ -13,7 +13,7 @@ from sanakit.checkpoints.files.reader import read_header
 from sanakit.checkpoints.networks.strict_load import identify_linear_dit
 from sanakit.checkpoints.sources.sources import HubOptions, find_parts
 from sanakit.common.free_memory import free_memory
-from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
+from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.training.memory.memory_plan import MemoryPlan, StepSettings, Workload, fit, latent_loss, plan_memory
 from sanakit.training.recipes.transformer.recipe import TransformerRecipe
 from sanakit.training.recipes.transformer.starting_model import check_autoencoder_file

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from sanakit.models.linear_dit import LinearDiT
+from sanakit.models.transformers.linear_dit import LinearDiT
 from sanakit.training.optimizers import OptimizerConfig, build_optimizers
 from sanakit.training.run.run_config import Precision
 from sanakit.training.step.parallel import attention_for, autocast, checkpoint_activations

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from sanakit.common.errors import ConfigError
 from sanakit.features.batches import LatentBatch
-from sanakit.models.linear_dit import LinearDiT
-from sanakit.models.text_condition import TextCondition
+from sanakit.models.text.text_condition import TextCondition
+from sanakit.models.transformers.linear_dit import LinearDiT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sanakit.common.errors import ConfigError
-from sanakit.models.dc_ae import DCAutoencoder
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

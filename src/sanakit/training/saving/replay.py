@@ -101,7 +101,7 @@ def _rebuild(facts: Mapping[str, Any], tensors: Mapping[str, Tensor], device: st
 
 
 def _rebuild_autoencoder(facts: Mapping[str, Any], device: str) -> Player:
-    from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig
+    from sanakit.models.autoencoders.dc_ae import DCAutoencoder, DCAutoencoderConfig
     from sanakit.training.objectives.perceptual import build_perceptual
     from sanakit.training.recipes.autoencoder.recipe import AutoencoderRecipe, build_players
 

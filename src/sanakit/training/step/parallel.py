@@ -16,8 +16,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 from sanakit.common.ranks import Ranks, broadcast_parameters, sum_gradients
-from sanakit.models.dc_ae import DCAutoencoder, EfficientViTBlock, ResBlock
-from sanakit.models.linear_dit import Block, LinearDiT
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder, EfficientViTBlock, ResBlock
+from sanakit.models.transformers.linear_dit import Block, LinearDiT
 from sanakit.training.run.run_config import Precision
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from sanakit.checkpoints.bundle import ModelBundle
-from sanakit.models.linear_dit import LinearDiT
+from sanakit.models.transformers.linear_dit import LinearDiT
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.training.recipes.transformer.starting_model import Origin
 from sanakit.training.run.run_config import SampleConfig

@@ -15,8 +15,8 @@ from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import ConfigError
 from sanakit.models.dual_encoder import DualEncoder, DualEncoderConfig
-from sanakit.models.text_condition import TextCondition
-from sanakit.models.text_encoder import TextEncoder
+from sanakit.models.text.text_condition import TextCondition
+from sanakit.models.text.text_encoder import TextEncoder
 from sanakit.scoring.dual_encoder import PATCH_CHANNELS, SCORER_TEXT, PictureReader, load_dual_encoder
 from sanakit.training.recipes.dual_encoder.recipe import DualEncoderRecipe, dual_encoder_terms, train_dual_encoder
 from sanakit.training.recipes.dual_encoder.scene_families import PairBatch, cache_families, scene_family

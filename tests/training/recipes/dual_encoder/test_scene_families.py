@@ -11,7 +11,7 @@ from transformers import LlamaModel, PreTrainedTokenizerFast
 
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.common.errors import ConfigError
-from sanakit.models.text_encoder import TextEncoder
+from sanakit.models.text.text_encoder import TextEncoder
 from sanakit.scoring.dual_encoder import PATCH_CHANNELS, SCORER_TEXT, PictureReader
 from sanakit.training.recipes.dual_encoder.scene_families import (
     FAMILY_SIZE,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
+from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.training.recipes.transformer.initialization import initialize_
 
 HIDDEN = 128

@@ -23,7 +23,7 @@ from sanakit.features.batches import PixelBatch, TrainingData
 from sanakit.features.configs import PixelDataConfig, ScenePictures
 from sanakit.features.open import pixel_data
 from sanakit.layers.norms import PixelRMSNorm
-from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder, DCAutoencoderConfig
 from sanakit.training.files import save_state
 from sanakit.training.loop import Watchers, train
 from sanakit.training.objectives.perceptual import FeatureStages, Perceptual, PerceptualConfig, build_perceptual

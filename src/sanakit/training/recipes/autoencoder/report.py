@@ -19,7 +19,7 @@ from sanakit.evaluation.reports.scene_reconstruction import MOST_PSNR, rebuilt, 
 from sanakit.features.configs import ScenePictures
 from sanakit.features.open import pixel_data
 from sanakit.features.starter_scenes import scene_pixels
-from sanakit.models.dc_ae import DCAutoencoder
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.training.watching.report import Picture, draw_curves, picture_grid, read_log, spent, write_report
 from sanakit.worlds.scenes.scenes import StarterScenes
 from sanakit.worlds.scenes.sprites import load_sprite_bank

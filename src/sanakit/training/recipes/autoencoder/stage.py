@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sanakit.common.errors import ConfigError
 from sanakit.features.batches import PixelBatch
 from sanakit.layers.resample import Upsample
-from sanakit.models.dc_ae import DCAutoencoder
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.training.objectives.patch_gan import (
     PatchDiscriminator,
     PatchGANConfig,

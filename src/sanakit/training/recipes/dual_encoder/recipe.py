@@ -41,7 +41,7 @@ from sanakit.training.run.stage import PlannedStage, Player, Stage, StageConfig
 from sanakit.worlds.scenes.scene_labels import scene_labels
 
 if TYPE_CHECKING:
-    from sanakit.models.dc_ae import DCAutoencoder
+    from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 
 logger = logging.getLogger(__name__)
 

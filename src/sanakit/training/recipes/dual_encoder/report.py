@@ -19,7 +19,7 @@ from sanakit.evaluation.benchmarks.dual_encoder_score import (
     evaluate_dual_encoder,
 )
 from sanakit.evaluation.metrics.bootstrap import Estimate
-from sanakit.models.dc_ae import DCAutoencoder
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.scoring.dual_encoder import DualEncoderScorer

@@ -22,9 +22,9 @@ from torch import Tensor
 from sanakit.checkpoints.files.writer import write_json
 from sanakit.common.config import to_mapping
 from sanakit.common.errors import ConfigError
-from sanakit.models.dc_ae import DCAutoencoder
-from sanakit.models.text_condition import TextCondition
-from sanakit.models.text_encoder import TextEncoder
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder
+from sanakit.models.text.text_condition import TextCondition
+from sanakit.models.text.text_encoder import TextEncoder
 from sanakit.scoring.dual_encoder import PictureReader
 from sanakit.training.files import save_state
 from sanakit.worlds.scenes.captions import caption

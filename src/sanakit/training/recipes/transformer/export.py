@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sanakit.checkpoints.bundle import ModelBundle, save_bundle
 from sanakit.checkpoints.identity.precision import OWN_LINE
-from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
+from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.training.recipes.transformer.starting_model import Origin
 
 

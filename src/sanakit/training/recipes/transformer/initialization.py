@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from sanakit.layers.embeddings import CaptionProjection, ScalarEmbedding
 from sanakit.layers.mix_ffn import MixFFN
 from sanakit.layers.norms import RMSNorm
-from sanakit.models.linear_dit import Block, LinearDiT
+from sanakit.models.transformers.linear_dit import Block, LinearDiT
 
 
 @torch.no_grad()

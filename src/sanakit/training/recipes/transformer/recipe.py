@@ -17,9 +17,9 @@ from sanakit.common.ranks import Ranks, process_group
 from sanakit.features.batches import LatentBatch
 from sanakit.features.configs import LatentDataConfig, StarterScenesData
 from sanakit.features.open import OnProgress, latent_data
-from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
-from sanakit.models.text_condition import TextCondition
-from sanakit.models.text_encoder import TextEncoderConfig
+from sanakit.models.text.text_condition import TextCondition
+from sanakit.models.text.text_encoder import TextEncoderConfig
+from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.training.loop import Watchers, train
 from sanakit.training.objectives.flow_matching import FlowMatchingConfig, drop_captions, flow_matching_loss
 from sanakit.training.optimizers import AdamWConfig, OptimizerConfig

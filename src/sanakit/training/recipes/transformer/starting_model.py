@@ -17,9 +17,9 @@ from sanakit.checkpoints.sources.content_hashes import hash_parts
 from sanakit.checkpoints.sources.sources import HubOptions, ModelParts, find_parts
 from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.features.encoders import Encoders, encoders_of_parts
-from sanakit.models.dc_ae import DCAutoencoder
-from sanakit.models.linear_dit import LinearDiT, LinearDiTConfig
-from sanakit.models.text_encoder import TextEncoderConfig
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder
+from sanakit.models.text.text_encoder import TextEncoderConfig
+from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.training.recipes.transformer.initialization import initialize_
 
 OWN_LICENCE = "Apache-2.0"

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from sanakit.common.errors import ConfigError
-from sanakit.models.encoded_prefix import EncodedPrefix
-from sanakit.models.instructions import INSTRUCTIONS
-from sanakit.models.text_condition import TextCondition
+from sanakit.models.text.encoded_prefix import EncodedPrefix
+from sanakit.models.text.instructions import INSTRUCTIONS
+from sanakit.models.text.text_condition import TextCondition
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

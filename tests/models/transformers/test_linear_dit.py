@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sanakit.common.errors import ConfigError, ShapeError
-from sanakit.models.linear_dit import AttentionPerturbation, LinearDiT, LinearDiTConfig, PreparedText
-from sanakit.models.text_condition import TextCondition
+from sanakit.models.text.text_condition import TextCondition
+from sanakit.models.transformers.linear_dit import AttentionPerturbation, LinearDiT, LinearDiTConfig, PreparedText
 
 TINY = LinearDiTConfig(
     hidden_size=32,

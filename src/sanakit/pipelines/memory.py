@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 
 from sanakit.common.free_memory import free_memory
-from sanakit.models.dc_ae import DCAutoencoderConfig
+from sanakit.models.autoencoders.dc_ae import DCAutoencoderConfig
 
 # Float32 values alive at the peak, per channel of a stage and pixel of its resolution, with the copies that CPU
 # convolutions make of their input. Measured as growth of the resident memory with torch 2.13: residual stages 5.3 to

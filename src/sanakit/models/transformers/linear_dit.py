@@ -20,7 +20,7 @@ from sanakit.layers.embeddings import CaptionProjection, ScalarEmbedding, sincos
 from sanakit.layers.linear_attention import LinearAttention
 from sanakit.layers.mix_ffn import MixFFN
 from sanakit.layers.norms import RMSNorm
-from sanakit.models.text_condition import TextCondition
+from sanakit.models.text.text_condition import TextCondition
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,8 +11,8 @@ from torch import Tensor
 from transformers import Gemma2Config, Gemma2ForCausalLM, Gemma2Model, LlamaConfig, LlamaModel, PreTrainedTokenizerFast
 
 from sanakit.common.errors import ConfigError
-from sanakit.models.instructions import SANA_INSTRUCTION
-from sanakit.models.text_encoder import DIFFUSERS_TEXT, TextEncoder, TextEncoderConfig
+from sanakit.models.text.instructions import SANA_INSTRUCTION
+from sanakit.models.text.text_encoder import DIFFUSERS_TEXT, TextEncoder, TextEncoderConfig
 
 PROMPTS = ["A cat", "a", "", "  Two Red apples,  left of a dog ", "🐶 一只猫坐在椅子上", "cat\ncat", "a cat " * 40]
 SHORT = TextEncoderConfig(instruction="Draw in detail what is said here.\nUser Prompt: ", max_tokens=12)

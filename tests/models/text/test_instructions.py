@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from sanakit.models.instructions import INSTRUCTIONS
+from sanakit.models.text.instructions import INSTRUCTIONS
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from sanakit.models.dc_ae import DCAutoencoder, DCAutoencoderConfig, stages
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder, DCAutoencoderConfig, stages
 from sanakit.models.presets import DC_AE_PRESETS
-from sanakit.pipelines.decode_memory import decode_bytes, largest_tensor, measured_free_memory
+from sanakit.pipelines.memory import decode_bytes, largest_tensor, measured_free_memory
 
 
 class PeakMemory(TorchDispatchMode):
