@@ -9,7 +9,7 @@ from PIL import Image
 
 from sanakit.cli.app import main
 
-RECIPE = str(Path(__file__).parents[2] / "recipes" / "curation.yaml")
+RECIPE = str(Path(__file__).parents[3] / "recipes" / "curation.yaml")
 PLUGIN = """
 class Captioner:
     def __call__(self, images):
