@@ -13,7 +13,7 @@ from PIL import Image
 
 from sanakit.data.open import open_data
 
-from .conftest import Run
+from ..conftest import Run
 
 
 @dataclass
