@@ -333,7 +333,13 @@ def two_pictures(toy: ModuleType, model: nn.Module, config: StageConfig) -> Any:
             return LatentBatch(latent, text)
 
     def loss(batch: LatentBatch, generator: torch.Generator) -> Any:
-        return flow_matching_loss(model, batch, generator, config=FlowMatchingConfig())
+        prepared = model.prepare(batch.text)
+        return flow_matching_loss(
+            lambda noisy, timestep: model(noisy, timestep, prepared),
+            batch.latent,
+            generator,
+            config=FlowMatchingConfig(),
+        )
 
     player = Player("transformer", model, loss, AdamWConfig(betas=(0.9, 0.99), weight_decay=0.0))
     return PlannedStage(config, lambda: Stage(config, Same(8, 8), (player,), True))

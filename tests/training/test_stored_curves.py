@@ -103,7 +103,13 @@ def flow_matching() -> dict[str, list[float]]:
     text = TextCondition(torch.eye(4)[:, None].double(), torch.ones(4, 1, dtype=torch.bool))
 
     def loss(batch: LatentBatch, generator: torch.Generator) -> dict[str, Tensor]:
-        return flow_matching_loss(model, batch, generator, config=FlowMatchingConfig())
+        prepared = model.prepare(batch.text)
+        return flow_matching_loss(
+            lambda noisy, timestep: model(noisy, timestep, prepared),
+            batch.latent,
+            generator,
+            config=FlowMatchingConfig(),
+        )
 
     config = StageConfig(name="toy", batch_size=4, learning_rate=1e-2, steps=NUM_STEPS, warmup_steps=5)
     player = Player("transformer", model, loss, AdamWConfig())

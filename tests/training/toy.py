@@ -163,7 +163,13 @@ def dit_stage(model: LinearDiT, config: StageConfig, *, optimizer: OptimizerConf
 
     def loss(batch: LatentBatch, generator: torch.Generator) -> dict[str, Tensor]:
         if not noiseless:
-            return flow_matching_loss(model, batch, generator, config=FlowMatchingConfig())
+            prepared = model.prepare(batch.text)
+            return flow_matching_loss(
+                lambda noisy, timestep: model(noisy, timestep, prepared),
+                batch.latent,
+                generator,
+                config=FlowMatchingConfig(),
+            )
         noise, sigma = batch.latent.flip(-1), torch.full((len(batch.latent),), 0.5)
         velocity = model((batch.latent + noise) / 2, 1000 * sigma, model.prepare(batch.text))
         return {"loss": (velocity - (noise - batch.latent)).square().mean()}

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from sanakit.common.errors import ConfigError
-from sanakit.features.batches import LatentBatch
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.training.objectives.flow_matching import (
     FlowMatchingConfig,
@@ -57,48 +56,33 @@ def test_the_density_of_noise_levels(weighting: str, mean: float, std: float, nu
     assert (timestep - 1000 * sigma).abs().max() < (1e-3 if num_levels is None else 1.001)
 
 
-class Network:
-    """A velocity as a plain function, with the two calls that the loss makes."""
-
-    def __init__(self, velocity: object) -> None:
-        self.velocity = velocity
-
-    def prepare(self, text: TextCondition) -> TextCondition:
-        return text
-
-    def __call__(self, noisy: Tensor, timestep: Tensor, text: TextCondition) -> Tensor:
-        return self.velocity(noisy, timestep)
-
-
-def batch_of(num_samples: int = 3) -> LatentBatch:
-    text = TextCondition(torch.zeros(num_samples, 2, 4), torch.ones(num_samples, 2, dtype=torch.bool))
-    return LatentBatch(torch.randn(num_samples, 4, 5, 6, generator=generator(9)), text)
-
-
-def test_the_true_velocity_has_no_loss_and_an_offset_its_square() -> None:
+@pytest.mark.parametrize("shape", [(3, 7), (3, 4, 5, 6), (3, 4, 2, 5, 6)], ids=["tokens", "pictures", "videos"])
+def test_the_true_velocity_has_no_loss_and_an_offset_its_square(shape: tuple[int, ...]) -> None:
     """``noisy = latent + sigma * velocity`` gives the velocity back; then everyone is off by 0.3, one sample by 0.5."""
-    batch = batch_of()
-    offset = torch.tensor([0.3, 0.3, 0.5])[:, None, None, None]
+    latent = torch.randn(shape, generator=generator(9))
+    offset = torch.tensor([0.3, 0.3, 0.5]).view(-1, *[1] * (len(shape) - 1))
 
     def true_velocity(noisy: Tensor, timestep: Tensor) -> Tensor:
-        return (noisy - batch.latent) / (timestep / 1000)[:, None, None, None]
+        return (noisy - latent) / (timestep / 1000).view(offset.shape)
+
+    def shifted(noisy: Tensor, timestep: Tensor) -> Tensor:
+        return true_velocity(noisy, timestep) + offset
 
     config = FlowMatchingConfig(num_levels=None)
-    assert flow_matching_loss(Network(true_velocity), batch, generator(), config=config)["loss"] < 1e-9
-    shifted = Network(lambda noisy, timestep: true_velocity(noisy, timestep) + offset)
-    terms = flow_matching_loss(shifted, batch, generator(), config=config)
+    assert flow_matching_loss(true_velocity, latent, generator(), config=config)["loss"] < 1e-9
+    terms = flow_matching_loss(shifted, latent, generator(), config=config)
     torch.testing.assert_close(terms["per_sample"], torch.tensor([0.09, 0.09, 0.25]), rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(terms["loss"], torch.tensor(0.43 / 3), rtol=1e-4, atol=1e-6)
 
 
 def test_no_velocity_costs_the_power_of_noise_and_latent() -> None:
-    batch, config = batch_of(), FlowMatchingConfig()
-    terms = flow_matching_loss(Network(lambda noisy, _: torch.zeros_like(noisy)), batch, generator(3), config=config)
+    latent, config = torch.randn(3, 4, 5, 6, generator=generator(9)), FlowMatchingConfig()
+    terms = flow_matching_loss(lambda noisy, _: torch.zeros_like(noisy), latent, generator(3), config=config)
     again = generator(3)
     sigma, _ = sample_sigmas(3, again, config)
-    noise = torch.randn(batch.latent.shape, generator=again)
+    noise = torch.randn(latent.shape, generator=again)
     assert torch.equal(terms["sigma"], sigma)
-    torch.testing.assert_close(terms["per_sample"], (noise - batch.latent).square().mean((1, 2, 3)))
+    torch.testing.assert_close(terms["per_sample"], (noise - latent).square().mean((1, 2, 3)))
 
 
 def test_captions_are_dropped_whole_at_their_rate() -> None:

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from sanakit.common.errors import RequestError
-from sanakit.features.batches import LatentBatch
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.linear_dit import LinearDiT
 from sanakit.training.memory.step_memory import LossOfBatch, measure_optimizer, measure_step
@@ -186,8 +185,13 @@ def latent_loss(*, height: int, width: int, num_tokens: int) -> LossOfBatch:
         embeds = torch.zeros(batch_size, num_tokens, config.caption_channels, device=device)
         mask = torch.ones(batch_size, num_tokens, dtype=torch.bool, device=device)
         latent = torch.zeros(batch_size, config.in_channels, height, width, device=device)
-        batch = LatentBatch(latent, TextCondition(embeds, mask))
-        return flow_matching_loss(model, batch, torch.Generator(), config=FlowMatchingConfig())["loss"]
+        prepared = model.prepare(TextCondition(embeds, mask))
+        return flow_matching_loss(
+            lambda noisy, timestep: model(noisy, timestep, prepared),
+            latent,
+            torch.Generator(),
+            config=FlowMatchingConfig(),
+        )["loss"]
 
     return loss
 

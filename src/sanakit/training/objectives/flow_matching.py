@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,9 +10,9 @@ import torch
 from torch import Tensor
 
 from sanakit.common.errors import ConfigError
-from sanakit.features.batches import LatentBatch
 from sanakit.models.text.text_condition import TextCondition
-from sanakit.models.transformers.linear_dit import LinearDiT
+
+Velocity = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,26 +59,25 @@ def sample_sigmas(num_samples: int, generator: torch.Generator, config: FlowMatc
 
 
 def flow_matching_loss(
-    model: LinearDiT, batch: LatentBatch, generator: torch.Generator, *, config: FlowMatchingConfig
+    velocity: Velocity, latent: Tensor, generator: torch.Generator, *, config: FlowMatchingConfig
 ) -> dict[str, Tensor]:
-    """Mean square error of the velocity.
+    """Mean square error of the velocity, of pictures, videos or anything else with a noise level a sample.
 
     Args:
-        model: the network, called as ``model(noisy, timestep, model.prepare(text))``.
-        batch: scaled latents and their text.
+        velocity: noisy latents and the times ``(B,)`` that a network is told to its prediction of ``noise - latent``.
+        latent: scaled, ``(B, ...)``.
         generator: of noise levels and noise.
 
     Returns:
         ``loss`` (scalar), ``per_sample (B,)`` and ``sigma (B,)`` for the curve of loss against noise level.
     """
-    latent = batch.latent
     sigma, timestep = sample_sigmas(latent.shape[0], generator, config)
     noise = torch.randn(latent.shape, generator=generator, device=generator.device).to(latent.device)
     sigma, timestep = sigma.to(latent.device), timestep.to(latent.device)
-    level = sigma[:, None, None, None]
+    level = sigma.view(-1, *[1] * (latent.ndim - 1))  # (B, 1, ...)
     noisy = (1 - level) * latent + level * noise
-    velocity = model(noisy, timestep, model.prepare(batch.text))
-    per_sample = (velocity.float() - (noise - latent)).square().mean(dim=(1, 2, 3))
+    error = velocity(noisy, timestep).float() - (noise - latent)
+    per_sample = error.square().mean(dim=tuple(range(1, latent.ndim)))
     return {"loss": per_sample.mean(), "per_sample": per_sample.detach(), "sigma": sigma}
 
 

@@ -201,6 +201,9 @@ def _loss(model: LinearDiT, objective: FlowMatchingConfig, null: TextCondition, 
         device = batch.latent.device
         empty = TextCondition(null.embeds.to(device), null.mask.to(device))
         text = drop_captions(batch.text, empty, generator, dropout)
-        return flow_matching_loss(model, LatentBatch(batch.latent, text), generator, config=objective)
+        prepared = model.prepare(text)
+        return flow_matching_loss(
+            lambda noisy, timestep: model(noisy, timestep, prepared), batch.latent, generator, config=objective
+        )
 
     return loss
