@@ -14,7 +14,8 @@ from weights import relative_error, transformer_pair
 
 from sanakit.checkpoints.networks.linear_dit_keys import diffusers_linear_dit
 from sanakit.models.text.text_condition import TextCondition
-from sanakit.models.transformers.linear_dit import AttentionPerturbation, LinearDiT, LinearDiTConfig
+from sanakit.models.transformers.condition import Condition
+from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 
 LIMIT = 5e-6  # ten times the largest error measured, 5e-7; promised is 1e-4
 
@@ -71,7 +72,7 @@ def run_both(
         timestep=timestep,
         guidance=None if guidance is None else guidance * ours.config.guidance_scale_factor,  # as their pipeline does
     ).sample
-    return ours(latent, timestep, ours.prepare(text), guidance=guidance), expected
+    return ours(latent, timestep, replace(ours.prepare(text), guidance=guidance)), expected
 
 
 @pytest.mark.parametrize(("batch", "height", "width"), [(1, 8, 8), (3, 6, 10), (2, 4, 12)])
@@ -114,8 +115,8 @@ def test_perturbed_rows_are_those_of_their_processor(note: Callable[..., None]) 
     expected = theirs(
         latent, encoder_hidden_states=text.embeds, encoder_attention_mask=text.mask.float(), timestep=timestep
     ).sample
-    perturbation = AttentionPerturbation(frozenset({1}), torch.tensor([False, False, True]))
-    found = ours(latent, timestep, ours.prepare(text), perturbation=perturbation)
+    rows = [ours.prepare(TextCondition(text.embeds[row, None], text.mask[row, None])) for row in range(3)]
+    found = ours(latent, timestep, Condition.cat([*rows[:2], rows[2].perturb([1])]))
     note(relative_error(found, expected), LIMIT)
     unperturbed = ours(latent, timestep, ours.prepare(text))
     assert torch.equal(found[:2], unperturbed[:2])

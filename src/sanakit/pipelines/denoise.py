@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sanakit.models.transformers.linear_dit import AttentionPerturbation, LinearDiT, PreparedText
-from sanakit.sampling.guidance import Branch, Guidance, PerturbedAttentionGuidance
+from sanakit.models.transformers.condition import Condition
+from sanakit.models.transformers.linear_dit import LinearDiT
+from sanakit.sampling.guidance import Branch, Guidance
 from sanakit.sampling.solvers import Evaluation, Solver
 
 OnPictureStep = Callable[[int, Evaluation, Tensor], None]
@@ -17,11 +18,11 @@ OnPictureStep = Callable[[int, Evaluation, Tensor], None]
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class PictureJob:
-    """A picture on its way: its solver, its guidance, and the prepared text ``(1, L, ...)`` of each branch."""
+    """A picture on its way: its solver, its guidance, and the condition, of one row, of each branch."""
 
     solver: Solver
     guidance: Guidance
-    texts: Mapping[Branch, PreparedText]
+    conditions: Mapping[Branch, Condition]
 
 
 def denoise(transformer: LinearDiT, jobs: Sequence[PictureJob], on_step: OnPictureStep) -> list[Tensor]:
@@ -32,7 +33,7 @@ def denoise(transformer: LinearDiT, jobs: Sequence[PictureJob], on_step: OnPictu
         jobs: of one latent size.
         on_step: called with the job's number, its evaluation and the clean latent that the step implies.
     """
-    rows = TextRows()
+    rows = ConditionRows()
     finished: dict[int, Tensor] = {}
     wishes = {number: next(job.solver) for number, job in enumerate(jobs)}
     while wishes:
@@ -48,7 +49,7 @@ def denoise(transformer: LinearDiT, jobs: Sequence[PictureJob], on_step: OnPictu
 
 
 def guided_velocities(
-    transformer: LinearDiT, wishes: Sequence[tuple[PictureJob, Evaluation]], rows: TextRows
+    transformer: LinearDiT, wishes: Sequence[tuple[PictureJob, Evaluation]], rows: ConditionRows
 ) -> list[Tensor]:
     """One velocity ``(1, C, h, w)`` float32 per wish, from one call of the network."""
     branches = [job.guidance.branches(wish.sigma) for job, wish in wishes]
@@ -57,8 +58,7 @@ def guided_velocities(
     velocity = transformer(
         torch.cat([wish.latent for _, wish, _ in flat]).to(weight.device, weight.dtype),
         torch.tensor([wish.timestep for _, wish, _ in flat], device=weight.device),
-        rows.of([job.texts[branch] for job, _, branch in flat]),
-        perturbation=_perturbation(flat, weight.device),
+        rows.of([job.conditions[branch] for job, _, branch in flat]),
     ).float()  # (rows, C, h, w)
     parts = iter(velocity.split(1))
     return [
@@ -67,26 +67,15 @@ def guided_velocities(
     ]
 
 
-class TextRows:
-    """Text of a batch of rows, put together anew only when the rows change, which most steps do not."""
+class ConditionRows:
+    """The condition of a batch of rows, put together anew only when the rows change, which most steps do not."""
 
     def __init__(self) -> None:
-        self._parts: list[PreparedText] = []
-        self._whole: PreparedText | None = None
+        self._parts: list[Condition] = []
+        self._whole: Condition | None = None
 
-    def of(self, parts: list[PreparedText]) -> PreparedText:
+    def of(self, parts: list[Condition]) -> Condition:
         same = len(parts) == len(self._parts) and all(a is b for a, b in zip(parts, self._parts, strict=True))
         if self._whole is None or not same:
-            self._parts, self._whole = parts, PreparedText.cat(parts)
+            self._parts, self._whole = parts, Condition.cat(parts)
         return self._whole
-
-
-def _perturbation(
-    flat: Sequence[tuple[PictureJob, Evaluation, Branch]], device: torch.device
-) -> AttentionPerturbation | None:
-    """Rows of the perturbed branch; the layers are a fact of the model, hence the same for all of them."""
-    rows = [branch == "perturbed" for _, _, branch in flat]
-    for job, _, branch in flat:
-        if branch == "perturbed" and isinstance(job.guidance, PerturbedAttentionGuidance):
-            return AttentionPerturbation(frozenset(job.guidance.layers), torch.tensor(rows, device=device))
-    return None

@@ -16,7 +16,7 @@ from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.common.errors import RequestError, SanakitError
 from sanakit.common.seeds import draw_noise
 from sanakit.models.text.text_condition import TextCondition
-from sanakit.models.transformers.linear_dit import PreparedText
+from sanakit.models.transformers.condition import Condition
 from sanakit.pipelines.decode import decode_latent
 from sanakit.pipelines.denoise import PictureJob, denoise
 from sanakit.pipelines.events import ImageDone, OnEvent, StepDone, notices_about, notices_about_model
@@ -30,7 +30,7 @@ from sanakit.sampling.guidance import Branch
 from sanakit.sampling.solvers import Evaluation
 
 Output = Literal["pil", "tensor", "latent"]
-Prepare = Callable[[str, bool], PreparedText]
+Prepare = Callable[[str, bool], Condition]
 
 MAX_BATCH = 8  # pictures denoised together where there is an accelerator
 MAX_BATCH_PIXELS = 8 * 1024**2  # of those pictures: at 4K, one tensor of eight guided pictures would take 6 GB
@@ -154,14 +154,15 @@ class TextToImagePipeline:
             yield from (group[start : start + size] for start in range(0, len(group), size))
 
     def _job(self, request: GenerationRequest, noise: Tensor, prepare: Prepare) -> PictureJob:
-        conditional = prepare(request.prompt, request.use_instruction)
-        texts: dict[Branch, PreparedText] = {"conditional": conditional, "perturbed": conditional}
         guidance = build_guidance(request, self.bundle.card)
-        if request.guidance_scale is not None and request.guidance_scale > 1:
-            texts["unconditional"] = prepare(request.negative_prompt, False)
-        return PictureJob(solver=build_solver(request, noise), guidance=guidance, texts=texts)
+        conditional = prepare(request.prompt, request.use_instruction)
+        conditions: dict[Branch, Condition] = {}
+        for branch, what in guidance.inputs().items():
+            own = prepare(request.negative_prompt, False) if what.text == "negative" else conditional
+            conditions[branch] = own.perturb(what.perturbed_layers) if what.perturbed_layers else own
+        return PictureJob(solver=build_solver(request, noise), guidance=guidance, conditions=conditions)
 
-    def _prepare(self, text: str, with_instruction: bool) -> PreparedText:
+    def _prepare(self, text: str, with_instruction: bool) -> Condition:
         """Everything that depends on one text alone; an unconditional text has no instruction."""
         encoder = self.bundle.text_encoder
         condition = encoder.encode([text])[0] if with_instruction else encoder.encode_null(text)

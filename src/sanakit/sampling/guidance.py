@@ -1,6 +1,7 @@
 """Guidance: which velocities a step needs, and how they become one.
 
-``branches(sigma)`` names them in the order in which they become rows of a network call; ``combine`` takes them by name.
+``inputs`` says what the network is told for every branch that may be needed; ``branches(sigma)`` names those of one
+noise level, in the order in which they become rows of a network call; ``combine`` takes velocities by name.
 """
 
 from __future__ import annotations
@@ -18,8 +19,20 @@ Branch = Literal["conditional", "unconditional", "perturbed"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class BranchInput:
+    """Which text a branch reads, and in which layers its self-attention sees nothing."""
+
+    text: Literal["prompt", "negative"] = "prompt"
+    perturbed_layers: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class NoGuidance:
     """The conditional velocity as it is."""
+
+    def inputs(self) -> Mapping[Branch, BranchInput]:
+        """Only the prompt's own branch."""
+        return {"conditional": BranchInput()}
 
     def branches(self, sigma: float) -> tuple[Branch, ...]:
         """Only the prompt's own branch, at every noise level."""
@@ -46,6 +59,10 @@ class ClassifierFreeGuidance:
         low, high = self.interval
         if not 0.0 <= low <= high <= 1.0:
             raise ConfigError(f"guidance interval ({low}, {high}) must be two rising noise levels between 0 and 1.")
+
+    def inputs(self) -> Mapping[Branch, BranchInput]:
+        """The prompt, and the negative prompt unless the scale is off."""
+        return _guided_inputs(self.scale)
 
     def branches(self, sigma: float) -> tuple[Branch, ...]:
         """Both branches where guidance is on, else the conditional alone."""
@@ -82,6 +99,10 @@ class PerturbedAttentionGuidance:
         if not self.layers or min(self.layers) < 0:
             raise ConfigError(f"PAG needs the layers whose attention it perturbs, counted from 0; got {self.layers}.")
 
+    def inputs(self) -> Mapping[Branch, BranchInput]:
+        """Also the prompt through the perturbed network."""
+        return {**_guided_inputs(self.scale), "perturbed": BranchInput(perturbed_layers=self.layers)}
+
     def branches(self, sigma: float) -> tuple[Branch, ...]:
         """In the order unconditional, conditional, perturbed, leaving out what has no weight at this noise level."""
         guided: tuple[Branch, ...] = ("unconditional", "conditional") if self.scale > 1.0 else ("conditional",)
@@ -104,6 +125,11 @@ class PerturbedAttentionGuidance:
 
 
 Guidance = NoGuidance | ClassifierFreeGuidance | PerturbedAttentionGuidance
+
+
+def _guided_inputs(scale: float) -> Mapping[Branch, BranchInput]:
+    prompt: Mapping[Branch, BranchInput] = {"conditional": BranchInput()}
+    return {"unconditional": BranchInput(text="negative"), **prompt} if scale > 1.0 else prompt
 
 
 def _check_scale(name: str, value: float) -> None:

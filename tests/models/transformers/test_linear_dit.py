@@ -11,7 +11,8 @@ from torch import Tensor
 
 from sanakit.common.errors import ConfigError, ShapeError
 from sanakit.models.text.text_condition import TextCondition
-from sanakit.models.transformers.linear_dit import AttentionPerturbation, LinearDiT, LinearDiTConfig, PreparedText
+from sanakit.models.transformers.condition import Condition
+from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 
 TINY = LinearDiTConfig(
     hidden_size=32,
@@ -61,7 +62,7 @@ def test_a_block_without_projections_is_the_identity(qk_norm: bool) -> None:
     x = draw(2, 6, 32)
     pair = block.cross_attention.prepare(draw(2, 3, 32))
     mask = torch.ones(2, 1, 1, 3, dtype=torch.bool)
-    assert torch.equal(block(x, draw(2, 6, 32), *pair, mask, height=2, width=3), x)
+    assert torch.equal(block(x, draw(2, 6, 32), *pair, mask, (2, 3)), x)
 
 
 def test_each_gate_and_shift_moves_its_own_half() -> None:
@@ -75,7 +76,7 @@ def test_each_gate_and_shift_moves_its_own_half() -> None:
     shift1, scale1, gate1, shift2, scale2, gate2 = (block.scale_shift_table + modulation)[0]
     y = x + gate1 * block.attention(F.layer_norm(x, (32,), eps=1e-6) * (1 + scale1) + shift1)
     y = y + gate2 * block.mix_ffn(F.layer_norm(y, (32,), eps=1e-6) * (1 + scale2) + shift2, height=2, width=3)
-    torch.testing.assert_close(block(x, modulation, *pair, mask, height=2, width=3), y)
+    torch.testing.assert_close(block(x, modulation, *pair, mask, (2, 3)), y)
 
 
 def test_the_order_of_text_tokens_does_not_matter() -> None:
@@ -106,16 +107,15 @@ def test_prepared_once_or_at_every_step() -> None:
 
 
 def test_prompts_of_several_lengths_in_one_batch() -> None:
-    """``cat`` pads, ``rows`` picks; a row gives what it gives alone."""
+    """``cat`` pads; a row gives what it gives alone."""
     model = network()
     parts = [model.prepare(text_of(1, length, seed=length)) for length in (3, 7, 4)]
-    joined = PreparedText.cat(parts)
+    joined = Condition.cat(parts)
     assert joined.batch_size == 3
     assert joined.mask.sum(-1).flatten().tolist() == [3, 7, 4]
-    picked = joined.rows([2, 0, 0])
     latent = draw(3, 4, 4, 6)
-    found = model(latent, times(3), picked)
-    for row, part in enumerate((parts[2], parts[0], parts[0])):
+    found = model(latent, times(3), joined)
+    for row, part in enumerate(parts):
         alone = model(latent[row, None], times(3)[row, None], part)
         torch.testing.assert_close(found[row, None], alone, rtol=1e-12, atol=1e-12)
 
@@ -130,13 +130,17 @@ def test_a_row_does_not_depend_on_its_company(dtype: torch.dtype, batch: int) ->
     """
     model = network().to(dtype)
     latent, text, timestep = draw(2 * batch, 4, 4, 4).to(dtype), text_of(2 * batch), times(2 * batch).float()
-    prepared = model.prepare(TextCondition(text.embeds.to(dtype), text.mask))
+    each = [
+        model.prepare(TextCondition(text.embeds[row, None].to(dtype), text.mask[row, None])) for row in range(2 * batch)
+    ]
     here, there = list(range(batch)), [0, *range(batch + 1, 2 * batch)]
-    found, again, other = (model(latent[rows], timestep[rows], prepared.rows(rows)) for rows in (here, here, there))
+    found, again, other = (
+        model(latent[rows], timestep[rows], Condition.cat([each[row] for row in rows])) for rows in (here, here, there)
+    )
     assert torch.equal(found, again)
     assert torch.equal(found[0], other[0])
     # against the same row alone: float32 holds 24 bits, bfloat16 eight
-    alone = model(latent[:1], timestep[:1], prepared.rows([0]))
+    alone = model(latent[:1], timestep[:1], each[0])
     assert (alone[0] - found[0]).abs().max() < (1e-5 if dtype == torch.float32 else 0.1) * found[0].abs().max()
 
 
@@ -162,9 +166,9 @@ def test_a_patch_reads_its_own_pixels_in_the_order_of_the_convolution() -> None:
 @pytest.mark.parametrize("qk_norm", [False, True])
 def test_perturbed_attention_is_the_identity_in_its_rows_and_layers(qk_norm: bool) -> None:
     model = network(replace(TINY, qk_norm=qk_norm))
-    latent, prepared = draw(3, 4, 4, 6), model.prepare(text_of(3))
-    rows = torch.tensor([False, False, True])
-    found = model(latent, times(3), prepared, perturbation=AttentionPerturbation(frozenset({1}), rows))
+    latent, parts = draw(3, 4, 4, 6), [model.prepare(text_of(1, seed=seed)) for seed in range(3)]
+    prepared = Condition.cat(parts)
+    found = model(latent, times(3), Condition.cat([*parts[:2], parts[2].perturb([1])]))
     plain = model(latent, times(3), prepared)
     assert torch.equal(found[:2], plain[:2])
     attention = model.blocks[1].attention
@@ -175,24 +179,40 @@ def test_perturbed_attention_is_the_identity_in_its_rows_and_layers(qk_norm: boo
 
 def test_no_perturbed_layer_changes_nothing() -> None:
     model, latent = network(), draw(2, 4, 4, 4)
-    prepared, rows = model.prepare(text_of(2)), torch.tensor([True, True])
-    found = model(latent, times(2), prepared, perturbation=AttentionPerturbation(frozenset(), rows))
-    assert torch.equal(found, model(latent, times(2), prepared))
+    prepared = model.prepare(text_of(2))
+    assert torch.equal(model(latent, times(2), prepared.perturb([])), model(latent, times(2), prepared))
+
+
+def test_each_row_may_be_perturbed_in_layers_of_its_own() -> None:
+    model, latent = network(), draw(3, 4, 4, 4)
+    one = model.prepare(text_of(1))
+    parts = [one.perturb([0]), one, one.perturb([0, 1])]
+    together = model(latent, times(3), Condition.cat(parts))
+    for row, part in enumerate(parts):
+        alone = model(latent[row, None], times(3)[row, None], part)
+        torch.testing.assert_close(together[row, None], alone, rtol=1e-12, atol=1e-12)
+
+
+def test_a_guidance_scale_belongs_to_all_rows_or_to_none() -> None:
+    one = network().prepare(text_of(1))
+    assert Condition.cat([one.with_guidance(4.5), one.with_guidance(2.0)]).guidance.tolist() == [4.5, 2.0]
+    with pytest.raises(ShapeError, match="with and without a guidance scale"):
+        Condition.cat([one.with_guidance(4.5), one])
 
 
 def test_guidance_is_scaled_and_embedded_beside_the_time() -> None:
     model = network(replace(TINY, guidance_embeds=True, guidance_scale_factor=0.25))
     double = network(replace(TINY, guidance_embeds=True, guidance_scale_factor=0.5))
     latent, prepared = draw(2, 4, 4, 4), model.prepare(text_of(2))
-    found = model(latent, times(2), prepared, guidance=torch.tensor([4.0, 8.0]))
-    assert torch.equal(found, double(latent, times(2), prepared, guidance=torch.tensor([2.0, 4.0])))
-    other = model(latent, times(2), prepared, guidance=torch.tensor([5.0, 8.0]))
+    found = model(latent, times(2), replace(prepared, guidance=torch.tensor([4.0, 8.0])))
+    assert torch.equal(found, double(latent, times(2), replace(prepared, guidance=torch.tensor([2.0, 4.0]))))
+    other = model(latent, times(2), replace(prepared, guidance=torch.tensor([5.0, 8.0])))
     assert (found - other)[0].abs().max() > 1e-4
     model.guidance_embed.linear_2.weight.zero_()
     model.guidance_embed.linear_2.bias.zero_()
     plain = LinearDiT(TINY).double()
     plain.load_state_dict({k: v for k, v in model.state_dict().items() if not k.startswith("guidance_embed")})
-    found = model(latent, times(2), prepared, guidance=torch.tensor([4.0, 8.0]))
+    found = model(latent, times(2), replace(prepared, guidance=torch.tensor([4.0, 8.0])))
     torch.testing.assert_close(found, plain(latent, times(2), prepared))
 
 
@@ -246,7 +266,7 @@ def test_wrong_text_and_wrong_guidance_are_refused() -> None:
     with pytest.raises(ShapeError, match="has 7 channels and this network reads 12"):
         model.prepare(TextCondition(draw(1, 5, 7), torch.ones(1, 5, dtype=torch.bool)))
     with pytest.raises(ShapeError, match="guidance"):
-        model(latent, times(1), prepared, guidance=torch.tensor([1.0]))
+        model(latent, times(1), replace(prepared, guidance=torch.tensor([1.0])))
     with pytest.raises(ShapeError, match="guidance"):
         sprint(latent, times(1), prepared)
     with pytest.raises(ShapeError, match="do not belong together"):

@@ -6,7 +6,6 @@ depends on the prompt alone is computed once by ``prepare`` and reused by ``forw
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -21,6 +20,7 @@ from sanakit.layers.linear_attention import LinearAttention
 from sanakit.layers.mix_ffn import MixFFN
 from sanakit.layers.norms import RMSNorm
 from sanakit.models.text.text_condition import TextCondition
+from sanakit.models.transformers.condition import Condition
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,59 +77,6 @@ class LinearDiTConfig:
         return int(self.mlp_ratio * self.hidden_size)
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedText:
-    """What every block needs of a batch of prompts: keys and values ``(B, heads, L, D)`` per block, and the mask.
-
-    ``mask`` is ``(B, 1, 1, L)`` bool, True where the text may be seen.
-    """
-
-    keys: tuple[Tensor, ...]
-    values: tuple[Tensor, ...]
-    mask: Tensor
-
-    @property
-    def batch_size(self) -> int:
-        return self.mask.shape[0]
-
-    def rows(self, indices: Sequence[int]) -> PreparedText:
-        """The same prompts in another order, repeated or left out."""
-        index = torch.as_tensor(list(indices), device=self.mask.device)
-        return PreparedText(tuple(k[index] for k in self.keys), tuple(v[index] for v in self.values), self.mask[index])
-
-    @staticmethod
-    def cat(parts: Sequence[PreparedText]) -> PreparedText:
-        """Prompts one after the other; shorter ones are padded with positions that nobody sees."""
-        length = max(part.mask.shape[-1] for part in parts)
-        padded = [part._pad(length) for part in parts]
-        return PreparedText(
-            tuple(torch.cat(k) for k in zip(*(part.keys for part in padded), strict=True)),
-            tuple(torch.cat(v) for v in zip(*(part.values for part in padded), strict=True)),
-            torch.cat([part.mask for part in padded]),
-        )
-
-    def _pad(self, length: int) -> PreparedText:
-        extra = length - self.mask.shape[-1]
-        if not extra:
-            return self
-        return PreparedText(
-            tuple(F.pad(k, (0, 0, 0, extra)) for k in self.keys),
-            tuple(F.pad(v, (0, 0, 0, extra)) for v in self.values),
-            F.pad(self.mask, (0, extra)),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class AttentionPerturbation:
-    """Where self-attention is replaced by the identity, for perturbed-attention guidance (arXiv:2403.17377).
-
-    ``rows`` is ``(B,)`` bool: the rows of the batch that are perturbed, in the blocks numbered in ``layers``.
-    """
-
-    layers: frozenset[int]
-    rows: Tensor
-
-
 class Block(nn.Module):
     """Modulated linear attention, cross-attention, modulated Mix-FFN; each adds to its input."""
 
@@ -156,12 +103,14 @@ class Block(nn.Module):
         keys: Tensor,
         values: Tensor,
         mask: Tensor,
-        *,
-        height: int,
-        width: int,
+        size: tuple[int, int],
         identity_rows: Tensor | None = None,
     ) -> Tensor:
-        """``x (B, N, C)``, ``modulation (B, 6, C)``, ``keys`` and ``values (B, heads, L, D)`` to ``(B, N, C)``."""
+        """``x (B, N, C)``, ``modulation (B, 6, C)``, ``keys`` and ``values (B, heads, L, D)`` to ``(B, N, C)``.
+
+        ``size`` is the height and width of the grid of tokens; ``identity_rows`` is ``(B,)`` bool.
+        """
+        height, width = size
         shift1, scale1, gate1, shift2, scale2, gate2 = (self.scale_shift_table + modulation).chunk(6, dim=1)
         x = x + gate1 * self.attention(modulated_norm(x, shift1, scale1), identity_rows=identity_rows)
         x = x + self.cross_attention(x, keys, values, mask)
@@ -185,7 +134,7 @@ class LinearDiT(nn.Module):
         self.final_scale_shift_table = nn.Parameter(_table(2, size))
         self.final = nn.Linear(size, patch * patch * config.out_channels)
 
-    def prepare(self, text: TextCondition) -> PreparedText:
+    def prepare(self, text: TextCondition) -> Condition:
         """Everything that depends on the prompt alone; exact, once per prompt instead of once per step."""
         if text.embeds.shape[-1] != self.config.caption_channels:
             raise ShapeError(
@@ -193,26 +142,16 @@ class LinearDiT(nn.Module):
                 f"{self.config.caption_channels}; it was trained with another text encoder"
             )
         embeds = self.caption_norm(self.caption_projection(text.embeds.to(self.modulation.weight.dtype)))
-        pairs = [cast(Block, block).cross_attention.prepare(embeds) for block in self.blocks]
-        return PreparedText(tuple(k for k, _ in pairs), tuple(v for _, v in pairs), text.mask[:, None, None, :])
+        keys, values = zip(*(cast(Block, block).cross_attention.prepare(embeds) for block in self.blocks), strict=True)
+        return Condition(keys=keys, values=values, mask=text.mask[:, None, None, :])
 
-    def forward(
-        self,
-        latent: Tensor,
-        timestep: Tensor,
-        text: PreparedText,
-        *,
-        guidance: Tensor | None = None,
-        perturbation: AttentionPerturbation | None = None,
-    ) -> Tensor:
+    def forward(self, latent: Tensor, timestep: Tensor, condition: Condition) -> Tensor:
         """Predict ``noise - latent``.
 
         Args:
             latent: noisy latent ``(B, C, H, W)``; both sides multiples of the patch size.
             timestep: ``(B,)``, ``1000 * sigma``, in any float dtype.
-            text: what ``prepare`` made of the ``B`` prompts.
-            guidance: ``(B,)`` guidance scale, for networks with a guidance embedding (Sprint) only.
-            perturbation: rows and blocks without self-attention.
+            condition: what ``prepare`` made of the ``B`` prompts, and what its methods made of that.
 
         Returns:
             velocity ``(B, C, H, W)`` in the dtype of the network's input.
@@ -220,41 +159,32 @@ class LinearDiT(nn.Module):
         Raises:
             ShapeError: the channels, the sides, the number of times or prompts, or the guidance do not fit.
         """
-        self._check(latent, timestep, text)
+        self._check(latent, timestep, condition)
         patch = self.config.patch_size
         height, width = latent.shape[-2] // patch, latent.shape[-1] // patch
         x = self.patch_embed(latent).flatten(2).mT  # (B, N, C)
         x = x + self._position(height, width, x)
-        time = self._time(timestep * self.config.timestep_scale, guidance)  # (B, C)
+        time = self._time(timestep * self.config.timestep_scale, condition.guidance)  # (B, C)
         modulation = two_rows(self.modulation, F.silu(time)).unflatten(-1, (6, -1))
         for index, block in enumerate(self.blocks):
-            rows = perturbation.rows if perturbation and index in perturbation.layers else None
-            x = block(
-                x,
-                modulation,
-                text.keys[index],
-                text.values[index],
-                text.mask,
-                height=height,
-                width=width,
-                identity_rows=rows,
-            )
+            keys, values, rows = condition.keys[index], condition.values[index], condition.perturbed.get(index)
+            x = block(x, modulation, keys, values, condition.mask, (height, width), rows)
         shift, scale = (self.final_scale_shift_table + time[:, None]).chunk(2, dim=1)
         x = self.final(modulated_norm(x, shift, scale))  # (B, N, patch * patch * C)
         x = x.unflatten(1, (height, width)).unflatten(-1, (patch, patch, -1))  # (B, H, W, p, p, C)
         return x.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)  # (B, C, H * p, W * p)
 
-    def _check(self, latent: Tensor, timestep: Tensor, text: PreparedText) -> None:
+    def _check(self, latent: Tensor, timestep: Tensor, condition: Condition) -> None:
         channels, patch = self.config.in_channels, self.config.patch_size
         if latent.ndim != 4 or latent.shape[1] != channels or latent.shape[2] % patch or latent.shape[3] % patch:
             raise ShapeError(
                 f"a latent {tuple(latent.shape)} does not fit this network, which reads (B, {channels}, H, W) with "
                 f"both sides multiples of {patch}"
             )
-        if timestep.shape != latent.shape[:1] or text.batch_size != latent.shape[0]:
+        if timestep.shape != latent.shape[:1] or condition.batch_size != latent.shape[0]:
             raise ShapeError(
-                f"{latent.shape[0]} latents with {text.batch_size} prompts and times {tuple(timestep.shape)} do not "
-                f"fit; every latent needs one prompt and one time"
+                f"{latent.shape[0]} latents with {condition.batch_size} prompts and times {tuple(timestep.shape)} do "
+                f"not fit; every latent needs one prompt and one time"
             )
 
     def _position(self, height: int, width: int, x: Tensor) -> Tensor | float:
