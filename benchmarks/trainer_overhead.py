@@ -31,7 +31,7 @@ from sanakit.features.starter_scenes import CachedScenes
 from sanakit.models.transformers.linear_dit import LinearDiT
 from sanakit.training import loop
 from sanakit.training.recipes.transformer.initialization import initialize_
-from sanakit.training.recipes.transformer.recipe import TransformerRecipe, build_player
+from sanakit.training.recipes.transformer.recipe import TransformerRecipe, build_trainee
 from sanakit.training.run.run_config import CheckpointConfig, LogConfig
 from sanakit.training.run.run_state import RunState
 from sanakit.training.run.stage import PlannedStage, Stage
@@ -39,7 +39,7 @@ from sanakit.training.step.ema import Ema
 from sanakit.training.step.feeds import Prefetch
 from sanakit.training.step.parallel import attention_for, autocast
 from sanakit.training.step.step import step
-from sanakit.training.watching.run_logger import Witness
+from sanakit.training.watching.run_logger import RunLogger
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "starter-transformer.yaml"
 NUM_CAPTIONS, COMPRESSION = 512, 16
@@ -122,14 +122,14 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     model.to(options.device)
     data = features(recipe, config.resolutions[0] // COMPRESSION, config.batch_size)
     null = torch.zeros(1, 4, recipe.model.caption_channels), torch.ones(1, 4, dtype=torch.bool)
-    player = build_player(recipe, config, model, dict(zip(("null.embeds", "null.mask"), null, strict=True)))
+    trainee = build_trainee(recipe, config, model, dict(zip(("null.embeds", "null.mask"), null, strict=True)))
     clock = Clock(options.device)
-    loss = clock.timed("forward", player.loss)
+    loss = clock.timed("forward", trainee.loss)
 
     def bare(batch: LatentBatch) -> None:
         with attention_for(options.device):
             with autocast(options.device, recipe.precision):
-                terms = player.loss(batch, torch.Generator().manual_seed(0))
+                terms = trainee.loss(batch, torch.Generator().manual_seed(0))
             terms["loss"].backward()
         model.zero_grad(set_to_none=True)
 
@@ -137,7 +137,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
         clock.end_step(bare, lambda: data.batch(state.step - 1).to(options.device))
 
     instrument(clock)
-    stage = Stage(config, data, (replace(player, loss=loss),), keep_optimizer=False)
+    stage = Stage(config, data, (replace(trainee, loss=loss),), keep_optimizer=False)
     with tempfile.TemporaryDirectory() as folder:
         loop.train(
             [PlannedStage(config, lambda: stage)],
@@ -183,11 +183,11 @@ def instrument(clock: Clock) -> None:
     assemble = loop.assemble
 
     def with_timed_optimizers(*args: Any, **kwargs: Any) -> Any:
-        team = assemble(*args, **kwargs)
-        for optimizers in team.optimizers.values():
+        train_state = assemble(*args, **kwargs)
+        for optimizers in train_state.optimizers.values():
             for optimizer in optimizers:
                 optimizer.step = clock.timed("optimizer", optimizer.step)
-        return team
+        return train_state
 
     def wrap(owner: Any, name: str, part: str) -> None:
         setattr(owner, name, clock.timed(part, getattr(owner, name)))
@@ -195,7 +195,7 @@ def instrument(clock: Clock) -> None:
     loop.assemble = with_timed_optimizers
     wrap(torch.Tensor, "backward", "backward")
     wrap(Ema, "update", "ema")
-    wrap(Witness, "see", "logging")
+    wrap(RunLogger, "see", "logging")
     wrap(loop, "plan_step", "data")
     wrap(Prefetch, "take", "data")
     wrap(Prefetch, "expect", "data")

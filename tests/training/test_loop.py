@@ -323,7 +323,7 @@ def two_pictures(toy: ModuleType, model: nn.Module, config: StageConfig) -> Any:
     from sanakit.features.batches import LatentBatch
     from sanakit.training.objectives.flow_matching import FlowMatchingConfig, flow_matching_loss
     from sanakit.training.optimizers import AdamWConfig
-    from sanakit.training.run.stage import PlannedStage, Player, Stage
+    from sanakit.training.run.stage import PlannedStage, Stage, Trainee
 
     latent = torch.randn(2, 2, 4, 4, generator=torch.Generator().manual_seed(1)).repeat(4, 1, 1, 1).double()
     text = TextCondition(torch.eye(4)[:2, None].repeat(4, 1, 1).double(), torch.ones(8, 1, dtype=torch.bool))
@@ -341,8 +341,8 @@ def two_pictures(toy: ModuleType, model: nn.Module, config: StageConfig) -> Any:
             config=FlowMatchingConfig(),
         )
 
-    player = Player("transformer", model, loss, AdamWConfig(betas=(0.9, 0.99), weight_decay=0.0))
-    return PlannedStage(config, lambda: Stage(config, Same(8, 8), (player,), True))
+    trainee = Trainee("transformer", model, loss, AdamWConfig(betas=(0.9, 0.99), weight_decay=0.0))
+    return PlannedStage(config, lambda: Stage(config, Same(8, 8), (trainee,), True))
 
 
 @pytest.mark.parametrize(

@@ -30,11 +30,11 @@ from sanakit.training.objectives.patch_gan import PatchGANConfig
 from sanakit.training.objectives.perceptual import Perceptual
 from sanakit.training.objectives.reconstruction import ReconstructionConfig
 from sanakit.training.optimizers import AdamWConfig
-from sanakit.training.recipes.autoencoder.recipe import AutoencoderRecipe, build_players, quiet_residuals_
+from sanakit.training.recipes.autoencoder.recipe import AutoencoderRecipe, build_trainees, quiet_residuals_
 from sanakit.training.recipes.autoencoder.stage import AutoencoderPhase, set_trainable
 from sanakit.training.recipes.transformer.initialization import initialize_
 from sanakit.training.run.run_config import CheckpointConfig, LogConfig, RunConfig
-from sanakit.training.run.stage import PlannedStage, Player, Stage, StageConfig
+from sanakit.training.run.stage import PlannedStage, Stage, StageConfig, Trainee
 
 STORED = Path(__file__).with_name("stored_curves.json")
 EVERY = {"log": LogConfig(steps=5, report_to=()), "checkpoints": CheckpointConfig(minutes=None), "precision": "fp32"}
@@ -112,8 +112,8 @@ def flow_matching() -> dict[str, list[float]]:
         )
 
     config = StageConfig(name="toy", batch_size=4, learning_rate=1e-2, steps=NUM_STEPS, warmup_steps=5)
-    player = Player("transformer", model, loss, AdamWConfig())
-    stage = Stage(config, Fixed([LatentBatch(latent, text)]), (player,), keep_optimizer=False)
+    trainee = Trainee("transformer", model, loss, AdamWConfig())
+    stage = Stage(config, Fixed([LatentBatch(latent, text)]), (trainee,), keep_optimizer=False)
     return curve(PlannedStage(config, lambda: stage), RunConfig(**EVERY), ["loss", "gradient_norm"])
 
 
@@ -124,10 +124,10 @@ def autoencoder(phase: AutoencoderPhase, perceptual: Perceptual | None, keys: Se
     model.double()
     set_trainable(model, phase.trainable)
     recipe = AutoencoderRecipe(model=MODEL, phases=(phase,), **EVERY)
-    players = build_players(recipe, 0, model, perceptual, "cpu")
-    for player in players:
-        player.model.double()
-    stage = Stage(phase, Fixed(pictures()), players, keep_optimizer=False)
+    trainees = build_trainees(recipe, 0, model, perceptual, "cpu")
+    for trainee in trainees:
+        trainee.model.double()
+    stage = Stage(phase, Fixed(pictures()), trainees, keep_optimizer=False)
     return curve(PlannedStage(phase, lambda: stage), recipe, keys)
 
 

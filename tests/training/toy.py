@@ -28,7 +28,7 @@ from sanakit.training.optimizers import AdamWConfig, CAME8BitConfig, CAMEConfig,
 from sanakit.training.recipes.transformer.initialization import initialize_
 from sanakit.training.run.run_config import CheckpointConfig, LogConfig, RunConfig
 from sanakit.training.run.run_state import RunState
-from sanakit.training.run.stage import PlannedStage, Player, Stage, StageConfig
+from sanakit.training.run.stage import PlannedStage, Stage, StageConfig, Trainee
 
 TOY_DIT = LinearDiTConfig(
     hidden_size=32,
@@ -153,9 +153,9 @@ def toy_stage(
     loss: Any = None,
     keep_optimizer: bool = True,
 ) -> PlannedStage:
-    player = Player("toy", model, loss or toy_loss(model), optimizer or AdamWConfig())
+    trainee = Trainee("toy", model, loss or toy_loss(model), optimizer or AdamWConfig())
     data = ToyData(num_samples, config.batch_size, seed, taken)
-    return PlannedStage(config, lambda: Stage(config, data, (player,), keep_optimizer))
+    return PlannedStage(config, lambda: Stage(config, data, (trainee,), keep_optimizer))
 
 
 def dit_stage(model: LinearDiT, config: StageConfig, *, optimizer: OptimizerConfig, noiseless: bool) -> PlannedStage:
@@ -174,8 +174,8 @@ def dit_stage(model: LinearDiT, config: StageConfig, *, optimizer: OptimizerConf
         velocity = model((batch.latent + noise) / 2, 1000 * sigma, model.prepare(batch.text))
         return {"loss": (velocity - (noise - batch.latent)).square().mean()}
 
-    player = Player("transformer", model, loss, optimizer)
-    return PlannedStage(config, lambda: Stage(config, ToyLatents(24, config.batch_size), (player,), True))
+    trainee = Trainee("transformer", model, loss, optimizer)
+    return PlannedStage(config, lambda: Stage(config, ToyLatents(24, config.batch_size), (trainee,), True))
 
 
 @dataclass(frozen=True, kw_only=True)

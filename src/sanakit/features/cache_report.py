@@ -21,7 +21,7 @@ from sanakit.features.files import passing_samples, possible_captions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Visit:
+class CacheReport:
     """What is cached now.
 
     ``bins`` counts pictures by ``"HxW"``; ``problems`` are of opening and of decoding, each with its key.
@@ -43,7 +43,7 @@ def cache_files(
     encoders: Encoders,
     device: str = "cpu",
     on_progress: OnProgress | None = None,
-) -> Visit:
+) -> CacheReport:
     """Compute every feature that a stage at these resolutions needs and the cache does not have.
 
     Raises:
@@ -70,7 +70,7 @@ def cache_files(
     counts: dict[str, int] = {}
     for height, width in sorted(bins[good].tolist()):
         counts[f"{height}x{width}"] = counts.get(f"{height}x{width}", 0) + 1
-    return Visit(
+    return CacheReport(
         folder=folder, num_samples=len(good), latents=cached.spent, texts=spent, bins=counts,
         problems=(*source.problems, *cached.problems), dropped=tuple(sorted(dropped)),
     )  # fmt: skip

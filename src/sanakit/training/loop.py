@@ -16,15 +16,15 @@ from sanakit.training.run.run_config import RunConfig
 from sanakit.training.run.run_state import RunState
 from sanakit.training.run.stage import PlannedStage, Stage, last_position, microbatch_seed, rate_factor, stage_progress
 from sanakit.training.saving.checkpoint import find_checkpoint, read_state
-from sanakit.training.saving.checkpointer import Keeper
+from sanakit.training.saving.checkpointer import Checkpointer
 from sanakit.training.saving.guard import stop_at_bad_step
 from sanakit.training.step.feeds import Prefetch
 from sanakit.training.step.interruption import Interruption, RunInterrupted
 from sanakit.training.step.parallel import checkpoint_activations, compile_blocks
 from sanakit.training.step.random_state import seed_everything
-from sanakit.training.step.step import Outcome, Share, compute_gradients, plan_step
-from sanakit.training.step.train_state import Team, assemble
-from sanakit.training.watching.run_logger import Witness
+from sanakit.training.step.step import Outcome, StepPlan, compute_gradients, plan_step
+from sanakit.training.step.train_state import TrainState, assemble
+from sanakit.training.watching.run_logger import RunLogger
 from sanakit.training.watching.stopwatch import Stopwatch
 
 logger = logging.getLogger(__name__)
@@ -76,53 +76,53 @@ def train(
         watchers: told of lines, steps and samples.
 
     Returns:
-        what was done; the first player's model holds its average.
+        what was done; the first trainee's model holds its average.
 
     Raises:
         NonFiniteError: the loss or its gradient is no longer finite; the weights are as before that step.
         RunInterrupted: Ctrl-C or SIGTERM came; where the run was is saved.
         OutputError: something could not be written; the last good checkpoint is as it was.
     """
-    watchers, keeper = watchers or Watchers(), Keeper(folder / "checkpoints", config.checkpoints, ranks)
+    watchers, checkpointer = watchers or Watchers(), Checkpointer(folder / "checkpoints", config.checkpoints, ranks)
     saved, state = find_checkpoint(folder / "checkpoints", ranks), RunState()
     if saved:
         state = RunState(**read_state(saved)["run"])
         logger.info("continues at step %d after %.1f minutes, from %s", state.step, state.seconds / 60, saved)
     else:
         seed_everything(microbatch_seed(config.seed, len(stages), ranks.rank))
-    witness = Witness(folder, config, state, ranks, watchers.on_log, watchers.draw_samples)
-    team: Team | None = None
+    run_logger = RunLogger(folder, config, state, ranks, watchers.on_log, watchers.draw_samples)
+    train_state: TrainState | None = None
     try:
         while True:
             stage = stages[state.stage].build()
             logger.info("stage %s: %s", stage.config.name, to_mapping(stage.config))
-            team = _assemble(stage, team, config, ranks=ranks, sharded=sharded)
+            train_state = _assemble(stage, train_state, config, ranks=ranks, sharded=sharded)
             if saved:
-                team.load(saved, read_state(saved)["ema_step"], ranks=ranks)
-            keeper.follow(team, state, saved)
+                train_state.load(saved, read_state(saved)["ema_step"], ranks=ranks)
+            checkpointer.follow(train_state, state, saved)
             saved = None
-            _run_stage(stage, team, state, config, folder, ranks, device, watchers, keeper, witness)
-            keeper.save(team, state, witness)
+            _run_stage(stage, train_state, state, config, folder, ranks, device, watchers, checkpointer, run_logger)
+            checkpointer.save(train_state, state, run_logger)
             if state.stage + 1 == len(stages):
                 break
             state.next_stage()
     finally:
-        witness.close()
-    team.ema.copy_to(team.players[0].model)
+        run_logger.close()
+    train_state.ema.copy_to(train_state.trainees[0].model)
     return RunResult(state.step, state.samples, state.seconds)
 
 
 def _run_stage(
     stage: Stage,
-    team: Team,
+    train_state: TrainState,
     state: RunState,
     config: RunConfig,
     folder: Path,
     ranks: Ranks,
     device: str,
     watchers: Watchers,
-    keeper: Keeper,
-    witness: Witness,
+    checkpointer: Checkpointer,
+    run_logger: RunLogger,
 ) -> None:
     """Steps until the stage is over."""
     data, accumulation = stage.data, stage.config.accumulation
@@ -133,36 +133,43 @@ def _run_stage(
             progress = agree(_progress(stage, state), ranks)
             if progress >= 1:
                 break
-            share = plan_step(data, state.position, end, accumulation, ranks)
-            batches = [prefetch.take(number).to(device) for number in share.numbers]
-            following = state.position + share.num_microbatches
+            plan = plan_step(data, state.position, end, accumulation, ranks)
+            batches = [prefetch.take(number).to(device) for number in plan.numbers]
+            following = state.position + plan.num_microbatches
             if end is None or following < end:
                 prefetch.expect(plan_step(data, following, end, accumulation, ranks).numbers)
             watch.lap("data")
-            rate = team.set_rate(rate_factor(stage.config, state.stage_step, progress))
-            outcomes = _update(team, share, batches, state, config, folder, ranks, device, watch)
-            team.ema.update(team.players[0].model)
+            rate = train_state.set_rate(rate_factor(stage.config, state.stage_step, progress))
+            outcomes = _update(train_state, plan, batches, state, config, folder, ranks, device, watch)
+            train_state.ema.update(train_state.trainees[0].model)
             watch.lap("optimizer")
-            state.count_step(share.num_microbatches, share.num_samples)
+            state.count_step(plan.num_microbatches, plan.num_samples)
             progress = _progress(stage, state)
-            witness.see(
-                outcomes, team, state, share, rate=rate, progress=progress, num_batches=data.num_batches, watch=watch
+            run_logger.see(
+                outcomes,
+                train_state,
+                state,
+                plan,
+                rate=rate,
+                progress=progress,
+                num_batches=data.num_batches,
+                watch=watch,
             )
             if watchers.on_step is not None and ranks.is_first:
                 watchers.on_step(state, stage.config.name, progress)
             if any_rank(interruption.name is not None, ranks):
-                path = keeper.save(team, state, witness)
+                path = checkpointer.save(train_state, state, run_logger)
                 raise RunInterrupted(
                     f"stopped by {interruption.name or 'another process'} after step {state.step}; "
                     f"the same command continues from {path}"
                 )
-            keeper.save_if_due(team, state, witness)
+            checkpointer.save_if_due(train_state, state, run_logger)
             state.count_seconds(watch.lap("other"))
 
 
 def _update(
-    team: Team,
-    share: Share,
+    train_state: TrainState,
+    plan: StepPlan,
     batches: Sequence[object],
     state: RunState,
     config: RunConfig,
@@ -171,28 +178,28 @@ def _update(
     device: str,
     watch: Stopwatch,
 ) -> dict[str, Outcome]:
-    """One step of every player on the same micro-batches."""
+    """One step of every trainee on the same micro-batches."""
     outcomes = {}
-    for player in team.players:
-        outcome = compute_gradients(player, share, batches, state.stage, config, ranks=ranks, device=device)
+    for trainee in train_state.trainees:
+        outcome = compute_gradients(trainee, plan, batches, state.stage, config, ranks=ranks, device=device)
         watch.lap("compute")
         if not outcome.is_finite:
-            stop_at_bad_step(player, share, batches, outcome, state, config, folder, ranks=ranks, device=device)
-        for optimizer in team.optimizers[player.name]:
+            stop_at_bad_step(trainee, plan, batches, outcome, state, config, folder, ranks=ranks, device=device)
+        for optimizer in train_state.optimizers[trainee.name]:
             optimizer.step()
-        player.model.zero_grad(set_to_none=True)
+        trainee.model.zero_grad(set_to_none=True)
         watch.lap("optimizer")
-        outcomes[player.name] = outcome
+        outcomes[trainee.name] = outcome
     return outcomes
 
 
-def _assemble(stage: Stage, before: Team | None, config: RunConfig, *, ranks: Ranks, sharded: bool) -> Team:
+def _assemble(stage: Stage, before: TrainState | None, config: RunConfig, *, ranks: Ranks, sharded: bool) -> TrainState:
     if before is None:
-        for player in stage.players:
+        for trainee in stage.trainees:
             if config.activation_checkpointing:
-                checkpoint_activations(player.model)
+                checkpoint_activations(trainee.model)
             if config.compile:
-                compile_blocks(player.model)
+                compile_blocks(trainee.model)
     return assemble(stage, before, config, ranks=ranks, sharded=sharded)
 
 

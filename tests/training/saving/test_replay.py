@@ -12,12 +12,12 @@ from sanakit.common.ranks import ALONE
 from sanakit.features.batches import LatentBatch, PixelBatch
 from sanakit.models.autoencoders.dc_ae import DCAutoencoderConfig, stages
 from sanakit.models.text.text_condition import TextCondition
-from sanakit.training.recipes.autoencoder.recipe import AutoencoderRecipe, build_model, build_players
+from sanakit.training.recipes.autoencoder.recipe import AutoencoderRecipe, build_model, build_trainees
 from sanakit.training.recipes.recipe import build_recipe
 from sanakit.training.run.run_state import RunState
 from sanakit.training.saving.guard import NonFiniteError, flatten, stop_at_bad_step
 from sanakit.training.saving.replay import replay_bundle, unflatten
-from sanakit.training.step.step import Outcome, Share
+from sanakit.training.step.step import Outcome, StepPlan
 
 
 def test_batches_come_back_field_by_field() -> None:
@@ -42,14 +42,14 @@ def test_a_step_of_an_autoencoder_is_replayed_and_a_damaged_bundle_is_refused(tm
     model_config = DCAutoencoderConfig(encoder=shape, decoder=shape, latent_channels=4)
     recipe = build_recipe({**settings, "model": to_mapping(model_config)}, name="test")
     assert isinstance(recipe, AutoencoderRecipe)
-    [player] = build_players(recipe, 0, build_model(recipe, "cpu"), None, "cpu")
+    [trainee] = build_trainees(recipe, 0, build_model(recipe, "cpu"), None, "cpu")
     pixels = torch.rand(2, 3, 64, 64)
     pixels[1, 0, 3, 3] = float("nan")
-    state, share = RunState(step=6), Share((6,), (1.0,), 1, 2)
+    state, plan = RunState(step=6), StepPlan((6,), (1.0,), 1, 2)
     outcome = Outcome({"loss": float("nan")}, float("nan"), None, None)
     with pytest.raises(NonFiniteError, match=r"step 7 .*encoder"):
         stop_at_bad_step(
-            player, share, [PixelBatch(pixels)], outcome, state, recipe, tmp_path, ranks=ALONE, device="cpu"
+            trainee, plan, [PixelBatch(pixels)], outcome, state, recipe, tmp_path, ranks=ALONE, device="cpu"
         )
     bundle = tmp_path / "guard" / "step-7"
     replayed = replay_bundle(bundle)

@@ -8,7 +8,7 @@ import torch
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.features.encoders import Encoders
 from sanakit.pipelines.text_to_image import TextToImagePipeline
-from sanakit.training.recipes.transformer.starting_model import Origin
+from sanakit.training.recipes.transformer.starting_model import StartingModel
 from sanakit.training.run.run_config import SampleConfig
 from sanakit.training.watching.samples import SamplePainter
 
@@ -20,7 +20,9 @@ def test_a_grid_is_what_the_pipeline_makes_of_the_given_weights(tiny_bundle: Mod
         autoencoder=lambda: loads.append("autoencoder") or tiny_bundle.autoencoder,  # type: ignore[func-returns-value]
         text=lambda: loads.append("text") or tiny_bundle.text_encoder,  # type: ignore[func-returns-value]
     )
-    painter = SamplePainter(config, Origin(tiny_bundle.transformer, encoders, tiny_bundle.card, False), device="cpu")
+    painter = SamplePainter(
+        config, StartingModel(tiny_bundle.transformer, encoders, tiny_bundle.card, False), device="cpu"
+    )
     painter.begin(128, tiny_bundle.card.flow_shift)
     before = {name: t.clone() for name, t in tiny_bundle.transformer.state_dict().items()}
     averaged = {name: 0.9 * t for name, t in before.items()}

@@ -15,7 +15,7 @@ from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
     from sanakit.data.samples import Problem
-    from sanakit.features.cache_report import Visit
+    from sanakit.features.cache_report import CacheReport
     from sanakit.features.configs import FilesData
     from sanakit.features.encoders import Encoders
 
@@ -65,14 +65,14 @@ def cache(
         from dataclasses import replace
 
         config = replace(config, cache_folder=str(cache_dir))
-    visits = [_visit(config, sizes, encoders, where, quiet=quiet or as_json) for sizes in stages]
+    reports = [_cache(config, sizes, encoders, where, quiet=quiet or as_json) for sizes in stages]
     encoders.release()
     if as_json:
-        print_json([asdict(visit) for visit in visits])
+        print_json([asdict(report) for report in reports])
     else:
-        for sizes, visit in zip(stages, visits, strict=True):
-            _report(visit, sizes)
-    if any(visit.problems for visit in visits):
+        for sizes, report in zip(stages, reports, strict=True):
+            _print_report(report, sizes)
+    if any(report.problems for report in reports):
         raise typer.Exit(FAILURE)
 
 
@@ -93,17 +93,17 @@ def _of_recipe(
     from sanakit.cli.terminal.recipe_file import read_recipe
     from sanakit.common.config import from_mapping
     from sanakit.features.configs import FilesData
-    from sanakit.training.recipes.transformer.recipe import TransformerRecipe, build_origin
+    from sanakit.training.recipes.transformer.recipe import TransformerRecipe, build_starting_model
 
     settings = from_mapping(TransformerRecipe, read_recipe(recipe), where="recipe")
     if not isinstance(settings.data, FilesData):
         raise RequestError(f"the data of {recipe} is {settings.data.type}, which is cached as its training begins")
     config = replace(settings.data, path=str(path)) if path is not None else settings.data
     stages = [tuple(resolution)] if resolution else list(dict.fromkeys(stage.resolutions for stage in settings.stages))
-    return config, build_origin(settings, device).encoders, stages
+    return config, build_starting_model(settings, device).encoders, stages
 
 
-def _visit(config: FilesData, sizes: tuple[int, ...], encoders: Encoders, device: str, *, quiet: bool) -> Visit:
+def _cache(config: FilesData, sizes: tuple[int, ...], encoders: Encoders, device: str, *, quiet: bool) -> CacheReport:
     from sanakit.cli.terminal.progress import ProgressBar
     from sanakit.features.cache_report import cache_files
 
@@ -114,14 +114,14 @@ def _visit(config: FilesData, sizes: tuple[int, ...], encoders: Encoders, device
         raise Interrupted("interrupted; what was computed is kept, and the same command continues") from None
 
 
-def _report(visit: Visit, sizes: tuple[int, ...]) -> None:
+def _print_report(report: CacheReport, sizes: tuple[int, ...]) -> None:
     pixels = ", ".join(map(str, sizes))
-    print(f"{visit.num_samples} pictures at {pixels} px in {len(visit.bins)} bins: {visit.folder}")
-    print(f"latents: {visit.latents.reused} reused, {visit.latents.computed} computed")
-    print(f"captions: {visit.texts.reused} reused, {visit.texts.computed} computed")
-    for key in visit.dropped:
+    print(f"{report.num_samples} pictures at {pixels} px in {len(report.bins)} bins: {report.folder}")
+    print(f"latents: {report.latents.reused} reused, {report.latents.computed} computed")
+    print(f"captions: {report.texts.reused} reused, {report.texts.computed} computed")
+    for key in report.dropped:
         print(f"{key}: left out, its captions score too low")
-    _print_problems(visit.problems)
+    _print_problems(report.problems)
 
 
 @captions_app.command("score")

@@ -61,7 +61,7 @@ class StageConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Player:
+class Trainee:
     """A network, what it minimises, and how."""
 
     name: str  # "generator", "discriminator", "transformer"
@@ -77,7 +77,7 @@ class Stage:
 
     config: StageConfig
     data: TrainingData[Any]
-    players: tuple[Player, ...]  # step one after the other on the same micro-batches; the first has the average
+    trainees: tuple[Trainee, ...]  # step one after the other on the same micro-batches; the first has the average
     keep_optimizer: bool  # continue the previous stage's optimiser state, or begin anew because others are trained
 
 

@@ -25,11 +25,11 @@ from sanakit.common.errors import OutputError, SanakitError
 from sanakit.common.ranks import Ranks, sum_over_ranks, wait_for_all
 from sanakit.training.run.run_config import Precision, RunConfig
 from sanakit.training.run.run_state import RunState
-from sanakit.training.run.stage import Player, microbatch_seed
+from sanakit.training.run.stage import Trainee, microbatch_seed
 from sanakit.training.step.ema import local
 from sanakit.training.step.parallel import attention_for, autocast, whole_state
 from sanakit.training.step.random_state import random_state
-from sanakit.training.step.step import Outcome, Share
+from sanakit.training.step.step import Outcome, StepPlan
 
 BUNDLE_FILE = "guard.json"
 
@@ -39,7 +39,7 @@ class NonFiniteError(SanakitError, FloatingPointError):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Examination:
+class StepDiagnosis:
     """One micro-batch looked at closely.
 
     Attributes:
@@ -56,8 +56,8 @@ class Examination:
 
 
 def stop_at_bad_step(
-    player: Player,
-    share: Share,
+    trainee: Trainee,
+    plan: StepPlan,
     batches: Sequence[Any],
     outcome: Outcome,
     state: RunState,
@@ -74,15 +74,15 @@ def stop_at_bad_step(
     """
     found = [
         examine(
-            player, batch, microbatch_seed(config.seed, state.stage, number), precision=config.precision, device=device
+            trainee, batch, microbatch_seed(config.seed, state.stage, number), precision=config.precision, device=device
         )
-        for number, batch in zip(share.numbers, batches, strict=True)
+        for number, batch in zip(plan.numbers, batches, strict=True)
     ]
-    index = next((i for i, examination in enumerate(found) if examination.culprit), 0)
-    mine, number = found[index], share.numbers[index]
+    index = next((i for i, diagnosis in enumerate(found) if diagnosis.culprit), 0)
+    mine, number = found[index], plan.numbers[index]
     flags = sum_over_ranks([float(rank == ranks.rank and bool(mine.culprit)) for rank in range(ranks.world)], ranks)
     writer = next((rank for rank, flag in enumerate(flags) if flag), 0)
-    weights = whole_state(player.model.state_dict())
+    weights = whole_state(trainee.model.state_dict())
     step, loss, norm = state.step + 1, outcome.terms["loss"], outcome.gradient_norm
     place = folder / "guard" / f"step-{step}"
     trouble = f"step {step} has a loss of {loss:g} with a gradient of norm {norm:g}"
@@ -91,7 +91,7 @@ def stop_at_bad_step(
             "step": step,
             "stage": state.stage,
             "number": number,
-            "player": player.name,
+            "trainee": trainee.name,
             "device": device,
             "seed": microbatch_seed(config.seed, state.stage, number),
             "precision": config.precision,
@@ -99,9 +99,9 @@ def stop_at_bad_step(
             "gradient_norm_of_step": repr(norm),
             **_facts(mine),
             "recipe": to_mapping(config),
-            "model": to_mapping(getattr(player.model, "config", None)),
+            "model": to_mapping(getattr(trainee.model, "config", None)),
         }
-        tensors = {**flatten(batches[index]), **{f"constants.{n}": t for n, t in player.constants.items()}}
+        tensors = {**flatten(batches[index]), **{f"constants.{n}": t for n, t in trainee.constants.items()}}
         try:
             _write(place, facts, tensors, weights)
         except OSError as error:
@@ -113,32 +113,32 @@ def stop_at_bad_step(
     )
 
 
-def examine(player: Player, batch: Any, seed: int, *, precision: Precision, device: str) -> Examination:
+def examine(trainee: Trainee, batch: Any, seed: int, *, precision: Precision, device: str) -> StepDiagnosis:
     """The loss of one micro-batch and its gradient once more, with an eye on every module."""
-    player.model.zero_grad(set_to_none=True)
-    with _ranges(player.model) as ranges, attention_for(device):
+    trainee.model.zero_grad(set_to_none=True)
+    with _ranges(trainee.model) as ranges, attention_for(device):
         with autocast(device, precision):
-            terms = player.loss(batch, torch.Generator().manual_seed(seed))
+            terms = trainee.loss(batch, torch.Generator().manual_seed(seed))
         terms["loss"].backward()
     values = {name: float(term.detach()) for name, term in terms.items() if term.ndim == 0}
     squares = {
         n: float(local(p.grad).double().square().sum())
-        for n, p in player.model.named_parameters()
+        for n, p in trainee.model.named_parameters()
         if p.grad is not None
     }
-    player.model.zero_grad(set_to_none=True)
+    trainee.model.zero_grad(set_to_none=True)
     culprit = ""
     bad_modules = [name for name, (low, high) in ranges.items() if not math.isfinite(low) or not math.isfinite(high)]
     bad_gradients = [name for name, square in squares.items() if not math.isfinite(square)]
     bad_terms = [name for name, value in values.items() if not math.isfinite(value)]
     if bad_modules:
         low, high = ranges[bad_modules[0]]
-        culprit = f"the output of {player.name}.{bad_modules[0]} ({low:g} to {high:g})"
+        culprit = f"the output of {trainee.name}.{bad_modules[0]} ({low:g} to {high:g})"
     elif bad_terms:
-        culprit = f"the term {bad_terms[0]!r} of the loss, while all outputs of {player.name} are finite"
+        culprit = f"the term {bad_terms[0]!r} of the loss, while all outputs of {trainee.name} are finite"
     elif bad_gradients:
-        culprit = f"the gradient of {player.name}.{bad_gradients[-1]}, while its outputs and the loss are finite"
-    return Examination(terms=values, gradient_norm=math.sqrt(sum(squares.values())), ranges=ranges, culprit=culprit)
+        culprit = f"the gradient of {trainee.name}.{bad_gradients[-1]}, while its outputs and the loss are finite"
+    return StepDiagnosis(terms=values, gradient_norm=math.sqrt(sum(squares.values())), ranges=ranges, culprit=culprit)
 
 
 def flatten(batch: Any, prefix: str = "batch") -> dict[str, Tensor]:
@@ -176,13 +176,13 @@ def _ranges(model: nn.Module) -> Iterator[dict[str, tuple[float, float]]]:
             handle.remove()
 
 
-def _facts(examination: Examination) -> dict[str, Any]:
+def _facts(diagnosis: StepDiagnosis) -> dict[str, Any]:
     """Plain values; numbers that may not be finite as text, which every JSON reader takes."""
     return {
-        "terms": {name: repr(value) for name, value in examination.terms.items()},
-        "gradient_norm": repr(examination.gradient_norm),
-        "culprit": examination.culprit,
-        "ranges": {name: [repr(low), repr(high)] for name, (low, high) in examination.ranges.items()},
+        "terms": {name: repr(value) for name, value in diagnosis.terms.items()},
+        "gradient_norm": repr(diagnosis.gradient_norm),
+        "culprit": diagnosis.culprit,
+        "ranges": {name: [repr(low), repr(high)] for name, (low, high) in diagnosis.ranges.items()},
     }
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from sanakit.common.config import from_mapping
 from sanakit.common.errors import CheckpointError, RequestError
 from sanakit.features.batches import PixelBatch
-from sanakit.training.run.stage import Player
+from sanakit.training.run.stage import Trainee
 from sanakit.training.saving.guard import BUNDLE_FILE, examine
 from sanakit.training.step.random_state import restore_random_state
 
@@ -55,8 +55,8 @@ def replay_bundle(folder: Path, *, device: str = "cpu") -> Replay:
             name: load_file(folder / f"{name}.safetensors", device="cpu" if name == "random" else device)
             for name in ("batch", "weights", "random")
         }
-        player, batch = _rebuild(facts, tensors["batch"], device)
-        player.model.load_state_dict(tensors["weights"])
+        trainee, batch = _rebuild(facts, tensors["batch"], device)
+        trainee.model.load_state_dict(tensors["weights"])
         recorded = {**{n: float(v) for n, v in facts["terms"].items()}, "gradient_norm": float(facts["gradient_norm"])}
         seed, precision, step = int(facts["seed"]), facts["precision"], int(facts["step"])
     except RequestError:
@@ -64,13 +64,13 @@ def replay_bundle(folder: Path, *, device: str = "cpu") -> Replay:
     except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise CheckpointError(f"the bundle {folder} is damaged ({error})") from error
     restore_random_state(tensors["random"])
-    examination = examine(player, batch, seed, precision=precision, device=device)
-    found = {**examination.terms, "gradient_norm": examination.gradient_norm}
+    diagnosis = examine(trainee, batch, seed, precision=precision, device=device)
+    found = {**diagnosis.terms, "gradient_norm": diagnosis.gradient_norm}
     return Replay(
         step=step,
         recorded=recorded,
         found=found,
-        culprit=examination.culprit,
+        culprit=diagnosis.culprit,
         is_reproduced=all(_same(recorded[name], found.get(name, math.inf)) for name in ("loss", "gradient_norm")),
     )
 
@@ -84,26 +84,26 @@ def unflatten(cls: type[T], tensors: Mapping[str, Tensor], prefix: str = "batch"
     return cls(**values)
 
 
-def _rebuild(facts: Mapping[str, Any], tensors: Mapping[str, Tensor], device: str) -> tuple[Player, Any]:
+def _rebuild(facts: Mapping[str, Any], tensors: Mapping[str, Tensor], device: str) -> tuple[Trainee, Any]:
     constants = {n.removeprefix("constants."): t for n, t in tensors.items() if n.startswith("constants.")}
     recipe, stage = facts["recipe"], facts["stage"]
     match recipe["type"]:
         case "transformer":
             from sanakit.features.batches import LatentBatch
-            from sanakit.training.recipes.transformer.recipe import TransformerRecipe, rebuild_player
+            from sanakit.training.recipes.transformer.recipe import TransformerRecipe, rebuild_trainee
 
-            player = rebuild_player(from_mapping(TransformerRecipe, recipe), stage, constants, facts["model"], device)
-            return player, unflatten(LatentBatch, tensors)
+            trainee = rebuild_trainee(from_mapping(TransformerRecipe, recipe), stage, constants, facts["model"], device)
+            return trainee, unflatten(LatentBatch, tensors)
         case "autoencoder":
             return _rebuild_autoencoder(facts, device), unflatten(PixelBatch, tensors)
         case other:
             raise RequestError(f"bundles of recipes of type {other} cannot be replayed")
 
 
-def _rebuild_autoencoder(facts: Mapping[str, Any], device: str) -> Player:
+def _rebuild_autoencoder(facts: Mapping[str, Any], device: str) -> Trainee:
     from sanakit.models.autoencoders.dc_ae import DCAutoencoder, DCAutoencoderConfig
     from sanakit.training.objectives.perceptual import build_perceptual
-    from sanakit.training.recipes.autoencoder.recipe import AutoencoderRecipe, build_players
+    from sanakit.training.recipes.autoencoder.recipe import AutoencoderRecipe, build_trainees
 
     recipe, stage = from_mapping(AutoencoderRecipe, facts["recipe"]), facts["stage"]
     phase = recipe.phases[stage]
@@ -112,7 +112,7 @@ def _rebuild_autoencoder(facts: Mapping[str, Any], device: str) -> Player:
     model = DCAutoencoder(from_mapping(DCAutoencoderConfig, facts["model"])).to(device)
     weighed = phase.objective.perceptual_weight
     perceptual = build_perceptual(recipe.perceptual, device=device) if weighed else None
-    return build_players(recipe, stage, model, perceptual, device)[0]
+    return build_trainees(recipe, stage, model, perceptual, device)[0]
 
 
 def _same(recorded: float, found: float) -> bool:

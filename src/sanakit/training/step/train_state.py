@@ -1,4 +1,4 @@
-"""The players of a stage made ready to train: spread over the processes, with optimisers and the average."""
+"""The trainees of a stage made ready to train: spread over the processes, with optimisers and the average."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sanakit.common.ranks import Ranks
 from sanakit.training.optimizers import auto_learning_rate, build_optimizers
 from sanakit.training.run.run_config import RunConfig
-from sanakit.training.run.stage import Player, Stage, StageConfig
+from sanakit.training.run.stage import Stage, StageConfig, Trainee
 from sanakit.training.saving.checkpoint import load_tensors, saved_names
 from sanakit.training.step.ema import Ema, local
 from sanakit.training.step.parallel import spread
@@ -22,12 +22,12 @@ from sanakit.training.step.random_state import random_state, restore_random_stat
 
 
 @dataclass(slots=True)
-class Team:
+class TrainState:
     """Everything of a run that changes with its steps, but for the counters."""
 
-    players: tuple[Player, ...]
-    optimizers: dict[str, list[torch.optim.Optimizer]]  # by player
-    ema: Ema  # of the first player
+    trainees: tuple[Trainee, ...]
+    optimizers: dict[str, list[torch.optim.Optimizer]]  # by trainee
+    ema: Ema  # of the first trainee
     learning_rate: float  # at its height
 
     def set_rate(self, factor: float) -> float:
@@ -41,13 +41,13 @@ class Team:
     def tensors(self, ranks: Ranks) -> dict[str, Tensor]:
         """All that a checkpoint holds, by name: weights, average, optimisers, and this process's random generators."""
         named = {
-            f"model.{player.name}.{name}": tensor
-            for player in self.players
-            for name, tensor in player.model.state_dict().items()
+            f"model.{trainee.name}.{name}": tensor
+            for trainee in self.trainees
+            for name, tensor in trainee.model.state_dict().items()
         }
         named |= {f"ema.{name}": tensor for name, tensor in self.ema.shadow.items()}
-        for player in self.players:
-            for name, tensor, _ in _optimizer_values(player, self.optimizers[player.name]):
+        for trainee in self.trainees:
+            for name, tensor, _ in _optimizer_values(trainee, self.optimizers[trainee.name]):
                 named[name] = tensor
         return named | {f"rng.{ranks.rank}.{name}": tensor for name, tensor in random_state().items()}
 
@@ -60,30 +60,30 @@ class Team:
         saved, own = saved_names(path), f"rng.{ranks.rank}."
         tensors = {name: t for name, t in tensors.items() if not name.startswith(own) or name in saved}
         load_tensors(path, tensors, ranks=ranks)
-        for player in self.players:
-            for name, _, write in _optimizer_values(player, self.optimizers[player.name]):
+        for trainee in self.trainees:
+            for name, _, write in _optimizer_values(trainee, self.optimizers[trainee.name]):
                 write(tensors[name])
         self.ema.step = ema_step
         restore_random_state({n.removeprefix(own): t for n, t in tensors.items() if n.startswith(own)})
 
 
-def assemble(stage: Stage, before: Team | None, config: RunConfig, *, ranks: Ranks, sharded: bool) -> Team:
-    """Spread the models, build their optimisers or keep those of the stage before, and follow the first player."""
-    for player in stage.players:
-        spread(player.model, ranks=ranks, sharded=sharded, precision=config.precision)
-    first = stage.players[0].model
+def assemble(stage: Stage, before: TrainState | None, config: RunConfig, *, ranks: Ranks, sharded: bool) -> TrainState:
+    """Spread the models, build their optimisers or keep those of the stage before, and follow the first trainee."""
+    for trainee in stage.trainees:
+        spread(trainee.model, ranks=ranks, sharded=sharded, precision=config.precision)
+    first = stage.trainees[0].model
     keep = before is not None and stage.keep_optimizer
     optimizers = {}
-    for player in stage.players:
-        if before is not None and keep and player.name in before.optimizers:
-            optimizers[player.name] = before.optimizers[player.name]
+    for trainee in stage.trainees:
+        if before is not None and keep and trainee.name in before.optimizers:
+            optimizers[trainee.name] = before.optimizers[trainee.name]
         else:
-            optimizers[player.name] = build_optimizers(
-                player.model, player.optimizer, learning_rate=stage.config.learning_rate
+            optimizers[trainee.name] = build_optimizers(
+                trainee.model, trainee.optimizer, learning_rate=stage.config.learning_rate
             )
-    same = before is not None and before.players[0].model is first
+    same = before is not None and before.trainees[0].model is first
     ema = before.ema if before is not None and same else Ema(first, config.ema_decay)
-    return Team(stage.players, optimizers, ema, highest_rate(stage.config, ranks))
+    return TrainState(stage.trainees, optimizers, ema, highest_rate(stage.config, ranks))
 
 
 def highest_rate(config: StageConfig, ranks: Ranks) -> float:
@@ -103,14 +103,14 @@ def fingerprint(model: nn.Module) -> int:
 
 
 def _optimizer_values(
-    player: Player, optimizers: list[torch.optim.Optimizer]
+    trainee: Trainee, optimizers: list[torch.optim.Optimizer]
 ) -> Iterator[tuple[str, Tensor, Callable[[Tensor], None]]]:
     """Name, value and how to put a value back, of everything that an optimiser remembers of a parameter."""
-    names = {id(p): name for name, p in player.model.named_parameters()}
+    names = {id(p): name for name, p in trainee.model.named_parameters()}
     for index, optimizer in enumerate(optimizers):
         for p, state in optimizer.state.items():
             for key, value in state.items():
-                name = f"optimizer.{player.name}.{index}.{names[id(p)]}.{key}"
+                name = f"optimizer.{trainee.name}.{index}.{names[id(p)]}.{key}"
                 if isinstance(value, Tensor):
                     yield name, value, lambda tensor: None  # filled in place
                 elif isinstance(value, (int, float)):

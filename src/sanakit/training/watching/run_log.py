@@ -42,11 +42,11 @@ class Window:
             self._set_bands([sum(column) for column in zip(*rows, strict=True)])
 
     def add(self, outcomes: Mapping[str, Outcome], samples: int, seconds: Mapping[str, float]) -> None:
-        """The outcome of each player's part of a step; names of all but the first get the player's before them."""
+        """The outcome of each trainee's part of a step; names of all but the first get the trainee's before them."""
         self.steps += 1
         self.samples += samples
-        for index, (player, outcome) in enumerate(outcomes.items()):
-            prefix = f"{player}/" if index else ""
+        for index, (trainee, outcome) in enumerate(outcomes.items()):
+            prefix = f"{trainee}/" if index else ""
             for name, value in {**outcome.terms, "gradient_norm": outcome.gradient_norm}.items():
                 self.sums[prefix + name] = self.sums.get(prefix + name, 0.0) + value
             if outcome.sigma is not None and outcome.per_sample is not None and not index:

@@ -16,8 +16,8 @@ from sanakit.common.ranks import Ranks
 from sanakit.training.run.run_config import RunConfig
 from sanakit.training.run.run_state import RunState
 from sanakit.training.step.parallel import whole_state
-from sanakit.training.step.step import Outcome, Share
-from sanakit.training.step.train_state import Team
+from sanakit.training.step.step import Outcome, StepPlan
+from sanakit.training.step.train_state import TrainState
 from sanakit.training.watching.run_log import Window, append_log, cut_log
 from sanakit.training.watching.stopwatch import Stopwatch
 from sanakit.training.watching.trackers import Tracker, build_trackers
@@ -25,7 +25,7 @@ from sanakit.training.watching.trackers import Tracker, build_trackers
 logger = logging.getLogger(__name__)
 
 
-class Witness:
+class RunLogger:
     """Sees every step and writes of some.
 
     Args:
@@ -62,9 +62,9 @@ class Witness:
     def see(
         self,
         outcomes: Mapping[str, Outcome],
-        team: Team,
+        train_state: TrainState,
         state: RunState,
-        share: Share,
+        plan: StepPlan,
         *,
         rate: float,
         progress: float,
@@ -72,12 +72,12 @@ class Witness:
         watch: Stopwatch,
     ) -> None:
         """After a step: count it, and write if one of the rules says so. All processes must call."""
-        self.window.add(outcomes, share.num_samples, watch.take())
+        self.window.add(outcomes, plan.num_samples, watch.take())
         if state.step % self._config.log.steps == 0:
             self._write(state, rate, progress, num_batches)
         samples = self._config.samples
         if self._draw_samples is not None and samples.prompts and state.step % samples.every_steps == 0:
-            self._draw(team, state.step)
+            self._draw(train_state, state.step)
 
     def close(self) -> None:
         for tracker in self._trackers:
@@ -106,8 +106,8 @@ class Witness:
         if self._on_log is not None:
             self._on_log(line)
 
-    def _draw(self, team: Team, step: int) -> None:
-        weights = whole_state(dict(team.ema.shadow))
+    def _draw(self, train_state: TrainState, step: int) -> None:
+        weights = whole_state(dict(train_state.ema.shadow))
         if not self._ranks.is_first or self._draw_samples is None:
             return
         with torch.random.fork_rng():

@@ -12,7 +12,7 @@ from torch import Tensor
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.models.transformers.linear_dit import LinearDiT
 from sanakit.pipelines.text_to_image import TextToImagePipeline
-from sanakit.training.recipes.transformer.starting_model import Origin
+from sanakit.training.recipes.transformer.starting_model import StartingModel
 from sanakit.training.run.run_config import SampleConfig
 from sanakit.training.watching.report import picture_grid
 
@@ -22,14 +22,14 @@ class SamplePainter:
 
     Args:
         config: prompts, solver steps, seed.
-        origin: of the run; its encoders come back for the time of the drawing.
+        start: of the run; its encoders come back for the time of the drawing.
         device: where it is drawn.
     """
 
-    def __init__(self, config: SampleConfig, origin: Origin, *, device: str) -> None:
-        self._config, self._origin, self._device = config, origin, device
-        self._model_config = origin.transformer.config
-        self._card = origin.card
+    def __init__(self, config: SampleConfig, start: StartingModel, *, device: str) -> None:
+        self._config, self._start, self._device = config, start, device
+        self._model_config = start.transformer.config
+        self._card = start.card
 
     def begin(self, resolution: int, flow_shift: float) -> None:
         """A stage with this size and shift begins."""
@@ -39,7 +39,7 @@ class SamplePainter:
         """One picture per prompt, in a grid; the same weights give the same pictures."""
         network = LinearDiT(self._model_config)
         network.load_state_dict(dict(weights))
-        encoders = self._origin.encoders
+        encoders = self._start.encoders
         bundle = ModelBundle(
             transformer=network.to(self._device).eval(),
             autoencoder=encoders.autoencoder,

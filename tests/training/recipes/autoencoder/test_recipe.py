@@ -30,7 +30,13 @@ from sanakit.training.recipes.autoencoder.recipe import (
     train_autoencoder,
 )
 from sanakit.training.recipes.autoencoder.report import logs_of_phases
-from sanakit.training.recipes.autoencoder.stage import AutoencoderPhase, Contest, Judge, last_weight, set_trainable
+from sanakit.training.recipes.autoencoder.stage import (
+    AdversarialLosses,
+    AutoencoderPhase,
+    CountedDiscriminator,
+    last_weight,
+    set_trainable,
+)
 from sanakit.training.run.run_config import CheckpointConfig, LogConfig
 from sanakit.training.run.run_state import RunState
 
@@ -189,43 +195,48 @@ def test_a_phase_with_a_discriminator_continues_to_the_bit(tmp_path: Path, quick
 class TestContest:
     """The two losses of a micro-batch, against each other."""
 
-    def contest(self, gan: PatchGANConfig = GAN) -> tuple[Contest, DCAutoencoder, Judge, PixelBatch]:
+    def losses(
+        self, gan: PatchGANConfig = GAN
+    ) -> tuple[AdversarialLosses, DCAutoencoder, CountedDiscriminator, PixelBatch]:
         torch.manual_seed(0)
-        model, judge = DCAutoencoder(MODEL), Judge(gan)
+        model, discriminator = DCAutoencoder(MODEL), CountedDiscriminator(gan)
         set_trainable(model, "decoder")
         pixels = torch.rand(2, 3, 32, 32) * 2 - 1
-        return Contest(model, phase(gan=gan), judge, None), model, judge, PixelBatch(pixels)
+        return AdversarialLosses(model, phase(gan=gan), discriminator, None), model, discriminator, PixelBatch(pixels)
 
     def test_the_generators_turn_leaves_the_discriminator_alone(self) -> None:
-        contest, model, judge, batch = self.contest()
-        terms = contest.generator(batch, torch.Generator())
+        losses, model, discriminator, batch = self.losses()
+        terms = losses.generator(batch, torch.Generator())
         terms["loss"].backward()
-        assert all(p.grad is None for p in judge.parameters())
-        assert all(p.requires_grad for p in judge.parameters())
+        assert all(p.grad is None for p in discriminator.parameters())
+        assert all(p.requires_grad for p in discriminator.parameters())
         assert all((p.grad is not None) == n.startswith("decoder.") for n, p in model.named_parameters())
         plain = terms["l1"] + terms["mse"] + 0.25 * terms["gradient"]
         torch.testing.assert_close(terms["loss"], plain + 0.5 * terms["adversarial"])
 
     def test_the_discriminator_judges_what_was_made_in_the_generators_turn(self) -> None:
-        contest, model, judge, batch = self.contest()
-        contest.generator(batch, torch.Generator())
+        losses, model, discriminator, batch = self.losses()
+        losses.generator(batch, torch.Generator())
         with torch.no_grad():
-            made = judge(model.decoder(model.encoder(batch.pixels))).mean()
+            made = discriminator(model.decoder(model.encoder(batch.pixels))).mean()
             last_weight(model).zero_()  # the generator's step
-        for expected in (made, judge(torch.zeros_like(batch.pixels) + bias(model)).mean()):  # out of turn: as it is now
-            terms = contest.discriminator(batch, torch.Generator())
+        for expected in (
+            made,
+            discriminator(torch.zeros_like(batch.pixels) + bias(model)).mean(),
+        ):  # out of turn: as it is now
+            terms = losses.discriminator(batch, torch.Generator())
             torch.testing.assert_close(terms["made"], expected.detach())
         terms["loss"].backward()
-        assert all(p.grad is not None for p in judge.parameters())
+        assert all(p.grad is not None for p in discriminator.parameters())
         assert all(p.grad is None for p in model.parameters())
-        assert int(judge.seen) == 2
+        assert int(discriminator.seen) == 2
 
     def test_before_its_start_the_discriminator_is_not_asked(self) -> None:
-        contest, _, judge, batch = self.contest(replace(GAN, start_step=2))
+        losses, _, discriminator, batch = self.losses(replace(GAN, start_step=2))
         for step in range(4):
-            assert ("adversarial" in contest.generator(batch, torch.Generator())) == (step >= 2)
-            contest.discriminator(batch, torch.Generator())
-        assert int(judge.seen) == 4
+            assert ("adversarial" in losses.generator(batch, torch.Generator())) == (step >= 2)
+            losses.discriminator(batch, torch.Generator())
+        assert int(discriminator.seen) == 4
 
 
 def bias(model: DCAutoencoder) -> Tensor:
@@ -278,10 +289,10 @@ def test_every_phase_is_planned_and_made_to_fit() -> None:
     plan = recipe(phase("all"), phase("middle", trainable="middle", batch_size=4, gan=GAN))
     full, middle = plan_autoencoder(plan, device="cpu")
     model = build_model(plan, "cpu")
-    judge = sum(p.numel() for p in Judge(GAN).parameters())
+    discriminator = sum(p.numel() for p in CountedDiscriminator(GAN).parameters())
     trained = sum(p.numel() for part in (model.encoder.conv_out, model.decoder.conv_in) for p in part.parameters())
     assert full.gradients == full.weights == 4 * sum(p.numel() for p in model.parameters())
-    assert middle.gradients == 4 * (trained + judge)
+    assert middle.gradients == 4 * (trained + discriminator)
     fitted = fit_autoencoder(plan, middle.total - 1, device="cpu")
     assert fitted.phases[1] == replace(plan.phases[1], batch_size=2, accumulation=2)
     assert (fitted.precision, fitted.activation_checkpointing) == ("fp32", False)

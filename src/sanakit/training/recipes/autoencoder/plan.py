@@ -17,23 +17,30 @@ from sanakit.training.memory.memory_plan import MemoryPlan, StepSettings, Worklo
 from sanakit.training.objectives.perceptual import Perceptual, build_perceptual
 from sanakit.training.objectives.reconstruction import reconstruction_loss
 from sanakit.training.recipes.autoencoder.recipe import AutoencoderRecipe, load_any_autoencoder
-from sanakit.training.recipes.autoencoder.stage import AutoencoderPhase, Contest, Judge, set_trainable
+from sanakit.training.recipes.autoencoder.stage import (
+    AdversarialLosses,
+    AutoencoderPhase,
+    CountedDiscriminator,
+    set_trainable,
+)
 
 
-class Players(nn.Module):
+class StageNetworks(nn.Module):
     """All networks of a phase: what is trained, and what only looks."""
 
     def __init__(self, model: DCAutoencoder, phase: AutoencoderPhase, perceptual: Perceptual | None) -> None:
         super().__init__()
         self.model, self.phase = model, phase
         self.perceptual = perceptual if phase.objective.perceptual_weight else None
-        self.judge = None if phase.gan is None else Judge(replace(phase.gan, start_step=0)).to("meta")
+        self.discriminator = (
+            None if phase.gan is None else CountedDiscriminator(replace(phase.gan, start_step=0)).to("meta")
+        )
 
     def generator_loss(self, pixels: Tensor) -> Tensor:
-        """The larger of both players' steps."""
-        if self.judge is not None:
-            contest = Contest(self.model, self.phase, self.judge, self.perceptual)
-            return contest.generator(PixelBatch(pixels), torch.Generator())["loss"]
+        """The larger of both trainees' steps."""
+        if self.discriminator is not None:
+            losses = AdversarialLosses(self.model, self.phase, self.discriminator, self.perceptual)
+            return losses.generator(PixelBatch(pixels), torch.Generator())["loss"]
         return reconstruction_loss(
             self.model, pixels, torch.Generator(), config=self.phase.objective, perceptual=self.perceptual
         )["loss"]
@@ -77,8 +84,8 @@ def _works(recipe: AutoencoderRecipe, device: str) -> tuple[list[Workload], list
             model = DCAutoencoder(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         set_trainable(model, phase.trainable)
         works.append(Workload(
-            name=phase.name, model=Players(model, phase, perceptual),
-            loss=pixel_loss(_loss_of_players, size=phase.crop or phase.resolution),
+            name=phase.name, model=StageNetworks(model, phase, perceptual),
+            loss=pixel_loss(_loss_of_networks, size=phase.crop or phase.resolution),
             optimizer=phase.optimizer or recipe.optimizer, device=device,
         ))  # fmt: skip
         settings.append(StepSettings(
@@ -88,9 +95,9 @@ def _works(recipe: AutoencoderRecipe, device: str) -> tuple[list[Workload], list
     return works, settings
 
 
-def _loss_of_players(players: nn.Module, pixels: Tensor) -> Tensor:
-    assert isinstance(players, Players)
-    return players.generator_loss(pixels)
+def _loss_of_networks(networks: nn.Module, pixels: Tensor) -> Tensor:
+    assert isinstance(networks, StageNetworks)
+    return networks.generator_loss(pixels)
 
 
 def _config(recipe: AutoencoderRecipe) -> DCAutoencoderConfig:

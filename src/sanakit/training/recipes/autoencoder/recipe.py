@@ -30,9 +30,14 @@ from sanakit.training.objectives.perceptual import FeatureStages, Perceptual, Pe
 from sanakit.training.objectives.reconstruction import reconstruction_loss
 from sanakit.training.optimizers import AdamWConfig, OptimizerConfig
 from sanakit.training.recipes.autoencoder.report import report_autoencoder
-from sanakit.training.recipes.autoencoder.stage import AutoencoderPhase, Contest, Judge, set_trainable
+from sanakit.training.recipes.autoencoder.stage import (
+    AdversarialLosses,
+    AutoencoderPhase,
+    CountedDiscriminator,
+    set_trainable,
+)
 from sanakit.training.run.run_config import RunConfig
-from sanakit.training.run.stage import PlannedStage, Player, Stage
+from sanakit.training.run.stage import PlannedStage, Stage, Trainee
 from sanakit.training.step.parallel import whole_state
 
 logger = logging.getLogger(__name__)
@@ -144,13 +149,13 @@ def _stage(
     set_trainable(model, phase.trainable)
     data = phase_data(recipe, index, model.config.compression)
     same = before is not None and (before.trainable, before.optimizer) == (phase.trainable, phase.optimizer)
-    players = build_players(recipe, index, model, perceptual, device)
-    return Stage(phase, data, players, keep_optimizer=same and phase.gan is None)
+    trainees = build_trainees(recipe, index, model, perceptual, device)
+    return Stage(phase, data, trainees, keep_optimizer=same and phase.gan is None)
 
 
-def build_players(
+def build_trainees(
     recipe: AutoencoderRecipe, index: int, model: DCAutoencoder, perceptual: Perceptual | None, device: str
-) -> tuple[Player, ...]:
+) -> tuple[Trainee, ...]:
     """The autoencoder, and in a phase with a gan its discriminator."""
     phase = recipe.phases[index]
     optimizer = phase.optimizer or recipe.optimizer
@@ -159,14 +164,14 @@ def build_players(
         def loss(batch: PixelBatch, generator: torch.Generator) -> dict[str, Tensor]:
             return reconstruction_loss(model, batch.pixels, generator, config=phase.objective, perceptual=perceptual)
 
-        return (Player("generator", model, loss, optimizer),)
+        return (Trainee("generator", model, loss, optimizer),)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed + index)
-        judge = Judge(phase.gan).to(device)
-    contest = Contest(model, phase, judge, perceptual)
+        discriminator = CountedDiscriminator(phase.gan).to(device)
+    losses = AdversarialLosses(model, phase, discriminator, perceptual)
     return (
-        Player("generator", model, contest.generator, optimizer),
-        Player("discriminator", judge, contest.discriminator, optimizer),
+        Trainee("generator", model, losses.generator, optimizer),
+        Trainee("discriminator", discriminator, losses.discriminator, optimizer),
     )
 
 

@@ -94,7 +94,7 @@ def last_weight(model: DCAutoencoder) -> Tensor:
     return conv.weight
 
 
-class Judge(nn.Module):
+class CountedDiscriminator(nn.Module):
     """The discriminator with the number of micro-batches that it has learned from, which a checkpoint keeps."""
 
     seen: Tensor
@@ -109,33 +109,37 @@ class Judge(nn.Module):
         return self.discriminator(pixels)
 
 
-class Contest:
-    """The losses of a phase with two players: they step one after the other on the same reconstructions.
+class AdversarialLosses:
+    """The losses of a phase with two trainees: they step one after the other on the same reconstructions.
 
     Args:
         model: the autoencoder.
         phase: with its ``gan``.
-        judge: the discriminator.
+        discriminator: who judges.
         perceptual: distance of the reconstruction's term, if it has a weight.
     """
 
     def __init__(
-        self, model: DCAutoencoder, phase: AutoencoderPhase, judge: Judge, perceptual: Perceptual | None
+        self,
+        model: DCAutoencoder,
+        phase: AutoencoderPhase,
+        discriminator: CountedDiscriminator,
+        perceptual: Perceptual | None,
     ) -> None:
-        self._model, self._phase, self._judge, self._perceptual = model, phase, judge, perceptual
+        self._model, self._phase, self._discriminator, self._perceptual = model, phase, discriminator, perceptual
         self._waiting: list[Reconstruction] = []  # made in the generator's turn, until the discriminator's
 
     def generator(self, batch: PixelBatch, generator: torch.Generator) -> Mapping[str, Tensor]:
         """The reconstruction's terms, and ``-mean judgement`` from the start step on."""
-        gan, objective = self._judge.config, self._phase.objective
+        gan, objective = self._discriminator.config, self._phase.objective
         made = reconstruct(self._model, batch.pixels, generator, latent_noise=objective.latent_noise)
         self._waiting.append(Reconstruction(batch.pixels, made.latent.detach(), made.decoded.detach()))
         terms = reconstruction_terms(made, config=objective, perceptual=self._perceptual)
-        if gan.start_step and int(self._judge.seen) < gan.start_step * self._phase.accumulation:
+        if gan.start_step and int(self._discriminator.seen) < gan.start_step * self._phase.accumulation:
             return terms
-        self._judge.requires_grad_(False)
-        adversarial = generator_loss(self._judge(made.decoded))
-        self._judge.requires_grad_(True)
+        self._discriminator.requires_grad_(False)
+        adversarial = generator_loss(self._discriminator(made.decoded))
+        self._discriminator.requires_grad_(True)
         weight = torch.as_tensor(gan.weight, device=adversarial.device)
         if gan.adaptive:
             weight = weight * adaptive_weight(terms["loss"], adversarial, last_weight(self._model))
@@ -144,8 +148,8 @@ class Contest:
     def discriminator(self, batch: PixelBatch, generator: torch.Generator) -> Mapping[str, Tensor]:
         """Hinge loss between the pictures and what the generator made of them in its turn."""
         decoded = self._take(batch, generator)
-        real, made = self._judge(batch.pixels), self._judge(decoded)
-        self._judge.seen += 1
+        real, made = self._discriminator(batch.pixels), self._discriminator(decoded)
+        self._discriminator.seen += 1
         return {"loss": discriminator_loss(real, made), "real": real.mean(), "made": made.mean()}
 
     def _take(self, batch: PixelBatch, generator: torch.Generator) -> Tensor:

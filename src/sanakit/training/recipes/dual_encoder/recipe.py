@@ -37,7 +37,7 @@ from sanakit.training.recipes.dual_encoder.scene_families import (
     check_families,
 )
 from sanakit.training.run.run_config import RunConfig
-from sanakit.training.run.stage import PlannedStage, Player, Stage, StageConfig
+from sanakit.training.run.stage import PlannedStage, Stage, StageConfig, Trainee
 from sanakit.worlds.scenes.scene_labels import scene_labels
 
 if TYPE_CHECKING:
@@ -153,5 +153,5 @@ def _stage(recipe: DualEncoderRecipe, folder: Path, config: StageConfig, model: 
     def loss(batch: PairBatch, generator: torch.Generator) -> Mapping[str, Tensor]:
         return dual_encoder_terms(model, batch)
 
-    player = Player("dual_encoder", model, loss, recipe.optimizer)
-    return Stage(config, _batches(recipe, folder, config), (player,), keep)
+    trainee = Trainee("dual_encoder", model, loss, recipe.optimizer)
+    return Stage(config, _batches(recipe, folder, config), (trainee,), keep)

@@ -11,13 +11,13 @@ from torch import Tensor
 from sanakit.checkpoints.bundle import ModelBundle, save_bundle
 from sanakit.checkpoints.identity.precision import OWN_LINE
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
-from sanakit.training.recipes.transformer.starting_model import Origin
+from sanakit.training.recipes.transformer.starting_model import StartingModel
 
 
 def export_model(
     weights: Mapping[str, Tensor],
     config: LinearDiTConfig,
-    origin: Origin,
+    start: StartingModel,
     folder: Path,
     *,
     name: str,
@@ -28,7 +28,7 @@ def export_model(
 
     Args:
         weights: of the transformer, averaged, whole.
-        origin: what the run began with: its encoders, and the card that is completed here.
+        start: what the run began with: its encoders, and the card that is completed here.
         folder: the target; an earlier export is replaced.
         name, resolution, flow_shift: what the card says; the resolution is the side in pixels of the last stage.
 
@@ -37,20 +37,20 @@ def export_model(
     """
     transformer = LinearDiT(config)
     transformer.load_state_dict(dict(weights))
-    autoencoder = origin.encoders.autoencoder
-    stored = autoencoder.bfloat16() if origin.card.family == "starter" else autoencoder
+    autoencoder = start.encoders.autoencoder
+    stored = autoencoder.bfloat16() if start.card.family == "starter" else autoencoder
     card = replace(
-        origin.card,
+        start.card,
         name=name,
         base_size=resolution,
         flow_shift=flow_shift,
         precision=OWN_LINE,
-        pag_layers=origin.card.pag_layers or (config.num_layers // 2,),
+        pag_layers=start.card.pag_layers or (config.num_layers // 2,),
     )
     bundle = ModelBundle(
-        transformer=transformer.bfloat16().eval(), autoencoder=stored, text_encoder=origin.encoders.text, card=card
+        transformer=transformer.bfloat16().eval(), autoencoder=stored, text_encoder=start.encoders.text, card=card
     )
-    card = save_bundle(bundle, folder, include_text_encoder=origin.brings_text_encoder, force=True)
+    card = save_bundle(bundle, folder, include_text_encoder=start.brings_text_encoder, force=True)
     return ModelBundle(
-        transformer=transformer.float(), autoencoder=stored.float().cpu(), text_encoder=origin.encoders.text, card=card
+        transformer=transformer.float(), autoencoder=stored.float().cpu(), text_encoder=start.encoders.text, card=card
     )

@@ -24,9 +24,9 @@ from sanakit.training.loop import Watchers, train
 from sanakit.training.objectives.flow_matching import FlowMatchingConfig, drop_captions, flow_matching_loss
 from sanakit.training.optimizers import AdamWConfig, OptimizerConfig
 from sanakit.training.recipes.transformer.export import export_model
-from sanakit.training.recipes.transformer.starting_model import Origin, new_origin, origin_of_model
+from sanakit.training.recipes.transformer.starting_model import StartingModel, new_starting_model, starting_model_of
 from sanakit.training.run.run_config import RunConfig
-from sanakit.training.run.stage import Loss, PlannedStage, Player, Stage, StageConfig
+from sanakit.training.run.stage import Loss, PlannedStage, Stage, StageConfig, Trainee
 from sanakit.training.step.parallel import whole_state
 from sanakit.training.watching.report import report_transformer
 from sanakit.training.watching.samples import SamplePainter
@@ -100,10 +100,10 @@ def train_transformer(
         sharded: keep a part of the network on each process, see ``planning.is_sharded``.
     """
     with process_group() as ranks:
-        origin = build_origin(recipe, device)
-        model = origin.transformer.train().requires_grad_(True)
-        painter = SamplePainter(recipe.samples, origin, device=device)
-        stages = _plan(recipe, origin, painter, ranks, device, on_progress)
+        start = build_starting_model(recipe, device)
+        model = start.transformer.train().requires_grad_(True)
+        painter = SamplePainter(recipe.samples, start, device=device)
+        stages = _plan(recipe, start, painter, ranks, device, on_progress)
         given = watchers or Watchers()
         result = train(
             stages,
@@ -120,7 +120,7 @@ def train_transformer(
             bundle = export_model(
                 weights,
                 model.config,
-                origin,
+                start,
                 folder / "model",
                 name=folder.name,
                 resolution=max(last.resolutions),
@@ -131,12 +131,12 @@ def train_transformer(
             report_transformer(bundle, to_mapping(recipe), folder, prompts=prompts, run=result)
 
 
-def build_origin(recipe: TransformerRecipe, device: str) -> Origin:
+def build_starting_model(recipe: TransformerRecipe, device: str) -> StartingModel:
     """The network and what is around it."""
     if recipe.init is not None:
-        return origin_of_model(recipe.init, autoencoder=recipe.autoencoder, text=recipe.text, device=device)
+        return starting_model_of(recipe.init, autoencoder=recipe.autoencoder, text=recipe.text, device=device)
     assert recipe.model is not None
-    return new_origin(
+    return new_starting_model(
         recipe.model,
         seed=recipe.seed,
         autoencoder=recipe.autoencoder,
@@ -148,7 +148,7 @@ def build_origin(recipe: TransformerRecipe, device: str) -> Origin:
 
 def _plan(
     recipe: TransformerRecipe,
-    origin: Origin,
+    start: StartingModel,
     painter: SamplePainter,
     ranks: Ranks,
     device: str,
@@ -160,23 +160,23 @@ def _plan(
             resolutions=config.resolutions,
             batch_size=config.batch_size,
             seed=recipe.seed,
-            encoders=origin.encoders,
+            encoders=start.encoders,
             ranks=ranks,
             device=device,
             on_progress=on_progress,
         )
-        null = origin.encoders.text.encode_null()
+        null = start.encoders.text.encode_null()
         painter.begin(max(config.resolutions), recipe.flow_shift(config))
-        origin.encoders.release()
-        player = build_player(recipe, config, origin.transformer, {"null.embeds": null.embeds, "null.mask": null.mask})
-        return Stage(config, data, (player,), keep_optimizer=True)
+        start.encoders.release()
+        trainee = build_trainee(recipe, config, start.transformer, {"null.embeds": null.embeds, "null.mask": null.mask})
+        return Stage(config, data, (trainee,), keep_optimizer=True)
 
     return [PlannedStage(config, lambda config=config: build(config)) for config in recipe.stages]  # type: ignore[misc]
 
 
-def build_player(
+def build_trainee(
     recipe: TransformerRecipe, stage: TransformerStage, model: LinearDiT, constants: Mapping[str, Tensor]
-) -> Player:
+) -> Trainee:
     """The network with its objective in a stage.
 
     Args:
@@ -185,15 +185,15 @@ def build_player(
     objective = replace(recipe.objective, flow_shift=recipe.flow_shift(stage))
     null = TextCondition(constants["null.embeds"], constants["null.mask"])
     loss = _loss(model, objective, null, recipe.caption_dropout)
-    return Player("transformer", model, loss, recipe.optimizer, constants)
+    return Trainee("transformer", model, loss, recipe.optimizer, constants)
 
 
-def rebuild_player(
+def rebuild_trainee(
     recipe: TransformerRecipe, stage: int, constants: Mapping[str, Tensor], model: Mapping[str, object], device: str
-) -> Player:
-    """The player of stage number ``stage`` around a network of the config ``model``, for the replay of a bundle."""
+) -> Trainee:
+    """The trainee of stage number ``stage`` around a network of the config ``model``, for the replay of a bundle."""
     network = LinearDiT(from_mapping(LinearDiTConfig, model)).to(device)
-    return build_player(recipe, recipe.stages[stage], network, constants)
+    return build_trainee(recipe, recipe.stages[stage], network, constants)
 
 
 def _loss(model: LinearDiT, objective: FlowMatchingConfig, null: TextCondition, dropout: float) -> Loss:

@@ -26,7 +26,7 @@ OWN_LICENCE = "Apache-2.0"
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class StartingModel:
     """A network in float32 on its device, with everything around it.
 
     Attributes:
@@ -40,7 +40,9 @@ class Origin:
     brings_text_encoder: bool
 
 
-def origin_of_model(source: str, *, autoencoder: str | None, text: TextEncoderConfig | None, device: str) -> Origin:
+def starting_model_of(
+    source: str, *, autoencoder: str | None, text: TextEncoderConfig | None, device: str
+) -> StartingModel:
     """Continue from the weights of a model: the starter, a folder, a file or a hub id.
 
     Raises:
@@ -60,10 +62,10 @@ def origin_of_model(source: str, *, autoencoder: str | None, text: TextEncoderCo
     card = replace(card, trained_from=began, hashes=replace(card.hashes, transformer="", autoencoder=""))
     transformer = load_linear_dit(parts.transformer, dtype=torch.float32, device=device)
     encoders = _encoders(parts, card, autoencoder, device)
-    return Origin(transformer, encoders, card, brings_text_encoder=found.text_encoder is not None)
+    return StartingModel(transformer, encoders, card, brings_text_encoder=found.text_encoder is not None)
 
 
-def new_origin(
+def new_starting_model(
     model: LinearDiTConfig,
     *,
     seed: int,
@@ -71,7 +73,7 @@ def new_origin(
     text_encoder: str | None,
     text: TextEncoderConfig | None,
     device: str,
-) -> Origin:
+) -> StartingModel:
     """A new network with weights drawn from ``seed``.
 
     Raises:
@@ -98,7 +100,7 @@ def new_origin(
     language_model, tokenizer = text_folders(folder)
     parts = replace(parts, text_encoder=language_model, tokenizer=tokenizer)
     encoders = _encoders(parts, card, autoencoder, device)
-    return Origin(transformer.to(device), encoders, card, brings_text_encoder=False)
+    return StartingModel(transformer.to(device), encoders, card, brings_text_encoder=False)
 
 
 def _encoders(parts: ModelParts, card: ModelCard, autoencoder: str | None, device: str) -> Encoders:
