@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -15,6 +17,13 @@ from sanakit.models.text.text_encoder import TextEncoder, TextEncoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 
 MAX_TOKENS = 40
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Several processes that run tests (pytest-xdist) share the cores: one thread each, and in what they start."""
+    if hasattr(config, "workerinput"):
+        torch.set_num_threads(1)
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

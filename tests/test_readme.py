@@ -14,7 +14,7 @@ import yaml
 from sanakit.cli.app import app
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -84,7 +84,7 @@ def test_ci_runs_exactly_the_second_command() -> None:
     script = (ROOT / ".ci" / "run").read_text().splitlines()
     commands = [line for line in script if line and not line.startswith(("#", "set ", "cd "))]
     assert commands == [install_lines()[1]]
-    assert install_lines()[1].endswith(".venv/bin/python -m pytest")
+    assert install_lines()[1].endswith(".venv/bin/python -m pytest -n 2 --dist worksteal")
 
 
 def test_python_of_the_readme_uses_what_exists() -> None:
