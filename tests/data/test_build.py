@@ -22,7 +22,6 @@ from sanakit.data.build import build_shards
 from sanakit.data.open import open_data
 from sanakit.data.pictures import decode_picture
 from sanakit.data.samples import DataSource, Problem
-from sanakit.data.shards.writer import written_aside
 
 PictureBytes = Callable[..., bytes]
 LAYOUTS = ["folder", "jsonl", "csv", "json", "parquet", "imagefolder", "wids", "features"]
@@ -257,17 +256,3 @@ def test_nothing_good_makes_no_shards(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"undecodable|missing_caption"):
         build_shards(tmp_path / "in", tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_two_processes_do_not_write_into_one_file(tmp_path: Path) -> None:
-    with written_aside(tmp_path / "a.tar") as first:
-        first.write(b"first")
-        with pytest.raises(OutputError, match="another process is writing"), written_aside(tmp_path / "a.tar"):
-            pass
-        first.write(b" alone")
-    assert (tmp_path / "a.tar").read_bytes() == b"first alone"
-    (tmp_path / ".a.tar.part").write_bytes(b"left by a killed process")
-    with written_aside(tmp_path / "a.tar") as second:
-        second.write(b"x")
-    assert (tmp_path / "a.tar").read_bytes() == b"x"
-    assert [path.name for path in tmp_path.iterdir()] == ["a.tar"]

@@ -193,7 +193,7 @@ WRITER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
-from test_feature_store import FeatureStore, feature_store, key_of, tensor_of
+from test_store import FeatureStore, feature_store, key_of, tensor_of
 feature_store.PACK_BYTES = 300
 store, first = FeatureStore(Path(sys.argv[1])), int(sys.argv[2])
 while True:
@@ -224,9 +224,10 @@ def test_two_processes_write_at_once_and_one_is_killed(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_process_left_is_removed_after_a_day(tmp_path: Path) -> None:
-    old, new = tmp_path / ".writing-old", tmp_path / ".writing-new"
+    old, new = tmp_path / ".old.safetensors.x.part", tmp_path / ".new.safetensors.x.part"
     for path, age in ((old, 90_000), (new, 10)):
-        path.write_bytes(b"half")
+        path.mkdir()
+        (path / "half").write_bytes(b"half")
         os.utime(path, (time.time() - age,) * 2)
     fill(FeatureStore(tmp_path), range(1))
     assert (old.exists(), new.exists()) == (False, True)

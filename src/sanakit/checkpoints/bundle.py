@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from sanakit.checkpoints.editing.diffusers_layout import write_dc_ae, write_frame, write_linear_dit
 from sanakit.checkpoints.files.reader import read_header
-from sanakit.checkpoints.files.writer import written_aside
 from sanakit.checkpoints.identity.card import ModelCard, card_to_metadata
 from sanakit.checkpoints.identity.hashing import ContentHashes, hash_tensors
 from sanakit.checkpoints.identity.known_models import (
@@ -37,6 +36,7 @@ from sanakit.checkpoints.sources.card_check import check_small_weights
 from sanakit.checkpoints.sources.content_hashes import bytes_to_hash, hash_parts
 from sanakit.checkpoints.sources.sources import HubOptions, ModelParts, find_parts, locate
 from sanakit.common.errors import CheckpointError
+from sanakit.common.files import written_aside
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.text.text_encoder import TextEncoder
 from sanakit.models.transformers.linear_dit import LinearDiT

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -14,7 +12,8 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from sanakit.common.errors import OutputError, PictureError, RequestError
+from sanakit.common.errors import PictureError, RequestError
+from sanakit.common.files import write_whole
 from sanakit.data.open import open_indexed
 from sanakit.data.samples import Problem
 from sanakit.data.shards.sidecars import SCORE_SUFFIX, sidecar_suffix
@@ -125,17 +124,4 @@ def _merge(path: Path, scores: Mapping[str, Mapping[str, float]]) -> None:
             content = json.loads(path.read_text(encoding="utf-8"))
     for key, by_source in scores.items():
         content.setdefault(key, {}).update(by_source)
-    temporary: Path | None = None
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        temporary = Path(name)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file, ensure_ascii=False, indent=0)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"the scores {path} cannot be written ({error.strerror})") from error
-    finally:
-        if temporary is not None:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+    write_whole(path, json.dumps(content, ensure_ascii=False, indent=0))

@@ -7,9 +7,10 @@ import json
 import logging
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
+from sanakit.common.errors import OutputError
+from sanakit.common.files import write_json
 from sanakit.common.user_cache import user_cache_folder
 from sanakit.data.samples import DataSource
 
@@ -30,16 +31,10 @@ def recall_digests(source: DataSource) -> dict[str, str]:
 
 def remember_digests(source: DataSource, digests: Mapping[str, str]) -> None:
     """A cache that cannot be written costs time only."""
-    place = _place(source)
-    part = place.with_name(f".{place.name}.{os.getpid()}.part")
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(digests))
-        os.replace(part, place)
-    except OSError as error:
+        write_json(_place(source), digests, indent=None, ensure_ascii=True)
+    except OutputError as error:
         _log.info("the digests of the files of %s are not kept: %s", source.path, error)
-        with suppress(OSError):
-            part.unlink()
 
 
 def _place(source: DataSource) -> Path:

@@ -1,6 +1,6 @@
 """A cache of features on disk: tensors by a key that says all that they depend on.
 
-A folder holds packs, safetensors files of at most 128 MB that are written aside, renamed into place and never changed,
+A folder holds packs, safetensors files of at most 128 MB that are whole or not there and never changed,
 so a reader never sees half of one, and any number of processes may write into the same folder without locks: each
 writes packs of its own. The names of tensors are ``KEY.CHECKSUM``, so a damaged entry is found and computed again.
 """
@@ -11,13 +11,12 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 import time
 import uuid
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,13 +24,12 @@ import torch
 from torch import Tensor
 
 from sanakit.common.errors import OutputError, PictureError
+from sanakit.common.files import remove_stale, write_whole
 
 logger = logging.getLogger(__name__)
 
 PACK_BYTES = 128_000_000
 PACK_SECONDS = 60.0  # what is lost at most when a run is killed
-_STALE_SECONDS = 86_400.0  # what a killed process was writing is removed after a day
-_WRITING = ".writing-"
 _DTYPES = {
     "BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32, "U8": torch.uint8, "I64": torch.int64,
 }  # fmt: skip
@@ -188,7 +186,7 @@ class FeatureWriter:
         self._folder = folder
         self._pending: dict[str, Tensor] = {}
         self._num_bytes, self._since = 0, time.monotonic()
-        _remove_stale(folder)
+        remove_stale(folder)
 
     def put(self, key: str, tensor: Tensor) -> None:
         """Keep a tensor of any of the dtypes bfloat16, float16, float32, uint8 and int64.
@@ -217,27 +215,14 @@ def write_pack(path: Path, tensors: dict[str, Tensor]) -> None:
     from safetensors.torch import save
 
     named = {f"{key}.{_checksum_of(tensor):08x}": tensor for key, tensor in tensors.items()}
-    temporary: Path | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=_WRITING, dir=path.parent)
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as file:
-            file.write(save(named))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
+        write_whole(path, save(named), sync=True)
+    except OutputError as error:
         num_bytes = sum(tensor.nbytes for tensor in tensors.values())
         raise OutputError(
-            f"the feature cache {path.parent} cannot be written ({error.strerror}); {num_bytes / 1e6:.1f} MB were to "
+            f"the feature cache {path.parent} cannot be written: {error}; {num_bytes / 1e6:.1f} MB were to "
             f"go there, another folder with more room would do"
         ) from error
-    finally:
-        if temporary is not None:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
 
 
 def _read_index(path: Path) -> dict[str, Entry] | None:
@@ -269,10 +254,3 @@ def _checksum_of(tensor: Tensor) -> int:
 
 def _checksum(flat: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> int:
     return zlib.crc32(flat.numpy().data, zlib.crc32(f"{dtype} {list(shape)}".encode()))
-
-
-def _remove_stale(folder: Path) -> None:
-    for path in folder.glob(f"{_WRITING}*"):
-        with suppress(OSError):
-            if time.time() - path.stat().st_mtime > _STALE_SECONDS:
-                path.unlink()

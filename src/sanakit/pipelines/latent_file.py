@@ -12,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sanakit.checkpoints.files.writer import written_aside
 from sanakit.common.errors import PictureError
+from sanakit.common.files import written_aside
 from sanakit.pipelines.record import Recipe
 
 _RECIPE = "sanakit_recipe"
@@ -34,7 +34,7 @@ def save_latent(path: str | Path, saved: SavedLatent) -> Path:
         OutputError: the disk is full or the place cannot be written.
     """
     latent = saved.latent.detach().float().cpu().contiguous()
-    with written_aside(Path(path), force=True) as building:
+    with written_aside(Path(path)) as building:
         save_file({"latent": latent}, building, metadata={_RECIPE: saved.recipe.to_json()})
     return Path(path)
 

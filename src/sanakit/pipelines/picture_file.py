@@ -8,8 +8,8 @@ from typing import Literal
 
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
-from sanakit.checkpoints.files.writer import written_aside
 from sanakit.common.errors import OutputError, PictureError
+from sanakit.common.files import write_whole
 from sanakit.pipelines.record import Recipe
 
 PictureFormat = Literal["png", "jpeg", "webp"]
@@ -32,8 +32,7 @@ def write_image(
     if path.is_dir():
         raise OutputError(f"{path} is a folder; name a file in it to write a picture to")
     content = _encode(image.convert("RGB"), recipe, picture_format)
-    with written_aside(path, force=True) as building:
-        building.write_bytes(content)
+    write_whole(path, content)
 
 
 def read_recipe(path: str | Path) -> Recipe:

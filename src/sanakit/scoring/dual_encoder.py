@@ -19,12 +19,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from sanakit.checkpoints.files.reader import read_tensors
-from sanakit.checkpoints.files.writer import write_json, write_safetensors
+from sanakit.checkpoints.files.writer import write_safetensors
 from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_folder
 from sanakit.checkpoints.networks.text_encoder_folder import load_text_encoder
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import CheckpointError, ConfigError, RequestError
+from sanakit.common.files import write_json
 from sanakit.models.dual_encoder import DualEncoder, DualEncoderConfig
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.text.text_encoder import TextEncoder, TextEncoderConfig

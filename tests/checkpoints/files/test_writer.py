@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from sanakit.checkpoints.files.reader import read_tensors
-from sanakit.checkpoints.files.writer import write_safetensors, write_torch, written_aside
-from sanakit.common.errors import OutputError, RequestError
+from sanakit.checkpoints.files.writer import write_safetensors, write_torch
+from sanakit.common.errors import OutputError
+from sanakit.common.files import written_aside
 
 BIG = {"a": torch.zeros(200_000)}
 
@@ -33,33 +34,6 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, write: Callable[[Path, dict[
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
     assert list((tmp_path / "new").iterdir()) == []
-
-
-def test_an_existing_target_is_kept_unless_forced(tmp_path: Path) -> None:
-    target = tmp_path / "model"
-    target.mkdir()
-    (target / "old").touch()
-    with pytest.raises(RequestError, match="exists already"), written_aside(target):
-        pass
-    with written_aside(target, force=True) as path:
-        path.mkdir()
-        (path / "new").touch()
-    assert [item.name for item in target.iterdir()] == ["new"]
-    assert list(tmp_path.iterdir()) == [target]
-
-
-def test_an_error_inside_keeps_the_old_and_passes_on(tmp_path: Path) -> None:
-    (tmp_path / "f").write_text("old")
-    with pytest.raises(ZeroDivisionError), written_aside(tmp_path / "f", force=True) as path:
-        path.write_text(f"half {1 / 0}")
-    assert (tmp_path / "f").read_text() == "old"
-    assert list(tmp_path.iterdir()) == [tmp_path / "f"]
-
-
-def test_a_place_that_is_no_folder(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="could not be written"), written_aside(tmp_path / "file" / "model"):
-        pass
 
 
 def test_views_of_one_tensor_are_written_alone(tmp_path: Path) -> None:

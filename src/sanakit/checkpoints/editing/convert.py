@@ -13,7 +13,7 @@ from torch import Tensor
 from sanakit.checkpoints.bundle import card_of, find_autoencoder, text_encoder_source, text_folders
 from sanakit.checkpoints.editing.diffusers_layout import write_dc_ae, write_frame, write_linear_dit
 from sanakit.checkpoints.files.reader import read_header, read_tensors
-from sanakit.checkpoints.files.writer import write_safetensors, write_torch, written_aside
+from sanakit.checkpoints.files.writer import write_safetensors, write_torch
 from sanakit.checkpoints.identity.card import ModelCard, card_to_metadata
 from sanakit.checkpoints.identity.hashing import ContentHashes
 from sanakit.checkpoints.networks.dc_ae_keys import DIFFUSERS_DC_AE, OriginalSpelling, original_dc_ae
@@ -31,6 +31,7 @@ from sanakit.checkpoints.networks.strict_load import (
 from sanakit.checkpoints.sources.content_hashes import hash_parts
 from sanakit.checkpoints.sources.sources import CONFIG_KEY, HubOptions, ModelParts, find_parts
 from sanakit.common.errors import CheckpointError, RequestError
+from sanakit.common.files import written_aside
 
 TargetLayout = Literal["diffusers", "upstream", "safetensors"]
 SUFFIXES = {"upstream": (".pth", ".pt"), "safetensors": (".safetensors",)}

@@ -14,13 +14,13 @@ from sanakit.checkpoints.bundle import card_of
 from sanakit.checkpoints.editing.convert import TEXT_ENCODER_FILES, TOKENIZER_FILES, Network, copy_files, read_network
 from sanakit.checkpoints.editing.diffusers_layout import write_dc_ae, write_frame, write_linear_dit
 from sanakit.checkpoints.editing.growth import DerivedNetwork
-from sanakit.checkpoints.files.writer import write_json, written_aside
 from sanakit.checkpoints.identity.card import ModelCard, card_to_metadata
 from sanakit.checkpoints.identity.hashing import ContentHashes, hash_tensors
 from sanakit.checkpoints.networks.strict_load import identify_dc_ae, identify_linear_dit
 from sanakit.checkpoints.sources.content_hashes import hash_parts
 from sanakit.checkpoints.sources.sources import HubOptions, ModelParts, find_parts
 from sanakit.common.errors import CheckpointError, RequestError
+from sanakit.common.files import write_json, written_aside
 
 RECORD_FILE = "derived.json"
 

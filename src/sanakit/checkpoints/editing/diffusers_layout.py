@@ -9,11 +9,12 @@ from typing import Any
 from torch import Tensor
 
 from sanakit.checkpoints.files.reader import read_json
-from sanakit.checkpoints.files.writer import write_json, write_weights
+from sanakit.checkpoints.files.writer import write_weights
 from sanakit.checkpoints.identity.card import ModelCard, write_card
 from sanakit.checkpoints.networks.dc_ae_keys import DIFFUSERS_DC_AE
 from sanakit.checkpoints.networks.diffusers_config import DIFFUSERS_VERSION, Json, dc_ae_to_json, linear_dit_to_json
 from sanakit.checkpoints.networks.linear_dit_keys import diffusers_linear_dit
+from sanakit.common.files import write_json
 from sanakit.models.autoencoders.dc_ae import DCAutoencoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiTConfig
 

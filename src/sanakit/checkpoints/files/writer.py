@@ -1,65 +1,17 @@
-"""Writing weights: beside the target first, renamed into place when whole, so that nothing is ever half-written."""
+"""Writing weights; ``common/files.py`` sees to it that nothing is half-written."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sanakit.common.errors import OutputError, RequestError
+from sanakit.common.files import write_json
 
 MAX_SHARD_BYTES = 10_000_000_000  # diffusers' own limit
-
-
-@contextmanager
-def written_aside(target: Path, *, force: bool = False) -> Iterator[Path]:
-    """A path to write a file or folder to, which takes the place of ``target`` when the block ends well.
-
-    Raises:
-        RequestError: ``target`` exists and ``force`` is not set.
-        OutputError: the disk is full, or the place cannot be written; nothing is left behind.
-    """
-    if target.exists() and not force:
-        raise RequestError(f"{target} exists already; choose another name, or force it to be replaced")
-    building: Path | None = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        yield building / target.name
-        replace(building / target.name, target, aside=building / "replaced")
-    except OSError as error:
-        raise OutputError(f"{target} could not be written ({error.strerror or error})") from error
-    except (SafetensorError, RuntimeError) as error:  # safetensors and torch wrap the system's error in their own
-        if "os error" in str(error) or "inline_container" in str(error):
-            reason = str(error).splitlines()[0]
-            raise OutputError(f"{target} could not be written ({reason}); is the disk full?") from error
-        raise
-    finally:
-        if building is not None:
-            shutil.rmtree(building, ignore_errors=True)
-
-
-def replace(finished: Path, target: Path, *, aside: Path) -> None:
-    """Rename into place; a folder in the way is moved aside first, and back when the rename fails."""
-    if not target.is_dir():
-        os.replace(finished, target)
-        return
-    os.rename(target, aside)
-    try:
-        os.rename(finished, target)
-    except OSError:
-        os.rename(aside, target)
-        raise
 
 
 def write_weights(
@@ -113,10 +65,6 @@ def own_storage(tensor: Tensor) -> Tensor:
     """A copy if the tensor is a part of a larger piece of memory, all of which ``torch.save`` would write."""
     is_part = tensor.untyped_storage().nbytes() != num_bytes(tensor) or not tensor.is_contiguous()
     return tensor.clone(memory_format=torch.contiguous_format) if is_part else tensor
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def num_bytes(tensor: Tensor) -> int:

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sanakit.checkpoints.files.reader import read_json
-from sanakit.checkpoints.files.writer import write_json
 from sanakit.checkpoints.identity.hashing import ContentHashes
 from sanakit.checkpoints.identity.precision import PrecisionPolicy
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import CheckpointError, ConfigError
+from sanakit.common.files import write_json
 from sanakit.models.text.text_encoder import TextEncoderConfig
 
 CARD_FILE = "sanakit.json"

@@ -14,9 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from torch import Tensor, bfloat16
 
 from sanakit.checkpoints.networks.gguf_llama import GgufLlama
 from sanakit.common.errors import CheckpointError, DownloadError, OutputError
+from sanakit.common.files import NotNeededError, write_json, written_aside
 from sanakit.common.user_cache import user_cache_folder
 
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -69,37 +68,18 @@ def starter_text_encoder_folder(
     if local_folder is None and (variable := os.environ.get(LOCAL_FOLDER_VARIABLE)):
         local_folder = Path(variable).expanduser()
     tell = on_progress or logger.info
-    with _built_aside(folder) as building:
-        if local_folder is not None:
-            _convert_published(_checked_folder(local_folder), building)
-        else:
-            _fetch_and_convert(building, tell)
+    try:
+        with written_aside(folder) as building:
+            building.mkdir()
+            if local_folder is not None:
+                _convert_published(_checked_folder(local_folder), building)
+            else:
+                _fetch_and_convert(building, tell)
+            if (folder / "source.json").is_file():
+                raise NotNeededError  # another process finished first with the same content
+    except OutputError as error:
+        raise OutputError(f"{error}; the text encoder needs 650 MB of space once, 275 MB after that") from error
     return folder
-
-
-@contextmanager
-def _built_aside(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside ``folder`` that takes its name only when all went well."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
-    except OSError as error:
-        raise OutputError(f"the cache folder {folder.parent} cannot be written ({error.strerror})") from error
-    try:
-        yield building
-        building.chmod(0o755)
-        try:
-            building.rename(folder)
-        except OSError:
-            if not (folder / "source.json").is_file():  # else another process finished first with the same content
-                raise
-    except OSError as error:
-        raise OutputError(
-            f"the text encoder could not be stored in {folder} ({error.strerror or error}); "
-            f"it needs 650 MB of free space once, 275 MB after that"
-        ) from error
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
 
 
 def _checked_folder(folder: Path) -> Path:
@@ -196,11 +176,11 @@ def _write(
         )
     (building / "text_encoder").mkdir()
     (building / "tokenizer").mkdir()
-    _write_json(building / "text_encoder" / "config.json", config)
+    write_json(building / "text_encoder" / "config.json", config)
     save_file(tensors, building / "text_encoder" / "model.safetensors", metadata={"format": "pt"})
     add_bos(tokenizer)
     tokenizer.save(str(building / "tokenizer" / "tokenizer.json"))
-    _write_json(
+    write_json(
         building / "tokenizer" / "tokenizer_config.json",
         {
             "tokenizer_class": "PreTrainedTokenizerFast",
@@ -213,7 +193,7 @@ def _write(
             "model_max_length": config["max_position_embeddings"],
         },
     )
-    _write_json(building / "source.json", {"model": HUB_ID, "licence": "Apache-2.0", "source": source})
+    write_json(building / "source.json", {"model": HUB_ID, "licence": "Apache-2.0", "source": source})
 
 
 def add_bos(tokenizer: Tokenizer) -> None:
@@ -221,7 +201,3 @@ def add_bos(tokenizer: Tokenizer) -> None:
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{_BOS} $A", pair=f"{_BOS} $A $B", special_tokens=[(_BOS, tokenizer.token_to_id(_BOS))]
     )
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n")

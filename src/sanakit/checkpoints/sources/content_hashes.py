@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sanakit.checkpoints.files.reader import read_header, read_tensors
-from sanakit.checkpoints.files.writer import written_aside
 from sanakit.checkpoints.identity.hashing import ContentHashes, hash_tensors
 from sanakit.checkpoints.networks.dc_ae_keys import find_dc_ae_layout
 from sanakit.checkpoints.networks.key_maps import KeyMap
@@ -18,6 +17,7 @@ from sanakit.checkpoints.networks.linear_dit_keys import find_linear_dit_layout
 from sanakit.checkpoints.networks.text_encoder_folder import text_encoder_files
 from sanakit.checkpoints.sources.sources import HubOptions, ModelParts, find_parts
 from sanakit.common.errors import CheckpointError, OutputError
+from sanakit.common.files import write_json
 from sanakit.common.user_cache import user_cache_folder
 
 logger = logging.getLogger(__name__)
@@ -92,8 +92,8 @@ def cached_hash(files: Sequence[Path]) -> str:
         return kept
     value = hash_files(files)
     try:
-        with written_aside(sidecar_of(files), force=True) as path:
-            path.write_text(json.dumps({"sha256": value, "files": [str(file) for file in files]}) + "\n")
+        facts = {"sha256": value, "files": [str(file) for file in files]}
+        write_json(sidecar_of(files), facts, indent=None, ensure_ascii=True)
     except OutputError as error:
         logger.info("the content hash is not kept: %s", error)
     return value

@@ -116,7 +116,6 @@ def drawing_with(
 
 def write_report(path: Path, facts: dict[str, Any]) -> None:
     """JSON, whole or not at all."""
-    from sanakit.checkpoints.files.writer import write_json, written_aside
+    from sanakit.common.files import write_json
 
-    with written_aside(path, force=True) as building:
-        write_json(building, facts)
+    write_json(path, facts)

@@ -131,13 +131,12 @@ def check_report(output: Path | None) -> None:
 
 def show_report(report: Report, output: Path | None, *, as_json: bool, quiet: bool) -> None:
     """The table or JSON on stdout, and JSON in the file, whole or not at all."""
-    from sanakit.checkpoints.files.writer import write_json, written_aside
+    from sanakit.common.files import write_json
     from sanakit.evaluation.reports.report import report_table
 
     facts = report.to_json()
     if output is not None:
-        with written_aside(output, force=True) as building:
-            write_json(building, facts)
+        write_json(output, facts)
         tell(f"the whole report is in {output}", quiet=quiet)
     if as_json:
         print_json(facts)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sanakit.common.errors import MissingExtraError, OutputError
+from sanakit.common.errors import MissingExtraError
+from sanakit.common.files import written_aside
 from sanakit.data.curation.steps import Row
 
 Schema = Any  # pyarrow has no types
@@ -64,23 +64,15 @@ class Parts:
 
 
 def write_table(path: Path, batches: Iterable[list[Row]], schema: Schema) -> None:
-    """Write a Parquet file beside its place and rename it; one batch of rows is one row group.
+    """Write a Parquet file; one batch of rows is one row group.
 
     Raises:
         OutputError: it could not be written.
     """
     pq = parquet()
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with pq.ParquetWriter(part, schema) as writer:
-            for rows in batches:
-                writer.write_table(_table(rows, schema))
-        os.replace(part, path)
-    except OSError as error:
-        raise OutputError(f"{path} could not be written ({error.strerror or error})") from error
-    finally:
-        part.unlink(missing_ok=True)
+    with written_aside(path, locked=True) as building, pq.ParquetWriter(building, schema) as writer:
+        for rows in batches:
+            writer.write_table(_table(rows, schema))
 
 
 def _table(rows: list[Row], schema: Schema) -> Any:

@@ -7,12 +7,12 @@ import json
 import logging
 import os
 from collections import defaultdict
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sanakit.common.errors import PictureError
+from sanakit.common.errors import OutputError, PictureError
+from sanakit.common.files import write_json
 from sanakit.common.user_cache import user_cache_folder
 from sanakit.data.pictures import picture_size
 from sanakit.data.shards.tar_index import Member, index_tar
@@ -193,12 +193,7 @@ def _from_plain(content: dict[str, Any]) -> ShardContents:
 
 def _remember(place: Path, stamp: dict[str, Any], contents: ShardContents) -> None:
     """A cache that cannot be written costs time only."""
-    part = place.with_name(f".{place.name}.{os.getpid()}.part")
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps({"stamp": stamp, "contents": _to_plain(contents)}))
-        os.replace(part, place)
-    except OSError as error:
+        write_json(place, {"stamp": stamp, "contents": _to_plain(contents)}, indent=None, ensure_ascii=True)
+    except OutputError as error:
         _log.info("the index of a shard is not kept: %s", error)
-        with suppress(OSError):
-            part.unlink()

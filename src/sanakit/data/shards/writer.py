@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import tarfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from sanakit.common.errors import ConfigError, OutputError
+from sanakit.common import files
+from sanakit.common.errors import ConfigError
+from sanakit.common.files import NotNeededError, write_whole, written_aside
 from sanakit.data.samples import Caption
 from sanakit.data.shards.sidecars import SCORE_SUFFIX, sidecar_suffix
 from sanakit.data.sources.collect import MAIN_SOURCE
@@ -77,13 +78,13 @@ def write_shard(out: Path, name: str, samples: Iterable[PackedSample], *, suffix
     """
     sidecars: _Sidecars = {suffix: defaultdict(dict) for suffix in sorted(suffixes)}
     count = 0
-    with written_aside(out / f"{name}.tar") as file:
-        with tarfile.open(fileobj=file, mode="w") as archive:
+    with written_aside(out / f"{name}.tar", sync=True, locked=True) as building:
+        with tarfile.open(building, mode="w") as archive:
             for sample in samples:
                 count += 1
                 _add_sample(archive, sample, sidecars)
         if count == 0:
-            raise _NothingWritten
+            raise NotNeededError
         for suffix, content in sidecars.items():
             write_json(out / f"{name}{suffix}.json", content)
     return count
@@ -102,66 +103,8 @@ def add_member(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     archive.addfile(member, io.BytesIO(content))
 
 
-def write_json(path: Path, value: Any) -> None:
-    write(path, json.dumps(value, indent=1).encode() + b"\n")
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write beside the place and rename, so no reader sees half a file."""
-    with written_aside(path) as file:
-        file.write(content)
-
-
-@contextmanager
-def written_aside(path: Path) -> Iterator[IO[bytes]]:
-    """A file beside ``path`` that becomes ``path`` if the block ends well, and is removed if not.
-
-    Raises:
-        OutputError: another process is writing it.
-    """
-    part = path.with_name(f".{path.name}.part")
-    opened = _opened_alone(part)
-    try:
-        with opened as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except _NothingWritten:
-        pass
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _opened_alone(part: Path) -> IO[bytes]:
-    """Empty and locked, so that two runs of one command do not write into each other's file."""
-    file = os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT, 0o666), "wb")
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        is_same = _is_at(file, part)
-    except BlockingIOError:
-        is_same = False
-    except (OSError, ImportError):  # a file system without locks, or Windows
-        is_same = True
-    if not is_same:
-        file.close()
-        raise OutputError(f"another process is writing into {part.parent}; wait until it has finished")
-    file.truncate(0)
-    return file
-
-
-def _is_at(file: IO[bytes], path: Path) -> bool:
-    """False once the file was renamed, by a process that has just finished it."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-class _NothingWritten(Exception):  # noqa: N818 (nothing went wrong)
-    """The file is not wanted after all."""
+write = partial(write_whole, sync=True, locked=True)
+write_json = partial(files.write_json, indent=1, ensure_ascii=True, sync=True, locked=True)
 
 
 def sidecar_suffixes(captions: Sequence[Caption]) -> set[str]:

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from sanakit.checkpoints.files.writer import write_json, written_aside
 from sanakit.common.errors import PictureError, RequestError
+from sanakit.common.files import write_json, write_whole
 from sanakit.common.seeds import image_seed
 from sanakit.evaluation.benchmarks.entries import PromptEntry, PromptList
 from sanakit.pipelines.picture_file import open_picture, read_recipe, write_image
@@ -164,11 +164,9 @@ def _write_metadata(prompts: PromptList, entry: PromptEntry, folder: Path) -> No
     path = folder / PICTURES / f"{entry.index:05d}" / "metadata.jsonl"
     text = json.dumps(dict(entry.metadata), ensure_ascii=False) + "\n"
     if not path.exists() or path.read_text(encoding="utf-8") != text:
-        with written_aside(path, force=True) as building:
-            building.write_text(text, encoding="utf-8")
+        write_whole(path, text)
 
 
 def write_run(folder: Path, facts: dict[str, Any]) -> None:
     """What was run, beside the pictures."""
-    with written_aside(folder / "run.json", force=True) as building:
-        write_json(building, facts)
+    write_json(folder / "run.json", facts)

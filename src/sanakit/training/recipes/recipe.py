@@ -11,6 +11,7 @@ import yaml
 
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import ConfigError, OutputError
+from sanakit.common.files import write_whole
 from sanakit.training.run.run_config import RunConfig
 from sanakit.training.saving.checkpoint import newest
 
@@ -66,9 +67,7 @@ def record_recipe(recipe: RunConfig, folder: Path) -> None:
                     f"{'; ...' if len(differing) > 6 else ''}); use them again, or another --output"
                 )
         folder.mkdir(parents=True, exist_ok=True)
-        aside = path.with_suffix(".tmp")
-        aside.write_text(recipe_text(recipe), encoding="utf-8")
-        aside.replace(path)
+        write_whole(path, recipe_text(recipe), locked=True)
     except OSError as error:
         raise OutputError(f"the run's folder {folder} cannot be written ({error.strerror})") from error
     except yaml.YAMLError as error:

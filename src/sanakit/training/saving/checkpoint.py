@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import warnings
 import zlib
@@ -24,6 +23,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from sanakit.common.errors import CheckpointError, OutputError
+from sanakit.common.files import put_in_place
 from sanakit.common.ranks import Ranks, agree, any_rank, wait_for_all
 from sanakit.training.run.run_config import CheckpointConfig
 
@@ -53,7 +53,7 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[
                 save(dict(tensors), storage_writer=FileSystemWriter(building), no_dist=ranks.world == 1)
             if ranks.is_first:
                 _seal(building, state)
-                _replace(building, target)
+                put_in_place(building, target, sync=True)
         except (OSError, RuntimeError, CheckpointException) as error:
             reason = _reason(error)
     if any_rank(reason is not None, ranks):
@@ -163,26 +163,6 @@ def _seal(folder: Path, state: Mapping[str, Any]) -> None:
     (folder / _STATE).write_text(json.dumps(state))
     files = {file.name: {"size": file.stat().st_size, "crc32": _crc32(file)} for file in sorted(folder.iterdir())}
     (folder / _COMPLETE).write_text(json.dumps({"step": state["step"], "files": files}, indent=1))
-    for name in (_STATE, _COMPLETE):
-        _sync(folder / name)
-    _sync(folder)
-
-
-def _replace(building: Path, target: Path) -> None:
-    """Rename, also over a checkpoint of the same step that an earlier sitting left damaged."""
-    if target.exists():
-        shutil.rmtree(target)
-    building.replace(target)
-    _sync(target.parent)
-
-
-def _sync(path: Path) -> None:
-    """Ask the disk to keep it, so that a power failure does not leave an empty file under a good name."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _crc32(path: Path) -> int:

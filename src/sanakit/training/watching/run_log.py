@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sanakit.common.errors import OutputError
+from sanakit.common.files import write_whole
 from sanakit.common.ranks import ALONE, Ranks, sum_over_ranks
 from sanakit.training.step.step import Outcome
 from sanakit.training.watching.loss_bands import NUM_BANDS, LossBuckets
@@ -105,12 +106,7 @@ def cut_log(path: Path, step: int) -> None:
             continue
         if line["step"] <= step:
             kept.append(text + "\n")
-    try:
-        aside = path.with_suffix(".tmp")
-        aside.write_text("".join(kept), encoding="utf-8")
-        aside.replace(path)
-    except OSError as error:
-        raise OutputError(f"the log {path} cannot be written ({error.strerror})") from error
+    write_whole(path, "".join(kept), locked=True)
 
 
 def append_log(path: Path, line: Mapping[str, float]) -> None:

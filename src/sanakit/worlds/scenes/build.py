@@ -21,8 +21,9 @@ import numpy as np
 from PIL import Image
 
 from sanakit.common.errors import ConfigError, OutputError
+from sanakit.common.files import written_aside
 from sanakit.data.pictures import as_png
-from sanakit.data.shards.writer import add_member, begin_folder, write, write_index, write_json, written_aside
+from sanakit.data.shards.writer import add_member, begin_folder, write, write_index, write_json
 from sanakit.worlds.scenes.captions import canonical_caption, caption
 from sanakit.worlds.scenes.contact_sheet import contact_sheet
 from sanakit.worlds.scenes.scene import Split
@@ -103,8 +104,8 @@ def _write_shard(out: Path, name: str, indices: range, scenes: StarterScenes, re
     if (out / f"{name}.tar").exists():
         return
     paraphrases: dict[str, dict[str, str]] = {}
-    with written_aside(out / f"{name}.tar") as file:
-        with tarfile.open(fileobj=file, mode="w") as archive:
+    with written_aside(out / f"{name}.tar", sync=True, locked=True) as building:
+        with tarfile.open(building, mode="w") as archive:
             for index in indices:
                 image, _, scene = scenes.sample(index)
                 key = f"{index:08d}"

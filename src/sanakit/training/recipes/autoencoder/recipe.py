@@ -18,13 +18,13 @@ from sanakit.checkpoints.networks.strict_load import load_dc_ae
 from sanakit.checkpoints.sources.sources import HubOptions
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import CheckpointError, ConfigError
+from sanakit.common.files import written_aside
 from sanakit.common.ranks import process_group, wait_for_all
 from sanakit.features.batches import PixelBatch, TrainingData
 from sanakit.features.configs import PixelDataConfig, ScenePictures
 from sanakit.features.open import pixel_data
 from sanakit.layers.norms import PixelRMSNorm
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder, DCAutoencoderConfig
-from sanakit.training.files import save_state
 from sanakit.training.loop import Watchers, train
 from sanakit.training.objectives.perceptual import FeatureStages, Perceptual, PerceptualConfig, build_perceptual
 from sanakit.training.objectives.reconstruction import reconstruction_loss
@@ -223,8 +223,8 @@ def _first_pictures(data: TrainingData[PixelBatch], num: int) -> Iterator[Tensor
 
 def save_autoencoder(model: DCAutoencoder, path: Path) -> None:
     """Weights and config in one file that loads without unpickling code."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_state({"config": json.dumps(to_mapping(model.config)), "model": model.state_dict()}, path)
+    with written_aside(path) as building:
+        torch.save({"config": json.dumps(to_mapping(model.config)), "model": model.state_dict()}, building)
 
 
 def load_autoencoder(path: Path) -> DCAutoencoder:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sanakit.checkpoints.files.writer import write_json
+from sanakit.common.files import write_json
 from sanakit.evaluation.benchmarks.dual_encoder_score import (
     BestOfReport,
     DualEncoderReport,

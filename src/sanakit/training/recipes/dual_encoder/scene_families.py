@@ -19,14 +19,13 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sanakit.checkpoints.files.writer import write_json
 from sanakit.common.config import to_mapping
 from sanakit.common.errors import ConfigError
+from sanakit.common.files import write_json, written_aside
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.text.text_encoder import TextEncoder
 from sanakit.scoring.dual_encoder import PictureReader
-from sanakit.training.files import save_state
 from sanakit.worlds.scenes.captions import caption
 from sanakit.worlds.scenes.render import render
 from sanakit.worlds.scenes.scene import Scene, Split
@@ -128,15 +127,14 @@ def cache_families(
             _read(copy, reader, autoencoder, config, seed=config.num_copies * part + number, device=device)
             for number, copy in enumerate(copies)
         ]
-        save_state(
-            {
-                "embeds": torch.cat([condition.embeds[0] for condition in conditions]).bfloat16().cpu(),
-                "lengths": torch.tensor([condition.mask.shape[1] for condition in conditions]),
-                "patches": torch.stack(patches),
-                "codes": torch.stack([scene_codes(copy) for copy in copies]),
-            },
-            path,
-        )
+        content = {
+            "embeds": torch.cat([condition.embeds[0] for condition in conditions]).bfloat16().cpu(),
+            "lengths": torch.tensor([condition.mask.shape[1] for condition in conditions]),
+            "patches": torch.stack(patches),
+            "codes": torch.stack([scene_codes(copy) for copy in copies]),
+        }
+        with written_aside(path) as building:
+            torch.save(content, building)
         logger.info("families part %d of %d", part + 1, num_parts(config))
 
 
