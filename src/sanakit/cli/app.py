@@ -26,12 +26,12 @@ from sanakit.cli.info import info
 from sanakit.cli.prune import prune
 from sanakit.cli.replay import replay
 from sanakit.cli.terminal.failures import SUCCESS, Interrupted, report
+from sanakit.cli.terminal.options import add_commands
 from sanakit.cli.train import train
 from sanakit.cli.version import version
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for command in (generate, replay, decode, info, convert, grow, prune, doctor, train, version):
-    app.command()(command)
+add_commands(app, generate, replay, decode, info, convert, grow, prune, doctor, train, version)
 app.add_typer(data_app, name="data")
 app.add_typer(eval_app, name="eval")
 

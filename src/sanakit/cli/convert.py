@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sanakit.cli.terminal.console import print_json, tell
-from sanakit.cli.terminal.options import RevisionOption, VariantOption
+from sanakit.cli.terminal.options import PrintJsonOption, ReplaceOption, SourceOptions
 
 
 class Layout(StrEnum):
@@ -26,23 +26,27 @@ _SUFFIXES = {".pth": Layout.upstream, ".pt": Layout.upstream, ".safetensors": La
 def convert(
     source: Annotated[str, typer.Argument(metavar="IN", help="Folder, file, hub id, or starter.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="New folder or file.")],
+    files: SourceOptions,
     layout: Annotated[Layout | None, typer.Option(help="The suffix of OUT decides if not given.")] = None,
-    variant: VariantOption = None,
-    revision: RevisionOption = None,
     autoencoder: Annotated[str | None, typer.Option(help="Source of an autoencoder that IN lacks.")] = None,
     text_encoder: Annotated[str | None, typer.Option(help="Source of a text encoder that IN lacks.")] = None,
-    force: Annotated[bool, typer.Option(help="Replace what is at OUT.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    force: ReplaceOption = False,
+    as_json: PrintJsonOption = False,
 ) -> None:
     """Rewrite a model in another layout; its numbers stay as they are."""
     from sanakit.checkpoints.editing.convert import convert as convert_model
-    from sanakit.checkpoints.sources.sources import HubOptions
 
     chosen = layout or _SUFFIXES.get(target.suffix, Layout.diffusers)
     done = convert_model(
-        source, target, chosen.value, variant=variant, autoencoder=autoencoder, text_encoder=text_encoder,
-        hub=HubOptions(revision=revision), force=force,
-    )  # fmt: skip
+        source,
+        target,
+        chosen.value,
+        variant=files.variant,
+        autoencoder=autoencoder,
+        text_encoder=text_encoder,
+        hub=files.hub,
+        force=force,
+    )
     if as_json:
         print_json({"target": str(done.target), "layout": done.layout, "notes": list(done.notes)})
         return

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import typer
 
 from sanakit.cli.terminal.console import print_json, readable_bytes, readable_seconds, table_console
 from sanakit.cli.terminal.machine import Accelerator, Machine, is_installed, look_at_machine
+from sanakit.cli.terminal.options import PrintJsonOption
 from sanakit.common.user_cache import user_cache_folder
 from sanakit.pipelines.model_needs import PUBLISHED, ModelNeeds, gigaflops_needed, memory_needed
 
@@ -53,7 +54,7 @@ class Ability:
     seconds: float | None
 
 
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def doctor(as_json: PrintJsonOption = False) -> None:
     """Tell what this machine has, what it can run, what is missing and what to do about it."""
     cache = user_cache_folder()
     machine = look_at_machine(cache)

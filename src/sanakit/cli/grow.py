@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sanakit.cli.terminal.console import print_json, tell
-from sanakit.cli.terminal.options import JsonOption, RevisionOption, VariantOption
+from sanakit.cli.terminal.options import JsonOption, ModelArgument, ReplaceOption, SourceOptions
 from sanakit.common.errors import RequestError
 
 
@@ -22,9 +22,10 @@ class GrowthStrategy(StrEnum):
 
 
 def grow(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder, file, hub id, or starter.")],
+    model: ModelArgument,
     target: Annotated[Path, typer.Argument(metavar="OUT", help="New model folder.")],
     num_layers: Annotated[int, typer.Option(help="Blocks of the new transformer.")],
+    files: SourceOptions,
     strategy: Annotated[
         GrowthStrategy, typer.Option(help="New blocks that do nothing at first, or copies of trained ones.")
     ] = GrowthStrategy.partial_preservation,
@@ -35,9 +36,7 @@ def grow(
         bool, typer.Option("--qk-norm", help="Also add the norms of queries and keys that SANA-1.5 has.")
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the new blocks' weights.")] = 0,
-    variant: VariantOption = None,
-    revision: RevisionOption = None,
-    force: Annotated[bool, typer.Option(help="Replace what is at OUT.")] = False,
+    force: ReplaceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make a model deeper, to be trained further; what it has learned is kept.
@@ -50,10 +49,9 @@ def grow(
     from sanakit.checkpoints.editing.derived_model import check_derived_target, read_base, write_derived
     from sanakit.checkpoints.editing.growth import DROP_LAST, add_qk_norm
     from sanakit.checkpoints.editing.growth import grow as grow_network
-    from sanakit.checkpoints.sources.sources import HubOptions
 
     check_derived_target(target, force=force)
-    parts, base = read_base(model, variant=variant, hub=HubOptions(revision=revision))
+    parts, base = read_base(model, variant=files.variant, hub=files.hub)
     start = add_qk_norm(base.tensors, base.config) if qk_norm else base
     dropped = DROP_LAST if drop_last is None else drop_last
     grown = grow_network(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sanakit.cli.terminal.console import print_json, readable_bytes, table_console
-from sanakit.cli.terminal.options import RevisionOption, VariantOption
+from sanakit.cli.terminal.options import ModelArgument, PrintJsonOption, SourceOptions
 from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
@@ -18,30 +18,29 @@ if TYPE_CHECKING:
 
 
 def info(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder, file, hub id, or starter.")] = "starter",
-    variant: VariantOption = None,
-    revision: RevisionOption = None,
+    files: SourceOptions,
+    model: ModelArgument = "starter",
     cache_dir: Annotated[Path | None, typer.Option(help="Where hub ids are kept.")] = None,
     local_files_only: Annotated[bool, typer.Option(help="Fetch nothing.")] = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Read all weights and compare their hashes with the model's card.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: PrintJsonOption = False,
 ) -> None:
     """Tell what a model is and how it is meant to be used; its weights are not loaded.
 
     With --verify, tell instead whether its weights are those that its card was written for; exit code 1 if not.
     """
-    if verify and variant is not None:
+    if verify and files.variant is not None:
         raise RequestError("--verify compares with the model's card, which has no hashes of variants; leave one out")
     from sanakit.checkpoints.editing.describe import describe
     from sanakit.checkpoints.sources.sources import HubOptions
 
-    hub = HubOptions(revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
+    hub = HubOptions(revision=files.revision, cache_dir=cache_dir, local_files_only=local_files_only)
     if verify:
         verify_model(model, hub, as_json=as_json)
         return
-    facts = as_mapping(describe(model, variant=variant, hub=hub))
+    facts = as_mapping(describe(model, variant=files.variant, hub=hub))
     if as_json:
         print_json(facts)
     else:

@@ -8,24 +8,17 @@ from typing import Annotated
 
 import typer
 
-from sanakit.cli.terminal.console import print_json, table_console, tell
-from sanakit.cli.terminal.options import (
-    DeviceOption,
-    DtypeOption,
-    JsonOption,
-    QuietOption,
-    RevisionOption,
-    VariantOption,
-    resolve_device,
-)
+from sanakit.cli.terminal.console import print_json, table_console
+from sanakit.cli.terminal.options import ModelArgument, ReplaceOption, RunOptions
 from sanakit.cli.terminal.prompts import read_prompts
 from sanakit.common.errors import RequestError
 
 
 def prune(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder, file, hub id, or starter.")],
+    model: ModelArgument,
     target: Annotated[Path, typer.Argument(metavar="OUT", help="New model folder.")],
     num_layers: Annotated[int, typer.Option(help="Blocks that stay.")],
+    run: RunOptions,
     prompts: Annotated[
         Path | None, typer.Option(help="UTF-8, one prompt a line; the starter's 24 if not given.")
     ] = None,
@@ -33,13 +26,7 @@ def prune(
     keep_last: Annotated[int, typer.Option(help="The last blocks that stay whatever their importance.")] = 0,
     steps: Annotated[int | None, typer.Option(help="Of the solver; the model's own if not given.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The picture of prompt i has the seed SEED + i.")] = 0,
-    variant: VariantOption = None,
-    revision: RevisionOption = None,
-    dtype: DtypeOption = None,
-    device: DeviceOption = "auto",
-    force: Annotated[bool, typer.Option(help="Replace what is at OUT.")] = False,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
+    force: ReplaceOption = False,
 ) -> None:
     """Leave out the blocks that change least, as measured while the model draws; then train it a little.
 
@@ -50,31 +37,25 @@ def prune(
     from sanakit.checkpoints.editing.derived_model import check_derived_target, read_base, write_derived
     from sanakit.checkpoints.editing.growth import keep_blocks
     from sanakit.checkpoints.editing.pruning import blocks_to_keep
-    from sanakit.checkpoints.sources.sources import HubOptions
 
     check_derived_target(target, force=force)
-    parts, base = read_base(model, variant=variant, hub=HubOptions(revision=revision))
+    parts, base = read_base(model, variant=run.variant, hub=run.hub)
     limits = {"keep_first": keep_first, "keep_last": keep_last}
     blocks_to_keep([0.0] * base.config.num_layers, num_layers, **limits)  # refuses what cannot be, before the drawing
-    importance = draw_and_measure(
-        model, texts, steps=steps, seed=seed, variant=variant, revision=revision, dtype=dtype, device=device,
-        quiet=quiet,
-    )  # fmt: skip
+    importance = draw_and_measure(run, model, texts, steps=steps, seed=seed)
     kept = blocks_to_keep(importance, num_layers, **limits)
     pruned = keep_blocks(base.tensors, base.config, kept)
-    record = {
-        "importance": [round(value, 6) for value in importance], **limits, "prompts": texts, "seed": seed,
-        "num_inference_steps": steps,
-    }  # fmt: skip
+    rounded = [round(value, 6) for value in importance]
+    record = {"importance": rounded, **limits, "prompts": texts, "seed": seed, "num_inference_steps": steps}
     write_derived(parts, base, pruned, target, record={"pruning": record}, force=force)
-    if as_json:
+    if run.as_json:
         print_json({"target": str(target), "importance": list(importance), "kept": list(kept)})
         return
-    if not quiet:
+    if not run.quiet:
         show_table(importance, kept)
     print(target)
     left = f"{len(kept)} of {len(importance)} blocks are left"
-    tell(f"{left}; train it a little, with a recipe's init: {target}", quiet=quiet)
+    run.tell(f"{left}; train it a little, with a recipe's init: {target}")
 
 
 def read_calibration_prompts(path: Path | None) -> list[str]:
@@ -90,20 +71,10 @@ def read_calibration_prompts(path: Path | None) -> list[str]:
 
 
 def draw_and_measure(
-    model: str,
-    texts: Sequence[str],
-    *,
-    steps: int | None,
-    seed: int,
-    variant: str | None,
-    revision: str | None,
-    dtype: str | None,
-    device: str,
-    quiet: bool,
+    run: RunOptions, model: str, texts: Sequence[str], *, steps: int | None, seed: int
 ) -> tuple[float, ...]:
     """Sample a latent of every prompt with the model's own guidance; the importance of each block."""
-    import sanakit
-    from sanakit.cli.terminal.picture_run import PictureRun, show_log
+    from sanakit.cli.terminal.picture_run import PictureRun
     from sanakit.common.seeds import image_seed
     from sanakit.pipelines.block_importance import measure_block_importance
     from sanakit.pipelines.request import GenerationRequest
@@ -112,13 +83,9 @@ def draw_and_measure(
         GenerationRequest(prompt=text, seed=image_seed(seed, index), num_inference_steps=steps)
         for index, text in enumerate(texts)
     ]
-    show_log(quiet=quiet)
-    watch = PictureRun(num_images=len(requests), quiet=quiet, save=None)
+    watch = PictureRun(num_images=len(requests), quiet=run.quiet, save=None)
     with watch.bar() as on_event:
-        pipeline = sanakit.load(
-            model, dtype=dtype, device=resolve_device(device), variant=variant, revision=revision
-        )  # fmt: skip
-        return measure_block_importance(pipeline, requests, on_event=on_event).values
+        return measure_block_importance(run.load(model), requests, on_event=on_event).values
 
 
 def show_table(importance: Sequence[float], kept: Sequence[int]) -> None:

@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from sanakit.cli.terminal.console import print_json, tell
-from sanakit.cli.terminal.options import (
-    DeviceOption,
-    FormatOption,
-    JsonOption,
-    OutputOption,
-    QuietOption,
-    RevisionOption,
-    VariantOption,
-    chosen_model,
-    resolve_device,
-)
-from sanakit.cli.terminal.output_place import check_place, choose_place
-
-if TYPE_CHECKING:
-    from sanakit.pipelines.record import ModelReference
+from sanakit.cli.terminal.console import print_json
+from sanakit.cli.terminal.options import DeviceOption, PlaceOptions, SourceOptions, TellOptions, resolve_device
+from sanakit.cli.terminal.output_place import check_place
 
 
 def replay(
     picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="A picture that sanakit wrote.")],
+    files: SourceOptions,
+    places: PlaceOptions,
+    told: TellOptions,
     model: Annotated[str | None, typer.Option(help="Another source of the model than the picture names.")] = None,
-    variant: VariantOption = None,
-    revision: RevisionOption = None,
-    output: OutputOption = None,
-    image_format: FormatOption = None,
     device: DeviceOption = "cpu",
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
 ) -> None:
     """Make a picture again from the recipe inside it, and say whether it is identical.
 
@@ -43,37 +27,27 @@ def replay(
     from sanakit.pipelines.picture_file import read_recipe
 
     recipe = read_recipe(picture)
-    place = choose_place(output, image_format, num_images=1) if output is not None else None
+    place = places.choose(num_images=1) if places.output is not None else None
     if place is not None:
         check_place(place, 4 * (recipe.request.width or 0) * (recipe.request.height or 0))
-    chosen = chosen_model(recipe.model, model=model, variant=variant, revision=revision)
-    facts = run(picture, chosen, place, device=device, quiet=quiet)
-    if as_json:
-        print_json(facts)
-    elif not quiet:
-        print("identical" if facts["identical"] else "different")
-        for difference in facts["differences"]:
-            print(f"  {difference}")
-    if not facts["identical"]:
-        raise typer.Exit(1)
 
-
-def run(picture: Path, model: ModelReference, place: Any, *, device: str, quiet: bool) -> dict[str, Any]:
-    """Replay, and write the new picture if there is a place for it."""
     import sanakit
-    from sanakit.cli.terminal.picture_run import PictureRun, save_to, show_log
+    from sanakit.cli.terminal.picture_run import PictureRun, save_to
     from sanakit.pipelines.replay import replay as replay_picture
 
-    show_log(quiet=quiet)
-    watch = PictureRun(num_images=1, quiet=quiet, save=save_to(place, with_metadata=True) if place else None)
+    chosen = files.instead_of(recipe.model, model)
+    watch = PictureRun(num_images=1, quiet=told.quiet, save=save_to(place, with_metadata=True) if place else None)
     with watch.bar() as on_event:
-        pipeline = sanakit.load(model.source, device=resolve_device(device), **model.load_options())
+        pipeline = sanakit.load(chosen.source, device=resolve_device(device), **chosen.load_options())
         result = replay_picture(picture, pipeline, on_event=on_event)
-    if watch.files:
-        tell(f"written to {watch.files[0]}", quiet=quiet)
-    return {
-        "identical": result.identical,
-        "differences": list(result.differences),
-        "file": str(watch.files[0]) if watch.files else None,
-        "recipe": result.image.recipe.model_dump(mode="json"),
-    }
+    file = str(watch.files[0]) if watch.files else None
+    if file is not None:
+        told.tell(f"written to {file}")
+    if told.as_json:
+        again = result.image.recipe.model_dump(mode="json")
+        differences = list(result.differences)
+        print_json({"identical": result.identical, "differences": differences, "file": file, "recipe": again})
+    elif not told.quiet:
+        print("identical" if result.identical else "different", *result.differences, sep="\n  ")
+    if not result.identical:
+        raise typer.Exit(1)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 import sanakit
 from sanakit.cli.terminal.console import print_json
+from sanakit.cli.terminal.options import PrintJsonOption
 
 
-def version(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def version(as_json: PrintJsonOption = False) -> None:
     """Print the versions of sanakit and of what it runs on."""
     import platform
     from importlib.metadata import version as installed

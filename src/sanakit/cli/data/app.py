@@ -12,11 +12,10 @@ from sanakit.cli.data.cache import cache, captions_app
 from sanakit.cli.data.curate import curate, lineage
 from sanakit.cli.data.layouts import build, inspect, validate
 from sanakit.cli.terminal.console import print_json, tell
-from sanakit.cli.terminal.failures import Interrupted
+from sanakit.cli.terminal.options import PrintJsonOption, TellOptions, add_commands
 
 data_app = typer.Typer(no_args_is_help=True, help="Look at data sets, check them, and make them.")
-for command in (inspect, validate, build, cache, curate, lineage):
-    data_app.command()(command)
+add_commands(data_app, inspect, validate, build, cache, curate, lineage)
 data_app.add_typer(captions_app, name="captions")
 
 
@@ -42,7 +41,7 @@ def starter(
     redraw: Annotated[
         bool, typer.Option(help="Draw the sprites anew from the icon package; needs npm and sanakit's extra 'data'.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: PrintJsonOption = False,
     quiet: Annotated[bool, typer.Option(help="No progress bar.")] = False,
 ) -> None:
     """Compose the pictures and captions that the starter was trained on, as WebDataset shards.
@@ -50,20 +49,16 @@ def starter(
     The drawings come with sanakit, so nothing is fetched; --redraw makes them again from their source.
     Stop it at any time: the same command continues.
     """
-    from sanakit.cli.terminal.progress import ProgressBar
     from sanakit.common.user_cache import user_cache_folder
     from sanakit.worlds.scenes.build import build_starter_data
     from sanakit.worlds.scenes.sprites import build_sprite_bank
 
-    try:
+    kept = f"finished shards are in {out}, and the same command continues"
+    with TellOptions(quiet=quiet).bar("composing", unit="pictures", kept=kept) as on_progress:
         bank = build_sprite_bank(user_cache_folder() / "packages") if redraw else None
-        with ProgressBar("composing", unit="pictures", quiet=quiet) as bar:
-            build_starter_data(
-                out, num_samples=num_samples, seed=seed, split=split.value, size=size, bank=bank,
-                on_progress=bar.update,
-            )  # fmt: skip
-    except KeyboardInterrupt:
-        raise Interrupted(f"interrupted; finished shards are in {out}, and the same command continues") from None
+        build_starter_data(
+            out, num_samples=num_samples, seed=seed, split=split.value, size=size, bank=bank, on_progress=on_progress
+        )
     if as_json:
         print_json({"folder": str(out), "num_samples": num_samples, "seed": seed, "split": split.value, "size": size})
     tell(f"{num_samples} pictures in {out}; look at {out / 'contact-sheet.png'}", quiet=quiet or as_json)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sanakit.cli.terminal.console import print_json, tell
-from sanakit.cli.terminal.failures import FAILURE, Interrupted
-from sanakit.cli.terminal.options import DeviceOption, JsonOption, QuietOption, resolve_device
+from sanakit.cli.terminal.console import print_json
+from sanakit.cli.terminal.failures import FAILURE
+from sanakit.cli.terminal.options import DeviceOption, TellOptions, gathered, resolve_device
 from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from sanakit.features.cache_report import CacheReport
     from sanakit.features.configs import FilesData
     from sanakit.features.encoders import Encoders
+
+_KEPT = "{}, and the same command continues"
 
 captions_app = typer.Typer(no_args_is_help=True, help="Work on the captions of a data set.")
 
@@ -28,6 +30,7 @@ def describe() -> None:
 
 
 def cache(
+    told: TellOptions,
     path: Annotated[
         Path | None, typer.Argument(metavar="[PATH]", help="Data set; the recipe's own if not given.")
     ] = None,
@@ -44,8 +47,6 @@ def cache(
         Path | None, typer.Option("--cache", metavar="DIR", help="Folder of the cache; the user's if not given.")
     ] = None,
     device: DeviceOption = "cpu",
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
 ) -> None:
     """Compute the latents and text features of a data set once, so that every run that needs them finds them.
 
@@ -65,9 +66,16 @@ def cache(
         from dataclasses import replace
 
         config = replace(config, cache_folder=str(cache_dir))
-    reports = [_cache(config, sizes, encoders, where, quiet=quiet or as_json) for sizes in stages]
+    from sanakit.features.cache_report import cache_files
+
+    reports = []
+    for sizes in stages:
+        with told.bar("caching", unit="features", kept=_KEPT.format("what was computed is kept")) as on_progress:
+            reports.append(
+                cache_files(config, resolutions=sizes, encoders=encoders, device=where, on_progress=on_progress)
+            )
     encoders.release()
-    if as_json:
+    if told.as_json:
         print_json([asdict(report) for report in reports])
     else:
         for sizes, report in zip(stages, reports, strict=True):
@@ -103,17 +111,6 @@ def _of_recipe(
     return config, build_starting_model(settings, device).encoders, stages
 
 
-def _cache(config: FilesData, sizes: tuple[int, ...], encoders: Encoders, device: str, *, quiet: bool) -> CacheReport:
-    from sanakit.cli.terminal.progress import ProgressBar
-    from sanakit.features.cache_report import cache_files
-
-    try:
-        with ProgressBar("caching", unit="features", quiet=quiet) as bar:
-            return cache_files(config, resolutions=sizes, encoders=encoders, device=device, on_progress=bar.update)
-    except KeyboardInterrupt:
-        raise Interrupted("interrupted; what was computed is kept, and the same command continues") from None
-
-
 def _print_report(report: CacheReport, sizes: tuple[int, ...]) -> None:
     pixels = ", ".join(map(str, sizes))
     print(f"{report.num_samples} pictures at {pixels} px in {len(report.bins)} bins: {report.folder}")
@@ -125,34 +122,29 @@ def _print_report(report: CacheReport, sizes: tuple[int, ...]) -> None:
 
 
 @captions_app.command("score")
+@gathered
 def score(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder of pictures with captions, or of shards.")],
+    told: TellOptions,
     scorer: Annotated[str, typer.Option(help="starter, or a folder or hub id of a CLIP or SigLIP.")] = "starter",
     replace: Annotated[bool, typer.Option("--replace", help="Score captions again that have a score.")] = False,
     device: DeviceOption = "cpu",
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
 ) -> None:
     """Score how well each caption fits its picture, and write the scores beside the shards or pictures.
 
     Stop it at any time: the same command continues. Exit code 1 if a picture could not be read.
     """
-    from sanakit.cli.terminal.progress import ProgressBar
     from sanakit.data.caption_scores import score_captions
     from sanakit.scoring.scorers import load_scorer
 
     judge = load_scorer(scorer, device=resolve_device(device))
-    try:
-        with ProgressBar("scoring", unit="pictures", quiet=quiet or as_json) as bar:
-            found = score_captions(path, judge, replace=replace, on_progress=bar.update)
-    except KeyboardInterrupt:
-        raise Interrupted("interrupted; finished shards keep their scores, and the same command continues") from None
-    if as_json:
-        content: dict[str, Any] = {"path": str(path), "scorer": judge.name, **asdict(found)}
-        print_json(content)
+    with told.bar("scoring", unit="pictures", kept=_KEPT.format("finished shards keep their scores")) as on_progress:
+        found = score_captions(path, judge, replace=replace, on_progress=on_progress)
+    if told.as_json:
+        print_json({"path": str(path), "scorer": judge.name, **asdict(found)})
     else:
         _print_problems(found.problems)
-        tell(f"{found.num_scored} captions scored, {found.num_kept} had a score", quiet=quiet)
+        told.tell(f"{found.num_scored} captions scored, {found.num_kept} had a score")
     if found.problems:
         raise typer.Exit(FAILURE)
 

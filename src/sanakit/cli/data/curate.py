@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from sanakit.cli.terminal.console import print_json, tell
-from sanakit.cli.terminal.failures import Interrupted
+from sanakit.cli.terminal.options import PrintJsonOption, TellOptions
 
 
 def curate(
@@ -31,15 +32,24 @@ def curate(
     from sanakit.cli.terminal.recipe_file import apply_override, read_recipe
     from sanakit.common.config import from_mapping
     from sanakit.data.curation.config import CurationConfig
+    from sanakit.data.curation.curate import run_here, run_on_ray
 
     settings = read_recipe(recipe)
     for override in overrides or []:
         apply_override(settings, override)
     config = from_mapping(CurationConfig, settings, where="recipe")
-    try:
-        summary = _run(source, out, config, use_ray=ray, threads=threads, quiet=quiet)
-    except KeyboardInterrupt:
-        raise Interrupted(f"interrupted; what is finished is kept in {out}, and the same command continues") from None
+    sys.path.append(str(Path.cwd()))  # for plug-in captioners that lie beside the recipe
+    load_scorer = _scorer_loader() if config.scorer is not None else None
+    kept = f"what is finished is kept in {out}, and the same command continues"
+    with TellOptions(quiet=quiet).bar("curating", unit="pictures", kept=kept) as update:
+
+        def show(name: str, done: int, total: int) -> None:
+            update(done, total, name)
+
+        if ray:
+            summary = run_on_ray(source, out, config, load_scorer=load_scorer, on_progress=show)
+        else:
+            summary = run_here(source, out, config, load_scorer=load_scorer, num_threads=threads, on_progress=show)
     if as_json:
         from dataclasses import asdict
 
@@ -52,7 +62,7 @@ def curate(
 def lineage(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of a finished curation.")],
     wanted: Annotated[str, typer.Argument(metavar="KEY", help="Key, source file or SHA-256 of a sample.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: PrintJsonOption = False,
 ) -> None:
     """Say what became of one sample of a curation: kept where, or dropped by which rule."""
     from sanakit.data.curation.lineage import trace
@@ -82,22 +92,3 @@ def _scorer_loader() -> Any:
     from sanakit.scoring.scorers import load_scorer
 
     return load_scorer
-
-
-def _run(source: Path, out: Path, config: Any, *, use_ray: bool, threads: int | None, quiet: bool) -> Any:
-    """Curate with a bar for each pass."""
-    import sys
-
-    from sanakit.cli.terminal.progress import ProgressBar
-    from sanakit.data.curation.curate import run_here, run_on_ray
-
-    sys.path.append(str(Path.cwd()))  # for plug-in captioners that lie beside the recipe
-    load_scorer = _scorer_loader() if config.scorer is not None else None
-    with ProgressBar("curating", unit="pictures", quiet=quiet) as bar:
-
-        def show(name: str, done: int, total: int) -> None:
-            bar.update(done, total, name)
-
-        if use_ray:
-            return run_on_ray(source, out, config, load_scorer=load_scorer, on_progress=show)
-        return run_here(source, out, config, load_scorer=load_scorer, num_threads=threads, on_progress=show)

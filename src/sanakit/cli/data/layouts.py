@@ -2,71 +2,69 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sanakit.cli.terminal.console import print_json, table_console, tell
-from sanakit.cli.terminal.failures import FAILURE, Interrupted
-from sanakit.cli.terminal.options import JsonOption, QuietOption
+from sanakit.cli.terminal.console import plural, print_json, table_console
+from sanakit.cli.terminal.failures import FAILURE
+from sanakit.cli.terminal.options import JsonOption, TellOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sanakit.data.inspection import Inspection, Spread
-    from sanakit.data.samples import Problem
+    from sanakit.data.samples import DataSource, Problem
 
 _SHOWN_PROBLEMS = 10
 _BAR_WIDTH = 40
 
 PathArgument = Annotated[Path, typer.Argument(metavar="PATH", help="Folder of the data set, or a table in it.")]
-MinSizeOption = Annotated[int, typer.Option(min=1, help="Pixels that the shorter side of a picture must have.")]
-CaptionsOption = Annotated[
-    bool, typer.Option("--captions/--no-captions", help="Whether a picture without a caption is a bad sample.")
-]
 
 
-def inspect(
-    path: PathArgument, min_size: MinSizeOption = 1, captions: CaptionsOption = True, as_json: JsonOption = False
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class SampleOptions:
+    """Which samples are good."""
+
+    min_size: Annotated[int, typer.Option(min=1, help="Pixels that the shorter side of a picture must have.")] = 1
+    captions: Annotated[
+        bool, typer.Option("--captions/--no-captions", help="Whether a picture without a caption is a bad sample.")
+    ] = True
+
+    def open(self, path: Path) -> DataSource:
+        from sanakit.data.open import open_data
+
+        return open_data(path, min_size=self.min_size, need_captions=self.captions)
+
+
+def inspect(path: PathArgument, good: SampleOptions, as_json: JsonOption = False) -> None:
     """Tell how a data set is laid out, what it holds and what is wrong; no picture is decoded."""
     from sanakit.data.inspection import inspect_data
-    from sanakit.data.open import open_data
 
-    found = inspect_data(open_data(path, min_size=min_size, need_captions=captions))
+    found = inspect_data(good.open(path))
     if as_json:
         print_json({**asdict(found), "num_by_reason": found.num_by_reason()})
     else:
         _print_inspection(found)
 
 
-def validate(
-    path: PathArgument,
-    min_size: MinSizeOption = 1,
-    captions: CaptionsOption = True,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-) -> None:
+def validate(path: PathArgument, good: SampleOptions, told: TellOptions) -> None:
     """Decode every picture and list every bad sample with its reason; exit code 1 if there is one."""
-    from sanakit.cli.terminal.progress import ProgressBar
-    from sanakit.data.open import open_data
     from sanakit.data.validation import validate as validate_data
 
-    source = open_data(path, min_size=min_size, need_captions=captions)
-    with ProgressBar("reading", unit="samples", quiet=quiet or as_json) as bar:
-        found = validate_data(source, on_progress=bar.update)
-    if as_json:
-        print_json({
-            "path": str(path), "layout": source.layout, "num_good": found.num_good,
-            "num_by_reason": found.num_by_reason(), "problems": [asdict(problem) for problem in found.problems],
-        })  # fmt: skip
+    source = good.open(path)
+    with told.bar("reading", unit="samples") as on_progress:
+        found = validate_data(source, on_progress=on_progress)
+    if told.as_json:
+        facts = {"path": str(path), "layout": source.layout, "num_by_reason": found.num_by_reason()}
+        print_json(facts | asdict(found))
     else:
         for line in _problem_lines(found.problems):
             print(line)
         counts = _counted(found.num_by_reason())
-        tell(f"{_plural(found.num_good, 'good sample')} in {path}; {counts or 'nothing is wrong'}", quiet=quiet)
+        told.tell(f"{plural(found.num_good, 'good sample')} in {path}; {counts or 'nothing is wrong'}")
     if found.problems:
         raise typer.Exit(FAILURE)
 
@@ -74,40 +72,38 @@ def validate(
 def build(
     path: PathArgument,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the shards: new, empty, or to be continued.")],
+    good: SampleOptions,
+    told: TellOptions,
     shard_size: Annotated[int, typer.Option(min=1, help="Samples in a shard.")] = 1000,
-    min_size: MinSizeOption = 1,
-    captions: CaptionsOption = True,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
 ) -> None:
     """Write a data set of any layout as WebDataset shards that SANA's training code reads too.
 
     Samples that cannot be used are listed in problems.jsonl. Stop it at any time: the same command continues.
     """
-    from sanakit.cli.terminal.progress import ProgressBar
     from sanakit.data.build import PROBLEMS, build_shards
 
-    try:
-        with ProgressBar("building", unit="samples", quiet=quiet or as_json) as bar:
-            report = build_shards(
-                path, out, shard_size=shard_size, min_size=min_size, need_captions=captions, on_progress=bar.update
-            )
-    except KeyboardInterrupt:
-        raise Interrupted(f"interrupted; finished shards are in {out}, and the same command continues") from None
-    if as_json:
-        print_json({
-            "folder": str(out), "num_samples": report.num_samples, "num_shards": report.num_shards,
-            "num_problems": len(report.problems),
-        })  # fmt: skip
+    kept = f"finished shards are in {out}, and the same command continues"
+    with told.bar("building", unit="samples", kept=kept) as on_progress:
+        report = build_shards(
+            path,
+            out,
+            shard_size=shard_size,
+            min_size=good.min_size,
+            need_captions=good.captions,
+            on_progress=on_progress,
+        )
+    count = len(report.problems)
+    if told.as_json:
+        numbers = {"num_samples": report.num_samples, "num_shards": report.num_shards, "num_problems": count}
+        print_json({"folder": str(out), **numbers})
         return
     print(out)
-    count = len(report.problems)
     wrong = f"; {count} problem{'s are' if count > 1 else ' is'} listed in {out / PROBLEMS}" if count else ""
-    tell(f"{_plural(report.num_samples, 'sample')} in {_plural(report.num_shards, 'shard')}{wrong}", quiet=quiet)
+    told.tell(f"{plural(report.num_samples, 'sample')} in {plural(report.num_shards, 'shard')}{wrong}")
 
 
 def _print_inspection(found: Inspection) -> None:
-    print(f"{found.path}: {_plural(found.num_samples, 'sample')} ({found.holds}, layout {found.layout})")
+    print(f"{found.path}: {plural(found.num_samples, 'sample')} ({found.holds}, layout {found.layout})")
     if found.width is not None and found.height is not None and found.megapixels is not None:
         print(f"  width  {_range(found.width)} px\n  height {_range(found.height)} px")
         print(f"  area   {_range(found.megapixels)} megapixels")
@@ -157,10 +153,6 @@ def _problem_lines(problems: Sequence[Problem]) -> list[str]:
 
 def _counted(num_by_reason: dict[str, int]) -> str:
     return ", ".join(f"{number} {reason}" for reason, number in num_by_reason.items())
-
-
-def _plural(number: int, word: str) -> str:
-    return f"{number} {word}{'s' * (number != 1)}"
 
 
 def _range(spread: Spread) -> str:

@@ -29,6 +29,11 @@ def table_console() -> Console:
     return Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
 
 
+def plural(number: int, word: str) -> str:
+    """``1 picture`` or ``2 pictures``."""
+    return f"{number} {word}{'s' * (number != 1)}"
+
+
 def readable_bytes(number: float) -> str:
     """``1.5 GB``: three digits at most, powers of ten."""
     for unit in ("B", "kB", "MB", "GB", "TB"):

@@ -1,16 +1,31 @@
-"""Options that several commands share."""
+"""Options that several commands share.
+
+Each is an annotated type; those that travel together are a frozen group, which a command takes as one parameter and
+hands on as one thing. ``add_commands`` makes an option of every field of a group.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from sanakit.cli.terminal.console import tell
+from sanakit.cli.terminal.failures import Interrupted
+from sanakit.cli.terminal.output_place import OutputPlace, choose_place
 from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
+    from sanakit.checkpoints.sources.sources import HubOptions
     from sanakit.pipelines.record import ModelReference
+    from sanakit.pipelines.text_to_image import TextToImagePipeline
 
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="Folder, file, hub id, or starter.")]
 ModelOption = Annotated[str, typer.Option("--model", help="Folder, file, hub id, or starter.")]
 VariantOption = Annotated[str | None, typer.Option("--variant", help="fp16 or bf16 files of a diffusers folder.")]
 RevisionOption = Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit of a hub id.")]
@@ -23,6 +38,7 @@ DtypeOption = Annotated[
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Run in a dtype that the model is known not to work in, or changed weights.")
 ]
+ReplaceOption = Annotated[bool, typer.Option(help="Replace what is at OUT.")]
 OutputOption = Annotated[
     str | None, typer.Option("--output", "-o", metavar="FILE|FOLDER", help="Where to; the current folder if not given.")
 ]
@@ -30,16 +46,135 @@ FormatOption = Annotated[
     str | None, typer.Option("--format", help="png, jpeg or webp; the suffix of FILE decides, else png.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+PrintJsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
 
-def chosen_model(
-    recorded: ModelReference, *, model: str | None, variant: str | None, revision: str | None
-) -> ModelReference:
-    """The model of a recipe, or what the options say; to another source the recorded files mean nothing."""
-    changes: dict[str, Any] = {} if model is None else {"source": model, "variant": None, "revision": None}
-    given = {"variant": variant, "revision": revision}
-    return recorded.model_copy(update=changes | {name: value for name, value in given.items() if value is not None})
+@dataclass(frozen=True, kw_only=True)
+class TellOptions:
+    """How a command answers."""
+
+    as_json: JsonOption = False
+    quiet: QuietOption = False
+
+    def tell(self, text: str) -> None:
+        """A remark for a person, on stderr."""
+        tell(text, quiet=self.quiet)
+
+    @contextmanager
+    def bar(self, text: str, *, unit: str, kept: str = "") -> Iterator[Callable[..., None]]:
+        """A bar as long as this lasts; gives the function that is told ``(done, total)`` and, if it likes, a title.
+
+        Args:
+            kept: what a Ctrl-C leaves behind, where something is left; it then comes out as ``Interrupted``.
+        """
+        from sanakit.cli.terminal.progress import ProgressBar
+
+        try:
+            with ProgressBar(text, unit=unit, quiet=self.quiet) as bar:
+                yield bar.update
+        except KeyboardInterrupt:
+            if not kept:
+                raise
+            raise Interrupted(f"interrupted; {kept}") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """Which files of a source."""
+
+    variant: VariantOption = None
+    revision: RevisionOption = None
+
+    @property
+    def hub(self) -> HubOptions:
+        from sanakit.checkpoints.sources.sources import HubOptions
+
+        return HubOptions(revision=self.revision)
+
+    def instead_of(self, recorded: ModelReference, model: str | None) -> ModelReference:
+        """The model of a record, or what the options say; to another source the recorded files mean nothing."""
+        changes: dict[str, Any] = {} if model is None else {"source": model, "variant": None, "revision": None}
+        given = {"variant": self.variant, "revision": self.revision}
+        return recorded.model_copy(update=changes | {name: value for name, value in given.items() if value is not None})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceOptions:
+    """Where pictures go."""
+
+    output: OutputOption = None
+    image_format: FormatOption = None
+
+    def choose(self, *, num_images: int) -> OutputPlace:
+        """The place that the two options mean; raises as ``choose_place`` does."""
+        return choose_place(self.output, self.image_format, num_images=num_images)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceOptions(TellOptions):
+    """Where networks run."""
+
+    device: DeviceOption = "auto"
+
+    def start(self) -> str:
+        """Let the library's warnings through, and give the device; raises as ``resolve_device`` does."""
+        from sanakit.cli.terminal.picture_run import show_log
+
+        show_log(quiet=self.quiet)
+        return resolve_device(self.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(SourceOptions, DeviceOptions):
+    """How a model is loaded and run."""
+
+    dtype: DtypeOption = None
+
+    def load(self, model: str, *, force: bool = False) -> TextToImagePipeline:
+        """The pipeline, where and as the options say."""
+        device = self.start()
+        import sanakit
+
+        return sanakit.load(
+            model, dtype=self.dtype, device=device, force=force, variant=self.variant, revision=self.revision
+        )
+
+
+def add_commands(app: typer.Typer, *commands: Callable[..., None]) -> None:
+    """Make commands of functions, each under its own name."""
+    for command in commands:
+        app.command()(gathered(command))
+
+
+def gathered(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with an option for every field of its groups, which are put together as it is entered."""
+    signature = inspect.signature(command, eval_str=True)
+    annotations = {name: parameter.annotation for name, parameter in signature.parameters.items()}
+    groups: dict[str, Any] = {name: each for name, each in annotations.items() if is_dataclass(each)}
+
+    @wraps(command)
+    def enter(**words: Any) -> None:
+        made = {
+            name: group(**{field.name: words.pop(field.name) for field in fields(group)})
+            for name, group in groups.items()
+        }
+        command(**made, **words)
+
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in signature.parameters.items():
+        parameters += _options_of(groups[name]) if name in groups else [parameter]
+    named = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    enter.__signature__ = signature.replace(parameters=named)  # type: ignore[attr-defined]
+    return enter
+
+
+def _options_of(group: Any) -> Iterator[inspect.Parameter]:
+    types = get_type_hints(group, include_extras=True)
+    for field in fields(group):
+        yield inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=types[field.name]
+        )
 
 
 def resolve_device(name: str) -> str:

@@ -35,6 +35,7 @@ class PictureRun:
         """Give the function that the pipeline is to call; a Ctrl-C comes out as ``Interrupted``."""
         from sanakit.cli.terminal.progress import ProgressBar
 
+        show_log(quiet=self.quiet)
         with ProgressBar("starting", unit="steps", quiet=self.quiet) as bar:
 
             def on_event(event: Event) -> None:
@@ -113,7 +114,7 @@ def picture_facts(images: Sequence[GeneratedImage], files: Sequence[Path]) -> li
 
 def show_log(*, quiet: bool) -> None:
     """Let warnings of the library through to stderr, and the one remark about fetching something large."""
-    if quiet or logging.getLogger().handlers:
+    if quiet or logging.getLogger().handlers or logging.getLogger("sanakit").handlers:
         return
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))

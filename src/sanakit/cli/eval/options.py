@@ -1,0 +1,111 @@
+"""Options that the commands of ``sanakit eval`` share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sanakit.cli.terminal.console import print_json
+from sanakit.cli.terminal.options import DeviceOptions, RunOptions
+from sanakit.cli.terminal.output_place import check_folder
+from sanakit.cli.terminal.working_dtypes import working_dtypes
+from sanakit.common.errors import RequestError
+
+if TYPE_CHECKING:
+    from sanakit.cli.terminal.options import TellOptions
+    from sanakit.evaluation.reports.report import Report, Setting
+    from sanakit.pipelines.text_to_image import TextToImagePipeline
+    from sanakit.scoring.extractors.extractor import FeatureExtractor
+
+LimitOption = Annotated[int | None, typer.Option(min=1, help="Take the first so many pictures, by name.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Of the interval's random draws.")]
+HalvesOption = Annotated[int, typer.Option(min=2, help="Random halves that the interval comes from.")]
+ReportOption = Annotated[Path | None, typer.Option("--output", "-o", help="File of the whole report, JSON.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractorOptions:
+    """Which network looks at pictures."""
+
+    extractor: Annotated[
+        str,
+        typer.Option(
+            help="efficientnet-lite0, a file of Inception-v3, or a folder or hub id of CLIP, SigLIP or DINOv2."
+        ),
+    ] = "efficientnet-lite0"
+    resize: Annotated[
+        str | None, typer.Option(help="bilinear (pytorch-fid) or bicubic (clean-fid), for Inception-v3.")
+    ] = None
+    halves: HalvesOption = 100
+
+    def load(self, device: str) -> FeatureExtractor:
+        from sanakit.scoring.extractors.load import load_extractor
+
+        return load_extractor(self.extractor, resize=self.resize, device=device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureOptions(DeviceOptions):
+    """What every measurement of pictures takes, and where its report goes."""
+
+    limit: LimitOption = None
+    seed: SeedOption = 0
+    output: ReportOption = None
+
+    def check(self) -> None:
+        """Find out before minutes are spent whether the report can be written."""
+        check_report(self.output)
+
+    def show(self, report: Report) -> None:
+        show_report(report, self.output, self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawOptions(RunOptions):
+    """How the pictures are drawn that are measured."""
+
+    steps: Annotated[int | None, typer.Option(help="The model's own if not given.")] = None
+    guidance_scale: Annotated[float | None, typer.Option(help="The model's own if not given.")] = None
+
+    def settings(self, pipeline: TextToImagePipeline) -> dict[str, Setting]:
+        """What draws, for a report."""
+        card = pipeline.bundle.card
+        return {
+            "steps": card.num_inference_steps if self.steps is None else self.steps,
+            "guidance": card.guidance_scale if self.guidance_scale is None else self.guidance_scale,
+            "solver": card.solver,
+            "dtype": working_dtypes(pipeline.bundle),
+            "device": pipeline.device.type,
+        }
+
+
+def check_report(output: Path | None) -> None:
+    """Whether a report can be written there; raises RequestError or OutputError."""
+    if output is not None:
+        if output.is_dir():
+            raise RequestError(f"--output {output} is a folder; name a file of the report in it, such as report.json")
+        check_folder(output.parent, 1_000_000)
+
+
+def show_report(report: Report, output: Path | None, told: TellOptions) -> None:
+    """The table or JSON on stdout, and JSON in the file."""
+    from sanakit.evaluation.reports.report import report_table
+
+    facts = report.to_json()
+    write_report(output, facts, told)
+    if told.as_json:
+        print_json(facts)
+    else:
+        print(report_table(report))
+
+
+def write_report(output: Path | None, facts: Any, told: TellOptions) -> None:
+    """JSON in a file, whole or not at all, where one is wanted."""
+    from sanakit.common.files import write_json
+
+    if output is not None:
+        write_json(output, facts)
+        told.tell(f"the whole report is in {output}")
