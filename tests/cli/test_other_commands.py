@@ -79,7 +79,7 @@ def test_convert_there_and_back(run: Any, tiny_model: Path) -> None:
 def test_convert_fetches_the_revision_of_the_model_alone(
     run: Any, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sanakit.checkpoints.sources.sources import sources
+    from sanakit.checkpoints.sources import sources
 
     asked: list[tuple[str, str | None]] = []
 

@@ -42,7 +42,7 @@ def test_a_group_is_put_together_from_its_options() -> None:
 
 
 def test_what_an_option_may_be_is_checked() -> None:
-    with pytest.raises(typer.TyperException, match="side"):
+    with pytest.raises(typer.TyperException, match="greater than or equal to 1"):
         entered("cat", "--side", "0")
 
 
