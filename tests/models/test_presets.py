@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
-from sanakit.models.presets import DC_AE_PRESETS, LINEAR_DIT_PRESETS
+from sanakit.models.presets import DC_AE_PRESETS, LINEAR_DIT_PRESETS, published_autoencoder, published_transformer
 from sanakit.models.transformers.linear_dit import LinearDiT
 
 LINEAR_DIT_COUNTS = {
@@ -75,3 +75,31 @@ def test_autoencoders(name: str) -> None:
 def test_compression_is_the_name(name: str, side: int) -> None:
     (config,) = (config for preset, config in DC_AE_PRESETS.items() if name in preset)
     assert config.compression == side
+
+
+@pytest.mark.parametrize(
+    ("hub_id", "preset"),
+    [
+        ("Efficient-Large-Model/Sana_600M_512px_diffusers", "sana-600m-512"),
+        ("Efficient-Large-Model/Sana_1600M_1024px_BF16", "sana-1600m-1024"),
+        ("Efficient-Large-Model/Sana_1600M_2Kpx_BF16_diffusers", "sana-1600m-2k"),
+        ("Efficient-Large-Model/Sana_1600M_4Kpx_BF16_diffusers", "sana-1600m-4k"),
+        ("Efficient-Large-Model/SANA1.5_1.6B_1024px_diffusers", "sana1.5-1600m-1024"),
+        ("Efficient-Large-Model/SANA1.5_4.8B_1024px", "sana1.5-4800m-1024"),
+        ("Efficient-Large-Model/Sana_Sprint_0.6B_1024px_diffusers", "sana-sprint-600m-1024"),
+    ],
+)
+def test_published_transformers_by_name(hub_id: str, preset: str) -> None:
+    assert published_transformer(hub_id) == LINEAR_DIT_PRESETS[preset]
+
+
+def test_published_autoencoders_by_name() -> None:
+    for name, config in DC_AE_PRESETS.items():
+        assert published_autoencoder(f"mit-han-lab/{name}-diffusers") == config
+        assert published_autoencoder(name) == config
+
+
+@pytest.mark.parametrize("name", ["starter", "runs/mine/model", "Sana_1600M_8Kpx", "sana"])
+def test_other_names_are_not_published(name: str) -> None:
+    assert published_transformer(name) is None
+    assert published_autoencoder(name) is None

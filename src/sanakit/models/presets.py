@@ -1,10 +1,11 @@
-"""The published sizes, as tables."""
+"""The published sizes, as tables, and the names under which they were published."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
-from sanakit.models.autoencoders.dc_ae import DCAutoencoderConfig, Stage, stages
+from sanakit.models.autoencoders.dc_ae import DCAutoencoderConfig, stages
 from sanakit.models.transformers.linear_dit import LinearDiTConfig
 
 _600M = LinearDiTConfig(hidden_size=1152, num_layers=28, cross_head_dim=72)
@@ -72,4 +73,19 @@ DC_AE_PRESETS: dict[str, DCAutoencoderConfig] = {
     ),
 }
 
-__all__ = ["DC_AE_PRESETS", "LINEAR_DIT_PRESETS", "Stage"]
+_NAME = re.compile(r"sana(?P<line>1\.5|_sprint)?_(?P<size>[\d.]+)(?P<unit>[mb])_(?P<side>\d+k?)px", re.IGNORECASE)
+
+
+def published_transformer(hub_id: str) -> LinearDiTConfig | None:
+    """The network of a name such as ``Efficient-Large-Model/Sana_1600M_1024px_BF16_diffusers``; None if unknown."""
+    name = _NAME.search(hub_id.rsplit("/", 1)[-1])
+    if name is None:
+        return None
+    line = (name["line"] or "").replace("_", "-").lower()
+    millions = round(float(name["size"]) * (1000 if name["unit"].lower() == "b" else 1))
+    return LINEAR_DIT_PRESETS.get(f"sana{line}-{millions}m-{name['side'].lower()}")
+
+
+def published_autoencoder(hub_id: str) -> DCAutoencoderConfig | None:
+    """The network of a name such as ``mit-han-lab/dc-ae-f32c32-sana-1.0-diffusers``; None if unknown."""
+    return DC_AE_PRESETS.get(hub_id.rsplit("/", 1)[-1].removesuffix("-diffusers"))

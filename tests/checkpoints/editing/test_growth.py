@@ -12,9 +12,11 @@ from torch import Tensor
 
 from sanakit.checkpoints.editing.growth import (
     DerivedNetwork,
+    GrowthConfig,
     add_qk_norm,
     block_tensors,
     grow,
+    grow_as,
     keep_blocks,
     outside_blocks,
     plan_growth,
@@ -152,3 +154,17 @@ def test_norms_of_queries_and_keys(trained: dict[str, Tensor]) -> None:
 def test_what_cannot_be_is_said(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(RequestError, match=message):
         plan_growth(20, **{"strategy": "partial-preservation", **wrong})
+
+
+def test_growth_as_a_config_says_what_the_network_will_be() -> None:
+    config = replace(CONFIG, num_layers=4, qk_norm=False)
+    tensors = dict(LinearDiT(config).state_dict())
+    growth = GrowthConfig(num_layers=9, qk_norm=True, seed=3)
+    grown = grow_as(tensors, config, growth)
+    assert grown.config == growth.grown_config(config) == replace(config, num_layers=9, qk_norm=True)
+    assert grown.origins == (0, 1, *[None] * 7)
+    LinearDiT(grown.config).load_state_dict(grown.tensors, strict=True)
+    with pytest.raises(RequestError, match="does not grow to 4"):
+        GrowthConfig(num_layers=4).grown_config(config)
+    with pytest.raises(RequestError, match="already"):
+        growth.grown_config(replace(config, qk_norm=True))

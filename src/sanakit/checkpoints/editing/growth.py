@@ -36,6 +36,27 @@ _DEPTHWISE = "mix_ffn.depthwise.weight"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class GrowthConfig:
+    """What is made of a trained network before it is trained further."""
+
+    num_layers: int
+    strategy: Strategy = "partial-preservation"
+    drop_last: int = DROP_LAST
+    qk_norm: bool = False  # also add norms of queries and keys
+    seed: int = 0  # of the new blocks' weights
+
+    def grown_config(self, trained: LinearDiTConfig) -> LinearDiTConfig:
+        """The config of the deeper network.
+
+        Raises:
+            RequestError: as of ``grow`` and ``add_qk_norm``.
+        """
+        plan_growth(trained.num_layers, num_layers=self.num_layers, strategy=self.strategy, drop_last=self.drop_last)
+        start = _with_qk_norm(trained) if self.qk_norm else trained
+        return replace(start, num_layers=self.num_layers)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DerivedNetwork:
     """A network made from another one's tensors; ``origins`` says which block each of its blocks was, None if new."""
 
@@ -81,6 +102,21 @@ def grow(
     return DerivedNetwork(config=replace(config, num_layers=num_layers), tensors=grown, origins=origins)
 
 
+def grow_as(tensors: Mapping[str, Tensor], config: LinearDiTConfig, growth: GrowthConfig) -> DerivedNetwork:
+    """The network that a ``GrowthConfig`` describes, of a trained one's tensors and config."""
+    if growth.qk_norm:
+        normed = add_qk_norm(tensors, config)
+        tensors, config = normed.tensors, normed.config
+    return grow(
+        tensors,
+        config,
+        num_layers=growth.num_layers,
+        strategy=growth.strategy,
+        drop_last=growth.drop_last,
+        seed=growth.seed,
+    )
+
+
 def plan_growth(
     num_trained: int, *, num_layers: int, strategy: Strategy, drop_last: int = DROP_LAST
 ) -> tuple[int | None, ...]:
@@ -116,8 +152,7 @@ def add_qk_norm(tensors: Mapping[str, Tensor], config: LinearDiTConfig) -> Deriv
     Raises:
         RequestError: it has them already.
     """
-    if config.qk_norm:
-        raise RequestError("this network has norms of its queries and keys already; leave --qk-norm out")
+    normed = _with_qk_norm(config)
     like = tensors["caption_norm.weight"]
     new = {
         f"blocks.{index}.{name}": like.new_ones(config.hidden_size)
@@ -125,7 +160,13 @@ def add_qk_norm(tensors: Mapping[str, Tensor], config: LinearDiTConfig) -> Deriv
         for name in _NORMS
     }
     origins = tuple(range(config.num_layers))
-    return DerivedNetwork(config=replace(config, qk_norm=True), tensors={**tensors, **new}, origins=origins)
+    return DerivedNetwork(config=normed, tensors={**tensors, **new}, origins=origins)
+
+
+def _with_qk_norm(config: LinearDiTConfig) -> LinearDiTConfig:
+    if config.qk_norm:
+        raise RequestError("this network has norms of its queries and keys already; leave qk-norm out")
+    return replace(config, qk_norm=True)
 
 
 def keep_blocks(tensors: Mapping[str, Tensor], config: LinearDiTConfig, kept: tuple[int, ...]) -> DerivedNetwork:
