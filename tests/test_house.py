@@ -19,7 +19,7 @@ ROOMS: dict[str, set[str]] = {
     "models": {"layers"},
     "quantization": {"layers"},
     "adapters": {"layers"},
-    "checkpoints": {"models", "quantization", "adapters"},
+    "checkpoints": {"models", "quantization", "adapters", "sampling"},
     "sampling": {"common"},
     "data": {"common"},
     "worlds": {"data"},

@@ -97,11 +97,11 @@ def test_python_of_the_readme_uses_what_exists() -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
     }
     import sanakit
-    from sanakit.pipelines.record import Recipe
+    from sanakit.pipelines.record import PictureRecord
 
     assert calls == {"load", "save", "to_json"}
     assert hasattr(sanakit, "load")
-    assert hasattr(Recipe, "to_json")
+    assert hasattr(PictureRecord, "to_json")
 
 
 def test_python_of_the_readme_runs(tiny_bundle: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

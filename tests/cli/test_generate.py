@@ -14,7 +14,7 @@ from PIL import Image
 from sanakit.checkpoints.files.reader import read_tensors
 from sanakit.checkpoints.files.writer import write_safetensors
 from sanakit.common.errors import OutputError
-from sanakit.pipelines.picture_file import read_recipe
+from sanakit.pipelines.picture_file import read_record
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 
 
@@ -30,7 +30,7 @@ def test_a_picture_in_a_file(generate: Any) -> None:
     outcome = generate("two red apples", "--output", "apples.png", "--steps", "2", "--seed", "5")
     assert (outcome.code, outcome.out) == (0, "apples.png\n")
     assert Image.open("apples.png").size == (128, 128)
-    request = read_recipe("apples.png").request
+    request = read_record("apples.png").request
     assert (request.prompt, request.seed, request.num_inference_steps) == ("two red apples", 5, 2)
 
 
@@ -48,7 +48,7 @@ def test_json_and_several_prompts_in_a_folder(generate: Any, tmp_path: Path) -> 
     assert [picture["recipe"]["request"]["seed"] for picture in pictures] == [9, 10, 9, 10]
     picture = Image.open(tmp_path / "out" / names[0])
     assert (picture.format, picture.size) == ("WEBP", (160, 96))
-    assert read_recipe(tmp_path / "out" / names[3]).request.solver == "flow-euler"
+    assert read_record(tmp_path / "out" / names[3]).request.solver == "flow-euler"
 
 
 def test_a_folder_is_never_overwritten_and_a_file_is(generate: Any, tmp_path: Path) -> None:
@@ -165,22 +165,22 @@ def test_replay_is_identical_and_says_when_not(run: Any, generate: Any, tiny_mod
     assert (outcome.code, outcome.out) == (0, "identical\n")
 
     picture = Image.open("a.png")
-    recipe = json.loads(picture.info["sanakit"])
-    recipe["request"]["seed"] += 1
+    record = json.loads(picture.info["sanakit"])
+    record["request"]["seed"] += 1
     from PIL import PngImagePlugin
 
     chunks = PngImagePlugin.PngInfo()
-    chunks.add_text("sanakit", json.dumps(recipe))
+    chunks.add_text("sanakit", json.dumps(record))
     picture.save("b.png", pnginfo=chunks)
     outcome = run("replay", "b.png", "--json", "--output", "again.png", "--model", tiny_model)
     facts = json.loads(outcome.out)
     assert (outcome.code, facts["identical"], facts["file"]) == (1, False, "again.png")
     assert facts["differences"]
-    assert read_recipe("again.png").request.seed == recipe["request"]["seed"]
+    assert read_record("again.png").request.seed == record["request"]["seed"]
 
 
 @pytest.mark.parametrize("command", ["replay", "decode"])
-def test_files_without_a_recipe(run: Any, command: str, tmp_path: Path) -> None:
+def test_files_without_a_record(run: Any, command: str, tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")
     (tmp_path / "text.txt").write_text("hello")
     for name in ("plain.png", "text.txt", "missing.png"):
@@ -245,7 +245,7 @@ def test_a_variant_is_recorded_and_replayed(run: Any, with_variant: Path) -> Non
     words = ("generate", "a cat", "--model", with_variant, "--steps", "2", "--device", "cpu", "-q")
     assert run(*words, "-o", "plain.png").code == 0
     assert run(*words, "-o", "a.png", "--variant", "bf16", "--revision", "v1").code == 0
-    plain, model = read_recipe("plain.png").model, read_recipe("a.png").model
+    plain, model = read_record("plain.png").model, read_record("a.png").model
     assert (plain.variant, plain.revision) == (None, None)
     assert (model.variant, model.revision) == ("bf16", "v1")
     assert model.hash != plain.hash
@@ -267,7 +267,7 @@ def test_decode_loads_the_variant_of_the_latent(
     from sanakit.pipelines.latent_file import SavedLatent, save_latent
 
     run("generate", "a cat", "--model", with_variant, "--variant", "bf16", "--steps", "1", "-o", "a.png", "-q")
-    saved = SavedLatent(latent=torch.zeros(1, 4, 8, 8), recipe=read_recipe("a.png"))
+    saved = SavedLatent(latent=torch.zeros(1, 4, 8, 8), record=read_record("a.png"))
     latent = save_latent(tmp_path / "latent.safetensors", saved)
     asked: list[Any] = []
     load = bundle.load_bundle

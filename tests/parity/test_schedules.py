@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from sanakit.sampling.driver import drive
+from sanakit.sampling.flow_dpm import flow_dpm_solver
+from sanakit.sampling.flow_euler import flow_euler_solver
 from sanakit.sampling.schedules import flow_dpm_schedule, flow_euler_schedule
-from sanakit.sampling.solvers import flow_dpm_solver, flow_euler_solver
 
 diffusers = pytest.importorskip("diffusers")
 

@@ -15,8 +15,9 @@ from sanakit.checkpoints.sources.sources import ModelParts, find_parts
 from sanakit.common.seeds import draw_noise
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.sampling.driver import drive
+from sanakit.sampling.evaluation import Evaluation
+from sanakit.sampling.flow_dpm import flow_dpm_solver
 from sanakit.sampling.schedules import flow_dpm_schedule
-from sanakit.sampling.solvers import Evaluation, flow_dpm_solver
 
 STEPS, GUIDANCE = 20, 3.0
 

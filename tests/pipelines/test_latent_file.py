@@ -11,32 +11,32 @@ from safetensors.torch import save_file
 
 from sanakit.common.errors import OutputError, PictureError
 from sanakit.pipelines.latent_file import SavedLatent, load_latent, rescued, save_latent
-from sanakit.pipelines.record import ModelReference, Recipe
+from sanakit.pipelines.record import ModelReference, PictureRecord
 from sanakit.pipelines.request import GenerationRequest
 
-RECIPE = Recipe(
+RECORD = PictureRecord(
     request=GenerationRequest(prompt="一只猫", seed=3), device="cpu", versions={"sanakit": "0.1.0"},
     model=ModelReference(name="tiny", source="starter", hash="abc", dtypes={}),
 )  # fmt: skip
 
 
-def test_a_latent_comes_back_with_its_recipe(tmp_path: Path) -> None:
+def test_a_latent_comes_back_with_its_record(tmp_path: Path) -> None:
     latent = torch.randn(1, 4, 3, 5)
-    path = save_latent(tmp_path / "deep" / "latent.safetensors", SavedLatent(latent=latent, recipe=RECIPE))
+    path = save_latent(tmp_path / "deep" / "latent.safetensors", SavedLatent(latent=latent, record=RECORD))
     saved = load_latent(path)
     assert torch.equal(saved.latent, latent)
-    assert saved.recipe == RECIPE
+    assert saved.record == RECORD
     assert os.listdir(path.parent) == ["latent.safetensors"]
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="could not be written"):
-        save_latent(tmp_path / "file" / "latent", SavedLatent(latent=torch.zeros(1, 4, 2, 2), recipe=RECIPE))
+        save_latent(tmp_path / "file" / "latent", SavedLatent(latent=torch.zeros(1, 4, 2, 2), record=RECORD))
 
 
 def test_a_rescued_latent_stays_only_when_it_is_needed(tmp_path: Path) -> None:
-    finished = SavedLatent(latent=torch.randn(1, 4, 2, 2), recipe=RECIPE)
+    finished = SavedLatent(latent=torch.randn(1, 4, 2, 2), record=RECORD)
     with rescued(finished, tmp_path):
         pass
     with rescued(finished, tmp_path) as save:
@@ -67,7 +67,25 @@ def test_what_is_no_latent(tmp_path: Path) -> None:
     save_file({"weight": torch.zeros(2)}, path)
     with pytest.raises(PictureError, match="not a latent that sanakit saved"):
         load_latent(path)
-    save_latent(path, SavedLatent(latent=torch.zeros(1, 4, 8, 8), recipe=RECIPE))
+    save_latent(path, SavedLatent(latent=torch.zeros(1, 4, 8, 8), record=RECORD))
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(PictureError, match="could not be read as a latent"):
         load_latent(path)
+
+
+def test_a_latent_of_the_first_version_is_read() -> None:
+    """Written by 0.1.0, which called its record a recipe."""
+    saved = load_latent(Path(__file__).parent / "data" / "latent-0.1.0.safetensors")
+    assert saved.latent.shape == (1, 4, 4, 4)
+    assert saved.record.request.seed == 7
+    assert (saved.index, saved.previous) == (None, None)
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 3, 5), (1, 4, 2, 3, 5)])
+def test_an_unfinished_latent_keeps_what_its_solver_remembers(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    latent, previous = torch.randn(2, *shape)
+    path = tmp_path / "latent.safetensors"
+    saved = load_latent(save_latent(path, SavedLatent(latent=latent, record=RECORD, index=7, previous=previous)))
+    assert saved.index == 7
+    assert torch.equal(saved.latent, latent)
+    assert torch.equal(saved.previous, previous)

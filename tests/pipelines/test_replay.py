@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from sanakit.checkpoints.bundle import ModelBundle
-from sanakit.pipelines.picture_file import read_recipe, write_image
+from sanakit.pipelines.picture_file import read_record, write_image
 from sanakit.pipelines.replay import replay
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 
@@ -22,26 +23,26 @@ def pipeline(tiny_bundle: ModelBundle) -> TextToImagePipeline:
 @pytest.mark.parametrize("picture_format", ["png", "jpeg", "webp"])
 def test_a_picture_is_made_again_to_the_bit(tmp_path: Path, pipeline: TextToImagePipeline, picture_format: str) -> None:
     made = pipeline("a cat", seed=3, num_images=2).images[1]
-    write_image(tmp_path / "picture", made.image, made.recipe, picture_format)
+    write_image(tmp_path / "picture", made.image, made.record, picture_format)
     result = replay(tmp_path / "picture", pipeline)
     assert result.identical
     assert result.differences == ()
     assert result.image.image.tobytes() == made.image.tobytes()
 
 
-def test_an_edited_picture_is_told_from_an_edited_recipe(tmp_path: Path, pipeline: TextToImagePipeline) -> None:
+def test_an_edited_picture_is_told_from_an_edited_record(tmp_path: Path, pipeline: TextToImagePipeline) -> None:
     made = pipeline("a cat").images[0]
     painted = made.image.copy()
     painted.paste((255, 0, 0), (0, 0, 32, 32))
-    write_image(tmp_path / "painted.png", painted, made.recipe)
+    write_image(tmp_path / "painted.png", painted, made.record)
     result = replay(tmp_path / "painted.png", pipeline)
     assert not result.identical
     assert "% of the pixels" in result.differences[0]
     assert "no longer" in result.differences[1]
-    assert result.image.image.tobytes() == made.image.tobytes()  # the recipe still makes the picture that it describes
+    assert result.image.image.tobytes() == made.image.tobytes()  # the record still makes the picture that it describes
 
-    request = made.recipe.request.model_copy(update={"seed": 99})
-    write_image(tmp_path / "wrong.png", made.image, made.recipe.model_copy(update={"request": request}))
+    request = made.record.request.model_copy(update={"seed": 99})
+    write_image(tmp_path / "wrong.png", made.image, made.record.model_copy(update={"request": request}))
     result = replay(tmp_path / "wrong.png", pipeline)
     assert not result.identical
     assert "% of the pixels" in result.differences[0]
@@ -49,16 +50,16 @@ def test_an_edited_picture_is_told_from_an_edited_recipe(tmp_path: Path, pipelin
 
 def test_another_model_or_version_is_named(tmp_path: Path, pipeline: TextToImagePipeline) -> None:
     made = pipeline("a cat").images[0]
-    model = made.recipe.model.model_copy(update={"hash": "f" * 64, "name": "other"})
-    recipe = made.recipe.model_copy(update={"model": model, "versions": {"torch": "1.0"}, "device": "cuda"})
-    write_image(tmp_path / "picture.png", made.image, recipe)
+    model = made.record.model.model_copy(update={"hash": "f" * 64, "name": "other"})
+    record = made.record.model_copy(update={"model": model, "versions": {"torch": "1.0"}, "device": "cuda"})
+    write_image(tmp_path / "picture.png", made.image, record)
     words = " ".join(replay(tmp_path / "picture.png", pipeline).differences)
     assert "the model was other (ffffffffff)" in words
     assert "torch was 1.0" in words
     assert "the device was cuda" in words
 
 
-def test_the_model_of_the_recipe_is_loaded(
+def test_the_model_of_the_record_is_loaded(
     tmp_path: Path, pipeline: TextToImagePipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = {}
@@ -69,7 +70,7 @@ def test_the_model_of_the_recipe_is_loaded(
 
     monkeypatch.setattr("sanakit.pipelines.replay.load_bundle", load)
     made = pipeline("a cat").images[0]
-    write_image(tmp_path / "picture.png", made.image, made.recipe)
+    write_image(tmp_path / "picture.png", made.image, made.record)
     assert replay(tmp_path / "picture.png").identical
     dtypes = dict.fromkeys(("transformer", "autoencoder", "text_encoder"), "float32")
     assert asked == {"source": "tiny", "dtype": dtypes, "variant": None, "revision": None}
@@ -78,7 +79,18 @@ def test_the_model_of_the_recipe_is_loaded(
 def test_a_picture_of_another_size_is_compared_by_its_size(tmp_path: Path, pipeline: TextToImagePipeline) -> None:
     made = pipeline("a cat").images[0]
     other = Image.new("RGB", (64, 64))
-    request = made.recipe.request.model_copy(update={"seed": 9})
-    write_image(tmp_path / "picture.png", other, made.recipe.model_copy(update={"request": request}))
+    request = made.record.request.model_copy(update={"seed": 9})
+    write_image(tmp_path / "picture.png", other, made.record.model_copy(update={"request": request}))
     assert "64x64 pixels and the replay 128x128" in replay(tmp_path / "picture.png", pipeline).differences[0]
-    assert read_recipe(tmp_path / "picture.png").image.width == 128
+    assert read_record(tmp_path / "picture.png").image.width == 128
+
+
+def test_a_deterministic_picture_is_made_again_as_one(tmp_path: Path, tiny_bundle: ModelBundle) -> None:
+    """Whatever the pipeline that is given does otherwise; another number of threads is told."""
+    made = TextToImagePipeline(tiny_bundle, deterministic=6)("a cat").images[0]
+    write_image(tmp_path / "picture.png", made.image, made.record.model_copy(update={"threads": 1000}))
+    result = replay(tmp_path / "picture.png", TextToImagePipeline(tiny_bundle))
+    assert result.identical
+    assert torch.equal(result.image.latent, made.latent)
+    assert result.image.record.rows_per_call == 6
+    assert result.differences == (f"the CPU computed in 1000 threads and does so in {torch.get_num_threads()}",)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sanakit.common.errors import RequestError
-from sanakit.pipelines.resolution import PictureSize, plan_size, resize_and_crop
+from sanakit.pipelines.resolution import plan_size, resize_and_crop
 
 
 def planned(height: int | None, width: int | None, base_size: int, **options: bool) -> tuple[int, int, int, int]:
@@ -51,20 +51,16 @@ def test_what_a_model_cannot_make_is_refused_with_what_it_can(height, width, bas
 @pytest.mark.parametrize("made", [(768, 1344), (512, 512), (64, 96)])
 @pytest.mark.parametrize("asked", [(720, 1280), (333, 77), (64, 96), (97, 64)])
 def test_resize_and_crop_always_gives_the_requested_size(made: tuple[int, int], asked: tuple[int, int]) -> None:
-    size = PictureSize(height=asked[0], width=asked[1], generated_height=made[0], generated_width=made[1])
-    assert resize_and_crop(torch.zeros(1, 3, *made), size).shape == (1, 3, *asked)
+    assert resize_and_crop(torch.zeros(1, 3, *made), *asked).shape == (1, 3, *asked)
 
 
 def test_rounding_never_loses_a_row() -> None:
     """97 * (h / 97) is below h in floating point for some h, such as 25, 28 and 31."""
     for height in range(20, 60):
-        size = PictureSize(height=height, width=height, generated_height=97, generated_width=97)
-        assert resize_and_crop(torch.zeros(1, 1, 97, 97), size).shape[-2:] == (height, height)
+        assert resize_and_crop(torch.zeros(1, 1, 97, 97), height, height).shape[-2:] == (height, height)
 
 
 def test_an_equal_size_is_left_alone_and_the_crop_is_central() -> None:
     pixels = torch.arange(12.0).view(1, 1, 3, 4)
-    same = PictureSize(height=3, width=4, generated_height=3, generated_width=4)
-    assert resize_and_crop(pixels, same) is pixels
-    narrow = PictureSize(height=3, width=2, generated_height=3, generated_width=4)
-    assert torch.equal(resize_and_crop(pixels, narrow), pixels[..., 1:3])
+    assert resize_and_crop(pixels, 3, 4) is resize_and_crop(pixels, None, None) is pixels
+    assert torch.equal(resize_and_crop(pixels, 3, 2), pixels[..., 1:3])

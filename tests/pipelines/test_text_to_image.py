@@ -13,15 +13,13 @@ import sanakit.pipelines.text_to_image as text_to_image
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.common.errors import DecodeMemoryError, RequestError, SanakitError
 from sanakit.common.seeds import draw_noise
-from sanakit.pipelines.denoise import denoise
+from sanakit.pipelines.denoise import StepTaken
 from sanakit.pipelines.events import Event, ImageDone, Notice, StepDone
 from sanakit.pipelines.latent_file import load_latent
-from sanakit.pipelines.plan import plan_pictures
 from sanakit.pipelines.record import describe_image
 from sanakit.pipelines.request import GenerationRequest
-from sanakit.pipelines.resolution import PictureSize
 from sanakit.pipelines.result import GeneratedImage
-from sanakit.pipelines.text_to_image import TextToImagePipeline
+from sanakit.pipelines.text_to_image import FIXED_ROWS, TextToImagePipeline
 
 
 @pytest.fixture
@@ -40,7 +38,7 @@ def test_a_prompt_becomes_a_picture_of_the_models_size(pipeline: TextToImagePipe
     assert made.image is not None
     assert made.image.size == (128, 128)
     assert made.latent.shape == (1, 4, 8, 8)
-    assert made.recipe.image == describe_image(made.image)
+    assert made.record.image == describe_image(made.image)
 
 
 def test_an_image_alone_equals_it_in_any_company(pipeline: TextToImagePipeline) -> None:
@@ -63,48 +61,14 @@ def test_an_image_alone_equals_it_in_any_company(pipeline: TextToImagePipeline) 
 
 def test_image_j_has_seed_plus_j(pipeline: TextToImagePipeline) -> None:
     three = pipeline("a cat", seed=10, num_images=3).images
-    assert [image.recipe.request.seed for image in three] == [10, 11, 12]
+    assert [image.record.request.seed for image in three] == [10, 11, 12]
     assert same(three[2], pipeline("a cat", seed=12).images[0])
     assert not same(three[0], three[1])
 
 
-def test_a_recipes_request_makes_the_picture_again(pipeline: TextToImagePipeline) -> None:
+def test_a_records_request_makes_the_picture_again(pipeline: TextToImagePipeline) -> None:
     made = pipeline("a cat", seed=3, num_images=2, pag_scale=1.5).images[1]
-    assert same(made, pipeline(made.recipe.request).images[0])
-
-
-def test_jobs_denoised_together_follow_the_same_paths(pipeline: TextToImagePipeline) -> None:
-    """What accelerators do: different steps, guidance and text lengths in one batch; equal but for rounding."""
-    requests = [
-        GenerationRequest(prompt="a cat", seed=1, num_inference_steps=4, guidance_scale=4.5, flow_shift=3.0),
-        GenerationRequest(prompt="a longer prompt", seed=2, num_inference_steps=2, guidance_scale=1.0, flow_shift=3.0),
-        GenerationRequest(
-            prompt="x", seed=3, num_inference_steps=3, guidance_scale=3.0, pag_scale=2.0, flow_shift=3.0,
-        ),
-    ]  # fmt: skip
-
-    def job(request: GenerationRequest):
-        return pipeline._job(request, draw_noise((1, 4, 8, 8), request.seed), pipeline._prepare)
-
-    with torch.no_grad():
-        together = denoise(pipeline.bundle.transformer, [job(r) for r in requests], lambda *step: None)
-    for request, latent in zip(requests, together, strict=True):
-        torch.testing.assert_close(latent, pipeline(request).images[0].latent, rtol=1e-4, atol=1e-4)
-
-
-def test_only_accelerators_share_network_calls(pipeline: TextToImagePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    requests = [
-        GenerationRequest(prompt="a cat", num_images=3),
-        GenerationRequest(prompt="a dog"),
-        GenerationRequest(prompt="a wide dog", height=96, width=160),
-    ]
-    plans = plan_pictures(requests, pipeline.bundle.card, pipeline.granularity)
-    assert list(pipeline._groups(plans)) == [[0], [1], [2], [3], [4]]
-    monkeypatch.setattr(TextToImagePipeline, "device", torch.device("cuda"))
-    pipeline.max_batch = 3
-    assert list(pipeline._groups(plans)) == [[0, 1, 2], [3], [4]]
-    large = PictureSize(height=4096, width=4096, generated_height=4096, generated_width=4096)
-    assert list(pipeline._groups([replace(plan, size=large) for plan in plans])) == [[0], [1], [2], [3], [4]]
+    assert same(made, pipeline(made.record.request).images[0])
 
 
 def test_half_precision_networks_and_their_company(tiny_bundle: ModelBundle) -> None:
@@ -112,10 +76,39 @@ def test_half_precision_networks_and_their_company(tiny_bundle: ModelBundle) -> 
     pipeline = TextToImagePipeline(replace(tiny_bundle, **parts))
     requests = [GenerationRequest(prompt="a cat", seed=2), GenerationRequest(prompt="犬 on a table", num_images=2)]
     together = pipeline(requests).images
-    assert together[0].recipe.model.dtypes["transformer"] == "bfloat16"
+    assert together[0].record.model.dtypes["transformer"] == "bfloat16"
     assert together[0].latent.dtype == torch.float32
     assert same(together[0], pipeline(requests[0]).images[0])
     assert same(together[2], pipeline("犬 on a table", seed=1).images[0])
+
+
+def test_the_clean_latent_of_a_step_is_only_made_for_a_listener(
+    pipeline: TextToImagePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[StepTaken] = []
+    monkeypatch.setattr(StepTaken, "denoised", property(lambda step: made.append(step) or step.velocity))
+    pipeline("a cat")
+    assert not made
+    pipeline("a cat", on_event=lambda event: None)
+    assert len(made) == 3
+
+
+def test_a_deterministic_picture_is_recorded_as_one_and_equal_in_any_company(tiny_bundle: ModelBundle) -> None:
+    pipeline = TextToImagePipeline(tiny_bundle, deterministic=True)
+    requests = [
+        GenerationRequest(prompt="a cat", seed=5, num_images=2),
+        GenerationRequest(prompt="two red apples on a blue table", pag_scale=2.0, num_inference_steps=2),
+        GenerationRequest(prompt="犬", guidance_scale=1.0, solver="flow-euler"),
+    ]
+    together = pipeline(requests).images
+    alone = [image for request in requests for image in pipeline(request).images]
+    assert all(same(left, right) for left, right in zip(together, alone, strict=True))
+    assert [image.record.rows_per_call for image in together] == [FIXED_ROWS] * 4
+    assert TextToImagePipeline(tiny_bundle, deterministic=3).fixed_rows == 3
+    plain = TextToImagePipeline(tiny_bundle)(requests[0]).images[0]
+    assert plain.record.rows_per_call is None
+    assert plain.record.threads == torch.get_num_threads()
+    torch.testing.assert_close(plain.latent, together[0].latent, rtol=1e-4, atol=1e-4)
 
 
 def test_every_setting_changes_the_picture(pipeline: TextToImagePipeline) -> None:

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from sanakit.sampling.driver import drive
+from sanakit.sampling.flow_dpm import flow_dpm_solver
 from sanakit.sampling.schedules import flow_dpm_schedule
-from sanakit.sampling.solvers import flow_dpm_solver
 
 
 def test_on_step_sees_every_step_and_the_clean_latent_it_implies() -> None:

@@ -8,18 +8,13 @@ import pytest
 import torch
 
 from sanakit.common.errors import ConfigError
-from sanakit.sampling.guidance import ClassifierFreeGuidance, NoGuidance, PerturbedAttentionGuidance
+from sanakit.sampling.guidance import BranchInput, ClassifierFreeGuidance, PerturbedAttentionGuidance
 
 VELOCITIES = {
     "unconditional": torch.tensor([1.0]),
     "conditional": torch.tensor([2.0]),
     "perturbed": torch.tensor([1.5]),
 }
-
-
-def test_no_guidance_is_the_conditional_branch() -> None:
-    assert NoGuidance().branches(0.5) == ("conditional",)
-    assert NoGuidance().combine(VELOCITIES, 0.5) == 2.0
 
 
 def test_classifier_free_guidance() -> None:
@@ -31,7 +26,7 @@ def test_classifier_free_guidance() -> None:
 @pytest.mark.parametrize("scale", [0.0, 1.0])
 def test_a_scale_of_at_most_one_runs_one_branch(scale: float) -> None:
     guidance = ClassifierFreeGuidance(scale=scale)
-    assert guidance.branches(0.5) == ("conditional",)
+    assert guidance.branches(0.5) == tuple(guidance.inputs()) == ("conditional",)
     assert guidance.combine({"conditional": torch.tensor([2.0])}, 0.5) == 2.0
 
 
@@ -44,7 +39,9 @@ def test_guidance_interval() -> None:
 
 def test_perturbed_attention_guidance() -> None:
     guidance = PerturbedAttentionGuidance(scale=4.5, pag_scale=2.0, layers=(8,))
-    assert guidance.branches(0.5) == ("unconditional", "conditional", "perturbed")
+    assert guidance.branches(0.5) == tuple(guidance.inputs()) == ("unconditional", "conditional", "perturbed")
+    assert guidance.inputs()["perturbed"] == BranchInput(perturbed_layers=(8,))
+    assert guidance.inputs()["unconditional"] == BranchInput(text="negative")
     assert guidance.combine(VELOCITIES, 0.5).item() == pytest.approx(1 + 4.5 * (2 - 1) + 2 * (2 - 1.5))
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from sanakit.common.errors import ConfigError
 from sanakit.sampling.driver import drive
+from sanakit.sampling.evaluation import Evaluation
+from sanakit.sampling.flow_dpm import flow_dpm_solver
+from sanakit.sampling.flow_euler import flow_euler_solver
 from sanakit.sampling.schedules import Schedule, flow_dpm_schedule, flow_euler_schedule
-from sanakit.sampling.solvers import Evaluation, flow_dpm_solver, flow_euler_solver
+from sanakit.sampling.solvers import SOLVERS, SolverConfig
 
 METHODS = {"flow-dpm": (flow_dpm_solver, flow_dpm_schedule), "flow-euler": (flow_euler_solver, flow_euler_schedule)}
 
@@ -154,3 +159,78 @@ def test_solvers_can_share_one_network_call() -> None:
                 together[row] = finished.value
                 del wishes[row]
     assert [together[row].item() for row in range(2)] == pytest.approx([x.item() for x in alone], abs=1e-6)
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A solver of the table on a curved flow, float64."""
+
+    config: SolverConfig
+    target: Tensor
+
+    def run(self, latent: Tensor, **where: Any) -> tuple[Tensor, list[Evaluation]]:
+        seen: list[Evaluation] = []
+        solver = self.config.start(latent, no_noise, **where)
+        return drive(solver, self.velocity, lambda evaluation, _: seen.append(evaluation)), seen
+
+    def velocity(self, evaluation: Evaluation) -> Tensor:
+        return torch.sin(3 * evaluation.latent) + evaluation.sigma * self.target
+
+
+def no_noise(step: int) -> Tensor:
+    raise AssertionError("neither of these draws any")
+
+
+@pytest.fixture(params=SOLVERS)
+def walk(request: pytest.FixtureRequest) -> Walk:
+    config = SOLVERS[request.param](num_steps=20, flow_shift=3.0)
+    return Walk(config, torch.randn(2, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64))
+
+
+def test_a_run_goes_on_from_any_of_its_evaluations(walk: Walk) -> None:
+    """To the bit; an evaluation holds all that its solver remembers."""
+    whole, steps = walk.run(torch.ones(2, 3, dtype=torch.float64))
+    assert [step.index for step in steps] == list(range(20))
+    for step in steps:
+        end, rest = walk.run(step.latent, start=step.index, previous=step.previous)
+        assert torch.equal(end, whole)
+        assert [(e.index, e.total, e.sigma, e.timestep) for e in rest] == [
+            (e.index, e.total, e.sigma, e.timestep) for e in steps[step.index :]
+        ]
+
+
+@pytest.mark.parametrize("start", [1, 7, 19])
+def test_a_picture_with_noise_is_a_place_to_start_from(walk: Walk, start: int) -> None:
+    """Image to image: on a straight path, from the noise level of step ``start``, back to the picture."""
+    g = torch.Generator().manual_seed(start)
+    picture, noise = torch.randn(2, 4, 5, generator=g, dtype=torch.float64)
+    sigma = walk.config.schedule().sigmas[start]
+    solver = walk.config.start((1 - sigma) * picture + sigma * noise, no_noise, start=start)
+    steps: list[Evaluation] = []
+    result = drive(solver, lambda evaluation: noise - picture, lambda evaluation, _: steps.append(evaluation))
+    torch.testing.assert_close(result, picture, rtol=0, atol=1e-11)
+    assert len(steps) == 20 - start
+
+
+def test_what_is_known_ends_where_it_was(walk: Walk) -> None:
+    """Inpainting needs no hook in a solver: the path to a known picture is straight."""
+    known = torch.randn(2, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    mask = torch.tensor([[True, False, False], [False, True, False]])
+
+    def velocity(step: Evaluation) -> Tensor:
+        return torch.where(mask, walk.velocity(step), (step.latent - known) / step.sigma)
+
+    painted = drive(walk.config.start(torch.ones(2, 3, dtype=torch.float64), no_noise), velocity)
+    assert (painted - known)[~mask].abs().max() < 1e-15
+
+
+@pytest.mark.parametrize("start", [-1, 20])
+def test_a_step_that_is_not_there(walk: Walk, start: int) -> None:
+    with pytest.raises(ConfigError, match=f"no step {start} to start from; the schedule has steps 0 to 19"):
+        walk.run(torch.ones(1), start=start)
+
+
+def test_settings_are_checked_when_they_are_made(walk: Walk) -> None:
+    for settings, words in (({"num_steps": 0}, "at least 1 step"), ({"flow_shift": 0.0}, "flow_shift=0.0")):
+        with pytest.raises(ConfigError, match=words):
+            replace(walk.config, **settings)

@@ -24,7 +24,7 @@ def decode(
     from sanakit.pipelines.latent_file import load_latent
 
     saved = load_latent(latent)
-    request = saved.recipe.request
+    request = saved.record.request
     place = places.choose(num_images=1)
     check_place(place, 4 * (request.width or 0) * (request.height or 0))
 
@@ -32,7 +32,7 @@ def decode(
     from sanakit.cli.terminal.picture_run import picture_facts, save_to
     from sanakit.pipelines.text_to_image import TextToImagePipeline
 
-    chosen = files.instead_of(saved.recipe.model, model)
+    chosen = files.instead_of(saved.record.model, model)
     bundle = load_bundle(chosen.source, device=run.start(), **chosen.load_options())
     # A folder of its own: the pipeline clears up after success, and the user's latent must outlive a full disk.
     pipeline = TextToImagePipeline(bundle, rescue_folder=Path(tempfile.gettempdir()) / "sanakit-decode")

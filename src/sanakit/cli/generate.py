@@ -16,6 +16,7 @@ from sanakit.cli.terminal.options import ForceOption, ModelOption, PlaceOptions,
 from sanakit.cli.terminal.output_place import check_metadata, check_place
 from sanakit.cli.terminal.prompts import collect_prompts
 from sanakit.cli.terminal.size import parse_size
+from sanakit.sampling.solvers import SOLVERS
 
 if TYPE_CHECKING:
     from sanakit.pipelines.request import GenerationRequest
@@ -23,11 +24,7 @@ if TYPE_CHECKING:
 _ASSUMED_SIDE = 1024  # for the check of the disk, where the model decides the size
 
 
-class SolverName(StrEnum):
-    """The sampling methods."""
-
-    flow_dpm = "flow-dpm"
-    flow_euler = "flow-euler"
+SolverName = StrEnum("SolverName", {name.replace("-", "_"): name for name in SOLVERS})  # type: ignore[misc]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -152,7 +152,7 @@ def readable_facts(facts: dict[str, Any]) -> dict[str, str]:
             "text": f"the first {facts['max_text_tokens'] - 1} tokens of a prompt count",
             "precision": f"the transformer runs in {dtypes}" + (f": {reason}" if reason else ""),
             "licence": facts["licence"] or "not stated in its files",
-            "hash": facts["model_hash"] or "not computed yet (a picture's recipe records it)",
+            "hash": facts["model_hash"] or "not computed yet (a picture's record holds it)",
         }
     return lines
 

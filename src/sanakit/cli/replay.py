@@ -20,22 +20,22 @@ def replay(
     model: Annotated[str | None, typer.Option(help="Another source of the model than the picture names.")] = None,
     device: DeviceOption = "cpu",
 ) -> None:
-    """Make a picture again from the recipe inside it, and say whether it is identical.
+    """Make a picture again from the record inside it, and say whether it is identical.
 
     Exit code 0 if every pixel is the same, 1 if not. The new picture is only written with --output.
     """
-    from sanakit.pipelines.picture_file import read_recipe
+    from sanakit.pipelines.picture_file import read_record
 
-    recipe = read_recipe(picture)
+    record = read_record(picture)
     place = places.choose(num_images=1) if places.output is not None else None
     if place is not None:
-        check_place(place, 4 * (recipe.request.width or 0) * (recipe.request.height or 0))
+        check_place(place, 4 * (record.request.width or 0) * (record.request.height or 0))
 
     import sanakit
     from sanakit.cli.terminal.picture_run import PictureRun, save_to
     from sanakit.pipelines.replay import replay as replay_picture
 
-    chosen = files.instead_of(recipe.model, model)
+    chosen = files.instead_of(record.model, model)
     watch = PictureRun(num_images=1, quiet=told.quiet, save=save_to(place, with_metadata=True) if place else None)
     with watch.bar() as on_event:
         pipeline = sanakit.load(chosen.source, device=resolve_device(device), **chosen.load_options())
@@ -44,7 +44,7 @@ def replay(
     if file is not None:
         told.tell(f"written to {file}")
     if told.as_json:
-        again = result.image.recipe.model_dump(mode="json")
+        again = result.image.record.model_dump(mode="json")
         differences = list(result.differences)
         print_json({"identical": result.identical, "differences": differences, "file": file, "recipe": again})
     elif not told.quiet:

@@ -42,4 +42,4 @@ class MissingExtraError(SanakitError, ImportError):
 
 
 class PictureError(SanakitError):
-    """A picture or latent file that cannot be read, or that holds no recipe."""
+    """A picture or latent file that cannot be read, or that holds no record."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -34,3 +35,9 @@ def draw_noise(shape: Sequence[int], seed: int) -> Tensor:
         raise RequestError(f"seed={seed} is out of range; a seed is a whole number from 0 to {MAX_SEED}")
     generator = torch.Generator(device="cpu").manual_seed(seed)
     return torch.randn(tuple(shape), generator=generator, dtype=torch.float32)
+
+
+def draw_step_noise(shape: Sequence[int], seed: int, step: int) -> Tensor:
+    """The noise that a stochastic solver adds in ``step``: of the picture's seed and the step alone."""
+    digest = hashlib.sha256(f"{seed}:{step}".encode()).digest()
+    return draw_noise(shape, int.from_bytes(digest[:8], "big") & MAX_SEED)

@@ -1,74 +1,192 @@
-"""Many solvers, one network call per round: the branches of every picture become rows of one batch."""
+"""Pictures that come and go: a round is one call of the network, whose rows are the branches of several pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
+from sanakit.common.errors import ConfigError
 from sanakit.models.transformers.condition import Condition
 from sanakit.models.transformers.linear_dit import LinearDiT
+from sanakit.sampling.evaluation import Evaluation, Solver
 from sanakit.sampling.guidance import Branch, Guidance
-from sanakit.sampling.solvers import Evaluation, Solver
 
-OnPictureStep = Callable[[int, Evaluation, Tensor], None]
+MAX_ROWS = 16  # of a call on an accelerator: eight pictures with guidance
+MAX_POSITIONS = 16 * 32 * 32  # of the latents of all rows: at 4K, one tensor of eight guided pictures would take 6 GB
+
+KeyT = TypeVar("KeyT", bound=Hashable)
+Correct = Callable[[Evaluation, Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class PictureJob:
-    """A picture on its way: its solver, its guidance, and the condition, of one row, of each branch."""
+    """A picture on its way.
+
+    Args:
+        solver: not begun yet.
+        guidance: of its velocities.
+        conditions: of one row each, for every branch that the guidance may ask for.
+        correct: what is done to a velocity before the solver gets it. For inpainting, with ``known`` where ``mask`` is
+            False: ``where(mask, velocity, (latent - known) / sigma)`` ends exactly there, as noise paths are straight.
+    """
 
     solver: Solver
     guidance: Guidance
     conditions: Mapping[Branch, Condition]
+    correct: Correct | None = None
 
 
-def denoise(transformer: LinearDiT, jobs: Sequence[PictureJob], on_step: OnPictureStep) -> list[Tensor]:
-    """Run all jobs to their end and return their latents ``(1, C, h, w)``; jobs may differ in steps and guidance.
+@dataclass(frozen=True, slots=True, eq=False)
+class StepTaken(Generic[KeyT]):
+    """The solver of picture ``key`` is about to be sent ``velocity`` ``(1, C, h, w)``."""
+
+    key: KeyT
+    evaluation: Evaluation
+    velocity: Tensor
+
+    @property
+    def denoised(self) -> Tensor:
+        """The clean latent that the step implies."""
+        return self.evaluation.latent - self.evaluation.sigma * self.velocity
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finished(Generic[KeyT]):
+    """Picture ``key`` has left with this latent ``(1, C, h, w)``, float32."""
+
+    key: KeyT
+    latent: Tensor
+
+
+class Denoiser(Generic[KeyT]):
+    """Pictures on their way through one network; they may join and leave between any two rounds.
 
     Args:
         transformer: the network; latents are cast to its dtype and velocities back to float32.
-        jobs: of one latent size.
-        on_step: called with the job's number, its evaluation and the clean latent that the step implies.
+        max_rows: of a call on an accelerator.
+        fixed_rows: every call has exactly that many rows, on any device; some of them are filler. Products are cut by
+            the number of rows, so a picture is the same to the bit whoever keeps it company, at the cost of the filler.
     """
-    rows = ConditionRows()
-    finished: dict[int, Tensor] = {}
-    wishes = {number: next(job.solver) for number, job in enumerate(jobs)}
-    while wishes:
-        velocities = guided_velocities(transformer, [(jobs[n], wish) for n, wish in wishes.items()], rows)
-        for (number, wish), velocity in zip(list(wishes.items()), velocities, strict=True):
-            on_step(number, wish, wish.latent - wish.sigma * velocity)
+
+    def __init__(self, transformer: LinearDiT, *, max_rows: int = MAX_ROWS, fixed_rows: int | None = None) -> None:
+        self.transformer, self.max_rows, self.fixed_rows = transformer, max_rows, fixed_rows
+        self._running: dict[KeyT, tuple[PictureJob, Evaluation]] = {}
+        self._rows = _ConditionRows()
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more picture could share the next call with those that are here."""
+        rows = sum(len(job.conditions) for job, _ in self._running.values())
+        return not self._running or rows < self._capacity(next(iter(self._running.values()))[1])
+
+    def add(self, key: KeyT, job: PictureJob) -> None:
+        """Let a picture join.
+
+        Raises:
+            ConfigError: it needs more rows than a call is to have.
+        """
+        assert key not in self._running, key
+        if self.fixed_rows is not None:
+            if len(job.conditions) > self.fixed_rows:
+                raise ConfigError(f"a picture of {len(job.conditions)} rows does not fit into {self.fixed_rows} rows")
+            length = max(condition.text_length for condition in job.conditions.values())
+            job = replace(job, conditions={name: each.pad(length) for name, each in job.conditions.items()})
+        self._running[key] = job, next(job.solver)
+
+    def remove(self, key: KeyT) -> None:
+        """Let a picture leave as it is; one that has left already is no error."""
+        if key in self._running:
+            self._running.pop(key)[0].solver.close()
+
+    def round(self) -> Iterator[StepTaken[KeyT] | Finished[KeyT]]:
+        """One call of the network, for the pictures that joined first and fit into it.
+
+        A picture whose step was not taken up, because the caller went away, asks for it again in the next round.
+        """
+        company = self._company()
+        velocities = self._velocities([self._running[key] for key in company]) if company else []
+        for key, velocity in zip(company, velocities, strict=True):
+            if key not in self._running:
+                continue  # it was removed between two events
+            job, wish = self._running[key]
+            corrected = velocity if job.correct is None else job.correct(wish, velocity)
+            yield StepTaken(key, wish, corrected)
+            if key not in self._running:
+                continue
             try:
-                wishes[number] = jobs[number].solver.send(velocity)
+                self._running[key] = job, job.solver.send(corrected)
             except StopIteration as end:
-                finished[number] = end.value
-                del wishes[number]
-    return [finished[number] for number in range(len(jobs))]
+                del self._running[key]
+                yield Finished(key, end.value)
+
+    def _capacity(self, wish: Evaluation) -> int:
+        return self.fixed_rows or rows_per_call(wish.latent.device, wish.latent.shape[1:], self.max_rows)
+
+    def _company(self) -> list[KeyT]:
+        """Who takes part in the next call: the first picture, and those like it as long as their rows fit."""
+        company: list[KeyT] = []
+        rows = 0
+        first = next(iter(self._running.values()), None)
+        for key, (job, wish) in self._running.items():
+            needed = len(job.guidance.branches(wish.sigma))
+            fits = not company or rows + needed <= self._capacity(wish)
+            if fits and first is not None and self._kind(job, wish) == self._kind(*first):
+                company.append(key)
+                rows += needed
+        return company
+
+    def _kind(self, job: PictureJob, wish: Evaluation) -> Hashable:
+        """What pictures of one call have in common; with fixed rows also the length of their texts, for the bits."""
+        length = max(each.text_length for each in job.conditions.values()) if self.fixed_rows else None
+        return wish.latent.shape, length
+
+    def _velocities(self, wishes: Sequence[tuple[PictureJob, Evaluation]]) -> list[Tensor]:
+        """One velocity ``(1, C, h, w)`` float32 per wish."""
+        branches = [job.guidance.branches(wish.sigma) for job, wish in wishes]
+        rows = [(wish, job.conditions[name]) for (job, wish), own in zip(wishes, branches, strict=True) for name in own]
+        rows += rows[:1] * ((self.fixed_rows or 0) - len(rows))
+        weight = self.transformer.patch_embed.weight
+        velocity = self.transformer(
+            torch.cat([wish.latent for wish, _ in rows]).to(weight.device, weight.dtype),
+            torch.tensor([wish.timestep for wish, _ in rows], device=weight.device),
+            self._rows.of([condition for _, condition in rows]),
+        ).float()  # (rows, C, h, w)
+        parts = iter(velocity.split(1))
+        return [
+            job.guidance.combine({name: next(parts) for name in own}, wish.sigma)
+            for (job, wish), own in zip(wishes, branches, strict=True)
+        ]
 
 
-def guided_velocities(
-    transformer: LinearDiT, wishes: Sequence[tuple[PictureJob, Evaluation]], rows: ConditionRows
-) -> list[Tensor]:
-    """One velocity ``(1, C, h, w)`` float32 per wish, from one call of the network."""
-    branches = [job.guidance.branches(wish.sigma) for job, wish in wishes]
-    flat = [(job, wish, branch) for (job, wish), own in zip(wishes, branches, strict=True) for branch in own]
-    weight = transformer.patch_embed.weight
-    velocity = transformer(
-        torch.cat([wish.latent for _, wish, _ in flat]).to(weight.device, weight.dtype),
-        torch.tensor([wish.timestep for _, wish, _ in flat], device=weight.device),
-        rows.of([job.conditions[branch] for job, _, branch in flat]),
-    ).float()  # (rows, C, h, w)
-    parts = iter(velocity.split(1))
-    return [
-        job.guidance.combine({branch: next(parts) for branch in own}, wish.sigma)
-        for (job, wish), own in zip(wishes, branches, strict=True)
-    ]
+def rows_per_call(device: torch.device, shape: Sequence[int], max_rows: int = MAX_ROWS) -> int:
+    """Rows that pictures with latents of ``shape`` ``(C, h, w)`` may fill together; a picture alone may have more.
+
+    One on the CPU, so that every picture has its own calls there and is the same to the bit in any company.
+    """
+    return 1 if device.type == "cpu" else max(min(max_rows, MAX_POSITIONS // math.prod(shape[1:])), 1)
 
 
-class ConditionRows:
-    """The condition of a batch of rows, put together anew only when the rows change, which most steps do not."""
+def denoise(denoiser: Denoiser[int], jobs: Iterable[PictureJob]) -> Iterator[StepTaken[int] | Finished[int]]:
+    """Run all jobs to their end, each under its number; the next is asked for when there is room for it."""
+    waiting = enumerate(jobs)
+    while True:
+        while denoiser.has_room and (joining := next(waiting, None)) is not None:
+            denoiser.add(*joining)
+        if not len(denoiser):
+            return
+        yield from denoiser.round()
+
+
+class _ConditionRows:
+    """The condition of a call, put together anew only when its rows change, which most steps do not."""
 
     def __init__(self) -> None:
         self._parts: list[Condition] = []

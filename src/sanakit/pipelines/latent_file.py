@@ -1,4 +1,4 @@
-"""A finished latent on disk: safetensors with the recipe of its picture, so that decoding can be done later."""
+"""A latent on disk: safetensors with the record of its picture, so that steps and decoding can be done later."""
 
 from __future__ import annotations
 
@@ -14,17 +14,23 @@ from torch import Tensor
 
 from sanakit.common.errors import PictureError
 from sanakit.common.files import written_aside
-from sanakit.pipelines.record import Recipe
+from sanakit.pipelines.record import PictureRecord
 
-_RECIPE = "sanakit_recipe"
+_RECORD = "sanakit_recipe"  # as 0.1.0 wrote it
+_INDEX = "sanakit_step"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class SavedLatent:
-    """A latent ``(1, C, h, w)`` float32, scaled as everywhere outside the autoencoder, and its picture's recipe."""
+    """A latent ``(1, C, ..., h, w)`` float32, scaled as everywhere outside the autoencoder, and its picture's record.
+
+    An unfinished one has the ``index`` of the step that is to be done next, and what its solver remembers.
+    """
 
     latent: Tensor
-    recipe: Recipe
+    record: PictureRecord
+    index: int | None = None
+    previous: Tensor | None = None
 
 
 def save_latent(path: str | Path, saved: SavedLatent) -> Path:
@@ -33,28 +39,30 @@ def save_latent(path: str | Path, saved: SavedLatent) -> Path:
     Raises:
         OutputError: the disk is full or the place cannot be written.
     """
-    latent = saved.latent.detach().float().cpu().contiguous()
+    given = {"latent": saved.latent, "previous": saved.previous}
+    tensors = {name: x.detach().float().cpu().contiguous() for name, x in given.items() if x is not None}
+    step = {} if saved.index is None else {_INDEX: str(saved.index)}
     with written_aside(Path(path)) as building:
-        save_file({"latent": latent}, building, metadata={_RECIPE: saved.recipe.to_json()})
+        save_file(tensors, building, metadata={_RECORD: saved.record.to_json(), **step})
     return Path(path)
 
 
-def latent_name(recipe: Recipe) -> str:
-    """The name of the file in which a latent is kept: it follows from the recipe."""
-    digest = hashlib.sha256(recipe.to_json().encode()).hexdigest()
-    return f"seed{recipe.request.seed}-{digest[:8]}.safetensors"
+def latent_name(record: PictureRecord) -> str:
+    """The name of the file in which a latent is kept: it follows from the record."""
+    digest = hashlib.sha256(record.to_json().encode()).hexdigest()
+    return f"seed{record.request.seed}-{digest[:8]}.safetensors"
 
 
 @contextmanager
 def rescued(finished: SavedLatent, folder: Path) -> Iterator[Callable[[], Path]]:
     """A function that keeps ``finished`` in ``folder``; what it wrote is removed when the block ends well.
 
-    The name follows from the recipe, so a latent kept by an earlier run is neither written over nor removed.
+    The name follows from the record, so a latent kept by an earlier run is neither written over nor removed.
     """
-    path = folder / latent_name(finished.recipe)
     written: list[Path] = []
 
     def save() -> Path:
+        path = folder / latent_name(finished.record)
         if not path.exists():
             written.append(save_latent(path, finished))
         return path
@@ -74,10 +82,15 @@ def load_latent(path: str | Path) -> SavedLatent:
         raise PictureError(f"{path} does not exist or is no file; give a latent that sanakit saved")
     try:
         with safe_open(path, framework="pt") as file:
-            recipe = (file.metadata() or {}).get(_RECIPE)
-            latent = file.get_tensor("latent") if "latent" in file.keys() else None  # noqa: SIM118, not a dict
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
     except (SafetensorError, OSError) as error:
         raise PictureError(f"{path} could not be read as a latent ({error}); it must be a safetensors file") from None
-    if recipe is None or latent is None or latent.ndim != 4:
-        raise PictureError(f"{path} is not a latent that sanakit saved; it holds no latent with a recipe")
-    return SavedLatent(latent=latent, recipe=Recipe.from_json(recipe))
+    if _RECORD not in metadata or "latent" not in tensors:
+        raise PictureError(f"{path} is not a latent that sanakit saved; it holds no latent with a record")
+    return SavedLatent(
+        latent=tensors["latent"],
+        record=PictureRecord.from_json(metadata[_RECORD]),
+        index=int(metadata[_INDEX]) if _INDEX in metadata else None,
+        previous=tensors.get("previous"),
+    )

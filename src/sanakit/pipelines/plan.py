@@ -5,31 +5,59 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from sanakit.checkpoints.identity.card import ModelCard
 from sanakit.common.errors import RequestError
 from sanakit.common.seeds import image_seed
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.pipelines.resolution import PictureSize, plan_size
-from sanakit.sampling.guidance import ClassifierFreeGuidance, Guidance, NoGuidance, PerturbedAttentionGuidance
-from sanakit.sampling.schedules import flow_dpm_schedule, flow_euler_schedule
-from sanakit.sampling.solvers import Solver, flow_dpm_solver, flow_euler_solver
+from sanakit.sampling.guidance import ClassifierFreeGuidance, Guidance, PerturbedAttentionGuidance
+from sanakit.sampling.solvers import SolverConfig, solver_kind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PicturePlan:
-    """One picture to make.
+    """One picture to make: a completed request."""
 
-    ``request`` is complete: no field is ``None``, ``num_images`` is 1 and the seed is that of this very picture.
-    """
-
-    request: GenerationRequest
+    prompt: str
+    negative_prompt: str
+    use_instruction: bool
+    use_resolution_binning: bool
     size: PictureSize
+    seed: int
+    solver: SolverConfig
+    guidance: Guidance
+
+    def request(self) -> GenerationRequest:
+        """The same as a request without a ``None``, for one picture: what a record stores."""
+        match self.guidance:
+            case ClassifierFreeGuidance(interval=interval):
+                pag_scale = 0.0
+            case PerturbedAttentionGuidance(pag_scale=pag_scale):
+                interval = (0.0, 1.0)
+        return GenerationRequest(
+            prompt=self.prompt,
+            negative_prompt=self.negative_prompt,
+            height=self.size.height,
+            width=self.size.width,
+            num_inference_steps=self.solver.num_steps,
+            guidance_scale=self.guidance.scale,
+            guidance_interval=interval,
+            pag_scale=pag_scale,
+            solver=self.solver.name,
+            flow_shift=self.solver.flow_shift,
+            seed=self.seed,
+            use_resolution_binning=self.use_resolution_binning,
+            use_instruction=self.use_instruction,
+        )
 
 
 def plan_pictures(requests: Sequence[GenerationRequest], card: ModelCard, granularity: int) -> list[PicturePlan]:
     """Every picture of every request, in order.
+
+    Args:
+        requests: what is asked for.
+        card: of the model, for what was not said.
+        granularity: both generated sides are multiples of it.
 
     Raises:
         RequestError: the model cannot do what a request asks for.
@@ -38,49 +66,40 @@ def plan_pictures(requests: Sequence[GenerationRequest], card: ModelCard, granul
 
 
 def _pictures_of(request: GenerationRequest, card: ModelCard, granularity: int) -> Iterator[PicturePlan]:
-    if request.pag_scale > 0 and not card.pag_layers:
+    size = plan_size(
+        request.height,
+        request.width,
+        base_size=card.base_size,
+        granularity=granularity,
+        use_binning=request.use_resolution_binning,
+    )
+    guidance, solver = _guidance(request, card), _solver(request, card)
+    for index in range(request.num_images):
+        yield PicturePlan(
+            prompt=request.prompt,
+            negative_prompt=request.negative_prompt,
+            use_instruction=request.use_instruction,
+            use_resolution_binning=request.use_resolution_binning,
+            size=size,
+            seed=image_seed(request.seed, index),
+            solver=solver,
+            guidance=guidance,
+        )
+
+
+def _solver(request: GenerationRequest, card: ModelCard) -> SolverConfig:
+    return solver_kind(request.solver or card.solver)(
+        num_steps=request.num_inference_steps or card.num_inference_steps,
+        flow_shift=request.flow_shift or card.flow_shift,
+    )
+
+
+def _guidance(request: GenerationRequest, card: ModelCard) -> Guidance:
+    scale = card.guidance_scale if request.guidance_scale is None else request.guidance_scale
+    if request.pag_scale == 0:
+        return ClassifierFreeGuidance(scale=scale, interval=request.guidance_interval)
+    if not card.pag_layers:
         raise RequestError(
             f"pag_scale={request.pag_scale:g} needs layers to perturb, and {card.name} names none; leave it at 0."
         )
-    size = size_of(request, card, granularity)
-    defaults = {
-        "num_inference_steps": card.num_inference_steps, "guidance_scale": card.guidance_scale,
-        "solver": card.solver, "flow_shift": card.flow_shift,
-    }  # fmt: skip
-    own = {name: value for name, value in defaults.items() if getattr(request, name) is None}
-    for index in range(request.num_images):
-        seed = image_seed(request.seed, index)
-        fields = own | {"height": size.height, "width": size.width, "seed": seed, "num_images": 1}
-        yield PicturePlan(request=request.model_copy(update=fields), size=size)
-
-
-def size_of(request: GenerationRequest, card: ModelCard, granularity: int) -> PictureSize:
-    """The size that a request asks of this model.
-
-    Raises:
-        RequestError: the model cannot make it.
-    """
-    return plan_size(
-        request.height, request.width, base_size=card.base_size, granularity=granularity,
-        use_binning=request.use_resolution_binning,
-    )  # fmt: skip
-
-
-def build_solver(request: GenerationRequest, noise: Tensor) -> Solver:
-    """The solver that a complete request names, started from ``noise``."""
-    assert request.num_inference_steps is not None
-    assert request.flow_shift is not None
-    if request.solver == "flow-euler":
-        return flow_euler_solver(noise, flow_euler_schedule(request.num_inference_steps, request.flow_shift))
-    return flow_dpm_solver(noise, flow_dpm_schedule(request.num_inference_steps, request.flow_shift))
-
-
-def build_guidance(request: GenerationRequest, card: ModelCard) -> Guidance:
-    """The guidance that a complete request asks for."""
-    assert request.guidance_scale is not None
-    scale = request.guidance_scale
-    if request.pag_scale > 0:
-        return PerturbedAttentionGuidance(scale=scale, pag_scale=request.pag_scale, layers=card.pag_layers)
-    if scale > 1:
-        return ClassifierFreeGuidance(scale=scale, interval=request.guidance_interval)
-    return NoGuidance()
+    return PerturbedAttentionGuidance(scale=scale, pag_scale=request.pag_scale, layers=card.pag_layers)

@@ -1,4 +1,4 @@
-"""The recipe of a picture: everything needed to make it again, as text that travels inside the file."""
+"""The record of a picture: everything needed to make it again, as text that travels inside the file."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 import sanakit
 from sanakit.common.errors import PictureError
 from sanakit.pipelines.request import GenerationRequest
+from sanakit.sampling.solvers import solver_kind
 
-A1111_SAMPLERS = {"flow-dpm": "Flow DPM++ 2M", "flow-euler": "Flow Euler"}
+KNOWN_NEEDS: frozenset[str] = frozenset()  # features without which a picture would come out otherwise
 
 
 class _Plain(BaseModel):
@@ -25,7 +26,7 @@ class _Plain(BaseModel):
 class ModelReference(_Plain):
     """The model that made a picture: where it came from, its SHA-256, and the dtype of each component.
 
-    ``variant`` and ``revision`` are those that were asked for; recipes of early versions have none.
+    ``variant`` and ``revision`` are those that were asked for; records of early versions have none.
     """
 
     name: str
@@ -48,10 +49,12 @@ class ImageReference(_Plain):
     sha256: str
 
 
-class Recipe(_Plain):
+class PictureRecord(_Plain):
     """How one picture was made.
 
-    ``request`` is complete (no ``None``), for this one picture. ``image`` is None until it was decoded.
+    ``request`` is complete (no ``None``), for this one picture. ``image`` is None until it was decoded. ``threads`` are
+    those of the CPU; ``rows_per_call`` is None where a call had as many rows as there were. ``needs`` names what a
+    reader must know to make the picture again, so that an older sanakit refuses it and does not leave that out.
     """
 
     request: GenerationRequest
@@ -59,29 +62,39 @@ class Recipe(_Plain):
     device: str
     versions: Mapping[str, str]
     image: ImageReference | None = None
+    threads: int | None = None
+    rows_per_call: int | None = None
+    needs: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """One line of ASCII, which every place that holds metadata takes."""
         return json.dumps(self.model_dump(mode="json"), ensure_ascii=True)
 
     @classmethod
-    def from_json(cls, text: str) -> Recipe:
+    def from_json(cls, text: str) -> PictureRecord:
         """Raises:
-        PictureError: the text is not a recipe of ours.
+        PictureError: the text is not a record of ours, or one that needs more than this version knows.
         """
         try:
-            return cls.model_validate_json(text)
+            record = cls.model_validate_json(text)
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]
             place = ".".join(map(str, problem["loc"])) or "its text"
-            raise PictureError(f"the recipe is damaged: {place}: {problem['msg']}.") from None
+            raise PictureError(f"the record is damaged: {place}: {problem['msg']}.") from None
+        if unknown := sorted(set(record.needs) - KNOWN_NEEDS):
+            writer = record.versions.get("sanakit", "?")
+            raise PictureError(
+                f"the picture was made with {', '.join(unknown)}, which this sanakit does not know and would leave "
+                f"out; read it with sanakit {writer} or later."
+            )
+        return record
 
     def to_a1111(self) -> str:
         """The ``parameters`` text that galleries and other tools read."""
         request = self.request
         facts: dict[str, Any] = {
             "Steps": request.num_inference_steps,
-            "Sampler": A1111_SAMPLERS.get(str(request.solver), request.solver),
+            "Sampler": solver_kind(request.solver).a1111_name if request.solver else None,
             "CFG scale": request.guidance_scale,
             "Seed": request.seed,
             "Size": f"{request.width}x{request.height}",

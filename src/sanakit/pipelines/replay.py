@@ -1,4 +1,4 @@
-"""Make a picture again from the recipe inside it, and say whether it is the same to the bit."""
+"""Make a picture again from the record inside it, and say whether it is the same to the bit."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from PIL import Image
 from sanakit.checkpoints.bundle import load_bundle
 from sanakit.common.errors import PictureError
 from sanakit.pipelines.events import OnEvent
-from sanakit.pipelines.picture_file import open_picture, read_recipe
-from sanakit.pipelines.record import Recipe, describe_image
+from sanakit.pipelines.picture_file import open_picture, read_record
+from sanakit.pipelines.record import PictureRecord, describe_image
 from sanakit.pipelines.result import GeneratedImage
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 
@@ -37,30 +37,30 @@ def replay(
 
     Args:
         path: a picture that sanakit wrote, with its metadata.
-        pipeline: the model to use; None loads the one that the recipe names, from the same files in the same dtypes.
+        pipeline: the model to use; None loads the one that the record names, from the same files in the same dtypes.
         on_event: as in the pipeline.
 
     Raises:
-        PictureError: the file cannot be read or holds no recipe.
+        PictureError: the file cannot be read or holds no record.
     """
-    recipe = read_recipe(path)
-    if recipe.image is None:
-        raise PictureError(f"the recipe in {path} does not say what the picture looked like; it cannot be compared")
-    if pipeline is None:
-        pipeline = TextToImagePipeline(load_bundle(recipe.model.source, **recipe.model.load_options()))
-    made = pipeline(recipe.request, on_event=on_event).images[0]
+    record = read_record(path)
+    if record.image is None:
+        raise PictureError(f"the record in {path} does not say what the picture looked like; it cannot be compared")
+    bundle = pipeline.bundle if pipeline else load_bundle(record.model.source, **record.model.load_options())
+    again = TextToImagePipeline(bundle, deterministic=record.rows_per_call or False)
+    made = again(record.request, on_event=on_event).images[0]
     assert made.image is not None
-    identical = describe_image(made.image) == recipe.image and not _was_edited(path, recipe)
+    identical = describe_image(made.image) == record.image and not _was_edited(path, record)
     pixels = () if identical else (_pixel_difference(open_picture(path), made.image),)
     return ReplayResult(
-        identical=identical, image=made, differences=(*pixels, *_circumstances(recipe, made.recipe, path))
+        identical=identical, image=made, differences=(*pixels, *_circumstances(record, made.record, path))
     )
 
 
-def _was_edited(path: str | Path, recipe: Recipe) -> bool:
+def _was_edited(path: str | Path, record: PictureRecord) -> bool:
     """Only of a PNG can this be told: the other formats change pixels as they are written."""
     picture = open_picture(path)
-    return picture.format == "PNG" and describe_image(picture) != recipe.image
+    return picture.format == "PNG" and describe_image(picture) != record.image
 
 
 def _pixel_difference(before: Image.Image, after: Image.Image) -> str:
@@ -72,7 +72,7 @@ def _pixel_difference(before: Image.Image, after: Image.Image) -> str:
     return f"{share:.2f}% of the pixels in the file differ from the replay, by at most {levels.max()} of 255 levels"
 
 
-def _circumstances(then: Recipe, now: Recipe, path: str | Path) -> Iterator[str]:
+def _circumstances(then: PictureRecord, now: PictureRecord, path: str | Path) -> Iterator[str]:
     """What is not as it was, whether or not the pixels show it."""
     if then.model.hash != now.model.hash:
         old, new = (f"{model.name} ({model.hash[:10]})" for model in (then.model, now.model))
@@ -81,8 +81,10 @@ def _circumstances(then: Recipe, now: Recipe, path: str | Path) -> Iterator[str]
         yield f"the dtypes were {dict(then.model.dtypes)} and are {dict(now.model.dtypes)}"
     if then.device != now.device:
         yield f"the device was {then.device} and is {now.device}"
+    if then.device == "cpu" and then.threads not in (None, now.threads):
+        yield f"the CPU computed in {then.threads} threads and does so in {now.threads}"
     for name, version in then.versions.items():
         if now.versions.get(name) != version:
             yield f"{name} was {version} and is {now.versions.get(name)}"
     if _was_edited(path, then):
-        yield "the pixels in the file are no longer those that the recipe describes"
+        yield "the pixels in the file are no longer those that the record describes"

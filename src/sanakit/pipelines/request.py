@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from sanakit.common.errors import RequestError
 from sanakit.common.seeds import MAX_SEED
-
-SolverName = Literal["flow-dpm", "flow-euler"]
+from sanakit.sampling.solvers import SOLVERS, solver_names
 
 MAX_SIDE = 16384
 MAX_STEPS = 1000
@@ -27,6 +26,12 @@ def _rising(interval: tuple[float, float]) -> tuple[float, float]:
 def _encodable(text: str) -> str:
     text.encode()  # half of a surrogate pair, from bytes that were not UTF-8: no tokenizer can read it
     return text
+
+
+def _known_solver(name: str) -> str:
+    if name not in SOLVERS:
+        raise ValueError("no solver of that name")
+    return name
 
 
 Text = Annotated[str, AfterValidator(_encodable)]
@@ -55,7 +60,7 @@ class GenerationRequest(BaseModel):
         (0.0, 1.0), description="two rising noise levels between 0 and 1, outside of which guidance is off"
     )
     pag_scale: Scale = Field(0.0, description="a number from 0 (off) to 1000")
-    solver: SolverName | None = Field(None, description="flow-dpm or flow-euler")
+    solver: Annotated[str, AfterValidator(_known_solver)] | None = Field(None, description=solver_names())
     flow_shift: float | None = Field(
         None, gt=0, le=1000, allow_inf_nan=False, description="a number above 0, at most 1000"
     )

@@ -57,21 +57,23 @@ def plan_size(
     return PictureSize(height=height, width=width, generated_height=generated[0], generated_width=generated[1])
 
 
-def resize_and_crop(pixels: Tensor, size: PictureSize) -> Tensor:
+def resize_and_crop(pixels: Tensor, height: int | None, width: int | None) -> Tensor:
     """``(B, 3, H, W)`` as generated to the requested size: bilinear until it covers the frame, then centre crop.
 
-    On the float pixels, before they are rounded to 8 bits. Source: the resolution binning of SANA's pipelines.
+    On the float pixels, before they are rounded to 8 bits; a side that is ``None`` is as it was generated.
+    Source: the resolution binning of SANA's pipelines.
     """
     made_height, made_width = pixels.shape[-2:]
-    if (made_height, made_width) == (size.height, size.width):
+    height, width = height or made_height, width or made_width
+    if (made_height, made_width) == (height, width):
         return pixels
-    ratio = max(size.height / made_height, size.width / made_width)
+    ratio = max(height / made_height, width / made_width)
     # ``max``: the product can round to just below the side that it was derived from.
-    resized_height = max(int(made_height * ratio), size.height)
-    resized_width = max(int(made_width * ratio), size.width)
+    resized_height = max(int(made_height * ratio), height)
+    resized_width = max(int(made_width * ratio), width)
     pixels = F.interpolate(pixels, (resized_height, resized_width), mode="bilinear", align_corners=False)
-    top, left = (resized_height - size.height) // 2, (resized_width - size.width) // 2
-    return pixels[..., top : top + size.height, left : left + size.width]
+    top, left = (resized_height - height) // 2, (resized_width - width) // 2
+    return pixels[..., top : top + height, left : left + width]
 
 
 def _check_binned(height: int, width: int, generated: tuple[int, int]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from sanakit.pipelines.record import Recipe
+from sanakit.pipelines.record import PictureRecord
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -16,13 +16,18 @@ class GeneratedImage:
     """One finished picture.
 
     ``image`` is set for ``output="pil"``, ``pixels`` ``(3, H, W)`` float32, about [-1, 1], for ``"tensor"``, and
-    ``latent`` ``(1, C, h, w)`` float32 on the CPU always. ``recipe`` tells how to make it again.
+    ``latent`` ``(1, C, h, w)`` float32 on the CPU always. ``record`` tells how to make it again.
     """
 
-    recipe: Recipe
+    record: PictureRecord
     latent: Tensor
     pixels: Tensor | None = None
     image: Image.Image | None = None
+
+    @property
+    def recipe(self) -> PictureRecord:
+        """The name of ``record`` in 0.1.0."""
+        return self.record
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

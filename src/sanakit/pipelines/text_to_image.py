@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,53 +12,65 @@ import torch
 from torch import Tensor
 
 from sanakit.checkpoints.bundle import ModelBundle
-from sanakit.common.errors import RequestError, SanakitError
-from sanakit.common.seeds import draw_noise
+from sanakit.common.errors import PictureError, RequestError, SanakitError
+from sanakit.common.seeds import draw_noise, draw_step_noise
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.condition import Condition
 from sanakit.pipelines.decode import decode_latent
-from sanakit.pipelines.denoise import PictureJob, denoise
+from sanakit.pipelines.denoise import Denoiser, Finished, PictureJob, StepTaken, denoise
 from sanakit.pipelines.events import ImageDone, OnEvent, StepDone, notices_about, notices_about_model
 from sanakit.pipelines.latent_file import SavedLatent, rescued
-from sanakit.pipelines.plan import PicturePlan, build_guidance, build_solver, plan_pictures, size_of
-from sanakit.pipelines.record import ModelReference, Recipe, describe_image, software_versions
+from sanakit.pipelines.plan import PicturePlan, plan_pictures
+from sanakit.pipelines.record import ModelReference, PictureRecord, describe_image, software_versions
 from sanakit.pipelines.request import GenerationRequest, as_requests
 from sanakit.pipelines.resolution import resize_and_crop
 from sanakit.pipelines.result import GeneratedImage, GenerationResult, to_image
 from sanakit.sampling.guidance import Branch
-from sanakit.sampling.solvers import Evaluation
 
 Output = Literal["pil", "tensor", "latent"]
 Prepare = Callable[[str, bool], Condition]
 
 MAX_BATCH = 8  # pictures denoised together where there is an accelerator
-MAX_BATCH_PIXELS = 8 * 1024**2  # of those pictures: at 4K, one tensor of eight guided pictures would take 6 GB
+FIXED_ROWS = 4  # of a deterministic call: two pictures with guidance, or one that is perturbed too
 
 
 class TextToImagePipeline:
     """Prompt in, picture out.
 
     On the CPU every picture has its own network calls, so that it is the same to the bit alone and in company; on
-    other devices the pictures of a call that have one size are denoised together.
+    other devices the pictures of a call that have one size are denoised together, and agree but for rounding.
 
     Args:
         bundle: the model.
         max_batch: how many pictures at most are denoised together on an accelerator; of large ones, fewer are.
+        deterministic: every network call has ``FIXED_ROWS`` rows, or the number given, and every text the model's full
+            length: pictures are then the same to the bit in any company, on every device, and take longer.
         rescue_folder: where a finished latent is kept while its decoding might run out of memory; ``None`` is the
             folder ``sanakit`` in the system's temporary folder.
     """
 
     def __init__(
-        self, bundle: ModelBundle, *, max_batch: int = MAX_BATCH, rescue_folder: str | Path | None = None
+        self,
+        bundle: ModelBundle,
+        *,
+        max_batch: int = MAX_BATCH,
+        deterministic: bool | int = False,
+        rescue_folder: str | Path | None = None,
     ) -> None:
         self.bundle, self.max_batch = bundle, max_batch
+        self.fixed_rows = FIXED_ROWS if deterministic is True else deterministic or None
         self.rescue_folder = Path(rescue_folder or Path(tempfile.gettempdir()) / "sanakit")
 
     @torch.no_grad()
     def __call__(
-        self, request: str | GenerationRequest | Sequence[GenerationRequest], *, on_event: OnEvent | None = None,
-        latents: Tensor | None = None, output: Output = "pil", **fields: Any,
-    ) -> GenerationResult:  # fmt: skip
+        self,
+        request: str | GenerationRequest | Sequence[GenerationRequest],
+        *,
+        on_event: OnEvent | None = None,
+        latents: Tensor | None = None,
+        output: Output = "pil",
+        **fields: Any,
+    ) -> GenerationResult:
         """Make every picture of a request, of several, or of a prompt with ``fields`` of ``GenerationRequest``.
 
         Args:
@@ -78,21 +89,20 @@ class TextToImagePipeline:
         noises = self._noises(plans, latents)
         for notice in (*notices_about(requests, self.bundle.text_encoder), *notices_about_model(self.bundle)):
             tell(notice)
-        _ = self.bundle.model_hash  # read now, right after the notice, rather than after the first picture's last step
-        prepare = lru_cache(maxsize=16)(self._prepare)
-        images: list[GeneratedImage] = []
-        for group in self._groups(plans):
-
-            def on_step(member: int, step: Evaluation, denoised: Tensor, group: list[int] = group) -> None:
-                which = {"image_index": group[member], "num_images": len(plans)}
-                tell(StepDone(index=step.index, total=step.total, latent=denoised, **which))
-
-            jobs = [self._job(plans[index].request, noises[index], prepare) for index in group]
-            for index, latent in zip(group, denoise(self.bundle.transformer, jobs, on_step), strict=True):
-                finished = SavedLatent(latent=latent.cpu(), recipe=self._recipe(plans[index].request))
-                images.append(self.decode(finished, output=output))
-                tell(ImageDone(image_index=index, num_images=len(plans), image=images[-1]))
-        return GenerationResult(images=images)
+        model = model_reference(self.bundle)  # now, right after the notice: the weights may be read for their hash
+        prepare = lru_cache(maxsize=16)(self.prepare)
+        jobs = (picture_job(plan, noise, prepare) for plan, noise in zip(plans, noises, strict=True))
+        images: dict[int, GeneratedImage] = {}
+        for event in denoise(self.denoiser(), jobs):
+            which = {"image_index": event.key, "num_images": len(plans)}
+            match event:
+                case StepTaken(evaluation=step) if on_event is not None:
+                    tell(StepDone(index=step.index, total=step.total, latent=event.denoised, **which))
+                case Finished(key=index, latent=latent):
+                    finished = SavedLatent(latent=latent.cpu(), record=self.record_of(plans[index], model))
+                    images[index] = self.decode(finished, output=output)
+                    tell(ImageDone(image=images[index], **which))
+        return GenerationResult(images=[images[index] for index in range(len(plans))])
 
     @torch.no_grad()
     def decode(self, finished: SavedLatent, *, output: Output = "pil") -> GeneratedImage:
@@ -100,20 +110,23 @@ class TextToImagePipeline:
 
         Raises:
             DecodeMemoryError: it does not fit into memory; the latent was saved.
+            PictureError: there are steps left to do.
         """
-        recipe, latent = finished.recipe, finished.latent
+        record, latent = finished.record, finished.latent
+        if finished.index is not None:
+            raise PictureError(f"this latent is unfinished: step {finished.index} of its picture is still to be done")
         _refuse_nan(latent, "latent")
         if output == "latent":
-            return GeneratedImage(recipe=recipe, latent=latent)
+            return GeneratedImage(record=record, latent=latent)
         with rescued(finished, self.rescue_folder) as save:
             pixels = decode_latent(self.bundle.autoencoder, latent, save_latent=save)
         _refuse_nan(pixels, "picture")
-        pixels = resize_and_crop(pixels, size_of(recipe.request, self.bundle.card, self.granularity))[0]
+        pixels = resize_and_crop(pixels, record.request.height, record.request.width)[0]
         if output == "tensor":
-            return GeneratedImage(recipe=recipe, latent=latent, pixels=pixels)
+            return GeneratedImage(record=record, latent=latent, pixels=pixels)
         image = to_image(pixels)
-        recipe = recipe.model_copy(update={"image": describe_image(image)})
-        return GeneratedImage(recipe=recipe, latent=latent, image=image)
+        record = record.model_copy(update={"image": describe_image(image)})
+        return GeneratedImage(record=record, latent=latent, image=image)
 
     def to(self, device: torch.device | str) -> TextToImagePipeline:
         """Move all networks; returns the pipeline itself."""
@@ -131,13 +144,36 @@ class TextToImagePipeline:
         """Both sides of a generated picture are multiples of this many pixels."""
         return max(self.bundle.autoencoder.config.compression * self.bundle.transformer.config.patch_size, 32)
 
+    def denoiser(self) -> Denoiser[Any]:
+        """What pictures of this pipeline join and leave."""
+        return Denoiser(self.bundle.transformer, max_rows=2 * self.max_batch, fixed_rows=self.fixed_rows)
+
+    def prepare(self, text: str, with_instruction: bool) -> Condition:
+        """Everything that depends on one text alone, one row; a negative prompt has no instruction."""
+        encoder = self.bundle.text_encoder
+        text_condition = encoder.encode([text])[0] if with_instruction else encoder.encode_null(text)
+        embeds, mask = text_condition.embeds.to(self.device), text_condition.mask.to(self.device)
+        condition = self.bundle.transformer.prepare(TextCondition(embeds, mask))
+        return condition.pad(encoder.config.max_tokens) if self.fixed_rows else condition
+
+    def record_of(self, plan: PicturePlan, model: ModelReference) -> PictureRecord:
+        """How the picture of a plan is made here and now."""
+        return PictureRecord(
+            request=plan.request(),
+            model=model,
+            device=self.device.type,
+            versions=software_versions(),
+            threads=torch.get_num_threads(),
+            rows_per_call=self.fixed_rows,
+        )
+
     def _noises(self, plans: Sequence[PicturePlan], latents: Tensor | None) -> list[Tensor]:
         """Initial noise ``(1, C, h, w)`` float32 of each picture, drawn on the CPU and moved."""
         channels = self.bundle.transformer.config.in_channels
         compression = self.bundle.autoencoder.config.compression
         shapes = [(channels, *(side // compression for side in plan.size.generated)) for plan in plans]
         if latents is None:
-            drawn = (draw_noise(shape, plan.request.seed) for shape, plan in zip(shapes, plans, strict=True))
+            drawn = (draw_noise(shape, plan.seed) for shape, plan in zip(shapes, plans, strict=True))
             return [noise[None].to(self.device) for noise in drawn]
         if len(set(shapes)) > 1 or latents.shape != (len(plans), *shapes[0]):
             raise RequestError(
@@ -146,43 +182,44 @@ class TextToImagePipeline:
             )
         return [noise[None].to(self.device, torch.float32) for noise in latents]
 
-    def _groups(self, plans: Sequence[PicturePlan]) -> Iterator[list[int]]:
-        """Pictures that share their network calls."""
-        for (height, width), members in groupby(range(len(plans)), key=lambda index: plans[index].size.generated):
-            room = 1 if self.device.type == "cpu" else min(self.max_batch, MAX_BATCH_PIXELS // (height * width))
-            group, size = list(members), max(room, 1)
-            yield from (group[start : start + size] for start in range(0, len(group), size))
 
-    def _job(self, request: GenerationRequest, noise: Tensor, prepare: Prepare) -> PictureJob:
-        guidance = build_guidance(request, self.bundle.card)
-        conditional = prepare(request.prompt, request.use_instruction)
-        conditions: dict[Branch, Condition] = {}
-        for branch, what in guidance.inputs().items():
-            own = prepare(request.negative_prompt, False) if what.text == "negative" else conditional
-            conditions[branch] = own.perturb(what.perturbed_layers) if what.perturbed_layers else own
-        return PictureJob(solver=build_solver(request, noise), guidance=guidance, conditions=conditions)
+def picture_job(
+    plan: PicturePlan, latent: Tensor, prepare: Prepare, *, start: int = 0, previous: Tensor | None = None
+) -> PictureJob:
+    """What a denoiser needs for a picture: from its noise ``(1, C, h, w)`` on, or from where an evaluation left it."""
 
-    def _prepare(self, text: str, with_instruction: bool) -> Condition:
-        """Everything that depends on one text alone; an unconditional text has no instruction."""
-        encoder = self.bundle.text_encoder
-        condition = encoder.encode([text])[0] if with_instruction else encoder.encode_null(text)
-        embeds, mask = condition.embeds.to(self.device), condition.mask.to(self.device)
-        return self.bundle.transformer.prepare(TextCondition(embeds, mask))
+    def draw(step: int) -> Tensor:
+        return draw_step_noise(latent.shape[1:], plan.seed, step)[None].to(latent.device)
 
-    def _recipe(self, request: GenerationRequest) -> Recipe:
-        bundle = self.bundle
-        dtypes = {
-            "transformer": bundle.transformer.patch_embed.weight.dtype,
-            "autoencoder": next(bundle.autoencoder.parameters()).dtype,
-            "text_encoder": bundle.text_encoder.dtype,
-        }
-        names = {component: str(dtype).removeprefix("torch.") for component, dtype in dtypes.items()}
-        model = ModelReference(
-            name=bundle.card.name, source=bundle.card.source, hash=bundle.model_hash, dtypes=names,
-            variant=bundle.parts.variant if bundle.parts else None,
-            revision=bundle.parts.revision if bundle.parts else None,
-        )  # fmt: skip
-        return Recipe(request=request, model=model, device=self.device.type, versions=software_versions())
+    solver = plan.solver.start(latent, draw, start=start, previous=previous)
+    return PictureJob(solver=solver, guidance=plan.guidance, conditions=conditions_of(plan, prepare))
+
+
+def conditions_of(plan: PicturePlan, prepare: Prepare) -> dict[Branch, Condition]:
+    """What the network is told in each branch that the guidance may ask for."""
+    prompt = prepare(plan.prompt, plan.use_instruction)
+    conditions: dict[Branch, Condition] = {}
+    for branch, told in plan.guidance.inputs().items():
+        text = prepare(plan.negative_prompt, False) if told.text == "negative" else prompt
+        conditions[branch] = text.perturb(told.perturbed_layers) if told.perturbed_layers else text
+    return conditions
+
+
+def model_reference(bundle: ModelBundle) -> ModelReference:
+    """The model as records name it; may read its weights once, for their hash."""
+    dtypes = {
+        "transformer": bundle.transformer.patch_embed.weight.dtype,
+        "autoencoder": next(bundle.autoencoder.parameters()).dtype,
+        "text_encoder": bundle.text_encoder.dtype,
+    }
+    return ModelReference(
+        name=bundle.card.name,
+        source=bundle.card.source,
+        hash=bundle.model_hash,
+        dtypes={component: str(dtype).removeprefix("torch.") for component, dtype in dtypes.items()},
+        variant=bundle.parts.variant if bundle.parts else None,
+        revision=bundle.parts.revision if bundle.parts else None,
+    )
 
 
 def _refuse_nan(values: Tensor, what: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from sanakit.sampling.solvers import Evaluation, Solver
+from sanakit.sampling.evaluation import Evaluation, Solver
 
 VelocityFunction = Callable[[Evaluation], Tensor]
 OnStep = Callable[[Evaluation, Tensor], None]

@@ -27,23 +27,6 @@ class BranchInput:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class NoGuidance:
-    """The conditional velocity as it is."""
-
-    def inputs(self) -> Mapping[Branch, BranchInput]:
-        """Only the prompt's own branch."""
-        return {"conditional": BranchInput()}
-
-    def branches(self, sigma: float) -> tuple[Branch, ...]:
-        """Only the prompt's own branch, at every noise level."""
-        return ("conditional",)
-
-    def combine(self, velocities: Mapping[Branch, Tensor], sigma: float) -> Tensor:
-        """The velocity ``(B, C, H, W)`` to follow."""
-        return velocities["conditional"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ClassifierFreeGuidance:
     """Away from the unconditional velocity: ``v = u + scale * (c - u)`` (Ho and Salimans, arXiv:2207.12598).
 
@@ -124,7 +107,7 @@ class PerturbedAttentionGuidance:
         return max(self.pag_scale - self.adaptive_scale * 1000.0 * (1.0 - sigma), 0.0)
 
 
-Guidance = NoGuidance | ClassifierFreeGuidance | PerturbedAttentionGuidance
+Guidance = ClassifierFreeGuidance | PerturbedAttentionGuidance
 
 
 def _guided_inputs(scale: float) -> Mapping[Branch, BranchInput]:

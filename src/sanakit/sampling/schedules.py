@@ -40,6 +40,18 @@ class Schedule:
         """Network evaluations the schedule asks for."""
         return len(self.timesteps)
 
+    def steps(self, start: int = 0) -> range:
+        """Numbers of the steps from ``start`` on.
+
+        Raises:
+            ConfigError: there is no such step.
+        """
+        if not 0 <= start < self.num_steps:
+            raise ConfigError(
+                f"there is no step {start} to start from; the schedule has steps 0 to {self.num_steps - 1}."
+            )
+        return range(start, self.num_steps)
+
 
 def shift_sigma(sigma: float, flow_shift: float) -> float:
     """Move ``sigma`` in [0, 1] towards 1 by ``flow_shift`` (1 leaves it alone)."""
@@ -52,7 +64,7 @@ def flow_dpm_schedule(num_steps: int, flow_shift: float) -> Schedule:
     Raises:
         ConfigError: fewer than one step, or a shift that is not a positive number.
     """
-    _check(num_steps, flow_shift)
+    check_settings(num_steps, flow_shift)
     spacing = (1.0 / TRAIN_STEPS - 1.0) / num_steps
     alphas = [1.0 + index * spacing for index in range(num_steps)] + [1.0 / TRAIN_STEPS]
     sigmas = tuple(shift_sigma(1.0 - alpha, flow_shift) for alpha in reversed(alphas))
@@ -68,7 +80,7 @@ def flow_euler_schedule(num_steps: int, flow_shift: float) -> Schedule:
     Raises:
         ConfigError: fewer than one step, or a shift that is not a positive number.
     """
-    _check(num_steps, flow_shift)
+    check_settings(num_steps, flow_shift)
     lowest = shift_sigma(1.0 / TRAIN_STEPS, flow_shift)
     spacing = (lowest - 1.0) / max(num_steps - 1, 1)
     grid = (1.0 + index * spacing for index in range(num_steps))
@@ -76,7 +88,12 @@ def flow_euler_schedule(num_steps: int, flow_shift: float) -> Schedule:
     return Schedule(sigmas=(*sigmas, 0.0), timesteps=tuple(TRAIN_STEPS * sigma for sigma in sigmas))
 
 
-def _check(num_steps: int, flow_shift: float) -> None:
+def check_settings(num_steps: int, flow_shift: float) -> None:
+    """Whether a grid can be made of these.
+
+    Raises:
+        ConfigError: fewer than one step, or a shift that is not a positive number.
+    """
     if num_steps < 1:
         raise ConfigError(f"num_inference_steps={num_steps} cannot make a picture; ask for at least 1 step.")
     if not (math.isfinite(flow_shift) and 0.0 < flow_shift <= MAX_FLOW_SHIFT):

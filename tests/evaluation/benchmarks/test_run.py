@@ -17,8 +17,8 @@ from sanakit.evaluation.benchmarks import run as module
 from sanakit.evaluation.benchmarks.entries import PromptList, read_prompt_list
 from sanakit.evaluation.benchmarks.run import RunResult, as_grid, draw_prompt_list, pictures_in
 from sanakit.evaluation.benchmarks.score import dpg_report, geneval_report, mjhq_report, score_item
-from sanakit.pipelines.picture_file import read_recipe
-from sanakit.pipelines.record import ModelReference, Recipe, describe_image
+from sanakit.pipelines.picture_file import read_record
+from sanakit.pipelines.record import ModelReference, PictureRecord, describe_image
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.pipelines.result import GeneratedImage, GenerationResult
 
@@ -27,7 +27,7 @@ SETTINGS: dict[str, Any] = {"num_inference_steps": 3, "width": 64, "height": 64}
 
 
 class Painter:
-    """One colour a seed, and the recipe that a pipeline would write."""
+    """One colour a seed, and the record that a pipeline would write."""
 
     def __init__(self) -> None:
         self.seeds: list[int] = []
@@ -39,8 +39,8 @@ class Painter:
             level = np.random.default_rng(request.seed).integers(256, size=(4, 4, 3), dtype=np.uint8)
             image = Image.fromarray(level).resize((64, 64))
             model = ModelReference(name="painter", source="x", hash=MODEL, dtypes={})
-            recipe = Recipe(request=request, model=model, device="cpu", versions={}, image=describe_image(image))
-            images.append(GeneratedImage(recipe=recipe, latent=None, image=image))  # type: ignore[arg-type]
+            record = PictureRecord(request=request, model=model, device="cpu", versions={}, image=describe_image(image))
+            images.append(GeneratedImage(record=record, latent=None, image=image))  # type: ignore[arg-type]
         return GenerationResult(images=images)
 
 
@@ -76,7 +76,7 @@ def test_geneval_layout_and_seeds(geneval: PromptList, tmp_path: Path) -> None:
         f"{n:05d}/{name}" for n in range(3) for name in ("metadata.jsonl", "samples/0000.png", "samples/0001.png")
     ]
     assert json.loads((tmp_path / "pictures/00002/metadata.jsonl").read_text()) == dict(geneval.entries[2].metadata)
-    assert [read_recipe(file).request.seed for group in result.files for file in group] == [10, 11, 12, 13, 14, 15]
+    assert [read_record(file).request.seed for group in result.files for file in group] == [10, 11, 12, 13, 14, 15]
 
 
 def test_what_is_there_is_kept_and_what_is_damaged_is_drawn_again(geneval: PromptList, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from sanakit.common.errors import RequestError
 from sanakit.evaluation.reports.captioned import clip_score_report, open_captioned
 from sanakit.evaluation.reports.report import report_table
 from sanakit.pipelines.picture_file import write_image
-from sanakit.pipelines.record import ModelReference, Recipe
+from sanakit.pipelines.record import ModelReference, PictureRecord
 from sanakit.pipelines.request import GenerationRequest
 
 
@@ -25,8 +25,8 @@ class Lengths:
 
 def write(path: Path, prompt: str | None) -> None:
     model = ModelReference(name="x", source="x", hash="0", dtypes={})
-    recipe = Recipe(request=GenerationRequest(prompt=prompt or ""), model=model, device="cpu", versions={})
-    write_image(path, Image.new("RGB", (32, 32)), None if prompt is None else recipe)
+    record = PictureRecord(request=GenerationRequest(prompt=prompt or ""), model=model, device="cpu", versions={})
+    write_image(path, Image.new("RGB", (32, 32)), None if prompt is None else record)
 
 
 def test_prompts_inside_pictures(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from sanakit.checkpoints.networks.linear_dit_keys import diffusers_linear_dit
 from sanakit.common.files import write_json
 from sanakit.models.autoencoders.dc_ae import DCAutoencoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiTConfig
+from sanakit.sampling.solvers import solver_kind
 
 
 def write_linear_dit(
@@ -47,27 +48,10 @@ def write_frame(folder: Path, card: ModelCard) -> None:
 
 
 def scheduler_to_json(card: ModelCard) -> Json:
-    """The scheduler that diffusers' ``SanaPipeline`` runs with this model; fields left out have its defaults."""
-    if card.solver == "flow-euler":
-        return {
-            "_class_name": "FlowMatchEulerDiscreteScheduler",
-            "_diffusers_version": DIFFUSERS_VERSION,
-            "num_train_timesteps": 1000,
-            "shift": card.flow_shift,
-        }
-    return {
-        "_class_name": "DPMSolverMultistepScheduler",
-        "_diffusers_version": DIFFUSERS_VERSION,
-        "algorithm_type": "dpmsolver++",
-        "final_sigmas_type": "zero",
-        "flow_shift": card.flow_shift,
-        "lower_order_final": True,
-        "num_train_timesteps": 1000,
-        "prediction_type": "flow_prediction",
-        "solver_order": 2,
-        "solver_type": "midpoint",
-        "use_flow_sigmas": True,
-    }
+    """The scheduler that diffusers' ``SanaPipeline`` runs with this model."""
+    kind = solver_kind(card.solver)
+    settings = kind(num_steps=card.num_inference_steps, flow_shift=card.flow_shift).to_diffusers()
+    return {"_class_name": kind.diffusers_class, "_diffusers_version": DIFFUSERS_VERSION, **settings}
 
 
 def model_index(folder: Path) -> Json:

@@ -19,11 +19,12 @@ from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.common.files import write_json
 from sanakit.models.text.text_encoder import TextEncoderConfig
+from sanakit.sampling.flow_dpm import FlowDPM
+from sanakit.sampling.solvers import solver_kind
 
 CARD_FILE = "sanakit.json"
 METADATA_KEY = "sanakit"
 Family = Literal["sana", "sana-1.5", "sana-sprint", "starter"]
-Solver = Literal["flow-dpm", "flow-euler"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +36,7 @@ class ModelCard:
     base_size: int  # side in pixels of the pictures that it was trained on
     precision: PrecisionPolicy
     flow_shift: float = 3.0
-    solver: Solver = "flow-dpm"
+    solver: str = FlowDPM.name
     num_inference_steps: int = 20
     guidance_scale: float = 4.5
     pag_layers: tuple[int, ...] = ()
@@ -44,6 +45,9 @@ class ModelCard:
     trained_from: str = ""  # name and hash of the model whose weights its training began with
     source: str = ""  # where it was loaded from, as the user wrote it
     hashes: ContentHashes = field(default_factory=ContentHashes)
+
+    def __post_init__(self) -> None:
+        solver_kind(self.solver)
 
     @property
     def model_hash(self) -> str:

@@ -11,9 +11,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from sanakit.checkpoints.identity.card import Family, ModelCard, Solver
+from sanakit.checkpoints.identity.card import Family, ModelCard
 from sanakit.checkpoints.identity.precision import BFLOAT16_LINE, FLOAT16_LINE, UNKNOWN_LINE, PrecisionPolicy
 from sanakit.models.transformers.linear_dit import LinearDiTConfig
+from sanakit.sampling.flow_dpm import FlowDPM
+from sanakit.sampling.solvers import SOLVERS
 
 DEFAULT_AUTOENCODER = "mit-han-lab/dc-ae-f32c32-sana-1.1-diffusers"
 DEFAULT_LATENT_CHANNELS = 32  # of that autoencoder
@@ -72,9 +74,11 @@ def family_of(config: LinearDiTConfig) -> Family:
     return "sana-1.5" if config.qk_norm else "sana"
 
 
-def known_solver(scheduler: Mapping[str, Any] | None) -> Solver:
-    euler = scheduler is not None and scheduler.get("_class_name") == "FlowMatchEulerDiscreteScheduler"
-    return "flow-euler" if euler else "flow-dpm"
+def known_solver(scheduler: Mapping[str, Any] | None) -> str:
+    """The solver of ours that does what diffusers' scheduler does; Flow-DPM where none does, as Sprint's."""
+    name = scheduler.get("_class_name") if scheduler is not None else None
+    same = (kind.name for kind in SOLVERS.values() if kind.diffusers_class == name)
+    return next(same, FlowDPM.name)
 
 
 def known_flow_shift(names: str, config: LinearDiTConfig, scheduler: Mapping[str, Any] | None) -> float:

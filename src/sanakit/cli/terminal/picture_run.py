@@ -80,10 +80,10 @@ def save_to(place: OutputPlace, *, with_metadata: bool) -> Save:
 
     def save(picture: GeneratedImage) -> Path:
         assert picture.image is not None
-        request = picture.recipe.request
+        request = picture.record.request
         path = place.path_for(request.prompt, request.seed)
         try:
-            write_image(path, picture.image, picture.recipe if with_metadata else None, place.image_format)
+            write_image(path, picture.image, picture.record if with_metadata else None, place.image_format)
         except OutputError as error:
             raise OutputError(f"{error}; {_kept_latent(picture)}") from error
         return path
@@ -96,9 +96,9 @@ def _kept_latent(picture: GeneratedImage) -> str:
     from sanakit.pipelines.latent_file import SavedLatent, latent_name, save_latent
 
     assert picture.latent is not None
-    path = Path(tempfile.gettempdir()) / "sanakit" / latent_name(picture.recipe)
+    path = Path(tempfile.gettempdir()) / "sanakit" / latent_name(picture.record)
     try:
-        save_latent(path, SavedLatent(latent=picture.latent, recipe=picture.recipe))
+        save_latent(path, SavedLatent(latent=picture.latent, record=picture.record))
     except OutputError:
         return "its latent found no room either, so the picture is lost; its prompt and seed make it again"
     return f"the finished latent is safe, so make room and run: sanakit decode {path}"
@@ -107,7 +107,7 @@ def _kept_latent(picture: GeneratedImage) -> str:
 def picture_facts(images: Sequence[GeneratedImage], files: Sequence[Path]) -> list[dict[str, Any]]:
     """Of every picture what a program may want to know, for ``--json``."""
     return [
-        {"file": str(file), "recipe": image.recipe.model_dump(mode="json")}
+        {"file": str(file), "recipe": image.record.model_dump(mode="json")}
         for image, file in zip(images, files, strict=True)
     ]
 

@@ -15,8 +15,8 @@ from sanakit.common.errors import PictureError, RequestError
 from sanakit.common.files import write_json, write_whole
 from sanakit.common.seeds import image_seed
 from sanakit.evaluation.benchmarks.entries import PromptEntry, PromptList
-from sanakit.pipelines.picture_file import open_picture, read_recipe, write_image
-from sanakit.pipelines.record import Recipe, describe_image
+from sanakit.pipelines.picture_file import open_picture, read_record, write_image
+from sanakit.pipelines.record import PictureRecord, describe_image
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.pipelines.result import GenerationResult
 
@@ -47,11 +47,11 @@ def draw_prompt_list(
 ) -> RunResult:  # fmt: skip
     """Draw what is missing into ``folder / "pictures"``, in the layout of the benchmark's own scorer.
 
-    Picture j of prompt i has seed ``seed + i * num_images + j``. A picture that is there is kept if its recipe says
-    the same prompt, seed, settings and weights, and its pixels are those of the recipe; a damaged one is drawn again.
+    Picture j of prompt i has seed ``seed + i * num_images + j``. A picture that is there is kept if its record says
+    the same prompt, seed, settings and weights, and its pixels are those of the record; a damaged one is drawn again.
 
     Args:
-        model_hash: of the pipeline's weights, as in the recipes that it writes.
+        model_hash: of the pipeline's weights, as in the records that it writes.
         settings: of `GenerationRequest`, the same for all pictures.
 
     Raises:
@@ -83,7 +83,7 @@ def draw_prompt_list(
                     continue
                 picture = pipeline([request]).images[0]
                 assert picture.image is not None
-                write_image(path, picture.image, picture.recipe)
+                write_image(path, picture.image, picture.record)
                 num_drawn += 1
             files.append(tuple(paths))
         if on_progress is not None:
@@ -118,39 +118,39 @@ def grid_shape(num: int) -> tuple[int, int]:
 def _write_grid(path: Path, result: GenerationResult) -> None:
     pictures = [picture.image for picture in result.images if picture.image is not None]
     sheet = as_grid(pictures)
-    recipe = result.images[0].recipe.model_copy(update={"image": describe_image(sheet)})
-    write_image(path, sheet, recipe)
+    record = result.images[0].record.model_copy(update={"image": describe_image(sheet)})
+    write_image(path, sheet, record)
 
 
 def _is_done(path: Path, request: GenerationRequest, model_hash: str, *, together: int) -> bool:
     if not path.exists():
         return False
     try:
-        recipe = read_recipe(path)
+        record = read_record(path)
         picture = open_picture(path)
     except PictureError as error:
         log.warning("%s; it is drawn again", error)
         return False
-    difference = _difference(recipe, request, model_hash)
+    difference = _difference(record, request, model_hash)
     if difference:
         raise RequestError(f"{path} is of another run ({difference}); give an --output of its own, or remove it")
-    if recipe.image is None or describe_image(picture) != recipe.image:
-        log.warning("%s does not have the pixels of its recipe; it is drawn again", path)
+    if record.image is None or describe_image(picture) != record.image:
+        log.warning("%s does not have the pixels of its record; it is drawn again", path)
         return False
     width, height = picture.size
     columns, rows = grid_shape(together)
-    if recipe.request.width and recipe.request.height:
-        expected = (recipe.request.width * columns, recipe.request.height * rows)
+    if record.request.width and record.request.height:
+        expected = (record.request.width * columns, record.request.height * rows)
         if (width, height) != expected:
             raise RequestError(f"{path} holds another number of pictures than {together}; give an --output of its own")
     return True
 
 
-def _difference(recipe: Recipe, request: GenerationRequest, model_hash: str) -> str:
+def _difference(record: PictureRecord, request: GenerationRequest, model_hash: str) -> str:
     """What the picture was made from and is not asked for now; settings that are left to the model are not compared."""
-    if recipe.model.hash != model_hash:
-        return f"model {recipe.model.hash[:10]}, not {model_hash[:10]}"
-    asked, made = request.model_dump(exclude={"num_images"}), recipe.request.model_dump()
+    if record.model.hash != model_hash:
+        return f"model {record.model.hash[:10]}, not {model_hash[:10]}"
+    asked, made = request.model_dump(exclude={"num_images"}), record.request.model_dump()
     for name, value in asked.items():
         if value is not None and made[name] != value:
             return f"{name} {made[name]!r}, not {value!r}"

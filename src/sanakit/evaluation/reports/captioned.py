@@ -17,7 +17,7 @@ from sanakit.evaluation.reports.picture_sets import (
     open_pictures,
 )
 from sanakit.evaluation.reports.report import Report, mean_of, measured_with, use_of
-from sanakit.pipelines.picture_file import read_recipe
+from sanakit.pipelines.picture_file import read_record
 from sanakit.scoring.scorers import ImageTextScorer
 
 Progress = Callable[[int, int], None]  # (pictures done, pictures in all)
@@ -49,7 +49,7 @@ def open_captioned(path: Path, *, limit: int | None = None) -> PictureSet:
 def prompts_inside(pictures: PictureSet) -> PictureSet | None:
     """The set with the prompts that its files hold as metadata; None if some file holds none."""
     try:
-        prompts = [read_recipe(pictures.path / key).request.prompt for key in pictures.keys]
+        prompts = [read_record(pictures.path / key).request.prompt for key in pictures.keys]
     except PictureError:
         return None
     return replace(pictures, captions=tuple((prompt,) for prompt in prompts))

@@ -1,0 +1,44 @@
+"""What a solver is: a plain generator that asks for velocities.
+
+A solver yields the point it wants evaluated, is sent the velocity there, and returns the latent at sigma = 0. Whoever
+drives it decides where velocities come from (one network call, a batch shared with other solvers, a formula) and may
+look, preview, correct or stop between two yields. The state is float32 or wider whatever the network computes in; noise
+levels are Python floats. An evaluation holds all that its solver remembers, so that a run can go on from any of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """A solver's wish: the velocity of ``latent`` at noise level ``sigma``, for step ``index`` of ``total``.
+
+    ``previous`` is what a multistep solver remembers of the steps before, of the latent's shape.
+    """
+
+    latent: Tensor
+    sigma: float
+    timestep: float
+    index: int
+    total: int
+    previous: Tensor | None = None
+
+
+Solver: TypeAlias = "Generator[Evaluation, Tensor, Tensor]"
+Draw: TypeAlias = (
+    "Callable[[int], Tensor]"  # normal noise of a step, of the latent's shape; the same whenever it is asked
+)
+
+
+def widened(latent: Tensor) -> Tensor:
+    """``latent`` in float32, or wider where it is."""
+    import torch  # here, so that the names of solvers are known without the seconds that torch takes
+
+    return latent.to(torch.promote_types(latent.dtype, torch.float32))
