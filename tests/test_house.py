@@ -57,7 +57,6 @@ MANY_PARAMETERS = {
     "features/files.py:open_files",
     "features/open.py:latent_data",
     "features/starter_scenes.py:open_scenes",
-    "models/transformers/linear_dit.py:forward",
     "training/loop.py:_run_stage",
     "training/loop.py:_update",
     "training/recipes/dual_encoder/report.py:report_dual_encoder",

@@ -51,6 +51,12 @@ def test_json_and_several_prompts_in_a_folder(generate: Any, tmp_path: Path) -> 
     assert read_record(tmp_path / "out" / names[3]).request.solver == "flow-euler"
 
 
+def test_a_deterministic_picture_says_so_and_is_made_again_as_one(generate: Any, run: Any) -> None:
+    assert generate("a cat", "--deterministic", "--steps", "2", "--output", "a.png").code == 0
+    assert read_record("a.png").rows_per_call == 4
+    assert run("replay", "a.png").out == "identical\n"
+
+
 def test_a_folder_is_never_overwritten_and_a_file_is(generate: Any, tmp_path: Path) -> None:
     for _ in range(2):
         assert generate("a cat", "--steps", "1", "-o", "pictures", "-q").code == 0

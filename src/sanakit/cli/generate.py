@@ -80,6 +80,9 @@ def generate(
     metadata: Annotated[
         bool, typer.Option("--metadata/--no-metadata", help="Put prompt, seed and settings into the file.")
     ] = True,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="The same to the bit in any company, also on a GPU; slower.")
+    ] = False,
     force: ForceOption = False,
 ) -> None:
     """Turn prompts into pictures.
@@ -100,7 +103,7 @@ def generate(
     start = time.perf_counter()
     watch = PictureRun(num_images=total, quiet=run.quiet, save=save_to(place, with_metadata=metadata))
     with watch.bar() as on_event:
-        pipeline = run.load(model, force=force)
+        pipeline = run.load(model, force=force, deterministic=deterministic)
         loaded = time.perf_counter()
         images = pipeline(requests, on_event=on_event).images
     loading, drawing = loaded - start, time.perf_counter() - loaded

@@ -44,7 +44,7 @@ class TextToImagePipeline:
         bundle: the model.
         max_batch: how many pictures at most are denoised together on an accelerator; of large ones, fewer are.
         deterministic: every network call has ``FIXED_ROWS`` rows, or the number given, and every text the model's full
-            length: pictures are then the same to the bit in any company, on every device, and take longer.
+            length: pictures are then the same to the bit in any company, also on an accelerator, and take longer.
         rescue_folder: where a finished latent is kept while its decoding might run out of memory; ``None`` is the
             folder ``sanakit`` in the system's temporary folder.
     """

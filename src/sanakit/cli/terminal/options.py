@@ -131,13 +131,19 @@ class RunOptions(SourceOptions, DeviceOptions):
 
     dtype: DtypeOption = None
 
-    def load(self, model: str, *, force: bool = False) -> TextToImagePipeline:
+    def load(self, model: str, *, force: bool = False, deterministic: bool = False) -> TextToImagePipeline:
         """The pipeline, where and as the options say."""
         device = self.start()
         import sanakit
 
         return sanakit.load(
-            model, dtype=self.dtype, device=device, force=force, variant=self.variant, revision=self.revision
+            model,
+            dtype=self.dtype,
+            device=device,
+            force=force,
+            variant=self.variant,
+            revision=self.revision,
+            deterministic=deterministic,
         )
 
 
