@@ -10,7 +10,7 @@ import pytest
 
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import ConfigError
-from sanakit.models.autoencoders.dc_ae import DCAutoencoderConfig
+from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
 from sanakit.models.presets import DC_AE_PRESETS, LINEAR_DIT_PRESETS
 from sanakit.models.transformers.linear_dit import LinearDiTConfig
 

@@ -16,7 +16,8 @@ from sanakit.checkpoints.identity.precision import OWN_LINE
 from sanakit.checkpoints.networks.dc_ae_keys import DIFFUSERS_DC_AE, OriginalSpelling, original_dc_ae
 from sanakit.checkpoints.networks.key_maps import KeyMap
 from sanakit.checkpoints.networks.linear_dit_keys import diffusers_linear_dit
-from sanakit.models.autoencoders.dc_ae import DCAutoencoder, DCAutoencoderConfig, stages
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder
+from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
 from sanakit.models.presets import DC_AE_PRESETS
 from sanakit.models.text.text_encoder import TextEncoder
 from sanakit.models.transformers.linear_dit import LinearDiTConfig

@@ -11,7 +11,8 @@ from diffusers import AutoencoderDC
 from torch import Tensor
 from weights import autoencoder_pair, relative_error
 
-from sanakit.models.autoencoders.dc_ae import DCAutoencoder, DCAutoencoderConfig, stages
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder
+from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
 from sanakit.models.presets import DC_AE_PRESETS
 
 LIMIT = 1e-5  # measured: 8e-7 on the small ones, 1.7e-6 at the published widths; promised is 1e-4

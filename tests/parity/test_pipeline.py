@@ -22,7 +22,7 @@ from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.identity.card import ModelCard
 from sanakit.checkpoints.identity.precision import PrecisionPolicy
 from sanakit.common.seeds import draw_noise
-from sanakit.models.autoencoders.dc_ae import DCAutoencoderConfig, stages
+from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
 from sanakit.models.text.text_encoder import DIFFUSERS_TEXT, TextEncoder
 from sanakit.models.transformers.linear_dit import LinearDiTConfig
 from sanakit.pipelines.text_to_image import TextToImagePipeline

@@ -14,7 +14,6 @@ from sanakit.common.errors import DecodeMemoryError, OutputError
 from sanakit.models.presets import DC_AE_PRESETS
 from sanakit.pipelines.decode import TILINGS as DEFAULT_TILINGS
 from sanakit.pipelines.decode import _attempts, decode_latent, is_out_of_memory
-from sanakit.pipelines.memory import decode_bytes
 from sanakit.pipelines.tiling import Tiling, decode_tiled
 
 TILINGS = (Tiling(tile=192, stride=128), Tiling(tile=128, stride=96), Tiling(tile=64, stride=48))
@@ -54,7 +53,7 @@ def test_with_plenty_of_memory_the_whole_picture_is_decoded(tiny_bundle: ModelBu
 @pytest.mark.parametrize("index", range(len(TILINGS)))
 def test_tiles_are_the_largest_that_fit(tiny_bundle: ModelBundle, index: int) -> None:
     autoencoder, tiling = tiny_bundle.autoencoder, TILINGS[index]
-    free = int(decode_bytes(autoencoder.config, tiling.tile, tiling.tile) / 0.8) + 1
+    free = int(autoencoder.config.decode_bytes(tiling.tile, tiling.tile) / 0.8) + 1
     pixels = decode_latent(autoencoder, LATENT, free_memory=lambda device: free, tilings=TILINGS)
     with torch.no_grad():
         assert torch.equal(pixels, decode_tiled(autoencoder.decode, LATENT, tiling, 16))
@@ -81,7 +80,7 @@ def test_other_errors_are_not_swallowed(tiny_bundle: ModelBundle) -> None:
 
 
 def test_the_latent_is_saved_before_a_tight_decode(tiny_bundle: ModelBundle) -> None:
-    need = decode_bytes(tiny_bundle.autoencoder.config, 256, 256)
+    need = tiny_bundle.autoencoder.config.decode_bytes(256, 256)
     order: list[str] = []
     autoencoder = LimitedAutoencoder(tiny_bundle.autoencoder, 99, MemoryError())
     decode = autoencoder.decode

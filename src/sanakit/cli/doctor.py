@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -13,7 +14,9 @@ from sanakit.cli.terminal.console import print_json, readable_bytes, readable_se
 from sanakit.cli.terminal.machine import Accelerator, Machine, is_installed, look_at_machine
 from sanakit.cli.terminal.options import PrintJsonOption
 from sanakit.common.user_cache import user_cache_folder
-from sanakit.pipelines.model_needs import PUBLISHED, ModelNeeds, gigaflops_needed, memory_needed
+
+if TYPE_CHECKING:
+    from sanakit.pipelines.published import PublishedModel
 
 Severity = Literal["problem", "remark"]
 STARTER_MEMORY = 1.3e9  # bytes; 1.2 GB were measured at the peak
@@ -137,31 +140,36 @@ def _hub_findings() -> list[Finding]:
 
 
 def judge(machine: Machine) -> list[Ability]:
-    """The starter, then every published model at each of its sizes."""
+    """The starter, then every published model at each of its sizes; these only where torch is whole."""
     memory = machine.memory
     starter = Ability(
         model="starter", size=128, runs=memory is None or memory >= STARTER_MEMORY, device="cpu", dtype="float32",
         memory=STARTER_MEMORY, seconds=None,
     )  # fmt: skip
-    return [starter, *(judge_model(machine, model, size) for model in PUBLISHED for size in model.sizes)]
+    if machine.torch is None:
+        return [starter]
+    from sanakit.pipelines.published import PUBLISHED
+
+    return [starter, *(judge_model(machine, model) for model in PUBLISHED)]
 
 
-def judge_model(machine: Machine, model: ModelNeeds, size: int) -> Ability:
+def judge_model(machine: Machine, model: PublishedModel) -> Ability:
     """On the first accelerator that holds it, else on the CPU in the widest dtype that fits."""
-    for accelerator in machine.accelerators:
-        dtype = "bfloat16" if "bfloat16" in model.dtypes else "float16"
-        need = memory_needed(model, size, dtype)
-        if need <= (_memory_of(accelerator, machine) or 0):
-            return Ability(
-                model=model.name, size=size, runs=True, device=accelerator.kind, dtype=dtype, memory=need, seconds=None
-            )
-    for dtype in model.dtypes:
-        need = memory_needed(model, size, dtype)
-        fits = machine.memory is None or need <= 0.9 * machine.memory
-        if fits:
-            break
-    seconds = gigaflops_needed(model, size) / machine.gigaflops if fits and machine.gigaflops else None
-    return Ability(model=model.name, size=size, runs=fits, device="cpu", dtype=dtype, memory=need, seconds=seconds)
+    places = [(each.kind, float(_memory_of(each, machine) or 0)) for each in machine.accelerators]
+    places.append(("cpu", math.inf if machine.memory is None else 0.9 * machine.memory))
+    tried = [(device, dtype, room, model.memory(dtype)) for device, room in places for dtype in model.dtypes(device)]
+    device, dtype, room, need = next((each for each in tried if each[3] <= each[2]), tried[-1])
+    runs = need <= room
+    known = runs and device == "cpu" and machine.gigaflops
+    return Ability(
+        model=model.name,
+        size=model.side,
+        runs=runs,
+        device=device,
+        dtype=dtype,
+        memory=need,
+        seconds=model.flops() / 1e9 / machine.gigaflops if known else None,
+    )
 
 
 def _memory_of(accelerator: Accelerator, machine: Machine) -> int | None:

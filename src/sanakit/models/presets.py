@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from sanakit.models.autoencoders.dc_ae import DCAutoencoderConfig, stages
+from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
 from sanakit.models.transformers.linear_dit import LinearDiTConfig
 
 _600M = LinearDiTConfig(hidden_size=1152, num_layers=28, cross_head_dim=72)

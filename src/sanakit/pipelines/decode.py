@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from sanakit.common.errors import DecodeMemoryError, OutputError
-from sanakit.models.autoencoders.dc_ae import DCAutoencoder, DCAutoencoderConfig
-from sanakit.pipelines.memory import MAX_VALUES, FreeMemory, decode_bytes, largest_tensor, measured_free_memory
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder
+from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
+from sanakit.pipelines.memory import MAX_VALUES, FreeMemory, measured_free_memory
 from sanakit.pipelines.tiling import Tiling, decode_tiled
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ def decode_latent(
     latent = latent.to(weight.device, weight.dtype)
     sizes = _attempts(latent, autoencoder.config, weight.device, tilings)
     free = free_memory(weight.device)
-    needs = [latent.shape[0] * decode_bytes(autoencoder.config, *_pixels(latent, autoencoder, size)) for size in sizes]
+    needs = [latent.shape[0] * autoencoder.config.decode_bytes(*_pixels(latent, autoencoder, size)) for size in sizes]
     saved: Path | None = None
     if free is not None and needs[0] > TIGHT_SHARE * free:
         saved = _save(save_latent)
@@ -86,7 +87,7 @@ def _attempts(
     """
     height, width = (side * config.compression for side in latent.shape[-2:])
     dividing = [tiling for tiling in tilings if tiling.tile < max(height, width)]
-    too_long = device.type != "cpu" and latent.shape[0] * largest_tensor(config, height, width) > MAX_VALUES
+    too_long = device.type != "cpu" and latent.shape[0] * config.largest_tensor(height, width) > MAX_VALUES
     return [*dividing] if too_long and dividing else [None, *dividing]
 
 

@@ -15,7 +15,8 @@ from sanakit.checkpoints.networks.linear_dit_keys import (
     diffusers_linear_dit,
     find_linear_dit_layout,
 )
-from sanakit.models.autoencoders.dc_ae import DCAutoencoder, DCAutoencoderConfig, stages
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder
+from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
 from sanakit.models.presets import DC_AE_PRESETS, LINEAR_DIT_PRESETS
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 

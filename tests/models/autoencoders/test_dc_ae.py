@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from sanakit.common.errors import ConfigError, ShapeError
-from sanakit.models.autoencoders.dc_ae import DCAutoencoder, DCAutoencoderConfig, Stage, stages
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder
+from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, Stage, stages
 
 WIDTHS = (8, 16, 16)
 SMALL = DCAutoencoderConfig(

@@ -11,7 +11,8 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from sanakit.common.errors import RequestError
-from sanakit.models.autoencoders.dc_ae import DCAutoencoder, DCAutoencoderConfig, stages
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder
+from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.training.memory import step_memory
 from sanakit.training.memory.memory_plan import (

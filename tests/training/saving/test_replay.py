@@ -10,7 +10,7 @@ import torch
 from sanakit.common.errors import CheckpointError, RequestError
 from sanakit.common.ranks import ALONE
 from sanakit.features.batches import LatentBatch, PixelBatch
-from sanakit.models.autoencoders.dc_ae import DCAutoencoderConfig, stages
+from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.training.recipes.autoencoder.recipe import AutoencoderRecipe, build_model, build_trainees
 from sanakit.training.recipes.recipe import build_recipe

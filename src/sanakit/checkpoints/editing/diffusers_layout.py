@@ -15,7 +15,7 @@ from sanakit.checkpoints.networks.dc_ae_keys import DIFFUSERS_DC_AE
 from sanakit.checkpoints.networks.diffusers_config import DIFFUSERS_VERSION, Json, dc_ae_to_json, linear_dit_to_json
 from sanakit.checkpoints.networks.linear_dit_keys import diffusers_linear_dit
 from sanakit.common.files import write_json
-from sanakit.models.autoencoders.dc_ae import DCAutoencoderConfig
+from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiTConfig
 from sanakit.sampling.solvers import solver_kind
 

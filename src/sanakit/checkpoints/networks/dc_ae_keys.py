@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from sanakit.checkpoints.networks.key_maps import Fuse, KeyMap, Pointwise, Rename, Row
-from sanakit.models.autoencoders.dc_ae import DCAutoencoderConfig
+from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
 
 SIDES = (("encoder", "down_blocks"), ("decoder", "up_blocks"))
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 
 from sanakit.common.errors import CheckpointError
 from sanakit.layers.resample import DownOp, UpOp
-from sanakit.models.autoencoders.dc_ae import Activation, DCAutoencoderConfig, NormKind, Stage
+from sanakit.models.autoencoders.dc_ae_config import Activation, DCAutoencoderConfig, NormKind, Stage
 from sanakit.models.transformers.linear_dit import LinearDiTConfig
 
 DIFFUSERS_VERSION = "0.42.0"  # the release whose fields these are; diffusers reads it, and accepts older ones

@@ -9,7 +9,8 @@ from functools import cache
 import torch
 
 from sanakit.common.errors import CheckpointError
-from sanakit.models.autoencoders.dc_ae import DCAutoencoder, DCAutoencoderConfig
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder
+from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
 from sanakit.models.presets import DC_AE_PRESETS
 from sanakit.models.transformers.linear_dit import LinearDiTConfig
 

@@ -20,7 +20,8 @@ from sanakit.checkpoints.networks.infer_config import Shapes, infer_dc_ae_config
 from sanakit.checkpoints.networks.key_maps import KeyMap, Origin, Plan, gather, gathered_shape
 from sanakit.checkpoints.networks.linear_dit_keys import find_linear_dit_layout
 from sanakit.common.errors import CheckpointError, ConfigError
-from sanakit.models.autoencoders.dc_ae import DCAutoencoder, DCAutoencoderConfig
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder
+from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 
 BLOCK_NAME = re.compile(r"blocks\.\d+\.|(encoder|decoder)\.stages\.\d+\.\d+\.(?!conv\.)")

@@ -5,94 +5,14 @@ Pixels ``(B, 3, H, W)`` in [-1, 1] to a latent ``(B, C, H/f, W/f)`` and back. De
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import Literal
-
 from torch import Tensor, nn
 
-from sanakit.common.errors import ConfigError, ShapeError
+from sanakit.common.errors import ShapeError
 from sanakit.layers.linear_attention import MultiscaleLinearAttention
 from sanakit.layers.mix_ffn import MixFFN
 from sanakit.layers.norms import PixelRMSNorm
-from sanakit.layers.resample import DownOp, Downsample, UpOp, Upsample, average_groups, repeat_groups
-
-Activation = Literal["silu", "relu"]
-NormKind = Literal["rms", "batch"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stage:
-    """One resolution of the encoder or decoder.
-
-    ``num_blocks == 0`` in the first stage means that the stem (or head) itself changes the resolution.
-    """
-
-    channels: int
-    num_blocks: int
-    block: Literal["res", "vit"] = "res"
-    scales: tuple[int, ...] = ()  # depth-wise kernels of the attention, "vit" only
-    norm: NormKind = "rms"
-    activation: Activation = "silu"
-
-    def __post_init__(self) -> None:
-        if self.num_blocks < 0 or self.channels < 1:
-            raise ConfigError(f"a stage of {self.num_blocks} blocks with {self.channels} channels cannot be built")
-        if any(scale % 2 == 0 for scale in self.scales):
-            raise ConfigError(f"scales={self.scales} of an attention must be odd, so that a window has a centre")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DCAutoencoderConfig:
-    """Stages are listed from the full resolution to the smallest, for the decoder too."""
-
-    encoder: tuple[Stage, ...]
-    decoder: tuple[Stage, ...]
-    latent_channels: int = 32
-    in_channels: int = 3
-    head_dim: int = 32
-    down: DownOp = "conv"
-    up: UpOp = "interpolate"
-    encoder_shortcut: bool = True  # mean over channel groups beside the last convolution of the encoder
-    decoder_shortcut: bool = True  # repeated channels beside the first convolution of the decoder
-    head_activation: Activation = "relu"
-    scaling_factor: float = 1.0  # 1 / rms of the raw latents
-
-    def __post_init__(self) -> None:
-        if len(self.encoder) != len(self.decoder) or not self.encoder:
-            raise ConfigError(f"{len(self.encoder)} encoder stages and {len(self.decoder)} decoder stages do not match")
-        for name in ("latent_channels", "in_channels", "head_dim"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)} must be at least 1")
-        for stage in (*self.encoder, *self.decoder):
-            if stage.block == "vit" and stage.channels % self.head_dim:
-                raise ConfigError(f"{stage.channels} channels do not split into heads of {self.head_dim}")
-        if not self.scaling_factor > 0:
-            raise ConfigError(f"scaling_factor={self.scaling_factor} must be positive: it is 1 / rms of the latents")
-        self._check_widths(self.encoder, "encoder", self.encoder_shortcut, packed=self.down == "pixel_unshuffle")
-        self._check_widths(self.decoder, "decoder", self.decoder_shortcut, packed=False)
-
-    def _check_widths(self, stages: tuple[Stage, ...], side: str, shortcut: bool, *, packed: bool) -> None:
-        """The shortcuts average or repeat whole groups of channels."""
-        if any(not stage.num_blocks for stage in stages[1:]) or (len(stages) == 1 and not stages[0].num_blocks):
-            raise ConfigError(f"the {side} has a stage without blocks; only the first of several may be empty")
-        if shortcut and stages[-1].channels % self.latent_channels:
-            raise ConfigError(
-                f"the {side}'s {stages[-1].channels} deepest channels do not split into latent_channels="
-                f"{self.latent_channels} groups"
-            )
-        for stage, deeper in pairwise(stages):
-            if (stage.num_blocks and (4 * stage.channels) % deeper.channels) or (packed and deeper.channels % 4):
-                raise ConfigError(
-                    f"the {side} cannot go between {stage.channels} and {deeper.channels} channels: four pixels of the "
-                    f"one must make whole groups of the other"
-                )
-
-    @property
-    def compression(self) -> int:
-        """Pixels of one side per latent position."""
-        return 2 ** (len(self.encoder) - 1)
+from sanakit.layers.resample import Downsample, Upsample, average_groups, repeat_groups
+from sanakit.models.autoencoders.dc_ae_config import Activation, DCAutoencoderConfig, Stage
 
 
 class ResBlock(nn.Module):
@@ -238,21 +158,3 @@ def _norm(stage: Stage) -> nn.Module:
 
 def _activation(name: Activation) -> nn.Module:
     return nn.SiLU() if name == "silu" else nn.ReLU()
-
-
-def stages(
-    channels: Sequence[int],
-    depths: Sequence[int],
-    *,
-    num_res: int = 3,
-    scales: tuple[int, ...] = (5,),
-    shallow_norm: NormKind = "rms",
-    shallow_activation: Activation = "silu",
-) -> tuple[Stage, ...]:
-    """The usual list of stages: ``num_res`` of residual blocks, EfficientViT blocks below."""
-    return tuple(
-        Stage(channels=c, num_blocks=d, norm=shallow_norm, activation=shallow_activation)
-        if i < num_res
-        else Stage(channels=c, num_blocks=d, block="vit", scales=scales)
-        for i, (c, d) in enumerate(zip(channels, depths, strict=True))
-    )

@@ -101,7 +101,8 @@ def _rebuild(facts: Mapping[str, Any], tensors: Mapping[str, Tensor], device: st
 
 
 def _rebuild_autoencoder(facts: Mapping[str, Any], device: str) -> Trainee:
-    from sanakit.models.autoencoders.dc_ae import DCAutoencoder, DCAutoencoderConfig
+    from sanakit.models.autoencoders.dc_ae import DCAutoencoder
+    from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
     from sanakit.training.objectives.perceptual import build_perceptual
     from sanakit.training.recipes.autoencoder.recipe import AutoencoderRecipe, build_trainees
 

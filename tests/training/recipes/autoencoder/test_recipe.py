@@ -16,7 +16,8 @@ from torch import Tensor
 from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.features.batches import PixelBatch
 from sanakit.features.configs import FilePictures
-from sanakit.models.autoencoders.dc_ae import DCAutoencoder, DCAutoencoderConfig, stages
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder
+from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
 from sanakit.models.presets import DC_AE_PRESETS
 from sanakit.training.loop import Watchers
 from sanakit.training.objectives.patch_gan import PatchGANConfig

@@ -12,7 +12,8 @@ from sanakit.checkpoints.files.reader import read_header
 from sanakit.checkpoints.networks.strict_load import identify_dc_ae
 from sanakit.checkpoints.sources.sources import HubOptions
 from sanakit.features.batches import PixelBatch
-from sanakit.models.autoencoders.dc_ae import DCAutoencoder, DCAutoencoderConfig
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder
+from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
 from sanakit.training.memory.memory_plan import MemoryPlan, StepSettings, Workload, fit, pixel_loss, plan_memory
 from sanakit.training.objectives.perceptual import Perceptual, build_perceptual
 from sanakit.training.objectives.reconstruction import reconstruction_loss

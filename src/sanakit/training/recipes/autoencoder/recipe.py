@@ -24,7 +24,8 @@ from sanakit.features.batches import PixelBatch, TrainingData
 from sanakit.features.configs import PixelDataConfig, ScenePictures
 from sanakit.features.open import pixel_data
 from sanakit.layers.norms import PixelRMSNorm
-from sanakit.models.autoencoders.dc_ae import DCAutoencoder, DCAutoencoderConfig
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder
+from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
 from sanakit.training.loop import Watchers, train
 from sanakit.training.objectives.perceptual import FeatureStages, Perceptual, PerceptualConfig, build_perceptual
 from sanakit.training.objectives.reconstruction import reconstruction_loss
