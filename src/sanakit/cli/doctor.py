@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from sanakit.cli.terminal.console import print_json, readable_bytes, readable_seconds, table_console
+from sanakit.cli.terminal.console import print_json, readable_bytes, readable_seconds, table, table_console
 from sanakit.cli.terminal.machine import Accelerator, Machine, is_installed, look_at_machine
 from sanakit.cli.terminal.options import PrintJsonOption
 from sanakit.common.user_cache import user_cache_folder
@@ -22,7 +24,7 @@ Severity = Literal["problem", "remark"]
 STARTER_MEMORY = 1.3e9  # bytes; 1.2 GB were measured at the peak
 TEXT_ENCODER_DISK = 0.65e9  # bytes, once, while the starter's language model is converted
 
-# What may be missing, what it would be for, and why a picture does not need it.
+# What may be missing: its module, the extra that brings it, and what for. A picture needs none of them.
 EXTRAS = (
     (
         "resvg_py",
@@ -35,7 +37,7 @@ EXTRAS = (
 NOT_USED = ("triton", "xformers", "flash_attn", "bitsandbytes")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """Something a person may want to know or do; a problem keeps sanakit from making a picture."""
 
@@ -44,7 +46,7 @@ class Finding:
     advice: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Ability:
     """Whether a model runs here at a size; ``seconds`` of one picture is a rough estimate, None where unknown."""
 
@@ -54,7 +56,7 @@ class Ability:
     device: str
     dtype: str
     memory: float
-    seconds: float | None
+    seconds: float | None = None
 
 
 def doctor(as_json: PrintJsonOption = False) -> None:
@@ -64,8 +66,8 @@ def doctor(as_json: PrintJsonOption = False) -> None:
     findings = find(machine, cache)
     abilities = judge(machine)
     if as_json:
-        print_json({"machine": asdict(machine), "models": [asdict(a) for a in abilities],
-                    "findings": [asdict(f) for f in findings]})  # fmt: skip
+        models = [asdict(ability) for ability in abilities]
+        print_json({"machine": asdict(machine), "models": models, "findings": [asdict(each) for each in findings]})
     else:
         show(machine, abilities, findings)
     if any(finding.severity == "problem" for finding in findings):
@@ -74,78 +76,62 @@ def doctor(as_json: PrintJsonOption = False) -> None:
 
 def find(machine: Machine, cache: Path) -> list[Finding]:
     """Everything that is wrong or missing, problems first."""
-    found = [*_torch_findings(machine), *_starter_findings(machine, cache), *_hub_findings()]
-    for module, extra, purpose in EXTRAS:
-        if not is_installed(module):
-            text = f"{module} is not installed; it {purpose}, and pictures do not need it"
-            found.append(Finding(severity="remark", text=text, advice=f'only for that: pip install "sanakit[{extra}]"'))
-    missing = [module for module in NOT_USED if not is_installed(module)]
-    if missing:
-        text = f"{', '.join(missing)}: not installed, and sanakit never uses them"
-        found.append(Finding(severity="remark", text=text, advice="nothing"))
+    found = [*_about_torch(machine), *_about_the_starter(machine, cache), *_about_the_hub(), *_about_extras()]
     return sorted(found, key=lambda finding: finding.severity != "problem")
 
 
-def _torch_findings(machine: Machine) -> list[Finding]:
-    found = []
+def _about_torch(machine: Machine) -> Iterator[Finding]:
     if machine.torch is None:
         text = f"torch cannot be imported ({machine.torch_problem})"
-        found.append(Finding(severity="problem", text=text, advice="pip install -c constraints.txt torch"))
+        yield Finding("problem", text, "pip install -c constraints.txt torch")
     elif not machine.accelerators:
         text = "no GPU that this torch can use; the starter does not need one, the published models are slow without"
-        advice = "with a GPU in the machine, install the torch build made for it"
-        found.append(Finding(severity="remark", text=text, advice=advice))
+        yield Finding("remark", text, "with a GPU in the machine, install the torch build made for it")
     if is_installed("torchvision"):
         text = "torchvision is installed; where it does not match torch, transformers' models cannot be imported"
-        found.append(Finding(severity="remark", text=text, advice="pip uninstall torchvision, unless you need it"))
-    return found
+        yield Finding("remark", text, "pip uninstall torchvision, unless you need it")
 
 
-def _starter_findings(machine: Machine, cache: Path) -> list[Finding]:
-    from importlib.resources import files
-
-    found = []
+def _about_the_starter(machine: Machine, cache: Path) -> Iterator[Finding]:
     if not (files("sanakit") / "starter" / "model_index.json").is_file():
         text = "the starter's weights are not in this installation"
-        found.append(Finding(severity="problem", text=text, advice="install sanakit again, or name another --model"))
-    if not _has_text_encoder(cache):
+        yield Finding("problem", text, "install sanakit again, or name another --model")
+    if not any((cache / "text-encoders").glob("*/source.json")):
         text = f"the starter's language model is not in {cache} yet"
-        found.append(
-            Finding(severity="remark", text=text, advice="nothing: the first picture fetches it (93 MB, once)")
-        )
+        yield Finding("remark", text, "nothing: the first picture fetches it (93 MB, once)")
         if machine.free_disk is not None and machine.free_disk < TEXT_ENCODER_DISK:
             free = readable_bytes(machine.free_disk)
             text = f"{cache} has {free} free; making the language model ready takes 650 MB once"
-            advice = "make room, or name another folder in the variable SANAKIT_CACHE"
-            found.append(Finding(severity="problem", text=text, advice=advice))
+            yield Finding("problem", text, "make room, or name another folder in the variable SANAKIT_CACHE")
     if machine.memory is not None and machine.memory < STARTER_MEMORY:
         have, need = readable_bytes(machine.memory), readable_bytes(STARTER_MEMORY)
         text = f"{have} of memory is less than the {need} of the starter"
-        found.append(Finding(severity="problem", text=text, advice="give the machine or container more memory"))
-    return found
+        yield Finding("problem", text, "give the machine or container more memory")
 
 
-def _has_text_encoder(cache: Path) -> bool:
-    return any((cache / "text-encoders").glob("*/source.json"))
+def _about_the_hub() -> Iterator[Finding]:
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        if os.environ.get(name, "0") not in ("", "0"):
+            text = f"{name} is set: models that are not on this machine yet will not be fetched"
+            yield Finding("remark", text, "unset it to fetch a published model once")
+            return
 
 
-def _hub_findings() -> list[Finding]:
-    offline = [
-        name for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") if os.environ.get(name, "0") not in ("", "0")
-    ]
-    if not offline:
-        return []
-    text = f"{offline[0]} is set: models that are not on this machine yet will not be fetched"
-    return [Finding(severity="remark", text=text, advice="unset it to fetch a published model once")]
+def _about_extras() -> Iterator[Finding]:
+    for module, extra, purpose in EXTRAS:
+        if not is_installed(module):
+            text = f"{module} is not installed; it {purpose}, and pictures do not need it"
+            yield Finding("remark", text, f'only for that: pip install "sanakit[{extra}]"')
+    missing = [module for module in NOT_USED if not is_installed(module)]
+    if missing:
+        yield Finding("remark", f"{', '.join(missing)}: not installed, and sanakit never uses them", "nothing")
 
 
 def judge(machine: Machine) -> list[Ability]:
     """The starter, then every published model at each of its sizes; these only where torch is whole."""
     memory = machine.memory
-    starter = Ability(
-        model="starter", size=128, runs=memory is None or memory >= STARTER_MEMORY, device="cpu", dtype="float32",
-        memory=STARTER_MEMORY, seconds=None,
-    )  # fmt: skip
+    enough = memory is None or memory >= STARTER_MEMORY
+    starter = Ability("starter", 128, enough, device="cpu", dtype="float32", memory=STARTER_MEMORY)
     if machine.torch is None:
         return [starter]
     from sanakit.pipelines.published import PUBLISHED
@@ -161,15 +147,8 @@ def judge_model(machine: Machine, model: PublishedModel) -> Ability:
     device, dtype, room, need = next((each for each in tried if each[3] <= each[2]), tried[-1])
     runs = need <= room
     known = runs and device == "cpu" and machine.gigaflops
-    return Ability(
-        model=model.name,
-        size=model.side,
-        runs=runs,
-        device=device,
-        dtype=dtype,
-        memory=need,
-        seconds=model.flops() / 1e9 / machine.gigaflops if known else None,
-    )
+    seconds = model.flops() / 1e9 / machine.gigaflops if known else None
+    return Ability(model.name, model.side, runs, device=device, dtype=dtype, memory=need, seconds=seconds)
 
 
 def _memory_of(accelerator: Accelerator, machine: Machine) -> int | None:
@@ -178,27 +157,27 @@ def _memory_of(accelerator: Accelerator, machine: Machine) -> int | None:
 
 def show(machine: Machine, abilities: list[Ability], findings: list[Finding]) -> None:
     """Three parts for a person: the machine, what runs, what to do."""
-    from rich.table import Table
-
     console = table_console()
     console.print("This machine", style="bold")
     for name, value in _facts(machine).items():
         console.print(f"  {name:<8} {value}")
-    table = Table(
-        "model", "side", "runs", "on", "memory", "a picture takes", box=None, pad_edge=False, padding=(0, 3, 0, 0)
-    )
-    for ability in abilities:
-        runs, where = ("yes" if ability.runs else "no"), f"{ability.device}, {ability.dtype}"
-        table.add_row(
-            ability.model, f"{ability.size} px", runs, where, readable_bytes(ability.memory), _duration(ability)
+    rows = [
+        (
+            each.model,
+            f"{each.size} px",
+            "yes" if each.runs else "no",
+            f"{each.device}, {each.dtype}",
+            readable_bytes(each.memory),
+            _duration(each),
         )
+        for each in abilities
+    ]
     console.print("\nWhat it can run (times and memory of the published models are rough estimates)", style="bold")
-    console.print(table)
+    console.print(table(("model", "side", "runs", "on", "memory", "a picture takes"), rows))
     console.print("\nWhat to do", style="bold")
     for finding in findings:
-        console.print(
-            f"  {'! ' if finding.severity == 'problem' else '- '}{finding.text}\n      {finding.advice}", markup=False
-        )
+        mark = "!" if finding.severity == "problem" else "-"
+        console.print(f"  {mark} {finding.text}\n      {finding.advice}", markup=False)
     if not any(finding.severity == "problem" for finding in findings):
         console.print('  Ready: sanakit generate "two red apples" --output apples.png', markup=False)
 
@@ -206,20 +185,19 @@ def show(machine: Machine, abilities: list[Ability], findings: list[Finding]) ->
 def _duration(ability: Ability) -> str:
     if ability.model == "starter":
         return "seconds"
-    return f"{readable_seconds(ability.seconds)}" if ability.seconds is not None else "-"
+    return readable_seconds(ability.seconds) if ability.seconds is not None else "-"
 
 
 def _facts(machine: Machine) -> dict[str, Any]:
-    def told(number: int | None) -> str:
-        return readable_bytes(number) if number is not None else "unknown"
+    def told(number: int | None, otherwise: str = "unknown") -> str:
+        return readable_bytes(number) if number is not None else otherwise
 
+    speed = f" ({machine.gigaflops:.0f} GFLOP/s in float32)" if machine.gigaflops else ""
     return {
         "system": f"{machine.system}, Python {machine.python}",
-        "cores": f"{machine.num_cores}"
-        + (f" ({machine.gigaflops:.0f} GFLOP/s in float32)" if machine.gigaflops else ""),
+        "cores": f"{machine.num_cores}{speed}",
         "memory": f"{told(machine.memory)}, {told(machine.free_memory)} of it free",
         "disk": f"{told(machine.free_disk)} free for the cache",
         "torch": machine.torch or f"missing ({machine.torch_problem})",
-        "GPU": ", ".join(f"{a.name} ({told(a.memory) if a.memory else 'shared memory'})" for a in machine.accelerators)
-        or "none",
+        "GPU": ", ".join(f"{a.name} ({told(a.memory, 'shared memory')})" for a in machine.accelerators) or "none",
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,19 +29,21 @@ SolverName = StrEnum("SolverName", {name.replace("-", "_"): name for name in SOL
 
 @dataclass(frozen=True, kw_only=True)
 class WishOptions:
-    """What pictures of a prompt should be like."""
+    """What pictures of a prompt should be like; fields of ``GenerationRequest``, but for the size."""
 
     negative_prompt: Annotated[str, typer.Option(help="What to keep away from.")] = ""
     size: Annotated[
         str | None, typer.Option(metavar="WxH", help="Width x height in pixels; the model's own if not given.")
     ] = None
-    steps: Annotated[int | None, typer.Option(help="Steps of the solver; the model's own if not given.")] = None
+    num_inference_steps: Annotated[
+        int | None, typer.Option("--steps", help="Steps of the solver; the model's own if not given.")
+    ] = None
     guidance_scale: Annotated[float | None, typer.Option(help="How closely to follow the prompt; 1 is off.")] = None
     pag_scale: Annotated[float, typer.Option(help="Perturbed-attention guidance; 0 is off.")] = 0.0
     solver: Annotated[SolverName | None, typer.Option(help="The model's own if not given.")] = None
     seed: Annotated[int, typer.Option(help="Picture j of every prompt has the seed SEED + j.")] = 0
     num_images: Annotated[int, typer.Option(help="Pictures of every prompt.")] = 1
-    instruction: Annotated[
+    use_instruction: Annotated[
         bool, typer.Option("--instruction/--no-instruction", help="Put the model's instruction before the prompt.")
     ] = True
 
@@ -49,23 +51,10 @@ class WishOptions:
         """One a prompt; raises RequestError where no model could do it."""
         from sanakit.pipelines.request import GenerationRequest
 
-        width, height = parse_size(self.size)
-        return [
-            GenerationRequest(
-                prompt=prompt,
-                negative_prompt=self.negative_prompt,
-                width=width,
-                height=height,
-                num_inference_steps=self.steps,
-                guidance_scale=self.guidance_scale,
-                pag_scale=self.pag_scale,
-                solver=self.solver.value if self.solver else None,
-                seed=self.seed,
-                num_images=self.num_images,
-                use_instruction=self.instruction,
-            )
-            for prompt in prompts
-        ]
+        fields = asdict(self)
+        width, height = parse_size(fields.pop("size"))
+        fields |= {"width": width, "height": height, "solver": self.solver.value if self.solver else None}
+        return [GenerationRequest(prompt=prompt, **fields) for prompt in prompts]
 
 
 def generate(
@@ -90,11 +79,11 @@ def generate(
     A FILE that exists is replaced; in a FOLDER every picture gets a new name of prompt and seed.
     """
     texts = collect_prompts(prompts or [], prompt_file)
-    width, height = parse_size(wishes.size)
     total = len(texts) * wishes.num_images
     place = places.choose(num_images=total)
     requests = wishes.requests(texts)
-    check_place(place, total * 4 * (width or _ASSUMED_SIDE) * (height or _ASSUMED_SIDE))
+    width, height = requests[0].width or _ASSUMED_SIDE, requests[0].height or _ASSUMED_SIDE
+    check_place(place, total * 4 * width * height)
     if metadata:
         check_metadata(place, [text + wishes.negative_prompt for text in texts])
 

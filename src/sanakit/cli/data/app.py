@@ -26,11 +26,6 @@ class Split(StrEnum):
     heldout = "heldout"
 
 
-@data_app.callback()
-def describe() -> None:
-    """Look at data sets, check them, and make them."""
-
-
 @data_app.command("starter")
 def starter(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the data set: new, empty, or to be continued.")],

@@ -24,11 +24,6 @@ _KEPT = "{}, and the same command continues"
 captions_app = typer.Typer(no_args_is_help=True, help="Work on the captions of a data set.")
 
 
-@captions_app.callback()
-def describe() -> None:
-    """Work on the captions of a data set."""
-
-
 def cache(
     told: TellOptions,
     path: Annotated[

@@ -22,11 +22,6 @@ eval_app = typer.Typer(no_args_is_help=True, help="Score pictures and models.")
 add_commands(eval_app, fid, kid, clip_score, reconstruction, prompts)
 
 
-@eval_app.callback()
-def describe() -> None:
-    """Score pictures and models: every number with its samples, seeds, resize rule and interval."""
-
-
 @eval_app.command("starter")
 @gathered
 def starter(

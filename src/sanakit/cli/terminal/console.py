@@ -8,7 +8,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from rich.console import Console
+    from rich.table import Table
 
 
 def print_json(content: Any) -> None:
@@ -27,6 +30,16 @@ def table_console() -> Console:
     from rich.console import Console
 
     return Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Plain columns without lines."""
+    from rich.table import Table
+
+    made = Table(*headers, box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for row in rows:
+        made.add_row(*row)
+    return made
 
 
 def plural(number: int, word: str) -> str:
