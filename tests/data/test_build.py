@@ -173,7 +173,7 @@ def test_pictures_that_others_would_see_wrong_become_upright_png(tmp_path: Path,
 
 
 def test_an_interrupted_build_continues_to_the_same_bytes(make: Any, tmp_path: Path) -> None:
-    def stop(done: int, total: int) -> None:
+    def stop(done: int, total: int, what: str) -> None:
         raise KeyboardInterrupt
 
     root = make("jsonl")

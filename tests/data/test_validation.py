@@ -23,7 +23,7 @@ def test_cut_off_pictures_are_found_by_reading(tmp_path: Path, picture: PictureB
         (tmp_path / f"{index:02d}.txt").write_text("x" if index != 5 else "")
     source = open_data(tmp_path)
     steps: list[tuple[int, int]] = []
-    found = validate(source, num_threads=num_threads, on_progress=lambda done, total: steps.append((done, total)))
+    found = validate(source, num_threads=num_threads, on_progress=lambda done, total, _: steps.append((done, total)))
     assert [(problem.key, problem.reason) for problem in found.problems] == [
         ("00", "undecodable"), ("04", "undecodable"), ("05", "empty_caption"), ("08", "undecodable"),
     ]  # fmt: skip

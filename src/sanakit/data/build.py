@@ -7,13 +7,14 @@ and an interrupted run is continued; every sample that is not in the shards is i
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 from sanakit.common.errors import ConfigError, OutputError, PictureError, RequestError
+from sanakit.common.progress import OnProgress, no_progress
 from sanakit.data.ahead import map_ahead
 from sanakit.data.open import open_indexed
 from sanakit.data.pictures import as_png, decode_picture, stored_upright
@@ -21,8 +22,6 @@ from sanakit.data.samples import Problem
 from sanakit.data.shards.tar_index import index_tar
 from sanakit.data.shards.writer import PackedSample, begin_folder, sidecar_suffixes, write, write_index, write_shard
 from sanakit.data.sources.collect import IndexedData
-
-ProgressCallback = Callable[[int, int], None]  # (samples done, samples in all)
 
 BEGUN = "build.json"
 PROBLEMS = "problems.jsonl"
@@ -45,7 +44,7 @@ def build_shards(
     shard_size: int = 1000,
     min_size: int = 1,
     need_captions: bool = True,
-    on_progress: ProgressCallback | None = None,
+    on_progress: OnProgress = no_progress,
 ) -> BuildReport:
     """Write (or continue) a folder of shards with every good sample of ``path``.
 
@@ -66,7 +65,7 @@ def build_shards(
         raise RequestError(_nothing_good(source))
     try:
         _begin(source, out, shard_size=shard_size, min_size=min_size)
-        return _Build(source, out, shard_size, on_progress or (lambda done, total: None)).run()
+        return _Build(source, out, shard_size, on_progress).run()
     except OSError as error:
         raise OutputError(f"the shards in {out} could not be written: {error.strerror or error}") from error
 
@@ -74,7 +73,7 @@ def build_shards(
 class _Build:
     """One run: shard by shard, with the problems it meets."""
 
-    def __init__(self, source: IndexedData, out: Path, shard_size: int, on_progress: ProgressCallback) -> None:
+    def __init__(self, source: IndexedData, out: Path, shard_size: int, on_progress: OnProgress) -> None:
         self.source, self.out, self.shard_size, self.on_progress = source, out, shard_size, on_progress
         self.problems = list(source.problems)
         samples = (source[index] for index in range(len(source)))
@@ -87,7 +86,7 @@ class _Build:
             num_samples = self._shard(f"{number:05d}", indices)
             if num_samples:
                 shards.append((f"{number:05d}.tar", num_samples))
-            self.on_progress(indices.stop, total)
+            self.on_progress(indices.stop, total, "writing")
         self.problems.sort(key=lambda problem: (problem.key, problem.reason, problem.detail))
         lines = "".join(json.dumps(asdict(problem)) + "\n" for problem in self.problems)
         write(self.out / PROBLEMS, lines.encode())

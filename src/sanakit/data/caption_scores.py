@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from PIL import Image
 
 from sanakit.common.errors import PictureError, RequestError
 from sanakit.common.files import write_whole
+from sanakit.common.progress import OnProgress, no_progress
 from sanakit.data.open import open_indexed
 from sanakit.data.samples import Problem
 from sanakit.data.shards.sidecars import SCORE_SUFFIX, sidecar_suffix
@@ -38,7 +39,7 @@ class Scored:
 
 
 def score_captions(
-    path: Path, scorer: Scorer, *, replace: bool = False, on_progress: Callable[[int, int], None] | None = None
+    path: Path, scorer: Scorer, *, replace: bool = False, on_progress: OnProgress = no_progress
 ) -> Scored:
     """Score every caption of a folder of pictures, or of shards, and write the scores beside them.
 
@@ -72,8 +73,7 @@ def score_captions(
                 found[caption_source][_own_key(source, index)] = {caption_source: score}
                 scored += 1
             done += len(part)
-            if on_progress is not None:
-                on_progress(done, len(source))
+            on_progress(done, len(source), "scoring")
         for caption_source, scores in found.items():
             _merge(stem.with_name(f"{stem.name}{sidecar_suffix(caption_source)}{SCORE_SUFFIX}.json"), scores)
         kept += sum(c.score is not None for i in indices for c in source[i].captions) if not replace else 0

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from sanakit.common.errors import PictureError
+from sanakit.common.progress import OnProgress, no_progress
 from sanakit.data.ahead import map_ahead
 from sanakit.data.samples import DataSource, Problem
-
-ProgressCallback = Callable[[int, int], None]  # (samples done, samples in all)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +24,7 @@ class Validation:
 
 
 def validate(
-    source: DataSource, *, num_threads: int | None = None, on_progress: ProgressCallback | None = None
+    source: DataSource, *, num_threads: int | None = None, on_progress: OnProgress = no_progress
 ) -> Validation:
     """Decode every picture, or read every latent with its text features."""
     problems, num_good = list(source.problems), 0
@@ -37,8 +35,7 @@ def validate(
             num_good += 1
         else:
             problems.append(problem)
-        if on_progress is not None:
-            on_progress(index, len(source))
+        on_progress(index, len(source), "reading")
     return Validation(
         num_good=num_good, problems=tuple(sorted(problems, key=lambda problem: (problem.key, problem.reason)))
     )

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from sanakit.common.errors import RequestError
+from sanakit.common.progress import OnProgress, no_progress
 from sanakit.common.ranks import ALONE
 from sanakit.data.buckets import assign_bins
 from sanakit.data.open import open_data
 from sanakit.data.samples import Problem
-from sanakit.features.caching import OnProgress, Spent, cache_folder, cache_texts, latent_store, text_store
+from sanakit.features.caching import Spent, cache_folder, cache_texts, latent_store, text_store
 from sanakit.features.configs import FilesData
 from sanakit.features.encoders import Encoders
 from sanakit.features.file_latents import cache_latents
@@ -42,7 +43,7 @@ def cache_files(
     resolutions: Sequence[int],
     encoders: Encoders,
     device: str = "cpu",
-    on_progress: OnProgress | None = None,
+    on_progress: OnProgress = no_progress,
 ) -> CacheReport:
     """Compute every feature that a stage at these resolutions needs and the cache does not have.
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from sanakit.common.ranks import Ranks
+from sanakit.common.progress import OnProgress, no_progress
+from sanakit.common.ranks import Ranks, wait_for_all
 from sanakit.common.user_cache import user_cache_folder
 from sanakit.features.encoders import Encoders
 from sanakit.features.pixel_tensors import encode_texts
@@ -19,7 +19,6 @@ from sanakit.features.store import FeatureStore, FeatureWriter, feature_key
 
 logger = logging.getLogger(__name__)
 
-OnProgress = Callable[[int, int, str], None]
 _TEXTS_AT_ONCE = 512
 
 
@@ -69,7 +68,7 @@ def cache_texts(
     *,
     ranks: Ranks,
     device: str,
-    on_progress: OnProgress | None = None,
+    on_progress: OnProgress = no_progress,
 ) -> tuple[dict[str, str], Spent]:
     """Compute the features of the texts that the store lacks, each rank a share.
 
@@ -97,7 +96,7 @@ def fill_store(
     *,
     ranks: Ranks,
     what: str,
-    on_progress: OnProgress | None = None,
+    on_progress: OnProgress = no_progress,
 ) -> Spent:
     """Compute what is missing and wait until every rank has done its share.
 
@@ -120,18 +119,11 @@ def fill_store(
 
 
 def _write_all(
-    writer: FeatureWriter, features: Iterator[tuple[str, Tensor]], total: int, what: str, on_progress: OnProgress | None
+    writer: FeatureWriter, features: Iterator[tuple[str, Tensor]], total: int, what: str, on_progress: OnProgress
 ) -> None:
     for done, (key, tensor) in enumerate(features, start=1):
         writer.put(key, tensor)
-        if on_progress is not None:
-            on_progress(done, total, what)
-
-
-def wait_for_all(ranks: Ranks) -> None:
-    """Until every rank is here."""
-    if ranks.world > 1:
-        torch.distributed.barrier()
+        on_progress(done, total, what)
 
 
 def dropped_text(problems: Mapping[str, str]) -> str:

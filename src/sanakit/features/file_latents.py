@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sanakit.common.errors import PictureError
-from sanakit.common.ranks import Ranks
+from sanakit.common.progress import OnProgress, no_progress
+from sanakit.common.ranks import Ranks, wait_for_all
 from sanakit.data.fitting import fit_to_bin, resize_rule
 from sanakit.data.samples import DataSource, Problem
-from sanakit.features.caching import OnProgress, Spent, fill_store, latent_key, wait_for_all
+from sanakit.features.caching import Spent, fill_store, latent_key
 from sanakit.features.encoders import Encoders
 from sanakit.features.file_digests import recall_digests, remember_digests
 from sanakit.features.pixel_tensors import EXACT, encode_pictures, encode_texts, rows_at_once
@@ -47,7 +48,7 @@ def cache_latents(
     *,
     ranks: Ranks,
     device: str,
-    on_progress: OnProgress | None = None,
+    on_progress: OnProgress = no_progress,
 ) -> CachedLatents:
     """Compute the latents that the store lacks, each rank a share.
 
@@ -94,7 +95,7 @@ def file_digests(
     indices: Sequence[int],
     ranks: Ranks,
     problems: list[Problem],
-    on_progress: OnProgress | None = None,
+    on_progress: OnProgress = no_progress,
 ) -> list[str]:
     """SHA-256 of every picture file in hex, "" where one cannot be read.
 
@@ -120,8 +121,7 @@ def file_digests(
                 problems.append(Problem(key=source[indices[place]].key, reason="undecodable", detail=str(found)))
             else:
                 table[row] = torch.frombuffer(bytearray(found), dtype=torch.uint8)
-            if on_progress is not None:
-                on_progress(row + 1, len(own), "reading files")
+            on_progress(row + 1, len(own), "reading files")
     tables = [table]
     if ranks.world > 1:
         tables = [torch.empty_like(table) for _ in range(ranks.world)]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sanakit.common.errors import PictureError, RequestError
+from sanakit.common.progress import OnProgress, no_progress
 from sanakit.common.ranks import Ranks
 from sanakit.data.buckets import assign_bins, training_bins
 from sanakit.data.caption_choice import CaptionChoice, best_score, caption_probabilities, choose_caption
@@ -19,7 +20,7 @@ from sanakit.data.open import open_data
 from sanakit.data.order import BatchOrder
 from sanakit.data.samples import DataSource
 from sanakit.features.batches import LatentBatch
-from sanakit.features.caching import OnProgress, cache_folder, cache_texts, dropped_text, latent_store, text_store
+from sanakit.features.caching import cache_folder, cache_texts, dropped_text, latent_store, text_store
 from sanakit.features.configs import FilesData
 from sanakit.features.encoders import Encoders
 from sanakit.features.file_latents import (
@@ -106,7 +107,7 @@ def open_files(
     encoders: Encoders,
     ranks: Ranks,
     device: str,
-    on_progress: OnProgress | None = None,
+    on_progress: OnProgress = no_progress,
 ) -> FileLatents:
     """See ``latent_data``. What is left out, and why, is logged."""
     source = open_data(Path(config.path).expanduser(), min_size=config.min_size)
@@ -170,7 +171,7 @@ def _texts(
     encoders: Encoders,
     ranks: Ranks,
     device: str,
-    on_progress: OnProgress | None,
+    on_progress: OnProgress,
 ) -> Texts:
     if not config.cache:
         return EncodedTexts(encoders, device)
@@ -191,7 +192,7 @@ def _open_features(
     encoders: Encoders,
     ranks: Ranks,
     device: str,
-    on_progress: OnProgress | None,
+    on_progress: OnProgress,
 ) -> FileLatents:
     """Cached features: their latents have their shapes already, and those of other resolutions are left out."""
     samples, shapes = _usable_latents(source, samples, encoders)

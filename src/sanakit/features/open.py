@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import assert_never
 
+from sanakit.common.progress import OnProgress, no_progress
 from sanakit.common.ranks import ALONE, Ranks
 from sanakit.features.batches import LatentBatch, PixelBatch, TrainingData
 from sanakit.features.configs import (
@@ -17,9 +18,6 @@ from sanakit.features.configs import (
 )
 from sanakit.features.encoders import Encoders
 
-OnProgress = Callable[[int, int, str], None]
-"""Is told (done, total, what) while features are computed."""
-
 
 def latent_data(
     config: LatentDataConfig,
@@ -30,7 +28,7 @@ def latent_data(
     encoders: Encoders,
     ranks: Ranks = ALONE,
     device: str = "cpu",
-    on_progress: OnProgress | None = None,
+    on_progress: OnProgress = no_progress,
 ) -> TrainingData[LatentBatch]:
     """Latents with text features. What is not in the cache yet is computed first, each rank a share of it.
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from sanakit.common.pixels import Picture, to_signed
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.text.text_encoder import TextEncoder
 
@@ -20,19 +19,9 @@ _CPU_PIXELS, _GPU_PIXELS = 1 << 19, 1 << 23  # that go through the autoencoder a
 _TEXT_ROWS = 64
 
 
-def to_pixels(pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
-    """Pictures ``(H, W, 3)`` of one size as ``(B, 3, H, W)`` float32 in [-1, 1], channels last."""
-    stacked = torch.from_numpy(np.stack(pictures))
-    return stacked.permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
 @torch.no_grad()
 def encode_pictures(
-    autoencoder: DCAutoencoder,
-    pictures: Sequence[NDArray[np.uint8]],
-    device: torch.device | str,
-    *,
-    quick: bool = False,
+    autoencoder: DCAutoencoder, pictures: Sequence[Picture], device: torch.device | str, *, quick: bool = False
 ) -> Tensor:
     """Scaled latents ``(B, C, h, w)`` in bfloat16 on the CPU, of pictures of one size.
 
@@ -51,7 +40,7 @@ def encode_pictures(
     latents = []
     for start in range(0, len(pictures), rows):
         part = pictures[start : start + rows]
-        pixels = to_pixels([*part, part[0]] if len(part) == 1 else part).to(device, dtype)
+        pixels = to_signed([*part, part[0]] if len(part) == 1 else part).to(device, dtype)
         with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=quick):
             latents.append(autoencoder.encode(pixels)[: len(part)].to("cpu", LATENT_DTYPE))
     return torch.cat(latents)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sanakit.common.errors import RequestError
+from sanakit.common.pixels import to_signed
 from sanakit.data.buckets import training_bins
 from sanakit.data.open import open_data
 from sanakit.data.order import BatchOrder, Microbatch
@@ -20,7 +21,6 @@ from sanakit.features.batches import PixelBatch
 from sanakit.features.caching import dropped_text
 from sanakit.features.configs import FilePictures
 from sanakit.features.file_latents import NUM_THREADS, fit_named
-from sanakit.features.pixel_tensors import to_pixels
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class FilePixels:
     def batch(self, number: int) -> PixelBatch:
         micro = self._order[number]
         with ThreadPoolExecutor(min(NUM_THREADS, len(micro.indices))) as threads:
-            return PixelBatch(to_pixels(list(threads.map(lambda index: self._picture(index, micro), micro.indices))))
+            return PixelBatch(to_signed(list(threads.map(lambda index: self._picture(index, micro), micro.indices))))
 
     def _picture(self, index: int, micro: Microbatch) -> NDArray[np.uint8]:
         picture = fit_named(self._source, index, micro.height, micro.width)

@@ -15,21 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sanakit.common.errors import RequestError
+from sanakit.common.pixels import to_signed
+from sanakit.common.progress import OnProgress, no_progress
 from sanakit.common.ranks import Ranks
 from sanakit.data.order import BatchOrder
 from sanakit.features.batches import LatentBatch, PixelBatch
-from sanakit.features.caching import (
-    OnProgress,
-    cache_folder,
-    cache_texts,
-    fill_store,
-    latent_key,
-    latent_store,
-    text_store,
-)
+from sanakit.features.caching import cache_folder, cache_texts, fill_store, latent_key, latent_store, text_store
 from sanakit.features.configs import ScenePictures, StarterScenesData
 from sanakit.features.encoders import Encoders
-from sanakit.features.pixel_tensors import QUICK, encode_pictures, to_pixels
+from sanakit.features.pixel_tensors import QUICK, encode_pictures
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.worlds.scenes.render import render
 from sanakit.worlds.scenes.scene import Scene
@@ -97,7 +91,7 @@ def open_scenes(
     encoders: Encoders,
     ranks: Ranks,
     device: str,
-    on_progress: OnProgress | None = None,
+    on_progress: OnProgress = no_progress,
 ) -> CachedScenes:
     """See ``latent_data``. With several resolutions each painting has one of them, in turn."""
     sizes = _checked_sizes(resolutions, encoders.compression)
@@ -128,7 +122,7 @@ def _scene_latents(
     encoders: Encoders,
     ranks: Ranks,
     device: str,
-    on_progress: OnProgress | None,
+    on_progress: OnProgress,
 ) -> Tensor:
     """Latents of these samples at one resolution, ``(samples, C, h, w)`` bfloat16."""
     store = latent_store(cache_folder(config.cache_folder), encoders)
@@ -217,7 +211,7 @@ def scene_pixels(scenes: StarterScenes, indices: range, *, crop: int | None = No
             y, x = np.clip(centre - crop / 2, 0, len(image) - crop).astype(int)
             image = image[y : y + crop, x : x + crop]
         images.append(image)
-    return to_pixels(images)
+    return to_signed(images)
 
 
 def _checked_sizes(resolutions: Sequence[int], multiple: int) -> list[int]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from sanakit.common.pixels import from_signed
 from sanakit.pipelines.record import PictureRecord
 
 
@@ -39,5 +39,4 @@ class GenerationResult:
 
 def to_image(pixels: Tensor) -> Image.Image:
     """``(3, H, W)`` in [-1, 1] to an 8-bit RGB picture."""
-    levels = ((pixels.float() + 1) * 127.5).clamp(0, 255).round()
-    return Image.fromarray(levels.permute(1, 2, 0).numpy(force=True).astype(np.uint8))
+    return Image.fromarray(from_signed(pixels[None])[0])

@@ -12,7 +12,6 @@ from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -31,6 +30,7 @@ from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.text.text_encoder import TextEncoder, TextEncoderConfig
 from sanakit.scoring.extractors.efficientnet_lite import STAGE_CHANNELS, load_efficientnet_lite0
 from sanakit.scoring.extractors.extractor import resize_bicubic
+from sanakit.scoring.pixels import as_images
 
 PICTURE_SIZE = 128  # pixels each way at which pictures are read
 GRID = 4  # patches each way, of 32 pixels
@@ -196,5 +196,4 @@ def _pixels(image: Image.Image) -> Tensor:
         rgba = image.convert("RGBA")
         image = Image.new("RGBA", rgba.size, "white")
         image.alpha_composite(rgba)
-    pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None].float() / 255
-    return resize_bicubic(pixels, PICTURE_SIZE, PICTURE_SIZE)
+    return resize_bicubic(as_images([image.convert("RGB")]), PICTURE_SIZE, PICTURE_SIZE)

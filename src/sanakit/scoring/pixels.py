@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from sanakit.common.pixels import to_unit
 from sanakit.scoring.extractors.extractor import FeatureExtractor
 
 
@@ -24,8 +25,7 @@ def extract_batch(
 
 def as_images(pictures: Iterable[Image.Image]) -> Tensor:
     """RGB pictures of one size as ``(B, 3, H, W)`` float32 in [0, 1]."""
-    levels = np.stack([np.asarray(picture) for picture in pictures])
-    return torch.from_numpy(levels).permute(0, 3, 1, 2).float() / 255
+    return to_unit([np.asarray(picture) for picture in pictures])
 
 
 def same_size_batches(pictures: Iterable[Image.Image], batch_size: int) -> Iterator[list[Image.Image]]:

@@ -163,10 +163,10 @@ def test_a_killed_run_is_continued_to_the_same_bytes(
         run_here(photos, out, recipe(plugin))
     assert not list(out.glob("*.tar"))
     assert not (out / "wids-meta.json").exists()
-    done: list[tuple[str, int, int]] = []
+    done: list[tuple[int, int, str]] = []
     run_here(photos, out, recipe(plugin), on_progress=lambda *state: done.append(state))
-    assert ("look", 30 - 1, 30 - 1) in done  # broken-text is no sample
-    assert ("caption-stand-in", 8, 20) in done  # two batches were kept
+    assert (30 - 1, 30 - 1, "look") in done  # broken-text is no sample
+    assert (8, 20, "caption-stand-in") in done  # two batches were kept
     assert next(calls) == 3 + 3  # none was captioned twice: three calls before, three after
     assert files_of(out) == files_of(curated)
     assert run_here(photos, out, recipe(plugin)).num_kept == 20
@@ -314,7 +314,7 @@ def test_a_picture_that_changes_meanwhile_stops_the_run(plugin: str, tmp_path: P
     (tmp_path / "in" / "one.png").write_bytes(buffer.getvalue())
     config = recipe(plugin)
 
-    def change(name: str, done: int, total: int) -> None:
+    def change(done: int, total: int, name: str) -> None:
         if name.startswith("caption"):
             Image.new("RGB", (32, 32), "red").save(tmp_path / "in" / "one.png")
 

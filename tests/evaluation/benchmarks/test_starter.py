@@ -77,7 +77,7 @@ def test_every_picture_has_its_own_seed_and_is_counted() -> None:
         seeds_seen.extend(seeds)
         return [np.full((128, 128, 3), 255, np.uint8) for _ in prompts]
 
-    report = report_of(generate, batch_size=8, on_progress=lambda *counts: progress.append(counts))
+    report = report_of(generate, batch_size=8, on_progress=lambda done, total, _: progress.append((done, total)))
     assert seeds_seen == [*range(SEED, SEED + NUM)] * 2
     assert progress == [(8, 40), (16, 40), (20, 40), (28, 40), (36, 40), (40, 40)]
     assert report.heldout.scores["object"].mean == 0

@@ -32,7 +32,11 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_shards_hold_pictures_prompts_and_truth(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     build_starter_data(
-        tmp_path / "d", num_samples=7, shard_size=3, seed=2, on_progress=lambda done, total: seen.append((done, total))
+        tmp_path / "d",
+        num_samples=7,
+        shard_size=3,
+        seed=2,
+        on_progress=lambda done, total, _: seen.append((done, total)),
     )
     assert seen == [(3, 7), (6, 7), (7, 7)]
     index = json.loads((tmp_path / "d" / "wids-meta.json").read_text())
@@ -59,7 +63,7 @@ def test_shards_hold_pictures_prompts_and_truth(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_run_continues_to_the_same_bytes(tmp_path: Path) -> None:
-    def stop(done: int, total: int) -> None:
+    def stop(done: int, total: int, what: str) -> None:
         raise KeyboardInterrupt
 
     arguments = {"num_samples": 5, "shard_size": 2, "seed": 0, "size": 64}

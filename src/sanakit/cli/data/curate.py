@@ -41,15 +41,11 @@ def curate(
     sys.path.append(str(Path.cwd()))  # for plug-in captioners that lie beside the recipe
     load_scorer = _scorer_loader() if config.scorer is not None else None
     kept = f"what is finished is kept in {out}, and the same command continues"
-    with TellOptions(quiet=quiet).bar("curating", unit="pictures", kept=kept) as update:
-
-        def show(name: str, done: int, total: int) -> None:
-            update(done, total, name)
-
+    with TellOptions(quiet=quiet).bar("curating", unit="pictures", kept=kept) as bar:
         if ray:
-            summary = run_on_ray(source, out, config, load_scorer=load_scorer, on_progress=show)
+            summary = run_on_ray(source, out, config, load_scorer=load_scorer, on_progress=bar)
         else:
-            summary = run_here(source, out, config, load_scorer=load_scorer, num_threads=threads, on_progress=show)
+            summary = run_here(source, out, config, load_scorer=load_scorer, num_threads=threads, on_progress=bar)
     if as_json:
         from dataclasses import asdict
 

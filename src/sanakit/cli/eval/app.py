@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -14,9 +13,6 @@ from sanakit.cli.eval.reconstruction import reconstruction
 from sanakit.cli.terminal.console import print_json
 from sanakit.cli.terminal.options import ModelOption, add_commands, gathered
 from sanakit.cli.terminal.output_place import check_folder
-
-if TYPE_CHECKING:
-    from sanakit.pipelines.text_to_image import TextToImagePipeline
 
 eval_app = typer.Typer(no_args_is_help=True, help="Score pictures and models.")
 add_commands(eval_app, fid, kid, clip_score, reconstruction, prompts)
@@ -41,12 +37,13 @@ def starter(
         check_folder(output.parent, 1_000_000)
 
     from sanakit.evaluation.benchmarks.starter import evaluate_starter, format_table
+    from sanakit.evaluation.drawing import drawing_with
 
     pipeline = draw.load(model)
     settings = draw.settings(pipeline)
     with draw.bar("drawing and judging", unit="pictures") as on_progress:
         report = evaluate_starter(
-            drawing_with(pipeline, settings["steps"], settings["guidance"]),
+            drawing_with(pipeline, num_inference_steps=settings["steps"], guidance_scale=settings["guidance"]),
             num_prompts=num_prompts,
             seed=seed,
             settings={"model": pipeline.bundle.card.name, "hash": pipeline.bundle.model_hash[:10], **settings},
@@ -58,21 +55,3 @@ def starter(
         print_json(facts)
     else:
         print(format_table(report))
-
-
-def drawing_with(
-    pipeline: TextToImagePipeline, steps: Any, guidance_scale: Any
-) -> Callable[[Sequence[str], Sequence[int]], list[Any]]:
-    """A function from prompts and seeds to pictures ``(H, W, 3)`` uint8."""
-    import numpy as np
-
-    from sanakit.pipelines.request import GenerationRequest
-
-    def draw(prompts: Sequence[str], seeds: Sequence[int]) -> list[Any]:
-        requests = [
-            GenerationRequest(prompt=prompt, seed=seed, num_inference_steps=steps, guidance_scale=guidance_scale)
-            for prompt, seed in zip(prompts, seeds, strict=True)
-        ]
-        return [np.asarray(picture.image) for picture in pipeline(requests).images]
-
-    return draw

@@ -19,6 +19,7 @@ from sanakit.cli.terminal.console import tell
 from sanakit.cli.terminal.failures import Interrupted
 from sanakit.cli.terminal.output_place import OutputPlace, choose_place
 from sanakit.common.errors import RequestError
+from sanakit.common.progress import OnProgress
 
 if TYPE_CHECKING:
     from sanakit.checkpoints.sources.sources import HubOptions
@@ -62,8 +63,8 @@ class TellOptions:
         tell(text, quiet=self.quiet)
 
     @contextmanager
-    def bar(self, text: str, *, unit: str, kept: str = "") -> Iterator[Callable[..., None]]:
-        """A bar as long as this lasts; gives the function that is told ``(done, total)`` and, if it likes, a title.
+    def bar(self, text: str, *, unit: str, kept: str = "") -> Iterator[OnProgress]:
+        """A bar as long as this lasts; gives the function that is told how far it is.
 
         Args:
             kept: what a Ctrl-C leaves behind, where something is left; it then comes out as ``Interrupted``.

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sanakit.common.errors import ConfigError, RequestError
+from sanakit.common.progress import OnProgress, no_progress
 from sanakit.data.curation import steps
 from sanakit.data.curation.captioners import ScorerLoader, check_captioner, load_captioner
 from sanakit.data.curation.config import CaptionerConfig, CurationConfig, ExistingCaptions, captioner_name
@@ -56,7 +57,6 @@ from sanakit.data.sources.collect import IndexedData
 
 logger = logging.getLogger(__name__)
 
-ProgressCallback = Callable[[str, int, int], None]  # (name of the pass, samples done, samples in all)
 
 _LOOK_BATCH = 32  # pictures
 _PART_ROWS = 512  # finished rows that a killed process loses at most; Ctrl-C loses none
@@ -69,7 +69,7 @@ def run_here(
     *,
     load_scorer: ScorerLoader | None = None,
     num_threads: int | None = None,
-    on_progress: ProgressCallback | None = None,
+    on_progress: OnProgress = no_progress,
 ) -> CurationSummary:
     """Curate the data set at ``path`` into ``out`` in this process; a stopped run is continued.
 
@@ -92,7 +92,7 @@ def run_on_ray(
     config: CurationConfig,
     *,
     load_scorer: ScorerLoader | None = None,
-    on_progress: ProgressCallback | None = None,
+    on_progress: OnProgress = no_progress,
 ) -> CurationSummary:
     """As ``run_here``, on Ray: the same shards, byte for byte, and the same lineage, row for row.
 
@@ -112,7 +112,7 @@ def _curate(
     config: CurationConfig,
     make_driver: Callable[[], AbstractContextManager[Driver]],
     load_scorer: ScorerLoader | None,
-    on_progress: ProgressCallback | None,
+    on_progress: OnProgress,
 ) -> CurationSummary:
     parquet()
     require_imagehash()
@@ -125,7 +125,7 @@ def _curate(
         logger.info("%s is complete", out)
         return summary
     with make_driver() as driver:
-        return _Curation(source, out, config, driver, load_scorer, on_progress or _tell_nobody).run()
+        return _Curation(source, out, config, driver, load_scorer, on_progress).run()
 
 
 class _Curation:
@@ -138,7 +138,7 @@ class _Curation:
         config: CurationConfig,
         driver: Driver,
         load_scorer: ScorerLoader | None,
-        on_progress: ProgressCallback,
+        on_progress: OnProgress,
     ) -> None:
         self._source, self._out, self._config = source, out, config
         self._driver, self._load_scorer, self._on_progress = driver, load_scorer, on_progress
@@ -186,11 +186,11 @@ class _Curation:
         run makes the same batches as one that was never stopped."""
         parts = Parts(self._out / WORK_FOLDER / name, schema)
         waiting: list[Row] = []
-        self._on_progress(name, len(parts), len(indices))
+        self._on_progress(len(parts), len(indices), name)
         try:
             for rows in self._driver.map(work, _index_batches(indices, len(parts), batch_size)):
                 waiting += rows
-                self._on_progress(name, len(parts) + len(waiting), len(indices))
+                self._on_progress(len(parts) + len(waiting), len(indices), name)
                 if len(waiting) >= _PART_ROWS:
                     parts.append(waiting)
                     waiting = []
@@ -210,12 +210,8 @@ class _Curation:
         shards: list[tuple[str, int]] = []
         for (result,) in self._driver.map(work, _batches(kept, self._config.shard_size)):
             shards.append((result["shard"], result["num_samples"]))
-            self._on_progress("write", sum(count for _, count in shards), at_most)
+            self._on_progress(sum(count for _, count in shards), at_most, "write")
         return shards
-
-
-def _tell_nobody(name: str, done: int, total: int) -> None:
-    pass
 
 
 def _look_step(source: IndexedData, config: CurationConfig) -> Step:

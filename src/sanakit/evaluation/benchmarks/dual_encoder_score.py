@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from sanakit.common.errors import ConfigError
+from sanakit.common.pixels import Picture
+from sanakit.common.progress import OnProgress, no_progress
+from sanakit.evaluation.drawing import Draw
 from sanakit.evaluation.metrics.bootstrap import Estimate, estimate
 from sanakit.scoring.dual_encoder import DualEncoderScorer
 from sanakit.worlds.reading.scene_detector import load_scene_detector
@@ -25,8 +27,6 @@ from sanakit.worlds.scenes.scenes import sample_scene
 from sanakit.worlds.scenes.sprites import load_sprite_bank
 from sanakit.worlds.scenes.wrong_scenes import WRONG_KINDS, WrongKind, wrong_scene
 
-Picture = NDArray[np.uint8]  # (H, W, 3) RGB, square
-GenerateFunction = Callable[[Sequence[str], Sequence[int]], Sequence[Picture]]  # prompts and seeds to pictures
 RETRIEVAL_SIZE = 64
 
 PROTOCOL = (
@@ -104,12 +104,12 @@ def evaluate_dual_encoder(
 
 def best_of(
     scorer: DualEncoderScorer,
-    generate: GenerateFunction,
+    generate: Draw,
     *,
     num_prompts: int,
     num_seeds: int,
     seed: int,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress = no_progress,
 ) -> BestOfReport:
     """Draw every held-out prompt with ``num_seeds`` seeds and let the scorer choose; bootstrap over prompts."""
     detector = load_scene_detector()
@@ -120,8 +120,7 @@ def best_of(
         answers = [judge(scene, detector.detect(picture))["all right"] for picture in pictures]
         right.append(answers)
         chosen.append(answers[int(np.argmax(scores))])
-        if on_progress is not None:
-            on_progress(index + 1, num_prompts)
+        on_progress(index + 1, num_prompts, "choosing")
     random = [float(np.mean(answers)) for answers in right]
     return BestOfReport(
         num_seeds=num_seeds, random=estimate(random, seed=seed), chosen=estimate(chosen, seed=seed),

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from PIL import Image
 
 from sanakit.common.errors import PictureError, RequestError
 from sanakit.common.files import write_json, write_whole
+from sanakit.common.progress import OnProgress, no_progress
 from sanakit.common.seeds import image_seed
 from sanakit.evaluation.benchmarks.entries import PromptEntry, PromptList
+from sanakit.evaluation.drawing import Pipeline
 from sanakit.pipelines.picture_file import open_picture, read_record, write_image
 from sanakit.pipelines.record import PictureRecord, describe_image
 from sanakit.pipelines.request import GenerationRequest
@@ -22,14 +24,7 @@ from sanakit.pipelines.result import GenerationResult
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[int, int], None]  # (pictures done, pictures in all)
 PICTURES = "pictures"  # the folder that a benchmark's own scorer is given
-
-
-class Pipeline(Protocol):
-    """What draws: `sanakit.pipelines.text_to_image.TextToImagePipeline`, as far as it is needed."""
-
-    def __call__(self, request: Sequence[GenerationRequest], /) -> GenerationResult: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +38,7 @@ class RunResult:
 
 def draw_prompt_list(
     prompts: PromptList, pipeline: Pipeline, model_hash: str, folder: Path, *, num_images: int, seed: int,
-    settings: dict[str, Any], on_progress: Progress | None = None,
+    settings: dict[str, Any], on_progress: OnProgress = no_progress,
 ) -> RunResult:  # fmt: skip
     """Draw what is missing into ``folder / "pictures"``, in the layout of the benchmark's own scorer.
 
@@ -86,8 +81,7 @@ def draw_prompt_list(
                 write_image(path, picture.image, picture.record)
                 num_drawn += 1
             files.append(tuple(paths))
-        if on_progress is not None:
-            on_progress(num_drawn + num_kept, total)
+        on_progress(num_drawn + num_kept, total, "drawing")
     return RunResult(files=tuple(files), num_drawn=num_drawn, num_kept=num_kept)
 
 

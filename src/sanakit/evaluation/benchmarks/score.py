@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from PIL import Image
 
 from sanakit.common.errors import RequestError
+from sanakit.common.progress import OnProgress, no_progress
 from sanakit.evaluation.benchmarks.entries import PromptEntry, PromptList
 from sanakit.evaluation.benchmarks.geneval_rules import ObjectDetector, judge_picture
 from sanakit.evaluation.benchmarks.run import RunResult, pictures_in
@@ -33,7 +34,6 @@ from sanakit.evaluation.reports.report import (
 from sanakit.scoring.extractors.extractor import FeatureExtractor
 from sanakit.scoring.scorers import ImageTextScorer
 
-Progress = Callable[[int, int], None]
 Settings = Mapping[str, Setting]
 
 GENEVAL_PROTOCOL = (
@@ -76,7 +76,7 @@ class _Judged:
 
 def geneval_report(
     prompts: PromptList, run: RunResult, detector: ObjectDetector, *, num_images: int, seed: int, settings: Settings,
-    on_progress: Progress | None = None,
+    on_progress: OnProgress = no_progress,
 ) -> Report:  # fmt: skip
     """The share of right pictures, overall and by task; ``details`` has the verdict on each picture with its reason."""
     by_tag: dict[str, list[float]] = {}
@@ -85,8 +85,7 @@ def geneval_report(
         judged = _geneval_prompt(entry, files, detector)
         by_tag.setdefault(entry.category, []).append(judged.share)
         lines += judged.lines
-        if on_progress is not None:
-            on_progress(done, len(prompts.entries))
+        on_progress(done, len(prompts.entries), "judging")
     overall = estimate_mean_of_groups(by_tag, seed=seed, level=LEVEL)
     total = Measurement(
         name="overall", value=overall.mean, low=overall.low, high=overall.high, num_samples=overall.num_samples,
@@ -137,7 +136,7 @@ def score_item(image: Image.Image, questions: Sequence[Mapping[str, str]], judge
 def mjhq_report(
     prompts: PromptList, run: RunResult, *, seed: int, settings: Settings, reference: Path | None = None,
     extractor: FeatureExtractor | None = None, scorer: ImageTextScorer | None = None, num_halves: int = NUM_HALVES,
-    num_images: int = 1, device: str = "cpu", on_progress: Progress | None = None,
+    num_images: int = 1, device: str = "cpu", on_progress: OnProgress = no_progress,
 ) -> Report:  # fmt: skip
     """FID against a folder of MJHQ-30K's pictures, and an image-text score, each overall and by category.
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, get_args
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sanakit.common.errors import ConfigError
+from sanakit.common.pixels import Picture
+from sanakit.common.progress import OnProgress, no_progress
+from sanakit.evaluation.drawing import Draw
 from sanakit.evaluation.metrics.bootstrap import Estimate, estimate
 from sanakit.evaluation.reports.report import Setting, measured_with
 from sanakit.worlds.reading.scene_detector import DetectedScene, SceneDetector, load_scene_detector
@@ -18,10 +18,6 @@ from sanakit.worlds.scenes.prompts import PromptKind, heldout_prompts, prompt_ki
 from sanakit.worlds.scenes.render import render
 from sanakit.worlds.scenes.scene import Scene, Split
 from sanakit.worlds.scenes.sprites import load_sprite_bank
-
-Picture = NDArray[np.uint8]  # (H, W, 3) RGB, square
-GenerateFunction = Callable[[Sequence[str], Sequence[int]], Sequence[Picture]]  # prompts and seeds to pictures
-ProgressCallback = Callable[[int, int], None]  # (pictures done, pictures in all)
 
 PROTOCOL = (
     "Plain prompts of five kinds in turns (object, count, colour, position, background), one picture each, picture i "
@@ -76,14 +72,14 @@ class StarterReport:
 
 
 def evaluate_starter(
-    generate: GenerateFunction,
+    generate: Draw,
     *,
     num_prompts: int,
     seed: int,
     settings: Mapping[str, Setting],
     batch_size: int = 8,
     detector: SceneDetector | None = None,
-    on_progress: ProgressCallback | None = None,
+    on_progress: OnProgress = no_progress,
 ) -> StarterReport:
     """Score a generator on ``num_prompts`` held-out prompts, and on as many of seen combinations.
 
@@ -102,7 +98,10 @@ def evaluate_starter(
 
     def split_report(split: Split, done: int) -> SplitReport:
         prompts = _PROMPTS[split](num_prompts, seed)
-        report = None if on_progress is None else lambda count: on_progress(done + count, 2 * num_prompts)
+
+        def report(count: int) -> None:
+            on_progress(done + count, 2 * num_prompts, "drawing")
+
         pictures = _generated(generate, [text for text, _ in prompts], seed, batch_size, report)
         return _judged_split(prompts, pictures, seed, detector)
 
@@ -135,7 +134,7 @@ def format_table(report: StarterReport) -> str:
 
 
 def _generated(
-    generate: GenerateFunction, prompts: list[str], seed: int, batch_size: int, report: Callable[[int], None] | None
+    generate: Draw, prompts: list[str], seed: int, batch_size: int, report: Callable[[int], None]
 ) -> list[Picture]:
     pictures: list[Picture] = []
     for start in range(0, len(prompts), batch_size):
@@ -144,8 +143,7 @@ def _generated(
         if len(made) != len(batch):
             raise ConfigError(f"generate returned {len(made)} pictures for {len(batch)} prompts; each prompt needs one")
         pictures += made
-        if report is not None:
-            report(len(pictures))
+        report(len(pictures))
     return pictures
 
 

@@ -24,9 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sanakit.common.errors import ConfigError
+from sanakit.common.progress import OnProgress, no_progress
 
 Indices = NDArray[np.intp]
-Progress = Callable[[int, int], None]  # (halves done, halves in all)
 
 MIN_SAMPLES = 4  # of the smaller set: its half must still have a covariance
 NUM_HALVES = 100
@@ -109,7 +109,7 @@ def half_sampled(
     level: float = 0.95,
     paired: bool = False,
     lowest: float | None = None,
-    on_progress: Progress | None = None,
+    on_progress: OnProgress = no_progress,
 ) -> HalfSampled:
     """A statistic of two sets, given as a function of the indices that it may use, with its interval."""
     halves = draw_halves(num_real, num_fake, num_halves=num_halves, seed=seed, paired=paired)
@@ -117,6 +117,5 @@ def half_sampled(
     replicates = []
     for number, half in enumerate(halves, start=1):
         replicates.append(statistic(*half))
-        if on_progress is not None:
-            on_progress(number, num_halves)
+        on_progress(number, num_halves, "measuring halves")
     return interval_from_halves(value, np.asarray(replicates), level=level, lowest=lowest)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from sanakit.common.errors import PictureError, RequestError
+from sanakit.common.progress import OnProgress, no_progress
 from sanakit.data.open import open_data
 from sanakit.evaluation.reports.picture_sets import (
     PictureSet,
@@ -19,8 +20,6 @@ from sanakit.evaluation.reports.picture_sets import (
 from sanakit.evaluation.reports.report import Report, mean_of, measured_with, use_of
 from sanakit.pipelines.picture_file import read_record
 from sanakit.scoring.scorers import ImageTextScorer
-
-Progress = Callable[[int, int], None]  # (pictures done, pictures in all)
 
 PROTOCOL = (
     "The mean over pictures of the score of each with its text, as the scorer gives it. Of a data set, samples "
@@ -56,7 +55,7 @@ def prompts_inside(pictures: PictureSet) -> PictureSet | None:
 
 
 def clip_score_report(
-    pictures: PictureSet, scorer: ImageTextScorer, *, seed: int = 0, on_progress: Progress | None = None
+    pictures: PictureSet, scorer: ImageTextScorer, *, seed: int = 0, on_progress: OnProgress = no_progress
 ) -> Report:
     """The mean score with its bootstrap interval; ``details`` holds each picture's.
 
@@ -71,8 +70,7 @@ def clip_score_report(
         for image in images:
             digest.add(image)
         scores += scorer.score(images, [texts[index] for index in group])
-        if on_progress is not None:
-            on_progress(len(scores), len(pictures))
+        on_progress(len(scores), len(pictures), "scoring")
     return Report(
         title=f"Image-text score with {scorer.name}",
         protocol=PROTOCOL,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sanakit.common.errors import RequestError
+from sanakit.common.progress import OnProgress, no_progress
 from sanakit.evaluation.metrics.frechet import fit_gaussian, gaussian_distance, too_few
 from sanakit.evaluation.metrics.half_sampling import (
     MIN_SAMPLES,
@@ -30,7 +31,6 @@ from sanakit.evaluation.reports.report import Measurement, NamedNetwork, Report,
 from sanakit.scoring.extractors.extractor import FeatureExtractor
 
 Floats = NDArray[np.float64]
-Progress = Callable[[int, int], None]
 
 FID_PROTOCOL = (
     "Fréchet distance of Gaussians fitted to features, in float64. FID is the number as it is always reported, too "
@@ -45,7 +45,7 @@ _HALVES = "normal, deviation from {} random halves of both sets without replacem
 
 def fid_report(
     real: FeatureSet, fake: FeatureSet, extractor: FeatureExtractor, *, seed: int = 0, num_halves: int = NUM_HALVES,
-    on_progress: Progress | None = None,
+    on_progress: OnProgress = no_progress,
 ) -> Report:  # fmt: skip
     """The Fréchet distance with its interval, and the same without its bias.
 
@@ -71,7 +71,7 @@ def fid_report(
 
 def frechet_with_interval(
     real: Floats, fake: Floats, *, seed: int, num_halves: int = NUM_HALVES, paired: bool = False,
-    on_progress: Progress | None = None,
+    on_progress: OnProgress = no_progress,
 ) -> HalfSampled:  # fmt: skip
     """The Fréchet distance of features ``(N, F)``, ``(M, F)``; ``paired`` if row i of both comes from one picture."""
     _require_enough(len(real), len(fake))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sanakit.common.errors import PictureError, RequestError
+from sanakit.common.progress import OnProgress, no_progress
 from sanakit.evaluation.reports.picture_sets import PictureSet, PixelHash, left_out
 from sanakit.scoring.extractors.extractor import FeatureExtractor
 from sanakit.scoring.pixels import extract_batch, same_size_batches
-
-Progress = Callable[[int, int], None]  # (pictures done, pictures in all)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +28,7 @@ class FeatureSet:
 
 def extract_features(
     pictures: PictureSet, extractor: FeatureExtractor, *, batch_size: int = 16, device: str | torch.device = "cpu",
-    skip_broken: bool = False, on_progress: Progress | None = None,
+    skip_broken: bool = False, on_progress: OnProgress = no_progress,
 ) -> FeatureSet:  # fmt: skip
     """Read every picture once, and give it to the extractor with its neighbours of the same size.
 
@@ -49,8 +48,7 @@ def extract_features(
                 broken.append(str(error))
                 continue
             finally:
-                if on_progress is not None:
-                    on_progress(index + 1, len(pictures))
+                on_progress(index + 1, len(pictures), "reading pictures")
             digest.add(picture)
             sizes.add(picture.size)
             yield picture

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from sanakit.common.errors import RequestError
+from sanakit.common.pixels import Picture
+from sanakit.common.progress import OnProgress, no_progress
 from sanakit.evaluation.metrics.frechet import too_few
 from sanakit.evaluation.metrics.half_sampling import NUM_HALVES
 from sanakit.evaluation.metrics.image_metrics import psnr, ssim
@@ -27,9 +28,6 @@ from sanakit.worlds.reading.verdict import judge
 from sanakit.worlds.scenes.scene import Scene
 from sanakit.worlds.scenes.scenes import StarterScenes
 from sanakit.worlds.scenes.sprites import load_sprite_bank
-
-Progress = Callable[[int, int], None]  # (pictures done, pictures in all)
-Picture = NDArray[np.uint8]  # (H, W, 3)
 
 PROTOCOL = (
     "Every picture to latents and back, without tiles, rounded to 8 bits. PSNR over all levels of a picture (equal "
@@ -72,7 +70,7 @@ def picture_reconstruction_report(
     num_halves: int = NUM_HALVES,
     batch_size: int = 4,
     device: str | torch.device = "cpu",
-    on_progress: Progress | None = None,
+    on_progress: OnProgress = no_progress,
 ) -> Report:
     """Likeness of pictures and what an autoencoder makes of them.
 
@@ -97,8 +95,7 @@ def picture_reconstruction_report(
         before.append(extract_batch(extractor, batch, device))
         after.append(extract_batch(extractor, [Image.fromarray(copy) for copy in copies], device))
         read += copies if truths is not None else []
-        if on_progress is not None:
-            on_progress(len(ratios), len(pictures))
+        on_progress(len(ratios), len(pictures), "reconstructing")
     real, fake = np.concatenate(before), np.concatenate(after)
     rfid = frechet_with_interval(real, fake, seed=seed, num_halves=num_halves, paired=True)
     measurements = [

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from sanakit.common.pixels import Picture, from_signed, to_signed
 from sanakit.evaluation.metrics.bootstrap import Estimate, estimate
 from sanakit.evaluation.metrics.image_metrics import psnr, ssim
 from sanakit.worlds.reading.scene_detector import SceneDetector, load_scene_detector
@@ -55,7 +55,7 @@ def reconstruction_report(
     scenes = StarterScenes(load_sprite_bank(), "heldout", seed, size=size)
     samples = [scenes.sample(index) for index in range(num)]
     originals = [sample.image for sample in samples]
-    copies: list[NDArray[np.uint8]] = []
+    copies: list[Picture] = []
     for start in range(0, num, batch_size):
         copies += rebuilt(autoencoder, originals[start : start + batch_size], device)
     pairs = list(zip(copies, originals, strict=True))
@@ -74,18 +74,13 @@ def reconstruction_report(
 
 
 @torch.no_grad()
-def rebuilt(
-    autoencoder: Autoencoder, images: list[NDArray[np.uint8]], device: str | torch.device
-) -> list[NDArray[np.uint8]]:
-    """Pictures ``(H, W, 3)`` of one size through the autoencoder, in float32."""
-    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(device) / 127.5 - 1  # (B, 3, H, W)
-    decoded = autoencoder.decode(autoencoder.encode(pixels)).float()
-    levels = ((decoded + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return list(levels.permute(0, 2, 3, 1).cpu().numpy())  # each (H, W, 3)
+def rebuilt(autoencoder: Autoencoder, pictures: Sequence[Picture], device: str | torch.device) -> list[Picture]:
+    """Pictures of one size through the autoencoder, in float32."""
+    return from_signed(autoencoder.decode(autoencoder.encode(to_signed(pictures).to(device))))
 
 
 def _recognised(
-    pictures: list[NDArray[np.uint8]], truths: list[Scene], detector: SceneDetector, seed: int
+    pictures: list[Picture], truths: list[Scene], detector: SceneDetector, seed: int
 ) -> tuple[Estimate, Estimate]:
     answers = [judge(truth, detector.detect(picture)) for picture, truth in zip(pictures, truths, strict=True)]
     named = estimate([answer["object"] for answer in answers], seed=seed)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from sanakit.common.dtypes import at_least_float32
 from sanakit.common.errors import ConfigError
 
 
@@ -79,16 +80,12 @@ def _norm(channels: int, config: PatchGANConfig) -> nn.Module:
 
 def discriminator_loss(real: Tensor, made: Tensor) -> Tensor:
     """Hinge: ``(mean relu(1 - real) + mean relu(1 + made)) / 2`` of judgements of any shape."""
-    return (F.relu(1 - _wide(real)).mean() + F.relu(1 + _wide(made)).mean()) / 2
+    return (F.relu(1 - at_least_float32(real)).mean() + F.relu(1 + at_least_float32(made)).mean()) / 2
 
 
 def generator_loss(made: Tensor) -> Tensor:
     """Hinge: ``-mean made``."""
-    return -_wide(made).mean()
-
-
-def _wide(judgements: Tensor) -> Tensor:
-    return judgements.to(torch.promote_types(judgements.dtype, torch.float32))
+    return -at_least_float32(made).mean()
 
 
 def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Tensor) -> Tensor:

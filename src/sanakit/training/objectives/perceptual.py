@@ -10,6 +10,7 @@ from typing import Literal, Protocol, assert_never
 import torch
 from torch import Tensor, nn
 
+from sanakit.common.dtypes import at_least_float32
 from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.scoring.extractors.weights import read_state
 
@@ -98,11 +99,8 @@ class Perceptual(nn.Module):
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         with torch.autocast(first.device.type, enabled=False):
-            return perceptual_distance(self.features, _wide(first), _wide(second), stage_weights=self.stage_weights)
-
-
-def _wide(pixels: Tensor) -> Tensor:
-    return pixels.to(torch.promote_types(pixels.dtype, torch.float32))
+            first, second = at_least_float32(first), at_least_float32(second)
+            return perceptual_distance(self.features, first, second, stage_weights=self.stage_weights)
 
 
 def build_perceptual(config: PerceptualConfig, *, device: str = "cpu") -> Perceptual:

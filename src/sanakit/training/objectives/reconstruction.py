@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sanakit.common.dtypes import at_least_float32
 from sanakit.common.errors import ConfigError
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 
@@ -47,11 +48,11 @@ def reconstruct(
     """Pixels to the latent and back, with noise of ``latent_noise`` deviations of the latent between."""
     latent = noisy = model.encoder(pixels)
     if latent_noise:
-        scale = latent_noise * _wide(latent.detach()).std()
+        scale = latent_noise * at_least_float32(latent.detach()).std()
         noise = torch.randn(latent.shape, generator=generator, device=generator.device).to(latent.device)
         noisy = latent + scale * noise
     decoded = model.decoder(noisy)
-    return Reconstruction(pixels, latent, _wide(decoded))
+    return Reconstruction(pixels, latent, at_least_float32(decoded))
 
 
 def reconstruction_terms(
@@ -77,7 +78,7 @@ def reconstruction_terms(
         "l1": error.abs().mean(),
         "mse": error.square().mean(),
         "gradient": _gradient_l1(error),
-        "latent": _wide(made.latent).square().mean(),
+        "latent": at_least_float32(made.latent).square().mean(),
     }
     loss = terms["l1"] + config.mse_weight * terms["mse"]
     loss = loss + config.gradient_weight * terms["gradient"] + config.latent_weight * terms["latent"]
@@ -103,8 +104,3 @@ def reconstruction_loss(
 def _gradient_l1(error: Tensor) -> Tensor:
     """Mean absolute difference of neighbouring errors: an edge in the wrong place costs twice, a soft tone little."""
     return error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
-
-
-def _wide(tensor: Tensor) -> Tensor:
-    """In float32, or wider if it is."""
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -12,19 +12,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import yaml
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.common.errors import MissingExtraError
+from sanakit.common.pixels import Picture
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 
 if TYPE_CHECKING:
     from sanakit.training.loop import RunResult
 
 logger = logging.getLogger(__name__)
-
-Picture = NDArray[np.uint8]
 
 
 def read_log(path: Path) -> list[dict[str, float]]:

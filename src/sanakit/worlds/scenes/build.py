@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -22,6 +21,7 @@ from PIL import Image
 
 from sanakit.common.errors import ConfigError, OutputError
 from sanakit.common.files import written_aside
+from sanakit.common.progress import OnProgress, no_progress
 from sanakit.data.pictures import as_png
 from sanakit.data.shards.writer import add_member, begin_folder, write, write_index, write_json
 from sanakit.worlds.scenes.captions import canonical_caption, caption
@@ -29,8 +29,6 @@ from sanakit.worlds.scenes.contact_sheet import contact_sheet
 from sanakit.worlds.scenes.scene import Split
 from sanakit.worlds.scenes.scenes import StarterScenes
 from sanakit.worlds.scenes.sprites import SpriteBank, load_sprite_bank
-
-ProgressCallback = Callable[[int, int], None]  # (samples done, samples in all)
 
 _PARAPHRASES = "_paraphrases"
 _CONTACT_SHEET_SAMPLES = 64
@@ -68,7 +66,7 @@ def build_starter_data(
     shard_size: int = 1000,
     num_paraphrases: int = 4,
     bank: SpriteBank | None = None,
-    on_progress: ProgressCallback | None = None,
+    on_progress: OnProgress = no_progress,
 ) -> None:
     """Write (or continue) a data set folder.
 
@@ -92,8 +90,7 @@ def build_starter_data(
         begin_folder(out, asdict(recipe), "recipe.json")
         for number, indices in enumerate(recipe.shards()):
             _write_shard(out, f"{number:05d}", indices, scenes, recipe)
-            if on_progress is not None:
-                on_progress(indices.stop, num_samples)
+            on_progress(indices.stop, num_samples, "writing")
         _finish(out, recipe, scenes)
     except OSError as error:
         raise OutputError(f"the data set in {out} could not be written: {error.strerror or error}") from error

@@ -11,13 +11,13 @@ from transformers import LlamaModel, PreTrainedTokenizerFast
 
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.common.errors import ConfigError
+from sanakit.common.pixels import to_unit
 from sanakit.models.text.text_encoder import TextEncoder
 from sanakit.scoring.dual_encoder import PATCH_CHANNELS, SCORER_TEXT, PictureReader
 from sanakit.training.recipes.dual_encoder.scene_families import (
     FAMILY_SIZE,
     FamiliesConfig,
     FamilyBatches,
-    as_pixels,
     cache_families,
     check_families,
     reconstructed,
@@ -111,7 +111,7 @@ def test_features_of_other_data_are_refused(folder: Path) -> None:
 
 
 def test_noise_on_the_latent_changes_its_own_picture_only(tiny_bundle: ModelBundle) -> None:
-    pixels = as_pixels([torch.full((32, 32, 3), 90, dtype=torch.uint8).numpy()] * 2)
+    pixels = to_unit([torch.full((32, 32, 3), 90, dtype=torch.uint8).numpy()] * 2)
     noise = torch.tensor([0.0, 1.0])
     out = reconstructed(pixels, tiny_bundle.autoencoder, noise, torch.Generator().manual_seed(0))
     plain = reconstructed(pixels, tiny_bundle.autoencoder, torch.zeros(2), torch.Generator().manual_seed(0))

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from PIL import Image
-from torch import Tensor
 
 from sanakit.common.config import to_mapping
 from sanakit.common.errors import MissingExtraError
+from sanakit.common.pixels import Picture, from_signed
 from sanakit.evaluation.metrics.bootstrap import Estimate, estimate
 from sanakit.evaluation.metrics.image_metrics import psnr, ssim
 from sanakit.evaluation.reports.scene_reconstruction import MOST_PSNR, rebuilt, reconstruction_report
@@ -20,7 +19,7 @@ from sanakit.features.configs import ScenePictures
 from sanakit.features.open import pixel_data
 from sanakit.features.starter_scenes import scene_pixels
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
-from sanakit.training.watching.report import Picture, draw_curves, picture_grid, read_log, spent, write_report
+from sanakit.training.watching.report import draw_curves, picture_grid, read_log, spent, write_report
 from sanakit.worlds.scenes.scenes import StarterScenes
 from sanakit.worlds.scenes.sprites import load_sprite_bank
 
@@ -45,7 +44,7 @@ def report_autoencoder(model: DCAutoencoder, recipe: AutoencoderRecipe, folder: 
     if isinstance(recipe.data, ScenePictures):
         size = recipe.phases[-1].resolution
         scenes = StarterScenes(load_sprite_bank(), "heldout", recipe.seed, size=size)
-        shown = to_pictures(scene_pixels(scenes, range(NUM_SHOWN)))
+        shown = from_signed(scene_pixels(scenes, range(NUM_SHOWN)))
         results = _scores_of_scenes(model, recipe.seed, size, device)
     else:
         shown = _training_pictures(recipe, model.config.compression)
@@ -72,12 +71,6 @@ def logs_of_phases(path: Path, names: Sequence[str]) -> dict[str, list[Mapping[s
     return logs
 
 
-def to_pictures(pixels: Tensor) -> list[Picture]:
-    """``(B, 3, H, W)`` in [-1, 1] to uint8 ``(H, W, 3)`` each."""
-    rounded = ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return [picture.permute(1, 2, 0).contiguous().numpy() for picture in rounded]
-
-
 def _training_pictures(recipe: AutoencoderRecipe, compression: int) -> list[Picture]:
     """Pictures of the data as the last phase sees them, of the size that most of the first ones have."""
     phase = recipe.phases[-1]
@@ -85,7 +78,7 @@ def _training_pictures(recipe: AutoencoderRecipe, compression: int) -> list[Pict
         recipe.data, resolutions=(phase.resolution,), batch_size=NUM_SHOWN, seed=recipe.seed, multiple=compression
     )
     batches = [data.batch(number).pixels for number in range(min(data.num_batches or 4, 4))]
-    return to_pictures(max(batches, key=len))
+    return from_signed(max(batches, key=len))
 
 
 def _paired_grid(model: DCAutoencoder, pictures: Sequence[Picture], device: str) -> Image.Image:

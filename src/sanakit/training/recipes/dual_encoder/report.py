@@ -7,23 +7,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from sanakit.common.files import write_json
+from sanakit.common.pixels import Picture, from_unit, to_unit
 from sanakit.evaluation.benchmarks.dual_encoder_score import (
     BestOfReport,
     DualEncoderReport,
-    Picture,
     best_of,
     evaluate_dual_encoder,
 )
+from sanakit.evaluation.drawing import drawing_with
 from sanakit.evaluation.metrics.bootstrap import Estimate
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
-from sanakit.pipelines.request import GenerationRequest
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.scoring.dual_encoder import DualEncoderScorer
-from sanakit.training.recipes.dual_encoder.scene_families import as_pixels, reconstructed
+from sanakit.training.recipes.dual_encoder.scene_families import reconstructed
 from sanakit.training.watching.report import draw_curves, read_log, spent, write_report
 
 logger = logging.getLogger(__name__)
@@ -97,23 +96,12 @@ def through(autoencoder: DCAutoencoder) -> Any:
     def alter(pictures: Sequence[Picture]) -> list[Picture]:
         altered: list[Picture] = []
         for start in range(0, len(pictures), 32):
-            pixels = as_pixels(pictures[start : start + 32])
+            pixels = to_unit(pictures[start : start + 32])
             decoded = reconstructed(pixels, autoencoder, torch.zeros(len(pixels)), torch.Generator())
-            rounded = (decoded * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
-            altered += [np.asarray(picture) for picture in rounded.contiguous().numpy()]
+            altered += from_unit(decoded)
         return altered
 
     return alter
-
-
-def drawing_with(pipeline: TextToImagePipeline) -> Any:
-    """A function from prompts and seeds to pictures ``(H, W, 3)`` uint8, with the model's own settings."""
-
-    def draw(prompts: Sequence[str], seeds: Sequence[int]) -> list[Picture]:
-        requests = [GenerationRequest(prompt=prompt, seed=seed) for prompt, seed in zip(prompts, seeds, strict=True)]
-        return [np.asarray(picture.image) for picture in pipeline(requests).images]
-
-    return draw
 
 
 def _percent(score: Estimate) -> str:

@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.random import Generator
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sanakit.common.config import to_mapping
 from sanakit.common.errors import ConfigError
 from sanakit.common.files import write_json, written_aside
+from sanakit.common.pixels import to_unit
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.text.text_encoder import TextEncoder
@@ -259,18 +259,13 @@ def _read(
     generator, bank = torch.Generator().manual_seed((config.seed << 32) + seed), load_sprite_bank()
     parts = []
     for start in range(0, len(scenes), 32):
-        pixels = as_pixels([render(scene, bank) for scene in scenes[start : start + 32]]).to(device)
+        pixels = to_unit([render(scene, bank) for scene in scenes[start : start + 32]]).to(device)
         which = torch.rand(len(pixels), generator=generator) < config.reconstructed_share
         if which.any():
             noise = config.latent_noise * torch.rand(int(which.sum()), generator=generator)
             pixels[which] = reconstructed(pixels[which], autoencoder, noise, generator)
         parts.append(reader(pixels).bfloat16().cpu())
     return torch.cat(parts)
-
-
-def as_pixels(pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
-    """Pictures ``(H, W, 3)`` uint8 as ``(B, 3, H, W)`` in [0, 1]."""
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
 
 
 def _mean_std(rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import ConfigError
+from sanakit.common.progress import OnProgress, no_progress
 from sanakit.common.ranks import Ranks, process_group
 from sanakit.features.batches import LatentBatch
 from sanakit.features.configs import LatentDataConfig, StarterScenesData
-from sanakit.features.open import OnProgress, latent_data
+from sanakit.features.open import latent_data
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.text.text_encoder import TextEncoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
@@ -89,7 +90,7 @@ def train_transformer(
     *,
     device: str = "cpu",
     watchers: Watchers | None = None,
-    on_progress: OnProgress | None = None,
+    on_progress: OnProgress = no_progress,
     sharded: bool = False,
 ) -> None:
     """Train, and write the averaged weights as ``folder / "model"``, with a report.
@@ -152,7 +153,7 @@ def _plan(
     painter: SamplePainter,
     ranks: Ranks,
     device: str,
-    on_progress: OnProgress | None,
+    on_progress: OnProgress,
 ) -> Sequence[PlannedStage]:
     def build(config: TransformerStage) -> Stage:
         data = latent_data(
