@@ -26,6 +26,7 @@ from sanakit.features.encoders import Encoders
 from sanakit.features.files import FileLatents
 from sanakit.features.open import latent_data, pixel_data
 from sanakit.features.pixel_tensors import encode_pictures
+from sanakit.features.work import Demand, Work
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 
 from .conftest import SHAPES, save_photo
@@ -39,7 +40,7 @@ def config(photos: Path, tmp_path: Path) -> FilesData:
 def open_files(
     config: FilesData, encoders: Encoders, *, resolutions: tuple[int, ...] = (64,), batch_size: int = 3
 ) -> FileLatents:
-    data = latent_data(config, resolutions=resolutions, batch_size=batch_size, seed=0, encoders=encoders)
+    data = latent_data(config, Demand(resolutions=resolutions, batch_size=batch_size, seed=0), Work(encoders=encoders))
     assert isinstance(data, FileLatents)
     return data
 
@@ -236,18 +237,18 @@ def test_cached_feature_shards_are_used_as_they_are(
 
 def test_pictures_for_an_autoencoder(photos: Path) -> None:
     config = FilePictures(path=str(photos))
-    data = pixel_data(config, resolutions=[64], batch_size=2, seed=1, multiple=16)
+    data = pixel_data(config, Demand(resolutions=(64,), batch_size=2, seed=1), multiple=16)
     assert data.num_batches is not None
     assert sum(data.num_samples(n) for n in range(data.num_batches)) == len(SHAPES)
     batch = data.batch(0).pixels
     assert batch.dtype == torch.float32
     assert batch.abs().max() <= 1
-    windows = pixel_data(config, resolutions=[128], batch_size=2, seed=1, multiple=16, crop=32)
+    windows = pixel_data(config, Demand(resolutions=(128,), batch_size=2, seed=1), multiple=16, crop=32)
     assert windows.num_batches is not None
     assert {tuple(windows.batch(n).pixels.shape[1:]) for n in range(windows.num_batches)} == {(3, 32, 32)}
     assert torch.equal(windows.batch(3).pixels, windows.batch(3).pixels)
     with pytest.raises(RequestError, match="window of 64 px does not fit"):
-        pixel_data(config, resolutions=[64], batch_size=2, seed=1, multiple=16, crop=64)
+        pixel_data(config, Demand(resolutions=(64,), batch_size=2, seed=1), multiple=16, crop=64)
 
 
 def test_wrong_places_are_one_sentence(config: FilesData, tmp_path: Path, encoders: Encoders) -> None:

@@ -14,6 +14,7 @@ from sanakit.common.ranks import Ranks
 from sanakit.features.configs import FilesData, StarterScenesData
 from sanakit.features.encoders import Encoders
 from sanakit.features.open import latent_data
+from sanakit.features.work import Demand, Work
 
 
 def work(rank: int, rendezvous: Path, out: Path, bundle: ModelBundle, photos: Path, cache: Path) -> None:
@@ -24,9 +25,8 @@ def work(rank: int, rendezvous: Path, out: Path, bundle: ModelBundle, photos: Pa
         FilesData(path=str(photos), cache_folder=str(cache)),
         StarterScenesData(num_captions=70, num_copies=2, cache_folder=str(cache)),
     ):
-        data = latent_data(
-            config, resolutions=[64], batch_size=3, seed=0, encoders=encoders, ranks=Ranks(rank, 2), device="cpu"
-        )
+        demand = Demand(resolutions=(64,), batch_size=3, seed=0)
+        data = latent_data(config, demand, Work(encoders=encoders, ranks=Ranks(rank, 2)))
         assert data.num_batches is not None
         batches = [data.batch(number) for number in range(data.num_batches)]
         torch.save([(batch.latent, batch.text.embeds) for batch in batches], out / f"{config.type}-{rank}.pt")

@@ -20,6 +20,7 @@ from sanakit.features.encoders import Encoders
 from sanakit.features.open import latent_data, pixel_data
 from sanakit.features.pixel_tensors import encode_pictures
 from sanakit.features.starter_scenes import CachedScenes, paint
+from sanakit.features.work import Demand, Work
 from sanakit.worlds.scenes.scenes import StarterScenes
 from sanakit.worlds.scenes.sprites import load_sprite_bank
 
@@ -34,7 +35,7 @@ def config(tmp_path: Path) -> StarterScenesData:
 def open_scenes(
     config: StarterScenesData, encoders: Encoders, *, resolutions: tuple[int, ...] = (64,), batch_size: int = 4
 ) -> CachedScenes:
-    data = latent_data(config, resolutions=resolutions, batch_size=batch_size, seed=0, encoders=encoders)
+    data = latent_data(config, Demand(resolutions=resolutions, batch_size=batch_size, seed=0), Work(encoders=encoders))
     assert isinstance(data, CachedScenes)
     return data
 
@@ -108,7 +109,9 @@ def test_scenes_are_what_the_version_says() -> None:
 
 def test_composed_scenes_never_end_and_follow_from_their_number() -> None:
     def data(seed: int = 0, crop: int | None = None) -> TrainingData[PixelBatch]:
-        return pixel_data(ScenePictures(seed=3), resolutions=[64], batch_size=4, seed=seed, multiple=16, crop=crop)
+        return pixel_data(
+            ScenePictures(seed=3), Demand(resolutions=(64,), batch_size=4, seed=seed), multiple=16, crop=crop
+        )
 
     whole, windows = data(), data(crop=32)
     assert whole.num_batches is None
@@ -133,8 +136,8 @@ def test_what_does_not_fit_is_refused(config: StarterScenesData, encoders: Encod
     with pytest.raises(RequestError, match="multiples of 16"):
         open_scenes(config, encoders, resolutions=(40,))
     with pytest.raises(RequestError, match="one resolution"):
-        pixel_data(ScenePictures(), resolutions=[64, 32], batch_size=1, seed=0, multiple=16)
+        pixel_data(ScenePictures(), Demand(resolutions=(64, 32), batch_size=1, seed=0), multiple=16)
     with pytest.raises(RequestError, match="window of 80 px"):
-        pixel_data(ScenePictures(), resolutions=[64], batch_size=1, seed=0, multiple=16, crop=80)
+        pixel_data(ScenePictures(), Demand(resolutions=(64,), batch_size=1, seed=0), multiple=16, crop=80)
     with pytest.raises(ConfigError, match="num_copies=0"):
         StarterScenesData(num_copies=0)

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from sanakit.common.errors import RequestError
-from sanakit.common.progress import OnProgress, no_progress
-from sanakit.common.ranks import ALONE
-from sanakit.data.buckets import assign_bins
 from sanakit.data.open import open_data
 from sanakit.data.samples import Problem
 from sanakit.features.caching import Spent, cache_folder, cache_texts, latent_store, text_store
 from sanakit.features.configs import FilesData
-from sanakit.features.encoders import Encoders
 from sanakit.features.file_latents import cache_latents
-from sanakit.features.files import passing_samples, possible_captions
+from sanakit.features.files import bins_of, passing_samples, possible_captions
+from sanakit.features.work import Work
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,14 +33,7 @@ class CacheReport:
     dropped: tuple[str, ...]  # keys of pictures that score too low
 
 
-def cache_files(
-    config: FilesData,
-    *,
-    resolutions: Sequence[int],
-    encoders: Encoders,
-    device: str = "cpu",
-    on_progress: OnProgress = no_progress,
-) -> CacheReport:
+def cache_files(config: FilesData, resolutions: Sequence[int], work: Work) -> CacheReport:
     """Compute every feature that a stage at these resolutions needs and the cache does not have.
 
     Raises:
@@ -56,22 +45,17 @@ def cache_files(
         raise RequestError(f"{source.path} holds cached features already; a recipe uses them as they are")
     samples = passing_samples(source, config.drop_below)
     dropped = {source[index].key for index in range(len(source))} - {source[index].key for index in samples}
-    sizes = np.array([(source[index].height, source[index].width) for index in samples], np.int64).reshape(-1, 2)
-    bins = assign_bins(sizes, resolutions, multiple=encoders.compression)
-    folder = cache_folder(config.cache_folder)
-    cached = cache_latents(
-        source, samples, bins, latent_store(folder, encoders), encoders, ranks=ALONE, device=device,
-        on_progress=on_progress,
-    )  # fmt: skip
+    bins = bins_of(source, samples, resolutions, work.encoders)
+    cached = cache_latents(source, samples, bins, latent_store(config.cache_folder, work.encoders), work)
     good = [place for place, key in enumerate(cached.keys) if key in cached.store]
     texts = possible_captions(source, [samples[place] for place in good], config.caption_choice)
-    _, spent = cache_texts(
-        texts, text_store(folder, encoders), encoders, ranks=ALONE, device=device, on_progress=on_progress
-    )
-    counts: dict[str, int] = {}
-    for height, width in sorted(bins[good].tolist()):
-        counts[f"{height}x{width}"] = counts.get(f"{height}x{width}", 0) + 1
+    _, spent = cache_texts(texts, text_store(config.cache_folder, work.encoders), work)
     return CacheReport(
-        folder=folder, num_samples=len(good), latents=cached.spent, texts=spent, bins=counts,
-        problems=(*source.problems, *cached.problems), dropped=tuple(sorted(dropped)),
-    )  # fmt: skip
+        folder=cache_folder(config.cache_folder),
+        num_samples=len(good),
+        latents=cached.spent,
+        texts=spent,
+        bins=dict(Counter(f"{height}x{width}" for height, width in sorted(bins[good].tolist()))),
+        problems=(*source.problems, *cached.problems),
+        dropped=tuple(sorted(dropped)),
+    )

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from sanakit.common.progress import OnProgress, no_progress
-from sanakit.common.ranks import Ranks, wait_for_all
+from sanakit.common.ranks import wait_for_all
 from sanakit.common.user_cache import user_cache_folder
 from sanakit.features.encoders import Encoders
 from sanakit.features.pixel_tensors import encode_texts
-from sanakit.features.store import FeatureStore, FeatureWriter, feature_key
+from sanakit.features.store import FeatureStore, feature_key
+from sanakit.features.work import Work
 
 logger = logging.getLogger(__name__)
 
@@ -35,14 +35,14 @@ def cache_folder(named: str | Path | None) -> Path:
     return Path(named).expanduser() if named is not None else user_cache_folder() / "features"
 
 
-def latent_store(folder: Path, encoders: Encoders) -> FeatureStore:
-    """The store of one autoencoder's latents; one folder each, so that it can be deleted alone."""
-    return FeatureStore(folder / f"latents-{encoders.latent_id[:16]}")
+def latent_store(named: str | Path | None, encoders: Encoders) -> FeatureStore:
+    """The store of one autoencoder's latents in `cache_folder`; one folder each, so that it can be deleted alone."""
+    return FeatureStore(cache_folder(named) / f"latents-{encoders.latent_id[:16]}")
 
 
-def text_store(folder: Path, encoders: Encoders) -> FeatureStore:
-    """The store of one text encoder's features."""
-    return FeatureStore(folder / f"texts-{encoders.text_id[:16]}")
+def text_store(named: str | Path | None, encoders: Encoders) -> FeatureStore:
+    """The store of one text encoder's features in `cache_folder`."""
+    return FeatureStore(cache_folder(named) / f"texts-{encoders.text_id[:16]}")
 
 
 def latent_key(picture: str, height: int, width: int, rule: str, encoding: str, encoders: Encoders) -> str:
@@ -61,21 +61,13 @@ def text_key(text: str, encoders: Encoders) -> str:
     return feature_key("text", feature_key(text), encoders.text_id)
 
 
-def cache_texts(
-    texts: Iterable[str],
-    store: FeatureStore,
-    encoders: Encoders,
-    *,
-    ranks: Ranks,
-    device: str,
-    on_progress: OnProgress = no_progress,
-) -> tuple[dict[str, str], Spent]:
+def cache_texts(texts: Iterable[str], store: FeatureStore, work: Work) -> tuple[dict[str, str], Spent]:
     """Compute the features of the texts that the store lacks, each rank a share.
 
     Returns:
         The key of every text, and what it took.
     """
-    keys = {text: text_key(text, encoders) for text in dict.fromkeys(texts)}
+    keys = {text: text_key(text, work.encoders) for text in dict.fromkeys(texts)}
     texts_of = {key: text for text, key in keys.items()}
 
     def compute(missing: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
@@ -83,9 +75,11 @@ def cache_texts(
         ordered = sorted(missing, key=lambda key: len(texts_of[key]))
         for start in range(0, len(ordered), _TEXTS_AT_ONCE):
             part = ordered[start : start + _TEXTS_AT_ONCE]
-            yield from zip(part, encode_texts(encoders.text, [texts_of[key] for key in part], device), strict=True)
+            yield from zip(
+                part, encode_texts(work.encoders.text, [texts_of[key] for key in part], work.device), strict=True
+            )
 
-    spent = fill_store(store, list(texts_of), compute, ranks=ranks, what="captions", on_progress=on_progress)
+    spent = fill_store(store, list(texts_of), compute, work, what="captions")
     return keys, spent
 
 
@@ -93,10 +87,9 @@ def fill_store(
     store: FeatureStore,
     keys: Sequence[str],
     compute: Callable[[Sequence[str]], Iterator[tuple[str, Tensor]]],
+    work: Work,
     *,
-    ranks: Ranks,
     what: str,
-    on_progress: OnProgress = no_progress,
 ) -> Spent:
     """Compute what is missing and wait until every rank has done its share.
 
@@ -106,24 +99,18 @@ def fill_store(
     Raises:
         OutputError: the store cannot be written.
     """
-    own = keys[ranks.rank :: ranks.world]
+    own = keys[work.ranks.rank :: work.ranks.world]
     missing, start = store.missing(own), time.monotonic()
     if missing:
         logger.info("%s: %d of %d are cached, computing %d", what, len(own) - len(missing), len(own), len(missing))
         with store.writer() as writer:
-            _write_all(writer, compute(missing), len(missing), what, on_progress)
+            for done, (key, tensor) in enumerate(compute(missing), start=1):
+                writer.put(key, tensor)
+                work.on_progress(done, len(missing), what)
         logger.info("%s: computed in %.1f s, kept in %s", what, time.monotonic() - start, store.folder)
-    wait_for_all(ranks)
+    wait_for_all(work.ranks)
     store.refresh()
     return Spent(reused=len(own) - len(missing), computed=sum(key in store for key in missing))
-
-
-def _write_all(
-    writer: FeatureWriter, features: Iterator[tuple[str, Tensor]], total: int, what: str, on_progress: OnProgress
-) -> None:
-    for done, (key, tensor) in enumerate(features, start=1):
-        writer.put(key, tensor)
-        on_progress(done, total, what)
 
 
 def dropped_text(problems: Mapping[str, str]) -> str:

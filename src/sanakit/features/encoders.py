@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -25,8 +26,8 @@ _DECODER_SETTINGS = frozenset({"decoder", "decoder_shortcut", "up", "head_activa
 class Encoders:
     """Autoencoder and text encoder, each loaded when it is first needed.
 
-    What they are is part of the key of every cached feature, see `latent_id` and `text_id`. ``release`` lets both go,
-    for example once everything is cached; they come back when they are needed again.
+    What they are is part of the key of every cached feature, see `latent_id` and `text_id`. They go at the end of a
+    block of ``loaded``, and come back when they are needed again.
 
     Args:
         autoencoder: loads it; a model that is there anyway is given as ``lambda: model``.
@@ -89,11 +90,15 @@ class Encoders:
             })  # fmt: skip
         return self._ids["text"]
 
-    def release(self) -> None:
-        """Forget both networks, and give an accelerator's memory back."""
-        self._autoencoder = self._text = None
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+    @contextmanager
+    def loaded(self) -> Iterator[Encoders]:
+        """They may be used, and are let go when the block ends, with the accelerator's memory that they had."""
+        try:
+            yield self
+        finally:
+            self._autoencoder = self._text = None
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
 
 
 def encoders_of_model(source: str, *, device: str = "cpu") -> Encoders:

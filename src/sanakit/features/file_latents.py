@@ -15,15 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sanakit.common.errors import PictureError
-from sanakit.common.progress import OnProgress, no_progress
-from sanakit.common.ranks import Ranks, wait_for_all
+from sanakit.common.ranks import wait_for_all
 from sanakit.data.fitting import fit_to_bin, resize_rule
 from sanakit.data.samples import DataSource, Problem
 from sanakit.features.caching import Spent, fill_store, latent_key
-from sanakit.features.encoders import Encoders
 from sanakit.features.file_digests import recall_digests, remember_digests
 from sanakit.features.pixel_tensors import EXACT, encode_pictures, encode_texts, rows_at_once
 from sanakit.features.store import FeatureStore
+from sanakit.features.work import Work
 
 logger = logging.getLogger(__name__)
 NUM_THREADS = 4  # that read and decode pictures while the encoder works
@@ -40,15 +39,7 @@ class CachedLatents:
 
 
 def cache_latents(
-    source: DataSource,
-    indices: Sequence[int],
-    bins: NDArray[np.int64],
-    store: FeatureStore,
-    encoders: Encoders,
-    *,
-    ranks: Ranks,
-    device: str,
-    on_progress: OnProgress = no_progress,
+    source: DataSource, indices: Sequence[int], bins: NDArray[np.int64], store: FeatureStore, work: Work
 ) -> CachedLatents:
     """Compute the latents that the store lacks, each rank a share.
 
@@ -60,17 +51,15 @@ def cache_latents(
     """
     problems: list[Problem] = []
     keys = []
-    for digest, (height, width) in zip(
-        file_digests(source, indices, ranks, problems, on_progress), bins.tolist(), strict=True
-    ):
+    for digest, (height, width) in zip(file_digests(source, indices, work, problems), bins.tolist(), strict=True):
         rule = f"cover {resize_rule(height, width)} centre"
-        keys.append(latent_key(digest, height, width, rule, EXACT, encoders) if digest else "")
+        keys.append(latent_key(digest, height, width, rule, EXACT, work.encoders) if digest else "")
     places = {key: place for place, key in reversed(list(enumerate(keys))) if key}
 
     def compute(missing: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
         order = sorted((places[key] for key in missing), key=lambda place: (*bins[place].tolist(), place))
         with ThreadPoolExecutor(NUM_THREADS) as threads:
-            for group in _groups(order, bins, device):
+            for group in _groups(order, bins, work.device):
                 height, width = bins[group[0]].tolist()
 
                 def read(place: int, height: int = height, width: int = width) -> NDArray[np.uint8] | PictureError:
@@ -83,24 +72,19 @@ def cache_latents(
                     for place, error in found if isinstance(error, PictureError)
                 )  # fmt: skip
                 if good:
-                    latents = encode_pictures(encoders.autoencoder, [picture for _, picture in good], device)
+                    latents = encode_pictures(work.encoders.autoencoder, [picture for _, picture in good], work.device)
                     yield from ((keys[place], latent) for (place, _), latent in zip(good, latents, strict=True))
 
-    spent = fill_store(store, list(places), compute, ranks=ranks, what="pictures", on_progress=on_progress)
+    spent = fill_store(store, list(places), compute, work, what="pictures")
     return CachedLatents(store, keys, spent, problems)
 
 
-def file_digests(
-    source: DataSource,
-    indices: Sequence[int],
-    ranks: Ranks,
-    problems: list[Problem],
-    on_progress: OnProgress = no_progress,
-) -> list[str]:
+def file_digests(source: DataSource, indices: Sequence[int], work: Work, problems: list[Problem]) -> list[str]:
     """SHA-256 of every picture file in hex, "" where one cannot be read.
 
     Each rank reads a share of those that have changed since the last time.
     """
+    ranks = work.ranks
     own = range(ranks.rank, len(indices), ranks.world)
     # taken before any reading, so that a change during it shows the next time
     known, stamps = recall_digests(source), [source.stamp(index) for index in indices]
@@ -121,7 +105,7 @@ def file_digests(
                 problems.append(Problem(key=source[indices[place]].key, reason="undecodable", detail=str(found)))
             else:
                 table[row] = torch.frombuffer(bytearray(found), dtype=torch.uint8)
-            on_progress(row + 1, len(own), "reading files")
+            work.on_progress(row + 1, len(own), "reading files")
     tables = [table]
     if ranks.world > 1:
         tables = [torch.empty_like(table) for _ in range(ranks.world)]
@@ -174,24 +158,25 @@ def stored_texts(store: FeatureStore, keys: dict[str, str]) -> Texts:
 class EncodedLatents:
     """Pictures are decoded and encoded whenever they are asked for."""
 
-    def __init__(self, source: DataSource, encoders: Encoders, device: str) -> None:
-        self._source, self._encoders, self._device, self._lock = source, encoders, device, Lock()
+    def __init__(self, source: DataSource, work: Work) -> None:
+        self._source, self._work, self._lock = source, work, Lock()
 
     def __call__(self, indices: Sequence[int], height: int, width: int) -> Tensor:
         pictures = [fit_named(self._source, index, height, width) for index in indices]
         with self._lock:
-            return encode_pictures(self._encoders.autoencoder, pictures, self._device).float()
+            return encode_pictures(self._work.encoders.autoencoder, pictures, self._work.device).float()
 
 
 class EncodedTexts:
     """Captions are encoded whenever they are asked for."""
 
-    def __init__(self, encoders: Encoders, device: str) -> None:
-        self._encoders, self._device, self._lock = encoders, device, Lock()
+    def __init__(self, work: Work) -> None:
+        self._work, self._lock = work, Lock()
 
     def __call__(self, indices: Sequence[int], texts: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
         with self._lock:
-            return [_all_real(embeds) for embeds in encode_texts(self._encoders.text, texts, self._device)]
+            encoded = encode_texts(self._work.encoders.text, texts, self._work.device)
+        return [_all_real(embeds) for embeds in encoded]
 
 
 def fit_named(source: DataSource, index: int, height: int, width: int) -> NDArray[np.uint8]:

@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sanakit.common.errors import PictureError, RequestError
-from sanakit.common.progress import OnProgress, no_progress
-from sanakit.common.ranks import Ranks
 from sanakit.data.buckets import assign_bins, training_bins
 from sanakit.data.caption_choice import CaptionChoice, best_score, caption_probabilities, choose_caption
 from sanakit.data.open import open_data
 from sanakit.data.order import BatchOrder
 from sanakit.data.samples import DataSource
 from sanakit.features.batches import LatentBatch
-from sanakit.features.caching import cache_folder, cache_texts, dropped_text, latent_store, text_store
+from sanakit.features.caching import cache_texts, dropped_text, latent_store, text_store
 from sanakit.features.configs import FilesData
 from sanakit.features.encoders import Encoders
 from sanakit.features.file_latents import (
@@ -34,6 +32,7 @@ from sanakit.features.file_latents import (
     stored_latents,
     stored_texts,
 )
+from sanakit.features.work import Demand, Work
 from sanakit.models.text.text_condition import TextCondition
 
 logger = logging.getLogger(__name__)
@@ -98,34 +97,17 @@ def pad_texts(texts: Sequence[tuple[Tensor, Tensor]], *, multiple: int = 8) -> T
     return TextCondition(padded, mask)
 
 
-def open_files(
-    config: FilesData,
-    *,
-    resolutions: Sequence[int],
-    batch_size: int,
-    seed: int,
-    encoders: Encoders,
-    ranks: Ranks,
-    device: str,
-    on_progress: OnProgress = no_progress,
-) -> FileLatents:
+def open_files(config: FilesData, demand: Demand, work: Work) -> FileLatents:
     """See ``latent_data``. What is left out, and why, is logged."""
     source = open_data(Path(config.path).expanduser(), min_size=config.min_size)
     _tell("cannot be used", {problem.key: problem.reason for problem in source.problems}, source)
     samples = passing_samples(source, config.drop_below)
     if source.has_latents():
-        return _open_features(
-            source, samples, config, resolutions=resolutions, batch_size=batch_size, seed=seed, encoders=encoders,
-            ranks=ranks, device=device, on_progress=on_progress,
-        )  # fmt: skip
-    sizes = np.array([(source[index].height, source[index].width) for index in samples], np.int64).reshape(-1, 2)
-    bins = assign_bins(sizes, resolutions, multiple=encoders.compression)
-    latents: Latents = EncodedLatents(source, encoders, device)
+        return _open_features(source, samples, config, demand, work)
+    bins = bins_of(source, samples, demand.resolutions, work.encoders)
+    latents: Latents = EncodedLatents(source, work)
     if config.cache:
-        cached = cache_latents(
-            source, samples, bins, latent_store(cache_folder(config.cache_folder), encoders), encoders,
-            ranks=ranks, device=device, on_progress=on_progress,
-        )  # fmt: skip
+        cached = cache_latents(source, samples, bins, latent_store(config.cache_folder, work.encoders), work)
         good = np.array([key in cached.store for key in cached.keys], bool)
         known = {problem.key: problem.detail for problem in cached.problems}
         bad = [source[index].key for index, is_good in zip(samples, good, strict=True) if not is_good]
@@ -133,10 +115,18 @@ def open_files(
         keys = dict(zip(samples, cached.keys, strict=True))
         latents = stored_latents(cached.store, [keys.get(index, "") for index in range(len(source))])
         samples, bins = [index for index, is_good in zip(samples, good, strict=True) if is_good], bins[good]
-    texts = _texts(source, samples, config, encoders, ranks, device, on_progress)
+    texts = _texts(source, samples, config, work)
     _check_any(samples, source)
-    order = BatchOrder.of_shapes(bins, batch_size=batch_size, seed=seed)
-    return FileLatents(source, samples, order, latents, texts, choice=config.caption_choice, seed=seed)
+    order = BatchOrder.of_shapes(bins, batch_size=demand.batch_size, seed=demand.seed)
+    return FileLatents(source, samples, order, latents, texts, choice=config.caption_choice, seed=demand.seed)
+
+
+def bins_of(
+    source: DataSource, samples: Sequence[int], resolutions: Sequence[int], encoders: Encoders
+) -> NDArray[np.int64]:
+    """Height and width ``(samples, 2)`` that each is brought to."""
+    sizes = np.array([(source[index].height, source[index].width) for index in samples], np.int64).reshape(-1, 2)
+    return assign_bins(sizes, resolutions, multiple=encoders.compression)
 
 
 def passing_samples(source: DataSource, drop_below: float | None) -> list[int]:
@@ -164,56 +154,36 @@ def possible_captions(source: DataSource, samples: Sequence[int], choice: Captio
     return list(texts)
 
 
-def _texts(
-    source: DataSource,
-    samples: Sequence[int],
-    config: FilesData,
-    encoders: Encoders,
-    ranks: Ranks,
-    device: str,
-    on_progress: OnProgress,
-) -> Texts:
+def _texts(source: DataSource, samples: Sequence[int], config: FilesData, work: Work) -> Texts:
     if not config.cache:
-        return EncodedTexts(encoders, device)
-    texts = possible_captions(source, samples, config.caption_choice)
-    store = text_store(cache_folder(config.cache_folder), encoders)
-    keys, _ = cache_texts(texts, store, encoders, ranks=ranks, device=device, on_progress=on_progress)
+        return EncodedTexts(work)
+    store = text_store(config.cache_folder, work.encoders)
+    keys, _ = cache_texts(possible_captions(source, samples, config.caption_choice), store, work)
     return stored_texts(store, keys)
 
 
 def _open_features(
-    source: DataSource,
-    samples: Sequence[int],
-    config: FilesData,
-    *,
-    resolutions: Sequence[int],
-    batch_size: int,
-    seed: int,
-    encoders: Encoders,
-    ranks: Ranks,
-    device: str,
-    on_progress: OnProgress,
+    source: DataSource, samples: Sequence[int], config: FilesData, demand: Demand, work: Work
 ) -> FileLatents:
     """Cached features: their latents have their shapes already, and those of other resolutions are left out."""
-    samples, shapes = _usable_latents(source, samples, encoders)
-    wanted = {size for r in resolutions for size in map(tuple, _bin_sizes(r, encoders.compression).tolist())}
+    samples, shapes = _usable_latents(source, samples, work.encoders)
+    wanted = {
+        size for r in demand.resolutions for size in map(tuple, _bin_sizes(r, work.encoders.compression).tolist())
+    }
     fitting = [shape in wanted for shape in shapes]
     _tell(
-        f"have no shape of {', '.join(map(str, resolutions))} px",
+        f"have no shape of {', '.join(map(str, demand.resolutions))} px",
         {source[i].key: f"{h}x{w} px" for i, (h, w), fits in zip(samples, shapes, fitting, strict=True) if not fits},
         source,
     )
     samples = [index for index, fits in zip(samples, fitting, strict=True) if fits]
     _check_any(samples, source)
     bare = [index for index in samples if not source.has_text_features(index)]
-    otherwise = _texts(source, bare, config, encoders, ranks, device, on_progress) if bare else None
-    order = BatchOrder.of_shapes(
-        [shape for shape, fits in zip(shapes, fitting, strict=True) if fits], batch_size=batch_size, seed=seed
-    )
-    return FileLatents(
-        source, samples, order, shard_latents(source), shard_texts(source, otherwise), choice=config.caption_choice,
-        seed=seed,
-    )  # fmt: skip
+    texts = shard_texts(source, _texts(source, bare, config, work) if bare else None)
+    kept = [shape for shape, fits in zip(shapes, fitting, strict=True) if fits]
+    order = BatchOrder.of_shapes(kept, batch_size=demand.batch_size, seed=demand.seed)
+    choice = config.caption_choice
+    return FileLatents(source, samples, order, shard_latents(source), texts, choice=choice, seed=demand.seed)
 
 
 def _usable_latents(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from sanakit.features.batches import PixelBatch
 from sanakit.features.caching import dropped_text
 from sanakit.features.configs import FilePictures
 from sanakit.features.file_latents import NUM_THREADS, fit_named
+from sanakit.features.work import Demand
 
 logger = logging.getLogger(__name__)
 
@@ -54,10 +54,9 @@ class FilePixels:
         return picture[top : top + self._crop, left : left + self._crop]
 
 
-def open_pictures(
-    config: FilePictures, *, resolutions: Sequence[int], batch_size: int, seed: int, multiple: int, crop: int | None
-) -> FilePixels:
+def open_pictures(config: FilePictures, demand: Demand, *, multiple: int, crop: int | None) -> FilePixels:
     """See ``pixel_data``."""
+    resolutions = demand.resolutions
     shortest = min((int(training_bins(r, multiple=multiple).sizes.min()) for r in resolutions), default=0)
     if crop is not None and (crop < 1 or crop > shortest or crop % multiple):
         raise RequestError(
@@ -71,5 +70,7 @@ def open_pictures(
         reasons = {problem.key: problem.reason for problem in source.problems}
         logger.warning("%d samples of %s cannot be used: %s", len(reasons), source.path, dropped_text(dict(reasons)))
     sizes = [(source[index].height, source[index].width) for index in range(len(source))]
-    order = BatchOrder(sizes, batch_size=batch_size, resolutions=resolutions, seed=seed, multiple=multiple)
-    return FilePixels(source, order, crop=crop, seed=seed)
+    order = BatchOrder(
+        sizes, batch_size=demand.batch_size, resolutions=resolutions, seed=demand.seed, multiple=multiple
+    )
+    return FilePixels(source, order, crop=crop, seed=demand.seed)

@@ -16,15 +16,13 @@ from torch import Tensor
 
 from sanakit.common.errors import RequestError
 from sanakit.common.pixels import to_signed
-from sanakit.common.progress import OnProgress, no_progress
-from sanakit.common.ranks import Ranks
 from sanakit.data.order import BatchOrder
 from sanakit.features.batches import LatentBatch, PixelBatch
-from sanakit.features.caching import cache_folder, cache_texts, fill_store, latent_key, latent_store, text_store
+from sanakit.features.caching import cache_texts, fill_store, latent_key, latent_store, text_store
 from sanakit.features.configs import ScenePictures, StarterScenesData
-from sanakit.features.encoders import Encoders
 from sanakit.features.pixel_tensors import QUICK, encode_pictures
-from sanakit.models.text.text_condition import TextCondition
+from sanakit.features.text_rows import TextRows
+from sanakit.features.work import Demand, Work
 from sanakit.worlds.scenes.render import render
 from sanakit.worlds.scenes.scene import Scene
 from sanakit.worlds.scenes.scenes import StarterScenes
@@ -57,11 +55,10 @@ class CachedScenes:
             text_of_caption: ``(captions,)`` numbers of texts.
         """
         self._latents, self._places, self._order = latents, places, order
-        self._embeds = torch.cat(list(texts))  # (tokens, C)
-        self._lengths = torch.tensor([len(text) for text in texts])
-        self._starts = self._lengths.cumsum(0) - self._lengths
+        lengths = [len(text) for text in texts]
+        self._texts = TextRows(torch.cat(list(texts)), torch.tensor(lengths))
         self._text_of_caption = torch.from_numpy(text_of_caption)
-        self._longest = -(-int(self._lengths.max()) // 8) * 8  # one length for all batches: compiled blocks like that
+        self._longest = -(-max(lengths) // 8) * 8  # one length for all batches: compiled blocks like that
 
     @property
     def num_batches(self) -> int:
@@ -75,31 +72,16 @@ class CachedScenes:
         indices = np.array(self._order[number].indices)
         group, rows = self._places[indices[0], 0], torch.from_numpy(self._places[indices, 1])
         texts = self._text_of_caption[torch.from_numpy(indices) % len(self._text_of_caption)]
-        positions = torch.arange(self._longest)
-        mask = positions < self._lengths[texts][:, None]  # (B, L)
-        tokens = (self._starts[texts][:, None] + positions).clamp(max=len(self._embeds) - 1)
-        embeds = self._embeds[tokens].float() * mask[:, :, None]
-        return LatentBatch(self._latents[group][rows].float(), TextCondition(embeds, mask))
+        return LatentBatch(self._latents[group][rows].float(), self._texts.batch(texts, self._longest))
 
 
-def open_scenes(
-    config: StarterScenesData,
-    *,
-    resolutions: Sequence[int],
-    batch_size: int,
-    seed: int,
-    encoders: Encoders,
-    ranks: Ranks,
-    device: str,
-    on_progress: OnProgress = no_progress,
-) -> CachedScenes:
+def open_scenes(config: StarterScenesData, demand: Demand, work: Work) -> CachedScenes:
     """See ``latent_data``. With several resolutions each painting has one of them, in turn."""
-    sizes = _checked_sizes(resolutions, encoders.compression)
-    folder = cache_folder(config.cache_folder)
+    sizes = _checked_sizes(demand.resolutions, work.encoders.compression)
     scenes = StarterScenes(load_sprite_bank(), "train", config.seed)
     captions = [scenes.truth(index)[1] for index in range(config.num_captions)]
-    store = text_store(folder, encoders)
-    keys, _ = cache_texts(captions, store, encoders, ranks=ranks, device=device, on_progress=on_progress)
+    store = text_store(config.cache_folder, work.encoders)
+    keys, _ = cache_texts(captions, store, work)
     number_of_text = {text: number for number, text in enumerate(keys)}
     texts = [store.get(key) for key in keys.values()]
 
@@ -110,36 +92,31 @@ def open_scenes(
     for group, size in enumerate(sizes):
         samples = np.flatnonzero(turn == group)
         places[samples, 1] = np.arange(len(samples))
-        latents.append(_scene_latents(config, samples, size, encoders, ranks, device, on_progress))
-    order = BatchOrder.of_shapes(np.array(sizes)[turn][:, None].repeat(2, axis=1), batch_size=batch_size, seed=seed)
+        latents.append(_scene_latents(config, samples, size, work))
+    shapes = np.array(sizes)[turn][:, None].repeat(2, axis=1)
+    order = BatchOrder.of_shapes(shapes, batch_size=demand.batch_size, seed=demand.seed)
     return CachedScenes(latents, places, texts, np.array([number_of_text[text] for text in captions]), order)
 
 
-def _scene_latents(
-    config: StarterScenesData,
-    samples: NDArray[np.int64],
-    size: int,
-    encoders: Encoders,
-    ranks: Ranks,
-    device: str,
-    on_progress: OnProgress,
-) -> Tensor:
+def _scene_latents(config: StarterScenesData, samples: NDArray[np.int64], size: int, work: Work) -> Tensor:
     """Latents of these samples at one resolution, ``(samples, C, h, w)`` bfloat16."""
-    store = latent_store(cache_folder(config.cache_folder), encoders)
+    store = latent_store(config.cache_folder, work.encoders)
     blocks: dict[str, list[tuple[int, int]]] = {}
     for start in range(0, len(samples), _BLOCK):
         paintings = [divmod(int(number), config.num_captions) for number in samples[start : start + _BLOCK]]
         identity = f"starter scenes {SCENES_VERSION} {_sprites_hash()} {config.seed} {paintings}"
-        blocks[latent_key(identity, size, size, "rendered", QUICK, encoders)] = paintings
+        blocks[latent_key(identity, size, size, "rendered", QUICK, work.encoders)] = paintings
     scenes = StarterScenes(load_sprite_bank(), "train", config.seed)
 
     def compute(missing: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
         for key in missing:
             pictures = [paint(scenes, config.seed, copy, index, size) for copy, index in blocks[key]]
-            yield key, encode_pictures(encoders.autoencoder, pictures, device, quick=True)  # always these together
+            yield (
+                key,
+                encode_pictures(work.encoders.autoencoder, pictures, work.device, quick=True),
+            )  # always these together
 
-    what = f"blocks of {_BLOCK} scenes at {size} px"
-    fill_store(store, list(blocks), compute, ranks=ranks, what=what, on_progress=on_progress)
+    fill_store(store, list(blocks), compute, work, what=f"blocks of {_BLOCK} scenes at {size} px")
     return torch.cat([store.get(key) for key in blocks])
 
 
@@ -182,21 +159,18 @@ class ComposedScenes:
         return PixelBatch(scene_pixels(self._scenes, range(first, first + self._batch_size), crop=self._crop))
 
 
-def scene_pictures(
-    config: ScenePictures, *, resolutions: Sequence[int], batch_size: int, seed: int, multiple: int, crop: int | None
-) -> ComposedScenes:
+def scene_pictures(config: ScenePictures, demand: Demand, *, multiple: int, crop: int | None) -> ComposedScenes:
     """See ``pixel_data``. The scenes follow from both seeds, so every stage of a run sees its own."""
-    sizes = _checked_sizes(resolutions, multiple)
+    sizes = _checked_sizes(demand.resolutions, multiple)
     if len(sizes) > 1:
         raise RequestError(f"scenes are composed at one resolution, and {', '.join(map(str, sizes))} px were given")
     if crop is not None and (crop > sizes[0] or crop % multiple):
         raise RequestError(
             f"a window of {crop} px does not fit: it must be a multiple of {multiple} px of at most {sizes[0]} px"
         )
-    both = int.from_bytes(hashlib.sha256(f"{config.seed}/{seed}".encode()).digest()[:7], "big")
-    return ComposedScenes(
-        StarterScenes(load_sprite_bank(), "train", both, size=sizes[0]), batch_size=batch_size, crop=crop
-    )
+    both = int.from_bytes(hashlib.sha256(f"{config.seed}/{demand.seed}".encode()).digest()[:7], "big")
+    scenes = StarterScenes(load_sprite_bank(), "train", both, size=sizes[0])
+    return ComposedScenes(scenes, batch_size=demand.batch_size, crop=crop)
 
 
 def scene_pixels(scenes: StarterScenes, indices: range, *, crop: int | None = None) -> Tensor:

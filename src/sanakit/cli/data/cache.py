@@ -62,14 +62,14 @@ def cache(
 
         config = replace(config, cache_folder=str(cache_dir))
     from sanakit.features.cache_report import cache_files
+    from sanakit.features.work import Work
 
     reports = []
-    for sizes in stages:
-        with told.bar("caching", unit="features", kept=_KEPT.format("what was computed is kept")) as on_progress:
-            reports.append(
-                cache_files(config, resolutions=sizes, encoders=encoders, device=where, on_progress=on_progress)
-            )
-    encoders.release()
+    with encoders.loaded():
+        for sizes in stages:
+            with told.bar("caching", unit="features", kept=_KEPT.format("what was computed is kept")) as on_progress:
+                work = Work(encoders=encoders, device=where, on_progress=on_progress)
+                reports.append(cache_files(config, sizes, work))
     if told.as_json:
         print_json([asdict(report) for report in reports])
     else:

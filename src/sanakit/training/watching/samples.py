@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
 from PIL import Image
 from torch import Tensor
 
 from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.evaluation.drawing import drawing_with
 from sanakit.models.transformers.linear_dit import LinearDiT
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.training.recipes.transformer.starting_model import StartingModel
@@ -39,20 +39,16 @@ class SamplePainter:
         """One picture per prompt, in a grid; the same weights give the same pictures."""
         network = LinearDiT(self._model_config)
         network.load_state_dict(dict(weights))
-        encoders = self._start.encoders
-        bundle = ModelBundle(
-            transformer=network.to(self._device).eval(),
-            autoencoder=encoders.autoencoder,
-            text_encoder=encoders.text,
-            card=self._card,
-        )
-        pipeline = TextToImagePipeline(bundle)
         config = self._config
-        pictures = [
-            np.asarray(pipeline(
-                prompt, seed=config.seed, num_inference_steps=config.steps, guidance_scale=config.guidance_scale,
-            ).images[0].image)
-            for prompt in config.prompts
-        ]  # fmt: skip
-        encoders.release()
+        with self._start.encoders.loaded() as encoders:
+            bundle = ModelBundle(
+                transformer=network.to(self._device).eval(),
+                autoencoder=encoders.autoencoder,
+                text_encoder=encoders.text,
+                card=self._card,
+            )
+            draw = drawing_with(
+                TextToImagePipeline(bundle), num_inference_steps=config.steps, guidance_scale=config.guidance_scale
+            )
+            pictures = [draw([prompt], [config.seed])[0] for prompt in config.prompts]
         return picture_grid(pictures, config.prompts, columns=min(6, len(pictures)))

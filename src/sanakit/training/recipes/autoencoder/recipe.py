@@ -23,6 +23,7 @@ from sanakit.common.ranks import process_group, wait_for_all
 from sanakit.features.batches import PixelBatch, TrainingData
 from sanakit.features.configs import PixelDataConfig, ScenePictures
 from sanakit.features.open import pixel_data
+from sanakit.features.work import Demand
 from sanakit.layers.norms import PixelRMSNorm
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
@@ -179,14 +180,8 @@ def build_trainees(
 def phase_data(recipe: AutoencoderRecipe, index: int, compression: int) -> TrainingData[PixelBatch]:
     """Pictures of a phase; each phase has an order of its own."""
     phase = recipe.phases[index]
-    return pixel_data(
-        recipe.data,
-        resolutions=(phase.resolution,),
-        batch_size=phase.batch_size,
-        seed=recipe.seed + index,
-        multiple=compression,
-        crop=phase.crop,
-    )
+    demand = Demand(resolutions=(phase.resolution,), batch_size=phase.batch_size, seed=recipe.seed + index)
+    return pixel_data(recipe.data, demand, multiple=compression, crop=phase.crop)
 
 
 def quiet_residuals_(model: DCAutoencoder, weight: float = 0.1) -> None:

@@ -18,6 +18,7 @@ from sanakit.evaluation.reports.scene_reconstruction import MOST_PSNR, rebuilt, 
 from sanakit.features.configs import ScenePictures
 from sanakit.features.open import pixel_data
 from sanakit.features.starter_scenes import scene_pixels
+from sanakit.features.work import Demand
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.training.watching.report import draw_curves, picture_grid, read_log, spent, write_report
 from sanakit.worlds.scenes.scenes import StarterScenes
@@ -74,9 +75,8 @@ def logs_of_phases(path: Path, names: Sequence[str]) -> dict[str, list[Mapping[s
 def _training_pictures(recipe: AutoencoderRecipe, compression: int) -> list[Picture]:
     """Pictures of the data as the last phase sees them, of the size that most of the first ones have."""
     phase = recipe.phases[-1]
-    data = pixel_data(
-        recipe.data, resolutions=(phase.resolution,), batch_size=NUM_SHOWN, seed=recipe.seed, multiple=compression
-    )
+    demand = Demand(resolutions=(phase.resolution,), batch_size=NUM_SHOWN, seed=recipe.seed)
+    data = pixel_data(recipe.data, demand, multiple=compression)
     batches = [data.batch(number).pixels for number in range(min(data.num_batches or 4, 4))]
     return from_signed(max(batches, key=len))
 

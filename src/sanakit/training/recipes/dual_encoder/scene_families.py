@@ -22,6 +22,7 @@ from sanakit.common.config import to_mapping
 from sanakit.common.errors import ConfigError
 from sanakit.common.files import write_json, written_aside
 from sanakit.common.pixels import to_unit
+from sanakit.features.text_rows import TextRows
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.text.text_encoder import TextEncoder
@@ -180,9 +181,8 @@ class FamilyBatches:
         ]
         self._patches = torch.cat([part["patches"] for part in parts], dim=1)  # (copies, scenes, 16, C) bf16
         self._codes = torch.cat([part["codes"] for part in parts], dim=1)  # (copies, scenes, 11)
-        self._embeds = torch.cat([part["embeds"] for part in parts])  # (tokens, C) bf16
-        self._lengths = torch.cat([part["lengths"] for part in parts])
-        self._starts = self._lengths.cumsum(0) - self._lengths
+        embeds, lengths = (torch.cat([part[name] for part in parts]) for name in ("embeds", "lengths"))
+        self._texts = TextRows(embeds, lengths)  # bf16
         self._seed, self._families_per_batch = seed, batch_size // FAMILY_SIZE
         self._num_families = config.total
         self.num_batches: int | None = -(-config.total // self._families_per_batch)
@@ -196,17 +196,13 @@ class FamilyBatches:
         copies = torch.from_numpy(
             np.random.default_rng((self._seed, number, 1)).integers(len(self._patches), size=len(chosen))
         )
-        lengths = self._lengths[chosen]
-        positions = torch.arange(int(lengths.max()))
-        mask = positions < lengths[:, None]  # (B, L)
-        rows = (self._starts[chosen][:, None] + positions).clamp(max=len(self._embeds) - 1)
-        text = TextCondition(self._embeds[rows].float() * mask[..., None], mask)
-        return PairBatch(self._patches[copies, chosen].float(), text, self._codes[copies, chosen])
+        patches, codes = self._patches[copies, chosen].float(), self._codes[copies, chosen]
+        return PairBatch(patches, self._texts.batch(chosen), codes)
 
     def statistics(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """Mean and standard deviation per channel: of patches, and of text states."""
         patches = self._patches[0, :: max(1, self._patches.shape[1] // 2000)].float().flatten(0, 1)
-        embeds = self._embeds[:20_000].float()
+        embeds = self._texts.embeds[:20_000].float()
         return _mean_std(patches), _mean_std(embeds)
 
     def _chosen(self, number: int) -> Tensor:

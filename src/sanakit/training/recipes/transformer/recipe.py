@@ -18,6 +18,7 @@ from sanakit.common.ranks import Ranks, process_group
 from sanakit.features.batches import LatentBatch
 from sanakit.features.configs import LatentDataConfig, StarterScenesData
 from sanakit.features.open import latent_data
+from sanakit.features.work import Demand, Work
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.text.text_encoder import TextEncoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
@@ -156,19 +157,12 @@ def _plan(
     on_progress: OnProgress,
 ) -> Sequence[PlannedStage]:
     def build(config: TransformerStage) -> Stage:
-        data = latent_data(
-            recipe.data,
-            resolutions=config.resolutions,
-            batch_size=config.batch_size,
-            seed=recipe.seed,
-            encoders=start.encoders,
-            ranks=ranks,
-            device=device,
-            on_progress=on_progress,
-        )
-        null = start.encoders.text.encode_null()
+        demand = Demand(resolutions=config.resolutions, batch_size=config.batch_size, seed=recipe.seed)
+        with start.encoders.loaded() as encoders:
+            work = Work(encoders=encoders, ranks=ranks, device=device, on_progress=on_progress)
+            data = latent_data(recipe.data, demand, work)
+            null = encoders.text.encode_null()
         painter.begin(max(config.resolutions), recipe.flow_shift(config))
-        start.encoders.release()
         trainee = build_trainee(recipe, config, start.transformer, {"null.embeds": null.embeds, "null.mask": null.mask})
         return Stage(config, data, (trainee,), keep_optimizer=True)
 

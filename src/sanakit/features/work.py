@@ -1,0 +1,29 @@
+"""What a stage wants of its data, and by whom features are computed: handed on together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sanakit.common.progress import OnProgress, no_progress
+from sanakit.common.ranks import ALONE, Ranks
+from sanakit.features.encoders import Encoders
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Demand:
+    """``resolutions`` in pixels, of which several give one stream with bins of all of them; samples of a micro-batch;
+    the seed of the order, of windows and of the choice of captions."""
+
+    resolutions: tuple[int, ...]
+    batch_size: int
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """The encoders run on ``device``; every rank computes a share and tells of its own progress."""
+
+    encoders: Encoders
+    ranks: Ranks = ALONE
+    device: str = "cpu"
+    on_progress: OnProgress = no_progress
