@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.common.errors import DecodeMemoryError, OutputError
+from sanakit.models.network import Network
 from sanakit.models.presets import DC_AE_PRESETS
 from sanakit.pipelines.decode import TILINGS as DEFAULT_TILINGS
 from sanakit.pipelines.decode import _attempts, decode_latent, is_out_of_memory
@@ -20,7 +21,7 @@ TILINGS = (Tiling(tile=192, stride=128), Tiling(tile=128, stride=96), Tiling(til
 LATENT = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
-class LimitedAutoencoder(nn.Module):
+class LimitedAutoencoder(Network):
     """Decodes at most ``limit`` latent rows at once, and fails above as ``error`` says."""
 
     def __init__(self, inner: nn.Module, limit: int, error: Exception) -> None:

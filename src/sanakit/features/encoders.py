@@ -83,7 +83,7 @@ class Encoders:
             self._ids["text"] = _digest({
                 "weights": hash_tensors(encoder.model.state_dict()),
                 "vocabulary": hashlib.sha256(vocabulary.encode()).hexdigest(),
-                "dtype": str(encoder.dtype),
+                "dtype": str(encoder.compute_dtype),
                 "instruction": encoder.config.instruction_text,
                 "max_tokens": encoder.config.max_tokens,
                 "lowercase": encoder.config.lowercase,

@@ -36,7 +36,7 @@ def encode_pictures(
     autoencoder.to(device)
     height, width, _ = pictures[0].shape
     rows = rows_at_once(height, width, device)
-    dtype = next(autoencoder.encoder.parameters()).dtype
+    dtype = autoencoder.compute_dtype
     latents = []
     for start in range(0, len(pictures), rows):
         part = pictures[start : start + rows]

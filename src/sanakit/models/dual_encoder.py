@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sanakit.common.errors import ConfigError, ShapeError
+from sanakit.models.network import Network
 from sanakit.models.text.text_condition import TextCondition
 
 
@@ -100,7 +101,7 @@ class Tower(nn.Module):
         return F.normalize(out.to(torch.promote_types(out.dtype, torch.float32)), dim=-1)
 
 
-class DualEncoder(nn.Module):
+class DualEncoder(Network):
     """Patches and text states to unit vectors; their inner product, scaled and shifted, is the logit of "they match".
 
     The states of a causal language model know what stands before a word and not what follows: in "a cat to the left of

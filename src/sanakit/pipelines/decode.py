@@ -51,10 +51,10 @@ def decode_latent(
     Raises:
         DecodeMemoryError: even the smallest tiles did not fit; the message names the saved latent.
     """
-    weight = next(autoencoder.parameters())
-    latent = latent.to(weight.device, weight.dtype)
-    sizes = _attempts(latent, autoencoder.config, weight.device, tilings)
-    free = free_memory(weight.device)
+    device = autoencoder.device
+    latent = latent.to(device, autoencoder.compute_dtype)
+    sizes = _attempts(latent, autoencoder.config, device, tilings)
+    free = free_memory(device)
     needs = [latent.shape[0] * autoencoder.config.decode_bytes(*_pixels(latent, autoencoder, size)) for size in sizes]
     saved: Path | None = None
     if free is not None and needs[0] > TIGHT_SHARE * free:
@@ -66,7 +66,7 @@ def decode_latent(
             if not is_out_of_memory(error):
                 raise
             logger.warning("decoding %s ran out of memory; trying smaller tiles", _name(size))
-        if weight.device.type == "cuda":
+        if device.type == "cuda":
             torch.cuda.empty_cache()
     raise DecodeMemoryError(_farewell(saved or _save(save_latent), latent, autoencoder))
 

@@ -153,10 +153,10 @@ class Denoiser(Generic[KeyT]):
         branches = [job.guidance.branches(wish.sigma) for job, wish in wishes]
         rows = [(wish, job.conditions[name]) for (job, wish), own in zip(wishes, branches, strict=True) for name in own]
         rows += rows[:1] * ((self.fixed_rows or 0) - len(rows))
-        weight = self.transformer.patch_embed.weight
-        velocity = self.transformer(
-            torch.cat([wish.latent for wish, _ in rows]).to(weight.device, weight.dtype),
-            torch.tensor([wish.timestep for wish, _ in rows], device=weight.device),
+        network, device = self.transformer, self.transformer.device
+        velocity = network(
+            torch.cat([wish.latent for wish, _ in rows]).to(device, network.compute_dtype),
+            torch.tensor([wish.timestep for wish, _ in rows], device=device),
             self._rows.of([condition for _, condition in rows]),
         ).float()  # (rows, C, h, w)
         parts = iter(velocity.split(1))

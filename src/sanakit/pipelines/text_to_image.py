@@ -137,7 +137,7 @@ class TextToImagePipeline:
     @property
     def device(self) -> torch.device:
         """Where the networks are."""
-        return self.bundle.transformer.patch_embed.weight.device
+        return self.bundle.transformer.device
 
     @property
     def granularity(self) -> int:
@@ -208,9 +208,9 @@ def conditions_of(plan: PicturePlan, prepare: Prepare) -> dict[Branch, Condition
 def model_reference(bundle: ModelBundle) -> ModelReference:
     """The model as records name it; may read its weights once, for their hash."""
     dtypes = {
-        "transformer": bundle.transformer.patch_embed.weight.dtype,
-        "autoencoder": next(bundle.autoencoder.parameters()).dtype,
-        "text_encoder": bundle.text_encoder.dtype,
+        "transformer": bundle.transformer.compute_dtype,
+        "autoencoder": bundle.autoencoder.compute_dtype,
+        "text_encoder": bundle.text_encoder.compute_dtype,
     }
     return ModelReference(
         name=bundle.card.name,

@@ -5,6 +5,8 @@ Pixels ``(B, 3, H, W)`` in [-1, 1] to a latent ``(B, C, H/f, W/f)`` and back. De
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from sanakit.common.errors import ShapeError
@@ -13,6 +15,7 @@ from sanakit.layers.mix_ffn import MixFFN
 from sanakit.layers.norms import PixelRMSNorm
 from sanakit.layers.resample import Downsample, Upsample, average_groups, repeat_groups
 from sanakit.models.autoencoders.dc_ae_config import Activation, DCAutoencoderConfig, Stage
+from sanakit.models.network import Network
 
 
 class ResBlock(nn.Module):
@@ -117,14 +120,24 @@ class Decoder(nn.Module):
         return self.conv_out(self.activation(self.norm_out(x)))
 
 
-class DCAutoencoder(nn.Module):
+class DCAutoencoder(Network):
     """The autoencoder; latents outside of it are always scaled to unit variance."""
+
+    outside_forward: ClassVar = ("encode", "decode")
 
     def __init__(self, config: DCAutoencoderConfig) -> None:
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
+
+    @property
+    def units(self) -> tuple[nn.Module, ...]:
+        return tuple(module for module in self.modules() if isinstance(module, (ResBlock, EfficientViTBlock)))
+
+    @property
+    def apart(self) -> tuple[nn.Module, ...]:
+        return (self.encoder, self.decoder)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """``(B, 3, H, W)`` in [-1, 1] to the scaled latent ``(B, C, H/f, W/f)``; ``ShapeError`` for other sides."""

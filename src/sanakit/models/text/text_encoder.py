@@ -97,7 +97,8 @@ class TextEncoder:
         return int(self.model.config.hidden_size)
 
     @property
-    def dtype(self) -> torch.dtype:
+    def compute_dtype(self) -> torch.dtype:
+        """Of the hidden states."""
         return self.model.dtype
 
     @property
@@ -123,12 +124,12 @@ class TextEncoder:
         """
         texts = [self._clean(prompt) for prompt in prompts]
         if rows_per_call == 1:
-            return [self._encode_kept(text, True, self.dtype, self.device) for text in texts]
+            return [self._encode_kept(text, True, self.compute_dtype, self.device) for text in texts]
         return self._encode_grouped(texts, rows_per_call)
 
     def encode_null(self, negative: str = "") -> TextCondition:
         """The embeds of the unconditional branch ``(1, L, C)``: no instruction, every position kept."""
-        return self._encode_kept(self._clean(negative), False, self.dtype, self.device)
+        return self._encode_kept(self._clean(negative), False, self.compute_dtype, self.device)
 
     @torch.no_grad()
     def encode_padded(self, prompts: Sequence[str], *, with_instruction: bool = True) -> TextCondition:
@@ -203,14 +204,14 @@ class TextEncoder:
         """Leading tokens that need not be run again; at least one token is always left to run."""
         if not with_instruction or len(self._instruction_ids) < 2:
             return 0
-        return min(self._prefix(self.dtype, self.device).num_shared(ids), len(ids) - 1)
+        return min(self._prefix(self.compute_dtype, self.device).num_shared(ids), len(ids) - 1)
 
     def _encode_rows(self, rows: list[list[int]], with_instruction: bool) -> list[TextCondition]:
         """Rows of one length that share equally many tokens with the instruction."""
         self._refuse_float16()
         num_shared, first = self._num_shared(rows[0], with_instruction), self._first_kept(with_instruction)
         if num_shared:
-            prefix = self._prefix(self.dtype, self.device)
+            prefix = self._prefix(self.compute_dtype, self.device)
             states = prefix.continue_with(self.model, [ids[num_shared:] for ids in rows], num_shared)
             start_states = prefix.first_state.expand(len(rows), -1)
         else:
@@ -221,9 +222,9 @@ class TextEncoder:
         return [_all_real(row[None]) for row in embeds]
 
     def _refuse_float16(self) -> None:
-        if self.dtype not in (torch.bfloat16, torch.float32):
+        if (dtype := self.compute_dtype) not in (torch.bfloat16, torch.float32):
             raise ConfigError(
-                f"the text encoder is in {str(self.dtype).removeprefix('torch.')}; it must run in bfloat16 or float32, "
+                f"the text encoder is in {str(dtype).removeprefix('torch.')}; it must run in bfloat16 or float32, "
                 f"because its activations overflow float16 and the pictures turn black"
             )
 

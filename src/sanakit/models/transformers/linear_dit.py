@@ -7,7 +7,7 @@ depends on the prompt alone is computed once by ``prepare`` and reused by ``forw
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,7 @@ from sanakit.layers.embeddings import CaptionProjection, ScalarEmbedding, sincos
 from sanakit.layers.linear_attention import LinearAttention
 from sanakit.layers.mix_ffn import MixFFN
 from sanakit.layers.norms import RMSNorm
+from sanakit.models.network import Network
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.condition import Condition
 
@@ -117,8 +118,10 @@ class Block(nn.Module):
         return x + gate2 * self.mix_ffn(modulated_norm(x, shift2, scale2), height=height, width=width)
 
 
-class LinearDiT(nn.Module):
+class LinearDiT(Network):
     """Velocity of a noisy latent, given its noise level and a prompt."""
+
+    outside_forward: ClassVar = ("prepare",)
 
     def __init__(self, config: LinearDiTConfig) -> None:
         super().__init__()
@@ -134,6 +137,15 @@ class LinearDiT(nn.Module):
         self.final_scale_shift_table = nn.Parameter(_table(2, size))
         self.final = nn.Linear(size, patch * patch * config.out_channels)
 
+    @property
+    def units(self) -> tuple[Block, ...]:
+        return tuple(cast(Block, block) for block in self.blocks)
+
+    @property
+    def apart(self) -> tuple[nn.Module, ...]:
+        """What ``prepare`` runs of every block."""
+        return tuple(part for block in self.units for part in (block.cross_attention.kv, block.cross_attention.norm_k))
+
     def prepare(self, text: TextCondition) -> Condition:
         """Everything that depends on the prompt alone; exact, once per prompt instead of once per step."""
         if text.embeds.shape[-1] != self.config.caption_channels:
@@ -141,8 +153,8 @@ class LinearDiT(nn.Module):
                 f"the text has {text.embeds.shape[-1]} channels and this network reads "
                 f"{self.config.caption_channels}; it was trained with another text encoder"
             )
-        embeds = self.caption_norm(self.caption_projection(text.embeds.to(self.modulation.weight.dtype)))
-        keys, values = zip(*(cast(Block, block).cross_attention.prepare(embeds) for block in self.blocks), strict=True)
+        embeds = self.caption_norm(self.caption_projection(text.embeds.to(self.compute_dtype)))
+        keys, values = zip(*(block.cross_attention.prepare(embeds) for block in self.units), strict=True)
         return Condition(keys=keys, values=values, mask=text.mask[:, None, None, :])
 
     def forward(self, latent: Tensor, timestep: Tensor, condition: Condition) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from sanakit.common.errors import RequestError
+from sanakit.models.network import units_of
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.linear_dit import LinearDiT
 from sanakit.training.memory.step_memory import LossOfBatch, measure_optimizer, measure_step
@@ -152,8 +153,8 @@ class _Planner:
         self.optimizer = measure_optimizer(model, work.optimizer, device=work.device)
         self.gathered = 0
         if work.shards > 1:  # whole blocks for a moment: the one that runs and the one that is fetched ahead
-            parts = model.blocks if isinstance(model, LinearDiT) else model.children()
-            self.gathered = 2 * max((size_of(part) for part in parts), default=0)
+            parts = units_of(model) or tuple(model.children())
+            self.gathered = 2 * max(map(size_of, parts), default=0)
 
     def plan(self, settings: StepSettings) -> MemoryPlan:
         work, shards = self.work, self.work.shards

@@ -11,14 +11,14 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from sanakit.models.transformers.linear_dit import LinearDiT
+from sanakit.models.network import units_of
 from sanakit.training.optimizers import OptimizerConfig, build_optimizers
 from sanakit.training.run.run_config import Precision
 from sanakit.training.step.parallel import attention_for, autocast, checkpoint_activations
@@ -110,16 +110,24 @@ def measure_step(
         with fake_tensors(device) as place:
             twin = twin_of(model, place)
             if num_blocks is not None:
-                twin.blocks = nn.ModuleList(list(cast(nn.ModuleList, twin.blocks))[:num_blocks])
+                del _equal_units(twin)[num_blocks:]
             if activation_checkpointing:
                 checkpoint_activations(twin)
             return _measure(twin, loss, batch_size, precision, place)
 
-    if not isinstance(model, LinearDiT) or len(model.blocks) <= _MEASURED_BLOCKS:
+    more = len(_equal_units(model)) - _MEASURED_BLOCKS
+    if more <= 0:
         return measured(None)
     first, second = measured(_MEASURED_BLOCKS - 1), measured(_MEASURED_BLOCKS)
-    more = len(model.blocks) - _MEASURED_BLOCKS
     return StepMemory(*(b + more * (b - a) for a, b in zip(astuple(first), astuple(second), strict=True)))
+
+
+def _equal_units(model: nn.Module) -> nn.ModuleList:
+    """The list of a model's units; an empty one if they do not lie in one list, or need different memory."""
+    units = units_of(model)
+    kinds = {tuple((name, p.shape, p.dtype) for name, p in unit.named_parameters()) for unit in units}
+    lists = (module for module in model.modules() if isinstance(module, nn.ModuleList) and tuple(module) == units)
+    return next(lists, nn.ModuleList()) if len(kinds) == 1 else nn.ModuleList()
 
 
 def _measure(

@@ -16,8 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 from sanakit.common.ranks import Ranks, broadcast_parameters, sum_gradients
-from sanakit.models.autoencoders.dc_ae import DCAutoencoder, EfficientViTBlock, ResBlock
-from sanakit.models.transformers.linear_dit import Block, LinearDiT
+from sanakit.models.network import Network, units_of
 from sanakit.training.run.run_config import Precision
 
 logger = logging.getLogger(__name__)
@@ -40,22 +39,13 @@ def spread(model: nn.Module, *, ranks: Ranks, sharded: bool, precision: Precisio
         cast_forward_inputs=False,  # a time of 999 would become 1000; autocast says what is computed in bfloat16
     )
     device = next(model.parameters()).device.type
-    shard = functools.partial(fully_shard, mesh=init_device_mesh(device, (ranks.world,)), mp_policy=policy)
-    match model:
-        case LinearDiT():
-            for block in model.blocks:
-                assert isinstance(block, Block)
-                for part in (block.cross_attention.kv, block.cross_attention.norm_k):
-                    if next(part.parameters(), None) is not None:
-                        shard(part)  # run by prepare, outside of the block
-                shard(block)
-            shard(model)
-            register_fsdp_forward_method(model, "prepare")
-        case DCAutoencoder():
-            shard(model.encoder)
-            shard(model.decoder)
-        case _:
-            shard(model)
+    mesh = init_device_mesh(device, (ranks.world,))
+    chosen = {*model.units, *model.apart} if isinstance(model, Network) else set()
+    for module in reversed(list(model.modules())):  # what lies inside first
+        if module is model or (module in chosen and next(module.parameters(), None) is not None):
+            fully_shard(module, mesh=mesh, mp_policy=policy)
+    for method in model.outside_forward if isinstance(model, Network) else ():
+        register_fsdp_forward_method(model, method)
     logger.info("%s: weights in %d shards", type(model).__name__, ranks.world)
 
 
@@ -91,20 +81,17 @@ def checkpoint_activations(model: nn.Module) -> None:
     Same numbers, about a third more work, and the memory of one block instead of all of them. A block with a batch norm
     that learns is left as it is: its statistics would move twice.
     """
-    for module in model.modules():
-        moving = any(isinstance(part, nn.BatchNorm2d) and part.training for part in module.modules())
-        if isinstance(module, (Block, ResBlock, EfficientViTBlock)) and not moving and "forward" not in vars(module):
-            plain = module.forward
-            module.forward = functools.partial(  # type: ignore[method-assign]
-                checkpoint, plain, use_reentrant=False, preserve_rng_state=False
-            )
+    for unit in units_of(model):
+        moving = any(isinstance(part, nn.BatchNorm2d) and part.training for part in unit.modules())
+        if not moving and "forward" not in vars(unit):
+            plain = unit.forward
+            unit.forward = functools.partial(checkpoint, plain, use_reentrant=False, preserve_rng_state=False)
 
 
 def compile_blocks(model: nn.Module) -> None:
     """Fuse what lies between the matrix products of each block; every new shape is compiled anew."""
-    for module in model.modules():
-        if isinstance(module, Block):
-            module.compile(dynamic=False)
+    for unit in units_of(model):
+        unit.compile(dynamic=False)
 
 
 @contextmanager

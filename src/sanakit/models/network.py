@@ -1,0 +1,41 @@
+"""What everyone may ask of a network without knowing its layers: dtype, device, and the units that it is made of."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+
+class Network(nn.Module):
+    """Base of the networks whose ``forward`` is written out in ``models``.
+
+    Sharding, recomputation, compilation and memory plans work on ``units``; a subclass names them.
+    """
+
+    outside_forward: ClassVar[tuple[str, ...]] = ()  # methods beside forward that run layers, which sharding must know
+
+    @property
+    def units(self) -> tuple[nn.Module, ...]:
+        """The blocks in the order in which they run."""
+        return ()
+
+    @property
+    def apart(self) -> tuple[nn.Module, ...]:
+        """Modules that are called from outside of the unit or network that holds them; sharded by themselves."""
+        return ()
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """What activations have: the dtype of biases and norms, which stay as they are when matrices are quantized."""
+        return next(parameter.dtype for parameter in self.parameters() if parameter.ndim == 1)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+
+def units_of(model: nn.Module) -> tuple[nn.Module, ...]:
+    """The units of every network in ``model``, which may hold several or be none."""
+    return tuple(unit for module in model.modules() if isinstance(module, Network) for unit in module.units)
