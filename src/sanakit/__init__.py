@@ -2,25 +2,63 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import torch
+
+    from sanakit.checkpoints.identity.precision import DtypeRequest
     from sanakit.pipelines.text_to_image import TextToImagePipeline
 
 __version__ = "0.1.0"
 
 
-def load(source: str | Path = "starter", *, deterministic: bool = False, **options: Any) -> TextToImagePipeline:
+class _Files(TypedDict, total=False):
+    """The fields of ``HubOptions``, and sources of parts that take the place of a model's own."""
+
+    variant: str | None
+    revision: str | None
+    cache_dir: Path | None
+    local_files_only: bool
+    token: str | None
+    text_encoder: str | Path | None
+    autoencoder: str | Path | None
+
+
+def load(
+    source: str | Path = "starter",
+    *,
+    device: torch.device | str = "cpu",
+    dtype: DtypeRequest = None,
+    force: bool = False,
+    deterministic: bool = False,
+    **files: Unpack[_Files],
+) -> TextToImagePipeline:
     """A pipeline for a model folder, a weights file, a hub id, or the starter that ships with the package.
 
     Args:
-        source: what to load.
+        source: a diffusers folder, an upstream ``.pth``, one safetensors of the transformer, a hub id or ``starter``.
+        device: where the networks go.
+        dtype: None for what the model works in (float32 on the CPU), ``"bfloat16"`` and so on for the transformer,
+            which the other parts follow where they can, or a dtype by component.
+        force: load in a dtype that the model is known not to work in, or weights whose hash is not the card's.
         deterministic: pictures are the same to the bit in any company, also on a GPU; slower.
-        options: of ``sanakit.checkpoints.bundle.load_bundle``, such as ``device`` and ``dtype``.
+        files: ``variant`` ("fp16" or "bf16" files), ``revision``, ``cache_dir``, ``local_files_only`` and ``token``, as
+            everywhere in the ecosystem; ``text_encoder`` and ``autoencoder``, sources of these parts, instead of the
+            model's own or the published ones.
+
+    Raises:
+        CheckpointError: a file is missing, broken or of another model.
+        RequestError: the dtype is refused.
+        DownloadError: something is not on this machine and could not be fetched.
     """
     from sanakit.checkpoints.bundle import load_bundle  # torch and friends load only now
+    from sanakit.checkpoints.files.hub import HubOptions
     from sanakit.pipelines.text_to_image import TextToImagePipeline
 
-    return TextToImagePipeline(load_bundle(source, **options), deterministic=deterministic)
+    options: dict[str, Any] = {**files}
+    others = {name: options.pop(name, None) for name in ("text_encoder", "autoencoder")}
+    bundle = load_bundle(source, device=device, dtype=dtype, force=force, hub=HubOptions(**options), **others)
+    return TextToImagePipeline(bundle, deterministic=deterministic)

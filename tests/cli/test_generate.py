@@ -277,7 +277,7 @@ def test_decode_loads_the_variant_of_the_latent(
     latent = save_latent(tmp_path / "latent.safetensors", saved)
     asked: list[Any] = []
     load = bundle.load_bundle
-    monkeypatch.setattr(bundle, "load_bundle", lambda source, **k: asked.append(k["variant"]) or load(source, **k))
+    monkeypatch.setattr(bundle, "load_bundle", lambda source, **k: asked.append(k["hub"].variant) or load(source, **k))
     assert run("decode", latent, "-o", "c.png").code == 0
     assert run("decode", latent, "-o", "d.png", "--model", with_variant).code == 0
     assert asked == ["bf16", None]

@@ -78,12 +78,13 @@ def test_convert_there_and_back(run: Any, tiny_model: Path) -> None:
 def test_convert_fetches_the_revision_of_the_model_alone(
     run: Any, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from sanakit.checkpoints.files.hub import HubOptions
     from sanakit.checkpoints.sources import sources
 
     asked: list[tuple[str, str | None]] = []
 
-    def resolve(source: str, *, revision: str | None, **options: Any) -> Path:
-        asked.append((source, revision))
+    def resolve(source: str, *, hub: HubOptions, **options: Any) -> Path:
+        asked.append((source, hub.revision))
         return tiny_model
 
     monkeypatch.setattr(sources, "resolve_source", resolve)

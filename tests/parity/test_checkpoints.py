@@ -11,11 +11,12 @@ from transformers import LlamaConfig, LlamaModel
 from weights import autoencoder_pair, transformer_pair
 
 from sanakit.checkpoints.bundle import ModelBundle, load_bundle, save_bundle
+from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.card import ModelCard
 from sanakit.checkpoints.identity.precision import OWN_LINE
-from sanakit.checkpoints.networks.dc_ae_keys import DIFFUSERS_DC_AE, OriginalSpelling, original_dc_ae
+from sanakit.checkpoints.networks.dc_ae import DIFFUSERS_DC_AE, OriginalSpelling, original_dc_ae
 from sanakit.checkpoints.networks.key_maps import KeyMap
-from sanakit.checkpoints.networks.linear_dit_keys import diffusers_linear_dit
+from sanakit.checkpoints.networks.linear_dit import diffusers_linear_dit
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
 from sanakit.models.presets import DC_AE_PRESETS
@@ -95,7 +96,7 @@ def test_a_variant_saved_by_diffusers_loads(bundle: ModelBundle, tmp_path: Path,
     (tmp_path / "m" / "transformer" / "diffusion_pytorch_model.safetensors").unlink()
     (tmp_path / "m" / "sanakit.json").unlink()
     model.save_pretrained(tmp_path / "m" / "transformer", variant="bf16", max_shard_size=max_shard_size)
-    back = load_bundle(tmp_path / "m", variant="bf16", dtype="bf16")
+    back = load_bundle(tmp_path / "m", hub=HubOptions(variant="bf16"), dtype="bf16")
     expected = bundle.transformer.final.weight.to(torch.bfloat16)
     assert torch.equal(back.transformer.final.weight, expected)
 

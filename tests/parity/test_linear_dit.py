@@ -12,7 +12,7 @@ from diffusers.models.attention_processor import PAGCFGSanaLinearAttnProcessor2_
 from torch import Tensor
 from weights import relative_error, transformer_pair
 
-from sanakit.checkpoints.networks.linear_dit_keys import diffusers_linear_dit
+from sanakit.checkpoints.networks.linear_dit import diffusers_linear_dit
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.condition import Condition
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig

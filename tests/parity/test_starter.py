@@ -10,7 +10,7 @@ from diffusers import AutoencoderDC, DPMSolverMultistepScheduler, SanaPipeline, 
 from torch import Tensor
 
 import sanakit
-from sanakit.checkpoints.networks.strict_load import load_dc_ae, load_linear_dit
+from sanakit.checkpoints.networks.strict_load import load_network
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts
 from sanakit.common.seeds import draw_noise
 from sanakit.models.text.text_condition import TextCondition
@@ -66,7 +66,7 @@ def test_whole_pipeline_gives_the_same_picture_in_diffusers(prompt: str) -> None
 def our_pixels(parts: ModelParts, text: tuple[TextCondition, TextCondition]) -> Tensor:
     assert parts.transformer is not None
     assert parts.autoencoder is not None
-    network = load_linear_dit(parts.transformer, dtype=torch.float32)
+    network = load_network(parts.transformer, dtype=torch.float32)
     prompt, null = (network.prepare(condition) for condition in text)
     both = type(prompt).cat([null, prompt])
 
@@ -75,7 +75,7 @@ def our_pixels(parts: ModelParts, text: tuple[TextCondition, TextCondition]) -> 
         return low + GUIDANCE * (high - low)
 
     solver = flow_dpm_solver(draw_noise((16, 8, 8), seed=5)[None], flow_dpm_schedule(STEPS, 2.0))
-    return load_dc_ae(parts.autoencoder, dtype=torch.float32).decode(drive(solver, velocity))
+    return load_network(parts.autoencoder, dtype=torch.float32).decode(drive(solver, velocity))
 
 
 def diffusers_pixels(parts: ModelParts, text: tuple[TextCondition, TextCondition]) -> Tensor:

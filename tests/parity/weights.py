@@ -12,9 +12,8 @@ import torch
 from diffusers import AutoencoderDC, SanaTransformer2DModel
 from torch import Tensor, nn
 
-from sanakit.checkpoints.networks.dc_ae_keys import DIFFUSERS_DC_AE
-from sanakit.checkpoints.networks.diffusers_config import dc_ae_to_json, linear_dit_to_json
-from sanakit.checkpoints.networks.linear_dit_keys import diffusers_linear_dit
+from sanakit.checkpoints.networks.dc_ae import DIFFUSERS_DC_AE, dc_ae_to_json
+from sanakit.checkpoints.networks.linear_dit import diffusers_linear_dit, linear_dit_to_json
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.pipelines.picture_file import read_record, write_image
 from sanakit.pipelines.replay import replay
 from sanakit.pipelines.text_to_image import TextToImagePipeline
@@ -73,7 +74,7 @@ def test_the_model_of_the_record_is_loaded(
     write_image(tmp_path / "picture.png", made.image, made.record)
     assert replay(tmp_path / "picture.png").identical
     dtypes = dict.fromkeys(("transformer", "autoencoder", "text_encoder"), "float32")
-    assert asked == {"source": "tiny", "dtype": dtypes, "variant": None, "revision": None}
+    assert asked == {"source": "tiny", "dtype": dtypes, "hub": HubOptions()}
 
 
 def test_a_picture_of_another_size_is_compared_by_its_size(tmp_path: Path, pipeline: TextToImagePipeline) -> None:

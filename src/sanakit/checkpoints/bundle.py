@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import torch
-from torch import Tensor, nn
 
-from sanakit.checkpoints.editing.diffusers_layout import write_dc_ae, write_frame, write_linear_dit
-from sanakit.checkpoints.files.reader import read_header
-from sanakit.checkpoints.identity.card import ModelCard, card_to_metadata
+from sanakit.checkpoints.editing.diffusers_layout import write_model_folder
+from sanakit.checkpoints.files.hub import HubOptions
+from sanakit.checkpoints.identity.card import ModelCard
 from sanakit.checkpoints.identity.hashing import ContentHashes, hash_tensors
 from sanakit.checkpoints.identity.known_models import (
     DEFAULT_AUTOENCODER,
@@ -23,21 +22,20 @@ from sanakit.checkpoints.identity.known_models import (
     known_precision,
 )
 from sanakit.checkpoints.identity.precision import DtypeRequest, resolve_dtypes
+from sanakit.checkpoints.networks.dc_ae import DC_AE
+from sanakit.checkpoints.networks.identify import Found
+from sanakit.checkpoints.networks.kind import C, M, NetworkKind, NetworkState
+from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
 from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_folder
-from sanakit.checkpoints.networks.strict_load import (
-    WeightSource,
-    identify_dc_ae,
-    identify_linear_dit,
-    load_dc_ae,
-    load_linear_dit,
-)
+from sanakit.checkpoints.networks.strict_load import load_network
 from sanakit.checkpoints.networks.text_encoder_folder import load_text_encoder
 from sanakit.checkpoints.sources.card_check import check_small_weights
 from sanakit.checkpoints.sources.content_hashes import bytes_to_hash, hash_parts
-from sanakit.checkpoints.sources.sources import HubOptions, ModelParts, find_parts, locate
+from sanakit.checkpoints.sources.sources import ModelParts, find_parts, locate
 from sanakit.common.errors import CheckpointError
 from sanakit.common.files import written_aside
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
+from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
 from sanakit.models.text.text_encoder import TextEncoder
 from sanakit.models.transformers.linear_dit import LinearDiT
 
@@ -81,11 +79,7 @@ def load_bundle(
     *,
     device: torch.device | str = "cpu",
     dtype: DtypeRequest = None,
-    variant: str | None = None,
-    revision: str | None = None,
-    cache_dir: Path | None = None,
-    local_files_only: bool = False,
-    token: str | None = None,
+    hub: HubOptions | None = None,
     force: bool = False,
     text_encoder: str | Path | None = None,
     autoencoder: str | Path | None = None,
@@ -96,8 +90,7 @@ def load_bundle(
         source: a diffusers folder, an upstream ``.pth``, one safetensors of the transformer, a hub id or ``starter``.
         device: where the networks go.
         dtype: None for what the checkpoint works in (float32 on the CPU); see ``resolve_dtypes``.
-        variant: "fp16" or "bf16" files of a diffusers folder.
-        revision, cache_dir, local_files_only, token: for hub ids, as everywhere in the ecosystem.
+        hub: which files, and for hub ids how they are fetched.
         force: load in a dtype that the checkpoint is known not to work in, or weights whose hash is not the card's.
         text_encoder, autoencoder: sources of these parts, instead of the model's own or the published ones.
 
@@ -106,9 +99,8 @@ def load_bundle(
         RequestError: the dtype is refused.
         DownloadError: something is not on this machine and could not be fetched.
     """
-    hub = HubOptions(revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token)
-    found = find_parts(source, variant=variant, hub=hub)
-    parts = complete(found, hub, text_encoder=text_encoder, autoencoder=autoencoder)
+    hub = hub or HubOptions()
+    parts = complete(find_parts(source, hub=hub), hub, text_encoder=text_encoder, autoencoder=autoencoder)
     assert parts.transformer is not None
     assert parts.autoencoder is not None
     assert parts.text_encoder is not None
@@ -119,8 +111,8 @@ def load_bundle(
     if not force:
         check_small_weights(parts)
     return ModelBundle(
-        transformer=load_linear_dit(parts.transformer, dtype=dtypes.transformer, device=device),
-        autoencoder=load_dc_ae(parts.autoencoder, dtype=dtypes.autoencoder, device=device),
+        transformer=load_network(parts.transformer, dtype=dtypes.transformer, device=device),
+        autoencoder=load_network(parts.autoencoder, dtype=dtypes.autoencoder, device=device),
         text_encoder=load_text_encoder(
             parts.text_encoder,
             parts.tokenizer,
@@ -146,55 +138,52 @@ def complete(
         lack = "has no transformer" if (parts.path / "model_index.json").is_file() else "holds an autoencoder alone"
         raise CheckpointError(f"{parts.path} {lack}; a transformer is needed to make pictures")
     if parts.autoencoder is None and autoencoder is None:
-        check_borrowing(parts)
+        _check_borrowing(parts)
     named = {"text_encoder": text_encoder, "autoencoder": autoencoder}
     foreign = [name for name, source in named.items() if source is not None or getattr(parts, name) is None]
     if parts.variant is not None:
         foreign = ["transformer", *named]
-    own_hub = replace(hub, revision=None)  # a revision is the model's, not that of the parts it borrows
-    weights = parts.autoencoder
-    if autoencoder is not None or weights is None:
-        weights = find_autoencoder(autoencoder or DEFAULT_AUTOENCODER, own_hub)
+    if autoencoder is not None or parts.autoencoder is None:
+        found = find_autoencoder(autoencoder or DEFAULT_AUTOENCODER, hub.for_others)
+        parts = replace(parts, networks={**parts.networks, "autoencoder": found})
     if text_encoder is not None or parts.text_encoder is None:
-        model, tokenizer = text_folders(text_encoder_source(parts, text_encoder, own_hub))
-        parts = replace(parts, text_encoder=model, tokenizer=tokenizer)
+        parts = with_text_encoder(parts, text_encoder, hub.for_others)
     if parts.card is not None:
         hashes = replace(parts.card.hashes, **dict.fromkeys(foreign, ""))
         parts = replace(parts, card=replace(parts.card, hashes=hashes))
-    return replace(parts, autoencoder=weights, revision=hub.revision)
+    return replace(parts, revision=hub.revision)
 
 
-def check_borrowing(parts: ModelParts) -> None:
+def _check_borrowing(parts: ModelParts) -> None:
     """Refuse, before anything is fetched, to decode with an autoencoder that cannot read these latents."""
     assert parts.transformer is not None
-    config, _ = identify_linear_dit(parts.transformer, read_header(parts.transformer.files))
+    channels = parts.transformer.config.in_channels
     is_starter = parts.card is not None and parts.card.family == "starter"
-    if is_starter or config.in_channels != DEFAULT_LATENT_CHANNELS:
+    if is_starter or channels != DEFAULT_LATENT_CHANNELS:
         raise CheckpointError(
             f"{parts.path} has no autoencoder (vae), and no published one fits in its place: its transformer makes "
-            f"latents of {config.in_channels} channels; name the autoencoder that it was trained with"
+            f"latents of {channels} channels; name the autoencoder that it was trained with"
         )
 
 
-def find_autoencoder(source: str | Path, hub: HubOptions) -> WeightSource:
+def find_autoencoder(source: str | Path, hub: HubOptions | None = None) -> Found[DCAutoencoderConfig, DCAutoencoder]:
     """The autoencoder of a model, of a folder of its own, or of a single file."""
-    weights = find_parts(source, hub=hub, components=("vae",)).autoencoder
-    if weights is None:
+    found = find_parts(source, hub=hub, components=("vae",)).autoencoder
+    if found is None:
         raise CheckpointError(f"{source} holds no autoencoder")
-    return weights
+    return found
 
 
-def text_encoder_source(parts: ModelParts, named: str | Path | None, hub: HubOptions) -> Path:
+def with_text_encoder(parts: ModelParts, named: str | Path | None, hub: HubOptions | None = None) -> ModelParts:
+    """The same parts with a text encoder: the one that was named, else the one that the model was published with."""
     if named is None and parts.card is not None and parts.card.family == "starter":
-        return starter_text_encoder_folder()
-    return locate(named or DEFAULT_TEXT_ENCODER, hub=hub, components=("text_encoder", "tokenizer"))
-
-
-def text_folders(folder: Path) -> tuple[Path, Path]:
-    """Model and tokenizer in a folder that holds both as one, or as two as in a diffusers folder."""
-    if (folder / "text_encoder").is_dir():
-        return folder / "text_encoder", folder / "tokenizer"
-    return folder, folder
+        folder = starter_text_encoder_folder()
+    else:
+        wanted = ("text_encoder", "tokenizer")
+        folder = locate(named or DEFAULT_TEXT_ENCODER, hub=hub or HubOptions(), components=wanted)
+    if (folder / "text_encoder").is_dir():  # two folders as in a diffusers folder, or one that holds both
+        return replace(parts, text_encoder=folder / "text_encoder", tokenizer=folder / "tokenizer")
+    return replace(parts, text_encoder=folder, tokenizer=folder)
 
 
 def card_of(parts: ModelParts) -> ModelCard:
@@ -202,22 +191,20 @@ def card_of(parts: ModelParts) -> ModelCard:
     if parts.card is not None:
         return replace(parts.card, source=parts.source)
     assert parts.transformer is not None
-    header = read_header(parts.transformer.files)
-    config, _ = identify_linear_dit(parts.transformer, header)
-    stored = {info.dtype for info in header.tensors.values()}
+    config = parts.transformer.config
     return known_card(
         source=parts.source,
         names=parts.names,
         config=config,
         compression=compression_of(parts.autoencoder),
         scheduler=parts.scheduler,
-        precision=known_precision(parts.names, config, stored=stored, variant=parts.variant),
+        precision=known_precision(parts.names, config, stored=parts.transformer.stored_dtypes, variant=parts.variant),
     )
 
 
-def compression_of(weights: WeightSource | None) -> int:
+def compression_of(found: Found[DCAutoencoderConfig, DCAutoencoder] | None) -> int:
     """Pixels of one side per latent position; 32 for the autoencoder of the published models."""
-    return identify_dc_ae(weights, read_header(weights.files))[0].compression if weights else 32
+    return found.config.compression if found else 32
 
 
 def save_bundle(
@@ -240,27 +227,30 @@ def save_bundle(
     Returns:
         the card as written.
     """
-    transformer, autoencoder = stored_state(bundle.transformer, dtype), stored_state(bundle.autoencoder, dtype)
+    transformer = _stored(LINEAR_DIT, bundle.transformer, dtype)
+    autoencoder = _stored(DC_AE, bundle.autoencoder, dtype)
     hashes = ContentHashes(
-        transformer=hash_tensors(transformer),
-        autoencoder=hash_tensors(autoencoder),
+        transformer=hash_tensors(transformer.tensors),
+        autoencoder=hash_tensors(autoencoder.tensors),
         text_encoder=bundle.card.hashes.text_encoder or hash_tensors(bundle.text_encoder.model.state_dict()),
     )
     card = replace(bundle.card, hashes=hashes)
+
+    def write_text(building: Path) -> None:
+        bundle.text_encoder.model.save_pretrained(building / "text_encoder")
+        bundle.text_encoder.tokenizer.save_pretrained(building / "tokenizer")
+
     with written_aside(Path(folder), force=force) as building:
-        write_linear_dit(
-            building / "transformer", bundle.transformer.config, transformer, metadata=card_to_metadata(card)
+        write_model_folder(
+            building, (transformer, autoencoder), card, text=write_text if include_text_encoder else None
         )
-        write_dc_ae(building / "vae", bundle.autoencoder.config, autoencoder, metadata={})
-        if include_text_encoder:
-            bundle.text_encoder.model.save_pretrained(building / "text_encoder")
-            bundle.text_encoder.tokenizer.save_pretrained(building / "tokenizer")
-        write_frame(building, card)
     return card
 
 
-def stored_state(model: nn.Module, dtype: torch.dtype | None) -> Mapping[str, Tensor]:
-    state = model.state_dict()
-    if dtype is None:
-        return state
-    return {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+def _stored(kind: NetworkKind[C, M], model: M, dtype: torch.dtype | None) -> NetworkState[C, M]:
+    """A network as it will lie on the disk; None keeps its dtype."""
+    tensors = {
+        name: tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
+        for name, tensor in model.state_dict().items()
+    }
+    return NetworkState(kind=kind, config=cast(C, model.config), tensors=tensors)

@@ -38,14 +38,7 @@ def convert(
 
     chosen = layout or _SUFFIXES.get(target.suffix, Layout.diffusers)
     done = convert_model(
-        source,
-        target,
-        chosen.value,
-        variant=files.variant,
-        autoencoder=autoencoder,
-        text_encoder=text_encoder,
-        hub=files.hub,
-        force=force,
+        source, target, chosen.value, autoencoder=autoencoder, text_encoder=text_encoder, hub=files.hub, force=force
     )
     if as_json:
         print_json({"target": str(done.target), "layout": done.layout, "notes": list(done.notes)})

@@ -51,7 +51,7 @@ def grow(
     from sanakit.checkpoints.editing.growth import grow as grow_network
 
     check_derived_target(target, force=force)
-    parts, base = read_base(model, variant=files.variant, hub=files.hub)
+    parts, base = read_base(model, hub=files.hub)
     start = add_qk_norm(base.tensors, base.config) if qk_norm else base
     dropped = DROP_LAST if drop_last is None else drop_last
     grown = grow_network(

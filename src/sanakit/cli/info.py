@@ -13,8 +13,8 @@ from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
     from sanakit.checkpoints.editing.describe import ComponentDescription, ModelDescription
+    from sanakit.checkpoints.files.hub import HubOptions
     from sanakit.checkpoints.sources.content_hashes import HashCheck
-    from sanakit.checkpoints.sources.sources import HubOptions
 
 
 def info(
@@ -34,13 +34,15 @@ def info(
     if verify and files.variant is not None:
         raise RequestError("--verify compares with the model's card, which has no hashes of variants; leave one out")
     from sanakit.checkpoints.editing.describe import describe
-    from sanakit.checkpoints.sources.sources import HubOptions
+    from sanakit.checkpoints.files.hub import HubOptions
 
-    hub = HubOptions(revision=files.revision, cache_dir=cache_dir, local_files_only=local_files_only)
+    hub = HubOptions(
+        variant=files.variant, revision=files.revision, cache_dir=cache_dir, local_files_only=local_files_only
+    )
     if verify:
         verify_model(model, hub, as_json=as_json)
         return
-    facts = as_mapping(describe(model, variant=files.variant, hub=hub))
+    facts = as_mapping(describe(model, hub=hub))
     if as_json:
         print_json(facts)
     else:

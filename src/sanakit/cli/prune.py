@@ -39,7 +39,7 @@ def prune(
     from sanakit.checkpoints.editing.pruning import blocks_to_keep
 
     check_derived_target(target, force=force)
-    parts, base = read_base(model, variant=run.variant, hub=run.hub)
+    parts, base = read_base(model, hub=run.hub)
     limits = {"keep_first": keep_first, "keep_last": keep_last}
     blocks_to_keep([0.0] * base.config.num_layers, num_layers, **limits)  # refuses what cannot be, before the drawing
     importance = draw_and_measure(run, model, texts, steps=steps, seed=seed)

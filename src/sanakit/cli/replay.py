@@ -31,15 +31,16 @@ def replay(
     if place is not None:
         check_place(place, 4 * (record.request.width or 0) * (record.request.height or 0))
 
-    import sanakit
+    from sanakit.checkpoints.bundle import load_bundle
     from sanakit.cli.terminal.picture_run import PictureRun, save_to
     from sanakit.pipelines.replay import replay as replay_picture
+    from sanakit.pipelines.text_to_image import TextToImagePipeline
 
     chosen = files.instead_of(record.model, model)
     watch = PictureRun(num_images=1, quiet=told.quiet, save=save_to(place, with_metadata=True) if place else None)
     with watch.bar() as on_event:
-        pipeline = sanakit.load(chosen.source, device=resolve_device(device), **chosen.load_options())
-        result = replay_picture(picture, pipeline, on_event=on_event)
+        bundle = load_bundle(chosen.source, device=resolve_device(device), **chosen.load_options())
+        result = replay_picture(picture, TextToImagePipeline(bundle), on_event=on_event)
     file = str(watch.files[0]) if watch.files else None
     if file is not None:
         told.tell(f"written to {file}")

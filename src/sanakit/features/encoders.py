@@ -10,12 +10,13 @@ from contextlib import contextmanager
 import torch
 
 from sanakit.checkpoints.bundle import card_of, complete
+from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.card import ModelCard
 from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.checkpoints.identity.precision import resolve_dtypes
-from sanakit.checkpoints.networks.strict_load import load_dc_ae
+from sanakit.checkpoints.networks.strict_load import load_network
 from sanakit.checkpoints.networks.text_encoder_folder import load_text_encoder
-from sanakit.checkpoints.sources.sources import HubOptions, ModelParts, find_parts
+from sanakit.checkpoints.sources.sources import ModelParts, find_parts
 from sanakit.common.config import to_mapping
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.text.text_encoder import TextEncoder
@@ -108,8 +109,7 @@ def encoders_of_model(source: str, *, device: str = "cpu") -> Encoders:
         CheckpointError: it cannot be read.
         DownloadError: something is not on this machine and could not be fetched.
     """
-    hub = HubOptions()
-    parts = complete(find_parts(source, hub=hub), hub)
+    parts = complete(find_parts(source), HubOptions())
     return encoders_of_parts(parts, card_of(parts), device=device)
 
 
@@ -121,7 +121,7 @@ def encoders_of_parts(
 
     def load_autoencoder() -> DCAutoencoder:
         assert parts.autoencoder is not None
-        return load_dc_ae(parts.autoencoder, dtype=dtypes.autoencoder, device=device)
+        return load_network(parts.autoencoder, dtype=dtypes.autoencoder, device=device)
 
     def load_text() -> TextEncoder:
         assert parts.text_encoder is not None

@@ -12,6 +12,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 import sanakit
+from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.common.errors import PictureError
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.sampling.solvers import solver_kind
@@ -38,7 +39,7 @@ class ModelReference(_Plain):
 
     def load_options(self) -> dict[str, Any]:
         """What ``load_bundle`` takes beside the source to give the same files in the same dtypes."""
-        return {"dtype": dict(self.dtypes), "variant": self.variant, "revision": self.revision}
+        return {"dtype": dict(self.dtypes), "hub": HubOptions(variant=self.variant, revision=self.revision)}
 
 
 class ImageReference(_Plain):

@@ -12,7 +12,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
-from sanakit.checkpoints.files.hub import parse_address, resolve_source
+from sanakit.checkpoints.files.hub import HubOptions, parse_address, resolve_source
 from sanakit.checkpoints.files.hub_files import choose_files
 from sanakit.common.errors import CheckpointError, DownloadError, OutputError
 
@@ -134,9 +134,11 @@ def test_other_kinds_of_repositories() -> None:
 def test_size_is_said_before_downloading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub, said = FakeHub(monkeypatch, tmp_path, DIFFUSERS), list[str]()
     folder = resolve_source(
-        "org/name", variant="bf16", components=("transformer",), cache_dir=tmp_path, token="secret",
+        "org/name",
+        components=("transformer",),
+        hub=HubOptions(variant="bf16", cache_dir=tmp_path, token="secret"),
         on_progress=said.append,
-    )  # fmt: skip
+    )
     assert (folder / "transformer" / "config.json").is_file()
     assert hub.asked == ["model_index.json", *choose_files(DIFFUSERS, variant="bf16", components=("transformer",))[1:]]
     assert hub.token == "secret"
@@ -145,36 +147,39 @@ def test_size_is_said_before_downloading(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_file_and_folder_of_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub = FakeHub(monkeypatch, tmp_path / "a", ["checkpoints/a.pth", "checkpoints/b.pth"])
-    path = resolve_source("hf://org/name/checkpoints/b.pth", cache_dir=tmp_path / "a")
+    path = resolve_source("hf://org/name/checkpoints/b.pth", hub=HubOptions(cache_dir=tmp_path / "a"))
     assert path.is_file()
     assert hub.asked == ["checkpoints/b.pth"]
     with pytest.raises(CheckpointError, match=r"org/name has no file checkpoints/c\.pth"):
-        resolve_source("hf://org/name/checkpoints/c.pth", cache_dir=tmp_path / "a")
+        resolve_source("hf://org/name/checkpoints/c.pth", hub=HubOptions(cache_dir=tmp_path / "a"))
     hub = FakeHub(monkeypatch, tmp_path / "b", DIFFUSERS)
-    assert resolve_source("hf://org/name/vae", cache_dir=tmp_path / "b").name == "vae"
+    assert resolve_source("hf://org/name/vae", hub=HubOptions(cache_dir=tmp_path / "b")).name == "vae"
     assert hub.asked == ["vae/config.json", "vae/diffusion_pytorch_model.safetensors"]
 
 
 def test_offline_uses_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refuse(monkeypatch, AssertionError("the hub was asked"))
     snapshot = make_cache(tmp_path, ["model_index.json", "vae/config.json"])
-    assert resolve_source("org/name", cache_dir=tmp_path, local_files_only=True) == snapshot
-    assert resolve_source("hf://org/name/vae", cache_dir=tmp_path, local_files_only=True) == snapshot / "vae"
+    assert resolve_source("org/name", hub=HubOptions(cache_dir=tmp_path, local_files_only=True)) == snapshot
+    assert (
+        resolve_source("hf://org/name/vae", hub=HubOptions(cache_dir=tmp_path, local_files_only=True))
+        == snapshot / "vae"
+    )
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    assert resolve_source("org/name", cache_dir=tmp_path) == snapshot
+    assert resolve_source("org/name", hub=HubOptions(cache_dir=tmp_path)) == snapshot
 
 
 def test_offline_without_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_cache(tmp_path, ["model_index.json"])
     with pytest.raises(DownloadError, match=r"org/other is not on this machine \(looked in .*local_files_only"):
-        resolve_source("org/other", cache_dir=tmp_path, local_files_only=True)
+        resolve_source("org/other", hub=HubOptions(cache_dir=tmp_path, local_files_only=True))
     with pytest.raises(DownloadError, match=r"checkpoints/a\.pth of org/name is not on this machine"):
-        resolve_source("hf://org/name/checkpoints/a.pth", cache_dir=tmp_path, local_files_only=True)
+        resolve_source("hf://org/name/checkpoints/a.pth", hub=HubOptions(cache_dir=tmp_path, local_files_only=True))
     with pytest.raises(DownloadError, match="org/name at revision v2 is not on this machine"):
-        resolve_source("org/name", cache_dir=tmp_path, revision="v2", local_files_only=True)
+        resolve_source("org/name", hub=HubOptions(cache_dir=tmp_path, revision="v2", local_files_only=True))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(DownloadError, match="HF_HUB_OFFLINE is set; download it once without that"):
-        resolve_source("org/other", cache_dir=tmp_path)
+        resolve_source("org/other", hub=HubOptions(cache_dir=tmp_path))
 
 
 def test_interrupted_download_names_the_missing_file(tmp_path: Path) -> None:
@@ -185,7 +190,7 @@ def test_interrupted_download_names_the_missing_file(tmp_path: Path) -> None:
     listing = {"config.json": entry, "model.safetensors": entry, "README.md": entry}
     write_tree_cache(str(tmp_path / "models--org--name"), COMMIT, listing)
     with pytest.raises(DownloadError, match=r"a part of org/name \(model\.safetensors\) is not on this machine"):
-        resolve_source("org/name", cache_dir=tmp_path, local_files_only=True)
+        resolve_source("org/name", hub=HubOptions(cache_dir=tmp_path, local_files_only=True))
 
 
 @pytest.mark.parametrize(
@@ -203,12 +208,12 @@ def test_refusals_are_one_sentence_and_spare_what_is_cached(
 ) -> None:
     refuse(monkeypatch, error)
     with pytest.raises(DownloadError, match=f"org/name is not on this machine.*{sentence}"):
-        resolve_source("org/name", cache_dir=tmp_path)
+        resolve_source("org/name", hub=HubOptions(cache_dir=tmp_path))
     snapshot = make_cache(tmp_path, ["config.json"])
-    assert resolve_source("org/name", cache_dir=tmp_path) == snapshot
+    assert resolve_source("org/name", hub=HubOptions(cache_dir=tmp_path)) == snapshot
 
 
 def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refuse(monkeypatch, OSError(errno.ENOSPC, "No space left on device"))
     with pytest.raises(OutputError, match=r"org/name could not be stored in .*No space left"):
-        resolve_source("org/name", cache_dir=tmp_path)
+        resolve_source("org/name", hub=HubOptions(cache_dir=tmp_path))

@@ -8,13 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from sanakit.checkpoints.networks.dc_ae_keys import DIFFUSERS_DC_AE, OriginalSpelling, find_dc_ae_layout, original_dc_ae
+from sanakit.checkpoints.networks.dc_ae import DIFFUSERS_DC_AE, OriginalSpelling, find_dc_ae_layout, original_dc_ae
 from sanakit.checkpoints.networks.key_maps import Drop, Fuse, KeyMap, Pointwise, Rename
-from sanakit.checkpoints.networks.linear_dit_keys import (
-    UPSTREAM_LINEAR_DIT,
-    diffusers_linear_dit,
-    find_linear_dit_layout,
-)
+from sanakit.checkpoints.networks.linear_dit import UPSTREAM_LINEAR_DIT, diffusers_linear_dit, find_linear_dit_layout
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
 from sanakit.models.presets import DC_AE_PRESETS, LINEAR_DIT_PRESETS

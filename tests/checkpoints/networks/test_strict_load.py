@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from sanakit.checkpoints.files.reader import read_json, read_tensors
+from sanakit.checkpoints.files.reader import read_header, read_json, read_tensors
 from sanakit.checkpoints.files.writer import write_safetensors, write_torch
-from sanakit.checkpoints.networks.infer_config import infer_dc_ae_config, infer_linear_dit_config, looks_like
-from sanakit.checkpoints.networks.linear_dit_keys import UPSTREAM_LINEAR_DIT, diffusers_linear_dit
-from sanakit.checkpoints.networks.strict_load import WeightSource, expected_shapes, load_dc_ae, load_linear_dit
+from sanakit.checkpoints.networks.dc_ae import DC_AE, infer_dc_ae
+from sanakit.checkpoints.networks.identify import identify
+from sanakit.checkpoints.networks.kind import NetworkKind
+from sanakit.checkpoints.networks.kinds import looks_like
+from sanakit.checkpoints.networks.linear_dit import (
+    LINEAR_DIT,
+    UPSTREAM_LINEAR_DIT,
+    diffusers_linear_dit,
+    infer_linear_dit,
+)
+from sanakit.checkpoints.networks.strict_load import load_network
 from sanakit.common.errors import CheckpointError
 from sanakit.models.presets import DC_AE_PRESETS, LINEAR_DIT_PRESETS
 
@@ -23,36 +32,41 @@ SIZES = {16: "512px", 32: "1024px", 64: "2Kpx", 128: "4Kpx"}
 @pytest.mark.parametrize("name", LINEAR_DIT_PRESETS)
 def test_a_published_transformer_is_recognised_by_its_shapes(name: str) -> None:
     config = LINEAR_DIT_PRESETS[name]
-    assert infer_linear_dit_config(expected_shapes(config), names=f"Sana_{SIZES[config.sample_size]}.pth") == config
+    assert infer_linear_dit(LINEAR_DIT.shapes(config), names=f"Sana_{SIZES[config.sample_size]}.pth") == config
 
 
 def test_the_trained_size_shows_in_stored_positions() -> None:
-    shapes = expected_shapes(LINEAR_DIT_PRESETS["sana-1600m-4k"])
-    assert infer_linear_dit_config(shapes, position_shape=(1, 128 * 128, 2240)) == LINEAR_DIT_PRESETS["sana-1600m-4k"]
-    assert infer_linear_dit_config(shapes) == LINEAR_DIT_PRESETS["sana-1600m-1024"]
+    shapes = LINEAR_DIT.shapes(LINEAR_DIT_PRESETS["sana-1600m-4k"])
+    assert infer_linear_dit({**shapes, "pos_embed": (1, 128 * 128, 2240)}) == LINEAR_DIT_PRESETS["sana-1600m-4k"]
+    assert infer_linear_dit(shapes) == LINEAR_DIT_PRESETS["sana-1600m-1024"]
 
 
 @pytest.mark.parametrize("name", DC_AE_PRESETS)
 def test_a_published_autoencoder_is_recognised_by_its_shapes_and_name(name: str) -> None:
-    assert infer_dc_ae_config(expected_shapes(DC_AE_PRESETS[name]), names=f"mit-han-lab/{name}") == DC_AE_PRESETS[name]
+    assert infer_dc_ae(DC_AE.shapes(DC_AE_PRESETS[name]), names=f"mit-han-lab/{name}") == DC_AE_PRESETS[name]
 
 
 def test_twins_need_a_name() -> None:
     with pytest.raises(CheckpointError, match=r"may be dc-ae-f32c32-in-1.0 or dc-ae-f32c32-mix-1.0"):
-        infer_dc_ae_config(expected_shapes(DC_AE_PRESETS["dc-ae-f32c32-in-1.0"]))
+        infer_dc_ae(DC_AE.shapes(DC_AE_PRESETS["dc-ae-f32c32-in-1.0"]))
 
 
-def transformer_of(folder: Path) -> tuple[dict[str, Tensor], WeightSource]:
+def load(kind: NetworkKind[Any, Any], file: Path, config: dict[str, Any] | None = None, **options: Any) -> Any:
+    found = identify(kind, read_header([file]), config=config)
+    return load_network(found, **{"dtype": torch.float32, **options})
+
+
+def transformer_of(folder: Path) -> tuple[dict[str, Tensor], Path, dict[str, Any]]:
     file = folder / "transformer" / "diffusion_pytorch_model.safetensors"
-    return read_tensors([file]), WeightSource(files=(file,), config=read_json(folder / "transformer" / "config.json"))
+    return read_tensors([file]), file, read_json(folder / "transformer" / "config.json")
 
 
 def test_tensors_that_need_no_change_stay_mapped_from_the_file(folder: Path) -> None:
-    _, source = transformer_of(folder)
-    model = load_linear_dit(source, dtype=torch.float32)
+    _, file, config = transformer_of(folder)
+    model = load(LINEAR_DIT, file, config)
     assert not model.training
     assert not any(parameter.requires_grad or parameter.is_meta for parameter in model.parameters())
-    assert load_linear_dit(source, dtype=torch.bfloat16).final.weight.dtype == torch.bfloat16
+    assert load(LINEAR_DIT, file, config, dtype=torch.bfloat16).final.weight.dtype == torch.bfloat16
 
 
 Change = Callable[[dict[str, Tensor]], object]
@@ -73,37 +87,36 @@ BROKEN: dict[str, Change] = {
 
 @pytest.mark.parametrize("sentence", BROKEN)
 def test_a_partial_or_wrong_file_is_told_in_one_sentence(folder: Path, tmp_path: Path, sentence: str) -> None:
-    tensors, source = transformer_of(folder)
+    tensors, _, config = transformer_of(folder)
     BROKEN[sentence](tensors)
     write_safetensors(tmp_path / "w.safetensors", tensors, {})
     with pytest.raises(CheckpointError, match=sentence) as caught:
-        load_linear_dit(WeightSource(files=(tmp_path / "w.safetensors",), config=source.config), dtype=torch.float32)
+        load(LINEAR_DIT, tmp_path / "w.safetensors", config)
     assert "\n" not in str(caught.value)
 
 
 def test_other_models_are_named(tmp_path: Path, folder: Path) -> None:
     write_torch(tmp_path / "w.pth", {"double_blocks.0.img_attn.qkv.weight": torch.ones(1)})
-    source = WeightSource(files=(tmp_path / "w.pth",))
     with pytest.raises(CheckpointError, match="not a SANA transformer: it looks like a Flux transformer"):
-        load_linear_dit(source, dtype=torch.float32)
+        load(LINEAR_DIT, tmp_path / "w.pth")
     with pytest.raises(CheckpointError, match="not a DC-AE autoencoder"):
-        load_dc_ae(transformer_of(folder)[1], dtype=torch.float32)
+        load(DC_AE, transformer_of(folder)[1])
     assert looks_like(["unet.down_blocks.0.lora_A.weight"]) == "it looks like a LoRA adapter"
 
 
 def test_half_an_upstream_file_says_what_it_lacks(tmp_path: Path) -> None:
     write_torch(tmp_path / "w.pth", {"x_embedder.proj.weight": torch.ones(64, 4, 1, 1)})
     with pytest.raises(CheckpointError, match=r"no whole SANA transformer: 'caption_projection\.linear_1\.weight'"):
-        load_linear_dit(WeightSource(files=(tmp_path / "w.pth",)), dtype=torch.float32)
+        load(LINEAR_DIT, tmp_path / "w.pth")
 
 
 def test_a_width_that_was_never_published_needs_its_config(folder: Path, tmp_path: Path) -> None:
-    tensors, source = transformer_of(folder)
+    tensors, _, config = transformer_of(folder)
     ours = diffusers_linear_dit(guidance_embeds=False).to_ours(tensors)
     write_torch(tmp_path / "w.pth", UPSTREAM_LINEAR_DIT.from_ours(ours) | {"pos_embed": torch.zeros(1, 64, 64)})
     with pytest.raises(CheckpointError, match=r"a width of 64 .* config.json"):
-        load_linear_dit(WeightSource(files=(tmp_path / "w.pth",)), dtype=torch.float32)
-    loaded = load_linear_dit(WeightSource(files=(tmp_path / "w.pth",), config=source.config), dtype=torch.float32)
+        load(LINEAR_DIT, tmp_path / "w.pth")
+    loaded = load(LINEAR_DIT, tmp_path / "w.pth", config)
     assert all(torch.equal(tensor, ours[name]) for name, tensor in loaded.state_dict().items())
 
 
@@ -127,12 +140,12 @@ BAD_CONFIGS: dict[str, dict[str, object]] = {
 
 @pytest.mark.parametrize("sentence", BAD_CONFIGS)
 def test_a_corrupt_config_is_one_sentence_with_its_file(folder: Path, tmp_path: Path, sentence: str) -> None:
-    tensors, source = transformer_of(folder)
+    tensors, _, good = transformer_of(folder)
     write_safetensors(tmp_path / "w.safetensors", tensors, {})
-    config = {**(source.config or {}), **BAD_CONFIGS[sentence]}
+    config = {**good, **BAD_CONFIGS[sentence]}
     (tmp_path / "config.json").write_text("{}")  # that it is there is enough
     with pytest.raises(CheckpointError, match=sentence) as caught:
-        load_linear_dit(WeightSource(files=(tmp_path / "w.safetensors",), config=config), dtype=torch.float32)
+        load(LINEAR_DIT, tmp_path / "w.safetensors", config)
     assert str(tmp_path) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "lacks query" not in str(caught.value)
@@ -157,5 +170,5 @@ def test_a_corrupt_config_of_an_autoencoder_is_told_too(folder: Path, sentence: 
     file = folder / "vae" / "diffusion_pytorch_model.safetensors"
     config = read_json(folder / "vae" / "config.json") | BAD_AUTOENCODERS[sentence]
     with pytest.raises(CheckpointError, match=sentence) as caught:
-        load_dc_ae(WeightSource(files=(file,), config=config), dtype=torch.float32)
+        load(DC_AE, file, config)
     assert str(folder / "vae") in str(caught.value)

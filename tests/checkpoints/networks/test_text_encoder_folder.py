@@ -53,7 +53,7 @@ def test_head_is_dropped_and_weights_are_the_saved_ones(folder: Path) -> None:
     state = encoder.model.state_dict()
     assert all(torch.equal(state[name], saved[f"model.{name}"]) for name in state)
     assert transformers_logging.is_progress_bar_enabled() == bar
-    assert load_text_encoder(folder, config=CONFIG).dtype == torch.bfloat16
+    assert load_text_encoder(folder, config=CONFIG).compute_dtype == torch.bfloat16
 
 
 def test_bare_decoder_and_a_tokenizer_folder(folder: Path, tmp_path: Path) -> None:

@@ -7,20 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from sanakit.checkpoints.bundle import card_of
-from sanakit.checkpoints.editing.convert import TEXT_ENCODER_FILES, TOKENIZER_FILES, Network, copy_files, read_network
-from sanakit.checkpoints.editing.diffusers_layout import write_dc_ae, write_frame, write_linear_dit
+from sanakit.checkpoints.editing.convert import text_copier
+from sanakit.checkpoints.editing.diffusers_layout import write_model_folder
 from sanakit.checkpoints.editing.growth import DerivedNetwork
-from sanakit.checkpoints.identity.card import ModelCard, card_to_metadata
+from sanakit.checkpoints.files.hub import HubOptions
+from sanakit.checkpoints.identity.card import ModelCard
 from sanakit.checkpoints.identity.hashing import ContentHashes, hash_tensors
-from sanakit.checkpoints.networks.strict_load import identify_dc_ae, identify_linear_dit
+from sanakit.checkpoints.networks.kind import NetworkState
+from sanakit.checkpoints.networks.strict_load import read_network
 from sanakit.checkpoints.sources.content_hashes import hash_parts
-from sanakit.checkpoints.sources.sources import HubOptions, ModelParts, find_parts
+from sanakit.checkpoints.sources.sources import ModelParts, find_parts
 from sanakit.common.errors import CheckpointError, RequestError
 from sanakit.common.files import write_json, written_aside
+from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 
 RECORD_FILE = "derived.json"
 
@@ -38,22 +42,22 @@ def check_derived_target(folder: Path, *, force: bool) -> None:
 
 
 def read_base(
-    source: str | Path, *, variant: str | None = None, hub: HubOptions | None = None
-) -> tuple[ModelParts, Network]:
+    source: str | Path, *, hub: HubOptions | None = None
+) -> tuple[ModelParts, NetworkState[LinearDiTConfig, LinearDiT]]:
     """A model's parts, and its transformer as stored.
 
     Raises:
         CheckpointError: there is no transformer, or it does not fit its config.
     """
-    parts = find_parts(source, variant=variant, hub=hub)
+    parts = find_parts(source, hub=hub)
     if parts.transformer is None:
         raise CheckpointError(f"{parts.path} has no transformer, so there are no blocks to add or remove")
-    return parts, read_network(parts.transformer, identify_linear_dit)
+    return parts, read_network(parts.transformer)
 
 
 def write_derived(
     parts: ModelParts,
-    base: Network,
+    base: NetworkState[LinearDiTConfig, LinearDiT],
     derived: DerivedNetwork,
     folder: Path,
     *,
@@ -74,32 +78,26 @@ def write_derived(
     Raises:
         RequestError, OutputError: the target exists, or cannot be written.
     """
-    card = derived_card(parts, derived)
+    others = {name: found for name, found in parts.networks.items() if name != "transformer"}
+    card = _derived_card(parts, derived)
     known = ContentHashes() if parts.variant else replace(card.hashes, transformer="")
-    hashes = hash_parts(replace(parts, transformer=None), known)
+    hashes = hash_parts(replace(parts, networks=others), known)
     card = replace(card, hashes=replace(hashes, transformer=hash_tensors(derived.tensors)))
-    content = {
-        "base": {
-            "name": card_of(parts).name, "transformer": hash_tensors(base.tensors), "num_layers": base.config.num_layers
-        },
-        "num_layers": derived.config.num_layers,
-        "origins": list(derived.origins),
-        **record,
-    }  # fmt: skip
+    of_base = {
+        "name": card_of(parts).name,
+        "transformer": hash_tensors(base.tensors),
+        "num_layers": base.config.num_layers,
+    }
+    content = {"base": of_base, "num_layers": derived.config.num_layers, "origins": list(derived.origins), **record}
+    network = replace(base, config=derived.config, tensors=derived.tensors)
     with written_aside(folder, force=force) as path:
-        write_linear_dit(path / "transformer", derived.config, derived.tensors, metadata=card_to_metadata(card))
-        if parts.autoencoder is not None:
-            vae = read_network(parts.autoencoder, identify_dc_ae)
-            write_dc_ae(path / "vae", vae.config, vae.tensors, metadata={})
-        if parts.text_encoder is not None:
-            copy_files(parts.text_encoder, path / "text_encoder", TEXT_ENCODER_FILES)
-            copy_files(parts.tokenizer or parts.text_encoder, path / "tokenizer", TOKENIZER_FILES)
+        networks = chain([network], map(read_network, others.values()))
+        write_model_folder(path, networks, card, text=text_copier(parts))
         write_json(path / RECORD_FILE, content)
-        write_frame(path, card)
     return card
 
 
-def derived_card(parts: ModelParts, derived: DerivedNetwork) -> ModelCard:
+def _derived_card(parts: ModelParts, derived: DerivedNetwork) -> ModelCard:
     """The base model's card with another name; blocks that it numbers are found where they are now."""
     card = card_of(parts)
     layers = tuple(index for index, origin in enumerate(derived.origins) if origin in card.pag_layers)

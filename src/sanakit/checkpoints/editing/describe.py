@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sanakit.checkpoints.bundle import card_of
-from sanakit.checkpoints.files.reader import WeightHeader, read_header, read_json
+from sanakit.checkpoints.files.hub import HubOptions
+from sanakit.checkpoints.files.reader import TensorInfo, read_header, read_json
 from sanakit.checkpoints.identity.card import ModelCard
-from sanakit.checkpoints.networks.key_maps import KeyMap
-from sanakit.checkpoints.networks.strict_load import (
-    WeightSource,
-    check_names,
-    expected_shapes,
-    identify_dc_ae,
-    identify_linear_dit,
-)
+from sanakit.checkpoints.identity.precision import COMPONENTS
+from sanakit.checkpoints.networks.identify import Found
+from sanakit.checkpoints.networks.strict_load import check_whole
 from sanakit.checkpoints.networks.text_encoder_folder import text_encoder_files
-from sanakit.checkpoints.sources.sources import HubOptions, find_parts
+from sanakit.checkpoints.sources.sources import find_parts
 from sanakit.common.config import to_mapping
 
-BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
+_BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,65 +47,56 @@ class ModelDescription:
     missing: tuple[str, ...]  # components that are taken from elsewhere when the model is loaded
 
 
-def describe(source: str | Path, *, variant: str | None = None, hub: HubOptions | None = None) -> ModelDescription:
+def describe(source: str | Path, *, hub: HubOptions | None = None) -> ModelDescription:
     """Describe a folder, file, hub id or ``starter``; every name is checked, no tensor is read.
 
     Raises:
         CheckpointError: nothing is there, it is no SANA model, or it is incomplete.
     """
-    parts = find_parts(source, variant=variant, hub=hub)
-    components: list[ComponentDescription] = []
-    if parts.transformer:
-        components.append(describe_network("transformer", "LinearDiT", parts.transformer, identify_linear_dit))
-    if parts.autoencoder:
-        components.append(describe_network("autoencoder", "DCAutoencoder", parts.autoencoder, identify_dc_ae))
+    parts = find_parts(source, hub=hub)
+    components = [_describe_network(found) for found in parts.networks.values()]
     if parts.text_encoder:
-        components.append(describe_text_encoder(parts.text_encoder, parts.variant))
+        components.append(_describe_text_encoder(parts.text_encoder, parts.variant))
     present = {component.name for component in components}
     return ModelDescription(
         source=str(source),
         path=parts.path,
         card=card_of(parts) if parts.transformer else None,
         components=tuple(components),
-        missing=tuple(name for name in ("transformer", "autoencoder", "text_encoder") if name not in present),
+        missing=tuple(name for name in COMPONENTS if name not in present),
     )
 
 
-def describe_network(
-    name: str, kind: str, weights: WeightSource, identify: Callable[[WeightSource, WeightHeader], tuple[Any, KeyMap]]
-) -> ComponentDescription:
-    header = read_header(weights.files)
-    config, layout = identify(weights, header)
-    plan = check_names(layout, header.tensors, expected_shapes(config), weights.place)
-    used = {part for origin in plan.origins.values() for part in origin.parts}
-    return summary(name, kind, layout.layout, header, used, weights.files, to_mapping(config))
-
-
-def describe_text_encoder(folder: Path, variant: str | None) -> ComponentDescription:
-    config = read_json(folder / "config.json")
-    files = text_encoder_files(folder, variant)
-    header = read_header(files)
-    kind = (config.get("architectures") or ["unknown"])[0]
-    return summary("text_encoder", kind, "transformers", header, set(header.tensors), files, config)
-
-
-def summary(
-    name: str,
-    kind: str,
-    layout: str,
-    header: WeightHeader,
-    used: set[str],
-    files: tuple[Path, ...],
-    config: dict[str, Any],
-) -> ComponentDescription:
-    tensors = {key: info for key, info in header.tensors.items() if key in used}
+def _describe_network(found: Found[Any, Any]) -> ComponentDescription:
+    check_whole(found)
+    used = {part for origin in found.plan.origins.values() for part in origin.parts}
+    tensors = {name: info for name, info in found.header.tensors.items() if name in used}
     return ComponentDescription(
-        name=name,
-        kind=kind,
-        layout=layout,
-        num_parameters=sum(math.prod(info.shape) for key, info in tensors.items() if not key.endswith(BUFFERS)),
-        num_bytes=sum(info.num_bytes for info in tensors.values()),
-        dtypes=tuple(sorted({info.dtype for info in tensors.values() if not info.dtype.startswith("int")})),
-        files=files,
-        config=config,
+        name=found.kind.component,
+        kind=type(found.config).__name__.removesuffix("Config"),
+        layout=found.layout.layout,
+        files=found.files,
+        config=to_mapping(found.config),
+        **_sizes(tensors),
     )
+
+
+def _describe_text_encoder(folder: Path, variant: str | None) -> ComponentDescription:
+    config = read_json(folder / "config.json")
+    header = read_header(text_encoder_files(folder, variant))
+    return ComponentDescription(
+        name="text_encoder",
+        kind=(config.get("architectures") or ["unknown"])[0],
+        layout="transformers",
+        files=header.files,
+        config=config,
+        **_sizes(header.tensors),
+    )
+
+
+def _sizes(tensors: Mapping[str, TensorInfo]) -> dict[str, Any]:
+    return {
+        "num_parameters": sum(math.prod(info.shape) for name, info in tensors.items() if not name.endswith(_BUFFERS)),
+        "num_bytes": sum(info.num_bytes for info in tensors.values()),
+        "dtypes": tuple(sorted({info.dtype for info in tensors.values() if not info.dtype.startswith("int")})),
+    }

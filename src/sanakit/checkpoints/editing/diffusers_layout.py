@@ -2,49 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import nn
 
 from sanakit.checkpoints.files.reader import read_json
 from sanakit.checkpoints.files.writer import write_weights
-from sanakit.checkpoints.identity.card import ModelCard, write_card
-from sanakit.checkpoints.networks.dc_ae_keys import DIFFUSERS_DC_AE
-from sanakit.checkpoints.networks.diffusers_config import DIFFUSERS_VERSION, Json, dc_ae_to_json, linear_dit_to_json
-from sanakit.checkpoints.networks.linear_dit_keys import diffusers_linear_dit
-from sanakit.common.files import write_json
-from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
-from sanakit.models.transformers.linear_dit import LinearDiTConfig
+from sanakit.checkpoints.identity.card import ModelCard, card_to_metadata, write_card
+from sanakit.checkpoints.networks.config_fields import DIFFUSERS_VERSION
+from sanakit.checkpoints.networks.kind import Json, NetworkKind, NetworkState
+from sanakit.common.files import write_json, written_aside
 from sanakit.sampling.solvers import solver_kind
 
+WriteText = Callable[[Path], None]
+"""Writes ``text_encoder/`` and ``tokenizer/`` into a model folder."""
 
-def write_linear_dit(
-    folder: Path, config: LinearDiTConfig, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str]
+_ABSENT = [None, None]
+
+
+def write_model_folder(
+    folder: Path, networks: Iterable[NetworkState[Any, Any]], card: ModelCard, *, text: WriteText | None
 ) -> None:
-    """``transformer/``: the config and the weights, from our tensors."""
-    folder.mkdir(parents=True)
-    write_json(folder / "config.json", linear_dit_to_json(config))
-    theirs = diffusers_linear_dit(guidance_embeds=config.guidance_embeds).from_ours(tensors)
-    write_weights(folder, theirs, metadata=metadata)
+    """A whole model: its networks, the text encoder if there is one, and last what holds them together.
 
-
-def write_dc_ae(
-    folder: Path, config: DCAutoencoderConfig, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str]
-) -> None:
-    """``vae/``: the config and the weights, from our tensors."""
-    folder.mkdir(parents=True)
-    write_json(folder / "config.json", dc_ae_to_json(config))
-    write_weights(folder, DIFFUSERS_DC_AE.from_ours(tensors), metadata=metadata)
-
-
-def write_frame(folder: Path, card: ModelCard) -> None:
-    """What holds the components together: ``model_index.json``, ``scheduler/`` and the card; written last."""
+    Args:
+        folder: an empty or new one; to be written aside and renamed by who calls this.
+        networks: one after the other, so that no more than one need be in memory.
+        card: is written into ``sanakit.json`` and beside the transformer's weights.
+        text: None leaves the text encoder out.
+    """
+    classes: Json = {"vae": _ABSENT}
+    for network in networks:
+        kind = network.kind
+        metadata = card_to_metadata(card) if kind.component == "transformer" else {}
+        write_network(folder / kind.folder, network, metadata=metadata)
+        classes[kind.folder] = ["diffusers", kind.class_name]
+    if text is not None:
+        text(folder)
+    scheduler = scheduler_to_json(card)
     (folder / "scheduler").mkdir()
-    write_json(folder / "scheduler" / "scheduler_config.json", scheduler_to_json(card))
-    write_json(folder / "model_index.json", model_index(folder))
+    write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
+    index = {
+        "scheduler": ["diffusers", scheduler["_class_name"]],
+        "text_encoder": _text_encoder_class(folder / "text_encoder"),
+        "tokenizer": _tokenizer_class(folder / "tokenizer"),
+        **classes,
+    }
+    first = {"_class_name": "SanaPipeline", "_diffusers_version": DIFFUSERS_VERSION}
+    write_json(folder / "model_index.json", {**first, **dict(sorted(index.items()))})
     write_card(card, folder)
+
+
+def write_network(folder: Path, network: NetworkState[Any, Any], *, metadata: dict[str, str] | None = None) -> None:
+    """One network's folder: the config and the weights, under diffusers' names."""
+    folder.mkdir(parents=True)
+    write_json(folder / "config.json", network.kind.to_json(network.config))
+    theirs = network.kind.layouts(network.config)["diffusers"].from_ours(network.tensors)
+    write_weights(folder, theirs, metadata=metadata or {})
+
+
+def save_network(kind: NetworkKind[Any, Any], model: nn.Module, folder: Path, *, force: bool = False) -> None:
+    """A folder of one network alone, whole or not at all; ``find_autoencoder`` and diffusers open an autoencoder's.
+
+    Raises:
+        RequestError, OutputError: the folder exists and ``force`` is not set, or it cannot be written.
+    """
+    with written_aside(Path(folder), force=force) as building:
+        write_network(building, NetworkState(kind=kind, config=model.config, tensors=model.state_dict()))
 
 
 def scheduler_to_json(card: ModelCard) -> Json:
@@ -54,31 +80,17 @@ def scheduler_to_json(card: ModelCard) -> Json:
     return {"_class_name": kind.diffusers_class, "_diffusers_version": DIFFUSERS_VERSION, **settings}
 
 
-def model_index(folder: Path) -> Json:
-    """Library and class of every component in the folder; ``[null, null]`` for one that is not in it."""
-    scheduler = read_json(folder / "scheduler" / "scheduler_config.json")["_class_name"]
-    return {
-        "_class_name": "SanaPipeline",
-        "_diffusers_version": DIFFUSERS_VERSION,
-        "scheduler": ["diffusers", scheduler],
-        "text_encoder": text_encoder_class(folder / "text_encoder"),
-        "tokenizer": tokenizer_class(folder / "tokenizer"),
-        "transformer": ["diffusers", "SanaTransformer2DModel"],
-        "vae": ["diffusers", "AutoencoderDC"] if (folder / "vae").is_dir() else [None, None],
-    }
-
-
-def text_encoder_class(folder: Path) -> list[Any]:
+def _text_encoder_class(folder: Path) -> list[Any]:
     """The bare decoder's class: a model saved with its language head opens as one too."""
     if not folder.is_dir():
-        return [None, None]
+        return _ABSENT
     architecture = (read_json(folder / "config.json").get("architectures") or ["AutoModel"])[0]
     return ["transformers", architecture.replace("ForCausalLM", "Model")]
 
 
-def tokenizer_class(folder: Path) -> list[Any]:
+def _tokenizer_class(folder: Path) -> list[Any]:
     if not folder.is_dir():
-        return [None, None]
+        return _ABSENT
     path = folder / "tokenizer_config.json"
     name = read_json(path).get("tokenizer_class") if path.is_file() else None
     return ["transformers", name or "AutoTokenizer"]

@@ -10,9 +10,10 @@ import errno
 import logging
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import escape
 from pathlib import Path
+from typing import Any
 
 from sanakit.checkpoints.files.hub_files import COMPONENTS, choose_files
 from sanakit.common.errors import CheckpointError, DownloadError, OutputError, SanakitError
@@ -27,15 +28,29 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class HubOptions:
+    """Which files of a model are wanted, and how a hub id becomes files on this machine; the usual loader arguments."""
+
+    variant: str | None = None  # "fp16" or "bf16" files, of a folder on this machine too
+    revision: str | None = None
+    cache_dir: Path | None = None
+    local_files_only: bool = False
+    token: str | None = None
+
+    @property
+    def for_others(self) -> HubOptions:
+        """For the parts that a model borrows: revision and variant are the model's own."""
+        return replace(self, revision=None, variant=None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Request:
     """What is wanted of one repository."""
 
     repo: str
     path: str  # a file or a folder in it, "" for all of it
     components: Collection[str]
-    variant: str | None
-    revision: str | None
-    cache_dir: Path | None
+    hub: HubOptions
 
     @property
     def is_file(self) -> bool:
@@ -52,25 +67,22 @@ class _Request:
         prefix = f"{self.path}/" if self.path else ""
         inside = [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]
         where = f"{self.repo}/{self.path}".rstrip("/")
-        return [prefix + p for p in choose_files(inside, variant=self.variant, components=self.components, where=where)]
+        chosen = choose_files(inside, variant=self.hub.variant, components=self.components, where=where)
+        return [prefix + path for path in chosen]
 
 
 def resolve_source(
     source: str | Path,
     *,
     components: Collection[str] = COMPONENTS,
-    variant: str | None = None,
-    revision: str | None = None,
-    cache_dir: Path | None = None,
-    local_files_only: bool = False,
-    token: str | None = None,
+    hub: HubOptions | None = None,
     on_progress: ProgressCallback | None = None,
 ) -> Path:
     """A path on this machine for a path, ``org/name``, or ``hf://org/name[/folder or file]``; a local path always wins.
 
     Args:
         components: folders wanted of a diffusers repository; only their files and one variant are downloaded.
-        variant, revision, cache_dir, local_files_only, token: as in every loader of the ecosystem.
+        hub: as in every loader of the ecosystem.
         on_progress: is told in one sentence how much is to be downloaded, before it is.
 
     Raises:
@@ -82,16 +94,15 @@ def resolve_source(
     if local.exists():
         return local
     repo, path = parse_address(str(source))
-    request = _Request(
-        repo=repo, path=path, components=components, variant=variant, revision=revision, cache_dir=cache_dir
-    )  # fmt: skip
+    hub = hub or HubOptions()
+    request = _Request(repo=repo, path=path, components=components, hub=hub)
     from huggingface_hub import constants
 
-    if local_files_only or constants.is_offline_mode():
-        asked = "local_files_only was asked for" if local_files_only else "HF_HUB_OFFLINE is set"
+    if hub.local_files_only or constants.is_offline_mode():
+        asked = "local_files_only was asked for" if hub.local_files_only else "HF_HUB_OFFLINE is set"
         return _from_cache(request, f"{asked}; download it once without that")
     try:
-        snapshot = _download(request, token, on_progress or logger.info)
+        snapshot = _download(request, on_progress or logger.info)
     except SanakitError:
         raise
     except Exception as error:  # the client raises its own kinds, those of its HTTP library, and OSError
@@ -117,29 +128,25 @@ def parse_address(source: str) -> tuple[str, str]:
     raise CheckpointError(f"there is no file or folder {source!r}, and it is not a hub id such as org/name{hint}")
 
 
-def _download(request: _Request, token: str | None, tell: ProgressCallback) -> Path:
+def _download(request: _Request, tell: ProgressCallback) -> Path:
     """The snapshot folder with the needed files in it."""
     from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
 
-    repo = HfApi(token=token).model_info(request.repo, revision=request.revision, files_metadata=True)
+    hub = request.hub
+    repo = HfApi(token=hub.token).model_info(request.repo, revision=hub.revision, files_metadata=True)
     sizes = {file.rfilename: file.size or 0 for file in repo.siblings or []}
     wanted = request.files(list(sizes))
     absent = [
         name
         for name in wanted
-        if not isinstance(
-            try_to_load_from_cache(request.repo, name, cache_dir=request.cache_dir, revision=repo.sha), str
-        )
+        if not isinstance(try_to_load_from_cache(request.repo, name, hub.cache_dir, repo.sha), str)
     ]
     if absent:
         size = _in_words(sum(sizes[name] for name in absent))
         tell(f"downloading {request.repo}: {len(absent)} files, {size}, to {_cache_folder(request)}")
     patterns = [escape(name) for name in wanted]
-    return Path(
-        snapshot_download(
-            request.repo, revision=request.revision, cache_dir=request.cache_dir, token=token, allow_patterns=patterns
-        )
-    )
+    where: dict[str, Any] = {"revision": hub.revision, "cache_dir": hub.cache_dir, "token": hub.token}
+    return Path(snapshot_download(request.repo, **where, allow_patterns=patterns))
 
 
 def _from_cache(request: _Request, reason: str) -> Path:
@@ -147,20 +154,16 @@ def _from_cache(request: _Request, reason: str) -> Path:
     from huggingface_hub import get_cached_repo_tree, snapshot_download
     from huggingface_hub.errors import CachedRepoTreeNotFoundError, IncompleteSnapshotError, LocalEntryNotFoundError
 
+    where: dict[str, Any] = {"revision": request.hub.revision, "cache_dir": request.hub.cache_dir}
     patterns: list[str] | None
     try:
-        tree = get_cached_repo_tree(request.repo, revision=request.revision, cache_dir=request.cache_dir)
+        tree = get_cached_repo_tree(request.repo, **where)
         patterns = [escape(name) for name in request.files([file.path for file in tree])]
     except CachedRepoTreeNotFoundError:  # made by an older client; then the readers will find what is missing
         patterns = None
-    missing = request.repo + (f" at revision {request.revision}" if request.revision else "")
+    missing = request.repo + (f" at revision {request.hub.revision}" if request.hub.revision else "")
     try:
-        snapshot = Path(
-            snapshot_download(
-                request.repo, revision=request.revision, cache_dir=request.cache_dir, allow_patterns=patterns,
-                local_files_only=True,
-            )
-        )  # fmt: skip
+        snapshot = Path(snapshot_download(request.repo, **where, allow_patterns=patterns, local_files_only=True))
         if (snapshot / request.path).exists():
             return snapshot / request.path
         missing = f"{request.path} of {missing}"
@@ -187,7 +190,7 @@ def _reason(error: Exception, request: _Request) -> str:
         case RepositoryNotFoundError():
             return "no such repository on the hub, or it is private; check the name, or log in with `hf auth login`"
         case RevisionNotFoundError():
-            return f"the repository has no revision {request.revision!r}; see {page}"
+            return f"the repository has no revision {request.hub.revision!r}; see {page}"
         case HfHubHTTPError() if error.response is not None:
             return f"the hub answered with status {error.response.status_code}; try again later, or name a local folder"
     return f"the hub could not be reached ({type(error).__name__}); connect once, or name a local folder"
@@ -196,7 +199,7 @@ def _reason(error: Exception, request: _Request) -> str:
 def _cache_folder(request: _Request) -> Path:
     from huggingface_hub import constants
 
-    return request.cache_dir or Path(constants.HF_HUB_CACHE)
+    return request.hub.cache_dir or Path(constants.HF_HUB_CACHE)
 
 
 def _in_words(num_bytes: int) -> str:

@@ -31,7 +31,7 @@ def choose_files(
     """
     if "model_index.json" in paths:
         root = [path for path in paths if "/" not in path and (path.endswith(".json") or path in _NOTICES)]
-        parts = [_component_files(paths, f"{name}/", variant, where) for name in COMPONENTS if name in components]
+        parts = [_component_files(paths, f"{name}/", variant, where) for name in components]
         return root + [path for part in parts for path in part]
     if "config.json" in paths:
         return _component_files(paths, "", variant, where)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -21,11 +21,11 @@ from torch import Tensor
 from sanakit.checkpoints.files.weight_names import index_names
 from sanakit.common.errors import CheckpointError
 
-EXPECTED = "expected a safetensors file, or a .pth of tensors"
-MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors format itself
-STATE_KEYS = ("state_dict", "state_dict_ema", "model_state_dict", "ema", "model")  # where training scripts put weights
-WRAPPERS = ("model.diffusion_model.", "diffusion_model.", "module.", "_orig_mod.", "model.")
-DTYPES = {
+_EXPECTED = "expected a safetensors file, or a .pth of tensors"
+_MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors format itself
+_STATE_KEYS = ("state_dict", "state_dict_ema", "model_state_dict", "ema", "model")  # where training scripts put weights
+_WRAPPERS = ("model.diffusion_model.", "diffusion_model.", "module.", "_orig_mod.", "model.")
+_DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn",
     "F8_E5M2": "float8_e5m2", "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8",
     "BOOL": "bool",
@@ -46,46 +46,76 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True)
 class WeightHeader:
-    """The table of contents of one or several files that hold one component."""
+    """The table of contents of one or several files that hold one component.
+
+    ``listed`` and ``mapped`` are for ``read_listed``: names by safetensors file, and the tensors of archives, which
+    cannot be listed without mapping them. Both are before the names of wrapping modules are removed.
+    """
 
     tensors: dict[str, TensorInfo]
     metadata: dict[str, str] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+    listed: dict[Path, tuple[str, ...]] = field(default_factory=dict)
+    mapped: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def place(self) -> Path:
+        """The file, or the folder of several, for error messages."""
+        return self.files[0] if len(self.files) == 1 else self.files[0].parent
 
 
-def read_tensors(files: Sequence[Path]) -> dict[str, Tensor]:
-    """All tensors of a component, mapped from its files, without the names of wrapping modules.
+def read_header(files: Sequence[Path]) -> WeightHeader:
+    """Names, shapes and dtypes of a component; of a safetensors file only the header is read.
 
     Raises:
         CheckpointError: a file is missing, cut short, corrupt, or no file of weights.
     """
-    tensors: dict[str, Tensor] = {}
+    header = WeightHeader({}, files=tuple(files))
     for path in files:
-        part = read_safetensors(path) if detect_format(path) == "safetensors" else read_torch(path)
-        if twice := tensors.keys() & part.keys():
+        if _detect_format(path) == "safetensors":
+            part, metadata = _read_safetensors_header(path)
+            header.metadata.update(metadata)
+            header.listed[path] = tuple(part)
+        else:
+            tensors = _read_torch(path)
+            header.mapped.update(tensors)
+            part = {name: _info_of(tensor) for name, tensor in tensors.items()}
+        if twice := header.tensors.keys() & part.keys():
             raise CheckpointError(f"{path} holds {min(twice)}, which another file of the same model holds already")
-        tensors.update(part)
+        header.tensors.update(part)
+    return replace(header, tensors=strip_wrapper(header.tensors))
+
+
+def read_listed(header: WeightHeader) -> dict[str, Tensor]:
+    """All tensors of a component whose header was read, mapped from its files, without the names of wrapping modules.
+
+    Raises:
+        CheckpointError: a file has changed since, or is corrupt.
+    """
+    tensors = dict(header.mapped)
+    for path, names in header.listed.items():
+        tensors.update(read_safetensors(path, names))
     return strip_wrapper(tensors)
 
 
-def read_header(files: Sequence[Path]) -> WeightHeader:
-    """Names, shapes and dtypes of a component; of a safetensors file only the header is read."""
-    tensors: dict[str, TensorInfo] = {}
-    metadata: dict[str, str] = {}
-    for path in files:
-        if detect_format(path) == "safetensors":
-            part = read_safetensors_header(path)
-            tensors.update(part.tensors)
-            metadata.update(part.metadata)
-        else:
-            for name, tensor in read_torch(path).items():
-                dtype = str(tensor.dtype).removeprefix("torch.")
-                tensors[name] = TensorInfo(dtype, tuple(tensor.shape), tensor.numel() * tensor.element_size())
-    return WeightHeader(strip_wrapper(tensors), metadata)
+def read_safetensors(path: Path, names: Iterable[str] | None = None) -> dict[str, Tensor]:
+    """The tensors of one file under the names that it has for them; all, if none are given."""
+    names = _read_safetensors_header(path)[0] if names is None else names
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            return {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise CheckpointError(f"{path} is a corrupt safetensors file ({error}); download it again") from error
 
 
-def detect_format(path: Path) -> WeightFormat:
+def read_tensors(files: Sequence[Path]) -> dict[str, Tensor]:
+    """All tensors of a component, as ``read_listed`` of its header."""
+    return read_listed(read_header(files))
+
+
+def _detect_format(path: Path) -> WeightFormat:
     """Which kind of weights a file holds, told by its first bytes; everything else is refused by name."""
-    start = read_start(path)
+    start = _read_start(path)
     if start.startswith(b"PK\x03\x04"):
         if path.suffix == ".safetensors":
             raise CheckpointError(f"{path} is a zip archive under a false name, not a safetensors file; it is not read")
@@ -98,28 +128,30 @@ def detect_format(path: Path) -> WeightFormat:
         (start[:1] == b"\x80" and start[8:9] != b"{", "is a bare pickle, which can run code when it is opened"),
     ):
         if is_this:
-            raise CheckpointError(f"{path} {description}; {EXPECTED}")
+            raise CheckpointError(f"{path} {description}; {_EXPECTED}")
     if len(start) > 8 and start[8:9] == b"{":
         return "safetensors"
-    raise CheckpointError(f"{path} starts with {start[:8]!r}, which is no file of weights or a corrupt one; {EXPECTED}")
+    raise CheckpointError(
+        f"{path} starts with {start[:8]!r}, which is no file of weights or a corrupt one; {_EXPECTED}"
+    )
 
 
-def read_start(path: Path) -> bytes:
+def _read_start(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(64)
     except FileNotFoundError:
-        raise CheckpointError(f"{path} does not exist; {EXPECTED}") from None
+        raise CheckpointError(f"{path} does not exist; {_EXPECTED}") from None
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror}); {EXPECTED}") from error
+        raise CheckpointError(f"{path} cannot be read ({error.strerror}); {_EXPECTED}") from error
 
 
-def read_safetensors_header(path: Path) -> WeightHeader:
-    """The JSON at the start of the file, checked against the length of the file."""
+def _read_safetensors_header(path: Path) -> tuple[dict[str, TensorInfo], dict[str, str]]:
+    """Tensors and metadata: the JSON at the start of the file, checked against the length of the file."""
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        if length > min(size - 8, MAX_HEADER_BYTES):
+        if length > min(size - 8, _MAX_HEADER_BYTES):
             raise CheckpointError(
                 f"{path} is cut short or corrupt: its header should take {length} bytes and {size - 8} are there"
             )
@@ -127,7 +159,7 @@ def read_safetensors_header(path: Path) -> WeightHeader:
     try:
         content: dict[str, Any] = json.loads(text)
         metadata = content.pop("__metadata__", {})
-        tensors = {name: tensor_info(entry) for name, entry in content.items()}
+        tensors = {name: _tensor_info(entry) for name, entry in content.items()}
         end = max((entry["data_offsets"][1] for entry in content.values()), default=0)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise CheckpointError(f"{path} has a corrupt safetensors header; download it again") from error
@@ -135,24 +167,20 @@ def read_safetensors_header(path: Path) -> WeightHeader:
         raise CheckpointError(
             f"{path} is cut short or corrupt: it should have {8 + length + end} bytes and has {size}; download it again"
         )
-    return WeightHeader(tensors, metadata)
+    return tensors, metadata
 
 
-def tensor_info(entry: Mapping[str, Any]) -> TensorInfo:
+def _tensor_info(entry: Mapping[str, Any]) -> TensorInfo:
     start, end = entry["data_offsets"]
-    return TensorInfo(DTYPES.get(entry["dtype"], entry["dtype"].lower()), tuple(entry["shape"]), end - start)
+    return TensorInfo(_DTYPES.get(entry["dtype"], entry["dtype"].lower()), tuple(entry["shape"]), end - start)
 
 
-def read_safetensors(path: Path) -> dict[str, Tensor]:
-    names = read_safetensors_header(path).tensors
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            return {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError, RuntimeError) as error:
-        raise CheckpointError(f"{path} is a corrupt safetensors file ({error}); download it again") from error
+def _info_of(tensor: Tensor) -> TensorInfo:
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    return TensorInfo(dtype, tuple(tensor.shape), tensor.numel() * tensor.element_size())
 
 
-def read_torch(path: Path) -> dict[str, Tensor]:
+def _read_torch(path: Path) -> dict[str, Tensor]:
     """The state of a ``torch.save`` archive, with torch's weights-only reader."""
     if not zipfile.is_zipfile(path):
         raise CheckpointError(f"{path} is cut short: a torch.save archive has its index at the end; download it again")
@@ -164,7 +192,7 @@ def read_torch(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} is not an archive of tensors only ({reason}), and is not opened") from error
     tensors = find_state(content)
     if not tensors:
-        raise CheckpointError(f"{path} holds no tensors under any of {', '.join(STATE_KEYS)}, or at its top")
+        raise CheckpointError(f"{path} holds no tensors under any of {', '.join(_STATE_KEYS)}, or at its top")
     return tensors
 
 
@@ -172,7 +200,7 @@ def find_state(content: object) -> dict[str, Tensor]:
     """The tensors of a training checkpoint, or of a bare state dict; empty when there are none."""
     if not isinstance(content, dict):
         return {}
-    inner = next((content[key] for key in STATE_KEYS if isinstance(content.get(key), dict)), content)
+    inner = next((content[key] for key in _STATE_KEYS if isinstance(content.get(key), dict)), content)
     return {name: value for name, value in inner.items() if isinstance(value, Tensor)}
 
 
@@ -182,7 +210,7 @@ def first_sentence(error: Exception) -> str:
 
 def strip_wrapper(tensors: dict[str, T]) -> dict[str, T]:
     """Remove the prefixes that all names share because the network was saved inside other modules."""
-    for prefix in WRAPPERS:
+    for prefix in _WRAPPERS:
         if tensors and all(name.startswith(prefix) for name in tensors):
             return strip_wrapper({name.removeprefix(prefix): value for name, value in tensors.items()})
     return tensors
@@ -199,7 +227,7 @@ def find_weight_files(
     dotted = f"{stem}.{variant}" if variant else stem
     for name in index_names(stem, variant):
         if (folder / name).is_file():
-            return read_index(folder / name)
+            return _read_index(folder / name)
     for suffix in (".safetensors", ".bin", ".pth", ".pt"):
         if (folder / f"{dotted}{suffix}").is_file():
             return (folder / f"{dotted}{suffix}",)
@@ -208,7 +236,7 @@ def find_weight_files(
     raise CheckpointError(f"{folder} has no weights for {wanted}; it holds {', '.join(found[:4]) or 'no such file'}")
 
 
-def read_index(index: Path) -> tuple[Path, ...]:
+def _read_index(index: Path) -> tuple[Path, ...]:
     """The shards named by an ``.index.json``, all of which must be there."""
     names = sorted(set(read_json(index).get("weight_map", {}).values()))
     if not names or any(not isinstance(name, str) or Path(name).name != name for name in names):

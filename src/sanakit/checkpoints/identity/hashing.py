@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 
 import torch
 from torch import Tensor
 
-from sanakit.checkpoints.networks.key_maps import KeyMap, rows_of
+from sanakit.checkpoints.networks.key_maps import Origin, rows_of
 
-CHUNK_BYTES = 1 << 24
+_CHUNK_BYTES = 1 << 24
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,32 +33,34 @@ class ContentHashes:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest() if all(parts) else ""
 
 
-def hash_tensors(tensors: Mapping[str, Tensor], layout: KeyMap | None = None) -> str:
+def hash_tensors(tensors: Mapping[str, Tensor], origins: Mapping[str, Origin] | None = None) -> str:
     """The content hash of a component, in hex.
 
     Args:
         tensors: as read from its files.
-        layout: how their names translate into ours; None for names that are kept, such as a text encoder's.
+        origins: where each of our tensors lies in them; None for names that are kept, such as a text encoder's.
     """
     digest = hashlib.sha256()
-    for name, parts in sorted(in_our_names(tensors, layout)):
+    for name, parts in sorted(_in_our_names(tensors, origins), key=itemgetter(0)):
         shape = list(parts[0].shape)
         shape = [sum(part.shape[0] for part in parts), *shape[1:]] if shape else shape
         dtype = str(parts[0].dtype).removeprefix("torch.")
         digest.update(f"{name} {dtype} {shape}\n".encode())
         for part in parts:
-            update_with_bytes(digest, part)
+            _update_with_bytes(digest, part)
     return digest.hexdigest()
 
 
-def in_our_names(tensors: Mapping[str, Tensor], layout: KeyMap | None) -> Iterable[tuple[str, list[Tensor]]]:
+def _in_our_names(
+    tensors: Mapping[str, Tensor], origins: Mapping[str, Origin] | None
+) -> Iterable[tuple[str, list[Tensor]]]:
     """Our name and the parts whose rows, one after the other, are our tensor: nothing is copied."""
-    if layout is None:
+    if origins is None:
         return [(name, [tensor]) for name, tensor in tensors.items()]
-    return [(name, rows_of(tensors, origin)) for name, origin in layout.plan(tensors).origins.items()]
+    return [(name, rows_of(tensors, origin)) for name, origin in origins.items()]
 
 
-def update_with_bytes(digest: hashlib._Hash, tensor: Tensor) -> None:
+def _update_with_bytes(digest: hashlib._Hash, tensor: Tensor) -> None:
     flat = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
-    for start in range(0, flat.numel(), CHUNK_BYTES):
-        digest.update(flat[start : start + CHUNK_BYTES].numpy().data)
+    for start in range(0, flat.numel(), _CHUNK_BYTES):
+        digest.update(flat[start : start + _CHUNK_BYTES].numpy().data)

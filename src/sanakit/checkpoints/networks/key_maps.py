@@ -48,6 +48,7 @@ class Drop:
 
     theirs: str
     reason: str
+    unwritten: str = ""  # what comes of it where a file that we write is read; "" if it is not missed
 
 
 Row = Rename | Fuse | Pointwise | Drop

@@ -5,7 +5,7 @@ Of large models the hashes in the card are believed, and ``sanakit info --verify
 
 from __future__ import annotations
 
-from sanakit.checkpoints.sources.content_hashes import hash_files
+from sanakit.checkpoints.sources.content_hashes import hash_network
 from sanakit.checkpoints.sources.sources import ModelParts
 from sanakit.common.errors import CheckpointError
 
@@ -18,15 +18,13 @@ def check_small_weights(parts: ModelParts) -> None:
     Raises:
         CheckpointError: the weights were changed or damaged after the card was written.
     """
-    networks = {"transformer": parts.transformer, "autoencoder": parts.autoencoder}
-    present = {name: weights for name, weights in networks.items() if weights is not None}
-    num_bytes = sum(file.stat().st_size for weights in present.values() for file in weights.files)
+    num_bytes = sum(file.stat().st_size for found in parts.networks.values() for file in found.files)
     if parts.card is None or num_bytes > MAX_BYTES:
         return
-    for name, weights in present.items():
+    for name, found in parts.networks.items():
         expected = getattr(parts.card.hashes, name)
-        if expected and (found := hash_files(weights.files)) != expected:
+        if expected and (value := hash_network(found)) != expected:
             raise CheckpointError(
-                f"the {name} in {weights.place} has content hash {found[:12]} and its card says {expected[:12]}: it "
+                f"the {name} in {found.place} has content hash {value[:12]} and its card says {expected[:12]}: it "
                 f"was changed or damaged after the card was written; load it with force to use it all the same"
             )

@@ -1,57 +1,50 @@
 """What a model source holds: a diffusers folder, one component's folder, or a single file of weights.
 
-A source is a path, a hub id, or ``starter``. Nothing is loaded here; files are told by their names and headers.
+A source is a path, a hub id, or ``starter``. Nothing is loaded here: networks are told by their headers, once.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from sanakit.checkpoints.files.hub import resolve_source
-from sanakit.checkpoints.files.hub_files import COMPONENTS
+from sanakit.checkpoints.files.hub import HubOptions, resolve_source
 from sanakit.checkpoints.files.reader import WeightHeader, find_weight_files, read_header, read_json
 from sanakit.checkpoints.files.weight_names import variants_among
 from sanakit.checkpoints.identity.card import ModelCard, card_from_metadata, read_card
 from sanakit.checkpoints.identity.known_models import names_of
-from sanakit.checkpoints.networks.dc_ae_keys import find_dc_ae_layout
-from sanakit.checkpoints.networks.infer_config import looks_like
-from sanakit.checkpoints.networks.linear_dit_keys import find_linear_dit_layout
-from sanakit.checkpoints.networks.strict_load import WeightSource
+from sanakit.checkpoints.networks.identify import Found, identify
+from sanakit.checkpoints.networks.kind import NetworkKind
+from sanakit.checkpoints.networks.kinds import kind_of_class, kind_of_names, kinds_by_folder, looks_like, nouns
 from sanakit.common.errors import CheckpointError
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder
+from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
+from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 
 STARTER = "starter"
 CONFIG_KEY = "config"  # of the metadata of a single safetensors file
-PIPELINES = ("SanaPipeline", "SanaPAGPipeline", "SanaSprintPipeline")
-OTHER_FAMILIES = {
-    "SanaVideoPipeline": "a video model", "SanaImageToVideoPipeline": "a video model",
-    "SanaControlNetPipeline": "a model with a ControlNet", "SanaSprintImg2ImgPipeline": "an image-to-image model",
-}  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HubOptions:
-    """How a hub id becomes files on this machine; the usual loader arguments."""
-
-    revision: str | None = None
-    cache_dir: Path | None = None
-    local_files_only: bool = False
-    token: str | None = None
+_OTHER_FOLDERS = ("text_encoder", "tokenizer", "scheduler")
+_PIPELINES = ("SanaPipeline", "SanaPAGPipeline", "SanaSprintPipeline")
+_OTHER_FAMILIES = {
+    "SanaVideoPipeline": "a video model",
+    "SanaImageToVideoPipeline": "a video model",
+    "SanaControlNetPipeline": "a model with a ControlNet",
+    "SanaSprintImg2ImgPipeline": "an image-to-image model",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelParts:
-    """The components that a source holds, None where it lacks one."""
+    """The components that a source holds: its networks by component, and the folders of its text encoder."""
 
     source: str
     path: Path
     names: str  # what source and files are called, for what is known by name
-    transformer: WeightSource | None = None
-    autoencoder: WeightSource | None = None
+    networks: Mapping[str, Found[Any, Any]] = field(default_factory=dict)
     text_encoder: Path | None = None
     tokenizer: Path | None = None
     scheduler: Mapping[str, Any] | None = None
@@ -59,34 +52,38 @@ class ModelParts:
     variant: str | None = None
     revision: str | None = None
 
+    @property
+    def transformer(self) -> Found[LinearDiTConfig, LinearDiT] | None:
+        return self.networks.get("transformer")
+
+    @property
+    def autoencoder(self) -> Found[DCAutoencoderConfig, DCAutoencoder] | None:
+        return self.networks.get("autoencoder")
+
 
 def find_parts(
-    source: str | Path,
-    *,
-    variant: str | None = None,
-    hub: HubOptions | None = None,
-    components: Collection[str] = COMPONENTS,
+    source: str | Path, *, hub: HubOptions | None = None, components: Collection[str] | None = None
 ) -> ModelParts:
-    """Locate a source and list its components; of a hub id only the folders in ``components`` are fetched.
+    """Locate a source and tell its components; only the folders in ``components`` (all) are fetched and looked at.
 
     Raises:
-        CheckpointError: nothing is there, or it is no SANA model; the sentence says what it is.
+        CheckpointError: nothing is there, it is no SANA model, or it is damaged; the sentence says what it is.
         DownloadError: a hub id that is not on this machine could not be fetched.
     """
-    path = locate(source, variant=variant, hub=hub or HubOptions(), components=components)
+    hub = hub or HubOptions()
+    components = components or (*kinds_by_folder(), *_OTHER_FOLDERS)
+    path = locate(source, hub=hub, components=components)
     names = names_of(str(source), path)
     if path.is_file():
-        return parts_of_file(str(source), path, names)
+        return _parts_of_file(str(source), path, names)
     if (path / "model_index.json").is_file() or (path / "transformer").is_dir():
-        return parts_of_folder(str(source), path, names, variant)
+        return _parts_of_folder(str(source), path, names, hub.variant, components)
     if (path / "config.json").is_file():
-        return parts_of_component(str(source), path, names, variant)
-    return parts_of_file(str(source), find_upstream_file(path), names)
+        return _parts_of_component(str(source), path, names, hub.variant)
+    return _parts_of_file(str(source), _find_upstream_file(path), names)
 
 
-def locate(
-    source: str | Path, *, hub: HubOptions, variant: str | None = None, components: Collection[str] = COMPONENTS
-) -> Path:
+def locate(source: str | Path, *, hub: HubOptions, components: Collection[str]) -> Path:
     """A path on this machine: a local one always wins, then ``starter``, then the hub's cache and the hub."""
     local = Path(source).expanduser()
     if local.exists():
@@ -96,71 +93,76 @@ def locate(
         if not (folder / "model_index.json").is_file():
             raise CheckpointError(f"the starter's weights are not installed: {folder} has no model_index.json")
         return folder
-    return resolve_source(
-        str(source), components=components, variant=variant, revision=hub.revision, cache_dir=hub.cache_dir,
-        local_files_only=hub.local_files_only, token=hub.token,
-    )  # fmt: skip
+    return resolve_source(str(source), components=components, hub=hub)
 
 
-def parts_of_folder(source: str, folder: Path, names: str, variant: str | None) -> ModelParts:
+def _parts_of_folder(
+    source: str, folder: Path, names: str, variant: str | None, components: Collection[str]
+) -> ModelParts:
     """A diffusers folder; components that it lacks are left out."""
     if (folder / "model_index.json").is_file():
-        check_pipeline(folder, str(read_json(folder / "model_index.json").get("_class_name")))
-    if not (folder / "transformer").is_dir() and not (folder / "vae").is_dir():
-        raise CheckpointError(f"{folder} has neither of the folders transformer and vae: the model is incomplete")
-    scheduler = folder / "scheduler" / "scheduler_config.json"
+        _check_pipeline(folder, str(read_json(folder / "model_index.json").get("_class_name")))
+    folders = kinds_by_folder()
+    present = {name: kinds for name, kinds in folders.items() if (folder / name).is_dir()}
+    if not present:
+        raise CheckpointError(f"{folder} has neither of the folders {' and '.join(folders)}: the model is incomplete")
+    card, scheduler = read_card(folder), folder / "scheduler" / "scheduler_config.json"
+    found = [_network(folder / name, kinds, names, variant) for name, kinds in present.items() if name in components]
     return ModelParts(
         source=source,
         path=folder,
         names=names,
-        transformer=component(folder / "transformer", "SanaTransformer2DModel", names, variant),
-        autoencoder=component(folder / "vae", "AutoencoderDC", names, variant),
-        text_encoder=existing(folder / "text_encoder"),
-        tokenizer=existing(folder / "tokenizer"),
+        networks={network.kind.component: network for network in found},
+        text_encoder=_existing(folder / "text_encoder"),
+        tokenizer=_existing(folder / "tokenizer"),
         scheduler=read_json(scheduler) if scheduler.is_file() else None,
+        card=card,
+        variant=variant,
+    )
+
+
+def _check_pipeline(folder: Path, class_name: str) -> None:
+    if class_name in _PIPELINES:
+        return
+    kind = f"a {class_name}" + (f", {_OTHER_FAMILIES[class_name]}" if class_name in _OTHER_FAMILIES else "")
+    raise CheckpointError(f"{folder} is {kind}; sanakit runs {' and '.join(_PIPELINES[:2])} folders")
+
+
+def _parts_of_component(source: str, folder: Path, names: str, variant: str | None) -> ModelParts:
+    """A folder with one component's ``config.json``, such as ``dc-ae-f32c32-sana-1.1-diffusers``."""
+    class_name = read_json(folder / "config.json").get("_class_name")
+    kind = kind_of_class(class_name)
+    if kind is None and (class_name is not None or not list(folder.glob("model*.safetensors"))):
+        raise CheckpointError(
+            f"{folder} holds {class_name or 'a model that names no class'}; sanakit reads SANA models"
+        )
+    network = _network(folder, (kind,) if kind else kinds_by_folder()["vae"], names, variant)
+    return ModelParts(
+        source=source,
+        path=folder,
+        names=names,
+        networks={network.kind.component: network},
         card=read_card(folder),
         variant=variant,
     )
 
 
-def check_pipeline(folder: Path, class_name: str) -> None:
-    if class_name in PIPELINES:
-        return
-    kind = f"a {class_name}" + (f", {OTHER_FAMILIES[class_name]}" if class_name in OTHER_FAMILIES else "")
-    raise CheckpointError(f"{folder} is {kind}; sanakit runs {' and '.join(PIPELINES[:2])} folders")
-
-
-def parts_of_component(source: str, folder: Path, names: str, variant: str | None) -> ModelParts:
-    """A folder with one component's ``config.json``, such as ``dc-ae-f32c32-sana-1.1-diffusers``."""
-    class_name = read_json(folder / "config.json").get("_class_name")
-    if class_name == "SanaTransformer2DModel":
-        return ModelParts(
-            source=source, path=folder, names=names, variant=variant, card=read_card(folder),
-            transformer=component(folder, "SanaTransformer2DModel", names, variant),
-        )  # fmt: skip
-    if class_name == "AutoencoderDC" or (class_name is None and list(folder.glob("model*.safetensors"))):
-        return ModelParts(
-            source=source, path=folder, names=names, variant=variant,
-            autoencoder=component(folder, "AutoencoderDC", names, variant),
-        )  # fmt: skip
-    raise CheckpointError(f"{folder} holds {class_name or 'a model that names no class'}; sanakit reads SANA models")
-
-
-def component(folder: Path, class_name: str, names: str, variant: str | None) -> WeightSource | None:
+def _network(folder: Path, kinds: Sequence[NetworkKind[Any, Any]], names: str, variant: str | None) -> Found[Any, Any]:
     """One network's folder; the variant's files when they are there, and the plain ones for parts without variants."""
-    if not folder.is_dir():
-        return None
     config = read_json(folder / "config.json")
-    found = config.get("_class_name")
-    if found is None:  # the original DC-AE repositories keep their own small config.json
-        files = find_weight_files(folder, stem="model")
-        return WeightSource(files=files, names=f"{names} {config.get('model_name', '')}")
-    if found != class_name:
-        raise CheckpointError(f"{folder} holds a {found}; sanakit needs a {class_name} there")
-    return WeightSource(files=component_files(folder, variant), config=config, names=names)
+    class_name = config.get("_class_name")
+    if class_name is None:  # the original DC-AE repositories keep their own small config.json
+        header = read_header(find_weight_files(folder, stem="model"))
+        kind = next((kind for kind in kinds if kind.layout_of(header.tensors)), kinds[0])
+        return identify(kind, header, names=f"{names} {config.get('model_name', '')}")
+    for kind in kinds:
+        if kind.class_name == class_name:
+            return identify(kind, read_header(_component_files(folder, variant)), config=config, names=names)
+    wanted = " or ".join(kind.class_name for kind in kinds)
+    raise CheckpointError(f"{folder} holds a {class_name}; sanakit needs a {wanted} there")
 
 
-def component_files(folder: Path, variant: str | None) -> tuple[Path, ...]:
+def _component_files(folder: Path, variant: str | None) -> tuple[Path, ...]:
     available = variants_among((path.name for path in folder.iterdir()), "diffusion_pytorch_model")
     if variant not in available and (variant is None or folder.name == "vae"):
         if None in available:
@@ -170,21 +172,18 @@ def component_files(folder: Path, variant: str | None) -> tuple[Path, ...]:
     return find_weight_files(folder, variant=variant)
 
 
-def parts_of_file(source: str, path: Path, names: str) -> ModelParts:
-    """A single file: a transformer or an autoencoder in any layout that we know."""
+def _parts_of_file(source: str, path: Path, names: str) -> ModelParts:
+    """A single file: one network in any layout that we know."""
     header = read_header([path])
-    if find_linear_dit_layout(header.tensors):
-        config = config_of_file(path, header, "SanaTransformer2DModel")
-        weights = WeightSource(files=(path,), config=config, names=names)
-        card = card_from_metadata(header.metadata, where=str(path))
-        return ModelParts(source=source, path=path, names=names, transformer=weights, card=card)
-    if find_dc_ae_layout(header.tensors):
-        weights = WeightSource(files=(path,), config=config_of_file(path, header, "AutoencoderDC"), names=names)
-        return ModelParts(source=source, path=path, names=names, autoencoder=weights)
-    raise CheckpointError(f"{path} is neither a SANA transformer nor a DC-AE autoencoder: {looks_like(header.tensors)}")
+    kind = kind_of_names(header.tensors)
+    if kind is None:
+        raise CheckpointError(f"{path} is neither a {nouns(' nor a ')}: {looks_like(header.tensors)}")
+    network = identify(kind, header, config=_config_of_file(path, header, kind.class_name), names=names)
+    card = card_from_metadata(header.metadata, where=str(path))
+    return ModelParts(source=source, path=path, names=names, networks={kind.component: network}, card=card)
 
 
-def config_of_file(path: Path, header: WeightHeader, class_name: str) -> Mapping[str, Any] | None:
+def _config_of_file(path: Path, header: WeightHeader, class_name: str) -> dict[str, Any] | None:
     """The config inside a file that we wrote, or beside one; None when the tensors must tell."""
     if CONFIG_KEY in header.metadata:
         try:
@@ -196,7 +195,7 @@ def config_of_file(path: Path, header: WeightHeader, class_name: str) -> Mapping
     return config if config.get("_class_name") == class_name else None
 
 
-def find_upstream_file(folder: Path) -> Path:
+def _find_upstream_file(folder: Path) -> Path:
     """The one file of weights in a folder without configs, as in upstream's repositories (``checkpoints/NAME.pth``)."""
     places = (folder, folder / "checkpoints")
     found = sorted(path for place in places for path in place.glob("*") if path.suffix in (".pth", ".safetensors"))
@@ -209,5 +208,5 @@ def find_upstream_file(folder: Path) -> Path:
     )
 
 
-def existing(folder: Path) -> Path | None:
+def _existing(folder: Path) -> Path | None:
     return folder if folder.is_dir() else None

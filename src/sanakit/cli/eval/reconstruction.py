@@ -67,8 +67,7 @@ def load_autoencoder_of(model: str, device: str) -> DCAutoencoder:
     import torch
 
     from sanakit.checkpoints.bundle import find_autoencoder
-    from sanakit.checkpoints.networks.strict_load import load_dc_ae
-    from sanakit.checkpoints.sources.sources import HubOptions
+    from sanakit.checkpoints.networks.strict_load import load_network
 
     if Path(model).suffix == ".pt":
         from sanakit.training.recipes.autoencoder.recipe import load_autoencoder
@@ -76,5 +75,4 @@ def load_autoencoder_of(model: str, device: str) -> DCAutoencoder:
         if not Path(model).is_file():
             raise RequestError(f"{model} does not exist; give the autoencoder.pt of a training run")
         return load_autoencoder(Path(model)).to(device).eval().requires_grad_(False)
-    found = find_autoencoder(model, HubOptions())
-    return load_dc_ae(found, dtype=torch.float32, device=device).eval().requires_grad_(False)
+    return load_network(find_autoencoder(model), dtype=torch.float32, device=device)

@@ -22,7 +22,7 @@ from sanakit.common.errors import RequestError
 from sanakit.common.progress import OnProgress
 
 if TYPE_CHECKING:
-    from sanakit.checkpoints.sources.sources import HubOptions
+    from sanakit.checkpoints.files.hub import HubOptions
     from sanakit.pipelines.record import ModelReference
     from sanakit.pipelines.text_to_image import TextToImagePipeline
 
@@ -89,9 +89,9 @@ class SourceOptions:
 
     @property
     def hub(self) -> HubOptions:
-        from sanakit.checkpoints.sources.sources import HubOptions
+        from sanakit.checkpoints.files.hub import HubOptions
 
-        return HubOptions(revision=self.revision)
+        return HubOptions(variant=self.variant, revision=self.revision)
 
     def instead_of(self, recorded: ModelReference, model: str | None) -> ModelReference:
         """The model of a record, or what the options say; to another source the recorded files mean nothing."""

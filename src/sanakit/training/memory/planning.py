@@ -9,9 +9,8 @@ from pathlib import Path
 import torch
 
 from sanakit.checkpoints.bundle import complete, compression_of, find_autoencoder
-from sanakit.checkpoints.files.reader import read_header
-from sanakit.checkpoints.networks.strict_load import identify_linear_dit
-from sanakit.checkpoints.sources.sources import HubOptions, find_parts
+from sanakit.checkpoints.files.hub import HubOptions
+from sanakit.checkpoints.sources.sources import find_parts
 from sanakit.common.free_memory import free_memory
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.training.memory.memory_plan import MemoryPlan, StepSettings, Workload, fit, latent_loss, plan_memory
@@ -91,7 +90,7 @@ def _shape(recipe: TransformerRecipe) -> tuple[LinearDiTConfig, int, int]:
 
         compression = load_autoencoder(file).config.compression
     elif given is not None:
-        compression = compression_of(find_autoencoder(given, HubOptions()))
+        compression = compression_of(find_autoencoder(given))
     else:
         compression = 0
     if recipe.model is not None:
@@ -99,6 +98,6 @@ def _shape(recipe: TransformerRecipe) -> tuple[LinearDiTConfig, int, int]:
     assert recipe.init is not None
     parts = complete(find_parts(recipe.init), HubOptions())
     assert parts.transformer is not None
-    config, _ = identify_linear_dit(parts.transformer, read_header(parts.transformer.files))
+    config = parts.transformer.config
     text = recipe.text or (parts.card.text if parts.card else None)
     return config, compression or compression_of(parts.autoencoder), text.max_tokens if text else 300

@@ -8,9 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from sanakit.checkpoints.bundle import find_autoencoder
-from sanakit.checkpoints.files.reader import read_header
-from sanakit.checkpoints.networks.strict_load import identify_dc_ae
-from sanakit.checkpoints.sources.sources import HubOptions
 from sanakit.features.batches import PixelBatch
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
@@ -107,5 +104,4 @@ def _config(recipe: AutoencoderRecipe) -> DCAutoencoderConfig:
     assert recipe.init is not None
     if recipe.init.endswith(".pt"):
         return load_any_autoencoder(recipe.init).config
-    weights = find_autoencoder(recipe.init, HubOptions())
-    return identify_dc_ae(weights, read_header(weights.files))[0]
+    return find_autoencoder(recipe.init).config

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sanakit.checkpoints.bundle import find_autoencoder
-from sanakit.checkpoints.networks.strict_load import load_dc_ae
-from sanakit.checkpoints.sources.sources import HubOptions
+from sanakit.checkpoints.networks.strict_load import load_network
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.common.files import written_aside
@@ -246,4 +245,4 @@ def load_any_autoencoder(source: str, *, device: str = "cpu") -> DCAutoencoder:
     """A run's ``autoencoder.pt``, or the autoencoder of a model folder, file, hub id or the starter, in float32."""
     if Path(source).suffix == ".pt":
         return load_autoencoder(Path(source)).to(device)
-    return load_dc_ae(find_autoencoder(source, HubOptions()), dtype=torch.float32, device=device)
+    return load_network(find_autoencoder(source), dtype=torch.float32, device=device)

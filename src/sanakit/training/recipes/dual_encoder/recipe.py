@@ -136,12 +136,10 @@ def write_dual_encoder_report(recipe: DualEncoderRecipe, folder: Path, *, device
 
 def starter_autoencoder(device: str = "cpu") -> DCAutoencoder:
     """The autoencoder that ships, without the rest of the model."""
-    from sanakit.checkpoints.networks.strict_load import load_dc_ae
-    from sanakit.checkpoints.sources.sources import find_parts
+    from sanakit.checkpoints.bundle import find_autoencoder
+    from sanakit.checkpoints.networks.strict_load import load_network
 
-    weights = find_parts("starter", components=("vae",)).autoencoder
-    assert weights is not None, "the starter ships with its autoencoder"
-    autoencoder = load_dc_ae(weights, dtype=torch.float32, device=device)
+    autoencoder = load_network(find_autoencoder("starter"), dtype=torch.float32, device=device)
     return autoencoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 

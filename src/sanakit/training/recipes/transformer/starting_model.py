@@ -7,14 +7,14 @@ from pathlib import Path
 
 import torch
 
-from sanakit.checkpoints.bundle import card_of, complete, find_autoencoder, text_encoder_source, text_folders
+from sanakit.checkpoints.bundle import card_of, complete, find_autoencoder, with_text_encoder
+from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.card import Family, ModelCard
 from sanakit.checkpoints.identity.precision import OWN_LINE
-from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_folder
-from sanakit.checkpoints.networks.strict_load import load_linear_dit
+from sanakit.checkpoints.networks.strict_load import load_network
 from sanakit.checkpoints.sources.card_check import check_small_weights
 from sanakit.checkpoints.sources.content_hashes import hash_parts
-from sanakit.checkpoints.sources.sources import HubOptions, ModelParts, find_parts
+from sanakit.checkpoints.sources.sources import ModelParts, find_parts
 from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.features.encoders import Encoders, encoders_of_parts
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
@@ -48,10 +48,9 @@ def starting_model_of(
     Raises:
         CheckpointError: it cannot be read, or is a distilled model.
     """
-    hub = HubOptions()
-    found = find_parts(source, hub=hub)
+    found = find_parts(source)
     trained_here = autoencoder is not None and Path(autoencoder).suffix == ".pt"
-    parts = complete(found, hub, autoencoder=None if trained_here else autoencoder)
+    parts = complete(found, HubOptions(), autoencoder=None if trained_here else autoencoder)
     assert parts.transformer is not None
     card = card_of(parts)
     if card.family == "sana-sprint":
@@ -60,7 +59,7 @@ def starting_model_of(
     card = replace(card, text=text or card.text)
     began = f"{card.name} ({hash_parts(parts, card.hashes).transformer[:12]})"
     card = replace(card, trained_from=began, hashes=replace(card.hashes, transformer="", autoencoder=""))
-    transformer = load_linear_dit(parts.transformer, dtype=torch.float32, device=device)
+    transformer = load_network(parts.transformer, dtype=torch.float32, device=device)
     encoders = _encoders(parts, card, autoencoder, device)
     return StartingModel(transformer, encoders, card, brings_text_encoder=found.text_encoder is not None)
 
@@ -91,14 +90,9 @@ def new_starting_model(
         text=text or TextEncoderConfig(),
         licence=OWN_LICENCE,
     )
-    weights = None if Path(autoencoder).suffix == ".pt" else find_autoencoder(autoencoder, HubOptions())
-    parts = ModelParts(source="", path=Path(), names="", autoencoder=weights)
-    if text_encoder in (None, "starter"):
-        folder = starter_text_encoder_folder()
-    else:
-        folder = text_encoder_source(parts, text_encoder, HubOptions())
-    language_model, tokenizer = text_folders(folder)
-    parts = replace(parts, text_encoder=language_model, tokenizer=tokenizer)
+    networks = {} if Path(autoencoder).suffix == ".pt" else {"autoencoder": find_autoencoder(autoencoder)}
+    named = None if text_encoder == "starter" else text_encoder
+    parts = with_text_encoder(ModelParts(source="", path=Path(), names="", networks=networks, card=card), named)
     encoders = _encoders(parts, card, autoencoder, device)
     return StartingModel(transformer.to(device), encoders, card, brings_text_encoder=False)
 

@@ -1,0 +1,75 @@
+"""A kind of network, as reading and writing weights must know it; ``kinds`` is the table of those that there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from sanakit.checkpoints.networks.key_maps import KeyMap
+
+Json = dict[str, Any]
+Shapes = Mapping[str, tuple[int, ...]]
+C = TypeVar("C")
+M = TypeVar("M", bound=nn.Module)
+
+FLOATING = frozenset({"float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"})
+
+
+def _no_reason(found: Sequence[str], missing: Sequence[str], strangers: Sequence[str]) -> str:
+    return ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NetworkKind(Generic[C, M]):
+    """One network: its place in a model, its config in diffusers' words, its names in every layout.
+
+    Args:
+        component: what it is to a model, such as ``transformer``.
+        folder: of the component in a diffusers folder, such as ``vae``.
+        class_name: diffusers' class, as in ``config.json``.
+        noun: in sentences, such as ``SANA transformer``.
+        build: the network of a config.
+        to_json, from_json: ``config.json``; ``CheckpointError`` for what either side cannot compute.
+        infer: the config from shapes under our names (and of tensors that are dropped, under theirs) and from what
+            files are called; ``CheckpointError`` when they do not tell.
+        layout_of: the layout that a file's names are in; None when it is no such network.
+        layouts: those that can be written of a network: ``diffusers`` and ``upstream``.
+        block_name: matches at the start of our names what is one block, for ``num_blocks`` of a config to be compared.
+        diagnose: from the names of a file, those that are missing and those that are unknown, what may be the
+            reason; "" when they do not tell.
+        dtypes: what its tensors may be stored in; counters are integers always.
+    """
+
+    component: str
+    folder: str
+    class_name: str
+    noun: str
+    build: Callable[[C], M]
+    to_json: Callable[[C], Json]
+    from_json: Callable[[Mapping[str, Any]], C]
+    infer: Callable[[Shapes, str], C]
+    layout_of: Callable[[Collection[str]], KeyMap | None]
+    layouts: Callable[[C], Mapping[str, KeyMap]]
+    block_name: str
+    num_blocks: Callable[[C], int]
+    diagnose: Callable[[Sequence[str], Sequence[str], Sequence[str]], str] = _no_reason
+    dtypes: frozenset[str] = FLOATING
+
+    def shapes(self, config: C) -> dict[str, tuple[int, ...]]:
+        """The shapes of the network's tensors, without making them."""
+        with torch.device("meta"):
+            model = self.build(config)
+        return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NetworkState(Generic[C, M]):
+    """A network's tensors under our names, and the config that they belong to."""
+
+    kind: NetworkKind[C, M]
+    config: C
+    tensors: Mapping[str, Tensor]

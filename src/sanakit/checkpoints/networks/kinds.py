@@ -1,0 +1,61 @@
+"""The kinds of networks whose weights are read and written. A new one is a file beside this one and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from sanakit.checkpoints.networks.dc_ae import DC_AE
+from sanakit.checkpoints.networks.kind import NetworkKind
+from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
+
+KINDS: tuple[NetworkKind[Any, Any], ...] = (LINEAR_DIT, DC_AE)
+
+
+def kind_of_names(names: Collection[str]) -> NetworkKind[Any, Any] | None:
+    """The kind whose tensors a file's names are, in any layout."""
+    return next((kind for kind in KINDS if kind.layout_of(names) is not None), None)
+
+
+def kind_of_class(class_name: object) -> NetworkKind[Any, Any] | None:
+    """The kind that diffusers calls so."""
+    return next((kind for kind in KINDS if kind.class_name == class_name), None)
+
+
+def kinds_by_folder() -> dict[str, tuple[NetworkKind[Any, Any], ...]]:
+    """What each folder of a diffusers folder may hold."""
+    folders = dict.fromkeys(kind.folder for kind in KINDS)
+    return {folder: tuple(kind for kind in KINDS if kind.folder == folder) for folder in folders}
+
+
+def nouns(conjunction: str) -> str:
+    """All of them in a sentence."""
+    return conjunction.join(kind.noun for kind in KINDS)
+
+
+# What other files of weights are told by: a piece of a tensor's name, and what has it. The first that fits is named.
+_MARKS = (
+    ("lora_A", "a LoRA adapter"),
+    ("lora_down", "a LoRA adapter"),
+    ("controlnet_blocks", "a ControlNet"),
+    ("quantization", "a quantized model"),
+    ("qweight", "a quantized model"),
+    ("joint_blocks", "a Stable Diffusion 3 transformer"),
+    ("double_blocks", "a Flux transformer"),
+    ("single_transformer_blocks", "a Flux transformer"),
+    ("input_blocks", "a Stable Diffusion UNet"),
+    ("up_blocks.0.attentions", "a Stable Diffusion UNet"),
+    ("encoder.mid", "a KL autoencoder"),
+    ("mid_block", "a UNet or a KL autoencoder"),
+    ("self_attn.q_proj", "a language model"),
+    ("adaln_single", "a PixArt transformer"),
+    ("attn.qkv.bias", "a PixArt or DiT transformer"),
+)
+
+
+def looks_like(names: Collection[str]) -> str:
+    """What a set of tensor names seems to be, for an error message."""
+    for mark, description in _MARKS:
+        if any(mark in name for name in names):
+            return f"it looks like {description}"
+    return f"its first tensor is {min(names)}" if names else "it holds no tensors"

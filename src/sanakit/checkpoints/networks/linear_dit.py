@@ -1,0 +1,262 @@
+"""The linear transformer in files: its names in diffusers and upstream, its ``config.json``, its config from shapes.
+
+Source: the table of NVlabs/Sana names against diffusers' ``SanaTransformer2DModel``; values are the same in all
+layouts, only fused projections are split and 1x1 convolutions lose their two axes of length 1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from sanakit.checkpoints.networks.config_fields import DIFFUSERS_VERSION, MAX_COUNT, count, flag, number, require
+from sanakit.checkpoints.networks.key_maps import Drop, Fuse, KeyMap, Pointwise, Rename, Row
+from sanakit.checkpoints.networks.kind import Json, NetworkKind, Shapes
+from sanakit.common.errors import CheckpointError
+from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
+
+_CROSS_HEAD_DIMS = {1152: 72, 2240: 112}  # shapes do not show how cross-attention is split into heads
+_SIZES = {"512": 16, "1024": 32, "2k": 64, "4k": 128}  # side of the trained latent, by the name of a size
+_INTERPOLATION_SCALES = {64: 1.0, 128: 2.0}  # the trained sizes that have a positional embedding
+_RECOMPUTED_POSITIONS = Drop("pos_embed", "the positional embedding is computed from the size of the picture")
+
+
+def diffusers_linear_dit(*, guidance_embeds: bool) -> KeyMap:
+    """``SanaTransformer2DModel``; with a guidance embedder (Sprint) its time embedder moves one level up."""
+    time = "time_embed" if guidance_embeds else "time_embed.emb"
+    guidance: tuple[Row, ...] = (
+        Rename("guidance_embed.linear_{i}.{leaf}", "time_embed.guidance_embedder.linear_{i}.{leaf}"),
+    )
+    return KeyMap(
+        layout="diffusers",
+        rows=(
+            Rename("patch_embed.{leaf}", "patch_embed.proj.{leaf}"),
+            Rename("time_embed.linear_{i}.{leaf}", time + ".timestep_embedder.linear_{i}.{leaf}"),
+            *(guidance if guidance_embeds else ()),
+            Rename("modulation.{leaf}", "time_embed.linear.{leaf}"),
+            Rename("caption_projection.linear_{i}.{leaf}", "caption_projection.linear_{i}.{leaf}"),
+            Rename("caption_norm.weight", "caption_norm.weight"),
+            Rename("blocks.{n}.scale_shift_table", "transformer_blocks.{n}.scale_shift_table"),
+            Fuse("blocks.{n}.attention.qkv.{leaf}", _diffusers_rows("attn1", "to_q", "to_k", "to_v")),
+            Rename("blocks.{n}.attention.norm_q.{leaf}", "transformer_blocks.{n}.attn1.norm_q.{leaf}"),
+            Rename("blocks.{n}.attention.norm_k.{leaf}", "transformer_blocks.{n}.attn1.norm_k.{leaf}"),
+            Rename("blocks.{n}.attention.out.{leaf}", "transformer_blocks.{n}.attn1.to_out.0.{leaf}"),
+            Rename("blocks.{n}.cross_attention.q.{leaf}", "transformer_blocks.{n}.attn2.to_q.{leaf}"),
+            Fuse("blocks.{n}.cross_attention.kv.{leaf}", _diffusers_rows("attn2", "to_k", "to_v")),
+            Rename("blocks.{n}.cross_attention.norm_q.{leaf}", "transformer_blocks.{n}.attn2.norm_q.{leaf}"),
+            Rename("blocks.{n}.cross_attention.norm_k.{leaf}", "transformer_blocks.{n}.attn2.norm_k.{leaf}"),
+            Rename("blocks.{n}.cross_attention.out.{leaf}", "transformer_blocks.{n}.attn2.to_out.0.{leaf}"),
+            Pointwise("blocks.{n}.mix_ffn.expand.{leaf}", "transformer_blocks.{n}.ff.conv_inverted.{leaf}"),
+            Rename("blocks.{n}.mix_ffn.depthwise.{leaf}", "transformer_blocks.{n}.ff.conv_depth.{leaf}"),
+            Pointwise("blocks.{n}.mix_ffn.project.{leaf}", "transformer_blocks.{n}.ff.conv_point.{leaf}"),
+            Rename("final_scale_shift_table", "scale_shift_table"),
+            Rename("final.{leaf}", "proj_out.{leaf}"),
+            Drop("patch_embed.pos_embed", _RECOMPUTED_POSITIONS.reason),
+        ),
+    )
+
+
+UPSTREAM_LINEAR_DIT = KeyMap(
+    layout="upstream",
+    rows=(
+        Rename("patch_embed.{leaf}", "x_embedder.proj.{leaf}"),
+        Rename("time_embed.linear_1.{leaf}", "t_embedder.mlp.0.{leaf}"),
+        Rename("time_embed.linear_2.{leaf}", "t_embedder.mlp.2.{leaf}"),
+        Rename("guidance_embed.linear_1.{leaf}", "cfg_embedder.mlp.0.{leaf}"),
+        Rename("guidance_embed.linear_2.{leaf}", "cfg_embedder.mlp.2.{leaf}"),
+        Rename("modulation.{leaf}", "t_block.1.{leaf}"),
+        Rename("caption_projection.linear_1.{leaf}", "y_embedder.y_proj.fc1.{leaf}"),
+        Rename("caption_projection.linear_2.{leaf}", "y_embedder.y_proj.fc2.{leaf}"),
+        Rename("caption_norm.weight", "attention_y_norm.weight"),
+        Rename("blocks.{n}.scale_shift_table", "blocks.{n}.scale_shift_table"),
+        Rename("blocks.{n}.attention.qkv.{leaf}", "blocks.{n}.attn.qkv.{leaf}"),
+        Rename("blocks.{n}.attention.norm_q.{leaf}", "blocks.{n}.attn.q_norm.{leaf}"),
+        Rename("blocks.{n}.attention.norm_k.{leaf}", "blocks.{n}.attn.k_norm.{leaf}"),
+        Rename("blocks.{n}.attention.out.{leaf}", "blocks.{n}.attn.proj.{leaf}"),
+        Rename("blocks.{n}.cross_attention.q.{leaf}", "blocks.{n}.cross_attn.q_linear.{leaf}"),
+        Rename("blocks.{n}.cross_attention.kv.{leaf}", "blocks.{n}.cross_attn.kv_linear.{leaf}"),
+        Rename("blocks.{n}.cross_attention.norm_q.{leaf}", "blocks.{n}.cross_attn.q_norm.{leaf}"),
+        Rename("blocks.{n}.cross_attention.norm_k.{leaf}", "blocks.{n}.cross_attn.k_norm.{leaf}"),
+        Rename("blocks.{n}.cross_attention.out.{leaf}", "blocks.{n}.cross_attn.proj.{leaf}"),
+        Pointwise("blocks.{n}.mix_ffn.expand.{leaf}", "blocks.{n}.mlp.inverted_conv.conv.{leaf}"),
+        Rename("blocks.{n}.mix_ffn.depthwise.{leaf}", "blocks.{n}.mlp.depth_conv.conv.{leaf}"),
+        Pointwise("blocks.{n}.mix_ffn.project.{leaf}", "blocks.{n}.mlp.point_conv.conv.{leaf}"),
+        Rename("final_scale_shift_table", "final_layer.scale_shift_table"),
+        Rename("final.{leaf}", "final_layer.linear.{leaf}"),
+        _RECOMPUTED_POSITIONS,
+        Drop(
+            "y_embedder.y_embedding",
+            "the null caption is the text encoder's answer to an empty prompt",
+            unwritten="upstream fills it from its text encoder as it starts",
+        ),
+        Drop("logvar_linear.{leaf}", "the loss weight of Sprint's training is not used for pictures"),
+    ),
+)
+
+
+def _diffusers_rows(attention: str, *projections: str) -> tuple[str, ...]:
+    return tuple(f"transformer_blocks.{{n}}.{attention}.{projection}.{{leaf}}" for projection in projections)
+
+
+def find_linear_dit_layout(names: Collection[str]) -> KeyMap | None:
+    """The layout that a file's names are in, told by its patch embedding; None when it is no such transformer."""
+    if any(name.startswith("x_embedder.proj.") for name in names):
+        return UPSTREAM_LINEAR_DIT
+    if any(name.startswith("transformer_blocks.") for name in names) and "caption_norm.weight" in names:
+        return diffusers_linear_dit(guidance_embeds=any(".guidance_embedder." in name for name in names))
+    return None
+
+
+def linear_dit_to_json(config: LinearDiTConfig) -> Json:
+    """``SanaTransformer2DModel``'s ``config.json``; refuses what that class cannot express."""
+    for name, theirs in (("attention_eps", 1e-15), ("qk_norm_eps", 1e-5)):
+        if getattr(config, name) != theirs:
+            raise CheckpointError(
+                f"{name}={getattr(config, name)} cannot be written: diffusers' transformer has {theirs} built in"
+            )
+    return {
+        "_class_name": "SanaTransformer2DModel",
+        "_diffusers_version": DIFFUSERS_VERSION,
+        "attention_bias": False,
+        "attention_head_dim": config.head_dim,
+        "caption_channels": config.caption_channels,
+        "cross_attention_dim": config.hidden_size,
+        "cross_attention_head_dim": config.cross_head_dim,
+        "dropout": 0.0,
+        "guidance_embeds": config.guidance_embeds,
+        "guidance_embeds_scale": config.guidance_scale_factor,
+        "in_channels": config.in_channels,
+        "interpolation_scale": config.interpolation_scale,
+        "mlp_ratio": config.mlp_ratio,
+        "norm_elementwise_affine": False,
+        "norm_eps": 1e-6,
+        "num_attention_heads": config.hidden_size // config.head_dim,
+        "num_cross_attention_heads": config.hidden_size // config.cross_head_dim,
+        "num_layers": config.num_layers,
+        "out_channels": config.out_channels,
+        "patch_size": config.patch_size,
+        "qk_norm": "rms_norm_across_heads" if config.qk_norm else None,
+        "sample_size": config.sample_size,
+        "timestep_scale": config.timestep_scale,
+    }
+
+
+def linear_dit_from_json(fields: Mapping[str, Any]) -> LinearDiTConfig:
+    """Our config; absent fields take the defaults of diffusers' class, which are those of the 1.6B model."""
+    head_dim, cross_head_dim = count(fields, "attention_head_dim", 32), count(fields, "cross_attention_head_dim", 112)
+    hidden_size = count(fields, "num_attention_heads", 70) * head_dim
+    if hidden_size > MAX_COUNT:
+        raise CheckpointError(f"num_attention_heads in config.json gives a width of {hidden_size}, above {MAX_COUNT}")
+    require(fields, "attention_bias", False)
+    require(fields, "norm_elementwise_affine", False)
+    require(fields, "norm_eps", 1e-6)
+    require(fields, "cross_attention_dim", hidden_size, default=2240)
+    require(fields, "num_cross_attention_heads", hidden_size // cross_head_dim, default=20)
+    if fields.get("qk_norm") not in (None, "rms_norm_across_heads"):
+        require(fields, "qk_norm", "rms_norm_across_heads")
+    in_channels = count(fields, "in_channels", 32)
+    is_positioned = fields.get("interpolation_scale") is not None
+    return LinearDiTConfig(
+        hidden_size=hidden_size,
+        num_layers=count(fields, "num_layers", 20),
+        cross_head_dim=cross_head_dim,
+        head_dim=head_dim,
+        in_channels=in_channels,
+        out_channels=count(fields, "out_channels", 32) if fields.get("out_channels", 32) else in_channels,
+        patch_size=count(fields, "patch_size", 1),
+        caption_channels=count(fields, "caption_channels", 2304),
+        mlp_ratio=number(fields, "mlp_ratio", 2.5),
+        qk_norm=fields.get("qk_norm") is not None,
+        guidance_embeds=flag(fields, "guidance_embeds", False),
+        guidance_scale_factor=number(fields, "guidance_embeds_scale", 0.1),
+        timestep_scale=number(fields, "timestep_scale", 1.0),
+        interpolation_scale=number(fields, "interpolation_scale", 1.0) if is_positioned else None,
+        sample_size=count(fields, "sample_size", 32),
+    )
+
+
+def infer_linear_dit(shapes: Shapes, names: str = "") -> LinearDiTConfig:
+    """The config of a transformer.
+
+    Args:
+        shapes: of its tensors, under our names, and of a stored positional embedding ``(1, N, C)``.
+        names: what the file and the source are called; the trained size shows there and nowhere else.
+
+    Raises:
+        CheckpointError: the shapes are those of no published size.
+    """
+    try:
+        hidden_size, in_channels, patch_size, _ = shapes["patch_embed.weight"]
+        caption_channels = shapes["caption_projection.linear_1.weight"][1]
+        out_channels = shapes["final.weight"][0] // patch_size**2
+        inner_size = shapes["blocks.0.mix_ffn.project.weight"][1]
+        indices = {int(found[1]) for name in shapes if (found := re.match(r"blocks\.(\d+)\.", name))}
+    except (KeyError, ValueError, IndexError, ZeroDivisionError) as error:
+        raise CheckpointError(
+            f"the file is no whole SANA transformer: {error} is not as it should be, so its size cannot be told"
+        ) from error
+    if hidden_size not in _CROSS_HEAD_DIMS:
+        known = " or ".join(map(str, _CROSS_HEAD_DIMS))
+        raise CheckpointError(
+            f"a width of {hidden_size} does not say how cross-attention is split into heads (published models have "
+            f"{known}); keep the config.json of its folder beside the weights"
+        )
+    sample_size = _trained_side(names, shapes, patch_size)
+    return LinearDiTConfig(
+        hidden_size=hidden_size,
+        num_layers=max(indices) + 1,
+        cross_head_dim=_CROSS_HEAD_DIMS[hidden_size],
+        in_channels=in_channels,
+        out_channels=out_channels,
+        patch_size=patch_size,
+        caption_channels=caption_channels,
+        mlp_ratio=inner_size / hidden_size,
+        qk_norm="blocks.0.attention.norm_q.weight" in shapes,
+        guidance_embeds="guidance_embed.linear_1.weight" in shapes,
+        sample_size=sample_size,
+        interpolation_scale=_INTERPOLATION_SCALES.get(sample_size),
+    )
+
+
+def _trained_side(names: str, shapes: Shapes, patch_size: int) -> int:
+    """Side of the latent that a transformer was trained on: from its name, else its positions, else 32 (1024 px)."""
+    if found := re.search(r"(512|1024|2k|4k)px", names, re.IGNORECASE):
+        return _SIZES[found[1].lower()]
+    stored = shapes.get("pos_embed") or shapes.get("patch_embed.pos_embed") or ()
+    return round(stored[1] ** 0.5) * patch_size if len(stored) == 3 else 32
+
+
+def _is_norm(name: str) -> bool:
+    return any(mark in name for mark in ("norm_q", "norm_k", "q_norm", "k_norm"))
+
+
+def _diagnose(found: Sequence[str], missing: Sequence[str], strangers: Sequence[str]) -> str:
+    if strangers and all(map(_is_norm, strangers)):
+        return "it has query and key norms, as SANA-1.5 has, and its config says that it has none"
+    if missing and all(map(_is_norm, missing)) and not any(map(_is_norm, found)):
+        return "it lacks query and key norms, as SANA 1.0 does, and its config says that it has them"
+    if any("guidance" in name or "cfg_embedder" in name for name in (*missing, *strangers)):
+        return "one of file and config is of SANA-Sprint and the other is not"
+    return ""
+
+
+def _layouts(config: LinearDiTConfig) -> dict[str, KeyMap]:
+    return {"diffusers": diffusers_linear_dit(guidance_embeds=config.guidance_embeds), "upstream": UPSTREAM_LINEAR_DIT}
+
+
+LINEAR_DIT = NetworkKind(
+    component="transformer",
+    folder="transformer",
+    class_name="SanaTransformer2DModel",
+    noun="SANA transformer",
+    build=LinearDiT,
+    to_json=linear_dit_to_json,
+    from_json=linear_dit_from_json,
+    infer=infer_linear_dit,
+    layout_of=find_linear_dit_layout,
+    layouts=_layouts,
+    block_name=r"blocks\.\d+\.",
+    num_blocks=lambda config: config.num_layers,
+    diagnose=_diagnose,
+)
