@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import LlamaConfig, LlamaModel, PreTrainedTokenizerFast
 
 from sanakit.checkpoints.bundle import ModelBundle
-from sanakit.checkpoints.identity.card import ModelCard
+from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER, ImageDefaults, ModelCard
 from sanakit.checkpoints.identity.precision import PrecisionPolicy
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
@@ -64,8 +64,13 @@ def tiny_bundle(tiny_language_model: LlamaModel, tiny_tokenizer: PreTrainedToken
         part.requires_grad_(False)
     text = TextEncoderConfig(max_tokens=MAX_TOKENS, instruction="Draw: ")
     card = ModelCard(
-        name="tiny", family="starter", base_size=128, precision=PrecisionPolicy(transformer=("float32",)),
-        num_inference_steps=3, pag_layers=(1,), text=text, source="tiny",
-    )  # fmt: skip
+        name="tiny",
+        family="starter",
+        defaults=ImageDefaults(base_size=128, num_inference_steps=3, pag_layers=(1,)),
+        precision=PrecisionPolicy({"transformer": ("float32",)}),
+        text=text,
+        text_encoder=SMALL_TEXT_ENCODER,
+        source="tiny",
+    )
     text_encoder = TextEncoder(tiny_language_model, tiny_tokenizer, text)
     return ModelBundle(transformer=transformer, autoencoder=autoencoder, text_encoder=text_encoder, card=card)

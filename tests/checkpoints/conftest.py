@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import LlamaConfig, LlamaModel, PreTrainedTokenizerFast
 
 from sanakit.checkpoints.bundle import ModelBundle, save_bundle
-from sanakit.checkpoints.identity.card import ModelCard
+from sanakit.checkpoints.identity.card import ImageDefaults, ModelCard
 from sanakit.checkpoints.identity.precision import OWN_LINE
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
@@ -50,7 +50,8 @@ def tiny_text_encoder(config: TextEncoderConfig = TEXT) -> TextEncoder:
 
 def tiny_bundle() -> ModelBundle:
     torch.manual_seed(1)
-    card = ModelCard(name="tiny", family="sana", base_size=64, precision=OWN_LINE, text=TEXT, licence="Apache-2.0")
+    defaults = ImageDefaults(base_size=64)
+    card = ModelCard(name="tiny", family="sana", defaults=defaults, precision=OWN_LINE, text=TEXT, licence="Apache-2.0")
     return ModelBundle(
         transformer=LinearDiT(TRANSFORMER),
         autoencoder=DCAutoencoder(AUTOENCODER),

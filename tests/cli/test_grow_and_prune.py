@@ -25,15 +25,15 @@ def test_grow_writes_a_model(run: Any, tiny_model: Path) -> None:
     bundle, base = load_bundle("deep"), load_bundle(tiny_model)
     assert bundle.transformer.config.num_layers == 5
     assert bundle.card.name == "tiny-5-blocks"
-    assert bundle.card.hashes.transformer == bundle.hash_memory().transformer
-    assert bundle.card.hashes.autoencoder == base.card.hashes.autoencoder == base.hash_memory().autoencoder
+    assert bundle.card.hashes["transformer"] == bundle.hash_memory()["transformer"]
+    assert bundle.card.hashes["autoencoder"] == base.card.hashes["autoencoder"] == base.hash_memory()["autoencoder"]
     record = json.loads(Path("deep/derived.json").read_text())
-    assert record["base"] == {"name": "tiny", "transformer": base.card.hashes.transformer, "num_layers": 2}
+    assert record["base"] == {"name": "tiny", "transformer": base.card.hashes["transformer"], "num_layers": 2}
     assert record["origins"] == [0, None, None, None, None]
     assert TextToImagePipeline(bundle)("a cat").images[0].image is not None
     assert run("grow", tiny_model, "deep", "--num-layers", 5).code == 2
     assert run("grow", tiny_model, "deep", "--num-layers", 4, "--drop-last", 0, "--force").code == 0
-    assert load_bundle("deep").card.pag_layers == (1,)  # the block that it was before
+    assert load_bundle("deep").card.defaults.pag_layers == (1,)  # the block that it was before
 
 
 def test_the_starter_grows_and_opens(run: Any) -> None:

@@ -11,10 +11,11 @@ from transformers import LlamaConfig, LlamaModel
 from weights import autoencoder_pair, transformer_pair
 
 from sanakit.checkpoints.bundle import ModelBundle, load_bundle, save_bundle
+from sanakit.checkpoints.editing.diffusers_layout import save_network
 from sanakit.checkpoints.files.hub import HubOptions
-from sanakit.checkpoints.identity.card import ModelCard
+from sanakit.checkpoints.identity.card import ImageDefaults, ModelCard
 from sanakit.checkpoints.identity.precision import OWN_LINE
-from sanakit.checkpoints.networks.dc_ae import DIFFUSERS_DC_AE, OriginalSpelling, original_dc_ae
+from sanakit.checkpoints.networks.dc_ae import DC_AE, DIFFUSERS_DC_AE, OriginalSpelling, original_dc_ae
 from sanakit.checkpoints.networks.key_maps import KeyMap
 from sanakit.checkpoints.networks.linear_dit import diffusers_linear_dit
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
@@ -55,7 +56,9 @@ def bundle() -> ModelBundle:
         transformer=transformer_pair(TRANSFORMER)[1],
         autoencoder=autoencoder_pair(AUTOENCODER)[1],
         text_encoder=TextEncoder(LlamaModel(llama), tokenizer(1200)),  # type: ignore[arg-type]
-        card=ModelCard(name="tiny", family="sana", base_size=32, precision=OWN_LINE, flow_shift=2.5),
+        card=ModelCard(
+            name="tiny", family="sana", defaults=ImageDefaults(base_size=32, flow_shift=2.5), precision=OWN_LINE
+        ),
     )
 
 
@@ -85,8 +88,17 @@ def test_a_folder_goes_to_diffusers_and_comes_back(bundle: ModelBundle, tmp_path
     assert_same(back.transformer, bundle.transformer)
     assert_same(back.autoencoder, bundle.autoencoder)
     assert (back.transformer.config, back.autoencoder.config) == (TRANSFORMER, AUTOENCODER)
-    assert back.card.flow_shift == 2.5
+    assert back.card.defaults.flow_shift == 2.5
     assert back.model_hash == bundle.model_hash
+
+
+def test_an_autoencoder_alone_opens_in_diffusers(bundle: ModelBundle, tmp_path: Path) -> None:
+    save_network(DC_AE, bundle.autoencoder, tmp_path / "vae")
+    assert sorted(path.name for path in (tmp_path / "vae").iterdir()) == [
+        "config.json",
+        "diffusion_pytorch_model.safetensors",
+    ]
+    assert_same(AutoencoderDC.from_pretrained(tmp_path / "vae"), bundle.autoencoder, DIFFUSERS_DC_AE)
 
 
 @pytest.mark.parametrize("max_shard_size", ["10GB", "100KB"])

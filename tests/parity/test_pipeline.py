@@ -19,7 +19,7 @@ from transformers import LlamaModel, PreTrainedTokenizerFast
 from weights import autoencoder_pair, relative_error, transformer_pair
 
 from sanakit.checkpoints.bundle import ModelBundle
-from sanakit.checkpoints.identity.card import ModelCard
+from sanakit.checkpoints.identity.card import ImageDefaults, ModelCard
 from sanakit.checkpoints.identity.precision import PrecisionPolicy
 from sanakit.common.seeds import draw_noise
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
@@ -45,9 +45,12 @@ def ours_and_parts(
         DCAutoencoderConfig(encoder=shape, decoder=shape, latent_channels=4, head_dim=8, scaling_factor=0.4)
     )
     card = ModelCard(
-        name="tiny", family="sana", base_size=512, precision=PrecisionPolicy(transformer=("float32",)),
-        pag_layers=(1,), text=DIFFUSERS_TEXT,
-    )  # fmt: skip
+        name="tiny",
+        family="sana",
+        defaults=ImageDefaults(base_size=512, pag_layers=(1,)),
+        precision=PrecisionPolicy({"transformer": ("float32",)}),
+        text=DIFFUSERS_TEXT,
+    )
     bundle = ModelBundle(
         transformer=our_transformer.requires_grad_(False), autoencoder=our_autoencoder.requires_grad_(False),
         text_encoder=TextEncoder(tiny_language_model, tiny_tokenizer, replace(DIFFUSERS_TEXT)), card=card,

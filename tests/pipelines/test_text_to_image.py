@@ -225,7 +225,8 @@ def test_a_bad_request_fails_before_any_work(pipeline: TextToImagePipeline, monk
 
 
 def test_pag_needs_known_layers(tiny_bundle: ModelBundle) -> None:
-    bundle = replace(tiny_bundle, card=replace(tiny_bundle.card, pag_layers=()))
+    defaults = replace(tiny_bundle.card.defaults, pag_layers=())
+    bundle = replace(tiny_bundle, card=replace(tiny_bundle.card, defaults=defaults))
     with pytest.raises(RequestError, match="pag_scale=2"):
         TextToImagePipeline(bundle)("a cat", pag_scale=2)
 

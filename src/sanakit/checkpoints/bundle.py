@@ -12,12 +12,11 @@ import torch
 
 from sanakit.checkpoints.editing.diffusers_layout import write_model_folder
 from sanakit.checkpoints.files.hub import HubOptions
-from sanakit.checkpoints.identity.card import ModelCard
-from sanakit.checkpoints.identity.hashing import ContentHashes, hash_tensors
+from sanakit.checkpoints.identity.card import PUBLISHED_TEXT_ENCODER, SMALL_TEXT_ENCODER, ModelCard
+from sanakit.checkpoints.identity.hashing import combined_hash, hash_tensors
 from sanakit.checkpoints.identity.known_models import (
     DEFAULT_AUTOENCODER,
     DEFAULT_LATENT_CHANNELS,
-    DEFAULT_TEXT_ENCODER,
     known_card,
     known_precision,
 )
@@ -57,7 +56,7 @@ class ModelBundle:
         """SHA-256 of all weights in hex: the card's, else computed from the files, or from memory without files."""
         if self.card.model_hash:
             return self.card.model_hash
-        return (hash_parts(self.parts, self.card.hashes) if self.parts else self.hash_memory()).combined
+        return combined_hash(hash_parts(self.parts, self.card.hashes) if self.parts else self.hash_memory())
 
     def bytes_to_hash(self) -> int:
         """Bytes of files that ``model_hash`` reads when it is first asked for; 0 once it is known."""
@@ -65,13 +64,27 @@ class ModelBundle:
             return 0
         return bytes_to_hash(self.parts, self.card.hashes)
 
-    def hash_memory(self) -> ContentHashes:
+    @property
+    def components(self) -> dict[str, LinearDiT | DCAutoencoder | TextEncoder]:
+        """The networks by what they are to the model."""
+        return {"transformer": self.transformer, "autoencoder": self.autoencoder, "text_encoder": self.text_encoder}
+
+    @property
+    def precisions(self) -> dict[str, str]:
+        """What every component computes in, by name: ``bfloat16``."""
+        return {name: str(part.compute_dtype).removeprefix("torch.") for name, part in self.components.items()}
+
+    @property
+    def precision(self) -> str:
+        """``float32``, or each component's where they differ: ``transformer bfloat16, autoencoder float32, ...``."""
+        names = set(self.precisions.values())
+        if len(names) == 1:
+            return names.pop()
+        return ", ".join(f"{name.replace('_', ' ')} {precision}" for name, precision in self.precisions.items())
+
+    def hash_memory(self) -> dict[str, str]:
         """Hashes of the tensors as they are now, in their present dtype."""
-        return ContentHashes(
-            transformer=hash_tensors(self.transformer.state_dict()),
-            autoencoder=hash_tensors(self.autoencoder.state_dict()),
-            text_encoder=hash_tensors(self.text_encoder.model.state_dict()),
-        )
+        return {name: hash_tensors(part.state_dict()) for name, part in self.components.items()}
 
 
 def load_bundle(
@@ -105,18 +118,18 @@ def load_bundle(
     assert parts.autoencoder is not None
     assert parts.text_encoder is not None
     card = card_of(parts)
-    if card.family == "sana-sprint":
+    if card.distilled:
         raise CheckpointError(f"{source} is a SANA-Sprint model, which sanakit converts but makes no pictures with yet")
     dtypes = resolve_dtypes(card.precision, dtype, device, force)
     if not force:
         check_small_weights(parts)
     return ModelBundle(
-        transformer=load_network(parts.transformer, dtype=dtypes.transformer, device=device),
-        autoencoder=load_network(parts.autoencoder, dtype=dtypes.autoencoder, device=device),
+        transformer=load_network(parts.transformer, dtype=dtypes["transformer"], device=device),
+        autoencoder=load_network(parts.autoencoder, dtype=dtypes["autoencoder"], device=device),
         text_encoder=load_text_encoder(
             parts.text_encoder,
             parts.tokenizer,
-            dtype=dtypes.text_encoder,
+            dtype=dtypes["text_encoder"],
             device=device,
             config=card.text,
             variant=parts.variant,
@@ -149,7 +162,7 @@ def complete(
     if text_encoder is not None or parts.text_encoder is None:
         parts = with_text_encoder(parts, text_encoder, hub.for_others)
     if parts.card is not None:
-        hashes = replace(parts.card.hashes, **dict.fromkeys(foreign, ""))
+        hashes = {name: value for name, value in parts.card.hashes.items() if name not in foreign}
         parts = replace(parts, card=replace(parts.card, hashes=hashes))
     return replace(parts, revision=hub.revision)
 
@@ -158,8 +171,8 @@ def _check_borrowing(parts: ModelParts) -> None:
     """Refuse, before anything is fetched, to decode with an autoencoder that cannot read these latents."""
     assert parts.transformer is not None
     channels = parts.transformer.config.in_channels
-    is_starter = parts.card is not None and parts.card.family == "starter"
-    if is_starter or channels != DEFAULT_LATENT_CHANNELS:
+    is_published = parts.card is None or parts.card.text_encoder == PUBLISHED_TEXT_ENCODER
+    if not is_published or channels != DEFAULT_LATENT_CHANNELS:
         raise CheckpointError(
             f"{parts.path} has no autoencoder (vae), and no published one fits in its place: its transformer makes "
             f"latents of {channels} channels; name the autoencoder that it was trained with"
@@ -174,13 +187,14 @@ def find_autoencoder(source: str | Path, hub: HubOptions | None = None) -> Found
     return found
 
 
-def with_text_encoder(parts: ModelParts, named: str | Path | None, hub: HubOptions | None = None) -> ModelParts:
-    """The same parts with a text encoder: the one that was named, else the one that the model was published with."""
-    if named is None and parts.card is not None and parts.card.family == "starter":
+def with_text_encoder(parts: ModelParts, named: str | Path | None = None, hub: HubOptions | None = None) -> ModelParts:
+    """The same parts with a text encoder: the one that was named, else the one that the model was trained with."""
+    trained_with = parts.card.text_encoder if parts.card is not None else PUBLISHED_TEXT_ENCODER
+    if named is None and trained_with == SMALL_TEXT_ENCODER:
         folder = starter_text_encoder_folder()
     else:
         wanted = ("text_encoder", "tokenizer")
-        folder = locate(named or DEFAULT_TEXT_ENCODER, hub=hub or HubOptions(), components=wanted)
+        folder = locate(named or trained_with, hub=hub or HubOptions(), components=wanted)
     if (folder / "text_encoder").is_dir():  # two folders as in a diffusers folder, or one that holds both
         return replace(parts, text_encoder=folder / "text_encoder", tokenizer=folder / "tokenizer")
     return replace(parts, text_encoder=folder, tokenizer=folder)
@@ -229,11 +243,11 @@ def save_bundle(
     """
     transformer = _stored(LINEAR_DIT, bundle.transformer, dtype)
     autoencoder = _stored(DC_AE, bundle.autoencoder, dtype)
-    hashes = ContentHashes(
-        transformer=hash_tensors(transformer.tensors),
-        autoencoder=hash_tensors(autoencoder.tensors),
-        text_encoder=bundle.card.hashes.text_encoder or hash_tensors(bundle.text_encoder.model.state_dict()),
-    )
+    hashes = {
+        "transformer": hash_tensors(transformer.tensors),
+        "autoencoder": hash_tensors(autoencoder.tensors),
+        "text_encoder": bundle.card.hashes.get("text_encoder") or hash_tensors(bundle.text_encoder.state_dict()),
+    }
     card = replace(bundle.card, hashes=hashes)
 
     def write_text(building: Path) -> None:

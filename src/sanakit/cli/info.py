@@ -17,6 +17,20 @@ if TYPE_CHECKING:
     from sanakit.checkpoints.sources.content_hashes import HashCheck
 
 
+_CARD_ENTRIES = (
+    "name",
+    "family",
+    "base_size",
+    "solver",
+    "num_inference_steps",
+    "guidance_scale",
+    "flow_shift",
+    "pag_layers",
+    "precision",
+    "hashes",
+)
+
+
 def info(
     files: SourceOptions,
     model: ModelArgument = "starter",
@@ -78,18 +92,19 @@ def verdict(check: HashCheck) -> str:
 
 def as_mapping(description: ModelDescription) -> dict[str, Any]:
     """Everything that is printed, in plain values."""
-    from sanakit.common.config import to_mapping
+    from sanakit.checkpoints.identity.card import card_to_json
 
     facts: dict[str, Any] = {"source": description.source, "path": str(description.path)}
     if (card := description.card) is not None:
-        hashes = to_mapping(card.hashes)
+        told = card_to_json(card)
+        facts |= {name: told[name] for name in _CARD_ENTRIES}
         facts |= {
-            "name": card.name, "family": card.family, "base_size": card.base_size, "solver": card.solver,
-            "num_inference_steps": card.num_inference_steps, "guidance_scale": card.guidance_scale,
-            "flow_shift": card.flow_shift, "pag_layers": list(card.pag_layers),
-            "max_text_tokens": card.text.max_tokens, "precision": to_mapping(card.precision),
-            "licence": card.licence or None, "model_hash": card.model_hash or None, "hashes": hashes,
-        }  # fmt: skip
+            "text_encoder": card.text_encoder,
+            "distilled": card.distilled,
+            "max_text_tokens": card.text.max_tokens,
+            "licence": card.licence or None,
+            "model_hash": card.model_hash or None,
+        }
         if card.family == "starter":
             facts["vocabulary"] = starter_vocabulary()
     facts["components"] = [component_facts(component) for component in description.components]

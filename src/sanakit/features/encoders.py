@@ -82,7 +82,7 @@ class Encoders:
             encoder = self.text
             vocabulary = json.dumps(encoder.tokenizer.get_vocab(), sort_keys=True)
             self._ids["text"] = _digest({
-                "weights": hash_tensors(encoder.model.state_dict()),
+                "weights": hash_tensors(encoder.state_dict()),
                 "vocabulary": hashlib.sha256(vocabulary.encode()).hexdigest(),
                 "dtype": str(encoder.compute_dtype),
                 "instruction": encoder.config.instruction_text,
@@ -121,7 +121,7 @@ def encoders_of_parts(
 
     def load_autoencoder() -> DCAutoencoder:
         assert parts.autoencoder is not None
-        return load_network(parts.autoencoder, dtype=dtypes.autoencoder, device=device)
+        return load_network(parts.autoencoder, dtype=dtypes["autoencoder"], device=device)
 
     def load_text() -> TextEncoder:
         assert parts.text_encoder is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sanakit.checkpoints.identity.card import ModelCard
+from sanakit.checkpoints.identity.card import ImageDefaults, ModelCard
 from sanakit.common.errors import RequestError
 from sanakit.common.seeds import image_seed
 from sanakit.pipelines.request import GenerationRequest
@@ -69,11 +69,11 @@ def _pictures_of(request: GenerationRequest, card: ModelCard, granularity: int) 
     size = plan_size(
         request.height,
         request.width,
-        base_size=card.base_size,
+        base_size=card.defaults.base_size,
         granularity=granularity,
         use_binning=request.use_resolution_binning,
     )
-    guidance, solver = _guidance(request, card), _solver(request, card)
+    guidance, solver = _guidance(request, card), _solver(request, card.defaults)
     for index in range(request.num_images):
         yield PicturePlan(
             prompt=request.prompt,
@@ -87,19 +87,19 @@ def _pictures_of(request: GenerationRequest, card: ModelCard, granularity: int) 
         )
 
 
-def _solver(request: GenerationRequest, card: ModelCard) -> SolverConfig:
-    return solver_kind(request.solver or card.solver)(
-        num_steps=request.num_inference_steps or card.num_inference_steps,
-        flow_shift=request.flow_shift or card.flow_shift,
+def _solver(request: GenerationRequest, defaults: ImageDefaults) -> SolverConfig:
+    return solver_kind(request.solver or defaults.solver)(
+        num_steps=request.num_inference_steps or defaults.num_inference_steps,
+        flow_shift=request.flow_shift or defaults.flow_shift,
     )
 
 
 def _guidance(request: GenerationRequest, card: ModelCard) -> Guidance:
-    scale = card.guidance_scale if request.guidance_scale is None else request.guidance_scale
+    scale = card.defaults.guidance_scale if request.guidance_scale is None else request.guidance_scale
     if request.pag_scale == 0:
         return ClassifierFreeGuidance(scale=scale, interval=request.guidance_interval)
-    if not card.pag_layers:
+    if not card.defaults.pag_layers:
         raise RequestError(
             f"pag_scale={request.pag_scale:g} needs layers to perturb, and {card.name} names none; leave it at 0."
         )
-    return PerturbedAttentionGuidance(scale=scale, pag_scale=request.pag_scale, layers=card.pag_layers)
+    return PerturbedAttentionGuidance(scale=scale, pag_scale=request.pag_scale, layers=card.defaults.pag_layers)

@@ -130,7 +130,7 @@ class TextToImagePipeline:
 
     def to(self, device: torch.device | str) -> TextToImagePipeline:
         """Move all networks; returns the pipeline itself."""
-        for part in (self.bundle.transformer, self.bundle.autoencoder, self.bundle.text_encoder):
+        for part in self.bundle.components.values():
             part.to(device)
         return self
 
@@ -207,16 +207,11 @@ def conditions_of(plan: PicturePlan, prepare: Prepare) -> dict[Branch, Condition
 
 def model_reference(bundle: ModelBundle) -> ModelReference:
     """The model as records name it; may read its weights once, for their hash."""
-    dtypes = {
-        "transformer": bundle.transformer.compute_dtype,
-        "autoencoder": bundle.autoencoder.compute_dtype,
-        "text_encoder": bundle.text_encoder.compute_dtype,
-    }
     return ModelReference(
         name=bundle.card.name,
         source=bundle.card.source,
         hash=bundle.model_hash,
-        dtypes={component: str(dtype).removeprefix("torch.") for component, dtype in dtypes.items()},
+        dtypes=bundle.precisions,
         variant=bundle.parts.variant if bundle.parts else None,
         revision=bundle.parts.revision if bundle.parts else None,
     )

@@ -35,7 +35,7 @@ F16, BF16, F32 = torch.float16, torch.bfloat16, torch.float32
     ],
 )
 def test_choices(policy: PrecisionPolicy, requested: Any, device: str, expected: tuple[torch.dtype, ...]) -> None:
-    assert resolve_dtypes(policy, requested, device) == expected
+    assert tuple(resolve_dtypes(policy, requested, device).values()) == expected
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,9 @@ def test_choices(policy: PrecisionPolicy, requested: Any, device: str, expected:
 def test_refusals_give_the_reason_and_yield_to_force(policy: PrecisionPolicy, requested: Any, sentence: str) -> None:
     with pytest.raises(RequestError, match=sentence):
         resolve_dtypes(policy, requested, "cuda")
-    assert {F16, BF16} & set(resolve_dtypes(policy, requested, "cuda", force=True))
+    component, wish = next(iter(requested.items())) if isinstance(requested, dict) else ("transformer", requested)
+    forced = resolve_dtypes(policy, requested, "cuda", force=True)[component]
+    assert forced is {"bfloat16": BF16, "bf16": BF16, "float16": F16, "fp16": F16}[wish]
 
 
 def test_what_no_force_allows() -> None:
@@ -105,4 +107,5 @@ def test_the_card_of_a_published_checkpoint(
     card = known_card(
         source=name, names=name, config=config, compression=32, scheduler=scheduler, precision=FLOAT16_LINE
     )  # fmt: skip
-    assert (card.flow_shift, card.base_size, card.pag_layers, card.guidance_scale) == (shift, base, layers, 5.0)
+    told = card.defaults
+    assert (told.flow_shift, told.base_size, told.pag_layers, told.guidance_scale) == (shift, base, layers, 5.0)

@@ -19,6 +19,7 @@ from sanakit.checkpoints.editing.convert import convert
 from sanakit.checkpoints.editing.describe import describe
 from sanakit.checkpoints.editing.diffusers_layout import save_network, write_network
 from sanakit.checkpoints.files import reader
+from sanakit.checkpoints.files.reader import read_json
 from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.checkpoints.networks import kinds
 from sanakit.checkpoints.networks.config_fields import count
@@ -26,7 +27,7 @@ from sanakit.checkpoints.networks.dc_ae import DC_AE
 from sanakit.checkpoints.networks.key_maps import KeyMap, Rename
 from sanakit.checkpoints.networks.kind import FLOATING, Json, NetworkKind, NetworkState, Shapes
 from sanakit.checkpoints.networks.strict_load import load_network
-from sanakit.checkpoints.sources.content_hashes import hash_network
+from sanakit.checkpoints.sources.content_hashes import hash_network, verify_hashes
 from sanakit.checkpoints.sources.sources import find_parts
 from sanakit.common.errors import CheckpointError
 
@@ -100,6 +101,12 @@ def test_in_a_model_folder_it_lies_beside_the_others(toy: Toy, folder: Path, tmp
     save_network(TOY, toy, model / "refiner")
     names = [part.name for part in describe(model).components]
     assert names == ["transformer", "autoencoder", "refiner", "text_encoder"]
+    convert(model, tmp_path / "copy", "diffusers")
+    assert read_json(tmp_path / "copy" / "model_index.json")["refiner"] == ["diffusers", "ToyRefiner"]
+    assert find_parts(tmp_path / "copy").networks["refiner"].config == toy.config
+    assert load_bundle(tmp_path / "copy").model_hash
+    checks = {check.name: check for check in verify_hashes(tmp_path / "copy")}
+    assert checks["refiner"].found == checks["refiner"].expected == hash_tensors(toy.state_dict())
 
 
 def test_the_kind_says_which_dtypes_it_takes(toy: Toy, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def test_a_grid_is_what_the_pipeline_makes_of_the_given_weights(tiny_bundle: Mod
     painter = SamplePainter(
         config, StartingModel(tiny_bundle.transformer, encoders, tiny_bundle.card, False), device="cpu"
     )
-    painter.begin(128, tiny_bundle.card.flow_shift)
+    painter.begin(128, tiny_bundle.card.defaults.flow_shift)
     before = {name: t.clone() for name, t in tiny_bundle.transformer.state_dict().items()}
     averaged = {name: 0.9 * t for name, t in before.items()}
     first = painter.draw(averaged, 10)

@@ -13,8 +13,7 @@ from sanakit.checkpoints.editing.diffusers_layout import WriteText, write_model_
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.files.reader import read_listed
 from sanakit.checkpoints.files.writer import write_safetensors, write_torch
-from sanakit.checkpoints.identity.card import card_to_metadata
-from sanakit.checkpoints.identity.hashing import ContentHashes
+from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER, card_to_metadata
 from sanakit.checkpoints.identity.precision import COMPONENTS
 from sanakit.checkpoints.networks.identify import Found
 from sanakit.checkpoints.networks.key_maps import Drop
@@ -98,11 +97,11 @@ def _check_target(target: Path, layout: TargetLayout, force: bool) -> None:
 def _add_parts(
     parts: ModelParts, hub: HubOptions, autoencoder: str | Path | None, text_encoder: str | Path | None
 ) -> ModelParts:
-    """Parts that were named, and the starter's own text encoder; others stay missing rather than being downloaded."""
+    """Parts that were named, and the starter's small text encoder; others stay missing rather than being downloaded."""
     if autoencoder is not None:
         parts = replace(parts, networks={**parts.networks, "autoencoder": find_autoencoder(autoencoder, hub)})
-    is_starter = parts.card is not None and parts.card.family == "starter"
-    if text_encoder is not None or (is_starter and parts.text_encoder is None):
+    is_small = parts.card is not None and parts.card.text_encoder == SMALL_TEXT_ENCODER
+    if text_encoder is not None or (is_small and parts.text_encoder is None):
         parts = with_text_encoder(parts, text_encoder, hub)
     return parts
 
@@ -145,7 +144,7 @@ def _write_single(parts: ModelParts, path: Path) -> list[str]:
     metadata = {CONFIG_KEY: json.dumps(found.kind.to_json(found.config))}  # shapes alone do not tell every one
     if parts.transformer is not None:
         hashes = hash_parts(replace(parts, networks={"transformer": found}, text_encoder=None))
-        card = replace(card_of(parts), hashes=ContentHashes(transformer=hashes.transformer))
+        card = replace(card_of(parts), hashes=hashes)
         metadata = card_to_metadata(card) | metadata
     write_safetensors(path, found.kind.layouts(found.config)["diffusers"].from_ours(network.tensors), metadata)
     return [*_left_out(found), *_alone(parts)]

@@ -17,7 +17,7 @@ from sanakit.checkpoints.editing.diffusers_layout import write_model_folder
 from sanakit.checkpoints.editing.growth import DerivedNetwork
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.card import ModelCard
-from sanakit.checkpoints.identity.hashing import ContentHashes, hash_tensors
+from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.checkpoints.networks.kind import NetworkState
 from sanakit.checkpoints.networks.strict_load import read_network
 from sanakit.checkpoints.sources.content_hashes import hash_parts
@@ -26,7 +26,7 @@ from sanakit.common.errors import CheckpointError, RequestError
 from sanakit.common.files import write_json, written_aside
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 
-RECORD_FILE = "derived.json"
+_RECORD_FILE = "derived.json"
 
 
 def check_derived_target(folder: Path, *, force: bool) -> None:
@@ -80,9 +80,9 @@ def write_derived(
     """
     others = {name: found for name, found in parts.networks.items() if name != "transformer"}
     card = _derived_card(parts, derived)
-    known = ContentHashes() if parts.variant else replace(card.hashes, transformer="")
+    known = {} if parts.variant else {name: value for name, value in card.hashes.items() if name != "transformer"}
     hashes = hash_parts(replace(parts, networks=others), known)
-    card = replace(card, hashes=replace(hashes, transformer=hash_tensors(derived.tensors)))
+    card = replace(card, hashes={"transformer": hash_tensors(derived.tensors), **hashes})
     of_base = {
         "name": card_of(parts).name,
         "transformer": hash_tensors(base.tensors),
@@ -93,16 +93,17 @@ def write_derived(
     with written_aside(folder, force=force) as path:
         networks = chain([network], map(read_network, others.values()))
         write_model_folder(path, networks, card, text=text_copier(parts))
-        write_json(path / RECORD_FILE, content)
+        write_json(path / _RECORD_FILE, content)
     return card
 
 
 def _derived_card(parts: ModelParts, derived: DerivedNetwork) -> ModelCard:
     """The base model's card with another name; blocks that it numbers are found where they are now."""
     card = card_of(parts)
-    layers = tuple(index for index, origin in enumerate(derived.origins) if origin in card.pag_layers)
-    if card.pag_layers and not layers:
+    base_layers = card.defaults.pag_layers
+    layers = tuple(index for index, origin in enumerate(derived.origins) if origin in base_layers)
+    if base_layers and not layers:
         layers = (derived.config.num_layers // 2,)
     family = "sana-1.5" if card.family == "sana" and derived.config.qk_norm else card.family
     name = f"{card.name}-{derived.config.num_layers}-blocks"
-    return replace(card, name=name, family=family, pag_layers=layers)
+    return replace(card, name=name, family=family, defaults=replace(card.defaults, pag_layers=layers))

@@ -75,8 +75,9 @@ def save_network(kind: NetworkKind[Any, Any], model: nn.Module, folder: Path, *,
 
 def scheduler_to_json(card: ModelCard) -> Json:
     """The scheduler that diffusers' ``SanaPipeline`` runs with this model."""
-    kind = solver_kind(card.solver)
-    settings = kind(num_steps=card.num_inference_steps, flow_shift=card.flow_shift).to_diffusers()
+    defaults = card.defaults
+    kind = solver_kind(defaults.solver)
+    settings = kind(num_steps=defaults.num_inference_steps, flow_shift=defaults.flow_shift).to_diffusers()
     return {"_class_name": kind.diffusers_class, "_diffusers_version": DIFFUSERS_VERSION, **settings}
 
 

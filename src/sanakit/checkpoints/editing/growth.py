@@ -92,7 +92,7 @@ def grow(
     grown, used = outside_blocks(tensors), set[int]()
     for index, origin in enumerate(origins):
         if origin is None:
-            block = new_block(block_tensors(tensors, 0), generator)
+            block = _new_block(block_tensors(tensors, 0), generator)
         else:
             block = block_tensors(tensors, origin)
             if origin in used:
@@ -177,7 +177,7 @@ def keep_blocks(tensors: Mapping[str, Tensor], config: LinearDiTConfig, kept: tu
     return DerivedNetwork(config=replace(config, num_layers=len(kept)), tensors=left, origins=kept)
 
 
-def new_block(like: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+def _new_block(like: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
     """A block that adds zero to its input: all three of its branches end in a matrix of zeros.
 
     Norms are one and biases zero; depth-wise filters are drawn with a deviation of 0.2, all else with 0.02.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sanakit.common.files import write_json
 
-MAX_SHARD_BYTES = 10_000_000_000  # diffusers' own limit
+_MAX_SHARD_BYTES = 10_000_000_000  # diffusers' own limit
 
 
 def write_weights(
@@ -20,10 +20,10 @@ def write_weights(
     *,
     metadata: Mapping[str, str],
     stem: str = "diffusion_pytorch_model",
-    max_shard_bytes: int = MAX_SHARD_BYTES,
+    max_shard_bytes: int = _MAX_SHARD_BYTES,
 ) -> None:
     """Write one component's safetensors into ``folder``, with an index when it takes several files."""
-    shards = split_into_shards(tensors, max_shard_bytes)
+    shards = _split_into_shards(tensors, max_shard_bytes)
     if len(shards) == 1:
         write_safetensors(folder / f"{stem}.safetensors", shards[0], metadata)
         return
@@ -32,20 +32,20 @@ def write_weights(
         name = f"{stem}-{number:05d}-of-{len(shards):05d}.safetensors"
         write_safetensors(folder / name, shard, metadata)
         weight_map |= dict.fromkeys(shard, name)
-    total = sum(num_bytes(tensor) for tensor in tensors.values())
+    total = sum(_num_bytes(tensor) for tensor in tensors.values())
     index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))}
     write_json(folder / f"{stem}.safetensors.index.json", index)
 
 
-def split_into_shards(tensors: Mapping[str, Tensor], max_bytes: int) -> list[dict[str, Tensor]]:
+def _split_into_shards(tensors: Mapping[str, Tensor], max_bytes: int) -> list[dict[str, Tensor]]:
     shards: list[dict[str, Tensor]] = [{}]
     filled = 0
     for name, tensor in tensors.items():
-        if shards[-1] and filled + num_bytes(tensor) > max_bytes:
+        if shards[-1] and filled + _num_bytes(tensor) > max_bytes:
             shards.append({})
             filled = 0
         shards[-1][name] = tensor
-        filled += num_bytes(tensor)
+        filled += _num_bytes(tensor)
     return shards
 
 
@@ -58,14 +58,14 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mappi
 
 def write_torch(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Upstream's form: a ``torch.save`` archive with the weights under ``state_dict``."""
-    torch.save({"state_dict": {name: own_storage(tensor.detach().cpu()) for name, tensor in tensors.items()}}, path)
+    torch.save({"state_dict": {name: _own_storage(tensor.detach().cpu()) for name, tensor in tensors.items()}}, path)
 
 
-def own_storage(tensor: Tensor) -> Tensor:
+def _own_storage(tensor: Tensor) -> Tensor:
     """A copy if the tensor is a part of a larger piece of memory, all of which ``torch.save`` would write."""
-    is_part = tensor.untyped_storage().nbytes() != num_bytes(tensor) or not tensor.is_contiguous()
+    is_part = tensor.untyped_storage().nbytes() != _num_bytes(tensor) or not tensor.is_contiguous()
     return tensor.clone(memory_format=torch.contiguous_format) if is_part else tensor
 
 
-def num_bytes(tensor: Tensor) -> int:
+def _num_bytes(tensor: Tensor) -> int:
     return tensor.numel() * tensor.element_size()

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from sanakit.checkpoints.files.reader import read_json
-from sanakit.checkpoints.identity.hashing import ContentHashes
+from sanakit.checkpoints.identity.hashing import combined_hash
 from sanakit.checkpoints.identity.precision import PrecisionPolicy
+from sanakit.checkpoints.networks.starter_text_encoder import HUB_ID
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.common.files import write_json
@@ -22,9 +23,31 @@ from sanakit.models.text.text_encoder import TextEncoderConfig
 from sanakit.sampling.flow_dpm import FlowDPM
 from sanakit.sampling.solvers import solver_kind
 
-CARD_FILE = "sanakit.json"
-METADATA_KEY = "sanakit"
+_CARD_FILE = "sanakit.json"
+_METADATA_KEY = "sanakit"
+PUBLISHED_TEXT_ENCODER = "Efficient-Large-Model/gemma-2-2b-it"
+SMALL_TEXT_ENCODER = HUB_ID  # of the starter, made ready in the user's cache
+
 Family = Literal["sana", "sana-1.5", "sana-sprint", "starter"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageDefaults:
+    """How a model of pictures is used where a request does not say."""
+
+    base_size: int  # side in pixels of the pictures that it was trained on
+    flow_shift: float = 3.0
+    solver: str = FlowDPM.name
+    num_inference_steps: int = 20
+    guidance_scale: float = 4.5
+    pag_layers: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        solver_kind(self.solver)
+
+
+Defaults = ImageDefaults
+"""A union once there are models of another kind; ``card_from_json`` then tells them apart by ``type``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,63 +55,78 @@ class ModelCard:
     """Facts about a model beside its tensors."""
 
     name: str
-    family: Family
-    base_size: int  # side in pixels of the pictures that it was trained on
+    family: Family  # where its architecture and training come from; nothing is decided by it
+    defaults: Defaults
     precision: PrecisionPolicy
-    flow_shift: float = 3.0
-    solver: str = FlowDPM.name
-    num_inference_steps: int = 20
-    guidance_scale: float = 4.5
-    pag_layers: tuple[int, ...] = ()
     text: TextEncoderConfig = field(default_factory=TextEncoderConfig)
+    text_encoder: str = PUBLISHED_TEXT_ENCODER  # it was trained with; borrowed by a folder that has none
+    distilled: bool = False  # made for few steps, with the guidance scale as an input
     licence: str = ""  # "" = not stated
     trained_from: str = ""  # name and hash of the model whose weights its training began with
     source: str = ""  # where it was loaded from, as the user wrote it
-    hashes: ContentHashes = field(default_factory=ContentHashes)
-
-    def __post_init__(self) -> None:
-        solver_kind(self.solver)
+    hashes: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of each component's tensors, where it is known
 
     @property
     def model_hash(self) -> str:
         """One SHA-256 for the whole model, "" while a part's is not known; ``ModelBundle.model_hash`` computes it."""
-        return self.hashes.combined
+        return combined_hash(self.hashes)
 
 
 def card_to_json(card: ModelCard) -> dict[str, Any]:
-    content: dict[str, Any] = to_mapping(card)
-    content.pop("source")  # true on one machine only
-    content["text"].pop("num_cached_prompts")  # a habit of the process, not a fact about the model
-    return content
+    """In the words of 0.1.0, which knew pictures only and told the rest by the family."""
+    content: dict[str, Any] = to_mapping(card) | {"precision": card.precision.to_json(), "hashes": dict(card.hashes)}
+    del content["source"]  # true on one machine only
+    del content["text"]["num_cached_prompts"]  # a habit of the process, not a fact about the model
+    for name, value in _told_by_family(card.family).items():
+        if content[name] == value:
+            del content[name]
+    ordered = {name: content.pop(name) for name in ("name", "family")}
+    return {**ordered, **content.pop("defaults"), **content}
 
 
 def card_from_json(content: Mapping[str, Any], *, where: str) -> ModelCard:
+    """Raises:
+    CheckpointError: an entry is missing, unknown or of another type.
+    """
+    flat = {each.name for each in fields(ImageDefaults)}
+    entries = {name: value for name, value in content.items() if name not in flat}
+    defaults = {name: value for name, value in content.items() if name in flat}
     try:
-        return from_mapping(ModelCard, content, where=where)
-    except ConfigError as error:
+        precision = PrecisionPolicy.from_json(entries.get("precision", {}))
+        entries = {**_told_by_family(entries.get("family")), **entries, "precision": precision}
+        return from_mapping(ModelCard, {**entries, "defaults": defaults}, where=where)
+    except (ConfigError, TypeError, AttributeError) as error:
         raise CheckpointError(f"the model card {error}") from error
+
+
+def _told_by_family(family: object) -> dict[str, Any]:
+    """What 0.1.0 meant by a family."""
+    return {
+        "text_encoder": SMALL_TEXT_ENCODER if family == "starter" else PUBLISHED_TEXT_ENCODER,
+        "distilled": family == "sana-sprint",
+    }
 
 
 def read_card(folder: Path) -> ModelCard | None:
     """The card of a model folder; None where another program wrote the folder."""
-    path = folder / CARD_FILE
+    path = folder / _CARD_FILE
     return card_from_json(read_json(path), where=str(path)) if path.is_file() else None
 
 
 def write_card(card: ModelCard, folder: Path) -> None:
-    write_json(folder / CARD_FILE, card_to_json(card))
+    write_json(folder / _CARD_FILE, card_to_json(card))
 
 
 def card_to_metadata(card: ModelCard) -> dict[str, str]:
     """Entries for the ``__metadata__`` of a safetensors file."""
-    return {METADATA_KEY: json.dumps(card_to_json(card), ensure_ascii=False)}
+    return {_METADATA_KEY: json.dumps(card_to_json(card), ensure_ascii=False)}
 
 
 def card_from_metadata(metadata: Mapping[str, str], *, where: str) -> ModelCard | None:
-    if METADATA_KEY not in metadata:
+    if _METADATA_KEY not in metadata:
         return None
     try:
-        content = json.loads(metadata[METADATA_KEY])
+        content = json.loads(metadata[_METADATA_KEY])
     except ValueError as error:
         raise CheckpointError(f"the model card in {where} is not valid JSON ({error})") from error
     return card_from_json(content, where=where)

@@ -7,30 +7,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from operator import itemgetter
 
 import torch
 from torch import Tensor
 
+from sanakit.checkpoints.identity.precision import COMPONENTS
 from sanakit.checkpoints.networks.key_maps import Origin, rows_of
 
 _CHUNK_BYTES = 1 << 24
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ContentHashes:
-    """SHA-256 of each component's tensors in hex, "" where it is not known yet."""
-
-    transformer: str = ""
-    autoencoder: str = ""
-    text_encoder: str = ""
-
-    @property
-    def combined(self) -> str:
-        """One hash for the whole model; "" while a component's is not known."""
-        parts = (self.transformer, self.autoencoder, self.text_encoder)
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest() if all(parts) else ""
+def combined_hash(hashes: Mapping[str, str]) -> str:
+    """One SHA-256 for a whole model of ``COMPONENTS`` and what else it has; "" while a component's is not known."""
+    order = (*COMPONENTS, *sorted(set(hashes) - set(COMPONENTS)))
+    parts = [hashes.get(component, "") for component in order]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest() if all(parts) else ""
 
 
 def hash_tensors(tensors: Mapping[str, Tensor], origins: Mapping[str, Origin] | None = None) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from sanakit.checkpoints.identity.card import Family, ModelCard
+from sanakit.checkpoints.identity.card import Family, ImageDefaults, ModelCard
 from sanakit.checkpoints.identity.precision import BFLOAT16_LINE, FLOAT16_LINE, UNKNOWN_LINE, PrecisionPolicy
 from sanakit.models.transformers.linear_dit import LinearDiTConfig
 from sanakit.sampling.flow_dpm import FlowDPM
@@ -19,10 +19,9 @@ from sanakit.sampling.solvers import SOLVERS
 
 DEFAULT_AUTOENCODER = "mit-han-lab/dc-ae-f32c32-sana-1.1-diffusers"
 DEFAULT_LATENT_CHANNELS = 32  # of that autoencoder
-DEFAULT_TEXT_ENCODER = "Efficient-Large-Model/gemma-2-2b-it"
 
-VERSION_1_NAME = re.compile(r"sana[_-](600m|1600m)[_-](512px|1024px)", re.IGNORECASE)
-PAG_LAYERS = {20: (8,), 28: (14,)}  # by depth, as upstream's demo; other depths take the middle block
+_VERSION_1_NAME = re.compile(r"sana[_-](600m|1600m)[_-](512px|1024px)", re.IGNORECASE)
+_PAG_LAYERS = {20: (8,), 28: (14,)}  # by depth, as upstream's demo; other depths take the middle block
 
 
 def names_of(source: str, path: Path) -> str:
@@ -37,7 +36,7 @@ def known_precision(
     """The line of a transformer: by version and name first, then by the dtype that its tensors are stored in."""
     if config.qk_norm or config.interpolation_scale is not None or re.search("bf16", names, re.IGNORECASE):
         return BFLOAT16_LINE
-    if VERSION_1_NAME.search(names) or variant == "fp16":
+    if _VERSION_1_NAME.search(names) or variant == "fp16":
         return FLOAT16_LINE
     if variant == "bf16" or set(stored) == {"bfloat16"}:
         return BFLOAT16_LINE
@@ -54,34 +53,36 @@ def known_card(
     precision: PrecisionPolicy,
 ) -> ModelCard:
     """The card of a checkpoint that came without one; a scheduler's config, where there is one, has the last word."""
-    base_size = config.sample_size * compression
     return ModelCard(
         name=source.rstrip("/").rsplit("/", 1)[-1],
-        family=family_of(config),
-        base_size=base_size,
+        family=_family_of(config),
+        defaults=ImageDefaults(
+            base_size=config.sample_size * compression,
+            flow_shift=_known_flow_shift(names, config, scheduler),
+            solver=_known_solver(scheduler),
+            guidance_scale=4.5 if config.qk_norm else 5.0,
+            pag_layers=_PAG_LAYERS.get(config.num_layers, (config.num_layers // 2,)),
+        ),
         precision=precision,
-        flow_shift=known_flow_shift(names, config, scheduler),
-        solver=known_solver(scheduler),
-        guidance_scale=4.5 if config.qk_norm else 5.0,
-        pag_layers=PAG_LAYERS.get(config.num_layers, (config.num_layers // 2,)),
+        distilled=config.guidance_embeds,
         source=source,
     )
 
 
-def family_of(config: LinearDiTConfig) -> Family:
+def _family_of(config: LinearDiTConfig) -> Family:
     if config.guidance_embeds:
         return "sana-sprint"
     return "sana-1.5" if config.qk_norm else "sana"
 
 
-def known_solver(scheduler: Mapping[str, Any] | None) -> str:
+def _known_solver(scheduler: Mapping[str, Any] | None) -> str:
     """The solver of ours that does what diffusers' scheduler does; Flow-DPM where none does, as Sprint's."""
     name = scheduler.get("_class_name") if scheduler is not None else None
     same = (kind.name for kind in SOLVERS.values() if kind.diffusers_class == name)
     return next(same, FlowDPM.name)
 
 
-def known_flow_shift(names: str, config: LinearDiTConfig, scheduler: Mapping[str, Any] | None) -> float:
+def _known_flow_shift(names: str, config: LinearDiTConfig, scheduler: Mapping[str, Any] | None) -> float:
     """3 but for 4K (6) and for upstream's 0.6B at 1024 px (4, where its diffusers twin ships 3)."""
     if scheduler is not None:
         return float(scheduler.get("flow_shift") or scheduler.get("shift") or 3.0)

@@ -172,7 +172,7 @@ def dc_ae_to_json(config: DCAutoencoderConfig) -> Json:
     return fields
 
 
-def dc_ae_from_json(fields: Mapping[str, Any]) -> DCAutoencoderConfig:
+def _dc_ae_from_json(fields: Mapping[str, Any]) -> DCAutoencoderConfig:
     """Our config; absent fields take the defaults of diffusers' class."""
     return DCAutoencoderConfig(
         encoder=_stages_from_json(fields, "encoder", default_depths=(2, 2, 2, 3, 3, 3)),
@@ -247,7 +247,7 @@ DC_AE = NetworkKind(
     noun="DC-AE autoencoder",
     build=DCAutoencoder,
     to_json=dc_ae_to_json,
-    from_json=dc_ae_from_json,
+    from_json=_dc_ae_from_json,
     infer=infer_dc_ae,
     layout_of=find_dc_ae_layout,
     layouts=_layouts,

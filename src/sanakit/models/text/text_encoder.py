@@ -105,6 +105,10 @@ class TextEncoder:
     def device(self) -> torch.device:
         return self.model.device
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """Of the language model."""
+        return self.model.state_dict()
+
     def to(self, device: torch.device | str) -> TextEncoder:
         """Move the language model; cached prompts are made anew there."""
         self.model.to(device)

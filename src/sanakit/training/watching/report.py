@@ -109,10 +109,11 @@ def report_transformer(
         pictures = [np.asarray(pipeline(prompt, seed=0).images[0].image) for prompt in prompts]
         picture_grid(pictures, prompts).save(folder / "sheet.png")
         images.append("sheet.png")
+    defaults = bundle.card.defaults
     results = {
         "run": _in_words(run.steps, run.samples, run.seconds),
         "loss": f"{log[-1]['loss']:.4f} (mean of the last lines)" if log else "-",
-        "model": f"{folder / 'model'}, {bundle.card.base_size} px, flow shift {bundle.card.flow_shift:g}",
+        "model": f"{folder / 'model'}, {defaults.base_size} px, flow shift {defaults.flow_shift:g}",
         **({"trained from": bundle.card.trained_from} if bundle.card.trained_from else {}),
     }
     return write_report(folder, title=f"Training of {bundle.card.name}", recipe=recipe, results=results, images=images)

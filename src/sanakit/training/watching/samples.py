@@ -33,7 +33,8 @@ class SamplePainter:
 
     def begin(self, resolution: int, flow_shift: float) -> None:
         """A stage with this size and shift begins."""
-        self._card = replace(self._card, base_size=resolution, flow_shift=flow_shift)
+        defaults = replace(self._card.defaults, base_size=resolution, flow_shift=flow_shift)
+        self._card = replace(self._card, defaults=defaults)
 
     def draw(self, weights: Mapping[str, Tensor], step: int) -> Image.Image:
         """One picture per prompt, in a grid; the same weights give the same pictures."""

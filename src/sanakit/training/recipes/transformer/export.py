@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from sanakit.checkpoints.bundle import ModelBundle, save_bundle
+from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER
 from sanakit.checkpoints.identity.precision import OWN_LINE
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.training.recipes.transformer.starting_model import StartingModel
@@ -38,15 +39,15 @@ def export_model(
     transformer = LinearDiT(config)
     transformer.load_state_dict(dict(weights))
     autoencoder = start.encoders.autoencoder
-    stored = autoencoder.bfloat16() if start.card.family == "starter" else autoencoder
-    card = replace(
-        start.card,
-        name=name,
+    is_small = start.card.text_encoder == SMALL_TEXT_ENCODER  # such a model is stored as the starter is
+    stored = autoencoder.bfloat16() if is_small else autoencoder
+    defaults = replace(
+        start.card.defaults,
         base_size=resolution,
         flow_shift=flow_shift,
-        precision=OWN_LINE,
-        pag_layers=start.card.pag_layers or (config.num_layers // 2,),
+        pag_layers=start.card.defaults.pag_layers or (config.num_layers // 2,),
     )
+    card = replace(start.card, name=name, defaults=defaults, precision=OWN_LINE)
     bundle = ModelBundle(
         transformer=transformer.bfloat16().eval(), autoencoder=stored, text_encoder=start.encoders.text, card=card
     )

@@ -9,7 +9,7 @@ import torch
 
 from sanakit.checkpoints.bundle import card_of, complete, find_autoencoder, with_text_encoder
 from sanakit.checkpoints.files.hub import HubOptions
-from sanakit.checkpoints.identity.card import Family, ModelCard
+from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER, ImageDefaults, ModelCard
 from sanakit.checkpoints.identity.precision import OWN_LINE
 from sanakit.checkpoints.networks.strict_load import load_network
 from sanakit.checkpoints.sources.card_check import check_small_weights
@@ -53,12 +53,13 @@ def starting_model_of(
     parts = complete(found, HubOptions(), autoencoder=None if trained_here else autoencoder)
     assert parts.transformer is not None
     card = card_of(parts)
-    if card.family == "sana-sprint":
+    if card.distilled:
         raise CheckpointError(f"{source} is a SANA-Sprint model; flow matching would undo its distillation")
     check_small_weights(parts)
     card = replace(card, text=text or card.text)
-    began = f"{card.name} ({hash_parts(parts, card.hashes).transformer[:12]})"
-    card = replace(card, trained_from=began, hashes=replace(card.hashes, transformer="", autoencoder=""))
+    hashes = hash_parts(parts, card.hashes)
+    kept = {name: value for name, value in card.hashes.items() if name not in parts.networks}
+    card = replace(card, trained_from=f"{card.name} ({hashes['transformer'][:12]})", hashes=kept)
     transformer = load_network(parts.transformer, dtype=torch.float32, device=device)
     encoders = _encoders(parts, card, autoencoder, device)
     return StartingModel(transformer, encoders, card, brings_text_encoder=found.text_encoder is not None)
@@ -82,17 +83,18 @@ def new_starting_model(
         raise ConfigError("a new model needs an autoencoder: starter, a model folder, or the autoencoder.pt of a run")
     transformer = LinearDiT(model)
     initialize_(transformer, torch.Generator().manual_seed(seed))
+    named = None if text_encoder == "starter" else text_encoder
     card = ModelCard(
         name="sanakit",
-        family=_family(model, text_encoder),
-        base_size=1,
+        family="sana-1.5" if model.qk_norm else "sana",
+        defaults=ImageDefaults(base_size=1),
         precision=OWN_LINE,
         text=text or TextEncoderConfig(),
+        text_encoder=named or SMALL_TEXT_ENCODER,
         licence=OWN_LICENCE,
     )
     networks = {} if Path(autoencoder).suffix == ".pt" else {"autoencoder": find_autoencoder(autoencoder)}
-    named = None if text_encoder == "starter" else text_encoder
-    parts = with_text_encoder(ModelParts(source="", path=Path(), names="", networks=networks, card=card), named)
+    parts = with_text_encoder(ModelParts(source="", path=Path(), names="", networks=networks, card=card))
     encoders = _encoders(parts, card, autoencoder, device)
     return StartingModel(transformer.to(device), encoders, card, brings_text_encoder=False)
 
@@ -121,10 +123,3 @@ def check_autoencoder_file(path: str) -> Path:
     if not Path(path).is_file():
         raise CheckpointError(f"there is no autoencoder {path}; train it first, or name another one with autoencoder:")
     return Path(path)
-
-
-def _family(model: LinearDiTConfig, text_encoder: str | None) -> Family:
-    """By the text encoder that a loader brings to a folder without one."""
-    if text_encoder in (None, "starter"):
-        return "starter"
-    return "sana-1.5" if model.qk_norm else "sana"
