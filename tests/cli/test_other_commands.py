@@ -163,6 +163,22 @@ def test_eval_starter(run: Any, tiny_model: Path) -> None:
     assert run("eval", "starter", "--model", tiny_model, "--num-prompts", "2").code == 2
 
 
+def test_eval_prompts_draws_once_and_scores(run: Any, tiny_model: Path) -> None:
+    words = ["eval", "prompts", "--suite", "geneval", "--prompts", "starter", "--limit", "2", "--num-images", "2"]
+    words += ["--model", str(tiny_model), "--steps", "1", "--output", "out"]
+    outcome = run(*words, "--json")
+    facts = json.loads(outcome.out)
+    assert facts == json.loads(Path("out/report.json").read_text())
+    assert (facts["settings"]["steps"], facts["settings"]["pictures_per_prompt"]) == (1, 2)
+    assert {measured["name"] for measured in facts["measurements"]} > {"overall"}
+    assert "4 pictures drawn, 0 were there" in outcome.err
+    assert json.loads(Path("out/run.json").read_text())["num_prompts"] == 2
+    outcome = run(*words, "--no-score")
+    assert (outcome.code, outcome.out) == (0, "")
+    assert "0 pictures drawn, 4 were there" in outcome.err
+    assert "another run" in run(*words, "--seed", "1").err
+
+
 def test_version(run: Any) -> None:
     import sanakit
 
