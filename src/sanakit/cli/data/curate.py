@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sanakit.cli.terminal.console import print_json, tell
+from sanakit.cli.terminal.console import print_json, table_console, tell
 from sanakit.cli.terminal.options import PrintJsonOption, TellOptions
+
+if TYPE_CHECKING:
+    from sanakit.data.curation.captioners import ScorerLoader
+    from sanakit.data.curation.config import CurationConfig
 
 
 def curate(
@@ -39,16 +45,11 @@ def curate(
         apply_override(settings, override)
     config = from_mapping(CurationConfig, settings, where="recipe")
     sys.path.append(str(Path.cwd()))  # for plug-in captioners that lie beside the recipe
-    load_scorer = _scorer_loader() if config.scorer is not None else None
+    run = run_on_ray if ray else partial(run_here, num_threads=threads)
     kept = f"what is finished is kept in {out}, and the same command continues"
-    with TellOptions(quiet=quiet).bar("curating", unit="pictures", kept=kept) as bar:
-        if ray:
-            summary = run_on_ray(source, out, config, load_scorer=load_scorer, on_progress=bar)
-        else:
-            summary = run_here(source, out, config, load_scorer=load_scorer, num_threads=threads, on_progress=bar)
+    with TellOptions(quiet=quiet).bar("curating", unit="pictures", kept=kept) as on_progress:
+        summary = run(source, out, config, load_scorer=_scorer_loader(config), on_progress=on_progress)
     if as_json:
-        from dataclasses import asdict
-
         print_json({"folder": str(out), **asdict(summary)})
     elif not quiet:
         _print(summary.table())
@@ -79,12 +80,13 @@ def lineage(
 
 def _print(text: str) -> None:
     """A result for a person, on stdout."""
-    from sanakit.cli.terminal.console import table_console
-
     table_console().print(text, markup=False)
 
 
-def _scorer_loader() -> Any:
+def _scorer_loader(config: CurationConfig) -> ScorerLoader | None:
+    """What loads the recipe's scorer, and torch with it: only where there is one."""
+    if config.scorer is None:
+        return None
     from sanakit.scoring.scorers import load_scorer
 
     return load_scorer

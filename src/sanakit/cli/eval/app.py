@@ -7,12 +7,11 @@ from typing import Annotated
 import typer
 
 from sanakit.cli.eval.distances import clip_score, fid, kid
-from sanakit.cli.eval.options import DrawOptions, ReportOption, write_report
+from sanakit.cli.eval.options import DrawOptions, ReportOption, check_report, write_report
 from sanakit.cli.eval.prompts import prompts
 from sanakit.cli.eval.reconstruction import reconstruction
 from sanakit.cli.terminal.console import print_json
 from sanakit.cli.terminal.options import ModelOption, add_commands, gathered
-from sanakit.cli.terminal.output_place import check_folder
 
 eval_app = typer.Typer(no_args_is_help=True, help="Score pictures and models.")
 add_commands(eval_app, fid, kid, clip_score, reconstruction, prompts)
@@ -33,8 +32,7 @@ def starter(
 
     The pictures are read back by an exact detector, whose own score on true pictures stands beside.
     """
-    if output is not None:
-        check_folder(output.parent, 1_000_000)
+    check_report(output)
 
     from sanakit.evaluation.benchmarks.starter import evaluate_starter, format_table
     from sanakit.evaluation.drawing import drawing_with
