@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sanakit.common.errors import ConfigError, ShapeError
+from sanakit.layers.embeddings import sincos_position
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.condition import Condition
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
@@ -193,13 +194,6 @@ def test_each_row_may_be_perturbed_in_layers_of_its_own() -> None:
         torch.testing.assert_close(together[row, None], alone, rtol=1e-12, atol=1e-12)
 
 
-def test_a_guidance_scale_belongs_to_all_rows_or_to_none() -> None:
-    one = network().prepare(text_of(1))
-    assert Condition.cat([one.with_guidance(4.5), one.with_guidance(2.0)]).guidance.tolist() == [4.5, 2.0]
-    with pytest.raises(ShapeError, match="with and without a guidance scale"):
-        Condition.cat([one.with_guidance(4.5), one])
-
-
 def test_guidance_is_scaled_and_embedded_beside_the_time() -> None:
     model = network(replace(TINY, guidance_embeds=True, guidance_scale_factor=0.25))
     double = network(replace(TINY, guidance_embeds=True, guidance_scale_factor=0.5))
@@ -225,7 +219,7 @@ def test_the_time_scale_multiplies_the_time() -> None:
 def test_positions_are_added_once_after_the_patches() -> None:
     model, plain = network(replace(TINY, interpolation_scale=1.0)), network()
     latent, prepared = draw(1, 4, 4, 4), plain.prepare(text_of(1))
-    position = model._position(4, 4, latent)
+    position = sincos_position(4, 4, 32, base_size=4, interpolation_scale=1.0, device=latent.device).to(latent.dtype)
     embed = plain.patch_embed.forward
     plain.patch_embed.forward = lambda x: embed(x) + position.mT.unflatten(-1, (4, 4))
     torch.testing.assert_close(model(latent, times(1), prepared), plain(latent, times(1), prepared))
