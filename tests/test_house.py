@@ -61,8 +61,6 @@ MANY_PARAMETERS = {
     "worlds/scenes/vocabulary.py:_item",
 }
 FILE_CIRCLES = [
-    {"sanakit", "pipelines.events", "pipelines.latent_file", "pipelines.record", "pipelines.result",
-     "pipelines.text_to_image"},
     {"training.recipes.autoencoder.recipe", "training.recipes.autoencoder.report"},
 ]  # fmt: skip
 WING_CIRCLES = [

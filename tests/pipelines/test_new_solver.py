@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.editing.diffusers_layout import scheduler_to_json
-from sanakit.checkpoints.identity.known_models import known_solver
+from sanakit.checkpoints.identity.known_models import known_card
 from sanakit.common.errors import ConfigError, RequestError
 from sanakit.pipelines.picture_file import write_image
 from sanakit.pipelines.replay import replay
@@ -71,12 +71,15 @@ def test_its_noise_is_the_pictures_own(pipeline: TextToImagePipeline, tmp_path: 
 
 
 def test_a_card_may_name_it_and_diffusers_is_told(pipeline: TextToImagePipeline) -> None:
-    card = replace(pipeline.bundle.card, solver="wandering", flow_shift=2.0)
+    bundle, defaults = pipeline.bundle, pipeline.bundle.card.defaults
+    card = replace(bundle.card, defaults=replace(defaults, solver="wandering", flow_shift=2.0))
     scheduler = scheduler_to_json(card)
     assert scheduler["_class_name"] == "WanderingScheduler"
     assert scheduler["shift"] == 2.0
-    assert known_solver(scheduler) == "wandering"
-    by_card = TextToImagePipeline(replace(pipeline.bundle, card=card))("a cat").images[0]
+    facts = {"config": bundle.transformer.config, "compression": 16, "precision": card.precision}
+    known = known_card(source="a folder", names="", scheduler=scheduler, **facts)
+    assert (known.defaults.solver, known.defaults.flow_shift) == ("wandering", 2.0)
+    by_card = TextToImagePipeline(replace(bundle, card=card))("a cat").images[0]
     assert torch.equal(by_card.latent, pipeline("a cat", solver="wandering", flow_shift=2.0).images[0].latent)
 
 
@@ -84,4 +87,4 @@ def test_a_name_that_is_not_in_the_table_is_refused_everywhere(tiny_bundle: Mode
     with pytest.raises(RequestError, match="solver='wandering' is not usable; it must be flow-dpm or flow-euler"):
         GenerationRequest(prompt="", solver="wandering")
     with pytest.raises(ConfigError, match="no solver 'wandering'; it must be flow-dpm or flow-euler"):
-        replace(tiny_bundle.card, solver="wandering")
+        replace(tiny_bundle.card.defaults, solver="wandering")

@@ -32,9 +32,9 @@ def plans_of(card: ModelCard, **fields: Any) -> list[PicturePlan]:
 
 def test_what_was_not_said_is_the_cards(card: ModelCard) -> None:
     (plan,) = plans_of(card)
-    assert plan.solver == FlowDPM(num_steps=card.num_inference_steps, flow_shift=card.flow_shift)
-    assert plan.guidance == ClassifierFreeGuidance(scale=card.guidance_scale)
-    assert plan.size.generated == (card.base_size, card.base_size)
+    assert plan.solver == FlowDPM(num_steps=card.defaults.num_inference_steps, flow_shift=card.defaults.flow_shift)
+    assert plan.guidance == ClassifierFreeGuidance(scale=card.defaults.guidance_scale)
+    assert plan.size.generated == (card.defaults.base_size, card.defaults.base_size)
 
 
 def test_what_was_said_counts(card: ModelCard) -> None:
@@ -42,7 +42,7 @@ def test_what_was_said_counts(card: ModelCard) -> None:
     assert plan.solver == FlowEuler(num_steps=7, flow_shift=2.0)
     assert plan.guidance == ClassifierFreeGuidance(scale=0.0)
     (perturbed,) = plans_of(card, pag_scale=2.0, guidance_scale=3.0)
-    assert perturbed.guidance == PerturbedAttentionGuidance(scale=3.0, pag_scale=2.0, layers=card.pag_layers)
+    assert perturbed.guidance == PerturbedAttentionGuidance(scale=3.0, pag_scale=2.0, layers=card.defaults.pag_layers)
 
 
 def test_every_picture_has_its_own_seed(card: ModelCard) -> None:
@@ -82,4 +82,4 @@ def test_it_is_the_request_that_the_first_version_recorded(card: ModelCard) -> N
 
 def test_perturbed_guidance_needs_a_card_that_names_layers(card: ModelCard) -> None:
     with pytest.raises(RequestError, match="pag_scale=2 needs layers to perturb, and tiny names none"):
-        plans_of(replace(card, pag_layers=()), pag_scale=2)
+        plans_of(replace(card, defaults=replace(card.defaults, pag_layers=())), pag_scale=2)

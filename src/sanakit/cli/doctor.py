@@ -146,8 +146,8 @@ def judge_model(machine: Machine, model: PublishedModel) -> Ability:
     tried = [(device, dtype, room, model.memory(dtype)) for device, room in places for dtype in model.dtypes(device)]
     device, dtype, room, need = next((each for each in tried if each[3] <= each[2]), tried[-1])
     runs = need <= room
-    known = runs and device == "cpu" and machine.gigaflops
-    seconds = model.flops() / 1e9 / machine.gigaflops if known else None
+    speed = machine.gigaflops if runs and device == "cpu" else None
+    seconds = model.flops() / 1e9 / speed if speed else None
     return Ability(model.name, model.side, runs, device=device, dtype=dtype, memory=need, seconds=seconds)
 
 

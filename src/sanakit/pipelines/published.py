@@ -37,7 +37,7 @@ class PublishedModel:
 
     def dtypes(self, device: str) -> tuple[DtypeName, ...]:
         """What it runs in there, best first: on a CPU the widest one, and no float16, which is slow there."""
-        offered = self.precision.transformer
+        offered = self.precision.dtypes["transformer"]
         return tuple(sorted(set(offered) - {"float16"}, reverse=True)) if device == "cpu" else offered[:1]
 
     def memory(self, dtype: DtypeName) -> int:

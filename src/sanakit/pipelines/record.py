@@ -11,7 +11,6 @@ from typing import Any
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-import sanakit
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.common.errors import PictureError
 from sanakit.pipelines.request import GenerationRequest
@@ -113,7 +112,7 @@ class PictureRecord(_Plain):
 
 def software_versions() -> dict[str, str]:
     """Of ourselves and of what computes the numbers."""
-    return {"sanakit": sanakit.__version__} | {name: version(name) for name in ("torch", "transformers")}
+    return {name: version(name) for name in ("sanakit", "torch", "transformers")}
 
 
 def describe_image(image: Image.Image) -> ImageReference:
