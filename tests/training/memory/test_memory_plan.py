@@ -86,11 +86,18 @@ def test_deep_networks_are_extended_exactly(monkeypatch: pytest.MonkeyPatch, che
     assert found == measured(meta(), precision="bf16", activation_checkpointing=checkpointing)
 
 
-@pytest.mark.parametrize(
-    "config",
-    [AdamWConfig(), MuonConfig(), CAMEConfig(), CAME8BitConfig(min_8bit_size=2000)],
-    ids=lambda config: config.type,
-)
+OPTIMIZERS = [AdamWConfig(), MuonConfig(), CAMEConfig(), CAME8BitConfig(min_8bit_size=2000)]
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("config", OPTIMIZERS, ids=lambda config: config.type)
+def test_their_optimizers_too(monkeypatch: pytest.MonkeyPatch, config: OptimizerConfig, device: str) -> None:
+    found = measure_optimizer(meta(), config, device=device)
+    monkeypatch.setattr(step_memory, "_MEASURED_BLOCKS", 99)
+    assert found == measure_optimizer(meta(), config, device=device)
+
+
+@pytest.mark.parametrize("config", OPTIMIZERS, ids=lambda config: config.type)
 def test_the_state_of_an_optimizer_is_what_it_really_keeps(config: OptimizerConfig) -> None:
     model = LinearDiT(replace(CONFIG, num_layers=4))
     for p in model.parameters():

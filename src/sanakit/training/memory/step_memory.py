@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,9 @@ class OptimizerMemory:
 
     state: int
     update: int
+
+
+MemoryT = TypeVar("MemoryT", StepMemory, OptimizerMemory)
 
 
 class LiveMemory(TorchDispatchMode):
@@ -108,18 +111,21 @@ def measure_step(
 
     def measured(num_blocks: int | None) -> StepMemory:
         with fake_tensors(device) as place:
-            twin = twin_of(model, place)
-            if num_blocks is not None:
-                del _equal_units(twin)[num_blocks:]
+            twin = twin_of(model, place, num_blocks=num_blocks)
             if activation_checkpointing:
                 checkpoint_activations(twin)
             return _measure(twin, loss, batch_size, precision, place)
 
+    return _extended(model, measured)
+
+
+def _extended(model: nn.Module, measured: Callable[[int | None], MemoryT]) -> MemoryT:
+    """What ``measured`` finds of all blocks; of a deep transformer, from its first ones."""
     more = len(_equal_units(model)) - _MEASURED_BLOCKS
     if more <= 0:
         return measured(None)
     first, second = measured(_MEASURED_BLOCKS - 1), measured(_MEASURED_BLOCKS)
-    return StepMemory(*(b + more * (b - a) for a, b in zip(astuple(first), astuple(second), strict=True)))
+    return type(second)(*(b + more * (b - a) for a, b in zip(astuple(first), astuple(second), strict=True)))
 
 
 def _equal_units(model: nn.Module) -> nn.ModuleList:
@@ -143,18 +149,22 @@ def _measure(
 
 def measure_optimizer(model: nn.Module, config: OptimizerConfig, *, device: str) -> OptimizerMemory:
     """The memory of an optimiser of the model's trained parameters, from two updates on the meta device."""
-    twin = twin_of(model, torch.device("meta"))
-    with LiveMemory(_with_gradients(twin)) as memory:
-        optimizers = build_optimizers(twin, config, learning_rate=1e-3)
-        for optimizer in optimizers:
-            if torch.device(device).type == "cuda":  # where torch updates all tensors at once, with room for all
-                for group in optimizer.param_groups:
-                    group.update({"foreach": True} if "foreach" in group else {})
-            optimizer.step()
-        state, memory.peak = memory.live, memory.live
-        for optimizer in optimizers:
-            optimizer.step()
-    return OptimizerMemory(state, memory.peak - state)
+
+    def measured(num_blocks: int | None) -> OptimizerMemory:
+        twin = twin_of(model, torch.device("meta"), num_blocks=num_blocks)
+        with LiveMemory(_with_gradients(twin)) as memory:
+            optimizers = build_optimizers(twin, config, learning_rate=1e-3)
+            for optimizer in optimizers:
+                if torch.device(device).type == "cuda":  # where torch updates all tensors at once, with room for all
+                    for group in optimizer.param_groups:
+                        group.update({"foreach": True} if "foreach" in group else {})
+                optimizer.step()
+            state, memory.peak = memory.live, memory.live
+            for optimizer in optimizers:
+                optimizer.step()
+        return OptimizerMemory(state, memory.peak - state)
+
+    return _extended(model, measured)
 
 
 def _with_gradients(twin: nn.Module) -> list[Tensor]:
@@ -176,15 +186,26 @@ def fake_tensors(device: str) -> Iterator[torch.device]:
         yield place
 
 
-def twin_of(model: nn.Module, device: torch.device) -> nn.Module:
-    """A copy whose tensors have the shapes, strides and dtypes of the model's and no data; within `fake_tensors`."""
-    memo: dict[int, Any] = {}
-    for p in model.parameters():
-        memo[id(p)] = nn.Parameter(_without_data(p, device), requires_grad=p.requires_grad)
-    for buffer in model.buffers():
-        memo[id(buffer)] = _without_data(buffer, device)
+def twin_of(model: nn.Module, device: torch.device, *, num_blocks: int | None = None) -> nn.Module:
+    """A copy whose tensors have the shapes, strides and dtypes of the model's and no data; within `fake_tensors`.
+
+    Args:
+        num_blocks: of the copy; None for all.
+    """
+    blocks = _equal_units(model)
+    left_out = {id(tensor) for block in blocks[num_blocks:] for tensor in _tensors(block)} if num_blocks else set()
+    memo: dict[int, Any] = {
+        id(tensor): _without_data(tensor, device) for tensor in _tensors(model) if id(tensor) not in left_out
+    }
+    if num_blocks:
+        memo[id(blocks)] = nn.ModuleList(copy.deepcopy(block, memo) for block in blocks[:num_blocks])
     return copy.deepcopy(model, memo)
 
 
+def _tensors(module: nn.Module) -> list[Tensor]:
+    return [*module.parameters(), *module.buffers()]
+
+
 def _without_data(tensor: Tensor, device: torch.device) -> Tensor:
-    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=device)
+    empty = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=device)
+    return nn.Parameter(empty, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
