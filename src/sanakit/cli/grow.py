@@ -46,11 +46,12 @@ def grow(
     if drop_last is not None and strategy is not GrowthStrategy.partial_preservation:
         raise RequestError(f"--drop-last belongs to partial-preservation; {strategy.value} keeps every block")
 
-    from sanakit.checkpoints.editing.derived_model import check_derived_target, read_base, write_derived
+    from sanakit.checkpoints.editing.convert import check_target
+    from sanakit.checkpoints.editing.derived_model import read_base, write_derived
     from sanakit.checkpoints.editing.growth import DROP_LAST, add_qk_norm
     from sanakit.checkpoints.editing.growth import grow as grow_network
 
-    check_derived_target(target, force=force)
+    check_target(target, force=force)
     parts, base = read_base(model, hub=files.hub)
     start = add_qk_norm(base.tensors, base.config) if qk_norm else base
     dropped = DROP_LAST if drop_last is None else drop_last

@@ -12,23 +12,9 @@ from sanakit.cli.terminal.options import ModelArgument, PrintJsonOption, SourceO
 from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
-    from sanakit.checkpoints.editing.describe import ComponentDescription, ModelDescription
+    from sanakit.checkpoints.editing.describe import ModelDescription
     from sanakit.checkpoints.files.hub import HubOptions
     from sanakit.checkpoints.sources.content_hashes import HashCheck
-
-
-_CARD_ENTRIES = (
-    "name",
-    "family",
-    "base_size",
-    "solver",
-    "num_inference_steps",
-    "guidance_scale",
-    "flow_shift",
-    "pag_layers",
-    "precision",
-    "hashes",
-)
 
 
 def info(
@@ -93,31 +79,20 @@ def verdict(check: HashCheck) -> str:
 def as_mapping(description: ModelDescription) -> dict[str, Any]:
     """Everything that is printed, in plain values."""
     from sanakit.checkpoints.identity.card import card_to_json
+    from sanakit.common.config import to_mapping
 
     facts: dict[str, Any] = {"source": description.source, "path": str(description.path)}
     if (card := description.card) is not None:
-        told = card_to_json(card)
-        facts |= {name: told[name] for name in _CARD_ENTRIES}
-        facts |= {
-            "text_encoder": card.text_encoder,
-            "distilled": card.distilled,
-            "max_text_tokens": card.text.max_tokens,
-            "licence": card.licence or None,
-            "model_hash": card.model_hash or None,
-        }
+        facts |= card_to_json(card) | {"text_encoder": card.text_encoder, "distilled": card.distilled}
+        facts["max_text_tokens"] = facts.pop("text")["max_tokens"]
+        facts |= {"licence": card.licence or None, "model_hash": card.model_hash or None}
         if card.family == "starter":
             facts["vocabulary"] = starter_vocabulary()
-    facts["components"] = [component_facts(component) for component in description.components]
+    facts["components"] = [
+        to_mapping(part) | {"files": [str(path) for path in part.files]} for part in description.components
+    ]
     facts["missing"] = list(description.missing)
     return facts
-
-
-def component_facts(component: ComponentDescription) -> dict[str, Any]:
-    return {
-        "name": component.name, "kind": component.kind, "layout": component.layout,
-        "num_parameters": component.num_parameters, "num_bytes": component.num_bytes,
-        "dtypes": list(component.dtypes), "files": [str(path) for path in component.files], "config": component.config,
-    }  # fmt: skip
 
 
 def starter_vocabulary() -> dict[str, list[str]]:

@@ -34,11 +34,12 @@ def prune(
     """
     texts = read_calibration_prompts(prompts)
 
-    from sanakit.checkpoints.editing.derived_model import check_derived_target, read_base, write_derived
+    from sanakit.checkpoints.editing.convert import check_target
+    from sanakit.checkpoints.editing.derived_model import read_base, write_derived
     from sanakit.checkpoints.editing.growth import keep_blocks
     from sanakit.checkpoints.editing.pruning import blocks_to_keep
 
-    check_derived_target(target, force=force)
+    check_target(target, force=force)
     parts, base = read_base(model, hub=run.hub)
     limits = {"keep_first": keep_first, "keep_last": keep_last}
     blocks_to_keep([0.0] * base.config.num_layers, num_layers, **limits)  # refuses what cannot be, before the drawing

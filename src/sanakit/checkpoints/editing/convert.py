@@ -66,7 +66,7 @@ def convert(
         OutputError: the target cannot be written; nothing is left there.
     """
     target = Path(target)
-    _check_target(target, layout, force)
+    check_target(target, layout, force=force)
     borrowing = (hub or HubOptions()).for_others
     parts = _add_parts(find_parts(source, hub=hub), borrowing, autoencoder, text_encoder)
     with written_aside(target, force=force) as path:
@@ -82,8 +82,12 @@ def convert(
     return Conversion(target=target, layout=layout, notes=tuple(notes))
 
 
-def _check_target(target: Path, layout: TargetLayout, force: bool) -> None:
-    """Refuse before anything is read or fetched."""
+def check_target(target: Path, layout: TargetLayout = "diffusers", *, force: bool) -> None:
+    """Refuse a target before anything is read or fetched.
+
+    Raises:
+        RequestError: it exists, or its name does not fit the layout.
+    """
     if layout not in ("diffusers", *_SUFFIXES):
         raise RequestError(f"layout {layout!r} is not offered; choose diffusers, upstream or safetensors")
     if layout in _SUFFIXES and target.suffix not in _SUFFIXES[layout]:

@@ -22,23 +22,11 @@ from sanakit.checkpoints.networks.kind import NetworkState
 from sanakit.checkpoints.networks.strict_load import read_network
 from sanakit.checkpoints.sources.content_hashes import hash_parts
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts
-from sanakit.common.errors import CheckpointError, RequestError
+from sanakit.common.errors import CheckpointError
 from sanakit.common.files import write_json, written_aside
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 
 _RECORD_FILE = "derived.json"
-
-
-def check_derived_target(folder: Path, *, force: bool) -> None:
-    """Refuse a target before minutes of work.
-
-    Raises:
-        RequestError: it exists, or has the name of a file.
-    """
-    if folder.suffix in (".safetensors", ".pth", ".pt"):
-        raise RequestError(f"{folder} looks like a file, and a whole model is written, which is a folder")
-    if folder.exists() and not force:
-        raise RequestError(f"{folder} exists already; choose another name, or force it to be replaced")
 
 
 def read_base(

@@ -59,7 +59,7 @@ def known_card(
         defaults=ImageDefaults(
             base_size=config.sample_size * compression,
             flow_shift=_known_flow_shift(names, config, scheduler),
-            solver=_known_solver(scheduler),
+            solver=known_solver(scheduler),
             guidance_scale=4.5 if config.qk_norm else 5.0,
             pag_layers=_PAG_LAYERS.get(config.num_layers, (config.num_layers // 2,)),
         ),
@@ -75,7 +75,7 @@ def _family_of(config: LinearDiTConfig) -> Family:
     return "sana-1.5" if config.qk_norm else "sana"
 
 
-def _known_solver(scheduler: Mapping[str, Any] | None) -> str:
+def known_solver(scheduler: Mapping[str, Any] | None) -> str:
     """The solver of ours that does what diffusers' scheduler does; Flow-DPM where none does, as Sprint's."""
     name = scheduler.get("_class_name") if scheduler is not None else None
     same = (kind.name for kind in SOLVERS.values() if kind.diffusers_class == name)

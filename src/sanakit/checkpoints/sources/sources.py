@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -74,13 +74,14 @@ def find_parts(
     components = components or (*kinds_by_folder(), *_OTHER_FOLDERS)
     path = locate(source, hub=hub, components=components)
     names = names_of(str(source), path)
+    parts = ModelParts(source=str(source), path=path, names=names, variant=None if path.is_file() else hub.variant)
     if path.is_file():
-        return _parts_of_file(str(source), path, names)
+        return _with_file(parts)
     if (path / "model_index.json").is_file() or (path / "transformer").is_dir():
-        return _parts_of_folder(str(source), path, names, hub.variant, components)
+        return _with_folder(parts, components)
     if (path / "config.json").is_file():
-        return _parts_of_component(str(source), path, names, hub.variant)
-    return _parts_of_file(str(source), _find_upstream_file(path), names)
+        return _with_component(parts)
+    return _with_file(replace(parts, path=_find_upstream_file(path), variant=None))
 
 
 def locate(source: str | Path, *, hub: HubOptions, components: Collection[str]) -> Path:
@@ -96,28 +97,23 @@ def locate(source: str | Path, *, hub: HubOptions, components: Collection[str]) 
     return resolve_source(str(source), components=components, hub=hub)
 
 
-def _parts_of_folder(
-    source: str, folder: Path, names: str, variant: str | None, components: Collection[str]
-) -> ModelParts:
+def _with_folder(parts: ModelParts, components: Collection[str]) -> ModelParts:
     """A diffusers folder; components that it lacks are left out."""
+    folder, folders = parts.path, kinds_by_folder()
     if (folder / "model_index.json").is_file():
         _check_pipeline(folder, str(read_json(folder / "model_index.json").get("_class_name")))
-    folders = kinds_by_folder()
     present = {name: kinds for name, kinds in folders.items() if (folder / name).is_dir()}
     if not present:
         raise CheckpointError(f"{folder} has neither of the folders {' and '.join(folders)}: the model is incomplete")
     card, scheduler = read_card(folder), folder / "scheduler" / "scheduler_config.json"
-    found = [_network(folder / name, kinds, names, variant) for name, kinds in present.items() if name in components]
-    return ModelParts(
-        source=source,
-        path=folder,
-        names=names,
+    found = [_network(folder / name, kinds, parts) for name, kinds in present.items() if name in components]
+    return replace(
+        parts,
         networks={network.kind.component: network for network in found},
         text_encoder=_existing(folder / "text_encoder"),
         tokenizer=_existing(folder / "tokenizer"),
         scheduler=read_json(scheduler) if scheduler.is_file() else None,
         card=card,
-        variant=variant,
     )
 
 
@@ -128,36 +124,30 @@ def _check_pipeline(folder: Path, class_name: str) -> None:
     raise CheckpointError(f"{folder} is {kind}; sanakit runs {' and '.join(_PIPELINES[:2])} folders")
 
 
-def _parts_of_component(source: str, folder: Path, names: str, variant: str | None) -> ModelParts:
+def _with_component(parts: ModelParts) -> ModelParts:
     """A folder with one component's ``config.json``, such as ``dc-ae-f32c32-sana-1.1-diffusers``."""
+    folder = parts.path
     class_name = read_json(folder / "config.json").get("_class_name")
     kind = kind_of_class(class_name)
     if kind is None and (class_name is not None or not list(folder.glob("model*.safetensors"))):
-        raise CheckpointError(
-            f"{folder} holds {class_name or 'a model that names no class'}; sanakit reads SANA models"
-        )
-    network = _network(folder, (kind,) if kind else kinds_by_folder()["vae"], names, variant)
-    return ModelParts(
-        source=source,
-        path=folder,
-        names=names,
-        networks={network.kind.component: network},
-        card=read_card(folder),
-        variant=variant,
-    )
+        held = class_name or "a model that names no class"
+        raise CheckpointError(f"{folder} holds {held}; sanakit reads SANA models")
+    network = _network(folder, (kind,) if kind else kinds_by_folder()["vae"], parts)
+    return replace(parts, networks={network.kind.component: network}, card=read_card(folder))
 
 
-def _network(folder: Path, kinds: Sequence[NetworkKind[Any, Any]], names: str, variant: str | None) -> Found[Any, Any]:
+def _network(folder: Path, kinds: Sequence[NetworkKind[Any, Any]], parts: ModelParts) -> Found[Any, Any]:
     """One network's folder; the variant's files when they are there, and the plain ones for parts without variants."""
     config = read_json(folder / "config.json")
     class_name = config.get("_class_name")
     if class_name is None:  # the original DC-AE repositories keep their own small config.json
         header = read_header(find_weight_files(folder, stem="model"))
         kind = next((kind for kind in kinds if kind.layout_of(header.tensors)), kinds[0])
-        return identify(kind, header, names=f"{names} {config.get('model_name', '')}")
+        return identify(kind, header, names=f"{parts.names} {config.get('model_name', '')}")
     for kind in kinds:
         if kind.class_name == class_name:
-            return identify(kind, read_header(_component_files(folder, variant)), config=config, names=names)
+            header = read_header(_component_files(folder, parts.variant))
+            return identify(kind, header, config=config, names=parts.names)
     wanted = " or ".join(kind.class_name for kind in kinds)
     raise CheckpointError(f"{folder} holds a {class_name}; sanakit needs a {wanted} there")
 
@@ -172,15 +162,16 @@ def _component_files(folder: Path, variant: str | None) -> tuple[Path, ...]:
     return find_weight_files(folder, variant=variant)
 
 
-def _parts_of_file(source: str, path: Path, names: str) -> ModelParts:
+def _with_file(parts: ModelParts) -> ModelParts:
     """A single file: one network in any layout that we know."""
+    path = parts.path
     header = read_header([path])
     kind = kind_of_names(header.tensors)
     if kind is None:
         raise CheckpointError(f"{path} is neither a {nouns(' nor a ')}: {looks_like(header.tensors)}")
-    network = identify(kind, header, config=_config_of_file(path, header, kind.class_name), names=names)
+    network = identify(kind, header, config=_config_of_file(path, header, kind.class_name), names=parts.names)
     card = card_from_metadata(header.metadata, where=str(path))
-    return ModelParts(source=source, path=path, names=names, networks={kind.component: network}, card=card)
+    return replace(parts, networks={kind.component: network}, card=card)
 
 
 def _config_of_file(path: Path, header: WeightHeader, class_name: str) -> dict[str, Any] | None:
