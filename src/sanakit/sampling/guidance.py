@@ -49,17 +49,16 @@ class ClassifierFreeGuidance:
 
     def branches(self, sigma: float) -> tuple[Branch, ...]:
         """Both branches where guidance is on, else the conditional alone."""
-        low, high = self.interval
-        guided = self.scale > 1.0 and low <= sigma <= high
-        return ("unconditional", "conditional") if guided else ("conditional",)
+        return tuple(_guided_inputs(self.scale_at(sigma)))
 
     def combine(self, velocities: Mapping[Branch, Tensor], sigma: float) -> Tensor:
         """The velocity ``(B, C, H, W)`` to follow."""
-        conditional = velocities["conditional"]
-        if "unconditional" not in self.branches(sigma):
-            return conditional
-        unconditional = velocities["unconditional"]
-        return unconditional + self.scale * (conditional - unconditional)
+        return _guided(velocities, self.scale_at(sigma))
+
+    def scale_at(self, sigma: float) -> float:
+        """The scale at noise level ``sigma``, 1 outside of the interval."""
+        low, high = self.interval
+        return self.scale if low <= sigma <= high else 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,18 +87,13 @@ class PerturbedAttentionGuidance:
 
     def branches(self, sigma: float) -> tuple[Branch, ...]:
         """In the order unconditional, conditional, perturbed, leaving out what has no weight at this noise level."""
-        guided: tuple[Branch, ...] = ("unconditional", "conditional") if self.scale > 1.0 else ("conditional",)
-        return (*guided, "perturbed") if self.pag_scale_at(sigma) > 0.0 else guided
+        return tuple(name for name in self.inputs() if name != "perturbed" or self.pag_scale_at(sigma) > 0.0)
 
     def combine(self, velocities: Mapping[Branch, Tensor], sigma: float) -> Tensor:
         """The velocity ``(B, C, H, W)`` to follow."""
-        branches, conditional = self.branches(sigma), velocities["conditional"]
-        velocity = conditional
-        if "unconditional" in branches:
-            unconditional = velocities["unconditional"]
-            velocity = unconditional + self.scale * (conditional - unconditional)
-        if "perturbed" in branches:
-            velocity = velocity + self.pag_scale_at(sigma) * (conditional - velocities["perturbed"])
+        velocity, pag_scale = _guided(velocities, self.scale), self.pag_scale_at(sigma)
+        if pag_scale > 0.0:
+            velocity = velocity + pag_scale * (velocities["conditional"] - velocities["perturbed"])
         return velocity
 
     def pag_scale_at(self, sigma: float) -> float:
@@ -113,6 +107,13 @@ Guidance = ClassifierFreeGuidance | PerturbedAttentionGuidance
 def _guided_inputs(scale: float) -> Mapping[Branch, BranchInput]:
     prompt: Mapping[Branch, BranchInput] = {"conditional": BranchInput()}
     return {"unconditional": BranchInput(text="negative"), **prompt} if scale > 1.0 else prompt
+
+
+def _guided(velocities: Mapping[Branch, Tensor], scale: float) -> Tensor:
+    conditional = velocities["conditional"]
+    if "unconditional" not in _guided_inputs(scale):
+        return conditional
+    return velocities["unconditional"] + scale * (conditional - velocities["unconditional"])
 
 
 def _check_scale(name: str, value: float) -> None:
