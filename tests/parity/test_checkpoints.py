@@ -11,7 +11,7 @@ from transformers import LlamaConfig, LlamaModel
 from weights import autoencoder_pair, transformer_pair
 
 from sanakit.checkpoints.bundle import ModelBundle, load_bundle, save_bundle
-from sanakit.checkpoints.editing.diffusers_layout import save_network
+from sanakit.checkpoints.diffusers_layout import save_network
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.card import ImageDefaults, ModelCard
 from sanakit.checkpoints.identity.precision import OWN_LINE

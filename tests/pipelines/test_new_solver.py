@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sanakit.checkpoints.bundle import ModelBundle
-from sanakit.checkpoints.editing.diffusers_layout import scheduler_to_json
+from sanakit.checkpoints.diffusers_layout import scheduler_to_json
 from sanakit.checkpoints.identity.known_models import known_card
 from sanakit.common.errors import ConfigError, RequestError
 from sanakit.pipelines.picture_file import write_image

@@ -10,7 +10,7 @@ from typing import cast
 
 import torch
 
-from sanakit.checkpoints.editing.diffusers_layout import write_model_folder
+from sanakit.checkpoints.diffusers_layout import write_model_folder
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.card import PUBLISHED_TEXT_ENCODER, SMALL_TEXT_ENCODER, ModelCard
 from sanakit.checkpoints.identity.hashing import combined_hash, hash_tensors

@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from sanakit.checkpoints.bundle import ModelBundle, find_autoencoder, load_bundle
+from sanakit.checkpoints.diffusers_layout import save_network, write_network
 from sanakit.checkpoints.editing.convert import convert
 from sanakit.checkpoints.editing.describe import describe
-from sanakit.checkpoints.editing.diffusers_layout import save_network, write_network
 from sanakit.checkpoints.files import reader
 from sanakit.checkpoints.files.reader import read_json
 from sanakit.checkpoints.identity.hashing import hash_tensors

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, assert_never
 
 from sanakit.checkpoints.bundle import card_of, find_autoencoder, with_text_encoder
-from sanakit.checkpoints.editing.diffusers_layout import WriteText, write_model_folder, write_network
+from sanakit.checkpoints.diffusers_layout import WriteText, write_model_folder, write_network
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.files.reader import read_listed
 from sanakit.checkpoints.files.writer import write_safetensors, write_torch

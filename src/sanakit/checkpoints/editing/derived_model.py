@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from sanakit.checkpoints.bundle import card_of
+from sanakit.checkpoints.diffusers_layout import write_model_folder
 from sanakit.checkpoints.editing.convert import text_copier
-from sanakit.checkpoints.editing.diffusers_layout import write_model_folder
 from sanakit.checkpoints.editing.growth import DerivedNetwork
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.card import ModelCard
