@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sanakit.cli.terminal.console import print_json, readable_bytes, table_console
+from sanakit.cli.terminal.console import print_json, readable_bytes, table, table_console
 from sanakit.cli.terminal.options import ModelArgument, PrintJsonOption, SourceOptions
 from sanakit.common.errors import RequestError
 
@@ -59,9 +60,7 @@ def verify_model(model: str, hub: HubOptions, *, as_json: bool) -> None:
         if not as_json:
             print(f"{check.name.replace('_', ' '):<12} {verdict(check)}", flush=True)
     if as_json:
-        print_json([
-            {"name": check.name, "found": check.found or None, "expected": check.expected or None} for check in checks
-        ])  # fmt: skip
+        print_json([{name: value or None for name, value in asdict(check).items()} for check in checks])
     if any(check.differs for check in checks):
         raise typer.Exit(1)
 
@@ -79,7 +78,6 @@ def verdict(check: HashCheck) -> str:
 def as_mapping(description: ModelDescription) -> dict[str, Any]:
     """Everything that is printed, in plain values."""
     from sanakit.checkpoints.identity.card import card_to_json
-    from sanakit.common.config import to_mapping
 
     facts: dict[str, Any] = {"source": description.source, "path": str(description.path)}
     if (card := description.card) is not None:
@@ -88,9 +86,7 @@ def as_mapping(description: ModelDescription) -> dict[str, Any]:
         facts |= {"licence": card.licence or None, "model_hash": card.model_hash or None}
         if card.family == "starter":
             facts["vocabulary"] = starter_vocabulary()
-    facts["components"] = [
-        to_mapping(part) | {"files": [str(path) for path in part.files]} for part in description.components
-    ]
+    facts["components"] = [asdict(component) for component in description.components]
     facts["missing"] = list(description.missing)
     return facts
 
@@ -110,21 +106,22 @@ def starter_vocabulary() -> dict[str, list[str]]:
 
 def show(facts: dict[str, Any]) -> None:
     """The same for a person, without the configs."""
-    from rich.table import Table
-
     console = table_console()
     for label, value in readable_facts(facts).items():
         console.print(f"{label:<12} {value}", markup=False)
-    table = Table(
-        "part", "kind", "parameters", "on disk", "dtype", "layout", box=None, pad_edge=False, padding=(0, 3, 0, 0)
-    )
-    for part in facts["components"]:
-        table.add_row(
-            part["name"].replace("_", " "), part["kind"], readable_count(part["num_parameters"]),
-            readable_bytes(part["num_bytes"]), ", ".join(part["dtypes"]), part["layout"],
-        )  # fmt: skip
+    rows = [
+        (
+            part["name"].replace("_", " "),
+            part["kind"],
+            readable_count(part["num_parameters"]),
+            readable_bytes(part["num_bytes"]),
+            ", ".join(part["dtypes"]),
+            part["layout"],
+        )
+        for part in facts["components"]
+    ]
     console.print()
-    console.print(table)
+    console.print(table(("part", "kind", "parameters", "on disk", "dtype", "layout"), rows))
     if facts["missing"]:
         names = ", ".join(name.replace("_", " ") for name in facts["missing"])
         console.print(f"\nNot in this source, and taken from elsewhere when it is used: {names}", markup=False)
