@@ -17,8 +17,9 @@ import torch
 
 from sanakit.models.presets import LINEAR_DIT_PRESETS
 from sanakit.models.transformers.linear_dit import LinearDiT
-from sanakit.training.memory.memory_plan import StepSettings, Workload, in_units, latent_loss, plan_memory
+from sanakit.training.memory.memory_plan import StepSettings, Workload, in_units, plan_memory
 from sanakit.training.optimizers import AdamWConfig, CAME8BitConfig, CAMEConfig
+from sanakit.training.recipes.transformer.plan import latent_loss
 
 PRESETS = ("sana-600m-1024", "sana1.5-1600m-1024", "sana1.5-4800m-1024")
 OPTIMIZERS = (AdamWConfig(), CAMEConfig(), CAME8BitConfig())
@@ -39,7 +40,7 @@ def main() -> None:
             model = LinearDiT(LINEAR_DIT_PRESETS[name])
         for optimizer in OPTIMIZERS:
             work = Workload(
-                name=name, model=model, loss=latent_loss(height=32, width=32, num_tokens=300), optimizer=optimizer,
+                name=name, model=model, loss=latent_loss(side=32, num_tokens=300), optimizer=optimizer,
                 device="cuda",
             )  # fmt: skip
             for recomputed in (False, True):

@@ -34,11 +34,12 @@ from sanakit.training.recipes.transformer.initialization import initialize_
 from sanakit.training.recipes.transformer.recipe import TransformerRecipe, build_trainee
 from sanakit.training.run.run_config import CheckpointConfig, LogConfig
 from sanakit.training.run.run_state import RunState
-from sanakit.training.run.stage import PlannedStage, Stage
+from sanakit.training.run.session import Session, Watchers
+from sanakit.training.step import step
 from sanakit.training.step.ema import Ema
-from sanakit.training.step.feeds import Prefetch
+from sanakit.training.step.feeds import Prefetched
 from sanakit.training.step.parallel import attention_for, autocast
-from sanakit.training.step.step import step
+from sanakit.training.step.trainee import PlannedStage, Stage
 from sanakit.training.watching.run_logger import RunLogger
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "starter-transformer.yaml"
@@ -129,7 +130,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     def bare(batch: LatentBatch) -> None:
         with attention_for(options.device):
             with autocast(options.device, recipe.precision):
-                terms = trainee.loss(batch, torch.Generator().manual_seed(0))
+                terms = trainee.loss(batch, torch.Generator().manual_seed(0), {})
             terms["loss"].backward()
         model.zero_grad(set_to_none=True)
 
@@ -137,15 +138,10 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
         clock.end_step(bare, lambda: data.batch(state.step - 1).to(options.device))
 
     instrument(clock)
-    stage = Stage(config, data, (replace(trainee, loss=loss),), keep_optimizer=False)
+    stage = Stage(config, Prefetched(data), (replace(trainee, loss=loss),), keep_optimizer=False)
     with tempfile.TemporaryDirectory() as folder:
-        loop.train(
-            [PlannedStage(config, lambda: stage)],
-            recipe,
-            Path(folder),
-            device=options.device,
-            watchers=loop.Watchers(on_step=on_step),
-        )
+        session = Session(config=recipe, folder=Path(folder), device=options.device, watchers=Watchers(on_step=on_step))
+        loop.run_stages([PlannedStage(config, lambda: stage)], session)
     counted = clock.steps[options.warm_up :]
     names = sorted({name for each in counted for name in each})
     medians = {name: statistics.median(each.get(name, 0.0) for each in counted) for name in names}
@@ -197,8 +193,8 @@ def instrument(clock: Clock) -> None:
     wrap(Ema, "update", "ema")
     wrap(RunLogger, "see", "logging")
     wrap(loop, "plan_step", "data")
-    wrap(Prefetch, "take", "data")
-    wrap(Prefetch, "expect", "data")
+    wrap(Prefetched, "take", "data")
+    wrap(Prefetched, "expect", "data")
     wrap(loop, "compute_gradients", "check")  # what is left of it: generators, sums, one look at the loss
     wrap(step, "clip_gradients", "clip")
 

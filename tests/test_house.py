@@ -52,22 +52,12 @@ MANY_PARAMETERS = {
     "evaluation/benchmarks/score.py:mjhq_report",
     "evaluation/metrics/half_sampling.py:half_sampled",
     "evaluation/reports/reconstruction.py:picture_reconstruction_report",
-    "training/loop.py:_run_stage",
-    "training/loop.py:_update",
     "training/recipes/dual_encoder/report.py:report_dual_encoder",
-    "training/saving/guard.py:stop_at_bad_step",
-    "training/watching/run_logger.py:see",
     "worlds/scenes/build.py:build_starter_data",
     "worlds/scenes/vocabulary.py:_item",
 }
-FILE_CIRCLES = [
-    {"training.recipes.autoencoder.recipe", "training.recipes.autoencoder.report"},
-]  # fmt: skip
-WING_CIRCLES = [
-    {"checkpoints/bundle", "checkpoints/editing"},
-    {"data/shards", "data/sources"},
-    {"training/loop", "training/memory", "training/recipes", "training/saving", "training/step", "training/watching"},
-]
+FILE_CIRCLES: list[set[str]] = []
+WING_CIRCLES = [{"checkpoints/bundle", "checkpoints/editing"}, {"data/shards", "data/sources"}]
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -15,7 +15,8 @@ from sanakit.checkpoints.files.reader import read_json
 from sanakit.cli.terminal.recipe_file import apply_override, apply_overrides, read_recipe
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import ConfigError, RequestError
-from sanakit.training.recipes.recipe import build_recipe, differences
+from sanakit.training.recipes.recipe import build_recipe
+from sanakit.training.recipes.recipe_file import differences
 
 RECIPES = [
     path for path in sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml")) if "\ntype: " in path.read_text()

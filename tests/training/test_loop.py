@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,17 +22,25 @@ from sanakit.common.errors import CheckpointError, ConfigError, OutputError
 from sanakit.common.ranks import ALONE, Ranks
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.linear_dit import LinearDiT
-from sanakit.training.loop import Watchers, train
+from sanakit.training.loop import RunResult, run_stages
 from sanakit.training.run.run_config import CheckpointConfig, LogConfig, RunConfig, SampleConfig
+from sanakit.training.run.session import Session, Watchers
 from sanakit.training.run.stage import StageConfig, microbatch_seed, rate_factor, stage_progress
 from sanakit.training.saving.checkpoint import damage, find_checkpoint, load_tensors, newest, save_checkpoint
 from sanakit.training.saving.guard import NonFiniteError
+from sanakit.training.step.feeds import Prefetched, plan_step
 from sanakit.training.step.parallel import checkpoint_activations
-from sanakit.training.step.step import plan_step
+from sanakit.training.step.trainee import PlannedStage
 from sanakit.training.watching.report import read_log
 from sanakit.training.watching.run_log import CLOCKS, Window
 
 STAGE = StageConfig(name="only", batch_size=4, learning_rate=0.02, steps=10, warmup_steps=3, decay=0.5)
+
+
+def train(
+    stages: Sequence[PlannedStage], config: RunConfig, folder: Path, *, watchers: Watchers | None = None
+) -> RunResult:
+    return run_stages(stages, Session(config=config, folder=folder, watchers=watchers or Watchers()))
 
 
 def curve(folder: Path, name: str) -> list[float]:
@@ -60,7 +68,7 @@ def test_the_shares_of_a_step_are_its_microbatches_once(toy: ModuleType, world: 
     data, position, end = toy.ToyData(22, 4), 0, 12  # two epochs of six, the last of two samples
     seen, total = [], 0
     while position < end:
-        shares = [plan_step(data, position, end, accumulation, Ranks(rank, world)) for rank in range(world)]
+        shares = [plan_step(data.num_samples, position, end, accumulation, Ranks(rank, world)) for rank in range(world)]
         assert len({len(share.numbers) for share in shares}) == 1  # in step: none waits for another
         taken = [(n, w) for share in shares for n, w in zip(share.numbers, share.weights, strict=True) if w]
         assert math.isclose(sum(weight for _, weight in taken), 1.0)
@@ -151,13 +159,13 @@ def test_a_run_that_leaves_the_numbers_stops_before_it_spoils_its_weights(
     bad = toy.ToyData(22, 4).keys(4)
     before: dict[str, Tensor] = {}
 
-    def loss(batch: Any, generator: torch.Generator) -> dict[str, Tensor]:
+    def loss(batch: Any, generator: torch.Generator, made: Any) -> dict[str, Tensor]:
         is_bad = batch.keys.tolist() == bad
         if is_bad:
             before.update({name: tensor.clone() for name, tensor in model.state_dict().items()})
         if is_bad and where == "output":
             batch = replace(batch, x=batch.x * poison)
-        terms = dict(good(batch, generator))
+        terms = dict(good(batch, generator, made))
         if is_bad and where == "loss":
             terms["loss"] = terms["loss"] * poison
         elif is_bad and where == "gradient":
@@ -237,7 +245,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path: Path) -> None:
 def test_weights_that_do_not_change_are_warned_of(
     tmp_path: Path, toy: ModuleType, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def stuck(batch: Any, generator: torch.Generator) -> dict[str, Tensor]:
+    def stuck(batch: Any, generator: torch.Generator, made: Any) -> dict[str, Tensor]:
         return {"loss": sum(0 * p.sum() for p in model.parameters()) + batch.x.square().mean()}
 
     model = toy.network()
@@ -263,7 +271,8 @@ def test_samples_are_drawn_from_the_average_and_disturb_nothing(tmp_path: Path, 
     plain, model = toy.network(), toy.network()
     config = toy.toy_config(samples=SampleConfig(prompts=("a",), every_steps=5))
     train([toy.toy_stage(plain, STAGE)], toy.toy_config(), tmp_path / "plain")
-    train([toy.toy_stage(model, STAGE)], config, tmp_path / "drawn", watchers=Watchers(draw_samples=draw))
+    session = Session(config=config, folder=tmp_path / "drawn")
+    run_stages([toy.toy_stage(model, STAGE)], session, draw_samples=draw)
     assert list(drawn) == [5, 10]
     assert torch.equal(drawn[10], model[0].weight)
     assert all(map(torch.equal, plain.parameters(), model.parameters()))
@@ -323,7 +332,7 @@ def two_pictures(toy: ModuleType, model: nn.Module, config: StageConfig) -> Any:
     from sanakit.features.batches import LatentBatch
     from sanakit.training.objectives.flow_matching import FlowMatchingConfig, flow_matching_loss
     from sanakit.training.optimizers import AdamWConfig
-    from sanakit.training.run.stage import PlannedStage, Stage, Trainee
+    from sanakit.training.step.trainee import Stage, Trainee
 
     latent = torch.randn(2, 2, 4, 4, generator=torch.Generator().manual_seed(1)).repeat(4, 1, 1, 1).double()
     text = TextCondition(torch.eye(4)[:2, None].repeat(4, 1, 1).double(), torch.ones(8, 1, dtype=torch.bool))
@@ -332,7 +341,7 @@ def two_pictures(toy: ModuleType, model: nn.Module, config: StageConfig) -> Any:
         def batch(self, number: int) -> LatentBatch:
             return LatentBatch(latent, text)
 
-    def loss(batch: LatentBatch, generator: torch.Generator) -> Any:
+    def loss(batch: LatentBatch, generator: torch.Generator, made: Any) -> Any:
         prepared = model.prepare(batch.text)
         return flow_matching_loss(
             lambda noisy, timestep: model(noisy, timestep, prepared),
@@ -342,7 +351,7 @@ def two_pictures(toy: ModuleType, model: nn.Module, config: StageConfig) -> Any:
         )
 
     trainee = Trainee("transformer", model, loss, AdamWConfig(betas=(0.9, 0.99), weight_decay=0.0))
-    return PlannedStage(config, lambda: Stage(config, Same(8, 8), (trainee,), True))
+    return PlannedStage(config, lambda: Stage(config, Prefetched(Same(8, 8)), (trainee,), True))
 
 
 @pytest.mark.parametrize(

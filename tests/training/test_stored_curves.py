@@ -21,21 +21,24 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sanakit.features.batches import LatentBatch, PixelBatch
-from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
-from sanakit.training.loop import train
+from sanakit.training.loop import run_stages
 from sanakit.training.objectives.flow_matching import FlowMatchingConfig, flow_matching_loss
 from sanakit.training.objectives.patch_gan import PatchGANConfig
 from sanakit.training.objectives.perceptual import Perceptual
 from sanakit.training.objectives.reconstruction import ReconstructionConfig
 from sanakit.training.optimizers import AdamWConfig
-from sanakit.training.recipes.autoencoder.recipe import AutoencoderRecipe, build_trainees, quiet_residuals_
-from sanakit.training.recipes.autoencoder.stage import AutoencoderPhase, set_trainable
+from sanakit.training.recipes.autoencoder.recipe import AutoencoderRecipe, build_trainees
+from sanakit.training.recipes.autoencoder.stage import AutoencoderStage, set_trainable
+from sanakit.training.recipes.autoencoder.weights import new_autoencoder
 from sanakit.training.recipes.transformer.initialization import initialize_
 from sanakit.training.run.run_config import CheckpointConfig, LogConfig, RunConfig
-from sanakit.training.run.stage import PlannedStage, Stage, StageConfig, Trainee
+from sanakit.training.run.session import Session
+from sanakit.training.run.stage import StageConfig
+from sanakit.training.step.feeds import Prefetched
+from sanakit.training.step.trainee import Made, PlannedStage, Stage, Trainee
 
 STORED = Path(__file__).with_name("stored_curves.json")
 EVERY = {"log": LogConfig(steps=5, report_to=()), "checkpoints": CheckpointConfig(minutes=None), "precision": "fp32"}
@@ -88,7 +91,7 @@ def pictures() -> list[PixelBatch]:
 
 def curve(stage: PlannedStage, config: RunConfig, keys: Sequence[str]) -> dict[str, list[float]]:
     with TemporaryDirectory() as folder:
-        train([stage], config, Path(folder))
+        run_stages([stage], Session(config=config, folder=Path(folder)))
         lines = [json.loads(line) for line in (Path(folder) / "log.jsonl").read_text().splitlines()]
     return {key: [line[key] for line in lines if key in line] for key in keys}
 
@@ -103,7 +106,7 @@ def flow_matching() -> dict[str, list[float]]:
     latent = torch.randn(4, 2, 4, 4, generator=torch.Generator().manual_seed(1)).double()
     text = TextCondition(torch.eye(4)[:, None].double(), torch.ones(4, 1, dtype=torch.bool))
 
-    def loss(batch: LatentBatch, generator: torch.Generator) -> dict[str, Tensor]:
+    def loss(batch: LatentBatch, generator: torch.Generator, made: Made) -> dict[str, Tensor]:
         prepared = model.prepare(batch.text)
         return flow_matching_loss(
             lambda noisy, timestep: model(noisy, timestep, prepared),
@@ -114,26 +117,23 @@ def flow_matching() -> dict[str, list[float]]:
 
     config = StageConfig(name="toy", batch_size=4, learning_rate=1e-2, steps=NUM_STEPS, warmup_steps=5)
     trainee = Trainee("transformer", model, loss, AdamWConfig())
-    stage = Stage(config, Fixed([LatentBatch(latent, text)]), (trainee,), keep_optimizer=False)
+    stage = Stage(config, Prefetched(Fixed([LatentBatch(latent, text)])), (trainee,), keep_optimizer=False)
     return curve(PlannedStage(config, lambda: stage), RunConfig(**EVERY), ["loss", "gradient_norm"])
 
 
-def autoencoder(phase: AutoencoderPhase, perceptual: Perceptual | None, keys: Sequence[str]) -> dict[str, list[float]]:
-    torch.manual_seed(0)
-    model = DCAutoencoder(MODEL)
-    quiet_residuals_(model)
-    model.double()
+def autoencoder(phase: AutoencoderStage, perceptual: Perceptual | None, keys: Sequence[str]) -> dict[str, list[float]]:
+    model = new_autoencoder(MODEL, seed=0).double()
     set_trainable(model, phase.trainable)
-    recipe = AutoencoderRecipe(model=MODEL, phases=(phase,), **EVERY)
+    recipe = AutoencoderRecipe(model=MODEL, stages=(phase,), **EVERY)
     trainees = build_trainees(recipe, 0, model, perceptual, "cpu")
     for trainee in trainees:
         trainee.model.double()
-    stage = Stage(phase, Fixed(pictures()), trainees, keep_optimizer=False)
+    stage = Stage(phase, Prefetched(Fixed(pictures())), trainees, keep_optimizer=False)
     return curve(PlannedStage(phase, lambda: stage), recipe, keys)
 
 
 def reconstruction() -> dict[str, list[float]]:
-    phase = AutoencoderPhase(
+    phase = AutoencoderStage(
         name="toy",
         resolution=16,
         batch_size=4,
@@ -147,7 +147,7 @@ def reconstruction() -> dict[str, list[float]]:
 
 def perceptual_and_gan() -> dict[str, list[float]]:
     """The decoder alone, against a discriminator that it listens to from step 10 on, with the adaptive weight."""
-    phase = AutoencoderPhase(
+    phase = AutoencoderStage(
         name="toy",
         resolution=16,
         batch_size=4,

@@ -22,13 +22,16 @@ from sanakit.common.ranks import process_group
 from sanakit.features.batches import LatentBatch
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
-from sanakit.training.loop import RunResult, Watchers, train
+from sanakit.training.loop import RunResult, run_stages
 from sanakit.training.objectives.flow_matching import FlowMatchingConfig, flow_matching_loss
 from sanakit.training.optimizers import AdamWConfig, CAME8BitConfig, CAMEConfig, MuonConfig, OptimizerConfig
 from sanakit.training.recipes.transformer.initialization import initialize_
 from sanakit.training.run.run_config import CheckpointConfig, LogConfig, RunConfig
 from sanakit.training.run.run_state import RunState
-from sanakit.training.run.stage import PlannedStage, Stage, StageConfig, Trainee
+from sanakit.training.run.session import Session, Watchers
+from sanakit.training.run.stage import StageConfig
+from sanakit.training.step.feeds import Prefetched
+from sanakit.training.step.trainee import Loss, Made, PlannedStage, Stage, Trainee
 
 TOY_DIT = LinearDiTConfig(
     hidden_size=32,
@@ -120,10 +123,10 @@ def network(seed: int = 0) -> nn.Sequential:
     return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
 
 
-def toy_loss(model: nn.Module, *, noise: float = 0.1) -> Callable[[ToyBatch, torch.Generator], dict[str, Tensor]]:
+def toy_loss(model: nn.Module, *, noise: float = 0.1) -> Loss:
     """Fit a fixed function from noisy inputs."""
 
-    def loss(batch: ToyBatch, generator: torch.Generator) -> dict[str, Tensor]:
+    def loss(batch: ToyBatch, generator: torch.Generator, made: Made) -> dict[str, Tensor]:
         x = batch.x + noise * torch.randn(batch.x.shape, generator=generator)
         error = (model(x) - batch.x.prod(-1, keepdim=True)).square().mean(-1)
         sigma = torch.linspace(0.05, 0.95, len(error))
@@ -155,13 +158,13 @@ def toy_stage(
 ) -> PlannedStage:
     trainee = Trainee("toy", model, loss or toy_loss(model), optimizer or AdamWConfig())
     data = ToyData(num_samples, config.batch_size, seed, taken)
-    return PlannedStage(config, lambda: Stage(config, data, (trainee,), keep_optimizer))
+    return PlannedStage(config, lambda: Stage(config, Prefetched(data), (trainee,), keep_optimizer))
 
 
 def dit_stage(model: LinearDiT, config: StageConfig, *, optimizer: OptimizerConfig, noiseless: bool) -> PlannedStage:
     """A transformer; ``noiseless`` takes each sample's noise from the sample, so that micro-batches do not matter."""
 
-    def loss(batch: LatentBatch, generator: torch.Generator) -> dict[str, Tensor]:
+    def loss(batch: LatentBatch, generator: torch.Generator, made: Made) -> dict[str, Tensor]:
         if not noiseless:
             prepared = model.prepare(batch.text)
             return flow_matching_loss(
@@ -175,7 +178,7 @@ def dit_stage(model: LinearDiT, config: StageConfig, *, optimizer: OptimizerConf
         return {"loss": (velocity - (noise - batch.latent)).square().mean()}
 
     trainee = Trainee("transformer", model, loss, optimizer)
-    return PlannedStage(config, lambda: Stage(config, ToyLatents(24, config.batch_size), (trainee,), True))
+    return PlannedStage(config, lambda: Stage(config, Prefetched(ToyLatents(24, config.batch_size)), (trainee,), True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,15 +206,16 @@ def run_float64(folder: Path, names: Sequence[str], *, accumulation: int = 1, sh
             torch.manual_seed(5)
             model = Blocks().double()
 
-            def loss(batch: ToyBatch, generator: torch.Generator, model: nn.Module = model) -> dict[str, Tensor]:
+            def loss(batch: ToyBatch, generator: Any, made: Made, model: nn.Module = model) -> dict[str, Tensor]:
                 x = batch.x.double()
                 return {"loss": (model(x) - x.prod(-1, keepdim=True)).square().mean()}
 
-            config = StageConfig(
+            stage_config = StageConfig(
                 name=name, batch_size=3, accumulation=accumulation, steps=6, learning_rate=0.02, warmup_steps=2
             )
-            stage = toy_stage(model, config, optimizer=OPTIMIZERS[name], num_samples=11, loss=loss)
-            train([stage], toy_config(gradient_clip=0.05), folder / name, ranks=ranks, sharded=sharded)
+            stage = toy_stage(model, stage_config, optimizer=OPTIMIZERS[name], num_samples=11, loss=loss)
+            config = toy_config(gradient_clip=0.05)
+            run_stages([stage], Session(config=config, folder=folder / name, ranks=ranks, sharded=sharded))
 
 
 def run(folder: Path, settings: Settings) -> tuple[nn.Module, RunResult]:
@@ -256,9 +260,10 @@ def run(folder: Path, settings: Settings) -> tuple[nn.Module, RunResult]:
             log=LogConfig(steps=settings.log_steps, report_to=()),
             checkpoints=CheckpointConfig(minutes=None, steps=settings.save_steps),
         )
-        result = train(
-            stages, config, folder, ranks=ranks, sharded=settings.sharded, watchers=Watchers(on_step=on_step)
+        session = Session(
+            config=config, folder=folder, ranks=ranks, sharded=settings.sharded, watchers=Watchers(on_step=on_step)
         )
+        result = run_stages(stages, session)
     return model, result
 
 

@@ -15,15 +15,7 @@ from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.training.memory import step_memory
-from sanakit.training.memory.memory_plan import (
-    StepSettings,
-    Workload,
-    fit,
-    latent_loss,
-    parse_bytes,
-    pixel_loss,
-    plan_memory,
-)
+from sanakit.training.memory.memory_plan import StepSettings, Workload, fit_memory, parse_bytes, plan_memory
 from sanakit.training.memory.step_memory import measure_optimizer, measure_step
 from sanakit.training.optimizers import (
     AdamWConfig,
@@ -33,12 +25,14 @@ from sanakit.training.optimizers import (
     OptimizerConfig,
     build_optimizers,
 )
+from sanakit.training.recipes.autoencoder.plan import pixel_loss
+from sanakit.training.recipes.transformer.plan import latent_loss
 from sanakit.training.step.parallel import attention_for, autocast, checkpoint_activations
 
 CONFIG = LinearDiTConfig(
     hidden_size=64, num_layers=5, head_dim=16, cross_head_dim=16, in_channels=4, out_channels=4, caption_channels=24
 )
-LOSS = latent_loss(height=8, width=8, num_tokens=10)
+LOSS = latent_loss(side=8, num_tokens=10)
 SETTINGS = StepSettings(batch_size=4, accumulation=2)
 
 
@@ -161,7 +155,7 @@ class TestFit:
         return plan_memory(self.work, replace(self.settings, **changes)).total
 
     def fitted(self, budget: int) -> StepSettings:
-        (plan,) = fit([self.work], [self.settings], budget)
+        (plan,) = fit_memory([self.work], [self.settings], budget)
         assert plan.total <= budget
         assert plan.settings.batch_size * plan.settings.accumulation == 8
         return plan.settings
@@ -181,13 +175,13 @@ class TestFit:
         small = replace(self.settings, batch_size=1, accumulation=1, precision="bf16")
         least = plan_memory(self.work, replace(small, activation_checkpointing=True)).total
         with pytest.raises(RequestError, match=rf"does not fit into 1\.0 kB.*still needs {least / 1e6:.1f} MB"):
-            fit([self.work], [small], 1000)
+            fit_memory([self.work], [small], 1000)
 
     def test_one_choice_for_all_stages(self) -> None:
-        large = replace(self.work, name="high", loss=latent_loss(height=16, width=16, num_tokens=10))
+        large = replace(self.work, name="high", loss=latent_loss(side=16, num_tokens=10))
         plain = StepSettings(batch_size=2)
         budget = plan_memory(large, replace(plain, batch_size=1)).total - 1
-        low, high = fit([self.work, large], [plain, plain], budget)
+        low, high = fit_memory([self.work, large], [plain, plain], budget)
         assert low.settings.activation_checkpointing
         assert high.settings.activation_checkpointing
 

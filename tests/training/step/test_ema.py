@@ -34,20 +34,6 @@ def test_a_constant_stays() -> None:
         torch.testing.assert_close(ema.shadow[name], parameter.detach())
 
 
-def test_the_state_comes_back() -> None:
-    module = nn.Linear(3, 2)
-    first, second = Ema(module, 0.9), Ema(nn.Linear(3, 2), 0.9)
-    for ema in (first,):
-        module.weight.data.add_(1.0)
-        ema.update(module)
-    second.load_state_dict({name: torch.as_tensor(value).clone() for name, value in first.state_dict().items()})
-    module.weight.data.add_(1.0)
-    for ema in (first, second):
-        ema.update(module)
-    assert first.step == second.step == 2
-    assert torch.equal(first.shadow["weight"], second.shadow["weight"])
-
-
 def test_half_precision_weights_are_averaged_in_float32() -> None:
     module = nn.Linear(1, 1, bias=False).to(torch.bfloat16)
     module.weight.data.fill_(1.0)

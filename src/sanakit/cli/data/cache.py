@@ -96,14 +96,14 @@ def _of_recipe(
     from sanakit.cli.terminal.recipe_file import read_recipe
     from sanakit.common.config import from_mapping
     from sanakit.features.configs import FilesData
-    from sanakit.training.recipes.transformer.recipe import TransformerRecipe, build_starting_model
+    from sanakit.training.recipes.transformer.recipe import TransformerRecipe
 
     settings = from_mapping(TransformerRecipe, read_recipe(recipe), where="recipe")
     if not isinstance(settings.data, FilesData):
         raise RequestError(f"the data of {recipe} is {settings.data.type}, which is cached as its training begins")
     config = replace(settings.data, path=str(path)) if path is not None else settings.data
     stages = [tuple(resolution)] if resolution else list(dict.fromkeys(stage.resolutions for stage in settings.stages))
-    return config, build_starting_model(settings, device).encoders, stages
+    return config, settings.starting_model(device).encoders, stages
 
 
 def _print_report(report: CacheReport, sizes: tuple[int, ...]) -> None:

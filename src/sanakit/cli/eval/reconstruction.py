@@ -70,7 +70,7 @@ def load_autoencoder_of(model: str, device: str) -> DCAutoencoder:
     from sanakit.checkpoints.networks.strict_load import load_network
 
     if Path(model).suffix == ".pt":
-        from sanakit.training.recipes.autoencoder.recipe import load_autoencoder
+        from sanakit.training.recipes.autoencoder.weights import load_autoencoder
 
         if not Path(model).is_file():
             raise RequestError(f"{model} does not exist; give the autoencoder.pt of a training run")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import math
+import signal
 import sys
-from collections.abc import Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from sanakit.cli.terminal.console import readable_seconds, tell
 from sanakit.cli.terminal.progress import ProgressBar
 
 if TYPE_CHECKING:
     from sanakit.training.run.run_state import RunState
+    from sanakit.training.run.session import Watchers
 
 
 class TrainingProgress:
@@ -31,6 +36,16 @@ class TrainingProgress:
     ) -> None:
         self._close()
 
+    def watchers(self) -> Watchers:
+        """What the trainer is to tell."""
+        from sanakit.training.run.session import Watchers
+
+        return Watchers(on_notice=self.on_notice, on_caching=self.on_caching, on_step=self.on_step, on_log=self.on_log)
+
+    def on_notice(self, text: str) -> None:
+        """The recipe in full, the memory plan."""
+        tell(text, quiet=self.quiet)
+
     def on_caching(self, done: int, total: int, what: str) -> None:
         """Features that were computed before a stage."""
         self._show(f"caching {what}", "samples", done, total)
@@ -42,10 +57,11 @@ class TrainingProgress:
 
     def on_log(self, line: Mapping[str, float]) -> None:
         """A line of the log."""
-        self._loss = f"  loss {line['loss']:.4f}"
+        loss = line.get("loss", math.nan)  # not there if the first trainee had no turn
+        self._loss = f"  loss {loss:.4f}"
         if not self._is_terminal:
             tell(
-                f"step {line['step']:.0f}  loss {line['loss']:.4f}  lr {line['learning_rate']:.2e}  "
+                f"step {line['step']:.0f}  loss {loss:.4f}  lr {line['learning_rate']:.2e}  "
                 f"{line['samples_per_second']:.1f} samples/s  {readable_seconds(line['eta_seconds'])} left",
                 quiet=self.quiet,
             )
@@ -63,3 +79,24 @@ class TrainingProgress:
         if self._bar is not None:
             self._bar.__exit__(None, None, None)
             self._bar = None
+
+
+@contextmanager
+def terminated_like_ctrl_c() -> Iterator[None]:
+    """SIGTERM, which torchrun sends, ends the work with a sentence also where no step is running."""
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    old = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, old)
+
+
+def log_to_stderr(quiet: bool) -> None:
+    """The library's own lines, or with ``quiet`` its warnings alone."""
+    if not quiet:
+        logging.getLogger("sanakit").setLevel(logging.INFO)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stderr)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,10 +11,7 @@ from torch import nn
 
 from sanakit.common.errors import RequestError
 from sanakit.models.network import units_of
-from sanakit.models.text.text_condition import TextCondition
-from sanakit.models.transformers.linear_dit import LinearDiT
 from sanakit.training.memory.step_memory import LossOfBatch, measure_optimizer, measure_step
-from sanakit.training.objectives.flow_matching import FlowMatchingConfig, flow_matching_loss
 from sanakit.training.optimizers import OptimizerConfig
 from sanakit.training.run.run_config import Precision
 
@@ -90,7 +87,7 @@ def plan_memory(work: Workload, settings: StepSettings) -> MemoryPlan:
     return _Planner(work).plan(settings)
 
 
-def fit(works: Sequence[Workload], settings: Sequence[StepSettings], budget: int) -> list[MemoryPlan]:
+def fit_memory(works: Sequence[Workload], settings: Sequence[StepSettings], budget: int) -> list[MemoryPlan]:
     """Plans of all stages of a run within ``budget`` bytes, with the samples of a step unchanged.
 
     Tried in the order of what they cost in speed: smaller micro-batches with more accumulation; bfloat16 products
@@ -175,36 +172,6 @@ class _Planner:
             frozen=work.frozen,
             activations=max(step.forward, step.backward, self.optimizer.update // shards),
         )
-
-
-def latent_loss(*, height: int, width: int, num_tokens: int) -> LossOfBatch:
-    """Flow matching on latents of a size ``(h, w)`` with texts of ``num_tokens``, for plans."""
-
-    def loss(model: nn.Module, batch_size: int, device: torch.device) -> torch.Tensor:
-        assert isinstance(model, LinearDiT)
-        config = model.config
-        embeds = torch.zeros(batch_size, num_tokens, config.caption_channels, device=device)
-        mask = torch.ones(batch_size, num_tokens, dtype=torch.bool, device=device)
-        latent = torch.zeros(batch_size, config.in_channels, height, width, device=device)
-        prepared = model.prepare(TextCondition(embeds, mask))
-        return flow_matching_loss(
-            lambda noisy, timestep: model(noisy, timestep, prepared),
-            latent,
-            torch.Generator(),
-            config=FlowMatchingConfig(),
-        )["loss"]
-
-    return loss
-
-
-def pixel_loss(loss_of_pixels: Callable[[nn.Module, torch.Tensor], torch.Tensor], *, size: int) -> LossOfBatch:
-    """A loss of pictures ``(B, 3, size, size)``, for plans."""
-
-    def loss(model: nn.Module, batch_size: int, device: torch.device) -> torch.Tensor:
-        pixels = torch.zeros(batch_size, 3, size, size, device=device).to(memory_format=torch.channels_last)
-        return loss_of_pixels(model, pixels)
-
-    return loss
 
 
 def size_of(model: nn.Module) -> int:

@@ -1,102 +1,128 @@
-"""Recipes: from YAML to a checked config, kept with the run, and compared when the run continues."""
+"""What a recipe is, and where each kind of them is found."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+import importlib
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
-import yaml
-
-from sanakit.common.config import from_mapping, to_mapping
-from sanakit.common.errors import ConfigError, OutputError
-from sanakit.common.files import write_whole
+from sanakit.common.config import from_mapping
+from sanakit.common.errors import ConfigError, RequestError
+from sanakit.training.loop import RunResult
+from sanakit.training.memory.memory_plan import Workload
 from sanakit.training.run.run_config import RunConfig
-from sanakit.training.saving.checkpoint import newest
+from sanakit.training.run.session import Session
+from sanakit.training.run.stage import StageConfig
+from sanakit.training.saving.bundle import Bundle
+from sanakit.training.step.trainee import PlannedStage, Trainee
+from sanakit.training.watching.run_logger import DrawSamples
 
-TYPES = ("autoencoder", "dual_encoder", "transformer")
-RECIPE_FILE = "recipe.yaml"
-# What a run may continue with although it began otherwise: the numbers of its steps stay what they would have been,
-# or change as it is plainly meant when a stage is made longer.
-_HARMLESS = ("intent", "log.", "samples.", "checkpoints.", "parallel", "data.cache_folder")
-_LENGTHS = ("steps", "epochs", "minutes")
+logger = logging.getLogger(__name__)
+
+RECIPES = {
+    "autoencoder": "sanakit.training.recipes.autoencoder.recipe.AutoencoderRecipe",
+    "dual_encoder": "sanakit.training.recipes.dual_encoder.recipe.DualEncoderRecipe",
+    "transformer": "sanakit.training.recipes.transformer.recipe.TransformerRecipe",
+}
+"""The class of each ``type``; its module is imported when a recipe of the type is read."""
+
+OLD_NAMES = {"phases": "stages"}
+"""Settings that were called otherwise in 0.1.0."""
 
 
-def build_recipe(settings: Mapping[str, Any], *, name: str) -> RunConfig:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """A recipe whose networks are there.
+
+    Attributes:
+        stages: to go through; each is built when it begins.
+        finish: exports and reports; called at the end, on the first process.
+        draw_samples: pictures of the recipe's prompts while the run goes on; None: a recipe with prompts is refused.
+    """
+
+    stages: Sequence[PlannedStage]
+    finish: Callable[[RunResult], None]
+    draw_samples: DrawSamples | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe(RunConfig, ABC):
+    """Everything that a run needs, as plain values; a subclass says what it trains.
+
+    A subclass that can begin with weights has the settings ``init`` and ``model``, of which a recipe gives one. One
+    with checks of its own calls ``Recipe.__post_init__(self)``: ``super()`` does not work in slotted dataclasses.
+    """
+
+    stages: tuple[StageConfig, ...]
+
+    def __post_init__(self) -> None:
+        RunConfig.__post_init__(self)
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        if {"init", "model"} <= given.keys() and (given["init"] is None) == (given["model"] is None):
+            raise ConfigError("a recipe needs init: (weights to begin with) or model: (a new network), one of the two")
+        if not self.stages:
+            raise ConfigError("a recipe needs at least one stage")
+        if len({stage.name for stage in self.stages}) < len(self.stages):
+            raise ConfigError(f"the stages need names of their own, not {[stage.name for stage in self.stages]}")
+        if self.parallel == "fsdp" and self.only_whole:
+            raise ConfigError(f"parallel: fsdp does not go together with {self.only_whole}; use ddp")
+
+    @property
+    def only_whole(self) -> str:
+        """What keeps the networks from being sharded over processes, in words; "" if nothing does."""
+        return ""
+
+    def workloads(self, device: str) -> list[Workload]:
+        """What each stage needs memory for; none if it cannot be planned. Loads no weights of what is trained."""
+        return []
+
+    @abstractmethod
+    def start(self, session: Session) -> Run:
+        """Build or load the networks."""
+
+    def replayed(self, bundle: Bundle) -> tuple[Trainee, Any]:
+        """Who was trained in a step that the guard has kept, its weights still to be loaded, and the micro-batch.
+
+        Raises:
+            RequestError: such a step cannot be made again.
+        """
+        raise RequestError(f"bundles of recipes of type {self.type} cannot be replayed")
+
+
+def build_recipe(settings: Mapping[str, Any], *, name: str) -> Recipe:
     """The frozen recipe of the type that the settings name.
 
     Raises:
         ConfigError: an unknown type or setting, or a value that cannot work; the message has the nearest right name.
     """
-    match settings.get("type"):
-        case "autoencoder":
-            from sanakit.training.recipes.autoencoder.recipe import AutoencoderRecipe as Recipe
-        case "dual_encoder":
-            from sanakit.training.recipes.dual_encoder.recipe import DualEncoderRecipe as Recipe  # type: ignore[assignment]
-        case "transformer":
-            from sanakit.training.recipes.transformer.recipe import TransformerRecipe as Recipe  # type: ignore[assignment]
-        case other:
-            close = difflib.get_close_matches(str(other), TYPES, n=1)
-            known = f"a recipe's type is {', '.join(TYPES[:-1])} or {TYPES[-1]}"
-            hint = f"did you mean {close[0]}?" if close else known
-            raise ConfigError(f"{name} says type: {other}; {hint}")
-    recipe: RunConfig = from_mapping(Recipe, settings, where="recipe")
-    return recipe
+    return from_mapping(_class_of(settings.get("type"), name), renamed(settings), where="recipe")
 
 
-def recipe_text(recipe: RunConfig) -> str:
-    """The recipe in full as YAML."""
-    return yaml.safe_dump(to_mapping(recipe), sort_keys=False, allow_unicode=True, width=110)
+def renamed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with old names of them replaced, which is noted."""
+    for old, new in OLD_NAMES.items():
+        if old in settings and new not in settings:
+            logger.warning("%s: in a recipe is called %s: now", old, new)
+            settings = {new if key == old else key: value for key, value in settings.items()}
+    return dict(settings)
 
 
-def record_recipe(recipe: RunConfig, folder: Path) -> None:
-    """Keep the recipe with the run, unless the run has begun with another one.
-
-    Raises:
-        ConfigError: it has; the message names the settings that differ.
-        OutputError: the folder cannot be written.
-    """
-    path = folder / RECIPE_FILE
-    try:
-        if path.is_file() and newest(folder / "checkpoints") is not None:
-            differing = differences(yaml.safe_load(path.read_text(encoding="utf-8")), to_mapping(recipe))
-            if differing:
-                raise ConfigError(
-                    f"the run in {folder} began with other settings ({'; '.join(differing[:6])}"
-                    f"{'; ...' if len(differing) > 6 else ''}); use them again, or another --output"
-                )
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, recipe_text(recipe), locked=True)
-    except OSError as error:
-        raise OutputError(f"the run's folder {folder} cannot be written ({error.strerror})") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML any more, so nothing tells what this run began with") from error
+def renamed_path(override: str) -> str:
+    """``phases.0.steps=5`` with the present name of the setting."""
+    first, dot, rest = override.partition(".")
+    return OLD_NAMES.get(first, first) + dot + rest
 
 
-def differences(before: Any, now: Any) -> list[str]:
-    """``name: before -> now`` of every setting that differs and matters to a run that continues."""
-    old, new = dict(_flat(before)), dict(_flat(now))
-    return [
-        f"{name}: {old.get(name, 'absent')} -> {new.get(name, 'absent')}"
-        for name in [*old, *(name for name in new if name not in old)]
-        if old.get(name, "absent") != new.get(name, "absent") and not _is_harmless(name)
-    ]
-
-
-def _is_harmless(name: str) -> bool:
-    parts = name.split(".")
-    lengthened = parts[0] in ("stages", "phases") and len(parts) == 3 and parts[2] in _LENGTHS
-    return lengthened or name.startswith(_HARMLESS)
-
-
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Plain values by their dotted names."""
-    if isinstance(value, Mapping) and value:
-        for key, item in value.items():
-            yield from _flat(item, f"{name}.{key}" if name else str(key))
-    elif isinstance(value, list) and value:
-        for index, item in enumerate(value):
-            yield from _flat(item, f"{name}.{index}")
-    else:
-        yield name, value
+def _class_of(kind: Any, name: str) -> type[Recipe]:
+    if kind not in RECIPES:
+        close = difflib.get_close_matches(str(kind), RECIPES, n=1)
+        known = sorted(RECIPES)
+        hint = f"did you mean {close[0]}?" if close else f"a recipe's type is {', '.join(known[:-1])} or {known[-1]}"
+        raise ConfigError(f"{name} says type: {kind}; {hint}")
+    module, _, class_name = RECIPES[kind].rpartition(".")
+    found: type[Recipe] = getattr(importlib.import_module(module), class_name)
+    return found

@@ -17,7 +17,7 @@ class RunState:
     stage_step: int = 0
     position: int = 0
     stage_seconds: float = 0.0
-    window: dict[str, Any] = field(default_factory=dict)  # what the next line of the log has so far
+    window: dict[str, Any] = field(default_factory=dict)  # what the next line of the log has so far; the logger's own
 
     def count_step(self, microbatches: int, samples: int) -> None:
         self.step += 1

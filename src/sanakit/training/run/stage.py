@@ -1,24 +1,12 @@
-"""A stretch of a run: its data, who is trained on it, how long, and at what learning rate."""
+"""A stretch of a run as plain values: how long, in which batches, and at what learning rate."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
-
-import torch
-from torch import Tensor, nn
+from dataclasses import dataclass
+from typing import Literal
 
 from sanakit.common.errors import ConfigError
-
-if TYPE_CHECKING:
-    from sanakit.features.batches import TrainingData
-    from sanakit.training.optimizers import OptimizerConfig
-
-Loss = Callable[[Any, torch.Generator], Mapping[str, Tensor]]
-"""A micro-batch (on the device) and the generator of its noise to terms: ``loss`` is minimised, other scalars are
-logged, and ``per_sample`` and ``sigma``, both ``(B,)``, feed the curve of loss against noise level."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,35 +46,6 @@ class StageConfig:
             raise ConfigError(
                 f"{where}warmup_steps={self.warmup_steps} must be 0 or more, and decay={self.decay} within [0, 1]"
             )
-
-
-@dataclass(frozen=True, slots=True)
-class Trainee:
-    """A network, what it minimises, and how."""
-
-    name: str  # "generator", "discriminator", "transformer"
-    model: nn.Module  # its parameters with requires_grad are trained
-    loss: Loss
-    optimizer: OptimizerConfig
-    constants: Mapping[str, Tensor] = field(default_factory=dict)  # what the loss knows beside model and batch
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A stage that has begun: its data is there."""
-
-    config: StageConfig
-    data: TrainingData[Any]
-    trainees: tuple[Trainee, ...]  # step one after the other on the same micro-batches; the first has the average
-    keep_optimizer: bool  # continue the previous stage's optimiser state, or begin anew because others are trained
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedStage:
-    """A stage to come; ``build`` is called when it begins, so that its features are cached only then."""
-
-    config: StageConfig
-    build: Callable[[], Stage]
 
 
 def rate_factor(config: StageConfig, step: int, progress: float) -> float:

@@ -1,4 +1,4 @@
-"""When a run is saved, and that what is saved has changed."""
+"""When a run is saved, that what is saved has changed, and how it comes back."""
 
 from __future__ import annotations
 
@@ -6,64 +6,92 @@ import logging
 import time
 from pathlib import Path
 
-from sanakit.common.ranks import Ranks, agree, any_rank
-from sanakit.training.run.run_config import CheckpointConfig
+from sanakit.common.ranks import agree, any_rank
 from sanakit.training.run.run_state import RunState
-from sanakit.training.saving.checkpoint import prune, save_checkpoint
+from sanakit.training.run.session import Session
+from sanakit.training.saving.checkpoint import (
+    find_checkpoint,
+    load_tensors,
+    prune,
+    read_state,
+    save_checkpoint,
+    saved_names,
+)
 from sanakit.training.step.train_state import TrainState, fingerprint
-from sanakit.training.watching.run_logger import RunLogger
 
 logger = logging.getLogger(__name__)
 
 
 class Checkpointer:
-    """Saves by the rule of the recipe.
+    """Saves a run by the rule of its recipe in ``checkpoints/`` of its folder; all processes must call."""
 
-    Args:
-        folder: of the checkpoints.
-        config: the rule.
-        ranks: this process among those that all save.
-    """
-
-    def __init__(self, folder: Path, config: CheckpointConfig, ranks: Ranks) -> None:
-        self.folder, self.config, self.ranks = folder, config, ranks
+    def __init__(self, session: Session) -> None:
+        self.folder, self.config, self.ranks = session.folder / "checkpoints", session.config.checkpoints, session.ranks
         self._last_time, self._last_step, self._weights = time.monotonic(), -1, 0
+        self._found: Path | None = None  # to continue from, until it is restored
         self._saved: tuple[int, int, Path] | None = None  # step, stage and place of the newest
 
-    def follow(self, train_state: TrainState, state: RunState, saved: Path | None) -> None:
-        """Remember the weights that a stage begins with, so that the next save can be compared with them.
+    def find(self) -> RunState | None:
+        """Where the run continues; None if nothing was saved.
 
-        Args:
-            saved: the checkpoint that the run has just continued from.
+        Raises:
+            CheckpointError: something was saved, and none of it is whole.
         """
-        self._weights, self._last_step = fingerprint(train_state.trainees[0].model), state.step
-        if saved:
-            self._saved = state.step, state.stage, saved
+        self._found = find_checkpoint(self.folder, self.ranks)
+        if self._found is None:
+            return None
+        state = RunState(**read_state(self._found)["run"])
+        logger.info("continues at step %d after %.1f minutes, from %s", state.step, state.seconds / 60, self._found)
+        return state
 
-    def save_if_due(self, train_state: TrainState, state: RunState, run_logger: RunLogger) -> None:
+    def begin_stage(self, train_state: TrainState, state: RunState) -> None:
+        """Restore what was found, once, and remember the weights that the next save is compared with."""
+        if self._found is not None:
+            self.restore(train_state, self._found)
+            self._saved, self._found = (state.step, state.stage, self._found), None
+        self._weights, self._last_step = fingerprint(train_state.first.model), state.step
+
+    def restore(self, train_state: TrainState, path: Path) -> None:
+        """Continue from a checkpoint; a process that was not there when it was written keeps its random state.
+
+        Raises:
+            CheckpointError: it is of another model or another optimiser.
+        """
+        train_state.create_optimizer_state()
+        saved, own = saved_names(path), f"rng.{self.ranks.rank}."
+        tensors = train_state.tensors(self.ranks)
+        tensors = {name: t for name, t in tensors.items() if not name.startswith(own) or name in saved}
+        load_tensors(path, tensors, ranks=self.ranks)
+        train_state.restore_values(tensors, self.ranks)
+        content = read_state(path)
+        steps = {train_state.first.name: content["ema_step"], **content.get("average_steps", {})}
+        for name, average in train_state.averages.items():
+            average.step = steps[name]
+
+    def is_due(self, state: RunState) -> bool:
         by_steps = self.config.steps is not None and state.step % self.config.steps == 0
         minutes = (time.monotonic() - self._last_time) / 60
         by_time = self.config.minutes is not None and agree(minutes, self.ranks) >= self.config.minutes
-        if by_steps or by_time:
-            self.save(train_state, state, run_logger)
+        return by_steps or by_time
 
-    def save(self, train_state: TrainState, state: RunState, run_logger: RunLogger) -> Path:
+    def save(self, train_state: TrainState, state: RunState) -> Path:
         """Save now, unless just this is saved; older checkpoints are deleted by the rule once this one is whole."""
         if self._saved is not None and self._saved[:2] == (state.step, state.stage):
             return self._saved[2]
-        weights = fingerprint(train_state.trainees[0].model)
+        weights = fingerprint(train_state.first.model)
         if state.step > self._last_step and not any_rank(weights != self._weights, self.ranks):
             logger.warning(
                 "the weights of %s are the same as %d steps ago: nothing is learned, because the learning rate is 0, "
                 "or the loss does not depend on them",
-                train_state.trainees[0].name,
+                train_state.first.name,
                 state.step - self._last_step,
             )
-        state.window = run_logger.window.to_json()
+        steps = {name: average.step for name, average in train_state.averages.items()}
         content = {
             "step": state.step,
             "run": state.to_json(),
-            "ema_step": train_state.ema.step,
+            "ema_step": steps.pop(train_state.first.name),
+            "average_steps": steps,
             "world": self.ranks.world,
         }
         path = save_checkpoint(self.folder, train_state.tensors(self.ranks), content, ranks=self.ranks)

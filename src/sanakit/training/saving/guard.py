@@ -1,37 +1,25 @@
-"""What happens at the first number that is not one: the step is kept as a bundle, and the run stops.
-
-A bundle (``guard/step-N/``) needs no data set to be replayed: ``batch.safetensors`` holds the micro-batch and what else
-the loss knows, ``weights.safetensors`` the weights before the step, ``random.safetensors`` the random generators, and
-``guard.json`` the recipe, the step, the terms of the loss and the range of every module's output.
-"""
+"""What happens at the first number that is not one: the step is kept as a bundle, and the run stops."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
-import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sanakit.common.config import to_mapping
 from sanakit.common.errors import OutputError, SanakitError
-from sanakit.common.ranks import Ranks, sum_over_ranks, wait_for_all
-from sanakit.training.run.run_config import Precision, RunConfig
+from sanakit.common.ranks import sum_over_ranks, wait_for_all
 from sanakit.training.run.run_state import RunState
-from sanakit.training.run.stage import Trainee, microbatch_seed
+from sanakit.training.run.session import Session
+from sanakit.training.saving.bundle import write_bundle
 from sanakit.training.step.ema import local
-from sanakit.training.step.parallel import attention_for, autocast, whole_state
-from sanakit.training.step.random_state import random_state
-from sanakit.training.step.step import Outcome, StepPlan
-
-BUNDLE_FILE = "guard.json"
+from sanakit.training.step.parallel import whole_state
+from sanakit.training.step.step import Outcome, WeightedBatch, backward
+from sanakit.training.step.trainee import Trainee
 
 
 class NonFiniteError(SanakitError, FloatingPointError):
@@ -56,54 +44,34 @@ class StepDiagnosis:
 
 
 def stop_at_bad_step(
-    trainee: Trainee,
-    plan: StepPlan,
-    batches: Sequence[Any],
-    outcome: Outcome,
-    state: RunState,
-    config: RunConfig,
-    folder: Path,
-    *,
-    ranks: Ranks,
-    device: str,
+    session: Session, trainee: Trainee, batches: Sequence[WeightedBatch], outcome: Outcome, state: RunState
 ) -> NoReturn:
     """Find the micro-batch and the module, write the bundle, and raise. All processes must call; the weights stay.
 
     Raises:
         NonFiniteError: always.
     """
-    found = [
-        examine(
-            trainee, batch, microbatch_seed(config.seed, state.stage, number), precision=config.precision, device=device
-        )
-        for number, batch in zip(plan.numbers, batches, strict=True)
-    ]
+    found = [diagnose(session, trainee, micro) for micro in batches]
     index = next((i for i, diagnosis in enumerate(found) if diagnosis.culprit), 0)
-    mine, number = found[index], plan.numbers[index]
+    mine, ranks = found[index], session.ranks
     flags = sum_over_ranks([float(rank == ranks.rank and bool(mine.culprit)) for rank in range(ranks.world)], ranks)
     writer = next((rank for rank, flag in enumerate(flags) if flag), 0)
     weights = whole_state(trainee.model.state_dict())
-    step, loss, norm = state.step + 1, outcome.terms["loss"], outcome.gradient_norm
-    place = folder / "guard" / f"step-{step}"
-    trouble = f"step {step} has a loss of {loss:g} with a gradient of norm {norm:g}"
+    place = session.folder / "guard" / f"step-{state.step + 1}"
+    trouble = (
+        f"step {state.step + 1} has a loss of {outcome.terms['loss']:g} with a gradient of norm "
+        f"{outcome.gradient_norm:g}"
+    )
     if ranks.rank == writer:
         facts = {
-            "step": step,
+            "step": state.step + 1,
             "stage": state.stage,
-            "number": number,
-            "trainee": trainee.name,
-            "device": device,
-            "seed": microbatch_seed(config.seed, state.stage, number),
-            "precision": config.precision,
-            "loss_of_step": repr(loss),
-            "gradient_norm_of_step": repr(norm),
-            **_facts(mine),
-            "recipe": to_mapping(config),
-            "model": to_mapping(getattr(trainee.model, "config", None)),
+            "loss_of_step": repr(outcome.terms["loss"]),
+            "gradient_norm_of_step": repr(outcome.gradient_norm),
+            **_facts(session, trainee, batches[index], mine),
         }
-        tensors = {**flatten(batches[index]), **{f"constants.{n}": t for n, t in trainee.constants.items()}}
         try:
-            _write(place, facts, tensors, weights)
+            write_bundle(place, facts, batches[index].batch, constants=trainee.constants, weights=weights)
         except OSError as error:
             raise OutputError(f"{trouble}, and {place} could not be written ({error})") from error
     wait_for_all(ranks)
@@ -113,13 +81,11 @@ def stop_at_bad_step(
     )
 
 
-def examine(trainee: Trainee, batch: Any, seed: int, *, precision: Precision, device: str) -> StepDiagnosis:
+def diagnose(session: Session, trainee: Trainee, micro: WeightedBatch) -> StepDiagnosis:
     """The loss of one micro-batch and its gradient once more, with an eye on every module."""
     trainee.model.zero_grad(set_to_none=True)
-    with _ranges(trainee.model) as ranges, attention_for(device):
-        with autocast(device, precision):
-            terms = trainee.loss(batch, torch.Generator().manual_seed(seed))
-        terms["loss"].backward()
+    with _ranges(trainee.model) as ranges:
+        terms = backward(session, trainee, replace(micro, made=dict(micro.made)))
     values = {name: float(term.detach()) for name, term in terms.items() if term.ndim == 0}
     squares = {
         n: float(local(p.grad).double().square().sum())
@@ -127,30 +93,24 @@ def examine(trainee: Trainee, batch: Any, seed: int, *, precision: Precision, de
         if p.grad is not None
     }
     trainee.model.zero_grad(set_to_none=True)
-    culprit = ""
-    bad_modules = [name for name, (low, high) in ranges.items() if not math.isfinite(low) or not math.isfinite(high)]
-    bad_gradients = [name for name, square in squares.items() if not math.isfinite(square)]
-    bad_terms = [name for name, value in values.items() if not math.isfinite(value)]
-    if bad_modules:
-        low, high = ranges[bad_modules[0]]
-        culprit = f"the output of {trainee.name}.{bad_modules[0]} ({low:g} to {high:g})"
-    elif bad_terms:
-        culprit = f"the term {bad_terms[0]!r} of the loss, while all outputs of {trainee.name} are finite"
-    elif bad_gradients:
-        culprit = f"the gradient of {trainee.name}.{bad_gradients[-1]}, while its outputs and the loss are finite"
+    culprit = _culprit(trainee.name, ranges, values, squares)
     return StepDiagnosis(terms=values, gradient_norm=math.sqrt(sum(squares.values())), ranges=ranges, culprit=culprit)
 
 
-def flatten(batch: Any, prefix: str = "batch") -> dict[str, Tensor]:
-    """The tensors of a batch, by the path of their fields: ``batch.text.mask``."""
-    tensors = {}
-    for field in dataclasses.fields(batch):
-        value, name = getattr(batch, field.name), f"{prefix}.{field.name}"
-        if isinstance(value, Tensor):
-            tensors[name] = value
-        elif dataclasses.is_dataclass(value):
-            tensors.update(flatten(value, name))
-    return tensors
+def _culprit(
+    name: str, ranges: Mapping[str, tuple[float, float]], terms: Mapping[str, float], squares: Mapping[str, float]
+) -> str:
+    """What is not finite first, in words: an output, a term of the loss, or else a gradient."""
+    for module, (low, high) in ranges.items():
+        if not math.isfinite(low) or not math.isfinite(high):
+            return f"the output of {name}.{module} ({low:g} to {high:g})"
+    for term, value in terms.items():
+        if not math.isfinite(value):
+            return f"the term {term!r} of the loss, while all outputs of {name} are finite"
+    for parameter, square in reversed(list(squares.items())):
+        if not math.isfinite(square):
+            return f"the gradient of {name}.{parameter}, while its outputs and the loss are finite"
+    return ""
 
 
 @contextmanager
@@ -176,18 +136,18 @@ def _ranges(model: nn.Module) -> Iterator[dict[str, tuple[float, float]]]:
             handle.remove()
 
 
-def _facts(diagnosis: StepDiagnosis) -> dict[str, Any]:
+def _facts(session: Session, trainee: Trainee, micro: WeightedBatch, diagnosis: StepDiagnosis) -> dict[str, Any]:
     """Plain values; numbers that may not be finite as text, which every JSON reader takes."""
     return {
+        "number": micro.number,
+        "trainee": trainee.name,
+        "device": session.device,
+        "seed": micro.seed,
+        "precision": session.config.precision,
         "terms": {name: repr(value) for name, value in diagnosis.terms.items()},
         "gradient_norm": repr(diagnosis.gradient_norm),
         "culprit": diagnosis.culprit,
         "ranges": {name: [repr(low), repr(high)] for name, (low, high) in diagnosis.ranges.items()},
+        "recipe": to_mapping(session.config),
+        "model": to_mapping(getattr(trainee.model, "config", None)),
     }
-
-
-def _write(place: Path, facts: Mapping[str, Any], tensors: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
-    place.mkdir(parents=True, exist_ok=True)
-    for name, content in (("batch", tensors), ("weights", weights), ("random", random_state())):
-        save_file({n: t.detach().cpu().contiguous().clone() for n, t in content.items()}, place / f"{name}.safetensors")
-    (place / BUNDLE_FILE).write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")

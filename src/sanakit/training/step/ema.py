@@ -17,7 +17,7 @@ class Ema:
         decay: of the average per step; the first steps use ``(1 + step) / (10 + step)`` if that is smaller.
     """
 
-    def __init__(self, module: nn.Module, decay: float) -> None:
+    def __init__(self, module: nn.Module, decay: float = 0.999) -> None:
         self.decay, self.step = decay, 0
         self.shadow = {name: p.detach().clone().float() for name, p in module.named_parameters()}
 
@@ -34,14 +34,6 @@ class Ema:
         """Write the average into ``module``."""
         for name, p in module.named_parameters():
             local(p.detach()).copy_(local(self.shadow[name]))
-
-    def state_dict(self) -> dict[str, Tensor | int]:
-        return {"step": self.step, **self.shadow}
-
-    def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
-        self.step = int(state["step"])
-        for name in self.shadow:
-            self.shadow[name].copy_(torch.as_tensor(state[name]))
 
 
 def local(tensor: Tensor) -> Tensor:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 
 import torch
 from torch import Tensor, nn
@@ -18,35 +19,37 @@ from torch.utils.checkpoint import checkpoint
 from sanakit.common.ranks import Ranks, broadcast_parameters, sum_gradients
 from sanakit.models.network import Network, units_of
 from sanakit.training.run.run_config import Precision
+from sanakit.training.run.session import Session
 
 logger = logging.getLogger(__name__)
 
 
-def spread(model: nn.Module, *, ranks: Ranks, sharded: bool, precision: Precision) -> None:
-    """Give every process the first one's weights, and with ``sharded`` keep only a part of them on each (FSDP2).
+def spread(model: nn.Module, session: Session) -> None:
+    """Give every process the first one's weights, and in a sharded run keep only a part of them on each (FSDP2).
 
     In place, and nothing is done to a model that is sharded already. Parameters and optimiser state stay float32;
     shards travel in bfloat16 with ``precision="bf16"``, their gradients never below float32.
     """
     if isinstance(model, FSDPModule) or any(isinstance(p, DTensor) for p in model.parameters()):
         return
-    broadcast_parameters(model, ranks)
-    if not sharded or ranks.world == 1:
+    broadcast_parameters(model, session.ranks)
+    if not session.sharded or session.ranks.world == 1:
         return
+    precision = session.config.precision
     policy = MixedPrecisionPolicy(
         param_dtype=torch.bfloat16 if precision == "bf16" else None,
         reduce_dtype=torch.float32 if precision == "bf16" else None,  # else as they are, which may be wider
         cast_forward_inputs=False,  # a time of 999 would become 1000; autocast says what is computed in bfloat16
     )
     device = next(model.parameters()).device.type
-    mesh = init_device_mesh(device, (ranks.world,))
+    mesh = init_device_mesh(device, (session.ranks.world,))
     chosen = {*model.units, *model.apart} if isinstance(model, Network) else set()
     for module in reversed(list(model.modules())):  # what lies inside first
         if module is model or (module in chosen and next(module.parameters(), None) is not None):
             fully_shard(module, mesh=mesh, mp_policy=policy)
     for method in model.outside_forward if isinstance(model, Network) else ():
         register_fsdp_forward_method(model, method)
-    logger.info("%s: weights in %d shards", type(model).__name__, ranks.world)
+    logger.info("%s: weights in %d shards", type(model).__name__, session.ranks.world)
 
 
 def gather_gradients(model: nn.Module, *, ranks: Ranks) -> None:
@@ -94,6 +97,12 @@ def compile_blocks(model: nn.Module) -> None:
         unit.compile(dynamic=False)
 
 
+def prepare_compiler() -> None:
+    """Import setuptools before distutils, which the compiler imports: setuptools refuses to come after it."""
+    with suppress(ImportError):
+        import_module("setuptools")
+
+
 @contextmanager
 def attention_for(device: str) -> Iterator[None]:
     """The attention kernels of a training step, forward and backward.
@@ -101,8 +110,15 @@ def attention_for(device: str) -> Iterator[None]:
     On the CPU the fused backward pass takes a sixth of a step at 64 x 20 tokens, the plain one next to nothing.
     """
     on_cpu = torch.device(device).type == "cpu"
-    fused = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]
-    with sdpa_kernel([SDPBackend.MATH] if on_cpu else [*fused, SDPBackend.MATH]):
+    fused = [] if on_cpu else [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]
+    with sdpa_kernel([*fused, SDPBackend.MATH]):
+        yield
+
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """Attention as matrix products alone, for objectives that differentiate forward: the fused kernels have no rule."""
+    with sdpa_kernel(SDPBackend.MATH):
         yield
 
 

@@ -1,51 +1,38 @@
-"""One step: which micro-batches it takes, their gradients, and what is known of it afterwards."""
+"""One step: the gradients of its micro-batches, and what is known of them afterwards."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sanakit.common.ranks import Ranks, sum_over_ranks
-from sanakit.features.batches import TrainingData
-from sanakit.training.run.run_config import RunConfig
-from sanakit.training.run.stage import Trainee, microbatch_seed
+from sanakit.common.ranks import sum_over_ranks
+from sanakit.training.run.session import Session
 from sanakit.training.step.parallel import attention_for, autocast, clip_gradients, gather_gradients, loss_scale
+from sanakit.training.step.trainee import Made, Trainee
 
 
 @dataclass(frozen=True, slots=True)
-class StepPlan:
-    """This process's part of a step.
+class WeightedBatch:
+    """A micro-batch of a step.
 
     Attributes:
-        numbers: of its micro-batches, as many on every process.
-        weights: of their losses: samples of the micro-batch / samples of the step. Where the last step of an epoch has
-            too few for all, a process computes one that another one has with a weight of 0, so that all of them keep
-            in step.
-        num_microbatches, num_samples: of the step on all processes.
+        number: in its stage.
+        batch: on the device.
+        seed: of its noise.
+        weight: of its loss in the step's.
+        made: what the trainees of the step hand on.
     """
 
-    numbers: tuple[int, ...]
-    weights: tuple[float, ...]
-    num_microbatches: int
-    num_samples: int
-
-
-def plan_step(data: TrainingData[Any], position: int, end: int | None, accumulation: int, ranks: Ranks) -> StepPlan:
-    """The share of a step that begins at micro-batch ``position`` of the stage and stays before ``end``."""
-    stop = position + accumulation * ranks.world
-    every = range(position, stop if end is None else min(stop, end))
-    samples = [data.num_samples(number) for number in every]
-    rounds = -(-len(every) // ranks.world)
-    mine = list(every[ranks.rank :: ranks.world])
-    weights = [data.num_samples(number) / sum(samples) for number in mine]
-    if len(mine) < rounds:
-        mine, weights = [*mine, every[-1]], [*weights, 0.0]
-    return StepPlan(tuple(mine), tuple(weights), len(every), sum(samples))
+    number: int
+    batch: Any
+    seed: int
+    weight: float = 1.0
+    made: Made = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,42 +44,39 @@ class Outcome:
 
     terms: dict[str, float]
     gradient_norm: float
-    sigma: Tensor | None
-    per_sample: Tensor | None
+    sigma: Tensor | None = None
+    per_sample: Tensor | None = None
 
     @property
     def is_finite(self) -> bool:
         return math.isfinite(self.terms["loss"]) and math.isfinite(self.gradient_norm)
 
 
-def compute_gradients(
-    trainee: Trainee,
-    plan: StepPlan,
-    batches: Sequence[Any],
-    stage: int,
-    config: RunConfig,
-    *,
-    ranks: Ranks,
-    device: str,
-) -> Outcome:
+def compute_gradients(session: Session, trainee: Trainee, batches: Sequence[WeightedBatch]) -> Outcome:
     """Forward and backward of all micro-batches; the clipped gradient of the whole step is left in the model."""
     trainee.model.zero_grad(set_to_none=True)
-    scale = loss_scale(trainee.model, ranks)
+    scale = loss_scale(trainee.model, session.ranks)
     sums: dict[str, Tensor] = {}
     bands: list[tuple[Tensor, Tensor]] = []
-    for number, weight, batch in zip(plan.numbers, plan.weights, batches, strict=True):
-        generator = torch.Generator().manual_seed(microbatch_seed(config.seed, stage, number))
-        with attention_for(device):
-            with autocast(device, config.precision):
-                terms = trainee.loss(batch, generator)
-            (terms["loss"] * (weight * scale)).backward()
+    for micro in batches:
+        terms = backward(session, trainee, micro, weight=micro.weight * scale)
         for name, term in terms.items():
             if term.ndim == 0:
-                sums[name] = sums.get(name, 0.0) + term.detach().double() * weight
-        if "sigma" in terms and "per_sample" in terms and weight:
+                sums[name] = sums.get(name, 0.0) + term.detach().double() * micro.weight
+        if "sigma" in terms and "per_sample" in terms and micro.weight:
             bands.append((terms["sigma"].detach(), terms["per_sample"].detach()))
-    gather_gradients(trainee.model, ranks=ranks)
-    norm = clip_gradients(trainee.model, config.gradient_clip)
-    values = sum_over_ranks(torch.stack(list(sums.values())).tolist(), ranks)
+    gather_gradients(trainee.model, ranks=session.ranks)
+    norm = clip_gradients(trainee.model, trainee.clip or session.config.gradient_clip)
+    values = sum_over_ranks(torch.stack(list(sums.values())).tolist(), session.ranks)
     sigma, per_sample = (torch.cat(part) for part in zip(*bands, strict=True)) if bands else (None, None)
     return Outcome(dict(zip(sums, values, strict=True)), norm, sigma, per_sample)
+
+
+def backward(session: Session, trainee: Trainee, micro: WeightedBatch, *, weight: float = 1.0) -> Mapping[str, Tensor]:
+    """The terms of one micro-batch; the gradient of its loss times ``weight`` is added in the model."""
+    generator = torch.Generator().manual_seed(micro.seed)
+    with attention_for(session.device):
+        with autocast(session.device, session.config.precision):
+            terms = trainee.loss(micro.batch, generator, micro.made)
+        (terms["loss"] * weight).backward()
+    return terms

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,12 +12,12 @@ from torch import Tensor, nn
 
 from sanakit.common.ranks import Ranks
 from sanakit.training.optimizers import auto_learning_rate, build_optimizers
-from sanakit.training.run.run_config import RunConfig
-from sanakit.training.run.stage import Stage, StageConfig, Trainee
-from sanakit.training.saving.checkpoint import load_tensors, saved_names
+from sanakit.training.run.session import Session
+from sanakit.training.run.stage import StageConfig
 from sanakit.training.step.ema import Ema, local
-from sanakit.training.step.parallel import spread
+from sanakit.training.step.parallel import checkpoint_activations, compile_blocks, spread
 from sanakit.training.step.random_state import random_state, restore_random_state
+from sanakit.training.step.trainee import Stage, Trainee
 
 
 @dataclass(slots=True)
@@ -27,63 +26,86 @@ class TrainState:
 
     trainees: tuple[Trainee, ...]
     optimizers: dict[str, list[torch.optim.Optimizer]]  # by trainee
-    ema: Ema  # of the first trainee
+    averages: dict[str, Ema]  # by trainee; the first has one
     learning_rate: float  # at its height
+
+    @property
+    def first(self) -> Trainee:
+        """The one whose average is shipped."""
+        return self.trainees[0]
 
     def set_rate(self, factor: float) -> float:
         rate = self.learning_rate * factor
-        for optimizers in self.optimizers.values():
-            for optimizer in optimizers:
+        for trainee in self.trainees:
+            for optimizer in self.optimizers[trainee.name]:
                 for group in optimizer.param_groups:
-                    group["lr"] = rate
+                    group["lr"] = rate * trainee.rate
         return rate
 
+    def update(self, trainee: Trainee) -> None:
+        """Take a step along the gradient that its model holds, and follow with the average."""
+        for optimizer in self.optimizers[trainee.name]:
+            optimizer.step()
+        if trainee.name in self.averages:
+            self.averages[trainee.name].update(trainee.model)
+
     def tensors(self, ranks: Ranks) -> dict[str, Tensor]:
-        """All that a checkpoint holds, by name: weights, average, optimisers, and this process's random generators."""
-        named = {
-            f"model.{trainee.name}.{name}": tensor
-            for trainee in self.trainees
-            for name, tensor in trainee.model.state_dict().items()
-        }
-        named |= {f"ema.{name}": tensor for name, tensor in self.ema.shadow.items()}
+        """All that a checkpoint holds, by name: weights, averages, optimisers, and this process's random generators."""
+        named: dict[str, Tensor] = {}
         for trainee in self.trainees:
+            named |= _named(f"model.{trainee.name}", trainee.model.state_dict())
+            for companion, network in trainee.companions.items():
+                named |= _named(f"companion.{trainee.name}.{companion}", network.state_dict())
             for name, tensor, _ in _optimizer_values(trainee, self.optimizers[trainee.name]):
                 named[name] = tensor
-        return named | {f"rng.{ranks.rank}.{name}": tensor for name, tensor in random_state().items()}
+        for name, average in self.averages.items():
+            named |= _named("ema" if name == self.first.name else f"average.{name}", average.shadow)
+        return named | _named(f"rng.{ranks.rank}", random_state())
 
-    def load(self, path: Path, ema_step: int, *, ranks: Ranks) -> None:
-        """Continue from a checkpoint; a process that was not there when it was written keeps its random state."""
+    def create_optimizer_state(self) -> None:
+        """Let optimisers make their tensors, for a checkpoint to fill."""
         for optimizers in self.optimizers.values():
             for optimizer in optimizers:
                 _create_state(optimizer)
-        tensors = self.tensors(ranks)
-        saved, own = saved_names(path), f"rng.{ranks.rank}."
-        tensors = {name: t for name, t in tensors.items() if not name.startswith(own) or name in saved}
-        load_tensors(path, tensors, ranks=ranks)
+
+    def restore_values(self, tensors: Mapping[str, Tensor], ranks: Ranks) -> None:
+        """Take from what ``tensors`` gave and a checkpoint filled all that is not a tensor filled in place."""
         for trainee in self.trainees:
             for name, _, write in _optimizer_values(trainee, self.optimizers[trainee.name]):
                 write(tensors[name])
-        self.ema.step = ema_step
+        own = f"rng.{ranks.rank}."
         restore_random_state({n.removeprefix(own): t for n, t in tensors.items() if n.startswith(own)})
 
 
-def assemble(stage: Stage, before: TrainState | None, config: RunConfig, *, ranks: Ranks, sharded: bool) -> TrainState:
-    """Spread the models, build their optimisers or keep those of the stage before, and follow the first trainee."""
+def assemble(session: Session, stage: Stage, before: TrainState | None) -> TrainState:
+    """Spread the models, build optimisers and averages or keep those of the stage before."""
+    config = session.config
     for trainee in stage.trainees:
-        spread(trainee.model, ranks=ranks, sharded=sharded, precision=config.precision)
-    first = stage.trainees[0].model
-    keep = before is not None and stage.keep_optimizer
-    optimizers = {}
-    for trainee in stage.trainees:
-        if before is not None and keep and trainee.name in before.optimizers:
-            optimizers[trainee.name] = before.optimizers[trainee.name]
-        else:
-            optimizers[trainee.name] = build_optimizers(
-                trainee.model, trainee.optimizer, learning_rate=stage.config.learning_rate
-            )
-    same = before is not None and before.trainees[0].model is first
-    ema = before.ema if before is not None and same else Ema(first, config.ema_decay)
-    return TrainState(stage.trainees, optimizers, ema, highest_rate(stage.config, ranks))
+        if before is None and config.activation_checkpointing:
+            checkpoint_activations(trainee.model)
+        if before is None and config.compile:
+            compile_blocks(trainee.model)
+        for network in (trainee.model, *trainee.companions.values()):
+            spread(network, session)
+    kept = before.optimizers if before is not None and stage.keep_optimizer else {}
+    optimizers = {
+        trainee.name: kept.get(trainee.name)
+        or build_optimizers(trainee.model, trainee.optimizer, learning_rate=stage.config.learning_rate)
+        for trainee in stage.trainees
+    }
+    rate = highest_rate(stage.config, session.ranks)
+    return TrainState(stage.trainees, optimizers, _averages(stage.trainees, before, config.ema_decay), rate)
+
+
+def _averages(trainees: tuple[Trainee, ...], before: TrainState | None, decay: float) -> dict[str, Ema]:
+    """Of the first trainee and of those that ask; who is trained on keeps the one of the stage before."""
+    earlier = {} if before is None else {id(t.model): before.averages.get(t.name) for t in before.trainees}
+    averages = {}
+    for index, trainee in enumerate(trainees):
+        if not index or trainee.average is not None:
+            average = averages[trainee.name] = earlier.get(id(trainee.model)) or Ema(trainee.model)
+            average.decay = decay if trainee.average is None else trainee.average
+    return averages
 
 
 def highest_rate(config: StageConfig, ranks: Ranks) -> float:
@@ -100,6 +122,10 @@ def fingerprint(model: nn.Module) -> int:
             part = local(p.detach()).cpu().contiguous()
             value = zlib.crc32(part.view(-1).view(torch.uint8).numpy().data, value) if part.numel() else value
     return value
+
+
+def _named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
 
 
 def _optimizer_values(

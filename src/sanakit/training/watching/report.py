@@ -7,20 +7,14 @@ import logging
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import torch
 import yaml
 from PIL import Image, ImageDraw
 
-from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.common.errors import MissingExtraError
 from sanakit.common.pixels import Picture
-from sanakit.pipelines.text_to_image import TextToImagePipeline
-
-if TYPE_CHECKING:
-    from sanakit.training.loop import RunResult
 
 logger = logging.getLogger(__name__)
 
@@ -89,42 +83,14 @@ def write_report(
     return path
 
 
-def report_transformer(
-    bundle: ModelBundle, recipe: Mapping[str, Any], folder: Path, *, prompts: Sequence[str], run: RunResult
-) -> Path:
-    """Curves, a sheet of ``prompts`` at seed 0 if there are any, and the page that shows them.
-
-    Args:
-        run: what was done; the log tells it only as far as its last line.
-    """
-    log = read_log(folder / "log.jsonl")
-    images = []
-    try:
-        draw_curves({"flow matching": log}, ("loss",), folder / "curves.png")
-        images.append("curves.png")
-    except MissingExtraError as error:
-        logger.warning("the report has no curves: %s", error)
-    if prompts:
-        pipeline = TextToImagePipeline(bundle)
-        pictures = [np.asarray(pipeline(prompt, seed=0).images[0].image) for prompt in prompts]
-        picture_grid(pictures, prompts).save(folder / "sheet.png")
-        images.append("sheet.png")
-    defaults = bundle.card.defaults
-    results = {
-        "run": _in_words(run.steps, run.samples, run.seconds),
-        "loss": f"{log[-1]['loss']:.4f} (mean of the last lines)" if log else "-",
-        "model": f"{folder / 'model'}, {defaults.base_size} px, flow shift {defaults.flow_shift:g}",
-        **({"trained from": bundle.card.trained_from} if bundle.card.trained_from else {}),
-    }
-    return write_report(folder, title=f"Training of {bundle.card.name}", recipe=recipe, results=results, images=images)
-
-
 def spent(log: Sequence[Mapping[str, float]]) -> str:
     """Steps, samples and time of a run up to the last line of its log, in words."""
-    return _in_words(*(log[-1][name] for name in ("step", "samples", "seconds"))) if log else "too short for its log"
+    return (
+        spent_in_words(*(log[-1][name] for name in ("step", "samples", "seconds"))) if log else "too short for its log"
+    )
 
 
-def _in_words(steps: float, samples: float, seconds: float) -> str:
+def spent_in_words(steps: float, samples: float, seconds: float) -> str:
     return f"{steps:.0f} steps, {samples:.0f} samples, {seconds / 60:.0f} minutes"
 
 

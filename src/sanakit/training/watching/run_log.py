@@ -34,6 +34,8 @@ class Window:
         self.steps: int = state.get("steps", 0)
         self.samples: int = state.get("samples", 0)
         self.sums: dict[str, float] = dict(state.get("sums", {}))
+        self.counts: dict[str, int] = dict(state.get("counts") or dict.fromkeys(self.sums, self.steps))
+        self.skipped: dict[str, int] = dict(state.get("skipped", {}))
         self.seconds: dict[str, float] = dict(state.get("seconds", {}))
         self.buckets = LossBuckets()
         rows: list[list[float]] = state.get("bands", [])  # of each process that saved
@@ -42,22 +44,26 @@ class Window:
         elif rows and ranks.is_first:
             self._set_bands([sum(column) for column in zip(*rows, strict=True)])
 
-    def add(self, outcomes: Mapping[str, Outcome], samples: int, seconds: Mapping[str, float]) -> None:
-        """The outcome of each trainee's part of a step; names of all but the first get the trainee's before them."""
+    def add(self, outcomes: Mapping[str, Outcome], samples: int, seconds: Mapping[str, float], *, first: str) -> None:
+        """The outcomes of a step by trainee; names of all but the ``first`` get the trainee's before them."""
         self.steps += 1
         self.samples += samples
-        for index, (trainee, outcome) in enumerate(outcomes.items()):
-            prefix = f"{trainee}/" if index else ""
+        for trainee, outcome in outcomes.items():
+            prefix = "" if trainee == first else f"{trainee}/"
+            if not outcome.is_finite:
+                self.skipped[f"{prefix}skipped"] = self.skipped.get(f"{prefix}skipped", 0) + 1
+                continue
             for name, value in {**outcome.terms, "gradient_norm": outcome.gradient_norm}.items():
                 self.sums[prefix + name] = self.sums.get(prefix + name, 0.0) + value
-            if outcome.sigma is not None and outcome.per_sample is not None and not index:
+                self.counts[prefix + name] = self.counts.get(prefix + name, 0) + 1
+            if outcome.sigma is not None and outcome.per_sample is not None and trainee == first:
                 self.buckets.add(outcome.sigma, outcome.per_sample)
         for phase, value in seconds.items():
             self.seconds[phase] = self.seconds.get(phase, 0.0) + value
 
     def means(self) -> dict[str, float]:
-        """Of the terms per step."""
-        return {name: total / self.steps for name, total in self.sums.items()}
+        """Of the terms, each over the steps that had it."""
+        return {name: total / self.counts[name] for name, total in self.sums.items()}
 
     def bands(self) -> dict[str, float]:
         """Mean loss per band of noise, of the samples of all processes; all of them must ask. Counting begins anew."""
@@ -81,6 +87,8 @@ class Window:
             "steps": self.steps,
             "samples": self.samples,
             "sums": self.sums,
+            "counts": self.counts,
+            "skipped": self.skipped,
             "seconds": self.seconds,
             "bands": [gathered[start : start + len(own)] for start in range(0, len(gathered), len(own))],
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
 from PIL import Image
@@ -12,45 +12,60 @@ from torch import Tensor
 
 from sanakit.common.config import to_mapping
 from sanakit.common.errors import OutputError
-from sanakit.common.ranks import Ranks
-from sanakit.training.run.run_config import RunConfig
 from sanakit.training.run.run_state import RunState
+from sanakit.training.run.session import Session
 from sanakit.training.step.parallel import whole_state
-from sanakit.training.step.step import Outcome, StepPlan
+from sanakit.training.step.step import Outcome
 from sanakit.training.step.train_state import TrainState
 from sanakit.training.watching.run_log import Window, append_log, cut_log
-from sanakit.training.watching.stopwatch import Stopwatch
 from sanakit.training.watching.trackers import Tracker, build_trackers
 
 logger = logging.getLogger(__name__)
 
+DrawSamples = Callable[[Mapping[str, Tensor], int], Image.Image]
+"""Whole averaged weights on the CPU and the step, to a picture; asked on the first process."""
 
-class RunLogger:
-    """Sees every step and writes of some.
 
-    Args:
-        folder: of the run.
-        config: how often, and who else is told.
-        state: where the run continues; what an earlier sitting logged beyond it is dropped.
-        ranks: only the first process writes.
-        on_log: is given each line.
-        draw_samples: whole averaged weights and the step, to a picture.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepTaken:
+    """What there is to say about a step.
+
+    Attributes:
+        stage: its name.
+        outcomes: by trainee, of those that took part; one that is not finite was skipped.
+        num_samples: on all processes.
+        rate: of the stage.
+        progress: of the stage afterwards, 0 to 1.
+        num_batches: micro-batches of an epoch, if there are epochs.
+        seconds: by what they were spent on.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        config: RunConfig,
-        state: RunState,
-        ranks: Ranks,
-        on_log: Callable[[Mapping[str, float]], None] | None,
-        draw_samples: Callable[[Mapping[str, Tensor], int], Image.Image] | None,
-    ) -> None:
-        self._folder, self._config, self._ranks = folder, config, ranks
-        self._on_log, self._draw_samples = on_log, draw_samples
-        self.window = Window(state.window, ranks)
+    stage: str
+    outcomes: Mapping[str, Outcome]
+    num_samples: int
+    rate: float
+    progress: float
+    num_batches: int | None
+    seconds: Mapping[str, float]
+
+
+class RunLogger:
+    """Sees every step and writes of some; only the first process writes.
+
+    Args:
+        draw_samples: draws the prompts of the recipe, if it has any.
+    """
+
+    def __init__(self, session: Session, draw_samples: DrawSamples | None = None) -> None:
+        self._session, self._draw_samples = session, draw_samples
+        self._window = Window(ranks=session.ranks)
         self._trackers: list[Tracker] = []
-        if ranks.is_first:
+
+    def open(self, state: RunState) -> None:
+        """Begin where a run continues; what an earlier sitting logged beyond it is dropped."""
+        folder, config = self._session.folder, self._session.config
+        self._window = Window(state.window, self._session.ranks)
+        if self._session.ranks.is_first:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -59,63 +74,61 @@ class RunLogger:
             name, settings = folder.name, to_mapping(config)
             self._trackers = build_trackers(config.log.report_to, folder, name=name, config=settings)
 
-    def see(
-        self,
-        outcomes: Mapping[str, Outcome],
-        train_state: TrainState,
-        state: RunState,
-        plan: StepPlan,
-        *,
-        rate: float,
-        progress: float,
-        num_batches: int | None,
-        watch: Stopwatch,
-    ) -> None:
+    def see(self, step: StepTaken, train_state: TrainState, state: RunState) -> None:
         """After a step: count it, and write if one of the rules says so. All processes must call."""
-        self.window.add(outcomes, plan.num_samples, watch.take())
-        if state.step % self._config.log.steps == 0:
-            self._write(state, rate, progress, num_batches)
-        samples = self._config.samples
-        if self._draw_samples is not None and samples.prompts and state.step % samples.every_steps == 0:
-            self._draw(train_state, state.step)
+        config, watchers = self._session.config, self._session.watchers
+        self._window.add(step.outcomes, step.num_samples, step.seconds, first=train_state.first.name)
+        if state.step % config.log.steps == 0:
+            self._write(step, state)
+        if self._draw_samples is not None and config.samples.prompts and state.step % config.samples.every_steps == 0:
+            self._draw(self._draw_samples, train_state, state.step)
+        if watchers.on_step is not None and self._session.ranks.is_first:
+            watchers.on_step(state, step.stage, step.progress)
+
+    def write_window(self, state: RunState) -> None:
+        """Put what the next line has so far into a state that is about to be saved. All processes must call."""
+        state.window = self._window.to_json()
 
     def close(self) -> None:
         for tracker in self._trackers:
             tracker.close()
 
-    def _write(self, state: RunState, rate: float, progress: float, num_batches: int | None) -> None:
-        window, self.window = self.window, Window(ranks=self._ranks)
+    def _write(self, step: StepTaken, state: RunState) -> None:
+        window, self._window = self._window, Window(ranks=self._session.ranks)
         bands = window.bands()
-        if not self._ranks.is_first:
+        if not self._session.ranks.is_first:
             return
+        left = state.stage_seconds * (1 - step.progress) / step.progress if step.progress > 0 else 0.0
         line = {
             "step": state.step,
             "samples": state.samples,
             "stage": state.stage,
-            "epoch": state.position / num_batches if num_batches else 0.0,
+            "epoch": state.position / step.num_batches if step.num_batches else 0.0,
             **window.means(),
+            **window.skipped,
             **bands,
-            "learning_rate": rate,
+            "learning_rate": step.rate,
             "seconds": round(state.seconds, 1),
             **window.speed(),
-            "eta_seconds": round(state.stage_seconds * (1 - progress) / progress, 1) if progress > 0 else 0.0,
+            "eta_seconds": round(left, 1),
         }
-        append_log(self._folder / "log.jsonl", line)
+        append_log(self._session.folder / "log.jsonl", line)
         for tracker in self._trackers:
             tracker.scalars({name: value for name, value in line.items() if name != "step"}, state.step)
-        if self._on_log is not None:
-            self._on_log(line)
+        if self._session.watchers.on_log is not None:
+            self._session.watchers.on_log(line)
 
-    def _draw(self, train_state: TrainState, step: int) -> None:
-        weights = whole_state(dict(train_state.ema.shadow))
-        if not self._ranks.is_first or self._draw_samples is None:
+    def _draw(self, draw_samples: DrawSamples, train_state: TrainState, step: int) -> None:
+        weights = whole_state(dict(train_state.averages[train_state.first.name].shadow))
+        if not self._session.ranks.is_first:
             return
         with torch.random.fork_rng():
-            picture = self._draw_samples(weights, step)
+            picture = draw_samples(weights, step)
+        folder = self._session.folder / "samples"
         try:
-            (self._folder / "samples").mkdir(exist_ok=True)
-            picture.save(self._folder / "samples" / f"step-{step:08d}.png")
+            folder.mkdir(exist_ok=True)
+            picture.save(folder / f"step-{step:08d}.png")
         except OSError as error:
-            raise OutputError(f"samples of step {step} cannot be written to {self._folder} ({error})") from error
+            raise OutputError(f"samples of step {step} cannot be written to {folder} ({error})") from error
         for tracker in self._trackers:
             tracker.pictures("samples", picture, step)

@@ -18,8 +18,9 @@ from sanakit.models.dual_encoder import DualEncoder, DualEncoderConfig
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.text.text_encoder import TextEncoder
 from sanakit.scoring.dual_encoder import PATCH_CHANNELS, SCORER_TEXT, PictureReader, load_dual_encoder
-from sanakit.training.recipes.dual_encoder.recipe import DualEncoderRecipe, dual_encoder_terms, train_dual_encoder
+from sanakit.training.recipes.dual_encoder.recipe import DualEncoderRecipe, dual_encoder_terms
 from sanakit.training.recipes.dual_encoder.scene_families import PairBatch, cache_families, scene_family
+from sanakit.training.recipes.train import train
 from sanakit.worlds.scenes.scene_labels import scene_codes
 
 RECIPE = Path(__file__).parents[4] / "recipes" / "starter-dual-encoder.yaml"
@@ -72,18 +73,18 @@ def test_a_run_writes_weights_that_load(
     cache_families(
         recipe.data, tmp_path / "features", encoder=encoder, reader=PictureReader(), autoencoder=tiny_bundle.autoencoder
     )
-    trained = train_dual_encoder(recipe, tmp_path)
+    trained = train(recipe, tmp_path).weights
     loaded = load_dual_encoder(tmp_path / "model")
     assert loaded.config == recipe.model
-    for name, tensor in trained.state_dict().items():
+    for name, tensor in trained.items():
         torch.testing.assert_close(loaded.state_dict()[name], tensor, rtol=0.01, atol=1e-6)
     assert float(loaded.picture.std.min()) > 0
     log = (tmp_path / "log.jsonl").read_text().splitlines()
     assert len(log) == 2
-    again = train_dual_encoder(recipe, tmp_path)
+    again = train(recipe, tmp_path).weights
     assert (tmp_path / "log.jsonl").read_text().splitlines() == log
-    for name, tensor in again.state_dict().items():
-        assert torch.equal(tensor, trained.state_dict()[name])
+    for name, tensor in again.items():
+        assert torch.equal(tensor, trained[name])
 
 
 def test_own_caption_first_counts_wrong_captions_only() -> None:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from PIL import Image
 
-from sanakit.common.config import to_mapping
 from sanakit.common.errors import MissingExtraError
 from sanakit.common.pixels import Picture, from_signed
 from sanakit.evaluation.metrics.bootstrap import Estimate, estimate
 from sanakit.evaluation.metrics.image_metrics import psnr, ssim
 from sanakit.evaluation.reports.scene_reconstruction import MOST_PSNR, rebuilt, reconstruction_report
-from sanakit.features.configs import ScenePictures
+from sanakit.features.configs import PixelDataConfig, ScenePictures
 from sanakit.features.open import pixel_data
 from sanakit.features.starter_scenes import scene_pixels
 from sanakit.features.work import Demand
@@ -24,43 +23,51 @@ from sanakit.training.watching.report import draw_curves, picture_grid, read_log
 from sanakit.worlds.scenes.scenes import StarterScenes
 from sanakit.worlds.scenes.sprites import load_sprite_bank
 
-if TYPE_CHECKING:
-    from sanakit.training.recipes.autoencoder.recipe import AutoencoderRecipe
-
 logger = logging.getLogger(__name__)
 
 NUM_REPORT_SCENES = 96
 NUM_SHOWN = 18
 
 
-def report_autoencoder(model: DCAutoencoder, recipe: AutoencoderRecipe, folder: Path, *, device: str = "cpu") -> Path:
-    """Write ``report.md`` with ``curves.png`` and ``reconstructions.png``: rows of pictures, each above its copy."""
-    logs = logs_of_phases(folder / "log.jsonl", [phase.name for phase in recipe.phases])
+def report_autoencoder(
+    model: DCAutoencoder,
+    recipe: Mapping[str, Any],
+    folder: Path,
+    *,
+    data: PixelDataConfig,
+    resolution: int,
+    device: str = "cpu",
+) -> Path:
+    """Write ``report.md`` with ``curves.png`` and ``reconstructions.png``: rows of pictures, each above its copy.
+
+    Args:
+        recipe: as plain values, for the page.
+        data, resolution: of the last stage, whose pictures are shown.
+    """
+    logs = logs_of_stages(folder / "log.jsonl", [stage["name"] for stage in recipe["stages"]])
     images = []
     try:
         draw_curves(logs, ("loss", "mse"), folder / "curves.png")
         images.append("curves.png")
     except MissingExtraError as error:
         logger.warning("the report has no curves: %s", error)
-    if isinstance(recipe.data, ScenePictures):
-        size = recipe.phases[-1].resolution
-        scenes = StarterScenes(load_sprite_bank(), "heldout", recipe.seed, size=size)
+    seed = recipe["seed"]
+    if isinstance(data, ScenePictures):
+        scenes = StarterScenes(load_sprite_bank(), "heldout", seed, size=resolution)
         shown = from_signed(scene_pixels(scenes, range(NUM_SHOWN)))
-        results = _scores_of_scenes(model, recipe.seed, size, device)
+        results = _scores_of_scenes(model, seed, resolution, device)
     else:
-        shown = _training_pictures(recipe, model.config.compression)
-        results = _scores_of_pictures(model, shown, recipe.seed, device)
+        shown = _training_pictures(data, resolution, seed, model.config.compression)
+        results = _scores_of_pictures(model, shown, seed, device)
     _paired_grid(model, shown, device).save(folder / "reconstructions.png")
     results |= {"scaling factor": f"{model.config.scaling_factor:.4f}"}
-    results |= {f"phase {name}": spent(lines) for name, lines in logs.items()}
-    return write_report(
-        folder, title=f"Training of the autoencoder {folder.name}", recipe=to_mapping(recipe), results=results,
-        images=(*images, "reconstructions.png"),
-    )  # fmt: skip
+    results |= {f"stage {name}": spent(lines) for name, lines in logs.items()}
+    title = f"Training of the autoencoder {folder.name}"
+    return write_report(folder, title=title, recipe=recipe, results=results, images=(*images, "reconstructions.png"))
 
 
-def logs_of_phases(path: Path, names: Sequence[str]) -> dict[str, list[Mapping[str, float]]]:
-    """The lines of a log by phase; steps, samples and seconds counted from the beginning of each."""
+def logs_of_stages(path: Path, names: Sequence[str]) -> dict[str, list[Mapping[str, float]]]:
+    """The lines of a log by stage; steps, samples and seconds counted from the beginning of each."""
     logs: dict[str, list[Mapping[str, float]]] = {name: [] for name in names}
     start = dict.fromkeys(("step", "samples", "seconds"), 0.0)
     stage, last = 0.0, start
@@ -72,11 +79,10 @@ def logs_of_phases(path: Path, names: Sequence[str]) -> dict[str, list[Mapping[s
     return logs
 
 
-def _training_pictures(recipe: AutoencoderRecipe, compression: int) -> list[Picture]:
-    """Pictures of the data as the last phase sees them, of the size that most of the first ones have."""
-    phase = recipe.phases[-1]
-    demand = Demand(resolutions=(phase.resolution,), batch_size=NUM_SHOWN, seed=recipe.seed)
-    data = pixel_data(recipe.data, demand, multiple=compression)
+def _training_pictures(config: PixelDataConfig, resolution: int, seed: int, compression: int) -> list[Picture]:
+    """Pictures of the data as the last stage sees them, of the size that most of the first ones have."""
+    demand = Demand(resolutions=(resolution,), batch_size=NUM_SHOWN, seed=seed)
+    data = pixel_data(config, demand, multiple=compression)
     batches = [data.batch(number).pixels for number in range(min(data.num_batches or 4, 4))]
     return from_signed(max(batches, key=len))
 

@@ -1,4 +1,4 @@
-"""A phase of an autoencoder's training: which part learns, from which losses, and against which discriminator."""
+"""A stage of an autoencoder's training: which part learns, from which losses, and against which discriminator."""
 
 from __future__ import annotations
 
@@ -21,20 +21,16 @@ from sanakit.training.objectives.patch_gan import (
     generator_loss,
 )
 from sanakit.training.objectives.perceptual import Perceptual
-from sanakit.training.objectives.reconstruction import (
-    Reconstruction,
-    ReconstructionConfig,
-    reconstruct,
-    reconstruction_terms,
-)
+from sanakit.training.objectives.reconstruction import ReconstructionConfig, reconstruct, reconstruction_terms
 from sanakit.training.optimizers import OptimizerConfig
 from sanakit.training.run.stage import StageConfig
+from sanakit.training.step.trainee import Made
 
 Trainable = Literal["all", "middle", "decoder", "decoder_head"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AutoencoderPhase(StageConfig):
+class AutoencoderStage(StageConfig):
     """One stretch of the training.
 
     Attributes:
@@ -43,8 +39,8 @@ class AutoencoderPhase(StageConfig):
         trainable: what learns. "middle" is the last layer of the encoder and the first of the decoder, the latent
             adaptation of DC-AE; "decoder" and "decoder_head" (its last norm and convolution) keep latents valid.
         objective: weights of the reconstruction's terms.
-        gan: a discriminator that joins in; it begins anew with each phase that has one.
-        optimizer: of this phase; None: the recipe's.
+        gan: a discriminator that joins in; it begins anew with each stage that has one.
+        optimizer: of this stage; None: the recipe's.
     """
 
     resolution: int
@@ -57,10 +53,10 @@ class AutoencoderPhase(StageConfig):
     def __post_init__(self) -> None:
         StageConfig.__post_init__(self)
         if self.resolution < 1 or (self.crop is not None and self.crop < 1):
-            raise ConfigError(f"phase {self.name}: resolution={self.resolution} and crop={self.crop} are in pixels")
+            raise ConfigError(f"stage {self.name}: resolution={self.resolution} and crop={self.crop} are in pixels")
         if self.gan is not None and self.gan.adaptive and self.trainable == "middle":
             raise ConfigError(
-                f"phase {self.name}: an adaptive weight is measured at the last layer of the decoder, which "
+                f"stage {self.name}: an adaptive weight is measured at the last layer of the decoder, which "
                 f"trainable: middle freezes; use adaptive: false"
             )
 
@@ -110,11 +106,11 @@ class CountedDiscriminator(nn.Module):
 
 
 class AdversarialLosses:
-    """The losses of a phase with two trainees: they step one after the other on the same reconstructions.
+    """The losses of a stage with two trainees: they step one after the other on the same reconstructions.
 
     Args:
         model: the autoencoder.
-        phase: with its ``gan``.
+        stage: with its ``gan``.
         discriminator: who judges.
         perceptual: distance of the reconstruction's term, if it has a weight.
     """
@@ -122,40 +118,30 @@ class AdversarialLosses:
     def __init__(
         self,
         model: DCAutoencoder,
-        phase: AutoencoderPhase,
+        stage: AutoencoderStage,
         discriminator: CountedDiscriminator,
         perceptual: Perceptual | None,
     ) -> None:
-        self._model, self._phase, self._discriminator, self._perceptual = model, phase, discriminator, perceptual
-        self._waiting: list[Reconstruction] = []  # made in the generator's turn, until the discriminator's
+        self._model, self._stage, self._discriminator, self._perceptual = model, stage, discriminator, perceptual
 
-    def generator(self, batch: PixelBatch, generator: torch.Generator) -> Mapping[str, Tensor]:
-        """The reconstruction's terms, and ``-mean judgement`` from the start step on."""
-        gan, objective = self._discriminator.config, self._phase.objective
-        made = reconstruct(self._model, batch.pixels, generator, latent_noise=objective.latent_noise)
-        self._waiting.append(Reconstruction(batch.pixels, made.latent.detach(), made.decoded.detach()))
-        terms = reconstruction_terms(made, config=objective, perceptual=self._perceptual)
-        if gan.start_step and int(self._discriminator.seen) < gan.start_step * self._phase.accumulation:
+    def generator(self, batch: PixelBatch, generator: torch.Generator, made: Made) -> Mapping[str, Tensor]:
+        """The reconstruction's terms, and ``-mean judgement`` from the start step on; hands on what it decoded."""
+        gan, objective = self._discriminator.config, self._stage.objective
+        copy = reconstruct(self._model, batch.pixels, generator, latent_noise=objective.latent_noise)
+        made["decoded"] = copy.decoded.detach()
+        terms = reconstruction_terms(copy, config=objective, perceptual=self._perceptual)
+        if gan.start_step and int(self._discriminator.seen) < gan.start_step * self._stage.accumulation:
             return terms
         self._discriminator.requires_grad_(False)
-        adversarial = generator_loss(self._discriminator(made.decoded))
+        adversarial = generator_loss(self._discriminator(copy.decoded))
         self._discriminator.requires_grad_(True)
         weight = torch.as_tensor(gan.weight, device=adversarial.device)
         if gan.adaptive:
             weight = weight * adaptive_weight(terms["loss"], adversarial, last_weight(self._model))
         return {**terms, "loss": terms["loss"] + weight * adversarial, "adversarial": adversarial, "gan_weight": weight}
 
-    def discriminator(self, batch: PixelBatch, generator: torch.Generator) -> Mapping[str, Tensor]:
+    def discriminator(self, batch: PixelBatch, generator: torch.Generator, made: Made) -> Mapping[str, Tensor]:
         """Hinge loss between the pictures and what the generator made of them in its turn."""
-        decoded = self._take(batch, generator)
-        real, made = self._discriminator(batch.pixels), self._discriminator(decoded)
+        real, copied = self._discriminator(batch.pixels), self._discriminator(made["decoded"])
         self._discriminator.seen += 1
-        return {"loss": discriminator_loss(real, made), "real": real.mean(), "made": made.mean()}
-
-    def _take(self, batch: PixelBatch, generator: torch.Generator) -> Tensor:
-        for index, made in enumerate(self._waiting):
-            if made.pixels is batch.pixels:
-                return self._waiting.pop(index).decoded
-        with torch.no_grad():  # asked out of turn, as when a bad step is looked at again
-            noise = self._phase.objective.latent_noise
-            return reconstruct(self._model, batch.pixels, generator, latent_noise=noise).decoded
+        return {"loss": discriminator_loss(real, copied), "real": real.mean(), "made": copied.mean()}

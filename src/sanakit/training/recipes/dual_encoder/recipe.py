@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sanakit.common.config import to_mapping
 from sanakit.common.errors import ConfigError
-from sanakit.common.ranks import process_group, wait_for_all
+from sanakit.common.ranks import wait_for_all
 from sanakit.models.dual_encoder import DualEncoder, DualEncoderConfig
 from sanakit.scoring.dual_encoder import (
     GRID,
@@ -25,7 +25,7 @@ from sanakit.scoring.dual_encoder import (
     load_scorer_text_encoder,
     save_dual_encoder,
 )
-from sanakit.training.loop import Watchers, train
+from sanakit.training.loop import RunResult
 from sanakit.training.objectives.siglip import siglip_loss
 from sanakit.training.optimizers import AdamWConfig, OptimizerConfig
 from sanakit.training.recipes.dual_encoder.scene_families import (
@@ -36,8 +36,11 @@ from sanakit.training.recipes.dual_encoder.scene_families import (
     cache_families,
     check_families,
 )
-from sanakit.training.run.run_config import RunConfig
-from sanakit.training.run.stage import PlannedStage, Stage, StageConfig, Trainee
+from sanakit.training.recipes.recipe import Recipe, Run
+from sanakit.training.run.session import Session
+from sanakit.training.run.stage import StageConfig
+from sanakit.training.step.feeds import Prefetched
+from sanakit.training.step.trainee import Made, PlannedStage, Stage, Trainee
 from sanakit.worlds.scenes.scene_labels import scene_labels
 
 if TYPE_CHECKING:
@@ -47,8 +50,8 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DualEncoderRecipe(RunConfig):
-    """Everything a run needs; the random draws follow from ``seed`` and ``data.seed``."""
+class DualEncoderRecipe(Recipe):
+    """What is trained and on what; the random draws follow from ``seed`` and ``data.seed``."""
 
     type: Literal["dual_encoder"] = "dual_encoder"
     model: DualEncoderConfig
@@ -58,7 +61,7 @@ class DualEncoderRecipe(RunConfig):
     report: bool = True  # score on held-out scenes and draw 160 pictures at the end; some minutes
 
     def __post_init__(self) -> None:
-        RunConfig.__post_init__(self)
+        Recipe.__post_init__(self)
         if (self.model.num_patches, self.model.picture_channels) != (GRID**2, PATCH_CHANNELS):
             raise ConfigError(
                 f"model.num_patches={self.model.num_patches} and model.picture_channels={self.model.picture_channels} "
@@ -68,30 +71,42 @@ class DualEncoderRecipe(RunConfig):
             if stage.batch_size % FAMILY_SIZE:
                 raise ConfigError(f"stage {stage.name}: batch_size={stage.batch_size} must be a multiple of 6")
 
+    @property
+    def only_whole(self) -> str:
+        return "a dual encoder"
 
-def train_dual_encoder(
-    recipe: DualEncoderRecipe, folder: Path, *, device: str = "cpu", watchers: Watchers | None = None
-) -> DualEncoder:
-    """Cache the features, train, and write the averaged weights as ``folder / "model"``, with a report."""
-    with process_group() as ranks:
-        if ranks.is_first:
-            prepare_families(recipe.data, folder / "features", device=device)
-        wait_for_all(ranks)
-        torch.manual_seed(recipe.seed)
-        model = DualEncoder(recipe.model)
-        use_statistics_(model, _batches(recipe, folder, recipe.stages[0]))
-        model.to(device)
+    def start(self, session: Session) -> Run:
+        torch.manual_seed(self.seed)
+        model = DualEncoder(self.model).to(session.device)
         stages = [
-            PlannedStage(config, partial(_stage, recipe, folder, config, model, keep=index > 0))
-            for index, config in enumerate(recipe.stages)
+            PlannedStage(stage, partial(_build_stage, self, stage, model, session, keep=index > 0))
+            for index, stage in enumerate(self.stages)
         ]
-        train(stages, recipe, folder, ranks=ranks, device=device, watchers=watchers)
-        if ranks.is_first:
-            save_dual_encoder(model, folder / "model")
-            if recipe.report:
-                write_dual_encoder_report(recipe, folder, device=device)
-        wait_for_all(ranks)
-    return model
+        return Run(stages=stages, finish=partial(_finish, self, model, session))
+
+
+def _build_stage(
+    recipe: DualEncoderRecipe, stage: StageConfig, model: DualEncoder, session: Session, *, keep: bool
+) -> Stage:
+    """Cache the features, if they are not there, and standardise by their statistics."""
+    features = session.folder / "features"
+    if session.ranks.is_first:
+        prepare_families(recipe.data, features, device=session.device)
+    wait_for_all(session.ranks)
+    data = FamilyBatches(features, recipe.data, batch_size=stage.batch_size, seed=recipe.seed)
+    use_statistics_(model, data)
+
+    def loss(batch: PairBatch, generator: torch.Generator, made: Made) -> Mapping[str, Tensor]:
+        return dual_encoder_terms(model, batch)
+
+    return Stage(stage, Prefetched(data), (Trainee("dual_encoder", model, loss, recipe.optimizer),), keep)
+
+
+def _finish(recipe: DualEncoderRecipe, model: DualEncoder, session: Session, result: RunResult) -> None:
+    """Write the averaged weights as ``folder / "model"``, and a report."""
+    save_dual_encoder(model, session.folder / "model")
+    if recipe.report:
+        write_dual_encoder_report(recipe, session.folder, device=session.device)
 
 
 def prepare_families(config: FamiliesConfig, folder: Path, *, device: str = "cpu") -> None:
@@ -141,15 +156,3 @@ def starter_autoencoder(device: str = "cpu") -> DCAutoencoder:
 
     autoencoder = load_network(find_autoencoder("starter"), dtype=torch.float32, device=device)
     return autoencoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def _batches(recipe: DualEncoderRecipe, folder: Path, config: StageConfig) -> FamilyBatches:
-    return FamilyBatches(folder / "features", recipe.data, batch_size=config.batch_size, seed=recipe.seed)
-
-
-def _stage(recipe: DualEncoderRecipe, folder: Path, config: StageConfig, model: DualEncoder, *, keep: bool) -> Stage:
-    def loss(batch: PairBatch, generator: torch.Generator) -> Mapping[str, Tensor]:
-        return dual_encoder_terms(model, batch)
-
-    trainee = Trainee("dual_encoder", model, loss, recipe.optimizer)
-    return Stage(config, _batches(recipe, folder, config), (trainee,), keep)

@@ -11,19 +11,12 @@ from torch import Tensor
 from sanakit.checkpoints.bundle import ModelBundle, save_bundle
 from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER
 from sanakit.checkpoints.identity.precision import OWN_LINE
-from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
+from sanakit.models.transformers.linear_dit import LinearDiT
 from sanakit.training.recipes.transformer.starting_model import StartingModel
 
 
 def export_model(
-    weights: Mapping[str, Tensor],
-    config: LinearDiTConfig,
-    start: StartingModel,
-    folder: Path,
-    *,
-    name: str,
-    resolution: int,
-    flow_shift: float,
+    weights: Mapping[str, Tensor], start: StartingModel, folder: Path, *, name: str, resolution: int, flow_shift: float
 ) -> ModelBundle:
     """Write ``folder`` in the diffusers layout, the transformer in bfloat16.
 
@@ -36,6 +29,7 @@ def export_model(
     Returns:
         the model as a user will load it on the CPU: the weights rounded to bfloat16, computing in float32.
     """
+    config = start.transformer.config
     transformer = LinearDiT(config)
     transformer.load_state_dict(dict(weights))
     autoencoder = start.encoders.autoencoder

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import ConfigError
-from sanakit.common.progress import OnProgress, no_progress
-from sanakit.common.ranks import Ranks, process_group
 from sanakit.features.batches import LatentBatch
 from sanakit.features.configs import LatentDataConfig, StarterScenesData
 from sanakit.features.open import latent_data
@@ -22,19 +20,22 @@ from sanakit.features.work import Demand, Work
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.text.text_encoder import TextEncoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
-from sanakit.training.loop import Watchers, train
+from sanakit.training.loop import RunResult
+from sanakit.training.memory.memory_plan import Workload
 from sanakit.training.objectives.flow_matching import FlowMatchingConfig, drop_captions, flow_matching_loss
 from sanakit.training.optimizers import AdamWConfig, OptimizerConfig
+from sanakit.training.recipes.recipe import Recipe, Run
 from sanakit.training.recipes.transformer.export import export_model
+from sanakit.training.recipes.transformer.plan import latent_loss, network_shape
+from sanakit.training.recipes.transformer.report import report_transformer
+from sanakit.training.recipes.transformer.samples import SamplePainter
 from sanakit.training.recipes.transformer.starting_model import StartingModel, new_starting_model, starting_model_of
-from sanakit.training.run.run_config import RunConfig
-from sanakit.training.run.stage import Loss, PlannedStage, Stage, StageConfig, Trainee
-from sanakit.training.step.parallel import whole_state
-from sanakit.training.watching.report import report_transformer
-from sanakit.training.watching.samples import SamplePainter
+from sanakit.training.run.session import Session
+from sanakit.training.run.stage import StageConfig
+from sanakit.training.saving.bundle import Bundle
+from sanakit.training.step.feeds import Prefetched
+from sanakit.training.step.trainee import Loss, Made, PlannedStage, Stage, Trainee
 from sanakit.worlds.scenes.prompts import SHEET_PROMPTS
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,8 +54,8 @@ class TransformerStage(StageConfig):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TransformerRecipe(RunConfig):
-    """Everything a run needs: where the network comes from, what it sees, how it learns."""
+class TransformerRecipe(Recipe):
+    """Where the network comes from, what it sees, how it learns."""
 
     type: Literal["transformer"] = "transformer"
     init: str | None = None  # weights to begin with: starter, a model folder, a file, a hub id ...
@@ -69,104 +70,86 @@ class TransformerRecipe(RunConfig):
     caption_dropout: float = 0.1  # share of captions that are emptied, for guidance
 
     def __post_init__(self) -> None:
-        RunConfig.__post_init__(self)
-        if (self.init is None) == (self.model is None):
-            raise ConfigError("a recipe needs init: (weights to begin with) or model: (a new network), one of the two")
+        Recipe.__post_init__(self)
         if self.init is not None and self.text_encoder is not None:
             raise ConfigError("text_encoder: belongs to a new model; with init: the model keeps its own")
-        if not self.stages:
-            raise ConfigError("a recipe needs at least one stage")
-        if len({stage.name for stage in self.stages}) < len(self.stages):
-            raise ConfigError(f"the stages need names of their own, not {[stage.name for stage in self.stages]}")
         if not 0 <= self.caption_dropout <= 1:
             raise ConfigError(f"caption_dropout={self.caption_dropout} must lie within [0, 1]")
 
     def flow_shift(self, stage: TransformerStage) -> float:
         return self.objective.flow_shift if stage.flow_shift is None else stage.flow_shift
 
-
-def train_transformer(
-    recipe: TransformerRecipe,
-    folder: Path,
-    *,
-    device: str = "cpu",
-    watchers: Watchers | None = None,
-    on_progress: OnProgress = no_progress,
-    sharded: bool = False,
-) -> None:
-    """Train, and write the averaged weights as ``folder / "model"``, with a report.
-
-    Args:
-        watchers: as of ``loop.train``; samples of the recipe's prompts are drawn here.
-        on_progress: of the caching of features.
-        sharded: keep a part of the network on each process, see ``planning.is_sharded``.
-    """
-    with process_group() as ranks:
-        start = build_starting_model(recipe, device)
-        model = start.transformer.train().requires_grad_(True)
-        painter = SamplePainter(recipe.samples, start, device=device)
-        stages = _plan(recipe, start, painter, ranks, device, on_progress)
-        given = watchers or Watchers()
-        result = train(
-            stages,
-            recipe,
-            folder,
-            ranks=ranks,
-            device=device,
-            sharded=sharded,
-            watchers=Watchers(on_log=given.on_log, on_step=given.on_step, draw_samples=painter.draw),
-        )
-        weights = whole_state(model.state_dict())
-        if ranks.is_first:
-            last = recipe.stages[-1]
-            bundle = export_model(
-                weights,
-                model.config,
-                start,
-                folder / "model",
-                name=folder.name,
-                resolution=max(last.resolutions),
-                flow_shift=recipe.flow_shift(last),
+    def workloads(self, device: str) -> list[Workload]:
+        config, compression, num_tokens = network_shape(self.init, self.model, self.autoencoder, self.text)
+        with torch.device("meta"):
+            model = LinearDiT(config)
+        return [
+            Workload(
+                name=stage.name,
+                model=model,
+                loss=latent_loss(side=max(1, max(stage.resolutions) // compression), num_tokens=num_tokens),
+                optimizer=self.optimizer,
+                device=device,
             )
-            starter = isinstance(recipe.data, StarterScenesData) and not recipe.samples.prompts
-            prompts = SHEET_PROMPTS if starter else recipe.samples.prompts
-            report_transformer(bundle, to_mapping(recipe), folder, prompts=prompts, run=result)
+            for stage in self.stages
+        ]
+
+    def start(self, session: Session) -> Run:
+        start = self.starting_model(session.device)
+        start.transformer.train().requires_grad_(True)
+        painter = SamplePainter(self.samples, start, device=session.device)
+        stages = [
+            PlannedStage(config, partial(_build_stage, self, config, start, painter, session)) for config in self.stages
+        ]
+        return Run(stages=stages, finish=partial(_finish, self, start, session.folder), draw_samples=painter.draw)
+
+    def starting_model(self, device: str) -> StartingModel:
+        """The network and what is around it."""
+        if self.init is not None:
+            return starting_model_of(self.init, autoencoder=self.autoencoder, text=self.text, device=device)
+        assert self.model is not None
+        return new_starting_model(
+            self.model,
+            seed=self.seed,
+            autoencoder=self.autoencoder,
+            text_encoder=self.text_encoder,
+            text=self.text,
+            device=device,
+        )
+
+    def replayed(self, bundle: Bundle) -> tuple[Trainee, Any]:
+        network = LinearDiT(from_mapping(LinearDiTConfig, bundle.model)).to(bundle.device)
+        return build_trainee(self, self.stages[bundle.stage], network, bundle.constants), bundle.batch(LatentBatch)
 
 
-def build_starting_model(recipe: TransformerRecipe, device: str) -> StartingModel:
-    """The network and what is around it."""
-    if recipe.init is not None:
-        return starting_model_of(recipe.init, autoencoder=recipe.autoencoder, text=recipe.text, device=device)
-    assert recipe.model is not None
-    return new_starting_model(
-        recipe.model,
-        seed=recipe.seed,
-        autoencoder=recipe.autoencoder,
-        text_encoder=recipe.text_encoder,
-        text=recipe.text,
-        device=device,
+def _build_stage(
+    recipe: TransformerRecipe, config: TransformerStage, start: StartingModel, painter: SamplePainter, session: Session
+) -> Stage:
+    demand = Demand(resolutions=config.resolutions, batch_size=config.batch_size, seed=recipe.seed)
+    with start.encoders.loaded() as encoders:
+        told = session.watchers.on_caching
+        work = Work(encoders=encoders, ranks=session.ranks, device=session.device, on_progress=told)
+        data = latent_data(recipe.data, demand, work)
+        null = encoders.text.encode_null()
+    painter.begin(max(config.resolutions), recipe.flow_shift(config))
+    trainee = build_trainee(recipe, config, start.transformer, {"null.embeds": null.embeds, "null.mask": null.mask})
+    return Stage(config, Prefetched(data), (trainee,), keep_optimizer=True)
+
+
+def _finish(recipe: TransformerRecipe, start: StartingModel, folder: Path, result: RunResult) -> None:
+    """Write the averaged weights as ``folder / "model"``, and a report."""
+    last = recipe.stages[-1]
+    bundle = export_model(
+        result.weights,
+        start,
+        folder / "model",
+        name=folder.name,
+        resolution=max(last.resolutions),
+        flow_shift=recipe.flow_shift(last),
     )
-
-
-def _plan(
-    recipe: TransformerRecipe,
-    start: StartingModel,
-    painter: SamplePainter,
-    ranks: Ranks,
-    device: str,
-    on_progress: OnProgress,
-) -> Sequence[PlannedStage]:
-    def build(config: TransformerStage) -> Stage:
-        demand = Demand(resolutions=config.resolutions, batch_size=config.batch_size, seed=recipe.seed)
-        with start.encoders.loaded() as encoders:
-            work = Work(encoders=encoders, ranks=ranks, device=device, on_progress=on_progress)
-            data = latent_data(recipe.data, demand, work)
-            null = encoders.text.encode_null()
-        painter.begin(max(config.resolutions), recipe.flow_shift(config))
-        trainee = build_trainee(recipe, config, start.transformer, {"null.embeds": null.embeds, "null.mask": null.mask})
-        return Stage(config, data, (trainee,), keep_optimizer=True)
-
-    return [PlannedStage(config, lambda config=config: build(config)) for config in recipe.stages]  # type: ignore[misc]
+    starter = isinstance(recipe.data, StarterScenesData) and not recipe.samples.prompts
+    prompts = SHEET_PROMPTS if starter else recipe.samples.prompts
+    report_transformer(bundle, to_mapping(recipe), folder, prompts=prompts, run=result)
 
 
 def build_trainee(
@@ -183,20 +166,11 @@ def build_trainee(
     return Trainee("transformer", model, loss, recipe.optimizer, constants)
 
 
-def rebuild_trainee(
-    recipe: TransformerRecipe, stage: int, constants: Mapping[str, Tensor], model: Mapping[str, object], device: str
-) -> Trainee:
-    """The trainee of stage number ``stage`` around a network of the config ``model``, for the replay of a bundle."""
-    network = LinearDiT(from_mapping(LinearDiTConfig, model)).to(device)
-    return build_trainee(recipe, recipe.stages[stage], network, constants)
-
-
 def _loss(model: LinearDiT, objective: FlowMatchingConfig, null: TextCondition, dropout: float) -> Loss:
-    def loss(batch: LatentBatch, generator: torch.Generator) -> Mapping[str, Tensor]:
+    def loss(batch: LatentBatch, generator: torch.Generator, made: Made) -> Mapping[str, Tensor]:
         device = batch.latent.device
         empty = TextCondition(null.embeds.to(device), null.mask.to(device))
-        text = drop_captions(batch.text, empty, generator, dropout)
-        prepared = model.prepare(text)
+        prepared = model.prepare(drop_captions(batch.text, empty, generator, dropout))
         return flow_matching_loss(
             lambda noisy, timestep: model(noisy, timestep, prepared), batch.latent, generator, config=objective
         )

@@ -103,7 +103,7 @@ def _encoders(parts: ModelParts, card: ModelCard, autoencoder: str | None, devic
     """Those of the parts, but for an autoencoder that a run has just trained."""
 
     def load_trained() -> DCAutoencoder:
-        from sanakit.training.recipes.autoencoder.recipe import (
+        from sanakit.training.recipes.autoencoder.weights import (
             load_autoencoder,  # whose training need not be loaded otherwise
         )
 

@@ -8,9 +8,9 @@ import torch
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.features.encoders import Encoders
 from sanakit.pipelines.text_to_image import TextToImagePipeline
+from sanakit.training.recipes.transformer.samples import SamplePainter
 from sanakit.training.recipes.transformer.starting_model import StartingModel
 from sanakit.training.run.run_config import SampleConfig
-from sanakit.training.watching.samples import SamplePainter
 
 
 def test_a_grid_is_what_the_pipeline_makes_of_the_given_weights(tiny_bundle: ModelBundle) -> None:

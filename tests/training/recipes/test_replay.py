@@ -8,16 +8,17 @@ import pytest
 import torch
 
 from sanakit.common.errors import CheckpointError, RequestError
-from sanakit.common.ranks import ALONE
 from sanakit.features.batches import LatentBatch, PixelBatch
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
 from sanakit.models.text.text_condition import TextCondition
-from sanakit.training.recipes.autoencoder.recipe import AutoencoderRecipe, build_model, build_trainees
+from sanakit.training.recipes.autoencoder.recipe import AutoencoderRecipe, build_trainees
 from sanakit.training.recipes.recipe import build_recipe
+from sanakit.training.recipes.replay import replay_bundle
 from sanakit.training.run.run_state import RunState
-from sanakit.training.saving.guard import NonFiniteError, flatten, stop_at_bad_step
-from sanakit.training.saving.replay import replay_bundle, unflatten
-from sanakit.training.step.step import Outcome, StepPlan
+from sanakit.training.run.session import Session
+from sanakit.training.saving.bundle import flatten, unflatten
+from sanakit.training.saving.guard import NonFiniteError, stop_at_bad_step
+from sanakit.training.step.step import Outcome, WeightedBatch
 
 
 def test_batches_come_back_field_by_field() -> None:
@@ -34,7 +35,7 @@ def test_a_step_of_an_autoencoder_is_replayed_and_a_damaged_bundle_is_refused(tm
     shape = stages((8, 8, 8), (0, 1, 1))
     settings = {
         "type": "autoencoder", "precision": "fp32", "data": {"type": "starter_scenes"},
-        "phases": [{"name": "a", "resolution": 64, "batch_size": 2, "learning_rate": 1e-3, "steps": 1,
+        "stages": [{"name": "a", "resolution": 64, "batch_size": 2, "learning_rate": 1e-3, "steps": 1,
                     "objective": {"perceptual_weight": 0.0}}],
     }  # fmt: skip
     from sanakit.common.config import to_mapping
@@ -42,15 +43,13 @@ def test_a_step_of_an_autoencoder_is_replayed_and_a_damaged_bundle_is_refused(tm
     model_config = DCAutoencoderConfig(encoder=shape, decoder=shape, latent_channels=4)
     recipe = build_recipe({**settings, "model": to_mapping(model_config)}, name="test")
     assert isinstance(recipe, AutoencoderRecipe)
-    [trainee] = build_trainees(recipe, 0, build_model(recipe, "cpu"), None, "cpu")
+    [trainee] = build_trainees(recipe, 0, recipe.build_model("cpu"), None, "cpu")
     pixels = torch.rand(2, 3, 64, 64)
     pixels[1, 0, 3, 3] = float("nan")
-    state, plan = RunState(step=6), StepPlan((6,), (1.0,), 1, 2)
-    outcome = Outcome({"loss": float("nan")}, float("nan"), None, None)
+    batches = [WeightedBatch(6, PixelBatch(pixels), seed=1)]
+    outcome = Outcome({"loss": float("nan")}, float("nan"))
     with pytest.raises(NonFiniteError, match=r"step 7 .*encoder"):
-        stop_at_bad_step(
-            trainee, plan, [PixelBatch(pixels)], outcome, state, recipe, tmp_path, ranks=ALONE, device="cpu"
-        )
+        stop_at_bad_step(Session(config=recipe, folder=tmp_path), trainee, batches, outcome, RunState(step=6))
     bundle = tmp_path / "guard" / "step-7"
     replayed = replay_bundle(bundle)
     assert replayed.is_reproduced

@@ -1,0 +1,79 @@
+"""The memory plan of a recipe before its run, the settings that fit, and whether its networks are sharded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import torch
+
+from sanakit.common.errors import RequestError
+from sanakit.common.free_memory import free_memory
+from sanakit.training.memory.memory_plan import MemoryPlan, StepSettings, fit_memory, plan_memory
+from sanakit.training.recipes.recipe import Recipe
+
+RecipeT = TypeVar("RecipeT", bound=Recipe)
+
+
+def plan(recipe: Recipe, device: str, *, shards: int = 1) -> list[MemoryPlan]:
+    """What one process needs in each stage; nothing if recipes of this type cannot be planned."""
+    works = recipe.workloads(device)
+    settings = _settings(recipe) if works else []
+    return [plan_memory(replace(work, shards=shards), each) for work, each in zip(works, settings, strict=True)]
+
+
+def fit(recipe: RecipeT, budget: int, device: str) -> RecipeT:
+    """The recipe with micro-batches, accumulation, precision and recomputation that fit into ``budget`` bytes.
+
+    Raises:
+        RequestError: nothing fits, and it names the least memory that would; or the recipe cannot be planned.
+    """
+    works = recipe.workloads(device)
+    if not works:
+        raise RequestError(f"--fit does not know recipes of type {recipe.type}: their memory cannot be planned")
+    chosen = [each.settings for each in fit_memory(works, _settings(recipe), budget)]
+    stages = tuple(
+        replace(stage, batch_size=each.batch_size, accumulation=each.accumulation)
+        for stage, each in zip(recipe.stages, chosen, strict=True)
+    )
+    recomputed = chosen[0].activation_checkpointing
+    return replace(recipe, stages=stages, precision=chosen[0].precision, activation_checkpointing=recomputed)
+
+
+def plan_text(recipe: Recipe, plans: Sequence[MemoryPlan]) -> str:
+    """A table for each stage."""
+    return "\n".join(
+        f"memory of a process in stage {stage.name}:\n{each.table()}"
+        for stage, each in zip(recipe.stages, plans, strict=False)
+    )
+
+
+def is_sharded(recipe: Recipe, plans: Sequence[MemoryPlan], *, device: str, world: int) -> bool:
+    """Whether several processes keep shards: if the recipe says so, or if a whole copy does not fit on each."""
+    if world == 1 or recipe.parallel == "ddp" or recipe.only_whole:
+        return False
+    if recipe.parallel == "fsdp":
+        return True
+    room = available_memory(device, world)
+    return room is not None and any(each.total > room for each in plans)
+
+
+def available_memory(device: str, world: int) -> int | None:
+    """Bytes for one process: of its own accelerator, or its share of the machine's; None if nothing tells."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.mem_get_info()[0]
+    free = free_memory()
+    return None if free is None else free // world
+
+
+def _settings(recipe: Recipe) -> list[StepSettings]:
+    return [
+        StepSettings(
+            batch_size=stage.batch_size,
+            accumulation=stage.accumulation,
+            precision=recipe.precision,
+            activation_checkpointing=recipe.activation_checkpointing,
+        )
+        for stage in recipe.stages
+    ]

@@ -1,0 +1,79 @@
+"""The recipe as a file: kept with its run, and compared when the run continues."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sanakit.common.config import to_mapping
+from sanakit.common.errors import ConfigError, OutputError
+from sanakit.common.files import write_whole
+from sanakit.training.recipes.recipe import Recipe, renamed
+from sanakit.training.saving.checkpoint import newest
+
+RECIPE_FILE = "recipe.yaml"
+# What a run may continue with although it began otherwise: the numbers of its steps stay what they would have been,
+# or change as it is plainly meant when a stage is made longer.
+_HARMLESS = ("intent", "log.", "samples.", "checkpoints.", "parallel", "data.cache_folder")
+_LENGTHS = ("steps", "epochs", "minutes")
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """The recipe in full as YAML."""
+    return yaml.safe_dump(to_mapping(recipe), sort_keys=False, allow_unicode=True, width=110)
+
+
+def record_recipe(recipe: Recipe, folder: Path) -> None:
+    """Keep the recipe with the run, unless the run has begun with another one.
+
+    Raises:
+        ConfigError: it has; the message names the settings that differ.
+        OutputError: the folder cannot be written.
+    """
+    path = folder / RECIPE_FILE
+    try:
+        if path.is_file() and newest(folder / "checkpoints") is not None:
+            before = renamed(yaml.safe_load(path.read_text(encoding="utf-8")))
+            differing = differences(before, to_mapping(recipe))
+            if differing:
+                raise ConfigError(
+                    f"the run in {folder} began with other settings ({'; '.join(differing[:6])}"
+                    f"{'; ...' if len(differing) > 6 else ''}); use them again, or another --output"
+                )
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(path, recipe_text(recipe), locked=True)
+    except OSError as error:
+        raise OutputError(f"the run's folder {folder} cannot be written ({error.strerror})") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML any more, so nothing tells what this run began with") from error
+
+
+def differences(before: Any, now: Any) -> list[str]:
+    """``name: before -> now`` of every setting that differs and matters to a run that continues."""
+    old, new = dict(_flat(before)), dict(_flat(now))
+    return [
+        f"{name}: {old.get(name, 'absent')} -> {new.get(name, 'absent')}"
+        for name in [*old, *(name for name in new if name not in old)]
+        if old.get(name, "absent") != new.get(name, "absent") and not _is_harmless(name)
+    ]
+
+
+def _is_harmless(name: str) -> bool:
+    parts = name.split(".")
+    lengthened = parts[0] == "stages" and len(parts) == 3 and parts[2] in _LENGTHS
+    return lengthened or name.startswith(_HARMLESS)
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Plain values by their dotted names."""
+    if isinstance(value, Mapping) and value:
+        for key, item in value.items():
+            yield from _flat(item, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list) and value:
+        for index, item in enumerate(value):
+            yield from _flat(item, f"{name}.{index}")
+    else:
+        yield name, value

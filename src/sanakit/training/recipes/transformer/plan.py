@@ -1,0 +1,62 @@
+"""What a transformer's recipe needs memory for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from sanakit.checkpoints.bundle import complete, compression_of, find_autoencoder
+from sanakit.checkpoints.files.hub import HubOptions
+from sanakit.checkpoints.sources.sources import find_parts
+from sanakit.models.text.text_condition import TextCondition
+from sanakit.models.text.text_encoder import TextEncoderConfig
+from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
+from sanakit.training.memory.step_memory import LossOfBatch
+from sanakit.training.objectives.flow_matching import FlowMatchingConfig, flow_matching_loss
+from sanakit.training.recipes.transformer.starting_model import check_autoencoder_file
+
+
+def latent_loss(*, side: int, num_tokens: int) -> LossOfBatch:
+    """Flow matching on square latents with texts of ``num_tokens``, for plans."""
+
+    def loss(model: nn.Module, batch_size: int, device: torch.device) -> torch.Tensor:
+        assert isinstance(model, LinearDiT)
+        config = model.config
+        embeds = torch.zeros(batch_size, num_tokens, config.caption_channels, device=device)
+        mask = torch.ones(batch_size, num_tokens, dtype=torch.bool, device=device)
+        latent = torch.zeros(batch_size, config.in_channels, side, side, device=device)
+        prepared = model.prepare(TextCondition(embeds, mask))
+        return flow_matching_loss(
+            lambda noisy, timestep: model(noisy, timestep, prepared),
+            latent,
+            torch.Generator(),
+            config=FlowMatchingConfig(),
+        )["loss"]
+
+    return loss
+
+
+def network_shape(
+    init: str | None, model: LinearDiTConfig | None, autoencoder: str | None, text: TextEncoderConfig | None
+) -> tuple[LinearDiTConfig, int, int]:
+    """The network of a recipe, pixels of a side per latent position, and the longest text. Reads headers of files."""
+    compression = _compression(autoencoder) if autoencoder is not None else 0
+    if model is not None:
+        return model, compression or 32, text.max_tokens if text else 300
+    assert init is not None
+    parts = complete(find_parts(init), HubOptions())
+    assert parts.transformer is not None
+    config = parts.transformer.config
+    text = text or (parts.card.text if parts.card else None)
+    return config, compression or compression_of(parts.autoencoder), text.max_tokens if text else 300
+
+
+def _compression(autoencoder: str) -> int:
+    if Path(autoencoder).suffix == ".pt":
+        file = check_autoencoder_file(autoencoder)
+        from sanakit.training.recipes.autoencoder.weights import load_autoencoder
+
+        return load_autoencoder(file).config.compression
+    return compression_of(find_autoencoder(autoencoder))

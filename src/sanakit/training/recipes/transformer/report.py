@@ -1,0 +1,48 @@
+"""The page of a transformer's run: its curve, a sheet of pictures, and what was trained."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.common.errors import MissingExtraError
+from sanakit.pipelines.text_to_image import TextToImagePipeline
+from sanakit.training.loop import RunResult
+from sanakit.training.watching.report import draw_curves, picture_grid, read_log, spent_in_words, write_report
+
+logger = logging.getLogger(__name__)
+
+
+def report_transformer(
+    bundle: ModelBundle, recipe: Mapping[str, Any], folder: Path, *, prompts: Sequence[str], run: RunResult
+) -> Path:
+    """Curves, a sheet of ``prompts`` at seed 0 if there are any, and the page that shows them.
+
+    Args:
+        run: what was done; the log tells it only as far as its last line.
+    """
+    log = read_log(folder / "log.jsonl")
+    images = []
+    try:
+        draw_curves({"flow matching": log}, ("loss",), folder / "curves.png")
+        images.append("curves.png")
+    except MissingExtraError as error:
+        logger.warning("the report has no curves: %s", error)
+    if prompts:
+        pipeline = TextToImagePipeline(bundle)
+        pictures = [np.asarray(pipeline(prompt, seed=0).images[0].image) for prompt in prompts]
+        picture_grid(pictures, prompts).save(folder / "sheet.png")
+        images.append("sheet.png")
+    defaults = bundle.card.defaults
+    results = {
+        "run": spent_in_words(run.steps, run.samples, run.seconds),
+        "loss": f"{log[-1]['loss']:.4f} (mean of the last lines)" if log else "-",
+        "model": f"{folder / 'model'}, {defaults.base_size} px, flow shift {defaults.flow_shift:g}",
+        **({"trained from": bundle.card.trained_from} if bundle.card.trained_from else {}),
+    }
+    return write_report(folder, title=f"Training of {bundle.card.name}", recipe=recipe, results=results, images=images)
