@@ -76,3 +76,19 @@ def test_what_it_does_not_do_is_refused(run: Any, recipe: Path, changes: list[st
     outcome = run("train", recipe, "--output", "out", "--set", *changes)
     assert outcome.code == 2
     assert message in outcome.err
+
+
+def test_what_was_called_otherwise_is_still_read_with_a_note(
+    run: Any, recipe: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A recipe of 0.1.0, a run that it began, and a ``--set`` of its words."""
+    assert run("train", recipe, "--output", "whole", "--quiet").code == 0
+    old = {"phases" if name == "stages" else name: value for name, value in SETTINGS.items()}
+    recipe.write_text(yaml.safe_dump(old))
+    begun = run("train", recipe, "--output", "out", "--set", "phases.1.steps=2")
+    assert begun.code == 0, begun.err
+    assert caplog.text.count("phases: in a recipe is called stages: now") == 1
+    Path("out/recipe.yaml").write_text(Path("out/recipe.yaml").read_text().replace("stages:", "phases:"))
+    assert run("train", recipe, "--output", "out", "--quiet").code == 0
+    first, second = (torch.load(f"{name}/line.pt") for name in ("whole", "out"))
+    assert torch.equal(first["weight"], second["weight"])

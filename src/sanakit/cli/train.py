@@ -13,6 +13,7 @@ from sanakit.cli.terminal.console import tell
 from sanakit.cli.terminal.failures import Interrupted
 from sanakit.cli.terminal.options import DeviceOption, resolve_device
 from sanakit.cli.terminal.recipe_file import apply_overrides, read_recipe
+from sanakit.cli.terminal.train_progress import TrainingProgress, log_to_stderr, terminated_like_ctrl_c
 from sanakit.common.errors import RequestError, SanakitError
 
 if TYPE_CHECKING:
@@ -55,9 +56,11 @@ def train(
         return
     if not recipes:
         raise RequestError("no recipe is given; one is recipes/finetune-starter.yaml, with --set data.path=FOLDER")
+    quiet = quiet or os.environ.get("RANK", "0") != "0"
+    log_to_stderr(quiet)
     for path, recipe in zip(recipes, _read(recipes, overrides or []), strict=True):
         folder = (output / path.stem if len(recipes) > 1 else output) if output else Path("runs") / path.stem
-        _run(recipe, folder, device=resolve_device(device), fit=fit, quiet=quiet or os.environ.get("RANK", "0") != "0")
+        _run(recipe, folder, device=resolve_device(device), fit=fit, quiet=quiet)
 
 
 def _read(paths: list[Path], overrides: list[str]) -> list[Recipe]:
@@ -70,12 +73,10 @@ def _read(paths: list[Path], overrides: list[str]) -> list[Recipe]:
 
 
 def _run(recipe: Recipe, folder: Path, *, device: str, fit: str | None, quiet: bool) -> None:
-    from sanakit.cli.terminal.train_progress import TrainingProgress, log_to_stderr, terminated_like_ctrl_c
     from sanakit.training.memory.memory_plan import parse_bytes
     from sanakit.training.recipes.train import train as train_recipe
     from sanakit.training.step.interruption import RunInterrupted
 
-    log_to_stderr(quiet)
     budget = parse_bytes(fit) if fit is not None else None
     try:
         with terminated_like_ctrl_c(), TrainingProgress(quiet=quiet) as progress:

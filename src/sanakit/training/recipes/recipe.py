@@ -102,11 +102,12 @@ def build_recipe(settings: Mapping[str, Any], *, name: str) -> Recipe:
     return from_mapping(_class_of(settings.get("type"), name), renamed(settings), where="recipe")
 
 
-def renamed(settings: Mapping[str, Any]) -> dict[str, Any]:
+def renamed(settings: Mapping[str, Any], *, note: bool = True) -> dict[str, Any]:
     """The settings with old names of them replaced, which is noted."""
     for old, new in OLD_NAMES.items():
         if old in settings and new not in settings:
-            logger.warning("%s: in a recipe is called %s: now", old, new)
+            if note:
+                logger.warning("%s: in a recipe is called %s: now", old, new)
             settings = {new if key == old else key: value for key, value in settings.items()}
     return dict(settings)
 

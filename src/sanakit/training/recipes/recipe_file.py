@@ -36,7 +36,7 @@ def record_recipe(recipe: Recipe, folder: Path) -> None:
     path = folder / RECIPE_FILE
     try:
         if path.is_file() and newest(folder / "checkpoints") is not None:
-            before = renamed(yaml.safe_load(path.read_text(encoding="utf-8")))
+            before = renamed(yaml.safe_load(path.read_text(encoding="utf-8")), note=False)
             differing = differences(before, to_mapping(recipe))
             if differing:
                 raise ConfigError(

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from sanakit.common.config import to_mapping
 from sanakit.common.errors import OutputError, SanakitError
 from sanakit.common.ranks import sum_over_ranks, wait_for_all
+from sanakit.training.optimizers.shards import here
 from sanakit.training.run.run_state import RunState
 from sanakit.training.run.session import Session
 from sanakit.training.saving.bundle import write_bundle
-from sanakit.training.step.ema import local
 from sanakit.training.step.parallel import whole_state
 from sanakit.training.step.step import Outcome, WeightedBatch, backward
 from sanakit.training.step.trainee import Trainee
@@ -88,7 +88,7 @@ def diagnose(session: Session, trainee: Trainee, micro: WeightedBatch) -> StepDi
         terms = backward(session, trainee, replace(micro, made=dict(micro.made)))
     values = {name: float(term.detach()) for name, term in terms.items() if term.ndim == 0}
     squares = {
-        n: float(local(p.grad).double().square().sum())
+        n: float(here(p.grad).double().square().sum())
         for n, p in trainee.model.named_parameters()
         if p.grad is not None
     }
@@ -121,7 +121,7 @@ def _ranges(model: nn.Module) -> Iterator[dict[str, tuple[float, float]]]:
     def note(name: str) -> Any:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
             if isinstance(output, Tensor) and output.is_floating_point() and output.numel() and name not in ranges:
-                wide = local(output.detach()).float()
+                wide = here(output.detach()).float()
                 finite = bool(wide.isfinite().all())
                 nan = bool(wide.isnan().any())
                 ranges[name] = (math.nan, math.nan) if not finite and nan else (float(wide.min()), float(wide.max()))

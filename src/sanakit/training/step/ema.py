@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
+from torch import nn
+
+from sanakit.training.optimizers.shards import here
 
 
 class Ema:
@@ -25,17 +26,12 @@ class Ema:
     def update(self, module: nn.Module) -> None:
         decay = min(self.decay, (1 + self.step) / (10 + self.step))
         self.step += 1
-        live = {name: local(p.detach()).float() for name, p in module.named_parameters()}
+        live = {name: here(p.detach()).float() for name, p in module.named_parameters()}
         names = list(self.shadow)
-        torch._foreach_lerp_([local(self.shadow[n]) for n in names], [live[n] for n in names], 1 - decay)
+        torch._foreach_lerp_([here(self.shadow[n]) for n in names], [live[n] for n in names], 1 - decay)
 
     @torch.no_grad()
     def copy_to(self, module: nn.Module) -> None:
         """Write the average into ``module``."""
         for name, p in module.named_parameters():
-            local(p.detach()).copy_(local(self.shadow[name]))
-
-
-def local(tensor: Tensor) -> Tensor:
-    """This process's part of a sharded tensor; another tensor as it is."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+            here(p.detach()).copy_(here(self.shadow[name]))

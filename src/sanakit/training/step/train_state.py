@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from sanakit.common.ranks import Ranks
 from sanakit.training.optimizers import auto_learning_rate, build_optimizers
+from sanakit.training.optimizers.shards import here
 from sanakit.training.run.session import Session
 from sanakit.training.run.stage import StageConfig
-from sanakit.training.step.ema import Ema, local
+from sanakit.training.step.ema import Ema
 from sanakit.training.step.parallel import checkpoint_activations, compile_blocks, spread
 from sanakit.training.step.random_state import random_state, restore_random_state
 from sanakit.training.step.trainee import Stage, Trainee
@@ -119,7 +120,7 @@ def fingerprint(model: nn.Module) -> int:
     value = 0
     for p in model.parameters():
         if p.requires_grad:
-            part = local(p.detach()).cpu().contiguous()
+            part = here(p.detach()).cpu().contiguous()
             value = zlib.crc32(part.view(-1).view(torch.uint8).numpy().data, value) if part.numel() else value
     return value
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -15,10 +14,13 @@ class LossBuckets:
     """Means of the loss in ten bands of sigma since they were last taken.
 
     Sums stay on the device of the samples until they are asked for, so that an accelerator is never waited for.
+
+    Args:
+        numbers: to go on from.
     """
 
-    def __init__(self) -> None:
-        self._sums: Tensor | None = None  # (2, bands): losses, samples
+    def __init__(self, numbers: Sequence[float] = ()) -> None:
+        self._sums = torch.tensor(numbers).view(2, NUM_BANDS) if numbers else None  # losses, samples
 
     def add(self, sigma: Tensor, per_sample: Tensor) -> None:
         """Count samples: noise levels in [0, 1] and losses, both ``(B,)``."""
@@ -38,9 +40,7 @@ class LossBuckets:
             for band, (loss, count) in enumerate(zip(losses, counts, strict=True)) if count
         }  # fmt: skip
 
-    def state_dict(self) -> dict[str, Any]:
-        """Plain numbers, exact: what a continued run has counted so far."""
-        return {"sums": None if self._sums is None else self._sums.tolist()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._sums = None if state["sums"] is None else torch.tensor(state["sums"])
+    @property
+    def numbers(self) -> list[float]:
+        """Losses and then samples by band, exact: what a continued run has counted so far."""
+        return [0.0] * (2 * NUM_BANDS) if self._sums is None else self._sums.flatten().tolist()

@@ -12,7 +12,7 @@ from sanakit.common.errors import OutputError
 from sanakit.common.files import write_whole
 from sanakit.common.ranks import ALONE, Ranks, sum_over_ranks
 from sanakit.training.step.step import Outcome
-from sanakit.training.watching.loss_bands import NUM_BANDS, LossBuckets
+from sanakit.training.watching.loss_bands import LossBuckets
 
 logger = logging.getLogger(__name__)
 
@@ -37,12 +37,10 @@ class Window:
         self.counts: dict[str, int] = dict(state.get("counts") or dict.fromkeys(self.sums, self.steps))
         self.skipped: dict[str, int] = dict(state.get("skipped", {}))
         self.seconds: dict[str, float] = dict(state.get("seconds", {}))
-        self.buckets = LossBuckets()
         rows: list[list[float]] = state.get("bands", [])  # of each process that saved
-        if len(rows) == ranks.world:
-            self._set_bands(rows[ranks.rank])
-        elif rows and ranks.is_first:
-            self._set_bands([sum(column) for column in zip(*rows, strict=True)])
+        if len(rows) != ranks.world:
+            rows = [[sum(column) for column in zip(*rows, strict=True)] if ranks.is_first else []] * ranks.world
+        self.buckets = LossBuckets(rows[ranks.rank])
 
     def add(self, outcomes: Mapping[str, Outcome], samples: int, seconds: Mapping[str, float], *, first: str) -> None:
         """The outcomes of a step by trainee; names of all but the ``first`` get the trainee's before them."""
@@ -67,8 +65,8 @@ class Window:
 
     def bands(self) -> dict[str, float]:
         """Mean loss per band of noise, of the samples of all processes; all of them must ask. Counting begins anew."""
-        self._set_bands(sum_over_ranks(self._own_bands(), self._ranks))
-        return self.buckets.take()
+        numbers, self.buckets = sum_over_ranks(self.buckets.numbers, self._ranks), LossBuckets()
+        return LossBuckets(numbers).take()
 
     def speed(self) -> dict[str, float]:
         """Samples per second, and seconds of a step by what they were spent on."""
@@ -80,7 +78,7 @@ class Window:
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers; all processes must ask."""
-        own = self._own_bands()
+        own = self.buckets.numbers
         rows = [own if rank == self._ranks.rank else [0.0] * len(own) for rank in range(self._ranks.world)]
         gathered = sum_over_ranks([value for row in rows for value in row], self._ranks)
         return {
@@ -92,14 +90,6 @@ class Window:
             "seconds": self.seconds,
             "bands": [gathered[start : start + len(own)] for start in range(0, len(gathered), len(own))],
         }
-
-    def _own_bands(self) -> list[float]:
-        """Losses and then samples of this process by band."""
-        losses, counts = self.buckets.state_dict()["sums"] or ([0.0] * NUM_BANDS, [0.0] * NUM_BANDS)
-        return [*losses, *counts]
-
-    def _set_bands(self, values: list[float]) -> None:
-        self.buckets.load_state_dict({"sums": [values[:NUM_BANDS], values[NUM_BANDS:]]})
 
 
 def cut_log(path: Path, step: int) -> None:
