@@ -7,7 +7,7 @@ layouts, only fused projections are split and 1x1 convolutions lose their two ax
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from sanakit.checkpoints.networks.config_fields import DIFFUSERS_VERSION, MAX_COUNT, count, flag, number, require
@@ -16,6 +16,21 @@ from sanakit.checkpoints.networks.kind import Json, NetworkKind, Shapes
 from sanakit.common.errors import CheckpointError
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 
+# Fields that say the same as ours: our name, how it is read, the default of diffusers' class (that of the 1.6B model).
+_FIELDS: dict[str, tuple[str, Callable[[Mapping[str, Any], str, Any], Any], Any]] = {
+    "attention_head_dim": ("head_dim", count, 32),
+    "caption_channels": ("caption_channels", count, 2304),
+    "cross_attention_head_dim": ("cross_head_dim", count, 112),
+    "guidance_embeds": ("guidance_embeds", flag, False),
+    "guidance_embeds_scale": ("guidance_scale_factor", number, 0.1),
+    "in_channels": ("in_channels", count, 32),
+    "mlp_ratio": ("mlp_ratio", number, 2.5),
+    "num_layers": ("num_layers", count, 20),
+    "patch_size": ("patch_size", count, 1),
+    "sample_size": ("sample_size", count, 32),
+    "timestep_scale": ("timestep_scale", number, 1.0),
+}
+_BUILT_IN = {"attention_bias": False, "norm_elementwise_affine": False, "norm_eps": 1e-6}
 _CROSS_HEAD_DIMS = {1152: 72, 2240: 112}  # shapes do not show how cross-attention is split into heads
 _SIZES = {"512": 16, "1024": 32, "2k": 64, "4k": 128}  # side of the trained latent, by the name of a size
 _INTERPOLATION_SCALES = {64: 1.0, 128: 2.0}  # the trained sizes that have a positional embedding
@@ -115,64 +130,41 @@ def linear_dit_to_json(config: LinearDiTConfig) -> Json:
             raise CheckpointError(
                 f"{name}={getattr(config, name)} cannot be written: diffusers' transformer has {theirs} built in"
             )
-    return {
+    fields = {
+        **{theirs: getattr(config, ours) for theirs, (ours, _, _) in _FIELDS.items()},
+        **_BUILT_IN,
         "_class_name": "SanaTransformer2DModel",
         "_diffusers_version": DIFFUSERS_VERSION,
-        "attention_bias": False,
-        "attention_head_dim": config.head_dim,
-        "caption_channels": config.caption_channels,
         "cross_attention_dim": config.hidden_size,
-        "cross_attention_head_dim": config.cross_head_dim,
         "dropout": 0.0,
-        "guidance_embeds": config.guidance_embeds,
-        "guidance_embeds_scale": config.guidance_scale_factor,
-        "in_channels": config.in_channels,
         "interpolation_scale": config.interpolation_scale,
-        "mlp_ratio": config.mlp_ratio,
-        "norm_elementwise_affine": False,
-        "norm_eps": 1e-6,
         "num_attention_heads": config.hidden_size // config.head_dim,
         "num_cross_attention_heads": config.hidden_size // config.cross_head_dim,
-        "num_layers": config.num_layers,
         "out_channels": config.out_channels,
-        "patch_size": config.patch_size,
         "qk_norm": "rms_norm_across_heads" if config.qk_norm else None,
-        "sample_size": config.sample_size,
-        "timestep_scale": config.timestep_scale,
     }
+    return dict(sorted(fields.items()))
 
 
 def _linear_dit_from_json(fields: Mapping[str, Any]) -> LinearDiTConfig:
-    """Our config; absent fields take the defaults of diffusers' class, which are those of the 1.6B model."""
-    head_dim, cross_head_dim = count(fields, "attention_head_dim", 32), count(fields, "cross_attention_head_dim", 112)
-    hidden_size = count(fields, "num_attention_heads", 70) * head_dim
+    """Our config; absent fields take the defaults of diffusers' class."""
+    plain = {ours: read(fields, theirs, default) for theirs, (ours, read, default) in _FIELDS.items()}
+    hidden_size = count(fields, "num_attention_heads", 70) * plain["head_dim"]
     if hidden_size > MAX_COUNT:
         raise CheckpointError(f"num_attention_heads in config.json gives a width of {hidden_size}, above {MAX_COUNT}")
-    require(fields, "attention_bias", False)
-    require(fields, "norm_elementwise_affine", False)
-    require(fields, "norm_eps", 1e-6)
+    for name, value in _BUILT_IN.items():
+        require(fields, name, value)
     require(fields, "cross_attention_dim", hidden_size, default=2240)
-    require(fields, "num_cross_attention_heads", hidden_size // cross_head_dim, default=20)
+    require(fields, "num_cross_attention_heads", hidden_size // plain["cross_head_dim"], default=20)
     if fields.get("qk_norm") not in (None, "rms_norm_across_heads"):
         require(fields, "qk_norm", "rms_norm_across_heads")
-    in_channels = count(fields, "in_channels", 32)
     is_positioned = fields.get("interpolation_scale") is not None
     return LinearDiTConfig(
+        **plain,
         hidden_size=hidden_size,
-        num_layers=count(fields, "num_layers", 20),
-        cross_head_dim=cross_head_dim,
-        head_dim=head_dim,
-        in_channels=in_channels,
-        out_channels=count(fields, "out_channels", 32) if fields.get("out_channels", 32) else in_channels,
-        patch_size=count(fields, "patch_size", 1),
-        caption_channels=count(fields, "caption_channels", 2304),
-        mlp_ratio=number(fields, "mlp_ratio", 2.5),
+        out_channels=count(fields, "out_channels", 32) if fields.get("out_channels", 32) else plain["in_channels"],
         qk_norm=fields.get("qk_norm") is not None,
-        guidance_embeds=flag(fields, "guidance_embeds", False),
-        guidance_scale_factor=number(fields, "guidance_embeds_scale", 0.1),
-        timestep_scale=number(fields, "timestep_scale", 1.0),
         interpolation_scale=number(fields, "interpolation_scale", 1.0) if is_positioned else None,
-        sample_size=count(fields, "sample_size", 32),
     )
 
 
