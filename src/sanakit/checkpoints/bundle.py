@@ -177,7 +177,16 @@ def _check_borrowing(parts: ModelParts) -> None:
 
 
 def find_autoencoder(source: str | Path, hub: HubOptions | None = None) -> Found[DCAutoencoderConfig, DCAutoencoder]:
-    """The autoencoder of a model, of a folder of its own, or of a single file."""
+    """The autoencoder of a model, of a folder of its own, or of a single file.
+
+    Raises:
+        CheckpointError: there is none, or it is the ``autoencoder.pt`` that runs of 0.1.0 left.
+    """
+    if Path(source).name == "autoencoder.pt":
+        raise CheckpointError(
+            f"{source} is no longer read: a run leaves a folder now; name {Path(source).parent / 'model'}, and if it "
+            f"is not there, give the command of that run again, which writes it from the run's last checkpoint"
+        )
     found = find_parts(source, hub=hub, components=("vae",)).autoencoder
     if found is None:
         raise CheckpointError(f"{source} holds no autoencoder")

@@ -113,10 +113,8 @@ def encoders_of_model(source: str, *, device: str = "cpu") -> Encoders:
     return encoders_of_parts(parts, card_of(parts), device=device)
 
 
-def encoders_of_parts(
-    parts: ModelParts, card: ModelCard, *, device: str, autoencoder: Callable[[], DCAutoencoder] | None = None
-) -> Encoders:
-    """Loaded when they are needed, in the dtypes in which the model runs; ``autoencoder`` loads another one."""
+def encoders_of_parts(parts: ModelParts, card: ModelCard, *, device: str) -> Encoders:
+    """Loaded when they are needed, in the dtypes in which the model runs."""
     dtypes = resolve_dtypes(card.precision, None, device)
 
     def load_autoencoder() -> DCAutoencoder:
@@ -130,7 +128,7 @@ def encoders_of_parts(
             variant=parts.variant,
         )  # fmt: skip
 
-    return Encoders(autoencoder=autoencoder or load_autoencoder, text=load_text)
+    return Encoders(autoencoder=load_autoencoder, text=load_text)
 
 
 def _digest(facts: dict[str, object]) -> str:

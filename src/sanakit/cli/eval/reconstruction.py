@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from sanakit.cli.eval.options import ExtractorOptions, MeasureOptions
-from sanakit.common.errors import RequestError
-
-if TYPE_CHECKING:
-    from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 
 _SCENE_SIZE = 128
 
@@ -20,7 +16,7 @@ def reconstruction(
     network: ExtractorOptions,
     measure: MeasureOptions,
     model: Annotated[
-        str, typer.Argument(help="Folder, file, hub id, starter, or the autoencoder.pt of a training run.")
+        str, typer.Argument(help="Folder, file, hub id, starter, or the model/ of a training run.")
     ] = "starter",
     data: Annotated[
         Path | None, typer.Option(help="Folder of pictures, or a data set; held-out starter scenes if not given.")
@@ -34,7 +30,11 @@ def reconstruction(
     """What an autoencoder keeps of pictures: PSNR, SSIM and rFID, and what is still recognised of starter scenes."""
     measure.check()
 
+    import torch
+
+    from sanakit.checkpoints.bundle import find_autoencoder
     from sanakit.checkpoints.identity.hashing import hash_tensors
+    from sanakit.checkpoints.networks.strict_load import load_network
     from sanakit.evaluation.metrics.half_sampling import MIN_SAMPLES
     from sanakit.evaluation.reports.picture_sets import open_pictures
     from sanakit.evaluation.reports.reconstruction import picture_reconstruction_report, starter_pictures
@@ -48,7 +48,7 @@ def reconstruction(
         pictures = open_pictures(data, limit=measure.limit, at_least=MIN_SAMPLES)
     device = measure.start()
     extractor = network.load(device)
-    autoencoder = load_autoencoder_of(model, device)
+    autoencoder = load_network(find_autoencoder(model), dtype=torch.float32, device=device)
     use = NetworkUse(
         name=f"autoencoder of {model}", weights_hash=hash_tensors(autoencoder.state_dict()),
         resize_rule="as they are" if size is None else f"Lanczos to {size} pixels of the shorter side, middle square",
@@ -60,19 +60,3 @@ def reconstruction(
             device=device, on_progress=on_progress,
         )  # fmt: skip
     measure.show(report)
-
-
-def load_autoencoder_of(model: str, device: str) -> DCAutoencoder:
-    """The autoencoder alone, in float32: neither the transformer nor the text encoder is touched."""
-    import torch
-
-    from sanakit.checkpoints.bundle import find_autoencoder
-    from sanakit.checkpoints.networks.strict_load import load_network
-
-    if Path(model).suffix == ".pt":
-        from sanakit.training.recipes.autoencoder.weights import load_autoencoder
-
-        if not Path(model).is_file():
-            raise RequestError(f"{model} does not exist; give the autoencoder.pt of a training run")
-        return load_autoencoder(Path(model)).to(device).eval().requires_grad_(False)
-    return load_network(find_autoencoder(model), dtype=torch.float32, device=device)

@@ -13,6 +13,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from sanakit.checkpoints.bundle import find_autoencoder
+from sanakit.checkpoints.diffusers_layout import save_network
+from sanakit.checkpoints.networks.dc_ae import DC_AE
+from sanakit.checkpoints.networks.strict_load import load_network
 from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.features.batches import PixelBatch
 from sanakit.features.configs import FilePictures
@@ -30,7 +34,6 @@ from sanakit.training.recipes.autoencoder.stage import (
     last_weight,
     set_trainable,
 )
-from sanakit.training.recipes.autoencoder.weights import load_autoencoder, save_autoencoder
 from sanakit.training.recipes.planning import fit, plan
 from sanakit.training.recipes.train import train
 from sanakit.training.run.run_config import CheckpointConfig, LogConfig
@@ -71,7 +74,7 @@ def recipe(*parts: AutoencoderStage, **changes: Any) -> AutoencoderRecipe:
 def trained(given: AutoencoderRecipe, folder: Path, watchers: Watchers | None = None) -> DCAutoencoder:
     """What a run leaves, as it is read again."""
     train(given, folder, watchers=watchers)
-    return load_autoencoder(folder / "autoencoder.pt")
+    return load_network(find_autoencoder(folder / "model"), dtype=torch.float32)
 
 
 @pytest.fixture
@@ -104,8 +107,8 @@ def test_the_parts_that_learn(preset: str, part: Any, trained: set[str]) -> None
 
 def test_only_the_chosen_part_moves_and_the_scale_stays(tmp_path: Path, quick_report: None) -> None:
     start = DCAutoencoder(replace(MODEL, scaling_factor=0.7))
-    save_autoencoder(start, tmp_path / "start.pt")
-    given = recipe(part(trainable="decoder_head"), init=str(tmp_path / "start.pt"), model=None)
+    save_network(DC_AE, start, tmp_path / "start")
+    given = recipe(part(trainable="decoder_head"), init=str(tmp_path / "start"), model=None)
     finished = trained(given, tmp_path / "run")
     assert finished.config.scaling_factor == 0.7
     moved = {name for name, t in finished.state_dict().items() if not torch.equal(t, start.state_dict()[name])}
@@ -260,12 +263,17 @@ def test_an_adaptive_weight_needs_the_last_layer() -> None:
         part(trainable="middle", gan=replace(GAN, adaptive=True))
 
 
-def test_files_that_are_no_autoencoder(tmp_path: Path) -> None:
-    (tmp_path / "text.pt").write_text("hello")
-    torch.save({"config": "{}", "model": {}}, tmp_path / "empty.pt")
-    for name in ("text.pt", "empty.pt", "missing.pt"):
-        with pytest.raises(CheckpointError, match=name):
-            load_autoencoder(tmp_path / name)
+def test_what_a_run_leaves_is_opened_by_diffusers(tmp_path: Path, quick_report: None) -> None:
+    """And what a run of 0.1.0 left is refused with what to do."""
+    ours = trained(recipe(part()), tmp_path)
+    diffusers = pytest.importorskip("diffusers")
+    theirs = diffusers.AutoencoderDC.from_pretrained(tmp_path / "model")
+    pixels = torch.rand(1, 3, 32, 32) * 2 - 1
+    with torch.no_grad():
+        torch.testing.assert_close(theirs.encode(pixels).latent, ours.encoder(pixels), rtol=1e-4, atol=1e-5)
+    assert theirs.config.scaling_factor == pytest.approx(ours.config.scaling_factor)
+    with pytest.raises(CheckpointError, match="give the command of that run again"):
+        recipe(part(), init=str(tmp_path / "autoencoder.pt"), model=None).build_model("cpu")
 
 
 def test_the_published_weights_can_be_begun_with() -> None:

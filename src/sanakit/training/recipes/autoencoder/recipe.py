@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 
 from sanakit.checkpoints.bundle import find_autoencoder
+from sanakit.checkpoints.diffusers_layout import save_network
+from sanakit.checkpoints.networks.dc_ae import DC_AE
+from sanakit.checkpoints.networks.strict_load import load_network
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import ConfigError, RequestError
 from sanakit.features.batches import PixelBatch, TrainingData
@@ -32,12 +35,7 @@ from sanakit.training.recipes.autoencoder.stage import (
     CountedDiscriminator,
     set_trainable,
 )
-from sanakit.training.recipes.autoencoder.weights import (
-    load_any_autoencoder,
-    measure_scale_,
-    new_autoencoder,
-    save_autoencoder,
-)
+from sanakit.training.recipes.autoencoder.weights import measure_scale_, new_autoencoder
 from sanakit.training.recipes.recipe import Recipe, Run
 from sanakit.training.run.session import Session
 from sanakit.training.saving.bundle import Bundle
@@ -52,7 +50,7 @@ class AutoencoderRecipe(Recipe):
     """What is trained, on which pictures; the random draws follow from ``seed``."""
 
     type: Literal["autoencoder"] = "autoencoder"
-    init: str | None = None  # weights to begin with: starter, a model folder, a file, autoencoder.pt of a run ...
+    init: str | None = None  # weights to begin with: starter, a model folder, a file, a hub id ...
     model: DCAutoencoderConfig | None = None  # ... or a new network; exactly one of the two
     data: PixelDataConfig = field(default_factory=ScenePictures)
     perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
@@ -76,7 +74,8 @@ class AutoencoderRecipe(Recipe):
                 raise ConfigError(f"stage {stage.name}: {size} px is no multiple of {model.compression}")
 
     def workloads(self, device: str) -> list[Workload]:
-        config, perceptual = self._network_config(), self.build_perceptual("cpu")
+        perceptual = self.build_perceptual("cpu")
+        config = self.model or find_autoencoder(str(self.init)).config
         self.check_sizes(config)
         works = []
         for stage in self.stages:
@@ -107,7 +106,7 @@ class AutoencoderRecipe(Recipe):
     def build_model(self, device: str) -> DCAutoencoder:
         """The network before the first step, float32, channels last."""
         if self.init is not None:
-            model = load_any_autoencoder(self.init, device=device)
+            model = load_network(find_autoencoder(self.init), dtype=torch.float32, device=device)
         else:
             assert self.model is not None
             model = new_autoencoder(self.model, self.seed)
@@ -126,14 +125,6 @@ class AutoencoderRecipe(Recipe):
         model = DCAutoencoder(from_mapping(DCAutoencoderConfig, bundle.model)).to(bundle.device)
         [trainee] = build_trainees(self, bundle.stage, model, self.build_perceptual(bundle.device), bundle.device)
         return trainee, bundle.batch(PixelBatch)
-
-    def _network_config(self) -> DCAutoencoderConfig:
-        if self.model is not None:
-            return self.model
-        assert self.init is not None
-        if self.init.endswith(".pt"):
-            return load_any_autoencoder(self.init).config
-        return find_autoencoder(self.init).config
 
 
 def _build_stage(
@@ -178,13 +169,13 @@ def stage_data(recipe: AutoencoderRecipe, index: int, compression: int) -> Train
 
 
 def _finish(recipe: AutoencoderRecipe, config: DCAutoencoderConfig, session: Session, result: RunResult) -> None:
-    """Write the averaged weights as ``autoencoder.pt``, with the scale of what the encoder has become, and a report."""
+    """Write the averaged weights as ``model/``, with the scale of what the encoder has become, and a report."""
     model = DCAutoencoder(config)
     model.load_state_dict(dict(result.weights))
     model.to(session.device).eval().requires_grad_(False)
     if any(stage.trains_encoder for stage in recipe.stages):
         measure_scale_(model, (pixels.to(session.device) for pixels in scale_pictures(recipe, config.compression)))
-    save_autoencoder(model, session.folder / "autoencoder.pt")
+    save_network(DC_AE, model, session.folder / "model", force=True)
     report_autoencoder(
         model,
         to_mapping(recipe),

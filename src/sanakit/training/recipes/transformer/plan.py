@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import nn
 
@@ -15,7 +13,6 @@ from sanakit.models.text.text_encoder import TextEncoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.training.memory.step_memory import LossOfBatch
 from sanakit.training.objectives.flow_matching import FlowMatchingConfig, flow_matching_loss
-from sanakit.training.recipes.transformer.starting_model import check_autoencoder_file
 
 
 def latent_loss(*, side: int, num_tokens: int) -> LossOfBatch:
@@ -42,7 +39,7 @@ def network_shape(
     init: str | None, model: LinearDiTConfig | None, autoencoder: str | None, text: TextEncoderConfig | None
 ) -> tuple[LinearDiTConfig, int, int]:
     """The network of a recipe, pixels of a side per latent position, and the longest text. Reads headers of files."""
-    compression = _compression(autoencoder) if autoencoder is not None else 0
+    compression = compression_of(find_autoencoder(autoencoder)) if autoencoder is not None else 0
     if model is not None:
         return model, compression or 32, text.max_tokens if text else 300
     assert init is not None
@@ -51,12 +48,3 @@ def network_shape(
     config = parts.transformer.config
     text = text or (parts.card.text if parts.card else None)
     return config, compression or compression_of(parts.autoencoder), text.max_tokens if text else 300
-
-
-def _compression(autoencoder: str) -> int:
-    if Path(autoencoder).suffix == ".pt":
-        file = check_autoencoder_file(autoencoder)
-        from sanakit.training.recipes.autoencoder.weights import load_autoencoder
-
-        return load_autoencoder(file).config.compression
-    return compression_of(find_autoencoder(autoencoder))

@@ -60,7 +60,7 @@ class TransformerRecipe(Recipe):
     type: Literal["transformer"] = "transformer"
     init: str | None = None  # weights to begin with: starter, a model folder, a file, a hub id ...
     model: LinearDiTConfig | None = None  # ... or a new network; exactly one of the two
-    autoencoder: str | None = None  # starter, a model folder, autoencoder.pt of a run; None: that of init
+    autoencoder: str | None = None  # starter, a folder such as a run leaves; None: that of init
     text_encoder: str | None = None  # of a new model: a folder or hub id; None: the starter's
     text: TextEncoderConfig | None = None  # None: as init has it
     data: LatentDataConfig

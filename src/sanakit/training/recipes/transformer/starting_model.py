@@ -17,7 +17,6 @@ from sanakit.checkpoints.sources.content_hashes import hash_parts
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts
 from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.features.encoders import Encoders, encoders_of_parts
-from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.text.text_encoder import TextEncoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.training.recipes.transformer.initialization import initialize_
@@ -49,8 +48,7 @@ def starting_model_of(
         CheckpointError: it cannot be read, or is a distilled model.
     """
     found = find_parts(source)
-    trained_here = autoencoder is not None and Path(autoencoder).suffix == ".pt"
-    parts = complete(found, HubOptions(), autoencoder=None if trained_here else autoencoder)
+    parts = complete(found, HubOptions(), autoencoder=autoencoder)
     assert parts.transformer is not None
     card = card_of(parts)
     if card.distilled:
@@ -61,7 +59,7 @@ def starting_model_of(
     kept = {name: value for name, value in card.hashes.items() if name not in parts.networks}
     card = replace(card, trained_from=f"{card.name} ({hashes['transformer'][:12]})", hashes=kept)
     transformer = load_network(parts.transformer, dtype=torch.float32, device=device)
-    encoders = _encoders(parts, card, autoencoder, device)
+    encoders = encoders_of_parts(parts, card, device=device)
     return StartingModel(transformer, encoders, card, brings_text_encoder=found.text_encoder is not None)
 
 
@@ -80,7 +78,7 @@ def new_starting_model(
         ConfigError: no autoencoder is named.
     """
     if autoencoder is None:
-        raise ConfigError("a new model needs an autoencoder: starter, a model folder, or the autoencoder.pt of a run")
+        raise ConfigError("a new model needs an autoencoder: starter, a model folder, or the one that a run has left")
     transformer = LinearDiT(model)
     initialize_(transformer, torch.Generator().manual_seed(seed))
     named = None if text_encoder == "starter" else text_encoder
@@ -93,33 +91,7 @@ def new_starting_model(
         text_encoder=named or SMALL_TEXT_ENCODER,
         licence=OWN_LICENCE,
     )
-    networks = {} if Path(autoencoder).suffix == ".pt" else {"autoencoder": find_autoencoder(autoencoder)}
+    networks = {"autoencoder": find_autoencoder(autoencoder)}
     parts = with_text_encoder(ModelParts(source="", path=Path(), names="", networks=networks, card=card))
-    encoders = _encoders(parts, card, autoencoder, device)
+    encoders = encoders_of_parts(parts, card, device=device)
     return StartingModel(transformer.to(device), encoders, card, brings_text_encoder=False)
-
-
-def _encoders(parts: ModelParts, card: ModelCard, autoencoder: str | None, device: str) -> Encoders:
-    """Those of the parts, but for an autoencoder that a run has just trained."""
-
-    def load_trained() -> DCAutoencoder:
-        from sanakit.training.recipes.autoencoder.weights import (
-            load_autoencoder,  # whose training need not be loaded otherwise
-        )
-
-        assert autoencoder is not None
-        return load_autoencoder(check_autoencoder_file(autoencoder)).to(device)
-
-    trained_here = autoencoder is not None and Path(autoencoder).suffix == ".pt"
-    return encoders_of_parts(parts, card, device=device, autoencoder=load_trained if trained_here else None)
-
-
-def check_autoencoder_file(path: str) -> Path:
-    """The ``autoencoder.pt`` of a run.
-
-    Raises:
-        CheckpointError: it is not there.
-    """
-    if not Path(path).is_file():
-        raise CheckpointError(f"there is no autoencoder {path}; train it first, or name another one with autoencoder:")
-    return Path(path)
