@@ -32,6 +32,7 @@ from sanakit.training.run.session import Session, Watchers
 from sanakit.training.run.stage import StageConfig
 from sanakit.training.step.feeds import Prefetched
 from sanakit.training.step.trainee import Loss, Made, PlannedStage, Stage, Trainee
+from sanakit.training.watching.report import read_log
 
 TOY_DIT = LinearDiTConfig(
     hidden_size=32,
@@ -51,6 +52,7 @@ OPTIMIZERS: dict[str, OptimizerConfig] = {
     "came": CAMEConfig(),
     "came8bit": CAME8BitConfig(min_8bit_size=16),
 }
+STAGE = StageConfig(name="only", batch_size=4, learning_rate=0.02, steps=10, warmup_steps=3, decay=0.5)
 Taken = Callable[[int, list[int]], None]
 
 
@@ -143,6 +145,17 @@ def toy_config(**changes: Any) -> RunConfig:
         "checkpoints": CheckpointConfig(minutes=None),
     }
     return RunConfig(**{**settings, **changes})
+
+
+def train_in(
+    stages: Sequence[PlannedStage], config: RunConfig, folder: Path, *, watchers: Watchers | None = None
+) -> RunResult:
+    return run_stages(stages, Session(config=config, folder=folder, watchers=watchers or Watchers()))
+
+
+def curve(folder: Path, name: str) -> list[float]:
+    """An entry of every line of a run's log."""
+    return [line[name] for line in read_log(folder / "log.jsonl")]
 
 
 def toy_stage(

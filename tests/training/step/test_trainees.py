@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from sanakit.common.errors import ConfigError
-from sanakit.training.loop import RunResult, run_stages
+from sanakit.training.loop import RunResult
 from sanakit.training.optimizers import AdamWConfig
 from sanakit.training.run.run_config import CheckpointConfig
 from sanakit.training.run.run_state import RunState
@@ -45,11 +45,8 @@ def kill_at(step: int) -> Watchers:
 
 
 def run(toy: ModuleType, folder: Path, stage: Stage, watchers: Watchers | None = None, **changes: Any) -> RunResult:
-    config = toy.toy_config(**changes)
-    return run_stages(
-        [PlannedStage(stage.config, lambda: stage)],
-        Session(config=config, folder=folder, watchers=watchers or Watchers()),
-    )
+    planned = PlannedStage(stage.config, lambda: stage)
+    return toy.train_in([planned], toy.toy_config(**changes), folder, watchers=watchers)  # type: ignore[no-any-return]
 
 
 def stage_of(toy: ModuleType, *trainees: Trainee, feed: Feed[Any] | None = None) -> Stage:

@@ -1,0 +1,51 @@
+"""A run stops before it spoils its weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from sanakit.training.run.stage import microbatch_seed
+from sanakit.training.saving.guard import NonFiniteError
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+@pytest.mark.parametrize("where", ["loss", "gradient", "output"])
+def test_a_run_that_leaves_the_numbers_stops_before_it_spoils_its_weights(
+    tmp_path: Path, toy: ModuleType, where: str, poison: float
+) -> None:
+    model = toy.network()
+    good = toy.toy_loss(model)
+    bad = toy.ToyData(22, 4).keys(4)
+    before: dict[str, Tensor] = {}
+
+    def loss(batch: Any, generator: torch.Generator, made: Any) -> dict[str, Tensor]:
+        is_bad = batch.keys.tolist() == bad
+        if is_bad:
+            before.update({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        if is_bad and where == "output":
+            batch = replace(batch, x=batch.x * poison)
+        terms = dict(good(batch, generator, made))
+        if is_bad and where == "loss":
+            terms["loss"] = terms["loss"] * poison
+        elif is_bad and where == "gradient":
+            terms["loss"].register_hook(lambda gradient: gradient * poison)
+        return terms
+
+    names = {"loss": "the term 'loss'", "gradient": "the gradient of toy.2.bias", "output": "the output of toy.0"}
+    with pytest.raises(NonFiniteError, match="step 5") as caught:
+        toy.train_in([toy.toy_stage(model, toy.STAGE, loss=loss)], toy.toy_config(), tmp_path)
+    assert names[where] in str(caught.value)
+    assert str(caught.value).count("\n") == 0
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    facts = json.loads((tmp_path / "guard" / "step-5" / "guard.json").read_text())
+    assert (facts["number"], facts["stage"], facts["seed"]) == (4, 0, microbatch_seed(0, 0, 4))
+    assert list(facts["ranges"]) == ["0", "1", "2"]
+    assert toy.curve(tmp_path, "step") == [1, 2, 3, 4]
