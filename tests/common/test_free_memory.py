@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sanakit.common.free_memory import free_memory
+from sanakit.common.free_memory import free_memory, total_memory
 
 
 @pytest.fixture
@@ -28,3 +28,11 @@ def test_a_containers_limit_counts_and_its_cached_files_do_not(system: Path, lim
     (system / "memory.current").write_text("500000\n")
     (system / "memory.stat").write_text("anon 200000\nfile 300000\nfile_mapped 5\n")
     assert free_memory(system, system) == expected
+
+
+def test_all_of_the_memory_is_no_more_than_a_containers(tmp_path: Path) -> None:
+    whole = total_memory(tmp_path)
+    (tmp_path / "memory.max").write_text("max")
+    assert total_memory(tmp_path) == whole
+    (tmp_path / "memory.max").write_text("1000000")
+    assert total_memory(tmp_path) == (None if whole is None else 1_000_000)

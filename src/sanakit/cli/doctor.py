@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from sanakit.cli.terminal.console import print_json, readable_bytes, readable_seconds, table, table_console
+from sanakit.cli.terminal.console import print_json, readable_seconds, table, table_console
 from sanakit.cli.terminal.machine import Accelerator, Machine, is_installed, look_at_machine
 from sanakit.cli.terminal.options import PrintJsonOption
+from sanakit.common.byte_counts import readable_bytes
 from sanakit.common.user_cache import user_cache_folder
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sanakit.cli.terminal.console import print_json, readable_bytes, table, table_console
+from sanakit.cli.terminal.console import print_json, table, table_console
 from sanakit.cli.terminal.options import ModelArgument, PrintJsonOption, SourceOptions
+from sanakit.common.byte_counts import readable_bytes
 from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:

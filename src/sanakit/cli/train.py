@@ -73,7 +73,7 @@ def _read(paths: list[Path], overrides: list[str]) -> list[Recipe]:
 
 
 def _run(recipe: Recipe, folder: Path, *, device: str, fit: str | None, quiet: bool) -> None:
-    from sanakit.training.memory.memory_plan import parse_bytes
+    from sanakit.common.byte_counts import parse_bytes
     from sanakit.training.recipes.train import train as train_recipe
     from sanakit.training.step.interruption import RunInterrupted
 

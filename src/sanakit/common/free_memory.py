@@ -1,7 +1,8 @@
-"""How much of the machine's memory programs may still take, within a container's limit."""
+"""How much memory the machine has, and how much of it programs may still take, within a container's limit."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 
@@ -21,6 +22,18 @@ def free_memory(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup"
     except (OSError, ValueError):  # no container, or the word "max"
         return available
     return max(min(available, limit - used), 0)
+
+
+def total_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Bytes of memory, or a container's limit where that is lower; ``None`` where the system does not tell."""
+    try:
+        physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+        return None
+    try:
+        return min(physical, int((cgroup / "memory.max").read_text()))
+    except (OSError, ValueError):  # no container, or the word "max"
+        return physical
 
 
 def _entry(path: Path, name: str) -> int:

@@ -15,7 +15,7 @@ from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.training.memory import step_memory
-from sanakit.training.memory.memory_plan import StepSettings, Workload, fit_memory, parse_bytes, plan_memory
+from sanakit.training.memory.memory_plan import StepSettings, Workload, fit_memory, plan_memory
 from sanakit.training.memory.step_memory import measure_optimizer, measure_step
 from sanakit.training.optimizers import (
     AdamWConfig,
@@ -184,17 +184,3 @@ class TestFit:
         low, high = fit_memory([self.work, large], [plain, plain], budget)
         assert low.settings.activation_checkpointing
         assert high.settings.activation_checkpointing
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [("24GB", 24 * 10**9), ("24", 24), (" 1.5 GiB ", 3 * 2**29), ("800m", 8 * 10**8), ("2TB", 2 * 10**12)],
-)
-def test_sizes_of_a_memory(text: str, size: int) -> None:
-    assert parse_bytes(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "GB", "0GB", "-1GB", "24 apples", "1e3", "i", "3i"])
-def test_words_that_are_no_size(text: str) -> None:
-    with pytest.raises(RequestError, match="like 24GB"):
-        parse_bytes(text)

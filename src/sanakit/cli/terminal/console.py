@@ -47,15 +47,6 @@ def plural(number: int, word: str) -> str:
     return f"{number} {word}{'s' * (number != 1)}"
 
 
-def readable_bytes(number: float) -> str:
-    """``1.5 GB``: three digits at most, powers of ten."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if number < 999.5 or unit == "TB":
-            break
-        number /= 1000
-    return f"{number:.{0 if number >= 9.95 or unit == 'B' else 1}f} {unit}"
-
-
 def readable_seconds(seconds: float) -> str:
     """``4.2 s``, ``3 min 5 s``, ``2 h 40 min`` or ``4 days``."""
     if not math.isfinite(seconds):

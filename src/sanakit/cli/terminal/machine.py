@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from sanakit.common.free_memory import free_memory
+from sanakit.common.free_memory import free_memory, total_memory
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,16 +59,6 @@ def is_installed(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
-def total_memory() -> int | None:
-    """Bytes of memory, or the container's limit where that is lower."""
-    try:
-        physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
-        return None
-    limit = _read_number(Path("/sys/fs/cgroup/memory.max"))
-    return min(physical, limit) if limit is not None else physical
-
-
 def free_disk(folder: Path) -> int | None:
     """Bytes free where ``folder`` is, or will be."""
     while not folder.exists() and folder != folder.parent:
@@ -83,12 +73,8 @@ def _look_at_torch() -> tuple[str | None, str, tuple[Accelerator, ...], float | 
     try:
         import torch
     except Exception as error:  # a broken installation fails in many ways, and telling so is this command's job
-        return (
-            None,
-            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}",
-            (),
-            None,
-        )
+        reason = str(error).partition("\n")[0] or "no reason given"
+        return None, f"{type(error).__name__}: {reason}", (), None
     found: list[Accelerator] = []
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
@@ -111,10 +97,3 @@ def _measure_gigaflops() -> float:
         a @ a
         best = min(best, time.perf_counter() - start)
     return 2 * side**3 / best / 1e9
-
-
-def _read_number(path: Path) -> int | None:
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):  # no such limit, or the word "max"
-        return None

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
+from sanakit.common.byte_counts import readable_bytes
 from sanakit.common.errors import RequestError
 from sanakit.models.network import units_of
 from sanakit.training.memory.step_memory import LossOfBatch, measure_optimizer, measure_step
 from sanakit.training.optimizers import OptimizerConfig
 from sanakit.training.run.run_config import Precision
-
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +52,7 @@ class MemoryPlan:
             f"activations of {s.batch_size}, {s.precision}, {kept}": self.activations, "total": self.total,
         }  # fmt: skip
         width = max(map(len, names))
-        return "\n".join(f"{name:<{width}} {in_units(size):>10}" for name, size in names.items())
+        return "\n".join(f"{name:<{width}} {readable_bytes(size, decimals=1):>10}" for name, size in names.items())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,9 +105,10 @@ def fit_memory(works: Sequence[Workload], settings: Sequence[StepSettings], budg
         if need <= budget:
             return plans
         least = min(least or need, need)
+    given, needed = (readable_bytes(size, decimals=1) for size in (budget, least))
     raise RequestError(
-        f"the run does not fit into {in_units(budget)}: with micro-batches of one sample and recomputed activations it "
-        f"still needs {in_units(least)}; give it that much, a smaller model, another optimizer or more processes"
+        f"the run does not fit into {given}: with micro-batches of one sample and recomputed activations it still "
+        f"needs {needed}; give it that much, a smaller model, another optimizer or more processes"
     )
 
 
@@ -181,23 +180,3 @@ def size_of(model: nn.Module) -> int:
 
 def _bytes(tensor: torch.Tensor) -> int:
     return tensor.numel() * tensor.element_size()
-
-
-def parse_bytes(text: str) -> int:
-    """``24GB``, ``23.5 GiB``, ``800M`` or plain bytes.
-
-    Raises:
-        RequestError: it is no size.
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", text, flags=re.IGNORECASE)
-    if match is None or match[2].lower() not in _UNITS or not float(match[1]):
-        raise RequestError(f"{text!r} is no size of a memory; write it like 24GB or 800MiB")
-    return int(float(match[1]) * _UNITS[match[2].lower()])
-
-
-def in_units(size: int) -> str:
-    """Bytes in the decimal unit that suits them."""
-    for unit, scale in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if size >= scale:
-            return f"{size / scale:.1f} {unit}"
-    return f"{size} B"
