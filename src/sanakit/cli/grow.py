@@ -48,18 +48,16 @@ def grow(
 
     from sanakit.checkpoints.editing.convert import check_target
     from sanakit.checkpoints.editing.derived_model import read_base, write_derived
-    from sanakit.checkpoints.editing.growth import DROP_LAST, add_qk_norm
+    from sanakit.checkpoints.editing.growth import DROP_LAST, GrowthConfig
     from sanakit.checkpoints.editing.growth import grow as grow_network
 
     check_target(target, force=force)
     parts, base = read_base(model, hub=files.hub)
-    start = add_qk_norm(base.tensors, base.config) if qk_norm else base
     dropped = DROP_LAST if drop_last is None else drop_last
-    grown = grow_network(
-        start.tensors, start.config, num_layers=num_layers, strategy=strategy.value, drop_last=dropped, seed=seed
-    )
-    growth = {"strategy": strategy.value, "qk_norm_added": qk_norm, "seed": seed}
-    write_derived(parts, base, grown, target, record={"growth": growth}, force=force)
+    growth = GrowthConfig(num_layers=num_layers, strategy=strategy.value, drop_last=dropped, qk_norm=qk_norm, seed=seed)
+    grown = grow_network(base.tensors, base.config, growth)
+    record = {"growth": {"strategy": strategy.value, "qk_norm_added": qk_norm, "seed": seed}}
+    write_derived(parts, base, grown, target, record=record, force=force)
     num_new = sum(origin is None for origin in grown.origins)
     if as_json:
         print_json({"target": str(target), "origins": list(grown.origins), "num_new": num_new})

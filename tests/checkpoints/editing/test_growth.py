@@ -16,10 +16,8 @@ from sanakit.checkpoints.editing.growth import (
     add_qk_norm,
     block_tensors,
     grow,
-    grow_as,
     keep_blocks,
     outside_blocks,
-    plan_growth,
 )
 from sanakit.common.errors import RequestError
 from sanakit.models.text.text_condition import TextCondition
@@ -53,7 +51,7 @@ def velocity(network: DerivedNetwork) -> Tensor:
 
 
 def test_eighteen_blocks_are_kept_and_the_rest_adds_nothing(trained: dict[str, Tensor]) -> None:
-    grown = grow(trained, CONFIG, num_layers=60)
+    grown = grow(trained, CONFIG, GrowthConfig(num_layers=60))
     assert grown.config == replace(CONFIG, num_layers=60)
     assert grown.origins == (*range(18), *[None] * 42)
     for name, tensor in trained.items():
@@ -65,7 +63,7 @@ def test_eighteen_blocks_are_kept_and_the_rest_adds_nothing(trained: dict[str, T
 
 
 def test_new_blocks_begin_as_the_paper_says(trained: dict[str, Tensor]) -> None:
-    grown = grow(trained, CONFIG, num_layers=60, seed=3)
+    grown = grow(trained, CONFIG, GrowthConfig(num_layers=60, seed=3))
     zero = {"attention.out.weight", "cross_attention.out.weight", "mix_ffn.project.weight"}
     drawn: dict[float, list[Tensor]] = {0.2: [], 0.02: []}
     for index in range(18, 60):
@@ -84,7 +82,7 @@ def test_new_blocks_begin_as_the_paper_says(trained: dict[str, Tensor]) -> None:
 
 def test_new_blocks_learn(trained: dict[str, Tensor]) -> None:
     """Zero at the end of a branch alone: its gradient is not zero."""
-    grown = grow(trained, CONFIG, num_layers=22)
+    grown = grow(trained, CONFIG, GrowthConfig(num_layers=22))
     model = LinearDiT(grown.config)
     model.load_state_dict(grown.tensors)
     text = TextCondition(torch.randn(1, 5, 6), torch.ones(1, 5, dtype=torch.bool))
@@ -97,7 +95,7 @@ def test_new_blocks_learn(trained: dict[str, Tensor]) -> None:
 
 
 def test_the_seed_decides(trained: dict[str, Tensor]) -> None:
-    first, again, other = (grow(trained, CONFIG, num_layers=22, seed=seed) for seed in (7, 7, 8))
+    first, again, other = (grow(trained, CONFIG, GrowthConfig(num_layers=22, seed=seed)) for seed in (7, 7, 8))
     name = "blocks.21.attention.qkv.weight"
     assert all(torch.equal(first.tensors[key], again.tensors[key]) for key in first.tensors)
     assert not torch.equal(first.tensors[name], other.tensors[name])
@@ -109,7 +107,7 @@ def test_the_seed_decides(trained: dict[str, Tensor]) -> None:
 ])  # fmt: skip
 def test_replicas(trained: dict[str, Tensor], strategy: Any, expected: list[int]) -> None:
     small = keep_blocks(trained, CONFIG, (4, 9, 2))
-    grown = grow(small.tensors, small.config, num_layers=len(expected), strategy=strategy)
+    grown = grow(small.tensors, small.config, GrowthConfig(num_layers=len(expected), strategy=strategy))
     assert list(grown.origins) == expected
     for index, origin in enumerate(expected):
         source = block_tensors(small.tensors, origin)
@@ -120,7 +118,7 @@ def test_replicas(trained: dict[str, Tensor], strategy: Any, expected: list[int]
 
 
 def test_what_stays_is_not_copied(trained: dict[str, Tensor]) -> None:
-    grown = grow(trained, CONFIG, num_layers=60)
+    grown = grow(trained, CONFIG, GrowthConfig(num_layers=60))
     for name, tensor in {
         **outside_blocks(trained),
         **{f"blocks.3.{k}": v for k, v in block_tensors(trained, 3).items()},
@@ -130,7 +128,9 @@ def test_what_stays_is_not_copied(trained: dict[str, Tensor]) -> None:
 
 def test_the_dtype_is_kept(trained: dict[str, Tensor]) -> None:
     low = {name: tensor.bfloat16() for name, tensor in trained.items()}
-    assert {tensor.dtype for tensor in grow(low, CONFIG, num_layers=21).tensors.values()} == {torch.bfloat16}
+    assert {tensor.dtype for tensor in grow(low, CONFIG, GrowthConfig(num_layers=21)).tensors.values()} == {
+        torch.bfloat16
+    }
 
 
 def test_norms_of_queries_and_keys(trained: dict[str, Tensor]) -> None:
@@ -141,7 +141,7 @@ def test_norms_of_queries_and_keys(trained: dict[str, Tensor]) -> None:
     assert normed.tensors.keys() == trained.keys()
     assert all((tensor == 1).all() for name, tensor in normed.tensors.items() if name not in without)
     assert all(normed.tensors[name] is tensor for name, tensor in without.items())
-    assert velocity(grow(normed.tensors, normed.config, num_layers=22)).isfinite().all()
+    assert velocity(grow(normed.tensors, normed.config, GrowthConfig(num_layers=22))).isfinite().all()
     with pytest.raises(RequestError, match="already"):
         add_qk_norm(trained, CONFIG)
 
@@ -153,14 +153,14 @@ def test_norms_of_queries_and_keys(trained: dict[str, Tensor]) -> None:
 ])  # fmt: skip
 def test_what_cannot_be_is_said(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(RequestError, match=message):
-        plan_growth(20, **{"strategy": "partial-preservation", **wrong})
+        GrowthConfig(**wrong).origins(20)
 
 
 def test_growth_as_a_config_says_what_the_network_will_be() -> None:
     config = replace(CONFIG, num_layers=4, qk_norm=False)
     tensors = dict(LinearDiT(config).state_dict())
     growth = GrowthConfig(num_layers=9, qk_norm=True, seed=3)
-    grown = grow_as(tensors, config, growth)
+    grown = grow(tensors, config, growth)
     assert grown.config == growth.grown_config(config) == replace(config, num_layers=9, qk_norm=True)
     assert grown.origins == (0, 1, *[None] * 7)
     LinearDiT(grown.config).load_state_dict(grown.tensors, strict=True)

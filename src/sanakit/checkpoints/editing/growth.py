@@ -39,21 +39,46 @@ _DEPTHWISE = "mix_ffn.depthwise.weight"
 class GrowthConfig:
     """What is made of a trained network before it is trained further."""
 
-    num_layers: int
+    num_layers: int  # of the new network, more than the trained one's
     strategy: Strategy = "partial-preservation"
-    drop_last: int = DROP_LAST
+    drop_last: int = DROP_LAST  # trained blocks that partial-preservation leaves out; the other strategies keep all
     qk_norm: bool = False  # also add norms of queries and keys
     seed: int = 0  # of the new blocks' weights
 
     def grown_config(self, trained: LinearDiTConfig) -> LinearDiTConfig:
-        """The config of the deeper network.
+        """The config of the deeper network; raises as ``grow`` does."""
+        self.origins(trained.num_layers)
+        return replace(_with_qk_norm(trained) if self.qk_norm else trained, num_layers=self.num_layers)
+
+    def origins(self, num_trained: int) -> tuple[int | None, ...]:
+        """For each block of the deeper network the trained one that it copies, None for a new one.
 
         Raises:
-            RequestError: as of ``grow`` and ``add_qk_norm``.
+            RequestError: a number of blocks that the strategy cannot reach.
         """
-        plan_growth(trained.num_layers, num_layers=self.num_layers, strategy=self.strategy, drop_last=self.drop_last)
-        start = _with_qk_norm(trained) if self.qk_norm else trained
-        return replace(start, num_layers=self.num_layers)
+        num_layers, dropped = self.num_layers, self.drop_last
+        if num_layers <= num_trained:
+            raise RequestError(f"a network of {num_trained} blocks does not grow to {num_layers}; ask for more of them")
+        match self.strategy:
+            case "partial-preservation":
+                if not 0 <= dropped < num_trained:
+                    raise RequestError(
+                        f"{dropped} of {num_trained} blocks cannot be dropped; give a number from 0 to "
+                        f"{num_trained - 1}"
+                    )
+                kept = num_trained - dropped
+                return (*range(kept), *(None for _ in range(num_layers - kept)))
+            case "cyclic-replication":
+                return tuple(index % num_trained for index in range(num_layers))
+            case "block-expansion":
+                if num_layers % num_trained:
+                    raise RequestError(
+                        f"block-expansion repeats each of {num_trained} blocks equally often, which {num_layers} is "
+                        f"not; give a multiple of {num_trained}"
+                    )
+                return tuple(index // (num_layers // num_trained) for index in range(num_layers))
+            case _:
+                assert_never(self.strategy)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,30 +90,22 @@ class DerivedNetwork:
     origins: tuple[int | None, ...]
 
 
-def grow(
-    tensors: Mapping[str, Tensor],
-    config: LinearDiTConfig,
-    *,
-    num_layers: int,
-    strategy: Strategy = "partial-preservation",
-    drop_last: int = DROP_LAST,
-    seed: int = 0,
-) -> DerivedNetwork:
-    """The network with ``num_layers`` blocks.
+def grow(tensors: Mapping[str, Tensor], config: LinearDiTConfig, growth: GrowthConfig) -> DerivedNetwork:
+    """The deeper network.
 
     Args:
         tensors: of the trained network, under our names.
         config: of the trained network.
-        num_layers: of the new network, more than the trained one's.
-        strategy: where the new blocks come from.
-        drop_last: trained blocks that ``partial-preservation`` leaves out; the other strategies keep all.
-        seed: of the new blocks' weights.
+        growth: what is made of it.
 
     Raises:
-        RequestError: a number of blocks that the strategy cannot reach.
+        RequestError: a number of blocks that the strategy cannot reach, or norms that are there already.
     """
-    origins = plan_growth(config.num_layers, num_layers=num_layers, strategy=strategy, drop_last=drop_last)
-    generator = torch.Generator().manual_seed(seed)
+    if growth.qk_norm:
+        normed = add_qk_norm(tensors, config)
+        tensors, config = normed.tensors, normed.config
+    origins = growth.origins(config.num_layers)
+    generator = torch.Generator().manual_seed(growth.seed)
     grown, used = outside_blocks(tensors), set[int]()
     for index, origin in enumerate(origins):
         if origin is None:
@@ -99,49 +116,7 @@ def grow(
                 block = {name: tensor.clone() for name, tensor in block.items()}  # files hold no tensor twice
             used.add(origin)
         grown |= {f"blocks.{index}.{name}": tensor for name, tensor in block.items()}
-    return DerivedNetwork(config=replace(config, num_layers=num_layers), tensors=grown, origins=origins)
-
-
-def grow_as(tensors: Mapping[str, Tensor], config: LinearDiTConfig, growth: GrowthConfig) -> DerivedNetwork:
-    """The network that a ``GrowthConfig`` describes, of a trained one's tensors and config."""
-    if growth.qk_norm:
-        normed = add_qk_norm(tensors, config)
-        tensors, config = normed.tensors, normed.config
-    return grow(
-        tensors,
-        config,
-        num_layers=growth.num_layers,
-        strategy=growth.strategy,
-        drop_last=growth.drop_last,
-        seed=growth.seed,
-    )
-
-
-def plan_growth(
-    num_trained: int, *, num_layers: int, strategy: Strategy, drop_last: int = DROP_LAST
-) -> tuple[int | None, ...]:
-    """For each block of the deeper network the trained one that it copies, None for a new one."""
-    if num_layers <= num_trained:
-        raise RequestError(f"a network of {num_trained} blocks does not grow to {num_layers}; ask for more of them")
-    match strategy:
-        case "partial-preservation":
-            if not 0 <= drop_last < num_trained:
-                raise RequestError(
-                    f"{drop_last} of {num_trained} blocks cannot be dropped; give a number from 0 to {num_trained - 1}"
-                )
-            kept = num_trained - drop_last
-            return (*range(kept), *(None for _ in range(num_layers - kept)))
-        case "cyclic-replication":
-            return tuple(index % num_trained for index in range(num_layers))
-        case "block-expansion":
-            if num_layers % num_trained:
-                raise RequestError(
-                    f"block-expansion repeats each of {num_trained} blocks equally often, which {num_layers} is not; "
-                    f"give a multiple of {num_trained}"
-                )
-            return tuple(index // (num_layers // num_trained) for index in range(num_layers))
-        case _:
-            assert_never(strategy)
+    return DerivedNetwork(config=replace(config, num_layers=growth.num_layers), tensors=grown, origins=origins)
 
 
 def add_qk_norm(tensors: Mapping[str, Tensor], config: LinearDiTConfig) -> DerivedNetwork:
