@@ -194,3 +194,24 @@ def test_a_step_that_is_not_finite_is_kept_and_replayed(
     cured = run("train", "--replay", bundle)
     assert cured.code == 1
     assert "not reproduced" in cured.err
+
+
+def test_a_model_is_grown_first_and_a_stage_has_positions_and_data_of_its_own(
+    run: Any, recipe: Path, tmp_path: Path
+) -> None:
+    settings = yaml.safe_load(recipe.read_text()) | {"growth": {"num_layers": 4, "drop_last": 1}, "samples": {}}
+    large = tmp_path / "large"
+    large.mkdir()
+    Image.new("RGB", (128, 128)).save(large / "one.png")
+    (large / "one.txt").write_text("one")
+    settings["stages"][1] |= {"interpolation_scale": 2.0, "data": {"type": "files", "path": str(large)}}
+    recipe.write_text(yaml.safe_dump(settings))
+    outcome = run("train", recipe, "--output", "out")
+    assert outcome.code == 0, outcome.err
+    config = read_json(Path("out/model/transformer/config.json"))
+    assert (config["num_layers"], config["interpolation_scale"], config["sample_size"]) == (4, 2.0, 4)
+    assert read_json(Path("out/model/sanakit.json"))["trained_from"].startswith("tiny (")
+    missing = run("train", recipe, "--output", "other", "--set", "stages.1.data.path=nowhere")
+    assert missing.code == 2
+    assert "there is no nowhere, the data of stage high" in missing.err
+    assert not Path("other/checkpoints").exists()

@@ -39,6 +39,9 @@ def train(
     fit: Annotated[
         str | None, typer.Option(metavar="24GB", help="Choose accumulation, checkpointing and precision to fit.")
     ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Print stages and memory, and train nothing; needs no weights and no data.")
+    ] = False,
     replay: Annotated[
         Path | None, typer.Option(metavar="BUNDLE", help="Repeat the step of a bundle in a run's folder guard/.")
     ] = None,
@@ -56,9 +59,13 @@ def train(
         return
     if not recipes:
         raise RequestError("no recipe is given; one is recipes/finetune-starter.yaml, with --set data.path=FOLDER")
+    prepared = list(zip(recipes, _read(recipes, overrides or []), strict=True))
+    if plan:
+        print("\n\n".join(f"{path}\n{_plan(recipe, device=device, fit=fit)}" for path, recipe in prepared))
+        return
     quiet = quiet or os.environ.get("RANK", "0") != "0"
     log_to_stderr(quiet)
-    for path, recipe in zip(recipes, _read(recipes, overrides or []), strict=True):
+    for path, recipe in prepared:
         folder = (output / path.stem if len(recipes) > 1 else output) if output else Path("runs") / path.stem
         _run(recipe, folder, device=resolve_device(device), fit=fit, quiet=quiet)
 
@@ -70,6 +77,17 @@ def _read(paths: list[Path], overrides: list[str]) -> list[Recipe]:
     settings = [renamed(read_recipe(path)) for path in paths]
     changed = apply_overrides(settings, list(map(renamed_path, overrides)), partial(build_recipe, name="the recipe"))
     return [build_recipe(each, name=str(path)) for path, each in zip(paths, changed, strict=True)]
+
+
+def _plan(recipe: Recipe, *, device: str, fit: str | None) -> str:
+    """Stages and memory, also for a device that is not here."""
+    from sanakit.training.memory.memory_plan import parse_bytes
+    from sanakit.training.recipes import planning
+
+    place = resolve_device(device) if device == "auto" else device
+    if fit is not None:
+        recipe = planning.fit(recipe, parse_bytes(fit), place)
+    return planning.plan_text(recipe, planning.plan(recipe, place))
 
 
 def _run(recipe: Recipe, folder: Path, *, device: str, fit: str | None, quiet: bool) -> None:

@@ -67,7 +67,7 @@ def write_derived(
         RequestError, OutputError: the target exists, or cannot be written.
     """
     others = {name: found for name, found in parts.networks.items() if name != "transformer"}
-    card = _derived_card(parts, derived)
+    card = derived_card(parts, derived)
     known = {} if parts.variant else {name: value for name, value in card.hashes.items() if name != "transformer"}
     hashes = hash_parts(replace(parts, networks=others), known)
     card = replace(card, hashes={"transformer": hash_tensors(derived.tensors), **hashes})
@@ -85,7 +85,7 @@ def write_derived(
     return card
 
 
-def _derived_card(parts: ModelParts, derived: DerivedNetwork) -> ModelCard:
+def derived_card(parts: ModelParts, derived: DerivedNetwork) -> ModelCard:
     """The base model's card with another name; blocks that it numbers are found where they are now."""
     card = card_of(parts)
     base_layers = card.defaults.pag_layers

@@ -12,6 +12,7 @@ from sanakit.common.errors import RequestError
 from sanakit.common.free_memory import free_memory
 from sanakit.training.memory.memory_plan import MemoryPlan, StepSettings, fit_memory, plan_memory
 from sanakit.training.recipes.recipe import Recipe
+from sanakit.training.run.stage import StageConfig
 
 RecipeT = TypeVar("RecipeT", bound=Recipe)
 
@@ -42,11 +43,25 @@ def fit(recipe: RecipeT, budget: int, device: str) -> RecipeT:
 
 
 def plan_text(recipe: Recipe, plans: Sequence[MemoryPlan]) -> str:
-    """A table for each stage."""
-    return "\n".join(
-        f"memory of a process in stage {stage.name}:\n{each.table()}"
-        for stage, each in zip(recipe.stages, plans, strict=False)
-    )
+    """What each stage is, and what a process needs for it, as far as that was planned."""
+    lines = []
+    for index, stage in enumerate(recipe.stages):
+        lines.append(f"stage {stage.name}: {_stage_text(stage)}")
+        if index < len(plans):
+            lines += [f"memory of a process in stage {stage.name}:", plans[index].table()]
+    return "\n".join(lines)
+
+
+def _stage_text(stage: StageConfig) -> str:
+    """Size, batch, rate and length, and the samples of one process where the steps are known."""
+    size = " and ".join(f"{side} px, " for side in stage.sides)
+    per_step = stage.batch_size * stage.accumulation
+    batch = f"{stage.batch_size} x {stage.accumulation}" if stage.accumulation > 1 else f"{per_step}"
+    scaled = "" if stage.auto_lr == "none" else f" for 256 samples a step, scaled ({stage.auto_lr})"
+    length = {"steps": stage.steps, "epochs": stage.epochs, "minutes": stage.minutes}
+    ends = " or ".join(f"{value:,} {name}" for name, value in length.items() if value is not None)
+    samples = f" of {stage.steps * per_step:,} samples a process" if stage.steps is not None else ""
+    return f"{size}batches of {batch}, rate {stage.learning_rate:g}{scaled}, {ends}{samples}"
 
 
 def is_sharded(recipe: Recipe, plans: Sequence[MemoryPlan], *, device: str, world: int) -> bool:

@@ -47,6 +47,11 @@ class StageConfig:
                 f"{where}warmup_steps={self.warmup_steps} must be 0 or more, and decay={self.decay} within [0, 1]"
             )
 
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Of the pictures, in pixels, where a stage has a say in that."""
+        return ()
+
 
 def rate_factor(config: StageConfig, step: int, progress: float) -> float:
     """The learning rate as a share of its height: up over the warm-up, constant, then linearly to zero.

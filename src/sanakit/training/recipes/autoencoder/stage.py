@@ -61,6 +61,10 @@ class AutoencoderStage(StageConfig):
             )
 
     @property
+    def sides(self) -> tuple[int, ...]:
+        return (self.resolution,)
+
+    @property
     def trains_encoder(self) -> bool:
         return self.trainable in ("all", "middle")
 

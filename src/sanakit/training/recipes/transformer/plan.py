@@ -8,6 +8,7 @@ from torch import nn
 from sanakit.checkpoints.bundle import complete, compression_of, find_autoencoder
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.sources.sources import find_parts
+from sanakit.models.presets import published_autoencoder, published_transformer
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.text.text_encoder import TextEncoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
@@ -38,13 +39,23 @@ def latent_loss(*, side: int, num_tokens: int) -> LossOfBatch:
 def network_shape(
     init: str | None, model: LinearDiTConfig | None, autoencoder: str | None, text: TextEncoderConfig | None
 ) -> tuple[LinearDiTConfig, int, int]:
-    """The network of a recipe, pixels of a side per latent position, and the longest text. Reads headers of files."""
-    compression = compression_of(find_autoencoder(autoencoder)) if autoencoder is not None else 0
+    """The network of a recipe, pixels of a side per latent position, and the longest text.
+
+    Reads headers of files; what is published is known by its name and not fetched.
+    """
+    compression = _compression(autoencoder) if autoencoder is not None else 0
+    if model is None:
+        assert init is not None
+        model = None if Path(init).exists() else published_transformer(init)
     if model is not None:
         return model, compression or 32, text.max_tokens if text else 300
-    assert init is not None
     parts = complete(find_parts(init), HubOptions())
     assert parts.transformer is not None
     config = parts.transformer.config
     text = text or (parts.card.text if parts.card else None)
     return config, compression or compression_of(parts.autoencoder), text.max_tokens if text else 300
+
+
+def _compression(autoencoder: str) -> int:
+    published = None if Path(autoencoder).exists() else published_autoencoder(autoencoder)
+    return published.compression if published else compression_of(find_autoencoder(autoencoder))

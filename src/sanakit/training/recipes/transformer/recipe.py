@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -11,10 +11,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from sanakit.checkpoints.editing.growth import GrowthConfig
 from sanakit.common.config import from_mapping, to_mapping
-from sanakit.common.errors import ConfigError
+from sanakit.common.errors import ConfigError, RequestError
 from sanakit.features.batches import LatentBatch
-from sanakit.features.configs import LatentDataConfig, StarterScenesData
+from sanakit.features.configs import FilesData, LatentDataConfig, StarterScenesData
 from sanakit.features.open import latent_data
 from sanakit.features.work import Demand, Work
 from sanakit.models.text.text_condition import TextCondition
@@ -44,6 +45,8 @@ class TransformerStage(StageConfig):
 
     resolutions: tuple[int, ...]
     flow_shift: float | None = None  # None: the objective's
+    interpolation_scale: float | None = None  # of the network's positions in this stage; None: as the network has it
+    data: LatentDataConfig | None = None  # None: the recipe's
 
     def __post_init__(self) -> None:
         StageConfig.__post_init__(self)
@@ -52,6 +55,17 @@ class TransformerStage(StageConfig):
         if self.flow_shift is not None and not self.flow_shift > 0:
             raise ConfigError(f"stage {self.name}: flow_shift={self.flow_shift} must be positive")
 
+    @property
+    def sides(self) -> tuple[int, ...]:
+        return self.resolutions
+
+    def network(self, config: LinearDiTConfig, compression: int) -> LinearDiTConfig:
+        """The network in this stage: the same weights, where positions may be added for pictures of this size."""
+        if self.interpolation_scale is None:
+            return config
+        side = max(self.resolutions) // compression
+        return replace(config, interpolation_scale=self.interpolation_scale, sample_size=side)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TransformerRecipe(Recipe):
@@ -59,7 +73,8 @@ class TransformerRecipe(Recipe):
 
     type: Literal["transformer"] = "transformer"
     init: str | None = None  # weights to begin with: starter, a model folder, a file, a hub id ...
-    model: LinearDiTConfig | None = None  # ... or a new network; exactly one of the two
+    growth: GrowthConfig | None = None  # what is made of them before they are trained
+    model: LinearDiTConfig | None = None  # ... or a new network; exactly one of init and model
     autoencoder: str | None = None  # starter, a folder such as a run leaves; None: that of init
     text_encoder: str | None = None  # of a new model: a folder or hub id; None: the starter's
     text: TextEncoderConfig | None = None  # None: as init has it
@@ -73,6 +88,8 @@ class TransformerRecipe(Recipe):
         Recipe.__post_init__(self)
         if self.init is not None and self.text_encoder is not None:
             raise ConfigError("text_encoder: belongs to a new model; with init: the model keeps its own")
+        if self.init is None and self.growth is not None:
+            raise ConfigError("growth: belongs to the weights of init:; a new network has the size that model: says")
         if not 0 <= self.caption_dropout <= 1:
             raise ConfigError(f"caption_dropout={self.caption_dropout} must lie within [0, 1]")
 
@@ -82,7 +99,7 @@ class TransformerRecipe(Recipe):
     def workloads(self, device: str) -> list[Workload]:
         config, compression, num_tokens = network_shape(self.init, self.model, self.autoencoder, self.text)
         with torch.device("meta"):
-            model = LinearDiT(config)
+            model = LinearDiT(self.growth.grown_config(config) if self.growth else config)
         return [
             Workload(
                 name=stage.name,
@@ -95,6 +112,7 @@ class TransformerRecipe(Recipe):
         ]
 
     def start(self, session: Session) -> Run:
+        _check_data(self.stages)
         start = self.starting_model(session.device)
         start.transformer.train().requires_grad_(True)
         painter = SamplePainter(self.samples, start, device=session.device)
@@ -106,7 +124,9 @@ class TransformerRecipe(Recipe):
     def starting_model(self, device: str) -> StartingModel:
         """The network and what is around it."""
         if self.init is not None:
-            return starting_model_of(self.init, autoencoder=self.autoencoder, text=self.text, device=device)
+            return starting_model_of(
+                self.init, growth=self.growth, autoencoder=self.autoencoder, text=self.text, device=device
+            )
         assert self.model is not None
         return new_starting_model(
             self.model,
@@ -122,14 +142,26 @@ class TransformerRecipe(Recipe):
         return build_trainee(self, self.stages[bundle.stage], network, bundle.constants), bundle.batch(LatentBatch)
 
 
+def _check_data(stages: Sequence[TransformerStage]) -> None:
+    """A folder that is not there is told now, not when its stage begins.
+
+    Raises:
+        RequestError: one is missing.
+    """
+    for stage in stages:
+        if isinstance(stage.data, FilesData) and not Path(stage.data.path).exists():
+            raise RequestError(f"there is no {stage.data.path}, the data of stage {stage.name}")
+
+
 def _build_stage(
     recipe: TransformerRecipe, config: TransformerStage, start: StartingModel, painter: SamplePainter, session: Session
 ) -> Stage:
     demand = Demand(resolutions=config.resolutions, batch_size=config.batch_size, seed=recipe.seed)
     with start.encoders.loaded() as encoders:
+        start.transformer.config = config.network(start.transformer.config, encoders.compression)
         told = session.watchers.on_caching
         work = Work(encoders=encoders, ranks=session.ranks, device=session.device, on_progress=told)
-        data = latent_data(recipe.data, demand, work)
+        data = latent_data(config.data or recipe.data, demand, work)
         null = encoders.text.encode_null()
     painter.begin(max(config.resolutions), recipe.flow_shift(config))
     trainee = build_trainee(recipe, config, start.transformer, {"null.embeds": null.embeds, "null.mask": null.mask})

@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 
 from sanakit.checkpoints.bundle import card_of, complete, find_autoencoder, with_text_encoder
+from sanakit.checkpoints.editing.derived_model import derived_card
+from sanakit.checkpoints.editing.growth import DerivedNetwork, GrowthConfig, grow_as
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER, ImageDefaults, ModelCard
 from sanakit.checkpoints.identity.precision import OWN_LINE
@@ -40,12 +42,21 @@ class StartingModel:
 
 
 def starting_model_of(
-    source: str, *, autoencoder: str | None, text: TextEncoderConfig | None, device: str
+    source: str,
+    *,
+    growth: GrowthConfig | None = None,
+    autoencoder: str | None,
+    text: TextEncoderConfig | None,
+    device: str,
 ) -> StartingModel:
     """Continue from the weights of a model: the starter, a folder, a file or a hub id.
 
+    Args:
+        growth: makes the network deeper first.
+
     Raises:
         CheckpointError: it cannot be read, or is a distilled model.
+        RequestError: it cannot grow so.
     """
     found = find_parts(source)
     parts = complete(found, HubOptions(), autoencoder=autoencoder)
@@ -54,13 +65,22 @@ def starting_model_of(
     if card.distilled:
         raise CheckpointError(f"{source} is a SANA-Sprint model; flow matching would undo its distillation")
     check_small_weights(parts)
-    card = replace(card, text=text or card.text)
-    hashes = hash_parts(parts, card.hashes)
-    kept = {name: value for name, value in card.hashes.items() if name not in parts.networks}
-    card = replace(card, trained_from=f"{card.name} ({hashes['transformer'][:12]})", hashes=kept)
+    began = f"{card.name} ({hash_parts(parts, card.hashes)['transformer'][:12]})"
     transformer = load_network(parts.transformer, dtype=torch.float32, device=device)
+    if growth is not None:
+        grown = grow_as(transformer.state_dict(), transformer.config, growth)
+        transformer, card = _network_of(grown).to(device), derived_card(parts, grown)
+    kept = {name: value for name, value in card.hashes.items() if name not in parts.networks}
+    card = replace(card, text=text or card.text, trained_from=began, hashes=kept)
     encoders = encoders_of_parts(parts, card, device=device)
     return StartingModel(transformer, encoders, card, brings_text_encoder=found.text_encoder is not None)
+
+
+def _network_of(derived: DerivedNetwork) -> LinearDiT:
+    with torch.device("meta"):
+        network = LinearDiT(derived.config)
+    network.load_state_dict(dict(derived.tensors), strict=True, assign=True)
+    return network
 
 
 def new_starting_model(

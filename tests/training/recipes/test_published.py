@@ -1,0 +1,55 @@
+"""The recipes of the published members: what they train, and that they are planned without weights or data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sanakit.models.presets import LINEAR_DIT_PRESETS
+from sanakit.training.recipes.planning import plan, plan_text
+from sanakit.training.recipes.recipe import Recipe, build_recipe
+from sanakit.training.recipes.transformer.recipe import TransformerRecipe
+
+FOLDER = Path(__file__).parents[3] / "recipes"
+# Of the transformer: parameters without buffers.
+PARAMETERS = {"sana-600m": 591_747_872, "sana-1600m": 1_604_462_752, "sana-1.5-4800m": 4_721_825_952}
+
+
+def read(name: str) -> Recipe:
+    return build_recipe(yaml.safe_load((FOLDER / f"{name}.yaml").read_text()), name=name)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_every_stage_is_planned(name: str) -> None:
+    recipe = read(name)
+    plans = plan(recipe, "cuda")
+    assert len(plans) == len(recipe.stages)
+    for each in plans:
+        assert each.weights == each.gradients == each.ema == 4 * PARAMETERS[name]
+        assert each.total < 81e9  # of an A100 or H100, which the papers used
+    text = plan_text(recipe, plans)
+    for stage in recipe.stages:
+        assert f"stage {stage.name}: {stage.sides[0]} px, batches of {stage.batch_size}" in text
+        assert f"{stage.steps:,} steps" in text
+
+
+@pytest.mark.parametrize(("name", "size"), [("sana-600m", "600m"), ("sana-1600m", "1600m")])
+def test_the_network_is_the_preset_of_each_resolution(name: str, size: str) -> None:
+    recipe = read(name)
+    assert isinstance(recipe, TransformerRecipe)
+    assert recipe.model is not None
+    assert [stage.resolutions for stage in recipe.stages] == [(512,), (1024,), (2048,), (4096,)]
+    networks = [stage.network(recipe.model, 32) for stage in recipe.stages]
+    assert networks[1] == LINEAR_DIT_PRESETS[f"sana-{size}-1024"]
+    if name == "sana-1600m":  # the only one that was published for these
+        assert networks[2:] == [LINEAR_DIT_PRESETS["sana-1600m-2k"], LINEAR_DIT_PRESETS["sana-1600m-4k"]]
+
+
+def test_the_large_one_grows_from_the_small_one() -> None:
+    recipe = read("sana-1.5-4800m")
+    assert isinstance(recipe, TransformerRecipe)
+    assert recipe.growth is not None
+    grown = recipe.growth.grown_config(LINEAR_DIT_PRESETS["sana-1600m-1024"])
+    assert grown == LINEAR_DIT_PRESETS["sana1.5-4800m-1024"]
