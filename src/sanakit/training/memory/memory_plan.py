@@ -11,7 +11,7 @@ from torch import nn
 from sanakit.common.byte_counts import readable_bytes
 from sanakit.common.errors import RequestError
 from sanakit.models.network import units_of
-from sanakit.training.memory.step_memory import LossOfBatch, measure_optimizer, measure_step
+from sanakit.training.memory.step_memory import LossOfBatch, OptimizerMemory, measure_optimizer, measure_step
 from sanakit.training.optimizers import OptimizerConfig
 from sanakit.training.run.run_config import Precision
 
@@ -82,7 +82,12 @@ class Workload:
 
 def plan_memory(work: Workload, settings: StepSettings) -> MemoryPlan:
     """What one process needs for a step; takes seconds, allocates nothing, and does not touch the model."""
-    return _Planner(work).plan(settings)
+    return plan_memories([work], [settings])[0]
+
+
+def plan_memories(works: Sequence[Workload], settings: Sequence[StepSettings]) -> list[MemoryPlan]:
+    """The same of every stage of a run."""
+    return [planner.plan(each) for planner, each in zip(_planners(works), settings, strict=True)]
 
 
 def fit_memory(works: Sequence[Workload], settings: Sequence[StepSettings], budget: int) -> list[MemoryPlan]:
@@ -95,7 +100,7 @@ def fit_memory(works: Sequence[Workload], settings: Sequence[StepSettings], budg
     Raises:
         RequestError: nothing fits; it names the least memory with which a run would.
     """
-    planners, least = [_Planner(work) for work in works], 0
+    planners, least = _planners(works), 0
     for precision, checkpointing in _choices(settings):
         plans = []
         for planner, given in zip(planners, settings, strict=True):
@@ -141,12 +146,23 @@ def _largest_batch(planner: _Planner, settings: StepSettings, budget: int) -> Me
     return best or plan
 
 
+def _planners(works: Sequence[Workload]) -> list[_Planner]:
+    """Stages that train one model with one optimiser have it measured once."""
+    measured: dict[tuple[int, OptimizerConfig, str], OptimizerMemory] = {}
+    planners = []
+    for work in works:
+        key = id(work.model), work.optimizer, work.device
+        if key not in measured:
+            measured[key] = measure_optimizer(work.model, work.optimizer, device=work.device)
+        planners.append(_Planner(work, measured[key]))
+    return planners
+
+
 class _Planner:
     """Plans of one workload; what does not depend on the settings is measured once."""
 
-    def __init__(self, work: Workload) -> None:
-        self.work, model = work, work.model
-        self.optimizer = measure_optimizer(model, work.optimizer, device=work.device)
+    def __init__(self, work: Workload, optimizer: OptimizerMemory) -> None:
+        self.work, self.optimizer, model = work, optimizer, work.model
         self.gathered = 0
         if work.shards > 1:  # whole blocks for a moment: the one that runs and the one that is fetched ahead
             parts = units_of(model) or tuple(model.children())

@@ -10,7 +10,7 @@ import torch
 
 from sanakit.common.errors import RequestError
 from sanakit.common.free_memory import free_memory
-from sanakit.training.memory.memory_plan import MemoryPlan, StepSettings, fit_memory, plan_memory
+from sanakit.training.memory.memory_plan import MemoryPlan, StepSettings, fit_memory, plan_memories
 from sanakit.training.recipes.recipe import Recipe
 from sanakit.training.run.stage import StageConfig
 
@@ -19,9 +19,8 @@ RecipeT = TypeVar("RecipeT", bound=Recipe)
 
 def plan(recipe: Recipe, device: str, *, shards: int = 1) -> list[MemoryPlan]:
     """What one process needs in each stage; nothing if recipes of this type cannot be planned."""
-    works = recipe.workloads(device)
-    settings = _settings(recipe) if works else []
-    return [plan_memory(replace(work, shards=shards), each) for work, each in zip(works, settings, strict=True)]
+    works = [replace(work, shards=shards) for work in recipe.workloads(device)]
+    return plan_memories(works, _settings(recipe)) if works else []
 
 
 def fit(recipe: RecipeT, budget: int, device: str) -> RecipeT:
@@ -54,14 +53,16 @@ def plan_text(recipe: Recipe, plans: Sequence[MemoryPlan]) -> str:
 
 def _stage_text(stage: StageConfig) -> str:
     """Size, batch, rate and length, and the samples of one process where the steps are known."""
-    size = " and ".join(f"{side} px, " for side in stage.sides)
     per_step = stage.batch_size * stage.accumulation
-    batch = f"{stage.batch_size} x {stage.accumulation}" if stage.accumulation > 1 else f"{per_step}"
-    scaled = "" if stage.auto_lr == "none" else f" for 256 samples a step, scaled ({stage.auto_lr})"
+    words = [" and ".join(f"{side} px" for side in stage.sides)] if stage.sides else []
+    words.append(f"batches of {stage.batch_size}" + (f" x {stage.accumulation}" if stage.accumulation > 1 else ""))
+    scaled = "" if stage.auto_lr == "none" else f" at 256 samples a step ({stage.auto_lr} of more)"
+    words.append(f"rate {stage.learning_rate:g}{scaled}")
     length = {"steps": stage.steps, "epochs": stage.epochs, "minutes": stage.minutes}
-    ends = " or ".join(f"{value:,} {name}" for name, value in length.items() if value is not None)
-    samples = f" of {stage.steps * per_step:,} samples a process" if stage.steps is not None else ""
-    return f"{size}batches of {batch}, rate {stage.learning_rate:g}{scaled}, {ends}{samples}"
+    words.append(" or ".join(f"{value:,} {name}" for name, value in length.items() if value is not None))
+    if stage.steps is not None:
+        words.append(f"{stage.steps * per_step:,} samples a process")
+    return ", ".join(words)
 
 
 def is_sharded(recipe: Recipe, plans: Sequence[MemoryPlan], *, device: str, world: int) -> bool:
