@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import statistics
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -123,6 +124,17 @@ def test_the_table_is_the_one_of_the_architecture_page() -> None:
         last = row.strip("| ").split("|")[-1]
         named = {word.strip(" `") for word in last.split(",")}
         assert named == (others or {"nothing of ours"}) or room == "cli", (room, named)
+
+
+def test_every_path_of_the_architecture_page_exists() -> None:
+    docs, missing = ROOT / "docs", []
+    for line in (docs / "architecture.md").read_text().splitlines():
+        row = re.match(r"\| `(\w+)` \|", line)  # of a room, whose wings are named from there
+        places = [docs, ROOT, PACKAGE, *([PACKAGE / row[1]] if row else [])]
+        for name in re.findall(r"(?<![\w/.-])[\w./-]*(?:\w\.(?:py|md)|\w/)(?![\w/])", line):
+            if not any((place / name).exists() for place in places):
+                missing.append(name)
+    assert not missing, missing
 
 
 def test_forbidden_modules_are_not_imported() -> None:
