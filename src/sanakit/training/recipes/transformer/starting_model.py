@@ -9,7 +9,7 @@ import torch
 
 from sanakit.checkpoints.bundle import card_of, complete, find_autoencoder, with_text_encoder
 from sanakit.checkpoints.editing.derived_model import derived_card
-from sanakit.checkpoints.editing.growth import DerivedNetwork, GrowthConfig, grow_as
+from sanakit.checkpoints.editing.growth import DerivedNetwork, GrowthConfig, grow
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER, ImageDefaults, ModelCard
 from sanakit.checkpoints.identity.precision import OWN_LINE
@@ -68,7 +68,7 @@ def starting_model_of(
     began = f"{card.name} ({hash_parts(parts, card.hashes)['transformer'][:12]})"
     transformer = load_network(parts.transformer, dtype=torch.float32, device=device)
     if growth is not None:
-        grown = grow_as(transformer.state_dict(), transformer.config, growth)
+        grown = grow(transformer.state_dict(), transformer.config, growth)
         transformer, card = _network_of(grown).to(device), derived_card(parts, grown)
     kept = {name: value for name, value in card.hashes.items() if name not in parts.networks}
     card = replace(card, text=text or card.text, trained_from=began, hashes=kept)
