@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import nn
 
@@ -44,11 +46,11 @@ def network_shape(
     Reads headers of files; what is published is known by its name and not fetched.
     """
     compression = _compression(autoencoder) if autoencoder is not None else 0
-    if model is None:
-        assert init is not None
-        model = None if Path(init).exists() else published_transformer(init)
+    if init is not None and not Path(init).exists():
+        model = published_transformer(init)
     if model is not None:
         return model, compression or 32, text.max_tokens if text else 300
+    assert init is not None
     parts = complete(find_parts(init), HubOptions())
     assert parts.transformer is not None
     config = parts.transformer.config
