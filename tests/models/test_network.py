@@ -35,8 +35,9 @@ def test_units_are_the_blocks_in_order() -> None:
     assert units_of(nn.Linear(2, 2)) == ()
 
 
-def test_methods_beside_forward_are_there() -> None:
-    for network in networks():
-        assert isinstance(network, Network)
-        assert network.outside_forward
-        assert all(callable(getattr(network, method)) for method in network.outside_forward)
+def test_what_runs_outside_of_forward_is_named() -> None:
+    transformer, autoencoder = networks()
+    assert all(callable(getattr(transformer, method)) for method in transformer.outside_forward)
+    assert len(transformer.apart) == 2 * len(transformer.blocks)  # keys and values of each, made by prepare
+    assert autoencoder.apart == (autoencoder.encoder, autoencoder.decoder)
+    assert isinstance(autoencoder, Network)

@@ -1,46 +1,76 @@
-"""What objectives may ask of the step: attention that can be differentiated forward."""
+"""An autoencoder in shards: encoder and decoder run by themselves, with the gradients of a whole one.
+
+The processes of the test run this very file as a script.
+"""
 
 from __future__ import annotations
 
-from types import ModuleType
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
-import pytest
 import torch
-import torch.nn.functional as F
+import torch.distributed as dist
 from torch import Tensor
 
-from sanakit.models.text.text_condition import TextCondition
-from sanakit.models.transformers.linear_dit import LinearDiT
-from sanakit.training.recipes.transformer.initialization import initialize_
-from sanakit.training.step.parallel import plain_attention
+from sanakit.common.ranks import Ranks
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder
+from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
+from sanakit.training.run.run_config import RunConfig
+from sanakit.training.run.session import Session
+from sanakit.training.step.parallel import checkpoint_activations, spread, whole
+
+CONFIG = DCAutoencoderConfig(
+    encoder=stages((16, 16, 32, 32), (0, 1, 1, 1)),
+    decoder=stages((16, 16, 32, 32), (0, 1, 1, 1)),
+    latent_channels=4,
+    down="pixel_unshuffle",
+    up="pixel_shuffle",
+)
 
 
-def test_a_transformer_is_differentiated_forward(toy: ModuleType) -> None:
-    """Against a central difference in float64."""
-    model = LinearDiT(toy.TOY_DIT)
-    initialize_(model, torch.Generator().manual_seed(0))
-    model.double().requires_grad_(False)
-    draws = torch.randn(2, 2, 2, 4, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    condition = model.prepare(TextCondition(torch.eye(4).double()[:2, None], torch.ones(2, 1, dtype=torch.bool)))
-    time = torch.tensor([200.0, 700.0], dtype=torch.float64)
-
-    def velocity(latent: Tensor) -> Tensor:
-        return model(latent, time, condition)
-
-    with plain_attention():
-        _, tangent = torch.func.jvp(velocity, (draws[0],), (draws[1],))
-    small = 1e-5
-    difference = (velocity(draws[0] + small * draws[1]) - velocity(draws[0] - small * draws[1])) / (2 * small)
-    torch.testing.assert_close(tangent, difference, rtol=1e-6, atol=1e-8)
+def loss(model: DCAutoencoder, pixels: Tensor) -> Tensor:
+    """Calls the halves as the objective of reconstruction does, and the methods as everyone else."""
+    halves = model.decoder(model.encoder(pixels))
+    return (halves - pixels).square().mean() + model.decode(model.encode(pixels)).square().mean()
 
 
-def test_fused_attention_has_no_forward_rule() -> None:
-    q = torch.randn(1, 2, 4, 8)
+def compare() -> None:
+    """In one of two processes: float64 gradients of a sharded model, each of whose processes has one picture."""
+    dist.init_process_group("gloo")
+    torch.manual_seed(0)
+    one = DCAutoencoder(CONFIG).double()
+    sharded = DCAutoencoder(CONFIG).double()
+    sharded.load_state_dict(one.state_dict())
+    checkpoint_activations(sharded)
+    config = RunConfig(precision="fp32")
+    spread(sharded, Session(config=config, folder=Path(), ranks=Ranks(dist.get_rank(), 2), sharded=True))
+    pixels = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    loss(one, pixels).backward()
+    loss(sharded, pixels[dist.get_rank()][None]).backward()
+    for (name, expected), found in zip(one.named_parameters(), sharded.parameters(), strict=True):
+        assert expected.grad is not None
+        assert found.grad is not None
+        torch.testing.assert_close(whole(found.grad), expected.grad, msg=name)
+    dist.destroy_process_group()
 
-    def attend(x: Tensor) -> Tensor:
-        return F.scaled_dot_product_attention(x, q, q)
 
-    with pytest.raises(NotImplementedError, match="forward"):
-        torch.func.jvp(attend, (q,), (q,))
-    with plain_attention():
-        torch.func.jvp(attend, (q,), (q,))
+def test_an_autoencoder_in_shards_has_the_gradients_of_a_whole_one() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    words = [sys.executable, __file__]
+    processes = [
+        subprocess.Popen(words, env=shared | {"RANK": str(rank)}, stderr=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+
+
+if __name__ == "__main__":
+    compare()

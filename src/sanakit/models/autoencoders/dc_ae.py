@@ -5,8 +5,6 @@ Pixels ``(B, 3, H, W)`` in [-1, 1] to a latent ``(B, C, H/f, W/f)`` and back. De
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import Tensor, nn
 
 from sanakit.common.errors import ShapeError
@@ -122,8 +120,6 @@ class Decoder(nn.Module):
 
 class DCAutoencoder(Network):
     """The autoencoder; latents outside of it are always scaled to unit variance."""
-
-    outside_forward: ClassVar = ("encode", "decode")
 
     def __init__(self, config: DCAutoencoderConfig) -> None:
         super().__init__()

@@ -44,8 +44,10 @@ def spread(model: nn.Module, session: Session) -> None:
     device = next(model.parameters()).device.type
     mesh = init_device_mesh(device, (session.ranks.world,))
     chosen = {*model.units, *model.apart} if isinstance(model, Network) else set()
+    if type(model).forward is not nn.Module.forward:  # else it runs as its parts, each by itself
+        chosen.add(model)
     for module in reversed(list(model.modules())):  # what lies inside first
-        if module is model or (module in chosen and next(module.parameters(), None) is not None):
+        if module in chosen and next(module.parameters(), None) is not None:
             fully_shard(module, mesh=mesh, mp_policy=policy)
     for method in model.outside_forward if isinstance(model, Network) else ():
         register_fsdp_forward_method(model, method)
