@@ -265,5 +265,7 @@ def test_small_weights_are_compared_with_their_card_as_they_are_loaded(
     with pytest.raises(CheckpointError, match=rf"the {name} in .*copy/{part}.* was changed or damaged"):
         load_bundle(tmp_path / "copy")
     assert load_bundle(tmp_path / "copy", force=True)
-    monkeypatch.setattr("sanakit.checkpoints.sources.card_check.MAX_BYTES", 1)  # of a large model the card is believed
+    monkeypatch.setattr(
+        "sanakit.checkpoints.sources.content_hashes.MAX_BYTES", 1
+    )  # of a large model the card is believed
     assert load_bundle(tmp_path / "copy")

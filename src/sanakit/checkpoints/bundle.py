@@ -27,8 +27,7 @@ from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
 from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_folder
 from sanakit.checkpoints.networks.strict_load import load_network
 from sanakit.checkpoints.networks.text_encoder_folder import load_text_encoder
-from sanakit.checkpoints.sources.card_check import check_small_weights
-from sanakit.checkpoints.sources.content_hashes import bytes_to_hash, hash_parts
+from sanakit.checkpoints.sources.content_hashes import bytes_to_hash, check_small_weights, hash_parts
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts, locate
 from sanakit.common.errors import CheckpointError
 from sanakit.common.files import written_aside
@@ -94,21 +93,7 @@ def load_bundle(
     text_encoder: str | Path | None = None,
     autoencoder: str | Path | None = None,
 ) -> ModelBundle:
-    """Load a model from a folder, a file, a hub id, or ``starter``.
-
-    Args:
-        source: a diffusers folder, an upstream ``.pth``, one safetensors of the transformer, a hub id or ``starter``.
-        device: where the networks go.
-        dtype: None for what the checkpoint works in (float32 on the CPU); see ``resolve_dtypes``.
-        hub: which files, and for hub ids how they are fetched.
-        force: load in a dtype that the checkpoint is known not to work in, or weights whose hash is not the card's.
-        text_encoder, autoencoder: sources of these parts, instead of the model's own or the published ones.
-
-    Raises:
-        CheckpointError: a file is missing, broken or of another model.
-        RequestError: the dtype is refused.
-        DownloadError: something is not on this machine and could not be fetched.
-    """
+    """Load a model; arguments and errors are those of ``sanakit.load``, ``hub`` says which files and how they come."""
     hub = hub or HubOptions()
     parts = complete(find_parts(source, hub=hub), hub, text_encoder=text_encoder, autoencoder=autoencoder)
     assert parts.transformer is not None

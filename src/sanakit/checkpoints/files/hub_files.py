@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import PurePosixPath
 
-from sanakit.checkpoints.files.weight_names import read_weight_name
+from sanakit.checkpoints.files.weight_names import choose_variant, read_weight_name
 from sanakit.common.errors import CheckpointError
 
 COMPONENTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
@@ -44,21 +44,12 @@ def _component_files(paths: Sequence[str], prefix: str, variant: str | None, whe
     weights = {name: found for name in names if (found := read_weight_name(name))}
     small = [name for name in names if name not in weights and (name.endswith(_SMALL) or name in _NOTICES)]
     known = {name: found for name, found in weights.items() if found.stem in _STEMS} or weights
-    chosen = _available_variant({found.variant for found in known.values()}, variant, prefix, where)
+    available = {found.variant for found in known.values()}
+    if prefix == "transformer/" and available and variant not in {None, *available}:
+        # said before gigabytes of the wrong files are fetched
+        raise CheckpointError(f"{where} has no {variant} files of its transformer; leave the variant out")
+    chosen = choose_variant(available, variant, holder=f"{where} holds {prefix or 'its weights'}".rstrip())
     return [prefix + name for name in [*small, *(name for name, found in known.items() if found.variant == chosen)]]
-
-
-def _available_variant(available: set[str | None], wanted: str | None, prefix: str, where: str) -> str | None:
-    if not available or wanted in available:
-        return wanted
-    if prefix == "transformer/" and wanted is not None:  # said before gigabytes of the wrong files are fetched
-        raise CheckpointError(f"{where} has no {wanted} files of its transformer; leave the variant out")
-    if None in available:
-        return None
-    if len(available) == 1:
-        return next(iter(available))
-    named = " and ".join(sorted(filter(None, available)))
-    raise CheckpointError(f"{where} holds {prefix or 'its weights '}as {named}; choose one with variant")
 
 
 def _upstream_file(paths: Sequence[str], where: str) -> list[str]:

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from sanakit.common.errors import CheckpointError
+
 _SHARD = r"(?:-\d{5}-of-\d{5})?"
 _WEIGHTS = re.compile(rf"(?P<stem>[^.]+?){_SHARD}(?:\.(?P<variant>[^.]+?))?{_SHARD}\.safetensors")
 _INDEX = re.compile(
@@ -37,6 +39,22 @@ def read_weight_name(name: str) -> WeightName | None:
 def variants_among(names: Iterable[str], stem: str) -> set[str | None]:
     """The variants that files called ``names`` hold of one component, None being the plain one."""
     return {found.variant for name in names if (found := read_weight_name(name)) and found.stem == stem}
+
+
+def choose_variant(available: set[str | None], wanted: str | None, *, holder: str) -> str | None:
+    """The wanted variant, else the plain files, else the only one that there is.
+
+    Raises:
+        CheckpointError: there are several; ``holder`` begins its sentence.
+    """
+    if not available or wanted in available:
+        return wanted
+    if None in available:
+        return None
+    if len(available) == 1:
+        return next(iter(available))
+    named = " and ".join(sorted(filter(None, available)))
+    raise CheckpointError(f"{holder} as {named}; choose one with variant")
 
 
 def index_names(stem: str, variant: str | None) -> tuple[str, ...]:

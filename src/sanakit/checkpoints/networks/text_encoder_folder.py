@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sanakit.checkpoints.files.reader import find_weight_files
-from sanakit.checkpoints.files.weight_names import variants_among
+from sanakit.checkpoints.files.weight_names import choose_variant, variants_among
 from sanakit.common.errors import CheckpointError
 from sanakit.models.text.text_encoder import TextEncoder, TextEncoderConfig
 
@@ -66,17 +66,9 @@ def _weights_variant(folder: Path, wanted: str | None) -> str | None:
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{folder} holds no text encoder: there is no config.json in it")
     variants = variants_among((path.name for path in folder.iterdir()), "model")
-    if wanted in variants:
-        return wanted
-    if None in variants:
-        return None
-    if len(variants) == 1:
-        return variants.pop()
-    if variants:
-        raise CheckpointError(
-            f"{folder} holds its weights as {' and '.join(sorted(filter(None, variants)))}; choose one with variant"
-        )
-    raise CheckpointError(f"{folder} holds no model.safetensors; pickled weights (.bin, .pth) are not read here")
+    if not variants:
+        raise CheckpointError(f"{folder} holds no model.safetensors; pickled weights (.bin, .pth) are not read here")
+    return choose_variant(variants, wanted, holder=f"{folder} holds its weights")
 
 
 def _load_model(folder: Path, dtype: torch.dtype, variant: str | None) -> PreTrainedModel:

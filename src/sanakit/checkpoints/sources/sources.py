@@ -14,7 +14,7 @@ from typing import Any
 
 from sanakit.checkpoints.files.hub import HubOptions, resolve_source
 from sanakit.checkpoints.files.reader import WeightHeader, find_weight_files, read_header, read_json
-from sanakit.checkpoints.files.weight_names import variants_among
+from sanakit.checkpoints.files.weight_names import choose_variant, variants_among
 from sanakit.checkpoints.identity.card import ModelCard, card_from_metadata, read_card
 from sanakit.checkpoints.identity.known_models import names_of
 from sanakit.checkpoints.networks.identify import Found, identify
@@ -154,11 +154,8 @@ def _network(folder: Path, kinds: Sequence[NetworkKind[Any, Any]], parts: ModelP
 
 def _component_files(folder: Path, variant: str | None) -> tuple[Path, ...]:
     available = variants_among((path.name for path in folder.iterdir()), "diffusion_pytorch_model")
-    if variant not in available and (variant is None or folder.name == "vae"):
-        if None in available:
-            return find_weight_files(folder)  # published folders have variants of the transformer alone
-        if len(available) == 1:
-            return find_weight_files(folder, variant=available.pop())
+    if variant is None or folder.name == "vae":  # published folders have variants of the transformer alone
+        variant = choose_variant(available, variant, holder=f"{folder} holds its weights")
     return find_weight_files(folder, variant=variant)
 
 

@@ -14,8 +14,7 @@ from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER, ImageDefaults, ModelCard
 from sanakit.checkpoints.identity.precision import OWN_LINE
 from sanakit.checkpoints.networks.strict_load import load_network
-from sanakit.checkpoints.sources.card_check import check_small_weights
-from sanakit.checkpoints.sources.content_hashes import hash_parts
+from sanakit.checkpoints.sources.content_hashes import check_small_weights, hash_parts
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts
 from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.features.encoders import Encoders, encoders_of_parts
