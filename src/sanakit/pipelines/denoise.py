@@ -66,6 +66,8 @@ class Finished(Generic[KeyT]):
 class Denoiser(Generic[KeyT]):
     """Pictures on their way through one network; they may join and leave between any two rounds.
 
+    What it does has gradients, unless the caller turns them off.
+
     Args:
         transformer: the network; latents are cast to its dtype and velocities back to float32.
         max_rows: of a call on an accelerator.

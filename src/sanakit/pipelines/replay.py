@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,8 +47,8 @@ def replay(
     record = read_record(path)
     if record.image is None:
         raise PictureError(f"the record in {path} does not say what the picture looked like; it cannot be compared")
-    bundle = pipeline.bundle if pipeline else load_bundle(record.model.source, **record.model.load_options())
-    again = TextToImagePipeline(bundle, deterministic=record.rows_per_call or False)
+    again = copy(pipeline or TextToImagePipeline(load_bundle(record.model.source, **record.model.load_options())))
+    again.fixed_rows = record.rows_per_call
     made = again(record.request, on_event=on_event).images[0]
     assert made.image is not None
     identical = describe_image(made.image) == record.image and not _was_edited(path, record)
