@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import sanakit
 from sanakit.checkpoints.bundle import ModelBundle, load_bundle, save_bundle
 from sanakit.checkpoints.editing.convert import convert
 from sanakit.checkpoints.editing.describe import describe
@@ -63,6 +64,14 @@ def test_a_text_encoder_in_one_variant_alone_is_read_described_and_hashed(folder
     (copy / "text_encoder" / "model.safetensors").rename(copy / "text_encoder" / "model.bf16.safetensors")
     assert load_bundle(copy).model_hash == load_bundle(folder).model_hash
     assert describe(copy).components[-1].files == (copy / "text_encoder" / "model.bf16.safetensors",)
+
+
+def test_the_front_door_takes_the_usual_words_and_no_others(folder: Path) -> None:
+    pipeline = sanakit.load(folder, dtype="bfloat16", local_files_only=True, text_encoder=folder)
+    assert pipeline.bundle.precisions == dict.fromkeys(("transformer", "autoencoder", "text_encoder"), "bfloat16")
+    assert pipeline.bundle.precision == "bfloat16"
+    with pytest.raises(TypeError, match="revison"):
+        sanakit.load(folder, revison="main")  # type: ignore[call-arg]
 
 
 def test_the_dtype_policy_of_the_card_is_enforced(folder: Path) -> None:

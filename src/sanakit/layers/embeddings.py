@@ -35,7 +35,9 @@ class ScalarEmbedding(nn.Module):
         self.linear_2 = nn.Linear(hidden_size, hidden_size)
 
     def forward(self, t: Tensor) -> Tensor:
-        waves = sinusoid(t, self.frequency_channels).to(self.linear_1.weight.dtype)
+        waves = sinusoid(t, self.frequency_channels).to(
+            self.linear_1.bias.dtype
+        )  # that of activations, whatever the matrices are
         return self.linear_2(F.silu(self.linear_1(waves)))
 
 
