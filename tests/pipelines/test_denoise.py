@@ -221,3 +221,9 @@ def test_an_unfinished_picture_is_saved_and_finished_later(
     again = plan_of(saved.record.request, pipeline)
     job = picture_job(again, saved.latent, pipeline.prepare, start=step, previous=saved.previous)
     assert torch.equal(latents_of(pipeline.denoiser(), [job])[0], whole)
+
+
+def test_a_round_of_nobody_is_no_call(pipeline: TextToImagePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = Calls(pipeline.bundle.transformer, monkeypatch)
+    assert list(pipeline.denoiser().round()) == []
+    assert calls.rows == []

@@ -114,7 +114,7 @@ class Denoiser(Generic[KeyT]):
         A picture whose step was not taken up, because the caller went away, asks for it again in the next round.
         """
         company = self._company()
-        velocities = self._velocities([self._running[key] for key in company]) if company else []
+        velocities = self._velocities([self._running[key] for key in company])
         for key, velocity in zip(company, velocities, strict=True):
             if key not in self._running:
                 continue  # it was removed between two events
@@ -135,12 +135,10 @@ class Denoiser(Generic[KeyT]):
     def _company(self) -> list[KeyT]:
         """Who takes part in the next call: the first picture, and those like it as long as their rows fit."""
         company: list[KeyT] = []
-        rows = 0
-        first = next(iter(self._running.values()), None)
-        for key, (job, wish) in self._running.items():
+        rows, kinds = 0, [self._kind(job, wish) for job, wish in self._running.values()]
+        for (key, (job, wish)), kind in zip(self._running.items(), kinds, strict=True):
             needed = len(job.guidance.branches(wish.sigma))
-            fits = not company or rows + needed <= self._capacity(wish)
-            if fits and first is not None and self._kind(job, wish) == self._kind(*first):
+            if kind == kinds[0] and (not company or rows + needed <= self._capacity(wish)):
                 company.append(key)
                 rows += needed
         return company
@@ -152,6 +150,8 @@ class Denoiser(Generic[KeyT]):
 
     def _velocities(self, wishes: Sequence[tuple[PictureJob, Evaluation]]) -> list[Tensor]:
         """One velocity ``(1, C, h, w)`` float32 per wish."""
+        if not wishes:
+            return []
         branches = [job.guidance.branches(wish.sigma) for job, wish in wishes]
         rows = [(wish, job.conditions[name]) for (job, wish), own in zip(wishes, branches, strict=True) for name in own]
         rows += rows[:1] * ((self.fixed_rows or 0) - len(rows))
