@@ -45,7 +45,7 @@ def measure(num_features: int, num: int, shift: float, scale: float, repeats: in
         def distance(one: Indices, two: Indices, real: np.ndarray = real, fake: np.ndarray = fake) -> float:
             return gaussian_distance(fit_gaussian(real[one]), fit_gaussian(fake[two]))
 
-        halves = half_sampled(distance, num, num, num_halves=RESAMPLES, seed=repeat, lowest=0.0)
+        halves = half_sampled(distance, (num, num), num_halves=RESAMPLES, seed=repeat, lowest=0.0)
         again = [distance(rng.integers(num, size=num), rng.integers(num, size=num)) for _ in range(RESAMPLES)]
         low, high = np.quantile(again, [0.025, 0.975])
         found.append(halves)

@@ -45,14 +45,7 @@ MAX_PARAMETERS = 7  # self not counted; the options of a command are its paramet
 # Known, and to be mended: nothing is ever added here, and what is mended is taken out.
 LONG_FUNCTIONS = {"cli/eval/prompts.py:prompts"}
 MANY_PARAMETERS = {
-    "evaluation/benchmarks/run.py:draw_prompt_list",
-    "evaluation/benchmarks/score.py:_report",
-    "evaluation/benchmarks/score.py:mjhq_report",
-    "evaluation/metrics/half_sampling.py:half_sampled",
-    "evaluation/reports/reconstruction.py:picture_reconstruction_report",
     "training/recipes/dual_encoder/report.py:report_dual_encoder",
-    "worlds/scenes/build.py:build_starter_data",
-    "worlds/scenes/vocabulary.py:_item",
 }
 WING_CIRCLES = [{"data/shards", "data/sources"}]
 

@@ -15,8 +15,8 @@ from PIL import Image
 from sanakit.common.errors import OutputError, RequestError
 from sanakit.evaluation.benchmarks import run as module
 from sanakit.evaluation.benchmarks.entries import PromptList, read_prompt_list
-from sanakit.evaluation.benchmarks.run import RunResult, as_grid, draw_prompt_list, pictures_in
-from sanakit.evaluation.benchmarks.score import dpg_report, geneval_report, mjhq_report, score_item
+from sanakit.evaluation.benchmarks.run import Drawing, Drawn, as_grid, draw_prompt_list, pictures_in
+from sanakit.evaluation.benchmarks.score import Against, dpg_report, geneval_report, mjhq_report, score_item
 from sanakit.pipelines.picture_file import read_record
 from sanakit.pipelines.record import ModelReference, PictureRecord, describe_image
 from sanakit.pipelines.request import GenerationRequest
@@ -44,9 +44,11 @@ class Painter:
         return GenerationResult(images=images)
 
 
-def draw(prompts: PromptList, folder: Path, painter: Painter, num_images: int = 2, **changes: Any) -> RunResult:
+def draw(prompts: PromptList, folder: Path, painter: Painter, num_images: int = 2, **changes: Any) -> Drawn:
+    model = changes.pop("model", MODEL)
     options: dict[str, Any] = {"seed": 10, "settings": SETTINGS} | changes
-    return draw_prompt_list(prompts, painter, changes.pop("model", MODEL), folder, num_images=num_images, **options)
+    drawing = Drawing(prompts=prompts, num_images=num_images, **options)
+    return draw_prompt_list(drawing, painter, model, folder)
 
 
 @pytest.fixture
@@ -97,10 +99,8 @@ def test_what_is_there_is_kept_and_what_is_damaged_is_drawn_again(geneval: Promp
 )
 def test_pictures_of_another_run_are_refused(geneval: PromptList, tmp_path: Path, changes: dict[str, Any]) -> None:
     draw(geneval, tmp_path, Painter())
-    model = changes.pop("model", MODEL)
-    options: dict[str, Any] = {"seed": 10, "settings": SETTINGS} | changes
     with pytest.raises(RequestError, match="another run"):
-        draw_prompt_list(geneval, Painter(), model, tmp_path, num_images=2, **options)
+        draw(geneval, tmp_path, Painter(), **changes)
 
 
 def test_a_full_disk_keeps_what_is_done(geneval: PromptList, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,10 +153,10 @@ def test_dpg_counts_a_question_only_with_its_parents(dpg: PromptList, tmp_path: 
     assert score_item(image, rows, YesTo("asleep?", "snoring?", "mat?")) == 0.25  # no cat, so none that snores
     assert score_item(image, rows, YesTo("cat?", "snoring?")) == 0.25
     result = draw(dpg, tmp_path / "out", Painter(), num_images=4)
-    report = dpg_report(dpg, result, {"one": rows, "two": rows}, YesTo("cat?"), num_images=4, seed=0, settings={})
+    report = dpg_report(result, {"one": rows, "two": rows}, YesTo("cat?"), settings={})
     assert report["overall"].value == 0.25
     with pytest.raises(RequestError, match="no questions for two"):
-        dpg_report(dpg, result, {"one": rows}, YesTo(), num_images=4, seed=0, settings={})
+        dpg_report(result, {"one": rows}, YesTo(), settings={})
 
 
 def test_geneval_report_weighs_tasks_alike(geneval: PromptList, tmp_path: Path) -> None:
@@ -169,9 +169,7 @@ def test_geneval_report_weighs_tasks_alike(geneval: PromptList, tmp_path: Path) 
         def colours(self, image: Image.Image, objects: Sequence[Any]) -> list[str | None]:
             return []
 
-    report = geneval_report(
-        geneval, draw(geneval, tmp_path, Painter()), Always(), num_images=2, seed=0, settings={"steps": 3}
-    )  # fmt: skip
+    report = geneval_report(draw(geneval, tmp_path, Painter()), Always(), settings={"steps": 3})
     assert report["overall"].value == 0
     assert [each.name for each in report.measurements] == ["overall", "single_object", "two_object", "counting"]
     assert len(report.details["pictures"]) == 6
@@ -194,9 +192,8 @@ def test_mjhq_measures_by_category(mjhq: PromptList, tmp_path: Path) -> None:
         for number in range(5):
             levels = rng.integers(256, size=(8, 8, 3), dtype=np.uint8)
             Image.fromarray(levels).save(tmp_path / "real" / category / f"{number}.jpg")
-    report = mjhq_report(
-        mjhq, result, seed=0, settings={}, reference=tmp_path / "real", extractor=MeanColour(), num_halves=10
-    )  # fmt: skip
+    against = Against(folder=tmp_path / "real", extractor=MeanColour(), num_halves=10)
+    report = mjhq_report(result, settings={}, against=against)
     assert report.settings["pictures_per_prompt"] == 1
     names = ["FID", "FID of aaa", "FID of bbb"]
     assert [each.name for each in report.measurements] == [
@@ -204,4 +201,4 @@ def test_mjhq_measures_by_category(mjhq: PromptList, tmp_path: Path) -> None:
     ]
     assert [report[name].num_samples for name in names] == [10, 5, 5]
     with pytest.raises(RequestError, match="nothing to score"):
-        mjhq_report(mjhq, result, seed=0, settings={})
+        mjhq_report(result, settings={})

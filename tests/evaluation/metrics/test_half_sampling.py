@@ -33,7 +33,7 @@ def test_frechet_intervals_cover_and_the_naive_bootstrap_does_not() -> None:
         def distance(one: np.ndarray, other: np.ndarray, real: np.ndarray = real, fake: np.ndarray = fake) -> float:
             return gaussian_distance(fit_gaussian(real[one]), fit_gaussian(fake[other]))
 
-        found.append(half_sampled(distance, num, num, num_halves=30, seed=repeat, lowest=0.0))
+        found.append(half_sampled(distance, (num, num), num_halves=30, seed=repeat, lowest=0.0))
         again = [distance(rng.integers(num, size=num), rng.integers(num, size=num)) for _ in range(30)]
         naive.append((np.quantile(again, 0.025), np.quantile(again, 0.975)))
     expectation = np.mean([each.value for each in found])
@@ -68,7 +68,7 @@ def test_kernel_intervals_cover_the_expectation() -> None:
 
 def test_the_deviation_of_a_mean_is_the_textbook_one() -> None:
     values = np.random.default_rng(2).normal(size=200)
-    found = half_sampled(lambda a, b: values[a].mean() - 0 * len(b), 200, 200, num_halves=4000, seed=0)
+    found = half_sampled(lambda a, b: values[a].mean() - 0 * len(b), (200, 200), num_halves=4000, seed=0)
     expected = 1.96 * values.std(ddof=1) / np.sqrt(200)
     assert (found.high - found.low) / 2 == pytest.approx(expected, rel=0.05)
     assert found.value == values.mean()
@@ -87,7 +87,7 @@ def test_paired_halves_are_the_same_pictures() -> None:
 def test_one_seed_gives_one_interval_and_bounds_hold() -> None:
     values = np.random.default_rng(3).normal(size=50)
     one, same, other = (
-        half_sampled(lambda a, b: values[a].mean() + 0.01 * b.mean(), 50, 20, seed=seed, lowest=0.0)
+        half_sampled(lambda a, b: values[a].mean() + 0.01 * b.mean(), (50, 20), seed=seed, lowest=0.0)
         for seed in (4, 4, 5)
     )
     assert one == same != other

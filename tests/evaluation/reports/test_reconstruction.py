@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
 from sanakit.common.errors import RequestError
+from sanakit.evaluation.benchmarks.heldout_scenes import heldout_scenes
 from sanakit.evaluation.metrics.image_metrics import psnr
 from sanakit.evaluation.reports.picture_sets import open_pictures
-from sanakit.evaluation.reports.reconstruction import picture_reconstruction_report, starter_pictures
+from sanakit.evaluation.reports.reconstruction import HowMeasured, reconstruction_report
 from sanakit.evaluation.reports.report import NetworkUse, Report, report_table
 
 USE = NetworkUse(name="dimming", weights_hash="none", resize_rule="as they are")
@@ -49,10 +51,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def report_of(autoencoder: Dimming, folder: Path, **options: object) -> Report:
-    return picture_reconstruction_report(
-        autoencoder, open_pictures(folder), MeanColour(), compression=16, autoencoder_use=USE, num_halves=8, **options,  # type: ignore[arg-type]
-    )  # fmt: skip
+def report_of(autoencoder: Dimming, folder: Path, size: int | None = None) -> Report:
+    how = HowMeasured(compression=16, num_halves=8, size=size)
+    return reconstruction_report(autoencoder, open_pictures(folder), how, USE, extractor=MeanColour())
 
 
 def test_sides_are_cut_to_multiples_and_measured_as_pictures(folder: Path) -> None:
@@ -88,10 +89,33 @@ def test_small_pictures_are_named(folder: Path) -> None:
         report_of(Dimming(1.0), folder)
 
 
-def test_scenes_are_read_back() -> None:
-    pictures, truths = starter_pictures(4, seed=0, size=128)
-    report = picture_reconstruction_report(
-        Dimming(1.0), pictures, MeanColour(), compression=16, autoencoder_use=USE, truths=truths, num_halves=4
-    )
-    assert report["objects named"].value == 1
+class Shrinking:
+    """Keeps one pixel of ``factor`` x ``factor``."""
+
+    def __init__(self, factor: int) -> None:
+        self.factor = factor
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        return F.avg_pool2d(pixels, self.factor)
+
+    def decode(self, latent: Tensor) -> Tensor:
+        return F.interpolate(latent, scale_factor=self.factor, mode="bilinear")
+
+
+def scenes_through(autoencoder: Shrinking) -> Report:
+    scenes, how = heldout_scenes(8, seed=0), HowMeasured(compression=1, batch_size=3)
+    report = reconstruction_report(autoencoder, scenes.pictures, how, USE, also=scenes.recognised)
     assert torch.is_grad_enabled()
+    return report
+
+
+def test_scenes_are_read_back() -> None:
+    whole, slight, strong = (scenes_through(Shrinking(factor)) for factor in (1, 2, 32))
+    assert [each.name for each in whole.measurements] == ["PSNR", "SSIM", "objects named", "scenes all right"]
+    assert (whole["PSNR"].value, whole["SSIM"].value, whole["objects named"].value) == (100, 1, 1)
+    assert whole["objects named"].num_samples == 8
+    assert 20 < slight["PSNR"].value < 50
+    assert slight["objects named"].value >= 0.9
+    assert strong["PSNR"].value < slight["PSNR"].value
+    assert strong["SSIM"].value < slight["SSIM"].value
+    assert strong["scenes all right"].value <= 0.5 < slight["scenes all right"].value

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from sanakit.common.errors import ConfigError, DownloadError, OutputError
-from sanakit.worlds.scenes.build import build_starter_data
+from sanakit.worlds.scenes.build import ScenesConfig, build_starter_data
 from sanakit.worlds.scenes.packages import FLUENT_FLAT, fetch_package, read_icons
 from sanakit.worlds.scenes.render import render
 from sanakit.worlds.scenes.scene import scene_from_json
@@ -31,13 +31,11 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_shards_hold_pictures_prompts_and_truth(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
-    build_starter_data(
-        tmp_path / "d",
-        num_samples=7,
-        shard_size=3,
-        seed=2,
-        on_progress=lambda done, total, _: seen.append((done, total)),
-    )
+
+    def note(done: int, total: int, what: str) -> None:
+        seen.append((done, total))
+
+    build_starter_data(tmp_path / "d", ScenesConfig(num_samples=7, shard_size=3, seed=2), on_progress=note)
     assert seen == [(3, 7), (6, 7), (7, 7)]
     index = json.loads((tmp_path / "d" / "wids-meta.json").read_text())
     assert index["__kind__"] == "SANA-WebDataset"
@@ -66,42 +64,42 @@ def test_an_interrupted_run_continues_to_the_same_bytes(tmp_path: Path) -> None:
     def stop(done: int, total: int, what: str) -> None:
         raise KeyboardInterrupt
 
-    arguments = {"num_samples": 5, "shard_size": 2, "seed": 0, "size": 64}
+    config = ScenesConfig(num_samples=5, shard_size=2, size=64)
     with pytest.raises(KeyboardInterrupt):
-        build_starter_data(tmp_path / "a", **arguments, on_progress=stop)  # type: ignore[arg-type]
+        build_starter_data(tmp_path / "a", config, on_progress=stop)
     assert not (tmp_path / "a" / "wids-meta.json").exists()
     first = (tmp_path / "a" / "00000.tar").stat().st_mtime_ns
-    build_starter_data(tmp_path / "a", **arguments)  # type: ignore[arg-type]
-    build_starter_data(tmp_path / "b", **arguments)  # type: ignore[arg-type]
+    build_starter_data(tmp_path / "a", config)
+    build_starter_data(tmp_path / "b", config)
     assert (tmp_path / "a" / "00000.tar").stat().st_mtime_ns == first
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
     assert not [name for name in contents(tmp_path / "a") if name.endswith(".part")]
 
 
 def test_a_folder_is_not_continued_with_other_values(tmp_path: Path) -> None:
-    build_starter_data(tmp_path / "d", num_samples=2, size=32)
+    build_starter_data(tmp_path / "d", ScenesConfig(num_samples=2, size=32))
     with pytest.raises(ConfigError, match="num_samples=2"):
-        build_starter_data(tmp_path / "d", num_samples=3, size=32)
+        build_starter_data(tmp_path / "d", ScenesConfig(num_samples=3, size=32))
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(ConfigError, match="other files"):
-        build_starter_data(tmp_path, num_samples=2)
+        build_starter_data(tmp_path, ScenesConfig(num_samples=2))
     assert contents(tmp_path) == {"thesis.txt": b"mine"}
 
 
 @pytest.mark.parametrize("field", ["num_samples", "size", "shard_size"])
 def test_values_that_make_no_data_set_are_refused(tmp_path: Path, field: str) -> None:
     with pytest.raises(ConfigError, match=f"{field}=0"):
-        build_starter_data(tmp_path / "d", **{"num_samples": 2, field: 0})
+        build_starter_data(tmp_path / "d", ScenesConfig(**{"num_samples": 2, field: 0}))
     assert not (tmp_path / "d").exists()
 
 
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="could not be written"):
-        build_starter_data(tmp_path / "file" / "d", num_samples=2)
+        build_starter_data(tmp_path / "file" / "d", ScenesConfig(num_samples=2))
 
 
 def test_a_machine_without_npm_is_told_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

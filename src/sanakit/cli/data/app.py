@@ -45,15 +45,14 @@ def starter(
     Stop it at any time: the same command continues.
     """
     from sanakit.common.user_cache import user_cache_folder
-    from sanakit.worlds.scenes.build import build_starter_data
+    from sanakit.worlds.scenes.build import ScenesConfig, build_starter_data
     from sanakit.worlds.scenes.sprites import build_sprite_bank
 
     kept = f"finished shards are in {out}, and the same command continues"
     with TellOptions(quiet=quiet).bar("composing", unit="pictures", kept=kept) as on_progress:
         bank = build_sprite_bank(user_cache_folder() / "packages") if redraw else None
-        build_starter_data(
-            out, num_samples=num_samples, seed=seed, split=split.value, size=size, bank=bank, on_progress=on_progress
-        )
+        config = ScenesConfig(num_samples=num_samples, seed=seed, split=split.value, size=size)
+        build_starter_data(out, config, bank=bank, on_progress=on_progress)
     if as_json:
         print_json({"folder": str(out), "num_samples": num_samples, "seed": seed, "split": split.value, "size": size})
     tell(f"{num_samples} pictures in {out}; look at {out / 'contact-sheet.png'}", quiet=quiet or as_json)

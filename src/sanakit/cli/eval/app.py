@@ -34,8 +34,9 @@ def starter(
     """
     check_report(output)
 
-    from sanakit.evaluation.benchmarks.starter import evaluate_starter, format_table
+    from sanakit.evaluation.benchmarks.starter import evaluate_starter, starter_json
     from sanakit.evaluation.drawing import drawing_with
+    from sanakit.evaluation.reports.report import report_table
 
     pipeline = draw.load(model)
     settings = draw.settings(pipeline)
@@ -47,9 +48,9 @@ def starter(
             settings={"model": pipeline.bundle.card.name, "hash": pipeline.bundle.model_hash[:10], **settings},
             on_progress=on_progress,
         )
-    facts = report.to_json()
+    facts = starter_json(report)
     write_report(output, facts, draw)
     if draw.as_json:
         print_json(facts)
     else:
-        print(format_table(report))
+        print(report_table(report))

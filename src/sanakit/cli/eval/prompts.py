@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -98,8 +98,8 @@ def prompts(
     if reference is not None and not reference.is_dir():
         raise RequestError(f"--reference {reference} is not a folder; give that of MJHQ-30K's pictures")
 
-    from sanakit.evaluation.benchmarks.run import draw_prompt_list, write_run
-    from sanakit.evaluation.benchmarks.score import geneval_report, mjhq_report
+    from sanakit.evaluation.benchmarks.run import Drawing, draw_prompt_list, write_run
+    from sanakit.evaluation.benchmarks.score import Against, geneval_report, mjhq_report
 
     pipeline = draw.load(model)
     name, model_hash, drawn = pipeline.bundle.card.name, pipeline.bundle.model_hash, draw.settings(pipeline)
@@ -110,19 +110,11 @@ def prompts(
         "width": width,
         "height": height,
     }
+    drawing = Drawing(prompts=listed, num_images=num_images, seed=seed, settings=settings)
     with draw.bar(
         "drawing", unit="pictures", kept=f"the pictures in {output} are kept, and the same command goes on"
     ) as on_progress:
-        run = draw_prompt_list(
-            listed,
-            pipeline,
-            model_hash,
-            output,
-            num_images=num_images,
-            seed=seed,
-            settings=settings,
-            on_progress=on_progress,
-        )
+        run = draw_prompt_list(drawing, pipeline, model_hash, output, on_progress=on_progress)
     draw.tell(f"{run.num_drawn} pictures drawn, {run.num_kept} were there, in {output / 'pictures'}")
     facts = {"model": name, "model_hash": model_hash, "size": size, **drawn}
     source = {
@@ -135,22 +127,17 @@ def prompts(
     if not score:
         return
     device = str(pipeline.device)
-    made: dict[str, Any] = {"num_images": num_images, "seed": seed, "settings": facts}
     with draw.bar("scoring", unit="steps") as on_progress:
         if listed.suite == "geneval" and (scoring.detector is not None or listed.source == "starter"):
             reader = scoring.load_detector(listed, device)
-            report = geneval_report(listed, run, reader, **made, on_progress=on_progress)
+            report = geneval_report(run, reader, settings=facts, on_progress=on_progress)
         elif listed.suite == "mjhq" and (reference is not None or scoring.scorer is not None):
+            against = None
+            if reference is not None:
+                against = Against(folder=reference, extractor=scoring.load(device), num_halves=scoring.halves)
+            scorer = scoring.load_scorer(device)
             report = mjhq_report(
-                listed,
-                run,
-                **made,
-                reference=reference,
-                extractor=scoring.load(device) if reference is not None else None,
-                scorer=scoring.load_scorer(device),
-                num_halves=scoring.halves,
-                device=device,
-                on_progress=on_progress,
+                run, settings=facts, against=against, scorer=scorer, device=device, on_progress=on_progress
             )
         else:
             draw.tell(f"the pictures are not scored; that needs {_NEEDED[listed.suite]}")

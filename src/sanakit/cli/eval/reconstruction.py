@@ -33,30 +33,32 @@ def reconstruction(
     import torch
 
     from sanakit.checkpoints.bundle import find_autoencoder
-    from sanakit.checkpoints.identity.hashing import hash_tensors
     from sanakit.checkpoints.networks.strict_load import load_network
+    from sanakit.evaluation.benchmarks.heldout_scenes import heldout_scenes
     from sanakit.evaluation.metrics.half_sampling import MIN_SAMPLES
     from sanakit.evaluation.reports.picture_sets import open_pictures
-    from sanakit.evaluation.reports.reconstruction import picture_reconstruction_report, starter_pictures
-    from sanakit.evaluation.reports.report import NetworkUse
+    from sanakit.evaluation.reports.reconstruction import HowMeasured, reconstruction_report
 
-    truths = None
+    also = None
     if data is None:
-        pictures, truths = starter_pictures(num_scenes, seed=measure.seed, size=size or _SCENE_SIZE)
-        size = None
+        scenes = heldout_scenes(num_scenes, seed=measure.seed, size=size or _SCENE_SIZE)
+        pictures, also, size = scenes.pictures, scenes.recognised, None
     else:
         pictures = open_pictures(data, limit=measure.limit, at_least=MIN_SAMPLES)
     device = measure.start()
     extractor = network.load(device)
     autoencoder = load_network(find_autoencoder(model), dtype=torch.float32, device=device)
-    use = NetworkUse(
-        name=f"autoencoder of {model}", weights_hash=hash_tensors(autoencoder.state_dict()),
-        resize_rule="as they are" if size is None else f"Lanczos to {size} pixels of the shorter side, middle square",
-    )  # fmt: skip
+    how = HowMeasured(
+        compression=autoencoder.config.compression,
+        size=size,
+        seed=measure.seed,
+        num_halves=network.halves,
+        batch_size=batch_size,
+        device=device,
+    )
+    used = how.use_of(autoencoder, f"autoencoder of {model}")
     with measure.bar("reconstructing", unit="pictures") as on_progress:
-        report = picture_reconstruction_report(
-            autoencoder, pictures, extractor, compression=autoencoder.config.compression, autoencoder_use=use,
-            size=size, truths=truths, seed=measure.seed, num_halves=network.halves, batch_size=batch_size,
-            device=device, on_progress=on_progress,
-        )  # fmt: skip
+        report = reconstruction_report(
+            autoencoder, pictures, how, used, extractor=extractor, also=also, on_progress=on_progress
+        )
     measure.show(report)

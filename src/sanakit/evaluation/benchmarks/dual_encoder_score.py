@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +13,7 @@ from sanakit.common.errors import ConfigError
 from sanakit.common.pixels import Picture
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.evaluation.drawing import Draw
-from sanakit.evaluation.metrics.bootstrap import Estimate, estimate
+from sanakit.evaluation.reports.report import Report, mean_of, use_of
 from sanakit.scoring.dual_encoder import DualEncoderScorer
 from sanakit.worlds.reading.scene_detector import load_scene_detector
 from sanakit.worlds.reading.verdict import judge
@@ -37,53 +35,10 @@ PROTOCOL = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PairScores:
-    """Shares of pairs in the right order, for one kind of wrong word."""
-
-    captions: Estimate
-    pictures: Estimate
+Alter = Callable[[Sequence[Picture]], Sequence[Picture]]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DualEncoderReport:
-    """Scores on held-out scenes."""
-
-    protocol: str
-    seed: int
-    wrong_word: dict[WrongKind, PairScores]
-    caption_of_64: Estimate
-    picture_of_64: Estimate
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BestOfReport:
-    """Generated pictures judged "all right" by the exact detector, with the seed chosen in three ways.
-
-    ``gain`` is the scorer's share above the share of a random seed, ``best_possible`` the share of prompts with a
-    right picture among the seeds.
-    """
-
-    num_seeds: int
-    random: Estimate
-    chosen: Estimate
-    gain: Estimate
-    best_possible: Estimate
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-def evaluate_dual_encoder(
-    scorer: DualEncoderScorer,
-    *,
-    num_scenes: int,
-    seed: int,
-    alter: Callable[[Sequence[Picture]], Sequence[Picture]] | None = None,
-) -> DualEncoderReport:
+def dual_encoder_report(scorer: DualEncoderScorer, *, num_scenes: int, seed: int, alter: Alter | None = None) -> Report:
     """Score on ``num_scenes`` held-out scenes per kind, and on as many for retrieval, rounded down to groups of 64.
 
     Args:
@@ -95,38 +50,61 @@ def evaluate_dual_encoder(
     if num_scenes < RETRIEVAL_SIZE:
         raise ConfigError(f"num_scenes={num_scenes} is too few for retrieval; give at least {RETRIEVAL_SIZE}")
     own_caption, own_picture = _retrieval(scorer, num_scenes // RETRIEVAL_SIZE, seed, alter)
-    return DualEncoderReport(
-        protocol=PROTOCOL, seed=seed,
-        wrong_word={kind: _wrong_word(scorer, kind, num_scenes, seed, alter) for kind in WRONG_KINDS},
-        caption_of_64=estimate(own_caption, seed=seed), picture_of_64=estimate(own_picture, seed=seed),
-    )  # fmt: skip
+    answers: dict[str, list[bool]] = {}
+    for kind in WRONG_KINDS:
+        captions, pictures = _wrong_word(scorer, kind, num_scenes, seed, alter)
+        answers |= {f"wrong {kind}: own caption above": captions, f"wrong {kind}: own picture above": pictures}
+    answers |= {f"own caption first of {RETRIEVAL_SIZE}": own_caption}
+    answers |= {f"own picture first of {RETRIEVAL_SIZE}": own_picture}
+    return Report(
+        title=f"Held-out scenes, scored by {scorer.name}",
+        protocol=PROTOCOL,
+        measurements=tuple(mean_of(name, right, seed=seed) for name, right in answers.items()),
+        seed=seed,
+        inputs={"scenes": {"of each kind": num_scenes}},
+        settings={},
+        networks=(use_of(scorer),),
+    )
 
 
-def best_of(
+def best_of_report(
     scorer: DualEncoderScorer,
-    generate: Draw,
+    draw: Draw,
     *,
     num_prompts: int,
     num_seeds: int,
     seed: int,
     on_progress: OnProgress = no_progress,
-) -> BestOfReport:
-    """Draw every held-out prompt with ``num_seeds`` seeds and let the scorer choose; bootstrap over prompts."""
+) -> Report:
+    """Draw every held-out prompt with ``num_seeds`` seeds and let the scorer choose; bootstrap over prompts.
+
+    The gain is the scorer's share of right pictures above that of a random seed, the best possible the share of
+    prompts with a right picture among the seeds.
+    """
     detector = load_scene_detector()
     right, chosen = [], []
     for index, (prompt, scene) in enumerate(heldout_prompts(num_prompts, seed)):
-        pictures = list(generate([prompt] * num_seeds, range(seed, seed + num_seeds)))
+        pictures = list(draw([prompt] * num_seeds, range(seed, seed + num_seeds)))
         scores = scorer.score([Image.fromarray(picture) for picture in pictures], [prompt] * num_seeds)
         answers = [judge(scene, detector.detect(picture))["all right"] for picture in pictures]
         right.append(answers)
         chosen.append(answers[int(np.argmax(scores))])
         on_progress(index + 1, num_prompts, "choosing")
     random = [float(np.mean(answers)) for answers in right]
-    return BestOfReport(
-        num_seeds=num_seeds, random=estimate(random, seed=seed), chosen=estimate(chosen, seed=seed),
-        gain=estimate([float(c) - r for c, r in zip(chosen, random, strict=True)], seed=seed),
-        best_possible=estimate([any(answers) for answers in right], seed=seed),
-    )  # fmt: skip
+    return Report(
+        title=f"The best of {num_seeds} pictures, chosen by {scorer.name}",
+        protocol='Generated pictures of held-out prompts, judged "all right" by the exact detector.',
+        measurements=(
+            mean_of("random seed", random, seed=seed),
+            mean_of("chosen by this scorer", chosen, seed=seed),
+            mean_of("gain", [float(c) - r for c, r in zip(chosen, random, strict=True)], seed=seed),
+            mean_of("best possible", [any(answers) for answers in right], seed=seed),
+        ),
+        seed=seed,
+        inputs={"prompts": {"held-out": num_prompts}},
+        settings={"seeds_per_prompt": num_seeds},
+        networks=(use_of(scorer),),
+    )
 
 
 def heldout_pairs(kind: WrongKind, num_scenes: int, seed: int) -> list[tuple[Scene, Scene, str, str]]:
@@ -143,12 +121,9 @@ def heldout_pairs(kind: WrongKind, num_scenes: int, seed: int) -> list[tuple[Sce
 
 
 def _wrong_word(
-    scorer: DualEncoderScorer,
-    kind: WrongKind,
-    num_scenes: int,
-    seed: int,
-    alter: Callable[[Sequence[Picture]], Sequence[Picture]] | None,
-) -> PairScores:
+    scorer: DualEncoderScorer, kind: WrongKind, num_scenes: int, seed: int, alter: Alter | None
+) -> tuple[list[bool], list[bool]]:
+    """Whether of each scene the own caption scores above the wrong one, and the own picture."""
     scenes, wrongs, captions, wrong_captions = zip(*heldout_pairs(kind, num_scenes, seed), strict=True)
     pictures, wrong_pictures = _embedded(scorer, scenes, alter), _embedded(scorer, wrongs, alter)
     texts, wrong_texts = scorer.embed_texts(captions), scorer.embed_texts(wrong_captions)
@@ -157,9 +132,7 @@ def _wrong_word(
     captions_right = own > (pictures * wrong_texts).sum(-1)
     # "a cat" is true of the picture of the wrong scene "a purple cat": there no picture is the right one.
     pictures_right = (own > (wrong_pictures * texts).sum(-1))[~torch.tensor(says_less, device=own.device)]
-    return PairScores(
-        captions=estimate(captions_right.tolist(), seed=seed), pictures=estimate(pictures_right.tolist(), seed=seed)
-    )
+    return captions_right.tolist(), pictures_right.tolist()
 
 
 def _says_less(scene: Scene, wrong: Scene) -> bool:
@@ -169,10 +142,7 @@ def _says_less(scene: Scene, wrong: Scene) -> bool:
 
 
 def _retrieval(
-    scorer: DualEncoderScorer,
-    num_groups: int,
-    seed: int,
-    alter: Callable[[Sequence[Picture]], Sequence[Picture]] | None,
+    scorer: DualEncoderScorer, num_groups: int, seed: int, alter: Alter | None
 ) -> tuple[list[bool], list[bool]]:
     """Whether each picture ranks its own caption first of its group, and each caption its own picture."""
     own_caption: list[bool] = []
@@ -197,9 +167,7 @@ def _different_scenes(rng: np.random.Generator) -> list[Scene]:
     return list(scenes.values())
 
 
-def _embedded(
-    scorer: DualEncoderScorer, scenes: Sequence[Scene], alter: Callable[[Sequence[Picture]], Sequence[Picture]] | None
-) -> Tensor:
+def _embedded(scorer: DualEncoderScorer, scenes: Sequence[Scene], alter: Alter | None) -> Tensor:
     bank = load_sprite_bank()
     pictures: Sequence[Picture] = [render(scene, bank) for scene in scenes]
     return scorer.embed_pictures([Image.fromarray(p) for p in (alter(pictures) if alter else pictures)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,40 +28,60 @@ PICTURES = "pictures"  # the folder that a benchmark's own scorer is given
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RunResult:
+class Drawing:
+    """What is drawn: picture j of prompt i has the seed ``seed + i * num_images + j``.
+
+    ``settings`` are of `GenerationRequest`, the same for all pictures.
+    """
+
+    prompts: PromptList
+    num_images: int
+    seed: int
+    settings: Mapping[str, Any]
+
+    def requests(self, entry: PromptEntry) -> list[GenerationRequest]:
+        """One for each picture of a prompt."""
+        first = entry.index * self.num_images
+        return [
+            GenerationRequest(prompt=entry.prompt, seed=image_seed(self.seed, first + number), **self.settings)
+            for number in range(self.num_images)
+        ]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drawn:
     """``files[i]`` are the pictures of prompt i: several, or one file that holds all of them side by side."""
 
+    drawing: Drawing
     files: tuple[tuple[Path, ...], ...]
     num_drawn: int
     num_kept: int
 
+    def by_prompt(self) -> Iterator[tuple[PromptEntry, tuple[Path, ...]]]:
+        return zip(self.drawing.prompts.entries, self.files, strict=True)
+
 
 def draw_prompt_list(
-    prompts: PromptList, pipeline: Pipeline, model_hash: str, folder: Path, *, num_images: int, seed: int,
-    settings: dict[str, Any], on_progress: OnProgress = no_progress,
-) -> RunResult:  # fmt: skip
+    drawing: Drawing, pipeline: Pipeline, model_hash: str, folder: Path, *, on_progress: OnProgress = no_progress
+) -> Drawn:
     """Draw what is missing into ``folder / "pictures"``, in the layout of the benchmark's own scorer.
 
-    Picture j of prompt i has seed ``seed + i * num_images + j``. A picture that is there is kept if its record says
-    the same prompt, seed, settings and weights, and its pixels are those of the record; a damaged one is drawn again.
+    A picture that is there is kept if its record says the same prompt, seed, settings and weights, and its pixels are
+    those of the record; a damaged one is drawn again.
 
     Args:
         model_hash: of the pipeline's weights, as in the records that it writes.
-        settings: of `GenerationRequest`, the same for all pictures.
 
     Raises:
         RequestError: the folder holds pictures of another run.
         OutputError: the disk is full; what is finished stays, and the next run goes on from it.
     """
+    prompts, num_images = drawing.prompts, drawing.num_images
     files: list[tuple[Path, ...]] = []
     num_drawn = num_kept = 0
     total = len(prompts.entries) * num_images
     for entry in prompts.entries:
-        first = entry.index * num_images
-        requests = [
-            GenerationRequest(prompt=entry.prompt, seed=image_seed(seed, first + number), **settings)
-            for number in range(num_images)
-        ]
+        requests = drawing.requests(entry)
         _write_metadata(prompts, entry, folder)
         if prompts.suite == "dpg":
             path = folder / PICTURES / prompts.picture_path(entry, 0)
@@ -82,7 +102,7 @@ def draw_prompt_list(
                 num_drawn += 1
             files.append(tuple(paths))
         on_progress(num_drawn + num_kept, total, "drawing")
-    return RunResult(files=tuple(files), num_drawn=num_drawn, num_kept=num_kept)
+    return Drawn(drawing=drawing, files=tuple(files), num_drawn=num_drawn, num_kept=num_kept)
 
 
 def pictures_in(path: Path, num_images: int) -> list[Image.Image]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,9 +11,9 @@ from PIL import Image
 
 from sanakit.common.errors import RequestError
 from sanakit.common.progress import OnProgress, no_progress
-from sanakit.evaluation.benchmarks.entries import PromptEntry, PromptList
+from sanakit.evaluation.benchmarks.entries import PromptEntry
 from sanakit.evaluation.benchmarks.geneval_rules import ObjectDetector, judge_picture
-from sanakit.evaluation.benchmarks.run import RunResult, pictures_in
+from sanakit.evaluation.benchmarks.run import Drawn, pictures_in
 from sanakit.evaluation.metrics.bootstrap import NUM_RESAMPLES, estimate_mean_of_groups
 from sanakit.evaluation.metrics.frechet import too_few
 from sanakit.evaluation.metrics.half_sampling import MIN_SAMPLES, NUM_HALVES
@@ -21,16 +21,7 @@ from sanakit.evaluation.reports.captioned import clip_score_report
 from sanakit.evaluation.reports.distances import frechet_measurements, frechet_with_interval
 from sanakit.evaluation.reports.picture_features import FeatureSet, extract_features
 from sanakit.evaluation.reports.picture_sets import PictureSet, picture_files, read_picture
-from sanakit.evaluation.reports.report import (
-    LEVEL,
-    Measurement,
-    NetworkUse,
-    Report,
-    Setting,
-    mean_of,
-    measured_with,
-    use_of,
-)
+from sanakit.evaluation.reports.report import LEVEL, Measurement, NetworkUse, Report, Setting, mean_of, measured, use_of
 from sanakit.scoring.extractors.extractor import FeatureExtractor
 from sanakit.scoring.scorers import ImageTextScorer
 
@@ -75,49 +66,50 @@ class _Judged:
 
 
 def geneval_report(
-    prompts: PromptList, run: RunResult, detector: ObjectDetector, *, num_images: int, seed: int, settings: Settings,
-    on_progress: OnProgress = no_progress,
-) -> Report:  # fmt: skip
+    drawn: Drawn, detector: ObjectDetector, *, settings: Settings, on_progress: OnProgress = no_progress
+) -> Report:
     """The share of right pictures, overall and by task; ``details`` has the verdict on each picture with its reason."""
     by_tag: dict[str, list[float]] = {}
     lines: list[dict[str, Any]] = []
-    for done, (entry, files) in enumerate(zip(prompts.entries, run.files, strict=True), start=1):
+    seed = drawn.drawing.seed
+    for done, (entry, files) in enumerate(drawn.by_prompt(), start=1):
         judged = _geneval_prompt(entry, files, detector)
         by_tag.setdefault(entry.category, []).append(judged.share)
         lines += judged.lines
-        on_progress(done, len(prompts.entries), "judging")
-    overall = estimate_mean_of_groups(by_tag, seed=seed, level=LEVEL)
-    total = Measurement(
-        name="overall", value=overall.mean, low=overall.low, high=overall.high, num_samples=overall.num_samples,
-        better="higher", interval=f"percentile bootstrap over the prompts of each task, {NUM_RESAMPLES} resamples",
-    )  # fmt: skip
+        on_progress(done, len(drawn.files), "judging")
+    how = f"percentile bootstrap over the prompts of each task, {NUM_RESAMPLES} resamples"
+    total = measured("overall", estimate_mean_of_groups(by_tag, seed=seed, level=LEVEL), interval=how)
     return _report(
-        f"GenEval with {detector.name}", f"{GENEVAL_PROTOCOL} {detector.protocol}", prompts, num_images=num_images,
-        measurements=[total, *(mean_of(tag, shares, seed=seed) for tag, shares in by_tag.items())], seed=seed,
-        settings=settings, networks=(use_of(detector),), details={"pictures": lines},
-    )  # fmt: skip
+        drawn,
+        f"GenEval with {detector.name}",
+        f"{GENEVAL_PROTOCOL} {detector.protocol}",
+        [total, *(mean_of(tag, shares, seed=seed) for tag, shares in by_tag.items())],
+        settings,
+        networks=(use_of(detector),),
+        details={"pictures": lines},
+    )
 
 
 def dpg_report(
-    prompts: PromptList, run: RunResult, propositions: Mapping[str, Sequence[Mapping[str, str]]], judge: VisualJudge,
-    *, num_images: int, seed: int, settings: Settings,
-) -> Report:  # fmt: skip
+    drawn: Drawn, propositions: Mapping[str, Sequence[Mapping[str, str]]], judge: VisualJudge, *, settings: Settings
+) -> Report:
     """DPG-Bench's score with any judge; ``propositions`` is `read_propositions` of ``dpg_bench.csv``.
 
     Raises:
         RequestError: an item has no questions.
     """
-    scores = []
-    for entry, files in zip(prompts.entries, run.files, strict=True):
+    scores: dict[str, float] = {}
+    for entry, files in drawn.by_prompt():
         if entry.key not in propositions:
             raise RequestError(f"dpg_bench.csv has no questions for {entry.key}; give the table of these prompts")
-        pictures = pictures_in(files[0], num_images)
-        scores.append(sum(score_item(picture, propositions[entry.key], judge) for picture in pictures) / len(pictures))
+        pictures = pictures_in(files[0], drawn.drawing.num_images)
+        of_pictures = [score_item(picture, propositions[entry.key], judge) for picture in pictures]
+        scores[entry.key] = sum(of_pictures) / len(pictures)
+    overall = mean_of("overall", list(scores.values()), seed=drawn.drawing.seed)
+    title = f"DPG-Bench with {judge.name}"
     return _report(
-        f"DPG-Bench with {judge.name}", DPG_PROTOCOL, prompts, num_images=num_images, seed=seed, settings=settings,
-        measurements=[mean_of("overall", scores, seed=seed)], networks=(use_of(judge),),
-        details={"items": dict(zip((entry.key for entry in prompts.entries), scores, strict=True))},
-    )  # fmt: skip
+        drawn, title, DPG_PROTOCOL, [overall], settings, networks=(use_of(judge),), details={"items": scores}
+    )
 
 
 def score_item(image: Image.Image, questions: Sequence[Mapping[str, str]], judge: VisualJudge) -> float:
@@ -133,46 +125,58 @@ def score_item(image: Image.Image, questions: Sequence[Mapping[str, str]], judge
     return sum(counted.values()) / len(counted)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Against:
+    """What a Fréchet distance is measured to, and with what."""
+
+    folder: Path  # of MJHQ-30K's pictures, in folders named after their categories
+    extractor: FeatureExtractor
+    num_halves: int = NUM_HALVES
+
+
 def mjhq_report(
-    prompts: PromptList, run: RunResult, *, seed: int, settings: Settings, reference: Path | None = None,
-    extractor: FeatureExtractor | None = None, scorer: ImageTextScorer | None = None, num_halves: int = NUM_HALVES,
-    num_images: int = 1, device: str = "cpu", on_progress: OnProgress = no_progress,
-) -> Report:  # fmt: skip
-    """FID against a folder of MJHQ-30K's pictures, and an image-text score, each overall and by category.
+    drawn: Drawn,
+    *,
+    settings: Settings,
+    against: Against | None = None,
+    scorer: ImageTextScorer | None = None,
+    device: str = "cpu",
+    on_progress: OnProgress = no_progress,
+) -> Report:
+    """FID against MJHQ-30K's pictures, and an image-text score, each overall and by category.
 
     Raises:
         RequestError: nothing to measure with, or too few pictures.
     """
-    pictures = _drawn(prompts, run)
+    pictures, seed = _pictures_of(drawn), drawn.drawing.seed
+    names = [entry.category for entry, files in drawn.by_prompt() for _ in files]
     measurements: list[Measurement] = []
     networks: list[NetworkUse] = []
     inputs: dict[str, Any] = {}
     warnings: list[str] = []
-    names = [entry.category for entry, files in zip(prompts.entries, run.files, strict=True) for _ in files]
-    categories = sorted(set(names))
-    if reference is not None and extractor is not None:
-        real_set, real_names = _reference(reference)
-        real = extract_features(real_set, extractor, device=device, on_progress=on_progress)
-        fake = extract_features(pictures, extractor, device=device, on_progress=on_progress)
-        measurements += _distances(real, fake, real_names, names, categories, seed, num_halves)
+    if against is not None:
+        real_set, real_names = _reference(against.folder)
+        real, fake = (
+            extract_features(each, against.extractor, device=device, on_progress=on_progress)
+            for each in (real_set, pictures)
+        )
+        measurements += _distances(real, fake, real_names, names, seed, against.num_halves)
         inputs |= {"real": real.facts, "drawn": fake.facts}
-        networks.append(use_of(extractor))
-        fewest = min(len(real.features), len(fake.features))
-        warnings += [too_few(fewest, extractor.num_features)] if fewest < extractor.num_features else []
+        networks.append(use_of(against.extractor))
+        fewest, num_features = min(len(real.features), len(fake.features)), against.extractor.num_features
+        warnings += [too_few(fewest, num_features)] if fewest < num_features else []
     if scorer is not None:
         scored = clip_score_report(pictures, scorer, seed=seed, on_progress=on_progress)
         values = [line["score"] for line in scored.details["pictures"]]
         measurements.append(mean_of("text score", values, seed=seed))
-        for category in categories:
+        for category in sorted(set(names)):
             chosen = [value for value, name in zip(values, names, strict=True) if name == category]
             measurements.append(mean_of(f"text score of {category}", chosen, seed=seed))
         networks.append(use_of(scorer))
     if not measurements:
         raise RequestError("there is nothing to score MJHQ-30K with; give --reference, --scorer or both")
-    return _report(
-        "MJHQ-30K", MJHQ_PROTOCOL, prompts, num_images=num_images, measurements=measurements, seed=seed,
-        settings=settings, networks=tuple(networks), details={}, inputs=inputs, warnings=tuple(warnings),
-    )  # fmt: skip
+    report = _report(drawn, "MJHQ-30K", MJHQ_PROTOCOL, measurements, settings, networks=networks, details={})
+    return replace(report, inputs={**report.inputs, **inputs}, warnings=tuple(warnings))
 
 
 def _geneval_prompt(entry: PromptEntry, files: Sequence[Path], detector: ObjectDetector) -> _Judged:
@@ -186,13 +190,14 @@ def _geneval_prompt(entry: PromptEntry, files: Sequence[Path], detector: ObjectD
     return _Judged(sum(bool(line["correct"]) for line in lines) / len(lines), lines)
 
 
-def _drawn(prompts: PromptList, run: RunResult) -> PictureSet:
-    files = [file for group in run.files for file in group]
-    texts = [entry.prompt for entry, group in zip(prompts.entries, run.files, strict=True) for _ in group]
+def _pictures_of(drawn: Drawn) -> PictureSet:
+    files = [file for group in drawn.files for file in group]
     return PictureSet(
-        path=files[0].parents[1], keys=tuple(f"{file.parent.name}/{file.name}" for file in files),
-        read=lambda index: read_picture(files[index]), captions=tuple((text,) for text in texts),
-    )  # fmt: skip
+        path=files[0].parents[1],
+        keys=tuple(f"{file.parent.name}/{file.name}" for file in files),
+        read=lambda index: read_picture(files[index]),
+        captions=tuple((entry.prompt,) for entry, group in drawn.by_prompt() for _ in group),
+    )
 
 
 def _reference(folder: Path) -> tuple[PictureSet, list[str]]:
@@ -208,11 +213,10 @@ def _reference(folder: Path) -> tuple[PictureSet, list[str]]:
 
 
 def _distances(
-    real: FeatureSet, fake: FeatureSet, real_names: list[str], fake_names: list[str], categories: list[str], seed: int,
-    num_halves: int,
-) -> list[Measurement]:  # fmt: skip
+    real: FeatureSet, fake: FeatureSet, real_names: list[str], fake_names: list[str], seed: int, num_halves: int
+) -> list[Measurement]:
     found = []
-    for category in (None, *categories):
+    for category in (None, *sorted(set(fake_names))):
         of_real, of_fake = (
             features.features[[index for index, name in enumerate(names) if category in (None, name)]]
             for features, names in ((real, real_names), (fake, fake_names))
@@ -232,13 +236,23 @@ def _parents(dependency: str) -> list[str]:
 
 
 def _report(
-    title: str, protocol: str, prompts: PromptList, *, num_images: int, measurements: Sequence[Measurement], seed: int,
-    settings: Settings, networks: tuple[NetworkUse, ...], details: Mapping[str, Any],
-    inputs: Mapping[str, Any] | None = None, warnings: tuple[str, ...] = (),
-) -> Report:  # fmt: skip
-    listed = {"source": prompts.source, "prompts": len(prompts.entries), "sha256": prompts.sha256}
+    drawn: Drawn,
+    title: str,
+    protocol: str,
+    measurements: Sequence[Measurement],
+    settings: Settings,
+    *,
+    networks: Sequence[NetworkUse],
+    details: Mapping[str, Any],
+) -> Report:
+    prompts = drawn.drawing.prompts
     return Report(
-        title=title, protocol=protocol, measurements=tuple(measurements), seed=seed, networks=networks, details=details,
-        inputs={"prompts": listed, **(inputs or {})}, settings={"pictures_per_prompt": num_images, **settings},
-        warnings=warnings, versions=measured_with(),
-    )  # fmt: skip
+        title=title,
+        protocol=protocol,
+        measurements=tuple(measurements),
+        seed=drawn.drawing.seed,
+        inputs={"prompts": {"source": prompts.source, "prompts": len(prompts.entries), "sha256": prompts.sha256}},
+        settings={"pictures_per_prompt": drawn.drawing.num_images, **settings},
+        networks=tuple(networks),
+        details=details,
+    )

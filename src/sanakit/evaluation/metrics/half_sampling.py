@@ -101,21 +101,19 @@ def interval_from_halves(
 
 def half_sampled(
     statistic: Callable[[Indices, Indices], float],
-    num_real: int,
-    num_fake: int,
+    sizes: tuple[int, int],
     *,
     num_halves: int = NUM_HALVES,
     seed: int,
-    level: float = 0.95,
     paired: bool = False,
     lowest: float | None = None,
     on_progress: OnProgress = no_progress,
 ) -> HalfSampled:
-    """A statistic of two sets, given as a function of the indices that it may use, with its interval."""
-    halves = draw_halves(num_real, num_fake, num_halves=num_halves, seed=seed, paired=paired)
-    value = statistic(np.arange(num_real), np.arange(num_fake))
+    """A statistic of two sets of these sizes, given as a function of the indices that it may use, with its interval."""
+    halves = draw_halves(*sizes, num_halves=num_halves, seed=seed, paired=paired)
+    value = statistic(*map(np.arange, sizes))
     replicates = []
     for number, half in enumerate(halves, start=1):
         replicates.append(statistic(*half))
         on_progress(number, num_halves, "measuring halves")
-    return interval_from_halves(value, np.asarray(replicates), level=level, lowest=lowest)
+    return interval_from_halves(value, np.asarray(replicates), lowest=lowest)

@@ -17,7 +17,7 @@ from sanakit.evaluation.reports.picture_sets import (
     left_out,
     open_pictures,
 )
-from sanakit.evaluation.reports.report import Report, mean_of, measured_with, use_of
+from sanakit.evaluation.reports.report import Report, mean_of, use_of
 from sanakit.pipelines.picture_file import read_record
 from sanakit.scoring.scorers import ImageTextScorer
 
@@ -85,7 +85,6 @@ def clip_score_report(
         settings={},
         networks=(use_of(scorer),),
         details={"pictures": picture_scores(pictures.keys, texts, scores)},
-        versions=measured_with(),
     )  # fmt: skip
 
 

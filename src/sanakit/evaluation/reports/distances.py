@@ -27,7 +27,7 @@ from sanakit.evaluation.metrics.kernel_distance import (
     weighted_kernel_distances,
 )
 from sanakit.evaluation.reports.picture_features import FeatureSet
-from sanakit.evaluation.reports.report import Measurement, NamedNetwork, Report, Setting, measured_with, use_of
+from sanakit.evaluation.reports.report import Measurement, NamedNetwork, Report, Setting, use_of
 from sanakit.scoring.extractors.extractor import FeatureExtractor
 
 Floats = NDArray[np.float64]
@@ -65,7 +65,6 @@ def fid_report(
         settings={"halves": num_halves, "features": num_features, "distance_dtype": "float64"},
         networks=(use_of(extractor),),
         warnings=(too_few(fewest, num_features),) if fewest < num_features else (),
-        versions=measured_with(),
     )
 
 
@@ -80,7 +79,7 @@ def frechet_with_interval(
         return gaussian_distance(fit_gaussian(real[of_real]), fit_gaussian(fake[of_fake]))
 
     return half_sampled(
-        distance, len(real), len(fake), num_halves=num_halves, seed=seed, paired=paired, lowest=0.0,
+        distance, (len(real), len(fake)), num_halves=num_halves, seed=seed, paired=paired, lowest=0.0,
         on_progress=on_progress,
     )  # fmt: skip
 
@@ -139,7 +138,6 @@ def kid_report(
         inputs={"real": real.facts, "fake": fake.facts},
         settings=settings,
         networks=(use_of(extractor),),
-        versions=measured_with(),
     )  # fmt: skip
 
 

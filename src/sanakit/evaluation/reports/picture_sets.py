@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from sanakit.common.errors import PictureError, RequestError
+from sanakit.common.pixels import Picture
 from sanakit.data.open import open_data
 from sanakit.data.pictures import decode_picture
 
@@ -88,14 +89,13 @@ def left_out(problems: Sequence[str]) -> dict[str, int | str | None]:
     return {"left_out": len(problems) or None, "first_left_out": problems[0] if problems else None}
 
 
-def subset_of(pictures: PictureSet, indices: Sequence[int]) -> PictureSet:
-    chosen = list(indices)
+def in_memory(name: str, keys: Sequence[str], pictures: Sequence[Picture]) -> PictureSet:
+    """Pictures that are there already, without texts."""
     return PictureSet(
-        path=pictures.path,
-        keys=tuple(pictures.keys[index] for index in chosen),
-        read=lambda index: pictures.read(chosen[index]),
-        captions=tuple(pictures.captions[index] for index in chosen),
-        problems=pictures.problems,
+        path=Path(name),
+        keys=tuple(keys),
+        read=lambda index: Image.fromarray(pictures[index]),
+        captions=((),) * len(keys),
     )
 
 

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal, Protocol
 
 import sanakit
-from sanakit.evaluation.metrics.bootstrap import NUM_RESAMPLES, estimate
+from sanakit.evaluation.metrics.bootstrap import NUM_RESAMPLES, Estimate, estimate
 
 Setting = str | int | float | bool | None
 Better = Literal["higher", "lower"]
@@ -90,11 +90,22 @@ def mean_of(
     Raises:
         ConfigError: there are no values.
     """
-    found = estimate(values, seed=seed, level=LEVEL)
+    return measured(name, estimate(values, seed=seed, level=LEVEL), better=better, unit=unit)
+
+
+def measured(
+    name: str, found: Estimate, *, better: Better = "higher", unit: str = "", interval: str = MEAN_INTERVAL
+) -> Measurement:
     return Measurement(
-        name=name, value=found.mean, low=found.low, high=found.high, num_samples=found.num_samples, better=better,
-        interval=MEAN_INTERVAL, unit=unit,
-    )  # fmt: skip
+        name=name,
+        value=found.mean,
+        low=found.low,
+        high=found.high,
+        num_samples=found.num_samples,
+        better=better,
+        interval=interval,
+        unit=unit,
+    )
 
 
 def use_of(network: NamedNetwork, *, dtype: str = "float32") -> NetworkUse:
@@ -132,6 +143,7 @@ def report_table(report: Report) -> str:
     lines.append(", ".join(f"{name} {_short(value)}" for name, value in settings.items() if value is not None))
     lines += [f"interval of {names}: {how}" for how, names in _interval_methods(report.measurements).items()]
     lines.append(report.protocol)
+    lines.append(", ".join(f"{name} {number}" for name, number in report.versions.items()))
     lines += [f"warning: {text}" for text in report.warnings]
     return "\n".join(lines)
 

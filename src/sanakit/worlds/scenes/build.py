@@ -35,15 +35,15 @@ _CONTACT_SHEET_SAMPLES = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Recipe:
-    """What a folder holds; a folder can only be continued with the recipe that it was begun with."""
+class ScenesConfig:
+    """What a folder holds; a folder can only be continued with the config that it was begun with."""
 
     num_samples: int
-    seed: int
-    split: Split
-    size: int
-    shard_size: int
-    num_paraphrases: int
+    seed: int = 0
+    split: Split = "train"
+    size: int = 128
+    shard_size: int = 1000
+    num_paraphrases: int = 4
 
     def __post_init__(self) -> None:
         for name in ("num_samples", "size", "shard_size"):
@@ -57,16 +57,7 @@ class _Recipe:
 
 
 def build_starter_data(
-    out: Path,
-    *,
-    num_samples: int,
-    seed: int = 0,
-    split: Split = "train",
-    size: int = 128,
-    shard_size: int = 1000,
-    num_paraphrases: int = 4,
-    bank: SpriteBank | None = None,
-    on_progress: OnProgress = no_progress,
+    out: Path, config: ScenesConfig, *, bank: SpriteBank | None = None, on_progress: OnProgress = no_progress
 ) -> None:
     """Write (or continue) a data set folder.
 
@@ -74,29 +65,21 @@ def build_starter_data(
     one goes on after them. ``bank`` None is the bank that ships with the package.
 
     Raises:
-        ConfigError: ``out`` was begun with other arguments, or an argument makes no data set.
+        ConfigError: ``out`` was begun with other values.
         OutputError: a file could not be written.
     """
-    recipe = _Recipe(
-        num_samples=num_samples,
-        seed=seed,
-        split=split,
-        size=size,
-        shard_size=shard_size,
-        num_paraphrases=num_paraphrases,
-    )
-    scenes = StarterScenes(bank or load_sprite_bank(), split, seed, size=size)
+    scenes = StarterScenes(bank or load_sprite_bank(), config.split, config.seed, size=config.size)
     try:
-        begin_folder(out, asdict(recipe), "recipe.json")
-        for number, indices in enumerate(recipe.shards()):
-            _write_shard(out, f"{number:05d}", indices, scenes, recipe)
-            on_progress(indices.stop, num_samples, "writing")
-        _finish(out, recipe, scenes)
+        begin_folder(out, asdict(config), "recipe.json")
+        for number, indices in enumerate(config.shards()):
+            _write_shard(out, f"{number:05d}", indices, scenes, config)
+            on_progress(indices.stop, config.num_samples, "writing")
+        _finish(out, config, scenes)
     except OSError as error:
         raise OutputError(f"the data set in {out} could not be written: {error.strerror or error}") from error
 
 
-def _write_shard(out: Path, name: str, indices: range, scenes: StarterScenes, recipe: _Recipe) -> None:
+def _write_shard(out: Path, name: str, indices: range, scenes: StarterScenes, config: ScenesConfig) -> None:
     """The tar is renamed into place after its paraphrases, so a shard that is there is complete."""
     if (out / f"{name}.tar").exists():
         return
@@ -106,12 +89,12 @@ def _write_shard(out: Path, name: str, indices: range, scenes: StarterScenes, re
             for index in indices:
                 image, _, scene = scenes.sample(index)
                 key = f"{index:08d}"
-                rng = np.random.default_rng((recipe.seed, index, 1))
-                paraphrases[key] = {f"paraphrase_{i}": caption(scene, rng) for i in range(recipe.num_paraphrases)}
+                rng = np.random.default_rng((config.seed, index, 1))
+                paraphrases[key] = {f"paraphrase_{i}": caption(scene, rng) for i in range(config.num_paraphrases)}
                 facts = {
                     "prompt": canonical_caption(scene),
-                    "width": recipe.size,
-                    "height": recipe.size,
+                    "width": config.size,
+                    "height": config.size,
                     "file_name": f"{key}.png",
                     "scene": scene.to_json(),
                 }
@@ -120,10 +103,10 @@ def _write_shard(out: Path, name: str, indices: range, scenes: StarterScenes, re
         write_json(out / f"{name}{_PARAPHRASES}.json", paraphrases)
 
 
-def _finish(out: Path, recipe: _Recipe, scenes: StarterScenes) -> None:
+def _finish(out: Path, config: ScenesConfig, scenes: StarterScenes) -> None:
     notice = resources.files("sanakit").joinpath("starter", "NOTICE.md")
     write(out / "NOTICE.md", notice.read_bytes())
-    samples = [scenes.sample(index) for index in range(min(_CONTACT_SHEET_SAMPLES, recipe.num_samples))]
+    samples = [scenes.sample(index) for index in range(min(_CONTACT_SHEET_SAMPLES, config.num_samples))]
     write(out / "contact-sheet.png", as_png(contact_sheet([(s.image, s.caption) for s in samples])))
-    shards = [(f"{number:05d}.tar", len(indices)) for number, indices in enumerate(recipe.shards())]
-    write_index(out, f"sanakit-starter-{recipe.split}", shards)
+    shards = [(f"{number:05d}.tar", len(indices)) for number, indices in enumerate(config.shards())]
+    write_index(out, f"sanakit-starter-{config.split}", shards)

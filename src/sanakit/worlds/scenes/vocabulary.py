@@ -5,7 +5,7 @@ Everything a scene can hold is listed here and nowhere else, so a caption can be
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -47,7 +47,6 @@ def _item(
     plural: str | None = None,
     synonyms: tuple[str | tuple[str, str], ...] = (),
     keep: str = "",
-    replace: tuple[tuple[str, str], ...] = (),
 ) -> Item:
     pairs = tuple((word, f"{word}s") if isinstance(word, str) else word for word in synonyms)
     return Item(
@@ -59,7 +58,6 @@ def _item(
         aspect=_ASPECTS.get(name, 1.0),
         synonyms=pairs,
         keep=tuple(f"#{colour}" for colour in keep.split()),
-        replace=replace,
     )
 
 
@@ -113,7 +111,7 @@ _ITEMS = (
     _item("light bulb", "thing", "light-bulb", "yellow", synonyms=("lightbulb",), keep="9b9b9b d3d3d3"),
     _item("clock", "thing", "alarm-clock", "red", synonyms=("alarm clock",), keep="d3d3d3"),
     _item("tree", "nature", "deciduous-tree", "green", keep="6d4534"),
-    _item("flower", "nature", "blossom", "pink", keep="86d72f ffb02e", replace=(("#d3d3d3", "#ff8fc8"),)),
+    replace(_item("flower", "nature", "blossom", "pink", keep="86d72f ffb02e"), replace=(("#d3d3d3", "#ff8fc8"),)),
     _item("cactus", "nature", "cactus", "green", plural="cactuses"),
     _item("sun", "nature", "sun", "yellow"),
     _item("moon", "nature", "crescent-moon", "yellow", synonyms=("crescent moon",)),

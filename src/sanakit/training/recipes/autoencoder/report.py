@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from sanakit.common.errors import MissingExtraError
 from sanakit.common.pixels import Picture, from_signed
-from sanakit.evaluation.metrics.bootstrap import Estimate, estimate
-from sanakit.evaluation.metrics.image_metrics import psnr, ssim
-from sanakit.evaluation.reports.scene_reconstruction import MOST_PSNR, rebuilt, reconstruction_report
+from sanakit.evaluation.benchmarks.heldout_scenes import heldout_scenes
+from sanakit.evaluation.reports.picture_sets import in_memory
+from sanakit.evaluation.reports.reconstruction import HowMeasured, rebuilt, reconstruction_report
+from sanakit.evaluation.reports.report import Report
 from sanakit.features.configs import PixelDataConfig, ScenePictures
 from sanakit.features.open import pixel_data
 from sanakit.features.starter_scenes import scene_pixels
@@ -52,13 +54,14 @@ def report_autoencoder(
     except MissingExtraError as error:
         logger.warning("the report has no curves: %s", error)
     seed = recipe["seed"]
+    how = HowMeasured(compression=model.config.compression, seed=seed, batch_size=8, device=device)
     if isinstance(data, ScenePictures):
         scenes = StarterScenes(load_sprite_bank(), "heldout", seed, size=resolution)
         shown = from_signed(scene_pixels(scenes, range(NUM_SHOWN)))
-        results = _scores_of_scenes(model, seed, resolution, device)
+        results = _scores_of_scenes(model, resolution, how)
     else:
         shown = _training_pictures(data, resolution, seed, model.config.compression)
-        results = _scores_of_pictures(model, shown, seed, device)
+        results = _scores_of_pictures(model, shown, how)
     _paired_grid(model, shown, device).save(folder / "reconstructions.png")
     results |= {"scaling factor": f"{model.config.scaling_factor:.4f}"}
     results |= {f"stage {name}": spent(lines) for name, lines in logs.items()}
@@ -96,26 +99,28 @@ def _paired_grid(model: DCAutoencoder, pictures: Sequence[Picture], device: str)
     return picture_grid(cells, [""] * len(cells), columns=columns, label_height=0)
 
 
-def _scores_of_scenes(model: DCAutoencoder, seed: int, size: int, device: str) -> dict[str, object]:
-    scores = reconstruction_report(model, NUM_REPORT_SCENES, seed, size=size, device=device)
+def _scores_of_scenes(model: DCAutoencoder, size: int, how: HowMeasured) -> dict[str, object]:
+    scenes = heldout_scenes(NUM_REPORT_SCENES, seed=how.seed, size=size)
+    used = how.use_of(model, "the autoencoder")
+    report = reconstruction_report(model, scenes.pictures, how, used, also=scenes.recognised)
+    named, right = scenes.recognised([np.asarray(picture) for picture in scenes.pictures])
     return {
-        "held-out scenes": scores.psnr.num_samples, **_likeness(scores.psnr, scores.ssim),
-        "objects still named": f"{scores.named.mean:.0%} of the scenes (originals {scores.original_named.mean:.0%})",
-        "whole scene still right": f"{scores.right.mean:.0%} (originals {scores.original_right.mean:.0%})",
-    }  # fmt: skip
+        "held-out scenes": report["PSNR"].num_samples,
+        **_likeness(report),
+        "objects still named": f"{report['objects named'].value:.0%} of the scenes (originals {named.value:.0%})",
+        "whole scene still right": f"{report['scenes all right'].value:.0%} (originals {right.value:.0%})",
+    }
 
 
-def _scores_of_pictures(model: DCAutoencoder, pictures: Sequence[Picture], seed: int, device: str) -> dict[str, object]:
-    pairs = [(copy, picture) for picture in pictures for copy in rebuilt(model, [picture], device)]
-    likeness = _likeness(
-        estimate([min(psnr(copy, picture), MOST_PSNR) for copy, picture in pairs], seed=seed),
-        estimate([ssim(copy, picture) for copy, picture in pairs], seed=seed),
-    )
-    return {"pictures, of those that it was trained on": len(pairs), **likeness}
+def _scores_of_pictures(model: DCAutoencoder, pictures: Sequence[Picture], how: HowMeasured) -> dict[str, object]:
+    shown = in_memory("training", [str(number) for number in range(len(pictures))], pictures)
+    report = reconstruction_report(model, shown, how, how.use_of(model, "the autoencoder"))
+    return {"pictures, of those that it was trained on": len(pictures), **_likeness(report)}
 
 
-def _likeness(psnr_: Estimate, ssim_: Estimate) -> dict[str, object]:
+def _likeness(report: Report) -> dict[str, object]:
+    ratio, likeness = report["PSNR"], report["SSIM"]
     return {
-        "PSNR": f"{psnr_.mean:.2f} dB [{psnr_.low:.2f}, {psnr_.high:.2f}]",
-        "SSIM": f"{ssim_.mean:.3f} [{ssim_.low:.3f}, {ssim_.high:.3f}]",
+        "PSNR": f"{ratio.value:.2f} dB [{ratio.low:.2f}, {ratio.high:.2f}]",
+        "SSIM": f"{likeness.value:.3f} [{likeness.low:.3f}, {likeness.high:.3f}]",
     }

@@ -11,14 +11,9 @@ import torch
 
 from sanakit.common.files import write_json
 from sanakit.common.pixels import Picture, from_unit, to_unit
-from sanakit.evaluation.benchmarks.dual_encoder_score import (
-    BestOfReport,
-    DualEncoderReport,
-    best_of,
-    evaluate_dual_encoder,
-)
+from sanakit.evaluation.benchmarks.dual_encoder_score import best_of_report, dual_encoder_report
 from sanakit.evaluation.drawing import drawing_with
-from sanakit.evaluation.metrics.bootstrap import Estimate
+from sanakit.evaluation.reports.report import Measurement, Report
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.scoring.dual_encoder import DualEncoderScorer
@@ -51,42 +46,31 @@ def report_dual_encoder(
     """
     lines = read_log(log)
     draw_curves({"sigmoid loss": lines}, ("loss", "own_caption_first"), folder / "curves.png")
-    painted = evaluate_dual_encoder(scorer, num_scenes=num_scenes, seed=seed)
+    painted = dual_encoder_report(scorer, num_scenes=num_scenes, seed=seed)
     logger.info("scored on painted scenes")
-    decoded = evaluate_dual_encoder(scorer, num_scenes=num_scenes, seed=seed, alter=through(autoencoder))
+    decoded = dual_encoder_report(scorer, num_scenes=num_scenes, seed=seed, alter=through(autoencoder))
     logger.info("scored on reconstructed scenes")
     scores: dict[str, Any] = {"painted": painted.to_json(), "reconstructed": decoded.to_json()}
-    results = {"run": spent(lines), **score_rows(painted, decoded)}
+    results = {
+        "run": spent(lines),
+        "columns": "held-out scenes as painted; after the starter's autoencoder (chance 50 %, of 64: 1.6 %)",
+        **percent_rows(painted, decoded),
+    }
     if pipeline is not None:
-        best = best_of(scorer, drawing_with(pipeline), num_prompts=num_prompts, num_seeds=num_seeds, seed=seed)
+        best = best_of_report(scorer, drawing_with(pipeline), num_prompts=num_prompts, num_seeds=num_seeds, seed=seed)
         scores["best_of"] = best.to_json()
-        results |= best_of_rows(best)
+        shares = ", ".join(f"{name} {share}" for name, share in percent_rows(best).items())
+        what = f"generated pictures judged all right, {num_prompts} held-out prompts x {num_seeds} seeds"
+        results |= {what: shares}
     write_json(folder / "scores.json", scores)
     return write_report(
         folder, title="The starter's dual encoder", recipe=recipe, results=results, images=("curves.png",)
     )
 
 
-def score_rows(painted: DualEncoderReport, decoded: DualEncoderReport) -> dict[str, str]:
-    """Lines of the page: painted scenes, then the same after the autoencoder."""
-    rows = {"columns": "held-out scenes as painted; after the starter's autoencoder (chance 50 %, of 64: 1.6 %)"}
-    for kind, pair in painted.wrong_word.items():
-        other = decoded.wrong_word[kind]
-        rows[f"wrong {kind}: own caption above"] = f"{_percent(pair.captions)}; {_percent(other.captions)}"
-        rows[f"wrong {kind}: own picture above"] = f"{_percent(pair.pictures)}; {_percent(other.pictures)}"
-    rows["own caption first of 64"] = f"{_percent(painted.caption_of_64)}; {_percent(decoded.caption_of_64)}"
-    rows["own picture first of 64"] = f"{_percent(painted.picture_of_64)}; {_percent(decoded.picture_of_64)}"
-    return rows
-
-
-def best_of_rows(best: BestOfReport) -> dict[str, str]:
-    """Lines of the page about generated pictures."""
-    return {
-        f"generated pictures judged all right, {best.random.num_samples} held-out prompts x {best.num_seeds} seeds": (
-            f"random seed {_percent(best.random)}, chosen by this scorer {_percent(best.chosen)}, "
-            f"gain {_percent(best.gain)}, best possible {_percent(best.best_possible)}"
-        )
-    }
+def percent_rows(*reports: Report) -> dict[str, str]:
+    """Lines of the page: each measurement of the first report, and beside it those of the others."""
+    return {each.name: "; ".join(_percent(report[each.name]) for report in reports) for each in reports[0].measurements}
 
 
 def through(autoencoder: DCAutoencoder) -> Any:
@@ -104,5 +88,5 @@ def through(autoencoder: DCAutoencoder) -> Any:
     return alter
 
 
-def _percent(score: Estimate) -> str:
-    return f"{score.mean:.1%} [{score.low:.1%}, {score.high:.1%}]"
+def _percent(score: Measurement) -> str:
+    return f"{score.value:.1%} [{score.low:.1%}, {score.high:.1%}]"
