@@ -39,5 +39,14 @@ def draw_noise(shape: Sequence[int], seed: int) -> Tensor:
 
 def draw_step_noise(shape: Sequence[int], seed: int, step: int) -> Tensor:
     """The noise that a stochastic solver adds in ``step``: of the picture's seed and the step alone."""
-    digest = hashlib.sha256(f"{seed}:{step}".encode()).digest()
-    return draw_noise(shape, int.from_bytes(digest[:8], "big") & MAX_SEED)
+    return draw_noise(shape, derived_seed("step", seed, step))
+
+
+def derived_digest(*facts: object) -> bytes:
+    """32 bytes that follow from what decides a draw, such as a seed and a number; neighbours have nothing in common."""
+    return hashlib.sha256("/".join(map(str, facts)).encode("utf-8", "surrogatepass")).digest()
+
+
+def derived_seed(*facts: object, bits: int = 63) -> int:
+    """A seed that follows from these facts, below ``2 ** bits``, of up to 64."""
+    return int.from_bytes(derived_digest(*facts)[:8], "big") >> (64 - bits)

@@ -6,7 +6,6 @@ function of (seed, epoch, key of the sample), so it does not depend on processes
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sanakit.common.errors import ConfigError
+from sanakit.common.seeds import derived_seed
 from sanakit.data.samples import Caption
 
 MAIN_SOURCE = "prompt"  # the caption that came with the picture
@@ -110,18 +110,14 @@ def choose_caption(captions: Sequence[Caption], config: CaptionChoice, *, seed: 
     if len(captions) == 1:
         return 0
     cumulated = np.cumsum(caption_probabilities(captions, config))
-    draw = _uniform(f"caption/{seed}/{epoch}/{key}") * cumulated[-1]
+    uniform = derived_seed("caption", seed, epoch, key, bits=53) / 2**53
+    draw = uniform * cumulated[-1]
     return int(np.searchsorted(cumulated, draw, side="right"))
 
 
 def best_score(captions: Sequence[Caption]) -> float | None:
     """The highest score of a sample's captions; None if none has one."""
     return max((caption.score for caption in captions if caption.score is not None), default=None)
-
-
-def _uniform(text: str) -> float:
-    """A number in [0, 1) that follows from a text: 53 bits of its SHA-256."""
-    return (int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big") >> 11) / 2**53
 
 
 def _by_score(

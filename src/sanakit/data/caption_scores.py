@@ -17,8 +17,8 @@ from sanakit.common.files import write_whole
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.data.open import open_indexed
 from sanakit.data.samples import Problem
-from sanakit.data.shards.sidecars import SCORE_SUFFIX, sidecar_suffix
 from sanakit.data.sources.collect import IndexedData
+from sanakit.data.sources.sidecars import SCORE_SUFFIX, sidecar_suffix
 
 _PICTURES_AT_ONCE = 16
 

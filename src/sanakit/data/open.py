@@ -12,6 +12,7 @@ from typing import Any
 
 from sanakit.common.errors import RequestError
 from sanakit.data.samples import DataSource, Layout, Problem
+from sanakit.data.shards.wids import INDEX, read_wids
 from sanakit.data.sources.collect import Findings, IndexedData, collect
 from sanakit.data.sources.features import read_features
 from sanakit.data.sources.files import decode_text, is_picture, walk
@@ -19,7 +20,6 @@ from sanakit.data.sources.folder import read_folder
 from sanakit.data.sources.parquet import picture_column, read_embedded
 from sanakit.data.sources.records import file_column
 from sanakit.data.sources.tables import csv_header, json_lines_header, read_tables
-from sanakit.data.sources.wids import INDEX, read_wids
 
 ACCEPTED = (
     "a folder of pictures with captions (a.png with a.txt or a.json, or named by metadata.csv, metadata.jsonl, "

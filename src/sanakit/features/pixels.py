@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from sanakit.common.errors import RequestError
 from sanakit.common.pixels import to_signed
+from sanakit.common.seeds import derived_digest
 from sanakit.data.buckets import training_bins
 from sanakit.data.open import open_data
 from sanakit.data.order import BatchOrder, Microbatch
@@ -47,8 +47,7 @@ class FilePixels:
         picture = fit_named(self._source, index, micro.height, micro.width)
         if self._crop is None:
             return picture
-        facts = f"window/{self._seed}/{micro.epoch}/{self._source[index].key}"
-        digest = hashlib.sha256(facts.encode("utf-8", "surrogatepass")).digest()
+        digest = derived_digest("window", self._seed, micro.epoch, self._source[index].key)
         top = int.from_bytes(digest[:8], "big") % (micro.height - self._crop + 1)
         left = int.from_bytes(digest[8:16], "big") % (micro.width - self._crop + 1)
         return picture[top : top + self._crop, left : left + self._crop]

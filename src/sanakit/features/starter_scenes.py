@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sanakit.common.errors import RequestError
 from sanakit.common.pixels import to_signed
+from sanakit.common.seeds import derived_seed
 from sanakit.data.order import BatchOrder
 from sanakit.features.batches import LatentBatch, PixelBatch
 from sanakit.features.caching import cache_texts, fill_store, latent_key, latent_store, text_store
@@ -168,7 +169,7 @@ def scene_pictures(config: ScenePictures, demand: Demand, *, multiple: int, crop
         raise RequestError(
             f"a window of {crop} px does not fit: it must be a multiple of {multiple} px of at most {sizes[0]} px"
         )
-    both = int.from_bytes(hashlib.sha256(f"{config.seed}/{demand.seed}".encode()).digest()[:7], "big")
+    both = derived_seed(config.seed, demand.seed, bits=56)
     scenes = StarterScenes(load_sprite_bank(), "train", both, size=sizes[0])
     return ComposedScenes(scenes, batch_size=demand.batch_size, crop=crop)
 

@@ -18,9 +18,9 @@ from sanakit.data.curation.lineage import CurationSummary
 from sanakit.data.curation.steps import Row
 from sanakit.data.samples import Caption
 from sanakit.data.shards import writer
+from sanakit.data.shards.wids import INDEX
 from sanakit.data.shards.writer import PackedSample
 from sanakit.data.sources.collect import IndexedData, ordered
-from sanakit.data.sources.wids import INDEX
 
 WORK_FOLDER = ".curation"
 SUMMARY = "summary.json"

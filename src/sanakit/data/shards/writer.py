@@ -22,10 +22,10 @@ from sanakit.common import files
 from sanakit.common.errors import ConfigError
 from sanakit.common.files import NotNeededError, write_whole, written_aside
 from sanakit.data.samples import Caption
-from sanakit.data.shards.sidecars import SCORE_SUFFIX, sidecar_suffix
+from sanakit.data.shards.wids import INDEX
 from sanakit.data.sources.collect import MAIN_SOURCE
 from sanakit.data.sources.records import PROMPT_SOURCE
-from sanakit.data.sources.wids import INDEX
+from sanakit.data.sources.sidecars import SCORE_SUFFIX, sidecar_suffix
 
 _Sidecars = dict[str, dict[str, dict[str, Any]]]  # by suffix, by key, by source
 

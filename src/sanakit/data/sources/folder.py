@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from sanakit.data.samples import Caption, Problem
-from sanakit.data.shards.sidecars import Extra, add_entry, with_extra
 from sanakit.data.sources.blobs import FileBlob
 from sanakit.data.sources.collect import MAIN_SOURCE, Candidate, Findings
 from sanakit.data.sources.files import decode_text, is_picture, key_of, lines_of
 from sanakit.data.sources.records import captions_of, unused_texts
+from sanakit.data.sources.sidecars import Extra, add_entry, with_extra
 
 _NOT_CAPTIONS = frozenset({"metadata", "captions", "meta_data", "wids-meta"})
 

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal, Protocol
 
-import sanakit
 from sanakit.evaluation.metrics.bootstrap import NUM_RESAMPLES, Estimate, estimate
 
 Setting = str | int | float | bool | None
@@ -16,7 +15,7 @@ Better = Literal["higher", "lower"]
 
 LEVEL = 0.95
 MEAN_INTERVAL = f"percentile bootstrap of the mean, {NUM_RESAMPLES} resamples"
-_PACKAGES = ("torch", "numpy", "pillow", "transformers")
+_PACKAGES = ("sanakit", "torch", "numpy", "pillow", "transformers")
 
 
 class NamedNetwork(Protocol):
@@ -116,7 +115,7 @@ def use_of(network: NamedNetwork, *, dtype: str = "float32") -> NetworkUse:
 
 def measured_with(*more: str) -> dict[str, str]:
     """Versions of what computes the numbers."""
-    versions = {"sanakit": sanakit.__version__, "python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in (*_PACKAGES, *more):
         try:
             versions[name] = version(name)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
 from sanakit.common.errors import ConfigError
+from sanakit.common.seeds import derived_seed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,5 +94,4 @@ def last_position(config: StageConfig, num_batches: int | None) -> int | None:
 
 def microbatch_seed(seed: int, stage: int, number: int) -> int:
     """The seed of a micro-batch's noise, 63 bits: neighbouring numbers give unrelated seeds."""
-    digest = hashlib.sha256(f"{seed}/{stage}/{number}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
+    return derived_seed(seed, stage, number)

@@ -12,11 +12,11 @@ from typing import Any
 
 from sanakit.data.samples import Caption, Problem, Reason
 from sanakit.data.shards.contents import ShardContents, ShardSample, blob_of, shard_contents
-from sanakit.data.shards.sidecars import Extra, add_entry, read_sidecar, sidecar_paths, with_extra
 from sanakit.data.sources.collect import MAIN_SOURCE, Candidate, Findings
 from sanakit.data.sources.files import decode_text, visible_files, walk
 from sanakit.data.sources.folder import captions_in_text
 from sanakit.data.sources.records import PROMPT_SOURCE, captions_of, size_of
+from sanakit.data.sources.sidecars import Extra, add_entry, read_sidecar, sidecar_paths, with_extra
 
 INDEX = "wids-meta.json"
 
