@@ -39,17 +39,22 @@ def written_aside(target: Path, *, force: bool = True, sync: bool = False, locke
     """
     if not force and target.exists():
         raise RequestError(f"{target} exists already; choose another name, or force it to be replaced")
-    try:
+    with suppress(NotNeededError), unwritten(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked_place(target) if locked else _own_place(target) as building:
             yield building
             put_in_place(building, target, sync=sync)
-    except NotNeededError:
-        pass
+
+
+@contextmanager
+def unwritten(place: Path) -> Iterator[None]:
+    """The system's errors inside come out as one sentence: an ``OutputError`` that names the place."""
+    try:
+        yield
     except Exception as error:
-        if (reason := reason_of_the_system(error)) is None:
+        if (reason := _reason_of_the_system(error)) is None:
             raise
-        raise OutputError(f"{target} could not be written ({reason})") from error
+        raise OutputError(f"{place} could not be written ({reason})") from error
 
 
 def put_in_place(finished: Path, target: Path, *, sync: bool = False) -> None:
@@ -99,7 +104,7 @@ def remove_stale(folder: Path) -> None:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def reason_of_the_system(error: Exception) -> str | None:
+def _reason_of_the_system(error: Exception) -> str | None:
     """Why something could not be written; None if the error is of another kind. safetensors and torch wrap it."""
     if isinstance(error, OutputError) and isinstance(error.__cause__, Exception):  # of a file in a folder
         error = error.__cause__

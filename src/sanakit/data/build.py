@@ -13,7 +13,8 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from sanakit.common.errors import ConfigError, OutputError, PictureError, RequestError
+from sanakit.common.errors import ConfigError, PictureError, RequestError
+from sanakit.common.files import unwritten
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.data.ahead import map_ahead
 from sanakit.data.open import open_indexed
@@ -63,11 +64,9 @@ def build_shards(
         raise RequestError(f"{out} lies in {path}, whose shards are read; choose a folder outside of it")
     if not len(source):
         raise RequestError(_nothing_good(source))
-    try:
+    with unwritten(out):
         _begin(source, out, shard_size=shard_size, min_size=min_size)
         return _Build(source, out, shard_size, on_progress).run()
-    except OSError as error:
-        raise OutputError(f"the shards in {out} could not be written: {error.strerror or error}") from error
 
 
 class _Build:

@@ -155,28 +155,27 @@ def stored_texts(store: FeatureStore, keys: dict[str, str]) -> Texts:
     return lambda indices, texts: [_all_real(store.get(keys[text])) for text in texts]
 
 
-class EncodedLatents:
+def encoded_latents(source: DataSource, work: Work) -> Latents:
     """Pictures are decoded and encoded whenever they are asked for."""
+    lock = Lock()
 
-    def __init__(self, source: DataSource, work: Work) -> None:
-        self._source, self._work, self._lock = source, work, Lock()
+    def encode(indices: Sequence[int], height: int, width: int) -> Tensor:
+        pictures = [fit_named(source, index, height, width) for index in indices]
+        with lock:
+            return encode_pictures(work.encoders.autoencoder, pictures, work.device).float()
 
-    def __call__(self, indices: Sequence[int], height: int, width: int) -> Tensor:
-        pictures = [fit_named(self._source, index, height, width) for index in indices]
-        with self._lock:
-            return encode_pictures(self._work.encoders.autoencoder, pictures, self._work.device).float()
+    return encode
 
 
-class EncodedTexts:
+def encoded_texts(work: Work) -> Texts:
     """Captions are encoded whenever they are asked for."""
+    lock = Lock()
 
-    def __init__(self, work: Work) -> None:
-        self._work, self._lock = work, Lock()
+    def encode(indices: Sequence[int], texts: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
+        with lock:
+            return [_all_real(embeds) for embeds in encode_texts(work.encoders.text, texts, work.device)]
 
-    def __call__(self, indices: Sequence[int], texts: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
-        with self._lock:
-            encoded = encode_texts(self._work.encoders.text, texts, self._work.device)
-        return [_all_real(embeds) for embeds in encoded]
+    return encode
 
 
 def fit_named(source: DataSource, index: int, height: int, width: int) -> NDArray[np.uint8]:

@@ -22,11 +22,11 @@ from sanakit.features.caching import cache_texts, dropped_text, latent_store, te
 from sanakit.features.configs import FilesData
 from sanakit.features.encoders import Encoders
 from sanakit.features.file_latents import (
-    EncodedLatents,
-    EncodedTexts,
     Latents,
     Texts,
     cache_latents,
+    encoded_latents,
+    encoded_texts,
     shard_latents,
     shard_texts,
     stored_latents,
@@ -105,7 +105,7 @@ def open_files(config: FilesData, demand: Demand, work: Work) -> FileLatents:
     if source.has_latents():
         return _open_features(source, samples, config, demand, work)
     bins = bins_of(source, samples, demand.resolutions, work.encoders)
-    latents: Latents = EncodedLatents(source, work)
+    latents = encoded_latents(source, work)
     if config.cache:
         cached = cache_latents(source, samples, bins, latent_store(config.cache_folder, work.encoders), work)
         good = np.array([key in cached.store for key in cached.keys], bool)
@@ -156,7 +156,7 @@ def possible_captions(source: DataSource, samples: Sequence[int], choice: Captio
 
 def _texts(source: DataSource, samples: Sequence[int], config: FilesData, work: Work) -> Texts:
     if not config.cache:
-        return EncodedTexts(work)
+        return encoded_texts(work)
     store = text_store(config.cache_folder, work.encoders)
     keys, _ = cache_texts(possible_captions(source, samples, config.caption_choice), store, work)
     return stored_texts(store, keys)

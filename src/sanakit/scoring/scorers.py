@@ -8,18 +8,11 @@ from typing import Protocol
 import torch
 from PIL import Image
 
+from sanakit.scoring.named import NamedNetwork
 
-class ImageTextScorer(Protocol):
+
+class ImageTextScorer(NamedNetwork, Protocol):
     """Pictures and texts to similarities."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def weights_hash(self) -> str: ...
-
-    @property
-    def resize_rule(self) -> str: ...
 
     def score(self, images: Sequence[Image.Image], texts: Sequence[str]) -> list[float]:
         """One number for each picture with the text at the same place; higher is better."""

@@ -180,11 +180,13 @@ def test_shards_that_are_there_are_kept_and_a_damaged_part_is_made_again(
 
     out, write, names = tmp_path / "curated", writer.write_shard, list[str]()
 
+    def no_space() -> Any:
+        raise OSError(28, "No space left on device")
+        yield
+
     def full(folder: Path, name: str, samples: Any, **options: Any) -> int:
         names.append(name)
-        if name == "00001":
-            raise OSError(28, "No space left on device")
-        return write(folder, name, samples, **options)
+        return write(folder, name, no_space() if name == "00001" else samples, **options)
 
     monkeypatch.setattr(writer, "write_shard", full)
     with pytest.raises(OutputError, match="No space left"):

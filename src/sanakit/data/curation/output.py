@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 
 from sanakit.common.config import from_mapping
-from sanakit.common.errors import ConfigError, OutputError, PictureError
+from sanakit.common.errors import ConfigError, PictureError
 from sanakit.data.build import picture_files
 from sanakit.data.curation.config import CurationConfig, plain_settings
 from sanakit.data.curation.lineage import CurationSummary
 from sanakit.data.curation.steps import Row
 from sanakit.data.samples import Caption
 from sanakit.data.shards import writer
-from sanakit.data.shards.wids import INDEX
 from sanakit.data.shards.writer import PackedSample
 from sanakit.data.sources.collect import IndexedData, ordered
 
@@ -36,8 +34,7 @@ def begin(out: Path, source: IndexedData, config: CurationConfig) -> None:
     """
     recipe = plain_settings(config)
     recipe["source_hash"] = source_hash(source)
-    with _told(out):
-        writer.begin_folder(out, recipe, _BEGUN)
+    writer.begin_folder(out, recipe, _BEGUN)
 
 
 def source_hash(source: IndexedData) -> str:
@@ -67,8 +64,7 @@ def finish(out: Path, summary: CurationSummary) -> CurationSummary:
     Raises:
         OutputError: it cannot be written.
     """
-    with _told(out / SUMMARY):
-        writer.write_json(out / SUMMARY, asdict(summary))
+    writer.write_json(out / SUMMARY, asdict(summary))
     shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
     return summary
 
@@ -87,8 +83,7 @@ def write_shard(rows: list[Row], source: IndexedData, out: Path, suffixes: froze
     result: Row = {"shard": rows[0]["shard"], "num_samples": len(rows)}
     if (out / f"{name}.tar").exists():
         return [result]
-    with _told(out / rows[0]["shard"]):
-        writer.write_shard(out, name, (_packed(row, source) for row in rows), suffixes=suffixes)
+    writer.write_shard(out, name, (_packed(row, source) for row in rows), suffixes=suffixes)
     return [result]
 
 
@@ -103,8 +98,7 @@ def write_index(out: Path, shards: Sequence[tuple[str, int]]) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    with _told(out / INDEX):
-        writer.write_index(out, "sanakit-data", shards)
+    writer.write_index(out, "sanakit-data", shards)
 
 
 def _packed(row: Row, source: IndexedData) -> PackedSample:
@@ -115,12 +109,3 @@ def _packed(row: Row, source: IndexedData) -> PackedSample:
     captions = captions_of(row)
     files = picture_files(content)
     return PackedSample(key=sample.key, files=files, width=sample.width, height=sample.height, captions=captions)
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """What fails inside is told as a file that could not be written."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"{path} could not be written ({error.strerror or error})") from error

@@ -20,7 +20,7 @@ from typing import Any
 
 from sanakit.common import files
 from sanakit.common.errors import ConfigError
-from sanakit.common.files import NotNeededError, write_whole, written_aside
+from sanakit.common.files import NotNeededError, unwritten, write_whole, written_aside
 from sanakit.data.samples import Caption
 from sanakit.data.shards.wids import INDEX
 from sanakit.data.sources.collect import MAIN_SOURCE
@@ -46,12 +46,14 @@ def begin_folder(out: Path, recipe: Mapping[str, Any], name: str) -> None:
 
     Raises:
         ConfigError: it was begun with other values, or holds something else.
-        OSError: it cannot be written.
+        OutputError: it cannot be written.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    with unwritten(out):
+        out.mkdir(parents=True, exist_ok=True)
+        is_new = all(item.name.endswith(".part") for item in out.iterdir())
     path = out / name
     if not path.exists():
-        if any(not item.name.endswith(".part") for item in out.iterdir()):
+        if not is_new:
             raise ConfigError(f"{out} holds other files and no {name}; choose an empty or a new folder")
         write_json(path, recipe)
         return

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
+from sanakit.scoring.named import NamedNetwork
 from sanakit.worlds.reading.scene_detector import load_scene_detector
 
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white")
@@ -34,17 +35,8 @@ class SeenObject:
     colour: str | None = None
 
 
-class ObjectDetector(Protocol):
+class ObjectDetector(NamedNetwork, Protocol):
     """Names the objects of a picture; thresholds on confidence are its own, and ``protocol`` says them."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def weights_hash(self) -> str: ...
-
-    @property
-    def resize_rule(self) -> str: ...
 
     @property
     def protocol(self) -> str:

@@ -23,6 +23,7 @@ from sanakit.evaluation.reports.picture_features import FeatureSet, extract_feat
 from sanakit.evaluation.reports.picture_sets import PictureSet, picture_files, read_picture
 from sanakit.evaluation.reports.report import LEVEL, Measurement, NetworkUse, Report, Setting, mean_of, measured, use_of
 from sanakit.scoring.extractors.extractor import FeatureExtractor
+from sanakit.scoring.named import NamedNetwork
 from sanakit.scoring.scorers import ImageTextScorer
 
 Settings = Mapping[str, Setting]
@@ -42,17 +43,8 @@ MJHQ_PROTOCOL = (
 )
 
 
-class VisualJudge(Protocol):
+class VisualJudge(NamedNetwork, Protocol):
     """Answers questions about pictures, such as a vision-language model."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def weights_hash(self) -> str: ...
-
-    @property
-    def resize_rule(self) -> str: ...
 
     def answers_yes(self, image: Image.Image, question: str) -> bool: ...
 

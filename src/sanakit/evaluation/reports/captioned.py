@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,6 +70,10 @@ def clip_score_report(
             digest.add(image)
         scores += scorer.score(images, [texts[index] for index in group])
         on_progress(len(scores), len(pictures), "scoring")
+    lines = [
+        {"key": key, "text": text, "score": score}
+        for key, text, score in zip(pictures.keys, texts, scores, strict=True)
+    ]
     return Report(
         title=f"Image-text score with {scorer.name}",
         protocol=PROTOCOL,
@@ -84,14 +87,8 @@ def clip_score_report(
         },
         settings={},
         networks=(use_of(scorer),),
-        details={"pictures": picture_scores(pictures.keys, texts, scores)},
+        details={"pictures": lines},
     )  # fmt: skip
-
-
-def picture_scores(keys: Sequence[str], texts: Sequence[str], scores: Sequence[float]) -> list[dict[str, str | float]]:
-    return [
-        {"key": key, "text": text, "score": score} for key, text, score in zip(keys, texts, scores, strict=True)
-    ]  # fmt: skip
 
 
 def _from_data(path: Path, limit: int | None) -> PictureSet:

@@ -27,8 +27,9 @@ from sanakit.evaluation.metrics.kernel_distance import (
     weighted_kernel_distances,
 )
 from sanakit.evaluation.reports.picture_features import FeatureSet
-from sanakit.evaluation.reports.report import Measurement, NamedNetwork, Report, Setting, use_of
+from sanakit.evaluation.reports.report import Measurement, Report, Setting, use_of
 from sanakit.scoring.extractors.extractor import FeatureExtractor
+from sanakit.scoring.named import NamedNetwork
 
 Floats = NDArray[np.float64]
 

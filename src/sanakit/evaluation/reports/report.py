@@ -6,9 +6,10 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from sanakit.evaluation.metrics.bootstrap import NUM_RESAMPLES, Estimate, estimate
+from sanakit.scoring.named import NamedNetwork
 
 Setting = str | int | float | bool | None
 Better = Literal["higher", "lower"]
@@ -16,19 +17,6 @@ Better = Literal["higher", "lower"]
 LEVEL = 0.95
 MEAN_INTERVAL = f"percentile bootstrap of the mean, {NUM_RESAMPLES} resamples"
 _PACKAGES = ("sanakit", "torch", "numpy", "pillow", "transformers")
-
-
-class NamedNetwork(Protocol):
-    """A feature extractor or scorer, as far as a report describes it."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def weights_hash(self) -> str: ...
-
-    @property
-    def resize_rule(self) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

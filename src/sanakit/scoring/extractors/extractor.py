@@ -7,24 +7,14 @@ from typing import Protocol
 import torch.nn.functional as F
 from torch import Tensor
 
+from sanakit.scoring.named import NamedNetwork
 
-class FeatureExtractor(Protocol):
-    """Pictures to features; two sets of features from one extractor can be compared, from different ones never.
 
-    ``name``, ``weights_hash`` (SHA-256 of the tensors, hex) and ``resize_rule`` stand beside every number made with it.
-    """
-
-    @property
-    def name(self) -> str: ...
+class FeatureExtractor(NamedNetwork, Protocol):
+    """Pictures to features; two sets of features from one extractor can be compared, from different ones never."""
 
     @property
     def num_features(self) -> int: ...
-
-    @property
-    def weights_hash(self) -> str: ...
-
-    @property
-    def resize_rule(self) -> str: ...
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images ``(B, 3, H, W)`` in [0, 1] of any size to features ``(B, num_features)``, float32."""

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sanakit.common.errors import ConfigError, OutputError
-from sanakit.common.files import written_aside
+from sanakit.common.errors import ConfigError
+from sanakit.common.files import unwritten, written_aside
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.data.pictures import as_png
 from sanakit.data.shards.writer import add_member, begin_folder, write, write_index, write_json
@@ -69,14 +69,12 @@ def build_starter_data(
         OutputError: a file could not be written.
     """
     scenes = StarterScenes(bank or load_sprite_bank(), config.split, config.seed, size=config.size)
-    try:
+    with unwritten(out):
         begin_folder(out, asdict(config), "recipe.json")
         for number, indices in enumerate(config.shards()):
             _write_shard(out, f"{number:05d}", indices, scenes, config)
             on_progress(indices.stop, config.num_samples, "writing")
         _finish(out, config, scenes)
-    except OSError as error:
-        raise OutputError(f"the data set in {out} could not be written: {error.strerror or error}") from error
 
 
 def _write_shard(out: Path, name: str, indices: range, scenes: StarterScenes, config: ScenesConfig) -> None:
