@@ -81,7 +81,7 @@ def _read(paths: list[Path], overrides: list[str]) -> list[Recipe]:
 
 def _plan(recipe: Recipe, *, device: str, fit: str | None) -> str:
     """Stages and memory, also for a device that is not here."""
-    from sanakit.training.memory.memory_plan import parse_bytes
+    from sanakit.common.byte_counts import parse_bytes
     from sanakit.training.recipes import planning
 
     place = resolve_device(device) if device == "auto" else device

@@ -110,9 +110,9 @@ def fit_memory(works: Sequence[Workload], settings: Sequence[StepSettings], budg
         if need <= budget:
             return plans
         least = min(least or need, need)
-    given, needed = (readable_bytes(size, decimals=1) for size in (budget, least))
+    room, needed = (readable_bytes(size, decimals=1) for size in (budget, least))
     raise RequestError(
-        f"the run does not fit into {given}: with micro-batches of one sample and recomputed activations it still "
+        f"the run does not fit into {room}: with micro-batches of one sample and recomputed activations it still "
         f"needs {needed}; give it that much, a smaller model, another optimizer or more processes"
     )
 
