@@ -1,13 +1,16 @@
-"""A tiny model with random weights that does everything a real one does, made in a second without any download."""
+"""A tiny model with random weights that does everything a real one does, made in a second without any download.
+
+transformers is imported where it is used: most rooms need none of it, and loading it takes longer than their tests.
+"""
 
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import LlamaConfig, LlamaModel, PreTrainedTokenizerFast
 
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER, ImageDefaults, ModelCard
@@ -16,6 +19,9 @@ from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
 from sanakit.models.text.text_encoder import TextEncoder, TextEncoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
+
+if TYPE_CHECKING:
+    from transformers import LlamaModel, PreTrainedTokenizerFast
 
 MAX_TOKENS = 40
 
@@ -30,6 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
     """One token per byte, after a start token."""
+    from transformers import PreTrainedTokenizerFast
+
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: index for index, token in enumerate(["<pad>", "<bos>", *alphabet])}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
@@ -40,6 +48,8 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
 
 @pytest.fixture(scope="session")
 def tiny_language_model(tiny_tokenizer: PreTrainedTokenizerFast) -> LlamaModel:
+    from transformers import LlamaConfig, LlamaModel
+
     torch.manual_seed(1)
     config = LlamaConfig(
         vocab_size=len(tiny_tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=2,
