@@ -44,7 +44,6 @@ MAX_PARAMETERS = 7  # self not counted; the options of a command are its paramet
 
 # Known, and to be mended: nothing is ever added here, and what is mended is taken out.
 LONG_FUNCTIONS = {"cli/eval/prompts.py:prompts"}
-MANY_PARAMETERS = {"training/recipes/dual_encoder/report.py:report_dual_encoder"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -219,7 +218,7 @@ def test_functions_are_short() -> None:
 
 def test_no_function_takes_a_crowd() -> None:
     crowded = {name for name, function in functions() if num_parameters(function) > MAX_PARAMETERS}
-    assert {name for name in crowded if not name.startswith("cli/")} <= MANY_PARAMETERS
+    assert not {name for name in crowded if not name.startswith("cli/")}
 
 
 def num_parameters(function: Function) -> int:

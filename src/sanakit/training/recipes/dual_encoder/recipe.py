@@ -144,7 +144,7 @@ def write_dual_encoder_report(recipe: DualEncoderRecipe, folder: Path, *, device
         load_dual_encoder(folder / "model"), load_scorer_text_encoder(device=device), device=device
     )  # fmt: skip
     return report_dual_encoder(
-        scorer, to_mapping(recipe), folder, folder / "log.jsonl", autoencoder=starter_autoencoder(device),
+        scorer, to_mapping(recipe), folder, autoencoder=starter_autoencoder(device),
         pipeline=sanakit.load("starter", device=device),
     )  # fmt: skip
 

@@ -22,33 +22,30 @@ from sanakit.training.watching.report import draw_curves, read_log, spent, write
 
 logger = logging.getLogger(__name__)
 
+_NUM_SCENES, _NUM_PROMPTS, _NUM_SEEDS, _SEED = 192, 40, 4, 0
+
 
 def report_dual_encoder(
     scorer: DualEncoderScorer,
     recipe: Mapping[str, Any],
     folder: Path,
-    log: Path,
     *,
     autoencoder: DCAutoencoder,
-    pipeline: TextToImagePipeline | None = None,
-    num_scenes: int = 192,
-    num_prompts: int = 40,
-    num_seeds: int = 4,
-    seed: int = 0,
+    pipeline: TextToImagePipeline,
 ) -> Path:
     """``report.md``, ``curves.png`` and ``scores.json``.
 
     Args:
         recipe: as plain values, for the page.
-        log: the run's ``log.jsonl``.
+        folder: of the run, with its log.
         autoencoder: of the starter; the scenes are also scored after a pass through it.
-        pipeline: draws the pictures for the best of ``num_seeds``; None leaves that out.
+        pipeline: draws the pictures of which the best is chosen.
     """
-    lines = read_log(log)
+    lines = read_log(folder / "log.jsonl")
     draw_curves({"sigmoid loss": lines}, ("loss", "own_caption_first"), folder / "curves.png")
-    painted = dual_encoder_report(scorer, num_scenes=num_scenes, seed=seed)
+    painted = dual_encoder_report(scorer, num_scenes=_NUM_SCENES, seed=_SEED)
     logger.info("scored on painted scenes")
-    decoded = dual_encoder_report(scorer, num_scenes=num_scenes, seed=seed, alter=through(autoencoder))
+    decoded = dual_encoder_report(scorer, num_scenes=_NUM_SCENES, seed=_SEED, alter=through(autoencoder))
     logger.info("scored on reconstructed scenes")
     scores: dict[str, Any] = {"painted": painted.to_json(), "reconstructed": decoded.to_json()}
     results = {
@@ -56,12 +53,11 @@ def report_dual_encoder(
         "columns": "held-out scenes as painted; after the starter's autoencoder (chance 50 %, of 64: 1.6 %)",
         **percent_rows(painted, decoded),
     }
-    if pipeline is not None:
-        best = best_of_report(scorer, drawing_with(pipeline), num_prompts=num_prompts, num_seeds=num_seeds, seed=seed)
-        scores["best_of"] = best.to_json()
-        shares = ", ".join(f"{name} {share}" for name, share in percent_rows(best).items())
-        what = f"generated pictures judged all right, {num_prompts} held-out prompts x {num_seeds} seeds"
-        results |= {what: shares}
+    draw = drawing_with(pipeline)
+    best = best_of_report(scorer, draw, num_prompts=_NUM_PROMPTS, num_seeds=_NUM_SEEDS, seed=_SEED)
+    scores["best_of"] = best.to_json()
+    what = f"generated pictures judged all right, {_NUM_PROMPTS} held-out prompts x {_NUM_SEEDS} seeds"
+    results[what] = ", ".join(f"{name} {share}" for name, share in percent_rows(best).items())
     write_json(folder / "scores.json", scores)
     return write_report(
         folder, title="The starter's dual encoder", recipe=recipe, results=results, images=("curves.png",)
