@@ -50,6 +50,18 @@ def test_two_processes_train_a_transformer_like_one_with_twice_the_accumulation(
         assert losses(tmp_path / "two")[5:] == pytest.approx(losses(tmp_path / "one")[5:], rel=2e-4)
 
 
+@pytest.mark.slow
+def test_an_autoencoder_is_trained_in_shards_like_the_whole(tmp_path: Path, toy: ModuleType, launch: Launch) -> None:
+    """Whose weights lie channels last until they are cut."""
+    settings = {"model": "autoencoder", "steps": 3, "save_steps": 3}
+    processes = launch([tmp_path / "two", json.dumps({**settings, "sharded": True})], world=2)
+    toy.run(tmp_path / "one", toy.Settings(**settings, accumulation=2))
+    for process in processes:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
+
+
 def test_every_optimizer_steps_shards_like_the_whole(tmp_path: Path, toy: ModuleType, launch: Launch) -> None:
     """In float64: CAME divides by the root of squared gradients, so float32 gradients that are rounding alone drift."""
     names = ["adamw", "came", "came8bit", "muon"]

@@ -19,12 +19,17 @@ import torch
 from torch import Tensor, nn
 
 from sanakit.common.ranks import process_group
-from sanakit.features.batches import LatentBatch
+from sanakit.features.batches import LatentBatch, PixelBatch
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder
+from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
+from sanakit.models.autoencoders.dc_ae_config import stages as network_stages
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.training.loop import RunResult, run_stages
 from sanakit.training.objectives.flow_matching import FlowMatchingConfig, flow_matching_loss
+from sanakit.training.objectives.reconstruction import ReconstructionConfig, reconstruction_loss
 from sanakit.training.optimizers import AdamWConfig, CAME8BitConfig, CAMEConfig, MuonConfig, OptimizerConfig
+from sanakit.training.recipes.autoencoder.weights import new_autoencoder
 from sanakit.training.recipes.transformer.initialization import initialize_
 from sanakit.training.run.run_config import CheckpointConfig, LogConfig, RunConfig
 from sanakit.training.run.run_state import RunState
@@ -100,6 +105,15 @@ class ToyLatents(ToyData):
         latent = torch.stack([torch.randn(2, 4, 4, generator=torch.Generator().manual_seed(int(k))) for k in keys])
         text = TextCondition(torch.eye(4)[keys % 4][:, None], torch.ones(len(keys), 1, dtype=torch.bool))
         return LatentBatch(latent, text)
+
+
+class ToyPixels(ToyData):
+    """The same for an autoencoder: pictures ``(B, 3, 16, 16)``."""
+
+    def batch(self, number: int) -> PixelBatch:  # type: ignore[override]
+        keys = self.keys(number)
+        pixels = torch.stack([torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(k)) for k in keys])
+        return PixelBatch(pixels * 2 - 1)
 
 
 def sample(key: int) -> Tensor:
@@ -194,6 +208,19 @@ def dit_stage(model: LinearDiT, config: StageConfig, *, optimizer: OptimizerConf
     return PlannedStage(config, lambda: Stage(config, Prefetched(ToyLatents(24, config.batch_size)), (trainee,), True))
 
 
+def autoencoder_stage(config: StageConfig) -> tuple[DCAutoencoder, PlannedStage]:
+    """An autoencoder, channels last as the recipes have it."""
+    shape = network_stages((8, 16, 16), (1, 1, 1), num_res=2)
+    model = new_autoencoder(DCAutoencoderConfig(encoder=shape, decoder=shape, latent_channels=4, head_dim=16), seed=0)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def loss(batch: PixelBatch, generator: torch.Generator, made: Made) -> dict[str, Tensor]:
+        return reconstruction_loss(model, batch.pixels, generator, config=ReconstructionConfig())
+
+    trainee = Trainee("generator", model, loss, AdamWConfig())
+    return model, PlannedStage(config, lambda: Stage(config, Prefetched(ToyPixels(24, 4)), (trainee,), True))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What a run as a script does; ``pause`` seconds per step give others time to kill it."""
@@ -262,6 +289,9 @@ def run(folder: Path, settings: Settings) -> tuple[nn.Module, RunResult]:
             initialize_(transformer, torch.Generator().manual_seed(ranks.rank))
             model: nn.Module = transformer
             stages = [dit_stage(transformer, replace(first, learning_rate=1e-3), optimizer=optimizer, noiseless=True)]
+        elif settings.model == "autoencoder":
+            model, stage = autoencoder_stage(first)
+            stages = [stage]
         else:
             model = network(ranks.rank)
             second = StageConfig(name="second", batch_size=3, learning_rate=0.01, steps=4, warmup_steps=1)

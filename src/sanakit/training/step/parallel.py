@@ -41,6 +41,7 @@ def spread(model: nn.Module, session: Session) -> None:
         reduce_dtype=torch.float32 if precision == "bf16" else None,  # else as they are, which may be wider
         cast_forward_inputs=False,  # a time of 999 would become 1000; autocast says what is computed in bfloat16
     )
+    model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # shards are cut from rows
     device = next(model.parameters()).device.type
     mesh = init_device_mesh(device, (session.ranks.world,))
     chosen = {*model.units, *model.apart} if isinstance(model, Network) else set()
