@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -14,11 +14,6 @@ from sanakit.cli.terminal.options import ModelOption
 from sanakit.cli.terminal.output_place import check_folder
 from sanakit.cli.terminal.size import parse_size
 from sanakit.common.errors import RequestError
-
-if TYPE_CHECKING:
-    from sanakit.evaluation.benchmarks.entries import PromptList
-    from sanakit.evaluation.benchmarks.geneval_rules import ObjectDetector
-    from sanakit.scoring.scorers import ImageTextScorer
 
 _ASSUMED_BYTES = 200_000  # of a picture, for the check of the disk
 _NEEDED = {
@@ -49,22 +44,6 @@ class ScoreOptions(ExtractorOptions):
         str | None, typer.Option(help="For GenEval's own prompts: a transformers COCO detector, folder or hub id.")
     ] = None
 
-    def load_scorer(self, device: str) -> ImageTextScorer | None:
-        from sanakit.scoring.scorers import load_scorer
-
-        return load_scorer(self.scorer, device=device) if self.scorer is not None else None
-
-    def load_detector(self, listed: PromptList, device: str) -> ObjectDetector:
-        """The detector, which must know every class that the prompts name; the starter's own for its scenes."""
-        from sanakit.evaluation.benchmarks.geneval_rules import StarterObjectDetector
-        from sanakit.evaluation.benchmarks.object_detectors import load_object_detector, require_classes
-
-        if self.detector is None:
-            return StarterObjectDetector()
-        found = load_object_detector(self.detector, colour_scorer=self.load_scorer(device), device=device)
-        require_classes(found, {wanted["class"] for entry in listed.entries for wanted in entry.metadata["include"]})
-        return found
-
 
 def prompts(
     suite: Annotated[SuiteName, typer.Option(help="Which benchmark.")],
@@ -94,12 +73,11 @@ def prompts(
     num_images = num_images or NUM_IMAGES[suite.value]
     total = len(listed.entries) * num_images
     check_folder(output, min(total, _WRITTEN_FIRST) * _ASSUMED_BYTES)
-    reference = scoring.reference
-    if reference is not None and not reference.is_dir():
-        raise RequestError(f"--reference {reference} is not a folder; give that of MJHQ-30K's pictures")
+    if scoring.reference is not None and not scoring.reference.is_dir():
+        raise RequestError(f"--reference {scoring.reference} is not a folder; give that of MJHQ-30K's pictures")
 
     from sanakit.evaluation.benchmarks.run import Drawing, draw_prompt_list, write_run
-    from sanakit.evaluation.benchmarks.score import Against, geneval_report, mjhq_report
+    from sanakit.evaluation.benchmarks.scoring import Networks
 
     pipeline = draw.load(model)
     name, model_hash, drawn = pipeline.bundle.card.name, pipeline.bundle.model_hash, draw.settings(pipeline)
@@ -117,29 +95,15 @@ def prompts(
         run = draw_prompt_list(drawing, pipeline, model_hash, output, on_progress=on_progress)
     draw.tell(f"{run.num_drawn} pictures drawn, {run.num_kept} were there, in {output / 'pictures'}")
     facts = {"model": name, "model_hash": model_hash, "size": size, **drawn}
-    source = {
-        "suite": suite.value,
-        "prompts": listed.source,
-        "prompts_sha256": listed.sha256,
-        "num_prompts": len(listed.entries),
-    }
-    write_run(output, {**source, "num_images": num_images, "seed": seed, **facts})
+    source = {"suite": suite.value, "prompts": listed.source, "prompts_sha256": listed.sha256}
+    write_run(output, {**source, "num_prompts": len(listed.entries), "num_images": num_images, "seed": seed, **facts})
     if not score:
         return
-    device = str(pipeline.device)
+    chosen = asdict(scoring)
+    networks = Networks(num_halves=chosen.pop("halves"), **chosen, device=str(pipeline.device))
     with draw.bar("scoring", unit="steps") as on_progress:
-        if listed.suite == "geneval" and (scoring.detector is not None or listed.source == "starter"):
-            reader = scoring.load_detector(listed, device)
-            report = geneval_report(run, reader, settings=facts, on_progress=on_progress)
-        elif listed.suite == "mjhq" and (reference is not None or scoring.scorer is not None):
-            against = None
-            if reference is not None:
-                against = Against(folder=reference, extractor=scoring.load(device), num_halves=scoring.halves)
-            scorer = scoring.load_scorer(device)
-            report = mjhq_report(
-                run, settings=facts, against=against, scorer=scorer, device=device, on_progress=on_progress
-            )
-        else:
-            draw.tell(f"the pictures are not scored; that needs {_NEEDED[listed.suite]}")
-            return
+        report = networks.score(run, settings=facts, on_progress=on_progress)
+    if report is None:
+        draw.tell(f"the pictures are not scored; that needs {_NEEDED[listed.suite]}")
+        return
     show_report(report, output / "report.json", draw)
