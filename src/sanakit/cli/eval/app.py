@@ -7,10 +7,9 @@ from typing import Annotated
 import typer
 
 from sanakit.cli.eval.distances import clip_score, fid, kid
-from sanakit.cli.eval.options import DrawOptions, ReportOption, check_report, write_report
+from sanakit.cli.eval.options import DrawOptions, ReportOption, check_report, show_report
 from sanakit.cli.eval.prompts import prompts
 from sanakit.cli.eval.reconstruction import reconstruction
-from sanakit.cli.terminal.console import print_json
 from sanakit.cli.terminal.options import ModelOption, add_commands, gathered
 
 eval_app = typer.Typer(no_args_is_help=True, help="Score pictures and models.")
@@ -36,7 +35,6 @@ def starter(
 
     from sanakit.evaluation.benchmarks.starter import evaluate_starter, starter_json
     from sanakit.evaluation.drawing import drawing_with
-    from sanakit.evaluation.reports.report import report_table
 
     pipeline = draw.load(model)
     settings = draw.settings(pipeline)
@@ -48,9 +46,4 @@ def starter(
             settings={"model": pipeline.bundle.card.name, "hash": pipeline.bundle.model_hash[:10], **settings},
             on_progress=on_progress,
         )
-    facts = starter_json(report)
-    write_report(output, facts, draw)
-    if draw.as_json:
-        print_json(facts)
-    else:
-        print(report_table(report))
+    show_report(report, output, draw, facts=starter_json(report))

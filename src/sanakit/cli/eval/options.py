@@ -89,22 +89,16 @@ def check_report(output: Path | None) -> None:
         check_folder(output.parent, 1_000_000)
 
 
-def show_report(report: Report, output: Path | None, told: TellOptions) -> None:
-    """The table or JSON on stdout, and JSON in the file."""
+def show_report(report: Report, output: Path | None, told: TellOptions, *, facts: Any = None) -> None:
+    """The table or JSON on stdout, and JSON in the file, whole or not at all; ``facts`` where that is no plain one."""
+    from sanakit.common.files import write_json
     from sanakit.evaluation.reports.report import report_table
 
-    facts = report.to_json()
-    write_report(output, facts, told)
+    facts = facts or report.to_json()
+    if output is not None:
+        write_json(output, facts)
+        told.tell(f"the whole report is in {output}")
     if told.as_json:
         print_json(facts)
     else:
         print(report_table(report))
-
-
-def write_report(output: Path | None, facts: Any, told: TellOptions) -> None:
-    """JSON in a file, whole or not at all, where one is wanted."""
-    from sanakit.common.files import write_json
-
-    if output is not None:
-        write_json(output, facts)
-        told.tell(f"the whole report is in {output}")
