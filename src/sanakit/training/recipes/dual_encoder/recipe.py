@@ -140,13 +140,10 @@ def write_dual_encoder_report(recipe: DualEncoderRecipe, folder: Path, *, device
     import sanakit
     from sanakit.training.recipes.dual_encoder.report import report_dual_encoder
 
-    scorer = DualEncoderScorer(
-        load_dual_encoder(folder / "model"), load_scorer_text_encoder(device=device), device=device
-    )  # fmt: skip
-    return report_dual_encoder(
-        scorer, to_mapping(recipe), folder, autoencoder=starter_autoencoder(device),
-        pipeline=sanakit.load("starter", device=device),
-    )  # fmt: skip
+    text = load_scorer_text_encoder(device=device)
+    scorer = DualEncoderScorer(load_dual_encoder(folder / "model"), text, device=device)
+    autoencoder, pipeline = starter_autoencoder(device), sanakit.load("starter", device=device)
+    return report_dual_encoder(scorer, to_mapping(recipe), folder, autoencoder=autoencoder, pipeline=pipeline)
 
 
 def starter_autoencoder(device: str = "cpu") -> DCAutoencoder:
