@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 
@@ -23,3 +24,9 @@ def test_nothing_to_say(command: str) -> None:
         [sys.executable, "-m", tool, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_a_commit_is_checked_by_the_same_three() -> None:
+    [here] = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [hook["entry"] for hook in here["hooks"]] == ["ruff format", "ruff check --fix", "mypy"]
+    assert {hook["language"] for hook in here["hooks"]} == {"system"}  # nothing is fetched

@@ -46,6 +46,17 @@ def test_it_is_trained_planned_and_made_to_fit(run: Any, recipe: Path) -> None:
     assert fitted.code == 0, fitted.err
 
 
+def test_a_plan_trains_nothing_and_needs_no_device(run: Any, recipe: Path) -> None:
+    outcome = run("train", recipe, "--plan", "--device", "cuda", "--output", "out")
+    assert outcome.code == 0, outcome.err
+    assert "stage second: batches of 4, rate 0.05, 4 steps, 16 samples a process" in outcome.out
+    assert outcome.out.count("memory of a process in stage") == 2
+    assert not Path("out").exists()
+    fitted = run("train", recipe, "--plan", "--fit", "150B")
+    assert fitted.code == 0, fitted.err
+    assert "x" in next(line for line in fitted.out.splitlines() if line.startswith("stage first: batches of "))
+
+
 def test_it_is_continued_to_the_bit(run: Any, recipe: Path) -> None:
     assert run("train", recipe, "--output", "whole", "--quiet").code == 0
     assert run("train", recipe, "--output", "parts", "--quiet", "--set", "stages.1.steps=1").code == 0
