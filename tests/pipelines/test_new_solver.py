@@ -13,12 +13,13 @@ from torch import Tensor
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.diffusers_layout import scheduler_to_json
 from sanakit.checkpoints.identity.known_models import known_card
+from sanakit.common.dtypes import widened
 from sanakit.common.errors import ConfigError, RequestError
 from sanakit.pipelines.picture_file import write_image
 from sanakit.pipelines.replay import replay
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.pipelines.text_to_image import TextToImagePipeline
-from sanakit.sampling.evaluation import Draw, Evaluation, Solver, widened
+from sanakit.sampling.evaluation import Draw, Evaluation, Solver
 from sanakit.sampling.schedules import Schedule, flow_euler_schedule
 from sanakit.sampling.solvers import SOLVERS
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-def at_least_float32(tensor: Tensor) -> Tensor:
+def widened(tensor: Tensor) -> Tensor:
     """The same numbers in float32, or as they are if that is wider."""
+    import torch  # here, so that the names of solvers are known without the seconds that torch takes
+
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -35,10 +35,3 @@ Solver: TypeAlias = "Generator[Evaluation, Tensor, Tensor]"
 Draw: TypeAlias = (
     "Callable[[int], Tensor]"  # normal noise of a step, of the latent's shape; the same whenever it is asked
 )
-
-
-def widened(latent: Tensor) -> Tensor:
-    """``latent`` in float32, or wider where it is."""
-    import torch  # here, so that the names of solvers are known without the seconds that torch takes
-
-    return latent.to(torch.promote_types(latent.dtype, torch.float32))

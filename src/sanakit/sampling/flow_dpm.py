@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sanakit.sampling.evaluation import Draw, Evaluation, Solver, widened
+from sanakit.common.dtypes import widened
+from sanakit.sampling.evaluation import Draw, Evaluation, Solver
 from sanakit.sampling.schedules import Schedule, check_settings, flow_dpm_schedule
 
 if TYPE_CHECKING:

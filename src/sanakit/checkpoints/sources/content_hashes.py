@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +16,10 @@ from sanakit.checkpoints.networks.identify import Found
 from sanakit.checkpoints.networks.strict_load import check_whole
 from sanakit.checkpoints.networks.text_encoder_folder import text_encoder_files
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts
-from sanakit.common.errors import CheckpointError, OutputError
-from sanakit.common.files import write_json
-from sanakit.common.user_cache import user_cache_folder
+from sanakit.common.errors import CheckpointError
+from sanakit.common.user_cache import recall, remember, user_cache_folder
 
 MAX_BYTES = 100_000_000  # of all networks, to be compared as they are loaded; the starter's 22 MB take 0.1 s
-logger = logging.getLogger(__name__)
 
 
 def hash_parts(parts: ModelParts, known: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -116,20 +112,14 @@ def _cached_hash(parts: ModelParts, name: str) -> str:
     if (kept := _kept_hash(files)) is not None:
         return kept
     value = _hash_component(parts, name)
-    try:
-        facts = {"sha256": value, "files": [str(file) for file in files]}
-        write_json(_sidecar_of(files), facts, indent=None, ensure_ascii=True)
-    except OutputError as error:
-        logger.info("the content hash is not kept: %s", error)
+    remember(_sidecar_of(files), {"sha256": value, "files": [str(file) for file in files]})
     return value
 
 
 def _kept_hash(files: Sequence[Path]) -> str | None:
     """The hash in the user's cache; None where there is none."""
-    try:
-        return str(json.loads(_sidecar_of(files).read_text())["sha256"])
-    except (OSError, ValueError, KeyError):
-        return None
+    known = recall(_sidecar_of(files))
+    return str(known["sha256"]) if isinstance(known, dict) and "sha256" in known else None
 
 
 def _sidecar_of(files: Sequence[Path]) -> Path:

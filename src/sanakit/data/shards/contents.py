@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import logging
 import os
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sanakit.common.errors import OutputError, PictureError
-from sanakit.common.files import write_json
-from sanakit.common.user_cache import user_cache_folder
+from sanakit.common.errors import PictureError
+from sanakit.common.user_cache import cached_facts, recall, remember
 from sanakit.data.pictures import picture_size
 from sanakit.data.shards.tar_index import Member, index_tar
 from sanakit.data.sources.blobs import RangeBlob, read_blob
 from sanakit.data.sources.files import PICTURE_SUFFIXES, decode_text, is_visible, lines_of
 from sanakit.data.sources.records import PROMPT_SOURCE, SCORES, file_column, is_caption_column, size_of, unused_texts
 
-_log = logging.getLogger(__name__)
 _VERSION = 2  # of what is remembered; a higher one makes old files count for nothing
 _EXTENSIONS = PICTURE_SUFFIXES | {".npy", ".npz", ".json", ".txt"}
 
@@ -59,12 +56,13 @@ def shard_contents(path: Path) -> ShardContents:
     """
     facts = path.stat()
     stamp = {"version": _VERSION, "size": facts.st_size, "mtime": facts.st_mtime_ns}
-    place = _cache_place(path)
-    remembered = _recall(place, stamp)
-    if remembered is not None:
-        return remembered
+    place = cached_facts("shards", path)
+    with suppress(KeyError, TypeError, ValueError):  # nothing, or something else
+        known = recall(place)
+        if known["stamp"] == stamp:
+            return _from_plain(known["contents"])
     contents = scan_shard(path)
-    _remember(place, stamp, contents)
+    remember(place, {"stamp": stamp, "contents": _to_plain(contents)})
     return contents
 
 
@@ -151,23 +149,6 @@ def blob_of(path: Path, member: Member) -> RangeBlob:
     return RangeBlob(path, member.name, member.offset, member.size)
 
 
-def _cache_place(path: Path) -> Path:
-    name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
-    return user_cache_folder() / "shards" / f"{name}.json"
-
-
-def _recall(place: Path, stamp: dict[str, Any]) -> ShardContents | None:
-    try:
-        content = json.loads(place.read_bytes())
-        if content["stamp"] == stamp:
-            return _from_plain(content["contents"])
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        _log.info("the index of a shard in %s is read anew: %s", place, error)
-    return None
-
-
 def _to_plain(contents: ShardContents) -> dict[str, Any]:
     samples = [
         [
@@ -189,11 +170,3 @@ def _from_plain(content: dict[str, Any]) -> ShardContents:
             record_fault=record_fault, text=text, twice=tuple(twice), unused=tuple(unused),
         ))  # fmt: skip
     return ShardContents(samples=tuple(samples), fault=content["fault"])
-
-
-def _remember(place: Path, stamp: dict[str, Any], contents: ShardContents) -> None:
-    """A cache that cannot be written costs time only."""
-    try:
-        write_json(place, {"stamp": stamp, "contents": _to_plain(contents)}, indent=None, ensure_ascii=True)
-    except OutputError as error:
-        _log.info("the index of a shard is not kept: %s", error)

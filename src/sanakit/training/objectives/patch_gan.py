@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from sanakit.common.dtypes import at_least_float32
+from sanakit.common.dtypes import widened
 from sanakit.common.errors import ConfigError
 
 
@@ -80,12 +80,12 @@ def _norm(channels: int, config: PatchGANConfig) -> nn.Module:
 
 def discriminator_loss(real: Tensor, made: Tensor) -> Tensor:
     """Hinge: ``(mean relu(1 - real) + mean relu(1 + made)) / 2`` of judgements of any shape."""
-    return (F.relu(1 - at_least_float32(real)).mean() + F.relu(1 + at_least_float32(made)).mean()) / 2
+    return (F.relu(1 - widened(real)).mean() + F.relu(1 + widened(made)).mean()) / 2
 
 
 def generator_loss(made: Tensor) -> Tensor:
     """Hinge: ``-mean made``."""
-    return -at_least_float32(made).mean()
+    return -widened(made).mean()
 
 
 def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Literal, Protocol, assert_never
 import torch
 from torch import Tensor, nn
 
-from sanakit.common.dtypes import at_least_float32
+from sanakit.common.dtypes import widened
 from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.scoring.extractors.weights import read_state
 
@@ -99,7 +99,7 @@ class Perceptual(nn.Module):
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         with torch.autocast(first.device.type, enabled=False):
-            first, second = at_least_float32(first), at_least_float32(second)
+            first, second = widened(first), widened(second)
             return perceptual_distance(self.features, first, second, stage_weights=self.stage_weights)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sanakit.common.dtypes import at_least_float32
+from sanakit.common.dtypes import widened
 from sanakit.common.errors import ConfigError
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 
@@ -48,11 +48,11 @@ def reconstruct(
     """Pixels to the latent and back, with noise of ``latent_noise`` deviations of the latent between."""
     latent = noisy = model.encoder(pixels)
     if latent_noise:
-        scale = latent_noise * at_least_float32(latent.detach()).std()
+        scale = latent_noise * widened(latent.detach()).std()
         noise = torch.randn(latent.shape, generator=generator, device=generator.device).to(latent.device)
         noisy = latent + scale * noise
     decoded = model.decoder(noisy)
-    return Reconstruction(pixels, latent, at_least_float32(decoded))
+    return Reconstruction(pixels, latent, widened(decoded))
 
 
 def reconstruction_terms(
@@ -78,7 +78,7 @@ def reconstruction_terms(
         "l1": error.abs().mean(),
         "mse": error.square().mean(),
         "gradient": _gradient_l1(error),
-        "latent": at_least_float32(made.latent).square().mean(),
+        "latent": widened(made.latent).square().mean(),
     }
     loss = terms["l1"] + config.mse_weight * terms["mse"]
     loss = loss + config.gradient_weight * terms["gradient"] + config.latent_weight * terms["latent"]
