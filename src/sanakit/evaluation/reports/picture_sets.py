@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +78,7 @@ def picture_files(folder: Path) -> list[Path]:
 def first_of(pictures: PictureSet, limit: int) -> PictureSet:
     if limit < 1:
         raise RequestError(f"a limit of {limit} pictures leaves none; give a number from 1")
-    return PictureSet(
-        path=pictures.path, keys=pictures.keys[:limit], read=pictures.read, captions=pictures.captions[:limit],
-        problems=pictures.problems,
-    )  # fmt: skip
+    return replace(pictures, keys=pictures.keys[:limit], captions=pictures.captions[:limit])
 
 
 def left_out(problems: Sequence[str]) -> dict[str, int | str | None]:
