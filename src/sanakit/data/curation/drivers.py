@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from sanakit.data.ahead import map_ahead
 from sanakit.data.curation.steps import Row, Step
 
 
@@ -35,17 +34,7 @@ class Threads:
 
     def map(self, work: Work, batches: Iterable[list[Row]]) -> Iterator[list[Row]]:
         step = work.make_step()
-        if work.kind != "pictures":  # one model, and one shard in memory
+        if work.kind == "pictures":
+            yield from map_ahead(step, batches, num_threads=self._num_threads)
+        else:  # one model, and one shard in memory
             yield from map(step, batches)
-            return
-        pool = ThreadPoolExecutor(self._num_threads, thread_name_prefix="curation")
-        waiting: deque[Future[list[Row]]] = deque()
-        try:
-            for batch in batches:
-                waiting.append(pool.submit(step, batch))
-                if len(waiting) > 2 * self._num_threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
