@@ -50,8 +50,7 @@ def read_background(pixels: Floats) -> BackgroundReading:
 @cache
 def row_colours(name: str, size: int) -> Floats:
     """``(size, 3)``: the background's colour in each row; the median passes over the stars."""
-    rows: Floats = np.median(np.asarray(background_image(name, size), dtype=np.float32), axis=1)
-    return rows
+    return np.median(np.asarray(background_image(name, size), dtype=np.float32), axis=1)
 
 
 def _ring(size: int) -> NDArray[np.bool_]:
@@ -71,8 +70,7 @@ def _distance(pixels: Floats, rows: Floats, places: NDArray[np.intp]) -> Floats:
     offset = pixels - above
     share = (offset * span).sum(-1) / np.maximum((span * span).sum(-1), 1e-6)
     nearest = np.clip(share, 0.0, 1.0)[..., None] * span
-    distance: Floats = np.sqrt(((offset - nearest) ** 2).sum(-1))
-    return distance
+    return np.sqrt(((offset - nearest) ** 2).sum(-1))
 
 
 def _corrected(border: Floats, rows: Floats, places: NDArray[np.intp]) -> Floats:

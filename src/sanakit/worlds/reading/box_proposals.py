@@ -6,6 +6,7 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from sanakit.worlds.reading.components import PixelBox, find_components
 
@@ -62,13 +63,11 @@ def _cut(mask: NDArray[np.bool_], box: PixelBox, cut: int, *, across: bool) -> l
 
 
 def _tight(mask: NDArray[np.bool_], box: PixelBox) -> PixelBox | None:
-    inside = mask[box.top : box.bottom, box.left : box.right]
-    rows, columns = np.nonzero(inside.any(1))[0], np.nonzero(inside.any(0))[0]
-    if not len(rows):
+    found = Image.fromarray(mask[box.top : box.bottom, box.left : box.right]).getbbox()
+    if found is None:
         return None
-    return PixelBox(
-        box.left + int(columns[0]), box.top + int(rows[0]), box.left + int(columns[-1]) + 1, box.top + int(rows[-1]) + 1
-    )
+    left, top, right, bottom = found
+    return PixelBox(box.left + left, box.top + top, box.left + right, box.top + bottom)
 
 
 def _same(one: PixelBox, other: PixelBox) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import NamedTuple
 
 import numpy as np
@@ -29,10 +30,7 @@ class PixelBox(NamedTuple):
         return self.width * self.height
 
     def union(self, other: PixelBox) -> PixelBox:
-        return PixelBox(
-            min(self.left, other.left), min(self.top, other.top),
-            max(self.right, other.right), max(self.bottom, other.bottom),
-        )  # fmt: skip
+        return PixelBox(*map(min, self[:2], other[:2]), *map(max, self[2:], other[2:]))
 
     def overlap(self, other: PixelBox) -> int:
         """Pixels that both cover."""
@@ -56,16 +54,13 @@ def find_components(mask: NDArray[np.bool_]) -> list[Component]:
     """The regions of ``(H, W)`` whose pixels touch at an edge or a corner, in reading order of their first run."""
     runs = _runs(mask)
     parents = list(range(len(runs)))
-    previous: list[int] = []
-    current: list[int] = []
+    by_row: dict[int, list[int]] = defaultdict(list)
     for index, (row, start, stop) in enumerate(runs):
-        if current and row != runs[current[-1]][0]:
-            previous, current = (current if row == runs[current[-1]][0] + 1 else []), []
-        for other in previous:
+        for other in by_row[row - 1]:
             if runs[other][1] <= stop and start <= runs[other][2]:
                 first, second = sorted((_root(parents, other), _root(parents, index)))
                 parents[second] = first
-        current.append(index)
+        by_row[row].append(index)
     regions: dict[int, Component] = {}
     for index, (row, start, stop) in enumerate(runs):
         part = Component(PixelBox(start, row, stop, row + 1), stop - start)

@@ -48,10 +48,6 @@ class DetectedObject:
     box: Box
     score: float
 
-    @property
-    def centre(self) -> tuple[float, float]:
-        return (self.box[0] + self.box[2]) / 2, (self.box[1] + self.box[3]) / 2
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DetectedScene:
@@ -108,7 +104,7 @@ class SceneDetector:
         """Of the templates that explain most, the one that is nearest when no cell counts for too much."""
         gains = self._matcher.gains(image, background.rows, [box])[:, 0]
         finalists = np.argsort(-gains)[:_NUM_FINALISTS]
-        errors = self._matcher.errors(image, background.rows, box, finalists, cap=_DISTANCE_CAP)
+        errors = self._matcher.errors(image, background.rows, box, finalists, _DISTANCE_CAP)
         best = int(np.argmin(errors))
         template = self._matcher.templates[finalists[best]]
         region = background.distance[box.top : box.bottom, box.left : box.right]

@@ -71,12 +71,9 @@ class TemplateMatcher:
         cell_area = np.array([box.area for box in boxes]) / _GRID**2
         log_aspects = np.log([box.width / box.height for box in boxes])
         penalty = _aspect_penalty(self._log_aspect[chosen, None] - log_aspects)
-        explained: Floats = (np.where(gains > 0, gains * penalty, gains) * cell_area).astype(np.float32)
-        return explained
+        return (np.where(gains > 0, gains * penalty, gains) * cell_area).astype(np.float32)
 
-    def errors(
-        self, image: Image.Image, rows: Floats, box: PixelBox, chosen: NDArray[np.intp], *, cap: float
-    ) -> Floats:
+    def errors(self, image: Image.Image, rows: Floats, box: PixelBox, chosen: NDArray[np.intp], cap: float) -> Floats:
         """``(chosen,)``: mean distance of the box's cells from each template, 0..441 in RGB, none above ``cap``.
 
         Each template is tried as it is and softened, so that a blurred square is not taken for something round.
@@ -86,8 +83,7 @@ class TemplateMatcher:
         paint: Floats = self._paint[chosen]
         looks = ((alpha, paint), (_softened(alpha), _softened(paint)))
         distances = [np.sqrt(((t + (1.0 - a) * behind - cells) ** 2).sum(-1)) for a, t in looks]
-        nearest: Floats = np.min([np.minimum(distance, cap).mean((1, 2)) for distance in distances], axis=0)
-        return nearest
+        return np.min([np.minimum(distance, cap).mean((1, 2)) for distance in distances], axis=0)
 
 
 def _softened(values: Floats) -> Floats:
@@ -103,8 +99,7 @@ def _softened(values: Floats) -> Floats:
 def _aspect_penalty(difference: NDArray[np.float64]) -> NDArray[np.float64]:
     """In (0, 1], for a difference of the logarithms of width / height."""
     off = np.maximum(np.abs(difference) - _ASPECT_TOLERANCE, 0.0)
-    penalty: NDArray[np.float64] = np.exp(-((off / _ASPECT_SCALE) ** 2))
-    return penalty
+    return np.exp(-((off / _ASPECT_SCALE) ** 2))
 
 
 def _looks(bank: SpriteBank, name: str) -> Floats:
@@ -125,5 +120,4 @@ def _cell_rows(rows: Floats, box: PixelBox) -> Floats:
     """The background's rows behind the box, one for each row of cells: ``(G, 3)``."""
     edges = np.linspace(box.top, box.bottom, _GRID + 1)
     places = np.minimum(((edges[:-1] + edges[1:]) / 2).astype(int), len(rows) - 1)
-    behind: Floats = rows[places]
-    return behind
+    return rows[places]

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.random import Generator
 
-from sanakit.worlds.scenes.scene import Box
-
-Point = tuple[float, float]
+from sanakit.worlds.scenes.scene import Box, Point
 
 # For each number: (share, side of the square cell around each centre, centres). Cells never overlap.
-_ARRANGEMENTS: MappingProxyType[int, tuple[tuple[float, float, tuple[Point, ...]], ...]] = MappingProxyType(
-    {
-        2: (
-            (0.60, 0.50, ((0.25, 0.50), (0.75, 0.50))),  # a row
-            (0.15, 0.50, ((0.50, 0.25), (0.50, 0.75))),  # a column
-            (0.25, 0.50, ((0.25, 0.25), (0.75, 0.75))),  # a diagonal
-        ),
-        3: (
-            (0.65, 0.50, ((0.50, 0.25), (0.25, 0.75), (0.75, 0.75))),  # a triangle
-            (0.15, 0.50, ((0.25, 0.25), (0.75, 0.25), (0.50, 0.75))),  # a triangle on its tip
-            (0.20, 1 / 3, ((1 / 6, 0.50), (1 / 2, 0.50), (5 / 6, 0.50))),  # a row
-        ),
-        4: (
-            (0.90, 0.50, ((0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75))),  # a grid
-            (0.10, 1 / 3, ((0.50, 1 / 6), (1 / 6, 0.50), (5 / 6, 0.50), (0.50, 5 / 6))),  # a diamond
-        ),
-    }
-)
+_ARRANGEMENTS: Mapping[int, tuple[tuple[float, float, tuple[Point, ...]], ...]] = {
+    2: (
+        (0.60, 0.50, ((0.25, 0.50), (0.75, 0.50))),  # a row
+        (0.15, 0.50, ((0.50, 0.25), (0.50, 0.75))),  # a column
+        (0.25, 0.50, ((0.25, 0.25), (0.75, 0.75))),  # a diagonal
+    ),
+    3: (
+        (0.65, 0.50, ((0.50, 0.25), (0.25, 0.75), (0.75, 0.75))),  # a triangle
+        (0.15, 0.50, ((0.25, 0.25), (0.75, 0.25), (0.50, 0.75))),  # a triangle on its tip
+        (0.20, 1 / 3, ((1 / 6, 0.50), (1 / 2, 0.50), (5 / 6, 0.50))),  # a row
+    ),
+    4: (
+        (0.90, 0.50, ((0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75))),  # a grid
+        (0.10, 1 / 3, ((0.50, 1 / 6), (1 / 6, 0.50), (5 / 6, 0.50), (0.50, 5 / 6))),  # a diamond
+    ),
+}
 
 
 def arrange(num_objects: int, rng: Generator) -> tuple[tuple[Point, ...], float]:

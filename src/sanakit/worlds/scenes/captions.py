@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from types import MappingProxyType
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from numpy.random import Generator
 
-from sanakit.worlds.scenes.scene import Relation, Scene, SceneObject
+from sanakit.worlds.scenes.scene import OPPOSITES, Relation, Scene, SceneObject
 from sanakit.worlds.scenes.vocabulary import DEFAULT_BACKGROUND, ITEMS, NUMBER_WORDS, SCENE_BACKGROUNDS, SIZE_WORDS
 
 T = TypeVar("T")
@@ -24,31 +23,19 @@ _SWAP_SHARE = 0.30  # "B to the right of A" for A left of B
 
 _PREFIXES = ("a picture of", "an image of", "a drawing of", "an illustration of", "an emoji of", "a cartoon of")
 _PLAIN_BACKGROUND = ("on a {} background", "with a {} background", "against a {} background")
-_SCENE_BACKGROUND = MappingProxyType(
-    {
-        "night": ("at night", "in the night sky", "at night with stars in the sky", "in front of the night sky"),
-        "grass": ("on the grass", "on green grass", "in a meadow", "on a grass field"),
-        "beach": ("on the beach", "at the beach", "on a beach by the sea"),
-        "snow": ("in the snow", "on the snow", "in a snowy field"),
-    }
-)
-_RELATIONS = MappingProxyType(
-    {
-        "left": ("{} to the left of {}", "{} on the left of {}", "{} left of {}", "{} on the left and {} on the right"),
-        "right": (
-            "{} to the right of {}",
-            "{} on the right of {}",
-            "{} right of {}",
-            "{} on the right and {} on the left",
-        ),
-        "above": ("{} above {}", "{} over {}", "{} on top of {}", "{} at the top and {} at the bottom"),
-        "below": ("{} below {}", "{} under {}", "{} beneath {}", "{} at the bottom and {} at the top"),
-    }
-)
+_SCENE_BACKGROUND = {
+    "night": ("at night", "in the night sky", "at night with stars in the sky", "in front of the night sky"),
+    "grass": ("on the grass", "on green grass", "in a meadow", "on a grass field"),
+    "beach": ("on the beach", "at the beach", "on a beach by the sea"),
+    "snow": ("in the snow", "on the snow", "in a snowy field"),
+}
+_RELATIONS: Mapping[Relation, Sequence[str]] = {
+    "left": ("{} to the left of {}", "{} on the left of {}", "{} left of {}", "{} on the left and {} on the right"),
+    "right": ("{} to the right of {}", "{} on the right of {}", "{} right of {}", "{} on the right and {} on the left"),
+    "above": ("{} above {}", "{} over {}", "{} on top of {}", "{} at the top and {} at the bottom"),
+    "below": ("{} below {}", "{} under {}", "{} beneath {}", "{} at the bottom and {} at the top"),
+}
 _NO_RELATION = ("{} and {}", "{} and {}", "{} next to {}", "{} beside {}", "{} with {}", "{} and {} side by side")
-_INVERSE: MappingProxyType[Relation, Relation] = MappingProxyType(
-    {"left": "right", "right": "left", "above": "below", "below": "above"}
-)
 
 
 def canonical_caption(scene: Scene) -> str:
@@ -68,7 +55,7 @@ def caption(scene: Scene, rng: Generator) -> str:
     text = _pair_text(scene, rng) if scene.kind == "pair" else _phrase(scene, scene.objects[0], rng)
     text += _background_text(scene, rng)
     if rng.random() < _PREFIX_SHARE:
-        text = f"{_pick(_PREFIXES, rng)} {text}"
+        text = f"{pick(_PREFIXES, rng)} {text}"
     elif scene.kind == "single" and rng.random() < _BARE_SHARE:
         text = text.removeprefix("a ").removeprefix("an ")
     if rng.random() < _SENTENCE_CASE_SHARE:
@@ -81,17 +68,17 @@ def _pair_text(scene: Scene, rng: Generator) -> str:
     relation = scene.relation
     if relation is None:
         first, second = (second, first) if rng.random() < 0.5 else (first, second)
-        return _pick(_NO_RELATION, rng).format(_phrase(scene, first, rng), _phrase(scene, second, rng))
+        return pick(_NO_RELATION, rng).format(_phrase(scene, first, rng), _phrase(scene, second, rng))
     if rng.random() < _SWAP_SHARE:
-        first, second, relation = second, first, _INVERSE[relation]
-    return _pick(_RELATIONS[relation], rng).format(_phrase(scene, first, rng), _phrase(scene, second, rng))
+        first, second, relation = second, first, OPPOSITES[relation]
+    return pick(_RELATIONS[relation], rng).format(_phrase(scene, first, rng), _phrase(scene, second, rng))
 
 
 def _phrase(scene: Scene, thing: SceneObject, rng: Generator) -> str:
     item = ITEMS[thing.name]
     synonym = rng.random() < _SYNONYM_SHARE and item.synonyms
-    singular, plural = _pick(item.synonyms, rng) if synonym else (item.name, item.plural)
-    size = _pick(SIZE_WORDS[scene.size], rng) if scene.size else None
+    singular, plural = pick(item.synonyms, rng) if synonym else (item.name, item.plural)
+    size = pick(SIZE_WORDS[scene.size], rng) if scene.size else None
     if scene.kind == "count":
         number = NUMBER_WORDS[scene.count] if rng.random() < 0.75 else str(scene.count)
         return _join(number, size, thing.colour, plural)
@@ -104,7 +91,7 @@ def _background_text(scene: Scene, rng: Generator) -> str:
         return ""
     if scene.background not in SCENE_BACKGROUNDS and rng.random() < 0.1:
         return f", {scene.background} background"
-    return " " + _pick(_background_wordings(scene.background), rng).format(scene.background)
+    return " " + pick(_background_wordings(scene.background), rng).format(scene.background)
 
 
 def _background_wordings(background: str) -> Sequence[str]:
@@ -129,5 +116,6 @@ def _join(*words: str | None) -> str:
     return " ".join(word for word in words if word)
 
 
-def _pick(choices: Sequence[T], rng: Generator) -> T:
+def pick(choices: Sequence[T], rng: Generator) -> T:
+    """One of them, each equally likely."""
     return choices[int(rng.integers(len(choices)))]

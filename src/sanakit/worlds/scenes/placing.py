@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
+from collections.abc import Mapping
 
 from numpy.random import Generator
 
-from sanakit.worlds.scenes.arrangement import Point, arrange, fit
-from sanakit.worlds.scenes.scene import Relation, Scene, SceneObject, SizeWord
+from sanakit.worlds.scenes.arrangement import arrange, fit
+from sanakit.worlds.scenes.scene import Look, Point, Relation, Scene, SceneObject, SizeWord
 from sanakit.worlds.scenes.vocabulary import DEFAULT_BACKGROUND, ITEMS
 
-Look = tuple[str, str | None]  # an object's name, and its colour word or None for its natural look
-
-_SCALES: MappingProxyType[SizeWord | None, tuple[float, float]] = MappingProxyType(
-    {None: (0.60, 0.85), "small": (0.30, 0.40), "big": (0.88, 0.95)}
-)
+_SCALES: Mapping[SizeWord | None, tuple[float, float]] = {
+    None: (0.60, 0.85),
+    "small": (0.30, 0.40),
+    "big": (0.88, 0.95),
+}
 _PAIR_SCALES = (0.40, 0.46)
 
 

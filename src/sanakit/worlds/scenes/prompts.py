@@ -87,16 +87,15 @@ def prompt_kind(scene: Scene) -> PromptKind:
 
 def _endless(kind: PromptKind, split: Split, rng: Generator) -> Iterator[Scene]:
     """All scenes of a kind in random order, then again."""
-    if kind == "object":
-        singles = _shuffled([place_single((name, None), rng) for name in ITEMS], rng)
-        pairs = [place_pair((a, None), (b, None), rng) for a, b in permutations(ITEMS, 2)]
-        pairs = _shuffled(_of_split(pairs, split), rng)
-        return (scene for both in zip(cycle(singles), cycle(pairs), strict=False) for scene in both)
-    return cycle(_shuffled(_of_split(_all_scenes(kind, rng), split), rng))
+    singles = _shuffled([place_single((name, None), rng) for name in ITEMS], rng) if kind == "object" else []
+    scenes = cycle(_shuffled([scene for scene in _all_scenes(kind, rng) if scene.belongs_to(split)], rng))
+    return (scene for both in zip(cycle(singles), scenes, strict=False) for scene in both) if singles else scenes
 
 
 def _all_scenes(kind: PromptKind, rng: Generator) -> list[Scene]:
     match kind:
+        case "object":  # the pairs, which alone can be held out
+            return [place_pair((a, None), (b, None), rng) for a, b in permutations(ITEMS, 2)]
         case "count":
             numbers = [number for number in NUMBER_WORDS if number > 1]
             return [place_count((name, None), number, rng) for name, number in product(ITEMS, numbers)]
@@ -111,16 +110,10 @@ def _all_scenes(kind: PromptKind, rng: Generator) -> list[Scene]:
             relations: tuple[Relation, ...] = get_args(Relation)
             triples = product(permutations(ITEMS, 2), relations)
             return [place_pair((a, None), (b, None), rng, relation=relation) for (a, b), relation in triples]
-        case _:
-            raise AssertionError(f"kind {kind!r} has its own source")
 
 
 def _visible(name: str, colour: str | None, background: str) -> bool:
     return not background_clashes(background, ITEMS[name], colour)
-
-
-def _of_split(scenes: list[Scene], split: Split) -> list[Scene]:
-    return [scene for scene in scenes if bool(scene.heldout_combinations()) == (split == "heldout")]
 
 
 def _shuffled(scenes: list[Scene], rng: Generator) -> list[Scene]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import combinations
@@ -11,11 +12,17 @@ from typing import Any, Literal
 from sanakit.worlds.scenes.vocabulary import DEFAULT_BACKGROUND
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom in [0, 1] of the canvas
+Point = tuple[float, float]
+Look = tuple[str, str | None]  # an object's name, and its colour word or None for its natural look
 Kind = Literal["single", "count", "pair"]
 Relation = Literal["left", "right", "above", "below"]
 SizeWord = Literal["small", "big"]
 Split = Literal["train", "heldout"]
 
+OPPOSITES: Mapping[Relation, Relation] = {"left": "right", "right": "left", "above": "below", "below": "above"}
+# Axis (0 across, 1 down) and direction of the first object's centre as seen from the second's.
+_DIRECTIONS: Mapping[Relation, tuple[int, int]] = {"left": (0, -1), "right": (0, 1), "above": (1, -1), "below": (1, 1)}
+_MIN_OFFSET = 0.1  # of the canvas, between centres: less is neither left nor right
 _HELDOUT_SHARE = 0.10
 
 
@@ -45,6 +52,10 @@ class Scene:
     def count(self) -> int:
         return len(self.objects)
 
+    @property
+    def looks(self) -> list[Look]:
+        return [(thing.name, thing.colour) for thing in self.objects]
+
     def combinations(self) -> tuple[str, ...]:
         """The pairings of words that a model can have seen or not: the keys that are held out."""
         first = self.objects[0]
@@ -60,6 +71,10 @@ class Scene:
     def heldout_combinations(self) -> tuple[str, ...]:
         return tuple(pairing for pairing in self.combinations() if is_heldout(pairing))
 
+    def belongs_to(self, split: Split) -> bool:
+        """ "train" never holds a held-out combination, "heldout" always at least one."""
+        return bool(self.heldout_combinations()) == (split == "heldout")
+
     def to_json(self) -> dict[str, Any]:
         """Plain values for a ground-truth file; `scene_from_json` reads them back."""
         return asdict(self)
@@ -68,6 +83,17 @@ class Scene:
 def scene_from_json(values: dict[str, Any]) -> Scene:
     objects = tuple(SceneObject(**{**o, "box": tuple(o["box"])}) for o in values["objects"])
     return Scene(**{**values, "objects": objects})
+
+
+def centre(box: Box) -> Point:
+    left, top, right, bottom = box
+    return (left + right) / 2, (top + bottom) / 2
+
+
+def relation_holds(relation: Relation, first: Box, second: Box) -> bool:
+    """Whether the first box clearly lies on that side of the second, as their centres stand."""
+    axis, direction = _DIRECTIONS[relation]
+    return (centre(first)[axis] - centre(second)[axis]) * direction >= _MIN_OFFSET
 
 
 @cache

@@ -5,25 +5,20 @@ The rules are the judge's (`worlds/reading/verdict.py`), and size words count to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from types import MappingProxyType
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from sanakit.worlds.scenes.scene import Relation, Scene, SceneObject
+from sanakit.worlds.scenes.scene import OPPOSITES, Relation, Scene, relation_holds
 from sanakit.worlds.scenes.vocabulary import BACKGROUNDS, COLOURS, ITEMS
 from sanakit.worlds.scenes.wrong_scenes import shown_colour
 
-_MIN_OFFSET = 0.1  # of the canvas between centres, as the judge asks
 _NAMES = {name: index for index, name in enumerate(ITEMS)}
 _COLOURS = {name: index for index, name in enumerate([*COLOURS, "gray"])}
 _BACKGROUNDS = {name: index for index, name in enumerate(BACKGROUNDS)}
 _SIZES = {None: 0, "small": 1, "big": 2}
-_BITS: MappingProxyType[Relation, int] = MappingProxyType({"left": 1, "right": 2, "above": 4, "below": 8})
-_INVERSES: MappingProxyType[Relation, Relation] = MappingProxyType(
-    {"left": "right", "right": "left", "above": "below", "below": "above"}
-)
+_BITS: Mapping[Relation, int] = {"left": 1, "right": 2, "above": 4, "below": 8}
 # Columns of a code.
 _WHAT = slice(0, 4)  # the names (the second is -1 but for pairs), the number, the background
 _SAID_COLOURS, _SHOWN_COLOURS = slice(4, 6), slice(6, 8)  # -1: none
@@ -35,16 +30,18 @@ def scene_code(scene: Scene) -> list[int]:
     things, relation = list(scene.objects), scene.relation
     if scene.kind == "pair" and _NAMES[things[0].name] > _NAMES[things[1].name]:
         things.reverse()
-        relation = None if relation is None else _INVERSES[relation]
+        relation = None if relation is None else OPPOSITES[relation]
     chosen = things[:2] if scene.kind == "pair" else things[:1]
     looks = [(thing.name, thing.colour) for thing in chosen]
     said = [-1 if colour is None else _COLOURS[colour] for _, colour in looks]
     shown = [-1 if colour is None else _COLOURS[colour] for colour in map(shown_colour, looks)]
-    padding = [-1] * (2 - len(looks))
+    padding, boxes = [-1] * (2 - len(looks)), [thing.box for thing in chosen]
+    relations = _BITS if scene.kind == "pair" else ()
+    shown_relations = sum(_BITS[relation] for relation in relations if relation_holds(relation, *boxes))
     return [
         *(_NAMES[name] for name, _ in looks), *padding, scene.count, _BACKGROUNDS[scene.background],
         *said, *padding, *shown, *padding,
-        0 if relation is None else _BITS[relation], _shown_relations(things) if scene.kind == "pair" else 0,
+        0 if relation is None else _BITS[relation], shown_relations,
         _SIZES[scene.size],
     ]  # fmt: skip
 
@@ -69,17 +66,3 @@ def scene_labels(pictures: Tensor, captions: Tensor) -> Tensor:
 def scene_codes(scenes: Sequence[Scene]) -> Tensor:
     """``(B, 11)`` int64."""
     return torch.tensor([scene_code(scene) for scene in scenes])
-
-
-def _shown_relations(things: Sequence[SceneObject]) -> int:
-    (x1, y1), (x2, y2) = (_centre(thing) for thing in things)
-    holds: dict[Relation, bool] = {
-        "left": x2 - x1 >= _MIN_OFFSET, "right": x1 - x2 >= _MIN_OFFSET,
-        "above": y2 - y1 >= _MIN_OFFSET, "below": y1 - y2 >= _MIN_OFFSET,
-    }  # fmt: skip
-    return sum(_BITS[relation] for relation, true in holds.items() if true)
-
-
-def _centre(thing: SceneObject) -> tuple[float, float]:
-    left, top, right, bottom = thing.box
-    return (left + right) / 2, (top + bottom) / 2

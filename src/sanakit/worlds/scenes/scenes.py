@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
+from collections.abc import Mapping
 from typing import NamedTuple, TypeVar, get_args
 
 import numpy as np
@@ -11,21 +11,21 @@ from numpy.typing import NDArray
 
 from sanakit.common.errors import ConfigError
 from sanakit.worlds.scenes.captions import caption
-from sanakit.worlds.scenes.placing import Look, place_count, place_pair, place_single
+from sanakit.worlds.scenes.placing import place_count, place_pair, place_single
 from sanakit.worlds.scenes.render import render
-from sanakit.worlds.scenes.scene import Relation, Scene, SizeWord, Split
+from sanakit.worlds.scenes.scene import Look, Relation, Scene, SizeWord, Split
 from sanakit.worlds.scenes.sprites import SpriteBank
 from sanakit.worlds.scenes.vocabulary import BACKGROUNDS, COLOURS, DEFAULT_BACKGROUND, ITEMS, background_clashes
 
 K = TypeVar("K")
 
 # What is drawn how often; the shares add up to one.
-MIXTURE = MappingProxyType({"single": 0.35, "count": 0.27, "relation": 0.28, "pair": 0.10})
+MIXTURE: Mapping[str, float] = {"single": 0.35, "count": 0.27, "relation": 0.28, "pair": 0.10}
 _COLOUR_SHARE = 0.45  # of the objects have a colour word
 _SHAPE_COLOUR_SHARE = 0.80  # of circles, squares and triangles, which have no look of their own
 _BACKGROUND_SHARE = 0.42  # of the scenes have a background that is not the default one
 _SIZE_WORD_SHARE = 0.15  # of the single objects
-_NUM_SHARE = MappingProxyType({2: 0.36, 3: 0.34, 4: 0.30})
+_NUM_SHARE = {2: 0.36, 3: 0.34, 4: 0.30}
 
 _NAMES = tuple(ITEMS)
 _COLOUR_WORDS = tuple(COLOURS)
@@ -53,27 +53,22 @@ class StarterScenes:
         self._bank, self._split, self._seed, self._size = bank, split, seed, size
 
     def sample(self, index: int) -> Sample:
-        rng = self._generator(index)
-        scene = sample_scene(rng, self._split)
-        return Sample(image=render(scene, self._bank, self._size), caption=caption(scene, rng), scene=scene)
+        scene, text = self.truth(index)
+        return Sample(image=render(scene, self._bank, self._size), caption=text, scene=scene)
 
     def truth(self, index: int) -> tuple[Scene, str]:
         """The scene and caption of `sample`, without painting the picture."""
-        rng = self._generator(index)
+        rng = np.random.default_rng((self._seed, get_args(Split).index(self._split), index))
         scene = sample_scene(rng, self._split)
         return scene, caption(scene, rng)
 
-    def _generator(self, index: int) -> Generator:
-        return np.random.default_rng((self._seed, get_args(Split).index(self._split), index))
-
 
 def sample_scene(rng: Generator, split: Split = "train") -> Scene:
-    """Draw a scene; "train" never holds a held-out combination, "heldout" always at least one."""
+    """Draw a scene that belongs to the split."""
     kind = _choose(MIXTURE, rng)
-    while True:
-        scene = _draw_scene(kind, rng)
-        if bool(scene.heldout_combinations()) == (split == "heldout"):
-            return scene
+    while not (scene := _draw_scene(kind, rng)).belongs_to(split):
+        pass
+    return scene
 
 
 def _draw_scene(kind: str, rng: Generator) -> Scene:
@@ -83,7 +78,7 @@ def _draw_scene(kind: str, rng: Generator) -> Scene:
     if kind == "single":
         return _draw_single(background, rng)
     if kind == "count":
-        return _draw_count(background, rng)
+        return place_count(_draw_look(background, rng), _choose(_NUM_SHARE, rng), rng, background=background)
     return _draw_pair(background, rng, related=kind == "relation")
 
 
@@ -92,10 +87,6 @@ def _draw_single(background: str, rng: Generator) -> Scene:
     if rng.random() < _SIZE_WORD_SHARE:
         size = "small" if rng.random() < 0.5 else "big"
     return place_single(_draw_look(background, rng), rng, background=background, size=size)
-
-
-def _draw_count(background: str, rng: Generator) -> Scene:
-    return place_count(_draw_look(background, rng), _choose(_NUM_SHARE, rng), rng, background=background)
 
 
 def _draw_pair(background: str, rng: Generator, *, related: bool) -> Scene:
@@ -116,7 +107,7 @@ def _draw_look(background: str, rng: Generator) -> Look:
             return item.name, colour
 
 
-def _choose(shares: MappingProxyType[K, float], rng: Generator) -> K:
+def _choose(shares: Mapping[K, float], rng: Generator) -> K:
     draw, total = rng.random(), 0.0
     for key, share in shares.items():
         total += share

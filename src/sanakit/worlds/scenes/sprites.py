@@ -38,6 +38,8 @@ _OWN_DRAWINGS: Mapping[str, str] = {
         '<ellipse cx="13.500" cy="7" rx="9.500" ry="3" fill="#6d4534"/>'
     ),
 }
+# Colours changed in the package's drawings before they are rasterised.
+_REPAINTED: Mapping[str, tuple[str, str]] = {"flower": ("#d3d3d3", "#ff8fc8")}
 
 
 class SpriteBank:
@@ -55,8 +57,6 @@ class SpriteBank:
 
     def sprite(self, name: str, colour: str | None = None) -> NDArray[np.uint8]:
         """``(h, w, 4)`` uint8, in its natural look or tinted to a colour word."""
-        if colour is None:
-            return self._sprites[name]
         return np.asarray(self.image(name, colour))
 
     def image(self, name: str, colour: str | None = None) -> Image.Image:
@@ -100,9 +100,7 @@ def build_sprite_bank(cache_dir: Path, items: Iterable[Item] = tuple(ITEMS.value
 
 def _draw(item: Item, icons: Mapping[str, Mapping[str, Any]]) -> NDArray[np.uint8]:
     body = _OWN_DRAWINGS[item.name] if item.icon is None else str(icons[item.icon]["body"])
-    for old, new in item.replace:
-        body = body.replace(old, new)
-    return _crop(_rasterise(body))
+    return _crop(_rasterise(body.replace(*_REPAINTED.get(item.name, ("", "")))))
 
 
 def _rasterise(body: str) -> Image.Image:

@@ -36,8 +36,7 @@ def tint_sprite(pixels: NDArray[np.uint8], colour: str, *, kept_colours: Sequenc
 def _kept(rgb: NDArray[np.float32], colours: Sequence[str]) -> NDArray[np.float32]:
     palette = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in colours], dtype=np.float32)
     nearest = np.sqrt(((rgb[:, :, None] - palette) ** 2).sum(-1)).min(-1)  # (h, w)
-    kept: NDArray[np.float32] = np.clip(2.0 - nearest / _KEEP_DISTANCE, 0.0, 1.0)
-    return kept
+    return np.clip(2.0 - nearest / _KEEP_DISTANCE, 0.0, 1.0)
 
 
 def _shade(main: NDArray[np.float32], difference: NDArray[np.float32], colour: str) -> NDArray[np.float32]:
@@ -45,5 +44,4 @@ def _shade(main: NDArray[np.float32], difference: NDArray[np.float32], colour: s
     darker = np.clip(1.0 + 0.9 * np.minimum(difference, 0.0), 0.45, 1.0)[..., None]
     strength = 0.35 if colour == "black" else 0.9
     lighter = np.clip(strength * np.maximum(difference, 0.0), 0.0, 0.5)[..., None]
-    shaded: NDArray[np.float32] = (main * darker * (1.0 - lighter) + 255.0 * lighter).astype(np.float32)
-    return shaded
+    return (main * darker * (1.0 - lighter) + 255.0 * lighter).astype(np.float32)

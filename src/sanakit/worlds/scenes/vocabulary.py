@@ -5,8 +5,8 @@ Everything a scene can hold is listed here and nowhere else, so a caption can be
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 Rgb = tuple[int, int, int]
@@ -31,7 +31,6 @@ class Item:
     aspect: float = 1.0
     synonyms: tuple[tuple[str, str], ...] = ()  # (singular, plural) of words for the same picture
     keep: tuple[str, ...] = ()  # colours that tinting leaves alone, besides eyes and whites
-    replace: tuple[tuple[str, str], ...] = ()  # colours changed in the drawing before it is rasterised
 
     @property
     def kept_colours(self) -> tuple[str, ...]:
@@ -111,7 +110,7 @@ _ITEMS = (
     _item("light bulb", "thing", "light-bulb", "yellow", synonyms=("lightbulb",), keep="9b9b9b d3d3d3"),
     _item("clock", "thing", "alarm-clock", "red", synonyms=("alarm clock",), keep="d3d3d3"),
     _item("tree", "nature", "deciduous-tree", "green", keep="6d4534"),
-    replace(_item("flower", "nature", "blossom", "pink", keep="86d72f ffb02e"), replace=(("#d3d3d3", "#ff8fc8"),)),
+    _item("flower", "nature", "blossom", "pink", keep="86d72f ffb02e"),
     _item("cactus", "nature", "cactus", "green", plural="cactuses"),
     _item("sun", "nature", "sun", "yellow"),
     _item("moon", "nature", "crescent-moon", "yellow", synonyms=("crescent moon",)),
@@ -123,48 +122,49 @@ _ITEMS = (
     _item("triangle", "shape", None, "green"),
 )
 
-ITEMS = MappingProxyType({item.name: item for item in _ITEMS})
+ITEMS: Mapping[str, Item] = {item.name: item for item in _ITEMS}
 
 # The colour a tinted object takes where its picture has its main colour.
-COLOURS = MappingProxyType(
-    {
-        "red": (222, 40, 44),
-        "orange": (250, 136, 20),
-        "yellow": (252, 208, 36),
-        "green": (38, 166, 66),
-        "blue": (32, 112, 228),
-        "purple": (134, 62, 190),
-        "pink": (255, 112, 178),
-        "brown": (130, 80, 48),
-        "black": (44, 44, 48),
-        "white": (242, 242, 244),
-    }
-)
+COLOURS: Mapping[str, Rgb] = {
+    "red": (222, 40, 44),
+    "orange": (250, 136, 20),
+    "yellow": (252, 208, 36),
+    "green": (38, 166, 66),
+    "blue": (32, 112, 228),
+    "purple": (134, 62, 190),
+    "pink": (255, 112, 178),
+    "brown": (130, 80, 48),
+    "black": (44, 44, 48),
+    "white": (242, 242, 244),
+}
 
 # Plain backgrounds are softer than objects of the same colour word, so that both can be told apart.
-PLAIN_BACKGROUNDS = MappingProxyType(
-    {
-        "white": (255, 255, 255),
-        "red": (240, 98, 92),
-        "orange": (255, 178, 92),
-        "yellow": (255, 233, 128),
-        "green": (132, 208, 132),
-        "blue": (122, 176, 246),
-        "purple": (178, 140, 226),
-        "pink": (255, 192, 216),
-        "brown": (168, 124, 94),
-        "black": (24, 24, 26),
-        "gray": (186, 188, 194),
-    }
-)
+PLAIN_BACKGROUNDS: Mapping[str, Rgb] = {
+    "white": (255, 255, 255),
+    "red": (240, 98, 92),
+    "orange": (255, 178, 92),
+    "yellow": (255, 233, 128),
+    "green": (132, 208, 132),
+    "blue": (122, 176, 246),
+    "purple": (178, 140, 226),
+    "pink": (255, 192, 216),
+    "brown": (168, 124, 94),
+    "black": (24, 24, 26),
+    "gray": (186, 188, 194),
+}
 DEFAULT_BACKGROUND = "white"  # what a picture has when its caption names none
 
 # Simple scenes, with the colour words an object in front of them must not have.
-SCENE_BACKGROUNDS = MappingProxyType({"night": ("black",), "grass": (), "beach": ("yellow",), "snow": ("white",)})
+SCENE_BACKGROUNDS: Mapping[str, tuple[str, ...]] = {
+    "night": ("black",),
+    "grass": (),
+    "beach": ("yellow",),
+    "snow": ("white",),
+}
 BACKGROUNDS = (*PLAIN_BACKGROUNDS, *SCENE_BACKGROUNDS)
 
-NUMBER_WORDS = MappingProxyType({1: "one", 2: "two", 3: "three", 4: "four"})
-SIZE_WORDS = MappingProxyType({"small": ("small", "little", "tiny"), "big": ("big", "large", "huge")})
+NUMBER_WORDS: Mapping[int, str] = {1: "one", 2: "two", 3: "three", 4: "four"}
+SIZE_WORDS: Mapping[str, Sequence[str]] = {"small": ("small", "little", "tiny"), "big": ("big", "large", "huge")}
 
 
 def background_clashes(background: str, item: Item, colour: str | None) -> bool:
