@@ -17,7 +17,7 @@ from sanakit.common.errors import ConfigError, PictureError, RequestError
 from sanakit.common.files import unwritten
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.data.ahead import map_ahead
-from sanakit.data.open import open_indexed
+from sanakit.data.open import open_data
 from sanakit.data.pictures import as_png, decode_picture, stored_upright
 from sanakit.data.samples import Problem
 from sanakit.data.shards.tar_index import index_tar
@@ -59,7 +59,7 @@ def build_shards(
     """
     if shard_size < 1:
         raise ConfigError(f"shard_size={shard_size} makes no shards; it must be at least 1")
-    source = open_indexed(path, min_size=min_size, need_captions=need_captions)
+    source = open_data(path, min_size=min_size, need_captions=need_captions)
     if source.layout in ("wids", "features") and out.resolve().is_relative_to(path.resolve()):
         raise RequestError(f"{out} lies in {path}, whose shards are read; choose a folder outside of it")
     if not len(source):
@@ -86,14 +86,11 @@ class _Build:
             if num_samples:
                 shards.append((f"{number:05d}.tar", num_samples))
             self.on_progress(indices.stop, total, "writing")
-        self.problems.sort(key=lambda problem: (problem.key, problem.reason, problem.detail))
-        lines = "".join(json.dumps(asdict(problem)) + "\n" for problem in self.problems)
-        write(self.out / PROBLEMS, lines.encode())
+        problems = tuple(sorted(self.problems))
+        write(self.out / PROBLEMS, "".join(json.dumps(asdict(problem)) + "\n" for problem in problems))
         write_index(self.out, "sanakit-data", shards)
         num_samples = sum(number for _, number in shards)
-        return BuildReport(
-            folder=self.out, num_samples=num_samples, num_shards=len(shards), problems=tuple(self.problems)
-        )
+        return BuildReport(folder=self.out, num_samples=num_samples, num_shards=len(shards), problems=problems)
 
     def _shard(self, name: str, indices: range) -> int:
         """Write a shard, or see which samples of a finished one are missing; the number of its samples."""

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from sanakit.common.errors import ConfigError
 from sanakit.common.seeds import derived_seed
-from sanakit.data.samples import Caption
+from sanakit.data.samples import MAIN_SOURCE, Caption
 
-MAIN_SOURCE = "prompt"  # the caption that came with the picture
 _LEAST_TEMPERATURE = 0.01  # below which upstream's power law does not go
 
 
@@ -110,8 +109,7 @@ def choose_caption(captions: Sequence[Caption], config: CaptionChoice, *, seed: 
     if len(captions) == 1:
         return 0
     cumulated = np.cumsum(caption_probabilities(captions, config))
-    uniform = derived_seed("caption", seed, epoch, key, bits=53) / 2**53
-    draw = uniform * cumulated[-1]
+    draw = derived_seed("caption", seed, epoch, key, bits=53) / 2**53 * cumulated[-1]
     return int(np.searchsorted(cumulated, draw, side="right"))
 
 

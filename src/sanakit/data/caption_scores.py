@@ -15,7 +15,7 @@ from PIL import Image
 from sanakit.common.errors import PictureError, RequestError
 from sanakit.common.files import write_whole
 from sanakit.common.progress import OnProgress, no_progress
-from sanakit.data.open import open_indexed
+from sanakit.data.open import open_data
 from sanakit.data.samples import Problem
 from sanakit.data.sources.collect import IndexedData
 from sanakit.data.sources.sidecars import SCORE_SUFFIX, sidecar_suffix
@@ -54,7 +54,7 @@ def score_captions(
         RequestError: the layout has no place for scores.
         OutputError: a file cannot be written.
     """
-    source = open_indexed(path)
+    source = open_data(path)
     if source.has_latents() or source.layout not in ("folder", "wids"):
         raise RequestError(
             f"{path} has the layout {source.layout}, which has no place for scores; `sanakit data build` makes shards "

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from sanakit.common.errors import RequestError
-from sanakit.data.samples import DataSource, Layout, Problem
+from sanakit.data.samples import Layout
 from sanakit.data.shards.wids import INDEX, read_wids
 from sanakit.data.sources.collect import Findings, IndexedData, collect
 from sanakit.data.sources.features import read_features
-from sanakit.data.sources.files import decode_text, is_picture, walk
+from sanakit.data.sources.files import is_picture, parse_json, read_text, walk
 from sanakit.data.sources.folder import read_folder
 from sanakit.data.sources.parquet import picture_column, read_embedded
 from sanakit.data.sources.records import file_column
@@ -26,12 +25,13 @@ ACCEPTED = (
     "metadata.json or Parquet), a folder of WebDataset shards (*.tar), or one of cached features (*.npy)"
 )
 _log = logging.getLogger(__name__)
+_TEXT_TABLES: Mapping[Layout, Sequence[str]] = {"jsonl": (".jsonl",), "csv": (".csv", ".tsv")}
 _TABLES = (".csv", ".tsv", ".jsonl", ".parquet", ".json")
 _METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")  # of the Hugging Face imagefolder layout
 _JSON_TABLES = ("metadata.json", "captions.json", "meta_data.json")
 
 
-def open_data(path: Path, *, min_size: int = 1, need_captions: bool = True) -> DataSource:
+def open_data(path: Path, *, min_size: int = 1, need_captions: bool = True) -> IndexedData:
     """Open a data set of any layout of docs/data.md.
 
     Opening reads headers and captions, and decodes no picture. A broken sample or shard becomes a problem of the data
@@ -46,11 +46,6 @@ def open_data(path: Path, *, min_size: int = 1, need_captions: bool = True) -> D
         RequestError: nothing there is a data set; the sentence says what would be one.
         MissingExtraError: it is Parquet, and pyarrow is not installed.
     """
-    return open_indexed(path, min_size=min_size, need_captions=need_captions)
-
-
-def open_indexed(path: Path, *, min_size: int = 1, need_captions: bool = True) -> IndexedData:
-    """As ``open_data``, with access to the stored files."""
     path, start = Path(path), time.perf_counter()
     try:
         layout, findings = _read(path)
@@ -79,8 +74,7 @@ def _read(path: Path) -> tuple[Layout, Findings]:
     for error in unreadable:
         place = Path(error.filename or path)
         name = place.relative_to(path).as_posix() if place.is_relative_to(path) else str(place)
-        detail = f"the folder cannot be read: {error.strerror or error}"
-        findings.problems.append(Problem(key=name, reason="bad_record", detail=detail))
+        findings.report(name, "bad_record", f"the folder cannot be read: {error.strerror or error}")
     return layout, findings
 
 
@@ -121,14 +115,13 @@ def _read_tables(root: Path, files: Sequence[Path], *, only: Path | None = None)
     if parquets:
         return "parquet", _read_parquets(root, parquets, pictures)
     top = [only] if only is not None else sorted(path for path in files if path.parent == root)
-    jsons = [path for path in top if path.name in _JSON_TABLES or path == only]
-    for path in jsons:
-        if path.suffix.lower() == ".json":
+    for path in top:
+        if path.name in _JSON_TABLES or (path == only and path.suffix.lower() == ".json"):
             return "json", _read_json(root, path, pictures)
-    for suffixes, layout in (((".jsonl",), "jsonl"), ((".csv", ".tsv"), "csv")):
+    for layout, suffixes in _TEXT_TABLES.items():
         tables = [path for path in top if path.suffix.lower() in suffixes and _names_pictures(path)]
         if tables:
-            return ("jsonl" if layout == "jsonl" else "csv"), read_tables(root, tables, pictures)
+            return layout, read_tables(root, tables, pictures)
     return None
 
 
@@ -156,13 +149,11 @@ def _read_parquets(root: Path, tables: Sequence[Path], files: Sequence[Path]) ->
 def _read_json(root: Path, table: Path, files: Sequence[Path]) -> Findings:
     """SANA's ``{"img_names": [...]}``, or a table."""
     content: Any = None
-    with suppress(ValueError, RecursionError):  # reading it as a table says what is wrong
-        content = json.loads(decode_text(table.read_bytes()))
-    match content:
-        case {"img_names": list() as names}:
-            return read_folder(root, files, [str(name) for name in names])
-        case _:
-            return read_tables(root, [table], files)
+    with suppress(ValueError):  # reading it as a table says what is wrong
+        content = parse_json(read_text(table))
+    if isinstance(content, dict) and isinstance(names := content.get("img_names"), list):
+        return read_folder(root, files, [str(name) for name in names])
+    return read_tables(root, [table], files)
 
 
 def _read_plain(root: Path, files: Sequence[Path]) -> tuple[Layout, Findings]:

@@ -47,7 +47,7 @@ def decode_picture(content: bytes) -> Image.Image:
     except PictureError:
         raise
     except Exception as error:  # Pillow's decoders raise a dozen kinds on damaged files
-        raise PictureError(f"the picture is damaged: {_reason(error)}") from error
+        raise PictureError(f"the picture is damaged: {reason_of(error)}") from error
 
 
 def stored_upright(content: bytes) -> str | None:
@@ -74,7 +74,7 @@ def _open(file: BinaryIO) -> Image.Image:
     except UnidentifiedImageError as error:
         raise PictureError("the file is no picture, or of a kind that cannot be read (PNG, JPEG, WebP can)") from error
     except Exception as error:  # a damaged header
-        raise PictureError(f"the header of the picture is damaged: {_reason(error)}") from error
+        raise PictureError(f"the header of the picture is damaged: {reason_of(error)}") from error
 
 
 def _orientation(picture: Image.Image) -> int:
@@ -117,5 +117,6 @@ def _eight_bit(picture: Image.Image) -> Image.Image:
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """What it says, in one line."""
     return " ".join(str(error).split()) or type(error).__name__

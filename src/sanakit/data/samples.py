@@ -21,6 +21,7 @@ Reason = Literal[
     "bad_record",
     "bad_shard",
 ]
+MAIN_SOURCE = "prompt"  # SANA's name of the caption that came with the picture
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,9 +43,9 @@ class Sample:
     captions: tuple[Caption, ...]  # "prompt" first if there is one, the others by the name of their source
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
 class Problem:
-    """Something in a data set that cannot be used, or not wholly."""
+    """Something in a data set that cannot be used, or not wholly. They are ordered by key."""
 
     key: str  # of the sample, or the name of the file, relative to the data set
     reason: Reason

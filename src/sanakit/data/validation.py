@@ -28,17 +28,14 @@ def validate(
 ) -> Validation:
     """Decode every picture, or read every latent with its text features."""
     problems, num_good = list(source.problems), 0
-    for index, problem in enumerate(
-        map_ahead(partial(read_to_the_end, source), range(len(source)), num_threads=num_threads), 1
-    ):
+    found = map_ahead(partial(read_to_the_end, source), range(len(source)), num_threads=num_threads)
+    for index, problem in enumerate(found, 1):
         if problem is None:
             num_good += 1
         else:
             problems.append(problem)
         on_progress(index, len(source), "reading")
-    return Validation(
-        num_good=num_good, problems=tuple(sorted(problems, key=lambda problem: (problem.key, problem.reason)))
-    )
+    return Validation(num_good=num_good, problems=tuple(sorted(problems)))
 
 
 def read_to_the_end(source: DataSource, index: int) -> Problem | None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -40,19 +40,11 @@ from sanakit.data.curation.lineage import (
 )
 from sanakit.data.curation.merge import sample_rows, with_problems
 from sanakit.data.curation.near_duplicates import Match, find_near_duplicates, require_imagehash
-from sanakit.data.curation.output import (
-    WORK_FOLDER,
-    begin,
-    captions_of,
-    finish,
-    finished_summary,
-    write_index,
-    write_shard,
-)
+from sanakit.data.curation.output import WORK_FOLDER, begin, captions_of, finish, finished_summary, write_shard
 from sanakit.data.curation.parts import Parts, Schema, parquet, write_table
 from sanakit.data.curation.steps import Row, Step
-from sanakit.data.open import open_indexed
-from sanakit.data.shards.writer import sidecar_suffixes
+from sanakit.data.open import open_data
+from sanakit.data.shards.writer import sidecar_suffixes, write_index
 from sanakit.data.sources.collect import IndexedData
 
 logger = logging.getLogger(__name__)
@@ -117,7 +109,7 @@ def _curate(
     parquet()
     require_imagehash()
     _check(config, load_scorer)
-    source = open_indexed(path, need_captions=False)
+    source = open_data(path, need_captions=False)
     _check_source(source, out, config)
     begin(out, source, config)
     summary = finished_summary(out)
@@ -128,44 +120,40 @@ def _curate(
         return _Curation(source, out, config, driver, load_scorer, on_progress).run()
 
 
+@dataclass(frozen=True)
 class _Curation:
     """The passes, one after the other."""
 
-    def __init__(
-        self,
-        source: IndexedData,
-        out: Path,
-        config: CurationConfig,
-        driver: Driver,
-        load_scorer: ScorerLoader | None,
-        on_progress: OnProgress,
-    ) -> None:
-        self._source, self._out, self._config = source, out, config
-        self._driver, self._load_scorer, self._on_progress = driver, load_scorer, on_progress
+    source: IndexedData
+    out: Path
+    config: CurationConfig
+    driver: Driver
+    load_scorer: ScorerLoader | None
+    on_progress: OnProgress
 
     def run(self) -> CurationSummary:
         looked = self._look()
         duplicates = self._find_duplicates(looked)
         left = [row["index"] for row in looked if row["dropped_by"] is None and row["index"] not in duplicates]
         indices = np.array(left, dtype=np.int64)
-        captioned = [self._caption(captioner, indices) for captioner in self._config.captioners]
+        captioned = [self._caption(captioner, indices) for captioner in self.config.captioners]
 
         def rows() -> Iterator[Row]:
-            return sample_rows(self._source, self._config, looked, duplicates, captioned)
+            return sample_rows(self.source, self.config, looked, duplicates, captioned)
 
-        write_index(self._out, self._write_shards(rows, len(indices)))
+        write_index(self.out, "sanakit-data", self._write_shards(rows, len(indices)))
         counts = Counts()
-        found = counts.watch(with_problems(rows(), self._source.problems, self._config.recipe_hash))
-        write_table(self._out / LINEAGE, _batches(found, 65536), lineage_schema())
-        return finish(self._out, counts.summary(self._config.recipe_hash))
+        found = counts.watch(with_problems(rows(), self.source.problems, self.config.recipe_hash))
+        write_table(self.out / LINEAGE, _batches(found, 65536), lineage_schema())
+        return finish(self.out, counts.summary(self.config.recipe_hash))
 
     def _look(self) -> Parts:
-        work = Work("pictures", partial(_look_step, self._source, self._config))
-        return self._pass("look", work, looked_schema(), np.arange(len(self._source), dtype=np.int64), _LOOK_BATCH)
+        work = Work("pictures", partial(_look_step, self.source, self.config))
+        return self._pass("look", work, looked_schema(), np.arange(len(self.source), dtype=np.int64), _LOOK_BATCH)
 
     def _find_duplicates(self, looked: Parts) -> dict[int, Match]:
         """The one decision that needs all pictures; it sees hashes only."""
-        settings = self._config.filters.duplicates
+        settings = self.config.filters.duplicates
         if settings is None:
             return {}
         hashes = ((row["index"], row["perceptual_hash"]) for row in looked if row["dropped_by"] is None)
@@ -173,24 +161,22 @@ class _Curation:
         return {index: match for index, match in found if match is not None}
 
     def _caption(self, captioner: CaptionerConfig, indices: NDArray[np.int64]) -> Parts:
-        work = Work("model", partial(_caption_step, self._source, self._config, captioner, self._load_scorer))
-        if isinstance(captioner, ExistingCaptions):
-            kind: Literal["pictures", "model"] = "pictures" if self._config.scorer is None else "model"
-            work, size = replace(work, kind=kind), _LOOK_BATCH
-        else:
-            size = captioner.batch_size
+        existing = isinstance(captioner, ExistingCaptions)
+        kind: Literal["pictures", "model"] = "pictures" if existing and self.config.scorer is None else "model"
+        work = Work(kind, partial(_caption_step, self.source, self.config, captioner, self.load_scorer))
+        size = _LOOK_BATCH if isinstance(captioner, ExistingCaptions) else captioner.batch_size
         return self._pass(f"caption-{captioner_name(captioner)}", work, captions_schema(), indices, size)
 
     def _pass(self, name: str, work: Work, schema: Schema, indices: NDArray[np.int64], batch_size: int) -> Parts:
         """Run a step over the samples that earlier runs have not done. Parts hold whole batches, so that a continued
         run makes the same batches as one that was never stopped."""
-        parts = Parts(self._out / WORK_FOLDER / name, schema)
+        parts = Parts(self.out / WORK_FOLDER / name, schema)
         waiting: list[Row] = []
-        self._on_progress(len(parts), len(indices), name)
+        self.on_progress(len(parts), len(indices), name)
         try:
-            for rows in self._driver.map(work, _index_batches(indices, len(parts), batch_size)):
+            for rows in self.driver.map(work, _index_batches(indices, len(parts), batch_size)):
                 waiting += rows
-                self._on_progress(len(parts) + len(waiting), len(indices), name)
+                self.on_progress(len(parts) + len(waiting), len(indices), name)
                 if len(waiting) >= _PART_ROWS:
                     parts.append(waiting)
                     waiting = []
@@ -203,14 +189,13 @@ class _Curation:
         """(file, samples) of each shard, in order. Those that are there are whole and are kept."""
         wanted = ("index", "sha256", "captions", "shard")
         kept = ({name: row[name] for name in wanted} for row in rows() if row["dropped_by"] is None)
-        suffixes = frozenset(
-            suffix for row in rows() if row["dropped_by"] is None for suffix in sidecar_suffixes(captions_of(row))
-        )
-        work = Work("shards", partial(_shard_step, self._source, self._out, suffixes))
+        captions = (captions_of(row) for row in rows() if row["dropped_by"] is None)
+        suffixes = frozenset(suffix for those in captions for suffix in sidecar_suffixes(those))
+        work = Work("shards", partial(_shard_step, self.source, self.out, suffixes))
         shards: list[tuple[str, int]] = []
-        for (result,) in self._driver.map(work, _batches(kept, self._config.shard_size)):
+        for (result,) in self.driver.map(work, _batches(kept, self.config.shard_size)):
             shards.append((result["shard"], result["num_samples"]))
-            self._on_progress(sum(count for _, count in shards), at_most, "write")
+            self.on_progress(sum(count for _, count in shards), at_most, "write")
         return shards
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,53 +15,31 @@ from sanakit.data.curation.steps import Row
 LINEAGE = "lineage.parquet"
 
 
+# Column to type, as pyarrow writes it.
+_LOOKED = {"sha256": "string", "perceptual_hash": "string", "width": "int64", "height": "int64"}
+_DROPPED = {"dropped_by": "string", "dropped_value": "float64", "dropped_detail": "string"}
+
+
 def looked_schema() -> Schema:
     """What looking at a picture finds."""
-    pa = arrow()
-    return pa.schema([
-        ("index", pa.int64()),
-        ("sha256", pa.string()),
-        ("perceptual_hash", pa.string()),
-        ("width", pa.int64()),
-        ("height", pa.int64()),
-        *_dropped_fields(),
-    ])  # fmt: skip
+    return arrow().schema({"index": "int64", **_LOOKED, **_DROPPED})
 
 
 def captions_schema() -> Schema:
     """What a captioner says of a picture."""
-    pa = arrow()
-    return pa.schema([("index", pa.int64()), ("captions", _captions())])
+    return arrow().schema({"index": "int64", "captions": _captions()})
 
 
 def lineage_schema() -> Schema:
     """Columns of the lineage; docs/curation.md describes each."""
-    pa = arrow()
-    return pa.schema([
-        ("key", pa.string()),
-        ("source_file", pa.string()),
-        ("sha256", pa.string()),
-        ("perceptual_hash", pa.string()),
-        ("width", pa.int64()),
-        ("height", pa.int64()),
-        *_dropped_fields(),
-        ("duplicate_of", pa.string()),
-        ("captions", _captions()),
-        ("shard", pa.string()),
-        ("shard_key", pa.string()),
-        ("recipe_hash", pa.string()),
-    ])  # fmt: skip
-
-
-def _dropped_fields() -> list[tuple[str, Any]]:
-    pa = arrow()
-    return [("dropped_by", pa.string()), ("dropped_value", pa.float64()), ("dropped_detail", pa.string())]
+    end = {"shard": "string", "shard_key": "string", "recipe_hash": "string"}
+    names = {"key": "string", "source_file": "string"}
+    return arrow().schema({**names, **_LOOKED, **_DROPPED, "duplicate_of": "string", "captions": _captions(), **end})
 
 
 def _captions() -> Any:
     pa = arrow()
-    texts = [(name, pa.string()) for name in ("source", "text", "scored_by")]
-    return pa.list_(pa.struct([*texts[:2], ("score", pa.float64()), texts[2]]))
+    return pa.list_(pa.struct({"source": "string", "text": "string", "score": "float64", "scored_by": "string"}))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,38 +69,37 @@ class Counts:
     """Counts rows of the lineage as they pass."""
 
     def __init__(self) -> None:
-        self._samples, self._kept = 0, 0
+        self._fates = Counter[str | None]()  # the rule that dropped them; None: kept
         self._shards: set[str] = set()
-        self._dropped, self._captions, self._scored = Counter[str](), Counter[str](), Counter[str]()
-        self._scores: dict[str, float] = {}
+        self._captions, self._scored = Counter[str](), Counter[str]()
+        self._scores = defaultdict[str, float](float)
 
     def watch(self, rows: Iterable[Row]) -> Iterator[Row]:
         """The same rows, counted."""
         for row in rows:
-            self._samples += 1
+            self._fates[row["dropped_by"]] += 1
             if row["dropped_by"] is None:
-                self._count_kept(row)
-            else:
-                self._dropped[row["dropped_by"]] += 1
+                self._shards.add(row["shard"])
+                for item in row["captions"]:
+                    self._count(item["source"], item["score"])
             yield row
 
-    def _count_kept(self, row: Row) -> None:
-        self._kept += 1
-        self._shards.add(row["shard"])
-        for item in row["captions"]:
-            source, score = item["source"], item["score"]
-            self._captions[source] += 1
-            if score is not None:
-                self._scored[source] += 1
-                self._scores[source] = self._scores.get(source, 0.0) + score
+    def _count(self, source: str, score: float | None) -> None:
+        self._captions[source] += 1
+        if score is not None:
+            self._scored[source] += 1
+            self._scores[source] += score
 
     def summary(self, recipe_hash: str) -> CurationSummary:
-        means = {source: self._scores[source] / count for source, count in sorted(self._scored.items())}
         return CurationSummary(
-            num_samples=self._samples, num_kept=self._kept, num_shards=len(self._shards),
-            dropped=dict(sorted(self._dropped.items())), captions=dict(sorted(self._captions.items())),
-            mean_scores=means, recipe_hash=recipe_hash,
-        )  # fmt: skip
+            num_samples=self._fates.total(),
+            num_kept=self._fates[None],
+            num_shards=len(self._shards),
+            dropped=dict(sorted((rule, count) for rule, count in self._fates.items() if rule is not None)),
+            captions=dict(sorted(self._captions.items())),
+            mean_scores={source: self._scores[source] / count for source, count in sorted(self._scored.items())},
+            recipe_hash=recipe_hash,
+        )
 
 
 def trace(out: Path, wanted: str) -> list[Row]:

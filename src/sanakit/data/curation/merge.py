@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 from sanakit.data.curation.config import CurationConfig
 from sanakit.data.curation.near_duplicates import Match
-from sanakit.data.curation.steps import Row, judge_captions
+from sanakit.data.curation.steps import Row, dropped, judge_captions
 from sanakit.data.samples import Problem
 from sanakit.data.sources.collect import IndexedData
-
-SHARD_NAME = "{:05d}"
 
 
 def sample_rows(
@@ -35,14 +32,14 @@ def sample_rows(
     for facts in looked:
         index = facts["index"]
         row: Row = {"key": source[index].key, "source_file": source_file(source, index), **facts, "captions": []}
-        row |= {"duplicate_of": None, "shard": None, "shard_key": None, "recipe_hash": recipe_hash}
+        row["recipe_hash"] = recipe_hash
         if index in duplicates:
             row |= _duplicate(source[duplicates[index].position].key, duplicates[index].distance)
         elif row["dropped_by"] is None:
             row["captions"] = [item for rows in passes for item in next(rows)["captions"]]
             row |= judge_captions(row["captions"], min_score)
         if row["dropped_by"] is None:
-            row |= {"shard": SHARD_NAME.format(num_kept // config.shard_size) + ".tar", "shard_key": row["key"]}
+            row |= {"shard": f"{num_kept // config.shard_size:05d}.tar", "shard_key": row["key"]}
             num_kept += 1
         yield row
 
@@ -64,17 +61,13 @@ def _without_used(rows: Iterator[Row]) -> Iterator[Row]:
 
 
 def _problem(problem: Problem, recipe_hash: str) -> Row:
-    row: dict[str, Any] = dict.fromkeys(("source_file", "sha256", "perceptual_hash", "width", "height"))
-    row |= {"key": problem.key, "captions": [], "duplicate_of": None, "shard": None, "shard_key": None}
-    row |= {"dropped_by": problem.reason, "dropped_value": None, "dropped_detail": problem.detail}
-    return row | {"recipe_hash": recipe_hash}
+    row: Row = {"key": problem.key, "captions": [], "recipe_hash": recipe_hash}
+    return row | dropped(problem.reason, None, problem.detail)
 
 
 def _duplicate(key: str, distance: int) -> Row:
     detail = f"its perceptual hash differs from that of {key} in {distance} bits"
-    return {
-        "dropped_by": "near_duplicate", "dropped_value": float(distance), "dropped_detail": detail, "duplicate_of": key,
-    }  # fmt: skip
+    return {**dropped("near_duplicate", float(distance), detail), "duplicate_of": key}
 
 
 def source_file(source: IndexedData, index: int) -> str:

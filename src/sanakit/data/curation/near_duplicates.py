@@ -74,13 +74,10 @@ def find_near_duplicates(
 def _nearest(
     bits: int, kept: list[dict[int, list[tuple[int, int]]]], pieces: list[tuple[int, int]], distance: int
 ) -> Match | None:
-    best: tuple[int, int] | None = None  # (distance, position)
-    for table, (shift, mask) in zip(kept, pieces, strict=True):
-        for position, other in table.get(bits >> shift & mask, ()):
-            found = ((bits ^ other).bit_count(), position)
-            if found[0] <= distance and (best is None or found < best):
-                best = found
-    return None if best is None else Match(best[1], best[0])
+    parts = (table.get(bits >> shift & mask, ()) for table, (shift, mask) in zip(kept, pieces, strict=True))
+    found = (((bits ^ other).bit_count(), position) for part in parts for position, other in part)
+    nearest, position = min(found, default=(distance + 1, -1))
+    return Match(position, nearest) if nearest <= distance else None
 
 
 def _pieces(num_bits: int, count: int) -> list[tuple[int, int]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -32,9 +31,7 @@ def begin(out: Path, source: IndexedData, config: CurationConfig) -> None:
         ConfigError: it holds something else.
         OutputError: it cannot be written.
     """
-    recipe = plain_settings(config)
-    recipe["source_hash"] = source_hash(source)
-    writer.begin_folder(out, recipe, _BEGUN)
+    writer.begin_folder(out, plain_settings(config) | {"source_hash": source_hash(source)}, _BEGUN)
 
 
 def source_hash(source: IndexedData) -> str:
@@ -79,26 +76,15 @@ def write_shard(rows: list[Row], source: IndexedData, out: Path, suffixes: froze
         PictureError: a picture is not the one any more that was looked at.
         OutputError: it could not be written.
     """
-    name = Path(rows[0]["shard"]).stem
-    result: Row = {"shard": rows[0]["shard"], "num_samples": len(rows)}
-    if (out / f"{name}.tar").exists():
-        return [result]
-    writer.write_shard(out, name, (_packed(row, source) for row in rows), suffixes=suffixes)
-    return [result]
+    shard = rows[0]["shard"]
+    if not (out / shard).exists():
+        writer.write_shard(out, Path(shard).stem, (_packed(row, source) for row in rows), suffixes=suffixes)
+    return [{"shard": shard, "num_samples": len(rows)}]
 
 
 def captions_of(row: Row) -> tuple[Caption, ...]:
     """As a shard holds them: the main one first."""
     return ordered(Caption(source=item["source"], text=item["text"], score=item["score"]) for item in row["captions"])
-
-
-def write_index(out: Path, shards: Sequence[tuple[str, int]]) -> None:
-    """The index of the shards (file, samples), which makes the folder a data set.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    writer.write_index(out, "sanakit-data", shards)
 
 
 def _packed(row: Row, source: IndexedData) -> PackedSample:

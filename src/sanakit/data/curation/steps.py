@@ -36,7 +36,7 @@ def _look_at(index: int, source: DataSource, filters: FilterConfig) -> Row:
         facts["sha256"] = hashlib.sha256(content).hexdigest()
         image = decode_picture(content)
     except PictureError as error:
-        return facts | _dropped("undecodable", None, str(error))
+        return facts | dropped("undecodable", None, str(error))
     facts["width"], facts["height"] = image.size
     hash_size = filters.duplicates.hash_size if filters.duplicates else 8
     facts["perceptual_hash"] = perceptual_hash(image, hash_size)
@@ -47,13 +47,13 @@ def judge_size(width: int, height: int, filters: FilterConfig) -> Row:
     """The rule about sides and shapes that drops a picture, if one does."""
     if min(width, height) < filters.smallest_side:
         detail = f"its shorter side has {min(width, height)} px, fewer than {filters.smallest_side}"
-        return _dropped("smallest_side", float(min(width, height)), detail)
+        return dropped("smallest_side", float(min(width, height)), detail)
     if filters.aspect_ratio is not None:
         ratio, (low, high) = width / height, filters.aspect_ratio
         if not low <= ratio <= high:
             detail = f"{width} x {height} px have an aspect ratio outside {low:g} to {high:g}"
-            return _dropped("aspect_ratio", ratio, detail)
-    return _dropped(None, None, None)
+            return dropped("aspect_ratio", ratio, detail)
+    return dropped(None, None, None)
 
 
 def caption(
@@ -94,12 +94,13 @@ def _score(captions: list[list[Row]], images: Sequence[Image.Image], scorer: Sco
 def judge_captions(captions: list[Row], min_score: float | None) -> Row:
     """The rule about captions that drops a picture, if one does."""
     if not captions:
-        return _dropped("no_caption", None, "no captioner has a caption for it")
+        return dropped("no_caption", None, "no captioner has a caption for it")
     scores = [item["score"] for item in captions if item["score"] is not None]
     if min_score is not None and scores and not max(scores) >= min_score:
-        return _dropped("score", max(scores), f"its best caption scores {max(scores):.4g}, less than {min_score:g}")
-    return _dropped(None, None, None)
+        return dropped("score", max(scores), f"its best caption scores {max(scores):.4g}, less than {min_score:g}")
+    return dropped(None, None, None)
 
 
-def _dropped(rule: str | None, value: float | None, detail: str | None) -> Row:
+def dropped(rule: str | None, value: float | None, detail: str | None) -> Row:
+    """The columns that say why a sample was dropped; all None: it was not."""
     return {"dropped_by": rule, "dropped_value": value, "dropped_detail": detail}

@@ -2,49 +2,46 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sanakit.common.errors import PictureError
 from sanakit.common.user_cache import cached_facts, recall, remember
 from sanakit.data.pictures import picture_size
 from sanakit.data.shards.tar_index import Member, index_tar
 from sanakit.data.sources.blobs import RangeBlob, read_blob
-from sanakit.data.sources.files import PICTURE_SUFFIXES, decode_text, is_visible, lines_of
+from sanakit.data.sources.files import PICTURE_SUFFIXES, decode_text, is_visible, lines_of, parse_json
 from sanakit.data.sources.records import PROMPT_SOURCE, SCORES, file_column, is_caption_column, size_of, unused_texts
 
 _VERSION = 2  # of what is remembered; a higher one makes old files count for nothing
 _EXTENSIONS = PICTURE_SUFFIXES | {".npy", ".npz", ".json", ".txt"}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShardSample:
-    """The files of one key in a tar, and what their headers say."""
+class ShardSample(NamedTuple):
+    """The files of one key in a tar, and what their headers say; remembered in this order."""
 
     key: str
     files: dict[str, Member]  # by extension with its dot, lower case; the first of several
-    size: tuple[int, int] | None = None  # of the picture, upright
-    undecodable: str | None = None
-    record: dict[str, Any] = field(default_factory=dict)  # of key.json: captions, scores, width and height
-    record_fault: str | None = None
-    unused: tuple[str, ...] = ()  # names in key.json that hold other texts
-    text: str | None = None  # of key.txt
-    twice: tuple[str, ...] = ()  # names of further pictures with this key
+    size: tuple[int, int] | None  # of the picture, upright
+    undecodable: str | None
+    record: dict[str, Any]  # of key.json: captions, scores, width and height
+    record_fault: str | None
+    text: str | None  # of key.txt
+    twice: Sequence[str]  # names of further pictures with this key
+    unused: Sequence[str]  # names in key.json that hold other texts
 
     def picture(self) -> Member | None:
         return next((member for name, member in self.files.items() if name in PICTURE_SUFFIXES), None)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShardContents:
+class ShardContents(NamedTuple):
     """One shard."""
 
-    samples: tuple[ShardSample, ...]
+    samples: Sequence[ShardSample]
     fault: str | None  # what is wrong with the tar, in one sentence
 
 
@@ -75,32 +72,34 @@ def scan_shard(path: Path) -> ShardContents:
     members, fault = index_tar(path)
     by_key: dict[str, list[Member]] = defaultdict(list)
     for member in members:
-        stem, extension = os.path.splitext(member.name)
-        if extension.lower() in _EXTENSIONS and all(is_visible(part) for part in stem.split("/")):
+        stem, extension = _split(member.name)
+        if extension in _EXTENSIONS and all(is_visible(part) for part in stem.split("/")):
             by_key[stem].append(member)
-    return ShardContents(samples=tuple(_sample(path, key, found) for key, found in by_key.items()), fault=fault)
+    return ShardContents([_sample(path, key, found) for key, found in by_key.items()], fault)
 
 
 def _sample(path: Path, key: str, members: list[Member]) -> ShardSample:
     files: dict[str, Member] = {}
-    pictures: list[str] = []
+    picture: Member | None = None
     twice: list[str] = []
     for member in members:
-        extension = os.path.splitext(member.name)[1].lower()
+        _, extension = _split(member.name)
         is_picture = extension in PICTURE_SUFFIXES
-        if extension in files or (is_picture and pictures):
+        if extension in files or (is_picture and picture is not None):
             twice.append(member.name)
-            continue
-        files[extension] = member
-        if is_picture:
-            pictures.append(member.name)
-    size, undecodable = _picture_facts(path, next((m for m in files.values() if m.name in pictures), None))
+        else:
+            files[extension] = member
+            picture = member if is_picture else picture
+    size, undecodable = _picture_facts(path, picture)
     record, record_fault, unused = _record(path, files.get(".json"))
     text, text_fault = _text(path, files.get(".txt"))
-    return ShardSample(
-        key=key, files=files, size=size, undecodable=undecodable, record=record,
-        record_fault=record_fault or text_fault, unused=unused, text=text, twice=tuple(twice),
-    )  # fmt: skip
+    return ShardSample(key, files, size, undecodable, record, record_fault or text_fault, text, twice, unused)
+
+
+def _split(name: str) -> tuple[str, str]:
+    """The key, and the extension with its dot in lower case."""
+    key, extension = os.path.splitext(name)
+    return key, extension.lower()
 
 
 def _picture_facts(path: Path, member: Member | None) -> tuple[tuple[int, int] | None, str | None]:
@@ -113,21 +112,19 @@ def _picture_facts(path: Path, member: Member | None) -> tuple[tuple[int, int] |
         return None, str(error)
 
 
-def _record(path: Path, member: Member | None) -> tuple[dict[str, Any], str | None, tuple[str, ...]]:
+def _record(path: Path, member: Member | None) -> tuple[dict[str, Any], str | None, Sequence[str]]:
     """Those fields of the JSON that sanakit uses, why it cannot be read, and names of other texts in it."""
     if member is None:
         return {}, None, ()
     try:
-        record = json.loads(decode_text(read_blob(blob_of(path, member))))
-    except json.JSONDecodeError as error:
-        return {}, f"{member.name}: it is no valid JSON ({error})", ()
-    except (ValueError, PictureError, RecursionError) as error:
+        record = parse_json(decode_text(read_blob(blob_of(path, member))))
+    except (ValueError, PictureError) as error:
         return {}, f"{member.name}: {error}", ()
     if not isinstance(record, dict):
         return {}, f"{member.name}: it is no JSON object", ()
     kept = {name: value for name, value in record.items() if _is_used(name)}
     size = size_of(record)
-    return kept | ({"width": size[0], "height": size[1]} if size else {}), None, tuple(sorted(unused_texts(record)))
+    return kept | ({"width": size[0], "height": size[1]} if size else {}), None, sorted(unused_texts(record))
 
 
 def _is_used(name: str) -> bool:
@@ -150,23 +147,13 @@ def blob_of(path: Path, member: Member) -> RangeBlob:
 
 
 def _to_plain(contents: ShardContents) -> dict[str, Any]:
-    samples = [
-        [
-            sample.key, [[m.name, m.offset, m.size] for m in sample.files.values()], sample.size, sample.undecodable,
-            sample.record, sample.record_fault, sample.text, sample.twice, sample.unused,
-        ]
-        for sample in contents.samples
-    ]  # fmt: skip
+    samples = [[key, list(files.values()), *facts] for key, files, *facts in contents.samples]
     return {"fault": contents.fault, "samples": samples}
 
 
 def _from_plain(content: dict[str, Any]) -> ShardContents:
     samples = []
-    for key, files, size, undecodable, record, record_fault, text, twice, unused in content["samples"]:
-        members = [Member(*member) for member in files]
-        samples.append(ShardSample(
-            key=key, files={os.path.splitext(m.name)[1].lower(): m for m in members},
-            size=None if size is None else (size[0], size[1]), undecodable=undecodable, record=record,
-            record_fault=record_fault, text=text, twice=tuple(twice), unused=tuple(unused),
-        ))  # fmt: skip
-    return ShardContents(samples=tuple(samples), fault=content["fault"])
+    for key, files, size, *facts in content["samples"]:
+        members = {_split(name)[1]: Member(name, *place) for name, *place in files}
+        samples.append(ShardSample(key, members, size and (size[0], size[1]), *facts))
+    return ShardContents(samples, content["fault"])

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import tarfile
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """One regular file inside a tar."""
 
     name: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sanakit.data.samples import Caption, Problem, Reason
+from sanakit.data.samples import Caption, Reason
 from sanakit.data.shards.contents import ShardContents, ShardSample, blob_of, shard_contents
-from sanakit.data.sources.collect import MAIN_SOURCE, Candidate, Findings
-from sanakit.data.sources.files import decode_text, visible_files, walk
+from sanakit.data.sources.collect import Candidate, Findings
+from sanakit.data.sources.files import parse_json, read_text, visible_files, walk
 from sanakit.data.sources.folder import captions_in_text
 from sanakit.data.sources.records import PROMPT_SOURCE, captions_of, size_of
 from sanakit.data.sources.sidecars import Extra, add_entry, read_sidecar, sidecar_paths, with_extra
@@ -37,7 +36,8 @@ def read_wids(root: Path, *, recursive: bool = False) -> Findings:
     findings = Findings()
     shards = _indexed(root, findings) if (root / INDEX).is_file() else None
     if shards is None:
-        tars = _all_tars(root) if recursive else visible_files(root, ".tar")
+        below = (path for path in walk(root) if path.suffix.lower() == ".tar")
+        tars = list(below) if recursive else visible_files(root, ".tar")
         shards = [_Shard(path, path.relative_to(root).as_posix()) for path in tars]
     _find_sidecars(shards, findings)
     with ThreadPoolExecutor(4) as pool:
@@ -48,7 +48,7 @@ def read_wids(root: Path, *, recursive: bool = False) -> Findings:
         if isinstance(found, ShardContents):
             _add_shard(shard, found, seen, findings, latents=latents)
         else:
-            _report(findings, shard.name, f"it cannot be read: {found.strerror or found}")
+            findings.report(shard.name, "bad_shard", f"it cannot be read: {found.strerror or found}")
     return findings
 
 
@@ -59,31 +59,31 @@ def _contents(shard: _Shard) -> ShardContents | OSError:
         return error
 
 
-def _all_tars(root: Path) -> list[Path]:
-    return [path for path in walk(root) if path.suffix.lower() == ".tar"]
-
-
 def _indexed(root: Path, findings: Findings) -> list[_Shard] | None:
     """The shards that the index lists and that are there; None if the index cannot be read."""
     try:
-        index = json.loads(decode_text((root / INDEX).read_bytes()))
+        index = parse_json(read_text(root / INDEX))
         listed = [_listed(root, item) for item in index["shardlist"]]
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-        _report(findings, INDEX, f"the index cannot be read ({reason}); the tars in the folder are used in its place")
+        findings.report(
+            INDEX, "bad_shard", f"the index cannot be read ({reason}); the tars in the folder are used in its place"
+        )
         return None
     shards = []
     for shard in listed:
         if "://" in shard.name or shard.name.startswith("pipe:"):
-            _report(findings, shard.name, "the index says that it lies elsewhere; fetch it into the folder")
+            findings.report(shard.name, "bad_shard", "the index says that it lies elsewhere; fetch it into the folder")
         elif not shard.path.is_file():
-            _report(findings, shard.name, "the index lists it, and it is not there")
+            findings.report(shard.name, "bad_shard", "the index lists it, and it is not there")
         else:
             shards.append(shard)
     known = {shard.path.resolve() for shard in listed}
     for path in visible_files(root, ".tar"):
         if path.resolve() not in known:
-            _report(findings, path.name, f"{INDEX} does not list it, so it is not used; add it there or move it away")
+            findings.report(
+                path.name, "bad_shard", f"{INDEX} does not list it, so it is not used; add it there or move it away"
+            )
     return shards
 
 
@@ -91,10 +91,9 @@ def _listed(root: Path, item: Mapping[str, Any]) -> _Shard:
     url, number, size = item["url"], item.get("nsamples"), item.get("filesize")
     if not isinstance(url, str):
         raise ValueError(f"a shard's url is {url!r}")
-    local = url.removeprefix("file://") if url.startswith("file://") else url
-    return _Shard(
-        root / local, local, number if isinstance(number, int) else None, size if isinstance(size, int) else None
-    )
+    local = url.removeprefix("file://")
+    num_samples, num_bytes = (value if isinstance(value, int) else None for value in (number, size))
+    return _Shard(root / local, local, num_samples, num_bytes)
 
 
 def _find_sidecars(shards: Sequence[_Shard], findings: Findings) -> None:
@@ -112,7 +111,9 @@ def _find_sidecars(shards: Sequence[_Shard], findings: Findings) -> None:
     for shard in shards:
         for suffix in sorted(counts.keys() - shard.sidecars.keys()):
             name = f"{shard.name.removesuffix('.tar')}{suffix}.json"
-            _report(findings, name, f"this sidecar is missing; {counts[suffix]} of {len(shards)} shards have theirs")
+            findings.report(
+                name, "bad_shard", f"this sidecar is missing; {counts[suffix]} of {len(shards)} shards have theirs"
+            )
 
 
 def _holds_latents(contents: Sequence[ShardContents]) -> bool:
@@ -124,7 +125,7 @@ def _holds_latents(contents: Sequence[ShardContents]) -> bool:
 def _add_shard(shard: _Shard, contents: ShardContents, seen: set[str], findings: Findings, *, latents: bool) -> None:
     num_samples = sum(sample.picture() is not None or ".npy" in sample.files for sample in contents.samples)
     if fault := _shard_fault(shard, contents, num_samples):
-        _report(findings, shard.name, fault)
+        findings.report(shard.name, "bad_shard", fault)
     extras = _read_sidecars(shard, {sample.key for sample in contents.samples}, findings)
     repeated = []
     for sample in contents.samples:
@@ -137,7 +138,7 @@ def _add_shard(shard: _Shard, contents: ShardContents, seen: set[str], findings:
     if repeated:
         called = f"{shard.name.removesuffix('.tar')}/{repeated[0]}"
         detail = f"{len(repeated)} of its keys occur in earlier shards; {repeated[0]} is used as {called}, and so on"
-        findings.problems.append(Problem(key=shard.name, reason="duplicate_key", detail=detail))
+        findings.report(shard.name, "duplicate_key", detail)
 
 
 def _shard_fault(shard: _Shard, contents: ShardContents, num_samples: int) -> str:
@@ -157,18 +158,20 @@ def _read_sidecars(shard: _Shard, keys: set[str], findings: Findings) -> dict[st
     for suffix, path in shard.sidecars.items():
         try:
             content = read_sidecar(path)
-        except (ValueError, OSError) as error:
-            _report(findings, path.name, f"the sidecar cannot be read, and its captions or scores are missing: {error}")
+        except ValueError as error:
+            findings.report(
+                path.name, "bad_shard", f"the sidecar cannot be read, and its captions or scores are missing: {error}"
+            )
             continue
         unknown = [str(key) for key in content if key not in keys]
         if unknown:
             detail = f"{len(unknown)} of its {len(content)} keys are not in {shard.name}, {unknown[0]} for one"
-            _report(findings, path.name, detail)
+            findings.report(path.name, "bad_shard", detail)
         for key in content.keys() & keys:
             try:
                 add_entry(extras.setdefault(key, Extra()), content[key], suffix)
             except ValueError as error:
-                findings.problems.append(Problem(key=key, reason="bad_record", detail=f"{path.name}: {error}"))
+                findings.report(key, "bad_record", f"{path.name}: {error}")
     return extras
 
 
@@ -178,19 +181,18 @@ def _add_sample(
     member = sample.files.get(".npy") if latents else sample.picture()
     for name in sample.twice:
         detail = f"{shard.name} holds {name} under a key that it has already; the first is used"
-        findings.problems.append(Problem(key=key, reason="duplicate_key", detail=detail))
+        findings.report(key, "duplicate_key", detail)
     if member is None:
         kind = "latent" if latents else "picture"
         detail = f"{shard.name} holds {', '.join(sorted(m.name for m in sample.files.values()))} and no {kind}"
         reason: Reason = "bad_record" if ".npy" in sample.files else "missing_image"
-        findings.problems.append(Problem(key=key, reason=reason, detail=detail))
+        findings.report(key, reason, detail)
         return
     features = sample.files.get(".npz")
-    candidate = Candidate(
-        key, blob_of(shard.path, member), size=size_of(sample.record) if latents else sample.size,
-        undecodable=None if latents else sample.undecodable, has_latent=latents,
-        text_features=blob_of(shard.path, features) if features else None,
-    )  # fmt: skip
+    candidate = Candidate(key, blob_of(shard.path, member), has_latent=latents, unused_columns=set(sample.unused))
+    candidate.size = size_of(sample.record) if latents else sample.size
+    candidate.undecodable = None if latents else sample.undecodable
+    candidate.text_features = blob_of(shard.path, features) if features else None
     _add_captions(candidate, sample, extra)
     findings.candidates.append(candidate)
 
@@ -205,10 +207,4 @@ def _add_captions(candidate: Candidate, sample: ShardSample, extra: Extra) -> No
         candidate.unreadable_captions.append(str(error))
     if not captions and sample.text is not None:
         captions = captions_in_text(sample.text)
-    main = sample.record.get(PROMPT_SOURCE) or (captions[0].source if captions else MAIN_SOURCE)
-    candidate.captions = with_extra(captions, extra, main)
-    candidate.unused_columns = set(sample.unused)
-
-
-def _report(findings: Findings, name: str, detail: str) -> None:
-    findings.problems.append(Problem(key=name, reason="bad_shard", detail=detail))
+    candidate.captions = with_extra(captions, extra, sample.record.get(PROMPT_SOURCE))

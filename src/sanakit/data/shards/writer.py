@@ -21,9 +21,8 @@ from typing import Any
 from sanakit.common import files
 from sanakit.common.errors import ConfigError
 from sanakit.common.files import NotNeededError, unwritten, write_whole, written_aside
-from sanakit.data.samples import Caption
+from sanakit.data.samples import MAIN_SOURCE, Caption
 from sanakit.data.shards.wids import INDEX
-from sanakit.data.sources.collect import MAIN_SOURCE
 from sanakit.data.sources.records import PROMPT_SOURCE
 from sanakit.data.sources.sidecars import SCORE_SUFFIX, sidecar_suffix
 
@@ -76,7 +75,7 @@ def write_shard(out: Path, name: str, samples: Iterable[PackedSample], *, suffix
             missing beside others counts as lost; ``sidecar_suffixes`` of the whole data set.
 
     Raises:
-        OSError: a file cannot be written.
+        OutputError: a file cannot be written.
     """
     sidecars: _Sidecars = {suffix: defaultdict(dict) for suffix in sorted(suffixes)}
     count = 0

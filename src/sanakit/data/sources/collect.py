@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sanakit.common.errors import PictureError
-from sanakit.data.pictures import decode_picture, picture_size
-from sanakit.data.samples import Caption, Layout, Problem, Sample, TextFeatures
+from sanakit.data.pictures import decode_picture, picture_size, reason_of
+from sanakit.data.samples import MAIN_SOURCE, Caption, Layout, Problem, Reason, Sample, TextFeatures
 from sanakit.data.sources.blobs import Blob, read_blob
 
-MAIN_SOURCE = "prompt"  # SANA's name of the caption that came with the picture
 SANA_COMPRESSION = 32  # pixels a side of one latent cell; used where nothing else tells the size of the picture
 
 
@@ -45,6 +44,10 @@ class Findings:
     candidates: list[Candidate] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
+    def report(self, key: str, reason: Reason, detail: str) -> None:
+        """Note a problem; its detail becomes one line."""
+        self.problems.append(Problem(key=key, reason=reason, detail=" ".join(detail.split())))
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -55,26 +58,16 @@ class Entry:
     text_features: Blob | None
 
 
+@dataclass(frozen=True, eq=False)
 class IndexedData:
-    """The data source that every layout becomes: a list of entries in memory."""
+    """The data source that every layout becomes: entries in memory, by key."""
 
-    def __init__(
-        self,
-        path: Path,
-        layout: Layout,
-        entries: Sequence[Entry],
-        problems: Iterable[Problem],
-        *,
-        has_latents: bool,
-        unused_columns: Iterable[str] = (),
-    ) -> None:
-        self.path = path
-        self.layout: Layout = layout
-        problems = (replace(problem, detail=" ".join(problem.detail.split())) for problem in problems)
-        self.problems = tuple(sorted(problems, key=lambda problem: (problem.key, problem.reason, problem.detail)))
-        self._entries = tuple(entries)
-        self._has_latents = has_latents
-        self.unused_columns = tuple(sorted(unused_columns))
+    path: Path
+    layout: Layout
+    problems: tuple[Problem, ...]
+    unused_columns: tuple[str, ...]
+    _entries: tuple[Entry, ...]
+    _has_latents: bool
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -101,15 +94,16 @@ class IndexedData:
         return self._has_latents
 
     def latent(self, index: int) -> NDArray[Any]:
-        if not self._has_latents:
-            raise PictureError(f"{self.path} holds pictures; it has no latents")
-        entry = self._entries[index]
-        return read_latent(read_blob(entry.blob), entry.blob.name)
+        blob = self._latent_blob(index)
+        return read_latent(read_blob(blob), blob.name)
 
     def latent_shape(self, index: int) -> tuple[int, int, int]:
+        return npy_latent_shape(self._latent_blob(index))
+
+    def _latent_blob(self, index: int) -> Blob:
         if not self._has_latents:
             raise PictureError(f"{self.path} holds pictures; it has no latents")
-        return npy_latent_shape(self._entries[index].blob)
+        return self._entries[index].blob
 
     def has_text_features(self, index: int) -> bool:
         return self._entries[index].text_features is not None
@@ -126,64 +120,61 @@ class IndexedData:
 
 def collect(path: Path, layout: Layout, findings: Findings, *, min_size: int, need_captions: bool) -> IndexedData:
     """Check every candidate; the good ones by key, all the others with their reasons."""
-    problems, entries, used = list(findings.problems), [], dict[str, str]()
+    entries, used = [], dict[str, str]()
     for candidate in sorted(findings.candidates, key=lambda candidate: (candidate.key, candidate.blob.name)):
-        if candidate.key in used:
-            detail = f"{candidate.blob.name} has the key of {used[candidate.key]}, which is used instead of it"
-            problems.append(Problem(key=candidate.key, reason="duplicate_key", detail=detail))
+        key, name = candidate.key, candidate.blob.name
+        if key in used:
+            findings.report(key, "duplicate_key", f"{name} has the key of {used[key]}, which is used instead of it")
             continue
-        used[candidate.key] = candidate.blob.name
-        sample = _checked(candidate, problems, min_size=min_size, need_captions=need_captions)
+        used[key] = name
+        sample = _checked(candidate, findings, min_size=min_size, need_captions=need_captions)
         if sample is not None:
             entries.append(Entry(sample, candidate.blob, candidate.text_features))
     has_latents = any(candidate.has_latent for candidate in findings.candidates)
     unused = {name for candidate in findings.candidates for name in candidate.unused_columns}
-    return IndexedData(path, layout, entries, problems, has_latents=has_latents, unused_columns=unused)
+    return IndexedData(
+        path, layout, tuple(sorted(findings.problems)), tuple(sorted(unused)), tuple(entries), has_latents
+    )
 
 
-def _checked(candidate: Candidate, problems: list[Problem], *, min_size: int, need_captions: bool) -> Sample | None:
-    """The sample, or None; what is wrong with it is added to ``problems``."""
+def _checked(candidate: Candidate, findings: Findings, *, min_size: int, need_captions: bool) -> Sample | None:
+    """The sample, or None; what is wrong with it is added to ``findings``."""
     captions = ordered(caption for caption in candidate.captions if caption.text)
-    size, good = _size(candidate, problems), True
-    if size is None:
-        good = False
-    elif min(size) < min_size:
+    size = _size(candidate, findings)
+    if size is not None and min(size) < min_size:
         detail = f"it has {size[0]}x{size[1]} px; the shorter side must have {min_size} px"
-        problems.append(Problem(key=candidate.key, reason="too_small", detail=detail))
-        good = False
-    if need_captions:
-        good &= _has_captions(candidate, captions, problems)
-    if not good or size is None:
+        findings.report(candidate.key, "too_small", detail)
+        size = None
+    if (need_captions and not _has_captions(candidate, captions, findings)) or size is None:
         return None
     return Sample(key=candidate.key, width=size[0], height=size[1], captions=captions)
 
 
-def _size(candidate: Candidate, problems: list[Problem]) -> tuple[int, int] | None:
-    reason = candidate.undecodable
-    if reason is None:
-        try:
-            return latent_or_picture_size(candidate)
-        except FileNotFoundError:
-            detail = f"{candidate.blob.name} is a link to a file that is not there"
-            problems.append(Problem(key=candidate.key, reason="missing_image", detail=detail))
-            return None
-        except PictureError as error:
-            reason = str(error)
-    detail = f"{candidate.blob.name}: {reason}"
-    problems.append(Problem(key=candidate.key, reason="undecodable", detail=detail))
+def _size(candidate: Candidate, findings: Findings) -> tuple[int, int] | None:
+    name, reason = candidate.blob.name, candidate.undecodable
+    try:
+        if reason is None:
+            return _read_size(candidate)
+    except FileNotFoundError:
+        findings.report(candidate.key, "missing_image", f"{name} is a link to a file that is not there")
+        return None
+    except OSError as error:
+        reason = f"it cannot be read: {error.strerror or error}"
+    except PictureError as error:
+        reason = str(error)
+    findings.report(candidate.key, "undecodable", f"{name}: {reason}")
     return None
 
 
-def _has_captions(candidate: Candidate, captions: Sequence[Caption], problems: list[Problem]) -> bool:
+def _has_captions(candidate: Candidate, captions: Sequence[Caption], findings: Findings) -> bool:
     for detail in candidate.unreadable_captions:
-        problems.append(Problem(key=candidate.key, reason="bad_record", detail=detail))
+        findings.report(candidate.key, "bad_record", detail)
     if captions or candidate.text_features is not None:
         return True  # an empty one among others is how tables say that there is none from that source
     if candidate.captions:
-        problems.append(Problem(key=candidate.key, reason="empty_caption", detail="its caption is empty"))
+        findings.report(candidate.key, "empty_caption", "its caption is empty")
     elif not candidate.unreadable_captions:
-        detail = f"{candidate.blob.name} has no caption"
-        problems.append(Problem(key=candidate.key, reason="missing_caption", detail=detail))
+        findings.report(candidate.key, "missing_caption", f"{candidate.blob.name} has no caption")
     return False
 
 
@@ -198,32 +189,15 @@ def ordered(captions: Iterable[Caption]) -> tuple[Caption, ...]:
     return tuple(sorted(numbered, key=lambda caption: (caption.source != MAIN_SOURCE, caption.source)))
 
 
-def latent_or_picture_size(candidate: Candidate) -> tuple[int, int]:
-    """``(width, height)`` in pixels, from the header.
-
-    Raises:
-        PictureError: the header cannot be read.
-        FileNotFoundError: the file is gone, or was a link only.
-    """
-    try:
-        if candidate.has_latent:
-            return _latent_size(candidate)
-        if candidate.size is not None:
-            return candidate.size
-        with candidate.blob.open() as file:
-            return picture_size(file)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise PictureError(f"it cannot be read: {error.strerror or error}") from error
-
-
-def _latent_size(candidate: Candidate) -> tuple[int, int]:
-    with candidate.blob.open() as file:
-        shape, _ = _npy_header(file)
-    if candidate.size is not None:
+def _read_size(candidate: Candidate) -> tuple[int, int]:
+    """``(width, height)`` in pixels, from the header; raises PictureError and OSError."""
+    if candidate.size is not None and not candidate.has_latent:
         return candidate.size
-    return shape[-1] * SANA_COMPRESSION, shape[-2] * SANA_COMPRESSION
+    with candidate.blob.open() as file:
+        if not candidate.has_latent:
+            return picture_size(file)
+        (*_, height, width), _ = _npy_header(file)
+    return candidate.size or (width * SANA_COMPRESSION, height * SANA_COMPRESSION)
 
 
 def npy_latent_shape(blob: Blob) -> tuple[int, int, int]:
@@ -252,7 +226,7 @@ def _npy_header(file: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(file)
     except Exception as error:  # numpy parses the header as Python, which fails in many ways
-        raise PictureError(f"it is no .npy array: {' '.join(str(error).split())}") from error
+        raise PictureError(f"it is no .npy array: {reason_of(error)}") from error
     return _latent_shape(shape, dtype), dtype
 
 
@@ -276,7 +250,7 @@ def read_latent(content: bytes, name: str) -> NDArray[Any]:
             raise PictureError(f"{name} holds several arrays, and a latent is one")
         shape = _latent_shape(array.shape, array.dtype)
     except Exception as error:  # as above
-        raise PictureError(f"{name} cannot be read as a latent: {' '.join(str(error).split())}") from error
+        raise PictureError(f"{name} cannot be read as a latent: {reason_of(error)}") from error
     if not np.isfinite(array).all():
         raise PictureError(f"{name} holds numbers that are not finite")
     return array.reshape(shape[-3:])
@@ -295,7 +269,7 @@ def read_text_features(content: bytes, name: str) -> TextFeatures:
         embeds = embeds.reshape(embeds.shape[-2:])
         mask = np.ones(len(embeds), bool) if mask is None else mask.reshape(-1) != 0
     except Exception as error:  # zip files fail in many ways
-        raise PictureError(f"{name} cannot be read as text features: {' '.join(str(error).split())}") from error
+        raise PictureError(f"{name} cannot be read as text features: {reason_of(error)}") from error
     if len(mask) != len(embeds) or not np.isfinite(embeds).all():
         raise PictureError(f"{name} holds {len(embeds)} features and {len(mask)} of their mask, or no finite numbers")
     return TextFeatures(embeds, mask)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from sanakit.data.samples import Problem
 from sanakit.data.sources.blobs import FileBlob
 from sanakit.data.sources.collect import Candidate, Findings
-from sanakit.data.sources.files import decode_text, key_of
+from sanakit.data.sources.files import key_of, parse_json, read_text
 from sanakit.data.sources.folder import add_captions
 from sanakit.data.sources.records import size_of
 
@@ -32,14 +30,14 @@ def read_features(root: Path, files: Sequence[Path]) -> Findings:
     for path in files:
         if path.suffix.lower() == ".npz" and path.with_suffix("") not in stems:
             detail = f"{path.name} has no latent {path.stem}.npy beside it"
-            findings.problems.append(Problem(key=key_of(path, root), reason="missing_image", detail=detail))
+            findings.report(key_of(path, root), "missing_image", detail)
     return findings
 
 
 def _size(facts: Path) -> tuple[int, int] | None:
     """Of the picture, if the JSON beside the latent says it; what is wrong with the JSON is told with the captions."""
     try:
-        record = json.loads(decode_text(facts.read_bytes()))
-    except (ValueError, OSError, RecursionError):
+        record = parse_json(read_text(facts))
+    except ValueError:
         return None
     return size_of(record) if isinstance(record, dict) else None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import json
 import os
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 PICTURE_SUFFIXES = frozenset({
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".ppm",
@@ -49,6 +51,36 @@ def visible_files(folder: Path, suffix: str) -> list[Path]:
 def key_of(path: Path, root: Path) -> str:
     """The path below the data set without its suffix, with ``/`` on every system."""
     return path.relative_to(root).with_suffix("").as_posix()
+
+
+def key_of_name(name: str) -> str | None:
+    """The same of a name that a table gives; None if nothing is left of it."""
+    return PurePosixPath(name.replace("\\", "/")).with_suffix("").as_posix() if name.strip("./") else None
+
+
+def read_text(path: Path) -> str:
+    """The text of a file as ``decode_text`` has it.
+
+    Raises:
+        ValueError: it cannot be read, or is no text, in one sentence.
+    """
+    try:
+        return decode_text(path.read_bytes())
+    except OSError as error:
+        raise ValueError(f"it cannot be read: {error.strerror or error}") from error
+
+
+def parse_json(text: str, what: str = "it") -> Any:
+    """Plain values.
+
+    Raises:
+        ValueError: ``what`` is no valid JSON, in one sentence.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        reason = error if isinstance(error, ValueError) else "nested too deeply"
+        raise ValueError(f"{what} is no valid JSON ({reason})") from error
 
 
 def decode_text(content: bytes) -> str:

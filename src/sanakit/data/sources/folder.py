@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sanakit.data.samples import Caption, Problem
+from sanakit.data.samples import MAIN_SOURCE, Caption
 from sanakit.data.sources.blobs import FileBlob
-from sanakit.data.sources.collect import MAIN_SOURCE, Candidate, Findings
-from sanakit.data.sources.files import decode_text, is_picture, key_of, lines_of
+from sanakit.data.sources.collect import Candidate, Findings
+from sanakit.data.sources.files import is_picture, key_of, lines_of, parse_json, read_text
 from sanakit.data.sources.records import captions_of, unused_texts
 from sanakit.data.sources.sidecars import Extra, add_entry, with_extra
 
@@ -50,23 +49,22 @@ def add_captions(candidate: Candidate, picture: Path, text: Path | None, jsons: 
     """Captions of the files beside a picture (or a latent)."""
     if text is not None:
         try:
-            candidate.captions += captions_in_text(decode_text(text.read_bytes()))
-        except (ValueError, OSError) as error:
-            candidate.unreadable_captions.append(f"{text.name}: {_words(error)}")
+            candidate.captions += captions_in_text(read_text(text))
+        except ValueError as error:
+            candidate.unreadable_captions.append(f"{text.name}: {error}")
     extra = Extra()
     for suffix, path in jsons.items():
         try:
-            content = json.loads(decode_text(path.read_bytes()))
+            content = parse_json(read_text(path))
             if suffix == "" and not _is_keyed(content, picture):
                 candidate.captions += _captions_in_json(content)
                 candidate.unused_columns |= unused_texts(content) if isinstance(content, dict) else set()
             elif (entry := _entry(content, picture)) is not None:
                 add_entry(extra, entry, suffix)
-        except (ValueError, OSError, RecursionError) as error:
-            candidate.unreadable_captions.append(f"{path.name}: {_words(error)}")
-    main = candidate.captions[0].source if candidate.captions else MAIN_SOURCE
+        except ValueError as error:
+            candidate.unreadable_captions.append(f"{path.name}: {error}")
     if extra.captions or extra.scores:
-        candidate.captions = with_extra(candidate.captions, extra, main)
+        candidate.captions = with_extra(candidate.captions, extra)
 
 
 def captions_in_text(text: str) -> list[Caption]:
@@ -113,30 +111,22 @@ def _entry(content: Any, picture: Path) -> Any:
 
 def _find_lonely(root: Path, texts: dict[str, Path], pictures: Sequence[Path], findings: Findings) -> None:
     """Captions without a picture; other text files of a folder that has no captions beside pictures are just texts."""
-    stems = {name for picture in pictures for name in (picture.with_suffix("").as_posix(), picture.as_posix())}
+    stems = _names(pictures)
     if not stems & texts.keys():
         return
     for stem, path in texts.items():
         if stem not in stems and path.stem.lower() not in ("readme", "license", "licence", "notice", "classes"):
             detail = f"{path.name} has no picture of the same name beside it"
-            findings.problems.append(Problem(key=key_of(path, root), reason="missing_image", detail=detail))
+            findings.report(key_of(path, root), "missing_image", detail)
 
 
 def _find_missing(root: Path, names: Sequence[str], pictures: Sequence[Path], findings: Findings) -> None:
-    there = {path.as_posix() for path in pictures} | {path.with_suffix("").as_posix() for path in pictures}
+    there = _names(pictures)
     for name in sorted(set(names)):
         if (root / name).as_posix() not in there:
-            detail = f"meta_data.json lists {name}, and no picture of that name is there"
-            findings.problems.append(Problem(key=name, reason="missing_image", detail=detail))
+            findings.report(name, "missing_image", f"meta_data.json lists {name}, and no picture of that name is there")
 
 
-def _words(error: Exception) -> str:
-    match error:
-        case json.JSONDecodeError():
-            return f"it is no valid JSON ({error})"
-        case RecursionError():
-            return "it is no valid JSON (nested too deeply)"
-        case OSError():
-            return f"it cannot be read: {error.strerror or error}"
-        case _:
-            return str(error)
+def _names(pictures: Sequence[Path]) -> set[str]:
+    """With their suffixes and without."""
+    return {name for picture in pictures for name in (picture.with_suffix("").as_posix(), picture.as_posix())}

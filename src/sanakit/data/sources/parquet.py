@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import io
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from threading import Lock
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from sanakit.common.errors import MissingExtraError, PictureError
 from sanakit.data.pictures import picture_size
-from sanakit.data.samples import Problem
 from sanakit.data.sources.blobs import file_stamp
 from sanakit.data.sources.collect import Candidate, Findings
+from sanakit.data.sources.files import key_of_name
 from sanakit.data.sources.records import FILE_COLUMNS, captions_of, file_column, unused_texts
 
 _KEPT_GROUPS = 4  # row groups whose pictures stay in memory, for readers that go through the rows in order
-_groups: OrderedDict[tuple[Path, int, str], list[bytes | None]] = OrderedDict()
-_lock = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +76,7 @@ def read_embedded(root: Path, tables: Sequence[Path]) -> Findings:
                 raise ValueError("it has no column with pictures")
             _read_table(table, where, column, findings)
         except (ValueError, OSError) as error:
-            findings.problems.append(Problem(key=where, reason="bad_record", detail=f"it cannot be read: {error}"))
+            findings.report(where, "bad_record", f"it cannot be read: {error}")
     _make_keys_unique(findings)
     return findings
 
@@ -94,8 +91,7 @@ def _read_table(table: Path, where: str, column: str, findings: Findings) -> Non
             stem = where.removesuffix(table.suffix)
             key = _key(record, inner_name) or f"{stem}-{row:06d}"
             if content is None:
-                detail = f"row {row} of {where} holds no picture"
-                findings.problems.append(Problem(key=key, reason="missing_image", detail=detail))
+                findings.report(key, "missing_image", f"row {row} of {where} holds no picture")
                 continue
             name = inner_name or f"row {row} of {where}"
             candidate = Candidate(key, CellBlob(table, name, column, group, index, len(content)))
@@ -119,7 +115,7 @@ def _fill(candidate: Candidate, content: bytes, record: dict[str, Any]) -> None:
 def _key(record: dict[str, Any], inner_name: str | None) -> str | None:
     column = file_column(list(record))
     name = record[column] if column and isinstance(record[column], str) and record[column].strip() else inner_name
-    return PurePosixPath(name.replace("\\", "/")).with_suffix("").as_posix() if name and name.strip("./") else None
+    return key_of_name(name) if name else None
 
 
 def _make_keys_unique(findings: Findings) -> None:
@@ -129,27 +125,18 @@ def _make_keys_unique(findings: Findings) -> None:
         seen[candidate.key] = number = seen.get(candidate.key, 0) + 1
         if number > 1:
             detail = f"{candidate.blob.name} has the key of an earlier row; it is used as {candidate.key}-{number}"
-            findings.problems.append(Problem(key=candidate.key, reason="duplicate_key", detail=detail))
+            findings.report(candidate.key, "duplicate_key", detail)
             candidate.key = f"{candidate.key}-{number}"
 
 
+@lru_cache(_KEPT_GROUPS)
 def _pictures_of_group(path: Path, group: int, column: str) -> list[bytes | None]:
     """The pictures of a row group; the last few stay in memory, since a single row cannot be read alone."""
-    place = (path, group, column)
-    with _lock:
-        if place in _groups:
-            _groups.move_to_end(place)
-            return _groups[place]
     try:
         cells = open_parquet(path).read_row_group(group, columns=[column])[column].to_pylist()
     except ValueError as error:
         raise PictureError(f"{path.name} cannot be read: {error}") from error
-    pictures = [_content(cell)[0] for cell in cells]
-    with _lock:
-        _groups[place] = pictures
-        while len(_groups) > _KEPT_GROUPS:
-            _groups.popitem(last=False)
-    return pictures
+    return [_content(cell)[0] for cell in cells]
 
 
 def _content(cell: Any) -> tuple[bytes | None, str | None]:

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sanakit.data.samples import Caption
-from sanakit.data.sources.collect import MAIN_SOURCE
+from sanakit.data.samples import MAIN_SOURCE, Caption
 from sanakit.data.sources.files import is_clean
 
 # Columns that name the picture, the surest first.

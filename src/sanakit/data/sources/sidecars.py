@@ -6,17 +6,16 @@ Whether a file holds captions or scores is told by what is in it; the suffixes a
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sanakit.data.samples import Caption
-from sanakit.data.sources.collect import MAIN_SOURCE, ordered
-from sanakit.data.sources.files import decode_text, is_visible
-from sanakit.data.sources.records import as_score
+from sanakit.data.samples import MAIN_SOURCE, Caption
+from sanakit.data.sources.collect import ordered
+from sanakit.data.sources.files import is_visible, parse_json, read_text
+from sanakit.data.sources.records import as_score, with_scores
 
 SCORE_SUFFIX = "_clip_score"
 _NOT_SIDECARS = frozenset({"_stats"})  # img2dataset's counts of a shard
@@ -45,14 +44,9 @@ def read_sidecar(path: Path) -> Mapping[str, Any]:
     """The mapping from keys.
 
     Raises:
-        ValueError: it is none, in one sentence.
-        OSError: it cannot be read.
+        ValueError: it is none, or cannot be read, in one sentence.
     """
-    text = decode_text(path.read_bytes())
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"it is no valid JSON ({error})") from error
+    content = parse_json(read_text(path))
     if not isinstance(content, dict):
         raise ValueError("it is no JSON object keyed by sample")
     return content
@@ -79,15 +73,16 @@ def add_entry(extra: Extra, entry: Any, suffix: str) -> None:
             raise ValueError(f"{source} is neither a text nor a number")
 
 
-def with_extra(captions: Sequence[Caption], extra: Extra, main: str) -> list[Caption]:
-    """Captions with those of the sidecars; scores of ``prompt`` belong to the sample's main caption."""
+def with_extra(captions: Sequence[Caption], extra: Extra, main: str | None = None) -> list[Caption]:
+    """Captions with those of the sidecars; scores of ``prompt`` belong to the main caption, by default the first."""
+    main = main or (captions[0].source if captions else MAIN_SOURCE)
     texts = {caption.source: caption for caption in ordered(captions)}
     for source, text in extra.captions.items():
         texts[source] = Caption(source=source, text=text)
     scores = {_called(name, texts): score for name, score in extra.scores.items()}
     if main not in scores and MAIN_SOURCE in scores and MAIN_SOURCE not in texts:
         scores[main] = scores[MAIN_SOURCE]
-    return [replace(c, score=scores[c.source]) if c.source in scores else c for c in texts.values()]
+    return with_scores(list(texts.values()), scores)
 
 
 def sidecar_suffix(source: str) -> str:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from sanakit.data.samples import Caption, Problem
+from sanakit.data.samples import Caption
 from sanakit.data.sources.blobs import FileBlob
 from sanakit.data.sources.collect import Candidate, Findings
-from sanakit.data.sources.files import decode_loosely, is_clean, is_picture, key_of, lines_of
+from sanakit.data.sources.files import decode_loosely, is_clean, is_picture, key_of, key_of_name, lines_of, parse_json
+from sanakit.data.sources.parquet import parquet_records
 from sanakit.data.sources.records import captions_of, file_column, unused_texts
 
 _LONGEST_FIELD = 2**31 - 1  # the standard library's own limit is 128 KiB, and rows of captions are longer
@@ -41,8 +41,9 @@ def read_tables(root: Path, tables: Sequence[Path], files: Sequence[Path]) -> Fi
     named = {path.resolve() for path in found}
     for path in files:
         if is_picture(path) and path.resolve() not in named:
-            detail = f"{path.name} lies in the folder, and no row of {_names(tables)} names it"
-            findings.problems.append(Problem(key=key_of(path, root), reason="missing_caption", detail=detail))
+            names = tables[0].name if len(tables) == 1 else f"{len(tables)} tables"
+            detail = f"{path.name} lies in the folder, and no row of {names} names it"
+            findings.report(key_of(path, root), "missing_caption", detail)
     return findings
 
 
@@ -56,12 +57,13 @@ def rows_of(table: Path, root: Path, findings: Findings) -> Iterator[Row]:
             case ".jsonl":
                 yield from _json_lines(decode_loosely(table.read_bytes()), where)
             case ".parquet":
-                yield from _parquet_rows(table, where)
+                for number, record in enumerate(parquet_records(table), 1):
+                    yield Row(f"{where}:{number}", record)
             case _:
-                yield from _json_rows(json.loads(decode_loosely(table.read_bytes())), where)
-    except (ValueError, OSError, RecursionError, csv.Error) as error:
+                yield from _json_rows(parse_json(decode_loosely(table.read_bytes())), where)
+    except (ValueError, OSError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        findings.problems.append(Problem(key=where, reason="bad_record", detail=f"it cannot be read: {reason}"))
+        findings.report(where, "bad_record", f"it cannot be read: {reason}")
 
 
 def csv_header(table: Path) -> list[str]:
@@ -94,12 +96,8 @@ def _csv_rows(text: str, where: str) -> Iterator[Row]:
         except csv.Error as error:
             yield Row(f"{where}:{reader.line_num}", {}, f"the row is no valid CSV ({error})")
             continue
-        here = f"{where}:{reader.line_num}"
-        if None in record:
-            extra = f"the row has more than the {len(names)} fields of the header; quote texts that hold commas"
-            yield Row(here, {}, extra)
-        else:
-            yield Row(here, record)
+        extra = f"the row has more than the {len(names)} fields of the header; quote texts that hold commas"
+        yield Row(f"{where}:{reader.line_num}", record, extra if None in record else None)
 
 
 def _delimiter(text: str) -> str:
@@ -115,9 +113,9 @@ def _json_lines(text: str, where: str) -> Iterator[Row]:
 
 def _json_row(line: str, where: str) -> Row:
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        return Row(where, {}, f"the line is no valid JSON ({error})")
+        record = parse_json(line, "the line")
+    except ValueError as error:
+        return Row(where, {}, str(error))
     return Row(where, record) if isinstance(record, dict) else Row(where, {}, "the line is no JSON object")
 
 
@@ -157,24 +155,16 @@ def _coco_rows(images: list[Any], annotations: list[Any], where: str) -> Iterato
         yield Row(f"{where}:{number}", {"file_name": name, "caption": captions.get(number, [])})
 
 
-def _parquet_rows(table: Path, where: str) -> Iterator[Row]:
-    from sanakit.data.sources.parquet import parquet_records
-
-    for number, record in enumerate(parquet_records(table), 1):
-        yield Row(f"{where}:{number}", record)
-
-
 def _add_row(row: Row, table: Path, root: Path, found: dict[Path, Candidate], findings: Findings) -> None:
     column = file_column(list(row.record))
     name = row.record[column] if column else None
     if row.fault is not None or not isinstance(name, str) or not name.strip():
-        detail = row.fault or "it names no picture"
-        findings.problems.append(Problem(key=row.where, reason="bad_record", detail=detail))
+        findings.report(row.where, "bad_record", row.fault or "it names no picture")
         return
     path = _find(name.strip(), table, root)
     if path is None:
         detail = f"{row.where} names {name if is_clean(name) else ascii(name)}, and there is no such file"
-        findings.problems.append(Problem(key=_key_of_name(name), reason="missing_image", detail=detail))
+        findings.report(key_of_name(name) or name, "missing_image", detail)
         return
     candidate = found.setdefault(path, Candidate(_key(path, root), FileBlob(path)))
     candidate.unused_columns |= unused_texts(row.record)
@@ -185,7 +175,7 @@ def _add_row(row: Row, table: Path, root: Path, found: dict[Path, Candidate], fi
         return
     if captions and _known(candidate, captions):
         detail = f"{row.where} says again what an earlier row says; it counts once"
-        findings.problems.append(Problem(key=candidate.key, reason="duplicate_key", detail=detail))
+        findings.report(candidate.key, "duplicate_key", detail)
     else:
         candidate.captions += captions
 
@@ -213,11 +203,3 @@ def _key(path: Path, root: Path) -> str:
         return key_of(path, root)
     except ValueError:  # outside of the folder
         return path.with_suffix("").as_posix().lstrip("/")
-
-
-def _key_of_name(name: str) -> str:
-    return PurePosixPath(name.replace("\\", "/")).with_suffix("").as_posix() if name.strip("./") else name
-
-
-def _names(tables: Sequence[Path]) -> str:
-    return tables[0].name if len(tables) == 1 else f"{len(tables)} tables"

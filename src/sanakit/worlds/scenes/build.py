@@ -30,7 +30,6 @@ from sanakit.worlds.scenes.scene import Split
 from sanakit.worlds.scenes.scenes import StarterScenes
 from sanakit.worlds.scenes.sprites import SpriteBank, load_sprite_bank
 
-_PARAPHRASES = "_paraphrases"
 _CONTACT_SHEET_SAMPLES = 64
 
 
@@ -98,7 +97,7 @@ def _write_shard(out: Path, name: str, indices: range, scenes: StarterScenes, co
                 }
                 add_member(archive, f"{key}.png", as_png(Image.fromarray(image)))
                 add_member(archive, f"{key}.json", json.dumps(facts).encode())
-        write_json(out / f"{name}{_PARAPHRASES}.json", paraphrases)
+        write_json(out / f"{name}_paraphrases.json", paraphrases)
 
 
 def _finish(out: Path, config: ScenesConfig, scenes: StarterScenes) -> None:

@@ -50,7 +50,8 @@ def placed_again(scene: Scene, rng: Generator) -> Scene:
         case "count":
             return place_count(scene.looks[0], scene.count, rng, background=scene.background)
         case "pair":
-            return place_pair(*scene.looks, rng, relation=scene.relation, background=scene.background)
+            first, second = scene.looks
+            return place_pair(first, second, rng, relation=scene.relation, background=scene.background)
 
 
 def shown_colour(look: Look) -> str | None:
