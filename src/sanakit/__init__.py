@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sanakit.checkpoints.identity.precision import DtypeRequest
     from sanakit.pipelines.text_to_image import TextToImagePipeline
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 
 class _Files(TypedDict, total=False):
