@@ -45,7 +45,7 @@ def plan_of(request: GenerationRequest, pipeline: TextToImagePipeline) -> Pictur
 
 
 def noise_of(plan: PicturePlan) -> Tensor:
-    return draw_noise((4, *(side // 16 for side in plan.size.generated)), plan.seed)[None]
+    return draw_noise((4, *(side // 16 for side in plan.generated)), plan.request.seed)[None]
 
 
 def job_of(request: GenerationRequest, pipeline: TextToImagePipeline) -> PictureJob:

@@ -34,7 +34,8 @@ def test_what_was_not_said_is_the_cards(card: ModelCard) -> None:
     (plan,) = plans_of(card)
     assert plan.solver == FlowDPM(num_steps=card.defaults.num_inference_steps, flow_shift=card.defaults.flow_shift)
     assert plan.guidance == ClassifierFreeGuidance(scale=card.defaults.guidance_scale)
-    assert plan.size.generated == (card.defaults.base_size, card.defaults.base_size)
+    side = card.defaults.base_size
+    assert plan.generated == (plan.request.height, plan.request.width) == (side, side)
 
 
 def test_what_was_said_counts(card: ModelCard) -> None:
@@ -46,7 +47,7 @@ def test_what_was_said_counts(card: ModelCard) -> None:
 
 
 def test_every_picture_has_its_own_seed(card: ModelCard) -> None:
-    assert [plan.seed for plan in plans_of(card, seed=2**63 - 2, num_images=3)] == [2**63 - 2, 2**63 - 1, 0]
+    assert [plan.request.seed for plan in plans_of(card, seed=2**63 - 2, num_images=3)] == [2**63 - 2, 2**63 - 1, 0]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def test_every_picture_has_its_own_seed(card: ModelCard) -> None:
 )
 def test_a_plans_request_is_complete_and_plans_the_same_picture(card: ModelCard, fields: dict[str, Any]) -> None:
     (plan,) = plans_of(card, **fields)
-    request = plan.request()
+    request = plan.request
     assert None not in request.model_dump().values()
     assert {name: getattr(request, name) for name in fields} == fields
     assert plan_pictures([request], card, GRANULARITY) == [plan]
@@ -77,7 +78,7 @@ def test_it_is_the_request_that_the_first_version_recorded(card: ModelCard) -> N
         "guidance_scale": 3.0,
     }
     request = GenerationRequest(prompt="two red apples", **fields)
-    assert plan_pictures([request], card, GRANULARITY)[0].request().model_dump_json() == recorded.model_dump_json()
+    assert plan_pictures([request], card, GRANULARITY)[0].request.model_dump_json() == recorded.model_dump_json()
 
 
 def test_perturbed_guidance_needs_a_card_that_names_layers(card: ModelCard) -> None:

@@ -6,30 +6,29 @@ import pytest
 import torch
 
 from sanakit.common.errors import RequestError
-from sanakit.pipelines.resolution import plan_size, resize_and_crop
+from sanakit.pipelines.resolution import generated_size, resize_and_crop
 
 
-def planned(height: int | None, width: int | None, base_size: int, **options: bool) -> tuple[int, int, int, int]:
-    size = plan_size(height, width, base_size=base_size, granularity=32, **options)
-    return size.height, size.width, size.generated_height, size.generated_width
+def planned(height: int, width: int, base_size: int, **options: bool) -> tuple[int, int]:
+    return generated_size(height, width, base_size, 32, **options)
 
 
-def test_no_size_means_the_size_of_the_model() -> None:
-    assert planned(None, None, 1024) == (1024, 1024, 1024, 1024)
-    assert planned(None, None, 128) == (128, 128, 128, 128)
+def test_the_size_of_the_model_is_made_as_it_is() -> None:
+    assert planned(1024, 1024, 1024) == (1024, 1024)
+    assert planned(128, 128, 128) == (128, 128)
 
 
 def test_published_models_generate_the_nearest_bin() -> None:
-    assert planned(720, 1280, 1024) == (720, 1280, 768, 1344)
-    assert planned(999, 777, 512) == (999, 777, 576, 448)
+    assert planned(720, 1280, 1024) == (768, 1344)
+    assert planned(999, 777, 512) == (576, 448)
 
 
 def test_without_binning_the_size_is_made_as_it_is() -> None:
-    assert planned(704, 1280, 1024, use_binning=False) == (704, 1280, 704, 1280)
+    assert planned(704, 1280, 1024, use_binning=False) == (704, 1280)
 
 
 def test_the_starter_makes_multiples_of_32_around_its_size() -> None:
-    assert planned(96, 160, 128) == (96, 160, 96, 160)
+    assert planned(96, 160, 128) == (96, 160)
 
 
 @pytest.mark.parametrize(

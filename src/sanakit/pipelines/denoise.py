@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 import torch
@@ -78,7 +79,8 @@ class Denoiser(Generic[KeyT]):
     def __init__(self, transformer: LinearDiT, *, max_rows: int = MAX_ROWS, fixed_rows: int | None = None) -> None:
         self.transformer, self.max_rows, self.fixed_rows = transformer, max_rows, fixed_rows
         self._running: dict[KeyT, tuple[PictureJob, Evaluation]] = {}
-        self._rows = _ConditionRows()
+        # put together anew only when its rows change, which most steps do not
+        self._together = lru_cache(maxsize=1)(lambda *rows: Condition.cat(rows))
 
     def __len__(self) -> int:
         return len(self._running)
@@ -159,7 +161,7 @@ class Denoiser(Generic[KeyT]):
         velocity = network(
             torch.cat([wish.latent for wish, _ in rows]).to(device, network.compute_dtype),
             torch.tensor([wish.timestep for wish, _ in rows], device=device),
-            self._rows.of([condition for _, condition in rows]),
+            self._together(*(condition for _, condition in rows)),
         ).float()  # (rows, C, h, w)
         parts = iter(velocity.split(1))
         return [
@@ -185,17 +187,3 @@ def denoise(denoiser: Denoiser[int], jobs: Iterable[PictureJob]) -> Iterator[Ste
         if not len(denoiser):
             return
         yield from denoiser.round()
-
-
-class _ConditionRows:
-    """The condition of a call, put together anew only when its rows change, which most steps do not."""
-
-    def __init__(self) -> None:
-        self._parts: list[Condition] = []
-        self._whole: Condition | None = None
-
-    def of(self, parts: list[Condition]) -> Condition:
-        same = len(parts) == len(self._parts) and all(a is b for a, b in zip(parts, self._parts, strict=True))
-        if self._whole is None or not same:
-            self._parts, self._whole = parts, Condition.cat(parts)
-        return self._whole

@@ -9,46 +9,19 @@ from sanakit.checkpoints.identity.card import ImageDefaults, ModelCard
 from sanakit.common.errors import RequestError
 from sanakit.common.seeds import image_seed
 from sanakit.pipelines.request import GenerationRequest
-from sanakit.pipelines.resolution import PictureSize, plan_size
+from sanakit.pipelines.resolution import generated_size
 from sanakit.sampling.guidance import ClassifierFreeGuidance, Guidance, PerturbedAttentionGuidance
 from sanakit.sampling.solvers import SolverConfig, solver_kind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PicturePlan:
-    """One picture to make: a completed request."""
+    """One picture to make: ``request`` is complete (no ``None``), as a record stores it."""
 
-    prompt: str
-    negative_prompt: str
-    use_instruction: bool
-    use_resolution_binning: bool
-    size: PictureSize
-    seed: int
+    request: GenerationRequest
+    generated: tuple[int, int]  # height and width that the network makes, in pixels
     solver: SolverConfig
     guidance: Guidance
-
-    def request(self) -> GenerationRequest:
-        """The same as a request without a ``None``, for one picture: what a record stores."""
-        match self.guidance:
-            case ClassifierFreeGuidance(interval=interval):
-                pag_scale = 0.0
-            case PerturbedAttentionGuidance(pag_scale=pag_scale):
-                interval = (0.0, 1.0)
-        return GenerationRequest(
-            prompt=self.prompt,
-            negative_prompt=self.negative_prompt,
-            height=self.size.height,
-            width=self.size.width,
-            num_inference_steps=self.solver.num_steps,
-            guidance_scale=self.guidance.scale,
-            guidance_interval=interval,
-            pag_scale=pag_scale,
-            solver=self.solver.name,
-            flow_shift=self.solver.flow_shift,
-            seed=self.seed,
-            use_resolution_binning=self.use_resolution_binning,
-            use_instruction=self.use_instruction,
-        )
 
 
 def plan_pictures(requests: Sequence[GenerationRequest], card: ModelCard, granularity: int) -> list[PicturePlan]:
@@ -66,25 +39,22 @@ def plan_pictures(requests: Sequence[GenerationRequest], card: ModelCard, granul
 
 
 def _pictures_of(request: GenerationRequest, card: ModelCard, granularity: int) -> Iterator[PicturePlan]:
-    size = plan_size(
-        request.height,
-        request.width,
-        base_size=card.defaults.base_size,
-        granularity=granularity,
-        use_binning=request.use_resolution_binning,
-    )
+    side = card.defaults.base_size
+    height, width = request.height or side, request.width or side
+    generated = generated_size(height, width, side, granularity, use_binning=request.use_resolution_binning)
     guidance, solver = _guidance(request, card), _solver(request, card.defaults)
+    told = {
+        "height": height,
+        "width": width,
+        "num_inference_steps": solver.num_steps,
+        "guidance_scale": guidance.scale,
+        "solver": solver.name,
+        "flow_shift": solver.flow_shift,
+        "num_images": 1,
+    }
     for index in range(request.num_images):
-        yield PicturePlan(
-            prompt=request.prompt,
-            negative_prompt=request.negative_prompt,
-            use_instruction=request.use_instruction,
-            use_resolution_binning=request.use_resolution_binning,
-            size=size,
-            seed=image_seed(request.seed, index),
-            solver=solver,
-            guidance=guidance,
-        )
+        complete = GenerationRequest(**{**dict(request), **told, "seed": image_seed(request.seed, index)})
+        yield PicturePlan(request=complete, generated=generated, solver=solver, guidance=guidance)
 
 
 def _solver(request: GenerationRequest, defaults: ImageDefaults) -> SolverConfig:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -15,31 +13,16 @@ MAX_ENLARGEMENT = 2.0  # of what the network made; beyond it the picture is most
 _BINNED_SIZES = tuple(size for size in BASE_SIZES if size >= 512)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PictureSize:
-    """The size that was asked for and the size that the network makes, in pixels."""
-
-    height: int
-    width: int
-    generated_height: int
-    generated_width: int
-
-    @property
-    def generated(self) -> tuple[int, int]:
-        """Height and width that the network makes."""
-        return self.generated_height, self.generated_width
-
-
-def plan_size(
-    height: int | None, width: int | None, *, base_size: int, granularity: int, use_binning: bool = True
-) -> PictureSize:
-    """Choose the size to generate.
+def generated_size(
+    height: int, width: int, base_size: int, granularity: int, *, use_binning: bool = True
+) -> tuple[int, int]:
+    """Height and width to generate for a requested size, all in pixels.
 
     Models of 512, 1024, 2048 and 4096 px make the bin nearest in shape, which is then resized and cropped; without
     binning, and for models of other sizes, exactly the requested size is made.
 
     Args:
-        height, width: requested pixels; ``None`` for both means a square of ``base_size``.
+        height, width: requested.
         base_size: side of the pictures that the model was trained on.
         granularity: both generated sides are multiples of it.
         use_binning: whether bins may be used.
@@ -47,14 +30,12 @@ def plan_size(
     Raises:
         RequestError: the model cannot make that size; the message says what would be right.
     """
-    height, width = height or base_size, width or base_size
     if use_binning and base_size in _BINNED_SIZES:
         generated = nearest_bin(height, width, base_size)
         _check_binned(height, width, generated)
-    else:
-        generated = (height, width)
-        _check_exact(height, width, base_size, granularity)
-    return PictureSize(height=height, width=width, generated_height=generated[0], generated_width=generated[1])
+        return generated
+    _check_exact(height, width, base_size, granularity)
+    return height, width
 
 
 def resize_and_crop(pixels: Tensor, height: int | None, width: int | None) -> Tensor:

@@ -159,7 +159,7 @@ class TextToImagePipeline:
     def record_of(self, plan: PicturePlan, model: ModelReference) -> PictureRecord:
         """How the picture of a plan is made here and now."""
         return PictureRecord(
-            request=plan.request(),
+            request=plan.request,
             model=model,
             device=self.device.type,
             versions=software_versions(),
@@ -171,9 +171,9 @@ class TextToImagePipeline:
         """Initial noise ``(1, C, h, w)`` float32 of each picture, drawn on the CPU and moved."""
         channels = self.bundle.transformer.config.in_channels
         compression = self.bundle.autoencoder.config.compression
-        shapes = [(channels, *(side // compression for side in plan.size.generated)) for plan in plans]
+        shapes = [(channels, *(side // compression for side in plan.generated)) for plan in plans]
         if latents is None:
-            drawn = (draw_noise(shape, plan.seed) for shape, plan in zip(shapes, plans, strict=True))
+            drawn = (draw_noise(shape, plan.request.seed) for shape, plan in zip(shapes, plans, strict=True))
             return [noise[None].to(self.device) for noise in drawn]
         if len(set(shapes)) > 1 or latents.shape != (len(plans), *shapes[0]):
             raise RequestError(
@@ -189,7 +189,7 @@ def picture_job(
     """What a denoiser needs for a picture: from its noise ``(1, C, h, w)`` on, or from where an evaluation left it."""
 
     def draw(step: int) -> Tensor:
-        return draw_step_noise(latent.shape[1:], plan.seed, step)[None].to(latent.device)
+        return draw_step_noise(latent.shape[1:], plan.request.seed, step)[None].to(latent.device)
 
     solver = plan.solver.start(latent, draw, start=start, previous=previous)
     return PictureJob(solver=solver, guidance=plan.guidance, conditions=conditions_of(plan, prepare))
@@ -197,10 +197,10 @@ def picture_job(
 
 def conditions_of(plan: PicturePlan, prepare: Prepare) -> dict[Branch, Condition]:
     """What the network is told in each branch that the guidance may ask for."""
-    prompt = prepare(plan.prompt, plan.use_instruction)
+    prompt = prepare(plan.request.prompt, plan.request.use_instruction)
     conditions: dict[Branch, Condition] = {}
     for branch, told in plan.guidance.inputs().items():
-        text = prepare(plan.negative_prompt, False) if told.text == "negative" else prompt
+        text = prepare(plan.request.negative_prompt, False) if told.text == "negative" else prompt
         conditions[branch] = text.perturb(told.perturbed_layers) if told.perturbed_layers else text
     return conditions
 
