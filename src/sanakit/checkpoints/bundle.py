@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import cast
 
 import torch
 
@@ -22,7 +21,7 @@ from sanakit.checkpoints.identity.known_models import (
 from sanakit.checkpoints.identity.precision import DtypeRequest, resolve_dtypes
 from sanakit.checkpoints.networks.dc_ae import DC_AE
 from sanakit.checkpoints.networks.identify import Found
-from sanakit.checkpoints.networks.kind import C, M, NetworkKind, NetworkState
+from sanakit.checkpoints.networks.kind import NetworkState
 from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
 from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_folder
 from sanakit.checkpoints.networks.strict_load import load_network
@@ -213,12 +212,7 @@ def compression_of(found: Found[DCAutoencoderConfig, DCAutoencoder] | None) -> i
 
 
 def save_bundle(
-    bundle: ModelBundle,
-    folder: Path,
-    *,
-    include_text_encoder: bool = True,
-    dtype: torch.dtype | None = None,
-    force: bool = False,
+    bundle: ModelBundle, folder: Path, *, include_text_encoder: bool = True, force: bool = False
 ) -> ModelCard:
     """Write a model as a diffusers folder, whole or not at all.
 
@@ -226,36 +220,20 @@ def save_bundle(
         bundle: the model; its card is completed with the hashes of what is written.
         folder: the target.
         include_text_encoder: False leaves it out, as for the starter, whose encoder is kept in the user's cache.
-        dtype: of the stored transformer and autoencoder; None keeps theirs.
         force: replace an existing folder.
 
     Returns:
         the card as written.
     """
-    transformer = _stored(LINEAR_DIT, bundle.transformer, dtype)
-    autoencoder = _stored(DC_AE, bundle.autoencoder, dtype)
-    hashes = {
-        "transformer": hash_tensors(transformer.tensors),
-        "autoencoder": hash_tensors(autoencoder.tensors),
-        "text_encoder": bundle.card.hashes.get("text_encoder") or hash_tensors(bundle.text_encoder.state_dict()),
-    }
-    card = replace(bundle.card, hashes=hashes)
+    networks = (NetworkState.of(LINEAR_DIT, bundle.transformer), NetworkState.of(DC_AE, bundle.autoencoder))
+    hashes = {network.kind.component: hash_tensors(network.tensors) for network in networks}
+    text_hash = bundle.card.hashes.get("text_encoder") or hash_tensors(bundle.text_encoder.state_dict())
+    card = replace(bundle.card, hashes={**hashes, "text_encoder": text_hash})
 
     def write_text(building: Path) -> None:
         bundle.text_encoder.model.save_pretrained(building / "text_encoder")
         bundle.text_encoder.tokenizer.save_pretrained(building / "tokenizer")
 
     with written_aside(Path(folder), force=force) as building:
-        write_model_folder(
-            building, (transformer, autoencoder), card, text=write_text if include_text_encoder else None
-        )
+        write_model_folder(building, networks, card, text=write_text if include_text_encoder else None)
     return card
-
-
-def _stored(kind: NetworkKind[C, M], model: M, dtype: torch.dtype | None) -> NetworkState[C, M]:
-    """A network as it will lie on the disk; None keeps its dtype."""
-    tensors = {
-        name: tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
-        for name, tensor in model.state_dict().items()
-    }
-    return NetworkState(kind=kind, config=cast(C, model.config), tensors=tensors)

@@ -70,7 +70,7 @@ def save_network(kind: NetworkKind[Any, Any], model: nn.Module, folder: Path, *,
         RequestError, OutputError: the folder exists and ``force`` is not set, or it cannot be written.
     """
     with written_aside(Path(folder), force=force) as building:
-        write_network(building, NetworkState(kind=kind, config=model.config, tensors=model.state_dict()))
+        write_network(building, NetworkState.of(kind, model))
 
 
 def scheduler_to_json(card: ModelCard) -> Json:

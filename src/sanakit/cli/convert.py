@@ -37,12 +37,12 @@ def convert(
     from sanakit.checkpoints.editing.convert import convert as convert_model
 
     chosen = layout or _SUFFIXES.get(target.suffix, Layout.diffusers)
-    done = convert_model(
+    notes = convert_model(
         source, target, chosen.value, autoencoder=autoencoder, text_encoder=text_encoder, hub=files.hub, force=force
     )
     if as_json:
-        print_json({"target": str(done.target), "layout": done.layout, "notes": list(done.notes)})
+        print_json({"target": str(target), "layout": chosen.value, "notes": notes})
         return
-    print(done.target)
-    for note in done.notes:
+    print(target)
+    for note in notes:
         tell(note)

@@ -131,18 +131,18 @@ def test_other_kinds_of_repositories() -> None:
         choose_files(["config.json", "model.fp16.safetensors", "model.bf16.safetensors"])
 
 
-def test_size_is_said_before_downloading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub, said = FakeHub(monkeypatch, tmp_path, DIFFUSERS), list[str]()
+def test_size_is_said_before_downloading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="sanakit")
+    hub = FakeHub(monkeypatch, tmp_path, DIFFUSERS)
     folder = resolve_source(
-        "org/name",
-        components=("transformer",),
-        hub=HubOptions(variant="bf16", cache_dir=tmp_path, token="secret"),
-        on_progress=said.append,
+        "org/name", components=("transformer",), hub=HubOptions(variant="bf16", cache_dir=tmp_path, token="secret")
     )
     assert (folder / "transformer" / "config.json").is_file()
     assert hub.asked == ["model_index.json", *choose_files(DIFFUSERS, variant="bf16", components=("transformer",))[1:]]
     assert hub.token == "secret"
-    assert said == [f"downloading org/name: 3 files, 3.0 GB, to {tmp_path}"]
+    assert caplog.messages == [f"downloading org/name: 3 files, 3.0 GB, to {tmp_path}"]
 
 
 def test_file_and_folder_of_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

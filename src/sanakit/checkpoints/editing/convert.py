@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, assert_never
 
@@ -26,18 +26,14 @@ from sanakit.common.files import written_aside
 TargetLayout = Literal["diffusers", "upstream", "safetensors"]
 _SUFFIXES = {"upstream": (".pth", ".pt"), "safetensors": (".safetensors",)}
 _TOKENIZER_FILES = (
-    "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "chat_template*"
-)  # fmt: skip
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab*",
+    "merges.txt",
+    "chat_template*",
+)
 _TEXT_ENCODER_FILES = ("config.json", "generation_config.json", "model*.safetensors", "model*.safetensors*.json")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Conversion:
-    """What was written, and what a user should know about it."""
-
-    target: Path
-    layout: TargetLayout
-    notes: tuple[str, ...]
 
 
 def convert(
@@ -49,7 +45,7 @@ def convert(
     text_encoder: str | Path | None = None,
     hub: HubOptions | None = None,
     force: bool = False,
-) -> Conversion:
+) -> list[str]:
     """Rewrite a model in another layout; values and dtypes stay as they are.
 
     Args:
@@ -59,6 +55,9 @@ def convert(
         autoencoder, text_encoder: sources of parts that the source lacks, for a complete folder.
         hub: which files, and for hub ids how they are fetched.
         force: replace what is at the target.
+
+    Returns:
+        notes: what a user should know about what was written.
 
     Raises:
         CheckpointError: the source cannot be read or is incomplete.
@@ -72,14 +71,13 @@ def convert(
     with written_aside(target, force=force) as path:
         match layout:
             case "diffusers":
-                notes = _write_folder(parts, path)
+                return _write_folder(parts, path)
             case "upstream":
-                notes = _write_upstream(parts, path)
+                return _write_upstream(parts, path)
             case "safetensors":
-                notes = _write_single(parts, path)
+                return _write_single(parts, path)
             case _:
                 assert_never(layout)
-    return Conversion(target=target, layout=layout, notes=tuple(notes))
 
 
 def check_target(target: Path, layout: TargetLayout = "diffusers", *, force: bool) -> None:

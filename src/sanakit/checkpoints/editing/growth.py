@@ -28,10 +28,7 @@ DROP_LAST = 2  # of 20 in the paper
 
 _BLOCK = re.compile(r"^blocks\.(\d+)\.(.+)$")
 _PROJECTIONS = ("attention.out.weight", "cross_attention.out.weight", "mix_ffn.project.weight")
-_NORMS = (
-    "attention.norm_q.weight", "attention.norm_k.weight", "cross_attention.norm_q.weight",
-    "cross_attention.norm_k.weight",
-)  # fmt: skip
+_NORMS = tuple(f"{part}.{norm}.weight" for part in ("attention", "cross_attention") for norm in ("norm_q", "norm_k"))
 _DEPTHWISE = "mix_ffn.depthwise.weight"
 
 

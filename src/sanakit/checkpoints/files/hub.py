@@ -9,13 +9,14 @@ from __future__ import annotations
 import errno
 import logging
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from glob import escape
 from pathlib import Path
 from typing import Any
 
 from sanakit.checkpoints.files.hub_files import COMPONENTS, choose_files
+from sanakit.common.byte_counts import readable_bytes
 from sanakit.common.errors import CheckpointError, DownloadError, OutputError, SanakitError
 
 _NAME = r"(?!.*(?:--|\.\.))[A-Za-z0-9_][A-Za-z0-9_.-]*"
@@ -23,7 +24,6 @@ _HUB_ID = re.compile(rf"(?P<repo>{_NAME}/{_NAME})")
 _HUB_ADDRESS = re.compile(rf"hf://(?P<repo>{_NAME}/{_NAME})(?:/(?P<path>.*?))?/?")
 _FILE_SUFFIXES = (".pth", ".safetensors")
 
-ProgressCallback = Callable[[str], None]
 logger = logging.getLogger(__name__)
 
 
@@ -72,18 +72,13 @@ class _Request:
 
 
 def resolve_source(
-    source: str | Path,
-    *,
-    components: Collection[str] = COMPONENTS,
-    hub: HubOptions | None = None,
-    on_progress: ProgressCallback | None = None,
+    source: str | Path, *, components: Collection[str] = COMPONENTS, hub: HubOptions | None = None
 ) -> Path:
     """A path on this machine for a path, ``org/name``, or ``hf://org/name[/folder or file]``; a local path always wins.
 
     Args:
         components: folders wanted of a diffusers repository; only their files and one variant are downloaded.
         hub: as in every loader of the ecosystem.
-        on_progress: is told in one sentence how much is to be downloaded, before it is.
 
     Raises:
         CheckpointError: no such path and no hub id either, or the repository holds no model that can be read.
@@ -102,7 +97,7 @@ def resolve_source(
         asked = "local_files_only was asked for" if hub.local_files_only else "HF_HUB_OFFLINE is set"
         return _from_cache(request, f"{asked}; download it once without that")
     try:
-        snapshot = _download(request, on_progress or logger.info)
+        snapshot = _download(request)
     except SanakitError:
         raise
     except Exception as error:  # the client raises its own kinds, those of its HTTP library, and OSError
@@ -128,7 +123,7 @@ def parse_address(source: str) -> tuple[str, str]:
     raise CheckpointError(f"there is no file or folder {source!r}, and it is not a hub id such as org/name{hint}")
 
 
-def _download(request: _Request, tell: ProgressCallback) -> Path:
+def _download(request: _Request) -> Path:
     """The snapshot folder with the needed files in it."""
     from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
 
@@ -142,8 +137,8 @@ def _download(request: _Request, tell: ProgressCallback) -> Path:
         if not isinstance(try_to_load_from_cache(request.repo, name, hub.cache_dir, repo.sha), str)
     ]
     if absent:
-        size = _in_words(sum(sizes[name] for name in absent))
-        tell(f"downloading {request.repo}: {len(absent)} files, {size}, to {_cache_folder(request)}")
+        size = readable_bytes(sum(sizes[name] for name in absent), decimals=1)
+        logger.info("downloading %s: %d files, %s, to %s", request.repo, len(absent), size, _cache_folder(request))
     patterns = [escape(name) for name in wanted]
     where: dict[str, Any] = {"revision": hub.revision, "cache_dir": hub.cache_dir, "token": hub.token}
     return Path(snapshot_download(request.repo, **where, allow_patterns=patterns))
@@ -168,15 +163,11 @@ def _from_cache(request: _Request, reason: str) -> Path:
             return snapshot / request.path
         missing = f"{request.path} of {missing}"
     except IncompleteSnapshotError as error:
-        missing = f"a part of {missing} ({_missing_files(str(error))})"
+        named = re.search(r"missing \((.*?)\)\. ", str(error))
+        missing = f"a part of {missing} ({named[1] if named else 'some files'})"
     except LocalEntryNotFoundError:
         pass
     raise DownloadError(f"{missing} is not on this machine (looked in {_cache_folder(request)}): {reason}")
-
-
-def _missing_files(message: str) -> str:
-    found = re.search(r"missing \((.*?)\)\. ", message)
-    return found[1] if found else "some files"
 
 
 def _reason(error: Exception, request: _Request) -> str:
@@ -200,7 +191,3 @@ def _cache_folder(request: _Request) -> Path:
     from huggingface_hub import constants
 
     return request.hub.cache_dir or Path(constants.HF_HUB_CACHE)
-
-
-def _in_words(num_bytes: int) -> str:
-    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"

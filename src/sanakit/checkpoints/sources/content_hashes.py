@@ -25,7 +25,8 @@ MAX_BYTES = 100_000_000  # of all networks, to be compared as they are loaded; t
 def hash_parts(parts: ModelParts, known: Mapping[str, str] | None = None) -> dict[str, str]:
     """Hashes of the components that a source holds; those that are known are not computed again."""
     hashes = dict(known or {})
-    return hashes | {name: _cached_hash(parts, name) for name in _weight_files(parts) if not hashes.get(name)}
+    unknown = {name: files for name, files in _weight_files(parts).items() if not hashes.get(name)}
+    return hashes | {name: _cached_hash(parts, name, files) for name, files in unknown.items()}
 
 
 def bytes_to_hash(parts: ModelParts, known: Mapping[str, str]) -> int:
@@ -86,32 +87,26 @@ def verify_hashes(source: str | Path, *, hub: HubOptions | None = None) -> Itera
         raise CheckpointError(f"{parts.path} has no sanakit.json with hashes to compare with")
     present = _weight_files(parts)
     for name in dict.fromkeys((*COMPONENTS, *present)):
-        found = _hash_component(parts, name) if name in present else ""
+        found = _hash_component(parts, name, present[name]) if name in present else ""
         yield HashCheck(name=name, found=found, expected=parts.card.hashes.get(name, ""))
 
 
 def _weight_files(parts: ModelParts) -> dict[str, tuple[Path, ...]]:
     files = {name: found.files for name, found in parts.networks.items()}
-    return files | ({"text_encoder": _text_files(parts)} if parts.text_encoder else {})
+    if parts.text_encoder is not None:
+        files["text_encoder"] = text_encoder_files(parts.text_encoder, parts.variant)
+    return files
 
 
-def _text_files(parts: ModelParts) -> tuple[Path, ...]:
-    assert parts.text_encoder is not None
-    return text_encoder_files(parts.text_encoder, parts.variant)
+def _hash_component(parts: ModelParts, name: str, files: Sequence[Path]) -> str:
+    return hash_network(parts.networks[name]) if name in parts.networks else hash_tensors(read_tensors(files))
 
 
-def _hash_component(parts: ModelParts, name: str) -> str:
-    return (
-        hash_network(parts.networks[name]) if name in parts.networks else hash_tensors(read_tensors(_text_files(parts)))
-    )
-
-
-def _cached_hash(parts: ModelParts, name: str) -> str:
+def _cached_hash(parts: ModelParts, name: str, files: Sequence[Path]) -> str:
     """The hash of a component, remembered in the user's cache by path, size and time of change of its files."""
-    files = _weight_files(parts)[name]
     if (kept := _kept_hash(files)) is not None:
         return kept
-    value = _hash_component(parts, name)
+    value = _hash_component(parts, name, files)
     remember(_sidecar_of(files), {"sha256": value, "files": [str(file) for file in files]})
     return value
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sanakit.checkpoints.files.hub import HubOptions, resolve_source
+from sanakit.checkpoints.files.hub_files import only_weight_file
 from sanakit.checkpoints.files.reader import WeightHeader, find_weight_files, read_header, read_json
 from sanakit.checkpoints.files.weight_names import choose_variant, variants_among
 from sanakit.checkpoints.identity.card import ModelCard, card_from_metadata, read_card
@@ -81,7 +82,9 @@ def find_parts(
         return _with_folder(parts, components)
     if (path / "config.json").is_file():
         return _with_component(parts)
-    return _with_file(replace(parts, path=_find_upstream_file(path), variant=None))
+    names = sorted(file.relative_to(path).as_posix() for where in ("*", "checkpoints/*") for file in path.glob(where))
+    only = only_weight_file(names, str(path), place="folder", address=str(path))
+    return _with_file(replace(parts, path=path / only, variant=None))
 
 
 def locate(source: str | Path, *, hub: HubOptions, components: Collection[str]) -> Path:
@@ -89,12 +92,12 @@ def locate(source: str | Path, *, hub: HubOptions, components: Collection[str]) 
     local = Path(source).expanduser()
     if local.exists():
         return local
-    if str(source) == STARTER:
-        folder = Path(str(resources.files("sanakit") / "starter"))
-        if not (folder / "model_index.json").is_file():
-            raise CheckpointError(f"the starter's weights are not installed: {folder} has no model_index.json")
-        return folder
-    return resolve_source(str(source), components=components, hub=hub)
+    if str(source) != STARTER:
+        return resolve_source(str(source), components=components, hub=hub)
+    folder = Path(str(resources.files("sanakit") / "starter"))
+    if not (folder / "model_index.json").is_file():
+        raise CheckpointError(f"the starter's weights are not installed: {folder} has no model_index.json")
+    return folder
 
 
 def _with_folder(parts: ModelParts, components: Collection[str]) -> ModelParts:
@@ -181,19 +184,6 @@ def _config_of_file(path: Path, header: WeightHeader, class_name: str) -> dict[s
     beside = path.with_name("config.json")
     config = read_json(beside) if beside.is_file() else {}
     return config if config.get("_class_name") == class_name else None
-
-
-def _find_upstream_file(folder: Path) -> Path:
-    """The one file of weights in a folder without configs, as in upstream's repositories (``checkpoints/NAME.pth``)."""
-    places = (folder, folder / "checkpoints")
-    found = sorted(path for place in places for path in place.glob("*") if path.suffix in (".pth", ".safetensors"))
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise CheckpointError(f"{folder} holds {len(found)} files of weights; name one of them, such as {found[0]}")
-    raise CheckpointError(
-        f"{folder} is no model folder: it has no model_index.json, no config.json and no .pth or .safetensors file"
-    )
 
 
 def _existing(folder: Path) -> Path | None:
