@@ -21,7 +21,8 @@ from sanakit.common.errors import ConfigError, OutputError, RequestError
 from sanakit.data.build import build_shards
 from sanakit.data.open import open_data
 from sanakit.data.pictures import decode_picture
-from sanakit.data.samples import DataSource, Problem
+from sanakit.data.samples import Problem
+from sanakit.data.sources.data_source import DataSource
 
 PictureBytes = Callable[..., bytes]
 LAYOUTS = ["folder", "jsonl", "csv", "json", "parquet", "imagefolder", "wids", "features"]

@@ -19,7 +19,7 @@ SIZES = st.lists(st.tuples(st.integers(1, 900), st.integers(1, 900)), min_size=1
 
 
 def order_of(sizes: list[tuple[int, int]], batch_size: int, seed: int = 0) -> BatchOrder:
-    return BatchOrder(sizes, batch_size=batch_size, resolutions=(64, 256), seed=seed, multiple=16)
+    return BatchOrder(assign_bins(sizes, (64, 256), multiple=16), batch_size=batch_size, seed=seed)
 
 
 def seen(order: BatchOrder, numbers: range) -> Counter[int]:
@@ -104,7 +104,7 @@ def test_threads_see_what_one_would_see() -> None:
 
 def test_cached_latents_keep_their_shapes() -> None:
     shapes = [(64, 96)] * 5 + [(32, 32)] * 3
-    order = BatchOrder.of_shapes(shapes, batch_size=4, seed=0)
+    order = BatchOrder(shapes, batch_size=4, seed=0)
     assert order.num_batches == 3
     for number in range(3):
         batch = order[number]
@@ -114,7 +114,7 @@ def test_cached_latents_keep_their_shapes() -> None:
 def test_a_million_samples_take_seconds() -> None:
     sizes = np.random.default_rng(0).integers(200, 3000, (1_000_000, 2))
     start = time.process_time()
-    order = BatchOrder(sizes, batch_size=64, resolutions=(512, 1024), seed=0)
+    order = BatchOrder(assign_bins(sizes, (512, 1024)), batch_size=64, seed=0)
     order[0]
     first = time.process_time() - start
     start = time.process_time()

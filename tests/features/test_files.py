@@ -19,7 +19,7 @@ from sanakit.common.errors import PictureError, RequestError
 from sanakit.data.buckets import assign_bins
 from sanakit.data.caption_choice import PowerLawChoice, ProportionChoice
 from sanakit.data.fitting import fit_to_bin
-from sanakit.data.sources.collect import IndexedData
+from sanakit.data.sources.data_source import DataSource
 from sanakit.features import caching, file_latents
 from sanakit.features.configs import FilePictures, FilesData
 from sanakit.features.encoders import Encoders
@@ -134,13 +134,13 @@ def test_files_are_hashed_once_and_again_when_they_change(
 ) -> None:
     monkeypatch.setattr("sanakit.data.sources.blobs._SETTLED_SECONDS", 0.0)
     first, read = open_files(config, encoders), []
-    real = IndexedData.read_bytes
+    real = DataSource.read_bytes
 
-    def noting(source: IndexedData, index: int) -> bytes:
+    def noting(source: DataSource, index: int) -> bytes:
         read.append(source[index].key)
         return real(source, index)
 
-    monkeypatch.setattr(IndexedData, "read_bytes", noting)
+    monkeypatch.setattr(DataSource, "read_bytes", noting)
     again = open_files(config, encoders)
     assert read == []
     assert torch.equal(first.batch(0).latent, again.batch(0).latent)

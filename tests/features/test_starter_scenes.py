@@ -88,7 +88,7 @@ def test_thousands_in_memory_are_put_together_in_a_moment() -> None:
     latents = torch.randn(72_000, 4, 4, 4).bfloat16()
     texts = [torch.randn(5 + number % 20, 64).bfloat16() for number in range(500)]
     places = np.stack([np.zeros(72_000, np.int64), np.arange(72_000)], axis=1)
-    order = BatchOrder.of_shapes(np.full((72_000, 2), 64), batch_size=32, seed=0)
+    order = BatchOrder(np.full((72_000, 2), 64), batch_size=32, seed=0)
     data = CachedScenes([latents], places, texts, np.arange(24_000) % 500, order)
     data.batch(0)
     start = time.process_time()

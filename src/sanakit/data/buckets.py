@@ -65,7 +65,9 @@ def training_bins(resolution: int, *, multiple: int = 32) -> TrainingBins:
     return TrainingBins(ratios[kept], sizes[kept])
 
 
-def assign_bins(sizes: NDArray[np.int64], resolutions: Sequence[int], *, multiple: int = 32) -> NDArray[np.int64]:
+def assign_bins(
+    sizes: NDArray[np.int64] | Sequence[tuple[int, int]], resolutions: Sequence[int], *, multiple: int = 32
+) -> NDArray[np.int64]:
     """The bin of every picture, as ``(pictures, 2)`` height and width in pixels.
 
     A picture goes to the largest resolution whose bin does not enlarge it, or to the smallest one if all would.
@@ -81,6 +83,7 @@ def assign_bins(sizes: NDArray[np.int64], resolutions: Sequence[int], *, multipl
     if not resolutions:
         raise RequestError("no resolution was given to train at; give one or more, such as 512")
     tables = [training_bins(resolution, multiple=multiple) for resolution in sorted(set(resolutions))]
+    sizes = np.asarray(sizes, dtype=np.int64).reshape(-1, 2)
     if len(sizes) and sizes.min() < 1:
         index = int(np.argmin(sizes.min(axis=1)))
         raise RequestError(f"picture {index} of the data has a size of {sizes[index, 0]} x {sizes[index, 1]} px")

@@ -22,7 +22,7 @@ from sanakit.data.pictures import as_png, decode_picture, stored_upright
 from sanakit.data.samples import Problem
 from sanakit.data.shards.tar_index import index_tar
 from sanakit.data.shards.writer import PackedSample, begin_folder, sidecar_suffixes, write, write_index, write_shard
-from sanakit.data.sources.collect import IndexedData
+from sanakit.data.sources.data_source import DataSource
 
 BEGUN = "build.json"
 PROBLEMS = "problems.jsonl"
@@ -72,7 +72,7 @@ def build_shards(
 class _Build:
     """One run: shard by shard, with the problems it meets."""
 
-    def __init__(self, source: IndexedData, out: Path, shard_size: int, on_progress: OnProgress) -> None:
+    def __init__(self, source: DataSource, out: Path, shard_size: int, on_progress: OnProgress) -> None:
         self.source, self.out, self.shard_size, self.on_progress = source, out, shard_size, on_progress
         self.problems = list(source.problems)
         samples = (source[index] for index in range(len(source)))
@@ -111,14 +111,14 @@ class _Build:
                 yield packed
 
 
-def pack(source: IndexedData, index: int) -> PackedSample | Problem:
+def pack(source: DataSource, index: int) -> PackedSample | Problem:
     """A sample as a shard holds it, read to its end; or what is wrong with it."""
     sample = source[index]
     try:
         files = _latent_files(source, index) if source.has_latents() else picture_files(source.read_bytes(index))
     except PictureError as error:
         return Problem(key=sample.key, reason="undecodable", detail=str(error))
-    return PackedSample(key=sample.key, files=files, width=sample.width, height=sample.height, captions=sample.captions)
+    return PackedSample(sample, files)
 
 
 def picture_files(content: bytes) -> dict[str, bytes]:
@@ -131,14 +131,14 @@ def picture_files(content: bytes) -> dict[str, bytes]:
     return {".png": as_png(image)} if suffix is None else {f".{suffix}": content}
 
 
-def _latent_files(source: IndexedData, index: int) -> dict[str, bytes]:
+def _latent_files(source: DataSource, index: int) -> dict[str, bytes]:
     source.latent(index)
     source.text_features(index)
     features = source.text_features_bytes(index)
     return {".npy": source.read_bytes(index)} | ({} if features is None else {".npz": features})
 
 
-def _begin(source: IndexedData, out: Path, *, shard_size: int, min_size: int) -> None:
+def _begin(source: DataSource, out: Path, *, shard_size: int, min_size: int) -> None:
     recipe = {"shard_size": shard_size, "min_size": min_size, "content": _content_hash(source)}
     try:
         begun = json.loads((out / BEGUN).read_bytes())
@@ -151,7 +151,7 @@ def _begin(source: IndexedData, out: Path, *, shard_size: int, min_size: int) ->
     begin_folder(out, recipe, BEGUN)
 
 
-def _content_hash(source: IndexedData) -> str:
+def _content_hash(source: DataSource) -> str:
     """SHA-256 of keys, sizes, captions and lengths of files; reading all pictures for it would take too long."""
     digest = sha256()
     for index in range(len(source)):
@@ -160,7 +160,7 @@ def _content_hash(source: IndexedData) -> str:
     return digest.hexdigest()
 
 
-def _nothing_good(source: IndexedData) -> str:
+def _nothing_good(source: DataSource) -> str:
     if not source.problems:
         return f"{source.path} holds no samples"
     first = source.problems[0]

@@ -17,7 +17,7 @@ from sanakit.common.files import write_whole
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.data.open import open_data
 from sanakit.data.samples import Problem
-from sanakit.data.sources.collect import IndexedData
+from sanakit.data.sources.data_source import DataSource
 from sanakit.data.sources.sidecars import SCORE_SUFFIX, sidecar_suffix
 
 _PICTURES_AT_ONCE = 16
@@ -81,7 +81,7 @@ def score_captions(
 
 
 def _score(
-    source: IndexedData, indices: Sequence[int], scorer: Scorer, problems: list[Problem], *, replace: bool
+    source: DataSource, indices: Sequence[int], scorer: Scorer, problems: list[Problem], *, replace: bool
 ) -> Iterator[tuple[int, str, float]]:
     """Index, source of the caption and its score, of all captions that need one."""
     images, texts, names = [], [], []
@@ -103,13 +103,13 @@ def _score(
             yield index, name, float(score)
 
 
-def _stem(source: IndexedData, index: int) -> Path:
+def _stem(source: DataSource, index: int) -> Path:
     """Path without suffix of the shard, or of the picture."""
     blob_path: Path = source.blob(index).path  # type: ignore[attr-defined]
     return blob_path.with_suffix("")
 
 
-def _own_key(source: IndexedData, index: int) -> str:
+def _own_key(source: DataSource, index: int) -> str:
     """The key as the sidecar has it: in its shard, or the name of the picture without its suffix."""
     if source.layout == "folder":
         return _stem(source, index).name

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from statistics import fmean, median
 
 from sanakit.common.aspect_ratio import aspect_ratio_bins
-from sanakit.data.samples import Caption, DataSource, Problem, Sample
+from sanakit.data.samples import Caption, Problem, Sample
+from sanakit.data.sources.data_source import DataSource
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

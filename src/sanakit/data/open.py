@@ -12,13 +12,14 @@ from typing import Any
 from sanakit.common.errors import RequestError
 from sanakit.data.samples import Layout
 from sanakit.data.shards.wids import INDEX, read_wids
-from sanakit.data.sources.collect import Findings, IndexedData, collect
+from sanakit.data.sources.collect import Findings, collect
+from sanakit.data.sources.data_source import DataSource
 from sanakit.data.sources.features import read_features
 from sanakit.data.sources.files import is_picture, parse_json, read_text, walk
 from sanakit.data.sources.folder import read_folder
 from sanakit.data.sources.parquet import picture_column, read_embedded
 from sanakit.data.sources.records import file_column
-from sanakit.data.sources.tables import csv_header, json_lines_header, read_tables
+from sanakit.data.sources.tables import header_of, read_tables
 
 ACCEPTED = (
     "a folder of pictures with captions (a.png with a.txt or a.json, or named by metadata.csv, metadata.jsonl, "
@@ -31,7 +32,7 @@ _METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")  # of the Hug
 _JSON_TABLES = ("metadata.json", "captions.json", "meta_data.json")
 
 
-def open_data(path: Path, *, min_size: int = 1, need_captions: bool = True) -> IndexedData:
+def open_data(path: Path, *, min_size: int = 1, need_captions: bool = True) -> DataSource:
     """Open a data set of any layout of docs/data.md.
 
     Opening reads headers and captions, and decodes no picture. A broken sample or shard becomes a problem of the data
@@ -127,13 +128,7 @@ def _read_tables(root: Path, files: Sequence[Path], *, only: Path | None = None)
 
 def _names_pictures(table: Path) -> bool:
     """Whether one of its columns names a picture file."""
-    match table.suffix.lower():
-        case ".csv" | ".tsv":
-            return file_column(csv_header(table)) is not None
-        case ".jsonl":
-            return file_column(json_lines_header(table)) is not None
-        case _:
-            return True
+    return table.suffix.lower() == ".parquet" or file_column(header_of(table)) is not None
 
 
 def _read_parquets(root: Path, tables: Sequence[Path], files: Sequence[Path]) -> Findings:

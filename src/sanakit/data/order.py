@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from threading import Lock
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from sanakit.common.errors import RequestError
-from sanakit.data.buckets import assign_bins
 
 _NUM_KEPT_EPOCHS = 2  # the current one and, for those who read ahead, the next
 
@@ -42,37 +41,16 @@ class BatchOrder:
     new order in every epoch. Asking is safe from several threads.
 
     Args:
-        sizes: ``(height, width)`` of every sample in pixels.
+        shapes: ``(height, width)`` in pixels that every sample has, such as its bin (`assign_bins`).
         batch_size: samples of a micro-batch.
-        resolutions: a sample goes to the largest one that does not enlarge it.
         seed: 0 or more; decides the orders.
-        multiple: of every side of a bin, such as the compression of the autoencoder.
 
     Raises:
-        RequestError: there are no samples, or a resolution has no bins.
+        RequestError: there are no samples.
     """
 
-    def __init__(
-        self,
-        sizes: Sequence[tuple[int, int]] | NDArray[np.int64],
-        *,
-        batch_size: int,
-        resolutions: Sequence[int],
-        seed: int,
-        multiple: int = 32,
-    ) -> None:
-        self._start(assign_bins(_pairs(sizes), resolutions, multiple=multiple), batch_size, seed)
-
-    @classmethod
-    def of_shapes(
-        cls, shapes: Sequence[tuple[int, int]] | NDArray[np.int64], *, batch_size: int, seed: int
-    ) -> BatchOrder:
-        """The order of samples that have their shape already, such as cached latents: ``(height, width)`` in pixels."""
-        order = cls.__new__(cls)
-        order._start(_pairs(shapes), batch_size, seed)
-        return order
-
-    def _start(self, bins: NDArray[np.int64], batch_size: int, seed: int) -> None:
+    def __init__(self, shapes: Sequence[tuple[int, int]] | NDArray[np.int64], *, batch_size: int, seed: int) -> None:
+        bins = np.asarray(shapes, dtype=np.int64).reshape(-1, 2)
         if not len(bins):
             raise RequestError("the data holds no samples that could be trained on")
         if batch_size < 1 or seed < 0:
@@ -80,14 +58,13 @@ class BatchOrder:
         self._seed = seed
         codes = bins[:, 0] << 32 | bins[:, 1]  # one number for each shape, which is much faster to sort than two
         found, bin_of_sample, counts = np.unique(codes, return_inverse=True, return_counts=True)
-        shapes = np.stack([found >> 32, found & 0xFFFFFFFF], axis=1)  # (bins, 2)
-        self._bin_of_sample = bin_of_sample.astype(np.min_scalar_type(len(shapes)))
+        self._bin_of_sample = bin_of_sample.astype(np.min_scalar_type(len(found)))
         ends = np.cumsum(counts)
         starts = [np.arange(end - count, end, batch_size) for end, count in zip(ends, counts, strict=True)]
-        bin_of_batch = np.repeat(np.arange(len(shapes)), [len(part) for part in starts])
+        bin_of_batch = np.repeat(np.arange(len(found)), [len(part) for part in starts])
         self._starts = np.concatenate(starts)  # (batches,), by bin
         self._ends = np.minimum(self._starts + batch_size, ends[bin_of_batch])
-        self._shapes = shapes[bin_of_batch]  # (batches, 2)
+        self._shapes = np.stack([found >> 32, found & 0xFFFFFFFF], axis=1)[bin_of_batch]  # (batches, 2)
         self.num_batches = len(self._starts)
         self.num_samples = len(bins)
         self._epochs: OrderedDict[int, tuple[NDArray[np.int64], NDArray[np.int64]]] = OrderedDict()
@@ -137,7 +114,3 @@ class BatchOrder:
         shuffled = np.argsort(words.random_raw(self.num_samples), kind="stable")
         samples = shuffled[np.argsort(self._bin_of_sample[shuffled], kind="stable")]
         return samples, np.argsort(words.random_raw(self.num_batches), kind="stable")
-
-
-def _pairs(sizes: ArrayLike) -> NDArray[np.int64]:
-    return np.asarray(sizes, dtype=np.int64).reshape(-1, 2)

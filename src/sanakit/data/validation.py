@@ -9,7 +9,8 @@ from functools import partial
 from sanakit.common.errors import PictureError
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.data.ahead import map_ahead
-from sanakit.data.samples import DataSource, Problem
+from sanakit.data.samples import Problem
+from sanakit.data.sources.data_source import DataSource
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

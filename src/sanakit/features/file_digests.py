@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sanakit.common.user_cache import cached_facts, recall, remember
-from sanakit.data.samples import DataSource
+from sanakit.data.sources.data_source import DataSource
 
 
 def recall_digests(source: DataSource) -> dict[str, str]:

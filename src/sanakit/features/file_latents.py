@@ -17,7 +17,8 @@ from torch import Tensor
 from sanakit.common.errors import PictureError
 from sanakit.common.ranks import wait_for_all
 from sanakit.data.fitting import fit_to_bin, resize_rule
-from sanakit.data.samples import DataSource, Problem
+from sanakit.data.samples import Problem
+from sanakit.data.sources.data_source import DataSource
 from sanakit.features.caching import Spent, fill_store, latent_key
 from sanakit.features.file_digests import recall_digests, remember_digests
 from sanakit.features.pixel_tensors import EXACT, encode_pictures, encode_texts, rows_at_once

@@ -16,7 +16,7 @@ from sanakit.data.buckets import assign_bins, training_bins
 from sanakit.data.caption_choice import CaptionChoice, best_score, caption_probabilities, choose_caption
 from sanakit.data.open import open_data
 from sanakit.data.order import BatchOrder
-from sanakit.data.samples import DataSource
+from sanakit.data.sources.data_source import DataSource
 from sanakit.features.batches import LatentBatch
 from sanakit.features.caching import cache_texts, dropped_text, latent_store, text_store
 from sanakit.features.configs import FilesData
@@ -117,7 +117,7 @@ def open_files(config: FilesData, demand: Demand, work: Work) -> FileLatents:
         samples, bins = [index for index, is_good in zip(samples, good, strict=True) if is_good], bins[good]
     texts = _texts(source, samples, config, work)
     _check_any(samples, source)
-    order = BatchOrder.of_shapes(bins, batch_size=demand.batch_size, seed=demand.seed)
+    order = BatchOrder(bins, batch_size=demand.batch_size, seed=demand.seed)
     return FileLatents(source, samples, order, latents, texts, choice=config.caption_choice, seed=demand.seed)
 
 
@@ -181,7 +181,7 @@ def _open_features(
     bare = [index for index in samples if not source.has_text_features(index)]
     texts = shard_texts(source, _texts(source, bare, config, work) if bare else None)
     kept = [shape for shape, fits in zip(shapes, fitting, strict=True) if fits]
-    order = BatchOrder.of_shapes(kept, batch_size=demand.batch_size, seed=demand.seed)
+    order = BatchOrder(kept, batch_size=demand.batch_size, seed=demand.seed)
     choice = config.caption_choice
     return FileLatents(source, samples, order, shard_latents(source), texts, choice=choice, seed=demand.seed)
 

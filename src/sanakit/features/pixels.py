@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from sanakit.common.errors import RequestError
 from sanakit.common.pixels import to_signed
 from sanakit.common.seeds import derived_digest
-from sanakit.data.buckets import training_bins
+from sanakit.data.buckets import assign_bins, training_bins
 from sanakit.data.open import open_data
 from sanakit.data.order import BatchOrder, Microbatch
-from sanakit.data.samples import DataSource
+from sanakit.data.sources.data_source import DataSource
 from sanakit.features.batches import PixelBatch
 from sanakit.features.caching import dropped_text
 from sanakit.features.configs import FilePictures
@@ -69,7 +69,6 @@ def open_pictures(config: FilePictures, demand: Demand, *, multiple: int, crop: 
         reasons = {problem.key: problem.reason for problem in source.problems}
         logger.warning("%d samples of %s cannot be used: %s", len(reasons), source.path, dropped_text(dict(reasons)))
     sizes = [(source[index].height, source[index].width) for index in range(len(source))]
-    order = BatchOrder(
-        sizes, batch_size=demand.batch_size, resolutions=resolutions, seed=demand.seed, multiple=multiple
-    )
+    bins = assign_bins(sizes, resolutions, multiple=multiple)
+    order = BatchOrder(bins, batch_size=demand.batch_size, seed=demand.seed)
     return FilePixels(source, order, crop=crop, seed=demand.seed)

@@ -95,7 +95,7 @@ def open_scenes(config: StarterScenesData, demand: Demand, work: Work) -> Cached
         places[samples, 1] = np.arange(len(samples))
         latents.append(_scene_latents(config, samples, size, work))
     shapes = np.array(sizes)[turn][:, None].repeat(2, axis=1)
-    order = BatchOrder.of_shapes(shapes, batch_size=demand.batch_size, seed=demand.seed)
+    order = BatchOrder(shapes, batch_size=demand.batch_size, seed=demand.seed)
     return CachedScenes(latents, places, texts, np.array([number_of_text[text] for text in captions]), order)
 
 

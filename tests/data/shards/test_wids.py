@@ -19,8 +19,9 @@ import pytest
 from sanakit.common.errors import PictureError
 from sanakit.common.user_cache import user_cache_folder
 from sanakit.data.open import open_data
-from sanakit.data.samples import Caption, DataSource
+from sanakit.data.samples import Caption
 from sanakit.data.shards import contents
+from sanakit.data.sources.data_source import DataSource
 
 PictureBytes = Callable[..., bytes]
 

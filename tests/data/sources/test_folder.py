@@ -12,7 +12,8 @@ from PIL import Image
 
 from sanakit.common.errors import PictureError
 from sanakit.data.open import open_data
-from sanakit.data.samples import Caption, DataSource
+from sanakit.data.samples import Caption
+from sanakit.data.sources.data_source import DataSource
 
 PictureBytes = Callable[..., bytes]
 

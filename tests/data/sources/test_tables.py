@@ -11,7 +11,8 @@ import pytest
 
 from sanakit.common.errors import RequestError
 from sanakit.data.open import open_data
-from sanakit.data.samples import Caption, DataSource
+from sanakit.data.samples import Caption
+from sanakit.data.sources.data_source import DataSource
 
 PictureBytes = Callable[..., bytes]
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sanakit.data.inspection import Inspection, Spread
-    from sanakit.data.samples import DataSource, Problem
+    from sanakit.data.samples import Problem
+    from sanakit.data.sources.data_source import DataSource
 
 _SHOWN_PROBLEMS = 10
 _BAR_WIDTH = 40

@@ -45,7 +45,7 @@ from sanakit.data.curation.parts import Parts, Schema, parquet, write_table
 from sanakit.data.curation.steps import Row, Step
 from sanakit.data.open import open_data
 from sanakit.data.shards.writer import sidecar_suffixes, write_index
-from sanakit.data.sources.collect import IndexedData
+from sanakit.data.sources.data_source import DataSource
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ def _curate(
 class _Curation:
     """The passes, one after the other."""
 
-    source: IndexedData
+    source: DataSource
     out: Path
     config: CurationConfig
     driver: Driver
@@ -199,12 +199,12 @@ class _Curation:
         return shards
 
 
-def _look_step(source: IndexedData, config: CurationConfig) -> Step:
+def _look_step(source: DataSource, config: CurationConfig) -> Step:
     return partial(steps.look, source=source, filters=config.filters)
 
 
 def _caption_step(
-    source: IndexedData, config: CurationConfig, captioner: CaptionerConfig, load_scorer: ScorerLoader | None
+    source: DataSource, config: CurationConfig, captioner: CaptionerConfig, load_scorer: ScorerLoader | None
 ) -> Step:
     loaded = captioner if isinstance(captioner, ExistingCaptions) else load_captioner(captioner)
     scorer = load_scorer(config.scorer.model, device=config.scorer.device) if config.scorer and load_scorer else None
@@ -212,7 +212,7 @@ def _caption_step(
     return partial(steps.caption, source=source, captioner=loaded, name=name, scorer=scorer)
 
 
-def _shard_step(source: IndexedData, out: Path, suffixes: frozenset[str]) -> Step:
+def _shard_step(source: DataSource, out: Path, suffixes: frozenset[str]) -> Step:
     return partial(write_shard, source=source, out=out, suffixes=suffixes)
 
 
@@ -228,7 +228,7 @@ def _check(config: CurationConfig, load_scorer: ScorerLoader | None) -> None:
     load_scorer(config.scorer.model, device="cpu")
 
 
-def _check_source(source: IndexedData, out: Path, config: CurationConfig) -> None:
+def _check_source(source: DataSource, out: Path, config: CurationConfig) -> None:
     if source.has_latents():
         raise RequestError(f"{source.path} holds cached features; curation needs the pictures that they were made from")
     here, there = out.resolve(), source.path.resolve()

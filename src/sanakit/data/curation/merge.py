@@ -9,11 +9,11 @@ from sanakit.data.curation.config import CurationConfig
 from sanakit.data.curation.near_duplicates import Match
 from sanakit.data.curation.steps import Row, dropped, judge_captions
 from sanakit.data.samples import Problem
-from sanakit.data.sources.collect import IndexedData
+from sanakit.data.sources.data_source import DataSource
 
 
 def sample_rows(
-    source: IndexedData,
+    source: DataSource,
     config: CurationConfig,
     looked: Iterable[Row],
     duplicates: Mapping[int, Match],
@@ -70,7 +70,7 @@ def _duplicate(key: str, distance: int) -> Row:
     return {**dropped("near_duplicate", float(distance), detail), "duplicate_of": key}
 
 
-def source_file(source: IndexedData, index: int) -> str:
+def source_file(source: DataSource, index: int) -> str:
     """Where the picture is, relative to the data set; of a member of a tar ``shard.tar/member``."""
     blob = source.blob(index)
     path = getattr(blob, "path", source.path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,14 +17,15 @@ from sanakit.data.curation.steps import Row
 from sanakit.data.samples import Caption
 from sanakit.data.shards import writer
 from sanakit.data.shards.writer import PackedSample
-from sanakit.data.sources.collect import IndexedData, ordered
+from sanakit.data.sources.collect import ordered
+from sanakit.data.sources.data_source import DataSource
 
 WORK_FOLDER = ".curation"
 SUMMARY = "summary.json"
 _BEGUN = "curation.json"
 
 
-def begin(out: Path, source: IndexedData, config: CurationConfig) -> None:
+def begin(out: Path, source: DataSource, config: CurationConfig) -> None:
     """Make the folder, or see that it was begun with the same recipe and data.
 
     Raises:
@@ -34,7 +35,7 @@ def begin(out: Path, source: IndexedData, config: CurationConfig) -> None:
     writer.begin_folder(out, plain_settings(config) | {"source_hash": source_hash(source)}, _BEGUN)
 
 
-def source_hash(source: IndexedData) -> str:
+def source_hash(source: DataSource) -> str:
     """SHA-256 of the keys, sizes and captions of a data set, and of what is wrong in it; not of its pixels."""
     digest = sha256()
     for index in range(len(source)):
@@ -66,7 +67,7 @@ def finish(out: Path, summary: CurationSummary) -> CurationSummary:
     return summary
 
 
-def write_shard(rows: list[Row], source: IndexedData, out: Path, suffixes: frozenset[str]) -> list[Row]:
+def write_shard(rows: list[Row], source: DataSource, out: Path, suffixes: frozenset[str]) -> list[Row]:
     """Write the samples of one shard; one that is there already is whole and stays.
 
     Args:
@@ -87,11 +88,9 @@ def captions_of(row: Row) -> tuple[Caption, ...]:
     return ordered(Caption(source=item["source"], text=item["text"], score=item["score"]) for item in row["captions"])
 
 
-def _packed(row: Row, source: IndexedData) -> PackedSample:
+def _packed(row: Row, source: DataSource) -> PackedSample:
     """The file as stored if every reader sees it upright, else as PNG."""
     sample, content = source[row["index"]], source.read_bytes(row["index"])
     if sha256(content).hexdigest() != row["sha256"]:
         raise PictureError(f"the picture {sample.key} changed while it was curated; begin anew elsewhere")
-    captions = captions_of(row)
-    files = picture_files(content)
-    return PackedSample(key=sample.key, files=files, width=sample.width, height=sample.height, captions=captions)
+    return PackedSample(replace(sample, captions=captions_of(row)), picture_files(content))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sanakit.common.errors import PictureError
@@ -15,7 +16,8 @@ from sanakit.data.curation.captioners import Captioner, Scorer, ask
 from sanakit.data.curation.config import ExistingCaptions, FilterConfig
 from sanakit.data.curation.near_duplicates import perceptual_hash
 from sanakit.data.pictures import decode_picture
-from sanakit.data.samples import Caption, DataSource
+from sanakit.data.samples import Caption
+from sanakit.data.sources.data_source import DataSource
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -64,21 +66,14 @@ def caption(
     needs_pictures = scorer is not None or not isinstance(captioner, ExistingCaptions)
     images = [source.image(index) for index in indices] if needs_pictures else []
     if isinstance(captioner, ExistingCaptions):
-        found = [_existing(source[index].captions, captioner.sources) for index in indices]
+        wanted = captioner.sources
+        found = [[c for c in source[i].captions if wanted is None or c.source in wanted] for i in indices]
     else:
         found = [[Caption(source=name, text=text)] for text in ask(captioner, images, name)]
-    captions = [[_plain(item) for item in items if item.text.strip()] for items in found]
+    captions = [[{**asdict(item), "scored_by": None} for item in items if item.text.strip()] for items in found]
     if scorer is not None:
         _score(captions, images, scorer)
     return [{"index": index, "captions": items} for index, items in zip(indices, captions, strict=True)]
-
-
-def _existing(captions: Sequence[Caption], sources: tuple[str, ...] | None) -> list[Caption]:
-    return [item for item in captions if sources is None or item.source in sources]
-
-
-def _plain(item: Caption) -> Row:
-    return {"source": item.source, "text": item.text, "score": item.score, "scored_by": None}
 
 
 def _score(captions: list[list[Row]], images: Sequence[Image.Image], scorer: Scorer) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 from sanakit.common import files
 from sanakit.common.errors import ConfigError
 from sanakit.common.files import NotNeededError, unwritten, write_whole, written_aside
-from sanakit.data.samples import MAIN_SOURCE, Caption
+from sanakit.data.samples import MAIN_SOURCE, Caption, Sample
 from sanakit.data.shards.wids import INDEX
 from sanakit.data.sources.records import PROMPT_SOURCE
 from sanakit.data.sources.sidecars import SCORE_SUFFIX, sidecar_suffix
@@ -29,15 +29,12 @@ from sanakit.data.sources.sidecars import SCORE_SUFFIX, sidecar_suffix
 _Sidecars = dict[str, dict[str, dict[str, Any]]]  # by suffix, by key, by source
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class PackedSample:
     """What a shard holds of a sample."""
 
-    key: str
+    sample: Sample
     files: Mapping[str, bytes]  # by extension with its dot, the picture or latent first
-    width: int
-    height: int
-    captions: Sequence[Caption]
 
 
 def begin_folder(out: Path, recipe: Mapping[str, Any], name: str) -> None:
@@ -81,9 +78,9 @@ def write_shard(out: Path, name: str, samples: Iterable[PackedSample], *, suffix
     count = 0
     with written_aside(out / f"{name}.tar", sync=True, locked=True) as building:
         with tarfile.open(building, mode="w") as archive:
-            for sample in samples:
+            for packed in samples:
                 count += 1
-                _add_sample(archive, sample, sidecars)
+                _add_sample(archive, packed, sidecars)
         if count == 0:
             raise NotNeededError
         for suffix, content in sidecars.items():
@@ -123,15 +120,15 @@ def _sidecar_values(captions: Sequence[Caption]) -> Iterator[tuple[str, str, Any
             yield sidecar_suffix(source) + SCORE_SUFFIX, source, caption.score
 
 
-def _add_sample(archive: tarfile.TarFile, sample: PackedSample, sidecars: _Sidecars) -> None:
+def _add_sample(archive: tarfile.TarFile, packed: PackedSample, sidecars: _Sidecars) -> None:
     """``prompt`` of the JSON is the main caption; ``prompt_source`` says what it is called, if not that."""
-    main = next(iter(sample.captions), None)
-    extension = next(iter(sample.files))
+    sample = packed.sample
+    main, extension = next(iter(sample.captions), None), next(iter(packed.files))
     facts: dict[str, Any] = {} if main is None else {MAIN_SOURCE: main.text}
     facts |= {"width": sample.width, "height": sample.height, "file_name": f"{sample.key}{extension}"}
     if main is not None and main.source != MAIN_SOURCE:
         facts[PROMPT_SOURCE] = main.source
-    for suffix, content in sample.files.items():
+    for suffix, content in packed.files.items():
         add_member(archive, f"{sample.key}{suffix}", content)
     add_member(archive, f"{sample.key}.json", json.dumps(facts).encode())
     for suffix, source, value in _sidecar_values(sample.captions):

@@ -118,9 +118,6 @@ class _Window(io.RawIOBase):
         self._file.seek(self._offset + self._at)
         return self._at
 
-    def tell(self) -> int:
-        return self._at
-
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         content = self._file.read(max(0, min(len(buffer), self._size - self._at))) or b""
         buffer[: len(content)] = content

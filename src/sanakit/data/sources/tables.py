@@ -66,20 +66,13 @@ def rows_of(table: Path, root: Path, findings: Findings) -> Iterator[Row]:
         findings.report(where, "bad_record", f"it cannot be read: {reason}")
 
 
-def csv_header(table: Path) -> list[str]:
-    """The names of the columns; empty if it has none."""
+def header_of(table: Path) -> list[str]:
+    """The names of the columns, of JSON lines those in the first line that is an object; empty if it has none."""
     with table.open("rb") as file:
-        start = decode_loosely(file.read(65536))
+        start = decode_loosely(file.read(1 << 20))
+    if table.suffix.lower() == ".jsonl":
+        return next((list(row.record) for row in _json_lines(start, table.name) if row.fault is None), [])
     return next(csv.reader(io.StringIO(start, newline=""), delimiter=_delimiter(start)), [])
-
-
-def json_lines_header(table: Path) -> list[str]:
-    """The names in the first line that is an object."""
-    with table.open("rb") as file:
-        for row in _json_lines(decode_loosely(file.read(1 << 20)), table.name):
-            if row.fault is None:
-                return list(row.record)
-    return []
 
 
 def _csv_rows(text: str, where: str) -> Iterator[Row]:

@@ -136,7 +136,7 @@ def _from_data(path: Path) -> PictureSet:
 
 
 def from_source(source: Any) -> PictureSet:
-    """The samples of an opened `sanakit.data.samples.DataSource` with their captions, "prompt" first."""
+    """The samples of an opened `sanakit.data.sources.data_source.DataSource` with their captions, "prompt" first."""
     samples = [source[index] for index in range(len(source))]
     if source.has_latents() and samples:
         raise RequestError(f"{source.path} holds latents and no pictures; give the pictures that they were made from")
