@@ -8,6 +8,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from sanakit.common.config import from_mapping
@@ -103,13 +104,19 @@ def build_recipe(settings: Mapping[str, Any], *, name: str) -> Recipe:
 
 
 def renamed(settings: Mapping[str, Any], *, note: bool = True) -> dict[str, Any]:
-    """The settings with old names of them replaced, which is noted."""
+    """The settings with old names of them and of a run's autoencoder replaced; of settings that is noted."""
     for old, new in OLD_NAMES.items():
         if old in settings and new not in settings:
             if note:
                 logger.warning("%s: in a recipe is called %s: now", old, new)
             settings = {new if key == old else key: value for key, value in settings.items()}
-    return dict(settings)
+    return {key: _folder_of(value) if key in ("autoencoder", "init") else value for key, value in settings.items()}
+
+
+def _folder_of(weights: Any) -> Any:
+    """The model folder of a run for its ``autoencoder.pt``, which 0.1.0 wrote; only where the folder is there."""
+    folder = Path(str(weights)).with_name("model")
+    return str(folder) if Path(str(weights)).name == "autoencoder.pt" and folder.is_dir() else weights
 
 
 def renamed_path(override: str) -> str:

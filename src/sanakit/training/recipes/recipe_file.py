@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from sanakit.common.config import to_mapping
+from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import ConfigError, OutputError
 from sanakit.common.files import write_whole
 from sanakit.training.recipes.recipe import Recipe, renamed
@@ -36,8 +36,8 @@ def record_recipe(recipe: Recipe, folder: Path) -> None:
     path = folder / RECIPE_FILE
     try:
         if path.is_file() and newest(folder / "checkpoints") is not None:
-            before = renamed(yaml.safe_load(path.read_text(encoding="utf-8")), note=False)
-            differing = differences(before, to_mapping(recipe))
+            before = yaml.safe_load(path.read_text(encoding="utf-8"))
+            differing = differences(_completed(before, recipe), to_mapping(recipe))
             if differing:
                 raise ConfigError(
                     f"the run in {folder} began with other settings ({'; '.join(differing[:6])}"
@@ -49,6 +49,14 @@ def record_recipe(recipe: Recipe, folder: Path) -> None:
         raise OutputError(f"the run's folder {folder} cannot be written ({error.strerror})") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML any more, so nothing tells what this run began with") from error
+
+
+def _completed(before: Any, recipe: Recipe) -> Any:
+    """What a run began with, by present names; settings that came after it have their defaults, as it had no others."""
+    try:
+        return to_mapping(from_mapping(type(recipe), renamed(before, note=False)))
+    except (ConfigError, TypeError):
+        return before
 
 
 def differences(before: Any, now: Any) -> list[str]:

@@ -1,0 +1,55 @@
+"""Recipes that runs of 0.1.0 kept: what came after them changes nothing, and a run's autoencoder is its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sanakit.common.config import to_mapping
+from sanakit.common.errors import ConfigError
+from sanakit.training.recipes.recipe import build_recipe
+from sanakit.training.recipes.recipe_file import record_recipe
+
+STAGE = {"name": "a", "resolutions": [32], "batch_size": 2, "learning_rate": 1e-3, "steps": 2}
+
+
+@pytest.fixture
+def settings() -> dict[str, Any]:
+    return {"type": "transformer", "init": "starter", "data": {"type": "files", "path": "photos"}, "stages": [STAGE]}
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    """Of a run that has been saved."""
+    saved = tmp_path / "run" / "checkpoints" / "step-00000001"
+    saved.mkdir(parents=True)
+    (saved / "complete.json").write_text("{}")
+    return tmp_path / "run"
+
+
+def test_settings_that_came_later_do_not_keep_a_run_from_continuing(run_folder: Path, settings: dict[str, Any]) -> None:
+    before = to_mapping(build_recipe(settings, name="x"))
+    del before["growth"], before["stages"][0]["interpolation_scale"], before["stages"][0]["data"]
+    (run_folder / "recipe.yaml").write_text(yaml.safe_dump(before))
+    record_recipe(build_recipe(settings, name="x"), run_folder)
+    (run_folder / "recipe.yaml").write_text(yaml.safe_dump(before))
+    grown = build_recipe({**settings, "growth": {"num_layers": 12}}, name="x")
+    with pytest.raises(ConfigError, match="growth: None -> absent"):
+        record_recipe(grown, run_folder)
+
+
+def test_the_autoencoder_of_a_run_of_010_is_the_folder_that_it_leaves_now(
+    run_folder: Path, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    weights = tmp_path / "ae" / "autoencoder.pt"
+    old = {**settings, "autoencoder": str(weights)}
+    assert to_mapping(build_recipe(old, name="x"))["autoencoder"] == str(weights)  # and reading it says what to do
+    (run_folder / "recipe.yaml").write_text(yaml.safe_dump(to_mapping(build_recipe(old, name="x"))))
+    (tmp_path / "ae" / "model").mkdir(parents=True)
+    for given in (old, {**settings, "autoencoder": str(tmp_path / "ae" / "model")}):
+        recipe = build_recipe(given, name="x")
+        assert to_mapping(recipe)["autoencoder"] == str(tmp_path / "ae" / "model")
+        record_recipe(recipe, run_folder)
