@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -19,15 +18,14 @@ from sanakit.models.dual_encoder import DualEncoder, DualEncoderConfig
 from sanakit.scoring.dual_encoder import (
     GRID,
     PATCH_CHANNELS,
-    DualEncoderScorer,
     PictureReader,
-    load_dual_encoder,
     load_scorer_text_encoder,
     save_dual_encoder,
 )
 from sanakit.training.loop import RunResult
 from sanakit.training.objectives.siglip import siglip_loss
 from sanakit.training.optimizers import AdamWConfig, OptimizerConfig
+from sanakit.training.recipes.dual_encoder.report import report_dual_encoder, starter_autoencoder
 from sanakit.training.recipes.dual_encoder.scene_families import (
     FAMILY_SIZE,
     FamiliesConfig,
@@ -42,11 +40,6 @@ from sanakit.training.run.stage import StageConfig
 from sanakit.training.step.feeds import Prefetched
 from sanakit.training.step.trainee import Made, PlannedStage, Stage, Trainee
 from sanakit.worlds.scenes.scene_labels import scene_labels
-
-if TYPE_CHECKING:
-    from sanakit.models.autoencoders.dc_ae import DCAutoencoder
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,7 +99,7 @@ def _finish(recipe: DualEncoderRecipe, model: DualEncoder, session: Session, res
     """Write the averaged weights as ``folder / "model"``, and a report."""
     save_dual_encoder(model, session.folder / "model")
     if recipe.report:
-        write_dual_encoder_report(recipe, session.folder, device=session.device)
+        report_dual_encoder(to_mapping(recipe), session.folder, device=session.device)
 
 
 def prepare_families(config: FamiliesConfig, folder: Path, *, device: str = "cpu") -> None:
@@ -133,23 +126,3 @@ def use_statistics_(model: DualEncoder, data: FamilyBatches) -> None:
     for tower, (mean, std) in zip((model.picture, model.text), data.statistics(), strict=True):
         tower.mean.copy_(mean)
         tower.std.copy_(std)
-
-
-def write_dual_encoder_report(recipe: DualEncoderRecipe, folder: Path, *, device: str = "cpu") -> Path:
-    """Score the finished weights as they will be loaded, rounded to bfloat16."""
-    import sanakit
-    from sanakit.training.recipes.dual_encoder.report import report_dual_encoder
-
-    text = load_scorer_text_encoder(device=device)
-    scorer = DualEncoderScorer(load_dual_encoder(folder / "model"), text, device=device)
-    autoencoder, pipeline = starter_autoencoder(device), sanakit.load("starter", device=device)
-    return report_dual_encoder(scorer, to_mapping(recipe), folder, autoencoder=autoencoder, pipeline=pipeline)
-
-
-def starter_autoencoder(device: str = "cpu") -> DCAutoencoder:
-    """The autoencoder that ships, without the rest of the model."""
-    from sanakit.checkpoints.bundle import find_autoencoder
-    from sanakit.checkpoints.networks.strict_load import load_network
-
-    autoencoder = load_network(find_autoencoder("starter"), dtype=torch.float32, device=device)
-    return autoencoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from sanakit.checkpoints.bundle import find_autoencoder, load_bundle
+from sanakit.checkpoints.networks.strict_load import load_network
 from sanakit.common.files import write_json
 from sanakit.common.pixels import Picture, from_unit, to_unit
 from sanakit.evaluation.benchmarks.dual_encoder_score import best_of_report, dual_encoder_report
@@ -16,7 +18,7 @@ from sanakit.evaluation.drawing import drawing_with
 from sanakit.evaluation.reports.report import Measurement, Report
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.pipelines.text_to_image import TextToImagePipeline
-from sanakit.scoring.dual_encoder import DualEncoderScorer
+from sanakit.scoring.dual_encoder import DualEncoderScorer, load_dual_encoder, load_scorer_text_encoder
 from sanakit.training.recipes.dual_encoder.scene_families import reconstructed
 from sanakit.training.watching.report import draw_curves, read_log, spent, write_report
 
@@ -25,22 +27,20 @@ logger = logging.getLogger(__name__)
 _NUM_SCENES, _NUM_PROMPTS, _NUM_SEEDS, _SEED = 192, 40, 4, 0
 
 
-def report_dual_encoder(
-    scorer: DualEncoderScorer,
-    recipe: Mapping[str, Any],
-    folder: Path,
-    *,
-    autoencoder: DCAutoencoder,
-    pipeline: TextToImagePipeline,
-) -> Path:
-    """``report.md``, ``curves.png`` and ``scores.json``.
+def report_dual_encoder(recipe: Mapping[str, Any], folder: Path, *, device: str = "cpu") -> Path:
+    """``report.md``, ``curves.png`` and ``scores.json`` of the finished weights, in bfloat16 as they are loaded.
+
+    Scenes are scored as painted and after a pass through the starter's autoencoder, and the starter draws the pictures
+    of which the best is chosen.
 
     Args:
         recipe: as plain values, for the page.
-        folder: of the run, with its log.
-        autoencoder: of the starter; the scenes are also scored after a pass through it.
-        pipeline: draws the pictures of which the best is chosen.
+        folder: of the run, with its log and its model.
     """
+    scorer = DualEncoderScorer(
+        load_dual_encoder(folder / "model"), load_scorer_text_encoder(device=device), device=device
+    )
+    autoencoder = starter_autoencoder(device)
     lines = read_log(folder / "log.jsonl")
     draw_curves({"sigmoid loss": lines}, ("loss", "own_caption_first"), folder / "curves.png")
     painted = dual_encoder_report(scorer, num_scenes=_NUM_SCENES, seed=_SEED)
@@ -53,7 +53,7 @@ def report_dual_encoder(
         "columns": "held-out scenes as painted; after the starter's autoencoder (chance 50 %, of 64: 1.6 %)",
         **percent_rows(painted, decoded),
     }
-    draw = drawing_with(pipeline)
+    draw = drawing_with(TextToImagePipeline(load_bundle("starter", device=device)))
     best = best_of_report(scorer, draw, num_prompts=_NUM_PROMPTS, num_seeds=_NUM_SEEDS, seed=_SEED)
     scores["best_of"] = best.to_json()
     what = f"generated pictures judged all right, {_NUM_PROMPTS} held-out prompts x {_NUM_SEEDS} seeds"
@@ -62,6 +62,12 @@ def report_dual_encoder(
     return write_report(
         folder, title="The starter's dual encoder", recipe=recipe, results=results, images=("curves.png",)
     )
+
+
+def starter_autoencoder(device: str = "cpu") -> DCAutoencoder:
+    """The autoencoder that ships, without the rest of the model."""
+    autoencoder = load_network(find_autoencoder("starter"), dtype=torch.float32, device=device)
+    return autoencoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def percent_rows(*reports: Report) -> dict[str, str]:
