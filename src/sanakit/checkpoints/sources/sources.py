@@ -82,8 +82,8 @@ def find_parts(
         return _with_folder(parts, components)
     if (path / "config.json").is_file():
         return _with_component(parts)
-    names = sorted(file.relative_to(path).as_posix() for where in ("*", "checkpoints/*") for file in path.glob(where))
-    only = only_weight_file(names, str(path), place="folder", address=str(path))
+    files = sorted(file.relative_to(path).as_posix() for where in ("*", "checkpoints/*") for file in path.glob(where))
+    only = only_weight_file(files, str(path), place="folder", address=str(path))
     return _with_file(replace(parts, path=path / only, variant=None))
 
 
