@@ -14,6 +14,7 @@ from sanakit.cli.terminal.options import ModelOption
 from sanakit.cli.terminal.output_place import check_folder
 from sanakit.cli.terminal.size import parse_size
 from sanakit.common.errors import RequestError
+from sanakit.common.files import write_json
 
 _ASSUMED_BYTES = 200_000  # of a picture, for the check of the disk
 _NEEDED = {
@@ -76,7 +77,7 @@ def prompts(
     if scoring.reference is not None and not scoring.reference.is_dir():
         raise RequestError(f"--reference {scoring.reference} is not a folder; give that of MJHQ-30K's pictures")
 
-    from sanakit.evaluation.benchmarks.run import Drawing, draw_prompt_list, write_run
+    from sanakit.evaluation.benchmarks.run import Drawing, draw_prompt_list
     from sanakit.evaluation.benchmarks.scoring import Networks
 
     pipeline = draw.load(model)
@@ -96,7 +97,8 @@ def prompts(
     draw.tell(f"{run.num_drawn} pictures drawn, {run.num_kept} were there, in {output / 'pictures'}")
     facts = {"model": name, "model_hash": model_hash, "size": size, **drawn}
     source = {"suite": suite.value, "prompts": listed.source, "prompts_sha256": listed.sha256}
-    write_run(output, {**source, "num_prompts": len(listed.entries), "num_images": num_images, "seed": seed, **facts})
+    counts = {"num_prompts": len(listed.entries), "num_images": num_images, "seed": seed}
+    write_json(output / "run.json", source | counts | facts)
     if not score:
         return
     chosen = asdict(scoring)

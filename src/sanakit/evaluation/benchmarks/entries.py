@@ -14,6 +14,7 @@ from sanakit.common.errors import RequestError
 from sanakit.evaluation.benchmarks.starter_geneval import starter_geneval
 
 Suite = Literal["geneval", "dpg", "mjhq"]
+_Row = tuple[str, str, str, Mapping[str, Any]]  # key, prompt, category, metadata
 
 NUM_IMAGES: dict[Suite, int] = {"geneval": 4, "dpg": 4, "mjhq": 1}  # of every prompt, as published
 _EXPECTED: dict[Suite, str] = {
@@ -79,18 +80,18 @@ def read_prompt_list(suite: Suite, source: str, *, seed: int = 0) -> PromptList:
         match suite:
             case "geneval":
                 lines = path.read_text(encoding="utf-8").splitlines()
-                entries = _geneval([json.loads(line) for line in lines if line.strip()])
+                rows = _geneval([json.loads(line) for line in lines if line.strip()])
             case "dpg":
-                entries = _dpg_folder(path) if path.is_dir() else _dpg_table(path)
+                rows = _dpg_folder(path) if path.is_dir() else _dpg_table(path)
             case "mjhq":
-                entries = _mjhq(json.loads(path.read_text(encoding="utf-8")))
+                rows = _mjhq(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise RequestError(f"{source} cannot be read ({error.strerror}); give {_EXPECTED[suite]}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RequestError(f"{source} is not {_EXPECTED[suite]} ({type(error).__name__}: {error})") from error
-    if not entries:
+    if not rows:
         raise RequestError(f"{source} holds no prompts; give {_EXPECTED[suite]}")
-    return _as_list(suite, source, entries)
+    return _as_list(suite, source, rows)
 
 
 def read_propositions(path: Path) -> dict[str, list[dict[str, str]]]:
@@ -105,47 +106,35 @@ def read_propositions(path: Path) -> dict[str, list[dict[str, str]]]:
     return questions
 
 
-def _as_list(suite: Suite, source: str, entries: list[PromptEntry]) -> PromptList:
-    for entry in entries:
-        unsafe = [part for part in (entry.key, entry.category) if "/" in part or "\\" in part or part in {".", ".."}]
-        if unsafe:
-            raise RequestError(f"{source} names a file {unsafe[0]!r}, which leads out of the folder; it is not used")
-    text = json.dumps([[entry.key, entry.prompt, entry.category, entry.metadata] for entry in entries], sort_keys=True)
-    return PromptList(
-        suite=suite, source=source, entries=tuple(entries), sha256=hashlib.sha256(text.encode()).hexdigest()
+def _as_list(suite: Suite, source: str, rows: list[_Row]) -> PromptList:
+    for key, _, category, _ in rows:
+        for part in (key, category):
+            if "/" in part or "\\" in part or part in {".", ".."}:
+                raise RequestError(f"{source} names a file {part!r}, which leads out of the folder; it is not used")
+    entries = tuple(
+        PromptEntry(index=index, key=key, prompt=prompt, category=category, metadata=metadata)
+        for index, (key, prompt, category, metadata) in enumerate(rows)
     )
+    text = json.dumps(rows, sort_keys=True)
+    return PromptList(suite=suite, source=source, entries=entries, sha256=hashlib.sha256(text.encode()).hexdigest())
 
 
-def _geneval(records: list[dict[str, Any]]) -> list[PromptEntry]:
+def _geneval(records: list[dict[str, Any]]) -> list[_Row]:
     for record in records:
         for wanted in record["include"]:
             _ = wanted["class"], int(wanted["count"])
-    return [
-        PromptEntry(
-            index=index, key=f"{index:05d}", prompt=record["prompt"], category=record["tag"], metadata=record
-        )
-        for index, record in enumerate(records)
-    ]  # fmt: skip
+    return [(f"{index:05d}", record["prompt"], record["tag"], record) for index, record in enumerate(records)]
 
 
-def _dpg_folder(folder: Path) -> list[PromptEntry]:
-    files = sorted(folder.glob("*.txt"))
-    return [
-        PromptEntry(
-            index=index, key=file.stem, prompt=file.read_text(encoding="utf-8").strip(), category="", metadata={}
-        )
-        for index, file in enumerate(files)
-    ]
+def _dpg_folder(folder: Path) -> list[_Row]:
+    return [(file.stem, file.read_text(encoding="utf-8").strip(), "", {}) for file in sorted(folder.glob("*.txt"))]
 
 
-def _dpg_table(path: Path) -> list[PromptEntry]:
+def _dpg_table(path: Path) -> list[_Row]:
     prompts: dict[str, str] = {}
     for row in _table(path):
         prompts.setdefault(row["item_id"], row["text"])
-    return [
-        PromptEntry(index=index, key=key, prompt=prompts[key].strip(), category="", metadata={})
-        for index, key in enumerate(sorted(prompts))
-    ]
+    return [(key, prompts[key].strip(), "", {}) for key in sorted(prompts)]
 
 
 def _table(path: Path) -> list[dict[str, str]]:
@@ -157,8 +146,5 @@ def _table(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _mjhq(content: dict[str, dict[str, str]]) -> list[PromptEntry]:
-    return [
-        PromptEntry(index=index, key=key, prompt=record["prompt"], category=record["category"], metadata={})
-        for index, (key, record) in enumerate(content.items())
-    ]
+def _mjhq(content: dict[str, dict[str, str]]) -> list[_Row]:
+    return [(key, record["prompt"], record["category"], {}) for key, record in content.items()]

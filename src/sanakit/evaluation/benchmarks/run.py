@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 
 from sanakit.common.errors import PictureError, RequestError
-from sanakit.common.files import write_json, write_whole
+from sanakit.common.files import write_whole
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.common.seeds import image_seed
 from sanakit.evaluation.benchmarks.entries import PromptEntry, PromptList
@@ -47,6 +47,13 @@ class Drawing:
             for number in range(self.num_images)
         ]
 
+    def requests_by_file(self, entry: PromptEntry, folder: Path) -> dict[Path, list[GenerationRequest]]:
+        """Those of a prompt by the file that they belong in: one file each, of DPG-Bench one for all."""
+        files: dict[Path, list[GenerationRequest]] = {}
+        for number, request in enumerate(self.requests(entry)):
+            files.setdefault(folder / self.prompts.picture_path(entry, number), []).append(request)
+        return files
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Drawn:
@@ -76,32 +83,19 @@ def draw_prompt_list(
         RequestError: the folder holds pictures of another run.
         OutputError: the disk is full; what is finished stays, and the next run goes on from it.
     """
-    prompts, num_images = drawing.prompts, drawing.num_images
-    files: list[tuple[Path, ...]] = []
+    prompts, files = drawing.prompts, list[tuple[Path, ...]]()
     num_drawn = num_kept = 0
-    total = len(prompts.entries) * num_images
     for entry in prompts.entries:
-        requests = drawing.requests(entry)
         _write_metadata(prompts, entry, folder)
-        if prompts.suite == "dpg":
-            path = folder / PICTURES / prompts.picture_path(entry, 0)
-            kept = _is_done(path, requests[0], model_hash, together=num_images)
-            if not kept:
+        wanted = drawing.requests_by_file(entry, folder / PICTURES)
+        for path, requests in wanted.items():
+            if _is_done(path, requests[0], model_hash, together=len(requests)):
+                num_kept += len(requests)
+            else:
                 _write_grid(path, pipeline(requests))
-            files.append((path,))
-            num_kept, num_drawn = num_kept + kept * num_images, num_drawn + (not kept) * num_images
-        else:
-            paths = [folder / PICTURES / prompts.picture_path(entry, number) for number in range(num_images)]
-            for path, request in zip(paths, requests, strict=True):
-                if _is_done(path, request, model_hash, together=1):
-                    num_kept += 1
-                    continue
-                picture = pipeline([request]).images[0]
-                assert picture.image is not None
-                write_image(path, picture.image, picture.record)
-                num_drawn += 1
-            files.append(tuple(paths))
-        on_progress(num_drawn + num_kept, total, "drawing")
+                num_drawn += len(requests)
+        files.append(tuple(wanted))
+        on_progress(num_drawn + num_kept, len(prompts.entries) * drawing.num_images, "drawing")
     return Drawn(drawing=drawing, files=tuple(files), num_drawn=num_drawn, num_kept=num_kept)
 
 
@@ -130,6 +124,7 @@ def grid_shape(num: int) -> tuple[int, int]:
 
 
 def _write_grid(path: Path, result: GenerationResult) -> None:
+    """One picture, or several side by side under the record of the first."""
     pictures = [picture.image for picture in result.images if picture.image is not None]
     sheet = as_grid(pictures)
     record = result.images[0].record.model_copy(update={"image": describe_image(sheet)})
@@ -151,11 +146,10 @@ def _is_done(path: Path, request: GenerationRequest, model_hash: str, *, togethe
     if record.image is None or describe_image(picture) != record.image:
         log.warning("%s does not have the pixels of its record; it is drawn again", path)
         return False
-    width, height = picture.size
     columns, rows = grid_shape(together)
     if record.request.width and record.request.height:
         expected = (record.request.width * columns, record.request.height * rows)
-        if (width, height) != expected:
+        if picture.size != expected:
             raise RequestError(f"{path} holds another number of pictures than {together}; give an --output of its own")
     return True
 
@@ -179,8 +173,3 @@ def _write_metadata(prompts: PromptList, entry: PromptEntry, folder: Path) -> No
     text = json.dumps(dict(entry.metadata), ensure_ascii=False) + "\n"
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         write_whole(path, text)
-
-
-def write_run(folder: Path, facts: dict[str, Any]) -> None:
-    """What was run, beside the pictures."""
-    write_json(folder / "run.json", facts)

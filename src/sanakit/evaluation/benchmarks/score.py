@@ -20,8 +20,8 @@ from sanakit.evaluation.metrics.half_sampling import MIN_SAMPLES, NUM_HALVES
 from sanakit.evaluation.reports.captioned import clip_score_report
 from sanakit.evaluation.reports.distances import frechet_measurements, frechet_with_interval
 from sanakit.evaluation.reports.picture_features import FeatureSet, extract_features
-from sanakit.evaluation.reports.picture_sets import PictureSet, picture_files, read_picture
-from sanakit.evaluation.reports.report import LEVEL, Measurement, NetworkUse, Report, Setting, mean_of, measured, use_of
+from sanakit.evaluation.reports.picture_sets import PictureSet, from_files, picture_files, read_picture
+from sanakit.evaluation.reports.report import Measurement, NetworkUse, Report, Setting, mean_of, measured, use_of
 from sanakit.scoring.extractors.extractor import FeatureExtractor
 from sanakit.scoring.named import NamedNetwork
 from sanakit.scoring.scorers import ImageTextScorer
@@ -49,14 +49,6 @@ class VisualJudge(NamedNetwork, Protocol):
     def answers_yes(self, image: Image.Image, question: str) -> bool: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """The share of a prompt's pictures that are right, and a line for each picture."""
-
-    share: float
-    lines: list[dict[str, Any]]
-
-
 def geneval_report(
     drawn: Drawn, detector: ObjectDetector, *, settings: Settings, on_progress: OnProgress = no_progress
 ) -> Report:
@@ -65,18 +57,18 @@ def geneval_report(
     lines: list[dict[str, Any]] = []
     seed = drawn.drawing.seed
     for done, (entry, files) in enumerate(drawn.by_prompt(), start=1):
-        judged = _geneval_prompt(entry, files, detector)
-        by_tag.setdefault(entry.category, []).append(judged.share)
-        lines += judged.lines
+        judged = [_judged(entry, file, detector) for file in files]
+        by_tag.setdefault(entry.category, []).append(sum(line["correct"] for line in judged) / len(judged))
+        lines += judged
         on_progress(done, len(drawn.files), "judging")
     how = f"percentile bootstrap over the prompts of each task, {NUM_RESAMPLES} resamples"
-    total = measured("overall", estimate_mean_of_groups(by_tag, seed=seed, level=LEVEL), interval=how)
+    total = measured("overall", estimate_mean_of_groups(by_tag, seed=seed), interval=how)
     return _report(
         drawn,
-        f"GenEval with {detector.name}",
-        f"{GENEVAL_PROTOCOL} {detector.protocol}",
-        [total, *(mean_of(tag, shares, seed=seed) for tag, shares in by_tag.items())],
         settings,
+        title=f"GenEval with {detector.name}",
+        protocol=f"{GENEVAL_PROTOCOL} {detector.protocol}",
+        measurements=(total, *(mean_of(tag, shares, seed=seed) for tag, shares in by_tag.items())),
         networks=(use_of(detector),),
         details={"pictures": lines},
     )
@@ -97,10 +89,14 @@ def dpg_report(
         pictures = pictures_in(files[0], drawn.drawing.num_images)
         of_pictures = [score_item(picture, propositions[entry.key], judge) for picture in pictures]
         scores[entry.key] = sum(of_pictures) / len(pictures)
-    overall = mean_of("overall", list(scores.values()), seed=drawn.drawing.seed)
-    title = f"DPG-Bench with {judge.name}"
     return _report(
-        drawn, title, DPG_PROTOCOL, [overall], settings, networks=(use_of(judge),), details={"items": scores}
+        drawn,
+        settings,
+        title=f"DPG-Bench with {judge.name}",
+        protocol=DPG_PROTOCOL,
+        measurements=(mean_of("overall", list(scores.values()), seed=drawn.drawing.seed),),
+        networks=(use_of(judge),),
+        details={"items": scores},
     )
 
 
@@ -155,8 +151,8 @@ def mjhq_report(
         measurements += _distances(real, fake, real_names, names, seed, against.num_halves)
         inputs |= {"real": real.facts, "drawn": fake.facts}
         networks.append(use_of(against.extractor))
-        fewest, num_features = min(len(real.features), len(fake.features)), against.extractor.num_features
-        warnings += [too_few(fewest, num_features)] if fewest < num_features else []
+        fewest = min(len(real.features), len(fake.features))
+        warnings += too_few(fewest, against.extractor.num_features)
     if scorer is not None:
         scored = clip_score_report(pictures, scorer, seed=seed, on_progress=on_progress)
         values = [line["score"] for line in scored.details["pictures"]]
@@ -167,29 +163,20 @@ def mjhq_report(
         networks.append(use_of(scorer))
     if not measurements:
         raise RequestError("there is nothing to score MJHQ-30K with; give --reference, --scorer or both")
-    report = _report(drawn, "MJHQ-30K", MJHQ_PROTOCOL, measurements, settings, networks=networks, details={})
-    return replace(report, inputs={**report.inputs, **inputs}, warnings=tuple(warnings))
+    found = {"measurements": tuple(measurements), "networks": tuple(networks), "warnings": tuple(warnings)}
+    return _report(drawn, settings, title="MJHQ-30K", protocol=MJHQ_PROTOCOL, inputs=inputs, **found)
 
 
-def _geneval_prompt(entry: PromptEntry, files: Sequence[Path], detector: ObjectDetector) -> _Judged:
-    lines = []
-    for file in files:
-        verdict = judge_picture(read_picture(file), entry.metadata, detector)
-        lines.append(
-            {"file": file.name, "key": entry.key, "tag": entry.category, "prompt": entry.prompt,
-             "correct": verdict.correct, "reason": verdict.reason}
-        )  # fmt: skip
-    return _Judged(sum(bool(line["correct"]) for line in lines) / len(lines), lines)
+def _judged(entry: PromptEntry, file: Path, detector: ObjectDetector) -> dict[str, Any]:
+    verdict = judge_picture(read_picture(file), entry.metadata, detector)
+    asked = {"key": entry.key, "tag": entry.category, "prompt": entry.prompt}
+    return {"file": file.name, **asked, "correct": verdict.correct, "reason": verdict.reason}
 
 
 def _pictures_of(drawn: Drawn) -> PictureSet:
     files = [file for group in drawn.files for file in group]
-    return PictureSet(
-        path=files[0].parents[1],
-        keys=tuple(f"{file.parent.name}/{file.name}" for file in files),
-        read=lambda index: read_picture(files[index]),
-        captions=tuple((entry.prompt,) for entry, group in drawn.by_prompt() for _ in group),
-    )
+    prompts = tuple((entry.prompt,) for entry, group in drawn.by_prompt() for _ in group)
+    return replace(from_files(files[0].parents[1], files), captions=prompts)
 
 
 def _reference(folder: Path) -> tuple[PictureSet, list[str]]:
@@ -197,11 +184,7 @@ def _reference(folder: Path) -> tuple[PictureSet, list[str]]:
     files = picture_files(folder) if folder.is_dir() else []
     if len(files) < MIN_SAMPLES:
         raise RequestError(f"--reference {folder} holds {len(files)} pictures; give MJHQ-30K's folder of categories")
-    pictures = PictureSet(
-        path=folder, keys=tuple(file.relative_to(folder).as_posix() for file in files),
-        read=lambda index: read_picture(files[index]), captions=((),) * len(files),
-    )  # fmt: skip
-    return pictures, [file.parent.name for file in files]
+    return from_files(folder, files), [file.parent.name for file in files]
 
 
 def _distances(
@@ -227,24 +210,9 @@ def _parents(dependency: str) -> list[str]:
     return [part.strip() for part in dependency.split(",") if part.strip() not in {"", "0"}]
 
 
-def _report(
-    drawn: Drawn,
-    title: str,
-    protocol: str,
-    measurements: Sequence[Measurement],
-    settings: Settings,
-    *,
-    networks: Sequence[NetworkUse],
-    details: Mapping[str, Any],
-) -> Report:
+def _report(drawn: Drawn, settings: Settings, *, inputs: Mapping[str, Any] | None = None, **found: Any) -> Report:
+    """What was found, with the prompts and settings of the pictures beside it."""
     prompts = drawn.drawing.prompts
-    return Report(
-        title=title,
-        protocol=protocol,
-        measurements=tuple(measurements),
-        seed=drawn.drawing.seed,
-        inputs={"prompts": {"source": prompts.source, "prompts": len(prompts.entries), "sha256": prompts.sha256}},
-        settings={"pictures_per_prompt": drawn.drawing.num_images, **settings},
-        networks=tuple(networks),
-        details=details,
-    )
+    facts = {"source": prompts.source, "prompts": len(prompts.entries), "sha256": prompts.sha256}
+    settings = {"pictures_per_prompt": drawn.drawing.num_images, **settings}
+    return Report(seed=drawn.drawing.seed, inputs={"prompts": facts, **(inputs or {})}, settings=settings, **found)

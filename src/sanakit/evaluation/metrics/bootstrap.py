@@ -33,17 +33,11 @@ def estimate(values: Sequence[float] | Sequence[bool], *, seed: int, level: floa
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
     """
-    samples = np.asarray(values, dtype=np.float64)
-    if not samples.size:
-        raise ConfigError("a mean of 0 samples has no interval; give at least one sample")
-    rng = np.random.default_rng(seed)
-    chosen = rng.integers(samples.size, size=(NUM_RESAMPLES, samples.size))
-    low, high = np.quantile(samples[chosen].mean(1), [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(mean=float(samples.mean()), low=float(low), high=float(high), num_samples=samples.size)
+    return estimate_mean_of_groups({"all": values}, seed=seed, level=level)
 
 
 def estimate_mean_of_groups(
-    groups: Mapping[str, Sequence[float]] | Mapping[str, Sequence[bool]], *, seed: int, level: float = 0.95
+    groups: Mapping[str, Sequence[float] | Sequence[bool]], *, seed: int, level: float = 0.95
 ) -> Estimate:
     """The mean of the means of groups, each of which is drawn again by itself: every group weighs the same.
 
@@ -51,12 +45,11 @@ def estimate_mean_of_groups(
         ConfigError: there is no group, or an empty one.
     """
     parts = [np.asarray(values, dtype=np.float64) for values in groups.values()]
-    if not parts or not all(part.size for part in parts):
-        raise ConfigError(f"groups of {[part.size for part in parts]} samples have no mean; each needs at least one")
+    if not min((part.size for part in parts), default=0):
+        raise ConfigError("a mean of 0 samples has no interval; give at least one sample of each group")
     rng = np.random.default_rng(seed)
-    means = np.mean(
-        [part[rng.integers(part.size, size=(NUM_RESAMPLES, part.size))].mean(1) for part in parts], axis=0
-    )  # fmt: skip
+    chosen = [part[rng.integers(part.size, size=(NUM_RESAMPLES, part.size))] for part in parts]
+    means = np.mean([samples.mean(1) for samples in chosen], axis=0)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     mean = float(np.mean([part.mean() for part in parts]))
     return Estimate(mean=mean, low=float(low), high=float(high), num_samples=sum(part.size for part in parts))

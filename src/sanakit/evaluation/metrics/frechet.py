@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sanakit.common.errors import ConfigError, ShapeError
-
-log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 
@@ -71,21 +68,15 @@ def gaussian_distance(one: FeatureGaussian, other: FeatureGaussian) -> float:
     return max(offset + one.trace + other.trace - 2 * common, 0.0)
 
 
-def frechet_distance(real: NDArray[np.floating], fake: NDArray[np.floating]) -> float:
-    """The distance between Gaussians fitted to features ``(N, F)`` and ``(M, F)``; logs when they are too few.
+def too_few(num_samples: int, num_features: int) -> tuple[str, ...]:
+    """A warning where samples are fewer than features.
 
-    The estimate is too large by about ``c / N``; with fewer samples than features even the covariances have not full
-    rank, and the number says more about N than about the pictures.
+    A distance of fitted Gaussians is too large by about ``c / N``; then even the covariances have not full rank, and
+    the number says more about N than about the pictures.
     """
-    gaussians = fit_gaussian(real), fit_gaussian(fake)
-    fewest = min(len(real), len(fake))
-    if fewest < real.shape[1]:
-        log.warning(too_few(fewest, real.shape[1]))
-    return gaussian_distance(*gaussians)
-
-
-def too_few(num_samples: int, num_features: int) -> str:
+    if num_samples >= num_features:
+        return ()
     return (
         f"{num_samples} pictures are fewer than the {num_features} features, so this Fréchet distance is far too large "
-        f"and only comparable with one of as many pictures; KID has no such bias"
+        f"and only comparable with one of as many pictures; KID has no such bias",
     )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,14 +61,11 @@ def weighted_kernel_distances(
     return distances
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SubsetDistance:
+class SubsetDistance(NamedTuple):
     """The mean of kernel distances of random subsets, and the standard deviation of one."""
 
     mean: float
     deviation: float
-    num_subsets: int
-    subset_size: int
 
 
 def subset_kernel_distance(
@@ -94,10 +90,7 @@ def subset_kernel_distance(
         )
         for _ in range(num_subsets)
     ]
-    return SubsetDistance(
-        mean=float(np.mean(distances)), deviation=float(np.std(distances)),
-        num_subsets=num_subsets, subset_size=subset_size,
-    )  # fmt: skip
+    return SubsetDistance(float(np.mean(distances)), float(np.std(distances)))
 
 
 def _sum_of_pairs(features: Floats, chosen: Floats) -> Floats:

@@ -8,14 +8,7 @@ from pathlib import Path
 from sanakit.common.errors import PictureError, RequestError
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.data.open import open_data
-from sanakit.evaluation.reports.picture_sets import (
-    PictureSet,
-    PixelHash,
-    first_of,
-    from_source,
-    left_out,
-    open_pictures,
-)
+from sanakit.evaluation.reports.picture_sets import Measured, PictureSet, first_of, from_source, open_pictures
 from sanakit.evaluation.reports.report import Report, mean_of, use_of
 from sanakit.pipelines.picture_file import read_record
 from sanakit.scoring.scorers import ImageTextScorer
@@ -35,8 +28,7 @@ def open_captioned(path: Path, *, limit: int | None = None) -> PictureSet:
     """
     pictures = open_pictures(path, limit=limit)
     if not all(pictures.captions):
-        found = prompts_inside(pictures)
-        pictures = found if found is not None else _from_data(path, limit)
+        pictures = _prompts_inside(pictures) or _from_data(path, limit)
     missing = [key for key, captions in zip(pictures.keys, pictures.captions, strict=True) if not captions]
     if missing:
         counted = f"{len(missing)} of {len(pictures)} pictures in {path}"
@@ -44,7 +36,7 @@ def open_captioned(path: Path, *, limit: int | None = None) -> PictureSet:
     return pictures
 
 
-def prompts_inside(pictures: PictureSet) -> PictureSet | None:
+def _prompts_inside(pictures: PictureSet) -> PictureSet | None:
     """The set with the prompts that its files hold as metadata; None if some file holds none."""
     try:
         prompts = [read_record(pictures.path / key).request.prompt for key in pictures.keys]
@@ -61,13 +53,13 @@ def clip_score_report(
     Raises:
         PictureError: a picture cannot be read.
     """
-    digest, scores = PixelHash(), list[float]()
+    measured, scores = Measured(pictures), list[float]()
     texts = [captions[0] for captions in pictures.captions]
     for start in range(0, len(pictures), _BATCH):
         group = range(start, min(start + _BATCH, len(pictures)))
         images = [pictures.read(index) for index in group]
         for image in images:
-            digest.add(image)
+            measured.add(image)
         scores += scorer.score(images, [texts[index] for index in group])
         on_progress(len(scores), len(pictures), "scoring")
     lines = [
@@ -79,16 +71,11 @@ def clip_score_report(
         protocol=PROTOCOL,
         measurements=(mean_of("score", scores, seed=seed),),
         seed=seed,
-        inputs={
-            "pictures": {
-                "path": str(pictures.path), "pictures": len(scores), "pixels_sha256": digest.hex(),
-                **left_out(pictures.problems),
-            }
-        },
+        inputs={"pictures": measured.facts()},
         settings={},
         networks=(use_of(scorer),),
         details={"pictures": lines},
-    )  # fmt: skip
+    )
 
 
 def _from_data(path: Path, limit: int | None) -> PictureSet:

@@ -56,7 +56,7 @@ def fid_report(
     found = frechet_with_interval(
         real.features, fake.features, seed=seed, num_halves=num_halves, on_progress=on_progress
     )
-    fewest, num_features = _fewest(real, fake), real.features.shape[1]
+    fewest, num_features = _fewest(real.features, fake.features), real.features.shape[1]
     return Report(
         title=f"FID with {extractor.name}",
         protocol=FID_PROTOCOL,
@@ -65,7 +65,7 @@ def fid_report(
         inputs={"real": real.facts, "fake": fake.facts},
         settings={"halves": num_halves, "features": num_features, "distance_dtype": "float64"},
         networks=(use_of(extractor),),
-        warnings=(too_few(fewest, num_features),) if fewest < num_features else (),
+        warnings=too_few(fewest, num_features),
     )
 
 
@@ -74,7 +74,7 @@ def frechet_with_interval(
     on_progress: OnProgress = no_progress,
 ) -> HalfSampled:  # fmt: skip
     """The Fréchet distance of features ``(N, F)``, ``(M, F)``; ``paired`` if row i of both comes from one picture."""
-    _require_enough(len(real), len(fake))
+    _fewest(real, fake)
 
     def distance(of_real: Indices, of_fake: Indices) -> float:
         return gaussian_distance(fit_gaussian(real[of_real]), fit_gaussian(fake[of_fake]))
@@ -110,8 +110,7 @@ def kid_report(
         RequestError: a set has fewer than four pictures.
         ConfigError: ``subset_size`` pictures are not there.
     """
-    fewest = _fewest(real, fake)
-    _require_enough(len(real.features), len(fake.features))
+    fewest = _fewest(real.features, fake.features)
     subset_size = min(1000, fewest) if subset_size is None else subset_size
     subsets = subset_kernel_distance(
         real.features, fake.features, num_subsets=num_subsets, subset_size=subset_size, seed=seed
@@ -160,13 +159,11 @@ def require_different(real: Mapping[str, Any], fake: Mapping[str, Any]) -> None:
         )
 
 
-def _fewest(real: FeatureSet, fake: FeatureSet) -> int:
-    return min(len(real.features), len(fake.features))
-
-
-def _require_enough(num_real: int, num_fake: int) -> None:
-    if min(num_real, num_fake) < MIN_SAMPLES:
+def _fewest(real: Floats, fake: Floats) -> int:
+    fewest = min(len(real), len(fake))
+    if fewest < MIN_SAMPLES:
         raise RequestError(
-            f"{num_real} and {num_fake} pictures are too few for a distance with an interval; "
+            f"{len(real)} and {len(fake)} pictures are too few for a distance with an interval; "
             f"give at least {MIN_SAMPLES} of each"
         )
+    return fewest

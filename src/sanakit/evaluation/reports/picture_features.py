@@ -13,7 +13,7 @@ from PIL import Image
 
 from sanakit.common.errors import PictureError, RequestError
 from sanakit.common.progress import OnProgress, no_progress
-from sanakit.evaluation.reports.picture_sets import PictureSet, PixelHash, left_out
+from sanakit.evaluation.reports.picture_sets import Measured, PictureSet
 from sanakit.scoring.extractors.extractor import FeatureExtractor
 from sanakit.scoring.pixels import extract_batch, same_size_batches
 
@@ -36,7 +36,7 @@ def extract_features(
         PictureError: a picture cannot be read; with ``skip_broken`` such are left out, counted and named instead.
         RequestError: fewer than two could be read.
     """
-    digest, sizes, broken = PixelHash(), set[tuple[int, int]](), list[str]()
+    measured, sizes = Measured(pictures), set[tuple[int, int]]()
 
     def readable() -> Iterator[Image.Image]:
         for index in range(len(pictures)):
@@ -45,23 +45,19 @@ def extract_features(
             except PictureError as error:
                 if not skip_broken:
                     raise
-                broken.append(str(error))
+                measured.problems.append(str(error))
                 continue
             finally:
                 on_progress(index + 1, len(pictures), "reading pictures")
-            digest.add(picture)
+            measured.add(picture)
             sizes.add(picture.size)
             yield picture
 
     rows = [extract_batch(extractor, batch, device) for batch in same_size_batches(readable(), batch_size)]
-    num = sum(len(part) for part in rows)
-    if num < 2:
-        raise RequestError(f"{pictures.path} has {num} readable pictures; a distance needs at least 2 on each side")
-    facts = {
-        "path": str(pictures.path), "pictures": num, "pixels_sha256": digest.hex(), "sizes": _range_of(sizes),
-        **left_out([*pictures.problems, *broken]),
-    }  # fmt: skip
-    return FeatureSet(features=np.concatenate(rows), facts=facts)
+    if measured.num < 2:
+        counted = f"{measured.num} readable pictures"
+        raise RequestError(f"{pictures.path} has {counted}; a distance needs at least 2 on each side")
+    return FeatureSet(features=np.concatenate(rows), facts=measured.facts(sizes=_range_of(sizes)))
 
 
 def _range_of(sizes: set[tuple[int, int]]) -> str:

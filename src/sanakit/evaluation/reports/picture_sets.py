@@ -55,7 +55,7 @@ def open_pictures(path: Path, *, limit: int | None = None, at_least: int = 1) ->
     files = picture_files(path) if path.is_dir() else []
     if path.is_file() and path.suffix.lower() in PICTURE_SUFFIXES:
         raise RequestError(f"{path} is one picture; give the folder that it is in")
-    found = _from_files(path, files) if files else _from_data(path)
+    found = from_files(path, files) if files else _from_data(path)
     found = found if limit is None else first_of(found, limit)
     if len(found) < at_least:
         beside = f" ({found.problems[0]})" if found.problems else ""
@@ -79,11 +79,6 @@ def first_of(pictures: PictureSet, limit: int) -> PictureSet:
     if limit < 1:
         raise RequestError(f"a limit of {limit} pictures leaves none; give a number from 1")
     return replace(pictures, keys=pictures.keys[:limit], captions=pictures.captions[:limit])
-
-
-def left_out(problems: Sequence[str]) -> dict[str, int | str | None]:
-    """For a report: how many pictures are not in its numbers, and why the first is not."""
-    return {"left_out": len(problems) or None, "first_left_out": problems[0] if problems else None}
 
 
 def in_memory(name: str, keys: Sequence[str], pictures: Sequence[Picture]) -> PictureSet:
@@ -110,21 +105,30 @@ def read_picture(path: Path) -> Image.Image:
         raise PictureError(f"{path} cannot be read ({error.strerror})") from error
 
 
-class PixelHash:
-    """SHA-256 over sizes and RGB bytes of pictures in their order: what was measured, whatever the files are called."""
+class Measured:
+    """The pictures of a set that were measured, for a report.
 
-    def __init__(self) -> None:
-        self._digest = hashlib.sha256()
+    SHA-256 is over their sizes and RGB bytes in their order: what was measured, whatever the files are called.
+    """
+
+    def __init__(self, pictures: PictureSet) -> None:
+        self._path, self.problems = pictures.path, list(pictures.problems)
+        self._digest, self.num = hashlib.sha256(), 0
 
     def add(self, picture: Image.Image) -> None:
         self._digest.update(f"{picture.width}x{picture.height}\n".encode())
         self._digest.update(picture.tobytes())
+        self.num += 1
 
-    def hex(self) -> str:
-        return self._digest.hexdigest()
+    def facts(self, **more: Any) -> dict[str, Any]:
+        """Of which folder how many, and how many are not in the numbers and why the first is not."""
+        num_left_out, first = len(self.problems) or None, next(iter(self.problems), None)
+        facts = {"path": str(self._path), "pictures": self.num, "pixels_sha256": self._digest.hexdigest()}
+        return facts | more | {"left_out": num_left_out, "first_left_out": first}
 
 
-def _from_files(folder: Path, files: Sequence[Path]) -> PictureSet:
+def from_files(folder: Path, files: Sequence[Path]) -> PictureSet:
+    """Files below a folder, without texts."""
     keys = tuple(file.relative_to(folder).as_posix() for file in files)
     return PictureSet(path=folder, keys=keys, read=lambda index: read_picture(files[index]), captions=((),) * len(keys))
 

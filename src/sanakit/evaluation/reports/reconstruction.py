@@ -19,7 +19,7 @@ from sanakit.evaluation.metrics.frechet import too_few
 from sanakit.evaluation.metrics.half_sampling import NUM_HALVES
 from sanakit.evaluation.metrics.image_metrics import psnr, ssim
 from sanakit.evaluation.reports.distances import frechet_measurements, frechet_with_interval
-from sanakit.evaluation.reports.picture_sets import PictureSet, PixelHash, left_out
+from sanakit.evaluation.reports.picture_sets import Measured, PictureSet
 from sanakit.evaluation.reports.report import Measurement, NetworkUse, Report, mean_of, use_of
 from sanakit.scoring.extractors.extractor import FeatureExtractor
 from sanakit.scoring.pixels import extract_batch, same_size_batches
@@ -57,9 +57,8 @@ class HowMeasured:
     device: str | torch.device = "cpu"
 
     def use_of(self, autoencoder: nn.Module, name: str) -> NetworkUse:
-        rule = (
-            "as they are" if self.size is None else f"Lanczos to {self.size} pixels of the shorter side, middle square"
-        )
+        resized = f"Lanczos to {self.size} pixels of the shorter side, middle square"
+        rule = "as they are" if self.size is None else resized
         return NetworkUse(name=name, weights_hash=hash_tensors(autoencoder.state_dict()), resize_rule=rule)
 
 
@@ -83,9 +82,9 @@ def reconstruction_report(
         RequestError: too few pictures for rFID, or one smaller than 32 pixels.
         PictureError: a picture cannot be read.
     """
-    digest, ratios, likenesses = PixelHash(), list[float](), list[float]()
+    measured, ratios, likenesses = Measured(pictures), list[float](), list[float]()
     before, after, read = [], [], list[Picture]()
-    for batch in same_size_batches(_prepared(pictures, digest, how), how.batch_size):
+    for batch in same_size_batches(_prepared(pictures, measured, how), how.batch_size):
         originals = [np.asarray(picture) for picture in batch]
         copies = rebuilt(autoencoder, originals, how.device)
         ratios += [min(psnr(copy, original), MOST_PSNR) for copy, original in zip(copies, originals, strict=True)]
@@ -101,19 +100,21 @@ def reconstruction_report(
         *(_rfid(np.concatenate(before), np.concatenate(after), how) if extractor is not None else ()),
         *(also(read) if also is not None else ()),
     ]
-    facts = {"path": str(pictures.path), "pictures": len(ratios), "pixels_sha256": digest.hex()}
     return Report(
         title=f"Reconstruction by {used.name}",
         protocol=PROTOCOL,
         measurements=tuple(measurements),
         seed=how.seed,
-        inputs={"pictures": {**facts, **left_out(pictures.problems)}},
+        inputs={"pictures": measured.facts()},
         settings={"size": how.size, "halves": how.num_halves, "compression": how.compression},
         networks=(used,) if extractor is None else (used, use_of(extractor)),
-        warnings=(too_few(len(ratios), extractor.num_features),)
-        if extractor is not None and len(ratios) < extractor.num_features
-        else (),
-        details={"pictures": _per_picture(pictures.keys, ratios, likenesses)},
+        warnings=() if extractor is None else too_few(len(ratios), extractor.num_features),
+        details={
+            "pictures": [
+                {"key": key, "psnr": ratio, "ssim": likeness}
+                for key, ratio, likeness in zip(pictures.keys, ratios, likenesses, strict=True)
+            ]
+        },
     )
 
 
@@ -129,10 +130,10 @@ def _rfid(before: Any, after: Any, how: HowMeasured) -> Iterator[Measurement]:
         yield replace(each, interval=each.interval.replace("both sets", "the pairs"))
 
 
-def _prepared(pictures: PictureSet, digest: PixelHash, how: HowMeasured) -> Iterator[Image.Image]:
+def _prepared(pictures: PictureSet, measured: Measured, how: HowMeasured) -> Iterator[Image.Image]:
     size, compression = how.size, how.compression
     for index, picture in enumerate(pictures):
-        digest.add(picture)
+        measured.add(picture)
         if size is not None:
             scale = size / min(picture.size)
             target = [max(round(side * scale), size) for side in picture.size]
@@ -145,10 +146,3 @@ def _prepared(pictures: PictureSet, digest: PixelHash, how: HowMeasured) -> Iter
             )
         left, top = (picture.width - width) // 2, (picture.height - height) // 2
         yield picture.crop((left, top, left + width, top + height))
-
-
-def _per_picture(keys: Sequence[str], ratios: list[float], likenesses: list[float]) -> list[dict[str, Any]]:
-    return [
-        {"key": key, "psnr": ratio, "ssim": likeness}
-        for key, ratio, likeness in zip(keys, ratios, likenesses, strict=True)
-    ]

@@ -14,7 +14,6 @@ from sanakit.scoring.named import NamedNetwork
 Setting = str | int | float | bool | None
 Better = Literal["higher", "lower"]
 
-LEVEL = 0.95
 MEAN_INTERVAL = f"percentile bootstrap of the mean, {NUM_RESAMPLES} resamples"
 _PACKAGES = ("sanakit", "torch", "numpy", "pillow", "transformers")
 
@@ -69,36 +68,22 @@ class Report:
         return next(measurement for measurement in self.measurements if measurement.name == name)
 
 
-def mean_of(
-    name: str, values: Sequence[float] | Sequence[bool], *, seed: int, better: Better = "higher", unit: str = ""
-) -> Measurement:
+def mean_of(name: str, values: Sequence[float] | Sequence[bool], *, seed: int, unit: str = "") -> Measurement:
     """The mean of independent values as a measurement.
 
     Raises:
         ConfigError: there are no values.
     """
-    return measured(name, estimate(values, seed=seed, level=LEVEL), better=better, unit=unit)
+    return measured(name, estimate(values, seed=seed), unit=unit)
 
 
-def measured(
-    name: str, found: Estimate, *, better: Better = "higher", unit: str = "", interval: str = MEAN_INTERVAL
-) -> Measurement:
-    return Measurement(
-        name=name,
-        value=found.mean,
-        low=found.low,
-        high=found.high,
-        num_samples=found.num_samples,
-        better=better,
-        interval=interval,
-        unit=unit,
-    )
+def measured(name: str, found: Estimate, *, unit: str = "", interval: str = MEAN_INTERVAL) -> Measurement:
+    facts = asdict(found)
+    return Measurement(name=name, value=facts.pop("mean"), **facts, better="higher", interval=interval, unit=unit)
 
 
-def use_of(network: NamedNetwork, *, dtype: str = "float32") -> NetworkUse:
-    return NetworkUse(
-        name=network.name, weights_hash=network.weights_hash, resize_rule=network.resize_rule, dtype=dtype
-    )
+def use_of(network: NamedNetwork) -> NetworkUse:
+    return NetworkUse(name=network.name, weights_hash=network.weights_hash, resize_rule=network.resize_rule)
 
 
 def measured_with(*more: str) -> dict[str, str]:
