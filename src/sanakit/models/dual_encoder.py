@@ -74,7 +74,7 @@ class Tower(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, config: DualEncoderConfig, *, channels: int, num_layers: int, num_positions: int) -> None:
+    def __init__(self, config: DualEncoderConfig, channels: int, num_layers: int, num_positions: int) -> None:
         super().__init__()
         width = config.hidden_size
         self.register_buffer("mean", torch.zeros(channels))
@@ -113,14 +113,8 @@ class DualEncoder(Network):
     def __init__(self, config: DualEncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.picture = Tower(
-            config, channels=config.picture_channels, num_layers=config.num_picture_layers,
-            num_positions=config.num_patches,
-        )  # fmt: skip
-        self.text = Tower(
-            config, channels=config.text_channels, num_layers=config.num_text_layers,
-            num_positions=config.num_text_positions,
-        )  # fmt: skip
+        self.picture = Tower(config, config.picture_channels, config.num_picture_layers, config.num_patches)
+        self.text = Tower(config, config.text_channels, config.num_text_layers, config.num_text_positions)
         self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
         self.bias = nn.Parameter(torch.tensor(-5.0))  # the log odds of a match in a batch of 150
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -54,12 +55,12 @@ def decode_latent(
     device = autoencoder.device
     latent = latent.to(device, autoencoder.compute_dtype)
     sizes = _attempts(latent, autoencoder.config, device, tilings)
-    free = free_memory(device)
+    measured = free_memory(device)
+    free = math.inf if measured is None else measured
     needs = [latent.shape[0] * autoencoder.config.decode_bytes(*_pixels(latent, autoencoder, size)) for size in sizes]
-    saved: Path | None = None
-    if free is not None and needs[0] > TIGHT_SHARE * free:
-        saved = _save(save_latent)
-    for size in sizes[_first_that_fits(needs, free) :]:
+    saved = _save(save_latent) if needs[0] > TIGHT_SHARE * free else None
+    fitting = (index for index, need in enumerate(needs) if need <= USABLE_SHARE * free)
+    for size in sizes[next(fitting, len(needs) - 1) :]:
         try:
             return _decode(autoencoder, latent, size)
         except (MemoryError, RuntimeError) as error:
@@ -95,14 +96,6 @@ def _pixels(latent: Tensor, autoencoder: DCAutoencoder, tiling: Tiling | None) -
     """Largest height and width decoded in one go."""
     height, width = (side * autoencoder.config.compression for side in latent.shape[-2:])
     return (height, width) if tiling is None else (min(height, tiling.tile), min(width, tiling.tile))
-
-
-def _first_that_fits(needs: Sequence[int], free: int | None) -> int:
-    """Index of the first attempt within the usable memory; the last, when none is."""
-    if free is None:
-        return 0
-    fitting = (index for index, need in enumerate(needs) if need <= USABLE_SHARE * free)
-    return next(fitting, len(needs) - 1)
 
 
 def _decode(autoencoder: DCAutoencoder, latent: Tensor, tiling: Tiling | None) -> Tensor:

@@ -32,6 +32,5 @@ class Evaluation:
 
 
 Solver: TypeAlias = "Generator[Evaluation, Tensor, Tensor]"
-Draw: TypeAlias = (
-    "Callable[[int], Tensor]"  # normal noise of a step, of the latent's shape; the same whenever it is asked
-)
+Draw: TypeAlias = "Callable[[int], Tensor]"
+"""Normal noise of a step, of the latent's shape; the same whenever it is asked."""

@@ -45,15 +45,19 @@ class ClassifierFreeGuidance:
 
     def inputs(self) -> Mapping[Branch, BranchInput]:
         """The prompt, and the negative prompt unless the scale is off."""
-        return _guided_inputs(self.scale)
+        prompt: Mapping[Branch, BranchInput] = {"conditional": BranchInput()}
+        return {"unconditional": BranchInput(text="negative"), **prompt} if self.scale > 1.0 else prompt
 
     def branches(self, sigma: float) -> tuple[Branch, ...]:
         """Both branches where guidance is on, else the conditional alone."""
-        return tuple(_guided_inputs(self.scale_at(sigma)))
+        return ("unconditional", "conditional") if self.scale_at(sigma) > 1.0 else ("conditional",)
 
     def combine(self, velocities: Mapping[Branch, Tensor], sigma: float) -> Tensor:
         """The velocity ``(B, C, H, W)`` to follow."""
-        return _guided(velocities, self.scale_at(sigma))
+        conditional, scale = velocities["conditional"], self.scale_at(sigma)
+        if scale <= 1.0:
+            return conditional
+        return velocities["unconditional"] + scale * (conditional - velocities["unconditional"])
 
     def scale_at(self, sigma: float) -> float:
         """The scale at noise level ``sigma``, 1 outside of the interval."""
@@ -62,20 +66,19 @@ class ClassifierFreeGuidance:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PerturbedAttentionGuidance:
+class PerturbedAttentionGuidance(ClassifierFreeGuidance):
     """Also away from a network whose self-attention in ``layers`` sees nothing (PAG, arXiv:2403.17377).
 
     ``v = u + scale * (c - u) + pag_scale * (c - p)``; at a scale of at most 1 the unconditional branch is dropped.
     ``adaptive_scale`` lowers ``pag_scale`` by that much per unit of time walked from 1000 to 0, never below 0.
     """
 
-    scale: float
     pag_scale: float
     layers: tuple[int, ...]
     adaptive_scale: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_scale("guidance_scale", self.scale)
+        ClassifierFreeGuidance.__post_init__(self)  # super() does not know a class that slots have made anew
         _check_scale("pag_scale", self.pag_scale)
         _check_scale("adaptive_scale", self.adaptive_scale)
         if not self.layers or min(self.layers) < 0:
@@ -83,15 +86,16 @@ class PerturbedAttentionGuidance:
 
     def inputs(self) -> Mapping[Branch, BranchInput]:
         """Also the prompt through the perturbed network."""
-        return {**_guided_inputs(self.scale), "perturbed": BranchInput(perturbed_layers=self.layers)}
+        return {**ClassifierFreeGuidance.inputs(self), "perturbed": BranchInput(perturbed_layers=self.layers)}
 
     def branches(self, sigma: float) -> tuple[Branch, ...]:
         """In the order unconditional, conditional, perturbed, leaving out what has no weight at this noise level."""
-        return tuple(name for name in self.inputs() if name != "perturbed" or self.pag_scale_at(sigma) > 0.0)
+        guided = ClassifierFreeGuidance.branches(self, sigma)
+        return (*guided, "perturbed") if self.pag_scale_at(sigma) > 0.0 else guided
 
     def combine(self, velocities: Mapping[Branch, Tensor], sigma: float) -> Tensor:
         """The velocity ``(B, C, H, W)`` to follow."""
-        velocity, pag_scale = _guided(velocities, self.scale), self.pag_scale_at(sigma)
+        velocity, pag_scale = ClassifierFreeGuidance.combine(self, velocities, sigma), self.pag_scale_at(sigma)
         if pag_scale > 0.0:
             velocity = velocity + pag_scale * (velocities["conditional"] - velocities["perturbed"])
         return velocity
@@ -102,18 +106,6 @@ class PerturbedAttentionGuidance:
 
 
 Guidance = ClassifierFreeGuidance | PerturbedAttentionGuidance
-
-
-def _guided_inputs(scale: float) -> Mapping[Branch, BranchInput]:
-    prompt: Mapping[Branch, BranchInput] = {"conditional": BranchInput()}
-    return {"unconditional": BranchInput(text="negative"), **prompt} if scale > 1.0 else prompt
-
-
-def _guided(velocities: Mapping[Branch, Tensor], scale: float) -> Tensor:
-    conditional = velocities["conditional"]
-    if "unconditional" not in _guided_inputs(scale):
-        return conditional
-    return velocities["unconditional"] + scale * (conditional - velocities["unconditional"])
 
 
 def _check_scale(name: str, value: float) -> None:

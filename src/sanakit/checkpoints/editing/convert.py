@@ -25,14 +25,7 @@ from sanakit.common.files import written_aside
 
 TargetLayout = Literal["diffusers", "upstream", "safetensors"]
 _SUFFIXES = {"upstream": (".pth", ".pt"), "safetensors": (".safetensors",)}
-_TOKENIZER_FILES = (
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab*",
-    "merges.txt",
-    "chat_template*",
-)
+_TOKENIZER_FILES = ("tokenizer*", "special_tokens*", "added_tokens*", "vocab*", "merges*", "chat_template*")
 _TEXT_ENCODER_FILES = ("config.json", "generation_config.json", "model*.safetensors", "model*.safetensors*.json")
 
 

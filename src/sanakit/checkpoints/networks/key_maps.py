@@ -114,22 +114,14 @@ class KeyMap:
     def from_ours(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Translate our tensors into this layout; ``KeyError`` names one that the layout cannot hold."""
         theirs: dict[str, Tensor] = {}
-        for name, tensor in tensors.items():
-            theirs.update(self.scatter(name, tensor))
+        for name, ours in tensors.items():
+            row, names = self.find_ours(name)
+            tensor = ours[:, :, None, None] if isinstance(row, Pointwise) and ours.ndim == 2 else ours
+            theirs.update(zip(names, tensor.chunk(len(names)) if len(names) > 1 else [tensor], strict=True))
         return theirs
 
-    def scatter(self, name: str, tensor: Tensor) -> dict[str, Tensor]:
-        """One of our tensors as the tensors that this layout stores for it."""
-        row, names = self.find_ours(name)
-        if isinstance(row, Pointwise) and tensor.ndim == 2:
-            tensor = tensor[:, :, None, None]
-        return dict(zip(names, tensor.chunk(len(names)) if len(names) > 1 else [tensor], strict=True))
-
-    def names_for(self, name: str) -> tuple[str, ...]:
-        """The names under which this layout stores one of our tensors."""
-        return self.find_ours(name)[1]
-
     def find_ours(self, name: str) -> tuple[Row, tuple[str, ...]]:
+        """The row of one of our tensors, and the names under which this layout stores it."""
         for pattern, row in self.by_ours:
             if found := pattern.fullmatch(name):
                 return row, tuple(theirs.format(**found.groupdict()) for theirs in _foreign_names(row))

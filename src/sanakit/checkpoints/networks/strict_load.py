@@ -58,7 +58,7 @@ def check_whole(found: Found[Any, Any]) -> None:
     """
     expected, plan, layout = found.kind.shapes(found.config), found.plan, found.layout
     strangers = [*plan.unknown, *(part for name in plan.origins.keys() - expected for part in plan.origins[name].parts)]
-    missing = [*plan.missing, *(part for name in expected.keys() - plan.origins for part in layout.names_for(name))]
+    missing = [*plan.missing, *(part for name in expected.keys() - plan.origins for part in layout.find_ours(name)[1])]
     complaints = []
     if missing:
         complaints.append(f"{len(missing)} of {len(expected)} expected tensors are missing ({_some(missing)})")

@@ -55,16 +55,8 @@ class LinearDiTConfig:
                 )
         if self.interpolation_scale is not None and self.hidden_size % 4:
             raise ConfigError(f"a positional embedding needs hidden_size divisible by 4, not {self.hidden_size}")
-        counts = (
-            "hidden_size",
-            "num_layers",
-            "in_channels",
-            "out_channels",
-            "patch_size",
-            "caption_channels",
-            "inner_size",
-        )
-        for name in counts:
+        sizes = ("hidden_size", "num_layers", "in_channels", "out_channels", "patch_size", "caption_channels")
+        for name in (*sizes, "inner_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)} must be at least 1")
         if self.interpolation_scale is not None and not self.interpolation_scale > 0:
