@@ -60,7 +60,7 @@ def write_network(folder: Path, network: NetworkState[Any, Any], *, metadata: di
     folder.mkdir(parents=True)
     write_json(folder / "config.json", network.kind.to_json(network.config))
     theirs = network.kind.layouts(network.config)["diffusers"].from_ours(network.tensors)
-    write_weights(folder, theirs, metadata=metadata or {})
+    write_weights(folder, theirs, metadata or {})
 
 
 def save_network(kind: NetworkKind[Any, Any], model: nn.Module, folder: Path, *, force: bool = False) -> None:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from sanakit.common.errors import RequestError
 from sanakit.common.seeds import MAX_SEED
-from sanakit.sampling.solvers import SOLVERS, solver_names
+from sanakit.sampling.solvers import solver_kind, solver_names
 
 MAX_SIDE = 16384
 MAX_STEPS = 1000
@@ -26,12 +26,6 @@ def _rising(interval: tuple[float, float]) -> tuple[float, float]:
 def _encodable(text: str) -> str:
     text.encode()  # half of a surrogate pair, from bytes that were not UTF-8: no tokenizer can read it
     return text
-
-
-def _known_solver(name: str) -> str:
-    if name not in SOLVERS:
-        raise ValueError("no solver of that name")
-    return name
 
 
 Text = Annotated[str, AfterValidator(_encodable)]
@@ -60,7 +54,9 @@ class GenerationRequest(BaseModel):
         (0.0, 1.0), description="two rising noise levels between 0 and 1, outside of which guidance is off"
     )
     pag_scale: Scale = Field(0.0, description="a number from 0 (off) to 1000")
-    solver: Annotated[str, AfterValidator(_known_solver)] | None = Field(None, description=solver_names())
+    solver: Annotated[str, AfterValidator(lambda name: solver_kind(name).name)] | None = Field(
+        None, description=solver_names()
+    )
     flow_shift: float | None = Field(
         None, gt=0, le=1000, allow_inf_nan=False, description="a number above 0, at most 1000"
     )

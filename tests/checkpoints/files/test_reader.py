@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from sanakit.checkpoints.files import writer
 from sanakit.checkpoints.files.reader import TensorInfo, find_weight_files, read_header, read_tensors
-from sanakit.checkpoints.files.writer import write_weights
 from sanakit.common.errors import CheckpointError
 
 
@@ -102,9 +102,10 @@ def test_a_zip_is_no_safetensors_and_not_every_zip_is_weights(tmp_path: Path) ->
         read_tensors([tmp_path / "w.pth"])
 
 
-def test_shards_are_found_by_their_index_and_must_all_be_there(tmp_path: Path) -> None:
+def test_shards_are_found_by_their_index_and_must_all_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "MAX_SHARD_BYTES", 900)
     tensors = {f"t{i}": torch.full((100,), float(i)) for i in range(5)}
-    write_weights(tmp_path, tensors, metadata={"k": "v"}, max_shard_bytes=900)
+    writer.write_weights(tmp_path, tensors, {"k": "v"})
     files = find_weight_files(tmp_path)
     assert [path.name for path in files] == [f"diffusion_pytorch_model-0000{i}-of-00003.safetensors" for i in (1, 2, 3)]
     assert all(torch.equal(read_tensors(files)[name], tensor) for name, tensor in tensors.items())
@@ -114,7 +115,7 @@ def test_shards_are_found_by_their_index_and_must_all_be_there(tmp_path: Path) -
 
 
 def test_variants_are_named_when_the_wanted_one_is_missing(tmp_path: Path) -> None:
-    write_weights(tmp_path, {"a": torch.ones(1)}, metadata={}, stem="diffusion_pytorch_model.fp16")
+    writer.write_safetensors(tmp_path / "diffusion_pytorch_model.fp16.safetensors", {"a": torch.ones(1)}, {})
     assert find_weight_files(tmp_path, variant="fp16")[0].name == "diffusion_pytorch_model.fp16.safetensors"
     with pytest.raises(CheckpointError, match=r"variant='bf16'; it holds diffusion_pytorch_model.fp16.safetensors"):
         find_weight_files(tmp_path, variant="bf16")

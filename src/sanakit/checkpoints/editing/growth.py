@@ -12,8 +12,7 @@ Tensors have our names. What is copied from a block that stays is the same tenso
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
@@ -26,7 +25,6 @@ from sanakit.models.transformers.linear_dit import LinearDiTConfig
 Strategy = Literal["partial-preservation", "cyclic-replication", "block-expansion"]
 DROP_LAST = 2  # of 20 in the paper
 
-_BLOCK = re.compile(r"^blocks\.(\d+)\.(.+)$")
 _PROJECTIONS = ("attention.out.weight", "cross_attention.out.weight", "mix_ffn.project.weight")
 _NORMS = tuple(f"{part}.{norm}.weight" for part in ("attention", "cross_attention") for norm in ("norm_q", "norm_k"))
 _DEPTHWISE = "mix_ffn.depthwise.weight"
@@ -106,7 +104,8 @@ def grow(tensors: Mapping[str, Tensor], config: LinearDiTConfig, growth: GrowthC
     grown, used = outside_blocks(tensors), set[int]()
     for index, origin in enumerate(origins):
         if origin is None:
-            block = _new_block(block_tensors(tensors, 0), generator)
+            like = sorted(block_tensors(tensors, 0).items())
+            block = {name: _initial(name, tensor, generator) for name, tensor in like}
         else:
             block = block_tensors(tensors, origin)
             if origin in used:
@@ -149,34 +148,25 @@ def keep_blocks(tensors: Mapping[str, Tensor], config: LinearDiTConfig, kept: tu
     return DerivedNetwork(config=replace(config, num_layers=len(kept)), tensors=left, origins=kept)
 
 
-def _new_block(like: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-    """A block that adds zero to its input: all three of its branches end in a matrix of zeros.
-
-    Norms are one and biases zero; depth-wise filters are drawn with a deviation of 0.2, all else with 0.02.
-    """
-    return {name: _initial(name, tensor, generator) for name, tensor in sorted(like.items())}
-
-
 def block_tensors(tensors: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
     """The tensors of one block, named as within it."""
-    return {name: tensor for number, name, tensor in _in_blocks(tensors) if number == index}
+    prefix = f"blocks.{index}."
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def outside_blocks(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of everything but the blocks."""
-    return {name: tensor for name, tensor in tensors.items() if _BLOCK.match(name) is None}
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith("blocks.")}
 
 
 def _initial(name: str, like: Tensor, generator: torch.Generator) -> Tensor:
+    """A tensor of a block that adds zero to its input: all three of its branches end in a matrix of zeros.
+
+    Norms are one and biases zero; depth-wise filters are drawn with a deviation of 0.2, all else with 0.02.
+    """
     if name in _NORMS:
         return torch.ones_like(like)
     if name in _PROJECTIONS or name.endswith("bias"):
         return torch.zeros_like(like)
     deviation = 0.2 if name == _DEPTHWISE else 0.02
     return (torch.randn(like.shape, generator=generator) * deviation).to(like.dtype)
-
-
-def _in_blocks(tensors: Mapping[str, Tensor]) -> Iterator[tuple[int, str, Tensor]]:
-    for name, tensor in tensors.items():
-        if match := _BLOCK.match(name):
-            yield int(match[1]), match[2], tensor

@@ -249,13 +249,18 @@ def _read_index(index: Path) -> tuple[Path, ...]:
 
 def read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_bytes(), str(path))
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist") from None
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
+
+
+def parse_json(text: str | bytes, where: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
     except ValueError as error:
-        raise CheckpointError(f"{path} is not valid JSON ({error})") from error
+        raise CheckpointError(f"{where} is not valid JSON ({error})") from error
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds a {type(content).__name__} where a JSON object was expected")
+        raise CheckpointError(f"{where} holds a {type(content).__name__} where a JSON object was expected")
     return content

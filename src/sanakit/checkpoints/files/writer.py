@@ -11,37 +11,31 @@ from torch import Tensor
 
 from sanakit.common.files import write_json
 
-_MAX_SHARD_BYTES = 10_000_000_000  # diffusers' own limit
+STEM = "diffusion_pytorch_model"
+MAX_SHARD_BYTES = 10_000_000_000  # diffusers' own limit
 
 
-def write_weights(
-    folder: Path,
-    tensors: Mapping[str, Tensor],
-    *,
-    metadata: Mapping[str, str],
-    stem: str = "diffusion_pytorch_model",
-    max_shard_bytes: int = _MAX_SHARD_BYTES,
-) -> None:
+def write_weights(folder: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write one component's safetensors into ``folder``, with an index when it takes several files."""
-    shards = _split_into_shards(tensors, max_shard_bytes)
+    shards = _split_into_shards(tensors)
     if len(shards) == 1:
-        write_safetensors(folder / f"{stem}.safetensors", shards[0], metadata)
+        write_safetensors(folder / f"{STEM}.safetensors", shards[0], metadata)
         return
     weight_map: dict[str, str] = {}
     for number, shard in enumerate(shards, start=1):
-        name = f"{stem}-{number:05d}-of-{len(shards):05d}.safetensors"
+        name = f"{STEM}-{number:05d}-of-{len(shards):05d}.safetensors"
         write_safetensors(folder / name, shard, metadata)
         weight_map |= dict.fromkeys(shard, name)
     total = sum(_num_bytes(tensor) for tensor in tensors.values())
     index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))}
-    write_json(folder / f"{stem}.safetensors.index.json", index)
+    write_json(folder / f"{STEM}.safetensors.index.json", index)
 
 
-def _split_into_shards(tensors: Mapping[str, Tensor], max_bytes: int) -> list[dict[str, Tensor]]:
+def _split_into_shards(tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
     shards: list[dict[str, Tensor]] = [{}]
     filled = 0
     for name, tensor in tensors.items():
-        if shards[-1] and filled + _num_bytes(tensor) > max_bytes:
+        if shards[-1] and filled + _num_bytes(tensor) > MAX_SHARD_BYTES:
             shards.append({})
             filled = 0
         shards[-1][name] = tensor

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from sanakit.checkpoints.files.reader import read_json
+from sanakit.checkpoints.files.reader import parse_json, read_json
 from sanakit.checkpoints.identity.hashing import combined_hash
 from sanakit.checkpoints.identity.precision import PrecisionPolicy
 from sanakit.checkpoints.networks.starter_text_encoder import HUB_ID
@@ -125,8 +125,4 @@ def card_to_metadata(card: ModelCard) -> dict[str, str]:
 def card_from_metadata(metadata: Mapping[str, str], *, where: str) -> ModelCard | None:
     if _METADATA_KEY not in metadata:
         return None
-    try:
-        content = json.loads(metadata[_METADATA_KEY])
-    except ValueError as error:
-        raise CheckpointError(f"the model card in {where} is not valid JSON ({error})") from error
-    return card_from_json(content, where=where)
+    return card_from_json(parse_json(metadata[_METADATA_KEY], f"the model card in {where}"), where=where)

@@ -6,8 +6,7 @@ Names are ours and in order, so a model has the same hash in one file or in shar
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from operator import itemgetter
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -33,7 +32,9 @@ def hash_tensors(tensors: Mapping[str, Tensor], origins: Mapping[str, Origin] | 
         origins: where each of our tensors lies in them; None for names that are kept, such as a text encoder's.
     """
     digest = hashlib.sha256()
-    for name, parts in sorted(_in_our_names(tensors, origins), key=itemgetter(0)):
+    for name in sorted(tensors if origins is None else origins):
+        # parts whose rows, one after the other, are our tensor: nothing is copied
+        parts = [tensors[name]] if origins is None else rows_of(tensors, origins[name])
         shape = list(parts[0].shape)
         shape = [sum(part.shape[0] for part in parts), *shape[1:]] if shape else shape
         dtype = str(parts[0].dtype).removeprefix("torch.")
@@ -41,15 +42,6 @@ def hash_tensors(tensors: Mapping[str, Tensor], origins: Mapping[str, Origin] | 
         for part in parts:
             _update_with_bytes(digest, part)
     return digest.hexdigest()
-
-
-def _in_our_names(
-    tensors: Mapping[str, Tensor], origins: Mapping[str, Origin] | None
-) -> Iterable[tuple[str, list[Tensor]]]:
-    """Our name and the parts whose rows, one after the other, are our tensor: nothing is copied."""
-    if origins is None:
-        return [(name, [tensor]) for name, tensor in tensors.items()]
-    return [(name, rows_of(tensors, origin)) for name, origin in origins.items()]
 
 
 def _update_with_bytes(digest: hashlib._Hash, tensor: Tensor) -> None:

@@ -35,11 +35,8 @@ class Fuse:
 
 
 @dataclass(frozen=True, slots=True)
-class Pointwise:
+class Pointwise(Rename):
     """Our matrix ``(out, in)`` is their 1x1 convolution ``(out, in, 1, 1)``; a bias is the same in both."""
-
-    ours: str
-    theirs: str
 
 
 @dataclass(frozen=True, slots=True)

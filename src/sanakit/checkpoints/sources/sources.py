@@ -5,7 +5,6 @@ A source is a path, a hub id, or ``starter``. Nothing is loaded here: networks a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
@@ -14,7 +13,7 @@ from typing import Any
 
 from sanakit.checkpoints.files.hub import HubOptions, resolve_source
 from sanakit.checkpoints.files.hub_files import only_weight_file
-from sanakit.checkpoints.files.reader import WeightHeader, find_weight_files, read_header, read_json
+from sanakit.checkpoints.files.reader import WeightHeader, find_weight_files, parse_json, read_header, read_json
 from sanakit.checkpoints.files.weight_names import choose_variant, variants_among
 from sanakit.checkpoints.identity.card import ModelCard, card_from_metadata, read_card
 from sanakit.checkpoints.identity.known_models import names_of
@@ -177,10 +176,7 @@ def _with_file(parts: ModelParts) -> ModelParts:
 def _config_of_file(path: Path, header: WeightHeader, class_name: str) -> dict[str, Any] | None:
     """The config inside a file that we wrote, or beside one; None when the tensors must tell."""
     if CONFIG_KEY in header.metadata:
-        try:
-            return dict(json.loads(header.metadata[CONFIG_KEY]))
-        except (ValueError, TypeError) as error:
-            raise CheckpointError(f"the config inside {path} is not a JSON object ({error})") from error
+        return parse_json(header.metadata[CONFIG_KEY], f"the config inside {path}")
     beside = path.with_name("config.json")
     config = read_json(beside) if beside.is_file() else {}
     return config if config.get("_class_name") == class_name else None
