@@ -10,7 +10,6 @@ import typer
 
 from sanakit.cli.terminal.console import print_json
 from sanakit.cli.terminal.options import DeviceOptions, PlaceOptions, SourceOptions
-from sanakit.cli.terminal.output_place import check_place
 
 
 def decode(
@@ -24,9 +23,7 @@ def decode(
     from sanakit.pipelines.latent_file import load_latent
 
     saved = load_latent(latent)
-    request = saved.record.request
-    place = places.choose(num_images=1)
-    check_place(place, 4 * (request.width or 0) * (request.height or 0))
+    place = places.choose(saved.record.request, num_images=1)
 
     from sanakit.checkpoints.bundle import load_bundle
     from sanakit.cli.terminal.picture_run import picture_facts, save_to

@@ -12,16 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sanakit.cli.terminal.console import plural, print_json, readable_seconds
-from sanakit.cli.terminal.options import ForceOption, ModelOption, PlaceOptions, RunOptions
-from sanakit.cli.terminal.output_place import check_metadata, check_place
+from sanakit.cli.terminal.options import ModelOption, PlaceOptions, RunOptions
+from sanakit.cli.terminal.output_place import check_metadata
 from sanakit.cli.terminal.prompts import collect_prompts
 from sanakit.cli.terminal.size import parse_size
 from sanakit.sampling.solvers import SOLVERS
 
 if TYPE_CHECKING:
     from sanakit.pipelines.request import GenerationRequest
-
-_ASSUMED_SIDE = 1024  # for the check of the disk, where the model decides the size
 
 
 SolverName = StrEnum("SolverName", {name.replace("-", "_"): name for name in SOLVERS})  # type: ignore[misc]
@@ -72,7 +70,9 @@ def generate(
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="The same to the bit in any company, also on a GPU; slower.")
     ] = False,
-    force: ForceOption = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Run in a dtype that the model is known not to work in, or changed weights.")
+    ] = False,
 ) -> None:
     """Turn prompts into pictures.
 
@@ -80,10 +80,8 @@ def generate(
     """
     texts = collect_prompts(prompts or [], prompt_file)
     total = len(texts) * wishes.num_images
-    place = places.choose(num_images=total)
     requests = wishes.requests(texts)
-    width, height = requests[0].width or _ASSUMED_SIDE, requests[0].height or _ASSUMED_SIDE
-    check_place(place, total * 4 * width * height)
+    place = places.choose(requests[0], num_images=total)
     if metadata:
         check_metadata(place, [text + wishes.negative_prompt for text in texts])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,11 +36,8 @@ def info(
     if verify and files.variant is not None:
         raise RequestError("--verify compares with the model's card, which has no hashes of variants; leave one out")
     from sanakit.checkpoints.editing.describe import describe
-    from sanakit.checkpoints.files.hub import HubOptions
 
-    hub = HubOptions(
-        variant=files.variant, revision=files.revision, cache_dir=cache_dir, local_files_only=local_files_only
-    )
+    hub = replace(files.hub, cache_dir=cache_dir, local_files_only=local_files_only)
     if verify:
         verify_model(model, hub, as_json=as_json)
         return

@@ -9,7 +9,6 @@ import typer
 
 from sanakit.cli.terminal.console import print_json
 from sanakit.cli.terminal.options import DeviceOption, PlaceOptions, SourceOptions, TellOptions, resolve_device
-from sanakit.cli.terminal.output_place import check_place
 
 
 def replay(
@@ -27,9 +26,7 @@ def replay(
     from sanakit.pipelines.picture_file import read_record
 
     record = read_record(picture)
-    place = places.choose(num_images=1) if places.output is not None else None
-    if place is not None:
-        check_place(place, 4 * (record.request.width or 0) * (record.request.height or 0))
+    place = places.choose(record.request, num_images=1) if places.output is not None else None
 
     from sanakit.checkpoints.bundle import load_bundle
     from sanakit.cli.terminal.picture_run import PictureRun, save_to

@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from sanakit.data.order import BatchOrder
 from sanakit.models.text.text_condition import TextCondition
 
 BatchT = TypeVar("BatchT", covariant=True)
@@ -32,6 +33,20 @@ class TrainingData(Protocol[BatchT]):
         Raises:
             PictureError: a sample's file has gone, or was changed and cannot be read any more.
         """
+
+
+class OrderedData:
+    """Numbers of micro-batches as an order has them."""
+
+    def __init__(self, order: BatchOrder) -> None:
+        self._order = order
+
+    @property
+    def num_batches(self) -> int:
+        return self._order.num_batches
+
+    def num_samples(self, number: int) -> int:
+        return self._order.size(number)
 
 
 @dataclass(frozen=True, slots=True)

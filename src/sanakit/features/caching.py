@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sanakit.common.ranks import wait_for_all
 from sanakit.common.user_cache import user_cache_folder
+from sanakit.data.sources.data_source import DataSource
 from sanakit.features.encoders import Encoders
 from sanakit.features.pixel_tensors import encode_texts
 from sanakit.features.store import FeatureStore, feature_key
@@ -113,7 +114,9 @@ def fill_store(
     return Spent(reused=len(own) - len(missing), computed=sum(key in store for key in missing))
 
 
-def dropped_text(problems: Mapping[str, str]) -> str:
-    """The first few of many keys with their reasons, for one line of a log."""
-    shown = [f"{key} ({reason})" for key, reason in list(problems.items())[:5]]
-    return ", ".join(shown) + (f" and {len(problems) - 5} more" if len(problems) > 5 else "")
+def tell_dropped(what: str, problems: Mapping[str, str], source: DataSource) -> None:
+    """Log how many samples are left out, and the first few keys with their reasons; nothing if there are none."""
+    if problems:
+        shown = ", ".join(f"{key} ({reason})" for key, reason in list(problems.items())[:5])
+        shown += f" and {len(problems) - 5} more" if len(problems) > 5 else ""
+        logger.warning("%d samples of %s %s and are left out: %s", len(problems), source.path, what, shown)

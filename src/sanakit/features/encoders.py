@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 
 import torch
 
@@ -37,21 +38,14 @@ class Encoders:
 
     def __init__(self, *, autoencoder: Callable[[], DCAutoencoder], text: Callable[[], TextEncoder]) -> None:
         self._load_autoencoder, self._load_text = autoencoder, text
-        self._autoencoder: DCAutoencoder | None = None
-        self._text: TextEncoder | None = None
-        self._ids: dict[str, str] = {}
 
-    @property
+    @cached_property
     def autoencoder(self) -> DCAutoencoder:
-        if self._autoencoder is None:
-            self._autoencoder = self._load_autoencoder().eval().requires_grad_(False)
-        return self._autoencoder
+        return self._load_autoencoder().eval().requires_grad_(False)
 
-    @property
+    @cached_property
     def text(self) -> TextEncoder:
-        if self._text is None:
-            self._text = self._load_text()
-        return self._text
+        return self._load_text()
 
     @property
     def compression(self) -> int:
@@ -62,34 +56,24 @@ class Encoders:
     def latent_channels(self) -> int:
         return self.autoencoder.config.latent_channels
 
-    @property
+    @cached_property
     def latent_id(self) -> str:
         """SHA-256 of all that decides a picture's latent: the encoder's weights and dtype, shape and scaling.
 
         The decoder has no part in it, so latents stay valid while a decoder alone is trained on.
         """
-        if "latent" not in self._ids:
-            model = self.autoencoder
-            config = to_mapping(model.config)
-            shape = {name: value for name, value in config.items() if name not in _DECODER_SETTINGS}
-            self._ids["latent"] = _digest({"weights": hash_tensors(model.encoder.state_dict()), "config": shape})
-        return self._ids["latent"]
+        model = self.autoencoder
+        config = to_mapping(model.config)
+        shape = {name: value for name, value in config.items() if name not in _DECODER_SETTINGS}
+        return _digest({"weights": hash_tensors(model.encoder.state_dict()), "config": shape})
 
-    @property
+    @cached_property
     def text_id(self) -> str:
         """SHA-256 of all that decides a text's features: weights, dtype, vocabulary, instruction and lengths."""
-        if "text" not in self._ids:
-            encoder = self.text
-            vocabulary = json.dumps(encoder.tokenizer.get_vocab(), sort_keys=True)
-            self._ids["text"] = _digest({
-                "weights": hash_tensors(encoder.state_dict()),
-                "vocabulary": hashlib.sha256(vocabulary.encode()).hexdigest(),
-                "dtype": str(encoder.compute_dtype),
-                "instruction": encoder.config.instruction_text,
-                "max_tokens": encoder.config.max_tokens,
-                "lowercase": encoder.config.lowercase,
-            })  # fmt: skip
-        return self._ids["text"]
+        encoder, config = self.text, self.text.config
+        facts = {"weights": hash_tensors(encoder.state_dict()), "vocabulary": _digest(encoder.tokenizer.get_vocab())}
+        facts |= {"dtype": str(encoder.compute_dtype), "instruction": config.instruction_text}
+        return _digest(facts | {"max_tokens": config.max_tokens, "lowercase": config.lowercase})
 
     @contextmanager
     def loaded(self) -> Iterator[Encoders]:
@@ -97,7 +81,8 @@ class Encoders:
         try:
             yield self
         finally:
-            self._autoencoder = self._text = None
+            for name in ("autoencoder", "text"):
+                vars(self).pop(name, None)
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
@@ -131,5 +116,5 @@ def encoders_of_parts(parts: ModelParts, card: ModelCard, *, device: str) -> Enc
     return Encoders(autoencoder=load_autoencoder, text=load_text)
 
 
-def _digest(facts: dict[str, object]) -> str:
+def _digest(facts: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from sanakit.common.errors import PictureError
 from sanakit.common.ranks import wait_for_all
+from sanakit.common.user_cache import cached_facts, recall, remember
 from sanakit.data.fitting import fit_to_bin, resize_rule
 from sanakit.data.samples import Problem
 from sanakit.data.sources.data_source import DataSource
 from sanakit.features.caching import Spent, fill_store, latent_key
-from sanakit.features.file_digests import recall_digests, remember_digests
 from sanakit.features.pixel_tensors import EXACT, encode_pictures, encode_texts, rows_at_once
 from sanakit.features.store import FeatureStore
 from sanakit.features.work import Work
@@ -83,12 +83,14 @@ def cache_latents(
 def file_digests(source: DataSource, indices: Sequence[int], work: Work, problems: list[Problem]) -> list[str]:
     """SHA-256 of every picture file in hex, "" where one cannot be read.
 
-    Each rank reads a share of those that have changed since the last time.
+    Each rank reads a share of those that have changed since the last time: digests are kept by stamp in the user's
+    cache, so that a large data set is not read whole each time.
     """
-    ranks = work.ranks
+    ranks, kept = work.ranks, cached_facts("digests", source.path)
     own = range(ranks.rank, len(indices), ranks.world)
     # taken before any reading, so that a change during it shows the next time
-    known, stamps = recall_digests(source), [source.stamp(index) for index in indices]
+    known, stamps = recall(kept), [source.stamp(index) for index in indices]
+    known = known if isinstance(known, dict) else {}
 
     def digest_of(place: int) -> bytes | PictureError:
         index, stamp = indices[place], stamps[place]
@@ -116,7 +118,7 @@ def file_digests(source: DataSource, indices: Sequence[int], work: Work, problem
     digests = [bytes(row.tolist()).hex() if row.any() else "" for row in rows]
     if ranks.rank == 0:
         pairs = zip(stamps, digests, strict=True)
-        remember_digests(source, {stamp: digest for stamp, digest in pairs if stamp is not None and digest})
+        remember(kept, {stamp: digest for stamp, digest in pairs if stamp is not None and digest})
     return digests
 
 

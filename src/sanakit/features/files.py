@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,8 +16,8 @@ from sanakit.data.caption_choice import CaptionChoice, best_score, caption_proba
 from sanakit.data.open import open_data
 from sanakit.data.order import BatchOrder
 from sanakit.data.sources.data_source import DataSource
-from sanakit.features.batches import LatentBatch
-from sanakit.features.caching import cache_texts, dropped_text, latent_store, text_store
+from sanakit.features.batches import LatentBatch, OrderedData
+from sanakit.features.caching import cache_texts, latent_store, tell_dropped, text_store
 from sanakit.features.configs import FilesData
 from sanakit.features.encoders import Encoders
 from sanakit.features.file_latents import (
@@ -35,10 +34,8 @@ from sanakit.features.file_latents import (
 from sanakit.features.work import Demand, Work
 from sanakit.models.text.text_condition import TextCondition
 
-logger = logging.getLogger(__name__)
 
-
-class FileLatents:
+class FileLatents(OrderedData):
     """Micro-batches of a data set on disk."""
 
     def __init__(
@@ -56,15 +53,9 @@ class FileLatents:
         Args:
             samples: indices into the source, by the index that ``order`` knows them under.
         """
-        self._source, self._samples, self._order = source, samples, order
+        super().__init__(order)
+        self._source, self._samples = source, samples
         self._latents, self._texts, self._choice, self._seed = latents, texts, choice, seed
-
-    @property
-    def num_batches(self) -> int:
-        return self._order.num_batches
-
-    def num_samples(self, number: int) -> int:
-        return self._order.size(number)
 
     def keys(self, number: int) -> list[str]:
         """The samples of a micro-batch."""
@@ -100,7 +91,7 @@ def pad_texts(texts: Sequence[tuple[Tensor, Tensor]], *, multiple: int = 8) -> T
 def open_files(config: FilesData, demand: Demand, work: Work) -> FileLatents:
     """See ``latent_data``. What is left out, and why, is logged."""
     source = open_data(Path(config.path).expanduser(), min_size=config.min_size)
-    _tell("cannot be used", {problem.key: problem.reason for problem in source.problems}, source)
+    tell_dropped("cannot be used", {problem.key: problem.reason for problem in source.problems}, source)
     samples = passing_samples(source, config.drop_below)
     if source.has_latents():
         return _open_features(source, samples, config, demand, work)
@@ -111,7 +102,7 @@ def open_files(config: FilesData, demand: Demand, work: Work) -> FileLatents:
         good = np.array([key in cached.store for key in cached.keys], bool)
         known = {problem.key: problem.detail for problem in cached.problems}
         bad = [source[index].key for index, is_good in zip(samples, good, strict=True) if not is_good]
-        _tell("cannot be decoded", {key: known.get(key, "found by another process") for key in bad}, source)
+        tell_dropped("cannot be decoded", {key: known.get(key, "found by another process") for key in bad}, source)
         keys = dict(zip(samples, cached.keys, strict=True))
         latents = stored_latents(cached.store, [keys.get(index, "") for index in range(len(source))])
         samples, bins = [index for index, is_good in zip(samples, good, strict=True) if is_good], bins[good]
@@ -134,12 +125,9 @@ def passing_samples(source: DataSource, drop_below: float | None) -> list[int]:
     samples = list(range(len(source)))
     if drop_below is None:
         return samples
-    low = {}
-    for index in samples:
-        score = best_score(source[index].captions)
-        if score is not None and score < drop_below:
-            low[index] = score
-    _tell(f"score less than {drop_below:g}", {source[i].key: f"{score:g}" for i, score in low.items()}, source)
+    scores = {index: best_score(source[index].captions) for index in samples}
+    low = {index: score for index, score in scores.items() if score is not None and score < drop_below}
+    tell_dropped(f"score less than {drop_below:g}", {source[i].key: f"{score:g}" for i, score in low.items()}, source)
     return [index for index in samples if index not in low]
 
 
@@ -167,20 +155,16 @@ def _open_features(
 ) -> FileLatents:
     """Cached features: their latents have their shapes already, and those of other resolutions are left out."""
     samples, shapes = _usable_latents(source, samples, work.encoders)
-    wanted = {
-        size for r in demand.resolutions for size in map(tuple, _bin_sizes(r, work.encoders.compression).tolist())
-    }
-    fitting = [shape in wanted for shape in shapes]
-    _tell(
-        f"have no shape of {', '.join(map(str, demand.resolutions))} px",
-        {source[i].key: f"{h}x{w} px" for i, (h, w), fits in zip(samples, shapes, fitting, strict=True) if not fits},
-        source,
-    )
-    samples = [index for index, fits in zip(samples, fitting, strict=True) if fits]
+    bins = [training_bins(size, multiple=work.encoders.compression).sizes for size in demand.resolutions]
+    wanted = {tuple(size) for sizes in bins for size in sizes.tolist()}
+    found = list(zip(samples, shapes, strict=True))
+    others = {source[index].key: f"{h}x{w} px" for index, (h, w) in found if (h, w) not in wanted}
+    tell_dropped(f"have no shape of {', '.join(map(str, demand.resolutions))} px", others, source)
+    samples = [index for index, shape in found if shape in wanted]
     _check_any(samples, source)
     bare = [index for index in samples if not source.has_text_features(index)]
     texts = shard_texts(source, _texts(source, bare, config, work) if bare else None)
-    kept = [shape for shape, fits in zip(shapes, fitting, strict=True) if fits]
+    kept = [shape for shape in shapes if shape in wanted]
     order = BatchOrder(kept, batch_size=demand.batch_size, seed=demand.seed)
     choice = config.caption_choice
     return FileLatents(source, samples, order, shard_latents(source), texts, choice=choice, seed=demand.seed)
@@ -204,12 +188,8 @@ def _usable_latents(
             )
         good.append(index)
         shapes.append((height * encoders.compression, width * encoders.compression))
-    _tell("cannot be read", bad, source)
+    tell_dropped("cannot be read", bad, source)
     return good, shapes
-
-
-def _bin_sizes(resolution: int, multiple: int) -> NDArray[np.int64]:
-    return training_bins(resolution, multiple=multiple).sizes
 
 
 def _check_any(samples: Sequence[int], source: DataSource) -> None:
@@ -218,8 +198,3 @@ def _check_any(samples: Sequence[int], source: DataSource) -> None:
             f"{source.path} holds no picture that could be trained on; `sanakit data validate {source.path}` lists "
             f"what is wrong with each"
         )
-
-
-def _tell(what: str, keys: dict[str, str], source: DataSource) -> None:
-    if keys:
-        logger.warning("%d samples of %s %s and are left out: %s", len(keys), source.path, what, dropped_text(keys))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,27 +15,19 @@ from sanakit.data.buckets import assign_bins, training_bins
 from sanakit.data.open import open_data
 from sanakit.data.order import BatchOrder, Microbatch
 from sanakit.data.sources.data_source import DataSource
-from sanakit.features.batches import PixelBatch
-from sanakit.features.caching import dropped_text
+from sanakit.features.batches import OrderedData, PixelBatch
+from sanakit.features.caching import tell_dropped
 from sanakit.features.configs import FilePictures
 from sanakit.features.file_latents import NUM_THREADS, fit_named
 from sanakit.features.work import Demand
 
-logger = logging.getLogger(__name__)
 
-
-class FilePixels:
+class FilePixels(OrderedData):
     """Micro-batches of pictures of a data set on disk, each brought to its bin, or a window of that."""
 
     def __init__(self, source: DataSource, order: BatchOrder, *, crop: int | None, seed: int) -> None:
-        self._source, self._order, self._crop, self._seed = source, order, crop, seed
-
-    @property
-    def num_batches(self) -> int:
-        return self._order.num_batches
-
-    def num_samples(self, number: int) -> int:
-        return self._order.size(number)
+        super().__init__(order)
+        self._source, self._crop, self._seed = source, crop, seed
 
     def batch(self, number: int) -> PixelBatch:
         micro = self._order[number]
@@ -65,9 +56,7 @@ def open_pictures(config: FilePictures, demand: Demand, *, multiple: int, crop: 
     source = open_data(Path(config.path).expanduser(), min_size=config.min_size, need_captions=False)
     if source.has_latents():
         raise RequestError(f"{source.path} holds latents, and an autoencoder is trained on pictures")
-    if source.problems:
-        reasons = {problem.key: problem.reason for problem in source.problems}
-        logger.warning("%d samples of %s cannot be used: %s", len(reasons), source.path, dropped_text(dict(reasons)))
+    tell_dropped("cannot be used", {problem.key: problem.reason for problem in source.problems}, source)
     sizes = [(source[index].height, source[index].width) for index in range(len(source))]
     bins = assign_bins(sizes, resolutions, multiple=multiple)
     order = BatchOrder(bins, batch_size=demand.batch_size, seed=demand.seed)

@@ -18,7 +18,7 @@ from sanakit.common.errors import RequestError
 from sanakit.common.pixels import to_signed
 from sanakit.common.seeds import derived_seed
 from sanakit.data.order import BatchOrder
-from sanakit.features.batches import LatentBatch, PixelBatch
+from sanakit.features.batches import LatentBatch, OrderedData, PixelBatch
 from sanakit.features.caching import cache_texts, fill_store, latent_key, latent_store, text_store
 from sanakit.features.configs import ScenePictures, StarterScenesData
 from sanakit.features.pixel_tensors import QUICK, encode_pictures
@@ -34,7 +34,7 @@ SCENES_VERSION = "1"
 _BLOCK = 64  # scenes of one entry of the store
 
 
-class CachedScenes:
+class CachedScenes(OrderedData):
     """Micro-batches of cached scenes; all of them are kept in memory, bfloat16.
 
     A sample is one painting of a scene: number ``copy * num_captions + caption``, at the resolution of its turn.
@@ -55,18 +55,12 @@ class CachedScenes:
             texts: the features of each different text, ``(L, C)``.
             text_of_caption: ``(captions,)`` numbers of texts.
         """
-        self._latents, self._places, self._order = latents, places, order
+        super().__init__(order)
+        self._latents, self._places = latents, places
         lengths = [len(text) for text in texts]
         self._texts = TextRows(torch.cat(list(texts)), torch.tensor(lengths))
         self._text_of_caption = torch.from_numpy(text_of_caption)
         self._longest = -(-max(lengths) // 8) * 8  # one length for all batches: compiled blocks like that
-
-    @property
-    def num_batches(self) -> int:
-        return self._order.num_batches
-
-    def num_samples(self, number: int) -> int:
-        return self._order.size(number)
 
     def batch(self, number: int) -> LatentBatch:
         """Latents ``(B, C, h, w)`` float32 and their text ``(B, L, C)`` float32."""
@@ -112,10 +106,8 @@ def _scene_latents(config: StarterScenesData, samples: NDArray[np.int64], size: 
     def compute(missing: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
         for key in missing:
             pictures = [paint(scenes, config.seed, copy, index, size) for copy, index in blocks[key]]
-            yield (
-                key,
-                encode_pictures(work.encoders.autoencoder, pictures, work.device, quick=True),
-            )  # always these together
+            # always these together
+            yield key, encode_pictures(work.encoders.autoencoder, pictures, work.device, quick=True)
 
     fill_store(store, list(blocks), compute, work, what=f"blocks of {_BLOCK} scenes at {size} px")
     return torch.cat([store.get(key) for key in blocks])

@@ -72,9 +72,6 @@ class FeatureStore:
     def __contains__(self, key: str) -> bool:
         return key in self._index
 
-    def num_packs(self) -> int:
-        return len(self._packs)
-
     def refresh(self) -> None:
         """Look for packs that other processes have written or removed."""
         paths = sorted(self.folder.glob("*.safetensors")) if self.folder.is_dir() else []

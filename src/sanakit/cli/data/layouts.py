@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -140,7 +140,7 @@ def _print_captions(found: Inspection) -> None:
     for name in ("captions from", "number", "words", "scores", "lowest", "median", "highest"):
         table.add_column(name, justify="left" if name == "captions from" else "right")
     for source in found.captions:
-        cells = ["", "", ""] if source.scores is None else [_short(number) for number in _numbers(source.scores)]
+        cells = ["", "", ""] if source.scores is None else _numbers(source.scores)
         count = str(source.num_scores) if source.num_scores else "none"
         table.add_row(source.source, str(source.num_captions), f"{source.mean_words:.1f}", count, *cells)
     console = table_console()
@@ -157,12 +157,12 @@ def _counted(num_by_reason: dict[str, int]) -> str:
 
 
 def _range(spread: Spread) -> str:
-    smallest, middle, largest = (_short(number) for number in _numbers(spread))
+    smallest, middle, largest = _numbers(spread)
     return smallest if smallest == largest else f"{smallest} to {largest}, median {middle}"
 
 
-def _numbers(spread: Any) -> tuple[float, float, float]:
-    return spread.smallest, spread.middle, spread.largest
+def _numbers(spread: Spread) -> list[str]:
+    return [_short(number) for number in (spread.smallest, spread.middle, spread.largest)]
 
 
 def _short(number: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -106,15 +106,7 @@ def _both(
     features = []
     for pictures, name in zip(sets, ("real", "fake"), strict=True):
         with measure.bar(f"reading the {name} pictures", unit="pictures") as on_progress:
-            features.append(
-                extract_features(
-                    pictures,
-                    extractor,
-                    batch_size=reading.batch_size,
-                    device=device,
-                    skip_broken=reading.skip_broken,
-                    on_progress=on_progress,
-                )
-            )
+            how = {**asdict(reading), "device": device, "on_progress": on_progress}
+            features.append(extract_features(pictures, extractor, **how))
     require_different(features[0].facts, features[1].facts)
     return extractor, (features[0], features[1])

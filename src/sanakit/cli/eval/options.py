@@ -9,19 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sanakit.cli.terminal.console import print_json
-from sanakit.cli.terminal.options import DeviceOptions, RunOptions
+from sanakit.cli.terminal.options import DeviceOptions, RunOptions, TellOptions
 from sanakit.cli.terminal.output_place import check_folder
 from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
-    from sanakit.cli.terminal.options import TellOptions
     from sanakit.evaluation.reports.report import Report, Setting
     from sanakit.pipelines.text_to_image import TextToImagePipeline
     from sanakit.scoring.extractors.extractor import FeatureExtractor
 
-LimitOption = Annotated[int | None, typer.Option(min=1, help="Take the first so many pictures, by name.")]
-SeedOption = Annotated[int, typer.Option(min=0, help="Of the interval's random draws.")]
-HalvesOption = Annotated[int, typer.Option(min=2, help="Random halves that the interval comes from.")]
 ReportOption = Annotated[Path | None, typer.Option("--output", "-o", help="File of the whole report, JSON.")]
 
 
@@ -38,7 +34,7 @@ class ExtractorOptions:
     resize: Annotated[
         str | None, typer.Option(help="bilinear (pytorch-fid) or bicubic (clean-fid), for Inception-v3.")
     ] = None
-    halves: HalvesOption = 100
+    halves: Annotated[int, typer.Option(min=2, help="Random halves that the interval comes from.")] = 100
 
     def load(self, device: str) -> FeatureExtractor:
         from sanakit.scoring.extractors.load import load_extractor
@@ -50,8 +46,8 @@ class ExtractorOptions:
 class MeasureOptions(DeviceOptions):
     """What every measurement of pictures takes, and where its report goes."""
 
-    limit: LimitOption = None
-    seed: SeedOption = 0
+    limit: Annotated[int | None, typer.Option(min=1, help="Take the first so many pictures, by name.")] = None
+    seed: Annotated[int, typer.Option(min=0, help="Of the interval's random draws.")] = 0
     output: ReportOption = None
 
     def check(self) -> None:

@@ -17,38 +17,26 @@ import typer
 
 from sanakit.cli.terminal.console import tell
 from sanakit.cli.terminal.failures import Interrupted
-from sanakit.cli.terminal.output_place import OutputPlace, choose_place
+from sanakit.cli.terminal.output_place import OutputPlace, check_place, choose_place
 from sanakit.common.errors import RequestError
 from sanakit.common.progress import OnProgress
 
 if TYPE_CHECKING:
     from sanakit.checkpoints.files.hub import HubOptions
     from sanakit.pipelines.record import ModelReference
+    from sanakit.pipelines.request import GenerationRequest
     from sanakit.pipelines.text_to_image import TextToImagePipeline
+
+_ASSUMED_SIDE = 1024  # for the check of the disk, where the model decides the size
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="Folder, file, hub id, or starter.")]
 ModelOption = Annotated[str, typer.Option("--model", help="Folder, file, hub id, or starter.")]
-VariantOption = Annotated[str | None, typer.Option("--variant", help="fp16 or bf16 files of a diffusers folder.")]
-RevisionOption = Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit of a hub id.")]
 DeviceOption = Annotated[
     str, typer.Option("--device", help="cpu, cuda, cuda:1 or mps; auto is cuda where there is one.")
 ]
-DtypeOption = Annotated[
-    str | None, typer.Option("--dtype", help="float32, bfloat16 or float16; what the model was made for if not given.")
-]
-ForceOption = Annotated[
-    bool, typer.Option("--force", help="Run in a dtype that the model is known not to work in, or changed weights.")
-]
 ReplaceOption = Annotated[bool, typer.Option(help="Replace what is at OUT.")]
-OutputOption = Annotated[
-    str | None, typer.Option("--output", "-o", metavar="FILE|FOLDER", help="Where to; the current folder if not given.")
-]
-FormatOption = Annotated[
-    str | None, typer.Option("--format", help="png, jpeg or webp; the suffix of FILE decides, else png.")
-]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 PrintJsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +44,7 @@ class TellOptions:
     """How a command answers."""
 
     as_json: JsonOption = False
-    quiet: QuietOption = False
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False
 
     def tell(self, text: str) -> None:
         """A remark for a person, on stderr."""
@@ -84,8 +72,8 @@ class TellOptions:
 class SourceOptions:
     """Which files of a source."""
 
-    variant: VariantOption = None
-    revision: RevisionOption = None
+    variant: Annotated[str | None, typer.Option(help="fp16 or bf16 files of a diffusers folder.")] = None
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub id.")] = None
 
     @property
     def hub(self) -> HubOptions:
@@ -104,12 +92,21 @@ class SourceOptions:
 class PlaceOptions:
     """Where pictures go."""
 
-    output: OutputOption = None
-    image_format: FormatOption = None
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="FILE|FOLDER", help="Where to; the current folder if not given."),
+    ] = None
+    image_format: Annotated[
+        str | None, typer.Option("--format", help="png, jpeg or webp; the suffix of FILE decides, else png.")
+    ] = None
 
-    def choose(self, *, num_images: int) -> OutputPlace:
-        """The place that the two options mean; raises as ``choose_place`` does."""
-        return choose_place(self.output, self.image_format, num_images=num_images)
+    def choose(self, request: GenerationRequest, *, num_images: int) -> OutputPlace:
+        """The place that the two options mean, with room for so many pictures of that size; raises as
+        ``choose_place`` and ``check_place`` do."""
+        place = choose_place(self.output, self.image_format, num_images=num_images)
+        width, height = request.width or _ASSUMED_SIDE, request.height or _ASSUMED_SIDE
+        check_place(place, num_images * 4 * width * height)
+        return place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +127,9 @@ class DeviceOptions(TellOptions):
 class RunOptions(SourceOptions, DeviceOptions):
     """How a model is loaded and run."""
 
-    dtype: DtypeOption = None
+    dtype: Annotated[
+        str | None, typer.Option(help="float32, bfloat16 or float16; what the model was made for if not given.")
+    ] = None
 
     def load(self, model: str, *, force: bool = False, deterministic: bool = False) -> TextToImagePipeline:
         """The pipeline, where and as the options say."""

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from sanakit.common.errors import ConfigError
 from sanakit.common.pixels import Picture
-from sanakit.common.progress import OnProgress, no_progress
 from sanakit.evaluation.drawing import Draw
 from sanakit.evaluation.reports.report import Report, mean_of, use_of
 from sanakit.scoring.dual_encoder import DualEncoderScorer
@@ -67,15 +66,7 @@ def dual_encoder_report(scorer: DualEncoderScorer, *, num_scenes: int, seed: int
     )
 
 
-def best_of_report(
-    scorer: DualEncoderScorer,
-    draw: Draw,
-    *,
-    num_prompts: int,
-    num_seeds: int,
-    seed: int,
-    on_progress: OnProgress = no_progress,
-) -> Report:
+def best_of_report(scorer: DualEncoderScorer, draw: Draw, *, num_prompts: int, num_seeds: int, seed: int) -> Report:
     """Draw every held-out prompt with ``num_seeds`` seeds and let the scorer choose; bootstrap over prompts.
 
     The gain is the scorer's share of right pictures above that of a random seed, the best possible the share of
@@ -83,13 +74,12 @@ def best_of_report(
     """
     detector = load_scene_detector()
     right, chosen = [], []
-    for index, (prompt, scene) in enumerate(heldout_prompts(num_prompts, seed)):
+    for prompt, scene in heldout_prompts(num_prompts, seed):
         pictures = list(draw([prompt] * num_seeds, range(seed, seed + num_seeds)))
         scores = scorer.score([Image.fromarray(picture) for picture in pictures], [prompt] * num_seeds)
         answers = [judge(scene, detector.detect(picture))["all right"] for picture in pictures]
         right.append(answers)
         chosen.append(answers[int(np.argmax(scores))])
-        on_progress(index + 1, num_prompts, "choosing")
     random = [float(np.mean(answers)) for answers in right]
     return Report(
         title=f"The best of {num_seeds} pictures, chosen by {scorer.name}",

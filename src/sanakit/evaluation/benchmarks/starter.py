@@ -12,7 +12,7 @@ from sanakit.common.progress import OnProgress, no_progress
 from sanakit.evaluation.drawing import Draw
 from sanakit.evaluation.metrics.bootstrap import Estimate, estimate
 from sanakit.evaluation.reports.report import Report, Setting, measured
-from sanakit.worlds.reading.scene_detector import SceneDetector, load_scene_detector
+from sanakit.worlds.reading.scene_detector import load_scene_detector
 from sanakit.worlds.reading.verdict import Check, judge
 from sanakit.worlds.scenes.prompts import PromptKind, heldout_prompts, prompt_kind, seen_prompts
 from sanakit.worlds.scenes.render import render
@@ -36,14 +36,12 @@ def evaluate_starter(
     seed: int,
     settings: Mapping[str, Setting],
     batch_size: int = 8,
-    detector: SceneDetector | None = None,
     on_progress: OnProgress = no_progress,
 ) -> Report:
     """Score a generator on ``num_prompts`` held-out prompts, and on as many of seen combinations.
 
     Args:
         settings: what made the pictures (model, steps, guidance, dtype, ...); written into the report as it is.
-        detector: reads the pictures; by default the one for the shipped sprites.
 
     Raises:
         ConfigError: fewer prompts than kinds, or ``draw`` returned another number of pictures.
@@ -51,7 +49,6 @@ def evaluate_starter(
     kinds = get_args(PromptKind)
     if num_prompts < len(kinds):
         raise ConfigError(f"num_prompts={num_prompts} cannot cover the {len(kinds)} kinds; give at least {len(kinds)}")
-    detector = detector or load_scene_detector()
 
     def judged(split: Split, done: int) -> _Judged:
         prompts = _PROMPTS[split](num_prompts, seed)
@@ -60,7 +57,7 @@ def evaluate_starter(
             on_progress(done + count, 2 * num_prompts, "drawing and judging")
 
         pictures = _drawn(draw, [text for text, _ in prompts], seed, batch_size, report)
-        return _judge(prompts, pictures, seed, detector)
+        return _judge(prompts, pictures, seed)
 
     heldout, seen = judged("heldout", 0), judged("train", num_prompts)
     rows = (("held-out", heldout.scores), ("seen", seen.scores), ("ceiling", heldout.ceilings))
@@ -110,8 +107,8 @@ def _drawn(draw: Draw, prompts: list[str], seed: int, batch_size: int, report: C
     return pictures
 
 
-def _judge(prompts: list[tuple[str, Scene]], pictures: list[Picture], seed: int, detector: SceneDetector) -> _Judged:
-    bank, scenes = load_sprite_bank(), [scene for _, scene in prompts]
+def _judge(prompts: list[tuple[str, Scene]], pictures: list[Picture], seed: int) -> _Judged:
+    detector, bank, scenes = load_scene_detector(), load_sprite_bank(), [scene for _, scene in prompts]
     readings = [detector.detect(picture) for picture in pictures]
     truths = [detector.detect(render(scene, bank)) for scene in scenes]
     answers = [judge(scene, reading) for scene, reading in zip(scenes, readings, strict=True)]
