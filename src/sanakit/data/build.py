@@ -155,7 +155,7 @@ def _content_hash(source: DataSource) -> str:
     """SHA-256 of keys, sizes, captions and lengths of files; reading all pictures for it would take too long."""
     digest = sha256()
     for index in range(len(source)):
-        entry = (source[index], source.blob(index).num_bytes())
+        entry = (source[index], source.blob(index).num_bytes)
         digest.update(repr(entry).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 

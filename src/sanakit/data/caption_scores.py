@@ -105,8 +105,7 @@ def _score(
 
 def _stem(source: DataSource, index: int) -> Path:
     """Path without suffix of the shard, or of the picture."""
-    blob_path: Path = source.blob(index).path  # type: ignore[attr-defined]
-    return blob_path.with_suffix("")
+    return source.blob(index).path.with_suffix("")
 
 
 def _own_key(source: DataSource, index: int) -> str:

@@ -68,7 +68,7 @@ def _read(path: Path) -> tuple[Layout, Findings]:
     if path.is_file():
         return _read_file(path)
     if (path / INDEX).is_file():
-        return _as_pictures_or_features(read_wids(path))
+        return "wids", read_wids(path)
     unreadable: list[OSError] = []
     files = list(walk(path, unreadable.append))
     layout, findings = _read_folder(path, files)
@@ -81,7 +81,7 @@ def _read(path: Path) -> tuple[Layout, Findings]:
 
 def _read_folder(path: Path, files: Sequence[Path]) -> tuple[Layout, Findings]:
     if any(file.suffix.lower() == ".tar" for file in files) and not any(map(is_picture, files)):
-        return _as_pictures_or_features(read_wids(path, recursive=True))
+        return "wids", read_wids(path, recursive=True)
     return _read_tables(path, files) or _read_plain(path, files)
 
 
@@ -162,8 +162,3 @@ def _read_plain(root: Path, files: Sequence[Path]) -> tuple[Layout, Findings]:
     if compressed:
         raise RequestError(f"{root} holds {compressed}, and no pictures; unpack it first: a data set is {ACCEPTED}")
     raise RequestError(f"{root} holds no pictures ({len(files)} other files); a data set is {ACCEPTED}")
-
-
-def _as_pictures_or_features(findings: Findings) -> tuple[Layout, Findings]:
-    latents = any(candidate.has_latent for candidate in findings.candidates)
-    return ("features" if latents else "wids"), findings

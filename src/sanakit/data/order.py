@@ -10,10 +10,9 @@ on all machines, which it does not for its permutations.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from threading import Lock
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,8 +66,7 @@ class BatchOrder:
         self._shapes = np.stack([found >> 32, found & 0xFFFFFFFF], axis=1)[bin_of_batch]  # (batches, 2)
         self.num_batches = len(self._starts)
         self.num_samples = len(bins)
-        self._epochs: OrderedDict[int, tuple[NDArray[np.int64], NDArray[np.int64]]] = OrderedDict()
-        self._lock = Lock()
+        self._order = lru_cache(_NUM_KEPT_EPOCHS)(self._shuffle)
 
     def __getitem__(self, number: int) -> Microbatch:
         """Micro-batch ``number``.
@@ -99,17 +97,8 @@ class BatchOrder:
             raise IndexError(f"micro-batch {number} is before the start of the run")
         return divmod(number, self.num_batches)
 
-    def _order(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Samples sorted by bin and shuffled within it, and the shuffled numbers of the micro-batches."""
-        with self._lock:
-            if epoch not in self._epochs:
-                self._epochs[epoch] = self._shuffle(epoch)
-                if len(self._epochs) > _NUM_KEPT_EPOCHS:
-                    self._epochs.popitem(last=False)
-            self._epochs.move_to_end(epoch)
-            return self._epochs[epoch]
-
     def _shuffle(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Samples sorted by bin and shuffled within it, and the shuffled numbers of the micro-batches."""
         words = np.random.Philox(np.random.SeedSequence((self._seed, epoch)))
         shuffled = np.argsort(words.random_raw(self.num_samples), kind="stable")
         samples = shuffled[np.argsort(self._bin_of_sample[shuffled], kind="stable")]

@@ -43,7 +43,8 @@ def decode_picture(content: bytes) -> Image.Image:
     orientation = _orientation(picture)
     try:
         picture.load()
-        return _rotated(_in_rgb(picture), orientation)
+        image = _in_rgb(picture)
+        return image if orientation == 1 else image.transpose(_TURNS[orientation])
     except PictureError:
         raise
     except Exception as error:  # Pillow's decoders raise a dozen kinds on damaged files
@@ -88,10 +89,6 @@ def _orientation(picture: Image.Image) -> int:
     except Exception:  # damaged EXIF says nothing about the pixels
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def _rotated(image: Image.Image, orientation: int) -> Image.Image:
-    return image if orientation == 1 else image.transpose(_TURNS[orientation])
 
 
 def _in_rgb(picture: Image.Image) -> Image.Image:

@@ -148,7 +148,8 @@ class _Curation:
         return finish(self.out, counts.summary(self.config.recipe_hash))
 
     def _look(self) -> Parts:
-        work = Work("pictures", partial(_look_step, self.source, self.config))
+        # A step that loads nothing is made by a partial of partial.
+        work = Work("pictures", partial(partial, steps.look, source=self.source, filters=self.config.filters))
         return self._pass("look", work, looked_schema(), np.arange(len(self.source), dtype=np.int64), _LOOK_BATCH)
 
     def _find_duplicates(self, looked: Parts) -> dict[int, Match]:
@@ -191,16 +192,12 @@ class _Curation:
         kept = ({name: row[name] for name in wanted} for row in rows() if row["dropped_by"] is None)
         captions = (captions_of(row) for row in rows() if row["dropped_by"] is None)
         suffixes = frozenset(suffix for those in captions for suffix in sidecar_suffixes(those))
-        work = Work("shards", partial(_shard_step, self.source, self.out, suffixes))
+        work = Work("shards", partial(partial, write_shard, source=self.source, out=self.out, suffixes=suffixes))
         shards: list[tuple[str, int]] = []
         for (result,) in self.driver.map(work, _batches(kept, self.config.shard_size)):
             shards.append((result["shard"], result["num_samples"]))
             self.on_progress(sum(count for _, count in shards), at_most, "write")
         return shards
-
-
-def _look_step(source: DataSource, config: CurationConfig) -> Step:
-    return partial(steps.look, source=source, filters=config.filters)
 
 
 def _caption_step(
@@ -210,10 +207,6 @@ def _caption_step(
     scorer = load_scorer(config.scorer.model, device=config.scorer.device) if config.scorer and load_scorer else None
     name = captioner_name(captioner)
     return partial(steps.caption, source=source, captioner=loaded, name=name, scorer=scorer)
-
-
-def _shard_step(source: DataSource, out: Path, suffixes: frozenset[str]) -> Step:
-    return partial(write_shard, source=source, out=out, suffixes=suffixes)
 
 
 def _check(config: CurationConfig, load_scorer: ScorerLoader | None) -> None:

@@ -118,5 +118,4 @@ def trace(out: Path, wanted: str) -> list[Row]:
         raise RequestError(f"{path} cannot be read as a lineage ({error})") from error
     if not table.num_rows:
         raise RequestError(f"{path} has no sample with the key, source file or SHA-256 {wanted!r}")
-    rows: list[Row] = table.to_pylist()
-    return rows
+    return table.to_pylist()

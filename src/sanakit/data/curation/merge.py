@@ -73,7 +73,7 @@ def _duplicate(key: str, distance: int) -> Row:
 def source_file(source: DataSource, index: int) -> str:
     """Where the picture is, relative to the data set; of a member of a tar ``shard.tar/member``."""
     blob = source.blob(index)
-    path = getattr(blob, "path", source.path)
+    path = blob.path
     root = source.path if source.path.is_dir() else source.path.parent
     place = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
     return place if path.name == blob.name else f"{place}/{blob.name}"

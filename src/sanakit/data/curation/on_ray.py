@@ -136,8 +136,7 @@ def _make(make_step: list[Any], paths: tuple[str, ...]) -> Step:
     import ray
 
     sys.path += [path for path in paths if path not in sys.path]
-    step: Step = ray.get(make_step[0])()
-    return step
+    return ray.get(make_step[0])()
 
 
 def _call(step: Step, table: Any) -> Any:
@@ -156,8 +155,7 @@ def _answer(text: str) -> list[Row]:
     answer = json.loads(text)
     if "error" in answer:
         raise getattr(errors, answer["error"], SanakitError)(answer["sentence"])
-    rows: list[Row] = answer["rows"]
-    return rows
+    return answer["rows"]
 
 
 def _import_ray() -> Any:

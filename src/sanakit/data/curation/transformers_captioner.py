@@ -57,8 +57,7 @@ class TransformersCaptioner:
         if not getattr(self._processor, "chat_template", None):
             return self._config.prompt
         turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": self._config.prompt}]}
-        text: str = self._processor.apply_chat_template([turn], add_generation_prompt=True)
-        return text
+        return self._processor.apply_chat_template([turn], add_generation_prompt=True)
 
     def _nests_pictures(self) -> bool:
         """Models that take several pictures in one prompt want a list for each prompt."""

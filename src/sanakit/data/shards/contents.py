@@ -106,7 +106,7 @@ def _picture_facts(path: Path, member: Member | None) -> tuple[tuple[int, int] |
     if member is None:
         return None, None
     try:
-        with blob_of(path, member).open() as file:
+        with RangeBlob(path, *member).open() as file:
             return picture_size(file), None
     except PictureError as error:
         return None, str(error)
@@ -117,7 +117,7 @@ def _record(path: Path, member: Member | None) -> tuple[dict[str, Any], str | No
     if member is None:
         return {}, None, ()
     try:
-        record = parse_json(decode_text(read_blob(blob_of(path, member))))
+        record = parse_json(decode_text(read_blob(RangeBlob(path, *member))))
     except (ValueError, PictureError) as error:
         return {}, f"{member.name}: {error}", ()
     if not isinstance(record, dict):
@@ -136,14 +136,10 @@ def _text(path: Path, member: Member | None) -> tuple[str | None, str | None]:
     if member is None:
         return None, None
     try:
-        lines = [line.strip() for line in lines_of(decode_text(read_blob(blob_of(path, member))))]
+        lines = [line.strip() for line in lines_of(decode_text(read_blob(RangeBlob(path, *member))))]
     except (ValueError, PictureError) as error:
         return None, f"{member.name}: {error}"
     return "\n".join(line for line in lines if line), None
-
-
-def blob_of(path: Path, member: Member) -> RangeBlob:
-    return RangeBlob(path, member.name, member.offset, member.size)
 
 
 def _to_plain(contents: ShardContents) -> dict[str, Any]:

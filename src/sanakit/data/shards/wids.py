@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sanakit.data.samples import Caption, Reason
-from sanakit.data.shards.contents import ShardContents, ShardSample, blob_of, shard_contents
+from sanakit.data.shards.contents import ShardContents, ShardSample, shard_contents
+from sanakit.data.sources.blobs import RangeBlob
 from sanakit.data.sources.collect import Candidate, Findings
 from sanakit.data.sources.files import parse_json, read_text, visible_files, walk
 from sanakit.data.sources.folder import captions_in_text
@@ -189,10 +190,10 @@ def _add_sample(
         findings.report(key, reason, detail)
         return
     features = sample.files.get(".npz")
-    candidate = Candidate(key, blob_of(shard.path, member), has_latent=latents, unused_columns=set(sample.unused))
+    candidate = Candidate(key, RangeBlob(shard.path, *member), has_latent=latents, unused_columns=set(sample.unused))
     candidate.size = size_of(sample.record) if latents else sample.size
     candidate.undecodable = None if latents else sample.undecodable
-    candidate.text_features = blob_of(shard.path, features) if features else None
+    candidate.text_features = RangeBlob(shard.path, *features) if features else None
     _add_captions(candidate, sample, extra)
     findings.candidates.append(candidate)
 

@@ -17,12 +17,17 @@ class Blob(Protocol):
     """The bytes of one file, wherever they lie."""
 
     @property
+    def path(self) -> Path:
+        """The file that the bytes lie in."""
+
+    @property
     def name(self) -> str:
         """For messages, and its suffix for the kind of the file."""
 
     def open(self) -> BinaryIO:
         """Raises OSError."""
 
+    @property
     def num_bytes(self) -> int:
         """Raises OSError."""
 
@@ -51,8 +56,8 @@ def read_blob(blob: Blob) -> bytes:
     try:
         with blob.open() as file:
             content = file.read()
-        if len(content) != blob.num_bytes():
-            raise PictureError(f"{blob.name} ends early, after {len(content)} of {blob.num_bytes()} bytes")
+        if len(content) != blob.num_bytes:
+            raise PictureError(f"{blob.name} ends early, after {len(content)} of {blob.num_bytes} bytes")
     except OSError as error:
         raise PictureError(f"{blob.name} cannot be read: {error.strerror or error}") from error
     return content
@@ -71,6 +76,7 @@ class FileBlob:
     def open(self) -> BinaryIO:
         return self.path.open("rb")
 
+    @property
     def num_bytes(self) -> int:
         return self.path.stat().st_size
 
@@ -85,16 +91,13 @@ class RangeBlob:
     path: Path
     name: str
     offset: int
-    size: int
+    num_bytes: int
 
     def open(self) -> BinaryIO:
-        return io.BufferedReader(_Window(self.path, self.offset, self.size), 16384)
-
-    def num_bytes(self) -> int:
-        return self.size
+        return io.BufferedReader(_Window(self.path, self.offset, self.num_bytes), 16384)
 
     def stamp(self) -> str | None:
-        return file_stamp(self.path, f"{self.offset}+{self.size}")
+        return file_stamp(self.path, f"{self.offset}+{self.num_bytes}")
 
 
 class _Window(io.RawIOBase):

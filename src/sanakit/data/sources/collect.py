@@ -55,11 +55,10 @@ def collect(path: Path, layout: Layout, findings: Findings, *, min_size: int, ne
         sample = _checked(candidate, findings, min_size=min_size, need_captions=need_captions)
         if sample is not None:
             entries.append(Entry(sample, candidate.blob, candidate.text_features))
-    has_latents = any(candidate.has_latent for candidate in findings.candidates)
+    if any(candidate.has_latent for candidate in findings.candidates):
+        layout = "features"  # also those in shards
     unused = {name for candidate in findings.candidates for name in candidate.unused_columns}
-    return DataSource(
-        path, layout, tuple(sorted(findings.problems)), tuple(sorted(unused)), tuple(entries), has_latents
-    )
+    return DataSource(path, layout, tuple(sorted(findings.problems)), tuple(sorted(unused)), tuple(entries))
 
 
 def _checked(candidate: Candidate, findings: Findings, *, min_size: int, need_captions: bool) -> Sample | None:

@@ -47,7 +47,6 @@ class DataSource:
     problems: tuple[Problem, ...]  # what opening found, in order; pictures are not decoded for it
     unused_columns: tuple[str, ...]  # of tables, or names in JSON: texts that are neither captions nor files nor scores
     _entries: tuple[Entry, ...]
-    _has_latents: bool
 
     def __len__(self) -> int:
         """Samples that can be used."""
@@ -79,13 +78,13 @@ class DataSource:
         Raises:
             PictureError: it cannot be decoded, or the data set holds latents.
         """
-        if self._has_latents:
+        if self.has_latents():
             raise PictureError(f"{self.path} holds latents; it has no pictures")
         return decode_picture(self.read_bytes(index))
 
     def has_latents(self) -> bool:
         """Whether the samples are cached features instead of pictures."""
-        return self._has_latents
+        return self.layout == "features"
 
     def latent(self, index: int) -> NDArray[Any]:
         """``(C, h, w)``, already scaled, as stored; only of cached features.
@@ -105,7 +104,7 @@ class DataSource:
         return npy_latent_shape(self._latent_blob(index))
 
     def _latent_blob(self, index: int) -> Blob:
-        if not self._has_latents:
+        if not self.has_latents():
             raise PictureError(f"{self.path} holds pictures; it has no latents")
         return self._entries[index].blob
 
@@ -138,7 +137,7 @@ def npy_latent_shape(blob: Blob) -> tuple[int, int, int]:
         with blob.open() as file:
             shape, dtype = read_npy_header(file)
             expected = file.tell() + math.prod(shape) * dtype.itemsize
-        length = blob.num_bytes()
+        length = blob.num_bytes
     except OSError as error:
         raise PictureError(f"{blob.name} cannot be read: {error.strerror or error}") from error
     if length != expected:

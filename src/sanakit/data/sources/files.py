@@ -49,8 +49,9 @@ def visible_files(folder: Path, suffix: str) -> list[Path]:
 
 
 def key_of(path: Path, root: Path) -> str:
-    """The path below the data set without its suffix, with ``/`` on every system."""
-    return path.relative_to(root).with_suffix("").as_posix()
+    """The path below the data set (outside of it the whole one) without its suffix, with ``/`` on every system."""
+    own = path.relative_to(root) if path.is_relative_to(root) else path
+    return own.with_suffix("").as_posix().lstrip("/")
 
 
 def key_of_name(name: str) -> str | None:

@@ -28,14 +28,11 @@ class CellBlob:
     column: str
     group: int  # row group
     row: int  # in it
-    size: int
+    num_bytes: int
 
     def open(self) -> BinaryIO:
         content = _pictures_of_group(self.path, self.group, self.column)[self.row]
         return io.BytesIO(content or b"")
-
-    def num_bytes(self) -> int:
-        return self.size
 
     def stamp(self) -> str | None:
         return file_stamp(self.path, f"{self.column}/{self.group}/{self.row}")

@@ -159,7 +159,7 @@ def _add_row(row: Row, table: Path, root: Path, found: dict[Path, Candidate], fi
         detail = f"{row.where} names {name if is_clean(name) else ascii(name)}, and there is no such file"
         findings.report(key_of_name(name) or name, "missing_image", detail)
         return
-    candidate = found.setdefault(path, Candidate(_key(path, root), FileBlob(path)))
+    candidate = found.setdefault(path, Candidate(key_of(path, root), FileBlob(path)))
     candidate.unused_columns |= unused_texts(row.record)
     try:
         captions = captions_of({name: value for name, value in row.record.items() if name != column})
@@ -189,10 +189,3 @@ def _find(name: str, table: Path, root: Path) -> Path | None:
             if (guess := path.with_name(path.name + suffix)).is_file():
                 return guess
     return None
-
-
-def _key(path: Path, root: Path) -> str:
-    try:
-        return key_of(path, root)
-    except ValueError:  # outside of the folder
-        return path.with_suffix("").as_posix().lstrip("/")

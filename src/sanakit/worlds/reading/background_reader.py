@@ -39,7 +39,8 @@ def read_background(pixels: Floats) -> BackgroundReading:
     size = len(pixels)
     ring = _ring(size)
     border, places = pixels[ring], np.nonzero(ring)[0]  # (border, 3), (border,)
-    errors = {name: _border_error(border, row_colours(name, size), places) for name in BACKGROUNDS}
+    distances = {name: _distance(border, row_colours(name, size), places) for name in BACKGROUNDS}
+    errors = {name: float(np.minimum(found, _OUTLIER).mean()) for name, found in distances.items()}
     name = min(errors, key=errors.__getitem__)
     rows = _corrected(border, row_colours(name, size), places)
     distance = _distance(pixels, rows, np.arange(size)[:, None])
@@ -57,10 +58,6 @@ def _ring(size: int) -> NDArray[np.bool_]:
     ring = np.ones((size, size), dtype=bool)
     ring[_RING:-_RING, _RING:-_RING] = False
     return ring
-
-
-def _border_error(border: Floats, rows: Floats, places: NDArray[np.intp]) -> float:
-    return float(np.minimum(_distance(border, rows, places), _OUTLIER).mean())
 
 
 def _distance(pixels: Floats, rows: Floats, places: NDArray[np.intp]) -> Floats:

@@ -29,14 +29,11 @@ def propose_boxes(distance: Floats, noise: float) -> list[PixelBox]:
     for threshold in _THRESHOLDS:
         mask = distance > max(threshold, 3.0 * noise)
         regions = [c.box for c in find_components(mask) if c.area >= _MIN_AREA]
-        for box in (*regions, *_unions(regions), *(part for region in regions for part in _parts(mask, region))):
+        unions = [a.union(b) for a, b in combinations(regions, 2) if a.gap(b) <= _MAX_GAP]
+        for box in (*regions, *unions, *(part for region in regions for part in _parts(mask, region))):
             if min(box.width, box.height) >= _MIN_SIDE and not any(_same(box, known) for known in boxes):
                 boxes.append(box)
     return boxes
-
-
-def _unions(regions: list[PixelBox]) -> list[PixelBox]:
-    return [a.union(b) for a, b in combinations(regions, 2) if a.gap(b) <= _MAX_GAP]
 
 
 def _parts(mask: NDArray[np.bool_], box: PixelBox) -> list[PixelBox]:

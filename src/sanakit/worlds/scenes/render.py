@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -21,6 +22,13 @@ _STARS = (
     (0.13, 0.92, 0.006), (0.37, 0.95, 0.007), (0.61, 0.93, 0.006), (0.86, 0.94, 0.008), (0.50, 0.03, 0.005),
 )  # fmt: skip
 _HORIZON = 0.60  # share of the height above the grass, the snow or the sand
+# From top to bottom: where each band of colour ends, as a share of the height.
+_BANDS: Mapping[str, Sequence[tuple[float, Rgb]]] = {
+    "night": ((1.0, (30, 36, 92)),),
+    "grass": ((_HORIZON, (170, 218, 250)), (1.0, (136, 204, 84))),
+    "beach": ((0.42, (178, 226, 252)), (_HORIZON, (62, 156, 220)), (1.0, (244, 222, 166))),
+    "snow": ((_HORIZON, (160, 190, 220)), (1.0, (246, 250, 254))),
+}
 
 
 def render(scene: Scene, bank: SpriteBank, size: int = 128) -> NDArray[np.uint8]:
@@ -46,35 +54,14 @@ def background_image(name: str, size: int) -> Image.Image:
     """A plain or simple background; shared, so copy it before drawing."""
     if name in PLAIN_BACKGROUNDS:
         return Image.new("RGB", (size, size), PLAIN_BACKGROUNDS[name])
-    draw_scene = {"night": _draw_night, "grass": _draw_grass, "beach": _draw_beach, "snow": _draw_snow}[name]
-    large = size * _OVERSAMPLING
+    large, top = size * _OVERSAMPLING, 0
     image = Image.new("RGB", (large, large))
-    draw_scene(ImageDraw.Draw(image), large)
-    return image.resize((size, size), Image.Resampling.BOX)
-
-
-def _band(draw: ImageDraw.ImageDraw, size: int, top: float, bottom: float, colour: Rgb) -> None:
-    draw.rectangle((0, round(top * size), size, round(bottom * size)), fill=colour)
-
-
-def _draw_night(draw: ImageDraw.ImageDraw, size: int) -> None:
-    _band(draw, size, 0.0, 1.0, (30, 36, 92))
-    for x, y, radius in _STARS:
-        box = tuple(size * edge for edge in (x - radius, y - radius, x + radius, y + radius))
+    draw = ImageDraw.Draw(image)
+    for end, colour in _BANDS[name]:
+        bottom = round(end * large)
+        draw.rectangle((0, top, large, bottom), fill=colour)
+        top = bottom
+    for x, y, radius in _STARS if name == "night" else ():
+        box = tuple(large * edge for edge in (x - radius, y - radius, x + radius, y + radius))
         draw.ellipse(box, fill=(240, 236, 200))
-
-
-def _draw_grass(draw: ImageDraw.ImageDraw, size: int) -> None:
-    _band(draw, size, 0.0, _HORIZON, (170, 218, 250))
-    _band(draw, size, _HORIZON, 1.0, (136, 204, 84))
-
-
-def _draw_beach(draw: ImageDraw.ImageDraw, size: int) -> None:
-    _band(draw, size, 0.0, 0.42, (178, 226, 252))
-    _band(draw, size, 0.42, _HORIZON, (62, 156, 220))
-    _band(draw, size, _HORIZON, 1.0, (244, 222, 166))
-
-
-def _draw_snow(draw: ImageDraw.ImageDraw, size: int) -> None:
-    _band(draw, size, 0.0, _HORIZON, (160, 190, 220))
-    _band(draw, size, _HORIZON, 1.0, (246, 250, 254))
+    return image.resize((size, size), Image.Resampling.BOX)

@@ -15,7 +15,7 @@ Group = Literal["animal", "food", "vehicle", "thing", "nature", "shape"]
 _EYES_AND_WHITES = ("#1c1c1c", "#212121", "#ffffff")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One object: its words, its picture, and what stays as it is when the object is tinted.
 
@@ -28,13 +28,9 @@ class Item:
     group: Group
     icon: str | None
     natural: str | None
-    aspect: float = 1.0
-    synonyms: tuple[tuple[str, str], ...] = ()  # (singular, plural) of words for the same picture
-    keep: tuple[str, ...] = ()  # colours that tinting leaves alone, besides eyes and whites
-
-    @property
-    def kept_colours(self) -> tuple[str, ...]:
-        return _EYES_AND_WHITES + self.keep
+    aspect: float
+    synonyms: tuple[tuple[str, str], ...]  # (singular, plural) of words for the same picture
+    kept_colours: tuple[str, ...]  # that tinting leaves alone
 
 
 def _item(
@@ -48,16 +44,8 @@ def _item(
     keep: str = "",
 ) -> Item:
     pairs = tuple((word, f"{word}s") if isinstance(word, str) else word for word in synonyms)
-    return Item(
-        name=name,
-        plural=plural or f"{name}s",
-        group=group,
-        icon=icon,
-        natural=natural,
-        aspect=_ASPECTS.get(name, 1.0),
-        synonyms=pairs,
-        keep=tuple(f"#{colour}" for colour in keep.split()),
-    )
+    kept = (*_EYES_AND_WHITES, *(f"#{colour}" for colour in keep.split()))
+    return Item(name, plural or f"{name}s", group, icon, natural, _ASPECTS.get(name, 1.0), pairs, kept)
 
 
 # Width / height of every cropped picture; `build_sprite_bank` measures them and a test holds them to the bank.

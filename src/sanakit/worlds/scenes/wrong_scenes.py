@@ -37,7 +37,9 @@ def wrong_scene(scene: Scene, kind: WrongKind, rng: Generator, *, allow_heldout:
         changed = _CHANGES[kind](scene, rng)
         if changed is None:
             return None
-        if not _clashes(changed) and (allow_heldout or changed.belongs_to("train")):
+        looks = [(ITEMS[name], colour) for name, colour in changed.looks]
+        clashes = any(background_clashes(changed.background, item, colour) for item, colour in looks)
+        if not clashes and (allow_heldout or changed.belongs_to("train")):
             return placed_again(changed, rng)
     return None
 
@@ -118,7 +120,3 @@ _CHANGES: Mapping[WrongKind, Callable[[Scene, Generator], Scene | None]] = {
 def _with_looks(scene: Scene, looks: list[Look]) -> Scene:
     objects = zip(scene.objects, looks, strict=True)
     return replace(scene, objects=tuple(replace(thing, name=name, colour=colour) for thing, (name, colour) in objects))
-
-
-def _clashes(scene: Scene) -> bool:
-    return any(background_clashes(scene.background, ITEMS[thing.name], thing.colour) for thing in scene.objects)
