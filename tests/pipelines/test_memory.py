@@ -11,20 +11,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
 from sanakit.models.presets import DC_AE_PRESETS, LINEAR_DIT_PRESETS
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
-from sanakit.pipelines.memory import (
-    OWN_BYTES,
-    ModelSize,
-    denoising_bytes,
-    measured_free_memory,
-    size_of,
-    transformer_parameters,
-)
+from sanakit.pipelines.memory import OWN_BYTES, ModelSize, denoising_bytes, measured_free_memory, transformer_parameters
 from sanakit.pipelines.tiling import Tiling
 
 
@@ -135,13 +127,6 @@ def test_a_picture_takes_its_weights_and_the_larger_of_its_two_moments() -> None
     assert tiled.decoding < whole.decoding / 10
     assert tiled.denoising == 2 * denoising_bytes(size.transformer, 128, 128, torch.bfloat16)
     assert size.picture(4096, 4096, rows=16).denoising == 8 * whole.denoising
-
-
-def test_the_size_of_a_loaded_model(tiny_bundle: ModelBundle) -> None:
-    size = size_of(tiny_bundle)
-    assert size.weights["transformer"] == 4 * transformer_parameters(tiny_bundle.transformer.config)
-    assert size.weights.keys() == {"transformer", "autoencoder", "text_encoder"}
-    assert size.picture(64, 64).total > sum(size.weights.values())
 
 
 def test_nobody_knows_the_memory_of_some_devices() -> None:

@@ -82,18 +82,9 @@ def write_whole(path: Path, content: bytes | str, *, sync: bool = False, locked:
         building.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def write_json(
-    path: Path,
-    value: Any,
-    *,
-    indent: int | None = 2,
-    ensure_ascii: bool = False,
-    sync: bool = False,
-    locked: bool = False,
-) -> None:
-    """Write plain values as ``write_whole`` does."""
-    text = json.dumps(value, indent=indent, ensure_ascii=ensure_ascii)
-    write_whole(path, text + "\n", sync=sync, locked=locked)
+def write_json(path: Path, value: Any, *, indent: int | None = 2, ensure_ascii: bool = False, **how: bool) -> None:
+    """Write plain values as ``write_whole`` does, which takes what else is given."""
+    write_whole(path, json.dumps(value, indent=indent, ensure_ascii=ensure_ascii) + "\n", **how)
 
 
 def remove_stale(folder: Path) -> None:

@@ -9,7 +9,6 @@ from functools import lru_cache
 import torch
 from torch import nn
 
-from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.common.free_memory import free_memory
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
@@ -60,19 +59,6 @@ class PictureMemory:
     def total(self) -> int:
         """At the peak, with what the process itself takes."""
         return sum(self.weights.values()) + max(self.denoising, self.decoding) + OWN_BYTES
-
-
-def size_of(bundle: ModelBundle) -> ModelSize:
-    """Of a model that is loaded."""
-    return ModelSize(
-        transformer=bundle.transformer.config,
-        autoencoder=bundle.autoencoder.config,
-        weights={
-            name: sum(tensor.nbytes for tensor in network.state_dict().values())
-            for name, network in bundle.components.items()
-        },
-        dtype=bundle.transformer.compute_dtype,
-    )
 
 
 def denoising_bytes(config: LinearDiTConfig, height: int, width: int, dtype: torch.dtype) -> int:

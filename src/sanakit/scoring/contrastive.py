@@ -11,10 +11,10 @@ from PIL import Image
 from torch import Tensor
 
 from sanakit.checkpoints.identity.hashing import hash_tensors
-from sanakit.common.errors import CheckpointError, RequestError
-from sanakit.scoring.extractors.preprocessing import Preprocessing, find_model_folder
-from sanakit.scoring.extractors.vision_tower import load_transformers_model
-from sanakit.scoring.pixels import as_images, same_size_batches
+from sanakit.common.errors import CheckpointError
+from sanakit.scoring.extractors.preprocessing import Preprocessing, find_model_folder, pretrained
+from sanakit.scoring.extractors.vision_tower import features_of, load_transformers_model
+from sanakit.scoring.pixels import are_pairs, as_images, same_size_batches
 
 _BATCH = 16
 
@@ -27,14 +27,11 @@ class ContrastiveScorer:
     Source: Hessel et al., CLIPScore, arXiv:2104.08718 (there with the factor 2.5 and clipped).
     """
 
-    def __init__(
-        self, network: Any, tokenizer: Any, preprocessing: Preprocessing, *, kind: str, name: str,
-        device: str | torch.device = "cpu",
-    ) -> None:  # fmt: skip
-        self.network = network.eval().requires_grad_(False).to(device)
-        self.tokenizer, self.preprocessing, self.device, self.name = tokenizer, preprocessing, device, name
+    def __init__(self, network: Any, tokenizer: Any, preprocessing: Preprocessing, *, name: str) -> None:
+        self.network = network.eval().requires_grad_(False)
+        self.tokenizer, self.preprocessing, self.name = tokenizer, preprocessing, name
         self.length = int(network.config.text_config.max_position_embeddings)
-        self.full_rows = kind == "siglip"  # trained on padded rows without a mask
+        self.full_rows = network.config.model_type == "siglip"  # trained on padded rows without a mask
         self.weights_hash = hash_tensors(self.network.state_dict())
 
     @property
@@ -43,9 +40,7 @@ class ContrastiveScorer:
 
     def score(self, images: Sequence[Image.Image], texts: Sequence[str]) -> list[float]:
         """One number for each picture with the text at the same place; higher is better."""
-        if len(images) != len(texts):
-            raise RequestError(f"{len(images)} pictures and {len(texts)} texts are no pairs; give one text a picture")
-        if not images:
+        if not are_pairs(images, texts):
             return []
         pictures, captions = self._pictures(images), self._texts(texts)  # (N, F) each
         return (100 * F.cosine_similarity(pictures, captions)).tolist()
@@ -53,23 +48,18 @@ class ContrastiveScorer:
     @torch.no_grad()
     def _pictures(self, images: Sequence[Image.Image]) -> Tensor:
         batches = same_size_batches((image.convert("RGB") for image in images), _BATCH)
-        return torch.cat(
-            [
-                _features(self.network.get_image_features(self.preprocessing(as_images(batch).to(self.device))))
-                for batch in batches
-            ]
-        )
+        pixels = (self.preprocessing(as_images(batch).to(self.network.device)) for batch in batches)
+        return torch.cat([features_of(self.network.get_image_features(part)) for part in pixels])
 
     @torch.no_grad()
     def _texts(self, texts: Sequence[str]) -> Tensor:
         parts = []
+        how = {"padding": "max_length" if self.full_rows else "longest", "truncation": True, "max_length": self.length}
         for start in range(0, len(texts), _BATCH):
-            tokens = self.tokenizer(
-                list(texts[start : start + _BATCH]), padding="max_length" if self.full_rows else "longest",
-                truncation=True, max_length=self.length, return_tensors="pt",
-            ).to(self.device)  # fmt: skip
+            tokens = self.tokenizer(list(texts[start : start + _BATCH]), return_tensors="pt", **how)
+            tokens = tokens.to(self.network.device)
             mask = None if self.full_rows else tokens["attention_mask"]
-            parts.append(_features(self.network.get_text_features(tokens["input_ids"], attention_mask=mask)))
+            parts.append(features_of(self.network.get_text_features(tokens["input_ids"], attention_mask=mask)))
         return torch.cat(parts)
 
 
@@ -84,15 +74,6 @@ def load_contrastive_scorer(name_or_path: str, *, device: str | torch.device = "
     network, preprocessing, kind = load_transformers_model(name_or_path)
     if not hasattr(network, "get_text_features"):
         raise CheckpointError(f"{name_or_path} is a {kind} model without a text tower; give a CLIP or SigLIP")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(find_model_folder(name_or_path))
-    except (OSError, ValueError, ImportError) as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"the tokenizer of {name_or_path} cannot be read ({reason})") from error
-    return ContrastiveScorer(
-        network, tokenizer, preprocessing, kind=kind, name=f"{kind} {name_or_path}", device=device
-    )  # fmt: skip
-
-
-def _features(output: Any) -> Tensor:
-    return (output if isinstance(output, Tensor) else output.pooler_output).float()
+    otherwise = f"the tokenizer of {name_or_path} cannot be read"
+    tokenizer = pretrained(AutoTokenizer, find_model_folder(name_or_path), otherwise)
+    return ContrastiveScorer(network.to(device), tokenizer, preprocessing, name=f"{kind} {name_or_path}")

@@ -23,14 +23,14 @@ from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_folder
 from sanakit.checkpoints.networks.text_encoder_folder import load_text_encoder
 from sanakit.common.config import from_mapping, to_mapping
-from sanakit.common.errors import CheckpointError, ConfigError, RequestError
+from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.common.files import write_json
 from sanakit.models.dual_encoder import DualEncoder, DualEncoderConfig
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.text.text_encoder import TextEncoder, TextEncoderConfig
 from sanakit.scoring.extractors.efficientnet_lite import STAGE_CHANNELS, load_efficientnet_lite0
 from sanakit.scoring.extractors.extractor import resize_bicubic
-from sanakit.scoring.pixels import as_images
+from sanakit.scoring.pixels import are_pairs, as_images
 
 PICTURE_SIZE = 128  # pixels each way at which pictures are read
 GRID = 4  # patches each way, of 32 pixels
@@ -98,12 +98,9 @@ class DualEncoderScorer:
         Raises:
             RequestError: there are not as many texts as pictures.
         """
-        if len(images) != len(texts):
-            raise RequestError(f"{len(images)} pictures and {len(texts)} texts; each picture needs one text")
-        if not images:
+        if not are_pairs(images, texts):
             return []
-        logits = self.model.logits(self.embed_pictures(images), self.embed_texts(texts))
-        return [float(logit) for logit in logits]
+        return self.model.logits(self.embed_pictures(images), self.embed_texts(texts)).tolist()
 
     @torch.inference_mode()
     def embed_pictures(self, images: Sequence[Image.Image]) -> Tensor:

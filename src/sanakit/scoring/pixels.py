@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from sanakit.common.errors import RequestError
 from sanakit.common.pixels import to_unit
 from sanakit.scoring.extractors.extractor import FeatureExtractor
 
@@ -26,6 +27,17 @@ def extract_batch(
 def as_images(pictures: Iterable[Image.Image]) -> Tensor:
     """RGB pictures of one size as ``(B, 3, H, W)`` float32 in [0, 1]."""
     return to_unit([np.asarray(picture) for picture in pictures])
+
+
+def are_pairs(images: Sequence[Image.Image], texts: Sequence[str]) -> bool:
+    """Whether there is anything to score.
+
+    Raises:
+        RequestError: there are not as many texts as pictures.
+    """
+    if len(images) != len(texts):
+        raise RequestError(f"{len(images)} pictures and {len(texts)} texts are no pairs; each picture needs one text")
+    return bool(images)
 
 
 def same_size_batches(pictures: Iterable[Image.Image], batch_size: int) -> Iterator[list[Image.Image]]:

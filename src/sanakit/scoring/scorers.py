@@ -30,8 +30,7 @@ def load_scorer(name_or_path: str, *, device: str | torch.device = "cpu") -> Ima
     if name_or_path == "starter":
         from sanakit.scoring.dual_encoder import load_starter_scorer
 
-        scorer: ImageTextScorer = load_starter_scorer(device=device)
-        return scorer
+        return load_starter_scorer(device=device)
     from sanakit.scoring.contrastive import load_contrastive_scorer
 
     return load_contrastive_scorer(name_or_path, device=device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,16 +54,19 @@ def cache(
     if recipe is None and not resolution:
         raise RequestError("--resolution says how many pixels the pictures are trained at, such as --resolution 512")
     where = resolve_device(device)
-    config, encoders, stages = (
-        _of_recipe(recipe, path, resolution, where) if recipe else _of_model(str(model), path, resolution, where)
-    )
-    if cache_dir is not None:
-        from dataclasses import replace
 
-        config = replace(config, cache_folder=str(cache_dir))
     from sanakit.features.cache_report import cache_files
+    from sanakit.features.configs import FilesData
+    from sanakit.features.encoders import encoders_of_model
     from sanakit.features.work import Work
 
+    if recipe is not None:
+        config, encoders, stages = _of_recipe(recipe, where)
+    else:
+        config, encoders, stages = FilesData(path=str(path)), encoders_of_model(str(model), device=where), []
+    changes = {"path": path, "cache_folder": cache_dir}
+    config = replace(config, **{name: str(place) for name, place in changes.items() if place is not None})
+    stages = [tuple(resolution)] if resolution else stages
     reports = []
     with encoders.loaded():
         for sizes in stages:
@@ -79,20 +82,8 @@ def cache(
         raise typer.Exit(FAILURE)
 
 
-def _of_model(
-    model: str, path: Path | None, resolution: list[int] | None, device: str
-) -> tuple[FilesData, Encoders, list[tuple[int, ...]]]:
-    from sanakit.features.configs import FilesData
-    from sanakit.features.encoders import encoders_of_model
-
-    return FilesData(path=str(path)), encoders_of_model(model, device=device), [tuple(resolution or ())]
-
-
-def _of_recipe(
-    recipe: Path, path: Path | None, resolution: list[int] | None, device: str
-) -> tuple[FilesData, Encoders, list[tuple[int, ...]]]:
-    from dataclasses import replace
-
+def _of_recipe(recipe: Path, device: str) -> tuple[FilesData, Encoders, list[tuple[int, ...]]]:
+    """Its data, its encoders, and the resolutions of its stages."""
     from sanakit.cli.terminal.recipe_file import read_recipe
     from sanakit.common.config import from_mapping
     from sanakit.features.configs import FilesData
@@ -101,9 +92,8 @@ def _of_recipe(
     settings = from_mapping(TransformerRecipe, read_recipe(recipe), where="recipe")
     if not isinstance(settings.data, FilesData):
         raise RequestError(f"the data of {recipe} is {settings.data.type}, which is cached as its training begins")
-    config = replace(settings.data, path=str(path)) if path is not None else settings.data
-    stages = [tuple(resolution)] if resolution else list(dict.fromkeys(stage.resolutions for stage in settings.stages))
-    return config, settings.starting_model(device).encoders, stages
+    stages = list(dict.fromkeys(stage.resolutions for stage in settings.stages))
+    return settings.data, settings.starting_model(device).encoders, stages
 
 
 def _print_report(report: CacheReport, sizes: tuple[int, ...]) -> None:
@@ -122,7 +112,7 @@ def score(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder of pictures with captions, or of shards.")],
     told: TellOptions,
     scorer: Annotated[str, typer.Option(help="starter, or a folder or hub id of a CLIP or SigLIP.")] = "starter",
-    replace: Annotated[bool, typer.Option("--replace", help="Score captions again that have a score.")] = False,
+    again: Annotated[bool, typer.Option("--replace", help="Score captions again that have a score.")] = False,
     device: DeviceOption = "cpu",
 ) -> None:
     """Score how well each caption fits its picture, and write the scores beside the shards or pictures.
@@ -134,7 +124,7 @@ def score(
 
     judge = load_scorer(scorer, device=resolve_device(device))
     with told.bar("scoring", unit="pictures", kept=_KEPT.format("finished shards keep their scores")) as on_progress:
-        found = score_captions(path, judge, replace=replace, on_progress=on_progress)
+        found = score_captions(path, judge, replace=again, on_progress=on_progress)
     if told.as_json:
         print_json({"path": str(path), "scorer": judge.name, **asdict(found)})
     else:

@@ -82,17 +82,11 @@ def prompts(
 
     pipeline = draw.load(model)
     name, model_hash, drawn = pipeline.bundle.card.name, pipeline.bundle.model_hash, draw.settings(pipeline)
-    settings = {
-        "num_inference_steps": drawn["steps"],
-        "guidance_scale": drawn["guidance"],
-        "solver": drawn["solver"],
-        "width": width,
-        "height": height,
-    }
+    settings = {"num_inference_steps": drawn["steps"], "guidance_scale": drawn["guidance"], "solver": drawn["solver"]}
+    settings |= {"width": width, "height": height}
     drawing = Drawing(prompts=listed, num_images=num_images, seed=seed, settings=settings)
-    with draw.bar(
-        "drawing", unit="pictures", kept=f"the pictures in {output} are kept, and the same command goes on"
-    ) as on_progress:
+    kept = f"the pictures in {output} are kept, and the same command goes on"
+    with draw.bar("drawing", unit="pictures", kept=kept) as on_progress:
         run = draw_prompt_list(drawing, pipeline, model_hash, output, on_progress=on_progress)
     draw.tell(f"{run.num_drawn} pictures drawn, {run.num_kept} were there, in {output / 'pictures'}")
     facts = {"model": name, "model_hash": model_hash, "size": size, **drawn}

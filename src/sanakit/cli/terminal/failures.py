@@ -50,18 +50,16 @@ def sentence(error: BaseException) -> str:
         case SanakitError():
             text = str(error)
         case typer.TyperException():
-            text = (
-                error.format_message().replace(". Did you mean", ", did you mean").rstrip(".") or "no command is given"
-            )
+            text = error.format_message().replace(". Did you mean", ", did you mean").rstrip(".")
+            text = text or "no command is given"
             text += "" if text.endswith("?") else "; --help lists what is possible"
         case MemoryError():
             text = "this machine has not enough free memory for that; `sanakit doctor` tells what it can run"
         case OSError() if error.strerror:
             text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         case _:
-            text = (
-                f"an unexpected {type(error).__name__} ({_start(str(error))}); run it again with --debug to see where"
-            )
+            unexpected = f"an unexpected {type(error).__name__} ({_start(str(error))})"
+            text = f"{unexpected}; run it again with --debug to see where"
     return " ".join(text.split())
 
 

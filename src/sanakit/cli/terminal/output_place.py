@@ -60,7 +60,7 @@ def choose_place(output: str | None, image_format: str | None, *, num_images: in
     if len(os.fsencode(path.name)) > _MAX_NAME_BYTES:
         raise RequestError(f"--output ends in a name of {len(path.name)} characters; choose a shorter one")
     if output is None or path.is_dir() or output.endswith(("/", os.sep)) or not path.suffix:
-        return OutputPlace(folder=path, file=None, image_format=_format(image_format) or "png")
+        return OutputPlace(folder=path, file=None, image_format=_SUFFIXES[f".{image_format or 'png'}"])
     suffix = _SUFFIXES.get(path.suffix.lower())
     if suffix is None:
         raise RequestError(f"--output {output} is no picture; end it with .png, .jpg or .webp, or with / for a folder")
@@ -124,7 +124,3 @@ def slug(prompt: str) -> str:
     words = re.findall(r"\w+", unicodedata.normalize("NFKC", prompt).lower().replace("_", " "))
     text = "-".join(words).encode("utf-8", "ignore")[:_MAX_SLUG_BYTES].decode("utf-8", "ignore").strip("-")
     return text or "picture"
-
-
-def _format(name: str | None) -> ImageFormat | None:
-    return _SUFFIXES[f".{name}"] if name is not None else None

@@ -62,11 +62,8 @@ class PictureRun:
                 tell(f"note: {event.message}", quiet=self.quiet)
 
     def _label(self) -> str:
-        return (
-            "denoising"
-            if self.num_images == 1
-            else f"picture {min(self.num_done + 1, self.num_images)} of {self.num_images}"
-        )
+        number = min(self.num_done + 1, self.num_images)
+        return "denoising" if self.num_images == 1 else f"picture {number} of {self.num_images}"
 
     def _farewell(self) -> str:
         if self.num_done == 0:

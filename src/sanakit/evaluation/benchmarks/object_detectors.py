@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from sanakit.checkpoints.identity.hashing import hash_tensors
-from sanakit.common.errors import CheckpointError, RequestError
+from sanakit.common.errors import RequestError
 from sanakit.evaluation.benchmarks.geneval_rules import COLOURS, SeenObject
-from sanakit.scoring.extractors.preprocessing import find_model_folder
+from sanakit.scoring.extractors.preprocessing import find_model_folder, pretrained
 from sanakit.scoring.scorers import ImageTextScorer
 
 _THRESHOLD, _COUNTING_THRESHOLD = 0.3, 0.9  # GenEval's, for Mask2Former
@@ -23,12 +23,9 @@ _GENEVAL_NAMES = {"remote": "tv remote", "keyboard": "computer keyboard", "mouse
 class TransformersDetector:
     """A detector with a fixed list of classes; ``colour_scorer`` names colours on the cut-out of an object's box."""
 
-    def __init__(
-        self, network: Any, processor: Any, *, name: str, colour_scorer: ImageTextScorer | None,
-        device: str | torch.device = "cpu",
-    ) -> None:  # fmt: skip
-        self.network = network.eval().requires_grad_(False).to(device)
-        self.processor, self.device, self.name, self.colour_scorer = processor, device, name, colour_scorer
+    def __init__(self, network: Any, processor: Any, *, name: str, colour_scorer: ImageTextScorer | None) -> None:
+        self.network = network.eval().requires_grad_(False)
+        self.processor, self.name, self.colour_scorer = processor, name, colour_scorer
         self.weights_hash = hash_tensors(self.network.state_dict())
         self.resize_rule = f"{type(processor).__name__} with {dict(processor.size)}"
         colours = "no colours" if colour_scorer is None else f"colours by {colour_scorer.name} on boxes without masks"
@@ -43,11 +40,9 @@ class TransformersDetector:
 
     @torch.no_grad()
     def detect(self, image: Image.Image, *, counting: bool) -> list[SeenObject]:
-        inputs = self.processor(images=image.convert("RGB"), return_tensors="pt").to(self.device)
-        found = self.processor.post_process_object_detection(
-            self.network(**inputs), threshold=_COUNTING_THRESHOLD if counting else _THRESHOLD,
-            target_sizes=[(image.height, image.width)],
-        )[0]  # fmt: skip
+        inputs = self.processor(images=image.convert("RGB"), return_tensors="pt").to(self.network.device)
+        how = {"threshold": _COUNTING_THRESHOLD if counting else _THRESHOLD, "target_sizes": [image.size[::-1]]}
+        (found,) = self.processor.post_process_object_detection(self.network(**inputs), **how)
         labels = self.network.config.id2label
         return [
             SeenObject(name=_geneval_name(labels[int(label)]), confidence=float(score), box=tuple(box.tolist()))
@@ -84,13 +79,11 @@ def load_object_detector(
     from transformers import AutoImageProcessor, AutoModelForObjectDetection
 
     folder = find_model_folder(name_or_path)
-    try:
-        processor = AutoImageProcessor.from_pretrained(folder)
-        network = AutoModelForObjectDetection.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
-    except (OSError, ValueError, ImportError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{name_or_path} is no object detector that transformers loads ({reason})") from error
-    return TransformersDetector(network, processor, name=name_or_path, colour_scorer=colour_scorer, device=device)
+    otherwise = f"{name_or_path} is no object detector that transformers loads"
+    processor = pretrained(AutoImageProcessor, folder, otherwise)
+    how = {"dtype": torch.float32, "use_safetensors": True}
+    network = pretrained(AutoModelForObjectDetection, folder, otherwise, **how).to(device)
+    return TransformersDetector(network, processor, name=name_or_path, colour_scorer=colour_scorer)
 
 
 def require_classes(detector: TransformersDetector, wanted: set[str]) -> None:

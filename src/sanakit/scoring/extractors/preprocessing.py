@@ -110,6 +110,18 @@ def find_model_folder(name_or_path: str) -> Path:
         raise DownloadError(f"{name_or_path} is not in the cache and could not be fetched ({reason})") from error
 
 
+def pretrained(loader: Any, folder: Path, otherwise: str, **how: Any) -> Any:
+    """What a class of transformers loads from a folder.
+
+    Raises:
+        CheckpointError: it cannot; the sentence begins with ``otherwise``.
+    """
+    try:
+        return loader.from_pretrained(folder, **how)
+    except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
+        raise CheckpointError(f"{otherwise} ({str(error).splitlines()[0]})") from error
+
+
 def _side(size: int | dict[str, int]) -> int:
     if isinstance(size, int):
         return size

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.common.errors import CheckpointError
-from sanakit.scoring.extractors.preprocessing import Preprocessing, find_model_folder, read_preprocessing
+from sanakit.scoring.extractors.preprocessing import Preprocessing, find_model_folder, pretrained, read_preprocessing
 
 _WITH_PROJECTION = frozenset({"clip", "siglip"})  # SigLIP 2 of a fixed size says "siglip"; NaFlex is not offered
 _VISION_ONLY = frozenset({"dinov2", "dinov2_with_registers", "clip_vision_model", "siglip_vision_model"})
@@ -33,13 +33,13 @@ class VisionTower(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images ``(B, 3, H, W)`` in [0, 1] to features ``(B, F)``, not normalised."""
-        pixels = self.preprocessing(images)
-        output = (
-            self.network.get_image_features(pixel_values=pixels)
-            if self.projected
-            else self.network(pixel_values=pixels)
-        )
-        return (output if isinstance(output, Tensor) else output.pooler_output).float()
+        look = self.network.get_image_features if self.projected else self.network
+        return features_of(look(pixel_values=self.preprocessing(images)))
+
+
+def features_of(output: Any) -> Tensor:
+    """``(B, F)`` float32 of what a tower of transformers gives, in any of its versions."""
+    return (output if isinstance(output, Tensor) else output.pooler_output).float()
 
 
 def load_vision_tower(name_or_path: str, *, device: str | torch.device = "cpu") -> VisionTower:
@@ -58,16 +58,10 @@ def load_transformers_model(name_or_path: str) -> tuple[Any, Preprocessing, str]
     from transformers import AutoConfig, AutoModel
 
     folder = find_model_folder(name_or_path)
-    try:
-        kind = str(AutoConfig.from_pretrained(folder).model_type)
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{folder}/config.json cannot be read ({str(error).splitlines()[0]})") from error
+    kind = str(pretrained(AutoConfig, folder, f"{folder}/config.json cannot be read").model_type)
     if kind not in _WITH_PROJECTION | _VISION_ONLY:
         known = ", ".join(sorted(_WITH_PROJECTION | _VISION_ONLY))
         raise CheckpointError(f"{name_or_path} is a {kind} model; give one of {known}")
-    preprocessing = read_preprocessing(folder)
-    try:
-        network = AutoModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{name_or_path} cannot be loaded ({str(error).splitlines()[0]})") from error
+    preprocessing, otherwise = read_preprocessing(folder), f"{name_or_path} cannot be loaded"
+    network = pretrained(AutoModel, folder, otherwise, dtype=torch.float32, use_safetensors=True)
     return network, preprocessing, kind
