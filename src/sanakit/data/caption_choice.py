@@ -131,9 +131,7 @@ def _by_score(
 
 
 def _exponential(scores: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    if temperature == 0:
-        return _best(scores)
-    return np.exp((scores - scores.max()) / temperature)
+    return np.exp((scores - scores.max()) / temperature) if temperature else _best(scores)
 
 
 def _power_law(scores: NDArray[np.float64], config: PowerLawChoice) -> NDArray[np.float64]:

@@ -8,25 +8,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-
-from PIL import Image
+from typing import Any
 
 from sanakit.common.errors import PictureError, RequestError
 from sanakit.common.files import write_whole
 from sanakit.common.progress import OnProgress, no_progress
+from sanakit.data.curation.captioners import Scorer
 from sanakit.data.open import open_data
 from sanakit.data.samples import Problem
 from sanakit.data.sources.data_source import DataSource
 from sanakit.data.sources.sidecars import SCORE_SUFFIX, sidecar_suffix
 
 _PICTURES_AT_ONCE = 16
-
-
-class Scorer(Protocol):
-    """Pictures and texts to similarities, pairwise; higher is better."""
-
-    def score(self, images: Sequence[Image.Image], texts: Sequence[str]) -> list[float]: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

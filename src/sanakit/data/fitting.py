@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 ResizeRule = Literal["bicubic", "lanczos"]
-_FILTERS = {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
 _LANCZOS_AREA = (1600 * 1600, 3400 * 3400)  # of the bins at 2048 and 2880 px, where upstream uses Lanczos
 
 
@@ -33,6 +32,6 @@ def fit_to_bin(image: Image.Image, height: int, width: int) -> NDArray[np.uint8]
     """
     size = covering_size(image.size, height, width)
     if size != image.size:
-        image = image.resize(size, _FILTERS[resize_rule(height, width)])
+        image = image.resize(size, Image.Resampling[resize_rule(height, width).upper()])
     left, top = round((size[0] - width) / 2), round((size[1] - height) / 2)
     return np.asarray(image.crop((left, top, left + width, top + height)))

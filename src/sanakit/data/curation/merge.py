@@ -34,7 +34,10 @@ def sample_rows(
         row: Row = {"key": source[index].key, "source_file": source_file(source, index), **facts, "captions": []}
         row["recipe_hash"] = recipe_hash
         if index in duplicates:
-            row |= _duplicate(source[duplicates[index].position].key, duplicates[index].distance)
+            position, distance = duplicates[index]
+            key = source[position].key
+            detail = f"its perceptual hash differs from that of {key} in {distance} bits"
+            row |= {**dropped("near_duplicate", float(distance), detail), "duplicate_of": key}
         elif row["dropped_by"] is None:
             row["captions"] = [item for rows in passes for item in next(rows)["captions"]]
             row |= judge_captions(row["captions"], min_score)
@@ -63,11 +66,6 @@ def _without_used(rows: Iterator[Row]) -> Iterator[Row]:
 def _problem(problem: Problem, recipe_hash: str) -> Row:
     row: Row = {"key": problem.key, "captions": [], "recipe_hash": recipe_hash}
     return row | dropped(problem.reason, None, problem.detail)
-
-
-def _duplicate(key: str, distance: int) -> Row:
-    detail = f"its perceptual hash differs from that of {key} in {distance} bits"
-    return {**dropped("near_duplicate", float(distance), detail), "duplicate_of": key}
 
 
 def source_file(source: DataSource, index: int) -> str:

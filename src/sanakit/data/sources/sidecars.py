@@ -7,7 +7,7 @@ Whether a file holds captions or scores is told by what is in it; the suffixes a
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ def add_entry(extra: Extra, entry: Any, suffix: str) -> None:
     Raises:
         ValueError: it is neither captions nor scores.
     """
-    name = _source_of_suffix(suffix)
+    name = suffix.removesuffix(SCORE_SUFFIX).removesuffix("_score").strip("_") or MAIN_SOURCE
     for source, value in (entry if isinstance(entry, dict) else {MAIN_SOURCE: entry}).items():
         is_score = as_score(value) is not None and (not isinstance(value, str) or "score" in suffix)
         source = name if source in (MAIN_SOURCE, MAIN_SOURCE + SCORE_SUFFIX) else str(source)
@@ -79,7 +79,9 @@ def with_extra(captions: Sequence[Caption], extra: Extra, main: str | None = Non
     texts = {caption.source: caption for caption in ordered(captions)}
     for source, text in extra.captions.items():
         texts[source] = Caption(source=source, text=text)
-    scores = {_called(name, texts): score for name, score in extra.scores.items()}
+    # Scores are named as their captions are, or with an underscore before and ``_clip_score`` after that.
+    plain = {name: name if name in texts else name.removesuffix(SCORE_SUFFIX).lstrip("_") for name in extra.scores}
+    scores = {plain[name]: score for name, score in extra.scores.items()}
     if main not in scores and MAIN_SOURCE in scores and MAIN_SOURCE not in texts:
         scores[main] = scores[MAIN_SOURCE]
     return with_scores(list(texts.values()), scores)
@@ -89,12 +91,3 @@ def sidecar_suffix(source: str) -> str:
     """``_VILA``; characters that a file name cannot have everywhere become ``-``."""
     suffix = "_" + re.sub(r"[^\w.+-]", "-", source)[:80]
     return suffix + "-" if suffix in _NOT_SIDECARS else suffix
-
-
-def _called(name: str, sources: Container[str]) -> str:
-    """Scores are named as their captions are, or with an underscore before and ``_clip_score`` after that."""
-    return name if name in sources else name.removesuffix(SCORE_SUFFIX).lstrip("_")
-
-
-def _source_of_suffix(suffix: str) -> str:
-    return suffix.removesuffix(SCORE_SUFFIX).removesuffix("_score").strip("_") or MAIN_SOURCE

@@ -128,16 +128,12 @@ def _best_packing(boxes: list[tuple[PixelBox, float]]) -> tuple[list[PixelBox], 
     if not boxes:
         return [], 0.0
     (first, gain), rest = boxes[0], boxes[1:]
-    free = [(box, value) for box, value in rest if not _overlaps(first, box)]
+    free = [(box, value) for box, value in rest if first.overlap(box) <= _MAX_OVERLAP * min(first.area, box.area)]
     taken, taken_gain = _best_packing(free)
     if len(free) == len(rest):
         return [first, *taken], gain + taken_gain
     left, left_gain = _best_packing(rest)
     return ([first, *taken], gain + taken_gain) if gain + taken_gain >= left_gain else (left, left_gain)
-
-
-def _overlaps(one: PixelBox, other: PixelBox) -> bool:
-    return one.overlap(other) > _MAX_OVERLAP * min(one.area, other.area)
 
 
 def _neighbours(box: PixelBox) -> list[PixelBox]:
