@@ -52,13 +52,9 @@ class _Request:
     components: Collection[str]
     hub: HubOptions
 
-    @property
-    def is_file(self) -> bool:
-        return self.path.endswith(_FILE_SUFFIXES)
-
     def files(self, paths: list[str]) -> list[str]:
         """The needed ones of all files of the repository."""
-        if self.is_file:
+        if self.path.endswith(_FILE_SUFFIXES):
             if self.path not in paths:
                 raise CheckpointError(
                     f"{self.repo} has no file {self.path}; its page is https://huggingface.co/{self.repo}"

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from sanakit.checkpoints.identity.card import Family, ImageDefaults, ModelCard
+from sanakit.checkpoints.identity.card import ImageDefaults, ModelCard
 from sanakit.checkpoints.identity.precision import BFLOAT16_LINE, FLOAT16_LINE, UNKNOWN_LINE, PrecisionPolicy
 from sanakit.models.transformers.linear_dit import LinearDiTConfig
 from sanakit.sampling.flow_dpm import FlowDPM
@@ -55,7 +55,7 @@ def known_card(
     """The card of a checkpoint that came without one; a scheduler's config, where there is one, has the last word."""
     return ModelCard(
         name=source.rstrip("/").rsplit("/", 1)[-1],
-        family=_family_of(config),
+        family="sana-sprint" if config.guidance_embeds else "sana-1.5" if config.qk_norm else "sana",
         defaults=ImageDefaults(
             base_size=config.sample_size * compression,
             flow_shift=_known_flow_shift(names, config, scheduler),
@@ -67,12 +67,6 @@ def known_card(
         distilled=config.guidance_embeds,
         source=source,
     )
-
-
-def _family_of(config: LinearDiTConfig) -> Family:
-    if config.guidance_embeds:
-        return "sana-sprint"
-    return "sana-1.5" if config.qk_norm else "sana"
 
 
 def known_solver(scheduler: Mapping[str, Any] | None) -> str:

@@ -236,10 +236,6 @@ def _preset_shapes(name: str) -> dict[str, tuple[int, ...]]:
     return DC_AE.shapes(DC_AE_PRESETS[name])
 
 
-def _layouts(config: DCAutoencoderConfig) -> dict[str, KeyMap]:
-    return {"diffusers": DIFFUSERS_DC_AE, "upstream": original_dc_ae(OriginalSpelling.of(config))}
-
-
 DC_AE = NetworkKind(
     component="autoencoder",
     folder="vae",
@@ -250,7 +246,7 @@ DC_AE = NetworkKind(
     from_json=_dc_ae_from_json,
     infer=infer_dc_ae,
     layout_of=find_dc_ae_layout,
-    layouts=_layouts,
+    layouts=lambda config: {"diffusers": DIFFUSERS_DC_AE, "upstream": original_dc_ae(OriginalSpelling.of(config))},
     block_name=r"(encoder|decoder)\.stages\.\d+\.\d+\.(?!conv\.)",
     num_blocks=lambda config: sum(stage.num_blocks for stage in (*config.encoder, *config.decoder)),
 )

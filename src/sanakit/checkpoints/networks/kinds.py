@@ -24,8 +24,7 @@ def kind_of_class(class_name: object) -> NetworkKind[Any, Any] | None:
 
 def kinds_by_folder() -> dict[str, tuple[NetworkKind[Any, Any], ...]]:
     """What each folder of a diffusers folder may hold."""
-    folders = dict.fromkeys(kind.folder for kind in KINDS)
-    return {folder: tuple(kind for kind in KINDS if kind.folder == folder) for folder in folders}
+    return {each.folder: tuple(kind for kind in KINDS if kind.folder == each.folder) for each in KINDS}
 
 
 def nouns(conjunction: str) -> str:

@@ -233,10 +233,6 @@ def _diagnose(found: Sequence[str], missing: Sequence[str], strangers: Sequence[
     return ""
 
 
-def _layouts(config: LinearDiTConfig) -> dict[str, KeyMap]:
-    return {"diffusers": diffusers_linear_dit(guidance_embeds=config.guidance_embeds), "upstream": UPSTREAM_LINEAR_DIT}
-
-
 LINEAR_DIT = NetworkKind(
     component="transformer",
     folder="transformer",
@@ -247,7 +243,10 @@ LINEAR_DIT = NetworkKind(
     from_json=_linear_dit_from_json,
     infer=infer_linear_dit,
     layout_of=find_linear_dit_layout,
-    layouts=_layouts,
+    layouts=lambda config: {
+        "diffusers": diffusers_linear_dit(guidance_embeds=config.guidance_embeds),
+        "upstream": UPSTREAM_LINEAR_DIT,
+    },
     block_name=r"blocks\.\d+\.",
     num_blocks=lambda config: config.num_layers,
     diagnose=_diagnose,

