@@ -75,7 +75,7 @@ def _describe_network(found: Found[Any, Any]) -> ComponentDescription:
         name=found.kind.component,
         kind=type(found.config).__name__.removesuffix("Config"),
         layout=found.layout.layout,
-        files=found.files,
+        files=found.header.files,
         config=to_mapping(found.config),
         **_sizes(tensors),
     )

@@ -25,15 +25,6 @@ class Found(Generic[C, M]):
     plan: Plan
 
     @property
-    def files(self) -> tuple[Path, ...]:
-        return self.header.files
-
-    @property
-    def place(self) -> Path:
-        """The file, or the folder of several, for error messages."""
-        return self.header.place
-
-    @property
     def stored_dtypes(self) -> set[str]:
         """Of all tensors in the files."""
         return {info.dtype for info in self.header.tensors.values()}

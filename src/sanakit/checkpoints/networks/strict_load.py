@@ -38,7 +38,7 @@ def load_network(found: Found[C, M], *, dtype: torch.dtype, device: torch.device
     model.eval().requires_grad_(False)
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     seconds = time.perf_counter() - start
-    logger.info("loaded %s: %.1fM parameters in %s in %.2f s", found.place.name, millions, dtype, seconds)
+    logger.info("loaded %s: %.1fM parameters in %s in %.2f s", found.header.place.name, millions, dtype, seconds)
     return model
 
 
@@ -46,7 +46,7 @@ def read_network(found: Found[C, M]) -> NetworkState[C, M]:
     """All tensors under our names, in the dtype that they are stored in; ``CheckpointError`` unless every one fits."""
     check_whole(found)
     tensors = read_listed(found.header)
-    state = {name: _assembled(tensors, origin, found.place) for name, origin in found.plan.origins.items()}
+    state = {name: _assembled(tensors, origin, found.header.place) for name, origin in found.plan.origins.items()}
     return NetworkState(kind=found.kind, config=found.config, tensors=state)
 
 
@@ -66,10 +66,10 @@ def check_whole(found: Found[Any, Any]) -> None:
         complaints.append(f"{len(strangers)} tensors belong to no such network ({_some(strangers)})")
     if complaints:
         raise CheckpointError(
-            f"{found.place} does not hold the whole network that it should (in the {layout.layout} layout): "
+            f"{found.header.place} does not hold the whole network that it should (in the {layout.layout} layout): "
             f"{' and '.join(complaints)}; {_diagnose(found, missing, strangers)}"
         )
-    _check_shapes(our_shapes(found.header, plan), expected, found.place)
+    _check_shapes(our_shapes(found.header, plan), expected, found.header.place)
 
 
 def _check_shapes(shapes: Shapes, expected: Shapes, where: Path) -> None:

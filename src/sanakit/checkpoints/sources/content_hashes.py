@@ -50,15 +50,15 @@ def check_small_weights(parts: ModelParts) -> None:
     Raises:
         CheckpointError: the weights were changed or damaged after the card was written.
     """
-    num_bytes = sum(file.stat().st_size for found in parts.networks.values() for file in found.files)
+    num_bytes = sum(file.stat().st_size for found in parts.networks.values() for file in found.header.files)
     if parts.card is None or num_bytes > MAX_BYTES:
         return
     for name, found in parts.networks.items():
         expected = parts.card.hashes.get(name)
         if expected and (value := hash_network(found)) != expected:
             raise CheckpointError(
-                f"the {name} in {found.place} has content hash {value[:12]} and its card says {expected[:12]}: it "
-                f"was changed or damaged after the card was written; load it with force to use it all the same"
+                f"the {name} in {found.header.place} has content hash {value[:12]} and its card says {expected[:12]}: "
+                f"it was changed or damaged after the card was written; load it with force to use it all the same"
             )
 
 
@@ -92,7 +92,7 @@ def verify_hashes(source: str | Path, *, hub: HubOptions | None = None) -> Itera
 
 
 def _weight_files(parts: ModelParts) -> dict[str, tuple[Path, ...]]:
-    files = {name: found.files for name, found in parts.networks.items()}
+    files = {name: found.header.files for name, found in parts.networks.items()}
     if parts.text_encoder is not None:
         files["text_encoder"] = text_encoder_files(parts.text_encoder, parts.variant)
     return files
