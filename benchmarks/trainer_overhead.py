@@ -170,7 +170,7 @@ def features(recipe: TransformerRecipe, side: int, batch_size: int) -> CachedSce
     ]
     places = np.stack([np.zeros(NUM_CAPTIONS, np.int64), np.arange(NUM_CAPTIONS)], axis=1)
     sizes = np.full((NUM_CAPTIONS, 2), side * COMPRESSION)
-    order = BatchOrder.of_shapes(sizes, batch_size=batch_size, seed=recipe.seed)
+    order = BatchOrder(sizes, batch_size=batch_size, seed=recipe.seed)
     return CachedScenes([latents], places, texts, np.arange(NUM_CAPTIONS), order)
 
 

@@ -71,7 +71,6 @@ def _problem(problem: Problem, recipe_hash: str) -> Row:
 def source_file(source: DataSource, index: int) -> str:
     """Where the picture is, relative to the data set; of a member of a tar ``shard.tar/member``."""
     blob = source.blob(index)
-    path = blob.path
     root = source.path if source.path.is_dir() else source.path.parent
-    place = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
-    return place if path.name == blob.name else f"{place}/{blob.name}"
+    place = blob.path.relative_to(root).as_posix() if blob.path.is_relative_to(root) else blob.path.as_posix()
+    return place if blob.path.name == blob.name else f"{place}/{blob.name}"
