@@ -51,17 +51,14 @@ def replay(
     again.fixed_rows = record.rows_per_call
     made = again(record.request, on_event=on_event).images[0]
     assert made.image is not None
-    identical = describe_image(made.image) == record.image and not _was_edited(path, record)
-    pixels = () if identical else (_pixel_difference(open_picture(path), made.image),)
-    return ReplayResult(
-        identical=identical, image=made, differences=(*pixels, *_circumstances(record, made.record, path))
-    )
-
-
-def _was_edited(path: str | Path, record: PictureRecord) -> bool:
-    """Only of a PNG can this be told: the other formats change pixels as they are written."""
     picture = open_picture(path)
-    return picture.format == "PNG" and describe_image(picture) != record.image
+    # only of a PNG can this be told: the other formats change pixels as they are written
+    was_edited = picture.format == "PNG" and describe_image(picture) != record.image
+    edited = ["the pixels in the file are no longer those that the record describes"] if was_edited else []
+    identical = describe_image(made.image) == record.image and not was_edited
+    pixels = [] if identical else [_pixel_difference(picture, made.image)]
+    differences = (*pixels, *_circumstances(record, made.record), *edited)
+    return ReplayResult(identical=identical, image=made, differences=differences)
 
 
 def _pixel_difference(before: Image.Image, after: Image.Image) -> str:
@@ -73,7 +70,7 @@ def _pixel_difference(before: Image.Image, after: Image.Image) -> str:
     return f"{share:.2f}% of the pixels in the file differ from the replay, by at most {levels.max()} of 255 levels"
 
 
-def _circumstances(then: PictureRecord, now: PictureRecord, path: str | Path) -> Iterator[str]:
+def _circumstances(then: PictureRecord, now: PictureRecord) -> Iterator[str]:
     """What is not as it was, whether or not the pixels show it."""
     if then.model.hash != now.model.hash:
         old, new = (f"{model.name} ({model.hash[:10]})" for model in (then.model, now.model))
@@ -87,5 +84,3 @@ def _circumstances(then: PictureRecord, now: PictureRecord, path: str | Path) ->
     for name, version in then.versions.items():
         if now.versions.get(name) != version:
             yield f"{name} was {version} and is {now.versions.get(name)}"
-    if _was_edited(path, then):
-        yield "the pixels in the file are no longer those that the record describes"
