@@ -121,19 +121,19 @@ def flow_matching() -> dict[str, list[float]]:
     return curve(PlannedStage(config, lambda: stage), RunConfig(**EVERY), ["loss", "gradient_norm"])
 
 
-def autoencoder(phase: AutoencoderStage, perceptual: Perceptual | None, keys: Sequence[str]) -> dict[str, list[float]]:
+def autoencoder(config: AutoencoderStage, perceptual: Perceptual | None, keys: Sequence[str]) -> dict[str, list[float]]:
     model = new_autoencoder(MODEL, seed=0).double()
-    set_trainable(model, phase.trainable)
-    recipe = AutoencoderRecipe(model=MODEL, stages=(phase,), **EVERY)
+    set_trainable(model, config.trainable)
+    recipe = AutoencoderRecipe(model=MODEL, stages=(config,), **EVERY)
     trainees = build_trainees(recipe, 0, model, perceptual, "cpu")
     for trainee in trainees:
         trainee.model.double()
-    stage = Stage(phase, Prefetched(Fixed(pictures())), trainees, keep_optimizer=False)
-    return curve(PlannedStage(phase, lambda: stage), recipe, keys)
+    stage = Stage(config, Prefetched(Fixed(pictures())), trainees, keep_optimizer=False)
+    return curve(PlannedStage(config, lambda: stage), recipe, keys)
 
 
 def reconstruction() -> dict[str, list[float]]:
-    phase = AutoencoderStage(
+    config = AutoencoderStage(
         name="toy",
         resolution=16,
         batch_size=4,
@@ -142,12 +142,12 @@ def reconstruction() -> dict[str, list[float]]:
         warmup_steps=5,
         objective=ReconstructionConfig(gradient_weight=0.25, latent_noise=0.05),
     )
-    return autoencoder(phase, None, ["loss", "l1", "gradient", "latent", "gradient_norm"])
+    return autoencoder(config, None, ["loss", "l1", "gradient", "latent", "gradient_norm"])
 
 
 def perceptual_and_gan() -> dict[str, list[float]]:
     """The decoder alone, against a discriminator that it listens to from step 10 on, with the adaptive weight."""
-    phase = AutoencoderStage(
+    config = AutoencoderStage(
         name="toy",
         resolution=16,
         batch_size=4,
@@ -160,7 +160,7 @@ def perceptual_and_gan() -> dict[str, list[float]]:
         gan=PatchGANConfig(num_layers=1, channels=8, start_step=10, adaptive=True),
     )
     keys = ["loss", "l1", "perceptual", "adversarial", "gan_weight", "discriminator/loss"]
-    return autoencoder(phase, Perceptual(Edges()), keys)
+    return autoencoder(config, Perceptual(Edges()), keys)
 
 
 CURVES: dict[str, Callable[[], dict[str, list[float]]]] = {

@@ -25,7 +25,7 @@ _TEXTS_AT_ONCE = 512
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Spent:
-    """What a visit to the cache took: entries found, entries computed by this process."""
+    """What filling the cache took: entries found, entries computed by this process."""
 
     reused: int
     computed: int

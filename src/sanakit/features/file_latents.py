@@ -31,7 +31,7 @@ NUM_THREADS = 4  # that read and decode pictures while the encoder works
 
 @dataclass(slots=True)
 class CachedLatents:
-    """What a visit to the cache gave."""
+    """Latents that the cache has now."""
 
     store: FeatureStore
     keys: list[str]  # of every index that was asked for; "" where the file could not be read

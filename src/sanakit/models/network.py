@@ -11,7 +11,8 @@ from torch import nn
 class Network(nn.Module):
     """Base of the networks whose ``forward`` is written out in ``models``.
 
-    Sharding, recomputation, compilation and memory plans work on ``units``; a subclass names them.
+    A subclass keeps its config as ``config``, which is saved beside the weights, and names its ``units``: sharding,
+    recomputation, compilation and memory plans work on these.
     """
 
     outside_forward: ClassVar[tuple[str, ...]] = ()  # methods beside forward that run layers, which sharding must know

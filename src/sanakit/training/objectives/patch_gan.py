@@ -26,7 +26,7 @@ class PatchGANConfig:
             would differ between one process and two.
         weight: of the adversarial term. The community recipe for DC-AE says 0.5.
         adaptive: scale the weight by the ratio of both terms' gradients at the last layer (VQGAN); else it is fixed.
-        start_step: of the phase, before which the discriminator learns alone.
+        start_step: of the stage, before which the discriminator learns alone.
     """
 
     num_layers: int = 3

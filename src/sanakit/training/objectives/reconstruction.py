@@ -69,7 +69,7 @@ def reconstruction_terms(
 
     Source: L1 + perceptual is DC-AE's, arXiv:2410.10733; without the latent term its scale drifts by orders. The
     square term finds the colours early (17 dB after 120 small steps where L1 and gradients alone gave 11), and the
-    gradient term belongs to a later phase: at first it punishes every edge that is not yet in its place.
+    gradient term belongs to a later stage: at first it punishes every edge that is not yet in its place.
     """
     if config.perceptual_weight and perceptual is None:
         raise ConfigError(f"perceptual_weight={config.perceptual_weight} needs a perceptual distance; set it to 0")

@@ -27,7 +27,7 @@ def read_log(path: Path) -> list[dict[str, float]]:
 
 
 def draw_curves(logs: Mapping[str, Sequence[Mapping[str, float]]], keys: Sequence[str], path: Path) -> None:
-    """One panel per key, one line per phase of the run, against the samples seen.
+    """One panel per key, one line per part of the run, against the samples seen.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -40,12 +40,12 @@ def draw_curves(logs: Mapping[str, Sequence[Mapping[str, float]]], keys: Sequenc
     figure = Figure(figsize=(5 * len(keys), 3.4), layout="constrained")
     for panel, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys, strict=True):
         offset = 0.0
-        for phase, lines in logs.items():
+        for name, lines in logs.items():
             chosen = [line for line in lines if key in line]
             if not chosen:
                 continue
             panel.set_yscale("log")  # not of an empty panel: it would look for ticks for a minute
-            panel.plot([offset + line["samples"] for line in chosen], [line[key] for line in chosen], label=phase)
+            panel.plot([offset + line["samples"] for line in chosen], [line[key] for line in chosen], label=name)
             offset += lines[-1]["samples"] if lines else 0.0
         panel.set_title(key)
         panel.set_xlabel("samples")

@@ -190,7 +190,7 @@ def test_a_phase_with_a_discriminator_continues_to_the_bit(tmp_path: Path, quick
         [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
         for name in ("parts", "whole")
     )
-    assert [("adversarial" in line) for line in parted] == [False] * 6 + [True]  # the last of the second phase
+    assert [("adversarial" in line) for line in parted] == [False] * 6 + [True]  # the last of the second stage
     for name in ("loss", "gradient_norm", "discriminator/loss"):
         assert [line.get(name) for line in parted] == [line.get(name) for line in unbroken]
 
