@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from sanakit.common.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -11,8 +13,6 @@ if TYPE_CHECKING:
 
     from sanakit.checkpoints.identity.precision import DtypeRequest
     from sanakit.pipelines.text_to_image import TextToImagePipeline
-
-__version__ = "0.2.0.dev0"
 
 
 class _Files(TypedDict, total=False):

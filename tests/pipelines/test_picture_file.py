@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import sanakit
 from sanakit.common.errors import OutputError, PictureError
 from sanakit.pipelines.picture_file import open_picture, read_record, write_image
-from sanakit.pipelines.record import ModelReference, PictureRecord, describe_image
+from sanakit.pipelines.record import ModelReference, PictureRecord, describe_image, software_versions
 from sanakit.pipelines.request import GenerationRequest
 
 DATA = Path(__file__).parent / "data"
@@ -157,3 +158,7 @@ def test_a_record_that_needs_what_we_do_not_know_is_refused(image: Image.Image) 
     record = record_of(image).model_copy(update={"needs": ("magic",), "versions": {"sanakit": "9.1"}})
     with pytest.raises(PictureError, match=r"made with magic, which this sanakit .* with sanakit 9\.1 or later"):
         PictureRecord.from_json(record.to_json())
+
+
+def test_the_version_is_that_of_the_code_installed_or_not() -> None:
+    assert software_versions()["sanakit"] == sanakit.__version__

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.common.errors import PictureError
+from sanakit.common.version import __version__
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.sampling.solvers import solver_kind
 
@@ -112,7 +113,7 @@ class PictureRecord(_Plain):
 
 def software_versions() -> dict[str, str]:
     """Of ourselves and of what computes the numbers."""
-    return {name: version(name) for name in ("sanakit", "torch", "transformers")}
+    return {"sanakit": __version__} | {name: version(name) for name in ("torch", "transformers")}
 
 
 def describe_image(image: Image.Image) -> ImageReference:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
+from sanakit.common.version import __version__
 from sanakit.evaluation.metrics.bootstrap import NUM_RESAMPLES, Estimate, estimate
 from sanakit.scoring.named import NamedNetwork
 
@@ -15,7 +16,7 @@ Setting = str | int | float | bool | None
 Better = Literal["higher", "lower"]
 
 MEAN_INTERVAL = f"percentile bootstrap of the mean, {NUM_RESAMPLES} resamples"
-_PACKAGES = ("sanakit", "torch", "numpy", "pillow", "transformers")
+_PACKAGES = ("torch", "numpy", "pillow", "transformers")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +89,7 @@ def use_of(network: NamedNetwork) -> NetworkUse:
 
 def measured_with(*more: str) -> dict[str, str]:
     """Versions of what computes the numbers."""
-    versions = {"python": platform.python_version()}
+    versions = {"python": platform.python_version(), "sanakit": __version__}
     for name in (*_PACKAGES, *more):
         try:
             versions[name] = version(name)
