@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import typer
 
 from sanakit.cli.terminal.console import print_json, readable_seconds, table, table_console
-from sanakit.cli.terminal.machine import Accelerator, Machine, is_installed, look_at_machine
+from sanakit.cli.terminal.machine import Machine, is_installed, look_at_machine
 from sanakit.cli.terminal.options import PrintJsonOption
 from sanakit.common.byte_counts import readable_bytes
 from sanakit.common.user_cache import user_cache_folder
@@ -142,7 +142,8 @@ def judge(machine: Machine) -> list[Ability]:
 
 def judge_model(machine: Machine, model: PublishedModel) -> Ability:
     """On the first accelerator that holds it, else on the CPU in the widest dtype that fits."""
-    places = [(each.kind, float(_memory_of(each, machine) or 0)) for each in machine.accelerators]
+    shared = float(machine.memory or 0)
+    places = [(each.kind, shared if each.memory is None else float(each.memory)) for each in machine.accelerators]
     places.append(("cpu", math.inf if machine.memory is None else 0.9 * machine.memory))
     tried = [(device, dtype, room, model.memory(dtype)) for device, room in places for dtype in model.dtypes(device)]
     device, dtype, room, need = next((each for each in tried if each[3] <= each[2]), tried[-1])
@@ -150,10 +151,6 @@ def judge_model(machine: Machine, model: PublishedModel) -> Ability:
     speed = machine.gigaflops if runs and device == "cpu" else None
     seconds = model.flops() / 1e9 / speed if speed else None
     return Ability(model.name, model.side, runs, device=device, dtype=dtype, memory=need, seconds=seconds)
-
-
-def _memory_of(accelerator: Accelerator, machine: Machine) -> int | None:
-    return accelerator.memory if accelerator.memory is not None else machine.memory
 
 
 def show(machine: Machine, abilities: list[Ability], findings: list[Finding]) -> None:

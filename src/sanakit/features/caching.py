@@ -58,17 +58,13 @@ def latent_key(picture: str, height: int, width: int, rule: str, encoding: str, 
     return feature_key("latent", picture, f"{height}x{width}", rule, encoding, encoders.latent_id)
 
 
-def text_key(text: str, encoders: Encoders) -> str:
-    return feature_key("text", feature_key(text), encoders.text_id)
-
-
 def cache_texts(texts: Iterable[str], store: FeatureStore, work: Work) -> tuple[dict[str, str], Spent]:
     """Compute the features of the texts that the store lacks, each rank a share.
 
     Returns:
         The key of every text, and what it took.
     """
-    keys = {text: text_key(text, work.encoders) for text in dict.fromkeys(texts)}
+    keys = {text: feature_key("text", feature_key(text), work.encoders.text_id) for text in dict.fromkeys(texts)}
     texts_of = {key: text for text, key in keys.items()}
 
     def compute(missing: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
@@ -76,9 +72,8 @@ def cache_texts(texts: Iterable[str], store: FeatureStore, work: Work) -> tuple[
         ordered = sorted(missing, key=lambda key: len(texts_of[key]))
         for start in range(0, len(ordered), _TEXTS_AT_ONCE):
             part = ordered[start : start + _TEXTS_AT_ONCE]
-            yield from zip(
-                part, encode_texts(work.encoders.text, [texts_of[key] for key in part], work.device), strict=True
-            )
+            found = encode_texts(work.encoders.text, [texts_of[key] for key in part], work.device)
+            yield from zip(part, found, strict=True)
 
     spent = fill_store(store, list(texts_of), compute, work, what="captions")
     return keys, spent

@@ -30,13 +30,10 @@ class ContrastiveScorer:
     def __init__(self, network: Any, tokenizer: Any, preprocessing: Preprocessing, *, name: str) -> None:
         self.network = network.eval().requires_grad_(False)
         self.tokenizer, self.preprocessing, self.name = tokenizer, preprocessing, name
+        self.resize_rule = preprocessing.rule
         self.length = int(network.config.text_config.max_position_embeddings)
         self.full_rows = network.config.model_type == "siglip"  # trained on padded rows without a mask
         self.weights_hash = hash_tensors(self.network.state_dict())
-
-    @property
-    def resize_rule(self) -> str:
-        return self.preprocessing.rule
 
     def score(self, images: Sequence[Image.Image], texts: Sequence[str]) -> list[float]:
         """One number for each picture with the text at the same place; higher is better."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -34,10 +34,14 @@ class SampleOptions:
         bool, typer.Option("--captions/--no-captions", help="Whether a picture without a caption is a bad sample.")
     ] = True
 
+    @property
+    def rules(self) -> dict[str, Any]:
+        return {"min_size": self.min_size, "need_captions": self.captions}
+
     def open(self, path: Path) -> DataSource:
         from sanakit.data.open import open_data
 
-        return open_data(path, min_size=self.min_size, need_captions=self.captions)
+        return open_data(path, **self.rules)
 
 
 def inspect(path: PathArgument, good: SampleOptions, as_json: JsonOption = False) -> None:
@@ -85,14 +89,7 @@ def build(
 
     kept = f"finished shards are in {out}, and the same command continues"
     with told.bar("building", unit="samples", kept=kept) as on_progress:
-        report = build_shards(
-            path,
-            out,
-            shard_size=shard_size,
-            min_size=good.min_size,
-            need_captions=good.captions,
-            on_progress=on_progress,
-        )
+        report = build_shards(path, out, shard_size=shard_size, **good.rules, on_progress=on_progress)
     count = len(report.problems)
     if told.as_json:
         numbers = {"num_samples": report.num_samples, "num_shards": report.num_shards, "num_problems": count}

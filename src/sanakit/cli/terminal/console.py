@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 def print_json(content: Any) -> None:
     """One JSON document on stdout."""
-    print(json.dumps(content, indent=2, ensure_ascii=not _speaks_unicode(), default=str))
+    speaks_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    print(json.dumps(content, indent=2, ensure_ascii=not speaks_unicode, default=str))
 
 
 def tell(text: str, *, quiet: bool = False) -> None:
@@ -58,7 +59,3 @@ def readable_seconds(seconds: float) -> str:
         return f"{minutes} min {rest} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} days"
-
-
-def _speaks_unicode() -> bool:
-    return (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")

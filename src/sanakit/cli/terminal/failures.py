@@ -46,7 +46,9 @@ def sentence(error: BaseException) -> str:
         case KeyboardInterrupt():
             text = "interrupted; what was not finished was not written"
         case RequestError():
-            text = _SETTING.sub(lambda match: f"{option_name(match[1])} ", str(error))
+            text = _SETTING.sub(
+                lambda found: _OPTIONS.get(found[1], f"--{found[1].replace('_', '-')}") + " ", str(error)
+            )
         case SanakitError():
             text = str(error)
         case typer.TyperException():
@@ -61,10 +63,6 @@ def sentence(error: BaseException) -> str:
             unexpected = f"an unexpected {type(error).__name__} ({_start(str(error))})"
             text = f"{unexpected}; run it again with --debug to see where"
     return " ".join(text.split())
-
-
-def option_name(setting: str) -> str:
-    return _OPTIONS.get(setting, "--" + setting.replace("_", "-"))
 
 
 def report(error: BaseException) -> int:

@@ -135,8 +135,7 @@ def _retrieval(
     scorer: DualEncoderScorer, num_groups: int, seed: int, alter: Alter | None
 ) -> tuple[list[bool], list[bool]]:
     """Whether each picture ranks its own caption first of its group, and each caption its own picture."""
-    own_caption: list[bool] = []
-    own_picture: list[bool] = []
+    own_caption, own_picture = list[bool](), list[bool]()
     for group in range(num_groups):
         rng = np.random.default_rng((seed, 64, group))
         scenes = _different_scenes(rng)

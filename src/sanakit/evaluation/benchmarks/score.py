@@ -120,6 +120,7 @@ class Against:
     folder: Path  # of MJHQ-30K's pictures, in folders named after their categories
     extractor: FeatureExtractor
     num_halves: int = NUM_HALVES
+    device: str = "cpu"
 
 
 def mjhq_report(
@@ -128,7 +129,6 @@ def mjhq_report(
     settings: Settings,
     against: Against | None = None,
     scorer: ImageTextScorer | None = None,
-    device: str = "cpu",
     on_progress: OnProgress = no_progress,
 ) -> Report:
     """FID against MJHQ-30K's pictures, and an image-text score, each overall and by category.
@@ -145,7 +145,7 @@ def mjhq_report(
     if against is not None:
         real_set, real_names = _reference(against.folder)
         real, fake = (
-            extract_features(each, against.extractor, device=device, on_progress=on_progress)
+            extract_features(each, against.extractor, device=against.device, on_progress=on_progress)
             for each in (real_set, pictures)
         )
         measurements += _distances(real, fake, real_names, names, seed, against.num_halves)

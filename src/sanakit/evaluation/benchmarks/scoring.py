@@ -37,19 +37,15 @@ class Networks:
         if prompts.suite == "geneval" and (self.detector is not None or prompts.source == "starter"):
             return geneval_report(drawn, self._load_detector(drawn), settings=settings, on_progress=on_progress)
         if prompts.suite == "mjhq" and (self.reference is not None or self.scorer is not None):
-            against = None
-            if self.reference is not None:
-                extractor = load_extractor(self.extractor, resize=self.resize, device=self.device)
-                against = Against(folder=self.reference, extractor=extractor, num_halves=self.num_halves)
-            return mjhq_report(
-                drawn,
-                settings=settings,
-                against=against,
-                scorer=self._load_scorer(),
-                device=self.device,
-                on_progress=on_progress,
-            )
+            against, scorer = self._load_reference(), self._load_scorer()
+            return mjhq_report(drawn, settings=settings, against=against, scorer=scorer, on_progress=on_progress)
         return None
+
+    def _load_reference(self) -> Against | None:
+        if self.reference is None:
+            return None
+        extractor = load_extractor(self.extractor, resize=self.resize, device=self.device)
+        return Against(folder=self.reference, extractor=extractor, num_halves=self.num_halves, device=self.device)
 
     def _load_scorer(self) -> ImageTextScorer | None:
         return load_scorer(self.scorer, device=self.device) if self.scorer is not None else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from sanakit.evaluation.metrics.kernel_distance import (
     weighted_kernel_distances,
 )
 from sanakit.evaluation.reports.picture_features import FeatureSet
-from sanakit.evaluation.reports.report import Measurement, Report, Setting, use_of
+from sanakit.evaluation.reports.report import Measurement, Report, use_of
 from sanakit.scoring.extractors.extractor import FeatureExtractor
 from sanakit.scoring.named import NamedNetwork
 
@@ -86,18 +86,19 @@ def frechet_with_interval(
 
 
 def frechet_measurements(name: str, found: HalfSampled, num_samples: int) -> tuple[Measurement, ...]:
-    measured = partial(Measurement, num_samples=num_samples, better="lower")
     how = _HALVES.format(found.num_halves)
+    corrected = replace(found, value=found.corrected, low=found.corrected_low, high=found.corrected_high)
     return (
-        measured(
-            name=name, value=found.value, low=found.low, high=found.high,
-            interval=f"{how}; of the expectation at this number of pictures",
+        _distance(name, found, num_samples, f"{how}; of the expectation at this number of pictures"),
+        _distance(
+            f"{name} without bias", corrected, num_samples, f"{how}; of the distance itself, to first order in 1/N"
         ),
-        measured(
-            name=f"{name} without bias", value=found.corrected, low=found.corrected_low, high=found.corrected_high,
-            interval=f"{how}; of the distance itself, to first order in 1/N",
-        ),
-    )  # fmt: skip
+    )
+
+
+def _distance(name: str, found: HalfSampled, num_samples: int, interval: str) -> Measurement:
+    ends = {"low": found.low, "high": found.high}
+    return Measurement(name=name, value=found.value, **ends, num_samples=num_samples, better="lower", interval=interval)
 
 
 def kid_report(
@@ -119,26 +120,19 @@ def kid_report(
     whole = interval_from_halves(kernel_distance(real.features, fake.features), replicates)
     of_subsets = interval_from_halves(subsets.mean, replicates, extra_variance=subsets.deviation**2 / num_subsets)
     how = _HALVES.format(num_halves)
-    measured = partial(Measurement, num_samples=fewest, better="lower")
-    settings: dict[str, Setting] = {
-        "halves": num_halves, "subsets": num_subsets, "subset_size": subset_size,
-        "subset_deviation": subsets.deviation, "features": real.features.shape[1], "distance_dtype": "float64",
-    }  # fmt: skip
+    drawn = {"subsets": num_subsets, "subset_size": subset_size, "subset_deviation": subsets.deviation}
     return Report(
         title=f"KID with {extractor.name}",
         protocol=KID_PROTOCOL,
         measurements=(
-            measured(name="KID", value=whole.value, low=whole.low, high=whole.high, interval=how),
-            measured(
-                name="KID of subsets", value=of_subsets.value, low=of_subsets.low, high=of_subsets.high,
-                interval=f"{how}, and the spread of the subsets",
-            ),
+            _distance("KID", whole, fewest, how),
+            _distance("KID of subsets", of_subsets, fewest, f"{how}, and the spread of the subsets"),
         ),
         seed=seed,
         inputs={"real": real.facts, "fake": fake.facts},
-        settings=settings,
+        settings={"halves": num_halves, **drawn, "features": real.features.shape[1], "distance_dtype": "float64"},
         networks=(use_of(extractor),),
-    )  # fmt: skip
+    )
 
 
 def _kernel_replicates(real: Floats, fake: Floats, num_halves: int, seed: int) -> Floats:

@@ -169,6 +169,7 @@ class InceptionV3(nn.Module):
         super().__init__()
         border = num_classes != 1008
         self.name, self.resize, self.weights_hash = _CLASSIFIERS[num_classes], resize, weights_hash
+        self.resize_rule = RESIZE_RULES[resize]
         self.Conv2d_1a_3x3 = BasicConv2d(3, 32, 3, stride=2)
         self.Conv2d_2a_3x3 = BasicConv2d(32, 32, 3)
         self.Conv2d_2b_3x3 = BasicConv2d(32, 64, 3, padding=1)
@@ -186,10 +187,6 @@ class InceptionV3(nn.Module):
         self.Mixed_7b = InceptionE(1280, pool="average_with_border" if border else "average")
         self.Mixed_7c = InceptionE(2048, pool="average_with_border" if border else "maximum")
         self.fc = nn.Linear(2048, num_classes)
-
-    @property
-    def resize_rule(self) -> str:
-        return RESIZE_RULES[self.resize]
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.resized(images) * 2 - 1  # (B, 3, 299, 299)

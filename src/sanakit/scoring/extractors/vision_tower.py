@@ -22,14 +22,11 @@ class VisionTower(nn.Module):
         super().__init__()
         self.network = network.eval().requires_grad_(False)
         self.preprocessing, self.name, self.projected = preprocessing, name, projected
+        self.resize_rule = preprocessing.rule
         self.weights_hash = hash_tensors(self.network.state_dict())
         with torch.no_grad():
             side = preprocessing.crop or preprocessing.size
             self.num_features = self(torch.zeros(1, 3, side, side)).shape[1]
-
-    @property
-    def resize_rule(self) -> str:
-        return self.preprocessing.rule
 
     def forward(self, images: Tensor) -> Tensor:
         """Images ``(B, 3, H, W)`` in [0, 1] to features ``(B, F)``, not normalised."""
