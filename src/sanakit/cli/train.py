@@ -14,6 +14,7 @@ from sanakit.cli.terminal.failures import Interrupted
 from sanakit.cli.terminal.options import DeviceOption, resolve_device
 from sanakit.cli.terminal.recipe_file import apply_overrides, read_recipe
 from sanakit.cli.terminal.train_progress import TrainingProgress, log_to_stderr, terminated_like_ctrl_c
+from sanakit.common.byte_counts import parse_bytes
 from sanakit.common.errors import RequestError, SanakitError
 
 if TYPE_CHECKING:
@@ -81,7 +82,6 @@ def _read(paths: list[Path], overrides: list[str]) -> list[Recipe]:
 
 def _plan(recipe: Recipe, *, device: str, fit: str | None) -> str:
     """Stages and memory, also for a device that is not here."""
-    from sanakit.common.byte_counts import parse_bytes
     from sanakit.training.recipes import planning
 
     place = resolve_device(device) if device == "auto" else device
@@ -91,7 +91,6 @@ def _plan(recipe: Recipe, *, device: str, fit: str | None) -> str:
 
 
 def _run(recipe: Recipe, folder: Path, *, device: str, fit: str | None, quiet: bool) -> None:
-    from sanakit.common.byte_counts import parse_bytes
     from sanakit.training.recipes.train import train as train_recipe
     from sanakit.training.step.interruption import RunInterrupted
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import repeat
 from threading import Lock
 
 import numpy as np
@@ -61,17 +62,12 @@ def cache_latents(
         order = sorted((places[key] for key in missing), key=lambda place: (*bins[place].tolist(), place))
         with ThreadPoolExecutor(NUM_THREADS) as threads:
             for group in _groups(order, bins, work.device):
-                height, width = bins[group[0]].tolist()
-
-                def read(place: int, height: int = height, width: int = width) -> NDArray[np.uint8] | PictureError:
-                    return _read(source, indices[place], height, width)
-
-                found = list(zip(group, threads.map(read, group), strict=True))
+                own, (height, width) = [indices[place] for place in group], bins[group[0]].tolist()
+                pictures = threads.map(_read, repeat(source), own, repeat(height), repeat(width))
+                found = list(zip(group, pictures, strict=True))
                 good = [(place, picture) for place, picture in found if not isinstance(picture, PictureError)]
-                problems.extend(
-                    Problem(key=source[indices[place]].key, reason="undecodable", detail=str(error))
-                    for place, error in found if isinstance(error, PictureError)
-                )  # fmt: skip
+                bad = [(indices[place], error) for place, error in found if isinstance(error, PictureError)]
+                problems.extend(_undecodable(source, index, error) for index, error in bad)
                 if good:
                     latents = encode_pictures(work.encoders.autoencoder, [picture for _, picture in good], work.device)
                     yield from ((keys[place], latent) for (place, _), latent in zip(good, latents, strict=True))
@@ -105,7 +101,7 @@ def file_digests(source: DataSource, indices: Sequence[int], work: Work, problem
     with ThreadPoolExecutor(NUM_THREADS) as threads:
         for row, (place, found) in enumerate(zip(own, threads.map(digest_of, own), strict=True)):
             if isinstance(found, PictureError):
-                problems.append(Problem(key=source[indices[place]].key, reason="undecodable", detail=str(found)))
+                problems.append(_undecodable(source, indices[place], found))
             else:
                 table[row] = torch.frombuffer(bytearray(found), dtype=torch.uint8)
             work.on_progress(row + 1, len(own), "reading files")
@@ -140,6 +136,10 @@ def _read(source: DataSource, index: int, height: int, width: int) -> NDArray[np
         return fit_to_bin(source.image(index), height, width)
     except PictureError as error:
         return error
+
+
+def _undecodable(source: DataSource, index: int, error: PictureError) -> Problem:
+    return Problem(key=source[index].key, reason="undecodable", detail=str(error))
 
 
 Latents = Callable[[Sequence[int], int, int], Tensor]

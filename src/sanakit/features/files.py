@@ -16,21 +16,11 @@ from sanakit.data.caption_choice import CaptionChoice, best_score, caption_proba
 from sanakit.data.open import open_data
 from sanakit.data.order import BatchOrder
 from sanakit.data.sources.data_source import DataSource
+from sanakit.features import file_latents
 from sanakit.features.batches import LatentBatch, OrderedData
 from sanakit.features.caching import cache_texts, latent_store, tell_dropped, text_store
 from sanakit.features.configs import FilesData
 from sanakit.features.encoders import Encoders
-from sanakit.features.file_latents import (
-    Latents,
-    Texts,
-    cache_latents,
-    encoded_latents,
-    encoded_texts,
-    shard_latents,
-    shard_texts,
-    stored_latents,
-    stored_texts,
-)
 from sanakit.features.work import Demand, Work
 from sanakit.models.text.text_condition import TextCondition
 
@@ -43,8 +33,8 @@ class FileLatents(OrderedData):
         source: DataSource,
         samples: Sequence[int],
         order: BatchOrder,
-        latents: Latents,
-        texts: Texts,
+        latents: file_latents.Latents,
+        texts: file_latents.Texts,
         *,
         choice: CaptionChoice,
         seed: int,
@@ -96,15 +86,16 @@ def open_files(config: FilesData, demand: Demand, work: Work) -> FileLatents:
     if source.has_latents():
         return _open_features(source, samples, config, demand, work)
     bins = bins_of(source, samples, demand.resolutions, work.encoders)
-    latents = encoded_latents(source, work)
+    latents = file_latents.encoded_latents(source, work)
     if config.cache:
-        cached = cache_latents(source, samples, bins, latent_store(config.cache_folder, work.encoders), work)
+        store = latent_store(config.cache_folder, work.encoders)
+        cached = file_latents.cache_latents(source, samples, bins, store, work)
         good = np.array([key in cached.store for key in cached.keys], bool)
         known = {problem.key: problem.detail for problem in cached.problems}
         bad = [source[index].key for index, is_good in zip(samples, good, strict=True) if not is_good]
         tell_dropped("cannot be decoded", {key: known.get(key, "found by another process") for key in bad}, source)
         keys = dict(zip(samples, cached.keys, strict=True))
-        latents = stored_latents(cached.store, [keys.get(index, "") for index in range(len(source))])
+        latents = file_latents.stored_latents(cached.store, [keys.get(index, "") for index in range(len(source))])
         samples, bins = [index for index, is_good in zip(samples, good, strict=True) if is_good], bins[good]
     texts = _texts(source, samples, config, work)
     _check_any(samples, source)
@@ -142,12 +133,12 @@ def possible_captions(source: DataSource, samples: Sequence[int], choice: Captio
     return list(texts)
 
 
-def _texts(source: DataSource, samples: Sequence[int], config: FilesData, work: Work) -> Texts:
+def _texts(source: DataSource, samples: Sequence[int], config: FilesData, work: Work) -> file_latents.Texts:
     if not config.cache:
-        return encoded_texts(work)
+        return file_latents.encoded_texts(work)
     store = text_store(config.cache_folder, work.encoders)
     keys, _ = cache_texts(possible_captions(source, samples, config.caption_choice), store, work)
-    return stored_texts(store, keys)
+    return file_latents.stored_texts(store, keys)
 
 
 def _open_features(
@@ -163,11 +154,11 @@ def _open_features(
     samples = [index for index, shape in found if shape in wanted]
     _check_any(samples, source)
     bare = [index for index in samples if not source.has_text_features(index)]
-    texts = shard_texts(source, _texts(source, bare, config, work) if bare else None)
+    texts = file_latents.shard_texts(source, _texts(source, bare, config, work) if bare else None)
     kept = [shape for shape in shapes if shape in wanted]
     order = BatchOrder(kept, batch_size=demand.batch_size, seed=demand.seed)
-    choice = config.caption_choice
-    return FileLatents(source, samples, order, shard_latents(source), texts, choice=choice, seed=demand.seed)
+    latents, choice = file_latents.shard_latents(source), config.caption_choice
+    return FileLatents(source, samples, order, latents, texts, choice=choice, seed=demand.seed)
 
 
 def _usable_latents(

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from sanakit.features import configs
 from sanakit.features.batches import LatentBatch, PixelBatch, TrainingData
-from sanakit.features.configs import (
-    FilePictures,
-    FilesData,
-    LatentDataConfig,
-    PixelDataConfig,
-    ScenePictures,
-    StarterScenesData,
-)
 from sanakit.features.work import Demand, Work
 
 
-def latent_data(config: LatentDataConfig, demand: Demand, work: Work) -> TrainingData[LatentBatch]:
+def latent_data(config: configs.LatentDataConfig, demand: Demand, work: Work) -> TrainingData[LatentBatch]:
     """Latents with text features. What is not in the cache yet is computed first, each rank a share of it.
 
     Every rank must call this at the same point. The encoders are still loaded afterwards; a config with
@@ -27,11 +20,11 @@ def latent_data(config: LatentDataConfig, demand: Demand, work: Work) -> Trainin
         OutputError: the cache cannot be written.
     """
     match config:
-        case FilesData():
+        case configs.FilesData():
             from sanakit.features.files import open_files
 
             return open_files(config, demand, work)
-        case StarterScenesData():
+        case configs.StarterScenesData():
             from sanakit.features.starter_scenes import open_scenes
 
             return open_scenes(config, demand, work)
@@ -40,7 +33,7 @@ def latent_data(config: LatentDataConfig, demand: Demand, work: Work) -> Trainin
 
 
 def pixel_data(
-    config: PixelDataConfig, demand: Demand, *, multiple: int, crop: int | None = None
+    config: configs.PixelDataConfig, demand: Demand, *, multiple: int, crop: int | None = None
 ) -> TrainingData[PixelBatch]:
     """Pictures for an autoencoder. Scenes take one resolution.
 
@@ -52,11 +45,11 @@ def pixel_data(
         RequestError: nothing in the path could be trained on, or the sizes do not fit together.
     """
     match config:
-        case FilePictures():
+        case configs.FilePictures():
             from sanakit.features.pixels import open_pictures
 
             return open_pictures(config, demand, multiple=multiple, crop=crop)
-        case ScenePictures():
+        case configs.ScenePictures():
             from sanakit.features.starter_scenes import scene_pictures
 
             return scene_pictures(config, demand, multiple=multiple, crop=crop)

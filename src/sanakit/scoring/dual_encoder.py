@@ -167,16 +167,15 @@ def load_dual_encoder(folder: Path) -> DualEncoder:
         config = from_mapping(DualEncoderConfig, json.loads((folder / "config.json").read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder} holds no dual encoder: its config.json cannot be read ({error})") from error
-    tensors = read_tensors([folder / "model.safetensors"])
+    path = folder / "model.safetensors"
+    tensors = read_tensors([path])
     with torch.device("meta"):
         model = DualEncoder(config)
     try:
         model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
     except RuntimeError as error:
         reason = str(error).splitlines()[1:2] or [str(error)]
-        raise CheckpointError(
-            f"{folder / 'model.safetensors'} does not fit its config.json ({reason[0].strip()})"
-        ) from error
+        raise CheckpointError(f"{path} does not fit its config.json ({reason[0].strip()})") from error
     return model.eval()
 
 

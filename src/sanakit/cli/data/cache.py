@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -64,8 +64,9 @@ def cache(
         config, encoders, stages = _of_recipe(recipe, where)
     else:
         config, encoders, stages = FilesData(path=str(path)), encoders_of_model(str(model), device=where), []
-    changes = {"path": path, "cache_folder": cache_dir}
-    config = replace(config, **{name: str(place) for name, place in changes.items() if place is not None})
+    places = {"path": path, "cache_folder": cache_dir}
+    changes: dict[str, Any] = {name: str(place) for name, place in places.items() if place is not None}
+    config = replace(config, **changes)
     stages = [tuple(resolution)] if resolution else stages
     reports = []
     with encoders.loaded():

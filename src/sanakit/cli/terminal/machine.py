@@ -9,6 +9,7 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sanakit.common.free_memory import free_memory, total_memory
 
@@ -40,7 +41,6 @@ class Machine:
 
 def look_at_machine(cache: Path) -> Machine:
     """Imports torch, and times a matrix product for half a second."""
-    version, problem, accelerators, speed = _look_at_torch()
     return Machine(
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
@@ -48,10 +48,7 @@ def look_at_machine(cache: Path) -> Machine:
         memory=total_memory(),
         free_memory=free_memory(),
         free_disk=free_disk(cache),
-        torch=version,
-        torch_problem=problem,
-        accelerators=accelerators,
-        gigaflops=speed,
+        **_look_at_torch(),
     )
 
 
@@ -69,20 +66,22 @@ def free_disk(folder: Path) -> int | None:
         return None
 
 
-def _look_at_torch() -> tuple[str | None, str, tuple[Accelerator, ...], float | None]:
+def _look_at_torch() -> dict[str, Any]:
     try:
         import torch
     except Exception as error:  # a broken installation fails in many ways, and telling so is this command's job
         reason = str(error).partition("\n")[0] or "no reason given"
-        return None, f"{type(error).__name__}: {reason}", (), None
+        problem = f"{type(error).__name__}: {reason}"
+        return {"torch": None, "torch_problem": problem, "accelerators": (), "gigaflops": None}
     found: list[Accelerator] = []
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
-            facts = torch.cuda.get_device_properties(index)
-            found.append(Accelerator(kind="cuda", name=facts.name, memory=facts.total_memory))
+            gpu = torch.cuda.get_device_properties(index)
+            found.append(Accelerator(kind="cuda", name=gpu.name, memory=gpu.total_memory))
     if torch.backends.mps.is_available():
         found.append(Accelerator(kind="mps", name="Apple GPU", memory=None))
-    return torch.__version__, "", tuple(found), _measure_gigaflops()
+    facts = {"torch": torch.__version__, "torch_problem": "", "accelerators": tuple(found)}
+    return facts | {"gigaflops": _measure_gigaflops()}
 
 
 def _measure_gigaflops() -> float:

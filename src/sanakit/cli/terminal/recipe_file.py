@@ -27,9 +27,8 @@ def read_recipe(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 1}" if mark else ""
-        raise RequestError(
-            f"the recipe {path} is not YAML{place} ({getattr(error, 'problem', 'unreadable')})"
-        ) from error
+        problem = getattr(error, "problem", "unreadable")
+        raise RequestError(f"the recipe {path} is not YAML{place} ({problem})") from error
     if not isinstance(content, dict):
         raise RequestError(f"the recipe {path} holds {type(content).__name__} where settings were expected")
     return content

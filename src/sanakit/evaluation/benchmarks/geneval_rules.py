@@ -82,9 +82,8 @@ class Verdict:
 def judge_picture(image: Image.Image, metadata: Mapping[str, Any], detector: ObjectDetector) -> Verdict:
     """Whether a picture shows what a line of ``evaluation_metadata.jsonl`` asks for."""
     seen: dict[str, list[SeenObject]] = {}
-    for thing in sorted(
-        detector.detect(image, counting=metadata["tag"] == "counting"), key=lambda thing: -thing.confidence
-    ):
+    things = detector.detect(image, counting=metadata["tag"] == "counting")
+    for thing in sorted(things, key=lambda thing: -thing.confidence):
         if len(seen.setdefault(thing.name, [])) < _MAX_OBJECTS:
             seen[thing.name].append(thing)
     reasons: list[str] = []

@@ -97,7 +97,7 @@ def frechet_measurements(name: str, found: HalfSampled, num_samples: int) -> tup
 
 
 def _distance(name: str, found: HalfSampled, num_samples: int, interval: str) -> Measurement:
-    ends = {"low": found.low, "high": found.high}
+    ends: dict[str, Any] = {"low": found.low, "high": found.high}
     return Measurement(name=name, value=found.value, **ends, num_samples=num_samples, better="lower", interval=interval)
 
 

@@ -55,7 +55,9 @@ def open_pictures(path: Path, *, limit: int | None = None, at_least: int = 1) ->
     files = picture_files(path) if path.is_dir() else []
     if path.is_file() and path.suffix.lower() in PICTURE_SUFFIXES:
         raise RequestError(f"{path} is one picture; give the folder that it is in")
-    found = from_files(path, files) if files else _from_data(path)
+    if path.is_dir() and not any(path.iterdir()):
+        raise RequestError(f"{path} is empty; give a folder of pictures")
+    found = from_files(path, files) if files else from_source(open_data(path, need_captions=False))
     found = found if limit is None else first_of(found, limit)
     if len(found) < at_least:
         beside = f" ({found.problems[0]})" if found.problems else ""
@@ -131,12 +133,6 @@ def from_files(folder: Path, files: Sequence[Path]) -> PictureSet:
     """Files below a folder, without texts."""
     keys = tuple(file.relative_to(folder).as_posix() for file in files)
     return PictureSet(path=folder, keys=keys, read=lambda index: read_picture(files[index]), captions=((),) * len(keys))
-
-
-def _from_data(path: Path) -> PictureSet:
-    if path.is_dir() and not any(path.iterdir()):
-        raise RequestError(f"{path} is empty; give a folder of pictures")
-    return from_source(open_data(path, need_captions=False))
 
 
 def from_source(source: Any) -> PictureSet:
