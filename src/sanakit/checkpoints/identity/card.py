@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from sanakit.checkpoints.files.reader import parse_json, read_json
 from sanakit.checkpoints.identity.hashing import combined_hash
-from sanakit.checkpoints.identity.precision import PrecisionPolicy
+from sanakit.checkpoints.identity.precision import COMPONENTS, PrecisionPolicy
 from sanakit.checkpoints.networks.starter_text_encoder import HUB_ID
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import CheckpointError, ConfigError
@@ -73,15 +73,16 @@ class ModelCard:
 
 
 def card_to_json(card: ModelCard) -> dict[str, Any]:
-    """In the words of 0.1.0, which knew pictures only and told the rest by the family."""
-    content: dict[str, Any] = to_mapping(card) | {"precision": card.precision.to_json(), "hashes": dict(card.hashes)}
+    """In the words and the order of 0.1.0, which knew pictures only and told the rest by the family."""
+    hashes = {**dict.fromkeys(COMPONENTS, ""), **card.hashes}
+    content: dict[str, Any] = to_mapping(card) | {"precision": card.precision.to_json(), "hashes": hashes}
     del content["source"]  # true on one machine only
     del content["text"]["num_cached_prompts"]  # a habit of the process, not a fact about the model
     for name, value in _told_by_family(card.family).items():
         if content[name] == value:
             del content[name]
-    ordered = {name: content.pop(name) for name in ("name", "family")}
-    return {**ordered, **content.pop("defaults"), **content}
+    flat = content.pop("defaults") | content
+    return {name: flat.pop(name) for name in ("name", "family", "base_size", "precision")} | flat
 
 
 def card_from_json(content: Mapping[str, Any], *, where: str) -> ModelCard:
@@ -94,9 +95,10 @@ def card_from_json(content: Mapping[str, Any], *, where: str) -> ModelCard:
     try:
         precision = PrecisionPolicy.from_json(entries.get("precision", {}))
         entries = {**_told_by_family(entries.get("family")), **entries, "precision": precision}
-        return from_mapping(ModelCard, {**entries, "defaults": defaults}, where=where)
+        card = from_mapping(ModelCard, {**entries, "defaults": defaults}, where=where)
     except (ConfigError, TypeError, AttributeError) as error:
         raise CheckpointError(f"the model card {error}") from error
+    return replace(card, hashes={component: value for component, value in card.hashes.items() if value})
 
 
 def _told_by_family(family: object) -> dict[str, Any]:
