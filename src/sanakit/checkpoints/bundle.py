@@ -171,7 +171,7 @@ def find_autoencoder(source: str | Path, hub: HubOptions | None = None) -> Found
             f"{source} is no longer read: a run leaves a folder now; name {Path(source).parent / 'model'}, and if it "
             f"is not there, give the command of that run again, which writes it from the run's last checkpoint"
         )
-    found = find_parts(source, hub=hub, components=("vae",)).autoencoder
+    found = find_parts(source, hub=hub, folders=("vae",)).autoencoder
     if found is None:
         raise CheckpointError(f"{source} holds no autoencoder")
     return found
@@ -184,7 +184,7 @@ def with_text_encoder(parts: ModelParts, named: str | Path | None = None, hub: H
         folder = starter_text_encoder_folder()
     else:
         wanted = ("text_encoder", "tokenizer")
-        folder = locate(named or trained_with, hub=hub or HubOptions(), components=wanted)
+        folder = locate(named or trained_with, hub=hub or HubOptions(), folders=wanted)
     if (folder / "text_encoder").is_dir():  # two folders as in a diffusers folder, or one that holds both
         return replace(parts, text_encoder=folder / "text_encoder", tokenizer=folder / "tokenizer")
     return replace(parts, text_encoder=folder, tokenizer=folder)

@@ -111,7 +111,7 @@ def test_only_one_variant_of_each_component_is_chosen() -> None:
         "README.md", "images/sample.png", "text_encoder/pytorch_model.bin",
         "transformer/diffusion_pytorch_model.bf16.safetensors",
     }  # fmt: skip
-    wanted = choose_files(DIFFUSERS, variant="bf16", components=("transformer", "vae"))
+    wanted = choose_files(DIFFUSERS, variant="bf16", folders=("transformer", "vae"))
     assert wanted == [
         "model_index.json", "transformer/config.json", "transformer/diffusion_pytorch_model.bf16.safetensors",
         "vae/config.json", "vae/diffusion_pytorch_model.safetensors",
@@ -137,10 +137,10 @@ def test_size_is_said_before_downloading(
     caplog.set_level("INFO", logger="sanakit")
     hub = FakeHub(monkeypatch, tmp_path, DIFFUSERS)
     folder = resolve_source(
-        "org/name", components=("transformer",), hub=HubOptions(variant="bf16", cache_dir=tmp_path, token="secret")
+        "org/name", folders=("transformer",), hub=HubOptions(variant="bf16", cache_dir=tmp_path, token="secret")
     )
     assert (folder / "transformer" / "config.json").is_file()
-    assert hub.asked == ["model_index.json", *choose_files(DIFFUSERS, variant="bf16", components=("transformer",))[1:]]
+    assert hub.asked == ["model_index.json", *choose_files(DIFFUSERS, variant="bf16", folders=("transformer",))[1:]]
     assert hub.token == "secret"
     assert caplog.messages == [f"downloading org/name: 3 files, 3.0 GB, to {tmp_path}"]
 

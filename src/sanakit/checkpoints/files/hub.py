@@ -15,7 +15,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-from sanakit.checkpoints.files.hub_files import COMPONENTS, choose_files
+from sanakit.checkpoints.files.hub_files import FOLDERS, choose_files
 from sanakit.common.byte_counts import readable_bytes
 from sanakit.common.errors import CheckpointError, DownloadError, OutputError, SanakitError
 
@@ -49,7 +49,7 @@ class _Request:
 
     repo: str
     path: str  # a file or a folder in it, "" for all of it
-    components: Collection[str]
+    folders: Collection[str]
     hub: HubOptions
 
     def files(self, paths: list[str]) -> list[str]:
@@ -63,17 +63,15 @@ class _Request:
         prefix = f"{self.path}/" if self.path else ""
         inside = [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]
         where = f"{self.repo}/{self.path}".rstrip("/")
-        chosen = choose_files(inside, variant=self.hub.variant, components=self.components, where=where)
+        chosen = choose_files(inside, variant=self.hub.variant, folders=self.folders, where=where)
         return [prefix + path for path in chosen]
 
 
-def resolve_source(
-    source: str | Path, *, components: Collection[str] = COMPONENTS, hub: HubOptions | None = None
-) -> Path:
+def resolve_source(source: str | Path, *, folders: Collection[str] = FOLDERS, hub: HubOptions | None = None) -> Path:
     """A path on this machine for a path, ``org/name``, or ``hf://org/name[/folder or file]``; a local path always wins.
 
     Args:
-        components: folders wanted of a diffusers repository; only their files and one variant are downloaded.
+        folders: wanted of a diffusers repository; only their files and one variant are downloaded.
         hub: as in every loader of the ecosystem.
 
     Raises:
@@ -86,7 +84,7 @@ def resolve_source(
         return local
     repo, path = parse_address(str(source))
     hub = hub or HubOptions()
-    request = _Request(repo=repo, path=path, components=components, hub=hub)
+    request = _Request(repo=repo, path=path, folders=folders, hub=hub)
     from huggingface_hub import constants
 
     if hub.local_files_only or constants.is_offline_mode():

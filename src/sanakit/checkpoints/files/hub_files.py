@@ -8,14 +8,14 @@ from collections.abc import Collection, Sequence
 from sanakit.checkpoints.files.weight_names import choose_variant, read_weight_name
 from sanakit.common.errors import CheckpointError
 
-COMPONENTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
+FOLDERS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 _SMALL = (".json", ".txt", ".model", ".jinja")
 _NOTICES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE", "NOTICE.txt")
 _STEMS = ("diffusion_pytorch_model", "model")
 
 
 def choose_files(
-    paths: Sequence[str], *, variant: str | None = None, components: Collection[str] = COMPONENTS, where: str = "it"
+    paths: Sequence[str], *, variant: str | None = None, folders: Collection[str] = FOLDERS, where: str = "it"
 ) -> list[str]:
     """The files to fetch out of all ``paths`` of a repository.
 
@@ -23,7 +23,7 @@ def choose_files(
         paths: with forward slashes, relative to the repository or to a folder in it.
         variant: wanted weight files, as in ``model.bf16.safetensors``; the transformer must have them, the other
             components give others if they have none.
-        components: folders of a diffusers repository to fetch.
+        folders: of a diffusers repository to fetch.
         where: the repository's name, for the sentence of an error.
 
     Raises:
@@ -31,7 +31,7 @@ def choose_files(
     """
     if "model_index.json" in paths:
         root = [path for path in paths if "/" not in path and (path.endswith(".json") or path in _NOTICES)]
-        parts = [_component_files(paths, f"{name}/", variant, where) for name in components]
+        parts = [_component_files(paths, f"{name}/", variant, where) for name in folders]
         return root + [path for part in parts for path in part]
     if "config.json" in paths:
         return _component_files(paths, "", variant, where)

@@ -62,23 +62,23 @@ class ModelParts:
 
 
 def find_parts(
-    source: str | Path, *, hub: HubOptions | None = None, components: Collection[str] | None = None
+    source: str | Path, *, hub: HubOptions | None = None, folders: Collection[str] | None = None
 ) -> ModelParts:
-    """Locate a source and tell its components; only the folders in ``components`` (all) are fetched and looked at.
+    """Locate a source and tell its components; only the folders in ``folders`` (all) are fetched and looked at.
 
     Raises:
         CheckpointError: nothing is there, it is no SANA model, or it is damaged; the sentence says what it is.
         DownloadError: a hub id that is not on this machine could not be fetched.
     """
     hub = hub or HubOptions()
-    components = components or (*kinds_by_folder(), *_OTHER_FOLDERS)
-    path = locate(source, hub=hub, components=components)
+    folders = folders or (*kinds_by_folder(), *_OTHER_FOLDERS)
+    path = locate(source, hub=hub, folders=folders)
     names = names_of(str(source), path)
     parts = ModelParts(source=str(source), path=path, names=names, variant=None if path.is_file() else hub.variant)
     if path.is_file():
         return _with_file(parts)
     if (path / "model_index.json").is_file() or (path / "transformer").is_dir():
-        return _with_folder(parts, components)
+        return _with_folder(parts, folders)
     if (path / "config.json").is_file():
         return _with_component(parts)
     files = sorted(file.relative_to(path).as_posix() for where in ("*", "checkpoints/*") for file in path.glob(where))
@@ -86,29 +86,29 @@ def find_parts(
     return _with_file(replace(parts, path=path / only, variant=None))
 
 
-def locate(source: str | Path, *, hub: HubOptions, components: Collection[str]) -> Path:
+def locate(source: str | Path, *, hub: HubOptions, folders: Collection[str]) -> Path:
     """A path on this machine: a local one always wins, then ``starter``, then the hub's cache and the hub."""
     local = Path(source).expanduser()
     if local.exists():
         return local
     if str(source) != STARTER:
-        return resolve_source(str(source), components=components, hub=hub)
+        return resolve_source(str(source), folders=folders, hub=hub)
     folder = Path(str(resources.files("sanakit") / "starter"))
     if not (folder / "model_index.json").is_file():
         raise CheckpointError(f"the starter's weights are not installed: {folder} has no model_index.json")
     return folder
 
 
-def _with_folder(parts: ModelParts, components: Collection[str]) -> ModelParts:
+def _with_folder(parts: ModelParts, folders: Collection[str]) -> ModelParts:
     """A diffusers folder; components that it lacks are left out."""
-    folder, folders = parts.path, kinds_by_folder()
+    folder, known = parts.path, kinds_by_folder()
     if (folder / "model_index.json").is_file():
         _check_pipeline(folder, str(read_json(folder / "model_index.json").get("_class_name")))
-    present = {name: kinds for name, kinds in folders.items() if (folder / name).is_dir()}
+    present = {name: kinds for name, kinds in known.items() if (folder / name).is_dir()}
     if not present:
-        raise CheckpointError(f"{folder} has neither of the folders {' and '.join(folders)}: the model is incomplete")
+        raise CheckpointError(f"{folder} has neither of the folders {' and '.join(known)}: the model is incomplete")
     card, scheduler = read_card(folder), folder / "scheduler" / "scheduler_config.json"
-    found = [_network(folder / name, kinds, parts) for name, kinds in present.items() if name in components]
+    found = [_network(folder / name, kinds, parts) for name, kinds in present.items() if name in folders]
     return replace(
         parts,
         networks={network.kind.component: network for network in found},
