@@ -15,7 +15,7 @@ from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.training.memory import step_memory
-from sanakit.training.memory.memory_plan import StepSettings, Workload, fit_memory, plan_memory
+from sanakit.training.memory.memory_plan import MemoryPlan, StepSettings, Workload, fit_memory, plan_memories
 from sanakit.training.memory.step_memory import measure_optimizer, measure_step
 from sanakit.training.optimizers import (
     AdamWConfig,
@@ -39,6 +39,10 @@ SETTINGS = StepSettings(batch_size=4, accumulation=2)
 def meta(config: LinearDiTConfig = CONFIG) -> LinearDiT:
     with torch.device("meta"):
         return LinearDiT(config)
+
+
+def plan_memory(work: Workload, settings: StepSettings) -> MemoryPlan:
+    return plan_memories([work], [settings])[0]
 
 
 def measured(model: nn.Module, **changes: Any) -> step_memory.StepMemory:

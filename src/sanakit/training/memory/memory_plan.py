@@ -80,13 +80,8 @@ class Workload:
     device: str = "cpu"
 
 
-def plan_memory(work: Workload, settings: StepSettings) -> MemoryPlan:
-    """What one process needs for a step; takes seconds, allocates nothing, and does not touch the model."""
-    return plan_memories([work], [settings])[0]
-
-
 def plan_memories(works: Sequence[Workload], settings: Sequence[StepSettings]) -> list[MemoryPlan]:
-    """The same of every stage of a run."""
+    """What one process needs for a step of each stage; takes seconds, allocates nothing, and touches no model."""
     return [planner.plan(each) for planner, each in zip(_planners(works), settings, strict=True)]
 
 

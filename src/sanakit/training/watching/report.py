@@ -14,6 +14,7 @@ import yaml
 from PIL import Image, ImageDraw
 
 from sanakit.common.errors import MissingExtraError
+from sanakit.common.files import write_whole
 from sanakit.common.pixels import Picture
 
 logger = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ def write_report(
     lines += ["", *(f"![{name}]({name})" for name in images), "", "## Recipe", "", "```yaml"]
     lines += [yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True, width=100).rstrip(), "```", ""]
     path = folder / "report.md"
-    path.write_text("\n".join(lines), encoding="utf-8")
+    write_whole(path, "\n".join(lines))
     return path
 
 

@@ -158,6 +158,7 @@ def _build_stage(
 ) -> Stage:
     demand = Demand(resolutions=config.resolutions, batch_size=config.batch_size, seed=recipe.seed)
     with start.encoders.loaded() as encoders:
+        # the same weights: positions are computed from the config in every call, and the export has the last stage's
         start.transformer.config = config.network(start.transformer.config, encoders.compression)
         told = session.watchers.on_caching
         work = Work(encoders=encoders, ranks=session.ranks, device=session.device, on_progress=told)
