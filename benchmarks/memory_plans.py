@@ -15,9 +15,10 @@ from pathlib import Path
 
 import torch
 
+from sanakit.common.byte_counts import readable_bytes
 from sanakit.models.presets import LINEAR_DIT_PRESETS
 from sanakit.models.transformers.linear_dit import LinearDiT
-from sanakit.training.memory.memory_plan import StepSettings, Workload, in_units, plan_memory
+from sanakit.training.memory.memory_plan import StepSettings, Workload, plan_memories
 from sanakit.training.optimizers import AdamWConfig, CAME8BitConfig, CAMEConfig
 from sanakit.training.recipes.transformer.plan import latent_loss
 
@@ -44,15 +45,14 @@ def main() -> None:
                 device="cuda",
             )  # fmt: skip
             for recomputed in (False, True):
-                plan = plan_memory(
-                    work, StepSettings(batch_size=options.batch_size, activation_checkpointing=recomputed)
-                )
+                settings = StepSettings(batch_size=options.batch_size, activation_checkpointing=recomputed)
+                [plan] = plan_memories([work], [settings])
                 plans.append({"preset": name, "optimizer": optimizer.type, **asdict(plan), "total": plan.total})
                 sizes = (plan.weights, plan.gradients, plan.optimizer, plan.ema)
                 print(
                     f"{name:<20} {optimizer.type:<9} {'yes' if recomputed else 'no':<10} "
-                    + " ".join(f"{in_units(size):>9}" for size in sizes)
-                    + f" {in_units(plan.activations):>11} {in_units(plan.total):>9}",
+                    + " ".join(f"{readable_bytes(size):>9}" for size in sizes)
+                    + f" {readable_bytes(plan.activations):>11} {readable_bytes(plan.total):>9}",
                     flush=True,
                 )
     if options.json:

@@ -119,6 +119,32 @@ def test_every_path_of_the_architecture_page_exists() -> None:
     assert not missing, missing
 
 
+def test_benchmarks_import_what_there_is() -> None:
+    missing = []
+    for file in (ROOT / "benchmarks").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sanakit."):
+                there = names_of(module_name(node.module or ""))
+                missing += [f"{file.name}: {node.module}.{a.name}" for a in node.names if a.name not in there]
+    assert not missing, missing
+
+
+def names_of(module: str) -> set[str]:
+    """What a module defines or imports, and the modules in it."""
+    place = PACKAGE / module.replace(".", "/")
+    file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+    names = {path.stem for path in place.glob("*")}
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {target.id for target in targets if isinstance(target, ast.Name)}
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            names |= {alias.asname or alias.name for alias in node.names}
+        else:
+            names.add(getattr(node, "name", ""))
+    return names
+
+
 def test_forbidden_modules_are_not_imported() -> None:
     wrong = [
         f"{file} imports {module}"
