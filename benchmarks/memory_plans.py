@@ -18,8 +18,9 @@ import torch
 from sanakit.common.byte_counts import readable_bytes
 from sanakit.models.presets import LINEAR_DIT_PRESETS
 from sanakit.models.transformers.linear_dit import LinearDiT
-from sanakit.training.memory.memory_plan import StepSettings, Workload, plan_memories
-from sanakit.training.optimizers import AdamWConfig, CAME8BitConfig, CAMEConfig
+from sanakit.training.memory.memory_plan import plan_memories
+from sanakit.training.memory.step_memory import StepSettings, Workload
+from sanakit.training.optimizers.config import AdamWConfig, CAME8BitConfig, CAMEConfig
 from sanakit.training.recipes.transformer.plan import latent_loss
 
 PRESETS = ("sana-600m-1024", "sana1.5-1600m-1024", "sana1.5-4800m-1024")
@@ -40,10 +41,8 @@ def main() -> None:
         with torch.device("meta"):
             model = LinearDiT(LINEAR_DIT_PRESETS[name])
         for optimizer in OPTIMIZERS:
-            work = Workload(
-                name=name, model=model, loss=latent_loss(side=32, num_tokens=300), optimizer=optimizer,
-                device="cuda",
-            )  # fmt: skip
+            loss = latent_loss(side=32, num_tokens=300)
+            work = Workload(name=name, model=model, loss=loss, optimizer=optimizer, device="cuda")
             for recomputed in (False, True):
                 settings = StepSettings(batch_size=options.batch_size, activation_checkpointing=recomputed)
                 [plan] = plan_memories([work], [settings])

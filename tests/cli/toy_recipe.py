@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from sanakit.training.loop import RunResult
-from sanakit.training.memory.memory_plan import Workload
-from sanakit.training.optimizers import AdamWConfig
+from sanakit.training.memory.step_memory import Workload
+from sanakit.training.optimizers.config import AdamWConfig
 from sanakit.training.recipes.recipe import Recipe, Run
 from sanakit.training.run.session import Session
 from sanakit.training.run.stage import StageConfig

@@ -104,7 +104,7 @@ def two_pictures(toy: ModuleType, model: nn.Module, config: StageConfig) -> Any:
     """Two prompts, two latents, four times each."""
     from sanakit.features.batches import LatentBatch
     from sanakit.training.objectives.flow_matching import FlowMatchingConfig, flow_matching_loss
-    from sanakit.training.optimizers import AdamWConfig
+    from sanakit.training.optimizers.config import AdamWConfig
     from sanakit.training.step.trainee import Stage, Trainee
 
     latent = torch.randn(2, 2, 4, 4, generator=torch.Generator().manual_seed(1)).repeat(4, 1, 1, 1).double()

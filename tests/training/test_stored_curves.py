@@ -29,7 +29,7 @@ from sanakit.training.objectives.flow_matching import FlowMatchingConfig, flow_m
 from sanakit.training.objectives.patch_gan import PatchGANConfig
 from sanakit.training.objectives.perceptual import Perceptual
 from sanakit.training.objectives.reconstruction import ReconstructionConfig
-from sanakit.training.optimizers import AdamWConfig
+from sanakit.training.optimizers.config import AdamWConfig
 from sanakit.training.recipes.autoencoder.recipe import AutoencoderRecipe, build_trainees
 from sanakit.training.recipes.autoencoder.stage import AutoencoderStage, set_trainable
 from sanakit.training.recipes.autoencoder.weights import new_autoencoder

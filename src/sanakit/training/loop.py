@@ -96,7 +96,7 @@ def _run_stage(
     end = last_position(stage.config, feed.num_batches)
     watch = Stopwatch()
     with closing(feed), Interruption() as interruption:
-        while (progress := agree(_progress(stage, state), ranks)) < 1:
+        while (progress := agree(stage_progress(stage.config, state, feed.num_batches), ranks)) < 1:
             plan = plan_step(feed.num_samples, state.position, end, accumulation, ranks)
             batches = _take(session, feed, plan, state.stage)
             following = state.position + plan.num_microbatches
@@ -107,13 +107,7 @@ def _run_stage(
             outcomes = _update(session, train_state, state, batches, watch)
             state.count_step(plan.num_microbatches, plan.num_samples)
             taken = StepTaken(
-                stage=stage.config.name,
-                outcomes=outcomes,
-                num_samples=plan.num_samples,
-                rate=rate,
-                progress=_progress(stage, state),
-                num_batches=feed.num_batches,
-                seconds=watch.take(),
+                stage=stage, outcomes=outcomes, num_samples=plan.num_samples, rate=rate, seconds=watch.take()
             )
             run_logger.see(taken, train_state, state)
             if any_rank(interruption.name is not None, ranks):
@@ -158,13 +152,3 @@ def _update(
 def _save(train_state: TrainState, state: RunState, checkpointer: Checkpointer, run_logger: RunLogger) -> Path:
     run_logger.write_window(state)
     return checkpointer.save(train_state, state)
-
-
-def _progress(stage: Stage, state: RunState) -> float:
-    return stage_progress(
-        stage.config,
-        step=state.stage_step,
-        position=state.position,
-        seconds=state.stage_seconds,
-        num_batches=stage.feed.num_batches,
-    )

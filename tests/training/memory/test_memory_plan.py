@@ -15,16 +15,10 @@ from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.training.memory import step_memory
-from sanakit.training.memory.memory_plan import MemoryPlan, StepSettings, Workload, fit_memory, plan_memories
-from sanakit.training.memory.step_memory import measure_optimizer, measure_step
-from sanakit.training.optimizers import (
-    AdamWConfig,
-    CAME8BitConfig,
-    CAMEConfig,
-    MuonConfig,
-    OptimizerConfig,
-    build_optimizers,
-)
+from sanakit.training.memory.memory_plan import MemoryPlan, fit_memory, plan_memories
+from sanakit.training.memory.step_memory import StepSettings, Workload, measure_optimizer, measure_step
+from sanakit.training.optimizers.build import build_optimizers
+from sanakit.training.optimizers.config import AdamWConfig, CAME8BitConfig, CAMEConfig, MuonConfig, OptimizerConfig
 from sanakit.training.recipes.autoencoder.plan import pixel_loss
 from sanakit.training.recipes.transformer.plan import latent_loss
 from sanakit.training.step.parallel import attention_for, autocast, checkpoint_activations
@@ -41,13 +35,16 @@ def meta(config: LinearDiTConfig = CONFIG) -> LinearDiT:
         return LinearDiT(config)
 
 
+def work_of(model: nn.Module, optimizer: OptimizerConfig | None = None, device: str = "cpu") -> Workload:
+    return Workload(name="low", model=model, loss=LOSS, optimizer=optimizer or AdamWConfig(), device=device)
+
+
 def plan_memory(work: Workload, settings: StepSettings) -> MemoryPlan:
     return plan_memories([work], [settings])[0]
 
 
 def measured(model: nn.Module, **changes: Any) -> step_memory.StepMemory:
-    settings: dict[str, Any] = {"precision": "fp32", "activation_checkpointing": False, "device": "cpu"}
-    return measure_step(model, LOSS, 4, **{**settings, **changes})
+    return measure_step(work_of(model), StepSettings(batch_size=4, **changes))
 
 
 def real_peak(model: nn.Module, *, precision: Any) -> int:
@@ -90,9 +87,9 @@ OPTIMIZERS = [AdamWConfig(), MuonConfig(), CAMEConfig(), CAME8BitConfig(min_8bit
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize("config", OPTIMIZERS, ids=lambda config: config.type)
 def test_their_optimizers_too(monkeypatch: pytest.MonkeyPatch, config: OptimizerConfig, device: str) -> None:
-    found = measure_optimizer(meta(), config, device=device)
+    found = measure_optimizer(work_of(meta(), config, device))
     monkeypatch.setattr(step_memory, "_MEASURED_BLOCKS", 99)
-    assert found == measure_optimizer(meta(), config, device=device)
+    assert found == measure_optimizer(work_of(meta(), config, device))
 
 
 @pytest.mark.parametrize("config", OPTIMIZERS, ids=lambda config: config.type)
@@ -109,7 +106,7 @@ def test_the_state_of_an_optimizer_is_what_it_really_keeps(config: OptimizerConf
             for value in state.values()
             if isinstance(value, torch.Tensor)
         )
-    assert measure_optimizer(model, config, device="cpu").state == kept
+    assert measure_optimizer(work_of(model, config)).state == kept
 
 
 def test_the_parts_of_a_plan() -> None:

@@ -11,15 +11,8 @@ from torch import nn
 from sanakit.common.config import from_mapping
 from sanakit.common.errors import ConfigError
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
-from sanakit.training.optimizers import (
-    AdamWConfig,
-    CAME8BitConfig,
-    CAMEConfig,
-    MuonConfig,
-    OptimizerConfig,
-    auto_learning_rate,
-    build_optimizers,
-)
+from sanakit.training.optimizers.build import auto_learning_rate, build_optimizers
+from sanakit.training.optimizers.config import AdamWConfig, CAME8BitConfig, CAMEConfig, MuonConfig, OptimizerConfig
 
 TINY = LinearDiTConfig(
     hidden_size=8, num_layers=2, cross_head_dim=4, head_dim=4, in_channels=3, out_channels=3, caption_channels=6

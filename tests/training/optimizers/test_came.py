@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from sanakit.models.presets import LINEAR_DIT_PRESETS
 from sanakit.models.transformers.linear_dit import LinearDiT
-from sanakit.training.optimizers import CAME8BitConfig, CAMEConfig
 from sanakit.training.optimizers.block_quantization import dequantize_rows
 from sanakit.training.optimizers.came import CAME, CAME8Bit
+from sanakit.training.optimizers.config import CAME8BitConfig, CAMEConfig
 
 Rows = list[list[float]]
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from sanakit.common.errors import ConfigError
-from sanakit.training.optimizers import MuonConfig
+from sanakit.training.optimizers.config import MuonConfig
 from sanakit.training.optimizers.muon import Muon, orthogonalize
 
 

@@ -23,14 +23,8 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 
 from sanakit.common.errors import ConfigError
-from sanakit.training.optimizers import (
-    AdamWConfig,
-    CAME8BitConfig,
-    CAMEConfig,
-    MuonConfig,
-    OptimizerConfig,
-    build_optimizers,
-)
+from sanakit.training.optimizers.build import build_optimizers
+from sanakit.training.optimizers.config import AdamWConfig, CAME8BitConfig, CAMEConfig, MuonConfig, OptimizerConfig
 
 CONFIGS: dict[str, OptimizerConfig] = {
     "adamw": AdamWConfig(weight_decay=0.1),

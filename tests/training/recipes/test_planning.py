@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sanakit.common.errors import ConfigError, RequestError
-from sanakit.training.memory.memory_plan import MemoryPlan, StepSettings
+from sanakit.training.memory.memory_plan import MemoryPlan
+from sanakit.training.memory.step_memory import StepSettings
 from sanakit.training.recipes import planning
 from sanakit.training.recipes.autoencoder.recipe import AutoencoderRecipe
 from sanakit.training.recipes.planning import fit, is_sharded, plan

@@ -11,16 +11,17 @@ import pytest
 
 from sanakit.common.errors import ConfigError
 from sanakit.training.run.run_config import CheckpointConfig, LogConfig, RunConfig, SampleConfig
+from sanakit.training.run.run_state import RunState
 from sanakit.training.run.stage import StageConfig, microbatch_seed, rate_factor, stage_progress
 
 
 def test_a_stage_ends_with_the_first_of_its_ends(toy: ModuleType) -> None:
     config = replace(toy.STAGE, steps=10, epochs=2.0, minutes=1.0)
-    assert stage_progress(config, step=5, position=3, seconds=6.0, num_batches=5) == 0.5
-    assert stage_progress(config, step=1, position=9, seconds=6.0, num_batches=5) == 0.9
-    assert stage_progress(config, step=1, position=1, seconds=60.0, num_batches=5) == 1.0
+    assert stage_progress(config, RunState(stage_step=5, position=3, stage_seconds=6.0), 5) == 0.5
+    assert stage_progress(config, RunState(stage_step=1, position=9, stage_seconds=6.0), 5) == 0.9
+    assert stage_progress(config, RunState(stage_step=1, position=1, stage_seconds=60.0), 5) == 1.0
     with pytest.raises(ConfigError, match="never repeats"):
-        stage_progress(config, step=0, position=0, seconds=0.0, num_batches=None)
+        stage_progress(config, RunState(), None)
     assert rate_factor(replace(toy.STAGE, decay=0.0), 100, 0.99) == 1.0
 
 

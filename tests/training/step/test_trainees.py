@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from sanakit.common.errors import ConfigError
 from sanakit.training.loop import RunResult
-from sanakit.training.optimizers import AdamWConfig
+from sanakit.training.optimizers.config import AdamWConfig
 from sanakit.training.run.run_config import CheckpointConfig
 from sanakit.training.run.run_state import RunState
 from sanakit.training.run.session import Session, Watchers

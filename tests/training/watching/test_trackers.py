@@ -11,8 +11,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from sanakit.common.config import to_mapping
 from sanakit.common.errors import MissingExtraError, OutputError
+from sanakit.training.run.run_config import LogConfig, RunConfig
 from sanakit.training.watching.trackers import build_trackers
+
+
+def reports_to(*kinds: Any) -> RunConfig:
+    return RunConfig(seed=3, log=LogConfig(report_to=kinds))
 
 
 def read(folder: Path) -> Any:
@@ -22,7 +28,7 @@ def read(folder: Path) -> Any:
 
 
 def test_tensorboard_reads_back_what_was_written(tmp_path: Path) -> None:
-    (tracker,) = build_trackers(["tensorboard"], tmp_path, name="run", config={})
+    (tracker,) = build_trackers(reports_to("tensorboard"), tmp_path)
     tracker.scalars({"loss": 0.5, "loss/sigma_0.0-0.1": 2.0}, 20)
     tracker.scalars({"loss": 0.25}, 40)
     tracker.pictures("samples", Image.new("RGB", (6, 4), (10, 200, 30)), 40)
@@ -38,7 +44,7 @@ def test_tensorboard_reads_back_what_was_written(tmp_path: Path) -> None:
 def test_a_continued_run_shows_every_step_once(tmp_path: Path) -> None:
     """The first sitting dies after step 30 and the second continues from a checkpoint at step 20."""
     for value, steps in ((1.0, (10, 20, 30)), (2.0, (30, 40))):
-        (tracker,) = build_trackers(["tensorboard"], tmp_path, name="run", config={})
+        (tracker,) = build_trackers(reports_to("tensorboard"), tmp_path)
         for step in steps:
             tracker.scalars({"loss": value}, step)
         tracker.close()
@@ -47,14 +53,14 @@ def test_a_continued_run_shows_every_step_once(tmp_path: Path) -> None:
 
 
 def test_a_run_without_a_point_leaves_no_events(tmp_path: Path) -> None:
-    for tracker in build_trackers(["tensorboard", "tensorboard"], tmp_path, name="run", config={}):
+    for tracker in build_trackers(reports_to("tensorboard", "tensorboard"), tmp_path):
         tracker.close()
     assert not list(tmp_path.rglob("events*"))
 
 
 def test_a_place_that_is_no_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "tensorboard").write_text("in the way")
-    (tracker,) = build_trackers(["tensorboard"], tmp_path, name="run", config={})
+    (tracker,) = build_trackers(reports_to("tensorboard"), tmp_path)
     with pytest.raises(OutputError, match="cannot be written"):
         tracker.scalars({"loss": 1.0}, 1)
 
@@ -68,15 +74,16 @@ def test_wandb_continues_the_run_of_its_folder(tmp_path: Path, monkeypatch: pyte
     fake.Image = lambda grid: ("picture", grid.size)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "wandb", fake)
     for _ in range(2):
-        (tracker,) = build_trackers(["wandb"], tmp_path / "run", name="run", config={"seed": 3})
+        (tracker,) = build_trackers(reports_to("wandb"), tmp_path / "run")
         tracker.scalars({"loss": 0.5}, 7)
         tracker.pictures("samples", Image.new("RGB", (2, 3)), 7)
         tracker.close()
     assert told[:3] == [({"loss": 0.5}, 7), ({"samples": ("picture", (2, 3))}, 7), ({}, -1)]
     assert began[0] == began[1]
     assert began[0]["resume"] == "allow"
-    assert began[0]["config"] == {"seed": 3}
-    build_trackers(["wandb"], tmp_path / "other", name="run", config={})
+    assert began[0]["name"] == "run"
+    assert began[0]["config"] == to_mapping(reports_to("wandb"))
+    build_trackers(reports_to("wandb"), tmp_path / "other")
     assert began[2]["id"] != began[0]["id"]
 
 
@@ -89,4 +96,4 @@ def test_a_missing_package_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtraError, match=advice):
-        build_trackers([kind], tmp_path, name="run", config={})
+        build_trackers(reports_to(kind), tmp_path)

@@ -89,12 +89,13 @@ def _of_recipe(recipe: Path, device: str) -> tuple[FilesData, Encoders, list[tup
     from sanakit.common.config import from_mapping
     from sanakit.features.configs import FilesData
     from sanakit.training.recipes.transformer.recipe import TransformerRecipe
+    from sanakit.training.recipes.transformer.starting_model import starting_model
 
     settings = from_mapping(TransformerRecipe, read_recipe(recipe), where="recipe")
     if not isinstance(settings.data, FilesData):
         raise RequestError(f"the data of {recipe} is {settings.data.type}, which is cached as its training begins")
     stages = list(dict.fromkeys(stage.resolutions for stage in settings.stages))
-    return settings.data, settings.starting_model(device).encoders, stages
+    return settings.data, starting_model(settings, device).encoders, stages
 
 
 def _print_report(report: CacheReport, sizes: tuple[int, ...]) -> None:

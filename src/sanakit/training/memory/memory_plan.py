@@ -11,19 +11,9 @@ from torch import nn
 from sanakit.common.byte_counts import readable_bytes
 from sanakit.common.errors import RequestError
 from sanakit.models.network import units_of
-from sanakit.training.memory.step_memory import LossOfBatch, OptimizerMemory, measure_optimizer, measure_step
-from sanakit.training.optimizers import OptimizerConfig
+from sanakit.training.memory.step_memory import OptimizerMemory, StepSettings, Workload, measure_optimizer, measure_step
+from sanakit.training.optimizers.config import OptimizerConfig
 from sanakit.training.run.run_config import Precision
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StepSettings:
-    """What trades memory for speed, of one process."""
-
-    batch_size: int  # samples of a micro-batch
-    accumulation: int = 1
-    precision: Precision = "bf16"
-    activation_checkpointing: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,49 +29,26 @@ class MemoryPlan:
     activations: int  # and what the backward pass, or the update if that is more, needs for a moment
 
     @property
+    def parts(self) -> tuple[int, ...]:
+        return self.weights, self.gradients, self.optimizer, self.ema, self.frozen, self.activations
+
+    @property
     def total(self) -> int:
-        return self.weights + self.gradients + self.optimizer + self.ema + self.frozen + self.activations
+        return sum(self.parts)
 
     def table(self) -> str:
         """A line per part, for a log."""
         s = self.settings
         kept = "recomputed" if s.activation_checkpointing else "kept"
-        names = {
-            "weights": self.weights, "gradients": self.gradients, "optimizer state": self.optimizer,
-            "averaged weights": self.ema, "frozen networks": self.frozen,
-            f"activations of {s.batch_size}, {s.precision}, {kept}": self.activations, "total": self.total,
-        }  # fmt: skip
+        activations = f"activations of {s.batch_size}, {s.precision}, {kept}"
+        parts = ("weights", "gradients", "optimizer state", "averaged weights", "frozen networks", activations, "total")
+        names = dict(zip(parts, (*self.parts, self.total), strict=True))
         width = max(map(len, names))
         return "\n".join(f"{name:<{width}} {readable_bytes(size, decimals=1):>10}" for name, size in names.items())
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Workload:
-    """A model and what it learns, whose memory is planned.
-
-    Attributes:
-        name: for messages, such as a stage's.
-        model: trained where ``requires_grad``; on any device, the meta device too, and never touched.
-        loss: of a batch of a size.
-        optimizer: whose state is counted.
-        frozen: bytes of networks beside it, such as encoders that are not released.
-        has_ema: an average in float32 is kept of all its weights.
-        shards: processes that share weights, gradients and state (FSDP); 1 for a copy on each.
-        device: of the run.
-    """
-
-    name: str
-    model: nn.Module
-    loss: LossOfBatch
-    optimizer: OptimizerConfig
-    frozen: int = 0
-    has_ema: bool = True
-    shards: int = 1
-    device: str = "cpu"
-
-
 def plan_memories(works: Sequence[Workload], settings: Sequence[StepSettings]) -> list[MemoryPlan]:
-    """What one process needs for a step of each stage; takes seconds, allocates nothing, and touches no model."""
+    """What one process needs for a step of each workload; takes seconds, allocates nothing, touches no model."""
     return [planner.plan(each) for planner, each in zip(_planners(works), settings, strict=True)]
 
 
@@ -148,7 +115,7 @@ def _planners(works: Sequence[Workload]) -> list[_Planner]:
     for work in works:
         key = id(work.model), work.optimizer, work.device
         if key not in measured:
-            measured[key] = measure_optimizer(work.model, work.optimizer, device=work.device)
+            measured[key] = measure_optimizer(work)
         planners.append(_Planner(work, measured[key]))
     return planners
 
@@ -164,21 +131,13 @@ class _Planner:
             self.gathered = 2 * max(map(size_of, parts), default=0)
 
     def plan(self, settings: StepSettings) -> MemoryPlan:
-        work, shards = self.work, self.work.shards
-        step = measure_step(
-            work.model,
-            work.loss,
-            settings.batch_size,
-            precision=settings.precision,
-            activation_checkpointing=settings.activation_checkpointing,
-            device=work.device,
-        )
+        work, shards, step = self.work, self.work.shards, measure_step(self.work, settings)
         return MemoryPlan(
             settings=settings,
             weights=size_of(work.model) // shards + self.gathered,
             gradients=sum(_bytes(p) for p in work.model.parameters() if p.requires_grad) // shards,
             optimizer=self.optimizer.state // shards,
-            ema=4 * sum(p.numel() for p in work.model.parameters()) // shards if work.has_ema else 0,
+            ema=4 * sum(p.numel() for p in work.model.parameters()) // shards,  # float32
             frozen=work.frozen,
             activations=max(step.forward, step.backward, self.optimizer.update // shards),
         )

@@ -19,15 +19,48 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from sanakit.models.network import units_of
-from sanakit.training.optimizers import OptimizerConfig, build_optimizers
+from sanakit.training.optimizers.build import build_optimizers
+from sanakit.training.optimizers.config import OptimizerConfig
 from sanakit.training.run.run_config import Precision
 from sanakit.training.step.parallel import attention_for, autocast, checkpoint_activations
 
 LossOfBatch = Callable[[nn.Module, int, torch.device], Tensor]
 """A model, a number of samples and a device to a loss; it makes its own inputs, of any values, on that device."""
 
-
 _MEASURED_BLOCKS = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepSettings:
+    """What trades memory for speed, of one process."""
+
+    batch_size: int  # samples of a micro-batch
+    accumulation: int = 1
+    precision: Precision = "bf16"
+    activation_checkpointing: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workload:
+    """A model and what it learns, whose memory is planned.
+
+    Attributes:
+        name: for messages, such as a stage's.
+        model: trained where ``requires_grad``; on any device, the meta device too, and never touched.
+        loss: of a batch of a size.
+        optimizer: whose state is counted.
+        frozen: bytes of networks beside it, such as encoders that are not released.
+        shards: processes that share weights, gradients and state (FSDP); 1 for a copy on each.
+        device: of the run.
+    """
+
+    name: str
+    model: nn.Module
+    loss: LossOfBatch
+    optimizer: OptimizerConfig
+    frozen: int = 0
+    shards: int = 1
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +69,6 @@ class StepMemory:
 
     forward: int
     backward: int
-
-    @property
-    def activations(self) -> int:
-        return max(self.forward, self.backward)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +102,10 @@ class LiveMemory(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(out):
             if isinstance(leaf, Tensor):
-                self._count(leaf.untyped_storage())
+                storage = leaf.untyped_storage()
+                if id(storage) not in self._known:
+                    self._watch(storage, storage.nbytes())
         return out
-
-    def _count(self, storage: torch.UntypedStorage) -> None:
-        if id(storage) not in self._known:
-            self._watch(storage, storage.nbytes())
 
     def _watch(self, storage: torch.UntypedStorage, size: int) -> None:
         self._known[id(storage)] = weakref.finalize(storage, self._forget, id(storage), size)
@@ -90,33 +117,26 @@ class LiveMemory(TorchDispatchMode):
         self.live -= size
 
 
-def measure_step(
-    model: nn.Module,
-    loss: LossOfBatch,
-    batch_size: int,
-    *,
-    precision: Precision,
-    activation_checkpointing: bool,
-    device: str,
-) -> StepMemory:
-    """The memory of one step of ``model``, which is neither changed nor copied and may be on the meta device.
+def measure_step(work: Workload, settings: StepSettings) -> StepMemory:
+    """The memory of one step of the model, by a twin of it that has no data.
 
     Gradients count as there from the start, as with accumulation. Of a deep transformer the first blocks are measured:
-    each one more adds the same.
-
-    Args:
-        loss: of a batch; called with a twin of the model that has no data.
-        device: of the run; what operators keep differs between a CPU and a GPU.
+    each one more adds the same. What operators keep differs between a CPU and a GPU.
     """
 
     def measured(num_blocks: int | None) -> StepMemory:
-        with fake_tensors(device) as place:
-            twin = twin_of(model, place, num_blocks=num_blocks)
-            if activation_checkpointing:
+        with fake_tensors(work.device) as place:
+            twin = twin_of(work.model, place, num_blocks=num_blocks)
+            if settings.activation_checkpointing:
                 checkpoint_activations(twin)
-            return _measure(twin, loss, batch_size, precision, place)
+            with LiveMemory(_with_gradients(twin)) as step, attention_for(place.type):
+                with autocast(place.type, settings.precision):
+                    value = work.loss(twin, settings.batch_size, place)
+                forward, step.peak = step.peak, step.live
+                value.backward()
+            return StepMemory(forward, step.peak)
 
-    return _extended(model, measured)
+    return _extended(work.model, measured)
 
 
 def _extended(model: nn.Module, measured: Callable[[int | None], MemoryT]) -> MemoryT:
@@ -136,35 +156,25 @@ def _equal_units(model: nn.Module) -> nn.ModuleList:
     return next(lists, nn.ModuleList()) if len(kinds) == 1 else nn.ModuleList()
 
 
-def _measure(
-    twin: nn.Module, loss: LossOfBatch, batch_size: int, precision: Precision, place: torch.device
-) -> StepMemory:
-    with LiveMemory(_with_gradients(twin)) as step, attention_for(place.type):
-        with autocast(place.type, precision):
-            value = loss(twin, batch_size, place)
-        forward, step.peak = step.peak, step.live
-        value.backward()
-    return StepMemory(forward, step.peak)
-
-
-def measure_optimizer(model: nn.Module, config: OptimizerConfig, *, device: str) -> OptimizerMemory:
+def measure_optimizer(work: Workload) -> OptimizerMemory:
     """The memory of an optimiser of the model's trained parameters, from two updates on the meta device."""
+    on_gpu = torch.device(work.device).type == "cuda"
 
     def measured(num_blocks: int | None) -> OptimizerMemory:
-        twin = twin_of(model, torch.device("meta"), num_blocks=num_blocks)
+        twin = twin_of(work.model, torch.device("meta"), num_blocks=num_blocks)
         with LiveMemory(_with_gradients(twin)) as memory:
-            optimizers = build_optimizers(twin, config, learning_rate=1e-3)
+            optimizers = build_optimizers(twin, work.optimizer, learning_rate=1e-3)
             for optimizer in optimizers:
-                if torch.device(device).type == "cuda":  # where torch updates all tensors at once, with room for all
-                    for group in optimizer.param_groups:
-                        group.update({"foreach": True} if "foreach" in group else {})
+                for group in optimizer.param_groups:
+                    if "foreach" in group and on_gpu:  # torch updates all tensors at once, with room for all
+                        group["foreach"] = True
                 optimizer.step()
             state, memory.peak = memory.live, memory.live
             for optimizer in optimizers:
                 optimizer.step()
         return OptimizerMemory(state, memory.peak - state)
 
-    return _extended(model, measured)
+    return _extended(work.model, measured)
 
 
 def _with_gradients(twin: nn.Module) -> list[Tensor]:

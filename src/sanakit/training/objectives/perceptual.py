@@ -77,16 +77,14 @@ def perceptual_distance(
     weights = tuple(stage_weights) or (1.0,) * len(maps)
     if len(weights) != len(maps):
         raise ConfigError(f"the feature network has {len(maps)} stages and stage_weights gives {len(weights)} weights")
-    terms = [
-        weight * (_unit(a) - _unit(b)).square().sum(1).mean()
-        for weight, a, b in zip(weights, maps, targets, strict=True) if weight
-    ]  # fmt: skip
+    stages = [stage for stage in zip(weights, maps, targets, strict=True) if stage[0]]
+    terms = [weight * (_unit(a) - _unit(b)).square().sum(1).mean() for weight, a, b in stages]
     return torch.stack(terms).sum() / sum(weights)
 
 
 def _unit(features: Tensor) -> Tensor:
     """Vectors over channels, of length one; where nothing fires, zero, with a finite gradient."""
-    wide = features.to(torch.promote_types(features.dtype, torch.float32))
+    wide = widened(features)
     return wide * torch.rsqrt(wide.square().sum(1, keepdim=True) + 1e-10)
 
 

@@ -1,6 +1,6 @@
 """CAME: an adaptive step from factored statistics, trusted where successive steps agree (arXiv:2307.02047).
 
-As SANA trains with it (NVlabs/Sana, ``CAMEWrapper`` and ``CAME8BitWrapper``). ``CAME._step`` is the whole algorithm.
+As SANA trains with it (NVlabs/Sana, ``CAMEWrapper`` and ``CAME8BitWrapper``). ``step_parameter`` is all of it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from sanakit.training.optimizers.shards import Rows, gradient, here
 
 State = dict[str, Tensor]
 
+QUANTIZED_MEAN = ("mean_codes", "mean_smallest", "mean_scale")
+
 
 class CAME(EachParameter):
     """CAME for every shape of parameter; state and arithmetic are in float32 (or the wider dtype of a parameter).
@@ -29,30 +31,15 @@ class CAME(EachParameter):
     def __init__(
         self, params: Iterable[nn.Parameter], config: CAMEConfig | CAME8BitConfig, *, learning_rate: float
     ) -> None:
-        defaults = {
-            "lr": learning_rate, "betas": config.betas, "eps": config.eps, "clip_threshold": config.clip_threshold,
-            "weight_decay": config.weight_decay,
-        }  # fmt: skip
-        super().__init__(list(params), defaults)
+        settings = {name: getattr(config, name) for name in ("betas", "eps", "clip_threshold", "weight_decay")}
+        super().__init__(list(params), {"lr": learning_rate, **settings})
 
     def step_parameter(self, p: Tensor, group: Mapping[str, Any]) -> None:
+        """``p`` and its state one step on. With processes, all is about this one's rows but for what ``total`` sums."""
         if not self.state[p]:
             self.state[p] = self.new_state(p)
-        self._step(p, self.state[p], **{key: value for key, value in group.items() if key != "params"})
-
-    def _step(
-        self,
-        p: Tensor,
-        state: State,
-        *,
-        lr: float,
-        betas: tuple[float, float, float],
-        eps: tuple[float, float],
-        clip_threshold: float,
-        weight_decay: float,
-    ) -> None:
-        """``p`` and its state one step on. With processes, all is about this one's rows but for what ``total`` sums."""
-        (beta1, beta2, beta3), (eps1, eps2), total = betas, eps, Rows(p).total
+        state, total, lr = self.state[p], Rows(p).total, group["lr"]
+        (beta1, beta2, beta3), (eps1, eps2) = group["betas"], group["eps"]
         factored, num_rows = is_matrix(p), p.shape[0] if p.ndim else 1
         g = as_matrix(gradient(p)).to(wide(p))  # (rows, columns), or as p is
         squared = g.square() + eps1
@@ -64,7 +51,7 @@ class CAME(EachParameter):
         else:
             u = g * here(state["square"]).lerp_(squared, 1 - beta2).rsqrt()
         rms = (total(u.square().sum()) / p.numel()).sqrt()
-        u = u / (rms / clip_threshold).clamp(min=1)
+        u = u / (rms / group["clip_threshold"]).clamp(min=1)
 
         m = self._first_moment(state).lerp_(u, 1 - beta1)
         if factored:
@@ -76,7 +63,7 @@ class CAME(EachParameter):
         else:
             step = m
         weights = as_matrix(here(p)).to(wide(p))
-        here(p).copy_((weights * (1 - lr * weight_decay) - lr * step).view_as(here(p)))
+        here(p).copy_((weights * (1 - lr * group["weight_decay"]) - lr * step).view_as(here(p)))
         self._keep_first_moment(state, m)
 
     def new_state(self, p: Tensor) -> State:
@@ -125,24 +112,20 @@ class CAME8Bit(CAME):
             return super()._new_first_moment(p, zeros)
         rows, blocks = Rows(p), num_blocks(zeros.shape[1], self.block_size)
         codes = torch.zeros_like(zeros, dtype=torch.uint8).view_as(here(p))
-        return {
-            "mean_codes": rows.cut(codes, p.shape[0]),
-            "mean_smallest": rows.cut(zeros.new_zeros(zeros.shape[0], blocks), p.shape[0]),
-            "mean_scale": rows.cut(zeros.new_zeros(zeros.shape[0], blocks), p.shape[0]),
-        }
+        smallest, scale = (zeros.new_zeros(zeros.shape[0], blocks) for _ in range(2))
+        parts = (rows.cut(part, p.shape[0]) for part in (codes, smallest, scale))
+        return dict(zip(QUANTIZED_MEAN, parts, strict=True))
 
     def _first_moment(self, state: State) -> Tensor:
         if "mean" in state:
             return super()._first_moment(state)
-        codes, smallest, scale = (here(state[name]) for name in ("mean_codes", "mean_smallest", "mean_scale"))
+        codes, smallest, scale = (here(state[name]) for name in QUANTIZED_MEAN)
         return dequantize_rows(as_matrix(codes), smallest, scale, self.block_size)
 
     def _keep_first_moment(self, state: State, m: Tensor) -> None:
         if "mean" in state:
             return
-        for name, part in zip(
-            ("mean_codes", "mean_smallest", "mean_scale"), quantize_rows(m, self.block_size), strict=True
-        ):
+        for name, part in zip(QUANTIZED_MEAN, quantize_rows(m, self.block_size), strict=True):
             kept = here(state[name])
             kept.copy_(part.view_as(kept))
 

@@ -18,9 +18,7 @@ class AdamWConfig:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_betas(self.betas)
-        _check_positive(eps=self.eps)
-        _check_weight_decay(self.weight_decay)
+        _check(self.betas, self.weight_decay, eps=self.eps)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,9 +35,7 @@ class MuonConfig:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_betas((self.momentum, *self.betas))
-        _check_positive(eps=self.eps)
-        _check_weight_decay(self.weight_decay)
+        _check((self.momentum, *self.betas), self.weight_decay, eps=self.eps)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +55,7 @@ class CAMEConfig:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_came(self.betas, self.eps, self.clip_threshold, self.weight_decay)
+        _check(self.betas, self.weight_decay, eps=min(self.eps), clip_threshold=self.clip_threshold)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +76,7 @@ class CAME8BitConfig:
     min_8bit_size: int = 16_384
 
     def __post_init__(self) -> None:
-        _check_came(self.betas, self.eps, self.clip_threshold, self.weight_decay)
+        _check(self.betas, self.weight_decay, eps=min(self.eps), clip_threshold=self.clip_threshold)
         if self.block_size < 1 or self.min_8bit_size < 0:
             raise ConfigError(
                 f"block_size={self.block_size} must be at least 1 and min_8bit_size={self.min_8bit_size} at least 0"
@@ -90,25 +86,11 @@ class CAME8BitConfig:
 OptimizerConfig = AdamWConfig | MuonConfig | CAMEConfig | CAME8BitConfig
 
 
-def _check_came(
-    betas: tuple[float, float, float], eps: tuple[float, float], clip_threshold: float, weight_decay: float
-) -> None:
-    _check_betas(betas)
-    _check_positive(eps=min(eps), clip_threshold=clip_threshold)
-    _check_weight_decay(weight_decay)
-
-
-def _check_betas(betas: tuple[float, ...]) -> None:
+def _check(betas: tuple[float, ...], weight_decay: float, **positive: float) -> None:
     if not all(0 <= beta < 1 for beta in betas):
         raise ConfigError(f"the decays of an optimiser's means {betas} must lie from 0 to below 1")
-
-
-def _check_positive(**values: float) -> None:
-    for name, value in values.items():
+    for name, value in positive.items():
         if not value > 0:
             raise ConfigError(f"{name}={value} must be positive")
-
-
-def _check_weight_decay(weight_decay: float) -> None:
     if not weight_decay >= 0:
         raise ConfigError(f"weight_decay={weight_decay} must not be negative")

@@ -35,17 +35,14 @@ class Muon(EachParameter):
         )
 
     def step_parameter(self, p: Tensor, group: Mapping[str, Any]) -> None:
-        self._step(p, group["lr"], group["momentum"], group["weight_decay"])
-
-    def _step(self, p: Tensor, lr: float, momentum: float, weight_decay: float) -> None:
         if not self.state[p]:
             self.state[p]["momentum_buffer"] = torch.zeros_like(p)
         rows, weights, g, mean = Rows(p), here(p), gradient(p), here(self.state[p]["momentum_buffer"])
-        mean.lerp_(g, 1 - momentum)
-        ahead = g.lerp(mean, momentum)  # Nesterov's
+        mean.lerp_(g, 1 - group["momentum"])
+        ahead = g.lerp(mean, group["momentum"])  # Nesterov's
         u = rows.mine(orthogonalize(rows.whole(ahead.bfloat16(), p.shape[0])))
         size = 0.2 * math.sqrt(max(p.shape))  # so that its root mean square is AdamW's (arXiv:2502.16982)
-        weights.mul_(1 - lr * weight_decay).add_(u, alpha=-lr * size)
+        weights.mul_(1 - group["lr"] * group["weight_decay"]).add_(u, alpha=-group["lr"] * size)
 
 
 def orthogonalize(matrix: Tensor) -> Tensor:

@@ -41,9 +41,9 @@ class Rows:
         """``part`` with a row for each of this process's rows, as a piece of a tensor of ``num_rows``."""
         if self.mesh is None:
             return part
-        shape = torch.Size((num_rows, *part.shape[1:]))
+        whole = torch.empty(num_rows, *part.shape[1:], device="meta")
         return DTensor.from_local(
-            part, self.mesh, self.placements, run_check=False, shape=shape, stride=_row_major(shape)
+            part, self.mesh, self.placements, run_check=False, shape=whole.shape, stride=whole.stride()
         )
 
     def copied(self, whole: Tensor) -> Tensor:
@@ -72,7 +72,3 @@ def gradient(parameter: Tensor) -> Tensor:
     """This process's rows of the gradient of a parameter that has one."""
     assert parameter.grad is not None, "parameters without a gradient are passed over"
     return here(parameter.grad)
-
-
-def _row_major(shape: torch.Size) -> tuple[int, ...]:
-    return tuple(shape[dim + 1 :].numel() for dim in range(len(shape)))

@@ -10,7 +10,8 @@ import torch
 
 from sanakit.common.errors import RequestError
 from sanakit.common.free_memory import free_memory
-from sanakit.training.memory.memory_plan import MemoryPlan, StepSettings, fit_memory, plan_memories
+from sanakit.training.memory.memory_plan import MemoryPlan, fit_memory, plan_memories
+from sanakit.training.memory.step_memory import StepSettings
 from sanakit.training.recipes.recipe import Recipe
 from sanakit.training.run.stage import StageConfig
 

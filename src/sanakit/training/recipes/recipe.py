@@ -14,7 +14,7 @@ from typing import Any
 from sanakit.common.config import from_mapping
 from sanakit.common.errors import ConfigError, RequestError
 from sanakit.training.loop import RunResult
-from sanakit.training.memory.memory_plan import Workload
+from sanakit.training.memory.step_memory import Workload
 from sanakit.training.run.run_config import RunConfig
 from sanakit.training.run.session import Session
 from sanakit.training.run.stage import StageConfig

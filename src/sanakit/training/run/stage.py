@@ -7,6 +7,7 @@ from typing import Literal
 
 from sanakit.common.errors import ConfigError
 from sanakit.common.seeds import derived_seed
+from sanakit.training.run.run_state import RunState
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,22 +65,16 @@ def rate_factor(config: StageConfig, step: int, progress: float) -> float:
     return warm * (min(1.0, (1 - progress) / config.decay) if config.decay else 1.0)
 
 
-def stage_progress(config: StageConfig, *, step: int, position: int, seconds: float, num_batches: int | None) -> float:
-    """0 at the start of a stage, 1 or more at its end.
-
-    Args:
-        step: steps of this stage that are done.
-        position: micro-batches of this stage that were taken.
-        seconds: spent in this stage, in all sittings.
-        num_batches: micro-batches of an epoch.
+def stage_progress(config: StageConfig, state: RunState, num_batches: int | None) -> float:
+    """0 at the start of a stage, 1 or more at its end; ``num_batches`` are the micro-batches of an epoch.
 
     Raises:
         ConfigError: the stage ends with an epoch of data that has none.
     """
-    parts = [step / config.steps] if config.steps else []
-    parts += [seconds / (60 * config.minutes)] if config.minutes else []
+    parts = [state.stage_step / config.steps] if config.steps else []
+    parts += [state.stage_seconds / (60 * config.minutes)] if config.minutes else []
     end = last_position(config, num_batches)
-    parts += [position / end] if end else []
+    parts += [state.position / end] if end else []
     return max(parts)
 
 

@@ -121,10 +121,8 @@ def _ranges(model: nn.Module) -> Iterator[dict[str, tuple[float, float]]]:
     def note(name: str) -> Any:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
             if isinstance(output, Tensor) and output.is_floating_point() and output.numel() and name not in ranges:
-                wide = here(output.detach()).float()
-                finite = bool(wide.isfinite().all())
-                nan = bool(wide.isnan().any())
-                ranges[name] = (math.nan, math.nan) if not finite and nan else (float(wide.min()), float(wide.max()))
+                low, high = here(output.detach()).float().aminmax()  # NaN both, if one is
+                ranges[name] = float(low), float(high)
 
         return hook
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sanakit.common.ranks import Ranks
-from sanakit.training.optimizers import auto_learning_rate, build_optimizers
+from sanakit.training.optimizers.build import auto_learning_rate, build_optimizers
 from sanakit.training.optimizers.shards import here
 from sanakit.training.run.session import Session
 from sanakit.training.run.stage import StageConfig
@@ -57,23 +58,24 @@ class TrainState:
             named |= _named(f"model.{trainee.name}", trainee.model.state_dict())
             for companion, network in trainee.companions.items():
                 named |= _named(f"companion.{trainee.name}.{companion}", network.state_dict())
-            for name, tensor, _ in _optimizer_values(trainee, self.optimizers[trainee.name]):
-                named[name] = tensor
+            for name, state, key in _optimizer_values(trainee, self.optimizers[trainee.name]):
+                value = state[key]
+                named[name] = value if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
         for name, average in self.averages.items():
             named |= _named("ema" if name == self.first.name else f"average.{name}", average.shadow)
         return named | _named(f"rng.{ranks.rank}", random_state())
 
     def create_optimizer_state(self) -> None:
         """Let optimisers make their tensors, for a checkpoint to fill."""
-        for optimizers in self.optimizers.values():
-            for optimizer in optimizers:
-                _create_state(optimizer)
+        for optimizer in chain.from_iterable(self.optimizers.values()):
+            _create_state(optimizer)
 
     def restore_values(self, tensors: Mapping[str, Tensor], ranks: Ranks) -> None:
         """Take from what ``tensors`` gave and a checkpoint filled all that is not a tensor filled in place."""
         for trainee in self.trainees:
-            for name, _, write in _optimizer_values(trainee, self.optimizers[trainee.name]):
-                write(tensors[name])
+            for name, state, key in _optimizer_values(trainee, self.optimizers[trainee.name]):
+                if not isinstance(state[key], Tensor):
+                    state[key] = type(state[key])(tensors[name].item())
         own = f"rng.{ranks.rank}."
         restore_random_state({n.removeprefix(own): t for n, t in tensors.items() if n.startswith(own)})
 
@@ -131,24 +133,14 @@ def _named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _optimizer_values(
     trainee: Trainee, optimizers: list[torch.optim.Optimizer]
-) -> Iterator[tuple[str, Tensor, Callable[[Tensor], None]]]:
-    """Name, value and how to put a value back, of everything that an optimiser remembers of a parameter."""
+) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Name and place (a dictionary and its key) of every tensor and number that an optimiser keeps of a parameter."""
     names = {id(p): name for name, p in trainee.model.named_parameters()}
     for index, optimizer in enumerate(optimizers):
         for p, state in optimizer.state.items():
             for key, value in state.items():
-                name = f"optimizer.{trainee.name}.{index}.{names[id(p)]}.{key}"
-                if isinstance(value, Tensor):
-                    yield name, value, lambda tensor: None  # filled in place
-                elif isinstance(value, (int, float)):
-                    yield name, torch.tensor(value, dtype=torch.float64), _setter(state, key, type(value))
-
-
-def _setter(state: dict[str, Any], key: str, kind: Callable[[float], Any]) -> Callable[[Tensor], None]:
-    def write(tensor: Tensor) -> None:
-        state[key] = kind(tensor.item())
-
-    return write
+                if isinstance(value, (Tensor, int, float)):
+                    yield f"optimizer.{trainee.name}.{index}.{names[id(p)]}.{key}", state, key
 
 
 def _create_state(optimizer: torch.optim.Optimizer) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sanakit.common.errors import ConfigError
-from sanakit.training.optimizers import OptimizerConfig
+from sanakit.training.optimizers.config import OptimizerConfig
 from sanakit.training.run.stage import StageConfig
 from sanakit.training.step.feeds import Feed
 

@@ -35,10 +35,8 @@ class LossBuckets:
         if self._sums is None:
             return {}
         (losses, counts), self._sums = self._sums.tolist(), None
-        return {
-            f"loss/sigma_{band / NUM_BANDS:.1f}-{(band + 1) / NUM_BANDS:.1f}": loss / count
-            for band, (loss, count) in enumerate(zip(losses, counts, strict=True)) if count
-        }  # fmt: skip
+        names = (f"loss/sigma_{band / NUM_BANDS:.1f}-{(band + 1) / NUM_BANDS:.1f}" for band in range(NUM_BANDS))
+        return {name: loss / count for name, loss, count in zip(names, losses, counts, strict=True) if count}
 
     @property
     def numbers(self) -> list[float]:

@@ -13,7 +13,6 @@ import torch
 import yaml
 from PIL import Image, ImageDraw
 
-from sanakit.common.errors import MissingExtraError
 from sanakit.common.files import write_whole
 from sanakit.common.pixels import Picture
 
@@ -27,17 +26,19 @@ def read_log(path: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def draw_curves(logs: Mapping[str, Sequence[Mapping[str, float]]], keys: Sequence[str], path: Path) -> None:
+def draw_curves(logs: Mapping[str, Sequence[Mapping[str, float]]], keys: Sequence[str], folder: Path) -> list[str]:
     """One panel per key, one line per part of the run, against the samples seen.
 
-    Raises:
-        MissingExtraError: matplotlib is not installed.
+    Returns:
+        the name of the picture in ``folder``; none where matplotlib is not installed, which is warned of.
     """
     try:
         from matplotlib.figure import Figure
-    except ImportError as error:
-        message = "curves are drawn by matplotlib; install it with: pip install 'sanakit[train]'"
-        raise MissingExtraError(message) from error
+    except ImportError:
+        logger.warning(
+            "the report has no curves: they are drawn by matplotlib; install it with: pip install 'sanakit[train]'"
+        )
+        return []
     figure = Figure(figsize=(5 * len(keys), 3.4), layout="constrained")
     for panel, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys, strict=True):
         offset = 0.0
@@ -53,7 +54,8 @@ def draw_curves(logs: Mapping[str, Sequence[Mapping[str, float]]], keys: Sequenc
         panel.grid(alpha=0.3)
         if panel.lines:
             panel.legend()
-    figure.savefig(path, dpi=110)
+    figure.savefig(folder / "curves.png", dpi=110)
+    return ["curves.png"]
 
 
 def picture_grid(

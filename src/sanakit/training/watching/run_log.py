@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,6 @@ from sanakit.common.files import write_whole
 from sanakit.common.ranks import ALONE, Ranks, sum_over_ranks
 from sanakit.training.step.step import Outcome
 from sanakit.training.watching.loss_bands import LossBuckets
-
-logger = logging.getLogger(__name__)
 
 PHASES = ("data", "compute", "optimizer", "other")
 CLOCKS = frozenset({"seconds", "samples_per_second", "eta_seconds", *(f"{phase}_seconds" for phase in PHASES)})

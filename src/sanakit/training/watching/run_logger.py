@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -10,17 +9,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sanakit.common.config import to_mapping
 from sanakit.common.errors import OutputError
 from sanakit.training.run.run_state import RunState
 from sanakit.training.run.session import Session
+from sanakit.training.run.stage import stage_progress
 from sanakit.training.step.parallel import whole_state
 from sanakit.training.step.step import Outcome
 from sanakit.training.step.train_state import TrainState
+from sanakit.training.step.trainee import Stage
 from sanakit.training.watching.run_log import Window, append_log, cut_log
 from sanakit.training.watching.trackers import Tracker, build_trackers
-
-logger = logging.getLogger(__name__)
 
 DrawSamples = Callable[[Mapping[str, Tensor], int], Image.Image]
 """Whole averaged weights on the CPU and the step, to a picture; asked on the first process."""
@@ -31,21 +29,17 @@ class StepTaken:
     """What there is to say about a step.
 
     Attributes:
-        stage: its name.
+        stage: it belongs to.
         outcomes: by trainee, of those that took part; one that is not finite was skipped.
         num_samples: on all processes.
         rate: of the stage.
-        progress: of the stage afterwards, 0 to 1.
-        num_batches: micro-batches of an epoch, if there are epochs.
         seconds: by what they were spent on.
     """
 
-    stage: str
+    stage: Stage
     outcomes: Mapping[str, Outcome]
     num_samples: int
     rate: float
-    progress: float
-    num_batches: int | None
     seconds: Mapping[str, float]
 
 
@@ -63,7 +57,7 @@ class RunLogger:
 
     def open(self, state: RunState) -> None:
         """Begin where a run continues; what an earlier sitting logged beyond it is dropped."""
-        folder, config = self._session.folder, self._session.config
+        folder = self._session.folder
         self._window = Window(state.window, self._session.ranks)
         if self._session.ranks.is_first:
             try:
@@ -71,19 +65,19 @@ class RunLogger:
             except OSError as error:
                 raise OutputError(f"the run's folder {folder} cannot be made ({error.strerror})") from error
             cut_log(folder / "log.jsonl", state.step)
-            name, settings = folder.name, to_mapping(config)
-            self._trackers = build_trackers(config.log.report_to, folder, name=name, config=settings)
+            self._trackers = build_trackers(self._session.config, folder)
 
     def see(self, step: StepTaken, train_state: TrainState, state: RunState) -> None:
         """After a step: count it, and write if one of the rules says so. All processes must call."""
         config, watchers = self._session.config, self._session.watchers
+        progress = stage_progress(step.stage.config, state, step.stage.feed.num_batches)
         self._window.add(step.outcomes, step.num_samples, step.seconds, first=train_state.first.name)
         if state.step % config.log.steps == 0:
-            self._write(step, state)
+            self._write(step, state, progress)
         if self._draw_samples is not None and config.samples.prompts and state.step % config.samples.every_steps == 0:
             self._draw(self._draw_samples, train_state, state.step)
         if watchers.on_step is not None and self._session.ranks.is_first:
-            watchers.on_step(state, step.stage, step.progress)
+            watchers.on_step(state, step.stage.config.name, progress)
 
     def write_window(self, state: RunState) -> None:
         """Put what the next line has so far into a state that is about to be saved. All processes must call."""
@@ -93,17 +87,18 @@ class RunLogger:
         for tracker in self._trackers:
             tracker.close()
 
-    def _write(self, step: StepTaken, state: RunState) -> None:
+    def _write(self, step: StepTaken, state: RunState, progress: float) -> None:
         window, self._window = self._window, Window(ranks=self._session.ranks)
         bands = window.bands()
         if not self._session.ranks.is_first:
             return
-        left = state.stage_seconds * (1 - step.progress) / step.progress if step.progress > 0 else 0.0
+        num_batches = step.stage.feed.num_batches
+        left = state.stage_seconds * (1 - progress) / progress if progress > 0 else 0.0
         line = {
             "step": state.step,
             "samples": state.samples,
             "stage": state.stage,
-            "epoch": state.position / step.num_batches if step.num_batches else 0.0,
+            "epoch": state.position / num_batches if num_batches else 0.0,
             **window.means(),
             **window.skipped,
             **bands,

@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from PIL import Image
 
+from sanakit.common.config import to_mapping
 from sanakit.common.errors import MissingExtraError, OutputError
+from sanakit.training.run.run_config import RunConfig
 
 
 class Tracker(Protocol):
@@ -25,26 +27,22 @@ class Tracker(Protocol):
     def close(self) -> None: ...
 
 
-def build_trackers(
-    report_to: Sequence[Literal["tensorboard", "wandb"]], folder: Path, *, name: str, config: Mapping[str, Any]
-) -> list[Tracker]:
+def build_trackers(config: RunConfig, folder: Path) -> list[Tracker]:
     """The trackers of a run; one that continues in the same folder goes on in the same curves.
 
     Args:
-        report_to: which.
-        folder: of the run; events are written to ``folder / "tensorboard"`` and ``folder / "wandb"``.
-        name: of the run.
-        config: kept with the curves.
+        config: says which, and is kept with the curves.
+        folder: of the run, and its name; events are written to ``folder / "tensorboard"`` and ``folder / "wandb"``.
 
     Raises:
         MissingExtraError: a package is not installed.
     """
     built: list[Tracker] = []
-    for kind in dict.fromkeys(report_to):
+    for kind in dict.fromkeys(config.log.report_to):
         if kind == "tensorboard":
             built.append(TensorBoardTracker(folder / "tensorboard"))
         else:
-            built.append(WandbTracker(folder, name=name, config=config))
+            built.append(WandbTracker(folder, to_mapping(config)))
     return built
 
 
@@ -110,7 +108,7 @@ class WandbTracker:
     service has already are not taken twice.
     """
 
-    def __init__(self, folder: Path, *, name: str, config: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
         try:
             import wandb  # type: ignore[import-not-found]
         except ImportError as error:
@@ -119,7 +117,7 @@ class WandbTracker:
             ) from error
         self._wandb: Any = wandb
         self._run: Any = wandb.init(
-            id=_identity(folder / "wandb-run"), resume="allow", name=name, dir=str(folder), config=dict(config)
+            id=_identity(folder / "wandb-run"), resume="allow", name=folder.name, dir=str(folder), config=dict(config)
         )
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:

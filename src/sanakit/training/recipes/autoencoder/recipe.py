@@ -23,10 +23,10 @@ from sanakit.features.work import Demand
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
 from sanakit.training.loop import RunResult
-from sanakit.training.memory.memory_plan import Workload
+from sanakit.training.memory.step_memory import Workload
 from sanakit.training.objectives.perceptual import Perceptual, PerceptualConfig, build_perceptual
 from sanakit.training.objectives.reconstruction import reconstruction_loss
-from sanakit.training.optimizers import AdamWConfig, OptimizerConfig
+from sanakit.training.optimizers.config import AdamWConfig, OptimizerConfig
 from sanakit.training.recipes.autoencoder.plan import StageNetworks, pixel_loss
 from sanakit.training.recipes.autoencoder.report import report_autoencoder
 from sanakit.training.recipes.autoencoder.stage import (

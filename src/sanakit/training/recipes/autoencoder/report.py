@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sanakit.common.errors import MissingExtraError
 from sanakit.common.pixels import Picture, from_signed
 from sanakit.evaluation.benchmarks.heldout_scenes import heldout_scenes
 from sanakit.evaluation.reports.picture_sets import in_memory
@@ -24,8 +22,6 @@ from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.training.watching.report import draw_curves, picture_grid, read_log, spent, write_report
 from sanakit.worlds.scenes.scenes import StarterScenes
 from sanakit.worlds.scenes.sprites import load_sprite_bank
-
-logger = logging.getLogger(__name__)
 
 NUM_REPORT_SCENES = 96
 NUM_SHOWN = 18
@@ -47,12 +43,7 @@ def report_autoencoder(
         data, resolution: of the last stage, whose pictures are shown.
     """
     logs = logs_of_stages(folder / "log.jsonl", [stage["name"] for stage in recipe["stages"]])
-    images = []
-    try:
-        draw_curves(logs, ("loss", "mse"), folder / "curves.png")
-        images.append("curves.png")
-    except MissingExtraError as error:
-        logger.warning("the report has no curves: %s", error)
+    images = draw_curves(logs, ("loss", "mse"), folder)
     seed = recipe["seed"]
     how = HowMeasured(compression=model.config.compression, seed=seed, batch_size=8, device=device)
     if isinstance(data, ScenePictures):

@@ -22,7 +22,7 @@ from sanakit.training.objectives.patch_gan import (
 )
 from sanakit.training.objectives.perceptual import Perceptual
 from sanakit.training.objectives.reconstruction import ReconstructionConfig, reconstruct, reconstruction_terms
-from sanakit.training.optimizers import OptimizerConfig
+from sanakit.training.optimizers.config import OptimizerConfig
 from sanakit.training.run.stage import StageConfig
 from sanakit.training.step.trainee import Made
 

@@ -17,15 +17,10 @@ def new_autoencoder(config: DCAutoencoderConfig, seed: int) -> DCAutoencoder:
     """A network with weights drawn from ``seed``."""
     torch.manual_seed(seed)
     model = DCAutoencoder(config)
-    quiet_residuals_(model)
-    return model
-
-
-def quiet_residuals_(model: DCAutoencoder, weight: float = 0.1) -> None:
-    """Start every residual branch small, so that the first steps train the space-to-channel shortcuts."""
     for name, module in model.named_modules():
         if isinstance(module, PixelRMSNorm) and not name.endswith("norm_out"):
-            nn.init.constant_(module.weight, weight)
+            nn.init.constant_(module.weight, 0.1)  # small residual branches: the first steps train the shortcuts
+    return model
 
 
 @torch.no_grad()

@@ -24,7 +24,7 @@ from sanakit.scoring.dual_encoder import (
 )
 from sanakit.training.loop import RunResult
 from sanakit.training.objectives.siglip import siglip_loss
-from sanakit.training.optimizers import AdamWConfig, OptimizerConfig
+from sanakit.training.optimizers.config import AdamWConfig, OptimizerConfig
 from sanakit.training.recipes.dual_encoder.report import report_dual_encoder, starter_autoencoder
 from sanakit.training.recipes.dual_encoder.scene_families import (
     FAMILY_SIZE,
@@ -84,7 +84,7 @@ def _build_stage(
     """Cache the features, if they are not there, and standardise by their statistics."""
     features = session.folder / "features"
     if session.ranks.is_first:
-        prepare_families(recipe.data, features, device=session.device)
+        prepare_families(recipe.data, features, session.device)
     wait_for_all(session.ranks)
     data = FamilyBatches(features, recipe.data, batch_size=stage.batch_size, seed=recipe.seed)
     use_statistics_(model, data)
@@ -102,14 +102,11 @@ def _finish(recipe: DualEncoderRecipe, model: DualEncoder, session: Session, res
         report_dual_encoder(to_mapping(recipe), session.folder, device=session.device)
 
 
-def prepare_families(config: FamiliesConfig, folder: Path, *, device: str = "cpu") -> None:
+def prepare_families(config: FamiliesConfig, folder: Path, device: str) -> None:
     """Load the frozen networks and cache what they make of the families; what is there is kept."""
-    if check_families(config, folder):
-        return
-    cache_families(
-        config, folder, encoder=load_scorer_text_encoder(device=device), reader=PictureReader(bf16=True).to(device),
-        autoencoder=starter_autoencoder(device), device=device,
-    )  # fmt: skip
+    if not check_families(config, folder):
+        encoder, reader = load_scorer_text_encoder(device=device), PictureReader(bf16=True).to(device)
+        cache_families(config, folder, encoder=encoder, reader=reader, autoencoder=starter_autoencoder(device))
 
 
 def dual_encoder_terms(model: DualEncoder, batch: PairBatch) -> Mapping[str, Tensor]:

@@ -42,7 +42,7 @@ def report_dual_encoder(recipe: Mapping[str, Any], folder: Path, *, device: str 
     )
     autoencoder = starter_autoencoder(device)
     lines = read_log(folder / "log.jsonl")
-    draw_curves({"sigmoid loss": lines}, ("loss", "own_caption_first"), folder / "curves.png")
+    images = draw_curves({"sigmoid loss": lines}, ("loss", "own_caption_first"), folder)
     painted = dual_encoder_report(scorer, num_scenes=_NUM_SCENES, seed=_SEED)
     logger.info("scored on painted scenes")
     decoded = dual_encoder_report(scorer, num_scenes=_NUM_SCENES, seed=_SEED, alter=through(autoencoder))
@@ -59,9 +59,7 @@ def report_dual_encoder(recipe: Mapping[str, Any], folder: Path, *, device: str 
     what = f"generated pictures judged all right, {_NUM_PROMPTS} held-out prompts x {_NUM_SEEDS} seeds"
     results[what] = ", ".join(f"{name} {share}" for name, share in percent_rows(best).items())
     write_json(folder / "scores.json", scores)
-    return write_report(
-        folder, title="The starter's dual encoder", recipe=recipe, results=results, images=("curves.png",)
-    )
+    return write_report(folder, title="The starter's dual encoder", recipe=recipe, results=results, images=images)
 
 
 def starter_autoencoder(device: str = "cpu") -> DCAutoencoder:

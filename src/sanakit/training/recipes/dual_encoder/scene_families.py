@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -86,26 +86,14 @@ def scene_family(rng: Generator, split: Split = "train", *, related: bool = Fals
     base = sample_scene(rng, split)
     while related and base.relation is None:
         base = sample_scene(rng, split)
-    kinds = [WRONG_KINDS[i] for i in rng.permutation(len(WRONG_KINDS))]
-    members = [base]
-    for kind in cycle(kinds):
-        member = wrong_scene(base, kind, rng, allow_heldout=split == "heldout")
-        if member is not None:
-            members.append(member)
-        if len(members) == FAMILY_SIZE:
-            return tuple(members)
-    raise AssertionError("an endless cycle ended")
+    kinds = cycle([WRONG_KINDS[i] for i in rng.permutation(len(WRONG_KINDS))])
+    others = (wrong_scene(base, kind, rng, allow_heldout=split == "heldout") for kind in kinds)
+    return base, *islice((other for other in others if other is not None), FAMILY_SIZE - 1)
 
 
 @torch.no_grad()
 def cache_families(
-    config: FamiliesConfig,
-    folder: Path,
-    *,
-    encoder: TextEncoder,
-    reader: PictureReader,
-    autoencoder: DCAutoencoder,
-    device: str = "cpu",
+    config: FamiliesConfig, folder: Path, *, encoder: TextEncoder, reader: PictureReader, autoencoder: DCAutoencoder
 ) -> None:
     """Write ``families-NNNN.pt``: patches ``(copies, scenes, 16, C)``, codes, and the embeds of every caption.
 
@@ -117,15 +105,15 @@ def cache_families(
     check_families(config, folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / _CONFIG, to_mapping(config))
-    for part in range(num_parts(config)):
-        path = folder / f"families-{part:04d}.pt"
+    paths = part_files(config, folder)
+    for part, path in enumerate(paths):
         if path.exists():
             continue
         scenes, captions = _scenes_and_captions(config, part)
         conditions = encoder.encode(captions, rows_per_call=64)
         copies = [_placed(scenes, config, part, copy) for copy in range(config.num_copies)]
         patches = [
-            _read(copy, reader, autoencoder, config, seed=config.num_copies * part + number, device=device)
+            _read(copy, config, reader, autoencoder, seed=config.num_copies * part + number)
             for number, copy in enumerate(copies)
         ]
         content = {
@@ -136,7 +124,7 @@ def cache_families(
         }
         with written_aside(path) as building:
             torch.save(content, building)
-        logger.info("families part %d of %d", part + 1, num_parts(config))
+        logger.info("families part %d of %d", part + 1, len(paths))
 
 
 def check_families(config: FamiliesConfig, folder: Path) -> bool:
@@ -149,11 +137,11 @@ def check_families(config: FamiliesConfig, folder: Path) -> bool:
         found = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
         if found != to_mapping(config):
             raise ConfigError(f"{folder} holds features of other data ({found}); give the run another folder")
-    return all((folder / f"families-{part:04d}.pt").exists() for part in range(num_parts(config)))
+    return all(path.exists() for path in part_files(config, folder))
 
 
-def num_parts(config: FamiliesConfig) -> int:
-    return -(-config.total // _PART)
+def part_files(config: FamiliesConfig, folder: Path) -> list[Path]:
+    return [folder / f"families-{part:04d}.pt" for part in range(-(-config.total // _PART))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +163,7 @@ class FamilyBatches:
     def __init__(self, folder: Path, config: FamiliesConfig, *, batch_size: int, seed: int) -> None:
         if batch_size % FAMILY_SIZE:
             raise ConfigError(f"batch_size={batch_size} must be a multiple of {FAMILY_SIZE}, the size of a family")
-        parts = [
-            torch.load(folder / f"families-{part:04d}.pt", weights_only=True, mmap=True)
-            for part in range(num_parts(config))
-        ]
+        parts = [torch.load(path, weights_only=True, mmap=True) for path in part_files(config, folder)]
         self._patches = torch.cat([part["patches"] for part in parts], dim=1)  # (copies, scenes, 16, C) bf16
         self._codes = torch.cat([part["codes"] for part in parts], dim=1)  # (copies, scenes, 11)
         embeds, lengths = (torch.cat([part[name] for part in parts]) for name in ("embeds", "lengths"))
@@ -243,16 +228,11 @@ def _placed(scenes: Sequence[Scene], config: FamiliesConfig, part: int, copy: in
 
 
 def _read(
-    scenes: Sequence[Scene],
-    reader: PictureReader,
-    autoencoder: DCAutoencoder,
-    config: FamiliesConfig,
-    *,
-    seed: int,
-    device: str,
+    scenes: Sequence[Scene], config: FamiliesConfig, reader: PictureReader, autoencoder: DCAutoencoder, *, seed: int
 ) -> Tensor:
     """Patches ``(scenes, 16, C)`` bf16, some pictures after the autoencoder."""
     generator, bank = torch.Generator().manual_seed((config.seed << 32) + seed), load_sprite_bank()
+    device = next(autoencoder.parameters()).device
     parts = []
     for start in range(0, len(scenes), 32):
         pixels = to_unit([render(scene, bank) for scene in scenes[start : start + 32]]).to(device)

@@ -9,22 +9,20 @@ from pathlib import Path
 from torch import Tensor
 
 from sanakit.checkpoints.bundle import ModelBundle, save_bundle
-from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER
+from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER, ModelCard
 from sanakit.checkpoints.identity.precision import OWN_LINE
 from sanakit.models.transformers.linear_dit import LinearDiT
 from sanakit.training.recipes.transformer.starting_model import StartingModel
 
 
-def export_model(
-    weights: Mapping[str, Tensor], start: StartingModel, folder: Path, *, name: str, resolution: int, flow_shift: float
-) -> ModelBundle:
+def export_model(weights: Mapping[str, Tensor], start: StartingModel, card: ModelCard, folder: Path) -> ModelBundle:
     """Write ``folder`` in the diffusers layout, the transformer in bfloat16.
 
     Args:
         weights: of the transformer, averaged, whole.
-        start: what the run began with: its encoders, and the card that is completed here.
-        folder: the target; an earlier export is replaced.
-        name, resolution, flow_shift: what the card says; the resolution is the side in pixels of the last stage.
+        start: what the run began with: its encoders.
+        card: for the size of the last stage; completed here.
+        folder: the target, in the folder that names the run; an earlier export is replaced.
 
     Returns:
         the model as a user will load it on the CPU: the weights rounded to bfloat16, computing in float32.
@@ -33,15 +31,10 @@ def export_model(
     transformer = LinearDiT(config)
     transformer.load_state_dict(dict(weights))
     autoencoder = start.encoders.autoencoder
-    is_small = start.card.text_encoder == SMALL_TEXT_ENCODER  # such a model is stored as the starter is
+    is_small = card.text_encoder == SMALL_TEXT_ENCODER  # such a model is stored as the starter is
     stored = autoencoder.bfloat16() if is_small else autoencoder
-    defaults = replace(
-        start.card.defaults,
-        base_size=resolution,
-        flow_shift=flow_shift,
-        pag_layers=start.card.defaults.pag_layers or (config.num_layers // 2,),
-    )
-    card = replace(start.card, name=name, defaults=defaults, precision=OWN_LINE)
+    defaults = replace(card.defaults, pag_layers=card.defaults.pag_layers or (config.num_layers // 2,))
+    card = replace(card, name=folder.parent.name, defaults=defaults, precision=OWN_LINE)
     bundle = ModelBundle(
         transformer=transformer.bfloat16().eval(), autoencoder=stored, text_encoder=start.encoders.text, card=card
     )

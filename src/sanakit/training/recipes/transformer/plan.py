@@ -12,10 +12,10 @@ from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.sources.sources import find_parts
 from sanakit.models.presets import published_autoencoder, published_transformer
 from sanakit.models.text.text_condition import TextCondition
-from sanakit.models.text.text_encoder import TextEncoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.training.memory.step_memory import LossOfBatch
 from sanakit.training.objectives.flow_matching import FlowMatchingConfig, flow_matching_loss
+from sanakit.training.recipes.transformer.starting_model import NetworkRecipe
 
 
 def latent_loss(*, side: int, num_tokens: int) -> LossOfBatch:
@@ -28,24 +28,21 @@ def latent_loss(*, side: int, num_tokens: int) -> LossOfBatch:
         mask = torch.ones(batch_size, num_tokens, dtype=torch.bool, device=device)
         latent = torch.zeros(batch_size, config.in_channels, side, side, device=device)
         prepared = model.prepare(TextCondition(embeds, mask))
-        return flow_matching_loss(
-            lambda noisy, timestep: model(noisy, timestep, prepared),
-            latent,
-            torch.Generator(),
-            config=FlowMatchingConfig(),
-        )["loss"]
+        terms = flow_matching_loss(
+            lambda noisy, time: model(noisy, time, prepared), latent, torch.Generator(), config=FlowMatchingConfig()
+        )
+        return terms["loss"]
 
     return loss
 
 
-def network_shape(
-    init: str | None, model: LinearDiTConfig | None, autoencoder: str | None, text: TextEncoderConfig | None
-) -> tuple[LinearDiTConfig, int, int]:
+def network_shape(recipe: NetworkRecipe) -> tuple[LinearDiTConfig, int, int]:
     """The network of a recipe, pixels of a side per latent position, and the longest text.
 
     Reads headers of files; what is published is known by its name and not fetched.
     """
-    compression = _compression(autoencoder) if autoencoder is not None else 0
+    init, model, text = recipe.init, recipe.model, recipe.text
+    compression = _compression(recipe.autoencoder) if recipe.autoencoder is not None else 0
     if init is not None and not Path(init).exists():
         model = published_transformer(init)
     if model is not None:

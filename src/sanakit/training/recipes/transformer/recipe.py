@@ -11,7 +11,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from sanakit.checkpoints.editing.growth import GrowthConfig
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import ConfigError, RequestError
 from sanakit.features.batches import LatentBatch
@@ -19,23 +18,22 @@ from sanakit.features.configs import FilesData, LatentDataConfig, StarterScenesD
 from sanakit.features.open import latent_data
 from sanakit.features.work import Demand, Work
 from sanakit.models.text.text_condition import TextCondition
-from sanakit.models.text.text_encoder import TextEncoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.training.loop import RunResult
-from sanakit.training.memory.memory_plan import Workload
+from sanakit.training.memory.step_memory import Workload
 from sanakit.training.objectives.flow_matching import FlowMatchingConfig, drop_captions, flow_matching_loss
-from sanakit.training.optimizers import AdamWConfig, OptimizerConfig
-from sanakit.training.recipes.recipe import Recipe, Run
+from sanakit.training.optimizers.config import AdamWConfig, OptimizerConfig
+from sanakit.training.recipes.recipe import Run
 from sanakit.training.recipes.transformer.export import export_model
 from sanakit.training.recipes.transformer.plan import latent_loss, network_shape
 from sanakit.training.recipes.transformer.report import report_transformer
 from sanakit.training.recipes.transformer.samples import SamplePainter
-from sanakit.training.recipes.transformer.starting_model import StartingModel, new_starting_model, starting_model_of
+from sanakit.training.recipes.transformer.starting_model import NetworkRecipe, StartingModel, starting_model
 from sanakit.training.run.session import Session
 from sanakit.training.run.stage import StageConfig
 from sanakit.training.saving.bundle import Bundle
 from sanakit.training.step.feeds import Prefetched
-from sanakit.training.step.trainee import Loss, Made, PlannedStage, Stage, Trainee
+from sanakit.training.step.trainee import Made, PlannedStage, Stage, Trainee
 from sanakit.worlds.scenes.prompts import SHEET_PROMPTS
 
 
@@ -68,16 +66,10 @@ class TransformerStage(StageConfig):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TransformerRecipe(Recipe):
+class TransformerRecipe(NetworkRecipe):
     """Where the network comes from, what it sees, how it learns."""
 
     type: Literal["transformer"] = "transformer"
-    init: str | None = None  # weights to begin with: starter, a model folder, a file, a hub id ...
-    growth: GrowthConfig | None = None  # what is made of them before they are trained
-    model: LinearDiTConfig | None = None  # ... or a new network; exactly one of init and model
-    autoencoder: str | None = None  # starter, a folder such as a run leaves; None: that of init
-    text_encoder: str | None = None  # of a new model: a folder or hub id; None: the starter's
-    text: TextEncoderConfig | None = None  # None: as init has it
     data: LatentDataConfig
     objective: FlowMatchingConfig = field(default_factory=FlowMatchingConfig)
     optimizer: OptimizerConfig = field(default_factory=AdamWConfig)
@@ -85,11 +77,7 @@ class TransformerRecipe(Recipe):
     caption_dropout: float = 0.1  # share of captions that are emptied, for guidance
 
     def __post_init__(self) -> None:
-        Recipe.__post_init__(self)
-        if self.init is not None and self.text_encoder is not None:
-            raise ConfigError("text_encoder: belongs to a new model; with init: the model keeps its own")
-        if self.init is None and self.growth is not None:
-            raise ConfigError("growth: belongs to the weights of init:; a new network has the size that model: says")
+        NetworkRecipe.__post_init__(self)
         if not 0 <= self.caption_dropout <= 1:
             raise ConfigError(f"caption_dropout={self.caption_dropout} must lie within [0, 1]")
 
@@ -97,7 +85,7 @@ class TransformerRecipe(Recipe):
         return self.objective.flow_shift if stage.flow_shift is None else stage.flow_shift
 
     def workloads(self, device: str) -> list[Workload]:
-        config, compression, num_tokens = network_shape(self.init, self.model, self.autoencoder, self.text)
+        config, compression, num_tokens = network_shape(self)
         with torch.device("meta"):
             model = LinearDiT(self.growth.grown_config(config) if self.growth else config)
         return [
@@ -113,29 +101,13 @@ class TransformerRecipe(Recipe):
 
     def start(self, session: Session) -> Run:
         _check_data(self.stages)
-        start = self.starting_model(session.device)
+        start = starting_model(self, session.device)
         start.transformer.train().requires_grad_(True)
         painter = SamplePainter(self.samples, start, device=session.device)
         stages = [
             PlannedStage(config, partial(_build_stage, self, config, start, painter, session)) for config in self.stages
         ]
         return Run(stages=stages, finish=partial(_finish, self, start, session.folder), draw_samples=painter.draw)
-
-    def starting_model(self, device: str) -> StartingModel:
-        """The network and what is around it."""
-        if self.init is not None:
-            return starting_model_of(
-                self.init, growth=self.growth, autoencoder=self.autoencoder, text=self.text, device=device
-            )
-        assert self.model is not None
-        return new_starting_model(
-            self.model,
-            seed=self.seed,
-            autoencoder=self.autoencoder,
-            text_encoder=self.text_encoder,
-            text=self.text,
-            device=device,
-        )
 
     def replayed(self, bundle: Bundle) -> tuple[Trainee, Any]:
         network = LinearDiT(from_mapping(LinearDiTConfig, bundle.model)).to(bundle.device)
@@ -172,14 +144,8 @@ def _build_stage(
 def _finish(recipe: TransformerRecipe, start: StartingModel, folder: Path, result: RunResult) -> None:
     """Write the averaged weights as ``folder / "model"``, and a report."""
     last = recipe.stages[-1]
-    bundle = export_model(
-        result.weights,
-        start,
-        folder / "model",
-        name=folder.name,
-        resolution=max(last.resolutions),
-        flow_shift=recipe.flow_shift(last),
-    )
+    card = start.card_for(max(last.resolutions), recipe.flow_shift(last))
+    bundle = export_model(result.weights, start, card, folder / "model")
     starter = isinstance(recipe.data, StarterScenesData) and not recipe.samples.prompts
     prompts = SHEET_PROMPTS if starter else recipe.samples.prompts
     report_transformer(bundle, to_mapping(recipe), folder, prompts=prompts, run=result)
@@ -195,17 +161,13 @@ def build_trainee(
     """
     objective = replace(recipe.objective, flow_shift=recipe.flow_shift(stage))
     null = TextCondition(constants["null.embeds"], constants["null.mask"])
-    loss = _loss(model, objective, null, recipe.caption_dropout)
-    return Trainee("transformer", model, loss, recipe.optimizer, constants)
 
-
-def _loss(model: LinearDiT, objective: FlowMatchingConfig, null: TextCondition, dropout: float) -> Loss:
     def loss(batch: LatentBatch, generator: torch.Generator, made: Made) -> Mapping[str, Tensor]:
         device = batch.latent.device
         empty = TextCondition(null.embeds.to(device), null.mask.to(device))
-        prepared = model.prepare(drop_captions(batch.text, empty, generator, dropout))
+        prepared = model.prepare(drop_captions(batch.text, empty, generator, recipe.caption_dropout))
         return flow_matching_loss(
             lambda noisy, timestep: model(noisy, timestep, prepared), batch.latent, generator, config=objective
         )
 
-    return loss
+    return Trainee("transformer", model, loss, recipe.optimizer, constants)

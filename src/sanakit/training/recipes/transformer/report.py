@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,9 @@ from typing import Any
 import numpy as np
 
 from sanakit.checkpoints.bundle import ModelBundle
-from sanakit.common.errors import MissingExtraError
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.training.loop import RunResult
 from sanakit.training.watching.report import draw_curves, picture_grid, read_log, spent_in_words, write_report
-
-logger = logging.getLogger(__name__)
 
 
 def report_transformer(
@@ -27,12 +23,7 @@ def report_transformer(
         run: what was done; the log tells it only as far as its last line.
     """
     log = read_log(folder / "log.jsonl")
-    images = []
-    try:
-        draw_curves({"flow matching": log}, ("loss",), folder / "curves.png")
-        images.append("curves.png")
-    except MissingExtraError as error:
-        logger.warning("the report has no curves: %s", error)
+    images = draw_curves({"flow matching": log}, ("loss",), folder)
     if prompts:
         pipeline = TextToImagePipeline(bundle)
         pictures = [np.asarray(pipeline(prompt, seed=0).images[0].image) for prompt in prompts]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from PIL import Image
 from torch import Tensor
@@ -33,8 +32,7 @@ class SamplePainter:
 
     def begin(self, resolution: int, flow_shift: float) -> None:
         """A stage with this size and shift begins."""
-        defaults = replace(self._card.defaults, base_size=resolution, flow_shift=flow_shift)
-        self._card = replace(self._card, defaults=defaults)
+        self._card = self._start.card_for(resolution, flow_shift)
 
     def draw(self, weights: Mapping[str, Tensor], step: int) -> Image.Image:
         """One picture per prompt, in a grid; the same weights give the same pictures."""

@@ -20,9 +20,29 @@ from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.features.encoders import Encoders, encoders_of_parts
 from sanakit.models.text.text_encoder import TextEncoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
+from sanakit.training.recipes.recipe import Recipe
 from sanakit.training.recipes.transformer.initialization import initialize_
 
 OWN_LICENCE = "Apache-2.0"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NetworkRecipe(Recipe):
+    """Where the network of a recipe and the frozen encoders around it come from."""
+
+    init: str | None = None  # weights to begin with: starter, a model folder, a file, a hub id ...
+    growth: GrowthConfig | None = None  # what is made of them before they are trained
+    model: LinearDiTConfig | None = None  # ... or a new network; exactly one of init and model
+    autoencoder: str | None = None  # starter, a folder such as a run leaves; None: that of init
+    text_encoder: str | None = None  # of a new model: a folder or hub id; None: the starter's
+    text: TextEncoderConfig | None = None  # None: as init has it
+
+    def __post_init__(self) -> None:
+        Recipe.__post_init__(self)
+        if self.init is not None and self.text_encoder is not None:
+            raise ConfigError("text_encoder: belongs to a new model; with init: the model keeps its own")
+        if self.init is None and self.growth is not None:
+            raise ConfigError("growth: belongs to the weights of init:; a new network has the size that model: says")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,26 +59,28 @@ class StartingModel:
     card: ModelCard
     brings_text_encoder: bool
 
+    def card_for(self, resolution: int, flow_shift: float) -> ModelCard:
+        """The card of a model for pictures of this side in pixels."""
+        return replace(self.card, defaults=replace(self.card.defaults, base_size=resolution, flow_shift=flow_shift))
 
-def starting_model_of(
-    source: str,
-    *,
-    growth: GrowthConfig | None = None,
-    autoencoder: str | None,
-    text: TextEncoderConfig | None,
-    device: str,
-) -> StartingModel:
-    """Continue from the weights of a model: the starter, a folder, a file or a hub id.
 
-    Args:
-        growth: makes the network deeper first.
+def starting_model(recipe: NetworkRecipe, device: str) -> StartingModel:
+    """The network before the first step, from given weights or new.
 
     Raises:
-        CheckpointError: it cannot be read, or is a distilled model.
-        RequestError: it cannot grow so.
+        CheckpointError: the weights cannot be read, or are a distilled model.
+        RequestError: they cannot grow so.
+        ConfigError: no autoencoder is named for a new network.
     """
+    if recipe.init is not None:
+        return _continued(recipe, recipe.init, device)
+    assert recipe.model is not None
+    return _new(recipe, recipe.model, device)
+
+
+def _continued(recipe: NetworkRecipe, source: str, device: str) -> StartingModel:
     found = find_parts(source)
-    parts = complete(found, HubOptions(), autoencoder=autoencoder)
+    parts = complete(found, HubOptions(), autoencoder=recipe.autoencoder)
     assert parts.transformer is not None
     card = card_of(parts)
     if card.distilled:
@@ -66,11 +88,11 @@ def starting_model_of(
     check_small_weights(parts)
     began = f"{card.name} ({hash_parts(parts, card.hashes)['transformer'][:12]})"
     transformer = load_network(parts.transformer, dtype=torch.float32, device=device)
-    if growth is not None:
-        grown = grow(transformer.state_dict(), transformer.config, growth)
+    if recipe.growth is not None:
+        grown = grow(transformer.state_dict(), transformer.config, recipe.growth)
         transformer, card = _network_of(grown).to(device), derived_card(parts, grown)
     kept = {name: value for name, value in card.hashes.items() if name not in parts.networks}
-    card = replace(card, text=text or card.text, trained_from=began, hashes=kept)
+    card = replace(card, text=recipe.text or card.text, trained_from=began, hashes=kept)
     encoders = encoders_of_parts(parts, card, device=device)
     return StartingModel(transformer, encoders, card, brings_text_encoder=found.text_encoder is not None)
 
@@ -82,35 +104,22 @@ def _network_of(derived: DerivedNetwork) -> LinearDiT:
     return network
 
 
-def new_starting_model(
-    model: LinearDiTConfig,
-    *,
-    seed: int,
-    autoencoder: str | None,
-    text_encoder: str | None,
-    text: TextEncoderConfig | None,
-    device: str,
-) -> StartingModel:
-    """A new network with weights drawn from ``seed``.
-
-    Raises:
-        ConfigError: no autoencoder is named.
-    """
-    if autoencoder is None:
+def _new(recipe: NetworkRecipe, model: LinearDiTConfig, device: str) -> StartingModel:
+    if recipe.autoencoder is None:
         raise ConfigError("a new model needs an autoencoder: starter, a model folder, or the one that a run has left")
     transformer = LinearDiT(model)
-    initialize_(transformer, torch.Generator().manual_seed(seed))
-    named = None if text_encoder == "starter" else text_encoder
+    initialize_(transformer, torch.Generator().manual_seed(recipe.seed))
+    named = None if recipe.text_encoder == "starter" else recipe.text_encoder
     card = ModelCard(
         name="sanakit",
         family="sana-1.5" if model.qk_norm else "sana",
         defaults=ImageDefaults(base_size=1),
         precision=OWN_LINE,
-        text=text or TextEncoderConfig(),
+        text=recipe.text or TextEncoderConfig(),
         text_encoder=named or SMALL_TEXT_ENCODER,
         licence=OWN_LICENCE,
     )
-    networks = {"autoencoder": find_autoencoder(autoencoder)}
+    networks = {"autoencoder": find_autoencoder(recipe.autoencoder)}
     parts = with_text_encoder(ModelParts(source="", path=Path(), names="", networks=networks, card=card))
     encoders = encoders_of_parts(parts, card, device=device)
     return StartingModel(transformer.to(device), encoders, card, brings_text_encoder=False)
