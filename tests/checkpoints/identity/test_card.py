@@ -80,6 +80,8 @@ def test_what_no_family_tells_is_written() -> None:
         ({"colour": 1}, "colour"),
         ({"solver": "magic"}, "magic"),
         ({"precision": {"transformer": ["int3"]}}, "int3"),
+        ({"precision": {"transformer": ["float32"], "transfomer": ["float32"]}}, "x: precision.*transfomer"),
+        ({"precision": {"autoencoder": ["float32"]}}, "which dtypes the transformer works in"),
         ({"precision": 3}, "model card"),
         ({"family": "other"}, "family"),
     ],

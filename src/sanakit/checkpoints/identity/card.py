@@ -93,7 +93,7 @@ def card_from_json(content: Mapping[str, Any], *, where: str) -> ModelCard:
     entries = {name: value for name, value in content.items() if name not in flat}
     defaults = {name: value for name, value in content.items() if name in flat}
     try:
-        precision = PrecisionPolicy.from_json(entries.get("precision", {}))
+        precision = PrecisionPolicy.from_json(entries.get("precision", {}), where=f"{where}: precision")
         entries = {**_told_by_family(entries.get("family")), **entries, "precision": precision}
         card = from_mapping(ModelCard, {**entries, "defaults": defaults}, where=where)
     except (ConfigError, TypeError, AttributeError) as error:

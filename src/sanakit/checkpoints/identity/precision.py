@@ -45,13 +45,17 @@ class PrecisionPolicy:
         return {**{name: list(dtypes) for name, dtypes in self.dtypes.items()}, "reason": self.reason}
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> PrecisionPolicy:
+    def from_json(cls, content: Mapping[str, Any], *, where: str) -> PrecisionPolicy:
         """Raises:
-        ConfigError: a dtype that is not offered.
+        ConfigError: a dtype or a component that there is not, or nothing about the transformer.
         """
         dtypes = {name: tuple(value) for name, value in content.items() if name != "reason"}
+        if unknown := dtypes.keys() - set(COMPONENTS):
+            raise ConfigError(f"{where} names the component {min(unknown)!r}; it is one of {', '.join(COMPONENTS)}")
+        if "transformer" not in dtypes:
+            raise ConfigError(f"{where} does not say which dtypes the transformer works in")
         if strangers := {str(dtype) for value in dtypes.values() for dtype in value} - set(DTYPES):
-            raise ConfigError(f"precision names the dtype {min(strangers)!r}; it is one of {', '.join(DTYPES)}")
+            raise ConfigError(f"{where} names the dtype {min(strangers)!r}; it is one of {', '.join(DTYPES)}")
         return cls(dtypes, str(content.get("reason", "")))
 
 
