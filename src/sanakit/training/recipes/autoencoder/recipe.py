@@ -82,15 +82,9 @@ class AutoencoderRecipe(Recipe):
             with torch.device("meta"):
                 model = DCAutoencoder(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             set_trainable(model, stage.trainable)
-            works.append(
-                Workload(
-                    name=stage.name,
-                    model=StageNetworks(model, stage, perceptual),
-                    loss=pixel_loss(lambda networks, pixels: networks(pixels), size=stage.crop or stage.resolution),
-                    optimizer=stage.optimizer or self.optimizer,
-                    device=device,
-                )
-            )
+            networks, optimizer = StageNetworks(model, stage, perceptual), stage.optimizer or self.optimizer
+            loss = pixel_loss(lambda networks, pixels: networks(pixels), size=stage.crop or stage.resolution)
+            works.append(Workload(name=stage.name, model=networks, loss=loss, optimizer=optimizer, device=device))
         return works
 
     def start(self, session: Session) -> Run:
@@ -176,14 +170,8 @@ def _finish(recipe: AutoencoderRecipe, config: DCAutoencoderConfig, session: Ses
     if any(stage.trains_encoder for stage in recipe.stages):
         measure_scale_(model, (pixels.to(session.device) for pixels in scale_pictures(recipe, config.compression)))
     save_network(DC_AE, model, session.folder / "model", force=True)
-    report_autoencoder(
-        model,
-        to_mapping(recipe),
-        session.folder,
-        data=recipe.data,
-        resolution=recipe.stages[-1].resolution,
-        device=session.device,
-    )
+    resolution, place = recipe.stages[-1].resolution, session.folder
+    report_autoencoder(model, to_mapping(recipe), place, data=recipe.data, resolution=resolution, device=session.device)
 
 
 def scale_pictures(recipe: AutoencoderRecipe, compression: int) -> Iterator[Tensor]:

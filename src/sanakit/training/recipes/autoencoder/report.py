@@ -34,7 +34,7 @@ def report_autoencoder(
     *,
     data: PixelDataConfig,
     resolution: int,
-    device: str = "cpu",
+    device: str,
 ) -> Path:
     """Write ``report.md`` with ``curves.png`` and ``reconstructions.png``: rows of pictures, each above its copy.
 

@@ -88,16 +88,11 @@ class TransformerRecipe(NetworkRecipe):
         config, compression, num_tokens = network_shape(self)
         with torch.device("meta"):
             model = LinearDiT(self.growth.grown_config(config) if self.growth else config)
-        return [
-            Workload(
-                name=stage.name,
-                model=model,
-                loss=latent_loss(side=max(1, max(stage.resolutions) // compression), num_tokens=num_tokens),
-                optimizer=self.optimizer,
-                device=device,
-            )
-            for stage in self.stages
-        ]
+        works = []
+        for stage in self.stages:
+            loss = latent_loss(side=max(1, max(stage.resolutions) // compression), num_tokens=num_tokens)
+            works.append(Workload(name=stage.name, model=model, loss=loss, optimizer=self.optimizer, device=device))
+        return works
 
     def start(self, session: Session) -> Run:
         _check_data(self.stages)
