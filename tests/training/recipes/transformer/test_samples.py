@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -36,3 +39,19 @@ def test_a_grid_is_what_the_pipeline_makes_of_the_given_weights(tiny_bundle: Mod
     whole = TextToImagePipeline(tiny_bundle)("a red apple", seed=5, num_inference_steps=2, guidance_scale=2.0)
     assert np.array_equal(np.asarray(painter.draw(before, 30))[8:136, 8:136], np.asarray(whole.images[0].image))
     assert first.size == (2 * 136 + 8, 128 + 30 + 8 + 8)
+
+
+def test_samples_have_the_positions_of_their_stage(tiny_bundle: ModelBundle) -> None:
+    """A stage that adds positions changes the network's config after the painter was made."""
+    encoders = Encoders(autoencoder=lambda: tiny_bundle.autoencoder, text=lambda: tiny_bundle.text_encoder)
+    transformer = copy.deepcopy(tiny_bundle.transformer)
+    without = transformer.config = replace(transformer.config, interpolation_scale=None)
+    start = StartingModel(transformer, encoders, tiny_bundle.card, False)
+    painter = SamplePainter(SampleConfig(prompts=("a red apple",), steps=2), start, device="cpu")
+    painter.begin(128, tiny_bundle.card.defaults.flow_shift)
+    weights = transformer.state_dict()
+    before = painter.draw(weights, 1)
+    transformer.config = replace(without, interpolation_scale=1.0)
+    assert not np.array_equal(before, painter.draw(weights, 2))
+    transformer.config = without
+    assert np.array_equal(before, painter.draw(weights, 3))

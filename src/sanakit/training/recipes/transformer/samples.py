@@ -27,7 +27,6 @@ class SamplePainter:
 
     def __init__(self, config: SampleConfig, start: StartingModel, *, device: str) -> None:
         self._config, self._start, self._device = config, start, device
-        self._model_config = start.transformer.config
         self._card = start.card
 
     def begin(self, resolution: int, flow_shift: float) -> None:
@@ -36,7 +35,7 @@ class SamplePainter:
 
     def draw(self, weights: Mapping[str, Tensor], step: int) -> Image.Image:
         """One picture per prompt, in a grid; the same weights give the same pictures."""
-        network = LinearDiT(self._model_config)
+        network = LinearDiT(self._start.transformer.config)  # of now: a stage may have added positions
         network.load_state_dict(dict(weights))
         config = self._config
         with self._start.encoders.loaded() as encoders:
