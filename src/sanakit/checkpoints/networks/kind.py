@@ -74,3 +74,10 @@ class NetworkState(Generic[C, M]):
     def of(cls, kind: NetworkKind[C, M], model: M) -> NetworkState[C, M]:
         """A network in memory, as it is."""
         return cls(kind=kind, config=cast(C, model.config), tensors=model.state_dict())
+
+    def build(self) -> M:
+        """The network with these tensors, every one of them, as they are."""
+        with torch.device("meta"):
+            model = self.kind.build(self.config)
+        model.load_state_dict(dict(self.tensors), strict=True, assign=True)
+        return model

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,12 @@ def load_network(found: Found[C, M], *, dtype: torch.dtype, device: torch.device
     Counters keep their integer dtype; a tensor that is right already stays mapped from its file.
     """
     start = time.perf_counter()
-    state = read_network(found).tensors
-    with torch.device("meta"):
-        model = found.kind.build(found.config)
+    state = read_network(found)
     converted = {
         name: tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else tensor.dtype)
-        for name, tensor in state.items()
+        for name, tensor in state.tensors.items()
     }
-    model.load_state_dict(converted, strict=True, assign=True)
+    model = replace(state, tensors=converted).build()
     model.eval().requires_grad_(False)
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     seconds = time.perf_counter() - start

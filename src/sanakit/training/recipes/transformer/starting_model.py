@@ -9,10 +9,12 @@ import torch
 
 from sanakit.checkpoints.bundle import card_of, complete, find_autoencoder, with_text_encoder
 from sanakit.checkpoints.editing.derived_model import derived_card
-from sanakit.checkpoints.editing.growth import DerivedNetwork, GrowthConfig, grow
+from sanakit.checkpoints.editing.growth import GrowthConfig, grow
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER, ImageDefaults, ModelCard
 from sanakit.checkpoints.identity.precision import OWN_LINE
+from sanakit.checkpoints.networks.kind import NetworkState
+from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
 from sanakit.checkpoints.networks.strict_load import load_network
 from sanakit.checkpoints.sources.content_hashes import check_small_weights, hash_parts
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts
@@ -90,18 +92,12 @@ def _continued(recipe: NetworkRecipe, source: str, device: str) -> StartingModel
     transformer = load_network(parts.transformer, dtype=torch.float32, device=device)
     if recipe.growth is not None:
         grown = grow(transformer.state_dict(), transformer.config, recipe.growth)
-        transformer, card = _network_of(grown).to(device), derived_card(parts, grown)
+        state = NetworkState(kind=LINEAR_DIT, config=grown.config, tensors=grown.tensors)
+        transformer, card = state.build().to(device), derived_card(parts, grown)
     kept = {name: value for name, value in card.hashes.items() if name not in parts.networks}
     card = replace(card, text=recipe.text or card.text, trained_from=began, hashes=kept)
     encoders = encoders_of_parts(parts, card, device=device)
     return StartingModel(transformer, encoders, card, brings_text_encoder=found.text_encoder is not None)
-
-
-def _network_of(derived: DerivedNetwork) -> LinearDiT:
-    with torch.device("meta"):
-        network = LinearDiT(derived.config)
-    network.load_state_dict(dict(derived.tensors), strict=True, assign=True)
-    return network
 
 
 def _new(recipe: NetworkRecipe, model: LinearDiTConfig, device: str) -> StartingModel:
