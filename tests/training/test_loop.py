@@ -103,7 +103,6 @@ STORED_CURVE = [1.952618, 1.034868, 0.699360, 0.363933, 0.205302]
 def two_pictures(toy: ModuleType, model: nn.Module, config: StageConfig) -> Any:
     """Two prompts, two latents, four times each."""
     from sanakit.features.batches import LatentBatch
-    from sanakit.training.objectives.flow_matching import FlowMatchingConfig, flow_matching_loss
     from sanakit.training.optimizers.config import AdamWConfig
     from sanakit.training.step.trainee import Stage, Trainee
 
@@ -114,14 +113,6 @@ def two_pictures(toy: ModuleType, model: nn.Module, config: StageConfig) -> Any:
         def batch(self, number: int) -> LatentBatch:
             return LatentBatch(latent, text)
 
-    def loss(batch: LatentBatch, generator: torch.Generator, made: Any) -> Any:
-        prepared = model.prepare(batch.text)
-        return flow_matching_loss(
-            lambda noisy, timestep: model(noisy, timestep, prepared),
-            batch.latent,
-            generator,
-            config=FlowMatchingConfig(),
-        )
-
-    trainee = Trainee("transformer", model, loss, AdamWConfig(betas=(0.9, 0.99), weight_decay=0.0))
+    optimizer = AdamWConfig(betas=(0.9, 0.99), weight_decay=0.0)
+    trainee = Trainee("transformer", model, toy.flow_loss(model), optimizer)
     return PlannedStage(config, lambda: Stage(config, Prefetched(Same(8, 8)), (trainee,), True))

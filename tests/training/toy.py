@@ -188,22 +188,30 @@ def toy_stage(
     return PlannedStage(config, lambda: Stage(config, Prefetched(data), (trainee,), keep_optimizer))
 
 
+def flow_loss(model: LinearDiT) -> Loss:
+    """Flow matching as SANA draws its noise levels."""
+
+    def loss(batch: LatentBatch, generator: torch.Generator, made: Made) -> dict[str, Tensor]:
+        prepared = model.prepare(batch.text)
+        return flow_matching_loss(
+            lambda noisy, timestep: model(noisy, timestep, prepared),
+            batch.latent,
+            generator,
+            config=FlowMatchingConfig(),
+        )
+
+    return loss
+
+
 def dit_stage(model: LinearDiT, config: StageConfig, *, optimizer: OptimizerConfig, noiseless: bool) -> PlannedStage:
     """A transformer; ``noiseless`` takes each sample's noise from the sample, so that micro-batches do not matter."""
 
-    def loss(batch: LatentBatch, generator: torch.Generator, made: Made) -> dict[str, Tensor]:
-        if not noiseless:
-            prepared = model.prepare(batch.text)
-            return flow_matching_loss(
-                lambda noisy, timestep: model(noisy, timestep, prepared),
-                batch.latent,
-                generator,
-                config=FlowMatchingConfig(),
-            )
+    def without_noise(batch: LatentBatch, generator: torch.Generator, made: Made) -> dict[str, Tensor]:
         noise, sigma = batch.latent.flip(-1), torch.full((len(batch.latent),), 0.5)
         velocity = model((batch.latent + noise) / 2, 1000 * sigma, model.prepare(batch.text))
         return {"loss": (velocity - (noise - batch.latent)).square().mean()}
 
+    loss = without_noise if noiseless else flow_loss(model)
     trainee = Trainee("transformer", model, loss, optimizer)
     return PlannedStage(config, lambda: Stage(config, Prefetched(ToyLatents(24, config.batch_size)), (trainee,), True))
 
