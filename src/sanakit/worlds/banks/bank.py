@@ -1,0 +1,130 @@
+"""A bank is a folder: ``bank.json`` with what is known, ``views.zip`` with the pictures, ``ATTRIBUTION.md``.
+
+The pictures are WebP, stored as they are: RGBA with straight alpha, cropped to what is visible; beside a picture may
+stand a gray one of the material that may take another colour, and one of its depth. Panoramas of places are
+equirectangular. Nothing is read before it is asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import threading
+import zipfile
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+
+from PIL import Image
+
+from sanakit.common.errors import RequestError
+from sanakit.worlds.banks.things import Person, Place, Thing, View
+
+_KEPT_IMAGES = 1024  # decoded pictures, of at most 100 kB each
+
+
+class Bank:
+    """The things, places and people of a folder, and their pictures."""
+
+    def __init__(
+        self, folder: Path, name: str, things: Iterable[Thing], places: Iterable[Place], people: Iterable[Person]
+    ) -> None:
+        self.folder, self.name = folder, name
+        self.things: Mapping[str, Thing] = {thing.name: thing for thing in things}
+        self.places: Mapping[str, Place] = {place.name: place for place in places}
+        self.people: tuple[Person, ...] = tuple(people)
+        self._pictures = _Pictures(folder / "views.zip")
+        self._chosen: tuple[str, ...] | None = None
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of both files, and of the names that a subset was cut to."""
+        digest = hashlib.sha256()
+        for name in ("bank.json", "views.zip"):
+            with (self.folder / name).open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        if self._chosen is not None:
+            digest.update("\n".join(self._chosen).encode())
+        return digest.hexdigest()
+
+    def image(self, view: View) -> Image.Image:
+        """RGBA of ``view.size``, straight alpha; it must not be changed."""
+        return self._pictures.read(view.member, "RGBA")
+
+    def tint_mask(self, view: View) -> Image.Image | None:
+        """Gray of ``view.size``: 255 where the material may take another colour; None if nothing of it may."""
+        return self._companion(view.companion("tint"))
+
+    def depth(self, view: View) -> Image.Image | None:
+        """Gray of ``view.size``: 255 the nearest visible point, 1 the farthest, 0 outside; None if it is not known."""
+        return self._companion(view.companion("depth"))
+
+    def panorama(self, place: Place) -> Image.Image:
+        """RGB, twice as wide as high: the left edge looks at yaw -180, the middle at 0; it must not be changed."""
+        return self._pictures.read(place.member, "RGB")
+
+    def subset(self, names: Iterable[str]) -> Bank:
+        """The same bank with these things only, in the bank's order.
+
+        Raises:
+            RequestError: a name that the bank does not know.
+        """
+        wanted = set(names)
+        if unknown := sorted(wanted - set(self.things)):
+            raise RequestError(f"the bank {self.name!r} has no {', '.join(map(repr, unknown[:5]))}")
+        chosen = [thing for name, thing in self.things.items() if name in wanted]
+        bank = Bank(self.folder, self.name, chosen, self.places.values(), self.people)
+        bank._pictures = self._pictures
+        bank._chosen = tuple(sorted(wanted))
+        return bank
+
+    def _companion(self, member: str) -> Image.Image | None:
+        return self._pictures.read(member, "L") if member in self._pictures else None
+
+
+class _Pictures:
+    """Decoded pictures of a zip, the last used kept; a forked process opens its own handle."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._owner = path, 0
+        self._open()
+
+    def _open(self) -> None:
+        if self._owner == os.getpid():
+            return
+        try:
+            self._zip = zipfile.ZipFile(self._path)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise RequestError(f"{self._path} cannot be read ({error}); build the bank again") from error
+        self._names = frozenset(self._zip.namelist())
+        self._kept: OrderedDict[str, Image.Image] = OrderedDict()
+        self._lock = threading.Lock()
+        self._owner = os.getpid()
+
+    def __contains__(self, member: str) -> bool:
+        return member in self._names
+
+    def read(self, member: str, mode: str) -> Image.Image:
+        self._open()
+        with self._lock:
+            image = self._kept.pop(member, None) or self._decode(member, mode)
+            self._kept[member] = image
+            if len(self._kept) > _KEPT_IMAGES:
+                self._kept.popitem(last=False)
+            return image
+
+    def _decode(self, member: str, mode: str) -> Image.Image:
+        try:
+            with Image.open(io.BytesIO(self._zip.read(member))) as image:
+                return image.convert(mode)
+        except (KeyError, OSError, zipfile.BadZipFile) as error:
+            raise RequestError(f"{self._path} has no readable {member}; build the bank again") from error
+
+    def __getstate__(self) -> dict[str, Path]:
+        return {"path": self._path}
+
+    def __setstate__(self, state: dict[str, Path]) -> None:
+        self._path, self._owner = state["path"], 0
+        self._open()

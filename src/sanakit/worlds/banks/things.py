@@ -1,0 +1,115 @@
+"""What a bank knows about its pictures: things and their looks from many sides, places, people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
+
+Style = Literal["rendered", "3d", "flat"]
+Group = Literal["animal", "food", "vehicle", "furniture", "thing", "clothing", "nature", "building", "person", "shape"]
+GROUPS: tuple[Group, ...] = get_args(Group)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One picture of a look.
+
+    ``yaw`` in degrees: 0 its front, 90 its right side, 180 from behind. ``pitch`` in degrees that the camera stands
+    above the horizon: 0 level, 60 from above. ``frame`` counts the poses of a clip. ``size`` is ``(width, height)`` in
+    pixels, cropped tight; ``member`` its name in ``views.zip``.
+    """
+
+    yaw: float
+    pitch: float
+    frame: int
+    size: tuple[int, int]
+    member: str
+
+    def companion(self, kind: Literal["tint", "depth"]) -> str:
+        """The name of the gray picture beside it."""
+        return f"{self.member.removesuffix('.webp')}.{kind}.webp"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """One way in which a thing looks: a model, a drawing, a clip. ``natural`` is the colour word of its own colour."""
+
+    id: str
+    style: Style
+    views: tuple[View, ...]
+    tintable: bool = False
+    natural: str | None = None
+    licence: str
+    author: str
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Thing:
+    """A name and everything that is called so.
+
+    ``synonyms`` are pairs of singular and plural; ``names`` holds its main name by language code (``de``, ``zh``) and
+    ``more_names`` further ones; ``size_cm`` is width, depth and height; ``floats`` is true of what needs no ground.
+    """
+
+    name: str
+    plural: str
+    group: Group
+    looks: tuple[Look, ...]
+    synonyms: tuple[tuple[str, str], ...] = ()
+    keywords: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+    more_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    emoji: str | None = None
+    size_cm: tuple[float, float, float] | None = None
+    floats: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """A panorama, and the wordings that say one is in it: "in a park", "in the park"."""
+
+    name: str
+    wordings: tuple[str, ...]
+    member: str
+    indoors: bool
+    licence: str
+    author: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Person:
+    """A drawn person or creature; ``parts`` say what it has: ``{"kind": "person", "hair": "red", "hat": "cap"}``."""
+
+    look: Look
+    parts: Mapping[str, str]
+
+
+def merge_things(things: Iterable[Thing]) -> tuple[Thing, ...]:
+    """Things of one name become one thing with the looks of all, in the order of the names.
+
+    What the first one leaves open (emoji, size, names in a language) is taken from the next.
+    """
+    merged: dict[str, Thing] = {}
+    for thing in things:
+        merged[thing.name] = _merge(merged[thing.name], thing) if thing.name in merged else thing
+    return tuple(merged[name] for name in sorted(merged))
+
+
+def _merge(first: Thing, other: Thing) -> Thing:
+    languages = sorted({*first.more_names, *other.more_names})
+    return replace(
+        first,
+        looks=first.looks + other.looks,
+        synonyms=tuple(dict.fromkeys(first.synonyms + other.synonyms)),
+        keywords=tuple(dict.fromkeys(first.keywords + other.keywords)),
+        names={**other.names, **first.names},
+        more_names={
+            language: tuple(dict.fromkeys([*first.more_names.get(language, ()), *other.more_names.get(language, ())]))
+            for language in languages
+        },
+        emoji=first.emoji or other.emoji,
+        size_cm=first.size_cm or other.size_cm,
+        floats=first.floats or other.floats,
+    )

@@ -1,0 +1,143 @@
+"""Banks: written and read back, whole or not at all, and their pictures."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sanakit.common.errors import RequestError
+from sanakit.worlds.banks.bank_files import Contents, load_bank, write_bank
+from sanakit.worlds.banks.things import Look, Person, Place, Thing, View, merge_things
+
+
+def webp(mode: str, size: tuple[int, int], colour: int | tuple[int, ...]) -> bytes:
+    file = io.BytesIO()
+    Image.new(mode, size, colour).save(file, "WEBP", lossless=True)
+    return file.getvalue()
+
+
+def look(id: str, views: int = 2) -> Look:
+    return Look(
+        id=id,
+        style="rendered",
+        views=tuple(View(30.0 * n, 20.0, 0, (8, 6), f"{id}/{n:02d}.webp") for n in range(views)),
+        tintable=True,
+        natural="red",
+        licence="CC0",
+        author="A. Maker",
+        source="a package",
+    )
+
+
+CONTENTS = Contents(
+    name="toy",
+    things=(
+        Thing(name="chair", plural="chairs", group="furniture", looks=(look("chair-1"),), names={"de": "Stuhl"}),
+        Thing(
+            name="dog",
+            plural="dogs",
+            group="animal",
+            looks=(look("dog-1", 1),),
+            synonyms=(("hound", "hounds"),),
+            more_names={"de": ("Köter",)},
+            size_cm=(30.0, 80.0, 50.0),
+        ),
+    ),
+    places=(
+        Place(
+            name="park", wordings=("in a park",), member="places/park.webp", indoors=False, licence="CC0", author="P"
+        ),
+    ),
+    people=(Person(look=look("anna", 1), parts={"kind": "person", "hair": "red"}),),
+    packages={"pack": {"version": "1", "sha256": "0"}},
+    attribution="# Attribution\n",
+)
+MEMBERS = {
+    **{name: webp("RGBA", (8, 6), (200, 10, 20, 255)) for name in ("chair-1/00.webp", "chair-1/01.webp")},
+    **{name: webp("RGBA", (8, 6), (10, 10, 20, 128)) for name in ("dog-1/00.webp", "anna/00.webp")},
+    "chair-1/00.tint.webp": webp("L", (8, 6), 255),
+    "places/park.webp": webp("RGB", (16, 8), (1, 2, 3)),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_bank(tmp_path / "bank", CONTENTS, MEMBERS)
+    return tmp_path / "bank"
+
+
+def test_what_is_written_is_read_back(folder: Path) -> None:
+    bank = load_bank(folder)
+    assert bank.name == "toy"
+    assert tuple(bank.things.values()) == CONTENTS.things
+    assert tuple(bank.places.values()) == CONTENTS.places
+    assert bank.people == CONTENTS.people
+    first, second = bank.things["chair"].looks[0].views
+    assert bank.image(first).mode == "RGBA"
+    assert np.asarray(bank.image(first))[0, 0].tolist() == [200, 10, 20, 255]
+    assert np.asarray(bank.tint_mask(first)).min() == 255
+    assert bank.tint_mask(second) is None
+    assert bank.depth(first) is None
+    assert bank.panorama(bank.places["park"]).size == (16, 8)
+
+
+def test_the_same_contents_give_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    write_bank(tmp_path / "again", CONTENTS, dict(reversed(MEMBERS.items())))
+    assert load_bank(folder).hash == load_bank(tmp_path / "again").hash
+
+
+def test_a_subset_has_a_hash_of_its_own(folder: Path) -> None:
+    bank = load_bank(folder)
+    dogs = bank.subset(["dog"])
+    assert list(dogs.things) == ["dog"]
+    assert dogs.hash != bank.hash
+    assert dogs.hash == load_bank(folder).subset(["dog"]).hash
+    with pytest.raises(RequestError, match="'unicorn'"):
+        bank.subset(["unicorn"])
+
+
+def test_a_forked_process_reads_on(folder: Path) -> None:
+    bank = load_bank(folder)
+    view = bank.things["dog"].looks[0].views[0]
+    if (child := os.fork()) == 0:
+        os._exit(0 if bank.image(view).size == (8, 6) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert bank.image(view).size == (8, 6)
+
+
+def test_a_bank_without_its_pictures_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="anna/00"):
+        write_bank(tmp_path / "bank", CONTENTS, {k: v for k, v in MEMBERS.items() if k != "anna/00.webp"})
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_not_a_bank_is_told_in_a_sentence(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SANAKIT_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(RequestError, match="sanakit data worlds build"):
+        load_bank("full")
+    with pytest.raises(RequestError, match="holds no bank"):
+        load_bank(tmp_path / "nothing")
+    (folder / "bank.json").write_text('{"version": 99, "things": [], "places": [], "people": []}')
+    with pytest.raises(RequestError, match="version 99"):
+        load_bank(folder)
+
+
+def test_things_of_one_name_become_one() -> None:
+    chair, dog = CONTENTS.things
+    drawn = Thing(
+        name="dog", plural="dogs", group="animal", looks=(look("dog-flat"),), emoji="🐕", names={"de": "Hund"}
+    )
+    merged = merge_things([dog, chair, drawn])
+    assert [thing.name for thing in merged] == ["chair", "dog"]
+    assert [one.id for one in merged[1].looks] == ["dog-1", "dog-flat"]
+    assert merged[1].emoji == "🐕"
+    assert merged[1].size_cm == (30.0, 80.0, 50.0)
+    assert merged[1].names == {"de": "Hund"}
+    assert merged[1].more_names == {"de": ("Köter",)}
