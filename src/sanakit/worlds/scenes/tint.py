@@ -14,26 +14,32 @@ _KEEP_DISTANCE = 10.0  # of 0..441 in RGB; where two flat colours meet, the chan
 
 
 def tint_sprite(pixels: NDArray[np.uint8], colour: str, *, kept_colours: Sequence[str]) -> NDArray[np.uint8]:
-    """Recolour ``(h, w, 4)`` uint8 to a colour word, leaving ``kept_colours`` ("#rrggbb") as they are.
+    """Recolour ``(h, w, 4)`` uint8 to a colour word, leaving ``kept_colours`` ("#rrggbb") as they are."""
+    return recolour(pixels, 1.0 - kept(pixels[..., :3], kept_colours), colour)
+
+
+def recolour(pixels: NDArray[np.uint8], material: NDArray[np.float32], colour: str) -> NDArray[np.uint8]:
+    """Recolour ``(h, w, 4)`` uint8 to a colour word as far as ``material`` ``(h, w)`` is 1; 0 stays as it is.
 
     Darker parts of the drawing become a darker shade of the colour, lighter parts a lighter one. On a black
     object the near-black details (eyes, outlines) turn light, else they would vanish.
     """
     rgb, alpha = pixels[..., :3].astype(np.float32), pixels[..., 3:]
     luma = rgb @ _LUMA / 255.0  # (h, w)
-    kept = _kept(rgb, kept_colours)  # (h, w), 1 where the drawing stays
-    body = (alpha[..., 0] > 128) & (kept < 0.5)
+    body = (alpha[..., 0] > 128) & (material > 0.5)
     main = float(np.median(luma[body])) if body.any() else 0.5
     painted = _shade(np.array(COLOURS[colour], dtype=np.float32), luma - main, colour)
     details = rgb
     if colour == "black":
         dark = np.clip((0.30 - luma) / 0.10, 0.0, 1.0)[..., None]
         details = rgb * (1.0 - dark) + 215.0 * dark
-    mixed = kept[..., None] * details + (1.0 - kept[..., None]) * painted
+    mixed = (1.0 - material[..., None]) * details + material[..., None] * painted
     return np.concatenate([np.clip(mixed + 0.5, 0, 255).astype(np.uint8), alpha], axis=-1)
 
 
-def _kept(rgb: NDArray[np.float32], colours: Sequence[str]) -> NDArray[np.float32]:
+def kept(pixels: NDArray[np.uint8], colours: Sequence[str]) -> NDArray[np.float32]:
+    """How far each pixel of ``(h, w, 3)`` is one of the colours ("#rrggbb"), ``(h, w)`` in [0, 1]."""
+    rgb = pixels.astype(np.float32)
     palette = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in colours], dtype=np.float32)
     nearest = np.sqrt(((rgb[:, :, None] - palette) ** 2).sum(-1)).min(-1)  # (h, w)
     return np.clip(2.0 - nearest / _KEEP_DISTANCE, 0.0, 1.0)

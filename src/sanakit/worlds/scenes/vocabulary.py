@@ -161,3 +161,14 @@ def background_clashes(background: str, item: Item, colour: str | None) -> bool:
     if background in SCENE_BACKGROUNDS:
         return shown in SCENE_BACKGROUNDS[background]
     return shown == background
+
+
+# Things with a flat top on which another thing can stand.
+CARRIERS = frozenset(
+    {
+        "barrel", "bed", "bedside table", "bench", "book", "bookcase", "box", "cabinet", "carpet", "chest",
+        "coffee table", "crate", "cupboard", "cushion", "desk", "dining table", "dresser", "drum", "gift", "nightstand",
+        "ottoman", "package", "pedestal", "piano", "picnic table", "pillow", "podium", "round table", "rug", "shelf",
+        "side table", "sideboard", "stool", "suitcase", "table", "trunk", "tv stand",
+    }
+)  # fmt: skip

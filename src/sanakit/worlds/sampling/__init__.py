@@ -1,0 +1,1 @@
+"""Random scenes of a bank: what they hold, where it stands, and what is held out."""

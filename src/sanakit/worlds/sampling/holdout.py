@@ -1,0 +1,60 @@
+"""What training never shows: pairings of words and wordings, chosen by SHA-256, so the same on every machine."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from itertools import combinations
+from typing import Literal
+
+from sanakit.worlds.scenes.description import Ground, Scene
+from sanakit.worlds.scenes.vocabulary import DEFAULT_BACKGROUND
+
+Split = Literal["train", "heldout"]
+_HELDOUT_SHARE = 0.10
+
+
+@cache
+def is_heldout(key: str) -> bool:
+    """Whether training never shows this pairing or wording."""
+    digest = hashlib.sha256(key.encode()).digest()
+    return int.from_bytes(digest[:8], "big") < _HELDOUT_SHARE * 2**64
+
+
+def pairings(scene: Scene) -> tuple[str, ...]:
+    """The pairings of words that a model can have seen or not: "cat|red", "cat|dog", "cat|3", "cat|place park" …"""
+    names = [thing.name for thing in scene.objects]
+    keys = {f"{thing.name}|{thing.colour}" for thing in scene.objects if thing.colour is not None}
+    if ground := _ground_key(scene.ground):
+        keys |= {f"{name}|{ground}" for name in names}
+    if scene.view is not None:
+        keys.add(f"{names[0]}|view {scene.view}")
+    if scene.kind == "count":
+        keys.add(f"{names[0]}|{scene.count}")
+    if scene.kind in ("pair", "trio"):
+        keys |= {"|".join(pair) for pair in combinations(sorted(names), 2)}
+    if scene.kind == "person":
+        parts = [f"{part} {word}" for part, word in scene.objects[0].parts]
+        keys |= {"|".join(pair) for pair in combinations(sorted(parts), 2)}
+    return tuple(sorted(keys))
+
+
+def heldout_pairings(scene: Scene) -> tuple[str, ...]:
+    return tuple(key for key in pairings(scene) if is_heldout(key))
+
+
+def belongs_to(scene: Scene, split: Split) -> bool:
+    """ "train" never holds a held-out pairing, "heldout" always at least one."""
+    return bool(heldout_pairings(scene)) == (split == "heldout")
+
+
+def _ground_key(ground: Ground) -> str | None:
+    match ground.kind:
+        case "plain":
+            return None if ground.name == DEFAULT_BACKGROUND else f"{ground.name} background"
+        case "graded":
+            return None  # its colours are many, and each is held out where it is plain
+        case "drawn":
+            return f"{ground.name} background"
+        case "place":
+            return f"place {ground.name}"

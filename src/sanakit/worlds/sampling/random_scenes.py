@@ -1,0 +1,215 @@
+"""Drawing random scenes of a bank."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from numpy.random import Generator
+
+from sanakit.worlds.banks.bank import Bank
+from sanakit.worlds.banks.things import Style
+from sanakit.worlds.sampling.casting import (
+    Cast,
+    Stock,
+    Wanted,
+    choose,
+    draw_cast,
+    draw_person,
+    draw_view,
+    only,
+    pick,
+    stock_of,
+    turned,
+)
+from sanakit.worlds.sampling.holdout import Split, belongs_to
+from sanakit.worlds.sampling.layouts import Floor, place_alike, place_pair, place_single
+from sanakit.worlds.scenes.description import Camera, Ground, Relation, Scene, SceneObject, SizeWord, ViewWord
+from sanakit.worlds.scenes.vocabulary import CARRIERS, DEFAULT_BACKGROUND, PLAIN_BACKGROUNDS, SCENE_BACKGROUNDS
+
+Draw = Literal["single", "count", "relation", "pair", "trio", "person"]
+
+GroundDraw = Literal["default", "plain", "graded", "drawn", "place"]
+
+# What is drawn how often.
+MIXTURE: Mapping[Draw, float] = {
+    "single": 0.34, "count": 0.18, "relation": 0.36, "pair": 0.05, "trio": 0.03, "person": 0.04,
+}  # fmt: skip
+_GROUNDS: Mapping[GroundDraw, float] = {
+    "default": 0.42, "plain": 0.16, "graded": 0.08, "drawn": 0.10, "place": 0.24,
+}  # fmt: skip
+_RELATIONS: Mapping[Relation, float] = {
+    "left": 0.22, "right": 0.22, "above": 0.13, "below": 0.13, "in front": 0.12, "behind": 0.12, "on": 0.06,
+}  # fmt: skip
+_NUMBERS: Mapping[int, float] = {2: 0.36, 3: 0.34, 4: 0.30}
+_TOLD_STYLE_SHARE = 0.14
+_TOLD_STYLES: Mapping[Style, float] = {"flat": 0.4, "3d": 0.3, "rendered": 0.3}
+_STYLES: Mapping[Style, float] = {"rendered": 0.42, "3d": 0.42, "flat": 0.16}
+_STYLES_IN_PLACES: Mapping[Style, float] = {"rendered": 0.55, "3d": 0.45}
+_SIZE_SHARE, _VIEW_SHARE = 0.13, 0.13  # of the single objects
+_VIEWS: Mapping[ViewWord, float] = {"front": 0.2, "side": 0.3, "behind": 0.3, "above": 0.2}
+_SHADOW_SHARES: Mapping[Style, float] = {"rendered": 0.9, "3d": 0.4, "flat": 0.0}  # before plain grounds
+_OTHER_SIDE_SHARE = 0.3  # of several alike are not all seen from one side
+_TILTS, _VIEW_ANGLES = (10.0, 14.0, 18.0, 22.0), (60.0, 75.0)  # few, as each is a table
+_STEEP_TILTS = (26.0, 30.0)  # for things that stand behind each other: they need much floor
+_CARRIED_GROUPS = ("animal", "food", "thing", "clothing")
+
+_COLOURED = tuple(name for name in PLAIN_BACKGROUNDS if name != DEFAULT_BACKGROUND)
+
+
+def sample_scene(rng: Generator, bank: Bank, split: Split = "train") -> Scene:
+    """Draw a scene that belongs to the split; what the bank lacks (places, people, sides) is left out."""
+    stock = stock_of(bank)
+    kind = choose(only(MIXTURE, _possible(stock)), rng)
+    while (scene := _draw_scene(kind, stock, rng)) is None or not belongs_to(scene, split):
+        pass
+    return scene
+
+
+def _possible(stock: Stock) -> list[Draw]:
+    kinds: list[Draw] = ["single", "count", "relation", "pair", "trio", "person"]
+    missing = {"person"} if not stock.people else set()
+    if len(stock.names) < 4:
+        missing |= {"relation", "pair", "trio"}
+    return [kind for kind in kinds if kind not in missing]
+
+
+def _draw_scene(kind: Draw, stock: Stock, rng: Generator) -> Scene | None:
+    match kind:
+        case "single":
+            return _single(stock, rng)
+        case "count":
+            return _count(stock, rng)
+        case "person":
+            return _person(stock, rng)
+        case "trio":
+            return _trio(stock, rng)
+        case "relation":
+            relation = choose(_RELATIONS, rng)
+            return _pair(relation, stock, rng)
+        case "pair":
+            return _pair(None, stock, rng)
+
+
+def _single(stock: Stock, rng: Generator) -> Scene:
+    view, size = None, None
+    draw = rng.random()
+    if draw < _VIEW_SHARE and stock.of_view:
+        view = choose(only(_VIEWS, stock.of_view), rng)
+    elif draw > 1 - _SIZE_SHARE:
+        size = pick(_SIZE_WORDS, rng)
+    wanted = _wanted(stock, rng, view=view)
+    cast = draw_cast(_names(wanted, stock), wanted, stock, rng)
+    thing = place_single(cast, _floor(wanted, cast, rng), size, rng)
+    return Scene(
+        kind="single", objects=(thing,), ground=wanted.ground, camera=_camera(rng), size=size, view=view,
+        style=wanted.style if wanted.told else None,
+    )  # fmt: skip
+
+
+def _count(stock: Stock, rng: Generator) -> Scene:
+    wanted = _wanted(stock, rng)
+    cast = draw_cast(_names(wanted, stock), wanted, stock, rng)
+    casts = [cast] * choose(_NUMBERS, rng)
+    if rng.random() < _OTHER_SIDE_SHARE:
+        casts = [turned(cast, draw_view(cast.look, None, rng)) for cast in casts]
+    objects = place_alike(casts, _floor(wanted, cast, rng), rng)
+    return _scene("count", objects, wanted, rng)
+
+
+def _trio(stock: Stock, rng: Generator) -> Scene:
+    wanted = _wanted(stock, rng)
+    casts: list[Cast] = []
+    while len(casts) < 3:
+        cast = draw_cast(_names(wanted, stock), wanted, stock, rng)
+        if cast.name not in [other.name for other in casts]:
+            casts.append(cast)
+    return _scene("trio", place_alike(casts, _floor(wanted, casts[0], rng), rng), wanted, rng)
+
+
+def _pair(relation: Relation | None, stock: Stock, rng: Generator) -> Scene | None:
+    wanted = _wanted(stock, rng, in_place=relation not in ("above", "below"))
+    names = _names(wanted, stock)
+    carriers = [name for name in names if name in CARRIERS] if relation == "on" else names
+    if not carriers:
+        return None
+    first, second = draw_cast(names, wanted, stock, rng), draw_cast(carriers, wanted, stock, rng)
+    if first.name == second.name or (relation == "on" and not _can_be_carried(first)):
+        return None
+    objects = place_pair((first, second), relation, _floor(wanted, first, rng), rng)
+    return None if objects is None else _scene("pair", objects, wanted, rng, relation)
+
+
+def _person(stock: Stock, rng: Generator) -> Scene:
+    wanted = Wanted(ground=_ground(stock, rng, in_place=False), style="flat")
+    thing = place_single(draw_person(stock.people, rng), Floor(low=False, shadows=False), None, rng)
+    return _scene("person", [thing], wanted, rng)
+
+
+def _scene(
+    kind: Literal["count", "pair", "trio", "person"],
+    objects: list[SceneObject],
+    wanted: Wanted,
+    rng: Generator,
+    relation: Relation | None = None,
+) -> Scene:
+    style, camera = wanted.style if wanted.told else None, _camera(rng, steep=kind in ("count", "trio"))
+    return Scene(kind=kind, objects=tuple(objects), ground=wanted.ground, camera=camera, relation=relation, style=style)
+
+
+def _wanted(stock: Stock, rng: Generator, *, view: ViewWord | None = None, in_place: bool = True) -> Wanted:
+    ground = _ground(stock, rng, in_place=in_place)
+    told = rng.random() < _TOLD_STYLE_SHARE and view is None
+    shares = _TOLD_STYLES if told else _STYLES_IN_PLACES if ground.kind == "place" else _STYLES
+    there = only(shares, stock.of_style) or dict.fromkeys(stock.of_style, 1.0)
+    if told and ground.kind == "place":
+        there = only(there, ("3d", "rendered")) or there
+    return Wanted(ground=ground, style=choose(there, rng), told=told, view=view)
+
+
+def _names(wanted: Wanted, stock: Stock) -> tuple[str, ...]:
+    """The names that can be drawn as wanted; a style that no word tells rules nothing out."""
+    if wanted.view is not None:
+        return stock.of_view[wanted.view]
+    return stock.of_style[wanted.style] if wanted.told else stock.names
+
+
+def _ground(stock: Stock, rng: Generator, *, in_place: bool = True) -> Ground:
+    kinds: list[GroundDraw] = ["default", "plain", "graded", "drawn"]
+    if in_place and stock.places:
+        kinds.append("place")
+    kind = choose(only(_GROUNDS, kinds), rng)
+    match kind:
+        case "default":
+            return Ground()
+        case "plain":
+            return Ground(name=pick(_COLOURED, rng))
+        case "graded":
+            first, second = rng.permutation(len(PLAIN_BACKGROUNDS))[:2]
+            names = tuple(PLAIN_BACKGROUNDS)
+            return Ground(kind="graded", name=f"{names[first]} {names[second]}")
+        case "drawn":
+            return Ground(kind="drawn", name=pick(tuple(SCENE_BACKGROUNDS), rng))
+        case "place":
+            return Ground(kind="place", name=pick(stock.places, rng))
+
+
+def _camera(rng: Generator, *, steep: bool = False) -> Camera:
+    tilt = pick(_STEEP_TILTS if steep else _TILTS, rng)
+    return Camera(yaw=float(rng.integers(360)), down=tilt, view_angle=pick(_VIEW_ANGLES, rng))
+
+
+def _floor(wanted: Wanted, cast: Cast, rng: Generator) -> Floor:
+    ground, style = wanted.ground, cast.look.style
+    if ground.kind == "place":
+        return Floor(low=True, shadows=True)
+    if ground.kind == "drawn":
+        return Floor(low=ground.name != "night", shadows=ground.name != "night" and style != "flat")
+    return Floor(low=False, shadows=bool(rng.random() < _SHADOW_SHARES[style]))
+
+
+def _can_be_carried(cast: Cast) -> bool:
+    return cast.thing is not None and cast.thing.group in _CARRIED_GROUPS and not cast.floats
+
+
+_SIZE_WORDS: tuple[SizeWord, ...] = ("small", "big")

@@ -1,0 +1,115 @@
+"""Random scenes of a bank: kinds, words that are true, held-out pairings, layouts."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from sanakit.common.errors import ConfigError
+from sanakit.worlds.banks.bank import Bank
+from sanakit.worlds.drawing.compose import truth_maps
+from sanakit.worlds.drawing.looks import look_of
+from sanakit.worlds.sampling.holdout import belongs_to, heldout_pairings, pairings
+from sanakit.worlds.sampling.random_scenes import MIXTURE, sample_scene
+from sanakit.worlds.scenes.description import RELATIONS, Scene, overlap, relation_holds, scene_from_json
+from sanakit.worlds.world_scenes import WorldScenes
+
+NUM = 1200
+
+
+@pytest.fixture(scope="module")
+def scenes(toy_bank: Bank) -> list[Scene]:
+    world = WorldScenes(toy_bank, "train", seed=3)
+    return [world.truth(index)[0] for index in range(NUM)]
+
+
+def test_samples_depend_on_seed_split_and_index_alone(toy_bank: Bank) -> None:
+    first, again = (WorldScenes(toy_bank, "train", seed=5, size=32).sample(7) for _ in range(2))
+    assert first.caption == again.caption
+    assert first.scene == again.scene
+    np.testing.assert_array_equal(first.image, again.image)
+    others = [
+        WorldScenes(toy_bank, "train", seed=6, size=32).sample(7),
+        WorldScenes(toy_bank, "heldout", seed=5, size=32).sample(7),
+        WorldScenes(toy_bank, "train", seed=5, size=32).sample(8),
+    ]
+    assert all(other.scene != first.scene for other in others)
+
+
+def test_an_unknown_split_is_told(toy_bank: Bank) -> None:
+    with pytest.raises(ConfigError, match="train"):
+        WorldScenes(toy_bank, "test", seed=0)  # type: ignore[arg-type]
+
+
+def test_kinds_come_as_often_as_they_should(scenes: list[Scene]) -> None:
+    kinds = Counter("relation" if scene.relation else scene.kind for scene in scenes)
+    for kind, share in MIXTURE.items():
+        assert abs(kinds[kind] / NUM - share) < 0.06, kind
+    assert {scene.relation for scene in scenes} == {None, *RELATIONS}
+    assert {scene.ground.kind for scene in scenes} == {"plain", "graded", "drawn", "place"}
+    assert {scene.view for scene in scenes} == {None, "front", "side", "behind", "above"}
+    assert {scene.style for scene in scenes} == {None, "rendered", "3d", "flat"}
+
+
+def test_scenes_do_what_their_words_say(scenes: list[Scene], toy_bank: Bank) -> None:
+    for scene in scenes:
+        if scene.relation:
+            assert relation_holds(scene.relation, *scene.objects), scene
+        looks = [look_of(thing, toy_bank) for thing in scene.objects]
+        assert all(scene.style in (None, look.style) for look in looks)
+        if scene.view == "above":
+            assert looks[0].views[scene.objects[0].view].pitch > 45
+        if scene.view == "behind":
+            assert looks[0].views[scene.objects[0].view].yaw == 180
+        for thing in scene.objects:
+            assert min(thing.box) >= 0
+            assert max(thing.box) <= 1
+
+
+def test_things_overlap_only_where_they_should(scenes: list[Scene]) -> None:
+    for scene in scenes:
+        if scene.relation in ("in front", "behind", "on"):
+            continue
+        boxes = [thing.box for thing in scene.objects]
+        assert all(overlap(a, b) == 0 for i, a in enumerate(boxes) for b in boxes[:i]), scene
+
+
+def test_most_of_what_is_behind_can_be_seen(scenes: list[Scene], toy_bank: Bank) -> None:
+    shares = []
+    for scene in [scene for scene in scenes if scene.relation in ("in front", "behind")][:60]:
+        maps = truth_maps(scene, toy_bank, 64)
+        hinder = 1 if scene.relation == "in front" else 0
+        shares.append(maps.visible[hinder].sum(dtype=float) / maps.whole[hinder].sum(dtype=float))
+    assert min(shares) >= 0.55
+    assert np.median(shares) < 0.95
+    assert np.mean(np.array(shares) > 0.995) < 0.1
+
+
+@pytest.mark.parametrize("split", ["train", "heldout"])
+def test_splits_hold_their_own_pairings(toy_bank: Bank, split: str) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        scene = sample_scene(rng, toy_bank, split)  # type: ignore[arg-type]
+        assert bool(heldout_pairings(scene)) == (split == "heldout")
+        assert belongs_to(scene, split)  # type: ignore[arg-type]
+
+
+def test_pairings_cover_places_and_views(scenes: list[Scene]) -> None:
+    keys = {key.split("|", 1)[1].split()[0] for scene in scenes for key in pairings(scene)}
+    assert {"place", "view", "red", "3", "blue"} <= keys
+
+
+def test_a_scene_survives_json(scenes: list[Scene]) -> None:
+    for scene in scenes[:50]:
+        assert scene_from_json(json.loads(json.dumps(scene.to_json()))) == scene
+
+
+def test_a_bank_without_places_or_people_does(toy_bank: Bank) -> None:
+    few = toy_bank.subset(["dog", "cat", "apple", "lemon", "car"])
+    few.places, few.people = {}, ()
+    rng = np.random.default_rng(0)
+    drawn = [sample_scene(rng, few) for _ in range(100)]
+    assert all(scene.ground.kind != "place" and scene.kind != "person" for scene in drawn)
