@@ -1,0 +1,104 @@
+"""Brings a pinned package onto the disk with the index's own client, or from its public address where there is none."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from sanakit.common.errors import DownloadError
+from sanakit.common.files import unwritten
+from sanakit.worlds.building.packages import Package
+
+_CHUNK = 1 << 20
+_TIMEOUT_S = 60.0
+
+
+def fetch_package(package: Package, folder: Path) -> Path:
+    """The package's file in ``folder``, fetched if it is not there yet and checked against its SHA-256.
+
+    npm, pip and apt-get are asked first, so that the index a user has set is the one that is used. What they could not
+    bring comes from the public index; a transfer that broke off is continued.
+
+    Raises:
+        DownloadError: it is not offered, or not reachable, or its bytes are not the pinned ones.
+        OutputError: ``folder`` cannot be written.
+    """
+    path = folder / package.file
+    with unwritten(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            reason = _ask_client(package, folder)
+            if not path.exists():
+                _download(package, path, reason)
+        _check(package, path)
+    return path
+
+
+def _ask_client(package: Package, folder: Path) -> str:
+    """Why the client did not bring the file; empty if it did, or if there is none."""
+    command = _command(package, folder)
+    if shutil.which(command[0]) is None:
+        return ""
+    finished = subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True)
+    return (finished.stderr.strip().splitlines() or ["no reason given"])[-1] if finished.returncode else ""
+
+
+def _command(package: Package, folder: Path) -> list[str]:
+    match package.index:
+        case "npm":
+            return ["npm", "pack", "--ignore-scripts", "--silent", f"{package.name}@{package.version}"]
+        case "pypi":
+            wanted = f"{package.name}=={package.version}"
+            return [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), wanted]
+        case "debian":
+            return ["apt-get", "download", "--quiet", f"{package.name}={package.version}"]
+
+
+def _download(package: Package, path: Path, reason: str) -> None:
+    """From the public index, continuing ``.part`` if there is one."""
+    part = path.with_name(f"{path.name}.part")
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(_address(package), headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
+            with part.open("ab" if answer.status == 206 else "wb") as file:
+                shutil.copyfileobj(answer, file, _CHUNK)
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and have == package.size:  # all of it was there
+            part.rename(path)
+            return
+        raise DownloadError(f"{package.title} is not offered ({_both(reason, f'HTTP {error.code}')})") from error
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        raise DownloadError(f"{package.title} could not be fetched ({_both(reason, str(error))})") from error
+    part.rename(path)
+
+
+def _both(reason: str, other: str) -> str:
+    return f"{reason}; {other}" if reason else other
+
+
+def _address(package: Package) -> str:
+    match package.index:
+        case "npm":
+            return f"https://registry.npmjs.org/{package.name}/-/{package.name.split('/')[-1]}-{package.version}.tgz"
+        case "pypi":
+            return f"https://files.pythonhosted.org/packages/py3/{package.name[0]}/{package.name}/{package.file}"
+        case "debian":
+            return f"https://deb.debian.org/debian/pool/main/{package.name[0]}/{package.name}/{package.file}"
+
+
+def _check(package: Package, path: Path) -> None:
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found == package.sha256:
+        return
+    path.unlink()
+    raise DownloadError(
+        f"{package.file} is not the file it should be (SHA-256 {found[:12]}..., pinned {package.sha256[:12]}...); "
+        f"it was removed, fetch it again or update sanakit"
+    )
