@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sanakit.common.errors import ConfigError, DownloadError, OutputError
+from sanakit.common.errors import ConfigError, OutputError
+from sanakit.worlds.building.packages import FLUENT_FLAT
 from sanakit.worlds.scenes.build import ScenesConfig, build_starter_data
-from sanakit.worlds.scenes.packages import FLUENT_FLAT, fetch_package, read_icons
 from sanakit.worlds.scenes.render import render
 from sanakit.worlds.scenes.scene import scene_from_json
 from sanakit.worlds.scenes.sprites import build_sprite_bank, load_sprite_bank
@@ -102,27 +102,13 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
         build_starter_data(tmp_path / "file" / "d", ScenesConfig(num_samples=2))
 
 
-def test_a_machine_without_npm_is_told_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(DownloadError, match=r"install Node\.js"):
-        fetch_package(FLUENT_FLAT, tmp_path / "cache")
-
-
-def test_icons_are_read_from_the_tarball(tmp_path: Path) -> None:
-    body = json.dumps({"icons": {"key": {"body": "<path/>"}}}).encode()
-    tarball = tmp_path / FLUENT_FLAT.tarball
-    with tarfile.open(tarball, "w:gz") as archive:
-        member = tarfile.TarInfo("package/icons.json")
-        member.size = len(body)
-        archive.addfile(member, io.BytesIO(body))
-    assert fetch_package(FLUENT_FLAT, tmp_path) == tarball
-    assert read_icons(tarball) == {"key": {"body": "<path/>"}}
-
-
 def test_the_notice_counts_the_drawings_it_names() -> None:
     notice = (Path(__file__).parents[3] / "src/sanakit/starter/NOTICE.md").read_text()
     used = sum(item.icon is not None for item in ITEMS.values())
-    assert f"`{FLUENT_FLAT.name}` | {FLUENT_FLAT.version} | {FLUENT_FLAT.licence} | {FLUENT_FLAT.copyright}" in notice
+    assert (
+        f"`{FLUENT_FLAT.name}` | {FLUENT_FLAT.version} | {FLUENT_FLAT.licence} | Copyright (c) {FLUENT_FLAT.author}"
+        in notice
+    )
     assert f"{used} flat emoji drawings" in notice
 
 

@@ -128,6 +128,7 @@ def _thing(row: dict[str, Any]) -> Thing:
             "looks": tuple(map(_look, row["looks"])),
             "synonyms": tuple((one, many) for one, many in row["synonyms"]),
             "keywords": tuple(row["keywords"]),
+            "more_emoji": tuple(row["more_emoji"]),
             "more_names": {language: tuple(names) for language, names in row["more_names"].items()},
             "size_cm": None if row["size_cm"] is None else tuple(row["size_cm"]),
         }

@@ -50,7 +50,8 @@ class Thing:
     """A name and everything that is called so.
 
     ``synonyms`` are pairs of singular and plural; ``names`` holds its main name by language code (``de``, ``zh``) and
-    ``more_names`` further ones; ``size_cm`` is width, depth and height; ``floats`` is true of what needs no ground.
+    ``more_names`` further ones; ``more_emoji`` mean it too; ``size_cm`` is width, depth and height; ``floats`` is true
+    of what needs no ground. Words without a number ("jeans", "bread") have themselves as plural.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Thing:
     names: Mapping[str, str] = field(default_factory=dict)
     more_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     emoji: str | None = None
+    more_emoji: tuple[str, ...] = ()
     size_cm: tuple[float, float, float] | None = None
     floats: bool = False
 
@@ -110,6 +112,7 @@ def _merge(first: Thing, other: Thing) -> Thing:
             for language in languages
         },
         emoji=first.emoji or other.emoji,
+        more_emoji=tuple(dict.fromkeys(first.more_emoji + other.more_emoji)),
         size_cm=first.size_cm or other.size_cm,
         floats=first.floats or other.floats,
     )

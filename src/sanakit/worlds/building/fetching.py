@@ -1,11 +1,10 @@
-"""Brings a pinned package onto the disk with the index's own client, or from its public address where there is none."""
+"""Brings a pinned package onto the disk with the index's own client, or from its public address."""
 
 from __future__ import annotations
 
 import hashlib
 import shutil
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -16,12 +15,13 @@ from sanakit.worlds.building.packages import Package
 
 _CHUNK = 1 << 20
 _TIMEOUT_S = 60.0
+_MODES = {200: "wb", 206: "ab"}  # by the answer's status: the whole file, or the rest of it
 
 
 def fetch_package(package: Package, folder: Path) -> Path:
     """The package's file in ``folder``, fetched if it is not there yet and checked against its SHA-256.
 
-    npm, pip and apt-get are asked first, so that the index a user has set is the one that is used. What they could not
+    npm and apt-get are asked first, so that the index a user has set is the one that is used. What they could not
     bring comes from the public index; a transfer that broke off is continued.
 
     Raises:
@@ -41,20 +41,17 @@ def fetch_package(package: Package, folder: Path) -> Path:
 
 def _ask_client(package: Package, folder: Path) -> str:
     """Why the client did not bring the file; empty if it did, or if there is none."""
-    command = _command(package, folder)
+    command = _command(package)
     if shutil.which(command[0]) is None:
         return ""
     finished = subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True)
     return (finished.stderr.strip().splitlines() or ["no reason given"])[-1] if finished.returncode else ""
 
 
-def _command(package: Package, folder: Path) -> list[str]:
+def _command(package: Package) -> list[str]:
     match package.index:
         case "npm":
             return ["npm", "pack", "--ignore-scripts", "--silent", f"{package.name}@{package.version}"]
-        case "pypi":
-            wanted = f"{package.name}=={package.version}"
-            return [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), wanted]
         case "debian":
             return ["apt-get", "download", "--quiet", f"{package.name}={package.version}"]
 
@@ -65,9 +62,8 @@ def _download(package: Package, path: Path, reason: str) -> None:
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(_address(package), headers={"Range": f"bytes={have}-"} if have else {})
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
-            with part.open("ab" if answer.status == 206 else "wb") as file:
-                shutil.copyfileobj(answer, file, _CHUNK)
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer, part.open(_MODES[answer.status]) as file:
+            shutil.copyfileobj(answer, file, _CHUNK)
     except urllib.error.HTTPError as error:
         if error.code == 416 and have == package.size:  # all of it was there
             part.rename(path)
@@ -86,8 +82,6 @@ def _address(package: Package) -> str:
     match package.index:
         case "npm":
             return f"https://registry.npmjs.org/{package.name}/-/{package.name.split('/')[-1]}-{package.version}.tgz"
-        case "pypi":
-            return f"https://files.pythonhosted.org/packages/py3/{package.name[0]}/{package.name}/{package.file}"
         case "debian":
             return f"https://deb.debian.org/debian/pool/main/{package.name[0]}/{package.name}/{package.file}"
 

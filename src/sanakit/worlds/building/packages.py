@@ -15,7 +15,7 @@ class Package:
     is used of it; where its parts have several, their notices stand beside the pictures.
     """
 
-    index: Literal["npm", "pypi", "debian"]
+    index: Literal["npm", "debian"]
     name: str
     version: str
     file: str
@@ -41,20 +41,6 @@ def _npm(name: str, version: str, size: int, sha256: str, licence: str, author: 
         licence=licence,
         author=author,
         address=f"https://www.npmjs.com/package/{name}",
-    )
-
-
-def _pypi(name: str, version: str, size: int, sha256: str, licence: str, author: str) -> Package:
-    return Package(
-        index="pypi",
-        name=name,
-        version=version,
-        file=f"{name.replace('-', '_')}-{version}-py3-none-any.whl",
-        size=size,
-        sha256=sha256,
-        licence=licence,
-        author=author,
-        address=f"https://pypi.org/project/{name}/",
     )
 
 
@@ -84,12 +70,12 @@ FLUENT_CLIPS = tuple(
     )
 )
 EMOJI_WORDS = _npm(
-    "emojibase-data",
-    "17.0.0",
-    6711091,
-    "d01d0e2ca4e22cb402679532155342c71e2e871f25c32223c013b8b166ebdf5a",
-    "MIT, after the Unicode CLDR (Unicode-3.0)",
-    "Miles Johnson",
+    "cldr-annotations-full",
+    "48.2.0",
+    6537823,
+    "28576e51225deb51e3ddd734b0f824a0079682cb5d8c27faa9f68149317a14d1",
+    "Unicode-3.0",
+    "Unicode, Inc.",
 )
 PANORAMAS = _npm(
     "@pmndrs/assets",
@@ -98,22 +84,6 @@ PANORAMAS = _npm(
     "152bd218a3390703f184f0c6ce16e73c8f0a87f32d38530d418a09d33d8208dc",
     "CC0-1.0",
     "Poly Haven",
-)
-PEOPLE_STYLES = _pypi(
-    "dicebear-styles",
-    "10.6.0",
-    814843,
-    "5a5b0b9c534d133fa06f1dd29f280139995965b32b08c5635a69cc6afc30930d",
-    "CC0-1.0 (the styles that are used)",
-    "the artists named with each style",
-)
-PEOPLE_CODE = _pypi(
-    "dicebear-core",
-    "10.7.0",
-    44337,
-    "2e7d0fd81224aab41bf12b8042b9c73bd00472f7cd469480837e06ea73f47d88",
-    "MIT",
-    "Florian Körner",
 )
 FURNITURE = Package(
     index="debian",
@@ -128,15 +98,5 @@ FURNITURE = Package(
 )
 
 PACKAGES: Mapping[str, Package] = {
-    package.name: package
-    for package in (
-        FURNITURE,
-        PANORAMAS,
-        EMOJI_WORDS,
-        FLUENT_FLAT,
-        FLUENT_3D,
-        *FLUENT_CLIPS,
-        PEOPLE_STYLES,
-        PEOPLE_CODE,
-    )
+    package.name: package for package in (FURNITURE, PANORAMAS, EMOJI_WORDS, FLUENT_FLAT, FLUENT_3D, *FLUENT_CLIPS)
 }

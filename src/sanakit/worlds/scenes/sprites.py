@@ -12,34 +12,21 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sanakit.common.errors import ConfigError, MissingExtraError
-from sanakit.worlds.scenes.packages import FLUENT_FLAT, fetch_package, read_icons
+from sanakit.common.errors import ConfigError
+from sanakit.worlds.building.cutting import cut
+from sanakit.worlds.building.emoji.drawings import Drawing, Icons, given_drawings
+from sanakit.worlds.building.fetching import fetch_package
+from sanakit.worlds.building.packages import FLUENT_FLAT
 from sanakit.worlds.scenes.tint import tint_sprite
 from sanakit.worlds.scenes.vocabulary import ITEMS, Item
 
 SPRITE_SIZE = 128  # pixels of a sprite's longer side
 _SHEET_COLUMNS = 10
-_RASTER_SIZE = 512  # drawn large and reduced, so that cropping to the content costs no sharpness
-
-# Our own drawings, on a canvas of 32 x 32 as the package's icons are.
-_OWN_DRAWINGS: Mapping[str, str] = {
-    "circle": '<circle cx="16" cy="16" r="15" fill="#de282c"/>',
-    "square": '<rect x="2" y="2" width="28" height="28" fill="#2070e4"/>',
-    "triangle": '<path d="M16 2 31 29H1Z" fill="#26a642"/>',
-    "cup": (
-        '<path d="M22 11h3a5 5 0 0 1 0 11h-3" fill="none" stroke="#0074ba" stroke-width="3"/>'
-        '<path d="M4 7h19v16a5 5 0 0 1-5 5H9a5 5 0 0 1-5-5Z" fill="#00a6ed"/>'
-        '<ellipse cx="13.500" cy="7" rx="9.500" ry="3" fill="#6d4534"/>'
-    ),
-}
-# Colours changed in the package's drawings before they are rasterised.
-_REPAINTED: Mapping[str, tuple[str, str]] = {"flower": ("#d3d3d3", "#ff8fc8")}
 
 
 class SpriteBank:
@@ -94,30 +81,11 @@ def load_sprite_bank() -> SpriteBank:
 
 def build_sprite_bank(cache_dir: Path, items: Iterable[Item] = tuple(ITEMS.values())) -> SpriteBank:
     """Draw every object from the npm package (fetched into ``cache_dir``) or from our own drawings."""
-    icons = read_icons(fetch_package(FLUENT_FLAT, cache_dir))
-    return SpriteBank({item.name: _draw(item, icons) for item in items})
+    icons, drawings = Icons(fetch_package(FLUENT_FLAT, cache_dir)), given_drawings()
+    return SpriteBank({item.name: _draw(icons, drawings[item.name]) for item in items})
 
 
-def _draw(item: Item, icons: Mapping[str, Mapping[str, Any]]) -> NDArray[np.uint8]:
-    body = _OWN_DRAWINGS[item.name] if item.icon is None else str(icons[item.icon]["body"])
-    return _crop(_rasterise(body.replace(*_REPAINTED.get(item.name, ("", "")))))
-
-
-def _rasterise(body: str) -> Image.Image:
-    try:
-        import resvg_py
-    except ImportError as error:
-        raise MissingExtraError("drawing the sprites needs resvg-py; install it with sanakit[data]") from error
-    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">{body}</svg>'
-    png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=_RASTER_SIZE, height=_RASTER_SIZE))
-    return Image.open(io.BytesIO(png)).convert("RGBA")
-
-
-def _crop(image: Image.Image) -> NDArray[np.uint8]:
-    box = image.getchannel("A").point(lambda alpha: 255 if alpha > 16 else 0).getbbox()
-    assert box is not None, "an icon without a visible pixel"
-    width, height = box[2] - box[0], box[3] - box[1]
-    scale = SPRITE_SIZE / max(width, height)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    # Pillow premultiplies RGBA while resizing; doing it before would leave bright fringes.
-    return np.array(image.crop(box).resize(size, Image.Resampling.LANCZOS))
+def _draw(icons: Icons, drawing: Drawing) -> NDArray[np.uint8]:
+    image = cut(icons.given(drawing), SPRITE_SIZE)
+    assert image is not None, "an icon without a visible pixel"
+    return np.array(image)

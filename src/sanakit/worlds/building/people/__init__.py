@@ -1,0 +1,1 @@
+"""People, monsters, robots and plants drawn from named parts."""

@@ -1,0 +1,85 @@
+"""``drawn_people``: pictures of people and creatures whose every part was chosen here, so that a caption can name it.
+
+``styles.json`` lists the styles of the package dicebear-styles that are used, all in the public domain (CC0-1.0). Each
+has wheels; a wheel is a list of [what a caption may say, options of the style], and a picture takes one of each.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib import metadata, resources
+from typing import Any
+
+import numpy as np
+
+from sanakit.common.errors import MissingExtraError
+from sanakit.common.progress import OnProgress, no_progress
+from sanakit.worlds.banks.things import Look, Person
+from sanakit.worlds.building.cutting import cut
+from sanakit.worlds.building.emoji.drawings import rasterised
+from sanakit.worlds.building.emoji.looks import Views
+
+_RASTER_SIZE = 320  # twice a view, for a smooth reduction
+_SEED = 20261129
+
+
+def drawn_people(on_progress: OnProgress = no_progress) -> tuple[tuple[Person, ...], dict[str, bytes]]:
+    """People and creatures, and encoded pictures by their names in the bank; the same every time.
+
+    Raises:
+        MissingExtraError: the styles are not installed.
+    """
+    text = resources.files("sanakit").joinpath("worlds", "building", "people", "styles.json").read_text("utf-8")
+    styles, views = json.loads(text), Views()
+    total, people = sum(style["number"] for style in styles), []
+    for style in styles:
+        definition = _definition(style["style"])
+        for number in range(style["number"]):
+            people.append(_person(style, definition, number, views))
+            on_progress(len(people), total, "people")
+    return tuple(people), views.members
+
+
+def _person(style: Mapping[str, Any], definition: Any, number: int, views: Views) -> Person:
+    from dicebear import Avatar
+
+    rng = np.random.default_rng((_SEED, *style["style"].encode(), number))
+    parts, options = {"kind": style["kind"]}, dict(style["fixed"])
+    for wheel in style["wheels"]:
+        said, chosen = wheel[rng.integers(len(wheel))]
+        parts.update(said)
+        options.update(chosen)
+    if style["drawn"]:
+        parts["drawn"] = style["drawn"]
+    svg = Avatar(definition, {"seed": f"{number}", "size": _RASTER_SIZE, **options}).to_string()
+    image = cut(rasterised(svg, _RASTER_SIZE))
+    assert image is not None, "a drawing without a visible pixel"
+    key = f"{style['style']}-{number:03d}"
+    look = Look(
+        id=key,
+        style=style["look"],
+        views=(views.add(key, 0, image, None),),
+        licence="CC0-1.0",
+        author=definition.meta().creator().name(),
+        source=f"dicebear-styles {metadata.version('dicebear-styles')}",
+    )
+    return Person(look=look, parts=_what_shows(parts))
+
+
+def _what_shows(parts: Mapping[str, str]) -> dict[str, str]:
+    """Without what a hat or a bald head leaves unseen, or what no hat leaves untrue."""
+    hidden = {"hair", "hair_kind"} if "hat" in parts else {"hat_colour"}
+    if parts.get("hair_kind") == "bald":
+        hidden |= {"hair"}
+    if parts.get("clothes") in ("overalls", "dress"):  # which are of another colour than the shirt
+        hidden |= {"clothes_colour"}
+    return {part: word for part, word in parts.items() if part not in hidden}
+
+
+def _definition(style: str) -> Any:
+    try:
+        from dicebear import Style
+    except ImportError as error:
+        raise MissingExtraError("people are drawn by dicebear-core; install it with sanakit[worlds]") from error
+    return Style(json.loads(resources.files("dicebear_styles").joinpath(f"{style}.json").read_text("utf-8")))

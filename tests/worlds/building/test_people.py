@@ -1,0 +1,23 @@
+"""People: the parts that are said are the parts that show."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+
+from sanakit.worlds.building.people.people import _what_shows
+
+
+def test_what_a_hat_or_a_bald_head_hides_is_not_said() -> None:
+    worn = {"hair": "red", "hair_kind": "long", "hat_colour": "blue"}
+    assert _what_shows(worn) == {"hair": "red", "hair_kind": "long"}
+    assert _what_shows({**worn, "hat": "cap"}) == {"hat": "cap", "hat_colour": "blue"}
+    assert _what_shows({**worn, "hair_kind": "bald"}) == {"hair_kind": "bald"}
+    assert _what_shows({"clothes": "overalls", "clothes_colour": "red"}) == {"clothes": "overalls"}
+
+
+def test_every_style_has_a_kind_and_wheels() -> None:
+    text = resources.files("sanakit").joinpath("worlds", "building", "people", "styles.json").read_text("utf-8")
+    for style in json.loads(text):
+        assert style["kind"]
+        assert all(len(pair) == 2 for wheel in style["wheels"] for pair in wheel)
