@@ -181,7 +181,7 @@ def with_text_encoder(parts: ModelParts, named: str | Path | None = None, hub: H
     """The same parts with a text encoder: the one that was named, else the one that the model was trained with."""
     trained_with = parts.card.text_encoder if parts.card is not None else PUBLISHED_TEXT_ENCODER
     if named is None and trained_with == SMALL_TEXT_ENCODER:
-        folder = starter_text_encoder_folder()
+        folder = starter_text_encoder_folder(parts.card.text.num_layers if parts.card else None)
     else:
         wanted = ("text_encoder", "tokenizer")
         folder = locate(named or trained_with, hub=hub or HubOptions(), folders=wanted)

@@ -101,6 +101,39 @@ def test_published_folder_is_made_ready_once(published: Path, tmp_path: Path, mo
     assert encoder.encode(["cat"])[0].embeds.dtype == torch.bfloat16
 
 
+def test_it_is_cut_to_its_first_layers(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = shutil.copytree(published, tmp_path / "deep")
+    config = json.loads((deep / "config.json").read_text()) | {"num_hidden_layers": 3}
+    (deep / "config.json").write_text(json.dumps(config))
+    weights = load_file(deep / "model.safetensors")
+    upper = {f"model.layers.{i}.{n.split('.', 3)[3]}": t + i for n, t in weights.items() for i in (1, 2) if ".0." in n}
+    save_file(weights | upper, deep / "model.safetensors")
+    monkeypatch.setenv(starter_text_encoder.LOCAL_FOLDER_VARIABLE, str(deep))
+    with pytest.raises(CheckpointError, match="has 3 layers; 4 cannot be kept"):
+        starter_text_encoder_folder(4)
+    direct = starter_text_encoder_folder(2)
+    whole = starter_text_encoder_folder()
+    monkeypatch.setenv("SANAKIT_CACHE", str(tmp_path / "other"))
+    shutil.copytree(whole, tmp_path / "other" / "text-encoders" / whole.name)
+    monkeypatch.delenv(starter_text_encoder.LOCAL_FOLDER_VARIABLE)
+    cut = starter_text_encoder_folder(2)  # of the whole one, with nothing fetched
+    assert cut.name == direct.name != whole.name
+    states = []
+    for folder, num_layers in ((direct, None), (cut, 2), (whole, 2), (whole, None)):
+        config = TextEncoderConfig(instruction="", max_tokens=20, num_layers=num_layers)
+        encoder = load_text_encoder(folder / "text_encoder", folder / "tokenizer", config=config)
+        states.append(encoder.encode(["cat"])[0].embeds)
+    assert torch.equal(states[0], states[1])
+    assert torch.equal(states[0], states[2])
+    assert not torch.equal(states[0], states[3])
+    files = [folder / "text_encoder" / "model.safetensors" for folder in (cut, direct)]
+    assert (
+        load_file(files[0]).keys() == load_file(files[1]).keys() < load_file(whole / files[0].relative_to(cut)).keys()
+    )
+    with pytest.raises(CheckpointError, match="has 2 layers, not num_layers=3"):
+        load_text_encoder(cut / "text_encoder", cut / "tokenizer", config=TextEncoderConfig(num_layers=3))
+
+
 def test_the_hub_serves_where_the_package_index_does_not(
     published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

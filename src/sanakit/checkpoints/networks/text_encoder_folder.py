@@ -17,7 +17,7 @@ from sanakit.common.errors import CheckpointError
 from sanakit.models.text.text_encoder import TextEncoder, TextEncoderConfig
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _MIN_VOCABULARY = 1000  # of a real language model; transformers invents a tokenizer of 5 tokens when files are missing
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model")
@@ -40,15 +40,16 @@ def load_text_encoder(
         folder: ``config.json`` and ``model*.safetensors``, of a bare decoder or a causal language model.
         tokenizer_folder: ``tokenizer.json`` and its config; ``folder`` if not given.
         dtype: bfloat16 or float32.
-        config: instruction and lengths.
+        config: instruction and lengths; with ``num_layers`` the layers after these are not read.
         variant: preferred weight files, as in ``model.bf16.safetensors``; others serve if there are none.
 
     Raises:
-        CheckpointError: a file is missing or broken, a weight is missing, or model and tokenizer do not fit.
+        CheckpointError: a file is missing or broken, a weight or a layer is missing, or model and tokenizer do not fit.
         ConfigError: ``dtype`` is neither bfloat16 nor float32.
     """
     start = time.perf_counter()
-    model = _load_model(folder, dtype, _weights_variant(folder, variant))
+    num_layers = config.num_layers if config is not None else None
+    model = _load_model(folder, dtype, _weights_variant(folder, variant), num_layers)
     tokenizer = _load_tokenizer(tokenizer_folder or folder, model)
     encoder = TextEncoder(model, tokenizer, config).to(device)
     millions = sum(p.numel() for p in encoder.model.parameters()) / 1e6
@@ -71,7 +72,7 @@ def _weights_variant(folder: Path, wanted: str | None) -> str | None:
     return choose_variant(variants, wanted, holder=f"{folder} holds its weights")
 
 
-def _load_model(folder: Path, dtype: torch.dtype, variant: str | None) -> PreTrainedModel:
+def _load_model(folder: Path, dtype: torch.dtype, variant: str | None, num_layers: int | None) -> PreTrainedModel:
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModel
 
@@ -79,6 +80,8 @@ def _load_model(folder: Path, dtype: torch.dtype, variant: str | None) -> PreTra
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         if getattr(config, "is_encoder_decoder", False):
             raise CheckpointError(f"{folder} holds a {config.model_type} model, not a decoder-only language model")
+        if num_layers is not None:
+            _keep_layers(config, num_layers, folder)
         with _quiet_transformers():
             model, report = AutoModel.from_pretrained(
                 folder, config=config, dtype=dtype, variant=variant, use_safetensors=True, local_files_only=True,
@@ -92,6 +95,17 @@ def _load_model(folder: Path, dtype: torch.dtype, variant: str | None) -> PreTra
         raise CheckpointError(f"{folder} could not be read as a text encoder: {first_sentence(error)}") from error
     _refuse_gaps(folder, report)
     return model
+
+
+def _keep_layers(config: PretrainedConfig, num_layers: int, folder: Path) -> None:
+    """The model with its first layers alone, and the norm that follows the last one."""
+    if num_layers > config.num_hidden_layers:
+        raise CheckpointError(
+            f"the text encoder in {folder} has {config.num_hidden_layers} layers, not num_layers={num_layers}"
+        )
+    config.num_hidden_layers = num_layers
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[:num_layers]
 
 
 def _refuse_gaps(folder: Path, report: dict[str, Any]) -> None:

@@ -36,12 +36,15 @@ class TextEncoderConfig:
 
     max_tokens: int = 300  # positions that the network sees, the first token included
     instruction: str = "sana"  # a name in INSTRUCTIONS, a text of one's own, or "" for none
+    num_layers: int | None = None  # of the language model, from the first one; None: all. Its last norm follows them
     lowercase: bool = False  # diffusers lower-cases every prompt, which the models were not trained on
     num_cached_prompts: int = 32  # whole prompts kept; a kept prompt of 30 Gemma-2 tokens is 0.14 MB in bf16
 
     def __post_init__(self) -> None:
         if self.max_tokens < 2:
             raise ConfigError(f"max_tokens={self.max_tokens} leaves no room for a prompt; use 2 or more (SANA: 300)")
+        if self.num_layers is not None and self.num_layers < 1:
+            raise ConfigError(f"num_layers={self.num_layers} leaves nothing of the language model; use 1 or more")
         if self.num_cached_prompts < 0:
             raise ConfigError(f"num_cached_prompts={self.num_cached_prompts} is negative; 0 keeps none")
 

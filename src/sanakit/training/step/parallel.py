@@ -33,7 +33,7 @@ def spread(model: nn.Module, session: Session) -> None:
     if isinstance(model, FSDPModule) or any(isinstance(p, DTensor) for p in model.parameters()):
         return
     broadcast_parameters(model, session.ranks)
-    if not session.sharded or session.ranks.world == 1:
+    if not session.sharded or session.ranks.world == 1 or next(model.parameters(), None) is None:
         return
     precision = session.config.precision
     policy = MixedPrecisionPolicy(

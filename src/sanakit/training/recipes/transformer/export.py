@@ -29,7 +29,7 @@ def export_model(weights: Mapping[str, Tensor], start: StartingModel, card: Mode
     """
     config = start.transformer.config
     transformer = LinearDiT(config)
-    transformer.load_state_dict(dict(weights))
+    transformer.load_state_dict(dict(start.folded(weights)))
     autoencoder = start.encoders.autoencoder
     is_small = card.text_encoder == SMALL_TEXT_ENCODER  # such a model is stored as the starter is
     stored = autoencoder.bfloat16() if is_small else autoencoder

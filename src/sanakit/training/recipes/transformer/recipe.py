@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import ConfigError, RequestError
-from sanakit.features.batches import LatentBatch
+from sanakit.features.batches import LatentBatch, TrainingData
 from sanakit.features.configs import FilesData, LatentDataConfig, StarterScenesData
 from sanakit.features.open import latent_data
 from sanakit.features.work import Demand, Work
@@ -28,6 +28,7 @@ from sanakit.training.recipes.transformer.export import export_model
 from sanakit.training.recipes.transformer.plan import latent_loss, network_shape
 from sanakit.training.recipes.transformer.report import report_transformer
 from sanakit.training.recipes.transformer.samples import SamplePainter
+from sanakit.training.recipes.transformer.standard_text import standardised
 from sanakit.training.recipes.transformer.starting_model import NetworkRecipe, StartingModel, starting_model
 from sanakit.training.run.session import Session
 from sanakit.training.run.stage import StageConfig
@@ -131,9 +132,28 @@ def _build_stage(
         work = Work(encoders=encoders, ranks=session.ranks, device=session.device, on_progress=told)
         data = latent_data(config.data or recipe.data, demand, work)
         null = encoders.text.encode_null()
+        constants = {"null.embeds": null.embeds, "null.mask": null.mask, **_standard_text(recipe, start, data)}
     painter.begin(max(config.resolutions), recipe.flow_shift(config))
-    trainee = build_trainee(recipe, config, start.transformer, {"null.embeds": null.embeds, "null.mask": null.mask})
+    trainee = build_trainee(recipe, config, start.transformer, constants)
+    if start.standard is not None:
+        trainee = replace(trainee, companions={"text": start.standard})
     return Stage(config, Prefetched(data), (trainee,), keep_optimizer=True)
+
+
+def _standard_text(
+    recipe: TransformerRecipe, start: StartingModel, data: TrainingData[LatentBatch]
+) -> dict[str, Tensor]:
+    """Mean and deviation of the text, from the data of the first stage of a sitting; a checkpoint's then replace them.
+
+    Given weights are unfolded with them, so that they go on as the same network.
+    """
+    if start.standard is None:
+        return {}
+    if not start.standard.is_measured:
+        start.standard.measure(data)
+        if recipe.init is not None:
+            start.standard.unfold_(start.transformer)
+    return {f"text.{name}": tensor for name, tensor in start.standard.state_dict().items()}
 
 
 def _finish(recipe: TransformerRecipe, start: StartingModel, folder: Path, result: RunResult) -> None:
@@ -152,7 +172,8 @@ def build_trainee(
     """The network with its objective in a stage.
 
     Args:
-        constants: the null text, ``null.embeds (1, L, C)`` and ``null.mask (1, L)``, as a bundle of the guard keeps it.
+        constants: the null text, ``null.embeds (1, L, C)`` and ``null.mask (1, L)``, and ``text.mean`` and
+            ``text.deviation (C,)`` where the text is standardised, as a bundle of the guard keeps them.
     """
     objective = replace(recipe.objective, flow_shift=recipe.flow_shift(stage))
     null = TextCondition(constants["null.embeds"], constants["null.mask"])
@@ -160,7 +181,10 @@ def build_trainee(
     def loss(batch: LatentBatch, generator: torch.Generator, made: Made) -> Mapping[str, Tensor]:
         device = batch.latent.device
         empty = TextCondition(null.embeds.to(device), null.mask.to(device))
-        prepared = model.prepare(drop_captions(batch.text, empty, generator, recipe.caption_dropout))
+        text = drop_captions(batch.text, empty, generator, recipe.caption_dropout)
+        if "text.mean" in constants:
+            text = standardised(text, constants["text.mean"], constants["text.deviation"])
+        prepared = model.prepare(text)
         return flow_matching_loss(
             lambda noisy, timestep: model(noisy, timestep, prepared), batch.latent, generator, config=objective
         )

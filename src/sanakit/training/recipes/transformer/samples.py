@@ -36,7 +36,7 @@ class SamplePainter:
     def draw(self, weights: Mapping[str, Tensor], step: int) -> Image.Image:
         """One picture per prompt, in a grid; the same weights give the same pictures."""
         network = LinearDiT(self._start.transformer.config)  # of now: a stage may have added positions
-        network.load_state_dict(dict(weights))
+        network.load_state_dict(dict(self._start.folded(weights)))
         config = self._config
         with self._start.encoders.loaded() as encoders:
             bundle = ModelBundle(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from sanakit.checkpoints.bundle import card_of, complete, find_autoencoder, with_text_encoder
 from sanakit.checkpoints.editing.derived_model import derived_card
@@ -24,6 +26,7 @@ from sanakit.models.text.text_encoder import TextEncoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.training.recipes.recipe import Recipe
 from sanakit.training.recipes.transformer.initialization import initialize_
+from sanakit.training.recipes.transformer.standard_text import StandardText
 
 OWN_LICENCE = "Apache-2.0"
 
@@ -38,6 +41,7 @@ class NetworkRecipe(Recipe):
     autoencoder: str | None = None  # starter, a folder such as a run leaves; None: that of init
     text_encoder: str | None = None  # of a new model: a folder or hub id; None: the starter's
     text: TextEncoderConfig | None = None  # None: as init has it
+    standardise_text: bool = False  # train on text states of mean 0 and deviation 1; the model is saved without it
 
     def __post_init__(self) -> None:
         Recipe.__post_init__(self)
@@ -54,12 +58,18 @@ class StartingModel:
     Attributes:
         card: of the model that will be exported, but for what only the end of the run knows.
         brings_text_encoder: the text encoder is a part of the exported folder, as it was of the one begun with.
+        standard: what the network's text goes through while it is trained, if it does.
     """
 
     transformer: LinearDiT
     encoders: Encoders
     card: ModelCard
     brings_text_encoder: bool
+    standard: StandardText | None = None
+
+    def folded(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Weights of the run, for a network that is given the text encoder's states as they come."""
+        return weights if self.standard is None else self.standard.fold(weights)
 
     def card_for(self, resolution: int, flow_shift: float) -> ModelCard:
         """The card of a model for pictures of this side in pixels."""
@@ -75,9 +85,13 @@ def starting_model(recipe: NetworkRecipe, device: str) -> StartingModel:
         ConfigError: no autoencoder is named for a new network.
     """
     if recipe.init is not None:
-        return _continued(recipe, recipe.init, device)
-    assert recipe.model is not None
-    return _new(recipe, recipe.model, device)
+        start = _continued(recipe, recipe.init, device)
+    else:
+        assert recipe.model is not None
+        start = _new(recipe, recipe.model, device)
+    if not recipe.standardise_text:
+        return start
+    return replace(start, standard=StandardText(start.transformer.config.caption_channels).to(device))
 
 
 def _continued(recipe: NetworkRecipe, source: str, device: str) -> StartingModel:
@@ -95,7 +109,9 @@ def _continued(recipe: NetworkRecipe, source: str, device: str) -> StartingModel
         state = NetworkState(kind=LINEAR_DIT, config=grown.config, tensors=grown.tensors)
         transformer, card = state.build().to(device), derived_card(parts, grown)
     kept = {name: value for name, value in card.hashes.items() if name not in parts.networks}
-    card = replace(card, text=recipe.text or card.text, trained_from=began, hashes=kept)
+    text = recipe.text or card.text
+    text = replace(text, num_layers=text.num_layers or card.text.num_layers)  # what the weights were trained on
+    card = replace(card, text=text, trained_from=began, hashes=kept)
     encoders = encoders_of_parts(parts, card, device=device)
     return StartingModel(transformer, encoders, card, brings_text_encoder=found.text_encoder is not None)
 
