@@ -17,7 +17,7 @@ from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import ConfigError, RequestError
 from sanakit.training.recipes.recipe import build_recipe
 from sanakit.training.recipes.recipe_file import differences
-from sanakit.training.recipes.transformer.standard_text import StandardText
+from sanakit.training.step.standard_text import StandardText
 
 RECIPES = [
     path for path in sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml")) if "\ntype: " in path.read_text()
@@ -160,24 +160,30 @@ def test_a_model_is_tuned_on_a_folder_and_opens_everywhere(run: Any, recipe: Pat
     assert "seed: 0 -> 4; stages.0.learning_rate: 0.001 -> 0.5" in other.err
 
 
+def test_right_captions_against_wrong_ones_are_in_the_log_and_the_report(run: Any, recipe: Path) -> None:
+    tests = ("--set", "log.captions=4", "--set", "log.steps=2", "--set", "samples.prompts=[]")
+    outcome = run("train", recipe, "--output", "out", *tests, "--set", "stages.1.steps=3")
+    assert outcome.code == 0, outcome.err
+    lines = [json.loads(line) for line in Path("out/log.jsonl").read_text().splitlines()]
+    assert [("right_caption/another_caption" in line) for line in lines] == [False, True, False]  # steps 2, 4, 6
+    assert 0 <= lines[1]["right_caption"] <= 1
+    report = Path("out/report.md").read_text()
+    assert "| right caption/another caption | " in report
+
+
 def test_text_is_standardised_while_it_is_trained_and_the_model_is_as_any_other(
     run: Any, recipe: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A rate of next to nothing changes nothing, a continued run has the states of its first sitting."""
-    changes = ["standardise_text=true", "log.steps=1", "samples.prompts=[]", "ema_decay=0"]
-    standard = [word for change in changes for word in ("--set", change)]
-    still = [word for stage in (0, 1) for word in ("--set", f"stages.{stage}.learning_rate=1e-12")]
-    assert run("train", recipe, "--output", "still", *standard, *still).code == 0
-    plain, trained = (sanakit.load(model).bundle.transformer.state_dict() for model in (tiny_model, "still/model"))
-    assert all(torch.allclose(trained[name], tensor, rtol=0.01, atol=1e-3) for name, tensor in plain.items())
-
-    even = [word for stage in (0, 1) for word in ("--set", f"stages.{stage}.decay=0")]
-    assert run("train", recipe, "--output", "once", *standard, *even).code == 0
-    assert run("train", recipe, "--output", "twice", *standard, *even, "--set", "stages.1.steps=1").code == 0
+    changes = ["standardise_text=true", "samples.prompts=[]", "checkpoints.steps=null", "log.captions=null"]
+    changes += [f"stages.{stage}.learning_rate=1e-12" for stage in (0, 1)]
+    words = [word for change in changes for word in ("--set", change)]
+    assert run("train", recipe, "--output", "out", *words, "--set", "stages.1.steps=1").code == 0
     monkeypatch.setattr(StandardText, "measure", lambda self, data: self.mean.fill_(7.0))
-    assert run("train", recipe, "--output", "twice", *standard, *even).code == 0
-    once, twice = (sanakit.load(f"{name}/model").bundle.transformer.state_dict() for name in ("once", "twice"))
-    assert all(torch.equal(twice[name], tensor) for name, tensor in once.items())
+    assert run("train", recipe, "--output", "out", *words).code == 0
+    assert sorted(path.name for path in Path("out/checkpoints").iterdir())[-1] == "step-00000005"
+    plain, trained = (sanakit.load(model).bundle.transformer.state_dict() for model in (tiny_model, "out/model"))
+    assert all(torch.allclose(trained[name], tensor, rtol=0.01, atol=1e-3) for name, tensor in plain.items())
 
 
 def test_the_report_counts_the_steps_after_the_last_line_of_the_log(run: Any, recipe: Path) -> None:

@@ -34,11 +34,14 @@ class LogConfig:
     """How often a line is written, and who else is told."""
 
     steps: int = 20
+    captions: int | None = 500  # steps between tests of right against wrong captions, of transformers; null: never
     report_to: tuple[Literal["tensorboard", "wandb"], ...] = ("tensorboard",)
 
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ConfigError(f"log.steps={self.steps} must be at least 1")
+        if self.captions is not None and self.captions < 1:
+            raise ConfigError(f"log.captions={self.captions} must be at least 1, or null for never")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -73,7 +73,7 @@ class RunLogger:
         progress = stage_progress(step.stage.config, state, step.stage.feed.num_batches)
         self._window.add(step.outcomes, step.num_samples, step.seconds, first=train_state.first.name)
         if state.step % config.log.steps == 0:
-            self._write(step, state, progress)
+            self._write(step, state, progress, self._tested(step.stage, state.step))
         if self._draw_samples is not None and config.samples.prompts and state.step % config.samples.every_steps == 0:
             self._draw(self._draw_samples, train_state, state.step)
         if watchers.on_step is not None and self._session.ranks.is_first:
@@ -87,7 +87,13 @@ class RunLogger:
         for tracker in self._trackers:
             tracker.close()
 
-    def _write(self, step: StepTaken, state: RunState, progress: float) -> None:
+    def _tested(self, stage: Stage, step: int) -> Mapping[str, float]:
+        """The captions, in the first line after so many steps."""
+        log = self._session.config.log
+        is_due = log.captions is not None and step // log.captions > (step - log.steps) // log.captions
+        return stage.test() if is_due and stage.test is not None else {}
+
+    def _write(self, step: StepTaken, state: RunState, progress: float, tested: Mapping[str, float]) -> None:
         window, self._window = self._window, Window(ranks=self._session.ranks)
         bands = window.bands()
         if not self._session.ranks.is_first:
@@ -102,6 +108,7 @@ class RunLogger:
             **window.means(),
             **window.skipped,
             **bands,
+            **tested,
             "learning_rate": step.rate,
             "seconds": round(state.seconds, 1),
             **window.speed(),

@@ -15,6 +15,7 @@ from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import ConfigError, RequestError
 from sanakit.features.batches import LatentBatch, TrainingData
 from sanakit.features.configs import FilesData, LatentDataConfig, StarterScenesData
+from sanakit.features.contrasts import contrasts
 from sanakit.features.open import latent_data
 from sanakit.features.work import Demand, Work
 from sanakit.models.text.text_condition import TextCondition
@@ -28,13 +29,14 @@ from sanakit.training.recipes.transformer.export import export_model
 from sanakit.training.recipes.transformer.plan import latent_loss, network_shape
 from sanakit.training.recipes.transformer.report import report_transformer
 from sanakit.training.recipes.transformer.samples import SamplePainter
-from sanakit.training.recipes.transformer.standard_text import standardised
 from sanakit.training.recipes.transformer.starting_model import NetworkRecipe, StartingModel, starting_model
 from sanakit.training.run.session import Session
 from sanakit.training.run.stage import StageConfig
 from sanakit.training.saving.bundle import Bundle
 from sanakit.training.step.feeds import Prefetched
+from sanakit.training.step.standard_text import standardised
 from sanakit.training.step.trainee import Made, PlannedStage, Stage, Trainee
+from sanakit.training.watching.caption_test import CaptionTest
 from sanakit.worlds.scenes.prompts import SHEET_PROMPTS
 
 
@@ -100,14 +102,24 @@ class TransformerRecipe(NetworkRecipe):
         start = starting_model(self, session.device)
         start.transformer.train().requires_grad_(True)
         painter = SamplePainter(self.samples, start, device=session.device)
+        watched = Watched(painter, CaptionTest(session) if self.log.captions is not None else None)
         stages = [
-            PlannedStage(config, partial(_build_stage, self, config, start, painter, session)) for config in self.stages
+            PlannedStage(config, partial(_build_stage, self, config, start, watched, session)) for config in self.stages
         ]
-        return Run(stages=stages, finish=partial(_finish, self, start, session.folder), draw_samples=painter.draw)
+        finish = partial(_finish, self, start, watched, session.folder)
+        return Run(stages=stages, finish=finish, draw_samples=painter.draw)
 
     def replayed(self, bundle: Bundle) -> tuple[Trainee, Any]:
         network = LinearDiT(from_mapping(LinearDiTConfig, bundle.model)).to(bundle.device)
         return build_trainee(self, self.stages[bundle.stage], network, bundle.constants), bundle.batch(LatentBatch)
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What is looked at while a run goes on: pictures of its prompts, and right captions against wrong ones."""
+
+    painter: SamplePainter
+    captions: CaptionTest | None
 
 
 def _check_data(stages: Sequence[TransformerStage]) -> None:
@@ -122,7 +134,7 @@ def _check_data(stages: Sequence[TransformerStage]) -> None:
 
 
 def _build_stage(
-    recipe: TransformerRecipe, config: TransformerStage, start: StartingModel, painter: SamplePainter, session: Session
+    recipe: TransformerRecipe, config: TransformerStage, start: StartingModel, watched: Watched, session: Session
 ) -> Stage:
     demand = Demand(resolutions=config.resolutions, batch_size=config.batch_size, seed=recipe.seed)
     with start.encoders.loaded() as encoders:
@@ -133,11 +145,16 @@ def _build_stage(
         data = latent_data(config.data or recipe.data, demand, work)
         null = encoders.text.encode_null()
         constants = {"null.embeds": null.embeds, "null.mask": null.mask, **_standard_text(recipe, start, data)}
-    painter.begin(max(config.resolutions), recipe.flow_shift(config))
+        tests = contrasts(config.data or recipe.data, data, demand, work) if watched.captions is not None else []
+    watched.painter.begin(max(config.resolutions), recipe.flow_shift(config))
     trainee = build_trainee(recipe, config, start.transformer, constants)
     if start.standard is not None:
         trainee = replace(trainee, companions={"text": start.standard})
-    return Stage(config, Prefetched(data), (trainee,), keep_optimizer=True)
+    test = None
+    if watched.captions is not None:
+        watched.captions.begin(tests, replace(recipe.objective, flow_shift=recipe.flow_shift(config)))
+        test = partial(watched.captions.run, start.transformer, start.standard)
+    return Stage(config, Prefetched(data), (trainee,), keep_optimizer=True, test=test)
 
 
 def _standard_text(
@@ -156,14 +173,15 @@ def _standard_text(
     return {f"text.{name}": tensor for name, tensor in start.standard.state_dict().items()}
 
 
-def _finish(recipe: TransformerRecipe, start: StartingModel, folder: Path, result: RunResult) -> None:
+def _finish(recipe: TransformerRecipe, start: StartingModel, watched: Watched, folder: Path, result: RunResult) -> None:
     """Write the averaged weights as ``folder / "model"``, and a report."""
     last = recipe.stages[-1]
     card = start.card_for(max(last.resolutions), recipe.flow_shift(last))
     bundle = export_model(result.weights, start, card, folder / "model")
     starter = isinstance(recipe.data, StarterScenesData) and not recipe.samples.prompts
     prompts = SHEET_PROMPTS if starter else recipe.samples.prompts
-    report_transformer(bundle, to_mapping(recipe), folder, prompts=prompts, run=result)
+    tested = watched.captions.run_alone(bundle.transformer) if watched.captions is not None else {}
+    report_transformer(bundle, to_mapping(recipe), folder, prompts=prompts, run=result, tested=tested)
 
 
 def build_trainee(

@@ -11,19 +11,28 @@ import numpy as np
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.training.loop import RunResult
+from sanakit.training.watching.caption_test import ALL_KINDS
 from sanakit.training.watching.report import draw_curves, picture_grid, read_log, spent_in_words, write_report
 
 
 def report_transformer(
-    bundle: ModelBundle, recipe: Mapping[str, Any], folder: Path, *, prompts: Sequence[str], run: RunResult
+    bundle: ModelBundle,
+    recipe: Mapping[str, Any],
+    folder: Path,
+    *,
+    prompts: Sequence[str],
+    run: RunResult,
+    tested: Mapping[str, float],
 ) -> Path:
     """Curves, a sheet of ``prompts`` at seed 0 if there are any, and the page that shows them.
 
     Args:
+        tested: the model on right captions against wrong ones, as the log has it.
         run: what was done; the log tells it only as far as its last line.
     """
     log = read_log(folder / "log.jsonl")
-    images = draw_curves({"flow matching": log}, ("loss",), folder)
+    keys = ("loss", ALL_KINDS) if any(ALL_KINDS in line for line in log) else ("loss",)
+    images = draw_curves({"flow matching": log}, keys, folder)
     if prompts:
         pipeline = TextToImagePipeline(bundle)
         pictures = [np.asarray(pipeline(prompt, seed=0).images[0].image) for prompt in prompts]
@@ -33,6 +42,7 @@ def report_transformer(
     results = {
         "run": spent_in_words(run.steps, run.samples, run.seconds),
         "loss": f"{log[-1]['loss']:.4f} (mean of the last lines)" if log else "-",
+        **{name.replace("_", " "): f"{value:.0%} of scenes" for name, value in tested.items()},
         "model": f"{folder / 'model'}, {defaults.base_size} px, flow shift {defaults.flow_shift:g}",
         **({"trained from": bundle.card.trained_from} if bundle.card.trained_from else {}),
     }

@@ -26,7 +26,7 @@ from sanakit.models.text.text_encoder import TextEncoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.training.recipes.recipe import Recipe
 from sanakit.training.recipes.transformer.initialization import initialize_
-from sanakit.training.recipes.transformer.standard_text import StandardText
+from sanakit.training.step.standard_text import StandardText
 
 OWN_LICENCE = "Apache-2.0"
 

@@ -12,8 +12,8 @@ from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.features.batches import LatentBatch
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.linear_dit import LinearDiT
-from sanakit.training.recipes.transformer import standard_text
-from sanakit.training.recipes.transformer.standard_text import StandardText, standardised
+from sanakit.training.step import standard_text
+from sanakit.training.step.standard_text import StandardText, standardised
 
 SCALES = torch.logspace(-1, 1.3, 32)
 

@@ -1,0 +1,122 @@
+"""Pictures with a right and a wrong caption, on which a network is tested while it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sanakit.common.pixels import Picture
+from sanakit.features.batches import LatentBatch, TrainingData
+from sanakit.features.configs import LatentDataConfig, StarterScenesData
+from sanakit.features.pixel_tensors import encode_pictures, encode_texts
+from sanakit.features.text_rows import TextRows
+from sanakit.features.work import Demand, Work
+from sanakit.models.text.text_condition import TextCondition
+
+ANOTHER_CAPTION = "another caption"
+_PER_KIND = 24  # scenes for each kind of wrong word
+_MAX_SCENES = 2000  # that are looked at for them
+_MAX_FILES = 48  # samples of a data set
+
+
+@dataclass(frozen=True, slots=True)
+class ContrastBatch:
+    """Latents ``(B, C, H, W)`` with captions that are right and wrong of them, and what is wrong, ``B`` kinds."""
+
+    latent: Tensor
+    right: TextCondition
+    wrong: TextCondition
+    kinds: tuple[str, ...]
+
+
+class Contrast(NamedTuple):
+    """A scene with its caption, and one with a wrong word for each kind of word that it has."""
+
+    paint: Callable[[], Picture]
+    caption: str
+    wrong: Mapping[str, str]
+
+
+def contrasts(
+    config: LatentDataConfig, data: TrainingData[LatentBatch], demand: Demand, work: Work
+) -> list[ContrastBatch]:
+    """What a network that trains on this data is tested on.
+
+    Of scenes: held-out ones, of every kind of word the same number, with one word wrong. Of a user's data nobody knows
+    which words are wrong: its own samples, each with the caption of the next one.
+    """
+    if isinstance(config, StarterScenesData):
+        chosen = balanced(_starter_contrasts(config.seed, max(demand.resolutions)))
+        return encoded(chosen, demand.batch_size, work)
+    return exchanged(data)
+
+
+def balanced(found: Iterator[Contrast]) -> list[tuple[Contrast, str]]:
+    """The first scenes that have a kind of word, for every kind; stops once all kinds have theirs."""
+    taken: dict[str, int] = {}
+    chosen = []
+    for number, contrast in enumerate(found):
+        for kind in contrast.wrong:
+            if taken.get(kind, 0) < _PER_KIND:
+                taken[kind] = taken.get(kind, 0) + 1
+                chosen.append((contrast, kind))
+        if number + 1 == _MAX_SCENES or (number >= 200 and min(taken.values(), default=0) == _PER_KIND):
+            break
+    return chosen
+
+
+def encoded(chosen: Sequence[tuple[Contrast, str]], batch_size: int, work: Work) -> list[ContrastBatch]:
+    """Latents and text features of chosen scenes, in batches."""
+    latents = encode_pictures(work.encoders.autoencoder, [c.paint() for c, _ in chosen], work.device, quick=True)
+    captions = [c.caption for c, _ in chosen] + [c.wrong[kind] for c, kind in chosen]
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(captions))}
+    texts = encode_texts(work.encoders.text, list(numbers), work.device)
+    rows = TextRows(torch.cat(texts), torch.tensor([len(text) for text in texts]))
+    right, wrong = torch.tensor([numbers[text] for text in captions]).unflatten(0, (2, -1))
+    return [
+        ContrastBatch(
+            latents[part].float(), rows.batch(right[part]), rows.batch(wrong[part]), tuple(k for _, k in chosen[part])
+        )
+        for part in (slice(start, start + batch_size) for start in range(0, len(chosen), batch_size))
+    ]
+
+
+def exchanged(data: TrainingData[LatentBatch]) -> list[ContrastBatch]:
+    """The first micro-batches of any data, with the captions of each handed on by one; those that are alike are out."""
+    batches, number, count = [], 0, 0
+    while count < _MAX_FILES and number < (data.num_batches or _MAX_FILES):
+        batch = data.batch(number)
+        other = TextCondition(batch.text.embeds.roll(1, 0), batch.text.mask.roll(1, 0))
+        differ = (batch.text.embeds != other.embeds).flatten(1).any(dim=1)  # padding is zeros
+        if differ.any():
+            right = TextCondition(batch.text.embeds[differ], batch.text.mask[differ])
+            wrong = TextCondition(other.embeds[differ], other.mask[differ])
+            batches.append(ContrastBatch(batch.latent[differ], right, wrong, (ANOTHER_CAPTION,) * int(differ.sum())))
+        number, count = number + 1, count + len(batch.latent)
+    return batches
+
+
+def _starter_contrasts(seed: int, size: int) -> Iterator[Contrast]:
+    """Held-out scenes of the starter's world, in canonical words."""
+    from sanakit.worlds.scenes.captions import canonical_caption
+    from sanakit.worlds.scenes.render import render
+    from sanakit.worlds.scenes.scenes import StarterScenes
+    from sanakit.worlds.scenes.sprites import load_sprite_bank
+    from sanakit.worlds.scenes.wrong_scenes import WRONG_KINDS, wrong_scene
+
+    axes = {"left": "left/right", "right": "left/right", "above": "above/below", "below": "above/below"}
+    bank = load_sprite_bank()
+    scenes = StarterScenes(bank, "heldout", seed)
+    for index in range(_MAX_SCENES):
+        scene, _ = scenes.truth(index)
+        rng = np.random.default_rng((seed, index))
+        found = {kind: wrong_scene(scene, kind, rng) for kind in WRONG_KINDS}
+        names = {"position": axes.get(scene.relation or "", ""), "object": "thing", "background": "ground"}
+        wrong = {names.get(kind, kind): canonical_caption(other) for kind, other in found.items() if other is not None}
+        yield Contrast(partial(render, scene, bank, size), canonical_caption(scene), wrong)
