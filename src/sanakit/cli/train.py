@@ -85,6 +85,7 @@ def _plan(recipe: Recipe, *, device: str, fit: str | None) -> str:
     from sanakit.training.recipes import planning
 
     place = resolve_device(device) if device == "auto" else device
+    recipe = planning.with_precision(recipe, place)
     if fit is not None:
         recipe = planning.fit(recipe, parse_bytes(fit), place)
     return planning.plan_text(recipe, planning.plan(recipe, place))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sanakit.common.pixels import Picture, to_signed
+from sanakit.common.quick_bfloat16 import has_quick_bfloat16
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.text.text_encoder import TextEncoder
 
@@ -30,7 +31,7 @@ def encode_pictures(
     two goes is that of one go.
 
     Args:
-        quick: under bfloat16 autocast. That takes half the time, and the starter's pictures come out of it as well
+        quick: under bfloat16 autocast where that is quick. It takes half the time, and pictures come out of it as well
             (26.35 dB either way), but a latent depends on its neighbours in the last bit of bfloat16.
     """
     autoencoder.to(device)
@@ -41,7 +42,9 @@ def encode_pictures(
     for start in range(0, len(pictures), rows):
         part = pictures[start : start + rows]
         pixels = to_signed([*part, part[0]] if len(part) == 1 else part).to(device, dtype)
-        with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=quick):
+        with torch.autocast(
+            torch.device(device).type, dtype=torch.bfloat16, enabled=quick and has_quick_bfloat16(device)
+        ):
             latents.append(autoencoder.encode(pixels)[: len(part)].to("cpu", LATENT_DTYPE))
     return torch.cat(latents)
 

@@ -1,7 +1,7 @@
 """Muon: steps whose singular values are all about one (Jordan et al., 2024).
 
-The arithmetic is that of ``torch.optim.Muon``, to the bit. Torch's own cannot step a matrix that is spread over
-processes (its in-place sum has no placement); this one gathers it first.
+The arithmetic is that of ``torch.optim.Muon``, to the bit where bfloat16 is quick, and else in float32. Torch's own
+cannot step a matrix that is spread over processes (its in-place sum has no placement); this one gathers it first.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sanakit.common.errors import ConfigError
+from sanakit.common.quick_bfloat16 import has_quick_bfloat16
 from sanakit.training.optimizers.config import MuonConfig
 from sanakit.training.optimizers.each_parameter import EachParameter
 from sanakit.training.optimizers.shards import Rows, gradient, here
@@ -40,15 +41,23 @@ class Muon(EachParameter):
         rows, weights, g, mean = Rows(p), here(p), gradient(p), here(self.state[p]["momentum_buffer"])
         mean.lerp_(g, 1 - group["momentum"])
         ahead = g.lerp(mean, group["momentum"])  # Nesterov's
-        u = rows.mine(orthogonalize(rows.whole(ahead.bfloat16(), p.shape[0])))
+        u = rows.mine(orthogonalize(rows.whole(rounded(ahead), p.shape[0])))
         size = 0.2 * math.sqrt(max(p.shape))  # so that its root mean square is AdamW's (arXiv:2502.16982)
         weights.mul_(1 - group["lr"] * group["weight_decay"]).add_(u, alpha=-group["lr"] * size)
 
 
+def rounded(matrix: Tensor) -> Tensor:
+    """To the dtype that is multiplied and sent: bfloat16 where that is quick."""
+    return matrix.bfloat16() if has_quick_bfloat16(matrix.device) else matrix.float()
+
+
 def orthogonalize(matrix: Tensor) -> Tensor:
-    """``U V^T`` of ``matrix = U S V^T``, roughly: singular values end between about 0.7 and 1.2; in bfloat16."""
+    """``U V^T`` of ``matrix = U S V^T``, roughly: singular values end between about 0.7 and 1.2.
+
+    In bfloat16 where that is quick.
+    """
     a, b, c = NEWTON_SCHULZ
-    x = matrix.bfloat16()
+    x = rounded(matrix)
     x = x.mT if x.shape[0] > x.shape[1] else x
     x = x / x.norm().clamp(min=1e-7)
     for _ in range(NUM_ITERATIONS):

@@ -10,12 +10,21 @@ import torch
 
 from sanakit.common.errors import RequestError
 from sanakit.common.free_memory import free_memory
+from sanakit.common.quick_bfloat16 import has_quick_bfloat16
 from sanakit.training.memory.memory_plan import MemoryPlan, fit_memory, plan_memories
 from sanakit.training.memory.step_memory import StepSettings
 from sanakit.training.recipes.recipe import Recipe
+from sanakit.training.run.run_config import Precision
 from sanakit.training.run.stage import StageConfig
 
 RecipeT = TypeVar("RecipeT", bound=Recipe)
+
+
+def with_precision(recipe: RecipeT, device: str, *, begun: Precision | None = None) -> RecipeT:
+    """The recipe with its precision, or if it leaves the choice what a run began with, or else what is quicker."""
+    if recipe.precision != "auto":
+        return recipe
+    return replace(recipe, precision=begun or ("bf16" if has_quick_bfloat16(device) else "fp32"))
 
 
 def plan(recipe: Recipe, device: str, *, shards: int = 1) -> list[MemoryPlan]:
@@ -85,11 +94,13 @@ def available_memory(device: str, world: int) -> int | None:
 
 
 def _settings(recipe: Recipe) -> list[StepSettings]:
+    precision = recipe.precision
+    assert precision != "auto", "with_precision comes first"
     return [
         StepSettings(
             batch_size=stage.batch_size,
             accumulation=stage.accumulation,
-            precision=recipe.precision,
+            precision=precision,
             activation_checkpointing=recipe.activation_checkpointing,
         )
         for stage in recipe.stages

@@ -12,6 +12,7 @@ from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import ConfigError, OutputError
 from sanakit.common.files import write_whole
 from sanakit.training.recipes.recipe import Recipe, renamed
+from sanakit.training.run.run_config import Precision
 from sanakit.training.saving.checkpoint import newest
 
 RECIPE_FILE = "recipe.yaml"
@@ -24,6 +25,17 @@ _LENGTHS = ("steps", "epochs", "minutes")
 def recipe_text(recipe: Recipe) -> str:
     """The recipe in full as YAML."""
     return yaml.safe_dump(to_mapping(recipe), sort_keys=False, allow_unicode=True, width=110)
+
+
+def begun_precision(folder: Path) -> Precision | None:
+    """The precision of the run that is there, if there is one."""
+    path = folder / RECIPE_FILE
+    if not path.is_file() or newest(folder / "checkpoints") is None:
+        return None
+    try:
+        return "fp32" if yaml.safe_load(path.read_text(encoding="utf-8"))["precision"] == "fp32" else "bf16"
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return None  # `record_recipe` says what is wrong with it
 
 
 def record_recipe(recipe: Recipe, folder: Path) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 from sanakit.common.errors import ConfigError
 from sanakit.common.ranks import process_group, wait_for_all
 from sanakit.training.loop import RunResult, run_stages
-from sanakit.training.recipes.planning import fit, is_sharded, plan, plan_text
+from sanakit.training.recipes.planning import fit, is_sharded, plan, plan_text, with_precision
 from sanakit.training.recipes.recipe import Recipe
-from sanakit.training.recipes.recipe_file import recipe_text, record_recipe
+from sanakit.training.recipes.recipe_file import begun_precision, recipe_text, record_recipe
 from sanakit.training.run.session import Session, Watchers
 from sanakit.training.step.parallel import prepare_compiler
 
@@ -33,6 +33,7 @@ def train(
     """
     watchers = watchers or Watchers()
     with process_group() as ranks:
+        recipe = with_precision(recipe, device, begun=begun_precision(folder))
         if budget is not None:
             recipe = fit(recipe, budget, device)
         plans = plan(recipe, device)

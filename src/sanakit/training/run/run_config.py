@@ -8,6 +8,7 @@ from typing import Literal
 from sanakit.common.errors import ConfigError
 
 Precision = Literal["bf16", "fp32"]
+PrecisionChoice = Literal["auto", "bf16", "fp32"]
 Parallel = Literal["auto", "ddp", "fsdp"]
 
 
@@ -68,7 +69,7 @@ class RunConfig:
     type: str = ""
     intent: str = ""
     seed: int = 0
-    precision: Precision = "bf16"  # autocast over float32 master weights, or float32 throughout
+    precision: PrecisionChoice = "auto"  # bf16: autocast over float32 master weights; auto: where that is quicker
     parallel: Parallel = "auto"  # of several processes; auto: ddp if a copy of everything fits on each, else fsdp
     activation_checkpointing: bool = False  # compute each block's activations again in the backward pass
     compile: bool = False  # fuse what lies between the matrix products; costs a minute at the start

@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from sanakit.common.ranks import Ranks, broadcast_parameters, sum_gradients
 from sanakit.models.network import Network, units_of
-from sanakit.training.run.run_config import Precision
+from sanakit.training.run.run_config import PrecisionChoice
 from sanakit.training.run.session import Session
 
 logger = logging.getLogger(__name__)
@@ -125,6 +125,6 @@ def plain_attention() -> Iterator[None]:
         yield
 
 
-def autocast(device: str, precision: Precision) -> torch.autocast:
+def autocast(device: str, precision: PrecisionChoice) -> torch.autocast:
     """Matrix products in bfloat16 over float32 weights, if the precision says so."""
     return torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bf16")
