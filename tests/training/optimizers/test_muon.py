@@ -52,5 +52,6 @@ def test_float32_where_bfloat16_is_slow(monkeypatch: pytest.MonkeyPatch) -> None
     for quick in (True, False):
         monkeypatch.setattr(muon, "has_quick_bfloat16", lambda device, quick=quick: quick)
         found[quick] = orthogonalize(matrix)
-    assert found[True].dtype == torch.bfloat16 and found[False].dtype == torch.float32
+    assert found[True].dtype == torch.bfloat16
+    assert found[False].dtype == torch.float32
     torch.testing.assert_close(found[True].float(), found[False], rtol=0, atol=0.03)

@@ -28,5 +28,5 @@ def test_what_a_run_began_with(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("precision: fp32\n")
     assert begun_precision(tmp_path) is None  # nothing was saved yet
     (tmp_path / "checkpoints" / "step-00000003").mkdir(parents=True)
-    (tmp_path / "checkpoints" / "step-00000003" / "").write_text("{}")
+    (tmp_path / "checkpoints" / "step-00000003" / "complete.json").write_text("{}")
     assert begun_precision(tmp_path) == "fp32"
