@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -141,3 +142,9 @@ def test_things_of_one_name_become_one() -> None:
     assert merged[1].size_cm == (30.0, 80.0, 50.0)
     assert merged[1].names == {"de": "Hund"}
     assert merged[1].more_names == {"de": ("Köter",)}
+
+
+def test_a_synonym_means_one_thing() -> None:
+    chair, dog = CONTENTS.things
+    merged = merge_things([replace(chair, synonyms=(("dog", "dogs"), ("hound", "hounds"), ("seat", "seats"))), dog])
+    assert [thing.synonyms for thing in merged] == [(("seat", "seats"),), ()]

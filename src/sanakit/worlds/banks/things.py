@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
@@ -91,12 +92,18 @@ class Person:
 def merge_things(things: Iterable[Thing]) -> tuple[Thing, ...]:
     """Things of one name become one thing with the looks of all, in the order of the names.
 
-    What the first one leaves open (emoji, size, names in a language) is taken from the next.
+    What the first one leaves open (emoji, size, names in a language) is taken from the next. A word means one thing: a
+    synonym that is the name of another thing, or a synonym of two, is dropped.
     """
     merged: dict[str, Thing] = {}
     for thing in things:
         merged[thing.name] = _merge(merged[thing.name], thing) if thing.name in merged else thing
-    return tuple(merged[name] for name in sorted(merged))
+    claims = Counter(word for thing in merged.values() for word, _ in thing.synonyms)
+    free = {word for word, times in claims.items() if times == 1 and word not in merged}
+    return tuple(
+        replace(thing, synonyms=tuple(pair for pair in thing.synonyms if pair[0] in free))
+        for _, thing in sorted(merged.items())
+    )
 
 
 def _merge(first: Thing, other: Thing) -> Thing:

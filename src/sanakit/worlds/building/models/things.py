@@ -1,0 +1,235 @@
+"""Models become things: rendered from many sides, one by one, and kept when finished."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from sanakit.common.errors import PictureError
+from sanakit.common.files import write_whole
+from sanakit.common.progress import OnProgress, no_progress
+from sanakit.worlds.banks.things import Look, Thing, View
+from sanakit.worlds.building.models.furniture import Model, load_mesh, read_catalogues
+from sanakit.worlds.building.models.model_list import Entry, chosen, model_list, plural_of
+from sanakit.worlds.building.models.obj import Floats, Material, Mesh
+from sanakit.worlds.building.models.renderer import Renderer, Shot, Stage
+from sanakit.worlds.building.tinting import tint_of
+
+logger = logging.getLogger(__name__)
+
+VERSION = 1  # of what a kept look holds; another one renders it again
+VIEW_SIZE = 160
+VIEWS = (*((float(yaw), 20.0) for yaw in range(0, 360, 30)), *((float(yaw), 55.0) for yaw in (15, 105, 195, 285)))
+SOURCE = "sweethome3d-furniture"
+
+_TINT_SHARE = 0.35  # of what is visible must be of one plain colour
+_PLAIN_SPREAD = 0.07  # of a texture's colours, that still count as one
+_SAME_COLOUR = 0.06  # of 0..1: materials nearer than this are painted alike
+_LANGUAGES = {"zh-CN": "zh"}
+_SKIPPED_LANGUAGES = {"pt-PT", "zh-TW"}
+
+Members = dict[str, bytes]
+
+
+def model_things(folder: Path, work: Path, on_progress: OnProgress = no_progress) -> Iterator[tuple[Thing, Members]]:
+    """The things of the list that the catalogues below ``folder`` show, each with its pictures by member.
+
+    What was rendered before is read from ``work``; a model that cannot be rendered is left out with a warning.
+
+    Raises:
+        RequestError: no catalogue, or no OpenGL.
+        MissingExtraError: moderngl is not installed.
+    """
+    models = chosen(read_catalogues(folder))
+    total, done = sum(map(len, models.values())), 0
+    renderer: Renderer | None = None
+    for entry in model_list():
+        looks, members = [], {}
+        for model in models.get(entry.name, ()):
+            on_progress(done, total, f"models: {entry.name}")
+            place = work / f"{look_id(model)}.zip"
+            kept = _read_kept(place, entry)
+            if kept is None:
+                renderer = renderer or Renderer(VIEW_SIZE)
+                kept = _render(model, entry, renderer, place)
+            if kept is not None:
+                looks.append(kept[0])
+                members.update(kept[1])
+            done += 1
+        if looks:
+            yield _thing(entry, models[entry.name], tuple(looks)), members
+    on_progress(total, total, "models")
+
+
+def look_id(model: Model) -> str:
+    """``Scopia#dog`` -> ``scopia-dog``."""
+    archive, name = model.id.split("#")
+    return f"{archive.lower()}-{name}"
+
+
+def _thing(entry: Entry, models: Sequence[Model], looks: tuple[Look, ...]) -> Thing:
+    own = [model for model in models if model.name.lower() == entry.name.lower()]
+    names = {
+        _LANGUAGES.get(language, language): name
+        for language, name in (own[0].names if own else {}).items()
+        if language not in _SKIPPED_LANGUAGES
+    }
+    return Thing(
+        name=entry.name,
+        plural=entry.plural,
+        group=entry.group,
+        looks=looks,
+        synonyms=tuple((word, word if word.endswith("s") else plural_of(word)) for word in entry.also),
+        names=names,
+        size_cm=models[0].size_cm,
+    )
+
+
+def _render(model: Model, entry: Entry, renderer: Renderer, place: Path) -> tuple[Look, Members] | None:
+    try:
+        mesh, textures = load_mesh(model)
+    except (PictureError, ValueError) as error:  # numbers that are none
+        logger.warning("%s is left out: %s", model.id, error)
+        return None
+    stage = renderer.stage(_turned(mesh, entry), textures)
+    try:
+        flagged = _paintable(stage, textures) if entry.tint else frozenset()
+        shots = [stage.shoot(yaw, pitch, VIEW_SIZE, flagged) for yaw, pitch in VIEWS]
+    finally:
+        stage.release()
+    look, members = _look(model, shots, tintable=bool(flagged))
+    _keep(place, entry, look, members)
+    return look, members
+
+
+def _turned(mesh: Mesh, entry: Entry) -> Mesh:
+    turn = np.eye(3, dtype=np.float32)
+    if entry.stand:  # its upper side looks to the front, its far end is on top
+        turn = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], np.float32)
+    if entry.turn:
+        sine, cosine = np.sin(np.radians(entry.turn)), np.cos(np.radians(entry.turn))
+        turn = np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]], np.float32) @ turn
+    return replace(mesh, points=mesh.points @ turn.T, normals=mesh.normals @ turn.T)
+
+
+def _paintable(stage: Stage, textures: Mapping[str, bytes]) -> frozenset[int]:
+    """The materials of the one plain colour that most is of; none if it is too little, or nearly black."""
+    shares = stage.shares(30, 20)
+    for index, share in stage.shares(210, 20).items():
+        shares[index] = (shares.get(index, 0.0) + share) / 2
+    colours = {
+        index: colour
+        for index, material in enumerate(stage.materials)
+        if shares.get(index) and (colour := _plain_colour(material, textures)) is not None
+    }
+    best: frozenset[int] = frozenset()
+    for colour in colours.values():
+        alike = frozenset(i for i, other in colours.items() if np.abs(other - colour).max() < _SAME_COLOUR)
+        best = max(best, alike, key=lambda group: sum(shares[i] for i in group))
+    return best if sum(shares[i] for i in best) >= _TINT_SHARE else frozenset()
+
+
+def _plain_colour(material: Material, textures: Mapping[str, bytes]) -> Floats | None:
+    """RGB 0..1, if the material is opaque, of one colour, and not nearly black."""
+    colour = np.array(material.colour, np.float32)
+    if material.texture in textures:
+        try:
+            with Image.open(io.BytesIO(textures[material.texture or ""])) as picture:
+                pixels = np.asarray(picture.convert("RGB").resize((32, 32)), np.float32) / 255.0
+        except OSError:
+            return None
+        if pixels.std((0, 1)).max() > _PLAIN_SPREAD:
+            return None
+        colour = pixels.mean((0, 1))
+    return colour if material.alpha >= 0.95 and colour.max() > 0.18 else None
+
+
+def _look(model: Model, shots: Sequence[Shot], *, tintable: bool) -> tuple[Look, Members]:
+    name = look_id(model)
+    views, members = [], {}
+    for number, ((yaw, pitch), shot) in enumerate(zip(VIEWS, shots, strict=True)):
+        height, width = shot.depth.shape
+        view = View(yaw, pitch, 0, (width, height), f"{name}/{number:02d}.webp")
+        views.append(view)
+        members[view.member] = _webp(Image.fromarray(shot.rgba), 86)
+        members[view.companion("depth")] = _webp(Image.fromarray(shot.depth), 70)
+        if tintable:
+            members[view.companion("tint")] = _webp(Image.fromarray(shot.flags), 70)
+    look = Look(
+        id=name,
+        style="rendered",
+        views=tuple(views),
+        tintable=tintable,
+        natural=_natural([Image.fromarray(shot.rgba) for shot in (shots[1], shots[6])]),
+        licence=model.licence,
+        author=model.author,
+        source=SOURCE,
+    )
+    return look, members
+
+
+def _natural(pictures: Sequence[Image.Image]) -> str | None:
+    """The colour word that the model has from both sides."""
+    words = {tint_of(picture).natural for picture in pictures}
+    return words.pop() if len(words) == 1 else None
+
+
+def _webp(picture: Image.Image, quality: int) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", quality=quality, method=4, alpha_quality=100)
+    return buffer.getvalue()
+
+
+def _stamp(entry: Entry) -> dict[str, object]:
+    return {"version": VERSION, "stand": entry.stand, "turn": entry.turn, "tint": entry.tint}
+
+
+def _keep(place: Path, entry: Entry, look: Look, members: Members) -> None:
+    facts = {
+        "made": _stamp(entry),
+        "natural": look.natural,
+        "licence": look.licence,
+        "author": look.author,
+        "views": [[view.yaw, view.pitch, view.frame, *view.size, view.member] for view in look.views],
+    }
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("look.json", json.dumps(facts))
+        for name, content in members.items():
+            archive.writestr(name, content)
+    write_whole(place, buffer.getvalue())
+
+
+def _read_kept(place: Path, entry: Entry) -> tuple[Look, Members] | None:
+    """A look as it was kept; None if there is none, or one made otherwise."""
+    try:
+        with zipfile.ZipFile(place) as archive:
+            facts = json.loads(archive.read("look.json"))
+            members = {name: archive.read(name) for name in archive.namelist() if name != "look.json"}
+    except FileNotFoundError:
+        return None
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+        logger.info("%s is rendered again: %s", place, error)
+        return None
+    if facts["made"] != _stamp(entry):
+        return None
+    views = tuple(View(yaw, pitch, frame, (w, h), member) for yaw, pitch, frame, w, h, member in facts["views"])
+    look = Look(
+        id=place.stem,
+        style="rendered",
+        views=views,
+        tintable=any(name.endswith(".tint.webp") for name in members),
+        natural=facts["natural"],
+        licence=facts["licence"],
+        author=facts["author"],
+        source=SOURCE,
+    )
+    return look, members
