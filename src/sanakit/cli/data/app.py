@@ -11,12 +11,14 @@ import typer
 from sanakit.cli.data.cache import cache, captions_app
 from sanakit.cli.data.curate import curate, lineage
 from sanakit.cli.data.layouts import build, inspect, validate
+from sanakit.cli.data.worlds import worlds_app
 from sanakit.cli.terminal.console import print_json, tell
 from sanakit.cli.terminal.options import PrintJsonOption, TellOptions, add_commands
 
 data_app = typer.Typer(no_args_is_help=True, help="Look at data sets, check them, and make them.")
 add_commands(data_app, inspect, validate, build, cache, curate, lineage)
 data_app.add_typer(captions_app, name="captions")
+data_app.add_typer(worlds_app, name="worlds")
 
 
 class Split(StrEnum):

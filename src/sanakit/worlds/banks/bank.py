@@ -32,6 +32,7 @@ class Bank:
         self, folder: Path, name: str, things: Iterable[Thing], places: Iterable[Place], people: Iterable[Person]
     ) -> None:
         self.folder, self.name = folder, name
+        self.packages: Mapping[str, Mapping[str, str]] = {}  # name -> {"version", "sha256"}
         self.things: Mapping[str, Thing] = {thing.name: thing for thing in things}
         self.places: Mapping[str, Place] = {place.name: place for place in places}
         self.people: tuple[Person, ...] = tuple(people)
@@ -76,6 +77,7 @@ class Bank:
             raise RequestError(f"the bank {self.name!r} has no {', '.join(map(repr, unknown[:5]))}")
         chosen = [thing for name, thing in self.things.items() if name in wanted]
         bank = Bank(self.folder, self.name, chosen, self.places.values(), self.people)
+        bank.packages = self.packages
         bank._pictures = self._pictures
         bank._chosen = tuple(sorted(wanted))
         return bank

@@ -118,7 +118,9 @@ def _read_bank(folder: Path) -> Bank:
         raise RequestError(f"{folder}/bank.json is not a bank ({error}); build it again") from error
     if version != VERSION:
         raise RequestError(f"{folder} holds a bank of version {version}, not {VERSION}; build it again")
-    return Bank(folder, plain["name"], things, places, people)
+    bank = Bank(folder, plain["name"], things, places, people)
+    bank.packages = plain["packages"]
+    return bank
 
 
 def _thing(row: dict[str, Any]) -> Thing:

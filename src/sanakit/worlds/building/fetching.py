@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import shutil
 import subprocess
+import tarfile
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import IO
 
 from sanakit.common.errors import DownloadError
-from sanakit.common.files import unwritten
+from sanakit.common.files import unwritten, written_aside
 from sanakit.worlds.building.packages import Package
 
 _CHUNK = 1 << 20
@@ -96,3 +99,38 @@ def _check(package: Package, path: Path) -> None:
         f"{package.file} is not the file it should be (SHA-256 {found[:12]}..., pinned {package.sha256[:12]}...); "
         f"it was removed, fetch it again or update sanakit"
     )
+
+
+def unpack_deb(package: Path, target: Path) -> Path:
+    """The files of a Debian package in ``target``, unpacked if the folder is not there yet; nothing in it is run.
+
+    Raises:
+        DownloadError: the file is no Debian package that can be read here.
+        OutputError: ``target`` cannot be written.
+    """
+    if target.exists():
+        return target
+    with written_aside(target) as building, package.open("rb") as file:
+        name, content = _data_of(package, file)
+        if name.endswith(".zst"):
+            content = _without_zstd(package, content)
+        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+            archive.extractall(building, filter="data")
+    return target
+
+
+def _data_of(package: Path, file: IO[bytes]) -> tuple[str, bytes]:
+    """Name and bytes of ``data.tar.*``. A .deb is an ``ar`` archive: headers of 60 bytes, members on even places."""
+    if file.read(8) == b"!<arch>\n":
+        while header := file.read(60):
+            name, size = header[:16].decode().strip().rstrip("/"), int(header[48:58])
+            if name.startswith("data.tar"):
+                return name, file.read(size)
+            file.seek(size + size % 2, 1)
+    raise DownloadError(f"{package} is not a Debian package; remove it and fetch it again")
+
+
+def _without_zstd(package: Path, content: bytes) -> bytes:
+    if (unzstd := shutil.which("unzstd")) is None:
+        raise DownloadError(f"{package} is packed with zstd; install zstd, whose unzstd unpacks it")
+    return subprocess.run([unzstd, "--stdout"], input=content, check=True, capture_output=True).stdout

@@ -93,8 +93,8 @@ class Names:
 
 
 def _plain(name: str) -> list[str]:
-    """ "Arzt/Ärztin" are two names, and what stands in brackets is none."""
-    parts = re.sub(r"\s*\([^)]*\)", "", name).split("/")
+    """ "Arzt/Ärztin" and "रॉकेट, वाहन" are two names each, and what stands in brackets is none."""
+    parts = re.split(r"/|, ", re.sub(r"\s*[(（][^)）]*[)）]", "", name))
     return [part.strip() for part in parts if part.strip() and not part.startswith("-")]
 
 

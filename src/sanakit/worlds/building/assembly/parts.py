@@ -1,0 +1,140 @@
+"""The parts of a bank: each made from its packages, written as a bank of its own, and taken again if it is the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any
+
+from sanakit.common.errors import OutputError
+from sanakit.common.files import write_json
+from sanakit.worlds.banks.bank import Bank
+from sanakit.worlds.banks.bank_files import Contents, load_bank, write_bank
+from sanakit.worlds.banks.things import Person, Place, Thing, merge_things
+from sanakit.worlds.building.assembly.workshop import Workshop
+from sanakit.worlds.building.emoji.things import emoji_things
+from sanakit.worlds.building.fetching import unpack_deb
+from sanakit.worlds.building.models import model_things
+from sanakit.worlds.building.packages import (
+    EMOJI_WORDS,
+    FLUENT_3D,
+    FLUENT_CLIPS,
+    FLUENT_FLAT,
+    FURNITURE,
+    PANORAMAS,
+    Package,
+)
+from sanakit.worlds.building.people.people import drawn_people
+from sanakit.worlds.building.places import places
+
+_VERSION = 1  # of how parts are made; another one makes them again
+
+
+@dataclass(kw_only=True)
+class Made:
+    """What a part brings. ``notices`` are licences that must be given with it."""
+
+    things: tuple[Thing, ...] = ()
+    places: tuple[Place, ...] = ()
+    people: tuple[Person, ...] = ()
+    members: dict[str, bytes] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """``data`` are the files, below ``worlds/building``, that it is made by beside its packages."""
+
+    packages: tuple[Package, ...]
+    data: tuple[str, ...]
+    make: Callable[[Workshop], Made]
+
+
+def _models(shop: Workshop) -> Made:
+    made = Made()
+    if (package := shop.fetch(FURNITURE)) is None:
+        return made
+    folder = unpack_deb(package, shop.packages / f"{FURNITURE.name}-{FURNITURE.version}")
+    for thing, members in model_things(folder, shop.work("models"), shop.on_progress):
+        made.things += (thing,)
+        made.members.update(members)
+    return made
+
+
+def _places(shop: Workshop) -> Made:
+    made = Made()
+    if (package := shop.fetch(PANORAMAS)) is None:
+        return made
+    for place, members in places(package, shop.on_progress):
+        made.places += (place,)
+        made.members.update(members)
+    return made
+
+
+def _emoji(shop: Workshop) -> Made:
+    things, members = emoji_things(shop.fetch, shop.on_progress)
+    notices = [resources.files(__package__).joinpath("fluent-emoji.txt").read_text("utf-8")]
+    if words := shop.fetch(EMOJI_WORDS):
+        with tarfile.open(words) as archive:
+            licence = archive.extractfile("package/LICENSE")
+            notices += [licence.read().decode()] if licence else []
+    return Made(things=things, members=members, notices=tuple(notices))
+
+
+def _people(shop: Workshop) -> Made:
+    people, members = drawn_people(shop.on_progress)
+    return Made(people=people, members=members)
+
+
+PARTS = {
+    "models": Part(packages=(FURNITURE,), data=("models.yaml",), make=_models),
+    "places": Part(packages=(PANORAMAS,), data=("places.yaml",), make=_places),
+    "emoji": Part(
+        packages=(EMOJI_WORDS, FLUENT_FLAT, FLUENT_3D, *FLUENT_CLIPS),
+        data=("emoji/things.txt", "emoji/drawings.txt", "emoji/names.txt"),
+        make=_emoji,
+    ),
+    "people": Part(packages=(), data=("people/styles.json",), make=_people),
+}
+
+
+def finished_part(name: str, shop: Workshop) -> Bank:
+    """A part's bank, as it was kept if its packages and data are the same, else made now.
+
+    Raises:
+        MissingExtraError: what draws it is not installed.
+        OutputError: the workshop's folder cannot be written.
+    """
+    part, folder = PARTS[name], shop.part(name)
+    had = [package for package in part.packages if shop.fetch(package)]
+    packages = {package.name: {"version": package.version, "sha256": package.sha256} for package in had}
+    stamp = {"version": _VERSION, "packages": packages, "data": _digest(part.data)}
+    if _stamp_of(shop, name) != stamp:
+        made = part.make(shop)
+        contents = Contents(
+            name=name,
+            things=merge_things(made.things),
+            places=made.places,
+            people=made.people,
+            packages=packages,
+            attribution="\n\n".join(made.notices),
+        )
+        write_bank(folder, contents, made.members)
+        write_json(folder / "stamp.json", stamp)
+    return load_bank(folder)
+
+
+def _stamp_of(shop: Workshop, name: str) -> Any:
+    try:
+        return json.loads((shop.part(name) / "stamp.json").read_bytes())
+    except (OSError, ValueError, OutputError):
+        return None
+
+
+def _digest(names: tuple[str, ...]) -> str:
+    folder = resources.files("sanakit").joinpath("worlds", "building")
+    return hashlib.sha256(b"".join(folder.joinpath(name).read_bytes() for name in names)).hexdigest()

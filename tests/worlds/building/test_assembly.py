@@ -1,0 +1,118 @@
+"""Banks put together: parts kept and made again, merged, credited, skipped, cut down."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from sanakit.common.errors import DownloadError, RequestError
+from sanakit.worlds.banks.bank_files import load_bank
+from sanakit.worlds.banks.things import Look, Person, Place, Thing, View
+from sanakit.worlds.building.assembly import parts as parts_module
+from sanakit.worlds.building.assembly import workshop as workshop_module
+from sanakit.worlds.building.assembly.build import build_bank
+from sanakit.worlds.building.assembly.parts import Made, Part
+from sanakit.worlds.building.assembly.workshop import Workshop
+from sanakit.worlds.building.packages import FLUENT_FLAT, FURNITURE, Package
+
+
+def webp(size: tuple[int, int] = (8, 6), mode: str = "RGBA") -> bytes:
+    file = io.BytesIO()
+    Image.new(mode, size, 128).save(file, "WEBP", lossless=True)
+    return file.getvalue()
+
+
+def look(id: str, style: str, yaws: tuple[float, ...] = (0.0,)) -> Look:
+    views = tuple(View(yaw, 20.0, 0, (8, 6), f"{id}/{number:02d}.webp") for number, yaw in enumerate(yaws))
+    return Look(id=id, style=style, views=views, licence="CC0-1.0", author="A. Maker", source="made here")  # type: ignore[arg-type]
+
+
+def made(*things: Thing, places: tuple[Place, ...] = (), people: tuple[Person, ...] = ()) -> Made:
+    looks = [look for thing in things for look in thing.looks] + [person.look for person in people]
+    members = {view.member: webp() for look in looks for view in look.views}
+    members.update({place.member: webp((64, 32), "RGB") for place in places})
+    return Made(things=things, places=places, people=people, members=members, notices=("A licence in full",))
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
+    """A workshop with two small parts, whose packages are all there."""
+    chair = Thing(name="cat", plural="cats", group="animal", looks=(look("model", "rendered", (0.0, 30.0, 60.0)),))
+    drawn = Thing(
+        name="cat",
+        plural="cats",
+        group="animal",
+        looks=(look("flat-cat", "flat"),),
+        synonyms=(("kitten", "kittens"), ("pet", "pets")),
+        names={"de": "Katze"},
+    )
+    zebra = Thing(name="pet", plural="pets", group="animal", looks=(look("zebra", "3d"),))
+    place = Place(
+        name="park", wordings=("in a park",), member="places/park.webp", indoors=False, licence="CC0-1.0", author="B"
+    )
+    person = Person(look=look("peep", "flat"), parts={"kind": "person"})
+    monkeypatch.setattr(
+        parts_module,
+        "PARTS",
+        {
+            "models": Part(packages=(FURNITURE,), data=(), make=lambda shop: made(chair, places=(place,))),
+            "emoji": Part(
+                packages=(FLUENT_FLAT,),
+                data=("emoji/names.txt",),
+                make=lambda shop: made(drawn, zebra, people=(person,)),
+            ),
+        },
+    )
+    monkeypatch.setattr("sanakit.worlds.building.assembly.build.PARTS", parts_module.PARTS)
+    monkeypatch.setattr(workshop_module, "fetch_package", lambda package, folder: folder / package.file)
+    return Workshop(folder=tmp_path / "shop")
+
+
+def test_things_of_one_name_become_one_and_every_maker_is_named(shop: Workshop, tmp_path: Path) -> None:
+    found = build_bank(tmp_path / "bank", shop)
+    bank = load_bank(tmp_path / "bank")
+    assert [look.id for look in bank.things["cat"].looks] == ["model", "flat-cat"]
+    assert bank.things["cat"].synonyms == (("kitten", "kittens"),), "a synonym that is another thing is left out"
+    assert (found.num_things, found.num_looks, found.num_views, found.num_places, found.num_people) == (2, 4, 6, 1, 1)
+    assert found.names == {"de": 1}
+    assert set(bank.packages) == {FURNITURE.name, FLUENT_FLAT.name}
+    page = (tmp_path / "bank" / "ATTRIBUTION.md").read_text()
+    assert "| made here | A. Maker | [CC0-1.0](https://creativecommons.org" in page
+    assert "A licence in full" in page
+
+
+def test_a_finished_part_is_taken_and_one_of_other_packages_is_made_again(
+    shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_bank(tmp_path / "bank", shop)
+    before = {name: (shop.part(name) / "views.zip").stat().st_mtime_ns for name in ("models", "emoji")}
+
+    def fetch(package: Package, folder: Path) -> Path:
+        if package is FURNITURE:
+            raise DownloadError("sweethome3d-furniture 1.8-1 is not offered")
+        return folder / package.file
+
+    monkeypatch.setattr(workshop_module, "fetch_package", fetch)
+    again = Workshop(folder=shop.folder)
+    found = build_bank(tmp_path / "bank", again)
+    after = {name: (shop.part(name) / "views.zip").stat().st_mtime_ns for name in ("models", "emoji")}
+    assert after["emoji"] == before["emoji"]
+    assert after["models"] != before["models"]
+    assert found.skipped == {"sweethome3d-furniture 1.8-1": "sweethome3d-furniture 1.8-1 is not offered"}
+
+
+def test_only_some_parts(shop: Workshop, tmp_path: Path) -> None:
+    assert build_bank(tmp_path / "bank", shop, only=["models"]).num_looks == 1
+    with pytest.raises(RequestError, match="no part 'places'; the parts are models, emoji"):
+        build_bank(tmp_path / "bank", shop, only=["places"])
+
+
+def test_the_tiny_bank_keeps_a_few(shop: Workshop, tmp_path: Path) -> None:
+    build_bank(tmp_path / "tiny", shop, tiny=True)
+    bank = load_bank(tmp_path / "tiny")
+    assert [look.id for look in bank.things["cat"].looks] == ["flat-cat"]
+    assert list(bank.things) == ["cat"]
+    assert bank.panorama(bank.places["park"]).size == (256, 128)
