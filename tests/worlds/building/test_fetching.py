@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,3 +54,24 @@ def test_every_package_is_pinned() -> None:
     assert all(len(package.sha256) == 64 and package.size > 0 for package in PACKAGES.values())
     assert len({package.file for package in PACKAGES.values()}) == len(PACKAGES)
     assert FURNITURE.file.endswith(".deb")
+
+
+def ar_member(name: str, content: bytes) -> bytes:
+    header = f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(content):<10}`\n"
+    return header.encode() + content + b"\n" * (len(content) % 2)
+
+
+def test_a_debian_package_is_unpacked_here(tmp_path: Path) -> None:
+    inner = io.BytesIO()
+    with tarfile.open(fileobj=inner, mode="w:xz") as archive:
+        member = tarfile.TarInfo("./usr/share/chair.sh3f")
+        member.size = 5
+        archive.addfile(member, io.BytesIO(b"chair"))
+    deb = tmp_path / "some.deb"
+    deb.write_bytes(b"!<arch>\n" + ar_member("debian-binary", b"2.0") + ar_member("data.tar.xz", inner.getvalue()))
+    folder = fetching.unpack_deb(deb, tmp_path / "unpacked")
+    assert (folder / "usr/share/chair.sh3f").read_bytes() == b"chair"
+    deb.write_bytes(b"something else")
+    assert fetching.unpack_deb(deb, tmp_path / "unpacked") == folder
+    with pytest.raises(DownloadError, match="not a Debian package"):
+        fetching.unpack_deb(deb, tmp_path / "again")

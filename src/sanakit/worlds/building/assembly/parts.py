@@ -18,7 +18,7 @@ from sanakit.worlds.banks.things import Person, Place, Thing, merge_things
 from sanakit.worlds.building.assembly.workshop import Workshop
 from sanakit.worlds.building.emoji.things import emoji_things
 from sanakit.worlds.building.fetching import unpack_deb
-from sanakit.worlds.building.models import model_things
+from sanakit.worlds.building.models.things import model_things
 from sanakit.worlds.building.packages import (
     EMOJI_WORDS,
     FLUENT_3D,
@@ -91,7 +91,7 @@ def _people(shop: Workshop) -> Made:
 
 
 PARTS = {
-    "models": Part(packages=(FURNITURE,), data=("models.yaml",), make=_models),
+    "models": Part(packages=(FURNITURE,), data=("models/models.yaml",), make=_models),
     "places": Part(packages=(PANORAMAS,), data=("places.yaml",), make=_places),
     "emoji": Part(
         packages=(EMOJI_WORDS, FLUENT_FLAT, FLUENT_3D, *FLUENT_CLIPS),
