@@ -77,6 +77,8 @@ def _colour_word(image: Image.Image, mask: NDArray[np.float32]) -> str:
     hue, saturation, value = (float(channel[0, 0]) for channel in _channels(median.convert("RGBA"))[:3])
     if saturation < 0.16:
         return _gray_word(value)
+    if value < 0.42 and saturation < 0.62 and 200.0 < hue < 340.0:
+        return "black"  # drawn as a dark blue or violet
     warm = hue < 48.0 or hue > 340.0
     if warm and ((4.0 < hue < 48.0 and value < _BROWN_BELOW) or (saturation < 0.5 and value < 0.6) or value < 0.45):
         return "brown"
