@@ -1,0 +1,60 @@
+"""``sanakit data worlds build`` as a person types it, with one small part."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from sanakit.common.errors import DownloadError
+from sanakit.worlds.banks.things import Look, Thing, View
+from sanakit.worlds.building.assembly import parts, workshop
+from sanakit.worlds.building.packages import FURNITURE, PANORAMAS, Package
+
+
+def small_part(shop: workshop.Workshop) -> parts.Made:
+    file = io.BytesIO()
+    Image.new("RGBA", (8, 6), (200, 30, 30, 255)).save(file, "WEBP")
+    view = View(0.0, 0.0, 0, (8, 6), "box/00.webp")
+    look = Look(id="box", style="3d", views=(view,), licence="MIT", author="A. Maker", source="made here")
+    box = Thing(name="box", plural="boxes", group="thing", looks=(look,), names={"de": "Kiste"})
+    return parts.Made(things=(box,), members={view.member: file.getvalue()})
+
+
+@pytest.fixture(autouse=True)
+def one_part(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One part whose second package is no longer offered, and a cache of its own."""
+
+    def fetch(package: Package, folder: Path) -> Path:
+        if package is PANORAMAS:
+            raise DownloadError("@pmndrs/assets 1.7.0 is not offered")
+        return folder / package.file
+
+    part = parts.Part(packages=(FURNITURE, PANORAMAS), data=(), make=small_part)
+    for name in list(parts.PARTS):
+        monkeypatch.delitem(parts.PARTS, name)
+    monkeypatch.setitem(parts.PARTS, "models", part)
+    monkeypatch.setattr(workshop, "fetch_package", fetch)
+    monkeypatch.setenv("SANAKIT_CACHE", str(tmp_path / "cache"))
+
+
+def test_a_bank_is_built_into_the_cache_and_summed_up(run: Any, tmp_path: Path) -> None:
+    outcome = run("data", "worlds", "build")
+    assert outcome.code == 0
+    assert "1 things in 1 looks and 1 views, 0 places, 0 people" in outcome.out
+    assert "names: de 1" in outcome.out
+    assert "skipped @pmndrs/assets 1.7.0" in outcome.out
+    assert (tmp_path / "cache" / "worlds" / "full" / "bank.json").exists()
+
+
+def test_json_and_a_folder_of_ones_own(run: Any) -> None:
+    facts = json.loads(run("data", "worlds", "build", "--output", "bank", "--json").out)
+    assert (facts["num_things"], facts["names"]) == (1, {"de": 1})
+    assert Path("bank/ATTRIBUTION.md").exists()
+    outcome = run("data", "worlds", "build", "--only", "planets")
+    assert outcome.code != 0
+    assert "there is no part 'planets'; the parts are models" in outcome.err
