@@ -75,7 +75,7 @@ def _place(row: Mapping[str, Any]) -> Place:
         wordings=tuple(row["wordings"]),
         member=_member(row),
         indoors=row.get("indoors", False),
-        licence="CC0 1.0",
+        licence="CC0-1.0",
         author="Poly Haven",
     )
 

@@ -21,7 +21,7 @@ from sanakit.worlds.building.models.obj import Floats, Mesh, read_obj
 
 _TABLE = "PluginFurnitureCatalog"
 _LICENCES = {
-    "BlendSwap-CC-0": "CC0 1.0",
+    "BlendSwap-CC-0": "CC0-1.0",
     "BlendSwap-CC-BY": "CC BY 3.0",
     "KatorLegaz": "CC BY 3.0 US",
     "Reallusion": "CC BY 3.0 US",

@@ -32,11 +32,13 @@ SOURCE = "sweethome3d-furniture"
 
 _TINT_SHARE = 0.35  # of what is visible must be of one plain colour
 _PLAIN_SPREAD = 0.07  # of a texture's colours, that still count as one
+_WHITE = 168  # of 255: what is brighter and has no colour is white
 _SAME_COLOUR = 0.06  # of 0..1: materials nearer than this are painted alike
 _LANGUAGES = {"zh-CN": "zh"}
 _SKIPPED_LANGUAGES = {"pt-PT", "zh-TW"}
 
 Members = dict[str, bytes]
+Views = tuple[View, ...]
 
 
 def model_things(folder: Path, work: Path, on_progress: OnProgress = no_progress) -> Iterator[tuple[Thing, Members]]:
@@ -56,13 +58,15 @@ def model_things(folder: Path, work: Path, on_progress: OnProgress = no_progress
         for model in models.get(entry.name, ()):
             on_progress(done, total, f"models: {entry.name}")
             place = work / f"{look_id(model)}.zip"
-            kept = _read_kept(place, entry)
-            if kept is None:
+            taken = _read_kept(place, entry)
+            if taken is None:
                 renderer = renderer or Renderer(VIEW_SIZE)
-                kept = _render(model, entry, renderer, place)
-            if kept is not None:
-                looks.append(kept[0])
-                members.update(kept[1])
+                taken = _render(model, entry, renderer)
+                if taken is not None:
+                    _keep(place, entry, *taken)
+            if taken is not None:
+                looks.append(_look(model, *taken))
+                members.update(taken[1])
             done += 1
         if looks:
             yield _thing(entry, models[entry.name], tuple(looks)), members
@@ -82,6 +86,7 @@ def _thing(entry: Entry, models: Sequence[Model], looks: tuple[Look, ...]) -> Th
         for language, name in (own[0].names if own else {}).items()
         if language not in _SKIPPED_LANGUAGES
     }
+    width, depth, height = models[0].size_cm
     return Thing(
         name=entry.name,
         plural=entry.plural,
@@ -89,11 +94,11 @@ def _thing(entry: Entry, models: Sequence[Model], looks: tuple[Look, ...]) -> Th
         looks=looks,
         synonyms=tuple((word, word if word.endswith("s") else plural_of(word)) for word in entry.also),
         names=names,
-        size_cm=models[0].size_cm,
+        size_cm=(width, height, depth) if entry.stand else (width, depth, height),
     )
 
 
-def _render(model: Model, entry: Entry, renderer: Renderer, place: Path) -> tuple[Look, Members] | None:
+def _render(model: Model, entry: Entry, renderer: Renderer) -> tuple[Views, Members] | None:
     try:
         mesh, textures = load_mesh(model)
     except (PictureError, ValueError) as error:  # numbers that are none
@@ -105,9 +110,7 @@ def _render(model: Model, entry: Entry, renderer: Renderer, place: Path) -> tupl
         shots = [stage.shoot(yaw, pitch, VIEW_SIZE, flagged) for yaw, pitch in VIEWS]
     finally:
         stage.release()
-    look, members = _look(model, shots, tintable=bool(flagged))
-    _keep(place, entry, look, members)
-    return look, members
+    return _encoded(look_id(model), shots, tintable=bool(flagged))
 
 
 def _turned(mesh: Mesh, entry: Entry) -> Mesh:
@@ -152,8 +155,7 @@ def _plain_colour(material: Material, textures: Mapping[str, bytes]) -> Floats |
     return colour if material.alpha >= 0.95 and colour.max() > 0.18 else None
 
 
-def _look(model: Model, shots: Sequence[Shot], *, tintable: bool) -> tuple[Look, Members]:
-    name = look_id(model)
+def _encoded(name: str, shots: Sequence[Shot], *, tintable: bool) -> tuple[Views, Members]:
     views, members = [], {}
     for number, ((yaw, pitch), shot) in enumerate(zip(VIEWS, shots, strict=True)):
         height, width = shot.depth.shape
@@ -163,23 +165,35 @@ def _look(model: Model, shots: Sequence[Shot], *, tintable: bool) -> tuple[Look,
         members[view.companion("depth")] = _webp(Image.fromarray(shot.depth), 70)
         if tintable:
             members[view.companion("tint")] = _webp(Image.fromarray(shot.flags), 70)
-    look = Look(
-        id=name,
+    return tuple(views), members
+
+
+def _look(model: Model, views: Views, members: Members) -> Look:
+    return Look(
+        id=look_id(model),
         style="rendered",
-        views=tuple(views),
-        tintable=tintable,
-        natural=_natural([Image.fromarray(shot.rgba) for shot in (shots[1], shots[6])]),
+        views=views,
+        tintable=any(view.companion("tint") in members for view in views),
+        natural=_natural([members[views[number].member] for number in (1, 6)]),
         licence=model.licence,
         author=model.author,
         source=SOURCE,
     )
-    return look, members
 
 
-def _natural(pictures: Sequence[Image.Image]) -> str | None:
+def _natural(pictures: Sequence[bytes]) -> str | None:
     """The colour word that the model has from both sides."""
-    words = {tint_of(picture).natural for picture in pictures}
+    words = {_colour_word(Image.open(io.BytesIO(picture)).convert("RGBA")) for picture in pictures}
     return words.pop() if len(words) == 1 else None
+
+
+def _colour_word(picture: Image.Image) -> str | None:
+    """White things are drawn in light grays here, for they are lit from one side."""
+    word = tint_of(picture).natural
+    if word != "gray":
+        return word
+    pixels = np.asarray(picture)
+    return "white" if np.median(pixels[..., :3].max(-1)[pixels[..., 3] > 128]) > _WHITE else "gray"
 
 
 def _webp(picture: Image.Image, quality: int) -> bytes:
@@ -192,23 +206,17 @@ def _stamp(entry: Entry) -> dict[str, object]:
     return {"version": VERSION, "stand": entry.stand, "turn": entry.turn, "tint": entry.tint}
 
 
-def _keep(place: Path, entry: Entry, look: Look, members: Members) -> None:
-    facts = {
-        "made": _stamp(entry),
-        "natural": look.natural,
-        "licence": look.licence,
-        "author": look.author,
-        "views": [[view.yaw, view.pitch, view.frame, *view.size, view.member] for view in look.views],
-    }
+def _keep(place: Path, entry: Entry, views: Views, members: Members) -> None:
+    rows = [[view.yaw, view.pitch, view.frame, *view.size, view.member] for view in views]
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr("look.json", json.dumps(facts))
+        archive.writestr("look.json", json.dumps({"made": _stamp(entry), "views": rows}))
         for name, content in members.items():
             archive.writestr(name, content)
     write_whole(place, buffer.getvalue())
 
 
-def _read_kept(place: Path, entry: Entry) -> tuple[Look, Members] | None:
+def _read_kept(place: Path, entry: Entry) -> tuple[Views, Members] | None:
     """A look as it was kept; None if there is none, or one made otherwise."""
     try:
         with zipfile.ZipFile(place) as archive:
@@ -221,15 +229,4 @@ def _read_kept(place: Path, entry: Entry) -> tuple[Look, Members] | None:
         return None
     if facts["made"] != _stamp(entry):
         return None
-    views = tuple(View(yaw, pitch, frame, (w, h), member) for yaw, pitch, frame, w, h, member in facts["views"])
-    look = Look(
-        id=place.stem,
-        style="rendered",
-        views=views,
-        tintable=any(name.endswith(".tint.webp") for name in members),
-        natural=facts["natural"],
-        licence=facts["licence"],
-        author=facts["author"],
-        source=SOURCE,
-    )
-    return look, members
+    return tuple(View(yaw, pitch, frame, (w, h), name) for yaw, pitch, frame, w, h, name in facts["views"]), members
