@@ -25,9 +25,9 @@ import torch
 import yaml
 
 from sanakit.common.config import from_mapping
-from sanakit.data.order import BatchOrder
 from sanakit.features.batches import LatentBatch
-from sanakit.features.starter_scenes import CachedScenes
+from sanakit.features.scenes import CachedScenes
+from sanakit.features.work import Demand
 from sanakit.models.transformers.linear_dit import LinearDiT
 from sanakit.training import loop
 from sanakit.training.recipes.transformer.initialization import initialize_
@@ -169,9 +169,8 @@ def features(recipe: TransformerRecipe, side: int, batch_size: int) -> CachedSce
         for length in rng.integers(12, 41, NUM_CAPTIONS)
     ]
     places = np.stack([np.zeros(NUM_CAPTIONS, np.int64), np.arange(NUM_CAPTIONS)], axis=1)
-    sizes = np.full((NUM_CAPTIONS, 2), side * COMPRESSION)
-    order = BatchOrder(sizes, batch_size=batch_size, seed=recipe.seed)
-    return CachedScenes([latents], places, texts, np.arange(NUM_CAPTIONS), order)
+    demand = Demand(resolutions=(side * COMPRESSION,), batch_size=batch_size, seed=recipe.seed)
+    return CachedScenes([latents], places, texts, np.arange(NUM_CAPTIONS), demand)
 
 
 def instrument(clock: Clock) -> None:

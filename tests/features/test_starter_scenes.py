@@ -13,13 +13,14 @@ import pytest
 import torch
 
 from sanakit.common.errors import ConfigError, RequestError
-from sanakit.features import starter_scenes
+from sanakit.features import scenes, starter_scenes
 from sanakit.features.batches import PixelBatch, TrainingData
-from sanakit.features.configs import ScenePictures, StarterScenesData
+from sanakit.features.configs import StarterPictures, StarterScenesData
 from sanakit.features.encoders import Encoders
 from sanakit.features.open import latent_data, pixel_data
 from sanakit.features.pixel_tensors import encode_pictures
-from sanakit.features.starter_scenes import CachedScenes, paint
+from sanakit.features.scenes import CachedScenes
+from sanakit.features.starter_scenes import paint
 from sanakit.features.work import Demand, Work
 from sanakit.worlds.scenes.scenes import StarterScenes
 from sanakit.worlds.scenes.sprites import load_sprite_bank
@@ -41,10 +42,10 @@ def open_scenes(
 
 
 def test_every_painting_comes_once_with_its_own_text(config: StarterScenesData, encoders: Encoders) -> None:
-    scenes = StarterScenes(load_sprite_bank(), "train", 5)
-    paintings = [paint(scenes, 5, copy, index, 64) for copy in range(3) for index in range(10)]
+    stream = StarterScenes(load_sprite_bank(), "train", 5)
+    paintings = [paint(stream, 5, copy, index, 64) for copy in range(3) for index in range(10)]
     latents = encode_pictures(encoders.autoencoder, paintings, "cpu", quick=True).float().flatten(1)
-    texts = [encoders.text.encode([scenes.truth(index)[1]])[0].embeds[0] for index in range(10)]
+    texts = [encoders.text.encode([stream.truth(index)[1]])[0].embeds[0] for index in range(10)]
     data, found = open_scenes(config, encoders), []
     for number in range(data.num_batches, 2 * data.num_batches):
         batch = data.batch(number)
@@ -64,7 +65,7 @@ def test_a_second_run_computes_nothing(
     config: StarterScenesData, encoders: Encoders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = open_scenes(config, encoders).batch(3)
-    monkeypatch.setattr(starter_scenes, "encode_pictures", None)
+    monkeypatch.setattr(scenes, "encode_pictures", None)
     again = open_scenes(config, encoders).batch(3)
     assert torch.equal(first.latent, again.latent)
     assert torch.equal(first.text.embeds, again.text.embeds)
@@ -83,13 +84,11 @@ def test_several_resolutions_in_one_run(config: StarterScenesData, encoders: Enc
 
 
 def test_thousands_in_memory_are_put_together_in_a_moment() -> None:
-    from sanakit.data.order import BatchOrder
-
     latents = torch.randn(72_000, 4, 4, 4).bfloat16()
     texts = [torch.randn(5 + number % 20, 64).bfloat16() for number in range(500)]
     places = np.stack([np.zeros(72_000, np.int64), np.arange(72_000)], axis=1)
-    order = BatchOrder(np.full((72_000, 2), 64), batch_size=32, seed=0)
-    data = CachedScenes([latents], places, texts, np.arange(24_000) % 500, order)
+    demand = Demand(resolutions=(64,), batch_size=32, seed=0)
+    data = CachedScenes([latents], places, texts, np.arange(24_000) % 500, demand)
     data.batch(0)
     start = time.process_time()
     for number in range(50):
@@ -110,7 +109,7 @@ def test_scenes_are_what_the_version_says() -> None:
 def test_composed_scenes_never_end_and_follow_from_their_number() -> None:
     def data(seed: int = 0, crop: int | None = None) -> TrainingData[PixelBatch]:
         return pixel_data(
-            ScenePictures(seed=3), Demand(resolutions=(64,), batch_size=4, seed=seed), multiple=16, crop=crop
+            StarterPictures(seed=3), Demand(resolutions=(64,), batch_size=4, seed=seed), multiple=16, crop=crop
         )
 
     whole, windows = data(), data(crop=32)
@@ -136,8 +135,8 @@ def test_what_does_not_fit_is_refused(config: StarterScenesData, encoders: Encod
     with pytest.raises(RequestError, match="multiples of 16"):
         open_scenes(config, encoders, resolutions=(40,))
     with pytest.raises(RequestError, match="one resolution"):
-        pixel_data(ScenePictures(), Demand(resolutions=(64, 32), batch_size=1, seed=0), multiple=16)
+        pixel_data(StarterPictures(), Demand(resolutions=(64, 32), batch_size=1, seed=0), multiple=16)
     with pytest.raises(RequestError, match="window of 80 px"):
-        pixel_data(ScenePictures(), Demand(resolutions=(64,), batch_size=1, seed=0), multiple=16, crop=80)
+        pixel_data(StarterPictures(), Demand(resolutions=(64,), batch_size=1, seed=0), multiple=16, crop=80)
     with pytest.raises(ConfigError, match="num_copies=0"):
         StarterScenesData(num_copies=0)

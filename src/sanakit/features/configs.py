@@ -26,11 +26,28 @@ class FilesData:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StarterScenesData:
-    """Scenes of the starter's world: ``num_captions`` of them, each painted ``num_copies`` times, moved a little.
+class ScenesData:
+    """Scenes of a bank of things: ``num_captions`` of them, each painted ``num_copies`` times in its own way.
 
     A caption is encoded once and its copies share it; a few fixed pictures would be learned by heart.
     """
+
+    type: Literal["scenes"] = "scenes"
+    bank: str = "full"  # "full", "tiny" or a folder
+    names: str | None = None  # a file with one name a line: only these things; None: all of the bank
+    num_captions: int = 24_576
+    num_copies: int = 3
+    seed: int = 7  # decides which scenes
+    cache_folder: str | None = None  # None: the user's cache
+
+    def __post_init__(self) -> None:
+        _check_counts(self.num_captions, self.num_copies)
+        _check_seed(self.seed)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StarterScenesData:
+    """Scenes of the first starter's world: fifty flat drawings. The rest is as in `ScenesData`."""
 
     type: Literal["starter_scenes"] = "starter_scenes"
     num_captions: int = 24_576
@@ -39,10 +56,7 @@ class StarterScenesData:
     cache_folder: str | None = None  # None: the user's cache
 
     def __post_init__(self) -> None:
-        if self.num_captions < 1 or self.num_copies < 1:
-            raise ConfigError(
-                f"data.num_captions={self.num_captions} and data.num_copies={self.num_copies} must be at least 1"
-            )
+        _check_counts(self.num_captions, self.num_copies)
         _check_seed(self.seed)
 
 
@@ -60,7 +74,20 @@ class FilePictures:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScenePictures:
-    """Scenes of the starter's world, composed as training goes on; none is ever seen twice."""
+    """Scenes of a bank of things, composed as training goes on; none is ever seen twice."""
+
+    type: Literal["scenes"] = "scenes"
+    bank: str = "full"  # "full", "tiny" or a folder
+    names: str | None = None  # a file with one name a line: only these things; None: all of the bank
+    seed: int = 0  # decides which scenes
+
+    def __post_init__(self) -> None:
+        _check_seed(self.seed)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StarterPictures:
+    """Scenes of the first starter's world, composed as training goes on."""
 
     type: Literal["starter_scenes"] = "starter_scenes"
     seed: int = 0  # decides which scenes
@@ -69,8 +96,8 @@ class ScenePictures:
         _check_seed(self.seed)
 
 
-LatentDataConfig = FilesData | StarterScenesData
-PixelDataConfig = FilePictures | ScenePictures
+LatentDataConfig = FilesData | ScenesData | StarterScenesData
+PixelDataConfig = FilePictures | ScenePictures | StarterPictures
 
 
 def _check_files(path: str, min_size: int) -> None:
@@ -78,6 +105,11 @@ def _check_files(path: str, min_size: int) -> None:
         raise ConfigError("data.path is empty; give the folder or file that holds the pictures")
     if min_size < 1:
         raise ConfigError(f"data.min_size={min_size} must be at least 1 px")
+
+
+def _check_counts(num_captions: int, num_copies: int) -> None:
+    if num_captions < 1 or num_copies < 1:
+        raise ConfigError(f"data.num_captions={num_captions} and data.num_copies={num_copies} must be at least 1")
 
 
 def _check_seed(seed: int) -> None:

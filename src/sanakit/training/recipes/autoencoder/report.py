@@ -14,14 +14,13 @@ from sanakit.evaluation.benchmarks.heldout_scenes import heldout_scenes
 from sanakit.evaluation.reports.picture_sets import in_memory
 from sanakit.evaluation.reports.reconstruction import HowMeasured, rebuilt, reconstruction_report
 from sanakit.evaluation.reports.report import Report
-from sanakit.features.configs import PixelDataConfig, ScenePictures
+from sanakit.features.configs import PixelDataConfig, ScenePictures, StarterPictures
 from sanakit.features.open import pixel_data
-from sanakit.features.starter_scenes import scene_pixels
+from sanakit.features.scenes import WorldPaintings, open_bank, scene_pixels
+from sanakit.features.starter_scenes import StarterPaintings
 from sanakit.features.work import Demand
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.training.watching.report import draw_curves, picture_grid, read_log, spent, write_report
-from sanakit.worlds.scenes.scenes import StarterScenes
-from sanakit.worlds.scenes.sprites import load_sprite_bank
 
 NUM_REPORT_SCENES = 96
 NUM_SHOWN = 18
@@ -46,13 +45,17 @@ def report_autoencoder(
     images = draw_curves(logs, ("loss", "mse"), folder)
     seed = recipe["seed"]
     how = HowMeasured(compression=model.config.compression, seed=seed, batch_size=8, device=device)
-    if isinstance(data, ScenePictures):
-        scenes = StarterScenes(load_sprite_bank(), "heldout", seed, size=resolution)
-        shown = from_signed(scene_pixels(scenes, range(NUM_SHOWN)))
+    if isinstance(data, StarterPictures):
+        shown = from_signed(scene_pixels(StarterPaintings(seed, "heldout"), range(NUM_SHOWN), resolution))
         results = _scores_of_scenes(model, resolution, how)
+    elif isinstance(data, ScenePictures):
+        paintings = WorldPaintings(open_bank(data.bank, data.names), seed, "heldout")
+        pictures = from_signed(scene_pixels(paintings, range(NUM_REPORT_SCENES), resolution))
+        shown = pictures[:NUM_SHOWN]
+        results = _scores_of_pictures(model, pictures, how, "held-out scenes")
     else:
         shown = _training_pictures(data, resolution, seed, model.config.compression)
-        results = _scores_of_pictures(model, shown, how)
+        results = _scores_of_pictures(model, shown, how, "pictures, of those that it was trained on")
     _paired_grid(model, shown, device).save(folder / "reconstructions.png")
     results |= {"scaling factor": f"{model.config.scaling_factor:.4f}"}
     results |= {f"stage {name}": spent(lines) for name, lines in logs.items()}
@@ -103,10 +106,12 @@ def _scores_of_scenes(model: DCAutoencoder, size: int, how: HowMeasured) -> dict
     }
 
 
-def _scores_of_pictures(model: DCAutoencoder, pictures: Sequence[Picture], how: HowMeasured) -> dict[str, object]:
-    shown = in_memory("training", [str(number) for number in range(len(pictures))], pictures)
+def _scores_of_pictures(
+    model: DCAutoencoder, pictures: Sequence[Picture], how: HowMeasured, what: str
+) -> dict[str, object]:
+    shown = in_memory(what, [str(number) for number in range(len(pictures))], pictures)
     report = reconstruction_report(model, shown, how, how.use_of(model, "the autoencoder"))
-    return {"pictures, of those that it was trained on": len(pictures), **_likeness(report)}
+    return {what: len(pictures), **_likeness(report)}
 
 
 def _likeness(report: Report) -> dict[str, object]:

@@ -1,0 +1,241 @@
+"""Scenes as training data: latents computed once, or pictures composed as training goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sanakit.common.errors import RequestError
+from sanakit.common.pixels import Picture, to_signed
+from sanakit.common.seeds import derived_seed
+from sanakit.data.order import BatchOrder
+from sanakit.features.batches import LatentBatch, OrderedData, PixelBatch
+from sanakit.features.caching import cache_texts, fill_store, latent_key, latent_store, text_store
+from sanakit.features.configs import ScenePictures, ScenesData
+from sanakit.features.pixel_tensors import QUICK, encode_pictures
+from sanakit.features.text_rows import TextRows
+from sanakit.features.work import Demand, Work
+from sanakit.worlds.banks.bank import Bank
+from sanakit.worlds.banks.bank_files import load_bank
+from sanakit.worlds.drawing.compose import compose
+from sanakit.worlds.sampling.holdout import Split
+from sanakit.worlds.sampling.repainting import repainted
+from sanakit.worlds.scenes.description import Box
+from sanakit.worlds.world_scenes import WorldScenes
+
+# A part of every key: it changes whenever the same bank and seed give other scenes or other pixels (a test pins them).
+SCENES_VERSION = "2"
+_BLOCK = 64  # scenes of one entry of the store
+# Tokens to which the texts of a batch are filled up: few lengths, as compiled blocks like that, and mostly short ones.
+_TEXT_LENGTHS = (24, 48, 96)
+
+
+class Paintings(Protocol):
+    """A numbered stream of scenes, each with its caption and any number of paintings."""
+
+    identity: str  # all that decides them
+
+    def caption(self, index: int) -> str: ...
+
+    def paint(self, copy: int, index: int, size: int) -> Picture: ...
+
+    def sample(self, index: int, size: int) -> tuple[Picture, Sequence[Box]]:
+        """The picture of a scene and where its objects are."""
+
+
+class WorldPaintings:
+    """Scenes of a bank."""
+
+    def __init__(self, bank: Bank, seed: int, split: Split = "train") -> None:
+        self._bank, self._seed = bank, seed
+        self._scenes = WorldScenes(bank, split, seed)
+        self.identity = f"scenes {SCENES_VERSION} {bank.hash} {seed}"
+
+    def caption(self, index: int) -> str:
+        return self._scenes.truth(index)[1]
+
+    def paint(self, copy: int, index: int, size: int) -> Picture:
+        """The same words are true of every copy; each has its own places, sides and part of the panorama."""
+        scene = repainted(self._scenes.truth(index)[0], np.random.default_rng((self._seed, copy, index)), self._bank)
+        return compose(scene, self._bank, size)
+
+    def sample(self, index: int, size: int) -> tuple[Picture, Sequence[Box]]:
+        scene = self._scenes.truth(index)[0]
+        return compose(scene, self._bank, size), [thing.box for thing in scene.objects]
+
+
+class CachedScenes(OrderedData):
+    """Micro-batches of cached scenes; all of them are kept in memory, bfloat16.
+
+    A sample is one painting of a scene: number ``copy * num_captions + caption``, at the resolution of its turn. What
+    is in one micro-batch has one resolution and about one length of text, so that a few long prompts do not make all
+    others wait.
+    """
+
+    def __init__(
+        self,
+        latents: Sequence[Tensor],
+        places: NDArray[np.int64],
+        texts: Sequence[Tensor],
+        text_of_caption: NDArray[np.int64],
+        demand: Demand,
+    ) -> None:
+        """
+        Args:
+            latents: one ``(samples, C, h, w)`` for each resolution.
+            places: ``(samples, 2)``, the resolution of each sample and its row in it.
+            texts: the features of each different text, ``(L, C)``.
+            text_of_caption: ``(captions,)`` numbers of texts.
+        """
+        lengths = np.array([len(text) for text in texts])
+        filled = _filled_lengths(lengths)[text_of_caption]  # (captions,)
+        of_sample = filled[np.arange(len(places)) % len(filled)]
+        bins = np.stack([places[:, 0], of_sample], axis=1)
+        super().__init__(BatchOrder(bins, batch_size=demand.batch_size, seed=demand.seed))
+        self._latents, self._places = latents, places
+        self._texts = TextRows(torch.cat(list(texts)), torch.from_numpy(lengths))
+        self._text_of_caption = torch.from_numpy(text_of_caption)
+
+    def batch(self, number: int) -> LatentBatch:
+        """Latents ``(B, C, h, w)`` float32 and their text ``(B, L, C)`` float32."""
+        batch = self._order[number]
+        indices = np.array(batch.indices)
+        group, rows = batch.height, torch.from_numpy(self._places[indices, 1])
+        texts = self._text_of_caption[torch.from_numpy(indices) % len(self._text_of_caption)]
+        return LatentBatch(self._latents[group][rows].float(), self._texts.batch(texts, batch.width))
+
+
+def open_bank(name: str, names: str | None) -> Bank:
+    """The bank of a recipe, cut to the names of a file if one is given: one name a line, "#" begins a remark.
+
+    Raises:
+        RequestError: there is no such bank, the file cannot be read, or the bank lacks one of its names.
+    """
+    bank = load_bank(name)
+    if names is None:
+        return bank
+    try:
+        lines = Path(names).expanduser().read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(f"data.names={names!r} cannot be read: {error}") from error
+    chosen = [name for line in lines if (name := line.partition("#")[0].strip())]
+    if not chosen:
+        raise RequestError(f"data.names={names!r} names nothing; write one name of the bank a line")
+    return bank.subset(chosen)
+
+
+def open_scenes(config: ScenesData, demand: Demand, work: Work) -> CachedScenes:
+    """See ``latent_data``. With several resolutions each painting has one of them, in turn."""
+    paintings = WorldPaintings(open_bank(config.bank, config.names), config.seed)
+    return cached_scenes(paintings, config, demand, work)
+
+
+def cached_scenes(paintings: Paintings, config: ScenesData, demand: Demand, work: Work) -> CachedScenes:
+    """The latents and texts of all paintings, computed where the cache lacks them."""
+    sizes = checked_sizes(demand.resolutions, work.encoders.compression)
+    captions = [paintings.caption(index) for index in range(config.num_captions)]
+    store = text_store(config.cache_folder, work.encoders)
+    keys, _ = cache_texts(captions, store, work)
+    number_of_text = {text: number for number, text in enumerate(keys)}
+    texts = [store.get(key) for key in keys.values()]
+
+    num_samples = config.num_captions * config.num_copies
+    turn = np.arange(num_samples)
+    turn = (turn % config.num_captions + turn // config.num_captions) % len(sizes)  # the resolution of each painting
+    places, latents = np.stack([turn, np.zeros_like(turn)], axis=1), []
+    for group, size in enumerate(sizes):
+        samples = np.flatnonzero(turn == group)
+        places[samples, 1] = np.arange(len(samples))
+        latents.append(_latents(paintings, config, samples, size, work))
+    return CachedScenes(latents, places, texts, np.array([number_of_text[text] for text in captions]), demand)
+
+
+def _latents(paintings: Paintings, config: ScenesData, samples: NDArray[np.int64], size: int, work: Work) -> Tensor:
+    """Latents of these samples at one resolution, ``(samples, C, h, w)`` bfloat16."""
+    store = latent_store(config.cache_folder, work.encoders)
+    blocks: dict[str, list[tuple[int, int]]] = {}
+    for start in range(0, len(samples), _BLOCK):
+        numbers = [divmod(int(number), config.num_captions) for number in samples[start : start + _BLOCK]]
+        identity = f"{paintings.identity} {numbers}"
+        blocks[latent_key(identity, size, size, "rendered", QUICK, work.encoders)] = numbers
+
+    def compute(missing: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
+        for key in missing:
+            pictures = [paintings.paint(copy, index, size) for copy, index in blocks[key]]
+            # always these together
+            yield key, encode_pictures(work.encoders.autoencoder, pictures, work.device, quick=True)
+
+    fill_store(store, list(blocks), compute, work, what=f"blocks of {_BLOCK} scenes at {size} px")
+    return torch.cat([store.get(key) for key in blocks])
+
+
+class ComposedScenes:
+    """Micro-batches of pictures of scenes that are composed when they are asked for; no scene comes twice."""
+
+    num_batches = None
+
+    def __init__(self, paintings: Paintings, size: int, *, batch_size: int, crop: int | None) -> None:
+        self._paintings, self._size, self._batch_size, self._crop = paintings, size, batch_size, crop
+
+    def num_samples(self, number: int) -> int:
+        return self._batch_size
+
+    def batch(self, number: int) -> PixelBatch:
+        first = number * self._batch_size
+        indices = range(first, first + self._batch_size)
+        return PixelBatch(scene_pixels(self._paintings, indices, self._size, crop=self._crop))
+
+
+def scene_pictures(config: ScenePictures, demand: Demand, *, multiple: int, crop: int | None) -> ComposedScenes:
+    """See ``pixel_data``. The scenes follow from both seeds, so every stage of a run sees its own."""
+    both = derived_seed(config.seed, demand.seed, bits=56)
+    return composed(WorldPaintings(open_bank(config.bank, config.names), both), demand, multiple=multiple, crop=crop)
+
+
+def composed(paintings: Paintings, demand: Demand, *, multiple: int, crop: int | None) -> ComposedScenes:
+    sizes = checked_sizes(demand.resolutions, multiple)
+    if len(sizes) > 1:
+        raise RequestError(f"scenes are composed at one resolution, and {', '.join(map(str, sizes))} px were given")
+    if crop is not None and (crop > sizes[0] or crop % multiple):
+        raise RequestError(
+            f"a window of {crop} px does not fit: it must be a multiple of {multiple} px of at most {sizes[0]} px"
+        )
+    return ComposedScenes(paintings, sizes[0], batch_size=demand.batch_size, crop=crop)
+
+
+def scene_pixels(paintings: Paintings, indices: range, size: int, *, crop: int | None = None) -> Tensor:
+    """Scenes as ``(B, 3, H, W)`` in [-1, 1], channels last; with ``crop``, a window around one of the objects."""
+    images = []
+    for index in indices:
+        image, boxes = paintings.sample(index, size)
+        if crop is not None:
+            rng = np.random.default_rng(index)
+            left, top, right, bottom = boxes[int(rng.integers(len(boxes)))]
+            centre = np.array([rng.uniform(top, bottom), rng.uniform(left, right)]) * size
+            y, x = np.clip(centre - crop / 2, 0, size - crop).astype(int)
+            image = image[y : y + crop, x : x + crop]
+        images.append(image)
+    return to_signed(images)
+
+
+def checked_sizes(resolutions: Sequence[int], multiple: int) -> list[int]:
+    sizes = sorted(set(resolutions))
+    if not sizes or any(size < multiple or size % multiple for size in sizes):
+        raise RequestError(
+            f"resolutions={list(resolutions)} must be one or more multiples of {multiple} px, "
+            f"the compression of the autoencoder"
+        )
+    return sizes
+
+
+def _filled_lengths(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The least of the lengths of batches that holds each text; the longest texts have one of their own."""
+    longest = -(-int(lengths.max()) // 8) * 8
+    limits = np.array([*(limit for limit in _TEXT_LENGTHS if limit < longest), longest])
+    return limits[np.searchsorted(limits, lengths)]

@@ -1,0 +1,115 @@
+"""Scenes of a bank as training data: cached by content, with short and long texts apart, composed without end."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sanakit.common.errors import RequestError
+from sanakit.features import scenes
+from sanakit.features.configs import ScenePictures, ScenesData
+from sanakit.features.encoders import Encoders
+from sanakit.features.open import latent_data, pixel_data
+from sanakit.features.pixel_tensors import encode_pictures
+from sanakit.features.scenes import CachedScenes, WorldPaintings, open_bank
+from sanakit.features.work import Demand, Work
+from sanakit.worlds.banks.bank_files import load_bank
+
+from ..worlds.toy_bank import write_toy_bank
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("bank") / "toy"
+    write_toy_bank(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def config(tmp_path: Path, bank: str) -> ScenesData:
+    return ScenesData(bank=bank, num_captions=12, num_copies=2, seed=5, cache_folder=str(tmp_path / "cache"))
+
+
+def opened(config: ScenesData, encoders: Encoders) -> CachedScenes:
+    demand = Demand(resolutions=(64,), batch_size=4, seed=0)
+    data = latent_data(config, demand, Work(encoders=encoders))
+    assert isinstance(data, CachedScenes)
+    return data
+
+
+def test_every_painting_comes_once_with_its_own_text(config: ScenesData, encoders: Encoders) -> None:
+    paintings = WorldPaintings(load_bank(config.bank), 5)
+    pictures = [paintings.paint(copy, index, 64) for copy in range(2) for index in range(12)]
+    latents = encode_pictures(encoders.autoencoder, pictures, "cpu", quick=True).float().flatten(1)
+    texts = [encoders.text.encode([paintings.caption(index)])[0].embeds[0] for index in range(12)]
+    data, found = opened(config, encoders), []
+    for number in range(data.num_batches):
+        batch = data.batch(number)
+        for row in range(data.num_samples(number)):
+            painting = int((latents - batch.latent[row].flatten()).square().sum(dim=1).argmin())
+            text = texts[painting % 12]
+            assert int(batch.text.mask[row].sum()) == len(text)
+            torch.testing.assert_close(batch.text.embeds[row, : len(text)].float(), text.float(), rtol=0.02, atol=0.02)
+            found.append(painting)
+    assert sorted(found) == list(range(24))
+
+
+def test_another_start_computes_nothing_and_another_bank_all(
+    config: ScenesData, encoders: Encoders, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first = opened(config, encoders).batch(1)
+    with monkeypatch.context() as patched:
+        patched.setattr(scenes, "encode_pictures", None)
+        again = opened(config, encoders).batch(1)
+        assert torch.equal(first.latent, again.latent)
+        names = tmp_path / "names.txt"
+        names.write_text("dog\ncat  # and its remark\n\napple\nlemon\nchair\n")
+        with pytest.raises(TypeError):
+            opened(replace(config, names=str(names)), encoders)
+
+
+def test_short_texts_do_not_wait_for_long_ones() -> None:
+    rng = np.random.default_rng(0)
+    lengths = np.where(rng.random(400) < 0.2, 90, 14)
+    texts = [torch.randn(int(length), 8).bfloat16() for length in lengths]
+    places = np.stack([np.zeros(800, np.int64), np.arange(800)], axis=1)
+    latents = torch.arange(800).view(800, 1, 1, 1).bfloat16()
+    data = CachedScenes([latents], places, texts, np.arange(400), Demand(resolutions=(64,), batch_size=16, seed=0))
+    widths = [data.batch(number).text.mask.shape[1] for number in range(data.num_batches)]
+    assert set(widths) == {24, 96}
+    assert np.mean(np.array(widths) == 24) > 0.7
+
+
+def test_scenes_are_what_the_version_says(bank: str) -> None:
+    """If this fails, cached latents would not be those of the scenes: give SCENES_VERSION its next number."""
+    paintings, digest = WorldPaintings(load_bank(bank), 7), hashlib.sha256()
+    for index in range(150):
+        digest.update(paintings.caption(index).encode())
+    for copy, index in ((0, 0), (1, 5), (2, 31), (0, 99), (1, 12), (1, 20), (0, 21), (0, 22)):
+        digest.update(paintings.paint(copy, index, 64).tobytes())
+    assert (scenes.SCENES_VERSION, digest.hexdigest()[:16]) == ("2", "a31474f61d64202c")
+
+
+def test_pictures_and_windows(bank: str) -> None:
+    config, demand = ScenePictures(bank=bank, seed=3), Demand(resolutions=(64,), batch_size=3, seed=1)
+    whole = pixel_data(config, demand, multiple=16).batch(10**6).pixels
+    window = pixel_data(config, demand, multiple=16, crop=32).batch(10**6).pixels
+    assert whole.shape == (3, 3, 64, 64)
+    assert any(torch.equal(whole[0][:, y : y + 32, x : x + 32], window[0]) for y in range(33) for x in range(33))
+
+
+def test_names_that_do_not_fit_are_told(bank: str, tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("dog\nxylophone\n")
+    with pytest.raises(RequestError, match="xylophone"):
+        open_bank(bank, str(names))
+    names.write_text("# nothing\n")
+    with pytest.raises(RequestError, match="names nothing"):
+        open_bank(bank, str(names))
+    with pytest.raises(RequestError, match="cannot be read"):
+        open_bank(bank, str(tmp_path / "absent.txt"))
