@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +14,14 @@ import torch
 from sanakit.common.errors import RequestError
 from sanakit.features import scenes
 from sanakit.features.configs import ScenePictures, ScenesData
+from sanakit.features.contrasts import contrasts
 from sanakit.features.encoders import Encoders
 from sanakit.features.open import latent_data, pixel_data
 from sanakit.features.pixel_tensors import encode_pictures
 from sanakit.features.scenes import CachedScenes, WorldPaintings, open_bank
 from sanakit.features.work import Demand, Work
 from sanakit.worlds.banks.bank_files import load_bank
+from sanakit.worlds.telling.wrong_captions import WRONG_WORDS
 
 from ..worlds.toy_bank import write_toy_bank
 
@@ -101,6 +104,15 @@ def test_pictures_and_windows(bank: str) -> None:
     window = pixel_data(config, demand, multiple=16, crop=32).batch(10**6).pixels
     assert whole.shape == (3, 3, 64, 64)
     assert any(torch.equal(whole[0][:, y : y + 32, x : x + 32], window[0]) for y in range(33) for x in range(33))
+
+
+def test_held_out_scenes_with_a_wrong_word(config: ScenesData, encoders: Encoders) -> None:
+    demand = Demand(resolutions=(32,), batch_size=32, seed=0)
+    batches = contrasts(config, opened(config, encoders), demand, Work(encoders=encoders))
+    kinds = Counter(kind for batch in batches for kind in batch.kinds)
+    assert set(kinds) == set(WRONG_WORDS)
+    assert max(kinds.values()) == 24
+    assert all((batch.right.embeds[..., :8, :] != batch.wrong.embeds[..., :8, :]).any() for batch in batches)
 
 
 def test_names_that_do_not_fit_are_told(bank: str, tmp_path: Path) -> None:

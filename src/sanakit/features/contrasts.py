@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sanakit.common.pixels import Picture
 from sanakit.features.batches import LatentBatch, TrainingData
-from sanakit.features.configs import LatentDataConfig, StarterScenesData
+from sanakit.features.configs import LatentDataConfig, ScenesData, StarterScenesData
 from sanakit.features.pixel_tensors import encode_pictures, encode_texts
 from sanakit.features.text_rows import TextRows
 from sanakit.features.work import Demand, Work
@@ -51,6 +51,9 @@ def contrasts(
     Of scenes: held-out ones, of every kind of word the same number, with one word wrong. Of a user's data nobody knows
     which words are wrong: its own samples, each with the caption of the next one.
     """
+    if isinstance(config, ScenesData):
+        chosen = balanced(_scene_contrasts(config, max(demand.resolutions)))
+        return encoded(chosen, demand.batch_size, work)
     if isinstance(config, StarterScenesData):
         chosen = balanced(_starter_contrasts(config.seed, max(demand.resolutions)))
         return encoded(chosen, demand.batch_size, work)
@@ -100,6 +103,24 @@ def exchanged(data: TrainingData[LatentBatch]) -> list[ContrastBatch]:
             batches.append(ContrastBatch(batch.latent[differ], right, wrong, (ANOTHER_CAPTION,) * int(differ.sum())))
         number, count = number + 1, count + len(batch.latent)
     return batches
+
+
+def _scene_contrasts(config: ScenesData, size: int) -> Iterator[Contrast]:
+    """Held-out scenes of a bank, in canonical words."""
+    from sanakit.features.scenes import open_bank
+    from sanakit.worlds.drawing.compose import compose
+    from sanakit.worlds.telling.captions import canonical_caption
+    from sanakit.worlds.telling.wrong_captions import WRONG_WORDS, wrong_caption
+    from sanakit.worlds.world_scenes import WorldScenes
+
+    bank = open_bank(config.bank, config.names)
+    scenes = WorldScenes(bank, "heldout", config.seed)
+    for index in range(_MAX_SCENES):
+        scene, _ = scenes.truth(index)
+        rng = np.random.default_rng((config.seed, index))
+        found = {kind: wrong_caption(scene, rng, kind, bank) for kind in WRONG_WORDS}
+        wrong = {kind: text for kind, text in found.items() if text is not None}
+        yield Contrast(partial(compose, scene, bank, size), canonical_caption(scene, bank), wrong)
 
 
 def _starter_contrasts(seed: int, size: int) -> Iterator[Contrast]:
