@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from importlib import resources
 
-from sanakit.worlds.building.people.people import _what_shows
+from sanakit.worlds.building.people.people import _said
 
 
 def test_what_a_hat_or_a_bald_head_hides_is_not_said() -> None:
     worn = {"hair": "red", "hair_kind": "long", "hat_colour": "blue"}
-    assert _what_shows(worn) == {"hair": "red", "hair_kind": "long"}
-    assert _what_shows({**worn, "hat": "cap"}) == {"hat": "cap", "hat_colour": "blue"}
-    assert _what_shows({**worn, "hair_kind": "bald"}) == {"hair_kind": "bald"}
-    assert _what_shows({"clothes": "overalls", "clothes_colour": "red"}) == {"clothes": "overalls"}
+    assert _said(worn) == {"hair": "long red"}
+    assert _said({**worn, "hat": "cap"}) == {"hat": "blue cap"}
+    assert _said({**worn, "hair_kind": "bald"}) == {"hair": "no hair"}
+    assert _said({"clothes": "overalls", "clothes_colour": "red"}) == {"clothes": "overalls"}
+    assert _said({"clothes_colour": "red"}) == {"clothes": "red shirt"}
+    assert _said({"plant": "cactus", "pot_colour": "pink"}) == {"kind": "potted cactus", "pot": "pink pot"}
 
 
 def test_every_style_has_a_kind_and_wheels() -> None:

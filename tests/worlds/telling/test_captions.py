@@ -54,6 +54,21 @@ def test_canonical_captions(toy_bank: Bank) -> None:
     assert canonical_caption(scene, toy_bank) == "a smiling person with glasses and red hair"
 
 
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("jeans", "pairs of jeans"), "blue jeans"),
+        (("bread", "loaves of bread"), "blue bread"),
+        (("beans", "beans"), "blue beans"),
+        (("fish", "fish"), "a blue fish"),
+        (("cup of tea", "cups of tea"), "a blue cup of tea"),
+    ],
+)
+def test_what_has_no_singular_has_no_article(words: tuple[str, str], text: str) -> None:
+    scene = Scene(kind="single", objects=(thing(words[0], "blue"),))
+    assert phrases.noun(scene, words, size=None, colour="blue", number=None) == text
+
+
 def test_captions_name_what_is_there(truths: list[tuple[Scene, str]], toy_bank: Bank) -> None:
     for scene, text in truths:
         for thing in scene.objects:

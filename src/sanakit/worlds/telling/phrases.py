@@ -115,7 +115,13 @@ def noun(scene: Scene, words: tuple[str, str], *, size: str | None, colour: str 
     if scene.kind == "count":
         return join(number or NUMBER_WORDS[scene.count], size, colour, words[1])
     text = join(size, colour, words[0])
-    return text if words[0] == words[1] and words[0].endswith("s") else with_article(text)  # "blue jeans"
+    return with_article(text) if _has_singular(words) else text
+
+
+def _has_singular(words: tuple[str, str]) -> bool:
+    """Whether one of it is "a ...": not of "jeans" and "bread", of which there are pairs and loaves."""
+    one, many = words
+    return one.endswith(_SAME_PLURAL) if one == many else not many.endswith(f" of {one}")
 
 
 def person(thing: SceneObject) -> str:
@@ -138,19 +144,16 @@ def join(*words: str | None) -> str:
 
 _SILENT = ("hour", "honest", "heir")
 _SOUNDS_LIKE_YOU = ("uni", "use", "usb", "ufo", "uku", "eu", "one-", "ute")
-_ADJECTIVES = ("expression", "colour")
-_PLURAL_PARTS = ("hair", "glasses")
+_SAME_PLURAL = ("fish", "deer", "sheep", "moose", "elk", "bison", "shrimp", "squid")  # one of them is "a ..."
+_ADJECTIVES = ("expression", "drawn", "colour")
 
 
 def _part(part: str, word: str) -> str:
-    """ "red hair", "glasses", "a beard", "a cap"."""
+    """ "red hair", "glasses", "a beard", "a blue cap"."""
     if part == "hair":
         return word if word.endswith("hair") else f"{word} hair"
-    if part == "glasses" or word.endswith("s"):
-        return word
-    if part in ("hat", "beard"):
-        return with_article(word)
-    return f"{word} {part}"
+    several = word.endswith("s") and not word.endswith("ss")
+    return word if several or word.startswith(("one ", "no ")) else with_article(word)
 
 
 def _style(thing: SceneObject, bank: Bank) -> Style | None:

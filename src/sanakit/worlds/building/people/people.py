@@ -22,6 +22,8 @@ from sanakit.worlds.building.emoji.looks import Views
 
 _RASTER_SIZE = 320  # twice a view, for a smooth reduction
 _SEED = 20261129
+_AS_IT_IS = ("kind", "expression", "colour", "drawn", "glasses", "beard", "eyes", "head", "chest")
+_OF_OTHER_COLOUR = ("overalls", "dress")  # than the shirt, whose colour is chosen
 
 
 def drawn_people(on_progress: OnProgress = no_progress) -> tuple[tuple[Person, ...], dict[str, bytes]]:
@@ -64,17 +66,29 @@ def _person(style: Mapping[str, Any], definition: Any, number: int, views: Views
         author=definition.meta().creator().name(),
         source=f"dicebear-styles {metadata.version('dicebear-styles')}",
     )
-    return Person(look=look, parts=_what_shows(parts))
+    return Person(look=look, parts=_said(parts))
 
 
-def _what_shows(parts: Mapping[str, str]) -> dict[str, str]:
-    """Without what a hat or a bald head leaves unseen, or what no hat leaves untrue."""
-    hidden = {"hair", "hair_kind"} if "hat" in parts else {"hat_colour"}
-    if parts.get("hair_kind") == "bald":
-        hidden |= {"hair"}
-    if parts.get("clothes") in ("overalls", "dress"):  # which are of another colour than the shirt
-        hidden |= {"clothes_colour"}
-    return {part: word for part, word in parts.items() if part not in hidden}
+def _said(parts: Mapping[str, str]) -> dict[str, str]:
+    """What was chosen as a caption says it: "long red" hair, a "blue cap"; not what a hat or a bald head hides."""
+    said = {part: word for part, word in parts.items() if part in _AS_IT_IS}
+    if "hat" in parts:
+        said["hat"] = _joined(parts, "hat_colour", "hat")
+    elif parts.get("hair_kind") == "bald":
+        said["hair"] = "no hair"
+    elif "hair" in parts:
+        said["hair"] = _joined(parts, "hair_kind", "hair")
+    if parts.get("clothes") in _OF_OTHER_COLOUR:
+        said["clothes"] = parts["clothes"]
+    elif "clothes_colour" in parts:
+        said["clothes"] = _joined({"clothes": "shirt", **parts}, "clothes_colour", "clothes")
+    if "plant" in parts:
+        said |= {"kind": f"potted {parts['plant']}", "pot": f"{parts['pot_colour']} pot"}
+    return said
+
+
+def _joined(parts: Mapping[str, str], *names: str) -> str:
+    return " ".join(parts[name] for name in names if name in parts)
 
 
 def _definition(style: str) -> Any:
