@@ -51,7 +51,7 @@ def test_canonical_captions(toy_bank: Bank) -> None:
     parts = (("expression", "smiling"), ("glasses", "glasses"), ("hair", "red"))
     person = replace(dog, name="person", look="person-0", parts=parts)
     scene = Scene(kind="person", objects=(person,))
-    assert canonical_caption(scene, toy_bank) == "a smiling person with glasses and red hair"
+    assert canonical_caption(scene, toy_bank) == "a smiling person with red hair and glasses"
 
 
 @pytest.mark.parametrize(
