@@ -11,7 +11,7 @@ import pytest
 from sanakit.common.errors import PictureError, SanakitError
 from sanakit.worlds.banks.things import GROUPS
 from sanakit.worlds.building.models.furniture import load_mesh, read_catalogues
-from sanakit.worlds.building.models.model_list import chosen, left_out, model_list, plural_of
+from sanakit.worlds.building.models.model_list import chosen, left_out, model_list, other_names, plural_of
 from sanakit.worlds.building.models.obj import read_mtl, read_obj
 from sanakit.worlds.building.models.renderer import Renderer
 from sanakit.worlds.building.models.things import VIEWS, model_things
@@ -70,7 +70,7 @@ height#2=40
 def catalogue(tmp_path: Path) -> Path:
     with zipfile.ZipFile(tmp_path / "Toys.sh3f", "w") as archive:
         archive.writestr("PluginFurnitureCatalog.properties", TABLE.encode("latin-1"))
-        archive.writestr("PluginFurnitureCatalog_zh_CN.properties", rb"name#1=\u6876")
+        archive.writestr("PluginFurnitureCatalog_zh_CN.properties", rb"name#1=\u5706\u6876")
         archive.writestr("PluginFurnitureCatalog_de.properties", "name#1=Fässchen".encode("latin-1"))
         for name, content in FILES.items():
             archive.writestr(f"toys/{name}", content)
@@ -128,7 +128,7 @@ def test_catalogues_are_read_with_their_languages(catalogue: Path) -> None:
         (20.0, 60.0, 40.0),
         "A. Maker",
     )
-    assert barrel.names == {"de": "Fässchen", "zh-CN": "桶"}
+    assert barrel.names == {"de": "Fässchen", "zh-CN": "圆桶"}
     mesh, _ = load_mesh(barrel)
     np.testing.assert_allclose(mesh.points.min((0, 1)), [-10, 0, -30], atol=1e-4)
     np.testing.assert_allclose(mesh.points.max((0, 1)), [10, 40, 30], atol=1e-4)
@@ -146,6 +146,7 @@ def test_the_list_of_models_is_sane() -> None:
     assert not {source for source in sources if sources.count(source) > 1 and "#" in source}
     words = {word for entry in entries for word in entry.also}
     assert not words & set(names), "a synonym is the name of another thing"
+    assert set(other_names()) <= set(names)
     assert all(entry.plural != entry.name or entry.name.endswith("s") for entry in entries)
 
 

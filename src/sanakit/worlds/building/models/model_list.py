@@ -37,6 +37,12 @@ def model_list() -> tuple[Entry, ...]:
 
 
 @cache
+def other_names() -> Mapping[str, Mapping[str, str]]:
+    """Our name -> language -> its name there, as ``names.yaml`` has them."""
+    return _read("names.yaml")
+
+
+@cache
 def left_out() -> Mapping[str, str]:
     """Name or id of a model -> the reason why it is not taken."""
     return {name: reason for reason, names in _content()["leave out"].items() for name in names}
@@ -78,4 +84,8 @@ def _entry(name: str, group: Group, row: Mapping[str, Any]) -> Entry:
 
 @cache
 def _content() -> Mapping[str, Any]:
-    return yaml.safe_load(resources.files(__package__).joinpath("models.yaml").read_text(encoding="utf-8"))
+    return _read("models.yaml")
+
+
+def _read(name: str) -> Any:
+    return yaml.safe_load(resources.files(__package__).joinpath(name).read_text(encoding="utf-8"))

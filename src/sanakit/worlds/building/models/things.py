@@ -18,7 +18,7 @@ from sanakit.common.files import write_whole
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.worlds.banks.things import Look, Thing, View
 from sanakit.worlds.building.models.furniture import Model, load_mesh, read_catalogues
-from sanakit.worlds.building.models.model_list import Entry, chosen, model_list, plural_of
+from sanakit.worlds.building.models.model_list import Entry, chosen, model_list, other_names, plural_of
 from sanakit.worlds.building.models.obj import Floats, Material, Mesh
 from sanakit.worlds.building.models.renderer import Renderer, Shot, Stage
 from sanakit.worlds.building.tinting import tint_of
@@ -36,6 +36,7 @@ _WHITE = 168  # of 255: what is brighter and has no colour is white
 _SAME_COLOUR = 0.06  # of 0..1: materials nearer than this are painted alike
 _LANGUAGES = {"zh-CN": "zh"}
 _SKIPPED_LANGUAGES = {"pt-PT", "zh-TW"}
+_OTHER_SCRIPTS = {"bg", "el", "ja", "ru", "zh-CN"}
 
 Members = dict[str, bytes]
 Views = tuple[View, ...]
@@ -80,12 +81,6 @@ def look_id(model: Model) -> str:
 
 
 def _thing(entry: Entry, models: Sequence[Model], looks: tuple[Look, ...]) -> Thing:
-    own = [model for model in models if model.name.lower() == entry.name.lower()]
-    names = {
-        _LANGUAGES.get(language, language): name
-        for language, name in (own[0].names if own else {}).items()
-        if language not in _SKIPPED_LANGUAGES
-    }
     width, depth, height = models[0].size_cm
     return Thing(
         name=entry.name,
@@ -93,9 +88,28 @@ def _thing(entry: Entry, models: Sequence[Model], looks: tuple[Look, ...]) -> Th
         group=entry.group,
         looks=looks,
         synonyms=tuple((word, word if word.endswith("s") else plural_of(word)) for word in entry.also),
-        names=names,
+        names=_names(entry, models),
         size_cm=(width, height, depth) if entry.stand else (width, depth, height),
     )
+
+
+def _names(entry: Entry, models: Sequence[Model]) -> dict[str, str]:
+    """Names in other languages: our own list's, else of a model that the package calls as we do or by a synonym.
+
+    In languages of another script, what is left in Latin letters was never translated.
+    """
+    calls = {_squeezed(model.name): model.names for model in reversed(models)}
+    known = next((calls[word] for word in map(_squeezed, (entry.name, *entry.also)) if word in calls), {})
+    theirs = {
+        _LANGUAGES.get(language, language): name
+        for language, name in known.items()
+        if language not in _SKIPPED_LANGUAGES and not (language in _OTHER_SCRIPTS and name.isascii())
+    }
+    return {**theirs, **other_names().get(entry.name, {})}
+
+
+def _squeezed(name: str) -> str:
+    return name.lower().replace(" ", "")
 
 
 def _render(model: Model, entry: Entry, renderer: Renderer) -> tuple[Views, Members] | None:
