@@ -148,3 +148,21 @@ def test_a_synonym_means_one_thing() -> None:
     chair, dog = CONTENTS.things
     merged = merge_things([replace(chair, synonyms=(("dog", "dogs"), ("hound", "hounds"), ("seat", "seats"))), dog])
     assert [thing.synonyms for thing in merged] == [(("seat", "seats"),), ()]
+
+
+def test_the_bank_that_ships() -> None:
+    bank = load_bank("tiny")
+    drawn = [thing for thing in bank.things.values() if any(look.style == "flat" for look in thing.looks)]
+    assert len(drawn) == 50
+    assert all(look.tintable for thing in drawn for look in thing.looks if look.style == "flat")
+    round_about = [look for thing in bank.things.values() for look in thing.looks if look.style == "rendered"]
+    assert len(round_about) == 10
+    assert all({view.yaw for view in look.views} > {0.0, 60.0, 120.0, 180.0} for look in round_about)
+    assert (len(bank.places), len(bank.people)) == (4, 12)
+    assert bank.things["cat"].names["zh"] == "猫"
+    for look in [look for thing in bank.things.values() for look in thing.looks] + [one.look for one in bank.people]:
+        assert bank.image(look.views[0]).size == look.views[0].size
+        assert (bank.tint_mask(look.views[0]) is not None) == look.tintable
+    page = (bank.folder / "ATTRIBUTION.md").read_text()
+    assert all(author in page for author in ("Microsoft", "Scopia", "Poly Haven", "Unicode", "Pablo Stanley"))
+    assert sum(path.stat().st_size for path in bank.folder.iterdir()) < 2_000_000

@@ -11,6 +11,7 @@ from sanakit.worlds.building.packages import PACKAGES
 
 _LICENCES = {
     "CC0-1.0": "https://creativecommons.org/publicdomain/zero/1.0/",
+    "CC0 1.0": "https://creativecommons.org/publicdomain/zero/1.0/",
     "CC BY 3.0": "https://creativecommons.org/licenses/by/3.0/",
     "CC BY 3.0 US": "https://creativecommons.org/licenses/by/3.0/us/",
 }

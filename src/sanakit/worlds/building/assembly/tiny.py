@@ -13,12 +13,13 @@ from sanakit.worlds.banks.things import Look, Person, Place, Thing, View
 from sanakit.worlds.building.cutting import as_webp
 from sanakit.worlds.building.emoji.drawings import given_drawings
 
-ROUND = ("apple", "banana", "book", "car", "chair", "clock", "cup", "dog", "guitar", "sofa", "table", "tree")
+ROUND = ("bench", "car", "chair", "clock", "cup", "dog", "horse", "sofa", "table", "tree")
 SOLID = ("ball", "butterfly", "cake", "cat", "frog", "house", "mushroom", "rocket")
-PLACES = ("forest", "park", "beach", "city")
+PLACES = ("empty room", "forest", "park", "seaside")
 _NUM_PLACES = 4
 _NUM_PEOPLE = 12
-_VIEW_STEP = 60.0  # degrees between the views that are kept of a model
+_VIEW_STEP = 60.0  # degrees between the level views that are kept of a model
+_FROM_ABOVE = 40.0  # degrees; views from higher up are all kept
 _PLACE_SIZE = (256, 128)
 
 
@@ -47,7 +48,8 @@ def _kept(thing: Thing) -> Thing:
 
 
 def _fewer_views(look: Look) -> Look:
-    return replace(look, views=tuple(view for view in look.views if view.yaw % _VIEW_STEP == 0))
+    kept = tuple(view for view in look.views if view.yaw % _VIEW_STEP == 0 or view.pitch > _FROM_ABOVE)
+    return replace(look, views=kept)
 
 
 def _pictures(things: tuple[Thing, ...], people: tuple[Person, ...], members: Mapping[str, bytes]) -> dict[str, bytes]:
