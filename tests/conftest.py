@@ -6,6 +6,7 @@ transformers is imported where it is used: most rooms need none of it, and loadi
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,8 +16,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER, ImageDefaults, ModelCard
 from sanakit.checkpoints.identity.precision import PrecisionPolicy
+from sanakit.checkpoints.upscalers.real_esrgan import save_compact_upscaler
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
+from sanakit.models.compact_upscaler import CompactUpscaler, CompactUpscalerConfig
 from sanakit.models.text.text_encoder import TextEncoder, TextEncoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 
@@ -84,3 +87,22 @@ def tiny_bundle(tiny_language_model: LlamaModel, tiny_tokenizer: PreTrainedToken
     )
     text_encoder = TextEncoder(tiny_language_model, tiny_tokenizer, text)
     return ModelBundle(transformer=transformer, autoencoder=autoencoder, text_encoder=text_encoder, card=card)
+
+
+@pytest.fixture(scope="session")
+def tiny_upscaler_network() -> CompactUpscaler:
+    """Four times larger, three convolutions deep; never change it."""
+    torch.manual_seed(3)
+    config = CompactUpscalerConfig(scale=4, hidden_size=8, num_layers=1)
+    return CompactUpscaler(config).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def upscaler_cache(tiny_upscaler_network: CompactUpscaler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache in which the tiny upscaler stands where the real one would be; gives its folder."""
+    monkeypatch.setenv("SANAKIT_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "cache" / "upscalers" / "realesr-animevideov3-1"
+    folder.mkdir(parents=True)
+    state = tiny_upscaler_network.state_dict()
+    save_compact_upscaler(folder, tiny_upscaler_network.config, state, name="tiny", source="a test")
+    return folder

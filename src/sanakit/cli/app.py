@@ -28,10 +28,11 @@ from sanakit.cli.replay import replay
 from sanakit.cli.terminal.failures import SUCCESS, Interrupted, report
 from sanakit.cli.terminal.options import add_commands
 from sanakit.cli.train import train
+from sanakit.cli.upscale import upscale
 from sanakit.cli.version import version
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-add_commands(app, generate, replay, decode, info, convert, grow, prune, doctor, train, version)
+add_commands(app, generate, replay, decode, upscale, info, convert, grow, prune, doctor, train, version)
 app.add_typer(data_app, name="data")
 app.add_typer(eval_app, name="eval")
 

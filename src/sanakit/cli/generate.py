@@ -41,6 +41,9 @@ class WishOptions:
     solver: Annotated[SolverName | None, typer.Option(help="The model's own if not given.")] = None
     seed: Annotated[int, typer.Option(help="Picture j of every prompt has the seed SEED + j.")] = 0
     num_images: Annotated[int, typer.Option(help="Pictures of every prompt.")] = 1
+    upscale: Annotated[
+        int, typer.Option(metavar="2|4", help="Enlarge each side so many times afterwards, by a small network.")
+    ] = 1
     use_instruction: Annotated[
         bool, typer.Option("--instruction/--no-instruction", help="Put the model's instruction before the prompt.")
     ] = True

@@ -41,8 +41,9 @@ def unpack_wheel(wheel: Wheel, target: Path) -> None:
     options = ["--quiet", "--no-deps", "--only-binary", ":all:", "--target", str(target), "-r", str(requirements)]
     result = subprocess.run([*_client(), *options], capture_output=True, text=True, check=False)
     if result.returncode:
-        lines = [line for line in result.stderr.splitlines() if line.strip()] or ["it gave no reason"]
-        reason = lines[-1].strip().removeprefix("ERROR: ")
+        lines = [line.strip() for line in result.stderr.splitlines() if line.strip()] or ["it gave no reason"]
+        reason = next((line for line in reversed(lines) if line.startswith("ERROR: ")), lines[-1])
+        reason = reason.removeprefix("ERROR: ")
         raise DownloadError(f"the package index did not give {wheel.requirement}: {reason}")
 
 

@@ -17,6 +17,11 @@ from sanakit.pipelines.tiling import Tiling
 
 OWN_BYTES = 500_000_000  # of Python, torch and the text on its way
 
+UPSCALING_TILE = 384  # pixels of the smaller picture a side, that are enlarged at once
+_UPSCALING_PIXEL = 1_200  # bytes of such a pixel while it is enlarged: layers of 64 channels, then 3 * 4 * 4
+_UPSCALING_CONTEXT = 32  # pixels around a tile, at most
+_UPSCALING_WEIGHTS = 2_500_000  # bytes, in float32
+
 # Values that a tensor on an accelerator may hold: kernels of convolution and upsampling count them in 32 bits.
 MAX_VALUES = 2**31 - 1
 
@@ -32,33 +37,38 @@ class ModelSize:
     weights: Mapping[str, int]  # bytes by component
     dtype: torch.dtype
 
-    def picture(self, height: int, width: int, *, rows: int = 2, tiling: Tiling | None = None) -> PictureMemory:
+    def picture(
+        self, height: int, width: int, *, rows: int = 2, tiling: Tiling | None = None, upscale: int = 1
+    ) -> PictureMemory:
         """What pictures of ``height`` x ``width`` pixels take.
 
         Args:
             rows: of a call of the transformer: two a picture with guidance.
             tiling: in which a picture is decoded; None for all at once.
+            upscale: how many times each side is enlarged afterwards.
         """
         factor = self.autoencoder.compression
         return PictureMemory(
             weights=self.weights,
             denoising=rows * denoising_bytes(self.transformer, height // factor, width // factor, self.dtype),
             decoding=decoding_bytes(self.autoencoder, height, width, tiling),
+            upscaling=upscaling_bytes(height, width, upscale),
         )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PictureMemory:
-    """Bytes: weights by component, what a step of denoising needs for a moment, and what decoding does."""
+    """Bytes: weights by component, and what a step of denoising, decoding and upscaling need, each for a moment."""
 
     weights: Mapping[str, int]
     denoising: int
     decoding: int
+    upscaling: int = 0
 
     @property
     def total(self) -> int:
         """At the peak, with what the process itself takes."""
-        return sum(self.weights.values()) + max(self.denoising, self.decoding) + OWN_BYTES
+        return sum(self.weights.values()) + max(self.denoising, self.decoding, self.upscaling) + OWN_BYTES
 
 
 def denoising_bytes(config: LinearDiTConfig, height: int, width: int, dtype: torch.dtype) -> int:
@@ -76,6 +86,16 @@ def decoding_bytes(config: DCAutoencoderConfig, height: int, width: int, tiling:
         return config.decode_bytes(height, width)
     canvas = 3 * 3 * height * width * 4  # float32: the canvas, and its copies as it is cropped and rounded
     return config.decode_bytes(min(height, tiling.tile), min(width, tiling.tile)) + canvas
+
+
+def upscaling_bytes(height: int, width: int, scale: int) -> int:
+    """Upper estimate of what enlarging one picture of ``height`` x ``width`` pixels needs: weights, a tile with its
+    context, and the larger picture twice. 0 where it is not enlarged."""
+    if scale == 1:
+        return 0
+    tile_height, tile_width = (min(side, UPSCALING_TILE + 2 * _UPSCALING_CONTEXT) for side in (height, width))
+    canvas = 2 * 3 * scale**2 * height * width
+    return _UPSCALING_WEIGHTS + tile_height * tile_width * _UPSCALING_PIXEL + canvas
 
 
 @lru_cache

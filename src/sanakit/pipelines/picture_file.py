@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
-from sanakit.common.errors import OutputError, PictureError
+from sanakit.common.errors import OutputError, PictureError, SanakitError
 from sanakit.common.files import write_whole
 from sanakit.pipelines.record import PictureRecord
 
@@ -17,21 +19,62 @@ PictureFormat = Literal["png", "jpeg", "webp"]
 A1111_CHUNK = "parameters"
 OUR_CHUNK = "sanakit"
 _QUALITY = 95
+_LONGEST: dict[PictureFormat, int] = {"png": 2**31 - 1, "jpeg": 65535, "webp": 16383}  # px a side
+_MODES: dict[PictureFormat, tuple[str, ...]] = {
+    "png": ("RGB", "RGBA", "L", "LA", "I;16"),
+    "jpeg": ("RGB", "L"),
+    "webp": ("RGB", "RGBA", "L", "LA"),
+}
 _MAX_EXIF_BYTES = 65000  # of a JPEG segment, whose length is 16 bits
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Carried:
+    """What a picture file holds beside pixels and our record: colour profile, EXIF, the texts of a PNG by keyword.
+
+    Where there is a record, EXIF is the record's place, and this ``exif`` is left out.
+    """
+
+    profile: bytes | None = None
+    exif: bytes = b""
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+
+NOTHING_CARRIED = Carried()
+
+
 def write_image(
-    path: str | Path, image: Image.Image, record: PictureRecord | None = None, picture_format: PictureFormat = "png"
+    path: str | Path,
+    image: Image.Image,
+    record: PictureRecord | None = None,
+    picture_format: PictureFormat = "png",
+    *,
+    carried: Carried = NOTHING_CARRIED,
 ) -> None:
     """Write a picture, whole or not at all; with its record inside unless that is ``None``.
 
+    PNG keeps gray, alpha and 16 bits of gray, WebP keeps alpha, JPEG is RGB or gray.
+
     Raises:
-        OutputError: the disk is full, the place cannot be written, or the record does not fit into the format.
+        OutputError: the disk is full, the place cannot be written, or picture or record do not fit into the format.
     """
     path = Path(path)
     if path.is_dir():
         raise OutputError(f"{path} is a folder; name a file in it to write a picture to")
-    write_whole(path, _encode(image.convert("RGB"), record, picture_format))
+    check_format(image, picture_format)
+    write_whole(path, _encode(image, record, picture_format, carried))
+
+
+def check_format(image: Image.Image, picture_format: PictureFormat, scale: int = 1) -> None:
+    """Raises ``OutputError`` unless ``picture_format`` holds a picture like ``image``, ``scale`` times as large."""
+    most = _LONGEST[picture_format]
+    if (side := scale * max(image.size)) > most:
+        raise OutputError(
+            f"a {picture_format} file has sides of up to {most} px, and this would be {side}; write a PNG"
+        )
+    if image.mode not in _MODES[picture_format]:
+        what = "16 bits" if image.mode.startswith("I") else "transparency"
+        raise OutputError(f"a {picture_format} file does not hold {what}; write a PNG")
 
 
 def read_record(path: str | Path) -> PictureRecord:
@@ -49,15 +92,22 @@ def read_record(path: str | Path) -> PictureRecord:
     return PictureRecord.from_json(text)
 
 
-def open_picture(path: str | Path) -> Image.Image:
+def open_picture(path: str | Path, *, check: Callable[[tuple[int, int]], None] | None = None) -> Image.Image:
     """A picture file, read and checked to its end.
+
+    Args:
+        check: told width and height before the pixels are read; what it raises comes out.
 
     Raises:
         PictureError: it cannot be read.
     """
     try:
         picture = Image.open(path)
+        if check is not None:
+            check(picture.size)
         picture.load()
+    except SanakitError:
+        raise
     except UnidentifiedImageError:
         raise PictureError(f"{path} is not a picture that can be read; give a PNG, JPEG or WebP file") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -66,20 +116,23 @@ def open_picture(path: str | Path) -> Image.Image:
     return picture
 
 
-def _encode(image: Image.Image, record: PictureRecord | None, picture_format: PictureFormat) -> bytes:
+def _encode(image: Image.Image, record: PictureRecord | None, picture_format: PictureFormat, carried: Carried) -> bytes:
     buffer = io.BytesIO()
+    profile = {"icc_profile": carried.profile}
     match picture_format:
         case "png":
-            image.save(buffer, "png", pnginfo=_png_text(record))
+            image.save(buffer, "png", pnginfo=_png_text(record, carried.texts), exif=carried.exif or None, **profile)
         case "jpeg":
-            image.save(buffer, "jpeg", quality=_QUALITY, subsampling=0, exif=_exif(record))
+            image.save(buffer, "jpeg", quality=_QUALITY, subsampling=0, exif=_exif(record, carried), **profile)
         case "webp":
-            image.save(buffer, "webp", quality=_QUALITY, exif=_exif(record))
+            image.save(buffer, "webp", quality=_QUALITY, exif=_exif(record, carried), **profile)
     return buffer.getvalue()
 
 
-def _png_text(record: PictureRecord | None) -> PngImagePlugin.PngInfo:
+def _png_text(record: PictureRecord | None, texts: Mapping[str, str]) -> PngImagePlugin.PngInfo:
     chunks = PngImagePlugin.PngInfo()
+    for keyword, text in texts.items():
+        chunks.add_itxt(keyword, text.replace("\0", ""))
     if record is not None:
         # A zero byte would end the text early in every reader.
         chunks.add_text(A1111_CHUNK, record.to_a1111().replace("\0", ""))
@@ -87,13 +140,13 @@ def _png_text(record: PictureRecord | None) -> PngImagePlugin.PngInfo:
     return chunks
 
 
-def _exif(record: PictureRecord | None) -> bytes:
+def _exif(record: PictureRecord | None, carried: Carried) -> bytes:
     """EXIF with the A1111 text as the user comment, where galleries look, and our JSON as the description.
 
     A record too long for both keeps ours, which can be replayed.
     """
     if record is None:
-        return b""
+        return carried.exif
     exif = Image.Exif()
     exif[ExifTags.Base.ImageDescription] = record.to_json()
     exif[ExifTags.Base.Software] = f"sanakit {record.versions.get('sanakit', '')}"

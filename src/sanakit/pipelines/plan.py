@@ -9,7 +9,7 @@ from sanakit.checkpoints.identity.card import ImageDefaults, ModelCard
 from sanakit.common.errors import RequestError
 from sanakit.common.seeds import image_seed
 from sanakit.pipelines.request import GenerationRequest
-from sanakit.pipelines.resolution import generated_size
+from sanakit.pipelines.resolution import check_upscaled_size, generated_size
 from sanakit.sampling.guidance import ClassifierFreeGuidance, Guidance, PerturbedAttentionGuidance
 from sanakit.sampling.solvers import SolverConfig, solver_kind
 
@@ -42,6 +42,7 @@ def _pictures_of(request: GenerationRequest, card: ModelCard, granularity: int) 
     side = card.defaults.base_size
     height, width = request.height or side, request.width or side
     generated = generated_size(height, width, side, granularity, use_binning=request.use_resolution_binning)
+    check_upscaled_size(height, width, request.upscale)
     guidance, solver = _guidance(request, card), _solver(request, card.defaults)
     told = {
         "height": height,

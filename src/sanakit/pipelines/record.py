@@ -17,7 +17,8 @@ from sanakit.common.version import __version__
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.sampling.solvers import solver_kind
 
-KNOWN_NEEDS: frozenset[str] = frozenset()  # features without which a picture would come out otherwise
+UPSCALING = "upscaling"
+KNOWN_NEEDS = frozenset({UPSCALING})  # features without which a picture would come out otherwise
 
 
 class _Plain(BaseModel):
@@ -50,12 +51,21 @@ class ImageReference(_Plain):
     sha256: str
 
 
+class UpscalerReference(_Plain):
+    """The network that enlarged a picture; ``hash`` is the SHA-256 of its tensors."""
+
+    name: str
+    hash: str
+
+
 class PictureRecord(_Plain):
     """How one picture was made.
 
-    ``request`` is complete (no ``None``), for this one picture. ``image`` is None until it was decoded. ``threads`` are
-    those of the CPU; ``rows_per_call`` is None where a call had as many rows as there were. ``needs`` names what a
-    reader must know to make the picture again, so that an older sanakit refuses it and does not leave that out.
+    ``request`` is complete (no ``None``), for this one picture. ``image`` is None until it was decoded; where
+    ``request.upscale`` is above 1 it is that much larger than the request says, and ``upscaler`` made it so.
+    ``threads`` are those of the CPU; ``rows_per_call`` is None where a call had as many rows as there were. ``needs``
+    names what a reader must know to make the picture again, so that an older sanakit refuses it and does not leave that
+    out.
     """
 
     request: GenerationRequest
@@ -65,6 +75,7 @@ class PictureRecord(_Plain):
     image: ImageReference | None = None
     threads: int | None = None
     rows_per_call: int | None = None
+    upscaler: UpscalerReference | None = None
     needs: tuple[str, ...] = ()
 
     def to_json(self) -> str:
@@ -105,6 +116,8 @@ class PictureRecord(_Plain):
         }
         if request.pag_scale > 0:
             facts["PAG scale"] = request.pag_scale
+        if self.upscaler is not None:
+            facts |= {"Postprocess upscale by": request.upscale, "Postprocess upscaler": self.upscaler.name}
         lines = [request.prompt]
         if request.negative_prompt:
             lines.append(f"Negative prompt: {request.negative_prompt}")

@@ -75,6 +75,9 @@ def _circumstances(then: PictureRecord, now: PictureRecord) -> Iterator[str]:
     if then.model.hash != now.model.hash:
         old, new = (f"{model.name} ({model.hash[:10]})" for model in (then.model, now.model))
         yield f"the model was {old} and is {new}"
+    if then.upscaler is not None and now.upscaler is not None and then.upscaler != now.upscaler:
+        old_network, new_network = (f"{each.name} ({each.hash[:10]})" for each in (then.upscaler, now.upscaler))
+        yield f"the upscaler was {old_network} and is {new_network}"
     if then.model.dtypes != now.model.dtypes:
         yield f"the dtypes were {dict(then.model.dtypes)} and are {dict(now.model.dtypes)}"
     if then.device != now.device:

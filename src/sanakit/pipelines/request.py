@@ -15,12 +15,19 @@ from sanakit.sampling.solvers import solver_kind, solver_names
 MAX_SIDE = 16384
 MAX_STEPS = 1000
 MAX_IMAGES = 1000
+UPSCALES = (2, 4)  # times a side, by a small network after the model's own
 
 
 def _rising(interval: tuple[float, float]) -> tuple[float, float]:
     if not 0.0 <= interval[0] <= interval[1] <= 1.0:
         raise ValueError("not two rising noise levels")
     return interval
+
+
+def _offered_scale(scale: int) -> int:
+    if scale not in (1, *UPSCALES):
+        raise ValueError("not offered")
+    return scale
 
 
 def _encodable(text: str) -> str:
@@ -62,6 +69,9 @@ class GenerationRequest(BaseModel):
     )
     seed: int = Field(0, ge=0, le=MAX_SEED, description=f"a whole number from 0 to {MAX_SEED}")
     num_images: int = Field(1, ge=1, le=MAX_IMAGES, description=f"a whole number from 1 to {MAX_IMAGES}")
+    upscale: Annotated[int, AfterValidator(_offered_scale)] = Field(
+        1, exclude_if=lambda scale: scale == 1, description="1 (as the model makes it), 2 or 4"
+    )
     use_resolution_binning: bool = Field(True, description="true or false")
     use_instruction: bool = Field(True, description="true or false")
 

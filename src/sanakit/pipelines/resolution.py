@@ -10,6 +10,7 @@ from sanakit.common.errors import RequestError
 
 MAX_ASPECT_RATIO = 4.0  # of the widest bin; beyond it most of a picture would be cropped away
 MAX_ENLARGEMENT = 2.0  # of what the network made; beyond it the picture is mostly interpolation
+MAX_PICTURE_PIXELS = 178_956_970  # of a file that Pillow opens without suspecting an attack
 _BINNED_SIZES = tuple(size for size in BASE_SIZES if size >= 512)
 
 
@@ -55,6 +56,21 @@ def resize_and_crop(pixels: Tensor, height: int | None, width: int | None) -> Te
     pixels = F.interpolate(pixels, (resized_height, resized_width), mode="bilinear", align_corners=False)
     top, left = (resized_height - height) // 2, (resized_width - width) // 2
     return pixels[..., top : top + height, left : left + width]
+
+
+def check_upscaled_size(height: int, width: int, scale: int) -> None:
+    """Refuse an enlarged picture that no reader would open again.
+
+    Raises:
+        RequestError: ``scale`` times ``height`` x ``width`` pixels a side is too much.
+    """
+    if height * width * scale**2 > MAX_PICTURE_PIXELS:
+        pixels, most = height * width * scale**2 / 1e6, MAX_PICTURE_PIXELS / 1e6
+        smaller = "; 2 times is possible" if scale > 2 and height * width * 4 <= MAX_PICTURE_PIXELS else ""
+        raise RequestError(
+            f"{width}x{height} enlarged {scale} times has {pixels:.0f} million pixels, and the most that picture files "
+            f"are opened with is {most:.0f} million{smaller}"
+        )
 
 
 def _check_binned(height: int, width: int, generated: tuple[int, int]) -> None:

@@ -8,11 +8,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.common.errors import PictureError, RequestError, SanakitError
+from sanakit.common.pixels import to_signed
 from sanakit.common.seeds import draw_noise, draw_step_noise
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.condition import Condition
@@ -25,6 +27,9 @@ from sanakit.pipelines.record import ModelReference, PictureRecord, describe_ima
 from sanakit.pipelines.request import GenerationRequest, as_requests
 from sanakit.pipelines.resolution import resize_and_crop
 from sanakit.pipelines.result import GeneratedImage, GenerationResult, to_image
+from sanakit.pipelines.upscaling.images import enlarge
+from sanakit.pipelines.upscaling.records import upscaled_record
+from sanakit.pipelines.upscaling.upscaler import Upscaler, load_upscaler
 from sanakit.sampling.guidance import Branch
 
 Output = Literal["pil", "tensor", "latent"]
@@ -47,6 +52,7 @@ class TextToImagePipeline:
             length: pictures are then the same to the bit in any company, also on an accelerator, and take longer.
         rescue_folder: where a finished latent is kept while its decoding might run out of memory; ``None`` is the
             folder ``sanakit`` in the system's temporary folder.
+        upscalers: gives the upscaler of a scale on a device, where a request asks for a larger picture.
     """
 
     def __init__(
@@ -56,8 +62,9 @@ class TextToImagePipeline:
         max_batch: int = MAX_BATCH,
         deterministic: bool | int = False,
         rescue_folder: str | Path | None = None,
+        upscalers: Callable[[int, torch.device], Upscaler] = load_upscaler,
     ) -> None:
-        self.bundle, self.max_batch = bundle, max_batch
+        self.bundle, self.max_batch, self.upscalers = bundle, max_batch, upscalers
         self.fixed_rows = FIXED_ROWS if deterministic is True else deterministic or None
         self.rescue_folder = Path(rescue_folder or Path(tempfile.gettempdir()) / "sanakit")
 
@@ -77,15 +84,19 @@ class TextToImagePipeline:
             request: what to make.
             on_event: told about steps, pictures and notices; an exception that it raises ends the call.
             latents: initial noise ``(N, C, h, w)`` of all N pictures, instead of what their seeds give.
-            output: "pil" for pictures, "tensor" for float pixels, "latent" to leave out the decoding.
+            output: "pil" for pictures, "tensor" for float pixels (rounded where they are enlarged), "latent" to leave
+                out the decoding.
 
         Raises:
             RequestError: a request that cannot be done, before any work.
+            DownloadError: the upscaler that a request needs could not be fetched, before any work.
             DecodeMemoryError: a picture does not fit into memory; its latent was saved.
         """
         tell: OnEvent = on_event or (lambda event: None)
         requests = as_requests(request, fields)
         plans = plan_pictures(requests, self.bundle.card, self.granularity)
+        if output != "latent":
+            self._prepare_upscaling(plans)
         noises = self._noises(plans, latents)
         for notice in (*notices_about(requests, self.bundle.text_encoder), *notices_about_model(self.bundle)):
             tell(notice)
@@ -106,10 +117,12 @@ class TextToImagePipeline:
 
     @torch.no_grad()
     def decode(self, finished: SavedLatent, *, output: Output = "pil") -> GeneratedImage:
-        """Latent to picture: decode, resize and crop to the size that was asked for, round to 8 bits.
+        """Latent to picture: decode, resize and crop to the size that was asked for, round to 8 bits; enlarge that
+        where the request says so.
 
         Raises:
             DecodeMemoryError: it does not fit into memory; the latent was saved.
+            DownloadError: the upscaler could not be fetched.
             PictureError: there are steps left to do.
         """
         record, latent = finished.record, finished.latent
@@ -120,11 +133,16 @@ class TextToImagePipeline:
             return GeneratedImage(record=record, latent=latent)
         with rescued(finished, self.rescue_folder) as save:
             pixels = decode_latent(self.bundle.autoencoder, latent, save_latent=save)
-        _refuse_nan(pixels, "picture")
-        pixels = resize_and_crop(pixels, record.request.height, record.request.width)[0]
+            _refuse_nan(pixels, "picture")
+            pixels = resize_and_crop(pixels, record.request.height, record.request.width)[0]
+            if output == "tensor" and record.request.upscale == 1:
+                return GeneratedImage(record=record, latent=latent, pixels=pixels)
+            image = to_image(pixels)
+            if record.request.upscale > 1:
+                upscaler = self.upscalers(record.request.upscale, self.device)
+                image, record = enlarge(upscaler, image, save), upscaled_record(record, upscaler)
         if output == "tensor":
-            return GeneratedImage(record=record, latent=latent, pixels=pixels)
-        image = to_image(pixels)
+            return GeneratedImage(record=record, latent=latent, pixels=to_signed([np.asarray(image)])[0])
         record = record.model_copy(update={"image": describe_image(image)})
         return GeneratedImage(record=record, latent=latent, image=image)
 
@@ -166,6 +184,11 @@ class TextToImagePipeline:
             threads=torch.get_num_threads(),
             rows_per_call=self.fixed_rows,
         )
+
+    def _prepare_upscaling(self, plans: Sequence[PicturePlan]) -> None:
+        """What may have to be fetched is fetched before any work."""
+        for scale in {plan.request.upscale for plan in plans} - {1}:
+            self.upscalers(scale, self.device)
 
     def _noises(self, plans: Sequence[PicturePlan], latents: Tensor | None) -> list[Tensor]:
         """Initial noise ``(1, C, h, w)`` float32 of each picture, drawn on the CPU and moved."""

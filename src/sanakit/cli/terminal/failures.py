@@ -19,7 +19,7 @@ _OPTIONS = {
     "prompt": "the prompt",
 }
 _SETTING = re.compile(
-    r"^(prompt|negative_prompt|height|width|num_inference_steps|guidance_scale|pag_scale|solver|seed|num_images)="
+    r"^(prompt|negative_prompt|height|width|num_inference_steps|guidance_scale|pag_scale|solver|seed|num_images|upscale)="
 )
 
 

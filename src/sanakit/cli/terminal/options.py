@@ -103,9 +103,13 @@ class PlaceOptions:
     def choose(self, request: GenerationRequest, *, num_images: int) -> OutputPlace:
         """The place that the two options mean, with room for so many pictures of that size; raises as
         ``choose_place`` and ``check_place`` do."""
-        place = choose_place(self.output, self.image_format, num_images=num_images)
         width, height = request.width or _ASSUMED_SIDE, request.height or _ASSUMED_SIDE
-        check_place(place, num_images * 4 * width * height)
+        return self.with_room(num_images * 4 * width * height * request.upscale**2, num_images=num_images)
+
+    def with_room(self, num_bytes: int, *, num_images: int) -> OutputPlace:
+        """The same for pictures that take so many bytes together."""
+        place = choose_place(self.output, self.image_format, num_images=num_images)
+        check_place(place, num_bytes)
         return place
 
 

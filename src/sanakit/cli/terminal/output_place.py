@@ -31,11 +31,15 @@ class OutputPlace:
     image_format: ImageFormat
 
     def path_for(self, prompt: str, seed: int) -> Path:
+        """The file of a picture of a prompt; see ``named``."""
+        return self.named(f"{slug(prompt)}-seed{seed}")
+
+    def named(self, stem: str) -> Path:
         """The file of a picture: in a folder always a new one, so nothing there is overwritten."""
         if self.file is not None:
             return self.file
         self.folder.mkdir(parents=True, exist_ok=True)
-        stem, suffix = f"{slug(prompt)}-seed{seed}", ".jpg" if self.image_format == "jpeg" else f".{self.image_format}"
+        suffix = ".jpg" if self.image_format == "jpeg" else f".{self.image_format}"
         path, number = self.folder / f"{stem}{suffix}", 1
         while path.exists():
             number += 1

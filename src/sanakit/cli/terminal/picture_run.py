@@ -116,4 +116,5 @@ def show_log(*, quiet: bool) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logging.getLogger("sanakit").addHandler(handler)
-    logging.getLogger("sanakit.checkpoints.networks.starter_text_encoder").setLevel(logging.INFO)
+    for fetches in ("networks.starter_text_encoder", "upscalers.real_esrgan"):
+        logging.getLogger(f"sanakit.checkpoints.{fetches}").setLevel(logging.INFO)

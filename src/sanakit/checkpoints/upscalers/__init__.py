@@ -1,0 +1,1 @@
+"""Networks that enlarge pictures: fetched once, and loaded."""

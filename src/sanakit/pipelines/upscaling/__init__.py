@@ -1,0 +1,1 @@
+"""Larger pictures from finished ones, whatever made them."""

@@ -1,0 +1,110 @@
+"""Enlarge a picture of any kind: colour, gray, with alpha, of 8 bits or of 16."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sanakit.common.errors import DecodeMemoryError, PictureError
+from sanakit.common.progress import OnProgress, no_progress
+from sanakit.pipelines.decode import SaveLatent, is_out_of_memory
+from sanakit.pipelines.upscaling.tiles import Levels, upscale_levels
+from sanakit.pipelines.upscaling.upscaler import Upscaler
+
+_GRAY_16 = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
+_HIDDEN_ROUNDS = 24  # pixels that a visible colour spreads under what is transparent: more than an upscaler sees
+
+
+def upscale_image(upscaler: Upscaler, image: Image.Image, *, on_progress: OnProgress = no_progress) -> Image.Image:
+    """The picture ``upscaler.scale`` times larger a side.
+
+    RGB stays RGB to the pixel of the network; palettes, CMYK and other colour spaces become RGB, black and white
+    becomes gray. Gray and alpha go through the network as three equal channels, of 16 bits with all of them. Under
+    what is transparent the nearest visible colour is put first, so that no hidden one shows at the edges.
+
+    Raises:
+        PictureError: pixels that are no levels, as in a TIFF of floating-point numbers.
+    """
+    image = in_levels(image)
+    match image.mode:
+        case "RGB":
+            return Image.fromarray(upscale_levels(upscaler, np.asarray(image), on_progress=on_progress))
+        case "L" | "I;16":
+            return Image.fromarray(_upscale_gray(upscaler, np.asarray(image), on_progress))
+        case _:  # LA, RGBA
+            colours, alpha = image.convert("RGBA").convert("RGB"), image.getchannel("A")
+            shown = _without_hidden_colours(np.asarray(colours), np.asarray(alpha))
+            large = Image.fromarray(upscale_levels(upscaler, shown, on_progress=on_progress))
+            large.putalpha(Image.fromarray(_upscale_gray(upscaler, np.asarray(alpha), on_progress)))
+            return large if image.mode == "RGBA" else large.convert("LA")
+
+
+def enlarge(upscaler: Upscaler, image: Image.Image, save_latent: SaveLatent) -> Image.Image:
+    """``upscale_image`` of a picture whose latent must not be lost.
+
+    Raises:
+        DecodeMemoryError: memory ran out; the latent was saved, and the message names its file.
+    """
+    try:
+        return upscale_image(upscaler, image)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+    raise DecodeMemoryError(
+        f"there is not enough free memory to enlarge a picture of {image.width}x{image.height} px {upscaler.scale} "
+        f"times; the finished latent is safe, so free some memory and run: sanakit decode {save_latent()}"
+    )
+
+
+def in_levels(image: Image.Image) -> Image.Image:
+    """The picture as RGB, RGBA, L, LA or I;16, whichever holds what it has; errors as ``upscale_image``."""
+    if image.mode in _GRAY_16:
+        return image if image.mode == "I;16" else Image.fromarray(np.asarray(image).astype(np.uint16))
+    if image.mode == "I":
+        numbers = np.asarray(image)
+        if numbers.min() < 0 or numbers.max() > 65535:
+            raise PictureError("its levels do not fit into 16 bits; save it as a picture of 8 or 16 bits")
+        return Image.fromarray(numbers.astype(np.uint16))
+    if image.mode == "F":
+        raise PictureError("its pixels are floating-point numbers; save it as a picture of 8 or 16 bits")
+    if image.mode in ("RGB", "RGBA", "L", "LA") and "transparency" not in image.info:
+        return image
+    try:
+        if image.has_transparency_data:
+            return image.convert("RGBA")
+        return image.convert("L" if image.mode == "1" else "RGB")
+    except ValueError:
+        raise PictureError(f"its kind of pixels ({image.mode}) is not known; save it as RGB") from None
+
+
+def _upscale_gray(upscaler: Upscaler, levels: Levels, told: OnProgress) -> Levels:
+    """``(H, W)`` to ``(scale * H, scale * W)``: the mean of three channels that were equal."""
+    colours = upscale_levels(upscaler, np.repeat(levels[..., None], 3, axis=2), on_progress=told)
+    total = colours.astype(np.uint32).sum(axis=2)
+    return ((total + 1) // 3).astype(levels.dtype)
+
+
+def _without_hidden_colours(colours: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """``(H, W, 3)`` where pixels with alpha 0, ``(H, W)``, have the mean colour of their visible neighbours, and so
+    on outwards, ``_HIDDEN_ROUNDS`` pixels far; what lies further is white."""
+    known = alpha > 0
+    if known.all():
+        return colours
+    spread = np.where(known[..., None], colours, 0).astype(np.float32)
+    for _ in range(_HIDDEN_ROUNDS):
+        count = _of_neighbours(known.astype(np.float32)[..., None])
+        reached = (count[..., 0] > 0) & ~known
+        if not reached.any():
+            break
+        spread[reached] = (_of_neighbours(spread)[reached]) / count[reached]
+        known = known | reached
+    spread[~known] = 255
+    return spread.round().astype(np.uint8)
+
+
+def _of_neighbours(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sums over 3x3 pixels of ``(H, W, C)``."""
+    padded = np.pad(values, ((1, 1), (1, 1), (0, 0)))
+    rows = padded[:-2] + padded[1:-1] + padded[2:]
+    return rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
