@@ -17,12 +17,11 @@ _MIN_PITCH = 14.0  # degrees: what is seen level still casts a shadow that can b
 
 
 def look_of(thing: SceneObject, bank: Bank) -> Look:
-    """The look that a scene names."""
-    if thing.name in bank.things:
-        looks = [look for look in bank.things[thing.name].looks if look.id == thing.look]
-    else:
-        looks = [person.look for person in bank.people if person.look.id == thing.look]
-    return looks[0]
+    """The look that a scene names: of the thing, or of a person who is called like a thing (a potted plant)."""
+    known = bank.things.get(thing.name)
+    if known is not None and (found := next((look for look in known.looks if look.id == thing.look), None)):
+        return found
+    return next(person.look for person in bank.people if person.look.id == thing.look)
 
 
 def draw_look(look: Look, view: View, colour: str | None, bank: Bank, size: tuple[int, int]) -> Image.Image:
