@@ -10,6 +10,7 @@ import pytest
 from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.drawing.compose import compose, truth_maps
 from sanakit.worlds.drawing.grounds import look_into
+from sanakit.worlds.drawing.looks import look_of
 from sanakit.worlds.scenes.description import Camera, Ground, Scene, SceneObject, moving
 from sanakit.worlds.scenes.vocabulary import COLOURS
 
@@ -98,3 +99,10 @@ def test_a_camera_moves_as_told(toy_bank: Bank) -> None:
     frames = [compose(scene, toy_bank, 64, frame) for frame in range(2)]
     assert scene.num_frames == 2
     assert (frames[0] != frames[1]).any()
+
+
+def test_a_person_may_be_called_like_a_thing(toy_bank: Bank) -> None:
+    """As the drawn robots are."""
+    name, person = next(iter(toy_bank.things)), toy_bank.people[0]
+    robot = SceneObject(name=name, look=person.look.id, box=(0.1, 0.1, 0.9, 0.9))
+    assert look_of(robot, toy_bank) == person.look
