@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sanakit.common.errors import PictureError, SanakitError
 from sanakit.worlds.banks.things import GROUPS
+from sanakit.worlds.building.models.colour_words import colour_word
 from sanakit.worlds.building.models.furniture import load_mesh, read_catalogues
 from sanakit.worlds.building.models.model_list import chosen, left_out, model_list, other_names, plural_of
 from sanakit.worlds.building.models.obj import read_mtl, read_obj
@@ -182,3 +185,21 @@ def test_things_are_rendered_once_and_kept(catalogue: Path, renderer: Renderer, 
     before = kept.stat().st_mtime_ns
     assert list(model_things(catalogue, tmp_path / "work")) == [(barrel, members)]
     assert kept.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("rgb", "word"),
+    [
+        ((200, 30, 30), "red"),
+        ((190, 190, 190), "white"),
+        ((120, 120, 120), "gray"),
+        ((20, 20, 20), "black"),
+        ((25, 35, 70), "blue"),
+        ((170, 90, 20), None),  # orange in the shade, or brown
+        ((110, 110, 30), None),  # olive
+    ],
+)
+def test_the_colour_of_a_model_is_said_where_it_is_beyond_doubt(rgb: tuple[int, int, int], word: str | None) -> None:
+    file = io.BytesIO()
+    Image.new("RGBA", (16, 16), (*rgb, 255)).save(file, "PNG")
+    assert colour_word([file.getvalue()] * 2) == word

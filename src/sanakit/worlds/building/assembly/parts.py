@@ -91,7 +91,7 @@ def _people(shop: Workshop) -> Made:
 
 
 PARTS = {
-    "models": Part(packages=(FURNITURE,), data=("models/models.yaml",), make=_models),
+    "models": Part(packages=(FURNITURE,), data=("models/models.yaml", "models/names.yaml"), make=_models),
     "places": Part(packages=(PANORAMAS,), data=("places.yaml",), make=_places),
     "emoji": Part(
         packages=(EMOJI_WORDS, FLUENT_FLAT, FLUENT_3D, *FLUENT_CLIPS),

@@ -17,11 +17,11 @@ from sanakit.common.errors import PictureError
 from sanakit.common.files import write_whole
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.worlds.banks.things import Look, Thing, View
+from sanakit.worlds.building.models.colour_words import colour_word
 from sanakit.worlds.building.models.furniture import Model, load_mesh, read_catalogues
 from sanakit.worlds.building.models.model_list import Entry, chosen, model_list, other_names, plural_of
 from sanakit.worlds.building.models.obj import Floats, Material, Mesh
 from sanakit.worlds.building.models.renderer import Renderer, Shot, Stage
-from sanakit.worlds.building.tinting import tint_of
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,6 @@ SOURCE = "sweethome3d-furniture"
 
 _TINT_SHARE = 0.35  # of what is visible must be of one plain colour
 _PLAIN_SPREAD = 0.07  # of a texture's colours, that still count as one
-_WHITE = 168  # of 255: what is brighter and has no colour is white
 _SAME_COLOUR = 0.06  # of 0..1: materials nearer than this are painted alike
 _LANGUAGES = {"zh-CN": "zh"}
 _SKIPPED_LANGUAGES = {"pt-PT", "zh-TW"}
@@ -66,7 +65,7 @@ def model_things(folder: Path, work: Path, on_progress: OnProgress = no_progress
                 if taken is not None:
                     _keep(place, entry, *taken)
             if taken is not None:
-                looks.append(_look(model, *taken))
+                looks.append(_look(model, entry, *taken))
                 members.update(taken[1])
             done += 1
         if looks:
@@ -182,32 +181,17 @@ def _encoded(name: str, shots: Sequence[Shot], *, tintable: bool) -> tuple[Views
     return tuple(views), members
 
 
-def _look(model: Model, views: Views, members: Members) -> Look:
+def _look(model: Model, entry: Entry, views: Views, members: Members) -> Look:
     return Look(
         id=look_id(model),
         style="rendered",
         views=views,
         tintable=any(view.companion("tint") in members for view in views),
-        natural=_natural([members[views[number].member] for number in (1, 6)]),
+        natural=None if entry.group == "person" else colour_word([members[views[side].member] for side in (1, 6)]),
         licence=model.licence,
         author=model.author,
         source=SOURCE,
     )
-
-
-def _natural(pictures: Sequence[bytes]) -> str | None:
-    """The colour word that the model has from both sides."""
-    words = {_colour_word(Image.open(io.BytesIO(picture)).convert("RGBA")) for picture in pictures}
-    return words.pop() if len(words) == 1 else None
-
-
-def _colour_word(picture: Image.Image) -> str | None:
-    """White things are drawn in light grays here, for they are lit from one side."""
-    word = tint_of(picture).natural
-    if word != "gray":
-        return word
-    pixels = np.asarray(picture)
-    return "white" if np.median(pixels[..., :3].max(-1)[pixels[..., 3] > 128]) > _WHITE else "gray"
 
 
 def _webp(picture: Image.Image, quality: int) -> bytes:
