@@ -53,3 +53,24 @@ def estimate_mean_of_groups(
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     mean = float(np.mean([part.mean() for part in parts]))
     return Estimate(mean=mean, low=float(low), high=float(high), num_samples=sum(part.size for part in parts))
+
+
+def estimate_ratio(
+    values: Sequence[float] | Sequence[bool], base: Sequence[float] | Sequence[bool], *, seed: int, level: float = 0.95
+) -> Estimate:
+    """The mean of ``values`` divided by that of ``base``, which belong together in pairs and are drawn again in pairs.
+
+    Draws in which the base is 0 say nothing and are left out.
+
+    Raises:
+        ConfigError: the base is 0 throughout, or there are not as many of one as of the other.
+    """
+    upper, lower = np.asarray(values, dtype=np.float64), np.asarray(base, dtype=np.float64)
+    if upper.shape != lower.shape or not lower.any():
+        raise ConfigError(f"{upper.size} values cannot be divided by {lower.size} whose mean is {lower.sum()}")
+    chosen = np.random.default_rng(seed).integers(lower.size, size=(NUM_RESAMPLES, lower.size))
+    uppers, lowers = upper[chosen].mean(1), lower[chosen].mean(1)
+    ratios = uppers[lowers > 0] / lowers[lowers > 0]
+    low, high = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2])
+    mean = float(upper.mean() / lower.mean())
+    return Estimate(mean=mean, low=float(low), high=float(high), num_samples=lower.size)

@@ -78,9 +78,11 @@ def mean_of(name: str, values: Sequence[float] | Sequence[bool], *, seed: int, u
     return measured(name, estimate(values, seed=seed), unit=unit)
 
 
-def measured(name: str, found: Estimate, *, unit: str = "", interval: str = MEAN_INTERVAL) -> Measurement:
+def measured(
+    name: str, found: Estimate, *, unit: str = "", interval: str = MEAN_INTERVAL, better: Better = "higher"
+) -> Measurement:
     facts = asdict(found)
-    return Measurement(name=name, value=facts.pop("mean"), **facts, better="higher", interval=interval, unit=unit)
+    return Measurement(name=name, value=facts.pop("mean"), **facts, better=better, interval=interval, unit=unit)
 
 
 def use_of(network: NamedNetwork) -> NetworkUse:

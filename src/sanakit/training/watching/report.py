@@ -11,10 +11,8 @@ from typing import Any
 
 import torch
 import yaml
-from PIL import Image, ImageDraw
 
 from sanakit.common.files import write_whole
-from sanakit.common.pixels import Picture
 
 logger = logging.getLogger(__name__)
 
@@ -56,21 +54,6 @@ def draw_curves(logs: Mapping[str, Sequence[Mapping[str, float]]], keys: Sequenc
             panel.legend()
     figure.savefig(folder / "curves.png", dpi=110)
     return ["curves.png"]
-
-
-def picture_grid(
-    pictures: Sequence[Picture], labels: Sequence[str], *, columns: int = 6, label_height: int = 30
-) -> Image.Image:
-    """Pictures of one size in rows, with their labels below."""
-    height, width = pictures[0].shape[:2]
-    rows = -(-len(pictures) // columns)
-    sheet = Image.new("RGB", (columns * (width + 8) + 8, rows * (height + label_height + 8) + 8), "#d8d8d8")
-    draw = ImageDraw.Draw(sheet)
-    for index, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
-        x, y = 8 + index % columns * (width + 8), 8 + index // columns * (height + label_height + 8)
-        sheet.paste(Image.fromarray(picture), (x, y))
-        draw.multiline_text((x, y + height + 2), _wrapped(label, width // 6), fill="black", spacing=1)
-    return sheet
 
 
 def write_report(
@@ -115,12 +98,3 @@ def _processor_name() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
-
-
-def _wrapped(text: str, width: int) -> str:
-    lines = [""]
-    for word in text.split():
-        if len(lines[-1]) + len(word) >= width and lines[-1]:
-            lines.append("")
-        lines[-1] += f" {word}" if lines[-1] else word
-    return "\n".join(lines[:2])

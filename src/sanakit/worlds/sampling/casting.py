@@ -101,6 +101,20 @@ def draw_cast(names: Sequence[str], wanted: Wanted, stock: Stock, rng: Generator
             return Cast(name=thing.name, look=look, view=draw_view(look, wanted.view, rng), colour=colour, thing=thing)
 
 
+def cast_of(name: str, colour: str | None, wanted: Wanted, stock: Stock, rng: Generator) -> Cast | None:
+    """The named thing with this colour word, None for no word; None where the look that is drawn cannot be so."""
+    thing = stock.things[name]
+    look = _draw_look(thing, wanted, rng)
+    if look is None or not may_be(look, colour) or clashes(wanted.ground, look, colour):
+        return None
+    return Cast(name=name, look=look, view=draw_view(look, wanted.view, rng), colour=colour, thing=thing)
+
+
+def may_be(look: Look, colour: str | None) -> bool:
+    """Whether the colour word is true of the look, or can be made so."""
+    return colour is None or colour == look.natural or (look.tintable and colour in COLOURS)
+
+
 def draw_person(people: Sequence[Person], rng: Generator) -> Cast:
     """A drawn person of whose parts one to three are told."""
     person = pick(people, rng)

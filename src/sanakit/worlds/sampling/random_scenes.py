@@ -44,15 +44,15 @@ _RELATIONS: Mapping[Relation, float] = {
 _NUMBERS: Mapping[int, float] = {2: 0.36, 3: 0.34, 4: 0.30}
 _TOLD_STYLE_SHARE = 0.14
 _TOLD_STYLES: Mapping[Style, float] = {"flat": 0.4, "3d": 0.3, "rendered": 0.3}
-_STYLES: Mapping[Style, float] = {"rendered": 0.42, "3d": 0.42, "flat": 0.16}
-_STYLES_IN_PLACES: Mapping[Style, float] = {"rendered": 0.55, "3d": 0.45}
+STYLES: Mapping[Style, float] = {"rendered": 0.42, "3d": 0.42, "flat": 0.16}
+STYLES_IN_PLACES: Mapping[Style, float] = {"rendered": 0.55, "3d": 0.45}
 _SIZE_SHARE, _VIEW_SHARE = 0.13, 0.13  # of the single objects
 _VIEWS: Mapping[ViewWord, float] = {"front": 0.2, "side": 0.3, "behind": 0.3, "above": 0.2}
 _SHADOW_SHARES: Mapping[Style, float] = {"rendered": 0.9, "3d": 0.4, "flat": 0.0}  # before plain grounds
 _OTHER_SIDE_SHARE = 0.3  # of several alike are not all seen from one side
 _TILTS, _VIEW_ANGLES = (10.0, 14.0, 18.0, 22.0), (60.0, 75.0)  # few, as each is a table
 _STEEP_TILTS = (26.0, 30.0)  # for things that stand behind each other: they need much floor
-_CARRIED_GROUPS = ("animal", "food", "thing", "clothing")
+CARRIED_GROUPS = ("animal", "food", "thing", "clothing")
 
 _COLOURED = tuple(name for name in PLAIN_BACKGROUNDS if name != DEFAULT_BACKGROUND)
 
@@ -100,9 +100,9 @@ def _single(stock: Stock, rng: Generator) -> Scene:
         size = pick(_SIZE_WORDS, rng)
     wanted = _wanted(stock, rng, view=view)
     cast = draw_cast(_names(wanted, stock), wanted, stock, rng)
-    thing = place_single(cast, _floor(wanted, cast, rng), size, rng)
+    thing = place_single(cast, floor_for(wanted, cast, rng), size, rng)
     return Scene(
-        kind="single", objects=(thing,), ground=wanted.ground, camera=_camera(rng), size=size, view=view,
+        kind="single", objects=(thing,), ground=wanted.ground, camera=draw_camera(rng), size=size, view=view,
         style=wanted.style if wanted.told else None,
     )  # fmt: skip
 
@@ -113,7 +113,7 @@ def _count(stock: Stock, rng: Generator) -> Scene:
     casts = [cast] * choose(_NUMBERS, rng)
     if rng.random() < _OTHER_SIDE_SHARE:
         casts = [turned(cast, draw_view(cast.look, None, rng)) for cast in casts]
-    objects = place_alike(casts, _floor(wanted, cast, rng), rng)
+    objects = place_alike(casts, floor_for(wanted, cast, rng), rng)
     return _scene("count", objects, wanted, rng)
 
 
@@ -124,7 +124,7 @@ def _trio(stock: Stock, rng: Generator) -> Scene:
         cast = draw_cast(_names(wanted, stock), wanted, stock, rng)
         if cast.name not in [other.name for other in casts]:
             casts.append(cast)
-    return _scene("trio", place_alike(casts, _floor(wanted, casts[0], rng), rng), wanted, rng)
+    return _scene("trio", place_alike(casts, floor_for(wanted, casts[0], rng), rng), wanted, rng)
 
 
 def _pair(relation: Relation | None, stock: Stock, rng: Generator) -> Scene | None:
@@ -136,7 +136,7 @@ def _pair(relation: Relation | None, stock: Stock, rng: Generator) -> Scene | No
     first, second = draw_cast(names, wanted, stock, rng), draw_cast(carriers, wanted, stock, rng)
     if first.name == second.name or (relation == "on" and not _can_be_carried(first)):
         return None
-    objects = place_pair((first, second), relation, _floor(wanted, first, rng), rng)
+    objects = place_pair((first, second), relation, floor_for(wanted, first, rng), rng)
     return None if objects is None else _scene("pair", objects, wanted, rng, relation)
 
 
@@ -153,14 +153,14 @@ def _scene(
     rng: Generator,
     relation: Relation | None = None,
 ) -> Scene:
-    style, camera = wanted.style if wanted.told else None, _camera(rng, steep=kind in ("count", "trio"))
+    style, camera = wanted.style if wanted.told else None, draw_camera(rng, steep=kind in ("count", "trio"))
     return Scene(kind=kind, objects=tuple(objects), ground=wanted.ground, camera=camera, relation=relation, style=style)
 
 
 def _wanted(stock: Stock, rng: Generator, *, view: ViewWord | None = None, in_place: bool = True) -> Wanted:
     ground = _ground(stock, rng, in_place=in_place)
     told = rng.random() < _TOLD_STYLE_SHARE and view is None
-    shares = _TOLD_STYLES if told else _STYLES_IN_PLACES if ground.kind == "place" else _STYLES
+    shares = _TOLD_STYLES if told else STYLES_IN_PLACES if ground.kind == "place" else STYLES
     there = only(shares, stock.of_style) or dict.fromkeys(stock.of_style, 1.0)
     if told and ground.kind == "place":
         there = only(there, ("3d", "rendered")) or there
@@ -194,12 +194,12 @@ def _ground(stock: Stock, rng: Generator, *, in_place: bool = True) -> Ground:
             return Ground(kind="place", name=pick(stock.places, rng))
 
 
-def _camera(rng: Generator, *, steep: bool = False) -> Camera:
+def draw_camera(rng: Generator, *, steep: bool = False) -> Camera:
     tilt = pick(_STEEP_TILTS if steep else _TILTS, rng)
     return Camera(yaw=float(rng.integers(360)), down=tilt, view_angle=pick(_VIEW_ANGLES, rng))
 
 
-def _floor(wanted: Wanted, cast: Cast, rng: Generator) -> Floor:
+def floor_for(wanted: Wanted, cast: Cast, rng: Generator) -> Floor:
     ground, style = wanted.ground, cast.look.style
     if ground.kind == "place":
         return Floor(low=True, shadows=True)
@@ -209,7 +209,7 @@ def _floor(wanted: Wanted, cast: Cast, rng: Generator) -> Floor:
 
 
 def _can_be_carried(cast: Cast) -> bool:
-    return cast.thing is not None and cast.thing.group in _CARRIED_GROUPS and not cast.floats
+    return cast.thing is not None and cast.thing.group in CARRIED_GROUPS and not cast.floats
 
 
 _SIZE_WORDS: tuple[SizeWord, ...] = ("small", "big")

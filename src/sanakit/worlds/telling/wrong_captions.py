@@ -45,7 +45,7 @@ def _other_thing(scene: Scene, rng: Generator, bank: Bank) -> Scene | None:
     if scene.kind == "person":
         return None
     own = [bank.things[thing.name] for thing in scene.objects]
-    others = [name for name, other in bank.things.items() if not any(_may_be_called(thing, other) for thing in own)]
+    others = [name for name, other in bank.things.items() if not any(may_be_called(thing, other) for thing in own)]
     if not others:
         return None
     changed = range(scene.count) if scene.kind == "count" else [int(rng.integers(scene.count))]
@@ -54,7 +54,7 @@ def _other_thing(scene: Scene, rng: Generator, bank: Bank) -> Scene | None:
     return replace(scene, objects=tuple(objects))
 
 
-def _may_be_called(thing: Thing, other: Thing) -> bool:
+def may_be_called(thing: Thing, other: Thing) -> bool:
     """Whether a picture of ``thing`` might also pass as ``other``."""
     names = [{one.name, *(singular for singular, _ in one.synonyms)} for one in (thing, other)]
     return bool(names[0] & {*names[1], *other.keywords} or names[1] & set(thing.keywords))

@@ -11,6 +11,7 @@ from PIL import Image
 
 from sanakit.common.pixels import Picture, from_signed
 from sanakit.evaluation.benchmarks.heldout_scenes import heldout_scenes
+from sanakit.evaluation.reports.picture_grid import picture_grid
 from sanakit.evaluation.reports.picture_sets import in_memory
 from sanakit.evaluation.reports.reconstruction import HowMeasured, rebuilt, reconstruction_report
 from sanakit.evaluation.reports.report import Report
@@ -20,7 +21,7 @@ from sanakit.features.scenes import WorldPaintings, open_bank, scene_pixels
 from sanakit.features.starter_scenes import StarterPaintings
 from sanakit.features.work import Demand
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
-from sanakit.training.watching.report import draw_curves, picture_grid, read_log, spent, write_report
+from sanakit.training.watching.report import draw_curves, read_log, spent, write_report
 
 NUM_REPORT_SCENES = 96
 NUM_SHOWN = 18

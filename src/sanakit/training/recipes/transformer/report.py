@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.evaluation.reports.picture_grid import picture_grid
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.training.loop import RunResult
 from sanakit.training.watching.caption_test import ALL_KINDS
-from sanakit.training.watching.report import draw_curves, picture_grid, read_log, spent_in_words, write_report
+from sanakit.training.watching.report import draw_curves, read_log, spent_in_words, write_report
 
 
 def report_transformer(

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.evaluation.drawing import drawing_with
+from sanakit.evaluation.reports.picture_grid import picture_grid
 from sanakit.models.transformers.linear_dit import LinearDiT
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.training.recipes.transformer.starting_model import StartingModel
 from sanakit.training.run.run_config import SampleConfig
-from sanakit.training.watching.report import picture_grid
 
 
 class SamplePainter:
