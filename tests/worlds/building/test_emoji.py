@@ -140,12 +140,16 @@ def test_names_are_nouns_where_the_annotations_describe(tmp_path: Path) -> None:
         "🐈": ("toy cat", []),
         "🍎": ("red apple", ["fruit"]),
         "🩺": ("stethoscope", []),
+        "🏏": ("cricket game", []),
+        "🎱": ("pool 8 ball", []),
     }
     german = {
         "🐱": ("Katzengesicht", ["Katze", "Gesicht"]),
         "🐈": ("Katze", ["Tier"]),
         "🍎": ("roter Apfel", ["Apfel", "Frucht", "rot"]),
         "🩺": ("Arzt/Stethoskop (neu)", []),
+        "🏏": ("Kricket mit Ball", ["Ball"]),
+        "🎱": ("schwarzer Ball", ["Ball"]),
     }
     files = {f"annotations/{language}/annotations.json": annotations({}) for language in LANGUAGES}
     files["annotations/en/annotations.json"] = annotations(english)
@@ -155,8 +159,10 @@ def test_names_are_nouns_where_the_annotations_describe(tmp_path: Path) -> None:
         return Entry(name=name, plural=f"{name}s", group="thing", emoji=emoji, synonyms=(), floats=False)
 
     entries = [entry("toy cat", "🐱", "🐈"), entry("toy apple", "🍎"), entry("stethoscope", "🩺")]
+    entries += [entry("toy bat", "🏏"), entry("toy eight", "🎱")]
     names = Names(packed(tmp_path, files), entries)
     assert names.of(entries[0]) == ({"de": "Katze"}, {})
     assert names.of(entries[1]) == ({"de": "Apfel"}, {"de": ("roter Apfel",)})
     assert names.of(entries[2]) == ({"de": "Arzt"}, {"de": ("Stethoskop",)})
+    assert names.of(entries[4])[0] == {"de": "schwarzer Ball"}, "a keyword of several things names none"
     assert names.keywords(entries[1]) == ("fruit",)

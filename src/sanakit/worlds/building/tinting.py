@@ -18,6 +18,8 @@ _NATURAL_SHARE = 0.5
 _BROWN_BELOW = 0.74  # the value below which orange is brown
 _KEEP_DISTANCE = 10.0  # of 0..441 in RGB; the change fades over as much again
 
+Floats = NDArray[np.float32]
+
 # Upper ends of hues in degrees, and their words.
 _HUES = ((14, "red"), (31, "orange"), (66, "yellow"), (168, "green"), (252, "blue"), (292, "purple"), (328, "pink"))
 _HUE_END = "red"
@@ -57,11 +59,12 @@ def mask_but(image: Image.Image, kept: Sequence[str]) -> NDArray[np.float32]:
     return (1.0 - np.clip(2.0 - nearest / _KEEP_DISTANCE, 0.0, 1.0)).astype(np.float32)
 
 
-def _channels(image: Image.Image) -> tuple[NDArray[np.float32], ...]:
+def _channels(image: Image.Image) -> tuple[Floats, Floats, Floats, NDArray[np.bool_]]:
     """Hue in degrees, saturation and value in [0, 1], and what is visible (bool)."""
     hsv = np.asarray(image.convert("RGB").convert("HSV"), dtype=np.float32)
     visible = np.asarray(image.getchannel("A")) > 128
-    return hsv[..., 0] * (360.0 / 256.0), hsv[..., 1] / 255.0, hsv[..., 2] / 255.0, visible
+    hue, saturation, value = np.moveaxis(hsv * np.array([360.0 / 256.0, 1 / 255.0, 1 / 255.0], np.float32), -1, 0)
+    return hue, saturation, value, visible
 
 
 def _main_hue(hue: NDArray[np.float32], weight: NDArray[np.float32]) -> float:

@@ -31,7 +31,7 @@ from sanakit.worlds.building.packages import (
 from sanakit.worlds.building.people.people import drawn_people
 from sanakit.worlds.building.places import places
 
-_VERSION = 1  # of how parts are made; another one makes them again
+_VERSION = 2  # of how parts are made; another one makes them again
 
 
 @dataclass(kw_only=True)

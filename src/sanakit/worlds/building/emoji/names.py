@@ -41,7 +41,8 @@ class Names:
             language: Counter(word.casefold() for note in notes.values() for word in note.keywords)
             for language, notes in self._words.items()
         }
-        self._taken = {language: self._all_alike(entries, language) for language in LANGUAGES}
+        self._taken = {language: self._named(entries, language) for language in LANGUAGES}
+        self._shared = {language: self._held_twice(entries, language) for language in LANGUAGES}
 
     def of(self, entry: Entry) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
         """The main name by language, and further ones."""
@@ -68,10 +69,18 @@ class Names:
         if alike or note is None:
             return alike
         held = self._held(note, language)
-        return [held, note.label] if held else [note.label]
+        return [held, note.label] if held and held not in self._shared[language] else [note.label]
 
-    def _all_alike(self, entries: Sequence[Entry], language: str) -> frozenset[str]:
-        return frozenset(name.casefold() for entry in entries for name in self._alike(entry, language))
+    def _named(self, entries: Sequence[Entry], language: str) -> frozenset[str]:
+        """Names that are sure."""
+        sure = (_given().get((entry.name, language), ()) or self._alike(entry, language) for entry in entries)
+        return frozenset(name.casefold() for names in sure for name in names)
+
+    def _held_twice(self, entries: Sequence[Entry], language: str) -> frozenset[str]:
+        """Keywords that would name several things ("ball" of many games)."""
+        notes = (self._words[language].get(entry.emoji[0]) for entry in entries if entry.emoji)
+        uses = Counter(self._held(note, language) for note in notes if note is not None)
+        return frozenset(word for word, number in uses.items() if word is not None and number > 1)
 
     def _alike(self, entry: Entry, language: str) -> list[str]:
         """Labels of its emoji that are called in English as the thing is here, by its name before its synonyms."""
