@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sanakit.common.errors import DownloadError, RequestError
+from sanakit.common.errors import DownloadError, OutputError, RequestError
+from sanakit.common.files import written_aside
 from sanakit.worlds.banks.bank_files import load_bank
 from sanakit.worlds.banks.things import Look, Person, Place, Thing, View
 from sanakit.worlds.building.assembly import parts as parts_module
@@ -116,3 +117,12 @@ def test_the_tiny_bank_keeps_a_few(shop: Workshop, tmp_path: Path) -> None:
     assert [look.id for look in bank.things["cat"].looks] == ["flat-cat"]
     assert list(bank.things) == ["cat"]
     assert bank.panorama(bank.places["park"]).size == (256, 128)
+
+
+def test_one_process_at_a_time(shop: Workshop, tmp_path: Path) -> None:
+    with (
+        written_aside(shop.folder / "report.json", locked=True),
+        pytest.raises(OutputError, match="another process is writing"),
+    ):
+        build_bank(tmp_path / "bank", shop)
+    assert not (tmp_path / "bank").exists()

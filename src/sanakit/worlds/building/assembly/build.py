@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from sanakit.common.errors import RequestError
+from sanakit.common.files import written_aside
 from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.banks.bank_files import Contents, load_bank, write_bank
 from sanakit.worlds.banks.things import Thing, merge_things
@@ -42,11 +44,19 @@ def build_bank(output: Path, shop: Workshop, *, only: Sequence[str] = (), tiny: 
     Raises:
         RequestError: a part that there is not, or nothing was to be had.
         MissingExtraError: a package that renders or draws is not installed.
-        OutputError: a place cannot be written.
+        OutputError: a place cannot be written, or another process is building in the same workshop.
     """
     if unknown := sorted(set(only) - set(PARTS)):
         raise RequestError(f"there is no part {unknown[0]!r}; the parts are {', '.join(PARTS)}")
-    parts = [finished_part(name, shop) for name in PARTS if not only or name in only]
+    with written_aside(shop.folder / "report.json", locked=True) as place:  # one process at a time makes parts
+        parts = [finished_part(name, shop) for name in PARTS if not only or name in only]
+        _write(output, parts, shop, tiny=tiny)
+        found = report(load_bank(output), shop)
+        place.write_text(json.dumps(asdict(found), indent=1) + "\n", encoding="utf-8")
+    return found
+
+
+def _write(output: Path, parts: Sequence[Bank], shop: Workshop, *, tiny: bool) -> None:
     contents, members = _merged(parts, output.name)
     if not contents.things and not contents.places and not contents.people:
         raise RequestError(f"nothing could be built: {'; '.join(shop.skipped.values())}")
@@ -54,7 +64,6 @@ def build_bank(output: Path, shop: Workshop, *, only: Sequence[str] = (), tiny: 
         contents, members = cut_down(contents, members)
     notices = [(bank.folder / "ATTRIBUTION.md").read_text("utf-8") for bank in parts]
     write_bank(output, replace(contents, attribution=attribution(contents, notices)), members)
-    return report(load_bank(output), shop)
 
 
 def report(bank: Bank, shop: Workshop) -> BuildReport:
