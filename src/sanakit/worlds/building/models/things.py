@@ -8,6 +8,7 @@ import logging
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from math import cos, radians, sin
 from pathlib import Path
 
 import numpy as np
@@ -27,16 +28,21 @@ logger = logging.getLogger(__name__)
 
 VERSION = 1  # of what a kept look holds; another one renders it again
 VIEW_SIZE = 160
-VIEWS = (*((float(yaw), 20.0) for yaw in range(0, 360, 30)), *((float(yaw), 55.0) for yaw in (15, 105, 195, 285)))
+VIEWS: tuple[tuple[float, float], ...] = (
+    *((float(yaw), 20.0) for yaw in range(0, 360, 30)),
+    *((float(yaw), 55.0) for yaw in (15, 105, 195, 285)),
+)
 SOURCE = "sweethome3d-furniture"
 
 _TINT_SHARE = 0.35  # of what is visible must be of one plain colour
 _PLAIN_SPREAD = 0.07  # of a texture's colours, that still count as one
+_STROKE, _NARROW = 0.25, 0.45  # of the height, of the greatest breadth: what is narrower than both is edge on
 _SAME_COLOUR = 0.06  # of 0..1: materials nearer than this are painted alike
 _LANGUAGES = {"zh-CN": "zh"}
 _SKIPPED_LANGUAGES = {"pt-PT", "zh-TW"}
 _OTHER_SCRIPTS = {"bg", "el", "ja", "ru", "zh-CN"}
 
+Angle = tuple[float, float]  # yaw, pitch
 Members = dict[str, bytes]
 Views = tuple[View, ...]
 
@@ -58,12 +64,12 @@ def model_things(folder: Path, work: Path, on_progress: OnProgress = no_progress
         for model in models.get(entry.name, ()):
             on_progress(done, total, f"models: {entry.name}")
             place = work / f"{look_id(model)}.zip"
-            taken = _read_kept(place, entry)
+            taken = _read_kept(place, model, entry)
             if taken is None:
                 renderer = renderer or Renderer(VIEW_SIZE)
                 taken = _render(model, entry, renderer)
                 if taken is not None:
-                    _keep(place, entry, *taken)
+                    _keep(place, model, entry, *taken)
             if taken is not None:
                 looks.append(_look(model, entry, *taken))
                 members.update(taken[1])
@@ -79,8 +85,25 @@ def look_id(model: Model) -> str:
     return f"{archive.lower()}-{name}"
 
 
+def angles_of(model: Model, entry: Entry) -> tuple[Angle, ...]:
+    """The sides that a model is worth seeing from: not edge on, where a fork or a television is a stroke."""
+    width, depth, height = size_of(model, entry)
+    breadths = {yaw: abs(width * cos(radians(yaw))) + abs(depth * sin(radians(yaw))) for yaw, _ in VIEWS}
+    widest = max(breadths.values())
+    return tuple(
+        angle for angle in VIEWS if breadths[angle[0]] > _STROKE * height or breadths[angle[0]] > _NARROW * widest
+    )
+
+
+def size_of(model: Model, entry: Entry) -> tuple[float, float, float]:
+    """Width, depth and height in cm, as the list has it stand and turn."""
+    width, depth, height = model.size_cm
+    if entry.stand:
+        depth, height = height, depth
+    return (depth, width, height) if entry.turn % 180 == 90 else (width, depth, height)
+
+
 def _thing(entry: Entry, models: Sequence[Model], looks: tuple[Look, ...]) -> Thing:
-    width, depth, height = models[0].size_cm
     return Thing(
         name=entry.name,
         plural=entry.plural,
@@ -88,7 +111,7 @@ def _thing(entry: Entry, models: Sequence[Model], looks: tuple[Look, ...]) -> Th
         looks=looks,
         synonyms=tuple((word, word if word.endswith("s") else plural_of(word)) for word in entry.also),
         names=_names(entry, models),
-        size_cm=(width, height, depth) if entry.stand else (width, depth, height),
+        size_cm=size_of(models[0], entry),
     )
 
 
@@ -120,7 +143,7 @@ def _render(model: Model, entry: Entry, renderer: Renderer) -> tuple[Views, Memb
     stage = renderer.stage(_turned(mesh, entry), textures)
     try:
         flagged = _paintable(stage, textures) if entry.tint else frozenset()
-        shots = [stage.shoot(yaw, pitch, VIEW_SIZE, flagged) for yaw, pitch in VIEWS]
+        shots = {angle: stage.shoot(*angle, VIEW_SIZE, flagged) for angle in angles_of(model, entry)}
     finally:
         stage.release()
     return _encoded(look_id(model), shots, tintable=bool(flagged))
@@ -168,9 +191,9 @@ def _plain_colour(material: Material, textures: Mapping[str, bytes]) -> Floats |
     return colour if material.alpha >= 0.95 and colour.max() > 0.18 else None
 
 
-def _encoded(name: str, shots: Sequence[Shot], *, tintable: bool) -> tuple[Views, Members]:
+def _encoded(name: str, shots: Mapping[Angle, Shot], *, tintable: bool) -> tuple[Views, Members]:
     views, members = [], {}
-    for number, ((yaw, pitch), shot) in enumerate(zip(VIEWS, shots, strict=True)):
+    for number, ((yaw, pitch), shot) in enumerate(shots.items()):
         height, width = shot.depth.shape
         view = View(yaw, pitch, 0, (width, height), f"{name}/{number:02d}.webp")
         views.append(view)
@@ -182,12 +205,13 @@ def _encoded(name: str, shots: Sequence[Shot], *, tintable: bool) -> tuple[Views
 
 
 def _look(model: Model, entry: Entry, views: Views, members: Members) -> Look:
+    behind = min(views, key=lambda view: abs(view.yaw - 180.0))
     return Look(
         id=look_id(model),
         style="rendered",
         views=views,
         tintable=any(view.companion("tint") in members for view in views),
-        natural=None if entry.group == "person" else colour_word([members[views[side].member] for side in (1, 6)]),
+        natural=None if entry.group == "person" else colour_word([members[view.member] for view in (views[0], behind)]),
         licence=model.licence,
         author=model.author,
         source=SOURCE,
@@ -200,21 +224,22 @@ def _webp(picture: Image.Image, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def _stamp(entry: Entry) -> dict[str, object]:
-    return {"version": VERSION, "stand": entry.stand, "turn": entry.turn, "tint": entry.tint}
+def _stamp(model: Model, entry: Entry) -> dict[str, object]:
+    angles = [list(angle) for angle in angles_of(model, entry)]
+    return {"version": VERSION, "angles": angles, "stand": entry.stand, "turn": entry.turn, "tint": entry.tint}
 
 
-def _keep(place: Path, entry: Entry, views: Views, members: Members) -> None:
+def _keep(place: Path, model: Model, entry: Entry, views: Views, members: Members) -> None:
     rows = [[view.yaw, view.pitch, view.frame, *view.size, view.member] for view in views]
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr("look.json", json.dumps({"made": _stamp(entry), "views": rows}))
+        archive.writestr("look.json", json.dumps({"made": _stamp(model, entry), "views": rows}))
         for name, content in members.items():
             archive.writestr(name, content)
     write_whole(place, buffer.getvalue())
 
 
-def _read_kept(place: Path, entry: Entry) -> tuple[Views, Members] | None:
+def _read_kept(place: Path, model: Model, entry: Entry) -> tuple[Views, Members] | None:
     """A look as it was kept; None if there is none, or one made otherwise."""
     try:
         with zipfile.ZipFile(place) as archive:
@@ -225,6 +250,6 @@ def _read_kept(place: Path, entry: Entry) -> tuple[Views, Members] | None:
     except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
         logger.info("%s is rendered again: %s", place, error)
         return None
-    if facts["made"] != _stamp(entry):
+    if facts["made"] != _stamp(model, entry):
         return None
     return tuple(View(yaw, pitch, frame, (w, h), name) for yaw, pitch, frame, w, h, name in facts["views"]), members
