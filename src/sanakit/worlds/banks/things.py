@@ -93,15 +93,15 @@ def merge_things(things: Iterable[Thing]) -> tuple[Thing, ...]:
     """Things of one name become one thing with the looks of all, in the order of the names.
 
     What the first one leaves open (emoji, size, names in a language) is taken from the next. A word means one thing: a
-    synonym that is the name of another thing, or a synonym of two, is dropped.
+    synonym that is the name or plural of another thing, or a synonym of two, is dropped.
     """
     merged: dict[str, Thing] = {}
     for thing in things:
         merged[thing.name] = _merge(merged[thing.name], thing) if thing.name in merged else thing
-    claims = Counter(word for thing in merged.values() for word, _ in thing.synonyms)
-    free = {word for word, times in claims.items() if times == 1 and word not in merged}
+    uses = Counter(word for thing in merged.values() for word in {word for word, _ in thing.synonyms})
+    uses.update(word for thing in merged.values() for word in (thing.name, thing.plural))
     return tuple(
-        replace(thing, synonyms=tuple(pair for pair in thing.synonyms if pair[0] in free))
+        replace(thing, synonyms=tuple(pair for pair in thing.synonyms if uses[pair[0]] == 1))
         for _, thing in sorted(merged.items())
     )
 

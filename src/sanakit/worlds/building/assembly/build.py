@@ -13,7 +13,7 @@ from sanakit.common.errors import RequestError
 from sanakit.common.files import written_aside
 from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.banks.bank_files import Contents, load_bank, write_bank
-from sanakit.worlds.banks.things import Thing, merge_things
+from sanakit.worlds.banks.things import merge_things
 from sanakit.worlds.building.assembly.attribution import attribution
 from sanakit.worlds.building.assembly.parts import PARTS, finished_part
 from sanakit.worlds.building.assembly.tiny import cut_down
@@ -83,7 +83,7 @@ def report(bank: Bank, shop: Workshop) -> BuildReport:
 
 
 def _merged(parts: Sequence[Bank], name: str) -> tuple[Contents, dict[str, bytes]]:
-    things = _told_apart(merge_things(thing for bank in parts for thing in bank.things.values()))
+    things = merge_things(thing for bank in parts for thing in bank.things.values())
     packages: dict[str, Mapping[str, str]] = {}
     members: dict[str, bytes] = {}
     for bank in parts:
@@ -98,12 +98,3 @@ def _merged(parts: Sequence[Bank], name: str) -> tuple[Contents, dict[str, bytes
         packages=packages,
     )
     return contents, members
-
-
-def _told_apart(things: Sequence[Thing]) -> tuple[Thing, ...]:
-    """Without synonyms that are the name of another thing, or a synonym of several."""
-    uses = Counter(word for thing in things for word, _ in thing.synonyms)
-    uses.update(word for thing in things for word in (thing.name, thing.plural))
-    return tuple(
-        replace(thing, synonyms=tuple(pair for pair in thing.synonyms if uses[pair[0]] == 1)) for thing in things
-    )
