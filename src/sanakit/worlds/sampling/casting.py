@@ -162,6 +162,8 @@ def _draw_look(thing: Thing, wanted: Wanted, rng: Generator) -> Look | None:
 
 
 def _draw_colour(thing: Thing, look: Look, rng: Generator) -> str | None:
+    if thing.group == "person":  # their clothes have the colour, and the words would say that they have it
+        return None
     if rng.random() >= (_SHAPE_COLOUR_SHARE if thing.group == "shape" else _COLOUR_SHARE):
         return None
     if look.natural is not None and (not look.tintable or rng.random() < _NATURAL_SHARE):

@@ -19,6 +19,7 @@ from sanakit.worlds.telling.phrases import (
     THREE,
     VIEWS,
     ground_wordings,
+    has_singular,
     is_default,
     join,
     noun,
@@ -128,7 +129,7 @@ def _noun(scene: Scene, thing: SceneObject, rng: Generator, bank: Bank) -> str:
     words = pick(known.synonyms, rng) if synonym else (known.name, known.plural)
     size = pick(SIZE_WORDS[scene.size], rng) if scene.size else None
     number = str(scene.count) if rng.random() < _DIGIT_SHARE else NUMBER_WORDS[scene.count]
-    if scene.kind != "count" and (draw := rng.random()) < _ONE_SHARE + _THE_SHARE:
+    if scene.kind != "count" and has_singular(words) and (draw := rng.random()) < _ONE_SHARE + _THE_SHARE:
         return join("one" if draw < _ONE_SHARE else "the", size, thing.colour, words[0])
     return noun(scene, words, size=size, colour=thing.colour, number=number)
 

@@ -59,7 +59,7 @@ PREFIXES = (
 _DRAWN_PREFIXES = ("a drawing of", "an illustration of", "draw")  # not true of what is rendered
 _PLAIN_GROUND = (
     "on a {} background", "with a {} background", "against a {} background", "in front of a {} background",
-    "on a plain {} background", "on {}",
+    "on a plain {} background", "before a {} background",
 )  # fmt: skip
 _GRADED_GROUND = (
     "on a background fading from {} to {}", "on a {} to {} gradient background", "with a gradient from {} to {}",
@@ -115,10 +115,10 @@ def noun(scene: Scene, words: tuple[str, str], *, size: str | None, colour: str 
     if scene.kind == "count":
         return join(number or NUMBER_WORDS[scene.count], size, colour, words[1])
     text = join(size, colour, words[0])
-    return with_article(text) if _has_singular(words) else text
+    return with_article(text) if has_singular(words) else text
 
 
-def _has_singular(words: tuple[str, str]) -> bool:
+def has_singular(words: tuple[str, str]) -> bool:
     """Whether one of it is "a ...": not of "jeans" and "bread", of which there are pairs and loaves."""
     one, many = words
     return one.endswith(_SAME_PLURAL) if one == many else not many.endswith(f" of {one}")
@@ -127,7 +127,8 @@ def _has_singular(words: tuple[str, str]) -> bool:
 def person(thing: SceneObject) -> str:
     """ "a smiling person with red hair and glasses"."""
     before = [word for part, word in thing.parts if part in _ADJECTIVES]
-    after = [_part(part, word) for part, word in thing.parts if part not in _ADJECTIVES]
+    hair_first = sorted(thing.parts, key=lambda part: part[0] != "hair")
+    after = [_part(part, word) for part, word in hair_first if part not in _ADJECTIVES]
     text = with_article(join(*before, thing.name))
     return f"{text} with {' and '.join(after)}" if after else text
 
