@@ -1,0 +1,139 @@
+"""The words of one language: things, and the small words around them, each to what it is in English."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from sanakit.pipelines.reading.emoji import NUMBERS
+from sanakit.pipelines.reading.words import Noun, Words
+
+Kind = Literal["article", "number", "adjective", "noun", "relation", "word", "drop", "unknown"]
+_LONGEST = 5  # words of a phrase
+_SHORTEST_STEM = 3
+UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f々〇]+")  # written without spaces
+_WORD = re.compile(r"[^\W\d_]+[’']|[^\W_]+(?:-[^\W_]+)*|[^\w\s]")
+BACKGROUND = Noun("background", "backgrounds")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A word or phrase of a prompt and what it is: ``text`` is English, or as it was where nobody knows."""
+
+    kind: Kind
+    text: str
+    noun: Noun | None = None
+    num_letters: int = 0  # that it stands for
+
+
+class Lexicon:
+    """One language.
+
+    Args:
+        language: its code.
+        words: the model's table.
+    """
+
+    def __init__(self, language: str, words: Words) -> None:
+        told = words.languages.get(language, {})
+        self.adjectives_after = bool(told.get("adjectives_after"))
+        self.relations_after = bool(told.get("relations_after"))
+        self.numbers_after = bool(told.get("numbers_after"))
+        self._endings: tuple[str, ...] = tuple(sorted(told.get("endings", ()), key=len, reverse=True))
+        self._compounds = bool(told.get("compounds"))
+        self._colours = frozenset(words.content.get("colours", ())) | {"gray"}
+        self._sizes = frozenset(words.content.get("sizes", ()))
+        self._relations = frozenset(words.content.get("positions", ()))
+        self._entries: dict[str, Piece] = {}
+        self._stems: dict[str, Piece] = {}
+        for name, noun in words.names_in(language):
+            self._add(name, Piece("noun", noun.name, noun))
+        for english, theirs in told.get("words", {}).items():
+            for word in theirs:
+                self._add(word, self._small(english), replace=True)
+        self._longest = max(map(len, self._entries), default=0)
+
+    def read(self, prompt: str) -> list[Piece]:
+        """The pieces of a prompt, in their order."""
+        pieces: list[Piece] = []
+        start = 0
+        for run in UNSPACED.finditer(prompt):
+            pieces += self._spaced(prompt[start : run.start()])
+            pieces += self._unspaced(run[0])
+            start = run.end()
+        return [*pieces, *self._spaced(prompt[start:])]
+
+    def _add(self, word: str, piece: Piece, *, replace: bool = False) -> None:
+        key = normal(word)
+        if replace or key not in self._entries:
+            self._entries[key] = piece
+        stem = " ".join(map(self._stem, key.split(" ")))
+        self._stems.setdefault(stem, piece)
+
+    def _small(self, english: str) -> Piece:
+        if not english:
+            return Piece("drop", "")
+        if english in ("a", "the"):
+            return Piece("article", english)
+        if english in NUMBERS:
+            return Piece("number", english)
+        if english in self._colours or english in self._sizes:
+            return Piece("adjective", english)
+        if english == "background":
+            return Piece("noun", english, BACKGROUND)
+        return Piece("relation" if english in self._relations else "word", english)
+
+    def _stem(self, word: str) -> str:
+        for ending in self._endings:
+            if word.endswith(ending) and len(word) - len(ending) >= _SHORTEST_STEM - (len(ending) == 1 and word[0] > "ÿ"):
+                return word[: -len(ending)]
+        return word
+
+    def _spaced(self, text: str) -> Iterator[Piece]:
+        words = _WORD.findall(text)
+        at = 0
+        while at < len(words):
+            count, piece = self._longest_at([normal(word) for word in words[at : at + _LONGEST]])
+            letters = sum(len(word) for word in words[at : at + count] if word[0].isalnum())
+            if piece is None:
+                piece = Piece("unknown", words[at])
+            yield Piece(piece.kind, piece.text, piece.noun, letters)
+            at += count
+
+    def _longest_at(self, words: list[str]) -> tuple[int, Piece | None]:
+        for count in range(len(words), 0, -1):
+            if piece := self._entries.get(" ".join(words[:count])):
+                return count, piece
+        for count in range(len(words), 0, -1):
+            if piece := self._stems.get(" ".join(map(self._stem, words[:count]))):
+                return count, piece
+        return 1, self._head_of(words[0]) if self._compounds else None
+
+    def _head_of(self, word: str) -> Piece | None:
+        """What a compound is: a "Spielzeugauto" is an "Auto"."""
+        for start in range(2, len(word) - 3):
+            for known, tail in ((self._entries, word[start:]), (self._stems, self._stem(word[start:]))):
+                if len(tail) > _SHORTEST_STEM and (piece := known.get(tail)) is not None and piece.kind == "noun":
+                    return piece
+        return None
+
+    def _unspaced(self, text: str) -> Iterator[Piece]:
+        at = 0
+        while at < len(text):
+            lengths = range(min(self._longest, len(text) - at), 0, -1)
+            count = next((count for count in lengths if normal(text[at : at + count]) in self._entries), 0)
+            piece = self._entries[normal(text[at : at + count])] if count else Piece("unknown", text[at])
+            yield Piece(piece.kind, piece.text, piece.noun, max(count, 1))
+            at += max(count, 1)
+
+
+def normal(word: str) -> str:
+    """Small letters, and of Latin, Greek and Cyrillic ones no accents: ``Äpfel`` and ``apfel`` are one."""
+    folded = unicodedata.normalize("NFKC", word).casefold().replace("’", "'")
+    if UNSPACED.search(folded) or "\uac00" <= folded[:1] <= "\ud7a3":
+        return folded
+    parts = unicodedata.normalize("NFD", folded)
+    return "".join(part for part in parts if not unicodedata.combining(part))

@@ -1,0 +1,57 @@
+"""A prompt as it was written, to the prompt that a model is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from sanakit.pipelines.reading.emoji import EMOJI, name_emoji
+from sanakit.pipelines.reading.english import in_english
+from sanakit.pipelines.reading.lexicon import UNSPACED, Lexicon, Piece
+from sanakit.pipelines.reading.unknown import UnknownWord, unknown_words
+from sanakit.pipelines.reading.words import Words, tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a prompt is told as, and the words of it that the model was not trained on."""
+
+    text: str
+    unknown: tuple[UnknownWord, ...]
+
+
+class PromptReader:
+    """Reads prompts with the words of a model. English is left as it is, letter by letter."""
+
+    def __init__(self, words: Words) -> None:
+        self._words = words
+        self._lexicon = lru_cache(maxsize=None)(lambda language: Lexicon(language, words))
+        self.read = lru_cache(maxsize=256)(self._read)
+
+    def _read(self, prompt: str) -> Reading:
+        text = name_emoji(prompt, self._words)
+        text = self._in_english(text)
+        return Reading(text, tuple(unknown_words(text, self._words)))
+
+    def _in_english(self, text: str) -> str:
+        """Another language is read where it knows more letters of the prompt than English does."""
+        bare = EMOJI.sub("", text)
+        letters = sum(map(str.isalpha, bare))
+        known = sum(len(word) for word in tokens(bare) if self._is_english(word))
+        if known >= letters:
+            return text
+        best, best_pieces, best_lexicon = known, list[Piece](), None
+        for code in self._words.codes:
+            lexicon = self._lexicon(code)
+            pieces = lexicon.read(text)
+            found = sum(piece.num_letters for piece in pieces if piece.kind != "unknown")
+            if found > best and any(piece.noun is not None for piece in pieces):
+                best, best_pieces, best_lexicon = found, pieces, lexicon
+        if best_lexicon is None:
+            return text
+        return in_english(best_pieces, best_lexicon, self._words.content.get("sizes", ()))
+
+    def _is_english(self, word: str) -> bool:
+        if UNSPACED.search(word):
+            return False
+        return word in self._words.known or word in self._words.untrained or word in self._words.keywords

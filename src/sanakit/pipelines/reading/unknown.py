@@ -1,0 +1,78 @@
+"""Words that a model was not trained on, and the nearest that it was."""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sanakit.pipelines.reading.emoji import EMOJI
+from sanakit.pipelines.reading.words import Words, tokens
+
+_ALIKE = 0.75  # share of letters from which a word may be a slip of the pen
+_NUM_NEAREST = 3
+_LONGEST = 3  # words of a phrase
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownWord:
+    """A word as it stands in the prompt, and the nearest that the model knows, best first; none if there are none."""
+
+    word: str
+    nearest: tuple[str, ...]
+
+    def told(self, model: str) -> str:
+        """One sentence."""
+        near = f"; nearest: {', '.join(self.nearest)}" if self.nearest else ""
+        return f'{model} was not trained on "{self.word}"{near}'
+
+
+def unknown_words(prompt: str, words: Words) -> list[UnknownWord]:
+    """Every word of an English prompt that the model has not seen, in the prompt's order, each once."""
+    found = dict.fromkeys([*_texts(prompt, words), *EMOJI.findall(prompt)])
+    return [UnknownWord(word, tuple(nearest(word, words))) for word in found]
+
+
+def _texts(prompt: str, words: Words) -> Iterator[str]:
+    """Words and phrases; a keyword beside a thing that it belongs to is none of them."""
+    said = tokens(prompt)
+    names = {name for name in words.nouns if all(word in said for word in tokens(name))}
+    at = 0
+    while at < len(said):
+        phrase = next((p for p in _phrases(said, at) if p in words.untrained and not words.known.issuperset(p.split())), "")
+        if phrase:
+            yield phrase
+            at += len(phrase.split())
+            continue
+        word = said[at]
+        belongs = names.intersection(words.keywords.get(word, ()))
+        if not (_is_known(word, words) or belongs):
+            yield word
+        at += 1
+
+
+def _phrases(said: Sequence[str], at: int) -> Iterator[str]:
+    for count in range(min(_LONGEST, len(said) - at), 1, -1):
+        yield " ".join(said[at : at + count])
+
+
+def _is_known(word: str, words: Words) -> bool:
+    if word in words.known or word.isdigit() or len(word) == 1:
+        return True
+    parts = word.replace("’", "'").removesuffix("'s").split("-")
+    return all(part in words.known for part in parts) or word.removesuffix("s") in words.known
+
+
+def nearest(word: str, words: Words) -> Sequence[str]:
+    """By what was prepared for it, what it is a keyword of, and how it is written."""
+    if word in words.untrained:
+        return words.untrained[word][:_NUM_NEAREST]
+    single = word.removesuffix("s")
+    for form in (word, single):
+        if form in words.keywords:
+            return words.keywords[form][:_NUM_NEAREST]
+        if form in words.untrained:
+            return words.untrained[form][:_NUM_NEAREST]
+    plain = "".join(c for c in unicodedata.normalize("NFD", word) if not unicodedata.combining(c))
+    return difflib.get_close_matches(plain, sorted(words.phrases), n=_NUM_NEAREST, cutoff=_ALIKE)

@@ -1,0 +1,1 @@
+"""The words of a world as one table, which travels with the model that was trained on it."""

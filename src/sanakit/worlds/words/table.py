@@ -1,0 +1,129 @@
+"""What goes into ``words.json`` of a model: names, synonyms, other languages, emoji, and every small word of captions."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from importlib import resources
+from typing import Any
+
+from sanakit.worlds.banks.bank import Bank
+from sanakit.worlds.banks.things import Thing
+from sanakit.worlds.scenes.vocabulary import BACKGROUNDS, COLOURS, NUMBER_WORDS, SIZE_WORDS
+from sanakit.worlds.telling.phrases import RELATION_WORDINGS, STYLES, VIEWS
+from sanakit.worlds.world_scenes import WorldScenes
+
+VERSION = 1
+_NUM_CAPTIONS = 1500
+_NUM_NEAREST = 3
+
+
+def words_of(bank: Bank, names: Iterable[str] | None = None) -> dict[str, Any]:
+    """The words that a model knows which is trained on these things of a bank, as plain values.
+
+    ``things`` have ``name``, ``plural``, ``synonyms`` (singular, plural), ``keywords``, ``emoji`` and ``names`` by
+    language. ``untrained`` are words of the bank that no chosen thing has, each with the chosen names nearest to it, by
+    the keywords that they share; ``untrained_emoji`` are called so. ``other_words`` are all that captions say besides.
+
+    Args:
+        bank: of the training.
+        names: of its things; None for all.
+
+    Raises:
+        RequestError: a name that the bank does not know.
+    """
+    known = bank if names is None else bank.subset(names)
+    others = [thing for name, thing in bank.things.items() if name not in known.things]
+    return {
+        "version": VERSION,
+        "things": [_entry(thing) for thing in known.things.values()],
+        "colours": list(COLOURS),
+        "numbers": list(NUMBER_WORDS.values()),
+        "sizes": {name: list(words) for name, words in SIZE_WORDS.items()},
+        "positions": [wordings[0].replace("{}", "").strip() for wordings in RELATION_WORDINGS.values()] + ["next to"],
+        "views": {name: list(wordings) for name, wordings in VIEWS.items()},
+        "styles": {name: list(wordings) for name, wordings in STYLES.items()},
+        "grounds": list(BACKGROUNDS),
+        "places": {name: list(place.wordings) for name, place in known.places.items()},
+        "people": _people(known),
+        "other_words": sorted(_caption_words(known)),
+        "untrained": _untrained(known, others),
+        "untrained_emoji": {sign: thing.name for thing in others for sign in _emoji(thing)},
+        "languages": languages(),
+    }
+
+
+def languages() -> dict[str, Any]:
+    """Small words of other languages by code: English to theirs, "" for what is left out, and how a language goes."""
+    content: dict[str, Any] = json.loads(resources.files(__package__).joinpath("languages.json").read_text("utf-8"))
+    return content
+
+
+def _entry(thing: Thing) -> dict[str, Any]:
+    names = {code: [name] for code, name in thing.names.items()}
+    for code, more in thing.more_names.items():
+        names[code] = list(dict.fromkeys([*names.get(code, ()), *more]))
+    if "zh-Hant" in names:
+        names["zh"] = list(dict.fromkeys([*names.get("zh", ()), *names.pop("zh-Hant")]))
+    return {
+        "name": thing.name,
+        "plural": thing.plural,
+        "synonyms": [list(pair) for pair in thing.synonyms],
+        "keywords": list(thing.keywords),
+        "emoji": _emoji(thing),
+        "names": names,
+    }
+
+
+def _emoji(thing: Thing) -> list[str]:
+    return [*([thing.emoji] if thing.emoji else ()), *thing.more_emoji]
+
+
+def _people(bank: Bank) -> dict[str, list[str]]:
+    parts: dict[str, set[str]] = {}
+    for person in bank.people:
+        for part, word in person.parts.items():
+            parts.setdefault(part, set()).add(word)
+    return {part: sorted(words) for part, words in sorted(parts.items())}
+
+
+def _caption_words(bank: Bank) -> set[str]:
+    """Words of captions that no name has."""
+    scenes = WorldScenes(bank, "train", 0)
+    texts = (scenes.truth(index)[1] for index in range(_NUM_CAPTIONS))
+    said = {word for text in texts for word in re.findall(r"[^\W\d_]+(?:['’-][^\W_]+)*", text.lower())}
+    names = (text for thing in bank.things.values() for text in _texts(thing))
+    return said - {word for name in names for word in name.lower().split()}
+
+
+def _texts(thing: Thing) -> list[str]:
+    return [thing.name, thing.plural, *(word for pair in thing.synonyms for word in pair)]
+
+
+def _untrained(known: Bank, others: Collection[Thing]) -> dict[str, list[str]]:
+    """The nearest chosen names of every other one: many shared keywords, rare ones first, or at least the group."""
+    counts = Counter(word for thing in (*known.things.values(), *others) for word in _about(thing))
+    taken = {text.lower() for thing in known.things.values() for text in _texts(thing)}
+    found: dict[str, list[str]] = {}
+    for other in others:
+        near = _nearest(other, known.things, counts)
+        for text in _texts(other):
+            if text.lower() not in taken:
+                found.setdefault(text.lower(), near)
+    return found
+
+
+def _nearest(other: Thing, things: Mapping[str, Thing], counts: Mapping[str, int]) -> list[str]:
+    def likeness(thing: Thing) -> float:
+        shared = sum(1 / math.log2(1 + counts[word]) for word in _about(other) & _about(thing))
+        return shared + (0.3 if thing.group == other.group else 0.0)
+
+    ranked = sorted(things.values(), key=likeness, reverse=True)[:_NUM_NEAREST]
+    return [thing.name for thing in ranked if likeness(thing) > 0]
+
+
+def _about(thing: Thing) -> set[str]:
+    return {*thing.keywords, *thing.name.lower().split()}
