@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from sanakit.checkpoints.diffusers_layout import write_model_folder
 from sanakit.checkpoints.files.hub import HubOptions
+from sanakit.checkpoints.files.reader import read_json
 from sanakit.checkpoints.identity.card import PUBLISHED_TEXT_ENCODER, SMALL_TEXT_ENCODER, ModelCard
 from sanakit.checkpoints.identity.hashing import combined_hash, hash_tensors
 from sanakit.checkpoints.identity.known_models import (
@@ -45,6 +48,7 @@ class ModelBundle:
     text_encoder: TextEncoder
     card: ModelCard
     parts: ModelParts | None = None  # the files it was loaded from; None for a model made in memory
+    words: Mapping[str, Any] = field(default_factory=dict)  # that it was trained on, if its folder has a words.json
 
     @cached_property
     def model_hash(self) -> str:
@@ -117,7 +121,13 @@ def load_bundle(
         ),
         card=card,
         parts=parts,
+        words=words_of_parts(parts),
     )
+
+
+def words_of_parts(parts: ModelParts) -> Mapping[str, Any]:
+    """The words that a model was trained on; an empty table where its folder has none."""
+    return read_json(parts.words) if parts.words is not None else {}
 
 
 def complete(
@@ -235,5 +245,6 @@ def save_bundle(
         bundle.text_encoder.tokenizer.save_pretrained(building / "tokenizer")
 
     with written_aside(Path(folder), force=force) as building:
-        write_model_folder(building, networks, card, text=write_text if include_text_encoder else None)
+        text = write_text if include_text_encoder else None
+        write_model_folder(building, networks, card, text=text, words=bundle.words)
     return card

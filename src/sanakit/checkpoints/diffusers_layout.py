@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,17 @@ from sanakit.sampling.solvers import solver_kind
 WriteText = Callable[[Path], None]
 """Writes ``text_encoder/`` and ``tokenizer/`` into a model folder."""
 
+WORDS_FILE = "words.json"
 _ABSENT = [None, None]
 
 
 def write_model_folder(
-    folder: Path, networks: Iterable[NetworkState[Any, Any]], card: ModelCard, *, text: WriteText | None
+    folder: Path,
+    networks: Iterable[NetworkState[Any, Any]],
+    card: ModelCard,
+    *,
+    text: WriteText | None,
+    words: Mapping[str, Any] | None = None,
 ) -> None:
     """A whole model: its networks, the text encoder if there is one, and last what holds them together.
 
@@ -32,6 +38,7 @@ def write_model_folder(
         networks: one after the other, so that no more than one need be in memory.
         card: is written into ``sanakit.json`` and beside the transformer's weights.
         text: None leaves the text encoder out.
+        words: that the model was trained on, for ``words.json``; None or an empty one writes none.
     """
     classes: Json = {"vae": _ABSENT}
     for network in networks:
@@ -52,6 +59,8 @@ def write_model_folder(
     }
     first = {"_class_name": "SanaPipeline", "_diffusers_version": DIFFUSERS_VERSION}
     write_json(folder / "model_index.json", {**first, **dict(sorted(index.items()))})
+    if words:
+        write_json(folder / WORDS_FILE, words, indent=None)
     write_card(card, folder)
 
 

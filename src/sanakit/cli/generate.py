@@ -102,4 +102,5 @@ def generate(
     run.tell(f"{plural(total, 'picture')} in {readable_seconds(drawing)}, after {readable_seconds(loading)} of loading")
     if run.as_json:
         seconds = {"loading": round(loading, 3), "pictures": round(drawing, 3)}
-        print_json({"pictures": picture_facts(images, watch.files), "seconds": seconds})
+        pictures = picture_facts(images, watch.files)
+        print_json({"pictures": pictures, "notices": watch.notices, "seconds": seconds})

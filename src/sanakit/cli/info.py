@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -82,11 +83,28 @@ def as_mapping(description: ModelDescription) -> dict[str, Any]:
         facts |= card_to_json(card) | {"text_encoder": card.text_encoder, "distilled": card.distilled}
         facts["max_text_tokens"] = facts.pop("text")["max_tokens"]
         facts |= {"licence": card.licence or None, "model_hash": card.model_hash or None}
-        if card.family == "starter":
+        if description.words:
+            facts["vocabulary"] = vocabulary_of(description.words)
+        elif card.family == "starter":
             facts["vocabulary"] = starter_vocabulary()
     facts["components"] = [asdict(component) for component in description.components]
     facts["missing"] = list(description.missing)
     return facts
+
+
+def vocabulary_of(words: Mapping[str, Any]) -> dict[str, list[str]]:
+    """All that a model's table says it was trained on; a name is followed by its synonyms and its emoji."""
+    objects = []
+    for thing in words["things"]:
+        others = [*(singular for singular, _ in thing["synonyms"]), *thing["emoji"]]
+        objects.append(f"{thing['name']} ({', '.join(others)})" if others else thing["name"])
+    lists = {name: list(words[name]) for name in ("colours", "numbers", "positions")}
+    wordings = {
+        name: [f"{key} ({', '.join(texts)})" for key, texts in words[name].items()]
+        for name in ("sizes", "views", "styles", "places", "people")
+    }
+    languages = sorted({code for thing in words["things"] for code in thing["names"]})
+    return {"objects": objects, **lists, **wordings, "backgrounds": list(words["grounds"]), "languages": languages}
 
 
 def starter_vocabulary() -> dict[str, list[str]]:

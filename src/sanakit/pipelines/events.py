@@ -14,6 +14,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from sanakit.checkpoints.bundle import ModelBundle
     from sanakit.models.text.text_encoder import TextEncoder
+    from sanakit.pipelines.reading.read import PromptReader
     from sanakit.pipelines.request import GenerationRequest
     from sanakit.pipelines.result import GeneratedImage
 
@@ -63,6 +64,16 @@ def notices_about(requests: Sequence[GenerationRequest], text_encoder: TextEncod
         if tokens.dropped:
             total = tokens.kept + tokens.dropped
             yield Notice(f"the prompt has {total} tokens and the model reads {tokens.kept}; its end was cut off.")
+
+
+def notices_about_words(requests: Sequence[GenerationRequest], reader: PromptReader, model: str) -> Iterator[Notice]:
+    """How prompts were read where that is not as they were written, and their words that the model does not know."""
+    for prompt in dict.fromkeys(request.prompt for request in requests):
+        reading = reader.read(prompt)
+        if reading.text != prompt:
+            yield Notice(f'the prompt was read as "{reading.text}"')
+        for word in reading.unknown:
+            yield Notice(word.told(model))
 
 
 def notices_about_model(bundle: ModelBundle) -> Iterator[Notice]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sanakit.checkpoints.identity.card import ImageDefaults, ModelCard
 from sanakit.common.errors import RequestError
 from sanakit.common.seeds import image_seed
+from sanakit.pipelines.reading.read import PromptReader
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.pipelines.resolution import check_upscaled_size, generated_size
 from sanakit.sampling.guidance import ClassifierFreeGuidance, Guidance, PerturbedAttentionGuidance
@@ -16,29 +17,43 @@ from sanakit.sampling.solvers import SolverConfig, solver_kind
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PicturePlan:
-    """One picture to make: ``request`` is complete (no ``None``), as a record stores it."""
+    """One picture to make: ``request`` is complete (no ``None``), as a record stores it.
+
+    ``read_as`` is what its prompt is told to the model as, None where that is the prompt itself.
+    """
 
     request: GenerationRequest
     generated: tuple[int, int]  # height and width that the network makes, in pixels
     solver: SolverConfig
     guidance: Guidance
+    read_as: str | None = None
+
+    @property
+    def told(self) -> str:
+        """The prompt as the text encoder gets it."""
+        return self.request.prompt if self.read_as is None else self.read_as
 
 
-def plan_pictures(requests: Sequence[GenerationRequest], card: ModelCard, granularity: int) -> list[PicturePlan]:
+def plan_pictures(
+    requests: Sequence[GenerationRequest], card: ModelCard, granularity: int, reader: PromptReader | None = None
+) -> list[PicturePlan]:
     """Every picture of every request, in order.
 
     Args:
         requests: what is asked for.
         card: of the model, for what was not said.
         granularity: both generated sides are multiples of it.
+        reader: of prompts, for models that have a table of their words.
 
     Raises:
         RequestError: the model cannot do what a request asks for.
     """
-    return [plan for request in requests for plan in _pictures_of(request, card, granularity)]
+    return [plan for request in requests for plan in _pictures_of(request, card, granularity, reader)]
 
 
-def _pictures_of(request: GenerationRequest, card: ModelCard, granularity: int) -> Iterator[PicturePlan]:
+def _pictures_of(
+    request: GenerationRequest, card: ModelCard, granularity: int, reader: PromptReader | None
+) -> Iterator[PicturePlan]:
     side = card.defaults.base_size
     height, width = request.height or side, request.width or side
     generated = generated_size(height, width, side, granularity, use_binning=request.use_resolution_binning)
@@ -53,9 +68,11 @@ def _pictures_of(request: GenerationRequest, card: ModelCard, granularity: int) 
         "flow_shift": solver.flow_shift,
         "num_images": 1,
     }
+    told_as = reader.read(request.prompt).text if reader is not None else request.prompt
+    read_as = told_as if told_as != request.prompt else None
     for index in range(request.num_images):
         complete = GenerationRequest(**{**dict(request), **told, "seed": image_seed(request.seed, index)})
-        yield PicturePlan(request=complete, generated=generated, solver=solver, guidance=guidance)
+        yield PicturePlan(request=complete, generated=generated, solver=solver, guidance=guidance, read_as=read_as)
 
 
 def _solver(request: GenerationRequest, defaults: ImageDefaults) -> SolverConfig:

@@ -17,8 +17,8 @@ from sanakit.common.version import __version__
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.sampling.solvers import solver_kind
 
-UPSCALING = "upscaling"
-KNOWN_NEEDS = frozenset({UPSCALING})  # features without which a picture would come out otherwise
+READING, UPSCALING = "words of other languages and emoji", "upscaling"
+KNOWN_NEEDS = frozenset({READING, UPSCALING})  # features without which a picture would come out otherwise
 
 
 class _Plain(BaseModel):
@@ -61,11 +61,11 @@ class UpscalerReference(_Plain):
 class PictureRecord(_Plain):
     """How one picture was made.
 
-    ``request`` is complete (no ``None``), for this one picture. ``image`` is None until it was decoded; where
-    ``request.upscale`` is above 1 it is that much larger than the request says, and ``upscaler`` made it so.
-    ``threads`` are those of the CPU; ``rows_per_call`` is None where a call had as many rows as there were. ``needs``
-    names what a reader must know to make the picture again, so that an older sanakit refuses it and does not leave that
-    out.
+    ``request`` is complete (no ``None``), for this one picture; ``read_as`` is its prompt as the model was told it, None
+    where that is the prompt as it was written. ``image`` is None until it was decoded; where ``request.upscale`` is
+    above 1 it is that much larger than the request says, and ``upscaler`` made it so. ``threads`` are those of the CPU;
+    ``rows_per_call`` is None where a call had as many rows as there were. ``needs`` names what a reader must know to
+    make the picture again, so that an older sanakit refuses it and does not leave that out.
     """
 
     request: GenerationRequest
@@ -77,6 +77,7 @@ class PictureRecord(_Plain):
     rows_per_call: int | None = None
     upscaler: UpscalerReference | None = None
     needs: tuple[str, ...] = ()
+    read_as: str | None = None
 
     def to_json(self) -> str:
         """One line of ASCII, which every place that holds metadata takes."""

@@ -72,6 +72,9 @@ def _pixel_difference(before: Image.Image, after: Image.Image) -> str:
 
 def _circumstances(then: PictureRecord, now: PictureRecord) -> Iterator[str]:
     """What is not as it was, whether or not the pixels show it."""
+    if then.read_as != now.read_as:
+        old, new = (record.read_as or record.request.prompt for record in (then, now))
+        yield f'the prompt was read as "{old}" and is read as "{new}"'
     if then.model.hash != now.model.hash:
         old, new = (f"{model.name} ({model.hash[:10]})" for model in (then.model, now.model))
         yield f"the model was {old} and is {new}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -20,10 +20,20 @@ from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.condition import Condition
 from sanakit.pipelines.decode import decode_latent
 from sanakit.pipelines.denoise import Denoiser, Finished, PictureJob, StepTaken, denoise
-from sanakit.pipelines.events import ImageDone, OnEvent, StepDone, notices_about, notices_about_model
+from sanakit.pipelines.events import (
+    ImageDone,
+    Notice,
+    OnEvent,
+    StepDone,
+    notices_about,
+    notices_about_model,
+    notices_about_words,
+)
 from sanakit.pipelines.latent_file import SavedLatent, rescued
 from sanakit.pipelines.plan import PicturePlan, plan_pictures
-from sanakit.pipelines.record import ModelReference, PictureRecord, describe_image, software_versions
+from sanakit.pipelines.reading.read import PromptReader
+from sanakit.pipelines.reading.words import Words
+from sanakit.pipelines.record import READING, ModelReference, PictureRecord, describe_image, software_versions
 from sanakit.pipelines.request import GenerationRequest, as_requests
 from sanakit.pipelines.resolution import resize_and_crop
 from sanakit.pipelines.result import GeneratedImage, GenerationResult, to_image
@@ -66,6 +76,7 @@ class TextToImagePipeline:
     ) -> None:
         self.bundle, self.max_batch, self.upscalers = bundle, max_batch, upscalers
         self.fixed_rows = FIXED_ROWS if deterministic is True else deterministic or None
+        self.reader = PromptReader(Words(bundle.words)) if bundle.words else None
         self.rescue_folder = Path(rescue_folder or Path(tempfile.gettempdir()) / "sanakit")
 
     @torch.no_grad()
@@ -94,11 +105,11 @@ class TextToImagePipeline:
         """
         tell: OnEvent = on_event or (lambda event: None)
         requests = as_requests(request, fields)
-        plans = plan_pictures(requests, self.bundle.card, self.granularity)
+        plans = plan_pictures(requests, self.bundle.card, self.granularity, self.reader)
         if output != "latent":
             self._prepare_upscaling(plans)
         noises = self._noises(plans, latents)
-        for notice in (*notices_about(requests, self.bundle.text_encoder), *notices_about_model(self.bundle)):
+        for notice in self._notices(requests):
             tell(notice)
         model = model_reference(self.bundle)  # now, right after the notice: the weights may be read for their hash
         prepare = lru_cache(maxsize=16)(self.prepare)
@@ -174,6 +185,12 @@ class TextToImagePipeline:
         condition = self.bundle.transformer.prepare(TextCondition(embeds, mask))
         return condition.pad(encoder.config.max_tokens) if self.fixed_rows else condition
 
+    def _notices(self, requests: Sequence[GenerationRequest]) -> Iterator[Notice]:
+        yield from notices_about(requests, self.bundle.text_encoder)
+        if self.reader is not None:
+            yield from notices_about_words(requests, self.reader, self.bundle.card.name)
+        yield from notices_about_model(self.bundle)
+
     def record_of(self, plan: PicturePlan, model: ModelReference) -> PictureRecord:
         """How the picture of a plan is made here and now."""
         return PictureRecord(
@@ -183,6 +200,8 @@ class TextToImagePipeline:
             versions=software_versions(),
             threads=torch.get_num_threads(),
             rows_per_call=self.fixed_rows,
+            read_as=plan.read_as,
+            needs=() if plan.read_as is None else (READING,),
         )
 
     def _prepare_upscaling(self, plans: Sequence[PicturePlan]) -> None:
@@ -220,7 +239,7 @@ def picture_job(
 
 def conditions_of(plan: PicturePlan, prepare: Prepare) -> dict[Branch, Condition]:
     """What the network is told in each branch that the guidance may ask for."""
-    prompt = prepare(plan.request.prompt, plan.request.use_instruction)
+    prompt = prepare(plan.told, plan.request.use_instruction)
     conditions: dict[Branch, Condition] = {}
     for branch, told in plan.guidance.inputs().items():
         text = prepare(plan.request.negative_prompt, False) if told.text == "negative" else prompt

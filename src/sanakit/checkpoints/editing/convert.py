@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, assert_never
 
-from sanakit.checkpoints.bundle import card_of, find_autoencoder, with_text_encoder
+from sanakit.checkpoints.bundle import card_of, find_autoencoder, with_text_encoder, words_of_parts
 from sanakit.checkpoints.diffusers_layout import WriteText, write_model_folder, write_network
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.files.reader import read_listed
@@ -107,7 +107,8 @@ def _write_folder(parts: ModelParts, folder: Path) -> list[str]:
         write_network(folder, read_network(_only(parts)))
         return []
     card = replace(card_of(parts), hashes=hash_parts(parts))
-    write_model_folder(folder, map(read_network, parts.networks.values()), card, text=text_copier(parts))
+    networks = map(read_network, parts.networks.values())
+    write_model_folder(folder, networks, card, text=text_copier(parts), words=words_of_parts(parts))
     missing = [name for name in COMPONENTS if name not in parts.networks]
     if parts.text_encoder is not None:
         missing.remove("text_encoder")

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from sanakit.checkpoints.bundle import card_of
+from sanakit.checkpoints.bundle import card_of, words_of_parts
 from sanakit.checkpoints.diffusers_layout import write_model_folder
 from sanakit.checkpoints.editing.convert import text_copier
 from sanakit.checkpoints.editing.growth import DerivedNetwork
@@ -80,7 +80,7 @@ def write_derived(
     network = replace(base, config=derived.config, tensors=derived.tensors)
     with written_aside(folder, force=force) as path:
         networks = chain([network], map(read_network, others.values()))
-        write_model_folder(path, networks, card, text=text_copier(parts))
+        write_model_folder(path, networks, card, text=text_copier(parts), words=words_of_parts(parts))
         write_json(path / _RECORD_FILE, content)
     return card
 

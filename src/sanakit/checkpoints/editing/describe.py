@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sanakit.checkpoints.bundle import card_of
+from sanakit.checkpoints.bundle import card_of, words_of_parts
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.files.reader import TensorInfo, read_header, read_json
 from sanakit.checkpoints.identity.card import ModelCard
@@ -44,6 +44,7 @@ class ModelDescription:
     path: Path
     card: ModelCard | None
     components: tuple[ComponentDescription, ...]
+    words: Mapping[str, Any]  # that it was trained on; empty where nobody says
     missing: tuple[str, ...]  # components that are taken from elsewhere when the model is loaded
 
 
@@ -63,6 +64,7 @@ def describe(source: str | Path, *, hub: HubOptions | None = None) -> ModelDescr
         path=parts.path,
         card=card_of(parts) if parts.transformer else None,
         components=tuple(components),
+        words=words_of_parts(parts),
         missing=tuple(name for name in COMPONENTS if name not in present),
     )
 

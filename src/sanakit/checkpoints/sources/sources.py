@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from sanakit.checkpoints.diffusers_layout import WORDS_FILE
 from sanakit.checkpoints.files.hub import HubOptions, resolve_source
 from sanakit.checkpoints.files.hub_files import only_weight_file
 from sanakit.checkpoints.files.reader import WeightHeader, find_weight_files, parse_json, read_header, read_json
@@ -51,6 +52,7 @@ class ModelParts:
     card: ModelCard | None = None
     variant: str | None = None
     revision: str | None = None
+    words: Path | None = None  # the file of the words that it was trained on, which few models have
 
     @property
     def transformer(self) -> Found[LinearDiTConfig, LinearDiT] | None:
@@ -116,6 +118,7 @@ def _with_folder(parts: ModelParts, folders: Collection[str]) -> ModelParts:
         tokenizer=_existing(folder / "tokenizer"),
         scheduler=read_json(scheduler) if scheduler.is_file() else None,
         card=card,
+        words=folder / WORDS_FILE if (folder / WORDS_FILE).is_file() else None,
     )
 
 

@@ -27,6 +27,7 @@ class PictureRun:
     def __init__(self, *, num_images: int, quiet: bool, save: Save | None) -> None:
         self.num_images, self.quiet, self.save = num_images, quiet, save
         self.files: list[Path] = []
+        self.notices: list[str] = []
         self.num_done = self.num_steps = 0
         self.position = "before the first step"
 
@@ -59,6 +60,7 @@ class PictureRun:
                     self.files.append(self.save(event.image))
                 self.num_done += 1
             case Notice():
+                self.notices.append(event.message)
                 tell(f"note: {event.message}", quiet=self.quiet)
 
     def _label(self) -> str:

@@ -14,7 +14,9 @@ from sanakit.pipelines.reading.words import Noun, Words
 Kind = Literal["article", "number", "adjective", "noun", "relation", "word", "drop", "unknown"]
 _LONGEST = 5  # words of a phrase
 _SHORTEST_STEM = 3
-UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f々〇]+")  # written without spaces
+_SIGN = "[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f々〇]"  # of what is written without spaces
+_DIGITS = "[0-9０-９]"
+UNSPACED = re.compile(f"(?:{_DIGITS}+(?={_SIGN}))?{_SIGN}(?:{_SIGN}|{_DIGITS})*")
 _WORD = re.compile(r"[^\W\d_]+[’']|[^\W_]+(?:-[^\W_]+)*|[^\w\s]")
 BACKGROUND = Noun("background", "backgrounds")
 
@@ -54,6 +56,9 @@ class Lexicon:
         for english, theirs in told.get("words", {}).items():
             for word in theirs:
                 self._add(word, self._small(english), replace=True)
+        for english in ("a", "an", "the", *NUMBERS, *self._colours, *self._sizes):
+            self._entries.setdefault(english, self._small("a" if english == "an" else english))
+        self._drop_coloured_names()
         self._longest = max(map(len, self._entries), default=0)
 
     def read(self, prompt: str) -> list[Piece]:
@@ -73,6 +78,18 @@ class Lexicon:
         stem = " ".join(map(self._stem, key.split(" ")))
         self._stems.setdefault(stem, piece)
 
+    def _drop_coloured_names(self) -> None:
+        """A "roter Apfel" is an apple in red where "Apfel" is one too: the colour is said, and no part of the name."""
+        colours = tuple(word for word, piece in self._entries.items() if piece.text in self._colours)
+        for word, piece in list(self._entries.items()):
+            if piece.noun is None or not (word.startswith(colours) or word.endswith(colours)):
+                continue
+            rest = [word.removeprefix(c).strip() for c in colours if word.startswith(c)]
+            rest += [word.removesuffix(c).strip() for c in colours if word.endswith(c)]
+            others = (self._entries.get(each) for each in rest if each and each != word)
+            if any(other and other.noun == piece.noun for other in others):
+                del self._entries[word]
+
     def _small(self, english: str) -> Piece:
         if not english:
             return Piece("drop", "")
@@ -87,8 +104,9 @@ class Lexicon:
         return Piece("relation" if english in self._relations else "word", english)
 
     def _stem(self, word: str) -> str:
+        shortest = 1 if word[:1] >= "\u1100" else _SHORTEST_STEM  # a Korean sign is a syllable
         for ending in self._endings:
-            if word.endswith(ending) and len(word) - len(ending) >= _SHORTEST_STEM - (len(ending) == 1 and word[0] > "ÿ"):
+            if word.endswith(ending) and len(word) - len(ending) >= shortest:
                 return word[: -len(ending)]
         return word
 
@@ -108,7 +126,8 @@ class Lexicon:
             if piece := self._entries.get(" ".join(words[:count])):
                 return count, piece
         for count in range(len(words), 0, -1):
-            if piece := self._stems.get(" ".join(map(self._stem, words[:count]))):
+            stem = " ".join(map(self._stem, words[:count]))
+            if piece := self._entries.get(stem) or self._stems.get(stem):
                 return count, piece
         return 1, self._head_of(words[0]) if self._compounds else None
 

@@ -9,7 +9,7 @@ from sanakit.pipelines.reading.emoji import EMOJI, name_emoji
 from sanakit.pipelines.reading.english import in_english
 from sanakit.pipelines.reading.lexicon import UNSPACED, Lexicon, Piece
 from sanakit.pipelines.reading.unknown import UnknownWord, unknown_words
-from sanakit.pipelines.reading.words import Words, tokens
+from sanakit.pipelines.reading.words import Words, scripts, tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,8 @@ class PromptReader:
     def _read(self, prompt: str) -> Reading:
         text = name_emoji(prompt, self._words)
         text = self._in_english(text)
-        return Reading(text, tuple(unknown_words(text, self._words)))
+        unknown = unknown_words(text, self._words) if self._words.tells_unknown else ()
+        return Reading(text, tuple(unknown))
 
     def _in_english(self, text: str) -> str:
         """Another language is read where it knows more letters of the prompt than English does."""
@@ -41,7 +42,10 @@ class PromptReader:
         if known >= letters:
             return text
         best, best_pieces, best_lexicon = known, list[Piece](), None
+        written = scripts(bare)
         for code in self._words.codes:
+            if written.isdisjoint(self._words.scripts[code]):
+                continue
             lexicon = self._lexicon(code)
             pieces = lexicon.read(text)
             found = sum(piece.num_letters for piece in pieces if piece.kind != "unknown")

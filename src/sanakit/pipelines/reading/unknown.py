@@ -40,7 +40,8 @@ def _texts(prompt: str, words: Words) -> Iterator[str]:
     names = {name for name in words.nouns if all(word in said for word in tokens(name))}
     at = 0
     while at < len(said):
-        phrase = next((p for p in _phrases(said, at) if p in words.untrained and not words.known.issuperset(p.split())), "")
+        phrases = (phrase for phrase in _phrases(said, at) if phrase in words.untrained)
+        phrase = next((phrase for phrase in phrases if not words.known.issuperset(phrase.split())), "")
         if phrase:
             yield phrase
             at += len(phrase.split())
@@ -58,7 +59,7 @@ def _phrases(said: Sequence[str], at: int) -> Iterator[str]:
 
 
 def _is_known(word: str, words: Words) -> bool:
-    if word in words.known or word.isdigit() or len(word) == 1:
+    if word in words.known or word[0].isdigit() or len(word) == 1:
         return True
     parts = word.replace("’", "'").removesuffix("'s").split("-")
     return all(part in words.known for part in parts) or word.removesuffix("s") in words.known

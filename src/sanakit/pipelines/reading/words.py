@@ -6,21 +6,25 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 SKIN_TONES = re.compile("[\U0001f3fb-\U0001f3ff]")
 # Words that say nothing of the picture, or that everybody puts around what does.
-FUNCTION_WORDS = frozenset(
-    """a an and any are as at be because been before being but by can could do does each for from had has have he her
-    here him his how i if in into is it its just like may me more most my near next no not now of off on one only or our
-    out over please she should show side so some than thank thanks that the their them then there these they this those
-    through to too up upon us very want was we were what when where which while who will with would you your draw make
-    create generate picture image photo photograph photography drawing illustration painting art artwork render rendering
-    scene view style look looks looking nice beautiful pretty lovely cute good great simple clear clean detailed high
-    quality best resolution sharp bright light lighting soft background plain different both other another same two three
-    four few several many alone together left right above below under beneath behind front top bottom middle center
-    centre""".split()
-)
+_SMALL = """
+a an and any are as at be because been before being but by can could do does each for from had has have he her
+here him his how i if in into is it its just like may me more most my near next no not now of off on one only
+or our out over please she should show side so some than thank thanks that the their them then there these
+they this those through to too up upon us very want was we were what when where which while who will with
+would you your draw make create generate picture image photo photograph photography drawing illustration
+painting art artwork render rendering scene view style look looks looking nice beautiful pretty lovely cute
+good great simple clear clean detailed high quality best resolution sharp bright light lighting soft
+background plain different both other another same two three four few several many alone together left right
+above below under beneath behind front top bottom middle center centre love loves need needs give get gives
+got go hello hi dear hey made making thing things kind kindly really ever always never again must might let
+mine myself it's i'm i'd don't doesn't isn't there's that's can't shows showing seen sees see way lot lots bit
+"""
+FUNCTION_WORDS = frozenset(_SMALL.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,11 @@ class Words:
         return found
 
     @property
+    def tells_unknown(self) -> bool:
+        """False of a model that went on learning from other data: its table is no longer all that it knows."""
+        return bool(self.content.get("tells_unknown", True))
+
+    @property
     def untrained(self) -> Mapping[str, Sequence[str]]:
         """English words that the model never saw, with the nearest names that it did."""
         return self.content.get("untrained", {})
@@ -96,6 +105,11 @@ class Words:
     def codes(self) -> tuple[str, ...]:
         """Of all languages that something is known in."""
         return tuple(dict.fromkeys([*self.languages, *(c for t in self.content["things"] for c in t.get("names", {}))]))
+
+    @cached_property
+    def scripts(self) -> Mapping[str, set[int]]:
+        """Of each language, see `scripts`, by the first names in it."""
+        return {code: scripts("".join(name for name, _ in islice(self.names_in(code), 50))) for code in self.codes}
 
 
 _KINDS = ("colours", "numbers", "sizes", "positions", "views", "styles", "places", "grounds", "people", "other_words")
@@ -126,3 +140,16 @@ def with_article(words: str) -> str:
     word = words.lower()
     vowel = word.startswith("hour") or (word[0] in "aeiou" and not word.startswith(("uni", "use", "ufo", "uku", "eu")))
     return f"{'an' if vowel else 'a'} {words}"
+
+
+def scripts(text: str) -> set[int]:
+    """Numbers of the scripts of letters: 0 Latin, 0x30 Chinese and Japanese, 0xac Korean, of others their block."""
+    return {_script(ord(letter)) for letter in text if letter.isalpha()}
+
+
+def _script(code: int) -> int:
+    if code < 0x300:
+        return 0
+    if 0x3000 <= code < 0xA000:
+        return 0x30
+    return 0xAC if 0xAC00 <= code < 0xD800 else code >> 8

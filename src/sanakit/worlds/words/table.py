@@ -1,4 +1,4 @@
-"""What goes into ``words.json`` of a model: names, synonyms, other languages, emoji, and every small word of captions."""
+"""What goes into ``words.json`` of a model: names, synonyms, other languages, emoji, and small words of captions."""
 
 from __future__ import annotations
 

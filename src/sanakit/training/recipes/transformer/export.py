@@ -5,23 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from sanakit.checkpoints.bundle import ModelBundle, save_bundle
 from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER, ModelCard
 from sanakit.checkpoints.identity.precision import OWN_LINE
+from sanakit.features.configs import LatentDataConfig, ScenesData
+from sanakit.features.scenes import open_bank
 from sanakit.models.transformers.linear_dit import LinearDiT
 from sanakit.training.recipes.transformer.starting_model import StartingModel
+from sanakit.worlds.words.table import words_of
 
 
-def export_model(weights: Mapping[str, Tensor], start: StartingModel, card: ModelCard, folder: Path) -> ModelBundle:
+def export_model(
+    weights: Mapping[str, Tensor], start: StartingModel, card: ModelCard, words: Mapping[str, Any], folder: Path
+) -> ModelBundle:
     """Write ``folder`` in the diffusers layout, the transformer in bfloat16.
 
     Args:
         weights: of the transformer, averaged, whole.
         start: what the run began with: its encoders.
         card: for the size of the last stage; completed here.
+        words: that the model knows, if anybody says.
         folder: the target, in the folder that names the run; an earlier export is replaced.
 
     Returns:
@@ -36,9 +43,24 @@ def export_model(weights: Mapping[str, Tensor], start: StartingModel, card: Mode
     defaults = replace(card.defaults, pag_layers=card.defaults.pag_layers or (config.num_layers // 2,))
     card = replace(card, name=folder.parent.name, defaults=defaults, precision=OWN_LINE)
     bundle = ModelBundle(
-        transformer=transformer.bfloat16().eval(), autoencoder=stored, text_encoder=start.encoders.text, card=card
+        transformer=transformer.bfloat16().eval(),
+        autoencoder=stored,
+        text_encoder=start.encoders.text,
+        card=card,
+        words=words,
     )
     card = save_bundle(bundle, folder, include_text_encoder=start.brings_text_encoder, force=True)
     return ModelBundle(
-        transformer=transformer.float(), autoencoder=stored.float().cpu(), text_encoder=start.encoders.text, card=card
+        transformer=transformer.float(),
+        autoencoder=stored.float().cpu(),
+        text_encoder=start.encoders.text,
+        card=card,
+        words=words,
     )
+
+
+def words_after(data: LatentDataConfig, start: StartingModel) -> Mapping[str, Any]:
+    """What ``words.json`` says after a run: the words of a bank, or those from before, which are no longer all."""
+    if isinstance(data, ScenesData):
+        return words_of(open_bank(data.bank, data.names))
+    return {**start.words, "tells_unknown": False} if start.words else {}

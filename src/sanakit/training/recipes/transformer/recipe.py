@@ -25,7 +25,7 @@ from sanakit.training.memory.step_memory import Workload
 from sanakit.training.objectives.flow_matching import FlowMatchingConfig, drop_captions, flow_matching_loss
 from sanakit.training.optimizers.config import AdamWConfig, OptimizerConfig
 from sanakit.training.recipes.recipe import Run
-from sanakit.training.recipes.transformer.export import export_model
+from sanakit.training.recipes.transformer.export import export_model, words_after
 from sanakit.training.recipes.transformer.plan import latent_loss, network_shape
 from sanakit.training.recipes.transformer.report import report_transformer
 from sanakit.training.recipes.transformer.samples import SamplePainter
@@ -177,7 +177,7 @@ def _finish(recipe: TransformerRecipe, start: StartingModel, watched: Watched, f
     """Write the averaged weights as ``folder / "model"``, and a report."""
     last = recipe.stages[-1]
     card = start.card_for(max(last.resolutions), recipe.flow_shift(last))
-    bundle = export_model(result.weights, start, card, folder / "model")
+    bundle = export_model(result.weights, start, card, words_after(recipe.data, start), folder / "model")
     starter = isinstance(recipe.data, ScenesData | StarterScenesData) and not recipe.samples.prompts
     prompts = SHEET_PROMPTS if starter else recipe.samples.prompts
     tested = watched.captions.run_alone(bundle.transformer) if watched.captions is not None else {}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from sanakit.checkpoints.bundle import card_of, complete, find_autoencoder, with_text_encoder
+from sanakit.checkpoints.bundle import card_of, complete, find_autoencoder, with_text_encoder, words_of_parts
 from sanakit.checkpoints.editing.derived_model import derived_card
 from sanakit.checkpoints.editing.growth import GrowthConfig, grow
 from sanakit.checkpoints.files.hub import HubOptions
@@ -58,6 +59,7 @@ class StartingModel:
     Attributes:
         card: of the model that will be exported, but for what only the end of the run knows.
         brings_text_encoder: the text encoder is a part of the exported folder, as it was of the one begun with.
+        words: that the weights were trained on before, as their folder says.
         standard: what the network's text goes through while it is trained, if it does.
     """
 
@@ -65,6 +67,7 @@ class StartingModel:
     encoders: Encoders
     card: ModelCard
     brings_text_encoder: bool
+    words: Mapping[str, Any] = field(default_factory=dict)
     standard: StandardText | None = None
 
     def folded(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -113,7 +116,7 @@ def _continued(recipe: NetworkRecipe, source: str, device: str) -> StartingModel
     text = replace(text, num_layers=text.num_layers or card.text.num_layers)  # what the weights were trained on
     card = replace(card, text=text, trained_from=began, hashes=kept)
     encoders = encoders_of_parts(parts, card, device=device)
-    return StartingModel(transformer, encoders, card, brings_text_encoder=found.text_encoder is not None)
+    return StartingModel(transformer, encoders, card, found.text_encoder is not None, words_of_parts(found))
 
 
 def _new(recipe: NetworkRecipe, model: LinearDiTConfig, device: str) -> StartingModel:

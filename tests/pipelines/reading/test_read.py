@@ -1,0 +1,110 @@
+"""Prompts as people write them, in English at the end."""
+
+from __future__ import annotations
+
+import pytest
+
+from sanakit.pipelines.reading.read import PromptReader
+from sanakit.pipelines.reading.words import Words
+
+ENGLISH = [
+    "a red apple", "THE CAT", "Two kittens, please!", "a blue car on the beach", "a cat's dog", "", "  a  cat ", "42",
+    "I would love a charming picture of a tiny red apple to the left of a car, please. It is a surprise.",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("prompt", ENGLISH)
+def test_english_is_left_as_it_is(reader: PromptReader, prompt: str) -> None:
+    reading = reader.read(prompt)
+    assert reading.text == prompt
+    assert reading.unknown == ()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "english"),
+    [
+        ("🍎", "an apple"),
+        ("🍎🍎🍎", "three apples"),
+        ("🍎 🍎", "two apples"),
+        ("🐱🐶", "a cat and a dog"),
+        ("🐱🐶🚗", "a cat, a dog and a car"),
+        ("a 🐱 on the beach", "a cat on the beach"),
+        ("two 🍎, please!", "two apples, please!"),
+        ("a red 🚗", "a red car"),
+        ("❤️ 🐈\u200d⬛", "❤️ and a cat"),  # a black cat is a cat; nobody knows the heart
+        ("👖", "jeans"),
+    ],
+)
+def test_emoji_are_named(reader: PromptReader, prompt: str, english: str) -> None:
+    assert reader.read(prompt).text == english
+
+
+@pytest.mark.parametrize(
+    ("prompt", "english"),
+    [
+        ("Katze", "a cat"),
+        ("ein roter Apfel", "a red apple"),
+        ("zwei rote Äpfel", "two red apples"),
+        ("ein Hund links von einer schwarzen Katze", "a dog to the left of a black cat"),
+        ("ein Spielzeugauto am Strand", "a car on the beach"),
+        ("eine Katze auf blauem Hintergrund", "a cat on a blue background"),
+        ("Jeans im Schnee", "jeans in the snow"),
+        ("un gato negro", "a black cat"),
+        ("dos perros negros", "two black dogs"),
+        ("una manzana roja sobre un fondo azul", "a red apple on a blue background"),
+        ("un chien à gauche d'un chat", "a dog to the left of a cat"),
+        ("deux chats noirs sur la plage", "two black cats on the beach"),
+        ("un gatto nero", "a black cat"),
+        ("uma maçã grande", "a big apple"),
+        ("een zwarte kat", "a black cat"),
+        ("чёрная кошка", "a black cat"),
+        ("две красные собаки", "two red dogs"),
+        ("кошка и трамвай", "a cat and трамвай"),  # a word that nobody knows stays
+        ("一只猫", "a cat"),
+        ("两只红色的猫", "two red cats"),
+        ("猫在狗的左边", "a cat to the left of a dog"),
+        ("狗的左边有一只猫", "a cat to the left of a dog"),
+        ("蓝色背景上的红苹果", "on a blue background a red apple"),
+        ("赤いりんごが2つ", "two red apples"),
+        ("犬の左に猫がいる", "a cat to the left of a dog"),
+        ("빨간 사과 두 개", "two red apples"),
+        ("검은 고양이가", "a black cat"),
+        ("an Apfel", "an apple"),
+        ("a red 苹果", "a red apple"),
+    ],
+)
+def test_other_languages_are_read(reader: PromptReader, prompt: str, english: str) -> None:
+    assert reader.read(prompt).text == english
+    assert reader.read(english).text == english  # and once read it stays
+
+
+@pytest.mark.parametrize(
+    ("prompt", "unknown"),
+    [
+        ("a xylophone", [("xylophone", ())]),
+        ("a violin and a cat", [("violin", ("car", "apple"))]),
+        ("🦄", [("unicorn", ("dog",))]),
+        ("two red unicorns", [("unicorns", ("dog",))]),
+        ("an aple", [("aple", ("apple", "apples"))]),
+        ("a vehicle", [("vehicle", ("car",))]),
+        ("an apple, a fruit", []),  # beside a thing that it belongs to
+        ("a dancing cat", [("dancing", ())]),
+        ("a cat, high quality, 4k", []),
+        ("👍🏽", [("👍🏽", ())]),
+    ],
+)
+def test_unknown_words_are_told_with_the_nearest(
+    reader: PromptReader, prompt: str, unknown: list[tuple[str, tuple[str, ...]]]
+) -> None:
+    found = reader.read(prompt).unknown
+    assert [(each.word, each.nearest) for each in found] == unknown
+
+
+def test_a_sentence_names_the_word_and_the_nearest(reader: PromptReader) -> None:
+    (word,) = reader.read("a violin").unknown
+    assert word.told("the starter") == 'the starter was not trained on "violin"; nearest: car, apple'
+
+
+def test_a_table_that_is_not_all_tells_nothing_of_unknown_words() -> None:
+    words = Words({"things": [], "tells_unknown": False})
+    assert PromptReader(words).read("a xylophone").unknown == ()

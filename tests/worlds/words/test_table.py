@@ -1,0 +1,43 @@
+"""The table of words of a bank, and that prompts are read with it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sanakit.common.errors import RequestError
+from sanakit.pipelines.reading.read import PromptReader
+from sanakit.pipelines.reading.words import Words
+from sanakit.worlds.banks.bank_files import load_bank
+from sanakit.worlds.words import table
+from sanakit.worlds.words.table import languages, words_of
+from sanakit.worlds.world_scenes import WorldScenes
+
+
+def test_the_tiny_bank_as_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "_NUM_CAPTIONS", 400)
+    bank = load_bank("tiny")
+    left_out = "guitar"
+    words = words_of(bank, [name for name in bank.things if name != left_out])
+    assert json.loads(json.dumps(words)) == words
+    assert left_out not in [thing["name"] for thing in words["things"]]
+    assert words["untrained"][left_out]
+    reader = PromptReader(Words(words))
+    scenes = WorldScenes(bank.subset([thing["name"] for thing in words["things"]]), "train", 0)
+    captions = [scenes.truth(index)[1] for index in range(300)]
+    assert [text for text in captions if reader.read(text).text != text] == []
+    assert [text for text in captions if reader.read(text).unknown] == []
+    for prompt in ("un gato negro", "eine schwarze Katze", "一只黑色的猫", "黒い猫", "a black 🐱"):
+        assert reader.read(prompt).text == "a black cat", prompt
+    assert [word.word for word in reader.read("a guitar").unknown] == [left_out]
+    assert {"sizes", "places", "people", "views", "styles", "positions"} <= words.keys()
+    with pytest.raises(RequestError, match="no 'warp drive'"):
+        words_of(bank, ["warp drive"])
+
+
+def test_languages_say_the_same_things() -> None:
+    needed = {"red", "blue", "two", "three", "to the left of", "behind", "background", "on the beach", "small", "and"}
+    for code, told in languages().items():
+        assert needed <= told["words"].keys(), code
+        assert all(word.strip() for texts in told["words"].values() for word in texts), code
