@@ -61,11 +61,11 @@ class UpscalerReference(_Plain):
 class PictureRecord(_Plain):
     """How one picture was made.
 
-    ``request`` is complete (no ``None``), for this one picture; ``read_as`` is its prompt as the model was told it, None
-    where that is the prompt as it was written. ``image`` is None until it was decoded; where ``request.upscale`` is
-    above 1 it is that much larger than the request says, and ``upscaler`` made it so. ``threads`` are those of the CPU;
-    ``rows_per_call`` is None where a call had as many rows as there were. ``needs`` names what a reader must know to
-    make the picture again, so that an older sanakit refuses it and does not leave that out.
+    ``request`` is complete (no ``None``), for this one picture; ``read_as`` is its prompt as the model was told it,
+    None where that is the prompt as it was written. ``image`` is None until it was decoded; where ``request.upscale``
+    is above 1 it is that much larger than the request says, and ``upscaler`` made it so. ``threads`` are those of the
+    CPU; ``rows_per_call`` is None where a call had as many rows as there were. ``needs`` names what a reader must know
+    to make the picture again, so that an older sanakit refuses it and does not leave that out.
     """
 
     request: GenerationRequest
