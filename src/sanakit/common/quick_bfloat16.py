@@ -16,5 +16,5 @@ def has_quick_bfloat16(device: torch.device | str) -> bool:
 @cache
 def _cpu_has_it() -> bool:
     if platform.machine() in ("x86_64", "AMD64"):  # elsewhere AVX-512 emulates it, and AVX2 goes one by one
-        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())  # type: ignore[no-untyped-call]
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

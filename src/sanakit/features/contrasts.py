@@ -119,7 +119,7 @@ def _scene_contrasts(config: ScenesData, size: int) -> Iterator[Contrast]:
         scene, _ = scenes.truth(index)
         rng = np.random.default_rng((config.seed, index))
         found = {kind: wrong_caption(scene, rng, kind, bank) for kind in WRONG_WORDS}
-        wrong = {kind: text for kind, text in found.items() if text is not None}
+        wrong: dict[str, str] = {kind: text for kind, text in found.items() if text is not None}
         yield Contrast(partial(compose, scene, bank, size), canonical_caption(scene, bank), wrong)
 
 
