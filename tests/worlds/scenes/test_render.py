@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from importlib import resources
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sanakit.common.errors import ConfigError
+from sanakit.worlds.building.packages import FLUENT_FLAT
 from sanakit.worlds.scenes.render import background_image, pixel_box, render
 from sanakit.worlds.scenes.scene import Scene
 from sanakit.worlds.scenes.scenes import StarterScenes
-from sanakit.worlds.scenes.sprites import SPRITE_SIZE, SpriteBank, load_sprite_bank
+from sanakit.worlds.scenes.sprites import SpriteBank, load_sprite_bank
 from sanakit.worlds.scenes.tint import tint_sprite
 from sanakit.worlds.scenes.vocabulary import BACKGROUNDS, COLOURS, ITEMS
 
@@ -23,7 +25,7 @@ def test_the_bank_is_small_and_holds_every_object_cropped() -> None:
     bank = load_sprite_bank()
     for name, item in ITEMS.items():
         height, width, channels = bank.sprite(name).shape
-        assert (max(height, width), channels) == (SPRITE_SIZE, 4)
+        assert (max(height, width), channels) == (128, 4)
         assert width / height == pytest.approx(item.aspect, abs=0.01), name
         alpha = bank.sprite(name)[..., 3]
         for edge in (alpha[0], alpha[-1], alpha[:, 0], alpha[:, -1]):
@@ -83,3 +85,13 @@ def test_tinting_keeps_eyes_leaves_and_the_outline() -> None:
     assert blue[0, 3, 3] == 90
     black = tint_sprite(pixels, "black", kept_colours=("#1c1c1c",))
     assert black[0, 1, 0] > 180, "eyes on a black animal must turn light"
+
+
+def test_the_notice_counts_the_drawings_it_names() -> None:
+    notice = (Path(__file__).parents[3] / "src/sanakit/starter/NOTICE.md").read_text()
+    used = sum(item.icon is not None for item in ITEMS.values())
+    assert (
+        f"`{FLUENT_FLAT.name}` | {FLUENT_FLAT.version} | {FLUENT_FLAT.licence} | Copyright (c) {FLUENT_FLAT.author}"
+        in notice
+    )
+    assert f"{used} flat emoji drawings" in notice

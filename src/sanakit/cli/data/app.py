@@ -35,26 +35,34 @@ def starter(
     seed: Annotated[int, typer.Option(min=0, help="Decides which scenes.")] = 0,
     split: Annotated[Split, typer.Option(help="Seen in training, or held out of it.")] = Split.train,
     size: Annotated[int, typer.Option(min=16, max=1024, help="Pixels a side.")] = 128,
-    redraw: Annotated[
-        bool, typer.Option(help="Draw the sprites anew from the icon package; needs npm and sanakit's extra 'data'.")
-    ] = False,
+    bank: Annotated[str, typer.Option(metavar="tiny|full|FOLDER", help="The things and places to show.")] = "tiny",
+    names: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Only these things of the bank, one name a line.")
+    ] = None,
     as_json: PrintJsonOption = False,
     quiet: Annotated[bool, typer.Option(help="No progress bar.")] = False,
 ) -> None:
-    """Compose the pictures and captions that the starter was trained on, as WebDataset shards.
+    """Compose pictures and captions as the starter is trained on, as WebDataset shards.
 
-    The drawings come with sanakit, so nothing is fetched; --redraw makes them again from their source.
+    A tiny bank of things comes with sanakit; `sanakit data worlds build` makes the full one.
     Stop it at any time: the same command continues.
     """
-    from sanakit.common.user_cache import user_cache_folder
-    from sanakit.worlds.scenes.build import ScenesConfig, build_starter_data
-    from sanakit.worlds.scenes.sprites import build_sprite_bank
+    from sanakit.features.scenes import open_bank
+    from sanakit.worlds.scene_shards import ScenesConfig, build_scene_shards
 
     kept = f"finished shards are in {out}, and the same command continues"
     with TellOptions(quiet=quiet).bar("composing", unit="pictures", kept=kept) as on_progress:
-        bank = build_sprite_bank(user_cache_folder() / "packages") if redraw else None
         config = ScenesConfig(num_samples=num_samples, seed=seed, split=split.value, size=size)
-        build_starter_data(out, config, bank=bank, on_progress=on_progress)
+        build_scene_shards(out, open_bank(bank, names and str(names)), config, on_progress=on_progress)
     if as_json:
-        print_json({"folder": str(out), "num_samples": num_samples, "seed": seed, "split": split.value, "size": size})
+        print_json(
+            {
+                "folder": str(out),
+                "bank": bank,
+                "num_samples": num_samples,
+                "seed": seed,
+                "split": split.value,
+                "size": size,
+            }
+        )
     tell(f"{num_samples} pictures in {out}; look at {out / 'contact-sheet.png'}", quiet=quiet or as_json)

@@ -48,7 +48,7 @@ def _item(
     return Item(name, plural or f"{name}s", group, icon, natural, _ASPECTS.get(name, 1.0), pairs, kept)
 
 
-# Width / height of every cropped picture; `build_sprite_bank` measures them and a test holds them to the bank.
+# Width / height of every cropped picture; a test holds them to the bank.
 _ASPECTS: dict[str, float] = {
     "cat": 1.123, "dog": 1.067, "frog": 1.076, "fish": 1.153, "turtle": 1.641, "pig": 1.123, "bird": 0.961,
     "bee": 1.076, "strawberry": 0.711, "pizza": 0.891, "donut": 0.859, "car": 1.471, "bus": 1.267, "rocket": 1.016,

@@ -1,9 +1,9 @@
-"""A data set folder of starter scenes: indexed tar shards in the layout that SANA's training code reads.
+"""A data set folder of scenes: indexed tar shards in the layout that SANA's training code reads.
 
     00000.tar ...                 key.png, key.json {"prompt", "width", "height", "file_name", "scene"}
     00000_paraphrases.json ...    {key: {"paraphrase_0": text, ...}}, SANA's external captions
     wids-meta.json                the index, written last: a folder that has it is complete
-    recipe.json, NOTICE.md, contact-sheet.png
+    recipe.json, ATTRIBUTION.md, contact-sheet.png
 
 The same arguments give the same bytes, and an interrupted run is continued.
 """
@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import tarfile
 from dataclasses import asdict, dataclass
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +23,11 @@ from sanakit.common.files import unwritten, written_aside
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.data.pictures import as_png
 from sanakit.data.shards.writer import add_member, begin_folder, write, write_index, write_json
-from sanakit.worlds.scenes.captions import canonical_caption, caption
-from sanakit.worlds.scenes.contact_sheet import contact_sheet
-from sanakit.worlds.scenes.scene import Split
-from sanakit.worlds.scenes.scenes import StarterScenes
-from sanakit.worlds.scenes.sprites import SpriteBank, load_sprite_bank
+from sanakit.worlds.banks.bank import Bank
+from sanakit.worlds.drawing.contact_sheet import contact_sheet
+from sanakit.worlds.sampling.holdout import Split
+from sanakit.worlds.telling.captions import canonical_caption, caption
+from sanakit.worlds.world_scenes import WorldScenes
 
 _CONTACT_SHEET_SAMPLES = 64
 
@@ -55,28 +54,26 @@ class ScenesConfig:
         return [range(start, min(start + self.shard_size, self.num_samples)) for start in starts]
 
 
-def build_starter_data(
-    out: Path, config: ScenesConfig, *, bank: SpriteBank | None = None, on_progress: OnProgress = no_progress
-) -> None:
-    """Write (or continue) a data set folder.
+def build_scene_shards(out: Path, bank: Bank, config: ScenesConfig, *, on_progress: OnProgress = no_progress) -> None:
+    """Write (or continue) a data set folder of scenes of a bank.
 
     Every file is written beside its place and renamed, so an interrupted run leaves whole shards only and the next
-    one goes on after them. ``bank`` None is the bank that ships with the package.
+    one goes on after them.
 
     Raises:
-        ConfigError: ``out`` was begun with other values.
+        ConfigError: ``out`` was begun with other values or another bank.
         OutputError: a file could not be written.
     """
-    scenes = StarterScenes(bank or load_sprite_bank(), config.split, config.seed, size=config.size)
+    scenes = WorldScenes(bank, config.split, config.seed, size=config.size)
     with unwritten(out):
-        begin_folder(out, asdict(config), "recipe.json")
+        begin_folder(out, {**asdict(config), "bank": bank.name, "bank_hash": bank.hash}, "recipe.json")
         for number, indices in enumerate(config.shards()):
             _write_shard(out, f"{number:05d}", indices, scenes, config)
             on_progress(indices.stop, config.num_samples, "writing")
         _finish(out, config, scenes)
 
 
-def _write_shard(out: Path, name: str, indices: range, scenes: StarterScenes, config: ScenesConfig) -> None:
+def _write_shard(out: Path, name: str, indices: range, scenes: WorldScenes, config: ScenesConfig) -> None:
     """The tar is renamed into place after its paraphrases, so a shard that is there is complete."""
     if (out / f"{name}.tar").exists():
         return
@@ -87,9 +84,10 @@ def _write_shard(out: Path, name: str, indices: range, scenes: StarterScenes, co
                 image, _, scene = scenes.sample(index)
                 key = f"{index:08d}"
                 rng = np.random.default_rng((config.seed, index, 1))
-                paraphrases[key] = {f"paraphrase_{i}": caption(scene, rng) for i in range(config.num_paraphrases)}
+                texts = [caption(scene, rng, scenes.bank, split=config.split) for _ in range(config.num_paraphrases)]
+                paraphrases[key] = {f"paraphrase_{i}": text for i, text in enumerate(texts)}
                 facts = {
-                    "prompt": canonical_caption(scene),
+                    "prompt": canonical_caption(scene, scenes.bank),
                     "width": config.size,
                     "height": config.size,
                     "file_name": f"{key}.png",
@@ -100,10 +98,9 @@ def _write_shard(out: Path, name: str, indices: range, scenes: StarterScenes, co
         write_json(out / f"{name}_paraphrases.json", paraphrases)
 
 
-def _finish(out: Path, config: ScenesConfig, scenes: StarterScenes) -> None:
-    notice = resources.files("sanakit").joinpath("starter", "NOTICE.md")
-    write(out / "NOTICE.md", notice.read_bytes())
+def _finish(out: Path, config: ScenesConfig, scenes: WorldScenes) -> None:
+    write(out / "ATTRIBUTION.md", (scenes.bank.folder / "ATTRIBUTION.md").read_bytes())
     samples = [scenes.sample(index) for index in range(min(_CONTACT_SHEET_SAMPLES, config.num_samples))]
     write(out / "contact-sheet.png", as_png(contact_sheet([(s.image, s.caption) for s in samples])))
     shards = [(f"{number:05d}.tar", len(indices)) for number, indices in enumerate(config.shards())]
-    write_index(out, f"sanakit-starter-{config.split}", shards)
+    write_index(out, f"sanakit-{scenes.bank.name}-{config.split}", shards)
