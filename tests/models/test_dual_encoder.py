@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -87,3 +89,18 @@ def test_wrong_inputs_are_refused(model: DualEncoder) -> None:
         DualEncoderConfig(picture_channels=1, num_patches=1, text_channels=1, hidden_size=10, head_dim=4)
     with pytest.raises(ConfigError, match="num_patches"):
         DualEncoderConfig(picture_channels=1, num_patches=0, text_channels=1)
+
+
+def test_several_queries_share_the_vector() -> None:
+    torch.manual_seed(0)
+    config = replace(CONFIG, embed_size=6, num_queries=3)
+    model = DualEncoder(config).double().eval().requires_grad_(False)
+    patches, text = inputs()
+    pictures, texts = model.encode_pictures(patches), model.encode_texts(text)
+    assert pictures.shape == texts.shape == (3, 6)
+    torch.testing.assert_close(pictures.norm(dim=-1), torch.ones(3, dtype=torch.float64))
+    assert not torch.allclose(pictures[:, :2], pictures[:, 2:4])
+    alone = TextCondition(text.embeds[1:2, :2], text.mask[1:2, :2])
+    torch.testing.assert_close(model.encode_texts(alone)[0], texts[1])
+    with pytest.raises(ConfigError, match="num_queries=4"):
+        replace(CONFIG, embed_size=6, num_queries=4)

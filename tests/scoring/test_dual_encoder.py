@@ -22,12 +22,12 @@ from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.text.text_encoder import TextEncoder
 from sanakit.scoring.dual_encoder import (
     PATCH_CHANNELS,
-    SCORER_TEXT,
     DualEncoderScorer,
     PictureReader,
     load_dual_encoder,
     load_starter_scorer,
     save_dual_encoder,
+    scorer_text,
 )
 from sanakit.worlds.scenes.placing import place_count, place_pair, place_single
 from sanakit.worlds.scenes.render import render
@@ -45,7 +45,7 @@ def tiny(tiny_language_model: LlamaModel, tiny_tokenizer: PreTrainedTokenizerFas
         picture_channels=PATCH_CHANNELS, num_patches=16, text_channels=32, hidden_size=16, head_dim=8, embed_size=8,
         num_picture_layers=1, num_text_layers=1,
     )  # fmt: skip
-    return DualEncoderScorer(DualEncoder(config), TextEncoder(tiny_language_model, tiny_tokenizer, SCORER_TEXT))
+    return DualEncoderScorer(DualEncoder(config), TextEncoder(tiny_language_model, tiny_tokenizer, scorer_text(config)))
 
 
 def picture(name: str, size: int = 128) -> Image.Image:
@@ -187,7 +187,7 @@ def test_the_file_that_ships_is_small() -> None:
 def test_stored_states_are_the_language_models(shipped: DualEncoderScorer) -> None:
     from sanakit.scoring.dual_encoder import load_scorer_text_encoder
 
-    encoder, stored = load_scorer_text_encoder(), StoredStates().states
+    encoder, stored = load_scorer_text_encoder(shipped.model.config), StoredStates().states
     for text, states in stored.items():
         torch.testing.assert_close(encoder.encode([text])[0].embeds[0].float(), states.float(), atol=0.05, rtol=0.05)
 

@@ -1,6 +1,6 @@
 """A small dual encoder: a picture tower and a text tower over features of frozen networks, scored by an inner product.
 
-Both towers are the same few transformer blocks around a learned query. They read what other networks have made of a
+Both towers are the same few transformer blocks around learned queries. They read what other networks have made of a
 picture (a grid of patches) and of a text (hidden states of a language model), and give unit vectors.
 """
 
@@ -31,7 +31,9 @@ class DualEncoderConfig:
     num_picture_layers: int = 2
     num_text_layers: int = 2
     embed_size: int = 192
+    num_queries: int = 1  # each gives its share of the vector
     num_text_positions: int = 64  # tokens beyond share the last one; 0: none at all
+    num_language_layers: int | None = None  # of the language model that are run, from the first one; None: all
 
     def __post_init__(self) -> None:
         if self.hidden_size % self.head_dim:
@@ -39,9 +41,11 @@ class DualEncoderConfig:
                 f"hidden_size={self.hidden_size} does not split into heads of {self.head_dim} channels; "
                 f"pick a head_dim that divides it"
             )
-        for name in ("picture_channels", "num_patches", "text_channels", "embed_size"):
+        for name in ("picture_channels", "num_patches", "text_channels", "embed_size", "num_queries"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)} must be at least 1")
+        if self.embed_size % self.num_queries:
+            raise ConfigError(f"embed_size={self.embed_size} does not split over num_queries={self.num_queries}")
 
 
 class EncoderBlock(nn.Module):
@@ -66,7 +70,10 @@ class EncoderBlock(nn.Module):
 
 
 class Tower(nn.Module):
-    """A set of feature vectors to one unit vector: a learned query reads them through the blocks.
+    """A set of feature vectors to one unit vector: learned queries read them through the blocks.
+
+    All queries share their weights and the projection at the end, so that what a thing looks like is learned once and
+    each query finds its own place or role for it: two things in a relation are told apart by which query saw which.
 
     ``mean`` and ``std`` are statistics of the features, set before training, so that loud channels do not rule.
     """
@@ -80,11 +87,14 @@ class Tower(nn.Module):
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("std", torch.ones(channels))
         self.proj_in = nn.Linear(channels, width)
-        self.query = nn.Parameter(0.02 * torch.randn(1, 1, width))
+        self.num_queries = config.num_queries
+        self.query = nn.Parameter(
+            (0.02 if config.num_queries == 1 else 0.5) * torch.randn(1, config.num_queries, width)
+        )
         self.positions = nn.Parameter(0.02 * torch.randn(num_positions, width)) if num_positions else None
         self.blocks = nn.ModuleList(EncoderBlock(config) for _ in range(num_layers))
         self.norm_out = nn.LayerNorm(width)
-        self.proj_out = nn.Linear(width, config.embed_size, bias=False)
+        self.proj_out = nn.Linear(width, config.embed_size // config.num_queries, bias=False)
 
     def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
         """``(B, N, channels)`` and ``(B, N)`` bool to unit vectors ``(B, embed_size)`` in float32 or wider."""
@@ -94,10 +104,10 @@ class Tower(nn.Module):
             hidden = hidden + self.positions[places]
         hidden = torch.cat([self.query.expand(len(hidden), -1, -1).to(hidden.dtype), hidden], dim=1)
         if mask is not None:
-            mask = F.pad(mask, (1, 0), value=True)
+            mask = F.pad(mask, (self.num_queries, 0), value=True)
         for block in self.blocks:
             hidden = block(hidden, mask)
-        out = self.proj_out(self.norm_out(hidden[:, 0]))  # (B, embed_size)
+        out = self.proj_out(self.norm_out(hidden[:, : self.num_queries])).flatten(1)  # (B, embed_size)
         return F.normalize(out.to(torch.promote_types(out.dtype, torch.float32)), dim=-1)
 
 

@@ -35,7 +35,6 @@ from sanakit.scoring.pixels import are_pairs, as_images
 
 PICTURE_SIZE = 128  # pixels each way at which pictures are read
 GRID = 4  # patches each way, of 32 pixels
-SCORER_TEXT = TextEncoderConfig(max_tokens=64, instruction="")  # no instruction: the vector is of the text alone
 _BATCH = 32
 _NUM_KEPT_TEXTS = 4096
 _THUMBNAIL = 32  # pixels each way of the reduced picture that goes in beside the features: exact colours
@@ -74,7 +73,7 @@ class DualEncoderScorer:
 
     Args:
         model: the towers; moved to ``device``.
-        text_encoder: the starter's language model with `SCORER_TEXT`.
+        text_encoder: the starter's language model with `scorer_text` of the model's config.
 
     Texts are encoded one by one and pictures in batches, so the company moves a score in its last digits at most.
     """
@@ -131,7 +130,7 @@ def load_starter_scorer(
     """The scorer that ships with the package.
 
     Args:
-        text_encoder: the starter's language model with `SCORER_TEXT`, if it is at hand; else it is loaded, and
+        text_encoder: the starter's language model with `scorer_text`, if it is at hand; else it is loaded, and
             fetched on first use.
 
     Raises:
@@ -139,15 +138,24 @@ def load_starter_scorer(
         DownloadError: the language model is not on this machine and could not be fetched.
     """
     model = load_dual_encoder(Path(str(resources.files("sanakit").joinpath("starter", "dual_encoder"))))
-    return DualEncoderScorer(model, text_encoder or load_scorer_text_encoder(device=device), device=device)
+    return DualEncoderScorer(
+        model, text_encoder or load_scorer_text_encoder(model.config, device=device), device=device
+    )
 
 
-def load_scorer_text_encoder(*, device: str | torch.device = "cpu") -> TextEncoder:
-    """The starter's language model, in bfloat16 where that is quick, reading texts without an instruction."""
+def scorer_text(config: DualEncoderConfig) -> TextEncoderConfig:
+    """How the language model reads texts: without an instruction, so that the vector is of the text alone."""
+    return TextEncoderConfig(
+        max_tokens=max(config.num_text_positions, 64), instruction="", num_layers=config.num_language_layers
+    )
+
+
+def load_scorer_text_encoder(config: DualEncoderConfig, *, device: str | torch.device = "cpu") -> TextEncoder:
+    """The starter's language model as the towers of this config read it, in bfloat16 where that is quick."""
     dtype = torch.bfloat16 if has_quick_bfloat16(device) else torch.float32
     folder = starter_text_encoder_folder()
     return load_text_encoder(
-        folder / "text_encoder", folder / "tokenizer", dtype=dtype, device=device, config=SCORER_TEXT
+        folder / "text_encoder", folder / "tokenizer", dtype=dtype, device=device, config=scorer_text(config)
     )
 
 

@@ -6,9 +6,10 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from sanakit.common.errors import ShapeError
-from sanakit.training.objectives.siglip import siglip_loss
+from sanakit.training.objectives.siglip import siglip_loss, within_families_loss
 
 
 def test_matches_the_definition() -> None:
@@ -50,3 +51,11 @@ def test_large_logits_stay_finite() -> None:
 def test_labels_of_another_shape_are_refused() -> None:
     with pytest.raises(ShapeError, match="each pair"):
         siglip_loss(torch.zeros(3, 3), torch.zeros(3, 2))
+
+
+def test_within_families_only_wrong_pairs_compete() -> None:
+    logits = torch.randn(4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([[1, -1, -1, -1], [0, 1, -1, -1], [-1, -1, 1, 0], [-1, -1, 0, 1]], dtype=torch.int8)
+    first, second = logits[0, 0] - logits[0, 1], logits[1, 1] - logits[0, 1]
+    expected = (F.softplus(-first) + F.softplus(-second)) / 4  # of the second family nothing is asked
+    torch.testing.assert_close(within_families_loss(logits, labels, 2), expected)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -14,31 +15,54 @@ from sanakit.common.pixels import Picture
 from sanakit.evaluation.drawing import Draw
 from sanakit.evaluation.reports.report import Report, mean_of, use_of
 from sanakit.scoring.dual_encoder import DualEncoderScorer
-from sanakit.worlds.reading.scene_detector import load_scene_detector
-from sanakit.worlds.reading.verdict import judge
-from sanakit.worlds.scenes.captions import caption
-from sanakit.worlds.scenes.prompts import heldout_prompts
-from sanakit.worlds.scenes.render import render
-from sanakit.worlds.scenes.scene import Scene
-from sanakit.worlds.scenes.scenes import sample_scene
-from sanakit.worlds.scenes.sprites import load_sprite_bank
-from sanakit.worlds.scenes.wrong_scenes import WRONG_KINDS, WrongKind, wrong_scene
+from sanakit.worlds.banks.bank import Bank
+from sanakit.worlds.drawing.compose import compose
+from sanakit.worlds.reading.judge import judge
+from sanakit.worlds.reading.read_scene import ReadScene
+from sanakit.worlds.sampling.random_scenes import sample_scene
+from sanakit.worlds.scenes.description import Scene
+from sanakit.worlds.telling.captions import canonical_caption, caption
+from sanakit.worlds.telling.truth import truth
+from sanakit.worlds.telling.wrong_captions import WRONG_WORDS, WrongWord
+from sanakit.worlds.telling.wrong_scenes import wrong_scene
 
 RETRIEVAL_SIZE = 64
+RELATION_WORDS: tuple[WrongWord, ...] = ("left/right", "above/below", "front/behind")
+_MAX_DRAWS = 60  # random scenes for each that is wanted of a kind; a bank without sides has none to ask for
 
 PROTOCOL = (
-    "Scenes with at least one held-out combination, in random wordings. One wrong word: of a picture, its own caption "
-    "must score above the caption of a scene that differs in one thing (captions), and of a caption, its own picture "
-    "above the picture of that scene (pictures); chance is 50 %. Retrieval: the own caption first of 64 different "
-    "ones, and the own picture first of 64. Intervals: 95 %, percentile bootstrap over scenes."
+    "Scenes with at least one held-out pairing, in random wordings. One wrong word: of a picture, its own caption "
+    "must score above the caption of a scene that differs in one word (caption), and of a caption, its own picture "
+    "above the picture of that scene (picture); chance is 50 %. Relation: left/right, above/below and front/behind "
+    "together. Retrieval: the own caption first of 64 different ones, and the own picture first of 64. Intervals: "
+    "95 %, percentile bootstrap over scenes."
 )
 
 
 Alter = Callable[[Sequence[Picture]], Sequence[Picture]]
 
 
-def dual_encoder_report(scorer: DualEncoderScorer, *, num_scenes: int, seed: int, alter: Alter | None = None) -> Report:
+class SceneReader(Protocol):
+    """Reads pictures of the worlds."""
+
+    def read(self, picture: Picture) -> ReadScene: ...
+
+
+class WrongPair(NamedTuple):
+    """A held-out scene and one with another word, with a caption of both."""
+
+    scene: Scene
+    wrong: Scene
+    caption: str
+    wrong_caption: str
+
+
+def dual_encoder_report(
+    scorer: DualEncoderScorer, bank: Bank, *, num_scenes: int, seed: int, alter: Alter | None = None
+) -> Report:
     """Score on ``num_scenes`` held-out scenes per kind, and on as many for retrieval, rounded down to groups of 64.
+
+    Kinds that the bank has no scenes of are left out.
 
     Args:
         alter: what is done to every picture before it is scored, such as a pass through the autoencoder.
@@ -48,11 +72,15 @@ def dual_encoder_report(scorer: DualEncoderScorer, *, num_scenes: int, seed: int
     """
     if num_scenes < RETRIEVAL_SIZE:
         raise ConfigError(f"num_scenes={num_scenes} is too few for retrieval; give at least {RETRIEVAL_SIZE}")
-    own_caption, own_picture = _retrieval(scorer, num_scenes // RETRIEVAL_SIZE, seed, alter)
     answers: dict[str, list[bool]] = {}
-    for kind in WRONG_KINDS:
-        captions, pictures = _wrong_word(scorer, kind, num_scenes, seed, alter)
-        answers |= {f"wrong {kind}: own caption above": captions, f"wrong {kind}: own picture above": pictures}
+    for kind in WRONG_WORDS:
+        if pairs := list(heldout_pairs(kind, bank, num_scenes, seed)):
+            captions, pictures = _one_wrong_word(scorer, bank, pairs, alter)
+            answers |= {f"wrong {kind}, caption": captions, f"wrong {kind}, picture": pictures}
+    for which in ("caption", "picture"):
+        rows = [answers[name] for kind in RELATION_WORDS if (name := f"wrong {kind}, {which}") in answers]
+        answers |= {f"wrong relation, {which}": [answer for row in rows for answer in row]} if rows else {}
+    own_caption, own_picture = _retrieval(scorer, bank, num_scenes // RETRIEVAL_SIZE, seed, alter)
     answers |= {f"own caption first of {RETRIEVAL_SIZE}": own_caption}
     answers |= {f"own picture first of {RETRIEVAL_SIZE}": own_picture}
     return Report(
@@ -60,30 +88,34 @@ def dual_encoder_report(scorer: DualEncoderScorer, *, num_scenes: int, seed: int
         protocol=PROTOCOL,
         measurements=tuple(mean_of(name, right, seed=seed) for name, right in answers.items()),
         seed=seed,
-        inputs={"scenes": {"of each kind": num_scenes}},
+        inputs={"scenes": {"of each kind": num_scenes}, "bank": {"name": bank.name, "hash": bank.hash}},
         settings={},
         networks=(use_of(scorer),),
     )
 
 
-def best_of_report(scorer: DualEncoderScorer, draw: Draw, *, num_prompts: int, num_seeds: int, seed: int) -> Report:
+def best_of_report(
+    scorer: DualEncoderScorer, draw: Draw, reader: SceneReader, bank: Bank, *, num_prompts: int, num_seeds: int,
+    seed: int,
+) -> Report:  # fmt: skip
     """Draw every held-out prompt with ``num_seeds`` seeds and let the scorer choose; bootstrap over prompts.
 
     The gain is the scorer's share of right pictures above that of a random seed, the best possible the share of
     prompts with a right picture among the seeds.
     """
-    detector = load_scene_detector()
     right, chosen = [], []
-    for prompt, scene in heldout_prompts(num_prompts, seed):
+    for index in range(num_prompts):
+        scene = sample_scene(np.random.default_rng((seed, 3, index)), bank, "heldout")
+        prompt = canonical_caption(scene, bank)
         pictures = list(draw([prompt] * num_seeds, range(seed, seed + num_seeds)))
         scores = scorer.score([Image.fromarray(picture) for picture in pictures], [prompt] * num_seeds)
-        answers = [judge(scene, detector.detect(picture))["all right"] for picture in pictures]
+        answers = [judge(scene, reader.read(picture)).all_right for picture in pictures]
         right.append(answers)
         chosen.append(answers[int(np.argmax(scores))])
     random = [float(np.mean(answers)) for answers in right]
     return Report(
         title=f"The best of {num_seeds} pictures, chosen by {scorer.name}",
-        protocol='Generated pictures of held-out prompts, judged "all right" by the exact detector.',
+        protocol='Generated pictures of held-out prompts, judged "all right" by the reader.',
         measurements=(
             mean_of("random seed", random, seed=seed),
             mean_of("chosen by this scorer", chosen, seed=seed),
@@ -97,66 +129,62 @@ def best_of_report(scorer: DualEncoderScorer, draw: Draw, *, num_prompts: int, n
     )
 
 
-def heldout_pairs(kind: WrongKind, num_scenes: int, seed: int) -> list[tuple[Scene, Scene, str, str]]:
-    """Held-out scenes, a wrong one of each, and a caption of both."""
-    pairs, index = list[tuple[Scene, Scene, str, str]](), 0
-    while len(pairs) < num_scenes:
-        rng = np.random.default_rng((seed, WRONG_KINDS.index(kind), index))
-        scene = sample_scene(rng, "heldout")
-        wrong = wrong_scene(scene, kind, rng)
-        if wrong is not None:
-            pairs.append((scene, wrong, caption(scene, rng), caption(wrong, rng)))
-        index += 1
-    return pairs
+def heldout_pairs(kind: WrongWord, bank: Bank, num_scenes: int, seed: int) -> Iterator[WrongPair]:
+    """The first held-out scenes that have a word of the kind, each with a wrong one."""
+    found = 0
+    for index in range(num_scenes * _MAX_DRAWS):
+        rng = np.random.default_rng((seed, WRONG_WORDS.index(kind), index))
+        scene = sample_scene(rng, bank, "heldout")
+        wrong = wrong_scene(scene, rng, kind, bank)
+        if wrong is None:
+            continue
+        texts = [caption(one, rng, bank, split="heldout") for one in (scene, wrong)]
+        yield WrongPair(scene, wrong, *texts)
+        found += 1
+        if found == num_scenes:
+            return
 
 
-def _wrong_word(
-    scorer: DualEncoderScorer, kind: WrongKind, num_scenes: int, seed: int, alter: Alter | None
+def _one_wrong_word(
+    scorer: DualEncoderScorer, bank: Bank, pairs: Sequence[WrongPair], alter: Alter | None
 ) -> tuple[list[bool], list[bool]]:
     """Whether of each scene the own caption scores above the wrong one, and the own picture."""
-    scenes, wrongs, captions, wrong_captions = zip(*heldout_pairs(kind, num_scenes, seed), strict=True)
-    pictures, wrong_pictures = _embedded(scorer, scenes, alter), _embedded(scorer, wrongs, alter)
+    scenes, wrongs, captions, wrong_captions = zip(*pairs, strict=True)
+    pictures, wrong_pictures = _embedded(scorer, bank, scenes, alter), _embedded(scorer, bank, wrongs, alter)
     texts, wrong_texts = scorer.embed_texts(captions), scorer.embed_texts(wrong_captions)
     own = (pictures * texts).sum(-1)
-    says_less = [_says_less(scene, wrong) for scene, wrong in zip(scenes, wrongs, strict=True)]
     captions_right = own > (pictures * wrong_texts).sum(-1)
-    # "a cat" is true of the picture of the wrong scene "a purple cat": there no picture is the right one.
-    pictures_right = (own > (wrong_pictures * texts).sum(-1))[~torch.tensor(says_less, device=own.device)]
+    # "a cat" is true of the picture of the wrong scene "a cat on a blue background": there no picture is the right one.
+    asked = torch.tensor([truth(pair.scene, pair.wrong, bank) < 0 for pair in pairs], device=own.device)
+    pictures_right = (own > (wrong_pictures * texts).sum(-1))[asked]
     return captions_right.tolist(), pictures_right.tolist()
 
 
-def _says_less(scene: Scene, wrong: Scene) -> bool:
-    """Whether the scene's caption is true of the wrong scene's picture as well, since it names no colour there."""
-    things = zip(scene.objects, wrong.objects, strict=False)
-    return any(a.name == b.name and a.colour is None and b.colour is not None for a, b in things)
-
-
 def _retrieval(
-    scorer: DualEncoderScorer, num_groups: int, seed: int, alter: Alter | None
+    scorer: DualEncoderScorer, bank: Bank, num_groups: int, seed: int, alter: Alter | None
 ) -> tuple[list[bool], list[bool]]:
     """Whether each picture ranks its own caption first of its group, and each caption its own picture."""
     own_caption, own_picture = list[bool](), list[bool]()
     for group in range(num_groups):
         rng = np.random.default_rng((seed, 64, group))
-        scenes = _different_scenes(rng)
-        pictures = _embedded(scorer, scenes, alter)
-        similarity = pictures @ scorer.embed_texts([caption(scene, rng) for scene in scenes]).mT
+        scenes = _different_scenes(rng, bank)
+        texts = [caption(scene, rng, bank, split="heldout") for scene in scenes]
+        similarity = _embedded(scorer, bank, scenes, alter) @ scorer.embed_texts(texts).mT
         places = torch.arange(RETRIEVAL_SIZE, device=similarity.device)
         own_caption += (similarity.argmax(1) == places).tolist()
         own_picture += (similarity.argmax(0) == places).tolist()
     return own_caption, own_picture
 
 
-def _different_scenes(rng: np.random.Generator) -> list[Scene]:
+def _different_scenes(rng: np.random.Generator, bank: Bank) -> list[Scene]:
     """Scenes no two of which show the same objects in the same number: no caption is true of two pictures."""
     scenes: dict[tuple[str, ...], Scene] = {}
     while len(scenes) < RETRIEVAL_SIZE:
-        scene = sample_scene(rng, "heldout")
+        scene = sample_scene(rng, bank, "heldout")
         scenes.setdefault(tuple(sorted(thing.name for thing in scene.objects)), scene)
     return list(scenes.values())
 
 
-def _embedded(scorer: DualEncoderScorer, scenes: Sequence[Scene], alter: Alter | None) -> Tensor:
-    bank = load_sprite_bank()
-    pictures: Sequence[Picture] = [render(scene, bank) for scene in scenes]
+def _embedded(scorer: DualEncoderScorer, bank: Bank, scenes: Sequence[Scene], alter: Alter | None) -> Tensor:
+    pictures: Sequence[Picture] = [compose(scene, bank) for scene in scenes]
     return scorer.embed_pictures([Image.fromarray(p) for p in (alter(pictures) if alter else pictures)])

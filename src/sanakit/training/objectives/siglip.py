@@ -1,7 +1,8 @@
-"""The sigmoid loss of a dual encoder: every pair of a batch is its own yes-or-no question."""
+"""Losses of a dual encoder: every pair of a batch is its own yes-or-no question; of each family one must be chosen."""
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -28,3 +29,21 @@ def siglip_loss(logits: Tensor, labels: Tensor) -> Tensor:
             f"labels of shape {tuple(labels.shape)} for logits of shape {tuple(logits.shape)}; each pair needs one"
         )
     return (F.softplus(-labels * logits) * (labels != 0)).sum() / len(labels)
+
+
+def within_families_loss(logits: Tensor, labels: Tensor, size: int) -> Tensor:
+    """Cross-entropy of each picture's own caption among the wrong ones of its family, and of each caption's picture.
+
+    Nearly all pairs of a batch are told apart by the things in them; what is left to learn is within families. Pairs
+    whose label is 0 are left out.
+
+    Args:
+        logits: ``(B, B)``, own pairs on the diagonal, families of ``size`` together.
+        labels: ``(B, B)``, see `siglip_loss`.
+    """
+    own = torch.arange(len(logits), device=logits.device).unflatten(0, (-1, size))
+    rows, columns = own[:, :, None], own[:, None, :]
+    asked = (labels[rows, columns] < 0) | (rows == columns)
+    family = logits[rows, columns].masked_fill(~asked, -torch.inf)  # (families, size, size)
+    chosen = family.diagonal(dim1=1, dim2=2)
+    return (family.logsumexp(2) + family.logsumexp(1) - 2 * chosen).mean()

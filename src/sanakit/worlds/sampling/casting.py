@@ -126,12 +126,12 @@ def draw_person(people: Sequence[Person], rng: Generator) -> Cast:
 
 def shows(look: Look, word: ViewWord) -> bool:
     """Whether the look has several sides and this one is among them."""
-    return len({view.yaw for view in look.views}) >= _MIN_YAWS and any(_is_view(view, word) for view in look.views)
+    return len({view.yaw for view in look.views}) >= _MIN_YAWS and any(is_view(view, word) for view in look.views)
 
 
 def draw_view(look: Look, word: ViewWord | None, rng: Generator) -> int:
     """The number of a view that the word is true of; without a word one from about the front."""
-    numbers = [number for number, view in enumerate(look.views) if _is_view(view, word)]
+    numbers = [number for number, view in enumerate(look.views) if is_view(view, word)]
     return pick(numbers or range(len(look.views)), rng)
 
 
@@ -174,7 +174,8 @@ def _draw_colour(thing: Thing, look: Look, rng: Generator) -> str | None:
 _VIEW_WORDS: tuple[ViewWord, ...] = ("front", "side", "behind", "above")
 
 
-def _is_view(view: View, word: ViewWord | None) -> bool:
+def is_view(view: View, word: ViewWord | None) -> bool:
+    """Whether the word is true of the view; without a word, whether it is one from about the front."""
     from_front = abs((view.yaw + 180) % 360 - 180)  # 0 its front, 180 from behind
     match word:
         case None:

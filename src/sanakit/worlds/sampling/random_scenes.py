@@ -134,7 +134,7 @@ def _pair(relation: Relation | None, stock: Stock, rng: Generator) -> Scene | No
     if not carriers:
         return None
     first, second = draw_cast(names, wanted, stock, rng), draw_cast(carriers, wanted, stock, rng)
-    if first.name == second.name or (relation == "on" and not _can_be_carried(first)):
+    if first.name == second.name or (relation == "on" and not can_be_carried(first)):
         return None
     objects = place_pair((first, second), relation, floor_for(wanted, first, rng), rng)
     return None if objects is None else _scene("pair", objects, wanted, rng, relation)
@@ -208,7 +208,8 @@ def floor_for(wanted: Wanted, cast: Cast, rng: Generator) -> Floor:
     return Floor(low=False, shadows=bool(rng.random() < _SHADOW_SHARES[style]))
 
 
-def _can_be_carried(cast: Cast) -> bool:
+def can_be_carried(cast: Cast) -> bool:
+    """Whether it may stand on another thing."""
     return cast.thing is not None and cast.thing.group in CARRIED_GROUPS and not cast.floats
 
 

@@ -41,6 +41,13 @@ def scene_of(words: Words, bank: Bank, rng: Generator) -> Scene | None:
     return None
 
 
+def wanted_for(ground: Ground, style: Style | None, view: ViewWord | None, stock: Stock, rng: Generator) -> Wanted:
+    """What these words ask of things; a style that no word tells is drawn."""
+    shares = STYLES_IN_PLACES if ground.kind == "place" else STYLES
+    drawn = style or choose(only(shares, stock.of_style) or dict.fromkeys(stock.of_style, 1.0), rng)
+    return Wanted(ground=ground, style=drawn, told=style is not None, view=view)
+
+
 def is_new(words: Words) -> bool:
     """Whether training never shows these words together."""
     nowhere = (0.0, 0.0, 1.0, 1.0)
@@ -58,9 +65,7 @@ def can_stand_on(name: str, carrier: str, bank: Bank) -> bool:
 
 
 def _draw(words: Words, stock: Stock, rng: Generator) -> Scene | None:
-    shares = STYLES_IN_PLACES if words.ground.kind == "place" else STYLES
-    style = words.style or choose(only(shares, stock.of_style) or dict.fromkeys(stock.of_style, 1.0), rng)
-    wanted = Wanted(ground=words.ground, style=style, told=words.style is not None, view=words.view)
+    wanted = wanted_for(words.ground, words.style, words.view, stock, rng)
     casts = list[Cast]()
     for name, colour in zip(words.names, (words.colour, None), strict=False):
         cast = cast_of(name, colour, wanted, stock, rng)

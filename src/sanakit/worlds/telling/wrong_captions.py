@@ -30,8 +30,13 @@ WRONG_WORDS: tuple[WrongWord, ...] = get_args(WrongWord)
 
 def wrong_caption(scene: Scene, rng: Generator, kind: WrongWord, bank: Bank) -> str | None:
     """The canonical caption with one wrong word of that kind, false of the scene; None if it has no such word."""
-    changed = _CHANGES[kind](scene, rng, bank)
+    changed = wrong_words(scene, rng, kind, bank)
     return None if changed is None else canonical_caption(changed, bank)
+
+
+def wrong_words(scene: Scene, rng: Generator, kind: WrongWord, bank: Bank) -> Scene | None:
+    """The scene with one wrong word; boxes and looks are as they were and do not show it."""
+    return _CHANGES[kind](scene, rng, bank)
 
 
 def shown_colour(thing: SceneObject, bank: Bank) -> str | None:

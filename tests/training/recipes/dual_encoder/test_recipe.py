@@ -17,30 +17,34 @@ from sanakit.common.errors import ConfigError
 from sanakit.models.dual_encoder import DualEncoder, DualEncoderConfig
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.text.text_encoder import TextEncoder
-from sanakit.scoring.dual_encoder import PATCH_CHANNELS, SCORER_TEXT, PictureReader, load_dual_encoder
+from sanakit.scoring.dual_encoder import PATCH_CHANNELS, PictureReader, load_dual_encoder, scorer_text
+from sanakit.training.recipes.dual_encoder.families import FAMILY_SIZE, FamilyCache
+from sanakit.training.recipes.dual_encoder.family_batches import PairBatch
 from sanakit.training.recipes.dual_encoder.recipe import DualEncoderRecipe, dual_encoder_terms
-from sanakit.training.recipes.dual_encoder.scene_families import PairBatch, cache_families, scene_family
 from sanakit.training.recipes.train import train
-from sanakit.worlds.scenes.scene_labels import scene_codes
+from sanakit.worlds.banks.bank_files import load_bank
 
 RECIPE = Path(__file__).parents[4] / "recipes" / "starter-dual-encoder.yaml"
-STORED_CURVE = [6.12643, 4.50708, 4.31388, 4.25886, 4.23514]  # means of twelve steps, float64
+STORED_CURVE = [11.77459, 6.90504, 5.86583, 5.38383, 4.99116]  # means of twelve steps, float64
 
 
 def toy_batch(seed: int) -> PairBatch:
-    """Four families whose features are their scenes' codes, for pictures and texts alike."""
+    """Four families whose features are their words, for pictures and texts alike: a thing, and what it is like."""
     rng = np.random.default_rng(seed)
-    codes = scene_codes([scene for _ in range(4) for scene in scene_family(rng)])
-    features = torch.cat([torch.nn.functional.one_hot(codes.clamp(min=0), 50).double().flatten(1)], dim=1)
-    mixing = torch.randn(features.shape[1], 24, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    values = (features @ mixing / 4).unflatten(1, (4, 6))
-    return PairBatch(values, TextCondition(values, torch.ones(len(codes), 4, dtype=torch.bool)), codes)
+    things, words = rng.integers(8, size=4).repeat(FAMILY_SIZE), np.tile(np.arange(FAMILY_SIZE), 4)
+    features = torch.zeros(len(words), 14, dtype=torch.float64)
+    features[np.arange(len(words)), things] = features[np.arange(len(words)), 8 + words] = 1
+    mixing = torch.randn(14, 24, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    values = (features @ mixing).unflatten(1, (4, 6))
+    same = torch.from_numpy((things[:, None] == things) & (words[:, None] == words))
+    labels = torch.where(same, 1, -1).to(torch.int8)
+    return PairBatch(values, TextCondition(values, torch.ones(len(words), 4, dtype=torch.bool)), labels)
 
 
 def test_the_stored_loss_curve() -> None:
     torch.manual_seed(0)
     model = DualEncoder(DualEncoderConfig(
-        picture_channels=6, num_patches=4, text_channels=6, hidden_size=16, head_dim=8, embed_size=16,
+        picture_channels=6, num_patches=4, text_channels=6, hidden_size=16, head_dim=8, embed_size=16, num_queries=2,
         num_picture_layers=1, num_text_layers=1,
     )).double()  # fmt: skip
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3, betas=(0.9, 0.99), weight_decay=0.0)
@@ -65,14 +69,16 @@ def test_a_run_writes_weights_that_load(
     recipe = from_mapping(DualEncoderRecipe, {
         "model": {"picture_channels": PATCH_CHANNELS, "num_patches": 16, "text_channels": 32, "hidden_size": 16,
                   "head_dim": 8, "embed_size": 8, "num_picture_layers": 1, "num_text_layers": 1},
-        "data": {"num_families": 1, "num_position_families": 1, "num_copies": 1, "reconstructed_share": 0.0},
+        "data": {"bank": "tiny", "num_families": 1, "num_position_families": 1, "num_copies": 1,
+                 "reconstructed_share": 0.0},
         "stages": [{"name": "families", "batch_size": 12, "learning_rate": 1e-3, "steps": 2}],
         "log": {"steps": 1, "report_to": []}, "report": False,
     })  # fmt: skip
-    encoder = TextEncoder(tiny_language_model, tiny_tokenizer, SCORER_TEXT)
-    cache_families(
-        recipe.data, tmp_path / "features", encoder=encoder, reader=PictureReader(), autoencoder=tiny_bundle.autoencoder
-    )
+    encoder = TextEncoder(tiny_language_model, tiny_tokenizer, scorer_text(recipe.model))
+    FamilyCache(
+        tmp_path / "features", load_bank("tiny"), encoder=encoder, reader=PictureReader(),
+        autoencoder=tiny_bundle.autoencoder,
+    ).fill(recipe.data)  # fmt: skip
     trained = train(recipe, tmp_path).weights
     loaded = load_dual_encoder(tmp_path / "model")
     assert loaded.config == recipe.model
@@ -97,7 +103,7 @@ def test_own_caption_first_counts_wrong_captions_only() -> None:
             return self.logits_of_all
 
     batch = toy_batch(0)
-    size = len(batch.codes)
+    size = len(batch.labels)
     perfect = dual_encoder_terms(Fixed(20 * torch.eye(size) - 10), batch)
     assert float(perfect["own_caption_first"]) == 1.0
     none = dual_encoder_terms(Fixed(-20 * torch.eye(size)), batch)

@@ -14,6 +14,7 @@ from torch import Tensor
 from sanakit.common.config import to_mapping
 from sanakit.common.errors import ConfigError
 from sanakit.common.ranks import wait_for_all
+from sanakit.features.scenes import open_bank
 from sanakit.models.dual_encoder import DualEncoder, DualEncoderConfig
 from sanakit.scoring.dual_encoder import (
     GRID,
@@ -23,23 +24,16 @@ from sanakit.scoring.dual_encoder import (
     save_dual_encoder,
 )
 from sanakit.training.loop import RunResult
-from sanakit.training.objectives.siglip import siglip_loss
+from sanakit.training.objectives.siglip import siglip_loss, within_families_loss
 from sanakit.training.optimizers.config import AdamWConfig, OptimizerConfig
+from sanakit.training.recipes.dual_encoder.families import FAMILY_SIZE, FamiliesConfig, FamilyCache, check_families
+from sanakit.training.recipes.dual_encoder.family_batches import FamilyBatches, PairBatch
 from sanakit.training.recipes.dual_encoder.report import report_dual_encoder, starter_autoencoder
-from sanakit.training.recipes.dual_encoder.scene_families import (
-    FAMILY_SIZE,
-    FamiliesConfig,
-    FamilyBatches,
-    PairBatch,
-    cache_families,
-    check_families,
-)
 from sanakit.training.recipes.recipe import Recipe, Run
 from sanakit.training.run.session import Session
 from sanakit.training.run.stage import StageConfig
 from sanakit.training.step.feeds import Prefetched
 from sanakit.training.step.trainee import Made, PlannedStage, Stage, Trainee
-from sanakit.worlds.scenes.scene_labels import scene_labels
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +78,7 @@ def _build_stage(
     """Cache the features, if they are not there, and standardise by their statistics."""
     features = session.folder / "features"
     if session.ranks.is_first:
-        prepare_families(recipe.data, features, session.device)
+        prepare_families(recipe, features, session.device)
     wait_for_all(session.ranks)
     data = FamilyBatches(features, recipe.data, batch_size=stage.batch_size, seed=recipe.seed)
     use_statistics_(model, data)
@@ -102,20 +96,26 @@ def _finish(recipe: DualEncoderRecipe, model: DualEncoder, session: Session, res
         report_dual_encoder(to_mapping(recipe), session.folder, device=session.device)
 
 
-def prepare_families(config: FamiliesConfig, folder: Path, device: str) -> None:
+def prepare_families(recipe: DualEncoderRecipe, folder: Path, device: str) -> None:
     """Load the frozen networks and cache what they make of the families; what is there is kept."""
-    if not check_families(config, folder):
-        encoder, reader = load_scorer_text_encoder(device=device), PictureReader(bf16=True).to(device)
-        cache_families(config, folder, encoder=encoder, reader=reader, autoencoder=starter_autoencoder(device))
+    if not check_families(recipe.data, folder):
+        cache = FamilyCache(
+            folder,
+            open_bank(recipe.data.bank, recipe.data.names),
+            encoder=load_scorer_text_encoder(recipe.model, device=device),
+            reader=PictureReader(bf16=True).to(device),
+            autoencoder=starter_autoencoder(device),
+        )
+        cache.fill(recipe.data)
 
 
 def dual_encoder_terms(model: DualEncoder, batch: PairBatch) -> Mapping[str, Tensor]:
     """The loss of a batch of families, and how often a picture's own caption is before all wrong ones of the batch."""
     logits = model(batch.patches, batch.text)  # (B, B)
-    labels = scene_labels(batch.codes, batch.codes)
-    wrong = logits.detach().masked_fill(labels >= 0, -torch.inf)
+    wrong = logits.detach().masked_fill(batch.labels >= 0, -torch.inf)
     first = (logits.detach().diagonal() > wrong.amax(1)).float().mean()
-    return {"loss": siglip_loss(logits, labels), "own_caption_first": first}
+    every, within = siglip_loss(logits, batch.labels), within_families_loss(logits, batch.labels, FAMILY_SIZE)
+    return {"loss": every + within, "sigmoid": every, "within_families": within, "own_caption_first": first}
 
 
 def use_statistics_(model: DualEncoder, data: FamilyBatches) -> None:

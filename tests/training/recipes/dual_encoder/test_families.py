@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import LlamaModel, PreTrainedTokenizerFast
@@ -12,21 +13,26 @@ from transformers import LlamaModel, PreTrainedTokenizerFast
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.common.errors import ConfigError
 from sanakit.common.pixels import to_unit
+from sanakit.models.dual_encoder import DualEncoderConfig
 from sanakit.models.text.text_encoder import TextEncoder
-from sanakit.scoring.dual_encoder import PATCH_CHANNELS, SCORER_TEXT, PictureReader
-from sanakit.training.recipes.dual_encoder.scene_families import (
+from sanakit.scoring.dual_encoder import PATCH_CHANNELS, PictureReader, scorer_text
+from sanakit.training.recipes.dual_encoder.families import (
     FAMILY_SIZE,
     FamiliesConfig,
-    FamilyBatches,
-    cache_families,
+    FamilyCache,
     check_families,
     reconstructed,
+    scene_family,
 )
-from sanakit.worlds.scenes.scene_labels import scene_labels
+from sanakit.training.recipes.dual_encoder.family_batches import FamilyBatches, labels_by_name
+from sanakit.worlds.banks.bank_files import load_bank
+from sanakit.worlds.sampling.holdout import heldout_pairings
+from sanakit.worlds.telling.truth import truth
 
 CONFIG = FamiliesConfig(
-    num_families=2, num_position_families=1, num_copies=2, reconstructed_share=0.5, latent_noise=0.1, seed=4
-)
+    bank="tiny", num_families=2, num_position_families=1, num_copies=2, reconstructed_share=0.5, latent_noise=0.1,
+    seed=4,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -35,21 +41,39 @@ def folder(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:  # fmt: skip
     folder = tmp_path_factory.mktemp("features")
-    encoder = TextEncoder(tiny_language_model, tiny_tokenizer, SCORER_TEXT)
-    cache_families(CONFIG, folder, encoder=encoder, reader=PictureReader(), autoencoder=tiny_bundle.autoencoder)
+    sizes = DualEncoderConfig(picture_channels=PATCH_CHANNELS, num_patches=16, text_channels=32)
+    encoder = TextEncoder(tiny_language_model, tiny_tokenizer, scorer_text(sizes))
+    autoencoder = tiny_bundle.autoencoder
+    FamilyCache(folder, load_bank("tiny"), encoder=encoder, reader=PictureReader(), autoencoder=autoencoder).fill(
+        CONFIG
+    )
     return folder
+
+
+def test_families_hold_their_own_hard_negatives() -> None:
+    bank, rng = load_bank("tiny"), np.random.default_rng(2)
+    for number in range(24):
+        family = scene_family(rng, bank, related=number % 2 == 1)
+        assert len(family) == FAMILY_SIZE
+        assert not any(heldout_pairings(scene) for scene in family)
+        assert all(truth(other, family[0], bank) == -1 for other in family[1:])
+        assert all(truth(scene, scene, bank) == 1 for scene in family)
+        if number % 2:
+            assert family[0].relation is not None
+            if family[0].relation != "on":
+                assert any(other.relation != family[0].relation for other in family[1:])
 
 
 def test_what_is_cached(folder: Path) -> None:
     assert check_families(CONFIG, folder)
     part = torch.load(folder / "families-0000.pt", weights_only=True)
     assert part["patches"].shape == (2, 18, 16, PATCH_CHANNELS)
-    assert part["codes"].shape == (2, 18, 11)
+    assert part["labels"].shape == (2, 3, 6, 6)
+    assert (part["labels"].diagonal(dim1=2, dim2=3) == 1).all()  # a copy is drawn otherwise, of the same words
+    assert part["names"].shape == (18, 4)
     assert part["lengths"].shape == (18,)
     assert len(part["embeds"]) == int(part["lengths"].sum())
-    # Another copy is elsewhere on the canvas and says the same words.
     assert not torch.equal(part["patches"][0], part["patches"][1])
-    assert (scene_labels(part["codes"][1], part["codes"][0]).diagonal() == 1).all()
 
 
 def test_batches_are_whole_families_by_number_and_nothing_else(folder: Path) -> None:
@@ -62,25 +86,37 @@ def test_batches_are_whole_families_by_number_and_nothing_else(folder: Path) -> 
     assert torch.equal(later.text.embeds, same.text.embeds)
     assert sooner.patches.shape == (12, 16, PATCH_CHANNELS)
     assert sooner.text.mask.any(1).all()
-    labels = scene_labels(sooner.codes, sooner.codes)
-    assert (labels.diagonal() == 1).all()
-    assert (labels[0, 1:6] == -1).all()
+    assert (sooner.labels.diagonal() == 1).all()
+    assert (sooner.labels[0, 1:6] == -1).all()
+
+
+def test_of_other_families_names_and_numbers_decide() -> None:
+    names = torch.tensor([[0, -1, -1], [0, 0, -1], [1, -1, -1], [1, 2, -1], [2, 1, -1]])
+    might_pass = torch.eye(3, dtype=torch.bool)
+    might_pass[0, 1] = might_pass[1, 0] = True
+    assert labels_by_name(names, might_pass).tolist() == [
+        [0, -1, 0, -1, -1],
+        [-1, 0, -1, -1, -1],
+        [0, -1, 0, -1, -1],
+        [-1, -1, -1, 0, 0],
+        [-1, -1, -1, 0, 0],
+    ]
 
 
 def test_an_epoch_has_every_family_once(folder: Path) -> None:
     data = FamilyBatches(folder, CONFIG, batch_size=FAMILY_SIZE, seed=0)
     assert data.num_batches == 3
     for epoch in range(2):
-        families = [int(data._chosen(3 * epoch + place)[0]) // FAMILY_SIZE for place in range(3)]
-        assert sorted(families) == [0, 1, 2]
+        assert sorted(int(data._chosen(3 * epoch + place)[0]) for place in range(3)) == [0, 1, 2]
 
 
 def test_texts_stay_with_their_pictures(folder: Path) -> None:
     part = torch.load(folder / "families-0000.pt", weights_only=True)
     data = FamilyBatches(folder, CONFIG, batch_size=18, seed=0)
-    batch, chosen = data.batch(0), data._chosen(0)
+    batch, families = data.batch(0), data._chosen(0)
     ends = part["lengths"].cumsum(0)
-    for row, scene in enumerate(chosen.tolist()):
+    for row in range(18):
+        scene = int(families[row // FAMILY_SIZE]) * FAMILY_SIZE + row % FAMILY_SIZE
         length = int(part["lengths"][scene])
         states = part["embeds"][int(ends[scene]) - length : int(ends[scene])].float()
         assert torch.equal(batch.text.embeds[row, :length], states)
