@@ -9,11 +9,12 @@ import typer
 from sanakit.cli.eval.distances import clip_score, fid, kid
 from sanakit.cli.eval.options import DrawOptions, ReportOption, check_report, show_report
 from sanakit.cli.eval.prompts import prompts
+from sanakit.cli.eval.read import read
 from sanakit.cli.eval.reconstruction import reconstruction
 from sanakit.cli.terminal.options import ModelOption, add_commands, gathered
 
 eval_app = typer.Typer(no_args_is_help=True, help="Score pictures and models.")
-add_commands(eval_app, fid, kid, clip_score, reconstruction, prompts)
+add_commands(eval_app, fid, kid, clip_score, reconstruction, prompts, read)
 
 
 @eval_app.command("starter")

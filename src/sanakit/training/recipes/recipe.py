@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 RECIPES = {
     "autoencoder": "sanakit.training.recipes.autoencoder.recipe.AutoencoderRecipe",
     "dual_encoder": "sanakit.training.recipes.dual_encoder.recipe.DualEncoderRecipe",
+    "recogniser": "sanakit.training.recipes.recogniser.recipe.RecogniserRecipe",
     "transformer": "sanakit.training.recipes.transformer.recipe.TransformerRecipe",
 }
 """The class of each ``type``; its module is imported when a recipe of the type is read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -24,12 +25,23 @@ class TruthMaps(NamedTuple):
     visible: NDArray[np.uint8]
 
 
-def compose(scene: Scene, bank: Bank, size: int = 128, frame: int = 0) -> NDArray[np.uint8]:
-    """The picture of a scene in one frame, ``(size, size, 3)`` uint8 RGB; the same input gives the same bytes."""
+Alter = Callable[[int, Image.Image], Image.Image]
+"""The number of an object in its scene and its drawing, RGBA, to another drawing of the same size."""
+
+
+def compose(
+    scene: Scene, bank: Bank, size: int = 128, frame: int = 0, *, alter: Alter | None = None
+) -> NDArray[np.uint8]:
+    """The picture of a scene in one frame, ``(size, size, 3)`` uint8 RGB; the same input gives the same bytes.
+
+    Args:
+        alter: changes drawings before they are pasted, for pictures of which a reader must not be sure.
+    """
     canvas = draw_ground(scene.ground, scene.camera_at(frame), bank, size)
     for number in scene.farthest_first():
         thing = scene.objects[number]
         image, place = _drawn(thing, bank, size, frame)
+        image = image if alter is None else alter(number, image)
         if thing.shadow:
             view = look_of(thing, bank).views[thing.at(frame).view]
             draw_shadow(canvas, image.getchannel("A"), place, view.pitch)

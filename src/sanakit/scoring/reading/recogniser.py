@@ -1,0 +1,153 @@
+"""The reader that is a network: a recogniser over EfficientNet-Lite0, in and out of a folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sanakit.checkpoints.files.reader import read_tensors
+from sanakit.checkpoints.files.writer import write_safetensors
+from sanakit.checkpoints.identity.hashing import hash_tensors
+from sanakit.common.config import from_mapping, to_mapping
+from sanakit.common.errors import CheckpointError, ShapeError
+from sanakit.common.files import write_json
+from sanakit.common.pixels import Picture
+from sanakit.models.recogniser import (
+    GRID,
+    NUM_SPECIAL,
+    ONE_COLOUR,
+    ONLY_GROUND,
+    CutoutMaps,
+    Findings,
+    PictureMaps,
+    Recogniser,
+    RecogniserConfig,
+)
+from sanakit.scoring.reading.looking import Looking, cut_out, squared
+from sanakit.worlds.reading.read_scene import ReadObject, ReadScene
+from sanakit.worlds.scenes.description import Box, overlap
+
+_HERE = 0.3  # probability of a centre from which on something is there
+_SURE = 0.5  # of a name, from which on it is said
+_GROUND_SURE = 0.4
+_SAME = 0.6  # of the smaller of two boxes that both cover, from which on they are one thing
+_MOST = 8  # things of one picture
+
+
+class RecogniserReader:
+    """Finds, cuts out and names; what it is not sure of has no name.
+
+    Args:
+        model: moved to ``device``.
+    """
+
+    name = "sanakit-recogniser"
+    resize_rule = "bicubic to 128 x 128, aspect ratio not kept"
+
+    def __init__(self, model: Recogniser, *, device: str | torch.device = "cpu") -> None:
+        self.model = model.to(device).eval().requires_grad_(False)
+        self.looking = Looking().to(device)
+        self.weights_hash = hash_tensors(model.state_dict())
+
+    @property
+    def words(self) -> RecogniserConfig:
+        return self.model.config
+
+    @torch.inference_mode()
+    def read(self, picture: Picture) -> ReadScene:
+        """What ``(H, W, 3)`` uint8 RGB shows.
+
+        Raises:
+            ShapeError: it is no RGB picture.
+        """
+        if picture.ndim != 3 or picture.shape[2] != 3:
+            raise ShapeError(f"a picture of shape {picture.shape} cannot be read; it must be (H, W, 3)")
+        picture = squared(picture)
+        found: Findings = self.model.finder(PictureMaps(*self.looking.pictures([picture])))
+        boxes = found_boxes(found.heat[0].sigmoid(), found.boxes[0])
+        ground, place = self._ground(found)
+        objects = self._named(picture, boxes) if boxes else ()
+        return ReadScene(objects=objects, ground=ground, place=place)
+
+    def _named(self, picture: Picture, boxes: list[Box]) -> tuple[ReadObject, ...]:
+        said = self.model.namer(CutoutMaps(*self.looking.cutouts(cut_out(picture, boxes))))
+        likely, colours = said.names.softmax(1), said.colours.argmax(1)
+        objects = []
+        for box, shares, colour in zip(boxes, likely, colours.tolist(), strict=True):
+            number = int(shares.argmax())
+            score = float(shares[number])
+            if number == ONLY_GROUND:
+                continue
+            known = number >= NUM_SPECIAL and score >= _SURE
+            name = self.words.names[number - NUM_SPECIAL] if known else None
+            shown = self.words.colours[colour - 1] if known and colour else None
+            objects.append(ReadObject(name=name, colour=shown, box=box, score=score))
+        return tuple(sorted(objects, key=lambda thing: -thing.score))
+
+    def _ground(self, found: Findings) -> tuple[str | None, str | None]:
+        shares = found.grounds[0].softmax(0)
+        number = int(shares.argmax())
+        if shares[number] < _GROUND_SURE:
+            return None, None
+        if number == ONE_COLOUR:
+            upper, lower = (self.words.ground_colours[int(part[0].argmax())] for part in (found.upper, found.lower))
+            return upper if upper == lower else f"{upper} {lower}", None
+        name = self.words.grounds[number - 1]
+        return (name, None) if name in self.words.drawn_grounds else (None, name)
+
+
+def save_recogniser(model: Recogniser, folder: Path) -> None:
+    """``config.json`` with its words, and ``model.safetensors`` in bfloat16; statistics stay in float32."""
+    folder.mkdir(parents=True, exist_ok=True)
+    exact = {name for name, _ in model.named_buffers()}
+    state = model.state_dict()
+    tensors = {name: tensor if name in exact else tensor.bfloat16() for name, tensor in state.items()}
+    write_safetensors(folder / "model.safetensors", tensors, {})
+    write_json(folder / "config.json", to_mapping(model.config))
+
+
+def load_recogniser(folder: Path) -> Recogniser:
+    """What `save_recogniser` wrote, computing in float32.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or the weights do not fit the config.
+    """
+    try:
+        config = from_mapping(RecogniserConfig, json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder} holds no recogniser: its config.json cannot be read ({error})") from error
+    path = folder / "model.safetensors"
+    tensors = {name: tensor.float() for name, tensor in read_tensors([path]).items()}
+    with torch.device("meta"):
+        model = Recogniser(config)
+    try:
+        model.load_state_dict(tensors, assign=True)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1:2] or [str(error)]
+        raise CheckpointError(f"{path} does not fit its config.json ({reason[0].strip()})") from error
+    return model.eval()
+
+
+def found_boxes(heat: Tensor, boxes: Tensor) -> list[Box]:
+    """The peaks of ``(8, 8)`` probabilities, the clearest first, with boxes from ``(4, 8, 8)``; no thing twice."""
+    around = torch.nn.functional.max_pool2d(heat[None, None], 3, stride=1, padding=1)[0, 0]
+    peaks = torch.where(heat == around, heat, 0).flatten()
+    found: list[Box] = []
+    for place in peaks.argsort(descending=True)[:_MOST].tolist():
+        if peaks[place] < _HERE:
+            break
+        row, column = divmod(place, GRID)
+        across, down, width, height = boxes[:, row, column].tolist()
+        x, y = (column + across) / GRID, (row + down) / GRID
+        half_width, half_height = (min(2.718281828**side, 1.0) / 2 for side in (width, height))
+        box = (x - half_width, y - half_height, x + half_width, y + half_height)
+        if not any(overlap(box, other) > _SAME * min(_area(box), _area(other)) for other in found):
+            found.append(box)
+    return found
+
+
+def _area(box: Box) -> float:
+    return max((box[2] - box[0]) * (box[3] - box[1]), 1e-6)

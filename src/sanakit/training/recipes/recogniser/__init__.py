@@ -1,0 +1,1 @@
+"""Training the recogniser that reads pictures of the worlds."""

@@ -1,0 +1,96 @@
+"""Training a recogniser: the truth it is told, a short run that leaves a reader and its report, and the recipe."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from sanakit.common.config import from_mapping
+from sanakit.common.errors import CheckpointError, ConfigError, RequestError
+from sanakit.models.recogniser import Recogniser, RecogniserConfig
+from sanakit.scoring.reading.load import load_reader
+from sanakit.scoring.reading.recogniser import found_boxes, load_recogniser
+from sanakit.training.objectives.recognition import NOT_ASKED, name_numbers, picture_truth
+from sanakit.training.recipes.recogniser.features import ExamplesConfig, cache_examples
+from sanakit.training.recipes.recogniser.recipe import RecogniserRecipe, words_of
+from sanakit.training.recipes.train import train
+from sanakit.worlds.banks.bank_files import load_bank
+from sanakit.worlds.scenes.description import Ground
+
+RECIPE = Path(__file__).parents[4] / "recipes" / "recogniser.yaml"
+WORDS = RecogniserConfig(
+    names=("cat", "dog"), colours=("red", "blue"), ground_colours=("white", "red"), drawn_grounds=("night",),
+    places=("park",),
+)  # fmt: skip
+
+
+def test_the_truth_of_a_picture_is_found_again() -> None:
+    boxes = [(0.1, 0.2, 0.4, 0.7), (0.55, 0.5, 0.95, 0.9)]
+    truth = picture_truth(Ground(kind="graded", name="white red"), boxes, WORDS)
+    assert (truth.grounds, truth.upper, truth.lower) == (0, 0, 1)
+    found = found_boxes((truth.heat == 1).float(), truth.boxes)
+    assert sorted(found) == [pytest.approx(box, abs=1e-5) for box in boxes]
+    park = picture_truth(Ground(kind="place", name="park"), [], WORDS)
+    assert (park.grounds, park.upper, park.lower) == (2, NOT_ASKED, NOT_ASKED)
+    assert park.heat.max() == 0
+
+
+def test_the_numbers_of_words() -> None:
+    assert name_numbers("dog", "blue", WORDS) == (3, 2)
+    assert name_numbers("cat", None, WORDS) == (2, 0)
+    assert name_numbers(None, None, WORDS) == (0, NOT_ASKED)
+    assert name_numbers("elephant", "red", WORDS) == (0, NOT_ASKED)
+
+
+def test_a_run_leaves_a_reader_and_its_report(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("# some\ncat, dog\napple\nno such thing\n")
+    recipe = from_mapping(RecogniserRecipe, {
+        "data": {"bank": "tiny", "names": str(tmp_path / "names.txt"), "num_scenes": 16, "finder_every": 2},
+        "stages": [{"name": "reading", "batch_size": 16, "learning_rate": 1e-3, "steps": 4}],
+        "log": {"steps": 1, "report_to": []}, "report": 1,
+    })  # fmt: skip
+    train(recipe, tmp_path / "run")
+    reader = load_reader(tmp_path / "run" / "model")
+    assert set(reader.words.names) >= {"cat", "dog", "apple"}
+    seen = reader.read(np.zeros((100, 100, 3), dtype=np.uint8))
+    assert json.loads(json.dumps(seen.to_json())).keys() == {"objects", "ground", "place"}
+    scores = json.loads((tmp_path / "run" / "scores.json").read_text())
+    assert {"found", "things", "ground"} <= {row["name"] for row in scores["measurements"]}
+    assert "## Recipe" in (tmp_path / "run" / "report.md").read_text()
+    words, data = words_of(load_bank("tiny")), from_mapping(ExamplesConfig, {"bank": "tiny", "num_scenes": 24})
+    with pytest.raises(ConfigError, match="another bank or config"):
+        cache_examples(data, words, load_bank("tiny"), tmp_path / "run" / "examples", "cpu")
+
+
+def test_the_words_of_a_bank() -> None:
+    words = words_of(load_bank("tiny"))
+    assert "apple" in words.names
+    assert words.colours[:2] == ("red", "orange")
+    assert "night" in words.drawn_grounds
+
+
+def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="holds no recogniser"):
+        load_reader(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="no recogniser"):
+        load_recogniser(tmp_path)
+
+
+def test_the_recipe_is_small_and_whole() -> None:
+    recipe = from_mapping(RecogniserRecipe, yaml.safe_load(RECIPE.read_text()))
+    assert recipe.data.names == "recipes/starter-names.txt"
+    with torch.device("meta"):
+        names = tuple(f"thing {number}" for number in range(410))
+        places = tuple(f"place {number}" for number in range(18))
+        words = RecogniserConfig(
+            names=names, places=places, colours=("red",) * 11, ground_colours=("red",) * 11, drawn_grounds=("a",) * 4
+        )
+        numbers = sum(math.prod(parameter.shape) for parameter in Recogniser(words).parameters())
+    assert 2 * numbers < 2_000_000  # bytes in bfloat16
