@@ -13,10 +13,19 @@ from torch.utils._pytree import tree_leaves
 
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
+from sanakit.models.compact_upscaler import CompactUpscaler, CompactUpscalerConfig
 from sanakit.models.presets import DC_AE_PRESETS, LINEAR_DIT_PRESETS
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
-from sanakit.pipelines.memory import OWN_BYTES, ModelSize, denoising_bytes, measured_free_memory, transformer_parameters
+from sanakit.pipelines.memory import (
+    OWN_BYTES,
+    UPSCALING_TILE,
+    ModelSize,
+    denoising_bytes,
+    measured_free_memory,
+    transformer_parameters,
+    upscaling_bytes,
+)
 from sanakit.pipelines.tiling import Tiling
 
 
@@ -127,6 +136,18 @@ def test_a_picture_takes_its_weights_and_the_larger_of_its_two_moments() -> None
     assert tiled.decoding < whole.decoding / 10
     assert tiled.denoising == 2 * denoising_bytes(size.transformer, 128, 128, torch.bfloat16)
     assert size.picture(4096, 4096, rows=16).denoising == 8 * whole.denoising
+    enlarged = size.picture(4096, 4096, tiling=Tiling(tile=512, stride=448), upscale=2)
+    assert enlarged.upscaling == upscaling_bytes(4096, 4096, 2) > 2 * 3 * 8192**2
+    assert whole.upscaling == 0
+
+
+def test_enlarging_takes_less_than_the_estimate_and_not_much_less() -> None:
+    network = CompactUpscaler(CompactUpscalerConfig()).eval()
+    side = UPSCALING_TILE // 4  # the layers of one tile are all that counts
+    with PeakMemory(network) as memory, torch.no_grad():
+        network(torch.zeros(1, 3, side, side))
+    estimate = upscaling_bytes(side, side, 4)
+    assert memory.peak < estimate < 4 * memory.peak
 
 
 def test_nobody_knows_the_memory_of_some_devices() -> None:

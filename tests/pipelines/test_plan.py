@@ -84,3 +84,12 @@ def test_it_is_the_request_that_the_first_version_recorded(card: ModelCard) -> N
 def test_perturbed_guidance_needs_a_card_that_names_layers(card: ModelCard) -> None:
     with pytest.raises(RequestError, match="pag_scale=2 needs layers to perturb, and tiny names none"):
         plans_of(replace(card, defaults=replace(card.defaults, pag_layers=())), pag_scale=2)
+
+
+def test_a_larger_picture_than_files_are_opened_with_is_refused(card: ModelCard) -> None:
+    (plan,) = plans_of(card, upscale=4)
+    assert (plan.request.height, plan.request.upscale) == (card.defaults.base_size, 4)
+    large = replace(card, defaults=replace(card.defaults, base_size=4096))
+    with pytest.raises(RequestError, match=r"4096x4096 enlarged 4 times has 268 million pixels.*; 2 times is possible"):
+        plans_of(large, upscale=4)
+    assert plans_of(large, upscale=2)

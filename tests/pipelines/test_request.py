@@ -32,6 +32,8 @@ def test_a_request_survives_json() -> None:
         ({"guidance_interval": (0.8, 0.2)}, "two rising noise levels"),
         ({"guidance_interval": (0.8, math.nan)}, "two rising noise levels"),
         ({"pag_scale": -1}, "pag_scale=-1"),
+        ({"upscale": 3}, "upscale=3 is not usable; it must be 1 .*, 2 or 4"),
+        ({"upscale": "much"}, "upscale='much'"),
         ({"pag_scale": 2.0, "guidance_interval": (0.0, 0.5)}, "cannot be combined"),
         ({"flow_shift": 0}, "flow_shift=0"),
         ({"solver": "ddim"}, "solver='ddim' .* flow-dpm or flow-euler"),

@@ -17,8 +17,10 @@ from sanakit.pipelines.tiling import Tiling
 
 OWN_BYTES = 500_000_000  # of Python, torch and the text on its way
 
-UPSCALING_TILE = 384  # pixels of the smaller picture a side, that are enlarged at once
-_UPSCALING_PIXEL = 1_200  # bytes of such a pixel while it is enlarged: layers of 64 channels, then 3 * 4 * 4
+UPSCALING_TILE = (
+    256  # pixels of the smaller picture a side, that are enlarged at once; larger ones miss the CPU's cache
+)
+_UPSCALING_PIXEL = 1_700  # bytes of such a pixel while it is enlarged: layers of 64 channels, then 3 * 4 * 4
 _UPSCALING_CONTEXT = 32  # pixels around a tile, at most
 _UPSCALING_WEIGHTS = 2_500_000  # bytes, in float32
 
