@@ -11,7 +11,7 @@ import torch
 
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.common.ranks import Ranks
-from sanakit.features.configs import FilesData, StarterScenesData
+from sanakit.features.configs import FilesData, ScenesData
 from sanakit.features.encoders import Encoders
 from sanakit.features.open import latent_data
 from sanakit.features.work import Demand, Work
@@ -23,7 +23,7 @@ def work(rank: int, rendezvous: Path, out: Path, bundle: ModelBundle, photos: Pa
     encoders = Encoders(autoencoder=lambda: bundle.autoencoder, text=lambda: bundle.text_encoder)
     for config in (
         FilesData(path=str(photos), cache_folder=str(cache)),
-        StarterScenesData(num_captions=70, num_copies=2, cache_folder=str(cache)),
+        ScenesData(bank="tiny", num_captions=70, num_copies=2, cache_folder=str(cache)),
     ):
         demand = Demand(resolutions=(64,), batch_size=3, seed=0)
         data = latent_data(config, demand, Work(encoders=encoders, ranks=Ranks(rank, 2)))
@@ -46,7 +46,7 @@ def test_two_ranks_share_the_work(tmp_path: Path, tiny_bundle: ModelBundle, phot
     for process in ranks:
         process.join(120)
     assert [process.exitcode for process in ranks] == [0, 0]
-    for kind, num_samples in (("files", 6), ("starter_scenes", 140)):
+    for kind, num_samples in (("files", 6), ("scenes", 140)):
         first, second = (torch.load(out / f"{kind}-{rank}.pt", weights_only=True) for rank in range(2))
         assert sum(len(latent) for latent, _ in first) == num_samples
         for (latent, embeds), (other_latent, other_embeds) in zip(first, second, strict=True):

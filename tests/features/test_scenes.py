@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from sanakit.common.errors import RequestError
+from sanakit.common.errors import ConfigError, RequestError
 from sanakit.features import scenes
 from sanakit.features.configs import ScenePictures, ScenesData
 from sanakit.features.contrasts import contrasts
 from sanakit.features.encoders import Encoders
 from sanakit.features.open import latent_data, pixel_data
 from sanakit.features.pixel_tensors import encode_pictures
-from sanakit.features.scenes import CachedScenes, WorldPaintings, open_bank
+from sanakit.features.scenes import CachedScenes, Paintings, open_bank
 from sanakit.features.work import Demand, Work
 from sanakit.worlds.banks.bank_files import load_bank
 from sanakit.worlds.telling.wrong_captions import WRONG_WORDS
@@ -46,7 +47,7 @@ def opened(config: ScenesData, encoders: Encoders) -> CachedScenes:
 
 
 def test_every_painting_comes_once_with_its_own_text(config: ScenesData, encoders: Encoders) -> None:
-    paintings = WorldPaintings(load_bank(config.bank), 5)
+    paintings = Paintings(load_bank(config.bank), 5)
     pictures = [paintings.paint(copy, index, 64) for copy in range(2) for index in range(12)]
     latents = encode_pictures(encoders.autoencoder, pictures, "cpu", quick=True).float().flatten(1)
     texts = [encoders.text.encode([paintings.caption(index)])[0].embeds[0] for index in range(12)]
@@ -90,7 +91,7 @@ def test_short_texts_do_not_wait_for_long_ones() -> None:
 
 def test_scenes_are_what_the_version_says(bank: str) -> None:
     """If this fails, cached latents would not be those of the scenes: give SCENES_VERSION its next number."""
-    paintings, digest = WorldPaintings(load_bank(bank), 7), hashlib.sha256()
+    paintings, digest = Paintings(load_bank(bank), 7), hashlib.sha256()
     for index in range(150):
         digest.update(paintings.caption(index).encode())
     for copy, index in ((0, 0), (1, 5), (2, 31), (0, 99), (1, 12), (1, 20), (0, 21), (0, 22)):
@@ -113,6 +114,41 @@ def test_held_out_scenes_with_a_wrong_word(config: ScenesData, encoders: Encoder
     assert set(kinds) == set(WRONG_WORDS)
     assert max(kinds.values()) == 24
     assert all((batch.right.embeds[..., :8, :] != batch.wrong.embeds[..., :8, :]).any() for batch in batches)
+
+
+def test_several_resolutions_in_one_run(config: ScenesData, encoders: Encoders) -> None:
+    demand, shapes = Demand(resolutions=(64, 32), batch_size=4, seed=0), Counter[int]()
+    data = latent_data(config, demand, Work(encoders=encoders))
+    assert data.num_batches is not None
+    for number in range(data.num_batches):
+        batch = data.batch(number)
+        shapes[batch.latent.shape[-1]] += len(batch.latent)
+    assert shapes == {4: 12, 2: 12}
+
+
+def test_thousands_in_memory_are_put_together_in_a_moment() -> None:
+    latents = torch.randn(72_000, 4, 4, 4).bfloat16()
+    texts = [torch.randn(5 + number % 20, 64).bfloat16() for number in range(500)]
+    places = np.stack([np.zeros(72_000, np.int64), np.arange(72_000)], axis=1)
+    demand = Demand(resolutions=(64,), batch_size=32, seed=0)
+    data = CachedScenes([latents], places, texts, np.arange(24_000) % 500, demand)
+    data.batch(0)
+    start = time.process_time()
+    for number in range(50):
+        data.batch(number)
+    assert (time.process_time() - start) / (50 * 32) < 1e-3
+
+
+def test_sizes_that_do_not_fit_are_told(config: ScenesData, bank: str, encoders: Encoders) -> None:
+    with pytest.raises(RequestError, match="multiples of 16"):
+        latent_data(config, Demand(resolutions=(40,), batch_size=4, seed=0), Work(encoders=encoders))
+    pictures = ScenePictures(bank=bank)
+    with pytest.raises(RequestError, match="one resolution"):
+        pixel_data(pictures, Demand(resolutions=(64, 32), batch_size=1, seed=0), multiple=16)
+    with pytest.raises(RequestError, match="window of 80 px"):
+        pixel_data(pictures, Demand(resolutions=(64,), batch_size=1, seed=0), multiple=16, crop=80)
+    with pytest.raises(ConfigError, match="num_copies=0"):
+        replace(config, num_copies=0)
 
 
 def test_names_that_do_not_fit_are_told(bank: str, tmp_path: Path) -> None:

@@ -46,21 +46,6 @@ class ScenesData:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StarterScenesData:
-    """Scenes of the first starter's world: fifty flat drawings. The rest is as in `ScenesData`."""
-
-    type: Literal["starter_scenes"] = "starter_scenes"
-    num_captions: int = 24_576
-    num_copies: int = 3
-    seed: int = 7  # decides which scenes
-    cache_folder: str | None = None  # None: the user's cache
-
-    def __post_init__(self) -> None:
-        _check_counts(self.num_captions, self.num_copies)
-        _check_seed(self.seed)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class FilePictures:
     """Pictures alone, for an autoencoder, from any layout that sanakit opens; captions do not matter."""
 
@@ -85,19 +70,8 @@ class ScenePictures:
         _check_seed(self.seed)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StarterPictures:
-    """Scenes of the first starter's world, composed as training goes on."""
-
-    type: Literal["starter_scenes"] = "starter_scenes"
-    seed: int = 0  # decides which scenes
-
-    def __post_init__(self) -> None:
-        _check_seed(self.seed)
-
-
-LatentDataConfig = FilesData | ScenesData | StarterScenesData
-PixelDataConfig = FilePictures | ScenePictures | StarterPictures
+LatentDataConfig = FilesData | ScenesData
+PixelDataConfig = FilePictures | ScenePictures
 
 
 def _check_files(path: str, min_size: int) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sanakit.common.pixels import Picture
 from sanakit.features.batches import LatentBatch, TrainingData
-from sanakit.features.configs import LatentDataConfig, ScenesData, StarterScenesData
+from sanakit.features.configs import LatentDataConfig, ScenesData
 from sanakit.features.pixel_tensors import encode_pictures, encode_texts
 from sanakit.features.text_rows import TextRows
 from sanakit.features.work import Demand, Work
@@ -53,9 +53,6 @@ def contrasts(
     """
     if isinstance(config, ScenesData):
         chosen = balanced(_scene_contrasts(config, max(demand.resolutions)))
-        return encoded(chosen, demand.batch_size, work)
-    if isinstance(config, StarterScenesData):
-        chosen = balanced(_starter_contrasts(config.seed, max(demand.resolutions)))
         return encoded(chosen, demand.batch_size, work)
     return exchanged(data)
 
@@ -121,23 +118,3 @@ def _scene_contrasts(config: ScenesData, size: int) -> Iterator[Contrast]:
         found = {kind: wrong_caption(scene, rng, kind, bank) for kind in WRONG_WORDS}
         wrong: dict[str, str] = {kind: text for kind, text in found.items() if text is not None}
         yield Contrast(partial(compose, scene, bank, size), canonical_caption(scene, bank), wrong)
-
-
-def _starter_contrasts(seed: int, size: int) -> Iterator[Contrast]:
-    """Held-out scenes of the starter's world, in canonical words."""
-    from sanakit.worlds.scenes.captions import canonical_caption
-    from sanakit.worlds.scenes.render import render
-    from sanakit.worlds.scenes.scenes import StarterScenes
-    from sanakit.worlds.scenes.sprites import load_sprite_bank
-    from sanakit.worlds.scenes.wrong_scenes import WRONG_KINDS, wrong_scene
-
-    axes = {"left": "left/right", "right": "left/right", "above": "above/below", "below": "above/below"}
-    bank = load_sprite_bank()
-    scenes = StarterScenes(bank, "heldout", seed)
-    for index in range(_MAX_SCENES):
-        scene, _ = scenes.truth(index)
-        rng = np.random.default_rng((seed, index))
-        found = {kind: wrong_scene(scene, kind, rng) for kind in WRONG_KINDS}
-        names = {"position": axes.get(scene.relation or "", ""), "object": "thing", "background": "ground"}
-        wrong = {names.get(kind, kind): canonical_caption(other) for kind, other in found.items() if other is not None}
-        yield Contrast(partial(render, scene, bank, size), canonical_caption(scene), wrong)

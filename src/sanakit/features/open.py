@@ -28,10 +28,6 @@ def latent_data(config: configs.LatentDataConfig, demand: Demand, work: Work) ->
             from sanakit.features.scenes import open_scenes
 
             return open_scenes(config, demand, work)
-        case configs.StarterScenesData():
-            from sanakit.features.starter_scenes import open_starter_scenes
-
-            return open_starter_scenes(config, demand, work)
         case _:
             assert_never(config)
 
@@ -57,9 +53,5 @@ def pixel_data(
             from sanakit.features.scenes import scene_pictures
 
             return scene_pictures(config, demand, multiple=multiple, crop=crop)
-        case configs.StarterPictures():
-            from sanakit.features.starter_scenes import starter_pictures
-
-            return starter_pictures(config, demand, multiple=multiple, crop=crop)
         case _:
             assert_never(config)

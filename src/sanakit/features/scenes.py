@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -36,21 +35,8 @@ _BLOCK = 64  # scenes of one entry of the store
 _TEXT_LENGTHS = (24, 48, 96)
 
 
-class Paintings(Protocol):
-    """A numbered stream of scenes, each with its caption and any number of paintings."""
-
-    identity: str  # all that decides them
-
-    def caption(self, index: int) -> str: ...
-
-    def paint(self, copy: int, index: int, size: int) -> Picture: ...
-
-    def sample(self, index: int, size: int) -> tuple[Picture, Sequence[Box]]:
-        """The picture of a scene and where its objects are."""
-
-
-class WorldPaintings:
-    """Scenes of a bank."""
+class Paintings:
+    """The numbered stream of a bank's scenes, each with its caption and any number of paintings."""
 
     def __init__(self, bank: Bank, seed: int, split: Split = "train") -> None:
         self._bank, self._seed = bank, seed
@@ -66,6 +52,7 @@ class WorldPaintings:
         return compose(scene, self._bank, size)
 
     def sample(self, index: int, size: int) -> tuple[Picture, Sequence[Box]]:
+        """The picture of a scene and where its objects are."""
         scene = self._scenes.truth(index)[0]
         return compose(scene, self._bank, size), [thing.box for thing in scene.objects]
 
@@ -132,13 +119,8 @@ def open_bank(name: str, names: str | None) -> Bank:
 
 def open_scenes(config: ScenesData, demand: Demand, work: Work) -> CachedScenes:
     """See ``latent_data``. With several resolutions each painting has one of them, in turn."""
-    paintings = WorldPaintings(open_bank(config.bank, config.names), config.seed)
-    return cached_scenes(paintings, config, demand, work)
-
-
-def cached_scenes(paintings: Paintings, config: ScenesData, demand: Demand, work: Work) -> CachedScenes:
-    """The latents and texts of all paintings, computed where the cache lacks them."""
-    sizes = checked_sizes(demand.resolutions, work.encoders.compression)
+    sizes = _checked_sizes(demand.resolutions, work.encoders.compression)
+    paintings = Paintings(open_bank(config.bank, config.names), config.seed)
     captions = [paintings.caption(index) for index in range(config.num_captions)]
     store = text_store(config.cache_folder, work.encoders)
     keys, _ = cache_texts(captions, store, work)
@@ -194,18 +176,15 @@ class ComposedScenes:
 
 def scene_pictures(config: ScenePictures, demand: Demand, *, multiple: int, crop: int | None) -> ComposedScenes:
     """See ``pixel_data``. The scenes follow from both seeds, so every stage of a run sees its own."""
-    both = derived_seed(config.seed, demand.seed, bits=56)
-    return composed(WorldPaintings(open_bank(config.bank, config.names), both), demand, multiple=multiple, crop=crop)
-
-
-def composed(paintings: Paintings, demand: Demand, *, multiple: int, crop: int | None) -> ComposedScenes:
-    sizes = checked_sizes(demand.resolutions, multiple)
+    sizes = _checked_sizes(demand.resolutions, multiple)
     if len(sizes) > 1:
         raise RequestError(f"scenes are composed at one resolution, and {', '.join(map(str, sizes))} px were given")
     if crop is not None and (crop > sizes[0] or crop % multiple):
         raise RequestError(
             f"a window of {crop} px does not fit: it must be a multiple of {multiple} px of at most {sizes[0]} px"
         )
+    both = derived_seed(config.seed, demand.seed, bits=56)
+    paintings = Paintings(open_bank(config.bank, config.names), both)
     return ComposedScenes(paintings, sizes[0], batch_size=demand.batch_size, crop=crop)
 
 
@@ -224,7 +203,7 @@ def scene_pixels(paintings: Paintings, indices: range, size: int, *, crop: int |
     return to_signed(images)
 
 
-def checked_sizes(resolutions: Sequence[int], multiple: int) -> list[int]:
+def _checked_sizes(resolutions: Sequence[int], multiple: int) -> list[int]:
     sizes = sorted(set(resolutions))
     if not sizes or any(size < multiple or size % multiple for size in sizes):
         raise RequestError(

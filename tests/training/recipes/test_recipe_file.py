@@ -10,7 +10,7 @@ import yaml
 
 from sanakit.common.config import to_mapping
 from sanakit.common.errors import ConfigError
-from sanakit.training.recipes.recipe import build_recipe
+from sanakit.training.recipes.recipe import build_recipe, renamed
 from sanakit.training.recipes.recipe_file import record_recipe
 
 STAGE = {"name": "a", "resolutions": [32], "batch_size": 2, "learning_rate": 1e-3, "steps": 2}
@@ -53,3 +53,9 @@ def test_the_autoencoder_of_a_run_of_010_is_the_folder_that_it_leaves_now(
         recipe = build_recipe(given, name="x")
         assert to_mapping(recipe)["autoencoder"] == str(tmp_path / "ae" / "model")
         record_recipe(recipe, run_folder)
+
+
+def test_the_first_starters_scenes_are_read_as_the_tiny_bank(caplog: pytest.LogCaptureFixture) -> None:
+    found = renamed({"data": {"type": "starter_scenes", "num_captions": 5}})
+    assert found["data"] == {"type": "scenes", "bank": "tiny", "num_captions": 5}
+    assert "bank: tiny" in caplog.text

@@ -34,7 +34,7 @@ def test_batches_come_back_field_by_field() -> None:
 def test_a_step_of_an_autoencoder_is_replayed_and_a_damaged_bundle_is_refused(tmp_path: Path) -> None:
     shape = stages((8, 8, 8), (0, 1, 1))
     settings = {
-        "type": "autoencoder", "precision": "fp32", "data": {"type": "starter_scenes"},
+        "type": "autoencoder", "precision": "fp32", "data": {"type": "scenes", "bank": "tiny"},
         "stages": [{"name": "a", "resolution": 64, "batch_size": 2, "learning_rate": 1e-3, "steps": 1,
                     "objective": {"perceptual_weight": 0.0}}],
     }  # fmt: skip

@@ -35,6 +35,8 @@ RECIPES = {
 OLD_NAMES = {"phases": "stages"}
 """Settings that were called otherwise in 0.1.0."""
 
+_OLD_SCENES = "starter_scenes"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
@@ -111,6 +113,10 @@ def renamed(settings: Mapping[str, Any], *, note: bool = True) -> dict[str, Any]
             if note:
                 logger.warning("%s: in a recipe is called %s: now", old, new)
             settings = {new if key == old else key: value for key, value in settings.items()}
+    if isinstance(data := settings.get("data"), Mapping) and data.get("type") == _OLD_SCENES:
+        if note:
+            logger.warning("data: {type: starter_scenes} is {type: scenes, bank: tiny} now, whose scenes are others")
+        settings = {**settings, "data": {"bank": "tiny", **data, "type": "scenes"}}
     return {key: _folder_of(value) if key in ("autoencoder", "init") else value for key, value in settings.items()}
 
 

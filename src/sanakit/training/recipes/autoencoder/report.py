@@ -6,19 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from sanakit.common.pixels import Picture, from_signed
-from sanakit.evaluation.benchmarks.heldout_scenes import heldout_scenes
 from sanakit.evaluation.reports.picture_grid import picture_grid
 from sanakit.evaluation.reports.picture_sets import in_memory
 from sanakit.evaluation.reports.reconstruction import HowMeasured, rebuilt, reconstruction_report
 from sanakit.evaluation.reports.report import Report
-from sanakit.features.configs import PixelDataConfig, ScenePictures, StarterPictures
+from sanakit.features.configs import PixelDataConfig, ScenePictures
 from sanakit.features.open import pixel_data
-from sanakit.features.scenes import WorldPaintings, open_bank, scene_pixels
-from sanakit.features.starter_scenes import StarterPaintings
+from sanakit.features.scenes import Paintings, open_bank, scene_pixels
 from sanakit.features.work import Demand
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.training.watching.report import draw_curves, read_log, spent, write_report
@@ -46,11 +43,8 @@ def report_autoencoder(
     images = draw_curves(logs, ("loss", "mse"), folder)
     seed = recipe["seed"]
     how = HowMeasured(compression=model.config.compression, seed=seed, batch_size=8, device=device)
-    if isinstance(data, StarterPictures):
-        shown = from_signed(scene_pixels(StarterPaintings(seed, "heldout"), range(NUM_SHOWN), resolution))
-        results = _scores_of_scenes(model, resolution, how)
-    elif isinstance(data, ScenePictures):
-        paintings = WorldPaintings(open_bank(data.bank, data.names), seed, "heldout")
+    if isinstance(data, ScenePictures):
+        paintings = Paintings(open_bank(data.bank, data.names), seed, "heldout")
         pictures = from_signed(scene_pixels(paintings, range(NUM_REPORT_SCENES), resolution))
         shown = pictures[:NUM_SHOWN]
         results = _scores_of_pictures(model, pictures, how, "held-out scenes")
@@ -92,19 +86,6 @@ def _paired_grid(model: DCAutoencoder, pictures: Sequence[Picture], device: str)
         row = list(pictures[start : start + columns])
         cells += [*row, *rebuilt(model, row, device)]
     return picture_grid(cells, [""] * len(cells), columns=columns, label_height=0)
-
-
-def _scores_of_scenes(model: DCAutoencoder, size: int, how: HowMeasured) -> dict[str, object]:
-    scenes = heldout_scenes(NUM_REPORT_SCENES, seed=how.seed, size=size)
-    used = how.use_of(model, "the autoencoder")
-    report = reconstruction_report(model, scenes.pictures, how, used, also=scenes.recognised)
-    named, right = scenes.recognised([np.asarray(picture) for picture in scenes.pictures])
-    return {
-        "held-out scenes": report["PSNR"].num_samples,
-        **_likeness(report),
-        "objects still named": f"{report['objects named'].value:.0%} of the scenes (originals {named.value:.0%})",
-        "whole scene still right": f"{report['scenes all right'].value:.0%} (originals {right.value:.0%})",
-    }
 
 
 def _scores_of_pictures(

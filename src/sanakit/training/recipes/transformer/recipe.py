@@ -14,7 +14,7 @@ from torch import Tensor
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import ConfigError, RequestError
 from sanakit.features.batches import LatentBatch, TrainingData
-from sanakit.features.configs import FilesData, LatentDataConfig, ScenesData, StarterScenesData
+from sanakit.features.configs import FilesData, LatentDataConfig, ScenesData
 from sanakit.features.contrasts import contrasts
 from sanakit.features.open import latent_data
 from sanakit.features.work import Demand, Work
@@ -178,7 +178,7 @@ def _finish(recipe: TransformerRecipe, start: StartingModel, watched: Watched, f
     last = recipe.stages[-1]
     card = start.card_for(max(last.resolutions), recipe.flow_shift(last))
     bundle = export_model(result.weights, start, card, words_after(recipe.data, start), folder / "model")
-    starter = isinstance(recipe.data, ScenesData | StarterScenesData) and not recipe.samples.prompts
+    starter = isinstance(recipe.data, ScenesData) and not recipe.samples.prompts
     prompts = SHEET_PROMPTS if starter else recipe.samples.prompts
     tested = watched.captions.run_alone(bundle.transformer) if watched.captions is not None else {}
     report_transformer(bundle, to_mapping(recipe), folder, prompts=prompts, run=result, tested=tested)
