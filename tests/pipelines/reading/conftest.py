@@ -24,7 +24,7 @@ THINGS = [
           zh="猫", ja="猫|ネコ", ko="고양이", nl="kat"),
     thing("dog", "dogs", "🐶", "pet animal", de="Hund", es="perro", fr="chien", it="cane", pt="cachorro", ru="собака",
           zh="狗", ja="犬", ko="개", nl="hond"),
-    thing("apple", "apples", "🍎", "fruit food", de="roter Apfel|Apfel", es="manzana", fr="pomme", it="mela", pt="maçã",
+    thing("apple", "apples", "🍎", "fruit food", de="roter Apfel|Apfel", es="manzana|pan", fr="pomme", it="mela", pt="maçã",
           ru="яблоко", zh="红苹果|苹果", ja="赤リンゴ|リンゴ|りんご", ko="사과", nl="appel"),
     thing("car", "cars", "🚗", "vehicle road", de="Auto", es="coche", fr="voiture", it="auto", pt="carro", zh="汽车",
           nl="auto"),

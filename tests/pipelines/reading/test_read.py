@@ -88,6 +88,7 @@ def test_other_languages_are_read(reader: PromptReader, prompt: str, english: st
         ("an aple", [("aple", ("apple", "apples"))]),
         ("a vehicle", [("vehicle", ("car",))]),
         ("an apple, a fruit", []),  # beside a thing that it belongs to
+        ("pan", [("pan", ())]),  # and no Spanish bread
         ("a dancing cat", [("dancing", ())]),
         ("a cat, high quality, 4k", []),
         ("👍🏽", [("👍🏽", ())]),

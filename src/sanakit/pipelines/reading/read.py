@@ -56,6 +56,4 @@ class PromptReader:
         return in_english(best_pieces, best_lexicon, self._words.content.get("sizes", ()))
 
     def _is_english(self, word: str) -> bool:
-        if UNSPACED.search(word):
-            return False
-        return word in self._words.known or word in self._words.untrained or word in self._words.keywords
+        return word in self._words.english and not UNSPACED.search(word)

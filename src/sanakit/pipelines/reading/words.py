@@ -95,6 +95,11 @@ class Words:
         """Small words of other languages by code, see ``worlds/words/languages.json``."""
         return self.content.get("languages", {})
 
+    @cached_property
+    def english(self) -> frozenset[str]:
+        """English words that are to be left as they are, known to the model or not; some mean a thing elsewhere."""
+        return self.known.union(self.untrained, self.keywords, self.languages.get("en", {}).get("other", ()))
+
     def names_in(self, language: str) -> Iterator[tuple[str, Noun]]:
         """Things as they are called in a language."""
         for thing in self.content.get("things", ()):

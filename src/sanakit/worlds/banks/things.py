@@ -107,19 +107,27 @@ def merge_things(things: Iterable[Thing]) -> tuple[Thing, ...]:
 
 
 def _merge(first: Thing, other: Thing) -> Thing:
-    languages = sorted({*first.more_names, *other.more_names})
     return replace(
         first,
         looks=first.looks + other.looks,
         synonyms=tuple(dict.fromkeys(first.synonyms + other.synonyms)),
         keywords=tuple(dict.fromkeys(first.keywords + other.keywords)),
         names={**other.names, **first.names},
-        more_names={
-            language: tuple(dict.fromkeys([*first.more_names.get(language, ()), *other.more_names.get(language, ())]))
-            for language in languages
-        },
+        more_names=_more_names(first, other),
         emoji=first.emoji or other.emoji,
         more_emoji=tuple(dict.fromkeys(first.more_emoji + other.more_emoji)),
         size_cm=first.size_cm or other.size_cm,
         floats=first.floats or other.floats,
     )
+
+
+def _more_names(first: Thing, other: Thing) -> dict[str, tuple[str, ...]]:
+    """All names but the main ones; where the two are called otherwise in a language, the other's main one is among them."""
+    found: dict[str, tuple[str, ...]] = {}
+    for code in sorted({*first.more_names, *other.names, *other.more_names}):
+        theirs = (other.names[code],) if code in other.names else ()
+        names = (*first.more_names.get(code, ()), *theirs, *other.more_names.get(code, ()))
+        main = first.names.get(code, other.names.get(code))
+        if more := tuple(name for name in dict.fromkeys(names) if name != main):
+            found[code] = more
+    return found

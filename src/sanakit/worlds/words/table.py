@@ -12,7 +12,7 @@ from typing import Any
 
 from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.banks.things import Thing
-from sanakit.worlds.scenes.vocabulary import BACKGROUNDS, COLOURS, NUMBER_WORDS, SIZE_WORDS
+from sanakit.worlds.scenes.vocabulary import BACKGROUNDS, COLOURS, ITEMS, NUMBER_WORDS, SIZE_WORDS
 from sanakit.worlds.telling.phrases import RELATION_WORDINGS, STYLES, VIEWS
 from sanakit.worlds.world_scenes import WorldScenes
 
@@ -57,7 +57,11 @@ def words_of(bank: Bank, names: Iterable[str] | None = None) -> dict[str, Any]:
 
 
 def languages() -> dict[str, Any]:
-    """Small words of other languages by code: English to theirs, "" for what is left out, and how a language goes."""
+    """Small words of other languages by code: English to theirs, "" for what is left out, and how a language goes.
+
+    Of English itself there are ``other`` words that a thing of the banks is called by in another language: who writes
+    "pan" means no bread.
+    """
     content: dict[str, Any] = json.loads(resources.files(__package__).joinpath("languages.json").read_text("utf-8"))
     return content
 
@@ -121,7 +125,9 @@ def _nearest(other: Thing, things: Mapping[str, Thing], counts: Mapping[str, int
         shared = sum(1 / math.log2(1 + counts[word]) for word in _about(other) & _about(thing))
         return shared + (0.3 if thing.group == other.group else 0.0)
 
-    ranked = sorted(things.values(), key=likeness, reverse=True)[:_NUM_NEAREST]
+    first = list(ITEMS)  # of equals, those that everybody knows
+    known = sorted(things.values(), key=lambda thing: thing.name not in first)
+    ranked = sorted(known, key=likeness, reverse=True)[:_NUM_NEAREST]
     return [thing.name for thing in ranked if likeness(thing) > 0]
 
 
