@@ -122,7 +122,7 @@ def _merge(first: Thing, other: Thing) -> Thing:
 
 
 def _more_names(first: Thing, other: Thing) -> dict[str, tuple[str, ...]]:
-    """All names but the main ones; where the two are called otherwise in a language, the other's main one is among them."""
+    """All names but the main ones; the other's main one is among them where the first is called otherwise."""
     found: dict[str, tuple[str, ...]] = {}
     for code in sorted({*first.more_names, *other.names, *other.more_names}):
         theirs = (other.names[code],) if code in other.names else ()
