@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from sanakit.pipelines.reading.emoji import NUMBERS
@@ -17,7 +17,9 @@ _SHORTEST_STEM = 3
 _SIGN = "[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f々〇]"  # of what is written without spaces
 _DIGITS = "[0-9０-９]"
 UNSPACED = re.compile(f"(?:{_DIGITS}+(?={_SIGN}))?{_SIGN}(?:{_SIGN}|{_DIGITS})*")
-_WORD = re.compile(r"[^\W\d_]+[’']|[^\W_]+(?:-[^\W_]+)*|[^\w\s]")
+_LETTER = "(?:[^\\W_]|[\u0300-\u036f\u0610-\u061a\u064b-\u065f\u0900-\u0dff\u200c\u200d])"  # marks are a part of them
+_WORD = re.compile(f"{_LETTER}+[’']|{_LETTER}+(?:-{_LETTER}+)*|[^\\w\\s]")
+_LESS = 0.3  # of a letter: a form that is only like the known one counts less, and so does a prompt in more pieces
 BACKGROUND = Noun("background", "backgrounds")
 
 
@@ -28,7 +30,7 @@ class Piece:
     kind: Kind
     text: str
     noun: Noun | None = None
-    num_letters: int = 0  # that it stands for
+    weight: float = 0.0  # letters that it stands for, a little less where it is a guess
 
 
 class Lexicon:
@@ -53,16 +55,19 @@ class Lexicon:
         self._stems: dict[str, Piece] = {}
         for name, noun in words.names_in(language):
             self._add(name, Piece("noun", noun.name, noun))
+        self._names = dict(self._entries)
         for english, theirs in told.get("words", {}).items():
             for word in theirs:
-                self._add(word, self._small(english), replace=True)
+                self._add(word, self._small(english), anew=True)
         for english in ("a", "an", "the", *NUMBERS, *self._colours, *self._sizes):
             self._entries.setdefault(english, self._small("a" if english == "an" else english))
         self._drop_coloured_names()
         self._longest = max(map(len, self._entries), default=0)
 
     def read(self, prompt: str) -> list[Piece]:
-        """The pieces of a prompt, in their order."""
+        """The pieces of a prompt, in their order; a name alone is a name, even where it is a small word elsewhere."""
+        if alone := self._names.get(_key(prompt)):
+            return [replace(alone, weight=sum(map(str.isalpha, prompt)) - _LESS)]
         pieces: list[Piece] = []
         start = 0
         for run in UNSPACED.finditer(prompt):
@@ -71,9 +76,9 @@ class Lexicon:
             start = run.end()
         return [*pieces, *self._spaced(prompt[start:])]
 
-    def _add(self, word: str, piece: Piece, *, replace: bool = False) -> None:
-        key = normal(word)
-        if replace or key not in self._entries:
+    def _add(self, word: str, piece: Piece, *, anew: bool = False) -> None:
+        key = _key(word)
+        if anew or key not in self._entries:
             self._entries[key] = piece
         stem = " ".join(map(self._stem, key.split(" ")))
         self._stems.setdefault(stem, piece)
@@ -117,18 +122,20 @@ class Lexicon:
             count, piece = self._longest_at([normal(word) for word in words[at : at + _LONGEST]])
             letters = sum(len(word) for word in words[at : at + count] if word[0].isalnum())
             if piece is None:
-                piece = Piece("unknown", words[at])
-            yield Piece(piece.kind, piece.text, piece.noun, letters)
+                yield Piece("unknown", words[at])
+            else:
+                yield Piece(piece.kind, piece.text, piece.noun, letters - piece.weight - _LESS)
             at += count
 
     def _longest_at(self, words: list[str]) -> tuple[int, Piece | None]:
+        """How many words the next piece takes, and the piece, whose weight is what is to be taken off."""
         for count in range(len(words), 0, -1):
             if piece := self._entries.get(" ".join(words[:count])):
                 return count, piece
         for count in range(len(words), 0, -1):
             stem = " ".join(map(self._stem, words[:count]))
             if piece := self._entries.get(stem) or self._stems.get(stem):
-                return count, piece
+                return count, replace(piece, weight=_LESS)
         return 1, self._head_of(words[0]) if self._compounds else None
 
     def _head_of(self, word: str) -> Piece | None:
@@ -136,7 +143,7 @@ class Lexicon:
         for start in range(2, len(word) - 3):
             for known, tail in ((self._entries, word[start:]), (self._stems, self._stem(word[start:]))):
                 if len(tail) > _SHORTEST_STEM and (piece := known.get(tail)) is not None and piece.kind == "noun":
-                    return piece
+                    return replace(piece, weight=float(start))
         return None
 
     def _unspaced(self, text: str) -> Iterator[Piece]:
@@ -145,8 +152,13 @@ class Lexicon:
             lengths = range(min(self._longest, len(text) - at), 0, -1)
             count = next((count for count in lengths if normal(text[at : at + count]) in self._entries), 0)
             piece = self._entries[normal(text[at : at + count])] if count else Piece("unknown", text[at])
-            yield Piece(piece.kind, piece.text, piece.noun, max(count, 1))
+            yield replace(piece, weight=count - _LESS if count else 0.0)
             at += max(count, 1)
+
+
+def _key(text: str) -> str:
+    """A name as its words would be read in a prompt."""
+    return normal(text) if UNSPACED.search(text) else " ".join(map(normal, _WORD.findall(text)))
 
 
 def normal(word: str) -> str:

@@ -41,14 +41,14 @@ class PromptReader:
         known = sum(len(word) for word in tokens(bare) if self._is_english(word))
         if known >= letters:
             return text
-        best, best_pieces, best_lexicon = known, list[Piece](), None
+        best, best_pieces, best_lexicon = float(known), list[Piece](), None
         written = scripts(bare)
         for code in self._words.codes:
             if written.isdisjoint(self._words.scripts[code]):
                 continue
             lexicon = self._lexicon(code)
             pieces = lexicon.read(text)
-            found = sum(piece.num_letters for piece in pieces if piece.kind != "unknown")
+            found = sum(piece.weight for piece in pieces)
             if found > best and any(piece.noun is not None for piece in pieces):
                 best, best_pieces, best_lexicon = found, pieces, lexicon
         if best_lexicon is None:

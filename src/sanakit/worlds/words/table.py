@@ -108,7 +108,7 @@ def _texts(thing: Thing) -> list[str]:
 
 
 def _untrained(known: Bank, others: Collection[Thing]) -> dict[str, list[str]]:
-    """The nearest chosen names of every other one: many shared keywords, rare ones first, or at least the group."""
+    """The nearest chosen names of every other one: many shared keywords, rare ones first, and the group."""
     counts = Counter(word for thing in (*known.things.values(), *others) for word in _about(thing))
     taken = {text.lower() for thing in known.things.values() for text in _texts(thing)}
     found: dict[str, list[str]] = {}
@@ -123,7 +123,7 @@ def _untrained(known: Bank, others: Collection[Thing]) -> dict[str, list[str]]:
 def _nearest(other: Thing, things: Mapping[str, Thing], counts: Mapping[str, int]) -> list[str]:
     def likeness(thing: Thing) -> float:
         shared = sum(1 / math.log2(1 + counts[word]) for word in _about(other) & _about(thing))
-        return shared + (0.3 if thing.group == other.group else 0.0)
+        return shared * (1.3 if thing.group == other.group else 1.0)
 
     first = list(ITEMS)  # of equals, those that everybody knows
     known = sorted(things.values(), key=lambda thing: thing.name not in first)
