@@ -22,7 +22,7 @@ def test_the_tiny_bank_as_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     words = words_of(bank, [name for name in bank.things if name != left_out])
     assert json.loads(json.dumps(words)) == words
     assert left_out not in [thing["name"] for thing in words["things"]]
-    assert words["untrained"][left_out]
+    assert left_out in words["untrained"]
     reader = PromptReader(Words(words))
     scenes = WorldScenes(bank.subset([thing["name"] for thing in words["things"]]), "train", 0)
     captions = [scenes.truth(index)[1] for index in range(300)]
