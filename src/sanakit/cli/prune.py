@@ -62,7 +62,7 @@ def prune(
 def read_calibration_prompts(path: Path | None) -> list[str]:
     """Those of the file, else the prompts of the starter's own sheet."""
     if path is None:
-        from sanakit.worlds.scenes.prompts import SHEET_PROMPTS
+        from sanakit.worlds.telling.sheet_prompts import SHEET_PROMPTS
 
         return list(SHEET_PROMPTS)
     try:

@@ -10,7 +10,8 @@ import pytest
 
 from sanakit.common.errors import RequestError
 from sanakit.evaluation.benchmarks.entries import read_prompt_list, read_propositions
-from sanakit.worlds.scenes.vocabulary import COLOURS, ITEMS
+from sanakit.worlds.banks.bank_files import load_bank
+from sanakit.worlds.scenes.vocabulary import COLOURS
 
 COLUMNS = "item_id,text,keywords,proposition_id,dependency,category_broad,category_detailed,tuple"
 DPG = f"""{COLUMNS},question_natural_language
@@ -80,9 +81,10 @@ def test_starter_list_speaks_its_words_and_covers_the_tasks() -> None:
     tags = Counter(entry.category for entry in found.entries)
     assert set(tags) == {"single_object", "two_object", "counting", "colors", "position", "color_attr"}
     assert len(set(tags.values())) == 1
+    things = load_bank("tiny").things
     for entry in found.entries:
         for wanted in entry.metadata["include"]:
-            assert wanted["class"] in ITEMS
+            assert wanted["class"] in things
             assert wanted.get("color", "red") in COLOURS
-            words = ITEMS[wanted["class"]]
+            words = things[wanted["class"]]
             assert (words.plural if wanted["count"] > 1 else words.name) in entry.prompt

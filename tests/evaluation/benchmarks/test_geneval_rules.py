@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
-from sanakit.evaluation.benchmarks.geneval_rules import SeenObject, StarterObjectDetector, judge_picture, relations
-from sanakit.worlds.scenes.placing import place_count, place_pair
-from sanakit.worlds.scenes.render import render
-from sanakit.worlds.scenes.scene import Scene
-from sanakit.worlds.scenes.sprites import load_sprite_bank
+from sanakit.evaluation.benchmarks.geneval_rules import SeenObject, judge_picture, relations
+from sanakit.evaluation.benchmarks.world_detector import WorldDetector
+from sanakit.worlds.reading.read_scene import ReadObject, ReadScene
 
 BLANK = Image.new("RGB", (100, 100))
 
@@ -77,18 +76,23 @@ def test_relations(offset: tuple[float, float], expected: set[str]) -> None:
     assert relations((x, y, x + 10, y + 10), (0, 0, 10, 10)) == expected
 
 
-def test_the_starters_detector_answers_on_true_pictures() -> None:
-    rng, bank, detector = np.random.default_rng(0), load_sprite_bank(), StarterObjectDetector()
+def test_a_reader_of_the_worlds_is_a_detector() -> None:
+    things = [
+        ReadObject(name=name, colour="red", box=(left, 0.2, left + 0.2, 0.4), score=0.9)
+        for name, left in (("car", 0.1), ("tree", 0.6), (None, 0.3))
+    ]
 
-    def picture(scene: Scene) -> Image.Image:
-        return Image.fromarray(render(scene, bank))
+    class Reading:
+        name = weights_hash = resize_rule = "by hand"
 
-    three = picture(place_count(("star", "blue"), 3, rng))
-    pair = picture(place_pair(("car", "red"), ("tree", None), rng, relation="left"))
-    counting = {"include": [{"class": "star", "count": 3}], "exclude": [{"class": "star", "count": 4}]}
-    assert judge_picture(three, {"tag": "counting", **counting}, detector).correct
-    red = {"tag": "colors", "include": [{"class": "star", "count": 1, "color": "red"}]}
-    assert not judge_picture(three, red, detector).correct
+        def read(self, picture: NDArray[np.uint8]) -> ReadScene:
+            assert picture.shape == (100, 100, 3)  # what is not square stands on white
+            return ReadScene(objects=tuple(things))
+
+    detector = WorldDetector(Reading())
+    assert [thing.name for thing in detector.detect(Image.new("RGB", (100, 60)), counting=False)] == ["car", "tree"]
     for relation, right in (("left of", True), ("right of", False)):
         include = [{"class": "tree", "count": 1}, {"class": "car", "count": 1, "position": [relation, 0]}]
-        assert judge_picture(pair, {"tag": "position", "include": include}, detector).correct == right
+        assert judge_picture(BLANK, {"tag": "position", "include": include}, detector).correct == right
+    red = {"tag": "colors", "include": [{"class": "car", "count": 1, "color": "red"}]}
+    assert judge_picture(BLANK, red, detector).correct

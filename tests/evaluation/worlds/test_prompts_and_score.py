@@ -193,10 +193,16 @@ def test_what_the_model_does_not_know_is_left_out_and_said(bank: Bank) -> None:
         "left out: 1 names of the model, which the bank does not have",
         "left out: 1 places of the bank, which the model does not know",
     )
+    few = subject_of(bank, None, readable={"dog", "cat", "park"})
+    assert (set(few.names), few.places) == ({"cat", "dog"}, ("park",))
+    assert few.notes[1:] == (
+        "left out: 10 names, which the reader does not know",
+        "left out: 1 places, which the reader does not know",
+    )
     texts = " ".join(asked.prompt for asked in asked_of(all_questions(subject, QUICK, 0)))
     assert "kitchen" not in texts
     assert "lemon" not in texts
-    with pytest.raises(RequestError, match="none of the 1 names of the model"):
+    with pytest.raises(RequestError, match=r"of the 1 names of the model .* know none"):
         subject_of(bank, ["xylophone"])
 
 

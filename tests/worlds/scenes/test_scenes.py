@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from sanakit.common.errors import ConfigError
-from sanakit.worlds.scenes.prompts import SHEET_PROMPTS, heldout_prompts, prompt_kind
 from sanakit.worlds.scenes.scene import Scene, scene_from_json
 from sanakit.worlds.scenes.scenes import MIXTURE, StarterScenes
 from sanakit.worlds.scenes.sprites import load_sprite_bank
@@ -121,20 +120,3 @@ def test_the_mixture_is_the_one_in_the_table(train_scenes: list[Scene]) -> None:
 
 def test_a_scene_survives_json(train_scenes: list[Scene]) -> None:
     assert all(scene_from_json(scene.to_json()) == scene for scene in train_scenes[:50])
-
-
-def test_heldout_prompts_take_the_kinds_in_turn() -> None:
-    prompts = heldout_prompts(100, seed=0)
-    assert prompts == heldout_prompts(100, seed=0)
-    assert prompts != heldout_prompts(100, seed=1)
-    assert Counter(prompt_kind(scene) for _, scene in prompts) == dict.fromkeys(
-        ("object", "count", "colour", "position", "background"), 20
-    )
-    assert len({prompt for prompt, _ in prompts}) > 90
-    for _, scene in prompts:
-        plain_single = scene.kind == "single" and prompt_kind(scene) == "object"
-        assert plain_single or any(map(heldout_by_definition, pairings_by_definition(scene)))
-
-
-def test_the_sheet_has_24_prompts() -> None:
-    assert len(set(SHEET_PROMPTS)) == len(SHEET_PROMPTS) == 24

@@ -85,8 +85,11 @@ def check_report(output: Path | None) -> None:
         check_folder(output.parent, 1_000_000)
 
 
-def show_report(report: Report, output: Path | None, told: TellOptions, *, facts: Any = None) -> None:
-    """The table or JSON on stdout, and JSON in the file, whole or not at all; ``facts`` where that is no plain one."""
+def show_report(
+    report: Report, output: Path | None, told: TellOptions, *, facts: Any = None, table: str | None = None
+) -> None:
+    """The table or JSON on stdout, and JSON in the file, whole or not at all; ``facts`` and ``table`` where those are
+    no plain ones."""
     from sanakit.common.files import write_json
     from sanakit.evaluation.reports.report import report_table
 
@@ -97,4 +100,4 @@ def show_report(report: Report, output: Path | None, told: TellOptions, *, facts
     if told.as_json:
         print_json(facts)
     else:
-        print(report_table(report))
+        print(table or report_table(report))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -19,33 +20,37 @@ def reconstruction(
         str, typer.Argument(help="Folder, file, hub id, starter, or the model/ of a training run.")
     ] = "starter",
     data: Annotated[
-        Path | None, typer.Option(help="Folder of pictures, or a data set; held-out starter scenes if not given.")
+        Path | None, typer.Option(help="Folder of pictures, or a data set; held-out scenes of --bank if not given.")
     ] = None,
     size: Annotated[
         int | None, typer.Option(min=32, help="Shorter side in pixels, then the middle square; scenes: 128.")
     ] = None,
     num_scenes: Annotated[int, typer.Option(min=4, help="Scenes, where no --data is given.")] = 64,
+    bank: Annotated[str, typer.Option(help="The bank of the scenes: full, tiny, or a folder.")] = "full",
+    reader: Annotated[str | None, typer.Option(help="Folder of a recogniser; the one that ships if not given.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures of one size at a time.")] = 4,
 ) -> None:
-    """What an autoencoder keeps of pictures: PSNR, SSIM and rFID, and what is still recognised of starter scenes."""
+    """What an autoencoder keeps of pictures: PSNR, SSIM and rFID, and what a reader still sees in scenes of a bank."""
     measure.check()
 
     import torch
 
     from sanakit.checkpoints.bundle import find_autoencoder
     from sanakit.checkpoints.networks.strict_load import load_network
-    from sanakit.evaluation.benchmarks.heldout_scenes import heldout_scenes
     from sanakit.evaluation.metrics.half_sampling import MIN_SAMPLES
     from sanakit.evaluation.reports.picture_sets import open_pictures
     from sanakit.evaluation.reports.reconstruction import HowMeasured, reconstruction_report
+    from sanakit.evaluation.worlds.heldout_scenes import heldout_scenes
+    from sanakit.scoring.reading.load import load_reader
+    from sanakit.worlds.banks.bank_files import load_bank
 
-    also = None
+    also, device = None, measure.start()
     if data is None:
-        scenes = heldout_scenes(num_scenes, seed=measure.seed, size=size or _SCENE_SIZE)
-        pictures, also, size = scenes.pictures, scenes.recognised, None
+        scenes = heldout_scenes(load_bank(bank), num_scenes, seed=measure.seed, size=size or _SCENE_SIZE)
+        also = partial(scenes.recognised, reader=load_reader(reader, device=device))
+        pictures, size = scenes.pictures, None
     else:
         pictures = open_pictures(data, limit=measure.limit, at_least=MIN_SAMPLES)
-    device = measure.start()
     extractor = network.load(device)
     autoencoder = load_network(find_autoencoder(model), dtype=torch.float32, device=device)
     how = HowMeasured(

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sanakit.common.errors import RequestError
-from sanakit.evaluation.benchmarks.starter_geneval import starter_geneval
+from sanakit.evaluation.benchmarks.world_geneval import world_geneval
+from sanakit.worlds.banks.bank_files import load_bank
 
 Suite = Literal["geneval", "dpg", "mjhq"]
 _Row = tuple[str, str, str, Mapping[str, Any]]  # key, prompt, category, metadata
@@ -66,13 +67,13 @@ def read_prompt_list(suite: Suite, source: str, *, seed: int = 0) -> PromptList:
     """Read a benchmark's prompts.
 
     Args:
-        source: a path, or "starter" for a GenEval list of the starter's words, which ``seed`` decides.
+        source: a path, or "starter" for a GenEval list of the names of the tiny bank, which ``seed`` decides.
 
     Raises:
         RequestError: the file is not there or is not the published one; the sentence says what was expected.
     """
     if suite == "geneval" and source == "starter":
-        return _as_list(suite, source, _geneval(starter_geneval(seed=seed)))
+        return _as_list(suite, source, _geneval(world_geneval(load_bank("tiny"), seed=seed)))
     path = Path(source).expanduser()
     if not path.exists():
         raise RequestError(f"{source} does not exist; give {_EXPECTED[suite]}")

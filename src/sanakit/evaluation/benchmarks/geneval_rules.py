@@ -16,7 +16,6 @@ import numpy as np
 from PIL import Image
 
 from sanakit.scoring.named import NamedNetwork
-from sanakit.worlds.reading.scene_detector import load_scene_detector
 
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white")
 _POSITION_THRESHOLD = 0.1  # of the summed sides of two boxes, within which centres are neither left nor right
@@ -50,25 +49,6 @@ class ObjectDetector(NamedNetwork, Protocol):
     def colours(self, image: Image.Image, objects: Sequence[SeenObject]) -> list[str | None]:
         """The colour word of `COLOURS` of each object."""
         ...
-
-
-class StarterObjectDetector:
-    """The exact reader of the starter's world; its truth has no threshold."""
-
-    name = "starter scene detector"
-    weights_hash = "none"
-    resize_rule = "box filter to 128 x 128, read by templates of the shipped sprites"
-    protocol = "Objects and colours are read by template matching in the starter's own world."
-
-    def detect(self, image: Image.Image, *, counting: bool) -> list[SeenObject]:
-        side = max(image.size)
-        canvas = Image.new("RGB", (side, side), (255, 255, 255))  # a picture that is not square stands on white
-        canvas.paste(image.convert("RGB"), ((side - image.width) // 2, (side - image.height) // 2))
-        seen = load_scene_detector().detect(np.asarray(canvas))
-        return [SeenObject(name=o.name, confidence=o.score, box=o.box, colour=o.colour) for o in seen.objects]
-
-    def colours(self, image: Image.Image, objects: Sequence[SeenObject]) -> list[str | None]:
-        return [thing.colour for thing in objects]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

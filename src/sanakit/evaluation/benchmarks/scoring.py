@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sanakit.common.progress import OnProgress, no_progress
-from sanakit.evaluation.benchmarks.geneval_rules import ObjectDetector, StarterObjectDetector
+from sanakit.evaluation.benchmarks.geneval_rules import ObjectDetector
 from sanakit.evaluation.benchmarks.object_detectors import load_object_detector, require_classes
 from sanakit.evaluation.benchmarks.run import Drawn
 from sanakit.evaluation.benchmarks.score import Against, geneval_report, mjhq_report
+from sanakit.evaluation.benchmarks.world_detector import WorldDetector
 from sanakit.evaluation.metrics.half_sampling import NUM_HALVES
 from sanakit.evaluation.reports.report import Report, Setting
 from sanakit.scoring.extractors.load import load_extractor
+from sanakit.scoring.reading.load import load_reader
 from sanakit.scoring.scorers import ImageTextScorer, load_scorer
 
 
@@ -51,9 +53,9 @@ class Networks:
         return load_scorer(self.scorer, device=self.device) if self.scorer is not None else None
 
     def _load_detector(self, drawn: Drawn) -> ObjectDetector:
-        """The detector, which must know every class that the prompts name; the starter's own for its scenes."""
+        """The detector, which must know every class that the prompts name; of the worlds' own prompts their reader."""
         if self.detector is None:
-            return StarterObjectDetector()
+            return WorldDetector(load_reader(device=self.device))
         found = load_object_detector(self.detector, colour_scorer=self._load_scorer(), device=self.device)
         entries = drawn.drawing.prompts.entries
         require_classes(found, {wanted["class"] for entry in entries for wanted in entry.metadata["include"]})

@@ -93,4 +93,4 @@ def _named_in(code: str) -> Callable[[Thing], str | None]:
 
 
 def _is_foreign(said: str | None, name: str) -> bool:
-    return bool(said) and said.casefold() != name.casefold()
+    return said is not None and said.casefold() != name.casefold()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations, product
 from typing import TypeVar, get_args
 
@@ -21,6 +22,7 @@ from sanakit.evaluation.worlds.subject import Subject
 from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.banks.things import Style
 from sanakit.worlds.sampling.casting import pick, stock_of
+from sanakit.worlds.sampling.holdout import is_heldout, pair_key
 from sanakit.worlds.sampling.worded_scenes import Words, can_stand_on, is_new, scene_of
 from sanakit.worlds.scenes.description import OPPOSITES, RELATIONS, Ground, Relation, Scene, ViewWord
 from sanakit.worlds.scenes.vocabulary import NUMBER_WORDS
@@ -211,11 +213,15 @@ class PromptSets:
                 return scene
         return None
 
+    @cached_property
+    def _new_pairs(self) -> list[tuple[str, str]]:
+        pairs = combinations(self.subject.names, 2)
+        return [pair for pair in pairs if is_heldout(pair_key(*pair)) and _are_different(pair, self.subject.bank)]
+
     def _pairs(self, names: Sequence[str], relation: Relation) -> list[Words]:
         """Both orders of all pairs of things that cannot be taken for each other, if training never shows the pair."""
-        bank = self.subject.bank
-        new = [pair for pair in combinations(names, 2) if is_new(Words(names=pair)) and _are_different(pair, bank)]
-        both = [order for pair in new for order in (pair, pair[::-1])]
+        bank, chosen = self.subject.bank, set(names)
+        both = [order for pair in self._new_pairs if chosen.issuperset(pair) for order in (pair, pair[::-1])]
         if relation == "on":
             both = [pair for pair in both if can_stand_on(*pair, bank)]
         return [Words(names=pair, relation=relation) for pair in both]

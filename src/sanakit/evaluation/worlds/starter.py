@@ -10,15 +10,16 @@ from sanakit.common.errors import ConfigError
 from sanakit.common.pixels import Picture
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.evaluation.drawing import Draw
-from sanakit.evaluation.reports.report import Report, Setting
+from sanakit.evaluation.reports.report import Report, Setting, use_of
 from sanakit.evaluation.worlds.as_written import written_rows
+from sanakit.evaluation.worlds.named_reader import NamedReader
 from sanakit.evaluation.worlds.prompt_sets import Numbers, PromptSets
 from sanakit.evaluation.worlds.questions import Asked, Question, Together
 from sanakit.evaluation.worlds.rows import Marks, Row, make_rows, measurements_of
 from sanakit.evaluation.worlds.subject import Subject
 from sanakit.worlds.drawing.compose import compose
 from sanakit.worlds.reading.judge import Verdict, judge
-from sanakit.worlds.reading.read_scene import Reader, ReadScene
+from sanakit.worlds.reading.read_scene import ReadScene
 from sanakit.worlds.scenes.description import Scene
 
 PROTOCOL = (
@@ -46,7 +47,7 @@ class Examiner:
     """What the pictures come from and who reads them."""
 
     draw: Draw
-    reader: Reader
+    reader: NamedReader
     subject: Subject
     batch_size: int = 8
 
@@ -98,6 +99,7 @@ def evaluate_starter(
         seed=seed,
         inputs={"pictures": total, "names": len(bank.things), "bank": bank.name, "hash of the bank": bank.hash[:10]},
         settings=settings,
+        networks=(use_of(examiner.reader),),
         warnings=examiner.subject.notes,
         details={"rows": [row.to_json() for row in rows], "pictures": lines},
     )

@@ -32,11 +32,16 @@ def pairings(scene: Scene) -> tuple[str, ...]:
     if scene.kind == "count":
         keys.add(f"{names[0]}|{scene.count}")
     if scene.kind in ("pair", "trio"):
-        keys |= {"|".join(pair) for pair in combinations(sorted(names), 2)}
+        keys |= {pair_key(*pair) for pair in combinations(names, 2)}
     if scene.kind == "person":
         parts = [f"{part} {word}" for part, word in scene.objects[0].parts]
         keys |= {"|".join(pair) for pair in combinations(sorted(parts), 2)}
     return tuple(sorted(keys))
+
+
+def pair_key(first: str, second: str) -> str:
+    """The pairing of two things in one picture, whichever is named first."""
+    return "|".join(sorted((first, second)))
 
 
 def heldout_pairings(scene: Scene) -> tuple[str, ...]:

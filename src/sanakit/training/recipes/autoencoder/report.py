@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
+from sanakit.common.errors import MissingExtraError, RequestError
 from sanakit.common.pixels import Picture, from_signed
 from sanakit.evaluation.reports.picture_grid import picture_grid
 from sanakit.evaluation.reports.picture_sets import in_memory
 from sanakit.evaluation.reports.reconstruction import HowMeasured, rebuilt, reconstruction_report
 from sanakit.evaluation.reports.report import Report
+from sanakit.evaluation.worlds.heldout_scenes import heldout_scenes
 from sanakit.features.configs import PixelDataConfig, ScenePictures
 from sanakit.features.open import pixel_data
 from sanakit.features.scenes import Paintings, open_bank, scene_pixels
 from sanakit.features.work import Demand
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
+from sanakit.scoring.reading.load import load_reader
+from sanakit.scoring.reading.recogniser import RecogniserReader
 from sanakit.training.watching.report import draw_curves, read_log, spent, write_report
+from sanakit.worlds.banks.bank import Bank
+
+logger = logging.getLogger(__name__)
 
 NUM_REPORT_SCENES = 96
 NUM_SHOWN = 18
@@ -44,10 +54,9 @@ def report_autoencoder(
     seed = recipe["seed"]
     how = HowMeasured(compression=model.config.compression, seed=seed, batch_size=8, device=device)
     if isinstance(data, ScenePictures):
-        paintings = Paintings(open_bank(data.bank, data.names), seed, "heldout")
-        pictures = from_signed(scene_pixels(paintings, range(NUM_REPORT_SCENES), resolution))
-        shown = pictures[:NUM_SHOWN]
-        results = _scores_of_pictures(model, pictures, how, "held-out scenes")
+        bank = open_bank(data.bank, data.names)
+        shown = from_signed(scene_pixels(Paintings(bank, seed, "heldout"), range(NUM_SHOWN), resolution))
+        results = _scores_of_scenes(model, bank, resolution, how)
     else:
         shown = _training_pictures(data, resolution, seed, model.config.compression)
         results = _scores_of_pictures(model, shown, how, "pictures, of those that it was trained on")
@@ -86,6 +95,35 @@ def _paired_grid(model: DCAutoencoder, pictures: Sequence[Picture], device: str)
         row = list(pictures[start : start + columns])
         cells += [*row, *rebuilt(model, row, device)]
     return picture_grid(cells, [""] * len(cells), columns=columns, label_height=0)
+
+
+def _scores_of_scenes(model: DCAutoencoder, bank: Bank, size: int, how: HowMeasured) -> dict[str, object]:
+    """Also what a reader still sees in the reconstructions, where there is one."""
+    scenes = heldout_scenes(bank, NUM_REPORT_SCENES, seed=how.seed, size=size)
+    results = {"held-out scenes": NUM_REPORT_SCENES}
+    reader = _reader(how)
+    if reader is None:
+        report = reconstruction_report(model, scenes.pictures, how, how.use_of(model, "the autoencoder"))
+        return {**results, **_likeness(report)}
+    recognised = partial(scenes.recognised, reader=reader)
+    used = how.use_of(model, "the autoencoder")
+    report = reconstruction_report(model, scenes.pictures, how, used, also=recognised)
+    named, right = recognised([np.asarray(picture) for picture in scenes.pictures])
+    return {
+        **results,
+        **_likeness(report),
+        "things still named": f"{report['things named'].value:.0%} of the scenes (originals {named.value:.0%})",
+        "whole scene still right": f"{report['scenes all right'].value:.0%} (originals {right.value:.0%})",
+    }
+
+
+def _reader(how: HowMeasured) -> RecogniserReader | None:
+    """The one that ships; None, which the log tells, where there is none or a package is missing."""
+    try:
+        return load_reader(device=how.device)
+    except (RequestError, MissingExtraError) as error:
+        logger.warning("the report does not say what is still recognised: %s", error)
+        return None
 
 
 def _scores_of_pictures(

@@ -37,7 +37,7 @@ from sanakit.training.step.feeds import Prefetched
 from sanakit.training.step.standard_text import standardised
 from sanakit.training.step.trainee import Made, PlannedStage, Stage, Trainee
 from sanakit.training.watching.caption_test import CaptionTest
-from sanakit.worlds.scenes.prompts import SHEET_PROMPTS
+from sanakit.worlds.telling.sheet_prompts import SHEET_PROMPTS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
