@@ -17,11 +17,10 @@ from sanakit.pipelines.tiling import Tiling
 
 OWN_BYTES = 500_000_000  # of Python, torch and the text on its way
 
-UPSCALING_TILE = (
-    256  # pixels of the smaller picture a side, that are enlarged at once; larger ones miss the CPU's cache
-)
+UPSCALING_TILE = 256  # pixels of the smaller picture a side, enlarged at once; larger ones miss the CPU's cache
 _UPSCALING_PIXEL = 1_700  # bytes of such a pixel while it is enlarged: layers of 64 channels, then 3 * 4 * 4
 _UPSCALING_CONTEXT = 32  # pixels around a tile, at most
+_ENLARGED_PIXEL = 12  # bytes of a pixel of the larger picture: its levels, Pillow's copy in words of 4, its encoding
 _UPSCALING_WEIGHTS = 2_500_000  # bytes, in float32
 
 # Values that a tensor on an accelerator may hold: kernels of convolution and upsampling count them in 32 bits.
@@ -92,11 +91,11 @@ def decoding_bytes(config: DCAutoencoderConfig, height: int, width: int, tiling:
 
 def upscaling_bytes(height: int, width: int, scale: int) -> int:
     """Upper estimate of what enlarging one picture of ``height`` x ``width`` pixels needs: weights, a tile with its
-    context, and the larger picture twice. 0 where it is not enlarged."""
+    context, and the larger picture. 0 where it is not enlarged."""
     if scale == 1:
         return 0
     tile_height, tile_width = (min(side, UPSCALING_TILE + 2 * _UPSCALING_CONTEXT) for side in (height, width))
-    canvas = 2 * 3 * scale**2 * height * width
+    canvas = _ENLARGED_PIXEL * scale**2 * height * width
     return _UPSCALING_WEIGHTS + tile_height * tile_width * _UPSCALING_PIXEL + canvas
 
 

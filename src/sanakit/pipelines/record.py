@@ -132,7 +132,7 @@ def software_versions() -> dict[str, str]:
 
 def describe_image(image: Image.Image) -> ImageReference:
     """Size and hash of a picture."""
-    rgb = image.convert("RGB")
+    rgb = image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
     return ImageReference(width=rgb.width, height=rgb.height, sha256=hashlib.sha256(rgb.tobytes()).hexdigest())
 
 

@@ -146,6 +146,6 @@ def test_the_real_one_makes_edges_sharp(tmp_path: Path, monkeypatch: pytest.Monk
     pixels = torch.full((1, 3, 32, 32), 0.2)
     pixels[..., 16:] = 0.8
     row = network(pixels)[0, 1, 64].detach().numpy()
-    assert np.abs(row[:60] - 0.2).max() < 0.03
-    assert np.abs(row[68:] - 0.8).max() < 0.03
+    assert np.abs(row[:60] - 0.2).max() < 0.045
+    assert np.abs(row[68:] - 0.8).max() < 0.045
     assert real_esrgan.NAME in str(real_esrgan_folder())

@@ -105,7 +105,7 @@ def _check_size(path: Path, size: tuple[int, int], scale: int) -> None:
         check_upscaled_size(height, width, scale)
     except RequestError as error:
         raise RequestError(f"{path}: {error}") from None
-    need, free = 2 * upscaling_bytes(height, width, scale), free_memory()  # twice: it may have alpha
+    need, free = upscaling_bytes(height, width, scale), free_memory()
     if free is not None and need > free:
         raise RequestError(
             f"{path} with its {width}x{height} px needs {need / 1e9:.1f} GB of memory to be enlarged {scale} times, "

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from sanakit.common.errors import DecodeMemoryError, PictureError
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.pipelines.decode import SaveLatent, is_out_of_memory
-from sanakit.pipelines.upscaling.tiles import Levels, upscale_levels
+from sanakit.pipelines.upscaling.tiles import upscale_levels
 from sanakit.pipelines.upscaling.upscaler import Upscaler
 
 _GRAY_16 = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
-_HIDDEN_ROUNDS = 24  # pixels that a visible colour spreads under what is transparent: more than an upscaler sees
+_SPREAD_LEVELS = 5  # blocks of up to 32 px, which an upscaler does not see across
 
 
 def upscale_image(upscaler: Upscaler, image: Image.Image, *, on_progress: OnProgress = no_progress) -> Image.Image:
@@ -28,15 +31,13 @@ def upscale_image(upscaler: Upscaler, image: Image.Image, *, on_progress: OnProg
     """
     image = in_levels(image)
     match image.mode:
-        case "RGB":
+        case "RGB" | "L" | "I;16":
             return Image.fromarray(upscale_levels(upscaler, np.asarray(image), on_progress=on_progress))
-        case "L" | "I;16":
-            return Image.fromarray(_upscale_gray(upscaler, np.asarray(image), on_progress))
         case _:  # LA, RGBA
             colours, alpha = image.convert("RGBA").convert("RGB"), image.getchannel("A")
             shown = _without_hidden_colours(np.asarray(colours), np.asarray(alpha))
             large = Image.fromarray(upscale_levels(upscaler, shown, on_progress=on_progress))
-            large.putalpha(Image.fromarray(_upscale_gray(upscaler, np.asarray(alpha), on_progress)))
+            large.putalpha(Image.fromarray(upscale_levels(upscaler, np.asarray(alpha), on_progress=on_progress)))
             return large if image.mode == "RGBA" else large.convert("LA")
 
 
@@ -78,33 +79,21 @@ def in_levels(image: Image.Image) -> Image.Image:
         raise PictureError(f"its kind of pixels ({image.mode}) is not known; save it as RGB") from None
 
 
-def _upscale_gray(upscaler: Upscaler, levels: Levels, told: OnProgress) -> Levels:
-    """``(H, W)`` to ``(scale * H, scale * W)``: the mean of three channels that were equal."""
-    colours = upscale_levels(upscaler, np.repeat(levels[..., None], 3, axis=2), on_progress=told)
-    total = colours.astype(np.uint32).sum(axis=2)
-    return ((total + 1) // 3).astype(levels.dtype)
-
-
 def _without_hidden_colours(colours: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """``(H, W, 3)`` where pixels with alpha 0, ``(H, W)``, have the mean colour of their visible neighbours, and so
-    on outwards, ``_HIDDEN_ROUNDS`` pixels far; what lies further is white."""
-    known = alpha > 0
-    if known.all():
+    """``(H, W, 3)`` where pixels with alpha 0, ``(H, W)``, have a mean of visible ones near by, else white."""
+    seen = torch.from_numpy(alpha > 0).float()[None, None]  # (1, 1, H, W)
+    if seen.all():
         return colours
-    spread = np.where(known[..., None], colours, 0).astype(np.float32)
-    for _ in range(_HIDDEN_ROUNDS):
-        count = _of_neighbours(known.astype(np.float32)[..., None])
-        reached = (count[..., 0] > 0) & ~known
-        if not reached.any():
-            break
-        spread[reached] = (_of_neighbours(spread)[reached]) / count[reached]
-        known = known | reached
-    spread[~known] = 255
-    return spread.round().astype(np.uint8)
+    shown = torch.from_numpy(colours.astype(np.float32)).permute(2, 0, 1)[None] * seen
+    return _spread(shown, seen, _SPREAD_LEVELS)[0].permute(1, 2, 0).round().byte().numpy()
 
 
-def _of_neighbours(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Sums over 3x3 pixels of ``(H, W, C)``."""
-    padded = np.pad(values, ((1, 1), (1, 1), (0, 0)))
-    rows = padded[:-2] + padded[1:-1] + padded[2:]
-    return rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
+def _spread(shown: Tensor, seen: Tensor, levels: int) -> Tensor:
+    """Colours ``(1, 3, H, W)``, each weighted with ``seen`` ``(1, 1, H, W)``; where that is 0, those of a picture of
+    half the size, and so on ``levels`` times."""
+    coarse = torch.full((1, 1, 1, 1), 255.0)
+    if levels > 0 and max(seen.shape[-2:]) > 1:
+        halves = (F.avg_pool2d(part, 2, ceil_mode=True) for part in (shown, seen))
+        coarse = _spread(*halves, levels - 1)
+        coarse = coarse.repeat_interleave(2, 2).repeat_interleave(2, 3)[..., : seen.shape[-2], : seen.shape[-1]]
+    return torch.where(seen > 0, shown / seen, coarse)

@@ -23,10 +23,11 @@ ENDLESS_REACH = 32  # context of a tile where an upscaler names no reach; such t
 def upscale_levels(
     upscaler: Upscaler, levels: Levels, *, tile: int = UPSCALING_TILE, on_progress: OnProgress = no_progress
 ) -> Levels:
-    """``(H, W, 3)`` to ``(scale * H, scale * W, 3)`` of the same dtype, rounded.
+    """``(H, W, 3)`` to ``(scale * H, scale * W, 3)`` of the same dtype, rounded; or gray, ``(H, W)``, to the same.
 
-    Each tile is computed with as much of its surroundings as its pixels depend on, which is cut off again. At the
-    edges of the picture there is nothing around, as in the whole.
+    Gray goes through as three equal channels, whose mean it becomes. Each tile is computed with as much of its
+    surroundings as its pixels depend on, which is cut off again. At the edges of the picture there is nothing around,
+    as in the whole.
 
     Args:
         tile: side of a tile in pixels of the input.
@@ -35,11 +36,12 @@ def upscale_levels(
     height, width = levels.shape[:2]
     highest = float(np.iinfo(levels.dtype).max)
     reach = ENDLESS_REACH if upscaler.reach is None else upscaler.reach
-    larger = np.empty((upscaler.scale * height, upscaler.scale * width, 3), levels.dtype)
+    larger = np.empty((upscaler.scale * height, upscaler.scale * width, *levels.shape[2:]), levels.dtype)
     tiles = [(rows, columns) for rows in _spans(height, tile, reach) for columns in _spans(width, tile, reach)]
     for done, (rows, columns) in enumerate(tiles, start=1):
         part = np.ascontiguousarray(levels[rows.seen, columns.seen])
         pixels = upscaler(_unit(part, highest))[0]  # (3, scale * h, scale * w)
+        pixels = pixels if levels.ndim == 3 else pixels.mean(dim=0, keepdim=True)
         pixels = pixels[:, rows.kept(upscaler.scale), columns.kept(upscaler.scale)]
         larger[rows.place(upscaler.scale), columns.place(upscaler.scale)] = _levels(pixels, highest, levels.dtype)
         on_progress(done, len(tiles), "upscaling")
@@ -69,11 +71,14 @@ def _spans(length: int, tile: int, reach: int) -> Iterator[_Span]:
 
 
 def _unit(levels: Levels, highest: float) -> Tensor:
-    """``(H, W, 3)`` to ``(1, 3, H, W)`` float32 in [0, 1]."""
-    return torch.from_numpy(levels.astype(np.float32)).permute(2, 0, 1)[None].contiguous() / highest
+    """``(H, W, 3)`` or ``(H, W)`` to ``(1, 3, H, W)`` float32 in [0, 1]."""
+    colours = levels if levels.ndim == 3 else levels[..., None].repeat(3, axis=2)
+    return torch.from_numpy(colours.astype(np.float32)).permute(2, 0, 1)[None].contiguous() / highest
 
 
 def _levels(pixels: Tensor, highest: float, dtype: np.dtype[Any]) -> Levels:
-    """``(3, H, W)`` to ``(H, W, 3)``; what is no number would wrap around silently, so it is nothing but black."""
+    """``(3, H, W)`` to ``(H, W, 3)``, ``(1, H, W)`` to ``(H, W)``; what is no number would wrap around silently, so it
+    is black."""
     rounded = (pixels.float().nan_to_num(0.0) * highest).round().clamp(0, highest)
-    return rounded.permute(1, 2, 0).numpy(force=True).astype(dtype)
+    moved = rounded.permute(1, 2, 0) if len(rounded) == 3 else rounded[0]
+    return moved.numpy(force=True).astype(dtype)
