@@ -104,3 +104,13 @@ def test_several_queries_share_the_vector() -> None:
     torch.testing.assert_close(model.encode_texts(alone)[0], texts[1])
     with pytest.raises(ConfigError, match="num_queries=4"):
         replace(CONFIG, embed_size=6, num_queries=4)
+
+
+def test_large_batches_give_the_vectors_of_single_texts(model: DualEncoder) -> None:
+    g = torch.Generator().manual_seed(2)
+    lengths = torch.randint(1, 9, (40,), generator=g)
+    mask = torch.arange(8) < lengths[:, None]
+    embeds = torch.randn(40, 8, 6, generator=g, dtype=torch.float64)
+    together = model.encode_texts(TextCondition(embeds, mask))
+    alone = [model.encode_texts(TextCondition(embeds[i : i + 1], mask[i : i + 1])) for i in range(40)]
+    torch.testing.assert_close(together, torch.cat(alone))

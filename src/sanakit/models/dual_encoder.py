@@ -17,6 +17,8 @@ from sanakit.common.errors import ConfigError, ShapeError
 from sanakit.models.network import Network
 from sanakit.models.text.text_condition import TextCondition
 
+_MIN_SPLIT, _SPLITS = 32, 4  # texts of a batch that is split by length, and its parts
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DualEncoderConfig:
@@ -136,10 +138,20 @@ class DualEncoder(Network):
         return self.picture(patches)
 
     def encode_texts(self, text: TextCondition) -> Tensor:
-        """Embeds ``(B, L, text_channels)`` to ``(B, embed_size)``; padding has no influence."""
+        """Embeds ``(B, L, text_channels)`` to ``(B, embed_size)``; padding is on the right and has no influence.
+
+        Of a large batch short and long texts run apart: a few long ones would fill up all others.
+        """
         if text.embeds.shape[2] != self.config.text_channels:
             raise ShapeError(f"text of {text.embeds.shape[2]} channels; this encoder reads {self.config.text_channels}")
-        return self.text(text.embeds, text.mask)
+        if len(text.mask) < _MIN_SPLIT:
+            return self.text(text.embeds, text.mask)
+        lengths = text.mask.sum(1)
+        parts, encoded = lengths.argsort(stable=True).tensor_split(_SPLITS), []
+        for part in parts:
+            longest = int(lengths[part].max())
+            encoded.append(self.text(text.embeds[part, :longest], text.mask[part, :longest]))
+        return torch.cat(encoded)[torch.cat(parts).argsort()]
 
     def forward(self, patches: Tensor, text: TextCondition) -> Tensor:
         """Pictures ``(B, num_patches, picture_channels)`` and ``M`` texts to the logits of all pairs ``(B, M)``."""
