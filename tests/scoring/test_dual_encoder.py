@@ -29,10 +29,10 @@ from sanakit.scoring.dual_encoder import (
     save_dual_encoder,
     scorer_text,
 )
-from sanakit.worlds.scenes.placing import place_count, place_pair, place_single
-from sanakit.worlds.scenes.render import render
-from sanakit.worlds.scenes.scene import Scene
-from sanakit.worlds.scenes.sprites import load_sprite_bank
+from sanakit.worlds.banks.bank_files import load_bank
+from sanakit.worlds.drawing.compose import compose
+from sanakit.worlds.sampling.worded_scenes import Words, scene_of
+from sanakit.worlds.scenes.description import Ground
 
 SHIPPED = Path(str(resources.files("sanakit").joinpath("starter", "dual_encoder")))
 STATES = Path(__file__).with_name("dual_encoder_text_states.safetensors")  # of the real language model, bfloat16
@@ -49,8 +49,14 @@ def tiny(tiny_language_model: LlamaModel, tiny_tokenizer: PreTrainedTokenizerFas
 
 
 def picture(name: str, size: int = 128) -> Image.Image:
-    rng = np.random.default_rng(0)
-    return Image.fromarray(render(place_single((name, None), rng), load_sprite_bank(), size))
+    return drawn(Words(names=(name,), style="flat"), size=size)
+
+
+def drawn(words: Words, *, seed: int = 0, size: int = 128) -> Image.Image:
+    bank = load_bank("tiny")
+    scene = scene_of(words, bank, np.random.default_rng(seed))
+    assert scene is not None
+    return Image.fromarray(compose(scene, bank, size))
 
 
 def test_scores_are_logits_of_pairs_and_repeat(tiny: DualEncoderScorer) -> None:
@@ -145,20 +151,14 @@ class StoredStates:
         return [TextCondition(row, torch.ones(row.shape[:2], dtype=torch.bool)) for row in rows]
 
 
-SCENES: dict[str, Scene] = {
-    "a cat": place_single(("cat", None), np.random.default_rng(1)),
-    "a house": place_single(("house", None), np.random.default_rng(2)),
-    "a purple cat": place_single(("cat", "purple"), np.random.default_rng(3)),
-    "two stars": place_count(("star", None), 2, np.random.default_rng(4)),
-    "four stars": place_count(("star", None), 4, np.random.default_rng(5)),
-    "a cat to the left of a dog": place_pair(
-        ("cat", None), ("dog", None), np.random.default_rng(6), relation="left"
-    ),
-    "a dog to the left of a cat": place_pair(
-        ("dog", None), ("cat", None), np.random.default_rng(7), relation="left"
-    ),
-    "a cat on a blue background": place_single(("cat", None), np.random.default_rng(8), background="blue"),
-}  # fmt: skip
+WORDS = {
+    "a cat": Words(names=("cat",), style="flat"),
+    "a house": Words(names=("house",), style="flat"),
+    "a purple cat": Words(names=("cat",), colour="purple", style="flat"),
+    "two stars": Words(names=("star",), count=2, style="flat"),
+    "four stars": Words(names=("star",), count=4, style="flat"),
+    "a cat on a blue background": Words(names=("cat",), ground=Ground(name="blue"), style="flat"),
+}
 WRONG = [  # of the picture of the first text, the second is wrong by: object, colour, count, background
     ("a cat", "a house"), ("a house", "a cat"), ("a cat", "a purple cat"), ("two stars", "four stars"),
     ("four stars", "two stars"), ("a cat", "a cat on a blue background"), ("a cat on a blue background", "a cat"),
@@ -173,7 +173,7 @@ def shipped() -> DualEncoderScorer:
 
 @pytest.mark.parametrize(("own", "wrong"), WRONG)
 def test_the_weights_that_ship_prefer_the_right_caption(shipped: DualEncoderScorer, own: str, wrong: str) -> None:
-    image = Image.fromarray(render(SCENES[own], load_sprite_bank()))
+    image = drawn(WORDS[own], seed=1)
     right, other = shipped.score([image, image], [own, wrong])
     assert right > other
 

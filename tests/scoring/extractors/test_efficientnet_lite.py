@@ -14,9 +14,9 @@ from torch import nn
 
 from sanakit.common.errors import MissingExtraError, ShapeError
 from sanakit.scoring.extractors.efficientnet_lite import STAGE_CHANNELS, EfficientNetLite0, load_efficientnet_lite0
-from sanakit.worlds.scenes.placing import place_single
-from sanakit.worlds.scenes.render import render
-from sanakit.worlds.scenes.sprites import load_sprite_bank
+from sanakit.worlds.banks.bank_files import load_bank
+from sanakit.worlds.drawing.compose import compose
+from sanakit.worlds.sampling.worded_scenes import Words, scene_of
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +38,10 @@ def test_classifies_a_photograph(network: EfficientNetLite0) -> None:
 
 
 def test_pictures_of_the_same_object_are_nearer(network: EfficientNetLite0) -> None:
-    bank, rng = load_sprite_bank(), np.random.default_rng(3)
+    bank, rng = load_bank("tiny"), np.random.default_rng(3)
     names = ["cat", "banana", "bus", "tree"]
-    pictures = [render(place_single((name, None), rng), bank, size=64) for name in names for _ in range(2)]
+    scenes = [scene_of(Words(names=(name,), style="flat"), bank, rng) for name in names for _ in range(2)]
+    pictures = [compose(scene, bank, 64) for scene in scenes if scene is not None]
     with torch.no_grad():
         features = network(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2) / 255)
     features = nn.functional.normalize(features - features.mean(0), dim=1)

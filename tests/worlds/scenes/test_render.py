@@ -11,7 +11,9 @@ import pytest
 
 from sanakit.common.errors import ConfigError
 from sanakit.worlds.building.packages import FLUENT_FLAT
-from sanakit.worlds.scenes.render import background_image, pixel_box, render
+from sanakit.worlds.drawing.backgrounds import background_image
+from sanakit.worlds.drawing.compose import pixel_box
+from sanakit.worlds.scenes.render import render
 from sanakit.worlds.scenes.scene import Scene
 from sanakit.worlds.scenes.scenes import StarterScenes
 from sanakit.worlds.scenes.sprites import SpriteBank, load_sprite_bank

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sanakit.worlds.banks.bank import Bank
+from sanakit.worlds.drawing.backgrounds import background_image
 from sanakit.worlds.scenes.description import Camera, Ground
-from sanakit.worlds.scenes.render import background_image
 from sanakit.worlds.scenes.vocabulary import PLAIN_BACKGROUNDS
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from numpy.random import Generator
 
+from sanakit.worlds.sampling.arrangement import arrange, fit
 from sanakit.worlds.sampling.casting import Cast
-from sanakit.worlds.scenes.arrangement import arrange, fit
 from sanakit.worlds.scenes.description import Box, Relation, SceneObject, SizeWord, overlap
 
 _SCALES: Mapping[SizeWord | None, tuple[float, float]] = {

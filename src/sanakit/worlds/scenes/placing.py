@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from numpy.random import Generator
 
-from sanakit.worlds.scenes.arrangement import arrange, fit
+from sanakit.worlds.sampling.arrangement import arrange, fit
 from sanakit.worlds.scenes.scene import Look, Point, Relation, Scene, SceneObject, SizeWord
 from sanakit.worlds.scenes.vocabulary import DEFAULT_BACKGROUND, ITEMS
 

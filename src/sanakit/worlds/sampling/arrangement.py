@@ -7,7 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.random import Generator
 
-from sanakit.worlds.scenes.scene import Box, Point
+from sanakit.worlds.scenes.description import Box
+
+Point = tuple[float, float]
 
 # For each number: (share, side of the square cell around each centre, centres). Cells never overlap.
 _ARRANGEMENTS: Mapping[int, tuple[tuple[float, float, tuple[Point, ...]], ...]] = {
