@@ -109,10 +109,10 @@ def vocabulary_of(words: Mapping[str, Any]) -> dict[str, list[str]]:
 
 def starter_vocabulary() -> dict[str, list[str]]:
     """The words that the starter was trained on."""
-    from sanakit.worlds.scenes.vocabulary import BACKGROUNDS, COLOURS, ITEMS, NUMBER_WORDS
+    from sanakit.worlds.scenes.vocabulary import BACKGROUNDS, COLOURS, FIRST_NAMES, NUMBER_WORDS
 
     return {
-        "objects": list(ITEMS),
+        "objects": list(FIRST_NAMES),
         "colours": list(COLOURS),
         "counts": list(NUMBER_WORDS.values()),
         "positions": ["to the left of", "to the right of", "above", "below"],

@@ -1,8 +1,6 @@
-"""Recolouring a sprite: its main colour becomes the colour word's, lights and shadows keep their order."""
+"""Recolouring a picture: its main colour becomes the colour word's, lights and shadows keep their order."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +8,6 @@ from numpy.typing import NDArray
 from sanakit.worlds.scenes.vocabulary import COLOURS
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-_KEEP_DISTANCE = 10.0  # of 0..441 in RGB; where two flat colours meet, the change fades over as much again
-
-
-def tint_sprite(pixels: NDArray[np.uint8], colour: str, *, kept_colours: Sequence[str]) -> NDArray[np.uint8]:
-    """Recolour ``(h, w, 4)`` uint8 to a colour word, leaving ``kept_colours`` ("#rrggbb") as they are."""
-    return recolour(pixels, 1.0 - kept(pixels[..., :3], kept_colours), colour)
 
 
 def recolour(pixels: NDArray[np.uint8], material: NDArray[np.float32], colour: str) -> NDArray[np.uint8]:
@@ -35,14 +27,6 @@ def recolour(pixels: NDArray[np.uint8], material: NDArray[np.float32], colour: s
         details = rgb * (1.0 - dark) + 215.0 * dark
     mixed = (1.0 - material[..., None]) * details + material[..., None] * painted
     return np.concatenate([np.clip(mixed + 0.5, 0, 255).astype(np.uint8), alpha], axis=-1)
-
-
-def kept(pixels: NDArray[np.uint8], colours: Sequence[str]) -> NDArray[np.float32]:
-    """How far each pixel of ``(h, w, 3)`` is one of the colours ("#rrggbb"), ``(h, w)`` in [0, 1]."""
-    rgb = pixels.astype(np.float32)
-    palette = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in colours], dtype=np.float32)
-    nearest = np.sqrt(((rgb[:, :, None] - palette) ** 2).sum(-1)).min(-1)  # (h, w)
-    return np.clip(2.0 - nearest / _KEEP_DISTANCE, 0.0, 1.0)
 
 
 def _shade(main: NDArray[np.float32], difference: NDArray[np.float32], colour: str) -> NDArray[np.float32]:

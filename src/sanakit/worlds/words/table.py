@@ -12,7 +12,7 @@ from typing import Any
 
 from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.banks.things import Thing
-from sanakit.worlds.scenes.vocabulary import BACKGROUNDS, COLOURS, ITEMS, NUMBER_WORDS, SIZE_WORDS
+from sanakit.worlds.scenes.vocabulary import BACKGROUNDS, COLOURS, FIRST_NAMES, NUMBER_WORDS, SIZE_WORDS
 from sanakit.worlds.telling.phrases import RELATION_WORDINGS, STYLES, VIEWS
 from sanakit.worlds.world_scenes import WorldScenes
 
@@ -125,7 +125,7 @@ def _nearest(other: Thing, things: Mapping[str, Thing], counts: Mapping[str, int
         shared = sum(1 / math.log2(1 + counts[word]) for word in _about(other) & _about(thing))
         return shared * (1.3 if thing.group == other.group else 1.0)
 
-    first = list(ITEMS)  # of equals, those that everybody knows
+    first = list(FIRST_NAMES)  # of equals, those that everybody knows
     known = sorted(things.values(), key=lambda thing: thing.name not in first)
     ranked = sorted(known, key=likeness, reverse=True)[:_NUM_NEAREST]
     return [thing.name for thing in ranked if likeness(thing) > 0]
