@@ -52,7 +52,7 @@ class AutoencoderRecipe(Recipe):
     type: Literal["autoencoder"] = "autoencoder"
     init: str | None = None  # weights to begin with: starter, a model folder, a file, a hub id ...
     model: DCAutoencoderConfig | None = None  # ... or a new network; exactly one of the two
-    data: PixelDataConfig = field(default_factory=ScenePictures)
+    data: PixelDataConfig = field(default_factory=lambda: ScenePictures(bank="tiny"))
     perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
     optimizer: OptimizerConfig = field(default_factory=AdamWConfig)
     stages: tuple[AutoencoderStage, ...]
