@@ -85,8 +85,6 @@ def as_mapping(description: ModelDescription) -> dict[str, Any]:
         facts |= {"licence": card.licence or None, "model_hash": card.model_hash or None}
         if description.words:
             facts["vocabulary"] = vocabulary_of(description.words)
-        elif card.family == "starter":
-            facts["vocabulary"] = starter_vocabulary()
     facts["components"] = [asdict(component) for component in description.components]
     facts["missing"] = list(description.missing)
     return facts
@@ -104,20 +102,8 @@ def vocabulary_of(words: Mapping[str, Any]) -> dict[str, list[str]]:
         for name in ("sizes", "views", "styles", "places", "people")
     }
     languages = sorted({code for thing in words["things"] for code in thing["names"]})
-    return {"objects": objects, **lists, **wordings, "backgrounds": list(words["grounds"]), "languages": languages}
-
-
-def starter_vocabulary() -> dict[str, list[str]]:
-    """The words that the starter was trained on."""
-    from sanakit.worlds.scenes.vocabulary import BACKGROUNDS, COLOURS, FIRST_NAMES, NUMBER_WORDS
-
-    return {
-        "objects": list(FIRST_NAMES),
-        "colours": list(COLOURS),
-        "counts": list(NUMBER_WORDS.values()),
-        "positions": ["to the left of", "to the right of", "above", "below"],
-        "backgrounds": list(BACKGROUNDS),
-    }
+    found = {"objects": objects, **lists, **wordings, "backgrounds": list(words["grounds"]), "languages": languages}
+    return {name: values for name, values in found.items() if values}
 
 
 def show(facts: dict[str, Any]) -> None:
