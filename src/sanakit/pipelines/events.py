@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from sanakit.pipelines.reading.unknown import told
+
 if TYPE_CHECKING:
     from sanakit.checkpoints.bundle import ModelBundle
     from sanakit.models.text.text_encoder import TextEncoder
@@ -72,8 +74,8 @@ def notices_about_words(requests: Sequence[GenerationRequest], reader: PromptRea
         reading = reader.read(prompt)
         if reading.text != prompt:
             yield Notice(f'the prompt was read as "{reading.text}"')
-        for word in reading.unknown:
-            yield Notice(word.told(model))
+        if reading.unknown:
+            yield Notice(told(reading.unknown, model))
 
 
 def notices_about_model(bundle: ModelBundle) -> Iterator[Notice]:

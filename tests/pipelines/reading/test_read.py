@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sanakit.pipelines.reading.read import PromptReader
+from sanakit.pipelines.reading.unknown import told
 from sanakit.pipelines.reading.words import Words
 
 ENGLISH = [
@@ -85,7 +86,8 @@ def test_other_languages_are_read(reader: PromptReader, prompt: str, english: st
         ("a violin and a cat", [("violin", ("car", "apple"))]),
         ("🦄", [("unicorn", ("dog",))]),
         ("two red unicorns", [("unicorns", ("dog",))]),
-        ("an aple", [("aple", ("apple", "apples"))]),
+        ("two appples", [("appples", ("apples", "apple"))]),
+        ("a card", [("card", ())]),  # of four letters: no slip of the pen
         ("a vehicle", [("vehicle", ("car",))]),
         ("an apple, a fruit", []),  # beside a thing that it belongs to
         ("pan", [("pan", ())]),  # and no Spanish bread
@@ -101,9 +103,15 @@ def test_unknown_words_are_told_with_the_nearest(
     assert [(each.word, each.nearest) for each in found] == unknown
 
 
-def test_a_sentence_names_the_word_and_the_nearest(reader: PromptReader) -> None:
-    (word,) = reader.read("a violin").unknown
-    assert word.told("the starter") == 'the starter was not trained on "violin"; nearest: car, apple'
+def test_one_sentence_names_the_words_and_the_nearest(reader: PromptReader) -> None:
+    assert told(reader.read("a violin").unknown, "the starter") == (
+        'the starter was not trained on "violin"; nearest: car, apple'
+    )
+    many = reader.read("grandparents, memory, violins, games, drums, newspapers and glasses").unknown
+    assert told(many, "it") == (
+        'it was not trained on "violins" (nearest: car, apple), "grandparents", "memory", "games", "drums" '
+        "and 2 other words"
+    )
 
 
 def test_a_table_that_is_not_all_tells_nothing_of_unknown_words() -> None:

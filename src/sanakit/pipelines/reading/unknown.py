@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from sanakit.pipelines.reading.emoji import EMOJI
 from sanakit.pipelines.reading.words import Words, tokens
 
-_ALIKE = 0.75  # share of letters from which a word may be a slip of the pen
+_SHORT = 5  # letters: in shorter words every slip is another word
+_LONG = 7
+_ALIKE, _ALIKE_LONG = 0.85, 0.78  # share of letters from which a word may be a slip of the pen
 _NUM_NEAREST = 3
+_NUM_TOLD = 5  # words of one sentence
 _LONGEST = 3  # words of a phrase
 
 
@@ -22,10 +25,17 @@ class UnknownWord:
     word: str
     nearest: tuple[str, ...]
 
-    def told(self, model: str) -> str:
-        """One sentence."""
-        near = f"; nearest: {', '.join(self.nearest)}" if self.nearest else ""
-        return f'{model} was not trained on "{self.word}"{near}'
+
+def told(unknown: Sequence[UnknownWord], model: str) -> str:
+    """One sentence about the words of a prompt; of many, those that something is near to come first."""
+    if len(unknown) == 1:
+        near = f"; nearest: {', '.join(unknown[0].nearest)}" if unknown[0].nearest else ""
+        return f'{model} was not trained on "{unknown[0].word}"{near}'
+    ordered = sorted(unknown, key=lambda each: not each.nearest)
+    shown = [f'"{w.word}"' + (f" (nearest: {', '.join(w.nearest)})" if w.nearest else "") for w in ordered[:_NUM_TOLD]]
+    others = len(unknown) - len(shown)
+    more = f" and {others} other word{'s' if others > 1 else ''}" if others else ""
+    return f"{model} was not trained on {', '.join(shown)}{more}"
 
 
 def unknown_words(prompt: str, words: Words) -> list[UnknownWord]:
@@ -76,4 +86,7 @@ def nearest(word: str, words: Words) -> Sequence[str]:
         if form in words.untrained:
             return words.untrained[form][:_NUM_NEAREST]
     plain = "".join(c for c in unicodedata.normalize("NFD", word) if not unicodedata.combining(c))
-    return difflib.get_close_matches(plain, sorted(words.phrases), n=_NUM_NEAREST, cutoff=_ALIKE)
+    if len(plain) < _SHORT:
+        return ()
+    like = sorted(phrase for phrase in words.phrases if phrase[:1] == plain[0])
+    return difflib.get_close_matches(plain, like, n=_NUM_NEAREST, cutoff=_ALIKE if len(plain) < _LONG else _ALIKE_LONG)

@@ -12,17 +12,40 @@ from typing import Any
 SKIN_TONES = re.compile("[\U0001f3fb-\U0001f3ff]")
 # Words that say nothing of the picture, or that everybody puts around what does.
 _SMALL = """
-a an and any are as at be because been before being but by can could do does each for from had has have he her
-here him his how i if in into is it its just like may me more most my near next no not now of off on one only
-or our out over please she should show side so some than thank thanks that the their them then there these
-they this those through to too up upon us very want was we were what when where which while who will with
-would you your draw make create generate picture image photo photograph photography drawing illustration
-painting art artwork render rendering scene view style look looks looking nice beautiful pretty lovely cute
-good great simple clear clean detailed high quality best resolution sharp bright light lighting soft
-background plain different both other another same two three four few several many alone together left right
-above below under beneath behind front top bottom middle center centre love loves need needs give get gives
-got go hello hi dear hey made making thing things kind kindly really ever always never again must might let
-mine myself it's i'm i'd don't doesn't isn't there's that's can't shows showing seen sees see way lot lots bit
+a about above according across actually add aesthetic after again against ago all almost alone already also although
+always among amount an and anime another answer any anybody anyone anything anyway are around art artwork as ask asked
+asks at away back background be beautiful became because become becomes been before begin behind being believe below
+beneath besides best better between beyond bit both bottom brief bright bring business but by call called came can
+can't care case center centre certain certainly change choose clean clear close come comes coming complete composition
+concept could course create curious cute day days dear decide decided describe describing detail detailed details did
+different difficult digital discussed do does doesn't dof doing don't done down dramatic draw drawing during each
+early easily easy either else empty enough entire entirely especially even evening ever every everybody everyone
+everything exactly example excited fact failed fancy far favor favour feel few final finally find fine first five
+focus following for form found four free friend friendly friends from front full fully further gave general generate
+get gets getting give given gives giving go goes going gone good got grateful great grey guess had half hand happen
+happy hard has have having hd hdr he heard hello help her here herself hey hi high higher him himself his hope hour
+hours how however hyperrealistic i i'd i'm idea ideal if illustration image imagine important in include including
+indeed inside instead interesting into is isn't it it's its just keep kept kind kindly knew know known last late later
+least leave left less let light lighting like little live long longer longest look looked looking looks lot lots love
+lovely loves made main make makes making many may me mean meant medium middle might million mind mine minute minutes
+moment month months more morning most mostly much must my myself name named natural near nearly necessary need needed
+needs neither never new next nice no nobody none nor normal not nothing now obviously of off often okay old older on
+once one ones only onto or order ordinary other others otherwise ought our out outside over overall own painting part
+particular particularly past per perfect perhaps photo photograph photography photorealistic picture place placed
+plain plan please point possible possibly present pretty print printed probably promise promised proper put putting
+quality question quick quickly quiet quite raining rather ready real realistic really reason regards remember render
+rendered rendering request require resolution rest result right said same say saying says scene second see seem seems
+seen sees self send sense set seven several shall sharp she short should show showing shown shows side sided similar
+simple simpler since single sit sits sitting six size sketch slightly slowly so soft some somebody someone something
+sometimes soon sorry sort special specific stand standing stands start started state stay still stop style such
+suddenly suppose sure surely take taken takes talk talking teach tell ten than thank thanks that that's the their them
+then there there's therefore these they thing things think thinking third this those thought three through throughout
+time times tiny to today together told tomorrow tonight too took top total toward towards trending tried true truly
+try trying turn twice two type typical uhd ultra under understand unless until up upon us use used useful using usual
+usually various vector very view wait waiting wallpaper want wanted wants was watercolour way we week weeks well went
+were what whatever when whenever where wherever whether which while who whole whose why will wish with within without
+wonder wonderful wondering word words work worked working works world worth would write written wrong year years yes
+yesterday yet you young your yourself
 """
 FUNCTION_WORDS = frozenset(_SMALL.split())
 
