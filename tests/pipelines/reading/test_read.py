@@ -49,6 +49,8 @@ def test_emoji_are_named(reader: PromptReader, prompt: str, english: str) -> Non
         ("ein Hund links von einer schwarzen Katze", "a dog to the left of a black cat"),
         ("ein Spielzeugauto am Strand", "a car on the beach"),
         ("eine Katze auf blauem Hintergrund", "a cat on a blue background"),
+        ("ein roter Apfel mit 🐶", "a red apple with a dog"),
+        ("drei 🍎 am Strand", "three apples on the beach"),
         ("Jeans im Schnee", "jeans in the snow"),
         ("un gato negro", "a black cat"),
         ("dos perros negros", "two black dogs"),

@@ -61,6 +61,9 @@ class Lexicon:
                 self._add(word, self._small(english), anew=True)
         for english in ("a", "an", "the", *NUMBERS, *self._colours, *self._sizes):
             self._entries.setdefault(english, self._small("a" if english == "an" else english))
+        for noun in words.nouns.values():  # an emoji's name among other words
+            self._entries.setdefault(_key(noun.name), Piece("noun", noun.name, noun))
+            self._entries.setdefault(_key(noun.plural), Piece("noun", noun.name, noun))
         self._drop_coloured_names()
         self._longest = max(map(len, self._entries), default=0)
 
