@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,11 +14,11 @@ from sanakit.common.errors import ConfigError
 from sanakit.common.pixels import Picture
 from sanakit.evaluation.drawing import Draw
 from sanakit.evaluation.reports.report import Report, mean_of, use_of
+from sanakit.evaluation.worlds.named_reader import NamedReader
 from sanakit.scoring.dual_encoder import DualEncoderScorer
 from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.drawing.compose import compose
 from sanakit.worlds.reading.judge import judge
-from sanakit.worlds.reading.read_scene import ReadScene
 from sanakit.worlds.sampling.random_scenes import sample_scene
 from sanakit.worlds.scenes.description import Scene
 from sanakit.worlds.telling.captions import canonical_caption, caption
@@ -40,12 +40,6 @@ PROTOCOL = (
 
 
 Alter = Callable[[Sequence[Picture]], Sequence[Picture]]
-
-
-class SceneReader(Protocol):
-    """Reads pictures of the worlds."""
-
-    def read(self, picture: Picture) -> ReadScene: ...
 
 
 class WrongPair(NamedTuple):
@@ -95,7 +89,7 @@ def dual_encoder_report(
 
 
 def best_of_report(
-    scorer: DualEncoderScorer, draw: Draw, reader: SceneReader, bank: Bank, *, num_prompts: int, num_seeds: int,
+    scorer: DualEncoderScorer, draw: Draw, reader: NamedReader, bank: Bank, *, num_prompts: int, num_seeds: int,
     seed: int,
 ) -> Report:  # fmt: skip
     """Draw every held-out prompt with ``num_seeds`` seeds and let the scorer choose; bootstrap over prompts.
@@ -125,7 +119,7 @@ def best_of_report(
         seed=seed,
         inputs={"prompts": {"held-out": num_prompts}},
         settings={"seeds_per_prompt": num_seeds},
-        networks=(use_of(scorer),),
+        networks=(use_of(scorer), use_of(reader)),
     )
 
 

@@ -9,27 +9,32 @@ from typing import Any
 
 import torch
 
-from sanakit.checkpoints.bundle import find_autoencoder
+from sanakit.checkpoints.bundle import find_autoencoder, load_bundle
 from sanakit.checkpoints.networks.strict_load import load_network
 from sanakit.common.files import write_json
 from sanakit.common.pixels import Picture, from_unit, to_unit
-from sanakit.evaluation.benchmarks.dual_encoder_score import dual_encoder_report
+from sanakit.evaluation.benchmarks.dual_encoder_score import best_of_report, dual_encoder_report
+from sanakit.evaluation.drawing import drawing_with
 from sanakit.evaluation.reports.report import Measurement, Report
 from sanakit.features.scenes import open_bank
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
+from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.scoring.dual_encoder import DualEncoderScorer, load_dual_encoder, load_scorer_text_encoder
+from sanakit.scoring.reading.load import load_reader, shipped_recogniser
 from sanakit.training.recipes.dual_encoder.families import reconstructed
 from sanakit.training.watching.report import draw_curves, read_log, spent, write_report
+from sanakit.worlds.banks.bank import Bank
 
 logger = logging.getLogger(__name__)
 
-_NUM_SCENES, _SEED = 128, 0
+_NUM_SCENES, _NUM_PROMPTS, _NUM_SEEDS, _SEED = 128, 40, 4, 0
 
 
 def report_dual_encoder(recipe: Mapping[str, Any], folder: Path, *, device: str = "cpu") -> Path:
     """``report.md``, ``curves.png`` and ``scores.json`` of the finished weights, in bfloat16 as they are loaded.
 
-    Held-out scenes of the training's bank are scored as painted and after a pass through the starter's autoencoder.
+    Held-out scenes of the bank are scored as painted and after a pass through the starter's autoencoder; where
+    a recogniser ships, the starter draws pictures of which the best is chosen.
 
     Args:
         recipe: as plain values, for the page.
@@ -50,8 +55,29 @@ def report_dual_encoder(recipe: Mapping[str, Any], folder: Path, *, device: str 
         "columns": "held-out scenes as painted; after the starter's autoencoder (chance 50 %, of 64: 1.6 %)",
         **percent_rows(painted, decoded),
     }
-    write_json(folder / "scores.json", {"painted": painted.to_json(), "reconstructed": decoded.to_json()})
+    scores = {"painted": painted.to_json(), "reconstructed": decoded.to_json()}
+    if has_reader():
+        best = best_of(scorer, bank, device)
+        scores["best_of"] = best.to_json()
+        what = f"generated pictures judged all right, {_NUM_PROMPTS} held-out prompts x {_NUM_SEEDS} seeds"
+        results[what] = ", ".join(f"{name} {share}" for name, share in percent_rows(best).items())
+    write_json(folder / "scores.json", scores)
     return write_report(folder, title="The starter's dual encoder", recipe=recipe, results=results, images=images)
+
+
+def has_reader() -> bool:
+    """Whether a recogniser ships, which can judge what the starter draws."""
+    found = (shipped_recogniser() / "config.json").is_file()
+    if not found:
+        logger.info("no recogniser ships, so the best of %d generated pictures is not measured", _NUM_SEEDS)
+    return found
+
+
+def best_of(scorer: DualEncoderScorer, bank: Bank, device: str) -> Report:
+    """The starter draws held-out prompts with several seeds, and the scorer chooses."""
+    draw = drawing_with(TextToImagePipeline(load_bundle("starter", device=device)))
+    reader = load_reader(device=device)
+    return best_of_report(scorer, draw, reader, bank, num_prompts=_NUM_PROMPTS, num_seeds=_NUM_SEEDS, seed=_SEED)
 
 
 def starter_autoencoder(device: str = "cpu") -> DCAutoencoder:
