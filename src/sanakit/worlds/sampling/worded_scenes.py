@@ -44,8 +44,8 @@ def scene_of(words: Words, bank: Bank, rng: Generator) -> Scene | None:
 def wanted_for(ground: Ground, style: Style | None, view: ViewWord | None, stock: Stock, rng: Generator) -> Wanted:
     """What these words ask of things; a style that no word tells is drawn."""
     shares = STYLES_IN_PLACES if ground.kind == "place" else STYLES
-    drawn = style or choose(only(shares, stock.of_style) or dict.fromkeys(stock.of_style, 1.0), rng)
-    return Wanted(ground=ground, style=drawn, told=style is not None, view=view)
+    there = only(shares, stock.of_style) or dict.fromkeys(stock.of_style, 1.0)
+    return Wanted(ground=ground, style=style or choose(there, rng), told=style is not None, view=view)
 
 
 def is_new(words: Words) -> bool:
