@@ -93,7 +93,7 @@ def _spread(shown: Tensor, seen: Tensor, levels: int) -> Tensor:
     half the size, and so on ``levels`` times."""
     coarse = torch.full((1, 1, 1, 1), 255.0)
     if levels > 0 and max(seen.shape[-2:]) > 1:
-        halves = (F.avg_pool2d(part, 2, ceil_mode=True) for part in (shown, seen))
-        coarse = _spread(*halves, levels - 1)
+        half_shown, half_seen = (F.avg_pool2d(part, 2, ceil_mode=True) for part in (shown, seen))
+        coarse = _spread(half_shown, half_seen, levels - 1)
         coarse = coarse.repeat_interleave(2, 2).repeat_interleave(2, 3)[..., : seen.shape[-2], : seen.shape[-1]]
     return torch.where(seen > 0, shown / seen, coarse)

@@ -74,8 +74,7 @@ def load_upscaler(scale: int, device: torch.device | str = "cpu") -> Upscaler:
 
 @lru_cache(maxsize=4)
 def _loaded(folder: Path, scale: int, device: str) -> Upscaler:
-    network = load_compact_upscaler(folder).to(device).to(memory_format=torch.channels_last)  # faster on a CPU
-    return NetworkUpscaler(network, scale, name=NAME)
+    return NetworkUpscaler(load_compact_upscaler(folder).to(device), scale, name=NAME)
 
 
 def check_scale(scale: int) -> None:
