@@ -122,9 +122,9 @@ class Finder(nn.Module):
         self.ground_in = nn.Linear(32 * 16 + middle + 3 * 64, inner)
         self.num_colours = len(config.ground_colours)
         self.ground_out = nn.Linear(inner, 1 + len(config.grounds) + 2 * self.num_colours)
-        nn.init.constant_(self.out.bias, 0.0)
+        assert self.out.bias is not None
         with torch.no_grad():
-            self.out.bias[0] = -3.0  # most cells are not the centre of anything
+            self.out.bias.zero_()[0] = -3.0  # most cells are not the centre of anything
 
     def forward(self, maps: PictureMaps) -> Findings:
         fine, middle, coarse, colours = (standard(part) for standard, part in zip(self.standards, maps, strict=True))

@@ -53,7 +53,7 @@ def starter(
     kept = f"finished shards are in {out}, and the same command continues"
     with TellOptions(quiet=quiet).bar("composing", unit="pictures", kept=kept) as on_progress:
         config = ScenesConfig(num_samples=num_samples, seed=seed, split=split.value, size=size)
-        build_scene_shards(out, open_bank(bank, names and str(names)), config, on_progress=on_progress)
+        build_scene_shards(out, open_bank(bank, str(names) if names else None), config, on_progress=on_progress)
     if as_json:
         print_json(
             {

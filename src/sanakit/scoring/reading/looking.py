@@ -45,8 +45,8 @@ class Looking(nn.Module):
         """Cut-outs of 96 x 96 to their maps, float32."""
         pixels = to_unit(cutouts).to(self.device)
         fine, middle, coarse = self.network.stages(pixels * 2 - 1)[2:]
-        parts = (F.adaptive_avg_pool2d(part, PATCHES) for part in (fine, middle, coarse))
-        return CutoutMaps(*parts, F.avg_pool2d(pixels, CUTOUT_SIZE // 8))
+        fine, middle, coarse = (F.adaptive_avg_pool2d(part, PATCHES) for part in (fine, middle, coarse))
+        return CutoutMaps(fine, middle, coarse, F.avg_pool2d(pixels, CUTOUT_SIZE // 8))
 
 
 def squared(picture: Picture) -> Picture:

@@ -45,7 +45,8 @@ def wanted_for(ground: Ground, style: Style | None, view: ViewWord | None, stock
     """What these words ask of things; a style that no word tells is drawn."""
     shares = STYLES_IN_PLACES if ground.kind == "place" else STYLES
     there = only(shares, stock.of_style) or dict.fromkeys(stock.of_style, 1.0)
-    return Wanted(ground=ground, style=style or choose(there, rng), told=style is not None, view=view)
+    drawn: Style = style if style is not None else choose(there, rng)
+    return Wanted(ground=ground, style=drawn, told=style is not None, view=view)
 
 
 def is_new(words: Words) -> bool:

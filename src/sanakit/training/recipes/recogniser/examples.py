@@ -72,7 +72,7 @@ def softened(picture: Picture, rng: Generator) -> Picture:
         packed = io.BytesIO()
         image.save(packed, "JPEG", quality=int(rng.integers(25, 75)))
         image = Image.open(packed)
-    values = np.asarray(image, dtype=np.float32)
+    values = np.asarray(image, dtype=np.float64)
     values = (values - 128) * rng.uniform(0.94, 1.04) + 128 + rng.normal(0, 2.5, 3)
     if rng.random() < 0.4:
         values = values + rng.normal(0, rng.uniform(1, 7), values.shape)

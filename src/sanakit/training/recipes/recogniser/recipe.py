@@ -16,7 +16,7 @@ from torch import Tensor
 from sanakit.common.config import to_mapping
 from sanakit.common.errors import ConfigError
 from sanakit.common.ranks import wait_for_all
-from sanakit.models.recogniser import Recogniser, RecogniserConfig
+from sanakit.models.recogniser import Recogniser, RecogniserConfig, Standardised
 from sanakit.scoring.reading.recogniser import save_recogniser
 from sanakit.training.loop import RunResult
 from sanakit.training.objectives.recognition import finding_terms, naming_terms
@@ -121,9 +121,11 @@ def recogniser_terms(model: Recogniser, batch: ExampleBatch) -> Mapping[str, Ten
 
 def use_statistics_(model: Recogniser, data: ExampleBatches) -> None:
     """Let both halves standardise what they read by the statistics of the training data."""
-    for half, maps in zip((model.finder, model.namer), data.some(), strict=True):
-        for standard, part in zip(half.standards, maps, strict=True):
-            standard.set_(part)
+    pictures, cutouts = data.some()
+    standards = [*model.finder.standards, *model.namer.standards]
+    for standard, part in zip(standards, (*pictures, *cutouts), strict=True):
+        assert isinstance(standard, Standardised)
+        standard.set_(part)
 
 
 def _finish(recipe: RecogniserRecipe, model: Recogniser, bank: Bank, session: Session, result: RunResult) -> None:
