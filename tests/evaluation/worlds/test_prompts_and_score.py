@@ -44,7 +44,7 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> Bank:
 
 @pytest.fixture(scope="module")
 def subject(bank: Bank) -> Subject:
-    return subject_of(bank, None)
+    return subject_of(bank, {})
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +172,7 @@ def test_the_table_tells_how_to_measure_again(scored: Callable[..., Evaluated]) 
     assert "again: sanakit eval starter --seed 3" in table
     assert "3 of 3 names, 5 pictures each" in table
     assert "100% [100%, 100%] of nouns in English" in table
-    assert "the model does not list its words" in table
+    assert "the model does not list its words, so all" in table
     assert all(row.name in table for row in found.rows)
     facts = json.loads(json.dumps(found.report.to_json()))
     assert facts["settings"] == SETTINGS
@@ -186,14 +186,24 @@ def test_the_table_tells_how_to_measure_again(scored: Callable[..., Evaluated]) 
 
 
 def test_what_the_model_does_not_know_is_left_out_and_said(bank: Bank) -> None:
-    subject = subject_of(bank, ["dog", "cat", "apple", "xylophone", "table", "car"], places=["park"])
+    names = ("dog", "cat", "apple", "xylophone", "table", "car")
+    words = {
+        "things": [{"name": name} for name in names], "places": {"park": ["in a park"]}, "views": {},
+        "positions": ["to the left of", "to the right of", "next to"], "grounds": ["white", "blue", "night"],
+    }  # fmt: skip
+    subject = subject_of(bank, words)
     assert subject.names == ("dog", "cat", "apple", "car", "table")
     assert subject.notes == (
         "left out: 7 names of the bank, which the model does not know",
         "left out: 1 names of the model, which the bank does not have",
         "left out: 1 places of the bank, which the model does not know",
+        "left out: red, orange, yellow, green, purple, pink, brown, black, gray, which the model does not know",
+        "left out: grass, beach, snow, which the model does not know",
+        "left out: above, below, in front, behind, on, which the model does not know",
+        "left out: front, side, behind, above, which the model does not know",
     )
-    few = subject_of(bank, None, readable={"dog", "cat", "park"})
+    assert subject.relations == ("left", "right")
+    few = subject_of(bank, {}, readable={"dog", "cat", "park"})
     assert (set(few.names), few.places) == ({"cat", "dog"}, ("park",))
     assert few.notes[1:] == (
         "left out: 10 names, which the reader does not know",
@@ -202,8 +212,9 @@ def test_what_the_model_does_not_know_is_left_out_and_said(bank: Bank) -> None:
     texts = " ".join(asked.prompt for asked in asked_of(all_questions(subject, QUICK, 0)))
     assert "kitchen" not in texts
     assert "lemon" not in texts
+    assert not {"above", "seen", "grass"} & set(texts.split())
     with pytest.raises(RequestError, match=r"of the 1 names of the model .* know none"):
-        subject_of(bank, ["xylophone"])
+        subject_of(bank, {"things": [{"name": "xylophone"}]})
 
 
 def test_a_generator_that_drops_a_picture_is_refused(scored: Callable[..., Evaluated]) -> None:

@@ -48,10 +48,12 @@ class AskOptions:
         numbers = QUICK if self.quick else FULL if self.full else DEFAULT
         return numbers if self.num_names is None else replace(numbers, names=self.num_names)
 
-    def command(self, model: str) -> str:
+    def command(self, model: str, draw: DrawOptions) -> str:
         """What gives the same table again."""
         words = ["sanakit", "eval", "starter", "--model", model, "--bank", self.bank, "--seed", str(self.seed)]
-        given = {"--names": self.names, "--reader": self.reader, "--num-names": self.num_names}
+        given: dict[str, object] = {"--names": self.names, "--reader": self.reader, "--num-names": self.num_names}
+        given |= {"--steps": draw.steps, "--guidance-scale": draw.guidance_scale, "--dtype": draw.dtype}
+        given |= {"--variant": draw.variant, "--revision": draw.revision}
         words += [str(word) for pair in given.items() if pair[1] is not None for word in pair]
         words += [word for word, chosen in (("--quick", self.quick), ("--full", self.full)) if chosen]
         return shlex.join(words)
@@ -87,8 +89,8 @@ def starter(
     bank, names = load_bank(ask.bank), None if ask.names is None else read_names(ask.names)
     reader = load_reader(ask.reader, device=draw.start())
     pipeline = draw.load(model)
-    names, places = names or _words(pipeline, "things"), _words(pipeline, "places")
-    subject = subject_of(bank, names, places, readable={*reader.words.names, *reader.words.grounds})
+    words = {**pipeline.bundle.words, **({} if names is None else {"things": [{"name": name} for name in names]})}
+    subject = subject_of(bank, words, readable={*reader.words.names, *reader.words.grounds})
     settings = draw.settings(pipeline)
     with draw.bar("drawing and reading", unit="pictures") as on_progress:
         found = evaluate_starter(
@@ -99,15 +101,9 @@ def starter(
             keep=None if folder is None else _keeping(folder),
             on_progress=on_progress,
         )
-    command = ask.command(model)
+    command = ask.command(model, draw)
     facts = {**found.report.to_json(), "command": command}
     show_report(found.report, report_file, draw, facts=facts, table=rows_table(found.report, found.rows, command))
-
-
-def _words(pipeline: TextToImagePipeline, kind: str) -> list[str] | None:
-    """The words of a kind that the model lists; None if it lists none."""
-    words = pipeline.bundle.words.get(kind)
-    return None if words is None else [each["name"] if kind == "things" else each for each in words]
 
 
 def _drawing(draw: DrawOptions, pipeline: TextToImagePipeline) -> Draw:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations, product
-from typing import TypeVar, get_args
+from typing import TypeVar
 
 import numpy as np
 from numpy.random import Generator
@@ -20,11 +20,10 @@ from sanakit.common.seeds import image_seed
 from sanakit.evaluation.worlds.questions import Answer, Asked, Question, Together
 from sanakit.evaluation.worlds.subject import Subject
 from sanakit.worlds.banks.bank import Bank
-from sanakit.worlds.banks.things import Style
 from sanakit.worlds.sampling.casting import pick, stock_of
 from sanakit.worlds.sampling.holdout import is_heldout, pair_key
 from sanakit.worlds.sampling.worded_scenes import Words, can_stand_on, is_new, scene_of
-from sanakit.worlds.scenes.description import OPPOSITES, RELATIONS, Ground, Relation, Scene, ViewWord
+from sanakit.worlds.scenes.description import OPPOSITES, Ground, Relation, Scene
 from sanakit.worlds.scenes.vocabulary import NUMBER_WORDS
 from sanakit.worlds.telling.captions import canonical_caption
 from sanakit.worlds.telling.wrong_captions import may_be_called
@@ -119,26 +118,20 @@ class PromptSets:
 
     def relations(self) -> list[Question | Together]:
         """A row per relation, of all names; and one of the first fifty, whose relations take turns."""
-        pairs = {relation: self._pairs(self.subject.names, relation) for relation in RELATIONS}
-        rows = [
-            self._new(relation, ("things", "relation"), words, self.numbers.pairs, self._opposite)
+        known = self.subject.relations
+        pairs = {relation: self._pairs(self.subject.names, relation) for relation in known}
+        rows = {
+            relation: self._new(relation, ("things", "relation"), words, self.numbers.pairs, self._opposite)
             for relation, words in pairs.items()
-        ]
-        first = [self._pairs(self.subject.first_names, relation) for relation in RELATIONS if relation != "on"]
+        }
+        first = [self._pairs(self.subject.first_names, relation) for relation in known if relation != "on"]
         rng, name = self._rng("first pairs"), "two things and their relation, the first 50 names"
         turns = [words for turn in zip(*(shuffled(words, rng) for words in first), strict=False) for words in turn]
         few = self._question(name, ("things", "relation"), turns, self.numbers.pairs, self._opposite)
-        few = replace(few, num_new=sum(map(len, first)))
-        return [
-            Together(name="two things and their relation", rows=tuple(RELATIONS)),
-            few,
-            Together(name="left or right", rows=("left", "right")),
-            *rows[:2],
-            Together(name="above or below", rows=("above", "below")),
-            *rows[2:4],
-            Together(name="in front or behind", rows=("in front", "behind")),
-            *rows[4:],
-        ]
+        found = [Together(name="two things and their relation", rows=known), replace(few, num_new=sum(map(len, first)))]
+        for both in (("left", "right"), ("above", "below"), ("in front", "behind")):
+            found += [Together(name=" or ".join(both), rows=both), *(rows[each] for each in both if each in rows)]
+        return [*found, *(rows[each] for each in known if each == "on")]
 
     def counts(self) -> list[Question | Together]:
         rows = []
@@ -151,7 +144,7 @@ class PromptSets:
     def sides(self) -> list[Question | Together]:
         """The reader does not tell sides: what is judged is the thing."""
         rows = []
-        for side in get_args(ViewWord):
+        for side in self.subject.views:
             words = [Words(names=(name,), view=side) for name in self.stock.of_view.get(side, ())]
             name = f"seen from {'the ' if side != 'above' and side != 'behind' else ''}{side}"
             rows.append(self._new(name, ("things",), words, self.numbers.looks, self._other_thing))
@@ -160,7 +153,7 @@ class PromptSets:
     def styles(self) -> list[Question | Together]:
         """The reader does not tell styles: what is judged is the thing."""
         rows = []
-        for style in get_args(Style):
+        for style in self.subject.styles:
             rng, name = self._rng(f"style {style}"), f"style {style}"
             names = shuffled(self.stock.of_style.get(style, ()), rng)
             words = (Words(names=(each,), style=style) for each in names)

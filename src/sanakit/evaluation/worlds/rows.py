@@ -113,6 +113,7 @@ def rows_table(report: Report, rows: Sequence[Row], command: str) -> str:
     lines += [f"note: {text}" for text in report.warnings]
     settings = {**report.inputs, "seed": report.seed, **report.settings}
     lines.append(", ".join(f"{name} {value}" for name, value in settings.items() if value is not None))
+    lines += [f"read by {each.name}: weights {each.weights_hash[:10]}, {each.resize_rule}" for each in report.networks]
     lines += [report.protocol, f"again: {command}"]
     return "\n".join(lines)
 
