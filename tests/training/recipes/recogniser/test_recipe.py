@@ -48,7 +48,8 @@ def test_the_numbers_of_words() -> None:
     assert name_numbers("elephant", "red", WORDS) == (0, NOT_ASKED)
 
 
-def test_a_run_leaves_a_reader_and_its_report(tmp_path: Path) -> None:
+def test_a_run_leaves_a_reader_and_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sanakit.training.recipes.recogniser.features._PART", 8)
     (tmp_path / "names.txt").write_text("# some\ncat, dog\napple\nno such thing\n")
     recipe = from_mapping(RecogniserRecipe, {
         "data": {"bank": "tiny", "names": str(tmp_path / "names.txt"), "num_scenes": 16, "finder_every": 2},

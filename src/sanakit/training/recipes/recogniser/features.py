@@ -32,7 +32,10 @@ _CONFIG = "examples.json"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExamplesConfig:
-    """How much is cached: things are cut out of all scenes, and one in ``finder_every`` is also read as a whole."""
+    """How much is cached: things are cut out of all scenes, and one in ``finder_every`` is also read as a whole.
+
+    Scenes are made by parts of 128, so there may be a few more.
+    """
 
     bank: str | None = None  # "tiny" or a folder; None: the full one
     names: str | None = None  # a file of the names to learn, with commas or lines between; None: all of the bank
@@ -75,6 +78,7 @@ def cache_examples(config: ExamplesConfig, words: RecogniserConfig, bank: Bank, 
         ConfigError: the folder holds examples of another config.
     """
     about = {**to_mapping(config), "bank": bank.hash, "names": list(words.names)}
+    del about["num_scenes"]  # more of them go on from these
     path = folder / _CONFIG
     if path.exists() and json.loads(path.read_text(encoding="utf-8")) != about:
         raise ConfigError(f"{folder} holds examples of another bank or config; give the run another folder")
@@ -87,7 +91,7 @@ def cache_examples(config: ExamplesConfig, words: RecogniserConfig, bank: Bank, 
     looking = Looking().to(device)
     scenes = WorldScenes(bank, "train", config.seed)
     for number in missing:
-        indices = range(number * _PART, min((number + 1) * _PART, config.num_scenes))
+        indices = range(number * _PART, (number + 1) * _PART)
         examples = [_example(scenes, index, config) for index in indices]
         with written_aside(parts[number]) as building:
             torch.save(_content(examples, indices, config, words, looking), building)

@@ -43,7 +43,7 @@ class RecogniserRecipe(Recipe):
     data: ExamplesConfig = field(default_factory=ExamplesConfig)
     optimizer: OptimizerConfig = field(default_factory=AdamWConfig)
     stages: tuple[StageConfig, ...]
-    report: int = 600  # held-out scenes that are read at the end; 0: no report
+    report: int = 300  # held-out scenes that are read at the end, and again for each spoiling; 0: no report
 
     @property
     def only_whole(self) -> str:
