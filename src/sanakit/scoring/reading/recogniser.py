@@ -20,6 +20,7 @@ from sanakit.models.recogniser import (
     NUM_SPECIAL,
     ONE_COLOUR,
     ONLY_GROUND,
+    UNKNOWN,
     CutoutMaps,
     Findings,
     PictureMaps,
@@ -31,7 +32,8 @@ from sanakit.worlds.reading.read_scene import ReadObject, ReadScene
 from sanakit.worlds.scenes.description import Box, overlap
 
 _HERE = 0.3  # probability of a centre from which on something is there
-_SURE = 0.5  # of a name, from which on it is said
+_SURE = 0.35  # of all names' probability, from which on one is said
+_UNKNOWN_ODDS = 7.0  # "like nothing known" counts if it is so much likelier than the name: a quarter of what it saw was
 _GROUND_SURE = 0.4
 _SAME = 0.6  # of the smaller of two boxes that both cover, from which on they are one thing
 _MOST = 8  # things of one picture
@@ -77,11 +79,11 @@ class RecogniserReader:
         likely, colours = said.names.softmax(1), said.colours.argmax(1)
         objects = []
         for box, shares, colour in zip(boxes, likely, colours.tolist(), strict=True):
-            number = int(shares.argmax())
-            score = float(shares[number])
-            if number == ONLY_GROUND:
+            if int(shares.argmax()) == ONLY_GROUND:
                 continue
-            known = number >= NUM_SPECIAL and score >= _SURE
+            number = NUM_SPECIAL + int(shares[NUM_SPECIAL:].argmax())
+            score = float(shares[number] / (shares[NUM_SPECIAL:].sum() + shares[UNKNOWN] / _UNKNOWN_ODDS))
+            known = score >= _SURE and shares[UNKNOWN] < _UNKNOWN_ODDS * shares[number]
             name = self.words.names[number - NUM_SPECIAL] if known else None
             shown = self.words.colours[colour - 1] if known and colour else None
             objects.append(ReadObject(name=name, colour=shown, box=box, score=score))

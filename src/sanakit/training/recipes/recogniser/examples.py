@@ -88,8 +88,8 @@ def jittered(box: Box, rng: Generator) -> Box:
     """As a finder may give it, a little moved and scaled."""
     left, top, right, bottom = box
     width, height = right - left, bottom - top
-    x, y = (left + right) / 2 + rng.normal(0, 0.035) * width, (top + bottom) / 2 + rng.normal(0, 0.035) * height
-    width, height = width * np.exp(rng.normal(0, 0.06)), height * np.exp(rng.normal(0, 0.06))
+    x, y = (left + right) / 2 + rng.normal(0, 0.05) * width, (top + bottom) / 2 + rng.normal(0, 0.05) * height
+    width, height = width * np.exp(rng.normal(0, 0.13)), height * np.exp(rng.normal(0, 0.13))
     return float(x - width / 2), float(y - height / 2), float(x + width / 2), float(y + height / 2)
 
 

@@ -39,8 +39,8 @@ class ExamplesConfig:
 
     bank: str | None = None  # "tiny" or a folder; None: the full one
     names: str | None = None  # a file of the names to learn, with commas or lines between; None: all of the bank
-    num_scenes: int = 10_000
-    finder_every: int = 3
+    num_scenes: int = 8064
+    finder_every: int = 2
     spoiled_share: float = 0.25
     seed: int = 21
 
