@@ -128,9 +128,13 @@ class PromptSets:
         rng, name = self._rng("first pairs"), "two things and their relation, the first 50 names"
         turns = [words for turn in zip(*(shuffled(words, rng) for words in first), strict=False) for words in turn]
         few = self._question(name, ("things", "relation"), turns, self.numbers.pairs, self._opposite)
-        found = [Together(name="two things and their relation", rows=known), replace(few, num_new=sum(map(len, first)))]
+        found: list[Question | Together] = [
+            Together(name="two things and their relation", rows=known),
+            replace(few, num_new=sum(map(len, first))),
+        ]
         for both in (("left", "right"), ("above", "below"), ("in front", "behind")):
-            found += [Together(name=" or ".join(both), rows=both), *(rows[each] for each in both if each in rows)]
+            found.append(Together(name=" or ".join(both), rows=both))
+            found += [rows[each] for each in both if each in rows]
         return [*found, *(rows[each] for each in known if each == "on")]
 
     def counts(self) -> list[Question | Together]:
