@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from sanakit.pipelines.reading.read import PromptReader
@@ -119,3 +121,11 @@ def test_one_sentence_names_the_words_and_the_nearest(reader: PromptReader) -> N
 def test_a_table_that_is_not_all_tells_nothing_of_unknown_words() -> None:
     words = Words({"things": [], "tells_unknown": False})
     assert PromptReader(words).read("a xylophone").unknown == ()
+
+
+@pytest.mark.parametrize("prompt", ["a" * 200_000, "apfel " * 40_000, "kx" * 100_000])
+def test_a_very_long_prompt_is_read_in_a_moment(reader: PromptReader, prompt: str) -> None:
+    began = time.process_time()
+    text = reader.read(prompt).text
+    assert time.process_time() - began < 5  # it took minutes when all of it was read
+    assert text.endswith(prompt[-1000:])

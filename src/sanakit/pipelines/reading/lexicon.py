@@ -14,6 +14,7 @@ from sanakit.pipelines.reading.words import Noun, Words
 Kind = Literal["article", "number", "adjective", "noun", "relation", "word", "drop", "unknown"]
 _LONGEST = 5  # words of a phrase
 _SHORTEST_STEM = 3
+_LONGEST_COMPOUND = 40  # letters
 _SIGN = "[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f々〇]"  # of what is written without spaces
 _DIGITS = "[0-9０-９]"
 UNSPACED = re.compile(f"(?:{_DIGITS}+(?={_SIGN}))?{_SIGN}(?:{_SIGN}|{_DIGITS})*")
@@ -143,7 +144,7 @@ class Lexicon:
 
     def _head_of(self, word: str) -> Piece | None:
         """What a compound is: a "Spielzeugauto" is an "Auto"."""
-        for start in range(2, len(word) - 3):
+        for start in range(2, min(len(word), _LONGEST_COMPOUND) - 3):
             for known, tail in ((self._entries, word[start:]), (self._stems, self._stem(word[start:]))):
                 if len(tail) > _SHORTEST_STEM and (piece := known.get(tail)) is not None and piece.kind == "noun":
                     return replace(piece, weight=float(start))

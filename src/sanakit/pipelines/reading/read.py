@@ -11,6 +11,8 @@ from sanakit.pipelines.reading.lexicon import UNSPACED, Lexicon, Piece
 from sanakit.pipelines.reading.unknown import UnknownWord, unknown_words
 from sanakit.pipelines.reading.words import Words, scripts, tokens
 
+_MOST_READ = 2000  # characters: text encoders cut prompts long before, and a reader must not be kept busy
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -21,7 +23,10 @@ class Reading:
 
 
 class PromptReader:
-    """Reads prompts with the words of a model. English is left as it is, letter by letter."""
+    """Reads prompts with the words of a model. English is left as it is, letter by letter.
+
+    Of a very long prompt the first 2000 characters are read, and the rest is left as it is.
+    """
 
     def __init__(self, words: Words) -> None:
         self._words = words
@@ -29,10 +34,11 @@ class PromptReader:
         self.read = lru_cache(maxsize=256)(self._read)
 
     def _read(self, prompt: str) -> Reading:
+        prompt, rest = prompt[:_MOST_READ], prompt[_MOST_READ:]
         text = name_emoji(prompt, self._words)
         text = self._in_english(text)
         unknown = unknown_words(text, self._words) if self._words.tells_unknown else ()
-        return Reading(text, tuple(unknown))
+        return Reading(text + rest, tuple(unknown))
 
     def _in_english(self, text: str) -> str:
         """Another language is read where it knows more letters of the prompt than English does."""
