@@ -87,6 +87,11 @@ def write_json(path: Path, value: Any, *, indent: int | None = 2, ensure_ascii: 
     write_whole(path, json.dumps(value, indent=indent, ensure_ascii=ensure_ascii) + "\n", **how)
 
 
+def is_aside(path: Path) -> bool:
+    """Whether this is what a process was, or is, writing beside its place."""
+    return path.name.startswith(".") and path.name.endswith(_ASIDE)
+
+
 def remove_stale(folder: Path) -> None:
     """Remove what killed processes were writing in ``folder`` more than a day ago."""
     for path in folder.glob(f".*{_ASIDE}"):

@@ -117,6 +117,24 @@ def test_a_bank_without_its_pictures_is_not_written(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_bank_replaces_a_bank_or_an_empty_folder_only(folder: Path, tmp_path: Path) -> None:
+    (folder / ".stamp.json.x1.part").mkdir()  # of a process that was killed
+    write_bank(folder, replace(CONTENTS, name="other"), MEMBERS)
+    assert load_bank(folder).name == "other"
+    (tmp_path / "empty").mkdir()
+    write_bank(tmp_path / "empty", CONTENTS, MEMBERS)
+    (folder / "thesis.txt").write_text("years of work")
+    with pytest.raises(RequestError, match=r"thesis\.txt, which is no part of a bank"):
+        write_bank(folder, CONTENTS, MEMBERS)
+    assert (folder / "thesis.txt").read_text() == "years of work"
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "ATTRIBUTION.md").write_text("of something else")
+    with pytest.raises(RequestError, match=r"holds ATTRIBUTION\.md"):
+        write_bank(tmp_path / "notes", CONTENTS, MEMBERS)
+    with pytest.raises(RequestError, match="is a file"):
+        write_bank(folder / "thesis.txt", CONTENTS, MEMBERS)
+
+
 def test_what_is_not_a_bank_is_told_in_a_sentence(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -105,6 +105,15 @@ def test_a_finished_part_is_taken_and_one_of_other_packages_is_made_again(
     assert found.skipped == {"sweethome3d-furniture 1.8-1": "sweethome3d-furniture 1.8-1 is not offered"}
 
 
+def test_a_folder_of_something_else_is_refused_before_anything_is_made(shop: Workshop, tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "thesis.txt").touch()
+    with pytest.raises(RequestError, match=r"thesis\.txt"):
+        build_bank(tmp_path / "work", shop)
+    assert not shop.folder.exists()
+    assert (tmp_path / "work" / "thesis.txt").exists()
+
+
 def test_only_some_parts(shop: Workshop, tmp_path: Path) -> None:
     assert build_bank(tmp_path / "bank", shop, only=["models"]).num_looks == 1
     with pytest.raises(RequestError, match="no part 'places'; the parts are models, emoji"):

@@ -13,12 +13,13 @@ from typing import Any
 
 from sanakit.common.config import to_mapping
 from sanakit.common.errors import RequestError
-from sanakit.common.files import write_json, written_aside
+from sanakit.common.files import is_aside, unwritten, write_json, written_aside
 from sanakit.common.user_cache import user_cache_folder
 from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.banks.things import Look, Person, Place, Thing, View
 
 VERSION = 1
+_FILES = frozenset({"bank.json", "views.zip", "ATTRIBUTION.md", "stamp.json"})  # the last: what a part was made of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,15 +56,37 @@ def load_bank(source: str | Path | None = None) -> Bank:
     return _read_bank(Path(str(source)).expanduser())
 
 
-def write_bank(folder: Path, contents: Contents, members: Mapping[str, bytes], *, force: bool = True) -> None:
+def check_replaceable(folder: Path) -> None:
+    """A bank takes the place of another one, or of an empty folder, and of nothing else.
+
+    Raises:
+        RequestError: ``folder`` is a file, or holds something that is no part of a bank.
+    """
+    if not folder.is_dir():
+        if folder.exists():
+            raise RequestError(f"{folder} is a file; a bank is a folder, give it another name")
+        return
+    with unwritten(folder):
+        names = sorted(path.name for path in folder.iterdir() if not is_aside(path))
+    foreign = [name for name in names if name not in _FILES] or (names if "bank.json" not in names else [])
+    if foreign:
+        raise RequestError(
+            f"{folder} holds {foreign[0]}, which is no part of a bank, and a bank would replace the whole folder; "
+            f"give another one"
+        )
+
+
+def write_bank(folder: Path, contents: Contents, members: Mapping[str, bytes]) -> None:
     """Write a bank; the same contents give the same bytes. ``members`` are encoded pictures by their names.
 
     Raises:
-        RequestError: a picture is missing or two things share a name, or ``folder`` exists and ``force`` is not set.
+        RequestError: a picture is missing, two things share a name, or ``folder`` holds something else than a bank.
         OutputError: the place cannot be written; what was there is as it was.
     """
+    folder = folder.resolve()
+    check_replaceable(folder)
     _check(contents, members)
-    with written_aside(folder, force=force) as building:
+    with written_aside(folder) as building:
         building.mkdir()
         write_json(building / "bank.json", _plain(contents), indent=None)
         with zipfile.ZipFile(building / "views.zip", "w", zipfile.ZIP_STORED) as archive:

@@ -12,7 +12,7 @@ from pathlib import Path
 from sanakit.common.errors import RequestError
 from sanakit.common.files import written_aside
 from sanakit.worlds.banks.bank import Bank
-from sanakit.worlds.banks.bank_files import Contents, load_bank, write_bank
+from sanakit.worlds.banks.bank_files import Contents, check_replaceable, load_bank, write_bank
 from sanakit.worlds.banks.things import merge_things
 from sanakit.worlds.building.assembly.attribution import attribution
 from sanakit.worlds.building.assembly.parts import PARTS, finished_part
@@ -42,12 +42,14 @@ def build_bank(output: Path, shop: Workshop, *, only: Sequence[str] = (), tiny: 
     ``tiny`` cuts it down to what ships with the package.
 
     Raises:
-        RequestError: a part that there is not, or nothing was to be had.
+        RequestError: a part that there is not, nothing was to be had, or ``output`` holds something else than a bank,
+            which is said before anything is fetched or made.
         MissingExtraError: a package that renders or draws is not installed.
         OutputError: a place cannot be written, or another process is building in the same workshop.
     """
     if unknown := sorted(set(only) - set(PARTS)):
         raise RequestError(f"there is no part {unknown[0]!r}; the parts are {', '.join(PARTS)}")
+    check_replaceable(output := output.resolve())
     with written_aside(shop.folder / "report.json", locked=True) as place:  # one process at a time makes parts
         parts = [finished_part(name, shop) for name in PARTS if not only or name in only]
         _write(output, parts, shop, tiny=tiny)
