@@ -55,6 +55,17 @@ def test_json_and_a_folder_of_ones_own(run: Any) -> None:
     facts = json.loads(run("data", "worlds", "build", "--output", "bank", "--json").out)
     assert (facts["num_things"], facts["names"]) == (1, {"de": 1})
     assert Path("bank/ATTRIBUTION.md").exists()
-    outcome = run("data", "worlds", "build", "--only", "planets")
+    outcome = run("data", "worlds", "build", "--only", "planets", "--output", "bank")
     assert outcome.code != 0
     assert "there is no part 'planets'; the parts are models" in outcome.err
+
+
+def test_less_than_the_whole_bank_never_takes_its_place(run: Any, tmp_path: Path) -> None:
+    full = tmp_path / "cache" / "worlds" / "full" / "bank.json"
+    run("data", "worlds", "build")
+    before = full.read_bytes()
+    for less in (("--tiny",), ("--only", "models"), ("--tiny", "--only", "models")):
+        outcome = run("data", "worlds", "build", *less)
+        assert outcome.code != 0
+        assert f"{less[0]} makes less than the user's own bank; say --output FOLDER" in outcome.err
+        assert full.read_bytes() == before

