@@ -12,7 +12,6 @@ import torch
 
 from sanakit.checkpoints.diffusers_layout import write_model_folder
 from sanakit.checkpoints.files.hub import HubOptions
-from sanakit.checkpoints.files.reader import read_json
 from sanakit.checkpoints.identity.card import PUBLISHED_TEXT_ENCODER, SMALL_TEXT_ENCODER, ModelCard
 from sanakit.checkpoints.identity.hashing import combined_hash, hash_tensors
 from sanakit.checkpoints.identity.known_models import (
@@ -22,6 +21,7 @@ from sanakit.checkpoints.identity.known_models import (
     known_precision,
 )
 from sanakit.checkpoints.identity.precision import DtypeRequest, resolve_dtypes
+from sanakit.checkpoints.identity.words import read_words
 from sanakit.checkpoints.networks.dc_ae import DC_AE
 from sanakit.checkpoints.networks.identify import Found
 from sanakit.checkpoints.networks.kind import NetworkState
@@ -105,6 +105,7 @@ def load_bundle(
     card = card_of(parts)
     if card.distilled:
         raise CheckpointError(f"{source} is a SANA-Sprint model, which sanakit converts but makes no pictures with yet")
+    words = words_of_parts(parts)  # before the weights, which take longer
     dtypes = resolve_dtypes(card.precision, dtype, device, force)
     if not force:
         check_small_weights(parts)
@@ -121,13 +122,17 @@ def load_bundle(
         ),
         card=card,
         parts=parts,
-        words=words_of_parts(parts),
+        words=words,
     )
 
 
 def words_of_parts(parts: ModelParts) -> Mapping[str, Any]:
-    """The words that a model was trained on; an empty table where its folder has none."""
-    return read_json(parts.words) if parts.words is not None else {}
+    """The words that a model was trained on; an empty table where its folder has none.
+
+    Raises:
+        CheckpointError: its file is damaged or of a newer version.
+    """
+    return read_words(parts.words) if parts.words is not None else {}
 
 
 def complete(

@@ -94,15 +94,16 @@ def vocabulary_of(words: Mapping[str, Any]) -> dict[str, list[str]]:
     """All that a model's table says it was trained on; a name is followed by its synonyms and its emoji."""
     objects = []
     for thing in words["things"]:
-        others = [*(singular for singular, _ in thing["synonyms"]), *thing["emoji"]]
+        others = [*(singular for singular, _ in thing.get("synonyms", ())), *thing.get("emoji", ())]
         objects.append(f"{thing['name']} ({', '.join(others)})" if others else thing["name"])
-    lists = {name: list(words[name]) for name in ("colours", "numbers", "positions")}
+    lists = {name: list(words.get(name, ())) for name in ("colours", "numbers", "positions")}
     wordings = {
-        name: [f"{key} ({', '.join(texts)})" for key, texts in words[name].items()]
+        name: [f"{key} ({', '.join(texts)})" for key, texts in words.get(name, {}).items()]
         for name in ("sizes", "views", "styles", "places", "people")
     }
-    languages = sorted({code for thing in words["things"] for code in thing["names"]})
-    found = {"objects": objects, **lists, **wordings, "backgrounds": list(words["grounds"]), "languages": languages}
+    languages = sorted({code for thing in words["things"] for code in thing.get("names", ())})
+    backgrounds = list(words.get("grounds", ()))
+    found = {"objects": objects, **lists, **wordings, "backgrounds": backgrounds, "languages": languages}
     return {name: values for name, values in found.items() if values}
 
 

@@ -261,6 +261,8 @@ def parse_json(text: str | bytes, where: str) -> dict[str, Any]:
         content = json.loads(text)
     except ValueError as error:
         raise CheckpointError(f"{where} is not valid JSON ({error})") from error
+    except RecursionError:
+        raise CheckpointError(f"{where} is nested too deeply to be read") from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{where} holds a {type(content).__name__} where a JSON object was expected")
     return content

@@ -132,7 +132,9 @@ class Words:
     @cached_property
     def codes(self) -> tuple[str, ...]:
         """Of all languages that something is known in."""
-        return tuple(dict.fromkeys([*self.languages, *(c for t in self.content["things"] for c in t.get("names", {}))]))
+        return tuple(
+            dict.fromkeys([*self.languages, *(c for t in self.content.get("things", ()) for c in t.get("names", {}))])
+        )
 
     @cached_property
     def scripts(self) -> Mapping[str, set[int]]:
