@@ -29,7 +29,7 @@ from sanakit.worlds.scenes.description import Box
 from sanakit.worlds.world_scenes import WorldScenes
 
 # A part of every key: it changes whenever the same bank and seed give other scenes or other pixels (a test pins them).
-SCENES_VERSION = "3"
+SCENES_VERSION = "4"
 _BLOCK = 64  # scenes of one entry of the store
 # Tokens to which the texts of a batch are filled up: few lengths, as compiled blocks like that, and mostly short ones.
 _TEXT_LENGTHS = (24, 48, 96)

@@ -12,9 +12,17 @@ from sanakit.common.errors import ConfigError
 from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.drawing.compose import truth_maps
 from sanakit.worlds.drawing.looks import look_of
-from sanakit.worlds.sampling.holdout import belongs_to, heldout_pairings, pairings
+from sanakit.worlds.sampling.holdout import belongs_to, heldout_pairings, is_heldout, pairings
 from sanakit.worlds.sampling.random_scenes import MIXTURE, sample_scene
-from sanakit.worlds.scenes.description import RELATIONS, Scene, overlap, relation_holds, scene_from_json
+from sanakit.worlds.scenes.description import (
+    RELATIONS,
+    Ground,
+    Scene,
+    SceneObject,
+    overlap,
+    relation_holds,
+    scene_from_json,
+)
 from sanakit.worlds.world_scenes import WorldScenes
 
 NUM = 1200
@@ -100,6 +108,20 @@ def test_splits_hold_their_own_pairings(toy_bank: Bank, split: str) -> None:
 def test_pairings_cover_places_and_views(scenes: list[Scene]) -> None:
     keys = {key.split("|", 1)[1].split()[0] for scene in scenes for key in pairings(scene)}
     assert {"place", "view", "red", "3", "blue"} <= keys
+
+
+def test_a_graded_ground_holds_the_pairings_of_both_colours(scenes: list[Scene]) -> None:
+    dog = SceneObject(name="dog", look="dog-3d", box=(0.3, 0.3, 0.7, 0.7))
+    for name, keys in {
+        "red blue": ("dog|blue background", "dog|red background"),
+        "white green": ("dog|green background",),
+    }.items():
+        assert pairings(Scene(kind="single", objects=(dog,), ground=Ground(kind="graded", name=name))) == keys
+    graded = [scene for scene in scenes if scene.ground.kind == "graded"]
+    assert len(graded) > 30
+    for scene in graded:
+        words = [f"{thing.name}|{word} background" for thing in scene.objects for word in scene.ground.name.split()]
+        assert not any(is_heldout(key) for key in words if "white" not in key)
 
 
 def test_a_scene_survives_json(scenes: list[Scene]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.sampling.holdout import is_heldout
 from sanakit.worlds.scenes.description import Ground, Scene, SceneObject
-from sanakit.worlds.telling import phrases
+from sanakit.worlds.telling import long_prompts, phrases
 from sanakit.worlds.telling.captions import canonical_caption, caption
 from sanakit.worlds.telling.wrong_captions import WRONG_WORDS, WrongWord, wrong_caption
 from sanakit.worlds.world_scenes import WorldScenes
@@ -96,6 +97,49 @@ def test_some_captions_are_long_and_friendly(truths: list[tuple[Scene, str]]) ->
     long = lengths[lengths >= 30]
     assert 0.10 < len(long) / NUM < 0.22
     assert long.max() <= 75
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({}, "fills"),
+        ({"size": "small"}, "fills"),
+        ({"kind": "pair", "relation": "behind"}, "whole thing"),
+        ({"kind": "count"}, "whole thing"),
+        ({"look": "dog-rendered"}, "draw"),
+        ({"ground": Ground(kind="drawn", name="night")}, "bright"),
+        ({"ground": Ground(kind="graded", name="black red")}, "well lit"),
+        ({"kind": "person", "parts": (("expression", "sad"),)}, "cheerful"),
+    ],
+)
+def test_long_captions_do_not_contradict_the_scene(toy_bank: Bank, changes: dict[str, Any], word: str) -> None:
+    dog = replace(thing("dog"), **{key: changes[key] for key in ("look", "parts") if key in changes})
+    of_scene = {key: value for key, value in changes.items() if key not in ("look", "parts")}
+    others = (thing("apple", None, 0.75),) if changes.get("kind") in ("pair", "count") else ()
+    scene = Scene(**{"kind": "single", **of_scene, "objects": (dog, *others)})
+    rng, said = np.random.default_rng(0), ""
+    for _ in range(150):
+        said += long_prompts.long_prompt(scene, "CORE", rng, toy_bank, "heldout").lower()
+        said += long_prompts.tagged(scene, "CORE", rng, toy_bank, "heldout").lower()
+    assert word not in said
+    plain = long_prompts.true_of(
+        replace(scene, kind="single", objects=(thing("dog"),), size="big", ground=Ground()),
+        (*long_prompts._OPENINGS, *long_prompts._SENTENCES, *long_prompts._TAGS),
+        toy_bank,
+    )
+    assert any(word in text.lower() for text in plain)  # where it is true it is said
+
+
+def test_keywords_that_say_something_else_are_no_tags(toy_bank: Bank) -> None:
+    words = ("woof", "puppies", "cat", "cats", "Red", "two", "little", "beach", "park", "grey", "two-hump", "barking")
+    things = [replace(each, keywords=words) if each.name == "dog" else each for each in toy_bank.things.values()]
+    bank = Bank(toy_bank.folder, "toy", things, toy_bank.places.values(), toy_bank.people)
+    own = tuple(
+        word for word in words if word in ("woof", "barking", *(w for w, n in bank.called.items() if n == {"dog"}))
+    )
+    assert long_prompts.own_keywords("dog", bank) == own
+    assert long_prompts.own_keywords("dog", bank.subset(["dog", "apple"])) == own  # a cat is no dog there either
+    assert long_prompts.own_keywords("person", bank) == ()
 
 
 def test_captions_vary(truths: list[tuple[Scene, str]], toy_bank: Bank) -> None:

@@ -38,6 +38,16 @@ class Bank:
         self.people: tuple[Person, ...] = tuple(people)
         self._pictures = _Pictures(folder / "views.zip")
         self._chosen: tuple[str, ...] | None = None
+        self._whole: Bank | None = None
+
+    @cached_property
+    def called(self) -> Mapping[str, frozenset[str]]:
+        """The things that each word names, as name, plural or synonym; also those that a subset leaves out."""
+        found = dict[str, frozenset[str]]()
+        for name, thing in (self._whole or self).things.items():
+            for word in (name, thing.plural, *(word for pair in thing.synonyms for word in pair)):
+                found[word.lower()] = found.get(word.lower(), frozenset()) | {name}
+        return found
 
     @cached_property
     def hash(self) -> str:
@@ -80,6 +90,7 @@ class Bank:
         bank.packages = self.packages
         bank._pictures = self._pictures
         bank._chosen = tuple(sorted(wanted))
+        bank._whole = self._whole or self
         return bank
 
     def _companion(self, member: str) -> Image.Image | None:

@@ -25,8 +25,7 @@ def pairings(scene: Scene) -> tuple[str, ...]:
     """The pairings of words that a model can have seen or not: "cat|red", "cat|dog", "cat|3", "cat|place park" …"""
     names = [thing.name for thing in scene.objects]
     keys = {f"{thing.name}|{thing.colour}" for thing in scene.objects if thing.colour is not None}
-    if ground := _ground_key(scene.ground):
-        keys |= {f"{name}|{ground}" for name in names}
+    keys |= {f"{name}|{ground}" for name in names for ground in _ground_words(scene.ground)}
     if scene.view is not None:
         keys.add(f"{names[0]}|view {scene.view}")
     if scene.kind == "count":
@@ -53,13 +52,12 @@ def belongs_to(scene: Scene, split: Split) -> bool:
     return bool(heldout_pairings(scene)) == (split == "heldout")
 
 
-def _ground_key(ground: Ground) -> str | None:
+def _ground_words(ground: Ground) -> tuple[str, ...]:
+    """Of a graded ground both colours, which are those of plain ones; white is what everything stands before."""
     match ground.kind:
-        case "plain":
-            return None if ground.name == DEFAULT_BACKGROUND else f"{ground.name} background"
-        case "graded":
-            return None  # its colours are many, and each is held out where it is plain
+        case "plain" | "graded":
+            return tuple(f"{word} background" for word in ground.name.split() if word != DEFAULT_BACKGROUND)
         case "drawn":
-            return f"{ground.name} background"
+            return (f"{ground.name} background",)
         case "place":
-            return f"place {ground.name}"
+            return (f"place {ground.name}",)

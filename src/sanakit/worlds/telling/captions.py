@@ -61,7 +61,7 @@ def caption(scene: Scene, rng: Generator, bank: Bank, *, split: Split = "train")
     text = join(what, ground)
     draw = rng.random()
     if draw < _LONG_SHARE:
-        return long_prompt(scene, text, rng, split)
+        return long_prompt(scene, text, rng, bank, split)
     if draw < _LONG_SHARE + _TAGGED_SHARE:
         return tagged(scene, text, rng, bank, split)
     if ground and rng.random() < _GROUND_FIRST_SHARE:

@@ -1,9 +1,13 @@
 """Long and friendly prompts, and prompts with tags: what people write around the words that count.
 
-None of it says anything of the picture that is not true of every picture here.
+None of it says anything of the picture that is not true of it.
 """
 
 from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from numpy.random import Generator
 
@@ -11,7 +15,8 @@ from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.sampling.casting import pick
 from sanakit.worlds.sampling.holdout import Split
 from sanakit.worlds.scenes.description import Scene
-from sanakit.worlds.telling.phrases import is_default, wordings
+from sanakit.worlds.scenes.vocabulary import BACKGROUNDS, COLOURS, NUMBER_WORDS, SIZE_WORDS
+from sanakit.worlds.telling.phrases import has_rendered, is_default, wordings
 
 _MIN_WORDS, _MAX_WORDS = 30, 70
 
@@ -37,7 +42,7 @@ _OPENINGS = (
     "Generate a detailed, charming picture of {}.",
     "A lovely and cheerful picture of {}, made with a lot of care.",
 )
-# Sentences that are true of every picture, or ask for nothing that can be seen.
+# Sentences that are true of every picture but for `_UNTRUE`, or ask for nothing that can be seen.
 _SENTENCES = (
     "Please keep it simple and easy to recognise.",
     "It should be clear and bright, with clean edges.",
@@ -78,18 +83,34 @@ _ALONE = (
 )
 _TAGS = (
     "high quality", "soft light", "detailed", "beautiful", "sharp focus", "4k", "best quality", "clean", "bright",
-    "masterpiece", "high resolution", "cute", "simple", "professional", "centered", "well lit", "vivid colours",
+    "masterpiece", "high resolution", "cute", "simple", "professional", "well lit", "vivid colours",
     "highly detailed", "clear", "studio quality",
 )  # fmt: skip
 _KEYWORD_SHARE = 0.3  # of the prompts with tags have a keyword of the thing among them
+# What some scenes contradict.
+_UNTRUE: Sequence[tuple[tuple[str, ...], Callable[[Scene, Bank], bool]]] = (
+    (("draw", "drawn"), has_rendered),
+    (("fills",), lambda scene, bank: scene.size != "big"),
+    (("whole thing",), lambda scene, bank: scene.count > 1),  # one may stand before another
+    (("cheerful", "mood"), lambda scene, bank: any(part == "expression" for part, _ in scene.objects[0].parts)),
+    (
+        ("bright", "well lit", "good light"),
+        lambda scene, bank: bool({"black", "night"} & set(scene.ground.name.split())),
+    ),
+)
+# Words of captions that stand for more than a thing.
+_TOLD_APART = {
+    *COLOURS, *BACKGROUNDS, *NUMBER_WORDS.values(), *(word for words in SIZE_WORDS.values() for word in words),
+    "grey", "gold", "golden", "silver", "above", "behind", "below", "in", "left", "on", "over", "right", "under", "up",
+}  # fmt: skip
 
 
-def long_prompt(scene: Scene, core: str, rng: Generator, split: Split) -> str:
+def long_prompt(scene: Scene, core: str, rng: Generator, bank: Bank, split: Split) -> str:
     """30 to 70 words around what is to be seen; the core stands near the start, seldom at the end."""
-    sentences = [pick(wordings(_OPENINGS, split), rng).format(core)]
+    sentences = [pick(true_of(scene, wordings(_OPENINGS, split), bank), rng).format(core)]
     num_words = rng.integers(_MIN_WORDS, _MAX_WORDS - 12)
     others = list(rng.permutation(len(_SENTENCES)))
-    pool = wordings(_SENTENCES, split)
+    pool = true_of(scene, wordings(_SENTENCES, split), bank)
     if is_default(scene.ground) and rng.random() < 0.4:
         sentences.append(pick(wordings(_ALONE, split), rng))
     while _num_words(sentences) < num_words:
@@ -103,13 +124,36 @@ def long_prompt(scene: Scene, core: str, rng: Generator, split: Split) -> str:
 
 def tagged(scene: Scene, core: str, rng: Generator, bank: Bank, split: Split) -> str:
     """ "a red apple, high quality, soft light"."""
-    tags = [_TAGS[number] for number in rng.permutation(len(_TAGS))[: 1 + int(rng.integers(4))]]
-    keywords = [
-        word for thing in scene.objects[:1] if thing.name in bank.things for word in bank.things[thing.name].keywords
-    ]
+    pool = true_of(scene, _TAGS, bank)
+    tags = [pool[number] for number in rng.permutation(len(pool))[: 1 + int(rng.integers(4))]]
+    keywords = [word for thing in scene.objects[:1] for word in own_keywords(thing.name, bank)]
     if scene.kind == "single" and keywords and rng.random() < _KEYWORD_SHARE:
         tags.insert(0, pick(keywords, rng))
     return ", ".join([core, *tags])
+
+
+def true_of(scene: Scene, texts: Sequence[str], bank: Bank) -> Sequence[str]:
+    """Those that the scene does not contradict."""
+    untrue = [words for words, is_so in _UNTRUE if is_so(scene, bank)]
+    return [text for text in texts if not any(_says(text, word) for words in untrue for word in words)]
+
+
+@lru_cache(maxsize=4096)
+def own_keywords(name: str, bank: Bank) -> tuple[str, ...]:
+    """Keywords of a thing that name no other thing, colour, number, size, side or ground; of a person none."""
+    if name not in bank.things:
+        return ()
+    grounds = {word for place in bank.places.values() for word in place.name.lower().split()}
+    return tuple(
+        keyword
+        for keyword in bank.things[name].keywords
+        if bank.called.get(keyword.lower(), frozenset()) <= {name}
+        and not (_TOLD_APART | grounds) & set(re.findall(r"\w+", keyword.lower()))
+    )
+
+
+def _says(text: str, words: str) -> bool:
+    return re.search(rf"\b{words}\b", text.lower()) is not None
 
 
 def _num_words(sentences: list[str]) -> int:

@@ -84,9 +84,12 @@ def wordings(pool: Sequence[str], split: Split) -> Sequence[str]:
 def prefixes(scene: Scene, bank: Bank, split: Split) -> Sequence[str]:
     """Openings that are true of the scene."""
     pool = wordings(PREFIXES, split)
-    if any(thing.name in bank.things and _style(thing, bank) == "rendered" for thing in scene.objects):
-        return [prefix for prefix in pool if prefix not in _DRAWN_PREFIXES]
-    return pool
+    return [prefix for prefix in pool if prefix not in _DRAWN_PREFIXES] if has_rendered(scene, bank) else pool
+
+
+def has_rendered(scene: Scene, bank: Bank) -> bool:
+    """Whether something in it is no drawing."""
+    return any(thing.name in bank.things and _style(thing, bank) == "rendered" for thing in scene.objects)
 
 
 def ground_wordings(ground: Ground, bank: Bank) -> tuple[str, ...]:
