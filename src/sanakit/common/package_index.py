@@ -49,7 +49,7 @@ def unpack_wheel(wheel: Wheel, target: Path) -> None:
 
 def _client() -> list[str]:
     if importlib.util.find_spec("pip"):
-        return [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--no-compile"]
+        return [sys.executable, "-m", "pip", "--disable-pip-version-check", "--retries", "2", "install", "--no-compile"]
     if uv := shutil.which("uv"):
         return [uv, "pip", "install"]
     raise DownloadError("this environment has neither pip nor uv")

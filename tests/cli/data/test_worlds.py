@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,14 @@ def test_a_bank_is_built_into_the_cache_and_summed_up(run: Any, tmp_path: Path) 
     assert "names: de 1" in outcome.out
     assert "skipped @pmndrs/assets 1.7.0" in outcome.out
     assert (tmp_path / "cache" / "worlds" / "full" / "bank.json").exists()
+
+
+def test_what_is_fetched_is_said_without_a_terminal_too(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (None, "sanakit"):
+        monkeypatch.setattr(logging.getLogger(name), "handlers", [])  # those of pytest
+    assert "fetching sweethome3d-furniture 1.8-1 (120 MB)\n" in run("data", "worlds", "build").err
+    monkeypatch.setattr(logging.getLogger("sanakit"), "handlers", [])
+    assert "fetching" not in run("data", "worlds", "build", "--quiet").err
 
 
 def test_json_and_a_folder_of_ones_own(run: Any) -> None:

