@@ -29,10 +29,15 @@ THINGS = [
     thing("car", "cars", "🚗", "vehicle road", de="Auto", es="coche", fr="voiture", it="auto", pt="carro", zh="汽车",
           nl="auto"),
     thing("jeans", "jeans", "👖", "clothing", de="Jeans"),
+    thing("rose", "roses", "🌹", "flower", de="Rose", es="rosa", fr="rose"),
+    thing("heart", "hearts", "💙", "love", fr="cœur rouge|cœur"),
+    thing("book", "books", "📘", "blue", es="libro azul", ja="青の本", ko="파란색 책"),
+    thing("bread", "loaves of bread", "🍞", "food", fr="pain"),
+    thing("man", "men", "👨", "person"),
 ]  # fmt: skip
 TABLE: dict[str, Any] = {
     "things": THINGS,
-    "colours": ["red", "blue", "black", "white", "green"],
+    "colours": ["red", "blue", "black", "white", "green", "pink"],
     "numbers": ["one", "two", "three", "four"],
     "sizes": {"small": ["small", "tiny"], "big": ["big", "large"]},
     "positions": ["to the left of", "to the right of", "above", "below", "in front of", "behind", "on"],

@@ -36,6 +36,13 @@ def test_english_is_left_as_it_is(reader: PromptReader, prompt: str) -> None:
         ("a red 🚗", "a red car"),
         ("❤️ 🐈\u200d⬛", "❤️ and a cat"),  # a black cat is a cat; nobody knows the heart
         ("👖", "jeans"),
+        ("🍞", "bread"),
+        ("👨🏽", "a man"),
+        ("👨\u200d🦰", "a man"),
+        ("👨\u200d👩\u200d👧", "👨\u200d👩\u200d👧"),  # a family is no man
+        ("👨\u200d🚒", "👨\u200d🚒"),
+        ("🇩🇪", "🇩🇪"),
+        ("🇩🇪🇫🇷🐱", "🇩🇪, 🇫🇷 and a cat"),
     ],
 )
 def test_emoji_are_named(reader: PromptReader, prompt: str, english: str) -> None:
@@ -48,6 +55,21 @@ def test_emoji_are_named(reader: PromptReader, prompt: str, english: str) -> Non
         ("Katze", "a cat"),
         ("ein roter Apfel", "a red apple"),
         ("zwei rote Äpfel", "two red apples"),
+        ("roter Apfel", "a red apple"),
+        ("rotes Auto", "a red car"),
+        ("红苹果", "a red apple"),
+        ("coeur bleu", "a blue heart"),
+        ("deux cœurs rouges", "two red hearts"),
+        ("libro", "a book"),
+        ("dos libros azules", "two blue books"),
+        ("本", "a book"),
+        ("빨간 책", "a red book"),
+        ("una rosa roja", "a red rose"),
+        ("une rose rose", "a pink rose"),
+        ("eine rote Rose", "a red rose"),
+        ("un gato rosa y una rosa", "a pink cat and a rose"),
+        ("una camisa rosa con un gato", "camisa pink with a cat"),
+        ("un pain", "bread"),
         ("ein Hund links von einer schwarzen Katze", "a dog to the left of a black cat"),
         ("ein Spielzeugauto am Strand", "a car on the beach"),
         ("eine Katze auf blauem Hintergrund", "a cat on a blue background"),
@@ -98,6 +120,10 @@ def test_other_languages_are_read(reader: PromptReader, prompt: str, english: st
         ("a dancing cat", [("dancing", ())]),
         ("a cat, high quality, 4k", []),
         ("👍🏽", [("👍🏽", ())]),
+        ("🇩🇪 🇫🇷 🇩🇪", [("🇩🇪", ()), ("🇫🇷", ())]),
+        ("👨\u200d👩\u200d👧", [("👨\u200d👩\u200d👧", ())]),
+        ("1️⃣", [("1️⃣", ())]),
+        ("x 龙", [("龙", ())]),
     ],
 )
 def test_unknown_words_are_told_with_the_nearest(

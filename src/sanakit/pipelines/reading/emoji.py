@@ -10,13 +10,17 @@ from sanakit.pipelines.reading.words import Noun, Words, plain_emoji, with_artic
 
 NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
 _NUMBER_OF = {count: word for word, count in NUMBERS.items()}
+_FLAG = "[\U0001f1e6-\U0001f1ff]{2}"
 _SIGN = (
     "[\U0001f1e6-\U0001f1ff\U0001f300-\U0001f3fa\U0001f400-\U0001faff"
     "\u2190-\u21ff\u2300-\u23ff\u25a0-\u27bf\u2b00-\u2bff\u3030\u303d\u3297\u3299]"
 )
-_MARKS = "[\ufe0e\ufe0f\u20e3\U0001f3fb-\U0001f3ff]*"
-_ONE = f"{_SIGN}{_MARKS}(?:\u200d{_SIGN}{_MARKS})*"
+_MARKS = "[\ufe0e\ufe0f\u20e3\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]*"
+_ONE = f"(?:{_FLAG}|[0-9#*]\ufe0f?\u20e3|{_SIGN}{_MARKS}(?:\u200d{_SIGN}{_MARKS})*)"
+ONE_EMOJI = re.compile(_ONE)
 EMOJI = re.compile(f"{_ONE}(?:\\s*{_ONE})*")
+_WHOLE = re.compile("[\U0001f466-\U0001f469\U0001f474-\U0001f476\U0001f9d1-\U0001f9d4\U0001f3f3\U0001f3f4]")
+_DETAILS = frozenset("\u2640\u2642\u27a1\U0001f9b0\U0001f9b1\U0001f9b2\U0001f9b3")  # man, woman, arrow, hair
 _BEFORE = re.compile(r"(\S+)\s*$")
 
 
@@ -30,7 +34,7 @@ def name_emoji(prompt: str, words: Words) -> str:
 
 def _named(found: re.Match[str], words: Words) -> str:
     """The names of signs that stand together; spaces around them, which are thinned out later."""
-    signs = [_known(sign, words) or sign for sign in re.findall(_ONE, found[0])]
+    signs = [_known(sign, words) or sign for sign in ONE_EMOJI.findall(found[0])]
     runs = [(sign, len(list(run))) for sign, run in groupby(signs)]
     before = _BEFORE.search(found.string[: found.start()])
     word = before[1].lower() if before else ""
@@ -39,9 +43,15 @@ def _named(found: re.Match[str], words: Words) -> str:
 
 
 def _known(sign: str, words: Words) -> Noun | None:
-    """A sign of several parts, such as a black cat, is its first part where nobody knows the whole."""
+    """A sign of several parts, such as a black cat, is its first part where nobody knows the whole.
+
+    Not so a family, somebody at work, and a flag: their first part is another thing.
+    """
     plain = plain_emoji(sign)
-    return words.emoji.get(plain) or words.emoji.get(plain.partition("\u200d")[0])
+    first, *others = plain.split("\u200d")
+    if known := words.emoji.get(plain):
+        return known
+    return None if _WHOLE.match(first) and not _DETAILS.issuperset(others) else words.emoji.get(first)
 
 
 def _counted(sign: Noun | str, count: int, before: str, words: Words) -> str:
@@ -52,7 +62,7 @@ def _counted(sign: Noun | str, count: int, before: str, words: Words) -> str:
     if before in NUMBERS or (before.isdigit() and before != "1"):
         return sign.plural
     described = before in ("a", "an", "the", "one", "1", "my", "your") or before in words.content.get("colours", ())
-    return sign.name if described or sign.name == sign.plural else with_article(sign.name)
+    return sign.name if described or sign.is_mass else with_article(sign.name)
 
 
 def _joined(names: Sequence[str]) -> str:

@@ -29,7 +29,7 @@ class _Group:
         words = " ".join([*described, self.noun.name])
         if self.article == "the":
             return f"the {words}"
-        return words if self.noun.name == self.noun.plural else with_article(words)
+        return words if self.noun.is_mass else with_article(words)
 
     @property
     def is_empty(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -21,6 +21,7 @@ UNSPACED = re.compile(f"(?:{_DIGITS}+(?={_SIGN}))?{_SIGN}(?:{_SIGN}|{_DIGITS})*"
 _LETTER = "(?:[^\\W_]|[\u0300-\u036f\u0610-\u061a\u064b-\u065f\u0900-\u0dff\u200c\u200d])"  # marks are a part of them
 _WORD = re.compile(f"{_LETTER}+[’']|{_LETTER}+(?:-{_LETTER}+)*|[^\\w\\s]")
 _LESS = 0.3  # of a letter: a form that is only like the known one counts less, and so does a prompt in more pieces
+_PLAIN = str.maketrans({"’": "'", "œ": "oe", "æ": "ae", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"})
 BACKGROUND = Noun("background", "backgrounds")
 
 
@@ -53,19 +54,25 @@ class Lexicon:
         self._sizes = frozenset(words.content.get("sizes", ()))
         self._relations = frozenset(words.content.get("positions", ()))
         self._entries: dict[str, Piece] = {}
-        self._stems: dict[str, Piece] = {}
         for name, noun in words.names_in(language):
-            self._add(name, Piece("noun", noun.name, noun))
+            self._entries.setdefault(_key(name), Piece("noun", noun.name, noun))
         self._names = dict(self._entries)
-        for english, theirs in told.get("words", {}).items():
-            for word in theirs:
-                self._add(word, self._small(english), anew=True)
+        stems = {self._stem_of(name): name for name in reversed(self._names)}
+        small = [
+            (_key(word), self._small(english)) for english, theirs in told.get("words", {}).items() for word in theirs
+        ]
+        for word, piece in small:
+            name = word if word in self._names else stems.get(self._stem_of(word), "")
+            self._entries[word] = self._also_a_thing(word, piece, name, words)
         for english in ("a", "an", "the", *NUMBERS, *self._colours, *self._sizes):
             self._entries.setdefault(english, self._small("a" if english == "an" else english))
         for noun in words.nouns.values():  # an emoji's name among other words
             self._entries.setdefault(_key(noun.name), Piece("noun", noun.name, noun))
             self._entries.setdefault(_key(noun.plural), Piece("noun", noun.name, noun))
-        self._drop_coloured_names()
+        self._take_colours_off()
+        self._stems: dict[str, Piece] = {}
+        for word in (*self._names, *(word for word, _ in small)):
+            self._stems.setdefault(self._stem_of(word), self._entries[word])
         self._longest = max(map(len, self._entries), default=0)
 
     def read(self, prompt: str) -> list[Piece]:
@@ -80,24 +87,44 @@ class Lexicon:
             start = run.end()
         return [*pieces, *self._spaced(prompt[start:])]
 
-    def _add(self, word: str, piece: Piece, *, anew: bool = False) -> None:
-        key = _key(word)
-        if anew or key not in self._entries:
-            self._entries[key] = piece
-        stem = " ".join(map(self._stem, key.split(" ")))
-        self._stems.setdefault(stem, piece)
+    def _also_a_thing(self, word: str, piece: Piece, name: str, words: Words) -> Piece:
+        """A colour with the thing that is called like it: a rose, an orange, a coffee."""
+        if piece.text not in self._colours:
+            return piece
+        if name and word.startswith(name):
+            return replace(piece, noun=self._names[name].noun)
+        return piece if UNSPACED.search(word) else replace(piece, noun=words.nouns.get(piece.text))
 
-    def _drop_coloured_names(self) -> None:
-        """A "roter Apfel" is an apple in red where "Apfel" is one too: the colour is said, and no part of the name."""
-        colours = tuple(word for word, piece in self._entries.items() if piece.text in self._colours)
-        for word, piece in list(self._entries.items()):
-            if piece.noun is None or not (word.startswith(colours) or word.endswith(colours)):
+    def _take_colours_off(self) -> None:
+        """A "roter Apfel" is an apple in red, and an "Apfel" is one too: a colour is no part of the name."""
+        colours = {word: piece.text for word, piece in self._entries.items() if piece.text in self._colours}
+        for word, piece in list(self._names.items()):
+            for bare, may_name in self._without_colours(word, colours, piece.text):
+                if may_name and bare not in self._entries:
+                    self._names[bare] = self._entries[bare] = piece
+                known = self._entries.get(bare)
+                if known and known.noun == piece.noun and self._entries.get(word) == piece:
+                    del self._entries[word], self._names[word]
+
+    def _without_colours(self, name: str, colours: Mapping[str, str], english: str) -> Iterator[tuple[str, bool]]:
+        """A name without its colour, which of the English name is a part of it; whether that may be a name for sure.
+
+        Of one sign it may be a part of the word: a "白菜" is no "菜" in white.
+        """
+        unspaced = UNSPACED.search(name) is not None
+        for word in sorted(colours, key=len, reverse=True):
+            if colours[word] in english.split():
                 continue
-            rest = [word.removeprefix(c).strip() for c in colours if word.startswith(c)]
-            rest += [word.removesuffix(c).strip() for c in colours if word.endswith(c)]
-            others = (self._entries.get(each) for each in rest if each and each != word)
-            if any(other and other.noun == piece.noun for other in others):
-                del self._entries[word]
+            space = "" if unspaced else " "
+            if (unspaced or not self.adjectives_after) and name.startswith(word + space):
+                rest = name[len(word) :].strip()
+            elif (unspaced or self.adjectives_after) and name.endswith(space + word):
+                rest = name[: -len(word)].strip()
+            else:
+                continue
+            if rest:
+                yield rest, not unspaced or len(word) > 1
+                return
 
     def _small(self, english: str) -> Piece:
         if not english:
@@ -111,6 +138,9 @@ class Lexicon:
         if english == "background":
             return Piece("noun", english, BACKGROUND)
         return Piece("relation" if english in self._relations else "word", english)
+
+    def _stem_of(self, phrase: str) -> str:
+        return " ".join(map(self._stem, phrase.split(" ")))
 
     def _stem(self, word: str) -> str:
         shortest = 1 if word[:1] >= "\u1100" else _SHORTEST_STEM  # a Korean sign is a syllable
@@ -137,7 +167,7 @@ class Lexicon:
             if piece := self._entries.get(" ".join(words[:count])):
                 return count, piece
         for count in range(len(words), 0, -1):
-            stem = " ".join(map(self._stem, words[:count]))
+            stem = self._stem_of(" ".join(words[:count]))
             if piece := self._entries.get(stem) or self._stems.get(stem):
                 return count, replace(piece, weight=_LESS)
         return 1, self._head_of(words[0]) if self._compounds else None
@@ -166,8 +196,8 @@ def _key(text: str) -> str:
 
 
 def normal(word: str) -> str:
-    """Small letters, and of Latin, Greek and Cyrillic ones no accents: ``Äpfel`` and ``apfel`` are one."""
-    folded = unicodedata.normalize("NFKC", word).casefold().replace("’", "'")
+    """Small letters, and of Latin, Greek and Cyrillic ones no accents: ``Äpfel`` is ``apfel``, ``cœur`` ``coeur``."""
+    folded = unicodedata.normalize("NFKC", word).casefold().translate(_PLAIN)
     if UNSPACED.search(folded) or "\uac00" <= folded[:1] <= "\ud7a3":
         return folded
     parts = unicodedata.normalize("NFD", folded)

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from sanakit.pipelines.reading.emoji import EMOJI, name_emoji
 from sanakit.pipelines.reading.english import in_english
+from sanakit.pipelines.reading.groups import colours_or_things
 from sanakit.pipelines.reading.lexicon import UNSPACED, Lexicon, Piece
 from sanakit.pipelines.reading.unknown import UnknownWord, unknown_words
 from sanakit.pipelines.reading.words import Words, scripts, tokens
@@ -53,7 +54,7 @@ class PromptReader:
             if written.isdisjoint(self._words.scripts[code]):
                 continue
             lexicon = self._lexicon(code)
-            pieces = lexicon.read(text)
+            pieces = colours_or_things(lexicon.read(text), lexicon)
             found = sum(piece.weight for piece in pieces)
             if found > best and any(piece.noun is not None for piece in pieces):
                 best, best_pieces, best_lexicon = found, pieces, lexicon

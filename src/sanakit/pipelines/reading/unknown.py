@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sanakit.pipelines.reading.emoji import EMOJI
-from sanakit.pipelines.reading.words import Words, tokens
+from sanakit.pipelines.reading.emoji import ONE_EMOJI
+from sanakit.pipelines.reading.words import Words, scripts, tokens
 
 _SHORT = 5  # letters: in shorter words every slip is another word
 _LONG = 7
@@ -40,7 +40,7 @@ def told(unknown: Sequence[UnknownWord], model: str) -> str:
 
 def unknown_words(prompt: str, words: Words) -> list[UnknownWord]:
     """Every word of an English prompt that the model has not seen, in the prompt's order, each once."""
-    found = dict.fromkeys([*_texts(prompt, words), *EMOJI.findall(prompt)])
+    found = dict.fromkeys([*_texts(prompt, words), *ONE_EMOJI.findall(prompt)])
     return [UnknownWord(word, tuple(nearest(word, words))) for word in found]
 
 
@@ -69,7 +69,7 @@ def _phrases(said: Sequence[str], at: int) -> Iterator[str]:
 
 
 def _is_known(word: str, words: Words) -> bool:
-    if word in words.known or word[0].isdigit() or len(word) == 1:
+    if word in words.known or word[0].isdigit() or (len(word) == 1 and scripts(word) <= {0}):
         return True
     parts = word.replace("’", "'").removesuffix("'s").split("-")
     return all(part in words.known for part in parts) or word.removesuffix("s") in words.known

@@ -9,6 +9,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
+_ONE_AND_MANY = ("fish", "deer", "sheep", "moose", "elk", "bison", "shrimp", "squid")
 SKIN_TONES = re.compile("[\U0001f3fb-\U0001f3ff]")
 # Words that say nothing of the picture, or that everybody puts around what does.
 _SMALL = """
@@ -52,10 +53,17 @@ FUNCTION_WORDS = frozenset(_SMALL.split())
 
 @dataclass(frozen=True, slots=True)
 class Noun:
-    """The English name of a thing; both forms are the same where it cannot be counted."""
+    """The English name of a thing; both forms are the same, or in "loaves of bread" nearly so, without a singular."""
 
     name: str
     plural: str
+
+    @property
+    def is_mass(self) -> bool:
+        """Whether no article stands before one of it, as in captions: bread, jeans."""
+        if self.name == self.plural:
+            return not self.name.endswith(_ONE_AND_MANY)
+        return self.plural.endswith(f" of {self.name}")
 
 
 @dataclass(frozen=True)
