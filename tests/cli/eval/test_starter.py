@@ -43,9 +43,14 @@ def names(tmp_path: Path) -> Path:
 
 def test_the_table_the_report_and_the_sheets(run: Run, tiny_model: Path, names: Path, tmp_path: Path) -> None:
     words = ["eval", "starter", "--model", tiny_model, "--bank", "tiny", "--names", names, "--quick"]
-    done = run(*words, "--steps", 1, "-q", "--output", tmp_path / "score")
+    drawn = ["--steps", 1, "--guidance-scale", 2.5, "--dtype", "float32", "--device", "cpu"]
+    done = run(*words, *drawn, "-q", "--output", tmp_path / "score")
     assert done.code == 0
-    assert f"again: sanakit eval starter --model {tiny_model} --bank tiny --seed 0" in done.out
+    again = next(line for line in done.out.splitlines() if line.startswith("again: "))
+    assert again == (
+        f"again: sanakit eval starter --model {tiny_model} --bank tiny --seed 0 --names {names} --steps 1 "
+        "--guidance-scale 2.5 --dtype float32 --device cpu --quick"
+    )
     assert "left out: 1 names of the model, which the bank does not have" in done.out
     facts = json.loads((tmp_path / "score" / "report.json").read_text())
     rows = {row["name"]: row for row in facts["details"]["rows"]}

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from sanakit.common.errors import ConfigError, RequestError
+from sanakit.evaluation.worlds.phrasebook import MEANINGS, PHRASES
 from sanakit.evaluation.worlds.prompt_sets import QUICK, Numbers
 from sanakit.evaluation.worlds.questions import Question, Together
 from sanakit.evaluation.worlds.rows import Row, rows_table
@@ -27,18 +28,14 @@ from .truth_reader import TruthPainter, TruthReader, asked_of
 NUMBERS = Numbers(names=3, seeds=5, singles=2, pairs=3, counts=2, words=4, looks=1, nouns=3, long=3)
 SEED = 3
 SETTINGS = {"model": "truth", "steps": 20}
-GERMAN = {"dog": "Hund", "cat": "Katze", "apple": "Apfel", "lemon": "Zitrone", "table": "Tisch", "house": "Haus"}
 EMOJI = {"dog": "🐕", "cat": "🐈", "apple": "🍎", "lemon": "🍋", "table": "🪑", "house": "🏠"}
 
 
 @pytest.fixture(scope="module")
 def bank(tmp_path_factory: pytest.TempPathFactory) -> Bank:
-    """The toy bank, some of whose things have a German name and an emoji."""
+    """The toy bank, some of whose things have an emoji."""
     toy = write_toy_bank(tmp_path_factory.mktemp("banks") / "toy")
-    things = [
-        replace(thing, names={"de": GERMAN[name]} if name in GERMAN else {}, emoji=EMOJI.get(name))
-        for name, thing in toy.things.items()
-    ]
+    things = [replace(thing, emoji=EMOJI.get(name)) for name, thing in toy.things.items()]
     return Bank(toy.folder, "toy", things, toy.places.values(), toy.people)
 
 
@@ -94,6 +91,22 @@ def test_prompts_are_a_function_of_the_seed(subject: Subject, questions: list[Qu
             assert long.asked[: len(short.asked)] == short.asked  # a short run asks the first of a long one
 
 
+def test_a_new_colour_is_not_the_own_one(subject: Subject) -> None:
+    """Training shows a thing's own colour where no word tells it, whatever is held out."""
+    many = replace(NUMBERS, words=200)
+    row = next(each for each in all_questions(subject, many, SEED) if each.name == "colour")
+    assert isinstance(row, Question)
+    assert len(row.asked) > 4
+    for asked in row.asked:
+        told = asked.truth.objects[0]
+        assert told.colour not in {look.natural for look in subject.bank.things[told.name].looks}
+
+
+def test_every_language_says_everything() -> None:
+    assert all(len(set(texts)) == len(MEANINGS) for texts in PHRASES.values())
+    assert len(PHRASES) == 9
+
+
 def test_truths_are_true_and_wrongs_are_wrong(questions: list[Question | Together]) -> None:
     by_name = {each.name: each for each in questions if isinstance(each, Question)}
     for relation in OPPOSITES:
@@ -109,9 +122,12 @@ def test_truths_are_true_and_wrongs_are_wrong(questions: list[Question | Togethe
         assert heldout_pairings(asked.truth) == (f"{asked.truth.objects[0].name}|place {asked.truth.ground.name}",)
     for asked in by_name["long prompts"].asked:
         assert 30 <= len(asked.prompt.split()) <= 70
-    shown = {asked.prompt for asked in by_name["German"].asked}
-    assert shown <= set(GERMAN.values())
-    assert len(shown) == NUMBERS.nouns
+    for language, texts in PHRASES.items():
+        for asked, plain in zip(by_name[language].asked, by_name["phrases in English"].asked, strict=True):
+            said = MEANINGS[texts.index(asked.prompt)]
+            assert (said.names[0], said.colour) == (plain.truth.objects[0].name, plain.truth.objects[0].colour)
+            assert (said.count, asked.seed, asked.truth) == (plain.truth.count, plain.seed, plain.truth)
+        assert len(by_name[language].asked) == NUMBERS.nouns
     assert {asked.prompt for asked in by_name["emoji alone"].asked} <= set(EMOJI.values())
 
 
@@ -127,7 +143,7 @@ def test_a_perfect_generator_is_right_everywhere(scored: Callable[..., Evaluated
         rows[name].right.num_samples for name in ("colour", "ground", "place")
     )
     assert rows["German"].share is not None
-    assert (rows["German"].share.mean, rows["German"].base) == (1, "nouns in English")
+    assert (rows["German"].share.mean, rows["German"].base) == (1, "phrases in English")
     assert progress[-1][0] == progress[-1][1] == found.report.inputs["pictures"]
     assert rows_of(scored(only="colour", batch_size=3))["colour"] == rows["colour"]
 
@@ -171,7 +187,7 @@ def test_the_table_tells_how_to_measure_again(scored: Callable[..., Evaluated]) 
     table = rows_table(found.report, found.rows, "sanakit eval starter --seed 3")
     assert "again: sanakit eval starter --seed 3" in table
     assert "3 of 3 names, 5 pictures each" in table
-    assert "100% [100%, 100%] of nouns in English" in table
+    assert "100% [100%, 100%] of phrases in English" in table
     assert "the model does not list its words, so all" in table
     assert all(row.name in table for row in found.rows)
     facts = json.loads(json.dumps(found.report.to_json()))

@@ -54,6 +54,7 @@ class AskOptions:
         given: dict[str, object] = {"--names": self.names, "--reader": self.reader, "--num-names": self.num_names}
         given |= {"--steps": draw.steps, "--guidance-scale": draw.guidance_scale, "--dtype": draw.dtype}
         given |= {"--variant": draw.variant, "--revision": draw.revision}
+        given |= {"--device": None if draw.device == "auto" else draw.device}
         words += [str(word) for pair in given.items() if pair[1] is not None for word in pair]
         words += [word for word, chosen in (("--quick", self.quick), ("--full", self.full)) if chosen]
         return shlex.join(words)

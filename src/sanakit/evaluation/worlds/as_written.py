@@ -1,23 +1,19 @@
-"""Prompts as people write them: nouns of other languages, bare emoji, and long friendly letters about one thing.
+"""Prompts as people write them: phrases of other languages, bare emoji, and long friendly letters about one thing.
 
 Each row is a share of its base row: the same things, the same seeds, in the plainest English.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
 
+from sanakit.evaluation.worlds.phrasebook import MEANINGS, PHRASES
 from sanakit.evaluation.worlds.prompt_sets import PromptSets, shuffled
 from sanakit.evaluation.worlds.questions import Asked, Question
-from sanakit.worlds.banks.things import Thing
-
-LANGUAGES: Mapping[str, str] = {
-    "zh": "Chinese", "de": "German", "es": "Spanish", "fr": "French", "ja": "Japanese", "pt": "Portuguese",
-    "it": "Italian", "ru": "Russian", "ko": "Korean",
-}  # fmt: skip
+from sanakit.evaluation.worlds.subject import Subject
+from sanakit.worlds.sampling.worded_scenes import Words, is_new
 
 # Written for this measurement, of 30 to 70 words; training has others, and never these.
 _LETTERS = (
@@ -48,33 +44,44 @@ _LETTERS = (
 )  # fmt: skip
 
 
-def written_rows(sets: PromptSets, languages: Mapping[str, str] = LANGUAGES) -> list[Question]:
-    """The rows of `LANGUAGES` and of emoji with their base, and the row of long prompts with its base."""
-    return [*_nouns(sets, languages), *_long(sets)]
+def written_rows(sets: PromptSets) -> list[Question]:
+    """Phrases in English and in each language, nouns in English and as emoji, short and long prompts."""
+    return [*_phrases(sets), *_emoji(sets), *_long(sets)]
 
 
-def _nouns(sets: PromptSets, languages: Mapping[str, str]) -> list[Question]:
-    things = sets.subject.bank.things
-    there = [code for code in languages if any(code in thing.names for thing in things.values())]
-    ways: dict[str, Callable[[Thing], str | None]] = {languages[code]: _named_in(code) for code in there}
-    ways["emoji alone"] = lambda thing: thing.emoji
-    # Only nouns that can be said in all of these ways, and in none of them as in English.
-    names = [name for name, thing in things.items() if all(_is_foreign(say(thing), name) for say in ways.values())]
-    rng = np.random.default_rng((sets.seed, 0xF0E))
-    found = sets.single_prompts("nouns", shuffled(names, rng), sets.numbers.nouns)
+def _phrases(sets: PromptSets) -> list[Question]:
+    """All languages say the same; words that training never joins are not among them."""
+    numbers = range(len(MEANINGS))
+    known = [number for number in numbers if _is_known(MEANINGS[number], sets.subject) and not is_new(MEANINGS[number])]
+    order = shuffled(known, np.random.default_rng((sets.seed, 0xF0E)))
+    found = sets.prompts("phrases", ((number, MEANINGS[number]) for number in order), sets.numbers.nouns)
+    if not found:
+        return []
+    asked = tuple(one for _, one in found)
+    base = Question(name="phrases in English", answers=("things", "count", "colour"), asked=asked)
+    rows = []
+    for language, texts in PHRASES.items():
+        said = tuple(replace(one, prompt=texts[number]) for number, one in found)
+        rows.append(replace(base, name=language, base=base.name, asked=said))
+    return [base, *rows]
+
+
+def _emoji(sets: PromptSets) -> list[Question]:
+    things, rng = sets.subject.bank.things, np.random.default_rng((sets.seed, 0xE70))
+    names = [name for name, thing in things.items() if thing.emoji]
+    words = ((things[name].emoji or name, Words(names=(name,))) for name in shuffled(names, rng))
+    found = sets.prompts("nouns", words, sets.numbers.nouns)
     if not found:
         return []
     base = Question(name="nouns in English", answers=("things",), asked=tuple(asked for _, asked in found))
-    rows = [
-        replace(base, name=way, base=base.name, asked=tuple(replace(a, prompt=say(things[n]) or n) for n, a in found))
-        for way, say in ways.items()
-    ]
-    return [base, *rows]
+    signs = tuple(replace(asked, prompt=emoji) for emoji, asked in found)
+    return [base, replace(base, name="emoji alone", base=base.name, asked=signs)]
 
 
 def _long(sets: PromptSets) -> list[Question]:
     rng = np.random.default_rng((sets.seed, 0x10E6))
-    found = sets.single_prompts("long", shuffled(sets.subject.names, rng), sets.numbers.long)
+    words = ((name, Words(names=(name,))) for name in shuffled(sets.subject.names, rng))
+    found = sets.prompts("long", words, sets.numbers.long)
     if not found:
         return []
     base = Question(name="short prompts", answers=("things",), asked=tuple(asked for _, asked in found))
@@ -88,9 +95,5 @@ def _wrapped(asked: Asked, letter: str) -> Asked:
     return replace(asked, prompt=letter.format(asked.prompt))
 
 
-def _named_in(code: str) -> Callable[[Thing], str | None]:
-    return lambda thing: thing.names.get(code)
-
-
-def _is_foreign(said: str | None, name: str) -> bool:
-    return said is not None and said.casefold() != name.casefold()
+def _is_known(words: Words, subject: Subject) -> bool:
+    return set(words.names) <= set(subject.names) and words.colour in (None, *subject.colours)

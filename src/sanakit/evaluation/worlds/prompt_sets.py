@@ -46,7 +46,7 @@ class Numbers:
     counts: int  # of each number
     words: int  # colours, grounds, places
     looks: int  # each side, each style
-    nouns: int  # in each language
+    nouns: int  # in each language, and as emoji
     long: int
 
 
@@ -97,7 +97,10 @@ class PromptSets:
         return self._question(name, ("things",), words, self.numbers.singles, self._other_thing)
 
     def new_pairings(self) -> list[Question | Together]:
-        """One thing in a colour, before a ground and in a place that training never shows it in."""
+        """One thing in a colour, before a ground and in a place that training never shows it in.
+
+        The colour is never one that the thing has by itself: training shows that one where no word tells it.
+        """
         subject = self.subject
         grounds = [
             *(Ground(name=name) for name in subject.plain),
@@ -107,7 +110,11 @@ class PromptSets:
         kinds: list[tuple[Answer, list[Words], Change]] = [
             (
                 "colour",
-                [Words(names=(n,), colour=c) for n, c in product(subject.names, subject.colours)],
+                [
+                    Words(names=(n,), colour=c)
+                    for n, c in product(subject.names, subject.colours)
+                    if all(look.natural != c for look in subject.bank.things[n].looks)
+                ],
                 self._recolour,
             ),
             ("ground", [Words(names=(n,), ground=g) for n, g in product(subject.names, grounds)], _other(grounds)),
@@ -164,12 +171,12 @@ class PromptSets:
             rows.append(self._question(name, ("things",), words, self.numbers.looks, self._other_thing))
         return [Together(name="style (the thing only)", rows=tuple(row.name for row in rows)), *rows]
 
-    def single_prompts(self, name: str, names: Iterable[str], limit: int) -> list[tuple[str, Asked]]:
-        """Names and the plain prompts for them, the first of the names that can be drawn."""
-        rng, found = self._rng(name), list[tuple[str, Asked]]()
-        for each in names:
-            if len(found) < limit and (asked := self._asked(Words(names=(each,)), len(found), self._other_thing, rng)):
-                found.append((each, asked))
+    def prompts(self, name: str, words: Iterable[tuple[T, Words]], limit: int) -> list[tuple[T, Asked]]:
+        """The plain prompts for words, the first that can be drawn, each with what came with its words."""
+        rng, found = self._rng(name), list[tuple[T, Asked]]()
+        for tag, each in words:
+            if len(found) < limit and (asked := self._asked(each, len(found), self._other_thing, rng)):
+                found.append((tag, asked))
         return found
 
     def _new(
