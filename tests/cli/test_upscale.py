@@ -50,6 +50,19 @@ def test_a_folder_in_json_and_what_fails_is_told(run: Any) -> None:
     assert "2 pictures in" in outcome.err
 
 
+def test_an_empty_folder_is_told_and_the_others_are_done(run: Any) -> None:
+    Path("empty").mkdir()
+    outcome = run("upscale", "empty", "a.png", "-o", "large.png")
+    assert (outcome.code, outcome.out) == (1, "large.png\n")
+    assert "sanakit: the folder empty holds no picture" in outcome.err
+    assert "1 picture in" in outcome.err
+    told, done = json.loads(run("upscale", "empty", "a.png", "--json").out)["pictures"]
+    assert (told["source"], "holds no picture" in told["error"], done["file"]) == ("empty", True, "a-x4.png")
+    outcome = run("upscale", "empty", "cache")
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+    assert "the folders empty, cache hold no picture" in outcome.err
+
+
 def test_a_generated_picture(run: Any, tiny_model: Path) -> None:
     words = ("a cat", "--steps", "1", "--model", tiny_model, "--device", "cpu")
     outcome = run("generate", *words, "--upscale", "4", "-o", "cat.png", "--json")

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sanakit.cli.terminal.console import plural, print_json, readable_seconds
-from sanakit.cli.terminal.failures import sentence
+from sanakit.cli.terminal.failures import check_all, one_by_one
 from sanakit.cli.terminal.options import DeviceOptions, PlaceOptions
 from sanakit.cli.terminal.output_place import OutputPlace
-from sanakit.common.errors import SanakitError
 from sanakit.common.progress import OnProgress
 
 if TYPE_CHECKING:
@@ -38,8 +37,8 @@ def upscale(
     from sanakit.pipelines.upscaling.upscaler import check_scale, load_upscaler
 
     check_scale(scale)
-    pictures = list(pictures_of(files))
-    place = places.with_room(_ROOM, num_images=len(pictures))
+    pictures = pictures_of(files)
+    place = places.with_room(_ROOM, num_images=sum(not path.is_dir() for path in pictures))
     start = time.perf_counter()
     upscaler = load_upscaler(scale, run.start())
     loaded = time.perf_counter()
@@ -52,27 +51,26 @@ def upscale(
     if run.as_json:
         seconds = {"loading": round(loading, 3), "pictures": round(drawing, 3)}
         print_json({"pictures": results, "seconds": seconds})
-    if len(done) < len(results):
-        raise typer.Exit(1)
+    check_all(results)
 
 
 def upscale_files(
     pictures: list[Path], upscaler: Upscaler, place: OutputPlace, run: DeviceOptions
 ) -> list[dict[str, Any]]:
     """One after the other; gives of each what a program may want to know."""
-    results: list[dict[str, Any]] = []
+    from sanakit.pipelines.upscaling.files import no_picture_in
+
     with run.bar("upscaling", unit="tiles", kept="what was finished is kept") as told:
-        for path in pictures:
-            try:
-                results.append(upscale_file(path, upscaler, place, told))
-                if not (run.as_json or run.quiet):
-                    print(results[-1]["file"], flush=True)
-            except (SanakitError, MemoryError) as error:
-                if len(pictures) == 1:
-                    raise
-                results.append({"source": str(path), "error": sentence(error)})
-                typer.echo(f"sanakit: {sentence(error)}", err=True)
-    return results
+
+        def work(path: Path) -> dict[str, Any]:
+            if path.is_dir():
+                raise no_picture_in([path])
+            result = upscale_file(path, upscaler, place, told)
+            if not (run.as_json or run.quiet):
+                print(result["file"], flush=True)
+            return result
+
+        return one_by_one(pictures, work, name="source")
 
 
 def upscale_file(path: Path, upscaler: Upscaler, place: OutputPlace, told: OnProgress) -> dict[str, Any]:

@@ -39,7 +39,11 @@ def decode_picture(content: bytes) -> Image.Image:
     Raises:
         PictureError: it is no picture, or a damaged one.
     """
-    picture = _open(io.BytesIO(content))
+    return upright_rgb(_open(io.BytesIO(content)))
+
+
+def upright_rgb(picture: Image.Image) -> Image.Image:
+    """What `decode_picture` gives, of a file that Pillow has opened; errors as there."""
     orientation = _orientation(picture)
     try:
         picture.load()

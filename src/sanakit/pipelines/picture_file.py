@@ -25,6 +25,7 @@ _MODES: dict[PictureFormat, tuple[str, ...]] = {
     "jpeg": ("RGB", "L"),
     "webp": ("RGB", "RGBA", "L", "LA"),
 }
+_ONE_PICTURE = frozenset({"MPO"})  # a JPEG with further, smaller pictures behind the one that is meant
 _MAX_EXIF_BYTES = 65000  # of a JPEG segment, whose length is 16 bits
 
 
@@ -113,6 +114,21 @@ def open_picture(path: str | Path, *, check: Callable[[tuple[int, int]], None] |
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = getattr(error, "strerror", None) or error
         raise PictureError(f"{path} could not be read as a picture ({reason})") from None
+    return picture
+
+
+def open_single_picture(path: str | Path, *, check: Callable[[tuple[int, int]], None] | None = None) -> Image.Image:
+    """`open_picture` of a file that is there and holds one picture.
+
+    Raises:
+        PictureError: there is no file, it cannot be read, or it is an animation.
+    """
+    if not Path(path).is_file():
+        raise PictureError(f"{path} does not exist or is no file; give a picture")
+    picture = open_picture(path, check=check)
+    frames = getattr(picture, "n_frames", 1)
+    if frames > 1 and picture.format not in _ONE_PICTURE:
+        raise PictureError(f"{path} holds {frames} pictures, such as those of an animation; give a file of one")
     return picture
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from sanakit.cli.app import main
+from sanakit.cli.eval.read import open_upright
 from sanakit.worlds.reading.read_scene import ReadObject, ReadScene
 
 
@@ -36,7 +37,50 @@ def test_what_is_seen_is_told(
     assert main(["eval", "read", "--json", str(file)]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["pictures"][0]["objects"][0]["name"] == "apple"
-    (tmp_path / "b.png").write_text("no picture")
-    for path, words in ((tmp_path / "no.png", "not a file"), (tmp_path / "b.png", "not a picture")):
-        assert main(["eval", "read", str(path)]) != 0
-        assert words in capsys.readouterr().err
+
+
+def test_what_cannot_be_read_is_told_and_the_others_are_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sanakit.scoring.reading.load.load_reader", lambda *_, **__: Seeing())
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (8, 8)).save("a.png")
+    Path("b.png").write_text("no picture")
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    frames[0].save("moving.gif", save_all=True, append_images=frames[1:])
+    Image.new("F", (4, 4)).save("float.tif")
+    bad = {
+        "no.png": "no.png does not exist or is no file",
+        "b.png": "b.png is not a picture",
+        "moving.gif": "moving.gif holds 2 pictures",
+        "float.tif": "float.tif cannot be read: the picture holds floating-point numbers",
+    }
+    for path, words in bad.items():
+        assert main(["eval", "read", path]) == 1
+        told = capsys.readouterr().err
+        assert (words in told, told.count("\n")) == (True, 1)
+    assert main(["eval", "read", "--json", *bad, "a.png"]) == 1
+    outcome = capsys.readouterr()
+    assert outcome.err.count("sanakit: ") == 4
+    *failed, good = json.loads(outcome.out)["pictures"]
+    assert [each["file"] for each in failed] == list(bad)
+    assert all(words in each["error"] for each, words in zip(failed, bad.values(), strict=True))
+    assert good["objects"][0]["name"] == "apple"
+    monkeypatch.setattr("sanakit.cli.eval.read.free_memory", lambda: 100)
+    assert main(["eval", "read", "a.png"]) == 1
+    assert "a.png with its 8x8 px needs" in capsys.readouterr().err
+
+
+def test_pictures_are_read_as_they_are_seen(tmp_path: Path) -> None:
+    tall = Image.new("RGB", (2, 4), "white")
+    tall.putpixel((0, 0), (255, 0, 0))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    tall.save(tmp_path / "turned.png", exif=exif)
+    turned = open_upright(tmp_path / "turned.png")
+    assert turned.shape == (2, 4, 3)
+    assert turned[0, 3].tolist() == [255, 0, 0]
+    Image.new("RGBA", (2, 2)).save(tmp_path / "clear.png")
+    assert open_upright(tmp_path / "clear.png").min() == 255
+    Image.fromarray(np.full((2, 2), 257 * 128, np.uint16)).save(tmp_path / "deep.png")
+    assert np.unique(open_upright(tmp_path / "deep.png")).tolist() == [128]

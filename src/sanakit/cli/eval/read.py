@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sanakit.cli.terminal.console import print_json
+from sanakit.cli.terminal.failures import check_all, one_by_one
 from sanakit.cli.terminal.options import DeviceOptions
-from sanakit.common.errors import RequestError
+from sanakit.common.errors import PictureError
+from sanakit.common.free_memory import free_memory
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from sanakit.worlds.reading.read_scene import ReadObject, ReadScene
+
+_BYTES_PER_PIXEL = 32  # with all that is made on the way from a file's pixels to RGB; 16 bits take most
 
 
 def read(
@@ -20,29 +27,52 @@ def read(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Pictures.")],
     reader: Annotated[str | None, typer.Option(help="Folder of a recogniser; the one that ships if not given.")] = None,
 ) -> None:
-    """Say what a reader sees in pictures: things with their colours and places, and what is behind them."""
-    if missing := [path for path in files if not path.is_file()]:
-        raise RequestError(f"{missing[0]} is not a file; give pictures")
+    """Say what a reader sees in pictures: things with their colours and places, and what is behind them.
 
-    import numpy as np
-    from PIL import Image, UnidentifiedImageError
-
+    What cannot be read is told, the others are done, and the exit code is 1.
+    """
     from sanakit.scoring.reading.load import load_reader
 
     chosen = load_reader(reader, device=run.start())
-    facts = []
-    for path in files:
-        try:
-            with Image.open(path) as image:
-                picture = np.asarray(image.convert("RGB"))
-        except (UnidentifiedImageError, OSError) as error:
-            raise RequestError(f"{path} is not a picture that can be read") from error
-        seen = chosen.read(picture)
-        facts.append({"file": str(path), **seen.to_json()})
+
+    def look_at(path: Path) -> dict[str, Any]:
+        seen = chosen.read(open_upright(path))
         if not run.as_json:
             print(f"{path}: {in_words(seen)}", flush=True)
+        return {"file": str(path), **seen.to_json()}
+
+    facts = one_by_one(files, look_at, name="file")
     if run.as_json:
         print_json({"pictures": facts, "reader": {"name": chosen.name, "hash": chosen.weights_hash}})
+    check_all(facts)
+
+
+def open_upright(path: Path) -> NDArray[np.uint8]:
+    """``(H, W, 3)``, as it is seen: EXIF orientation applied, alpha over white, 16 bits reduced to 8.
+
+    Raises:
+        PictureError: it cannot be read, is an animation, needs more memory than is free, or its pixels are no levels.
+    """
+    import numpy as np
+
+    from sanakit.data.pictures import upright_rgb
+    from sanakit.pipelines.picture_file import open_single_picture
+
+    picture = open_single_picture(path, check=lambda size: _check_memory(path, size))
+    try:
+        return np.asarray(upright_rgb(picture))
+    except PictureError as error:
+        raise PictureError(f"{path} cannot be read: {error}") from error
+
+
+def _check_memory(path: Path, size: tuple[int, int]) -> None:
+    """Before the pixels are read."""
+    need, free = size[0] * size[1] * _BYTES_PER_PIXEL, free_memory()
+    if free is not None and need > free:
+        raise PictureError(
+            f"{path} with its {size[0]}x{size[1]} px needs {need / 1e9:.1f} GB of memory to be read, "
+            f"and {free / 1e9:.1f} GB are free"
+        )
 
 
 def in_words(seen: ReadScene) -> str:

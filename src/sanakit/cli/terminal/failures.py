@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -69,6 +72,30 @@ def report(error: BaseException) -> int:
     """Print the sentence on stderr and give the exit code."""
     print(f"sanakit: {sentence(error)}", file=sys.stderr)
     return exit_code(error)
+
+
+def one_by_one(paths: Sequence[Path], work: Callable[[Path], dict[str, Any]], *, name: str) -> list[dict[str, Any]]:
+    """What ``work`` gives of each file; of several, a failure is told, the others are done, and `check_all` ends it.
+
+    Args:
+        name: of the entry that holds the file where there is an "error" instead.
+    """
+    results: list[dict[str, Any]] = []
+    for path in paths:
+        try:
+            results.append(work(path))
+        except (SanakitError, MemoryError) as error:
+            if len(paths) == 1:
+                raise
+            results.append({name: str(path), "error": sentence(error)})
+            report(error)
+    return results
+
+
+def check_all(results: Sequence[dict[str, Any]]) -> None:
+    """Exit code 1 if one of them failed."""
+    if any("error" in result for result in results):
+        raise typer.Exit(FAILURE)
 
 
 def _start(text: str) -> str:

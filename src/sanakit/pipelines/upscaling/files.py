@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from sanakit.common.errors import PictureError, RequestError, SanakitError
 from sanakit.common.free_memory import free_memory
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.pipelines.memory import upscaling_bytes
-from sanakit.pipelines.picture_file import A1111_CHUNK, OUR_CHUNK, Carried, open_picture, read_record
+from sanakit.pipelines.picture_file import A1111_CHUNK, OUR_CHUNK, Carried, open_single_picture, read_record
 from sanakit.pipelines.record import PictureRecord, describe_image
 from sanakit.pipelines.resolution import check_upscaled_size
 from sanakit.pipelines.upscaling.images import in_levels, upscale_image
@@ -24,7 +24,6 @@ from sanakit.pipelines.upscaling.upscaler import Upscaler
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 
 _STALE_TAGS = (ExifTags.Base.Orientation, ExifTags.Base.ImageWidth, ExifTags.Base.ImageLength)
-_ONE_PICTURE = frozenset({"MPO"})  # a JPEG with further, smaller pictures behind the one that is meant
 _MAX_EXIF_BYTES = 65000  # of a JPEG segment
 
 logger = logging.getLogger(__name__)
@@ -42,20 +41,31 @@ class LargerPicture:
     record: PictureRecord | None
 
 
-def pictures_of(paths: Iterable[Path]) -> Iterator[Path]:
-    """Files as they are, and of folders the pictures that lie in them, by name.
+def pictures_of(paths: Iterable[Path]) -> list[Path]:
+    """Files as they are, and of folders the pictures that lie in them, by name; a folder without any stays itself.
 
     Raises:
-        RequestError: a folder holds no picture.
+        RequestError: there are only folders without pictures.
     """
-    for path in paths:
-        if not path.is_dir():
-            yield path
-            continue
-        found = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
-        if not found:
-            raise RequestError(f"the folder {path} holds no picture; folders in it are not searched")
-        yield from found
+    found = [each for path in paths for each in _pictures_in(path)]
+    if found and all(path.is_dir() for path in found):
+        raise no_picture_in(found)
+    return found
+
+
+def no_picture_in(folders: Sequence[Path]) -> RequestError:
+    """What there is to say of folders without pictures."""
+    many = len(folders) > 1
+    named = f"folder{'s' * many} {', '.join(map(str, folders))} hold{'s' * (not many)}"
+    return RequestError(f"the {named} no picture that can be read; folders in a folder are not searched")
+
+
+def _pictures_in(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    with suppress(OSError):  # of a folder that may not be read
+        return sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES and f.is_file()) or [path]
+    return [path]
 
 
 def read_for_upscaling(path: Path, scale: int) -> LargerPicture:
@@ -65,12 +75,7 @@ def read_for_upscaling(path: Path, scale: int) -> LargerPicture:
         PictureError: it cannot be read, is an animation, or its pixels are no levels.
         RequestError: it is too large.
     """
-    if not path.is_file():
-        raise PictureError(f"{path} does not exist or is no file; give a picture")
-    picture = open_picture(path, check=lambda size: _check_size(path, size, scale))
-    frames = getattr(picture, "n_frames", 1)
-    if frames > 1 and picture.format not in _ONE_PICTURE:
-        raise PictureError(f"{path} holds {frames} pictures, such as those of an animation; give a file of one")
+    picture = open_single_picture(path, check=lambda size: _check_size(path, size, scale))
     record = _record_that_fits(path, picture)
     try:
         image = in_levels(ImageOps.exif_transpose(picture))
