@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -93,6 +93,18 @@ def write_bank(folder: Path, contents: Contents, members: Mapping[str, bytes]) -
             for name in sorted(members):
                 archive.writestr(zipfile.ZipInfo(name), members[name])  # dated 1980, so that bytes repeat
         (building / "ATTRIBUTION.md").write_text(contents.attribution, encoding="utf-8")
+
+
+def renew_things(folder: Path, things: Sequence[Thing]) -> None:
+    """Write other words into a bank that is there; its pictures, and which look has which, stay as they are.
+
+    Raises:
+        RequestError: there is no bank.
+        OutputError: the file cannot be written; what was there is as it was.
+    """
+    _read_bank(folder)
+    plain = json.loads((folder / "bank.json").read_bytes())
+    write_json(folder / "bank.json", {**plain, "things": [_plain_thing(thing) for thing in things]}, indent=None)
 
 
 def _check(contents: Contents, members: Mapping[str, bytes]) -> None:
