@@ -55,7 +55,7 @@ PHRASES: Mapping[str, tuple[str, ...]] = {
         "un chien", "un chat noir", "une pomme rouge", "deux arbres", "quatre poissons", "trois clés",
         "un livre bleu", "un parapluie", "un cœur rouge", "deux étoiles jaunes", "un cochon rose", "une horloge",
         "deux citrons", "deux voitures rouges", "une maison", "une tasse blanche", "deux oiseaux", "un lapin blanc",
-        "une fleur jaune", "un ballon violet",
+        "une fleur jaune", "une balle violette",
     ),
     "Japanese": (
         "犬", "黒い猫", "赤いりんご", "二本の木", "四匹の魚", "三本の鍵", "青い本", "傘", "赤いハート",
