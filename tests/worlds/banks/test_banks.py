@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from sanakit.common.errors import RequestError
+from sanakit.worlds.banks import bank as bank_module
 from sanakit.worlds.banks.bank_files import Contents, load_bank, write_bank
 from sanakit.worlds.banks.things import Look, Person, Place, Thing, View, merge_things
 
@@ -146,6 +153,98 @@ def test_what_is_not_a_bank_is_told_in_a_sentence(
     (folder / "bank.json").write_text('{"version": 99, "things": [], "places": [], "people": []}')
     with pytest.raises(RequestError, match="version 99"):
         load_bank(folder)
+
+
+def broken(folder: Path, change: Callable[[dict[str, Any]], object]) -> str:
+    """The sentence about a bank whose ``bank.json`` was changed."""
+    plain = json.loads((folder / "bank.json").read_bytes())
+    change(plain)
+    (folder / "bank.json").write_text(json.dumps(plain))
+    with pytest.raises(RequestError) as caught:
+        load_bank(folder)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda plain: plain.pop("name"), "name is missing"),
+        (lambda plain: plain.pop("packages"), "packages is missing"),
+        (lambda plain: plain.update(packages={"pack": 1}), "packages is missing or of another type"),
+        (lambda plain: plain.update(places=None), "places is not a list"),
+        (lambda plain: plain["things"][0].pop("keywords"), r"things[0] has no 'keywords'"),
+        (lambda plain: plain["things"][0].update(extra=1), "things[0]: "),
+        (lambda plain: plain["things"][0].update(more_names=[1]), "things[0]: "),
+        (lambda plain: plain["things"][0].update(keywords="chair"), "'chair' is not a list"),
+        (lambda plain: plain["things"][0].update(name=5), "things[0].name=5 must be of type str"),
+        (lambda plain: plain["things"][0].update(name=""), "things[0] has no name"),
+        (lambda plain: plain["things"][0].update(names="x"), "things[0].names='x' must be"),
+        (lambda plain: plain["things"][0].update(group="dragon"), "things[0].group='dragon' must be one of animal,"),
+        (lambda plain: plain["things"][1].update(size_cm=[1, 0, 1]), "things[1].size_cm="),
+        (lambda plain: plain["things"][0].update(looks=[]), "things[0] (chair) has no looks"),
+        (lambda plain: plain["things"][0]["looks"][0].update(views=[]), "things[0].looks[0] (chair-1) has no views"),
+        (lambda plain: plain["things"][0]["looks"][0]["views"][0].__setitem__(0, "a"), "views[0].yaw='a' must be"),
+        (lambda plain: plain["things"][0]["looks"][0]["views"][0].__setitem__(3, 0), "size=(0, 6) is not of 1 to"),
+        (lambda plain: plain["things"][0]["looks"][0]["views"][0].__setitem__(5, "../x"), "1 pictures of the bank are"),
+        (lambda plain: plain["things"].append(plain["things"][0]), "two things are called 'chair'"),
+        (lambda plain: plain["places"].append(plain["places"][0]), "two places are called 'park'"),
+        (lambda plain: plain["places"][0].update(wordings=[]), "places[0] has no name or no wordings"),
+        (lambda plain: plain["people"][0].update(parts={}), "people[0] has no part 'kind'"),
+    ],
+)
+def test_what_is_wrong_in_a_bank_is_told_with_its_place(
+    folder: Path, change: Callable[[dict[str, Any]], object], told: str
+) -> None:
+    sentence = broken(folder, change)
+    assert told in sentence
+    assert sentence.endswith("; build it again")
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "[1]", "null", '"x"', "{}", "\xff"])
+def test_what_is_no_bank_at_all_is_one_sentence(folder: Path, content: str) -> None:
+    (folder / "bank.json").write_text(content, encoding="latin-1")
+    with pytest.raises(RequestError, match="is not a bank"):
+        load_bank(folder)
+
+
+def test_of_a_newer_bank_the_version_is_told_and_nothing_else(folder: Path) -> None:
+    told = broken(folder, lambda plain: plain.update(version=2, places=[{"new": 1}]))
+    assert "holds a bank of version 2, not 1; update sanakit" in told
+
+
+def test_a_bank_is_checked_when_it_is_written_too(tmp_path: Path) -> None:
+    wrong = replace(CONTENTS, places=(replace(CONTENTS.places[0], wordings=()),))
+    with pytest.raises(RequestError, match=r"places\[0\] has no name or no wordings"):
+        write_bank(tmp_path / "bank", wrong, MEMBERS)
+
+
+@pytest.mark.parametrize(
+    ("picture", "told"),
+    [((8, 7), r"it has 8 x 7 pixels, not 8 x 6"), ((20_000, 20_000), "bomb"), (None, "is no WebP picture")],
+)
+def test_a_picture_is_measured_before_it_is_unpacked(folder: Path, picture: tuple[int, int] | None, told: str) -> None:
+    shown = b"GIF89a" if picture is None else png_of(picture)
+    with zipfile.ZipFile(folder / "views.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in MEMBERS:
+            archive.writestr(name, shown)
+    bank = load_bank(folder)
+    with pytest.raises(RequestError, match=told):
+        bank.image(bank.things["dog"].looks[0].views[0])
+
+
+def png_of(size: tuple[int, int]) -> bytes:
+    """A PNG that says it has this size; more of it is not needed."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", *size, 8, 0, 0, 0, 0)
+    chunks = (header, b"IDAT" + zlib.compress(b""), b"IEND")
+    parts = (struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def test_a_picture_of_gigabytes_is_not_unpacked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bank_module, "_MAX_BYTES", 10)
+    bank = load_bank(folder)
+    with pytest.raises(RequestError, match="it has more than"):
+        bank.panorama(bank.places["park"])
 
 
 def test_things_of_one_name_become_one() -> None:

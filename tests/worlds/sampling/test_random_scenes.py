@@ -8,10 +8,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from sanakit.common.errors import ConfigError
+from sanakit.common.errors import ConfigError, RequestError
 from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.drawing.compose import truth_maps
 from sanakit.worlds.drawing.looks import look_of
+from sanakit.worlds.sampling import random_scenes
+from sanakit.worlds.sampling.casting import Wanted, draw_cast, stock_of
 from sanakit.worlds.sampling.holdout import belongs_to, heldout_pairings, is_heldout, pairings
 from sanakit.worlds.sampling.random_scenes import MIXTURE, sample_scene
 from sanakit.worlds.scenes.description import (
@@ -45,6 +47,24 @@ def test_samples_depend_on_seed_split_and_index_alone(toy_bank: Bank) -> None:
         WorldScenes(toy_bank, "train", seed=5, size=32).sample(8),
     ]
     assert all(other.scene != first.scene for other in others)
+
+
+def test_a_bank_without_things_is_told(toy_bank: Bank) -> None:
+    with pytest.raises(RequestError, match="the bank 'toy' has no things"):
+        WorldScenes(toy_bank.subset([]), "train", seed=0).sample(0)
+
+
+def test_a_bank_that_gives_no_such_scene_is_told(toy_bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(random_scenes, "_NUM_TRIES", 20)
+    monkeypatch.setattr(random_scenes, "belongs_to", lambda scene, split: False)
+    with pytest.raises(RequestError, match=r"is too small: it gives no scene of kind .* and split 'heldout'"):
+        WorldScenes(toy_bank.subset(["square"]), "heldout", seed=0).sample(0)
+
+
+def test_a_thing_that_no_ground_fits_is_given_up(toy_bank: Bank) -> None:
+    stock = stock_of(toy_bank.subset(["penguin"]))
+    wanted = Wanted(ground=Ground(), style="flat", told=True)
+    assert draw_cast(["penguin"], wanted, stock, np.random.default_rng(0)) is None
 
 
 def test_an_unknown_split_is_told(toy_bank: Bank) -> None:

@@ -12,17 +12,25 @@ import io
 import os
 import threading
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from sanakit.common.errors import RequestError
+from sanakit.worlds.banks.checks import MAX_SIDE
 from sanakit.worlds.banks.things import Person, Place, Thing, View
 
 _KEPT_IMAGES = 1024  # decoded pictures, of at most 100 kB each
+_MAX_BYTES = 1 << 26  # of one picture, as it is stored
+_FORMATS = ("WEBP", "PNG")
+_UNREADABLE = (
+    KeyError, OSError, ValueError, SyntaxError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile,
+    Image.DecompressionBombError,
+)  # fmt: skip
 
 
 class Bank:
@@ -62,15 +70,15 @@ class Bank:
 
     def image(self, view: View) -> Image.Image:
         """RGBA of ``view.size``, straight alpha; it must not be changed."""
-        return self._pictures.read(view.member, "RGBA")
+        return self._pictures.read(view.member, "RGBA", view.size)
 
     def tint_mask(self, view: View) -> Image.Image | None:
         """Gray of ``view.size``: 255 where the material may take another colour; None if nothing of it may."""
-        return self._companion(view.companion("tint"))
+        return self._companion(view.companion("tint"), view.size)
 
     def depth(self, view: View) -> Image.Image | None:
         """Gray of ``view.size``: 255 the nearest visible point, 1 the farthest, 0 outside; None if it is not known."""
-        return self._companion(view.companion("depth"))
+        return self._companion(view.companion("depth"), view.size)
 
     def panorama(self, place: Place) -> Image.Image:
         """RGB, twice as wide as high: the left edge looks at yaw -180, the middle at 0; it must not be changed."""
@@ -93,8 +101,12 @@ class Bank:
         bank._whole = self._whole or self
         return bank
 
-    def _companion(self, member: str) -> Image.Image | None:
-        return self._pictures.read(member, "L") if member in self._pictures else None
+    def __contains__(self, member: str) -> bool:
+        """Whether there is a picture of this name."""
+        return member in self._pictures
+
+    def _companion(self, member: str, size: tuple[int, int]) -> Image.Image | None:
+        return self._pictures.read(member, "L", size) if member in self._pictures else None
 
 
 class _Pictures:
@@ -119,21 +131,30 @@ class _Pictures:
     def __contains__(self, member: str) -> bool:
         return member in self._names
 
-    def read(self, member: str, mode: str) -> Image.Image:
+    def read(self, member: str, mode: str, size: tuple[int, int] | None = None) -> Image.Image:
+        """The picture in this mode, of the ``size`` that is stated if one is."""
         self._open()
         with self._lock:
-            image = self._kept.pop(member, None) or self._decode(member, mode)
+            image = self._kept.pop(member, None) or self._decode(member, mode, size)
             self._kept[member] = image
             if len(self._kept) > _KEPT_IMAGES:
                 self._kept.popitem(last=False)
             return image
 
-    def _decode(self, member: str, mode: str) -> Image.Image:
+    def _decode(self, member: str, mode: str, size: tuple[int, int] | None) -> Image.Image:
+        """Sizes are compared before anything is unpacked: some bytes can stand for gigabytes."""
         try:
-            with Image.open(io.BytesIO(self._zip.read(member))) as image:
+            if self._zip.getinfo(member).file_size > _MAX_BYTES:
+                raise ValueError(f"it has more than {_MAX_BYTES >> 20} MB")
+            with Image.open(io.BytesIO(self._zip.read(member)), formats=_FORMATS) as image:
+                if max(image.size) > MAX_SIDE or (size is not None and image.size != size):
+                    stated = f"at most {MAX_SIDE} x {MAX_SIDE}" if size is None else "{} x {}".format(*size)
+                    raise ValueError("it has {} x {} pixels, not {}".format(*image.size, stated))
                 return image.convert(mode)
-        except (KeyError, OSError, zipfile.BadZipFile) as error:
-            raise RequestError(f"{self._path} has no readable {member}; build the bank again") from error
+        except UnidentifiedImageError as error:
+            raise RequestError(f"{self._path}: {member} is no WebP picture; build the bank again") from error
+        except _UNREADABLE as error:
+            raise RequestError(f"{self._path} has no readable {member} ({error}); build the bank again") from error
 
     def __getstate__(self) -> dict[str, Path]:
         return {"path": self._path}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -16,6 +15,7 @@ from sanakit.common.errors import RequestError
 from sanakit.common.files import is_aside, unwritten, write_json, written_aside
 from sanakit.common.user_cache import user_cache_folder
 from sanakit.worlds.banks.bank import Bank
+from sanakit.worlds.banks.checks import check_contents, check_pictures, is_of
 from sanakit.worlds.banks.things import Look, Person, Place, Thing, View
 
 VERSION = 1
@@ -80,12 +80,13 @@ def write_bank(folder: Path, contents: Contents, members: Mapping[str, bytes]) -
     """Write a bank; the same contents give the same bytes. ``members`` are encoded pictures by their names.
 
     Raises:
-        RequestError: a picture is missing, two things share a name, or ``folder`` holds something else than a bank.
+        RequestError: a picture is missing, the contents are not those of a bank, or ``folder`` holds something else.
         OutputError: the place cannot be written; what was there is as it was.
     """
     folder = folder.resolve()
     check_replaceable(folder)
-    _check(contents, members)
+    check_contents(contents.things, contents.places, contents.people)
+    check_pictures(contents.things, contents.places, contents.people, members)
     with written_aside(folder) as building:
         building.mkdir()
         write_json(building / "bank.json", _plain(contents), indent=None)
@@ -93,31 +94,6 @@ def write_bank(folder: Path, contents: Contents, members: Mapping[str, bytes]) -
             for name in sorted(members):
                 archive.writestr(zipfile.ZipInfo(name), members[name])  # dated 1980, so that bytes repeat
         (building / "ATTRIBUTION.md").write_text(contents.attribution, encoding="utf-8")
-
-
-def renew_things(folder: Path, things: Sequence[Thing]) -> None:
-    """Write other words into a bank that is there; its pictures, and which look has which, stay as they are.
-
-    Raises:
-        RequestError: there is no bank.
-        OutputError: the file cannot be written; what was there is as it was.
-    """
-    _read_bank(folder)
-    plain = json.loads((folder / "bank.json").read_bytes())
-    write_json(folder / "bank.json", {**plain, "things": [_plain_thing(thing) for thing in things]}, indent=None)
-
-
-def _check(contents: Contents, members: Mapping[str, bytes]) -> None:
-    looks = [look for thing in contents.things for look in thing.looks] + [one.look for one in contents.people]
-    needed = [view.member for look in looks for view in look.views] + [place.member for place in contents.places]
-    for what, names in (
-        ("things are called", [thing.name for thing in contents.things]),
-        ("looks have the id", [look.id for look in looks]),
-    ):
-        if twice := [name for name, times in Counter(names).items() if times > 1]:
-            raise RequestError(f"two {what} {twice[0]!r}; each must be there once")
-    if missing := [name for name in needed if name not in members]:
-        raise RequestError(f"{len(missing)} pictures of the bank are missing, among them {missing[0]}")
 
 
 def _plain(contents: Contents) -> dict[str, Any]:
@@ -141,21 +117,52 @@ def _plain_look(look: Look) -> dict[str, Any]:
 
 
 def _read_bank(folder: Path) -> Bank:
+    plain = _read_plain(folder)
     try:
-        plain = json.loads((folder / "bank.json").read_bytes())
-        version = plain["version"]
-        things = [_thing(row) for row in plain["things"]] if version == VERSION else []
-        places = [Place(**{**row, "wordings": tuple(row["wordings"])}) for row in plain["places"]]
-        people = [Person(look=_look(row["look"]), parts=row["parts"]) for row in plain["people"]]
-    except OSError as error:
-        raise RequestError(f"{folder} holds no bank (bank.json: {error.strerror})") from error
-    except (KeyError, TypeError, ValueError) as error:
+        things, places, people = (_rows(plain, *how) for how in _ROWS)
+        for key, hint in (("name", str), ("packages", Mapping[str, Mapping[str, str]])):
+            if not is_of(hint, plain.get(key)):
+                raise RequestError(f"{key} is missing or of another type")
+        check_contents(things, places, people)
+    except RequestError as error:
         raise RequestError(f"{folder}/bank.json is not a bank ({error}); build it again") from error
-    if version != VERSION:
-        raise RequestError(f"{folder} holds a bank of version {version}, not {VERSION}; build it again")
     bank = Bank(folder, plain["name"], things, places, people)
     bank.packages = plain["packages"]
+    try:
+        check_pictures(things, places, people, bank)
+    except RequestError as error:
+        raise RequestError(f"{folder} is not whole ({error}); build it again") from error
     return bank
+
+
+def _read_plain(folder: Path) -> dict[str, Any]:
+    """What is in ``bank.json``, of this version."""
+    try:
+        plain = json.loads((folder / "bank.json").read_bytes())
+    except OSError as error:
+        raise RequestError(f"{folder} holds no bank (bank.json: {error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"{folder}/bank.json is not a bank ({error}); build it again") from error
+    if not isinstance(plain, dict) or not isinstance(version := plain.get("version"), int):
+        raise RequestError(f"{folder}/bank.json is not a bank (no version); build it again")
+    if version != VERSION:
+        way = "update sanakit, or build it again" if version > VERSION else "build it again"
+        raise RequestError(f"{folder} holds a bank of version {version}, not {VERSION}; {way}")
+    return plain
+
+
+def _rows(plain: dict[str, Any], key: str, make: Callable[[Any], Any]) -> list[Any]:
+    if not isinstance(rows := plain.get(key), list):
+        raise RequestError(f"{key} is not a list")
+    made = []
+    for number, row in enumerate(rows):
+        try:
+            made.append(make(row))
+        except KeyError as error:
+            raise RequestError(f"{key}[{number}] has no {error}") from error
+        except (TypeError, ValueError, AttributeError) as error:
+            raise RequestError(f"{key}[{number}]: {error}") from error
+    return made
 
 
 def _thing(row: dict[str, Any]) -> Thing:
@@ -163,15 +170,32 @@ def _thing(row: dict[str, Any]) -> Thing:
         **{
             **row,
             "looks": tuple(map(_look, row["looks"])),
-            "synonyms": tuple((one, many) for one, many in row["synonyms"]),
-            "keywords": tuple(row["keywords"]),
-            "more_emoji": tuple(row["more_emoji"]),
-            "more_names": {language: tuple(names) for language, names in row["more_names"].items()},
-            "size_cm": None if row["size_cm"] is None else tuple(row["size_cm"]),
+            "synonyms": tuple(map(_tuple, _tuple(row["synonyms"]))),
+            "keywords": _tuple(row["keywords"]),
+            "more_emoji": _tuple(row["more_emoji"]),
+            "more_names": {language: _tuple(names) for language, names in dict(row["more_names"]).items()},
+            "size_cm": None if row["size_cm"] is None else _tuple(row["size_cm"]),
         }
     )
+
+
+def _place(row: dict[str, Any]) -> Place:
+    return Place(**{**row, "wordings": _tuple(row["wordings"])})
+
+
+def _person(row: dict[str, Any]) -> Person:
+    return Person(look=_look(row["look"]), parts=row["parts"])
+
+
+def _tuple(value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r:.60} is not a list")
+    return tuple(value)
 
 
 def _look(row: dict[str, Any]) -> Look:
     views = tuple(View(yaw, pitch, frame, (w, h), member) for yaw, pitch, frame, w, h, member in row["views"])
     return Look(**{**row, "views": views})
+
+
+_ROWS: tuple[tuple[str, Callable[[Any], Any]], ...] = (("things", _thing), ("places", _place), ("people", _person))

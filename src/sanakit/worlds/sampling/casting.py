@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from numpy.random import Generator
 
+from sanakit.common.errors import RequestError
 from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.banks.things import Look, Person, Style, Thing, View
 from sanakit.worlds.scenes.description import Ground, SceneObject, ViewWord
@@ -21,6 +22,7 @@ _COLOUR_SHARE = 0.38  # of the objects that can have a colour word have one
 _SHAPE_COLOUR_SHARE = 0.80  # of circles, squares and triangles, which have no look of their own
 _NATURAL_SHARE = 0.35  # of the colour words are the colour that the look has by itself
 _FLAT_IN_PLACE_SHARE = 0.20  # how often a thing that is only drawn flat is taken into a place
+_NUM_TRIES = 1000  # draws of a thing before a bank is said to have none that fits
 _MIN_YAWS = 3  # a look with fewer has no sides that a word could tell
 # What a thing shows while no word tells its side: mostly its front, as pictures of things do.
 _UNTOLD_YAW, _UNTOLD_PITCH = 75.0, 45.0
@@ -68,6 +70,8 @@ class Stock:
     """A bank looked at once: which names there are for each style and each view word."""
 
     def __init__(self, bank: Bank) -> None:
+        if not bank.things:
+            raise RequestError(f"the bank {bank.name!r} has no things, and scenes are made of things")
         things = bank.things.values()
         self.things = bank.things
         self.names = tuple(bank.things)
@@ -89,9 +93,10 @@ def stock_of(bank: Bank) -> Stock:
     return Stock(bank)
 
 
-def draw_cast(names: Sequence[str], wanted: Wanted, stock: Stock, rng: Generator) -> Cast:
-    """One of the names, each equally likely, as the words want it and as it can be seen before the ground."""
-    while True:
+def draw_cast(names: Sequence[str], wanted: Wanted, stock: Stock, rng: Generator) -> Cast | None:
+    """One of the names, each equally likely, as the words want it and as it can be seen before the ground; None if
+    there seems to be none."""
+    for _ in range(_NUM_TRIES):
         thing = stock.things[pick(names, rng)]
         look = _draw_look(thing, wanted, rng)
         if look is None:
@@ -99,6 +104,7 @@ def draw_cast(names: Sequence[str], wanted: Wanted, stock: Stock, rng: Generator
         colour = _draw_colour(thing, look, rng)
         if not clashes(wanted.ground, look, colour):
             return Cast(name=thing.name, look=look, view=draw_view(look, wanted.view, rng), colour=colour, thing=thing)
+    return None
 
 
 def cast_of(name: str, colour: str | None, wanted: Wanted, stock: Stock, rng: Generator) -> Cast | None:

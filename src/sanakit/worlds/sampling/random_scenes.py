@@ -7,6 +7,7 @@ from typing import Literal
 
 from numpy.random import Generator
 
+from sanakit.common.errors import RequestError
 from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.banks.things import Style
 from sanakit.worlds.sampling.casting import (
@@ -52,18 +53,25 @@ _SHADOW_SHARES: Mapping[Style, float] = {"rendered": 0.9, "3d": 0.4, "flat": 0.0
 _OTHER_SIDE_SHARE = 0.3  # of several alike are not all seen from one side
 _TILTS, _VIEW_ANGLES = (10.0, 14.0, 18.0, 22.0), (60.0, 75.0)  # few, as each is a table
 _STEEP_TILTS = (26.0, 30.0)  # for things that stand behind each other: they need much floor
+_NUM_TRIES = 10_000  # draws before a bank is said to give no scene that is wanted
+_NUM_CASTS = 100  # draws of three things that differ
 CARRIED_GROUPS = ("animal", "food", "thing", "clothing")
 
 _COLOURED = tuple(name for name in PLAIN_BACKGROUNDS if name != DEFAULT_BACKGROUND)
 
 
 def sample_scene(rng: Generator, bank: Bank, split: Split = "train") -> Scene:
-    """Draw a scene that belongs to the split; what the bank lacks (places, people, sides) is left out."""
+    """Draw a scene that belongs to the split; what the bank lacks (places, people, sides) is left out.
+
+    Raises:
+        RequestError: the bank has no things, or too few for such a scene.
+    """
     stock = stock_of(bank)
     kind = choose(only(MIXTURE, _possible(stock)), rng)
-    while (scene := _draw_scene(kind, stock, rng)) is None or not belongs_to(scene, split):
-        pass
-    return scene
+    for _ in range(_NUM_TRIES):
+        if (scene := _draw_scene(kind, stock, rng)) is not None and belongs_to(scene, split):
+            return scene
+    raise RequestError(f"the bank {bank.name!r} is too small: it gives no scene of kind {kind} and split {split!r}")
 
 
 def _possible(stock: Stock) -> list[Draw]:
@@ -91,7 +99,7 @@ def _draw_scene(kind: Draw, stock: Stock, rng: Generator) -> Scene | None:
             return _pair(None, stock, rng)
 
 
-def _single(stock: Stock, rng: Generator) -> Scene:
+def _single(stock: Stock, rng: Generator) -> Scene | None:
     view, size = None, None
     draw = rng.random()
     if draw < _VIEW_SHARE and stock.of_view:
@@ -100,6 +108,8 @@ def _single(stock: Stock, rng: Generator) -> Scene:
         size = pick(_SIZE_WORDS, rng)
     wanted = _wanted(stock, rng, view=view)
     cast = draw_cast(_names(wanted, stock), wanted, stock, rng)
+    if cast is None:
+        return None
     thing = place_single(cast, floor_for(wanted, cast, rng), size, rng)
     return Scene(
         kind="single", objects=(thing,), ground=wanted.ground, camera=draw_camera(rng), size=size, view=view,
@@ -107,9 +117,11 @@ def _single(stock: Stock, rng: Generator) -> Scene:
     )  # fmt: skip
 
 
-def _count(stock: Stock, rng: Generator) -> Scene:
+def _count(stock: Stock, rng: Generator) -> Scene | None:
     wanted = _wanted(stock, rng)
     cast = draw_cast(_names(wanted, stock), wanted, stock, rng)
+    if cast is None:
+        return None
     casts = [cast] * choose(_NUMBERS, rng)
     if rng.random() < _OTHER_SIDE_SHARE:
         casts = [turned(cast, draw_view(cast.look, None, rng)) for cast in casts]
@@ -117,14 +129,18 @@ def _count(stock: Stock, rng: Generator) -> Scene:
     return _scene("count", objects, wanted, rng)
 
 
-def _trio(stock: Stock, rng: Generator) -> Scene:
+def _trio(stock: Stock, rng: Generator) -> Scene | None:
     wanted = _wanted(stock, rng)
     casts: list[Cast] = []
-    while len(casts) < 3:
+    for _ in range(_NUM_CASTS):
         cast = draw_cast(_names(wanted, stock), wanted, stock, rng)
+        if cast is None:
+            return None
         if cast.name not in [other.name for other in casts]:
             casts.append(cast)
-    return _scene("trio", place_alike(casts, floor_for(wanted, casts[0], rng), rng), wanted, rng)
+        if len(casts) == 3:
+            return _scene("trio", place_alike(casts, floor_for(wanted, casts[0], rng), rng), wanted, rng)
+    return None
 
 
 def _pair(relation: Relation | None, stock: Stock, rng: Generator) -> Scene | None:
@@ -134,6 +150,8 @@ def _pair(relation: Relation | None, stock: Stock, rng: Generator) -> Scene | No
     if not carriers:
         return None
     first, second = draw_cast(names, wanted, stock, rng), draw_cast(carriers, wanted, stock, rng)
+    if first is None or second is None:
+        return None
     if first.name == second.name or (relation == "on" and not can_be_carried(first)):
         return None
     objects = place_pair((first, second), relation, floor_for(wanted, first, rng), rng)
