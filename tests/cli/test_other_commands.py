@@ -142,27 +142,6 @@ def test_data_starter(run: Any) -> None:
     assert run("data", "starter", "other", "--num-samples", "0").code == 2
 
 
-def test_eval_starter(run: Any, tiny_model: Path) -> None:
-    outcome = run(
-        "eval",
-        "starter",
-        "--model",
-        tiny_model,
-        "--num-prompts",
-        "5",
-        "--steps",
-        "1",
-        "--json",
-        "--output",
-        "report.json",
-    )
-    facts = json.loads(outcome.out)
-    assert facts == json.loads(Path("report.json").read_text())
-    assert facts["num_prompts"] == 5
-    assert {"object", "count", "colour", "position", "background"} <= set(facts["heldout"]["scores"])
-    assert run("eval", "starter", "--model", tiny_model, "--num-prompts", "2").code == 2
-
-
 def test_eval_prompts_draws_once_and_scores(run: Any, tiny_model: Path) -> None:
     words = ["eval", "prompts", "--suite", "geneval", "--prompts", "starter", "--limit", "2", "--num-images", "2"]
     words += ["--model", str(tiny_model), "--steps", "1", "--output", "out"]
