@@ -12,7 +12,7 @@ from PIL import Image
 
 import sanakit
 from sanakit.common.errors import OutputError, PictureError
-from sanakit.pipelines.picture_file import open_picture, read_record, write_image
+from sanakit.pipelines.picture_file import open_picture, open_single_picture, read_record, write_image
 from sanakit.pipelines.record import ModelReference, PictureRecord, describe_image, software_versions
 from sanakit.pipelines.request import GenerationRequest
 
@@ -134,6 +134,21 @@ def test_a_truncated_picture(tmp_path: Path, image: Image.Image) -> None:
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(PictureError, match="could not be read"):
         read_record(path)
+
+
+def test_every_damage_of_an_animation_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "moving.gif"
+    frames = [Image.effect_noise((8, 8), each) for each in (10, 50, 90)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    content = path.read_bytes()
+    told = set()
+    for place in range(len(content) - 400, len(content)):  # the last frames, whose first one is whole
+        for damaged in (content[:place], content[:place] + b"\xff" + content[place + 1 :]):
+            path.write_bytes(damaged)
+            with pytest.raises(PictureError) as error:
+                open_single_picture(path)
+            told.add(str(error.value).removeprefix(str(path))[:10])
+    assert told >= {" could not", " holds 3 p"}
 
 
 def test_a_damaged_record_is_named() -> None:

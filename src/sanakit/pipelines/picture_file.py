@@ -107,13 +107,12 @@ def open_picture(path: str | Path, *, check: Callable[[tuple[int, int]], None] |
         if check is not None:
             check(picture.size)
         picture.load()
-    except SanakitError:
+    except (SanakitError, MemoryError):
         raise
     except UnidentifiedImageError:
         raise PictureError(f"{path} is not a picture that can be read; give a PNG, JPEG or WebP file") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise PictureError(f"{path} could not be read as a picture ({reason})") from None
+    except Exception as error:  # Pillow's decoders raise a dozen kinds on damaged files
+        raise _damaged(path, error) from None
     return picture
 
 
@@ -126,10 +125,18 @@ def open_single_picture(path: str | Path, *, check: Callable[[tuple[int, int]], 
     if not Path(path).is_file():
         raise PictureError(f"{path} does not exist or is no file; give a picture")
     picture = open_picture(path, check=check)
-    frames = getattr(picture, "n_frames", 1)
+    try:
+        frames = getattr(picture, "n_frames", 1)  # of a GIF it reads to the end
+    except Exception as error:
+        raise _damaged(path, error) from None
     if frames > 1 and picture.format not in _ONE_PICTURE:
         raise PictureError(f"{path} holds {frames} pictures, such as those of an animation; give a file of one")
     return picture
+
+
+def _damaged(path: str | Path, error: Exception) -> PictureError:
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return PictureError(f"{path} could not be read as a picture ({reason})")
 
 
 def _encode(image: Image.Image, record: PictureRecord | None, picture_format: PictureFormat, carried: Carried) -> bytes:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from sanakit.checkpoints.files.reader import read_tensors
+from sanakit.checkpoints.files.reader import read_json, read_tensors
 from sanakit.checkpoints.files.writer import write_safetensors
 from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.common.config import from_mapping, to_mapping
@@ -118,8 +117,8 @@ def load_recogniser(folder: Path) -> Recogniser:
         CheckpointError: a file is missing or damaged, or the weights do not fit the config.
     """
     try:
-        config = from_mapping(RecogniserConfig, json.loads((folder / "config.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+        config = from_mapping(RecogniserConfig, read_json(folder / "config.json"))
+    except ValueError as error:
         raise CheckpointError(f"{folder} holds no recogniser: its config.json cannot be read ({error})") from error
     path = folder / "model.safetensors"
     tensors = {name: tensor.float() for name, tensor in read_tensors([path]).items()}
