@@ -71,4 +71,4 @@ def test_the_words_stay_with_the_model(pipeline: TextToImagePipeline, table: dic
     shown = vocabulary_of({**table, **{key: {} for key in ("views", "styles", "places", "people")}})
     assert "cat (kitten, 🐱, 🐈)" in shown["objects"]
     assert shown["sizes"] == ["small (small, tiny)", "big (big, large)"]
-    assert shown["languages"] == ["de", "es", "fr", "it", "ja", "ko", "nl", "pt", "ru", "zh"]
+    assert shown["languages"] == ["da", "de", "es", "fr", "hi", "it", "ja", "ko", "nl", "pl", "pt", "ru", "tr", "zh"]

@@ -47,13 +47,18 @@ def in_english(pieces: Iterable[Piece], lexicon: Lexicon, sizes: Iterable[str]) 
     """ "un gato negro" to "a black cat", "狗左边的猫" to "a cat to the left of a dog"."""
     parts: list[_Part] = []
     group = _Group()
+    said_again: Noun | None = None  # "cat 猫" is one cat
 
     def close() -> None:
-        nonlocal group
+        nonlocal group, said_again
         if not group.is_empty:
             if group.noun is BACKGROUND and (not parts or parts[-1].text not in _PREPOSITIONS):
                 parts.append(_Part("on"))
             is_thing = group.noun is not None and group.noun is not BACKGROUND
+            if is_thing and group.noun is said_again and not (group.number or group.adjectives or group.article):
+                group = _Group()
+                return
+            said_again = group.noun
             parts.append(_Part(group.text(sizes), is_noun=is_thing))
         group = _Group()
 
@@ -78,8 +83,10 @@ def in_english(pieces: Iterable[Piece], lexicon: Lexicon, sizes: Iterable[str]) 
                 group.noun = piece.noun
             case "relation" | "word" | "unknown":
                 close()
-                parts.append(_Part(piece.text, is_relation=piece.kind == "relation"))
-            case "drop":
+                said_again = None
+                is_thing = piece.kind == "unknown" and piece.text[:1].isalpha()
+                parts.append(_Part(piece.text, is_noun=is_thing, is_relation=piece.kind == "relation"))
+            case "drop" | "without":
                 pass
     close()
     if lexicon.relations_after:
@@ -87,7 +94,7 @@ def in_english(pieces: Iterable[Piece], lexicon: Lexicon, sizes: Iterable[str]) 
     text = " ".join(part.text for part in parts)
     for mark in (",", ".", "!", "?", ";", ":"):
         text = text.replace(f" {mark}", mark)
-    return text.strip()
+    return text.strip(" ,;:")
 
 
 def _move_relations(parts: list[_Part]) -> None:

@@ -1,4 +1,4 @@
-"""What pieces of a prompt are beside others: a rose or pink."""
+"""What pieces of a prompt are beside others: a rose or pink, there or not there."""
 
 from __future__ import annotations
 
@@ -24,6 +24,52 @@ def colours_or_things(pieces: Sequence[Piece], lexicon: Lexicon) -> list[Piece]:
             thing = pieces[at]
             settled[at] = replace(thing, kind="noun", text=thing.noun.name if thing.noun else "")
     return settled
+
+
+def without_negated(pieces: Sequence[Piece], lexicon: Lexicon) -> list[Piece]:
+    """What is not to be there is not said, for it would be drawn: of "ein Hund ohne Hut" the dog."""
+    if lexicon.negation_after:
+        return _without_before(pieces)
+    kept: list[Piece] = []
+    at = 0
+    while at < len(pieces):
+        if pieces[at].kind == "without":
+            at = _end_of_negated(pieces, at + 1, lexicon.adjectives_after)
+        else:
+            kept.append(pieces[at])
+            at += 1
+    return kept
+
+
+def _end_of_negated(pieces: Sequence[Piece], at: int, adjectives_after: bool) -> int:
+    """Behind a thing that is not there, and behind others that "and" or "or" add to it without an article."""
+    seen = False
+    while at < len(pieces):
+        piece = pieces[at]
+        follower = pieces[at + 1] if at + 1 < len(pieces) else None
+        if not seen and piece.kind in (*_OF_ONE_THING, "unknown"):
+            seen = piece.kind in ("noun", "unknown")
+        elif seen and piece.text in ("and", "or") and follower and follower.kind in ("adjective", "noun", "unknown"):
+            seen = False
+        elif not (seen and adjectives_after and piece.kind == "adjective"):
+            return at
+        at += 1
+    return at
+
+
+def _without_before(pieces: Sequence[Piece]) -> list[Piece]:
+    kept: list[Piece] = []
+    for piece in pieces:
+        if piece.kind != "without":
+            kept.append(piece)
+            continue
+        while kept and kept[-1].kind == "drop":
+            kept.pop()
+        if kept and kept[-1].kind in ("noun", "unknown"):
+            kept.pop()
+        while kept and kept[-1].kind in ("adjective", "number", "article"):
+            kept.pop()
+    return kept
 
 
 def _groups(pieces: Sequence[Piece], lexicon: Lexicon) -> Iterator[tuple[int, int]]:

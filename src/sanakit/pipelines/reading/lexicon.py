@@ -11,7 +11,7 @@ from typing import Literal
 from sanakit.pipelines.reading.emoji import NUMBERS
 from sanakit.pipelines.reading.words import Noun, Words
 
-Kind = Literal["article", "number", "adjective", "noun", "relation", "word", "drop", "unknown"]
+Kind = Literal["article", "number", "adjective", "noun", "relation", "word", "without", "drop", "unknown"]
 _LONGEST = 5  # words of a phrase
 _SHORTEST_STEM = 3
 _LONGEST_COMPOUND = 40  # letters
@@ -20,6 +20,7 @@ _DIGITS = "[0-9０-９]"
 UNSPACED = re.compile(f"(?:{_DIGITS}+(?={_SIGN}))?{_SIGN}(?:{_SIGN}|{_DIGITS})*")
 _LETTER = "(?:[^\\W_]|[\u0300-\u036f\u0610-\u061a\u064b-\u065f\u0900-\u0dff\u200c\u200d])"  # marks are a part of them
 _WORD = re.compile(f"{_LETTER}+[’']|{_LETTER}+(?:-{_LETTER}+)*|[^\\w\\s]")
+_PLACES = ("above", "below", "in front of", "behind", "on", "in", "next to")  # moved, known to the model or not
 _LESS = 0.3  # of a letter: a form that is only like the known one counts less, and so does a prompt in more pieces
 _PLAIN = str.maketrans({"’": "'", "œ": "oe", "æ": "ae", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"})
 BACKGROUND = Noun("background", "backgrounds")
@@ -48,11 +49,12 @@ class Lexicon:
         self.adjectives_after = bool(told.get("adjectives_after"))
         self.relations_after = bool(told.get("relations_after"))
         self.numbers_after = bool(told.get("numbers_after"))
-        self._endings: tuple[str, ...] = tuple(sorted(told.get("endings", ()), key=len, reverse=True))
+        self.negation_after = bool(told.get("negation_after"))
+        self._endings: tuple[str, ...] = tuple(sorted(map(normal, told.get("endings", ())), key=len, reverse=True))
         self._compounds = bool(told.get("compounds"))
         self._colours = frozenset(words.content.get("colours", ())) | {"gray"}
         self._sizes = frozenset(words.content.get("sizes", ()))
-        self._relations = frozenset(words.content.get("positions", ()))
+        self._relations = frozenset(words.content.get("positions", ())).union(_PLACES if self.relations_after else ())
         self._entries: dict[str, Piece] = {}
         for name, noun in words.names_in(language):
             self._entries.setdefault(_key(name), Piece("noun", noun.name, noun))
@@ -133,6 +135,8 @@ class Lexicon:
             return Piece("article", english)
         if english in NUMBERS:
             return Piece("number", english)
+        if english == "without":
+            return Piece("without", english)
         if english in self._colours or english in self._sizes:
             return Piece("adjective", english)
         if english == "background":
@@ -181,13 +185,21 @@ class Lexicon:
         return None
 
     def _unspaced(self, text: str) -> Iterator[Piece]:
-        at = 0
+        at, unknown, after_noun = 0, "", False
         while at < len(text):
             lengths = range(min(self._longest, len(text) - at), 0, -1)
-            count = next((count for count in lengths if normal(text[at : at + count]) in self._entries), 0)
-            piece = self._entries[normal(text[at : at + count])] if count else Piece("unknown", text[at])
-            yield replace(piece, weight=count - _LESS if count else 0.0)
-            at += max(count, 1)
+            count = next((count for count in lengths if normal(text[at : at + count]) in self._entries), 1)
+            piece = self._entries.get(normal(text[at : at + count]))
+            if piece is None or (piece.kind == "relation" and count == 1 and not after_noun):  # a part of some word
+                unknown += text[at : at + count]
+            else:
+                if unknown:
+                    yield Piece("unknown", unknown)
+                unknown, after_noun = "", piece.kind == "noun" or (after_noun and piece.kind == "drop")
+                yield replace(piece, weight=count - _LESS)
+            at += count
+        if unknown:
+            yield Piece("unknown", unknown)
 
 
 def _key(text: str) -> str:

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from sanakit.pipelines.reading.emoji import EMOJI, name_emoji
 from sanakit.pipelines.reading.english import in_english
-from sanakit.pipelines.reading.groups import colours_or_things
+from sanakit.pipelines.reading.groups import colours_or_things, without_negated
 from sanakit.pipelines.reading.lexicon import UNSPACED, Lexicon, Piece
 from sanakit.pipelines.reading.unknown import UnknownWord, unknown_words
 from sanakit.pipelines.reading.words import Words, scripts, tokens
@@ -42,7 +42,10 @@ class PromptReader:
         return Reading(text + rest, tuple(unknown))
 
     def _in_english(self, text: str) -> str:
-        """Another language is read where it knows more letters of the prompt than English does."""
+        """Another language is read where it knows more letters of the prompt than English does.
+
+        Where it knows none of the things, it has to know most of what is around them.
+        """
         bare = EMOJI.sub("", text)
         letters = sum(map(str.isalpha, bare))
         known = sum(len(word) for word in tokens(bare) if self._is_english(word))
@@ -56,11 +59,14 @@ class PromptReader:
             lexicon = self._lexicon(code)
             pieces = colours_or_things(lexicon.read(text), lexicon)
             found = sum(piece.weight for piece in pieces)
-            if found > best and any(piece.noun is not None for piece in pieces):
+            if found > best and (
+                any(piece.noun is not None for piece in pieces) or found > max(known + 3, letters / 2)
+            ):
                 best, best_pieces, best_lexicon = found, pieces, lexicon
         if best_lexicon is None:
             return text
-        return in_english(best_pieces, best_lexicon, self._words.content.get("sizes", ()))
+        there = without_negated(best_pieces, best_lexicon)
+        return in_english(there, best_lexicon, self._words.content.get("sizes", ())) or text
 
     def _is_english(self, word: str) -> bool:
         return word in self._words.english and not UNSPACED.search(word)
