@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from sanakit.worlds.building.assembly import parts as parts_module
 from sanakit.worlds.building.assembly import workshop as workshop_module
 from sanakit.worlds.building.assembly.attribution import attribution
 from sanakit.worlds.building.assembly.build import build_bank
+from sanakit.worlds.building.assembly.names_apart import names_apart
 from sanakit.worlds.building.assembly.parts import Made, Part
 from sanakit.worlds.building.assembly.workshop import Workshop
 from sanakit.worlds.building.packages import FLUENT_FLAT, FURNITURE, Package
@@ -124,6 +126,52 @@ def test_a_bank_without_packages_has_no_empty_table(shop: Workshop, tmp_path: Pa
     assert page.count("\n\n| ") == 1
     assert "| made here | A. Maker |" in page
     assert attribution(Contents(name="none", things=()), []).count("|") == 0
+
+
+def test_other_names_leave_the_pictures(shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rename(shop: Workshop, things: tuple[Thing, ...]) -> tuple[Thing, ...]:
+        return tuple(replace(thing, names={"de": f"Haus{thing.name}"}) for thing in things)
+
+    def part(names: str, made: Made | None) -> Part:
+        def make(shop: Workshop) -> Made:
+            assert made, "nothing is drawn again"
+            return made
+
+        return Part(packages=(FURNITURE,), data=(), make=make, names=(names,), rename=rename)
+
+    tiger = Thing(name="tiger", plural="tigers", group="animal", looks=(look("tiger", "3d"),), names={"de": "Tiger"})
+    monkeypatch.setitem(parts_module.PARTS, "models", part("emoji/names.txt", made(tiger)))
+    build_bank(tmp_path / "bank", shop, only=["models"])
+    assert load_bank(tmp_path / "bank").things["tiger"].names == {"de": "Tiger"}
+    monkeypatch.setitem(parts_module.PARTS, "models", part("emoji/drawings.txt", None))
+    pictures = (shop.part("models") / "views.zip").stat().st_mtime_ns
+    build_bank(tmp_path / "bank", shop, only=["models"])
+    bank = load_bank(tmp_path / "bank")
+    assert bank.things["tiger"].names == {"de": "Haustiger"}
+    assert bank.image(bank.things["tiger"].looks[0].views[0]).size == (8, 6)
+    assert (shop.part("models") / "views.zip").stat().st_mtime_ns == pictures
+
+
+def test_a_name_means_one_thing_in_a_language() -> None:
+    def thing(name: str, *names: str) -> Thing:
+        return Thing(
+            name=name,
+            plural=f"{name}s",
+            group="thing",
+            looks=(),
+            names={"de": names[0]},
+            more_names={"de": names[1:]} if names[1:] else {},
+        )
+
+    things = [thing("bank", "Bank"), thing("bench", "bank"), thing("cake", "Torte", "Kuchen"), thing("pie", "Kuchen")]
+    things += [thing("toy fan", "Lüfter", "Ventilator"), thing("toy helix", "Lüfter")]
+    names = {thing.name: (dict(thing.names), dict(thing.more_names)) for thing in names_apart(things)}
+    assert names["bench"] == ({"de": "bank"}, {})
+    assert names["bank"] == ({}, {}), "the usual thing has it"
+    assert names["pie"] == ({"de": "Kuchen"}, {}), "a main name goes before a further one"
+    assert names["cake"] == ({"de": "Torte"}, {})
+    assert names["toy fan"] == ({"de": "Lüfter"}, {"de": ("Ventilator",)})
+    assert names["toy helix"] == ({}, {})
 
 
 def test_only_some_parts(shop: Workshop, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from sanakit.worlds.building.cutting import VIEW_SIZE, cut
 from sanakit.worlds.building.emoji.clips import NUM_FRAMES, read_clips, read_stills
 from sanakit.worlds.building.emoji.drawings import given_drawings
 from sanakit.worlds.building.emoji.looks import Views, pictured_look
-from sanakit.worlds.building.emoji.names import LANGUAGES, Names
+from sanakit.worlds.building.emoji.names import LANGUAGES, Names, given_names
 from sanakit.worlds.building.emoji.words import Entry, bare, code_points, emoji_entries, left_out
 from sanakit.worlds.building.packages import FLUENT_3D
 from sanakit.worlds.building.tinting import mask_but, tint_of
@@ -158,11 +158,18 @@ def test_names_are_nouns_where_the_annotations_describe(tmp_path: Path) -> None:
     def entry(name: str, *emoji: str) -> Entry:
         return Entry(name=name, plural=f"{name}s", group="thing", emoji=emoji, synonyms=(), floats=False)
 
+    hindi = {"🍎": ("लाल सेब, फल, लाल", ["फल", "सेब", "लाल"]), "🩺": ("रॉकेट, वाहन", ["वाहन"])}
+    files["annotations/hi/annotations.json"] = annotations(hindi)
     entries = [entry("toy cat", "🐱", "🐈"), entry("toy apple", "🍎"), entry("stethoscope", "🩺")]
     entries += [entry("toy bat", "🏏"), entry("toy eight", "🎱")]
     names = Names(packed(tmp_path, files), entries)
     assert names.of(entries[0]) == ({"de": "Katze"}, {})
-    assert names.of(entries[1]) == ({"de": "Apfel"}, {"de": ("roter Apfel",)})
-    assert names.of(entries[2]) == ({"de": "Arzt"}, {"de": ("Stethoskop",)})
+    assert names.of(entries[1]) == ({"de": "Apfel", "hi": "सेब"}, {}), "the colour is no part of the name"
+    assert names.of(entries[2]) == ({"de": "Arzt", "hi": "रॉकेट"}, {"de": ("Stethoskop",)})
     assert names.of(entries[4])[0] == {"de": "schwarzer Ball"}, "a keyword of several things names none"
     assert names.keywords(entries[1]) == ("fruit",)
+
+
+@pytest.mark.parametrize("name", ["apple", "book", "lantern", "crow", "salad"])
+def test_what_the_annotations_only_know_in_a_colour_has_its_noun_in_every_language(name: str) -> None:
+    assert {language for thing, language in given_names() if thing == name} == set(LANGUAGES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -94,6 +94,19 @@ def write_bank(folder: Path, contents: Contents, members: Mapping[str, bytes]) -
             for name in sorted(members):
                 archive.writestr(zipfile.ZipInfo(name), members[name])  # dated 1980, so that bytes repeat
         (building / "ATTRIBUTION.md").write_text(contents.attribution, encoding="utf-8")
+
+
+def renew_things(folder: Path, things: Sequence[Thing]) -> None:
+    """Write other words into a bank that is there; its pictures, and which look has which, stay as they are.
+
+    Raises:
+        RequestError: there is no bank, or the things are not those of one.
+        OutputError: the file cannot be written; what was there is as it was.
+    """
+    bank = _read_bank(folder)
+    check_contents(things, tuple(bank.places.values()), bank.people)
+    plain = json.loads((folder / "bank.json").read_bytes())
+    write_json(folder / "bank.json", {**plain, "things": [_plain_thing(thing) for thing in things]}, indent=None)
 
 
 def _plain(contents: Contents) -> dict[str, Any]:

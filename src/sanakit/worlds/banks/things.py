@@ -110,7 +110,7 @@ def _merge(first: Thing, other: Thing) -> Thing:
     return replace(
         first,
         looks=first.looks + other.looks,
-        synonyms=tuple(dict.fromkeys(first.synonyms + other.synonyms)),
+        synonyms=tuple(dict(first.synonyms + other.synonyms).items()),  # one plural each
         keywords=tuple(dict.fromkeys(first.keywords + other.keywords)),
         names={**other.names, **first.names},
         more_names=_more_names(first, other),

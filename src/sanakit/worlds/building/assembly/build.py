@@ -15,6 +15,7 @@ from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.banks.bank_files import Contents, check_replaceable, load_bank, write_bank
 from sanakit.worlds.banks.things import merge_things
 from sanakit.worlds.building.assembly.attribution import attribution
+from sanakit.worlds.building.assembly.names_apart import names_apart
 from sanakit.worlds.building.assembly.parts import PARTS, finished_part
 from sanakit.worlds.building.assembly.tiny import cut_down
 from sanakit.worlds.building.assembly.workshop import Workshop
@@ -85,7 +86,7 @@ def report(bank: Bank, shop: Workshop) -> BuildReport:
 
 
 def _merged(parts: Sequence[Bank], name: str) -> tuple[Contents, dict[str, bytes]]:
-    things = merge_things(thing for bank in parts for thing in bank.things.values())
+    things = names_apart(merge_things(thing for bank in parts for thing in bank.things.values()))
     packages: dict[str, Mapping[str, str]] = {}
     members: dict[str, bytes] = {}
     for bank in parts:

@@ -13,10 +13,10 @@ from typing import Any
 from sanakit.common.errors import OutputError
 from sanakit.common.files import write_json
 from sanakit.worlds.banks.bank import Bank
-from sanakit.worlds.banks.bank_files import Contents, load_bank, write_bank
+from sanakit.worlds.banks.bank_files import Contents, load_bank, renew_things, write_bank
 from sanakit.worlds.banks.things import Person, Place, Thing, merge_things
 from sanakit.worlds.building.assembly.workshop import Workshop
-from sanakit.worlds.building.emoji.things import emoji_things
+from sanakit.worlds.building.emoji.things import emoji_things, emoji_things_renamed
 from sanakit.worlds.building.fetching import unpack_deb
 from sanakit.worlds.building.models.things import model_things
 from sanakit.worlds.building.packages import (
@@ -32,6 +32,7 @@ from sanakit.worlds.building.people.people import drawn_people
 from sanakit.worlds.building.places import places
 
 _VERSION = 2  # of how parts are made; another one makes them again
+_NAMES_VERSION = 1  # of how things get their names; another one names them again, with the pictures that are there
 
 
 @dataclass(kw_only=True)
@@ -47,11 +48,16 @@ class Made:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Part:
-    """``data`` are the files, below ``worlds/building``, that it is made by beside its packages."""
+    """``data`` are the files, below ``worlds/building``, that it is made by beside its packages.
+
+    If only ``names`` change, which are such files too, ``rename`` gives the things anew and the pictures stay.
+    """
 
     packages: tuple[Package, ...]
     data: tuple[str, ...]
     make: Callable[[Workshop], Made]
+    names: tuple[str, ...] = ()
+    rename: Callable[[Workshop, tuple[Thing, ...]], tuple[Thing, ...]] | None = None
 
 
 def _models(shop: Workshop) -> Made:
@@ -85,6 +91,11 @@ def _emoji(shop: Workshop) -> Made:
     return Made(things=things, members=members, notices=tuple(notices))
 
 
+def _emoji_renamed(shop: Workshop, things: tuple[Thing, ...]) -> tuple[Thing, ...]:
+    words = shop.fetch(EMOJI_WORDS)
+    return emoji_things_renamed(things, words) if words else things
+
+
 def _people(shop: Workshop) -> Made:
     people, members = drawn_people(shop.on_progress)
     return Made(people=people, members=members)
@@ -95,15 +106,17 @@ PARTS = {
     "places": Part(packages=(PANORAMAS,), data=("places.yaml",), make=_places),
     "emoji": Part(
         packages=(EMOJI_WORDS, FLUENT_FLAT, FLUENT_3D, *FLUENT_CLIPS),
-        data=("emoji/things.txt", "emoji/drawings.txt", "emoji/names.txt"),
+        data=("emoji/things.txt", "emoji/drawings.txt"),
         make=_emoji,
+        names=("emoji/names.txt",),
+        rename=_emoji_renamed,
     ),
     "people": Part(packages=(), data=("people/styles.json",), make=_people),
 }
 
 
 def finished_part(name: str, shop: Workshop) -> Bank:
-    """A part's bank, as it was kept if its packages and data are the same, else made now.
+    """A part's bank, as it was kept if its packages and data are the same, else made or named anew.
 
     Raises:
         MissingExtraError: what draws it is not installed.
@@ -113,7 +126,12 @@ def finished_part(name: str, shop: Workshop) -> Bank:
     had = [package for package in part.packages if shop.fetch(package)]
     packages = {package.name: {"version": package.version, "sha256": package.sha256} for package in had}
     stamp = {"version": _VERSION, "packages": packages, "data": _digest(part.data)}
-    if _stamp_of(shop, name) != stamp:
+    names = {"version": _NAMES_VERSION, "data": _digest(part.names)}
+    kept = _stamp_of(shop, name)
+    if part.rename and kept.pop("names", None) != names and kept == stamp:
+        renew_things(folder, merge_things(part.rename(shop, tuple(load_bank(folder).things.values()))))
+        write_json(folder / "stamp.json", {**stamp, "names": names})
+    elif kept != stamp:
         made = part.make(shop)
         contents = Contents(
             name=name,
@@ -124,15 +142,15 @@ def finished_part(name: str, shop: Workshop) -> Bank:
             attribution="\n\n".join(made.notices),
         )
         write_bank(folder, contents, made.members)
-        write_json(folder / "stamp.json", stamp)
+        write_json(folder / "stamp.json", {**stamp, "names": names} if part.rename else stamp)
     return load_bank(folder)
 
 
-def _stamp_of(shop: Workshop, name: str) -> Any:
+def _stamp_of(shop: Workshop, name: str) -> dict[str, Any]:
     try:
-        return json.loads((shop.part(name) / "stamp.json").read_bytes())
-    except (OSError, ValueError, OutputError):
-        return None
+        return dict(json.loads((shop.part(name) / "stamp.json").read_bytes()))
+    except (OSError, ValueError, TypeError, OutputError):
+        return {}
 
 
 def _digest(names: tuple[str, ...]) -> str:

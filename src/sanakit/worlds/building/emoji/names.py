@@ -2,7 +2,8 @@
 
 The annotations name a picture ("red apple"), and a prompt names a thing ("apple"). Where an emoji of a thing is called
 in English as the thing is here, its label in the other language is taken; else the keyword that its label ends or
-begins with ("Roter Apfel" with "Apfel"), unless another thing is called so. ``names.txt`` puts right what is wrong.
+begins with ("Kahler Baum" with "Baum"), unless another thing is called so. A label that says a colour names no thing,
+and what stands after a comma is a remark ("रॉकेट, वाहन": rocket, vehicle). ``names.txt`` puts right what is wrong.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ _LANGUAGES = "ar bn cs da de el es fi fr hi hu id it ja ko nl no pl pt ro ru sv 
 LANGUAGES = tuple(_LANGUAGES.split())
 _NOUN_FIRST = frozenset({"ar", "es", "fr", "id", "it", "pt", "ro", "th", "vi"})
 _UNSPACED = frozenset({"ja", "ko", "th", "zh", "zh-Hant"})
+_COLOURED = frozenset(["black", "blue", "brown", "gray", "green", "orange", "pink", "purple", "red", "white", "yellow"])
 _COMMON = 24  # a keyword of more emoji than this says too little ("face", "red")
 
 
@@ -49,7 +51,8 @@ class Names:
         main: dict[str, str] = {}
         more: dict[str, tuple[str, ...]] = {}
         for language in LANGUAGES:
-            found = [*_given().get((entry.name, language), ()), *self._candidates(entry, language)]
+            given = given_names().get((entry.name, language), ())
+            found = [*given, *(self._alike if given else self._candidates)(entry, language)]
             if names := list(dict.fromkeys(name for one in found for name in _plain(one))):
                 main[language] = names[0]
                 if len(names) > 1:
@@ -69,11 +72,17 @@ class Names:
         if alike or note is None:
             return alike
         held = self._held(note, language)
-        return [held, note.label] if held and held not in self._shared[language] else [note.label]
+        labels = [] if self._says_a_colour(entry) else [note.label]
+        return [held, *labels] if held and held not in self._shared[language] else labels
+
+    def _says_a_colour(self, entry: Entry) -> bool:
+        """Of its emoji, in words that the thing itself has not: a "red apple" is an apple, a "green apple" one."""
+        note = self._words["en"].get(entry.emoji[0]) if entry.emoji else None
+        return note is not None and bool(_COLOURED & set(note.label.split()) - set(entry.name.split()))
 
     def _named(self, entries: Sequence[Entry], language: str) -> frozenset[str]:
         """Names that are sure."""
-        sure = (_given().get((entry.name, language), ()) or self._alike(entry, language) for entry in entries)
+        sure = (given_names().get((entry.name, language), ()) or self._alike(entry, language) for entry in entries)
         return frozenset(name.casefold() for names in sure for name in names)
 
     def _held_twice(self, entries: Sequence[Entry], language: str) -> frozenset[str]:
@@ -102,8 +111,8 @@ class Names:
 
 
 def _plain(name: str) -> list[str]:
-    """ "Arzt/Ärztin" and "रॉकेट, वाहन" are two names each, and what stands in brackets is none."""
-    parts = re.split(r"/|, ", re.sub(r"\s*[(（][^)）]*[)）]", "", name))
+    """ "Arzt/Ärztin" is two names, and what stands in brackets is none."""
+    parts = re.sub(r"\s*[(（][^)）]*[)）]", "", name).split("/")
     return [part.strip() for part in parts if part.strip() and not part.startswith("-")]
 
 
@@ -118,11 +127,11 @@ def _read(tarball: Path) -> Iterator[tuple[str, Mapping[str, _Annotation]]]:
 
 
 def _annotation(words: Mapping[str, list[str]]) -> _Annotation:
-    return _Annotation(words["tts"][0], tuple(words.get("default", ())))
+    return _Annotation(re.split(r"\s*[,，]", words["tts"][0])[0], tuple(words.get("default", ())))
 
 
 @lru_cache(maxsize=1)
-def _given() -> Mapping[tuple[str, str], tuple[str, ...]]:
+def given_names() -> Mapping[tuple[str, str], tuple[str, ...]]:
     """(thing, language) -> names of ``names.txt``, the main one first."""
     text = resources.files("sanakit").joinpath("worlds", "building", "emoji", "names.txt").read_text("utf-8")
     given: dict[tuple[str, str], tuple[str, ...]] = {}

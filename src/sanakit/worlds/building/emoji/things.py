@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +32,18 @@ def emoji_things(fetch: Fetch, on_progress: OnProgress = no_progress) -> tuple[t
     names = Names(words, entries) if words else None
     made = [_thing(entry, solid, flat, names) for entry in entries]
     return tuple(thing for thing in made if thing.looks), views.members
+
+
+def emoji_things_renamed(things: Iterable[Thing], words: Path) -> tuple[Thing, ...]:
+    """The same things with the names that the list and the annotations give now; their pictures stay as they are."""
+    entries = emoji_entries()
+    names, known = Names(words, entries), {entry.name: entry for entry in entries}
+    return tuple(_named(thing, known[thing.name], names) for thing in things)
+
+
+def _named(thing: Thing, entry: Entry, names: Names) -> Thing:
+    main, more = names.of(entry)
+    return replace(thing, names=main, more_names=more, keywords=names.keywords(entry))
 
 
 def _thing(entry: Entry, solid: Mapping[str, Look], flat: Mapping[str, Look], names: Names | None) -> Thing:

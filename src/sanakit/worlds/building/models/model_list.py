@@ -62,7 +62,10 @@ def chosen(models: Iterable[Model]) -> dict[str, list[Model]]:
 
 
 def plural_of(noun: str) -> str:
-    """The regular plural of a noun."""
+    """The regular plural of a noun; of a "bowl of fruit" it is the bowl's."""
+    if " of " in noun:
+        head, _, rest = noun.partition(" of ")
+        return f"{plural_of(head)} of {rest}"
     if noun.endswith(("s", "x", "ch", "sh")):
         return f"{noun}es"
     if noun.endswith("y") and noun[-2:-1] not in "aeiou":
