@@ -101,7 +101,7 @@ class Bank:
         bank._whole = self._whole or self
         return bank
 
-    def __contains__(self, member: str) -> bool:
+    def __contains__(self, member: object) -> bool:
         """Whether there is a picture of this name."""
         return member in self._pictures
 
@@ -128,7 +128,7 @@ class _Pictures:
         self._lock = threading.Lock()
         self._owner = os.getpid()
 
-    def __contains__(self, member: str) -> bool:
+    def __contains__(self, member: object) -> bool:
         return member in self._names
 
     def read(self, member: str, mode: str, size: tuple[int, int] | None = None) -> Image.Image:

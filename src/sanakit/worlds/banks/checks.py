@@ -89,7 +89,8 @@ def _check_once(what: str, names: Sequence[str]) -> None:
 
 
 def _check_fields(value: Any, where: str, but: str = "") -> None:
-    for name, kind, fits in _fields(type(value)):
+    kind_of: Any = type(value)
+    for name, kind, fits in _fields(kind_of):
         if name != but and not fits(getattr(value, name)):
             raise RequestError(f"{where}.{name}={_short(getattr(value, name))} must be {kind}")
 
