@@ -108,6 +108,8 @@ def test_emoji_are_named(reader: PromptReader, prompt: str, english: str) -> Non
         ("桌子下的狗", "a dog below a table"),
         ("汽车里的猫", "a cat in a car"),
         ("盒子里的猫", "a cat in 盒子"),
+        ("盒子上有一只猫", "a cat on 盒子"),
+        ("皇后", "皇后"),  # the second sign alone is "behind"
         ("猫在狗后面", "a cat behind a dog"),
         ("机の上のりんご", "an apple on a table"),
         ("책상 위의 고양이", "a cat on a table"),

@@ -190,7 +190,9 @@ class Lexicon:
             lengths = range(min(self._longest, len(text) - at), 0, -1)
             count = next((count for count in lengths if normal(text[at : at + count]) in self._entries), 1)
             piece = self._entries.get(normal(text[at : at + count]))
-            if piece is None or (piece.kind == "relation" and count == 1 and not after_noun):  # a part of some word
+            if piece is None or (
+                piece.kind == "relation" and count == 1 and not after_noun and len(unknown) < 2
+            ):  # a part of some word
                 unknown += text[at : at + count]
             else:
                 if unknown:
