@@ -22,7 +22,7 @@ from PIL import Image, UnidentifiedImageError
 
 from sanakit.common.errors import RequestError
 from sanakit.worlds.banks.checks import MAX_SIDE
-from sanakit.worlds.banks.things import Person, Place, Thing, View
+from sanakit.worlds.banks.things import Look, Person, Place, Thing, View
 
 _KEPT_IMAGES = 1024  # decoded pictures, of at most 100 kB each
 _MAX_BYTES = 1 << 26  # of one picture, as it is stored
@@ -67,6 +67,22 @@ class Bank:
         if self._chosen is not None:
             digest.update("\n".join(self._chosen).encode())
         return digest.hexdigest()
+
+    def look(self, name: str, id: str) -> Look | None:
+        """The look of the thing of this name, if there is one."""
+        return self._looks_of.get(name, {}).get(id)
+
+    def person(self, id: str) -> Person | None:
+        """The person who is drawn by this look."""
+        return self._people_by_look.get(id)
+
+    @cached_property
+    def _looks_of(self) -> dict[str, dict[str, Look]]:
+        return {name: {look.id: look for look in thing.looks} for name, thing in self.things.items()}
+
+    @cached_property
+    def _people_by_look(self) -> dict[str, Person]:
+        return {person.look.id: person for person in self.people}
 
     def image(self, view: View) -> Image.Image:
         """RGBA of ``view.size``, straight alpha; it must not be changed."""

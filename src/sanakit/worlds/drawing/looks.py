@@ -18,10 +18,11 @@ _MIN_PITCH = 14.0  # degrees: what is seen level still casts a shadow that can b
 
 def look_of(thing: SceneObject, bank: Bank) -> Look:
     """The look that a scene names: of the thing, or of a person who is called like a thing (a potted plant)."""
-    known = bank.things.get(thing.name)
-    if known is not None and (found := next((look for look in known.looks if look.id == thing.look), None)):
-        return found
-    return next(person.look for person in bank.people if person.look.id == thing.look)
+    if (look := bank.look(thing.name, thing.look)) is not None:
+        return look
+    person = bank.person(thing.look)
+    assert person is not None, f"the bank has no look {thing.look!r}"
+    return person.look
 
 
 def draw_look(look: Look, view: View, colour: str | None, bank: Bank, size: tuple[int, int]) -> Image.Image:

@@ -41,7 +41,8 @@ def moved(scene: Scene, rng: Generator) -> Scene:
 
 
 def _turned(scene: Scene, thing: SceneObject, rng: Generator, bank: Bank) -> SceneObject:
-    look = next(look for look in bank.things[thing.name].looks if look.id == thing.look)
+    look = bank.look(thing.name, thing.look)
+    assert look is not None
     view = draw_view(look, scene.view, rng)
     return replace(thing, view=view, box=_fitted(thing.box, look, view))
 

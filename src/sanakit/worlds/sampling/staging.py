@@ -32,8 +32,9 @@ def staged(scene: Scene, rng: Generator, bank: Bank) -> Scene | None:
 
 def _person(scene: Scene, rng: Generator, bank: Bank) -> list[SceneObject]:
     told = scene.objects[0]
-    look = next(person.look for person in bank.people if person.look.id == told.look)
-    cast = Cast(name=told.name, look=look, view=draw_view(look, None, rng), parts=told.parts)
+    person = bank.person(told.look)
+    assert person is not None
+    cast = Cast(name=told.name, look=person.look, view=draw_view(person.look, None, rng), parts=told.parts)
     return [place_single(cast, Floor(low=False, shadows=False), None, rng)]
 
 

@@ -89,7 +89,8 @@ def prefixes(scene: Scene, bank: Bank, split: Split) -> Sequence[str]:
 
 def has_rendered(scene: Scene, bank: Bank) -> bool:
     """Whether something in it is no drawing."""
-    return any(thing.name in bank.things and _style(thing, bank) == "rendered" for thing in scene.objects)
+    looks = (bank.look(thing.name, thing.look) for thing in scene.objects)
+    return any(look is not None and look.style == "rendered" for look in looks)
 
 
 def ground_wordings(ground: Ground, bank: Bank) -> tuple[str, ...]:
@@ -158,7 +159,3 @@ def _part(part: str, word: str) -> str:
         return word if word.endswith("hair") else f"{word} hair"
     several = word.endswith("s") and not word.endswith("ss")
     return word if several or word.startswith(("one ", "no ")) else with_article(word)
-
-
-def _style(thing: SceneObject, bank: Bank) -> Style | None:
-    return next((look.style for look in bank.things[thing.name].looks if look.id == thing.look), None)

@@ -104,7 +104,8 @@ def _wrong_look(thing: SceneObject, says: Scene, picture: Scene, bank: Bank) -> 
 def _wrong_parts(thing: SceneObject, seen: SceneObject, bank: Bank) -> bool:
     if not thing.parts:
         return False
-    there = next((person.parts for person in bank.people if person.look.id == seen.look), {})
+    person = bank.person(seen.look)
+    there = {} if person is None else person.parts
     return any(there.get(part) != word for part, word in thing.parts)
 
 

@@ -41,9 +41,8 @@ def wrong_words(scene: Scene, rng: Generator, kind: WrongWord, bank: Bank) -> Sc
 
 def shown_colour(thing: SceneObject, bank: Bank) -> str | None:
     """The colour word that is true of an object: its tint, or the nearest to its natural look."""
-    if thing.colour is not None or thing.name not in bank.things:
-        return thing.colour
-    return next((look.natural for look in bank.things[thing.name].looks if look.id == thing.look), None)
+    look = bank.look(thing.name, thing.look)
+    return thing.colour if thing.colour is not None or look is None else look.natural
 
 
 def _other_thing(scene: Scene, rng: Generator, bank: Bank) -> Scene | None:
