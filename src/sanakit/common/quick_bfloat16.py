@@ -13,6 +13,17 @@ def has_quick_bfloat16(device: torch.device | str) -> bool:
     return torch.device(device).type != "cpu" or _cpu_has_it()
 
 
+def quick_dtype(device: torch.device | str) -> torch.dtype:
+    """What frozen networks compute training data in: bfloat16 where that is quick, else float32."""
+    return torch.bfloat16 if has_quick_bfloat16(device) else torch.float32
+
+
+def quick_autocast(device: torch.device | str, *, enabled: bool = True) -> torch.autocast:
+    """Matrix products in bfloat16 where that is quick."""
+    kind = torch.device(device).type
+    return torch.autocast(kind, dtype=torch.bfloat16, enabled=enabled and has_quick_bfloat16(device))
+
+
 @cache
 def _cpu_has_it() -> bool:
     if platform.machine() in ("x86_64", "AMD64"):  # elsewhere AVX-512 emulates it, and AVX2 goes one by one

@@ -19,7 +19,7 @@ from sanakit.checkpoints.networks.strict_load import load_network
 from sanakit.checkpoints.networks.text_encoder_folder import load_text_encoder
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts
 from sanakit.common.config import to_mapping
-from sanakit.common.quick_bfloat16 import has_quick_bfloat16
+from sanakit.common.quick_bfloat16 import quick_dtype
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.text.text_encoder import TextEncoder
 
@@ -102,7 +102,6 @@ def encoders_of_model(source: str, *, device: str = "cpu") -> Encoders:
 def encoders_of_parts(parts: ModelParts, card: ModelCard, *, device: str) -> Encoders:
     """Loaded when they are needed, in the dtypes in which the model runs."""
     dtypes = resolve_dtypes(card.precision, None, device)
-    quick = torch.bfloat16 if has_quick_bfloat16(device) else torch.float32
 
     def load_autoencoder() -> DCAutoencoder:
         assert parts.autoencoder is not None
@@ -111,7 +110,7 @@ def encoders_of_parts(parts: ModelParts, card: ModelCard, *, device: str) -> Enc
     def load_text() -> TextEncoder:
         assert parts.text_encoder is not None
         return load_text_encoder(
-            parts.text_encoder, parts.tokenizer, dtype=quick, device=device, config=card.text,
+            parts.text_encoder, parts.tokenizer, dtype=quick_dtype(device), device=device, config=card.text,
             variant=parts.variant,
         )  # fmt: skip
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sanakit.common.pixels import Picture, to_signed
-from sanakit.common.quick_bfloat16 import has_quick_bfloat16
+from sanakit.common.quick_bfloat16 import quick_autocast
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.text.text_encoder import TextEncoder
 
@@ -42,9 +42,7 @@ def encode_pictures(
     for start in range(0, len(pictures), rows):
         part = pictures[start : start + rows]
         pixels = to_signed([*part, part[0]] if len(part) == 1 else part).to(device, dtype)
-        with torch.autocast(
-            torch.device(device).type, dtype=torch.bfloat16, enabled=quick and has_quick_bfloat16(device)
-        ):
+        with quick_autocast(device, enabled=quick):
             latents.append(autoencoder.encode(pixels)[: len(part)].to("cpu", LATENT_DTYPE))
     return torch.cat(latents)
 

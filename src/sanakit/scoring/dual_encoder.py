@@ -6,7 +6,6 @@ Pictures are read by EfficientNet-Lite0 (frozen), texts by the starter's languag
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib import resources
@@ -17,15 +16,12 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from sanakit.checkpoints.files.reader import read_tensors
-from sanakit.checkpoints.files.writer import write_safetensors
+from sanakit.checkpoints.files.small_network import load_small_network, save_small_network
 from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_folder
 from sanakit.checkpoints.networks.text_encoder_folder import load_text_encoder
-from sanakit.common.config import from_mapping, to_mapping
-from sanakit.common.errors import CheckpointError, ConfigError
-from sanakit.common.files import write_json
-from sanakit.common.quick_bfloat16 import has_quick_bfloat16
+from sanakit.common.errors import ConfigError
+from sanakit.common.quick_bfloat16 import quick_autocast, quick_dtype
 from sanakit.models.dual_encoder import DualEncoder, DualEncoderConfig
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.text.text_encoder import TextEncoder, TextEncoderConfig
@@ -59,9 +55,7 @@ class PictureReader(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """``(B, 3, H, W)`` in [0, 1] to ``(B, 16, PATCH_CHANNELS)``; other sizes than 128 x 128 are resized first."""
         images = resize_bicubic(images, PICTURE_SIZE, PICTURE_SIZE).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(
-            images.device.type, dtype=torch.bfloat16, enabled=self.bf16 and has_quick_bfloat16(images.device)
-        ):
+        with quick_autocast(images.device, enabled=self.bf16):
             maps = [part.float() for part in self.network.stages(images * 2 - 1)]
         thumbnail = F.avg_pool2d(images, PICTURE_SIZE // _THUMBNAIL)  # (B, 3, 32, 32)
         parts = (F.avg_pool2d(maps[2], 2), maps[3], maps[4], thumbnail)
@@ -152,43 +146,24 @@ def scorer_text(config: DualEncoderConfig) -> TextEncoderConfig:
 
 def load_scorer_text_encoder(config: DualEncoderConfig, *, device: str | torch.device = "cpu") -> TextEncoder:
     """The starter's language model as the towers of this config read it, in bfloat16 where that is quick."""
-    dtype = torch.bfloat16 if has_quick_bfloat16(device) else torch.float32
     folder = starter_text_encoder_folder()
     return load_text_encoder(
-        folder / "text_encoder", folder / "tokenizer", dtype=dtype, device=device, config=scorer_text(config)
+        folder / "text_encoder",
+        folder / "tokenizer",
+        dtype=quick_dtype(device),
+        device=device,
+        config=scorer_text(config),
     )
 
 
 def save_dual_encoder(model: DualEncoder, folder: Path) -> None:
-    """``config.json`` and ``model.safetensors`` in bfloat16; statistics and the two scalars stay in float32."""
-    folder.mkdir(parents=True, exist_ok=True)
-    exact = {"log_scale", "bias", *(name for name, _ in model.named_buffers())}
-    state = model.state_dict()
-    tensors = {name: tensor if name in exact else tensor.bfloat16() for name, tensor in state.items()}
-    write_safetensors(folder / "model.safetensors", tensors, {})
-    write_json(folder / "config.json", to_mapping(model.config))
+    """Both scalars stay in float32."""
+    save_small_network(model, model.config, folder, exact=("log_scale", "bias"))
 
 
 def load_dual_encoder(folder: Path) -> DualEncoder:
-    """What `save_dual_encoder` wrote, computing in float32.
-
-    Raises:
-        CheckpointError: a file is missing or damaged, or the weights do not fit the config.
-    """
-    try:
-        config = from_mapping(DualEncoderConfig, json.loads((folder / "config.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder} holds no dual encoder: its config.json cannot be read ({error})") from error
-    path = folder / "model.safetensors"
-    tensors = read_tensors([path])
-    with torch.device("meta"):
-        model = DualEncoder(config)
-    try:
-        model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1:2] or [str(error)]
-        raise CheckpointError(f"{path} does not fit its config.json ({reason[0].strip()})") from error
-    return model.eval()
+    """What `save_dual_encoder` wrote; raises ``CheckpointError`` if it is missing or damaged."""
+    return load_small_network(folder, DualEncoderConfig, DualEncoder, what="dual encoder")
 
 
 def _patches(part: Tensor) -> Tensor:

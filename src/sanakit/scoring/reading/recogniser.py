@@ -7,12 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sanakit.checkpoints.files.reader import read_json, read_tensors
-from sanakit.checkpoints.files.writer import write_safetensors
+from sanakit.checkpoints.files.small_network import load_small_network, save_small_network
 from sanakit.checkpoints.identity.hashing import hash_tensors
-from sanakit.common.config import from_mapping, to_mapping
-from sanakit.common.errors import CheckpointError, ShapeError
-from sanakit.common.files import write_json
+from sanakit.common.errors import ShapeError
 from sanakit.common.pixels import Picture
 from sanakit.models.recogniser import (
     GRID,
@@ -101,35 +98,13 @@ class RecogniserReader:
 
 
 def save_recogniser(model: Recogniser, folder: Path) -> None:
-    """``config.json`` with its words, and ``model.safetensors`` in bfloat16; statistics stay in float32."""
-    folder.mkdir(parents=True, exist_ok=True)
-    exact = {name for name, _ in model.named_buffers()}
-    state = model.state_dict()
-    tensors = {name: tensor if name in exact else tensor.bfloat16() for name, tensor in state.items()}
-    write_safetensors(folder / "model.safetensors", tensors, {})
-    write_json(folder / "config.json", to_mapping(model.config))
+    """Its ``config.json`` holds its words."""
+    save_small_network(model, model.config, folder)
 
 
 def load_recogniser(folder: Path) -> Recogniser:
-    """What `save_recogniser` wrote, computing in float32.
-
-    Raises:
-        CheckpointError: a file is missing or damaged, or the weights do not fit the config.
-    """
-    try:
-        config = from_mapping(RecogniserConfig, read_json(folder / "config.json"))
-    except ValueError as error:
-        raise CheckpointError(f"{folder} holds no recogniser: its config.json cannot be read ({error})") from error
-    path = folder / "model.safetensors"
-    tensors = {name: tensor.float() for name, tensor in read_tensors([path]).items()}
-    with torch.device("meta"):
-        model = Recogniser(config)
-    try:
-        model.load_state_dict(tensors, assign=True)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1:2] or [str(error)]
-        raise CheckpointError(f"{path} does not fit its config.json ({reason[0].strip()})") from error
-    return model.eval()
+    """What `save_recogniser` wrote; raises ``CheckpointError`` if it is missing or damaged."""
+    return load_small_network(folder, RecogniserConfig, Recogniser, what="recogniser")
 
 
 def found_boxes(heat: Tensor, boxes: Tensor) -> list[Box]:

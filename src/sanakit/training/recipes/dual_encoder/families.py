@@ -21,7 +21,7 @@ from sanakit.common.config import to_mapping
 from sanakit.common.errors import ConfigError
 from sanakit.common.files import write_json, written_aside
 from sanakit.common.pixels import to_unit
-from sanakit.common.quick_bfloat16 import has_quick_bfloat16
+from sanakit.common.quick_bfloat16 import quick_autocast
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.text.text_encoder import TextEncoder
 from sanakit.scoring.dual_encoder import PictureReader
@@ -198,7 +198,7 @@ def told(scene: Scene, rng: Generator, bank: Bank, split: Split = "train") -> st
 def reconstructed(pixels: Tensor, autoencoder: DCAutoencoder, noise: Tensor, generator: torch.Generator) -> Tensor:
     """Pictures ``(B, 3, H, W)`` in [0, 1] through the autoencoder, with ``noise`` ``(B,)`` on their latents."""
     device = pixels.device
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_quick_bfloat16(device)):
+    with quick_autocast(device):
         latent = autoencoder.encode(pixels * 2 - 1).float()
         drawn = torch.randn(latent.shape, generator=generator).to(device)
         decoded = autoencoder.decode(latent + noise.to(device)[:, None, None, None] * drawn)
