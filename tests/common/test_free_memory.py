@@ -30,9 +30,41 @@ def test_a_containers_limit_counts_and_its_cached_files_do_not(system: Path, lim
     assert free_memory(system, system) == expected
 
 
+def limit_group(folder: Path, limit: int | str, *, version: int = 2) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    names = {1: ("limit_in_bytes", "usage_in_bytes", "total_"), 2: ("max", "current", "")}[version]
+    (folder / f"memory.{names[0]}").write_text(f"{limit}\n")
+    (folder / f"memory.{names[1]}").write_text("500000\n")
+    cached = {1: "cache", 2: "file"}[version]
+    (folder / "memory.stat").write_text(f"{names[2]}{cached} 300000\n{names[2]}shmem 100000\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "group", "version"),
+    [
+        ("0::/system.slice/slurmstepd.scope/job_77/step_0/user/task_0", "system.slice/slurmstepd.scope/job_77", 2),
+        ("0::/user.slice/user-1000.slice/run-r1.scope", "user.slice/user-1000.slice/run-r1.scope", 2),
+        ("0::/../../pod/inner", "pod", 2),
+        ("0::/job", "unified/job", 2),
+        ("4:memory:/", "memory", 1),
+        ("4:cpu,memory:/docker/0123", "memory", 1),
+        ("4:memory:/slurm/uid_7/job_8/step_9", "memory/slurm/uid_7/job_8", 1),
+    ],
+)
+def test_the_lowest_limit_of_the_groups_above_counts(tmp_path: Path, line: str, group: str, version: int) -> None:
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self" / "cgroup").write_text(f"3:pids:/elsewhere\n{line}\n")
+    (tmp_path / "meminfo").write_text("MemAvailable: 500000000 kB\n")
+    limit_group(tmp_path / group, 4_000_000, version=version)
+    limit_group(tmp_path / "memory/slurm/uid_7/job_8/step_9", 9223372036854771712, version=1)
+    limit_group(tmp_path / "system.slice/slurmstepd.scope/job_77/step_0", "max")
+    assert free_memory(tmp_path, tmp_path) == 4_000_000 - 500_000 + 200_000
+    assert total_memory(tmp_path, tmp_path) == 4_000_000
+
+
 def test_all_of_the_memory_is_no_more_than_a_containers(tmp_path: Path) -> None:
-    whole = total_memory(tmp_path)
+    whole = total_memory(tmp_path, tmp_path)
     (tmp_path / "memory.max").write_text("max")
-    assert total_memory(tmp_path) == whole
+    assert total_memory(tmp_path, tmp_path) == whole
     (tmp_path / "memory.max").write_text("1000000")
-    assert total_memory(tmp_path) == (None if whole is None else 1_000_000)
+    assert total_memory(tmp_path, tmp_path) == (None if whole is None else 1_000_000)

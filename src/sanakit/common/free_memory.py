@@ -1,45 +1,105 @@
-"""How much memory the machine has, and how much of it programs may still take, within a container's limit."""
+"""How much memory the machine has, and how much of it programs may still take, within the limits of a container or job."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+_PROC, _CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
 
 
-def free_memory(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
+def free_memory(proc: Path = _PROC, cgroup: Path = _CGROUP) -> int | None:
     """Bytes that can be allocated without swapping and without being killed; ``None`` where the system does not tell.
 
-    The kernel's own estimate, and what is left of a container's limit: files that it keeps in memory, as mapped
-    weights are, count as free there, because they are let go when memory is needed.
+    The kernel's own estimate, and what is left of every limit on this process's control groups: files that a group
+    keeps in memory, as mapped weights are, count as free there, because they are let go when memory is needed.
     """
     try:
-        available = _entry(proc / "meminfo", "MemAvailable:") * 1024
-    except (OSError, ValueError):  # not Linux
+        available = _table(proc / "meminfo")["MemAvailable:"] * 1024
+    except (OSError, ValueError, KeyError):  # not Linux
         return None
-    try:
-        limit = int((cgroup / "memory.max").read_text())
-        used = int((cgroup / "memory.current").read_text()) - _entry(cgroup / "memory.stat", "file")
-    except (OSError, ValueError):  # no container, or the word "max"
-        return available
-    return max(min(available, limit - used), 0)
+    lefts = (limit.left for limit in _limits(proc, cgroup) if limit.left is not None)
+    return max(min([available, *lefts]), 0)
 
 
-def total_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Bytes of memory, or a container's limit where that is lower; ``None`` where the system does not tell."""
+def total_memory(cgroup: Path = _CGROUP, proc: Path = _PROC) -> int | None:
+    """Bytes of memory, or the lowest limit of a container or job; ``None`` where the system does not tell."""
     try:
         physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # Windows has no sysconf
         return None
+    return min([physical, *(limit.most for limit in _limits(proc, cgroup))])
+
+
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """Of one control group, in bytes."""
+
+    most: int
+    left: int | None  # None where its use is not told
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """What the files of a control group are called in one version of the kernel's interface."""
+
+    limits: tuple[str, ...]
+    used: str
+    cached: str  # entries of memory.stat
+    shared: str  # in memory without a file to go back to, and counted among the cached
+
+
+_VERSION_1 = _Files(("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_cache", "total_shmem")
+_VERSION_2 = _Files(("memory.max", "memory.high"), "memory.current", "file", "shmem")
+
+
+def _limits(proc: Path, cgroup: Path) -> Iterator[_Limit]:
+    """Of the group of this process and of all above it: a job's limit is often set on a group above its steps."""
+    for folder, files in _groups(proc, cgroup):
+        used = _number(folder / files.used)
+        for name in files.limits:
+            if (most := _number(folder / name)) is not None:
+                kept = _reclaimable(folder / "memory.stat", files)
+                yield _Limit(most, None if used is None else most - used + kept)
+
+
+def _groups(proc: Path, cgroup: Path) -> Iterator[tuple[Path, _Files]]:
+    """The folders of the groups. Within a container its own group may be the root, and its path be that outside."""
+    yield cgroup, _VERSION_2
+    yield cgroup / "memory", _VERSION_1
     try:
-        return min(physical, int((cgroup / "memory.max").read_text()))
-    except (OSError, ValueError):  # no container, or the word "max"
-        return physical
+        lines = (proc / "self" / "cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = (line.split(":", 2) + ["", ""])[:3]
+        inside = PurePosixPath(*(part for part in PurePosixPath(path).parts if part not in ("/", "..")))
+        levels = [level for level in (inside, *inside.parents) if level.name]
+        if not controllers:
+            yield from ((root / level, _VERSION_2) for root in (cgroup, cgroup / "unified") for level in levels)
+        elif "memory" in controllers.split(","):
+            yield from ((cgroup / "memory" / level, _VERSION_1) for level in levels)
 
 
-def _entry(path: Path, name: str) -> int:
-    """The number beside a name in a table of names and numbers; ``ValueError`` when it is not there."""
-    for line in path.read_text().splitlines():
-        key, *numbers = line.split()
-        if key == name:
-            return int(numbers[0])
-    raise ValueError(f"{path} has no {name}")
+def _reclaimable(stat: Path, files: _Files) -> int:
+    try:
+        table = _table(stat)
+    except (OSError, ValueError):
+        return 0
+    return max(table.get(files.cached, 0) - table.get(files.shared, 0), 0)
+
+
+def _number(path: Path) -> int | None:
+    """None where there is no such file, and for the word "max"."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _table(path: Path) -> dict[str, int]:
+    """A file of lines of a name and a number."""
+    rows = [line.split() for line in path.read_text().splitlines()]
+    return {row[0]: int(row[1]) for row in rows if len(row) > 1}
