@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -22,6 +23,7 @@ def test_the_client_is_given_version_and_hash(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(subprocess, "run", install)
     unpack_wheel(WHEEL, tmp_path / "new")
+    assert told[told.index("pip") - 2 : told.index("pip") + 1] == ["-P", "-m", "pip"]
     assert (tmp_path / "new" / "requirements.txt").read_text() == f"carrier==1.2 --hash=sha256:{'ab' * 32}\n"
     assert {"--no-deps", "--only-binary", str(tmp_path / "new")} <= set(told)
 
@@ -31,3 +33,39 @@ def test_a_refusal_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
     with pytest.raises(DownloadError, match=r"did not give carrier==1\.2: THESE PACKAGES DO NOT MATCH$"):
         unpack_wheel(WHEEL, tmp_path / "new")
+
+
+def test_pip_sees_the_index_options_of_the_user_and_none_of_how_they_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    for name in ("USER", "PREFIX", "TARGET", "CONSTRAINT", "REQUIRE_VIRTUALENV", "NO_BINARY", "CONFIG_FILE"):
+        monkeypatch.setenv(f"PIP_{name}", "1")
+    monkeypatch.setenv("PIP_INDEX_URL", "https://of.the/variable")
+    monkeypatch.setenv("UNRELATED", "stays")
+    settings = """:env:.index-url='https://of.the/variable'
+global.index-url='https://of.the/file'
+global.extra-index-url='https://a https://b'
+global.cert="it's here"
+global.user='true'
+install.extra-index-url='https://c'
+install.prefix='/opt'
+"""
+    seen: list[dict[str, str]] = []
+
+    def pip(command: list[str], env: dict[str, str] | None = None, **_: object) -> subprocess.CompletedProcess[str]:
+        if command[-2:] == ["config", "list"]:
+            return subprocess.CompletedProcess(command, 0, settings, "")
+        seen.append(env or {})
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", pip)
+    unpack_wheel(WHEEL, tmp_path / "new")
+    assert {name: value for name, value in seen[0].items() if name.startswith("PIP_")} == {
+        "PIP_INDEX_URL": "https://of.the/variable",
+        "PIP_EXTRA_INDEX_URL": "https://c",
+        "PIP_CERT": "it's here",
+        "PIP_CONFIG_FILE": os.devnull,
+    }
+    assert seen[0]["UNRELATED"] == "stays"

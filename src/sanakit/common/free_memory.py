@@ -1,4 +1,4 @@
-"""How much memory the machine has, and how much of it programs may still take, within the limits of a container or job."""
+"""How much memory the machine has, and how much of it may still be taken, within the limits of a container or job."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _groups(proc: Path, cgroup: Path) -> Iterator[tuple[Path, _Files]]:
     except OSError:
         return
     for line in lines:
-        _, controllers, path = (line.split(":", 2) + ["", ""])[:3]
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
         inside = PurePosixPath(*(part for part in PurePosixPath(path).parts if part not in ("/", "..")))
         levels = [level for level in (inside, *inside.parents) if level.name]
         if not controllers:
