@@ -33,6 +33,7 @@ from sanakit.checkpoints.sources.content_hashes import bytes_to_hash, check_smal
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts, locate
 from sanakit.common.errors import CheckpointError
 from sanakit.common.files import written_aside
+from sanakit.common.paths import as_path
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
 from sanakit.models.text.text_encoder import TextEncoder
@@ -249,7 +250,7 @@ def save_bundle(
         bundle.text_encoder.model.save_pretrained(building / "text_encoder")
         bundle.text_encoder.tokenizer.save_pretrained(building / "tokenizer")
 
-    with written_aside(Path(folder), force=force) as building:
+    with written_aside(as_path(folder), force=force) as building:
         text = write_text if include_text_encoder else None
         write_model_folder(building, networks, card, text=text, words=bundle.words)
     return card

@@ -14,6 +14,7 @@ from sanakit.checkpoints.identity.card import ModelCard, card_to_metadata, write
 from sanakit.checkpoints.networks.config_fields import DIFFUSERS_VERSION
 from sanakit.checkpoints.networks.kind import Json, NetworkKind, NetworkState
 from sanakit.common.files import write_json, written_aside
+from sanakit.common.paths import as_path
 from sanakit.sampling.solvers import solver_kind
 
 WriteText = Callable[[Path], None]
@@ -78,7 +79,7 @@ def save_network(kind: NetworkKind[Any, Any], model: nn.Module, folder: Path, *,
     Raises:
         RequestError, OutputError: the folder exists and ``force`` is not set, or it cannot be written.
     """
-    with written_aside(Path(folder), force=force) as building:
+    with written_aside(as_path(folder), force=force) as building:
         write_network(building, NetworkState.of(kind, model))
 
 

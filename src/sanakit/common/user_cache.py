@@ -11,6 +11,7 @@ from typing import Any
 
 from sanakit.common.errors import OutputError
 from sanakit.common.files import write_json
+from sanakit.common.paths import as_path
 
 logger = logging.getLogger(__name__)
 
@@ -18,8 +19,8 @@ logger = logging.getLogger(__name__)
 def user_cache_folder() -> Path:
     """``$SANAKIT_CACHE``, else ``$XDG_CACHE_HOME/sanakit``, else ``~/.cache/sanakit``."""
     if folder := os.environ.get("SANAKIT_CACHE"):
-        return Path(folder).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sanakit"
+        return as_path(folder)
+    return as_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "sanakit"
 
 
 def cached_facts(kind: str, path: Path) -> Path:

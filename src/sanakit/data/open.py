@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sanakit.common.errors import RequestError
+from sanakit.common.paths import as_path
 from sanakit.data.samples import Layout
 from sanakit.data.shards.wids import INDEX, read_wids
 from sanakit.data.sources.collect import Findings, collect
@@ -47,7 +48,7 @@ def open_data(path: Path, *, min_size: int = 1, need_captions: bool = True) -> D
         RequestError: nothing there is a data set; the sentence says what would be one.
         MissingExtraError: it is Parquet, and pyarrow is not installed.
     """
-    path, start = Path(path), time.perf_counter()
+    path, start = as_path(path), time.perf_counter()
     try:
         layout, findings = _read(path)
     except PermissionError as error:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sanakit.common.errors import RequestError
+from sanakit.common.paths import as_path
 from sanakit.data.open import open_data
 from sanakit.data.samples import Problem
 from sanakit.features.caching import Spent, cache_folder, cache_texts, latent_store, text_store
@@ -40,7 +41,7 @@ def cache_files(config: FilesData, resolutions: Sequence[int], work: Work) -> Ca
         RequestError: there is no such data, or it holds cached features already.
         OutputError: the cache cannot be written; what was finished stays.
     """
-    source = open_data(Path(config.path).expanduser(), min_size=config.min_size)
+    source = open_data(as_path(config.path), min_size=config.min_size)
     if source.has_latents():
         raise RequestError(f"{source.path} holds cached features already; a recipe uses them as they are")
     samples = passing_samples(source, config.drop_below)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from sanakit.common.paths import as_path
 from sanakit.common.ranks import wait_for_all
 from sanakit.common.user_cache import user_cache_folder
 from sanakit.data.sources.data_source import DataSource
@@ -33,7 +34,7 @@ class Spent:
 
 def cache_folder(named: str | Path | None) -> Path:
     """The folder of all stores: the one that was named, else ``features`` in the user's cache."""
-    return Path(named).expanduser() if named is not None else user_cache_folder() / "features"
+    return as_path(named) if named is not None else user_cache_folder() / "features"
 
 
 def latent_store(named: str | Path | None, encoders: Encoders) -> FeatureStore:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sanakit.common.errors import PictureError, RequestError
+from sanakit.common.paths import as_path
 from sanakit.data.buckets import assign_bins, training_bins
 from sanakit.data.caption_choice import CaptionChoice, best_score, caption_probabilities, choose_caption
 from sanakit.data.open import open_data
@@ -80,7 +80,7 @@ def pad_texts(texts: Sequence[tuple[Tensor, Tensor]], *, multiple: int = 8) -> T
 
 def open_files(config: FilesData, demand: Demand, work: Work) -> FileLatents:
     """See ``latent_data``. What is left out, and why, is logged."""
-    source = open_data(Path(config.path).expanduser(), min_size=config.min_size)
+    source = open_data(as_path(config.path), min_size=config.min_size)
     tell_dropped("cannot be used", {problem.key: problem.reason for problem in source.problems}, source)
     samples = passing_samples(source, config.drop_below)
     if source.has_latents():

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sanakit.common.errors import RequestError
+from sanakit.common.paths import as_path
 from sanakit.common.pixels import to_signed
 from sanakit.common.seeds import derived_digest
 from sanakit.data.buckets import assign_bins, training_bins
@@ -53,7 +53,7 @@ def open_pictures(config: FilePictures, demand: Demand, *, multiple: int, crop: 
             f"a window of {crop} px does not fit: it must be a multiple of {multiple} px of at most {shortest} px, "
             f"the shortest side of a bin at {', '.join(map(str, resolutions))} px"
         )
-    source = open_data(Path(config.path).expanduser(), min_size=config.min_size, need_captions=False)
+    source = open_data(as_path(config.path), min_size=config.min_size, need_captions=False)
     if source.has_latents():
         raise RequestError(f"{source.path} holds latents, and an autoencoder is trained on pictures")
     tell_dropped("cannot be used", {problem.key: problem.reason for problem in source.problems}, source)

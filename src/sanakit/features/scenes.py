@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sanakit.common.errors import RequestError
+from sanakit.common.paths import as_path
 from sanakit.common.pixels import Picture, to_signed
 from sanakit.common.seeds import derived_seed
 from sanakit.data.order import BatchOrder
@@ -108,7 +108,7 @@ def open_bank(name: str, names: str | None) -> Bank:
     if names is None:
         return bank
     try:
-        lines = Path(names).expanduser().read_text(encoding="utf-8").splitlines()
+        lines = as_path(names).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(f"data.names={names!r} cannot be read: {error}") from error
     chosen = [name for line in lines if (name := line.partition("#")[0].strip())]

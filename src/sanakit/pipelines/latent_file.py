@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sanakit.common.errors import PictureError
 from sanakit.common.files import written_aside
+from sanakit.common.paths import as_path
 from sanakit.pipelines.record import PictureRecord
 
 _RECORD = "sanakit_recipe"  # as 0.1.0 wrote it
@@ -42,9 +43,10 @@ def save_latent(path: str | Path, saved: SavedLatent) -> Path:
     given = {"latent": saved.latent, "previous": saved.previous}
     tensors = {name: x.detach().float().cpu().contiguous() for name, x in given.items() if x is not None}
     step = {} if saved.index is None else {_INDEX: str(saved.index)}
-    with written_aside(Path(path)) as building:
+    path = as_path(path)
+    with written_aside(path) as building:
         save_file(tensors, building, metadata={_RECORD: saved.record.to_json(), **step})
-    return Path(path)
+    return path
 
 
 def latent_name(record: PictureRecord) -> str:
@@ -78,7 +80,8 @@ def load_latent(path: str | Path) -> SavedLatent:
     Raises:
         PictureError: no such file, or not a latent of ours.
     """
-    if not Path(path).is_file():
+    path = as_path(path)
+    if not path.is_file():
         raise PictureError(f"{path} does not exist or is no file; give a latent that sanakit saved")
     try:
         with safe_open(path, framework="pt") as file:

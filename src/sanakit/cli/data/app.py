@@ -13,7 +13,7 @@ from sanakit.cli.data.curate import curate, lineage
 from sanakit.cli.data.layouts import build, inspect, validate
 from sanakit.cli.data.worlds import worlds_app
 from sanakit.cli.terminal.console import print_json, tell
-from sanakit.cli.terminal.options import PrintJsonOption, TellOptions, add_commands
+from sanakit.cli.terminal.options import PrintJsonOption, TellOptions, add_commands, gathered
 
 data_app = typer.Typer(no_args_is_help=True, help="Look at data sets, check them, and make them.")
 add_commands(data_app, inspect, validate, build, cache, curate, lineage)
@@ -29,6 +29,7 @@ class Split(StrEnum):
 
 
 @data_app.command("starter")
+@gathered
 def starter(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the data set: new, empty, or to be continued.")],
     num_samples: Annotated[int, typer.Option(min=1, help="Pictures in all.")] = 10_000,

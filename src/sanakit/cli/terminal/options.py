@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
@@ -19,6 +20,7 @@ from sanakit.cli.terminal.console import tell
 from sanakit.cli.terminal.failures import Interrupted
 from sanakit.cli.terminal.output_place import OutputPlace, check_place, choose_place
 from sanakit.common.errors import RequestError
+from sanakit.common.paths import as_path
 from sanakit.common.progress import OnProgress
 
 if TYPE_CHECKING:
@@ -158,13 +160,15 @@ def add_commands(app: typer.Typer, *commands: Callable[..., None]) -> None:
 
 
 def gathered(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with an option for every field of its groups, which are put together as it is entered."""
+    """The command with an option for every field of its groups, which are put together as it is entered; every path
+    is as its user meant it, with ``~`` for a home folder."""
     signature = inspect.signature(command, eval_str=True)
     annotations = {name: parameter.annotation for name, parameter in signature.parameters.items()}
     groups: dict[str, Any] = {name: each for name, each in annotations.items() if is_dataclass(each)}
 
     @wraps(command)
     def enter(**words: Any) -> None:
+        words = {name: _meant(value) for name, value in words.items()}
         made = {
             name: group(**{field.name: words.pop(field.name) for field in fields(group)})
             for name, group in groups.items()
@@ -177,6 +181,12 @@ def gathered(command: Callable[..., None]) -> Callable[..., None]:
     named = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
     enter.__signature__ = signature.replace(parameters=named)  # type: ignore[attr-defined]
     return enter
+
+
+def _meant(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_meant(each) for each in value]
+    return as_path(value) if isinstance(value, Path) else value
 
 
 def _options_of(group: Any) -> Iterator[inspect.Parameter]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from sanakit.common.errors import OutputError, RequestError
+from sanakit.common.paths import as_path
 
 ImageFormat = Literal["png", "jpeg", "webp"]
 _SUFFIXES: dict[str, ImageFormat] = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
@@ -60,7 +61,7 @@ def choose_place(output: str | None, image_format: str | None, *, num_images: in
         raise RequestError(f"--format {image_format} is not offered; use png, jpeg or webp")
     if output is not None and not output.strip():
         raise RequestError("--output is empty; name a file such as picture.png, or a folder")
-    path = Path(output or ".").expanduser()
+    path = as_path(output or ".")
     if len(os.fsencode(path.name)) > _MAX_NAME_BYTES:
         raise RequestError(f"--output ends in a name of {len(path.name)} characters; choose a shorter one")
     if output is None or path.is_dir() or output.endswith(("/", os.sep)) or not path.suffix:

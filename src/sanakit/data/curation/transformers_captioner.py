@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sanakit.common.errors import ConfigError
+from sanakit.common.paths import as_path
 from sanakit.data.curation.config import TransformersCaptions
 
 if TYPE_CHECKING:
@@ -27,11 +28,11 @@ class TransformersCaptioner:
         import torch
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
-        self._config = config
+        self._config, source = config, str(as_path(config.model))
         try:
-            self._processor: Any = AutoProcessor.from_pretrained(config.model)
+            self._processor: Any = AutoProcessor.from_pretrained(source)
             dtype = getattr(torch, config.dtype)
-            model: Any = AutoModelForImageTextToText.from_pretrained(config.model, dtype=dtype, use_safetensors=True)
+            model: Any = AutoModelForImageTextToText.from_pretrained(source, dtype=dtype, use_safetensors=True)
         except (ImportError, OSError, ValueError) as error:
             raise _not_opened(config, error) from error
         self._model = model.to(config.device).eval().requires_grad_(False)
@@ -74,7 +75,7 @@ def check_model(config: TransformersCaptions) -> None:
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
     try:
-        found = AutoConfig.from_pretrained(config.model)
+        found = AutoConfig.from_pretrained(str(as_path(config.model)))
     except (ImportError, OSError, ValueError) as error:
         raise _not_opened(config, error) from error
     if type(found) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sanakit.common.errors import RequestError
+from sanakit.common.paths import as_path
 from sanakit.evaluation.benchmarks.world_geneval import world_geneval
 from sanakit.worlds.banks.bank_files import load_bank
 
@@ -74,7 +75,7 @@ def read_prompt_list(suite: Suite, source: str, *, seed: int = 0) -> PromptList:
     """
     if suite == "geneval" and source == "starter":
         return _as_list(suite, source, _geneval(world_geneval(load_bank("tiny"), seed=seed)))
-    path = Path(source).expanduser()
+    path = as_path(source)
     if not path.exists():
         raise RequestError(f"{source} does not exist; give {_EXPECTED[suite]}")
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from sanakit.common.errors import RequestError
+from sanakit.common.paths import as_path
 from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.banks.bank_files import load_bank
 from sanakit.worlds.banks.things import Look, Style
@@ -94,7 +95,7 @@ def read_names(path: Path) -> list[str]:
         RequestError: it cannot be read, or names nothing.
     """
     try:
-        lines = path.expanduser().read_text(encoding="utf-8").splitlines()
+        lines = as_path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(f"{path} cannot be read: {error}") from error
     names = [name for line in lines if (name := line.partition("#")[0].strip())]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import get_args
 
 import torch
 
 from sanakit.common.errors import RequestError
+from sanakit.common.paths import as_path
 from sanakit.scoring.extractors.efficientnet_lite import load_efficientnet_lite0
 from sanakit.scoring.extractors.extractor import FeatureExtractor
 from sanakit.scoring.extractors.inception import Resize, load_inception
@@ -28,7 +28,7 @@ def load_extractor(
         RequestError: a resize rule that is not there, or a name that means nothing.
         CheckpointError, DownloadError, MissingExtraError: its weights cannot be had.
     """
-    path = Path(name_or_path).expanduser()
+    path = as_path(name_or_path)
     if path.is_file():
         if resize is not None and resize not in get_args(Resize):
             raise RequestError(f"resize={resize} is not offered; use {' or '.join(get_args(Resize))}")

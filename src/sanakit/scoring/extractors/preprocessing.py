@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sanakit.common.errors import CheckpointError, DownloadError, RequestError
+from sanakit.common.paths import as_path
 
 _FILTERS = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers, of those that torch has too
 _WEIGHT_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model"]
@@ -91,7 +92,7 @@ def find_model_folder(name_or_path: str) -> Path:
         RequestError: neither a folder nor the form of a hub id.
         DownloadError: it is not in the cache and cannot be fetched.
     """
-    folder = Path(name_or_path).expanduser()
+    folder = as_path(name_or_path)
     if (folder / "config.json").is_file():
         return folder
     if folder.exists() or name_or_path.count("/") != 1 or name_or_path.startswith((".", "/", "~")):

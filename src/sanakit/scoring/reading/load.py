@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from sanakit.common.errors import RequestError
+from sanakit.common.paths import as_path
 from sanakit.scoring.reading.recogniser import RecogniserReader, load_recogniser
 
 
@@ -24,7 +25,7 @@ def load_reader(model: str | Path | None = None, *, device: str | torch.device =
         CheckpointError: its files are damaged.
         MissingExtraError: the packages of EfficientNet-Lite0 are not installed.
     """
-    folder = shipped_recogniser() if model is None else Path(model).expanduser()
+    folder = shipped_recogniser() if model is None else as_path(model)
     if not (folder / "config.json").is_file():
         if model is None:
             raise RequestError(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sanakit.common.dtypes import widened
 from sanakit.common.errors import CheckpointError, ConfigError
+from sanakit.common.paths import as_path
 from sanakit.scoring.extractors.weights import read_state
 
 
@@ -114,7 +115,7 @@ def build_perceptual(config: PerceptualConfig, *, device: str = "cpu") -> Percep
 
             return Perceptual(load_efficientnet_lite0(device=device), config.stage_weights)
         case VGG16Features(path=path):
-            return Perceptual(load_vgg16(Path(path)).to(device), config.stage_weights)
+            return Perceptual(load_vgg16(as_path(path)).to(device), config.stage_weights)
         case _:
             assert_never(config.features)
 

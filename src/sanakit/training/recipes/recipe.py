@@ -13,6 +13,7 @@ from typing import Any
 
 from sanakit.common.config import from_mapping
 from sanakit.common.errors import ConfigError, RequestError
+from sanakit.common.paths import as_path
 from sanakit.training.loop import RunResult
 from sanakit.training.memory.step_memory import Workload
 from sanakit.training.run.run_config import RunConfig
@@ -122,7 +123,7 @@ def renamed(settings: Mapping[str, Any], *, note: bool = True) -> dict[str, Any]
 
 def _folder_of(weights: Any) -> Any:
     """The model folder of a run for its ``autoencoder.pt``, which 0.1.0 wrote; only where the folder is there."""
-    folder = Path(str(weights)).with_name("model")
+    folder = as_path(str(weights)).with_name("model")
     return str(folder) if Path(str(weights)).name == "autoencoder.pt" and folder.is_dir() else weights
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from sanakit.common.config import to_mapping
 from sanakit.common.errors import RequestError
 from sanakit.common.files import is_aside, unwritten, write_json, written_aside
+from sanakit.common.paths import as_path
 from sanakit.common.user_cache import user_cache_folder
 from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.banks.checks import check_contents, check_pictures, is_of
@@ -53,7 +54,7 @@ def load_bank(source: str | Path | None = None) -> Bank:
                 "the full bank of things is not on this machine; build it once: sanakit data worlds build"
             )
         return _read_bank(full_bank_folder())
-    return _read_bank(Path(str(source)).expanduser())
+    return _read_bank(as_path(str(source)))
 
 
 def check_replaceable(folder: Path) -> None:

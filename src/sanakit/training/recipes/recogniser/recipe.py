@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from sanakit.common.config import to_mapping
 from sanakit.common.errors import ConfigError
+from sanakit.common.paths import as_path
 from sanakit.common.ranks import wait_for_all
 from sanakit.models.recogniser import Recogniser, RecogniserConfig, Standardised
 from sanakit.scoring.reading.recogniser import save_recogniser
@@ -71,7 +71,7 @@ def learned_bank(config: ExamplesConfig) -> Bank:
     if config.names is None:
         return bank
     try:
-        lines = Path(config.names).expanduser().read_text(encoding="utf-8").splitlines()
+        lines = as_path(config.names).read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise ConfigError(f"data.names={config.names} cannot be read ({error.strerror})") from error
     words = re.split(r"[,\n]", "\n".join(line for line in lines if not line.startswith("#")))

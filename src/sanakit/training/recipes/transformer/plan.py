@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import nn
 
 from sanakit.checkpoints.bundle import complete, compression_of, find_autoencoder
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.sources.sources import find_parts
+from sanakit.common.paths import as_path
 from sanakit.models.presets import published_autoencoder, published_transformer
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
@@ -43,7 +42,7 @@ def network_shape(recipe: NetworkRecipe) -> tuple[LinearDiTConfig, int, int]:
     """
     init, model, text = recipe.init, recipe.model, recipe.text
     compression = _compression(recipe.autoencoder) if recipe.autoencoder is not None else 0
-    if init is not None and not Path(init).exists():
+    if init is not None and not as_path(init).exists():
         model = published_transformer(init)
     if model is not None:
         return model, compression or 32, text.max_tokens if text else 300
@@ -56,5 +55,5 @@ def network_shape(recipe: NetworkRecipe) -> tuple[LinearDiTConfig, int, int]:
 
 
 def _compression(autoencoder: str) -> int:
-    published = None if Path(autoencoder).exists() else published_autoencoder(autoencoder)
+    published = None if as_path(autoencoder).exists() else published_autoencoder(autoencoder)
     return published.compression if published else compression_of(find_autoencoder(autoencoder))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import ConfigError, RequestError
+from sanakit.common.paths import as_path
 from sanakit.features.batches import LatentBatch, TrainingData
 from sanakit.features.configs import FilesData, LatentDataConfig, ScenesData
 from sanakit.features.contrasts import contrasts
@@ -129,7 +130,7 @@ def _check_data(stages: Sequence[TransformerStage]) -> None:
         RequestError: one is missing.
     """
     for stage in stages:
-        if isinstance(stage.data, FilesData) and not Path(stage.data.path).exists():
+        if isinstance(stage.data, FilesData) and not as_path(stage.data.path).exists():
             raise RequestError(f"there is no {stage.data.path}, the data of stage {stage.name}")
 
 
