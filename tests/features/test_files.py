@@ -94,6 +94,9 @@ def test_a_second_run_reuses_and_a_change_computes_only_what_changed(
     assert sum(computed) == len(SHAPES) + 1
     open_files(config, encoders, resolutions=(128,))
     assert sum(computed) == 2 * len(SHAPES) + 1
+    monkeypatch.setattr(file_latents, "READING", file_latents.READING + 1)  # another way from files to pixels
+    open_files(config, encoders)
+    assert sum(computed) == 3 * len(SHAPES) + 1
 
 
 def test_a_cache_filled_in_several_goes_is_that_of_one_go(

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from sanakit.common.errors import RequestError
-from sanakit.common.paths import as_path
+from sanakit.common.paths import as_path, is_picture, walk
 from sanakit.data.samples import Layout
 from sanakit.data.shards.wids import INDEX, read_wids
 from sanakit.data.sources.collect import Findings, collect
 from sanakit.data.sources.data_source import DataSource
 from sanakit.data.sources.features import read_features
-from sanakit.data.sources.files import is_picture, parse_json, read_text, walk
+from sanakit.data.sources.files import parse_json, read_text
 from sanakit.data.sources.folder import read_folder
 from sanakit.data.sources.parquet import picture_column, read_embedded
 from sanakit.data.sources.records import file_column
@@ -70,13 +70,11 @@ def _read(path: Path) -> tuple[Layout, Findings]:
         return _read_file(path)
     if (path / INDEX).is_file():
         return "wids", read_wids(path)
-    unreadable: list[OSError] = []
-    files = list(walk(path, unreadable.append))
+    unreadable: list[tuple[Path, str]] = []
+    files = list(walk(path, lambda place, fault: unreadable.append((place, fault))))
     layout, findings = _read_folder(path, files)
-    for error in unreadable:
-        place = Path(error.filename or path)
-        name = place.relative_to(path).as_posix() if place.is_relative_to(path) else str(place)
-        findings.report(name, "bad_record", f"the folder cannot be read: {error.strerror or error}")
+    for place, fault in unreadable:
+        findings.report(place.relative_to(path).as_posix(), "bad_record", fault)
     return layout, findings
 
 

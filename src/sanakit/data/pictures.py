@@ -9,7 +9,9 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from sanakit.common.errors import PictureError
+from sanakit.data.colours import in_srgb, is_srgb
 
+READING = 2  # version of how a file becomes pixels: part of the keys of cached latents
 # What is tried on a file whatever its name is.
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "PPM")
 _SIDEWAYS = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
@@ -34,7 +36,9 @@ def picture_size(file: BinaryIO) -> tuple[int, int]:
 
 
 def decode_picture(content: bytes) -> Image.Image:
-    """Upright RGB, transparency over white, 16 bits scaled to 8, the first frame of several.
+    """Upright sRGB, transparency over white, 16 bits scaled to 8, the first frame of several.
+
+    Colours of another profile inside the file are converted; a damaged profile does not count.
 
     Raises:
         PictureError: it is no picture, or a damaged one.
@@ -56,11 +60,13 @@ def upright_rgb(picture: Image.Image) -> Image.Image:
 
 
 def stored_upright(content: bytes) -> str | None:
-    """``png``, ``jpg`` or ``webp`` if the file is one whose pixels lie upright, so that any reader sees them right."""
+    """``png``, ``jpg`` or ``webp`` if the file is one whose pixels lie upright in sRGB, so that any reader sees them
+    right."""
     picture = _open(io.BytesIO(content))
     # Phones write JPEG files with a second picture, which Pillow calls MPO.
     suffix = {"PNG": "png", "JPEG": "jpg", "MPO": "jpg", "WEBP": "webp"}.get(picture.format or "")
-    return suffix if suffix and _orientation(picture) == 1 and picture.mode not in _SIXTEEN_BIT else None
+    plain = _orientation(picture) == 1 and picture.mode not in _SIXTEEN_BIT and is_srgb(picture)
+    return suffix if suffix and plain else None
 
 
 def as_png(image: Image.Image) -> bytes:
@@ -101,6 +107,7 @@ def _in_rgb(picture: Image.Image) -> Image.Image:
         picture = _eight_bit(picture)
     if picture.mode == "F":
         raise PictureError("the picture holds floating-point numbers, whose range nobody knows")
+    picture = in_srgb(picture)
     if picture.has_transparency_data:
         visible = picture.convert("RGBA")
         white = Image.new("RGBA", visible.size, (255, 255, 255, 255))
@@ -111,11 +118,15 @@ def _in_rgb(picture: Image.Image) -> Image.Image:
 
 
 def _eight_bit(picture: Image.Image) -> Image.Image:
-    """Pillow would clip at 255 instead of scaling."""
+    """Pillow would clip at 255 instead of scaling. A TIFF of 32 bits says not what is white: 255 if nothing is more,
+    else 65535."""
     values = np.asarray(picture).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
-        raise PictureError("the picture holds 32-bit numbers, whose range nobody knows")
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+        raise PictureError("the picture holds 32-bit numbers, whose range nobody knows; save it with 8 or 16 bits")
+    is_eight_bit = picture.mode == "I" and picture.format == "TIFF" and values.max() <= 255
+    levels = Image.fromarray((values if is_eight_bit else (values + 128) // 257).astype(np.uint8))
+    levels.info = picture.info
+    return levels
 
 
 def reason_of(error: Exception) -> str:

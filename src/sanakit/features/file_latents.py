@@ -19,6 +19,7 @@ from sanakit.common.errors import PictureError
 from sanakit.common.ranks import wait_for_all
 from sanakit.common.user_cache import cached_facts, recall, remember
 from sanakit.data.fitting import fit_to_bin, resize_rule
+from sanakit.data.pictures import READING
 from sanakit.data.samples import Problem
 from sanakit.data.sources.data_source import DataSource
 from sanakit.features.caching import Spent, fill_store, latent_key
@@ -54,7 +55,7 @@ def cache_latents(
     problems: list[Problem] = []
     keys = []
     for digest, (height, width) in zip(file_digests(source, indices, work, problems), bins.tolist(), strict=True):
-        rule = f"cover {resize_rule(height, width)} centre"
+        rule = f"reading {READING}, cover {resize_rule(height, width)} centre"
         keys.append(latent_key(digest, height, width, rule, EXACT, work.encoders) if digest else "")
     places = {key: place for place, key in reversed(list(enumerate(keys))) if key}
 

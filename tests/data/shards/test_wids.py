@@ -114,6 +114,19 @@ def test_plain_webdataset_with_texts(tmp_path: Path, picture: PictureBytes) -> N
     assert problems(source) == [("b", "bad_record")]
 
 
+def test_tars_that_were_glued_together_are_read_whole(shards: Path) -> None:
+    (shards / "wids-meta.json").unlink()
+    glued, other = shards / "00000.tar", shards / "00001.tar"
+    whole = glued.read_bytes() + other.read_bytes()
+    other.unlink()
+    glued.write_bytes(whole)
+    source = open_data(shards)
+    assert keys(source) == ALL
+    assert source.image(3).size == (20, 16)
+    glued.write_bytes(whole[: -6 * 1024])  # in the middle of the second
+    assert any("cut off" in problem.detail for problem in open_data(shards).problems)
+
+
 def test_a_second_opening_reads_the_remembered_index(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = open_data(shards)
     assert len(list((user_cache_folder() / "shards").glob("*.json"))) == 2

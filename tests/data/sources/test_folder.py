@@ -114,6 +114,20 @@ def test_what_machines_leave_behind_is_not_seen(tmp_path: Path, picture: Picture
     assert (list(texts(source)), source.problems) == (["a"], ())
 
 
+def test_a_phones_pair_and_what_is_no_file(tmp_path: Path, picture: PictureBytes) -> None:
+    """The JPEG of a pair is used, not its HEIC, and nobody waits for a pipe."""
+    (tmp_path / "IMG_1.HEIC").write_bytes(b"what Pillow does not read")
+    (tmp_path / "IMG_1.JPG").write_bytes(picture(picture_format="JPEG"))
+    (tmp_path / "IMG_1.txt").write_text("a beach")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "device.png").symlink_to("/dev/zero")
+    source = open_data(tmp_path)
+    assert source.image(0).size == (24, 16)
+    assert [(problem.key, problem.reason) for problem in source.problems] == [
+        ("IMG_1", "duplicate_key"), ("device.png", "bad_record"), ("pipe.png", "bad_record"),
+    ]  # fmt: skip
+
+
 def test_links_and_names(tmp_path: Path, picture: PictureBytes) -> None:
     root = put(tmp_path / "root", {
         "ünï 图.png": picture(), "ünï 图.txt": "ünï 图", "v1.2.png": picture(), "v1.2.txt": "dots",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
@@ -51,3 +52,15 @@ def test_a_broken_picture_ends_it_or_is_counted(folder: Path) -> None:
     assert "03.png" in found.facts["first_left_out"]
     with pytest.raises(RequestError, match="1 readable"):
         extract_features(open_pictures(folder, limit=1), MeanColour())
+
+
+def test_every_picture_is_measured_whatever_its_name(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Suffixes that few programs write, folders behind links, and what is no file."""
+    other = tmp_path_factory.mktemp("other")
+    for name in ("a.jfif", "b.jpe", "c.avif"):
+        (other / name).write_bytes((folder / "00.png").read_bytes())
+    (folder / "linked").symlink_to(other)
+    os.mkfifo(folder / "pipe.png")
+    found = open_pictures(folder)
+    assert len(found) == 14
+    assert found.problems == (f"{folder / 'pipe.png'}: it is a pipe, a socket or a device, and no file",)

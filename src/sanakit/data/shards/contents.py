@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sanakit.common.errors import PictureError
+from sanakit.common.paths import PICTURE_SUFFIXES, is_visible
 from sanakit.common.user_cache import cached_facts, recall, remember
 from sanakit.data.pictures import picture_size
 from sanakit.data.shards.tar_index import Member, index_tar
 from sanakit.data.sources.blobs import RangeBlob, read_blob
-from sanakit.data.sources.files import PICTURE_SUFFIXES, decode_text, is_visible, lines_of, parse_json
+from sanakit.data.sources.files import decode_text, lines_of, parse_json
 from sanakit.data.sources.records import PROMPT_SOURCE, SCORES, file_column, is_caption_column, size_of, unused_texts
 
-_VERSION = 2  # of what is remembered; a higher one makes old files count for nothing
+_VERSION = 3  # of what is remembered; a higher one makes old files count for nothing
 _EXTENSIONS = PICTURE_SUFFIXES | {".npy", ".npz", ".json", ".txt"}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tarfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 
 class Member(NamedTuple):
@@ -18,38 +18,58 @@ class Member(NamedTuple):
 def index_tar(path: Path) -> tuple[list[Member], str | None]:
     """The members that are whole, in order, and what is wrong with the tar (a sentence), if anything is.
 
+    Tars that were glued to it (``cat b.tar >> a.tar``) are read as well.
+
     Raises:
         OSError: the file cannot be read.
     """
     members: list[Member] = []
-    size = path.stat().st_size
+    size, start, fault = path.stat().st_size, 0, None
     if size == 0:
         return [], "the file is empty"
+    with path.open("rb") as file:
+        while fault is None and start < size:
+            fault, end = _index_one(file, start, size, members)
+            start = _next_block(file, end, size) if fault is None else size
+    return members, fault
+
+
+def _index_one(file: BinaryIO, start: int, size: int, members: list[Member]) -> tuple[str | None, int]:
+    """Add the members of the tar that begins at ``start``; what is wrong with it, and where it ends."""
+    file.seek(start)
     try:
-        with tarfile.open(path, mode="r:") as archive:
+        with tarfile.open(fileobj=file, mode="r:") as archive:
             for info in archive:
                 if info.offset_data + info.size > size:
-                    return members, f"it is cut off inside {info.name}; {_count(members)}"
+                    return f"it is cut off inside {info.name}; {_count(members)}", size
                 if info.isreg():
                     members.append(Member(info.name.removeprefix("./"), info.offset_data, info.size))
             end = archive.offset
     except (tarfile.TarError, ValueError, EOFError) as error:
         if not members:
-            return [], f"it is no uncompressed tar, or damaged from the start ({error})"
-        return members, f"it is cut off or damaged ({error}); {_count(members)}"
-    return members, _fault_at_end(path, end, members)
+            return f"it is no uncompressed tar, or damaged from the start ({error})", size
+        return f"it is cut off or damaged ({error}); {_count(members)}", size
+    return _fault_at_end(file, end, members), end
 
 
-def _fault_at_end(path: Path, end: int, members: list[Member]) -> str | None:
+def _fault_at_end(file: BinaryIO, end: int, members: list[Member]) -> str | None:
     """A whole tar ends with blocks of zeros; tarfile also stops, silently, at a header that makes no sense."""
-    with path.open("rb") as file:
-        file.seek(max(0, end - 512))
-        blocks = file.read(1024)
+    file.seek(max(0, end - 512))
+    blocks = file.read(1024)
     if any(blocks[-512:]) and len(blocks) == 1024:
         return f"it is damaged at byte {end}; {_count(members)}"
     if not blocks.endswith(bytes(512)):
         return f"it lacks the mark at its end, so it may be cut off; {_count(members)}"
     return None
+
+
+def _next_block(file: BinaryIO, end: int, size: int) -> int:
+    """The first block from ``end`` on that is not all zeros, where a tar that was glued on begins; else the end."""
+    file.seek(end)
+    while chunk := file.read(1 << 20):
+        if kept := chunk.lstrip(b"\0"):
+            return (file.tell() - len(kept)) // 512 * 512
+    return size
 
 
 def _count(members: list[Member]) -> str:

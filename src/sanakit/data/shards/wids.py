@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sanakit.common.paths import walk
 from sanakit.data.samples import Caption, Reason
 from sanakit.data.shards.contents import ShardContents, ShardSample, shard_contents
 from sanakit.data.sources.blobs import RangeBlob
 from sanakit.data.sources.collect import Candidate, Findings
-from sanakit.data.sources.files import parse_json, read_text, visible_files, walk
+from sanakit.data.sources.files import parse_json, read_text, visible_files
 from sanakit.data.sources.folder import captions_in_text
 from sanakit.data.sources.records import PROMPT_SOURCE, captions_of, size_of
 from sanakit.data.sources.sidecars import Extra, add_entry, read_sidecar, sidecar_paths, with_extra

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sanakit.common.errors import PictureError
+from sanakit.common.paths import UNREADABLE_SUFFIXES
 from sanakit.data.pictures import picture_size
 from sanakit.data.samples import MAIN_SOURCE, Caption, Layout, Problem, Reason, Sample
 from sanakit.data.sources.blobs import Blob
@@ -46,7 +47,7 @@ class Findings:
 def collect(path: Path, layout: Layout, findings: Findings, *, min_size: int, need_captions: bool) -> DataSource:
     """Check every candidate; the good ones by key, all the others with their reasons."""
     entries, used = [], dict[str, str]()
-    for candidate in sorted(findings.candidates, key=lambda candidate: (candidate.key, candidate.blob.name)):
+    for candidate in sorted(findings.candidates, key=_rank):
         key, name = candidate.key, candidate.blob.name
         if key in used:
             findings.report(key, "duplicate_key", f"{name} has the key of {used[key]}, which is used instead of it")
@@ -59,6 +60,12 @@ def collect(path: Path, layout: Layout, findings: Findings, *, min_size: int, ne
         layout = "features"  # also those in shards
     unused = {name for candidate in findings.candidates for name in candidate.unused_columns}
     return DataSource(path, layout, tuple(sorted(findings.problems)), tuple(sorted(unused)), tuple(entries))
+
+
+def _rank(candidate: Candidate) -> tuple[str, bool, str]:
+    """By key; of several with one key a file that cannot be read, such as a phone's HEIC beside its JPEG, is last."""
+    name = candidate.blob.name
+    return candidate.key, Path(name).suffix.lower() in UNREADABLE_SUFFIXES, name
 
 
 def _checked(candidate: Candidate, findings: Findings, *, min_size: int, need_captions: bool) -> Sample | None:

@@ -4,43 +4,11 @@ from __future__ import annotations
 
 import codecs
 import json
-import os
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-PICTURE_SUFFIXES = frozenset({
-    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".ppm",
-    ".heic", ".heif", ".jxl", ".jp2",  # known to be pictures, and told that they cannot be read
-})  # fmt: skip
-
-
-def walk(folder: Path, on_error: Callable[[OSError], None] | None = None) -> Iterator[Path]:
-    """Every visible file below ``folder``, links followed (each folder once), folder by folder in order of names.
-
-    Names that begin with a dot (``._a.png`` of macOS among them) and ``__MACOSX`` are not visible. A folder that cannot
-    be read is passed to ``on_error`` and left out.
-    """
-    seen: set[str] = set()
-    for place, folders, names in os.walk(folder, followlinks=True, onerror=on_error):
-        real = os.path.realpath(place)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if is_visible(name))
-        for name in sorted(names):
-            if is_visible(name):
-                yield Path(place, name)
-
-
-def is_visible(name: str) -> bool:
-    return not name.startswith(".") and name != "__MACOSX"
-
-
-def is_picture(path: Path) -> bool:
-    return path.suffix.lower() in PICTURE_SUFFIXES
+from sanakit.common.paths import is_visible
 
 
 def visible_files(folder: Path, suffix: str) -> list[Path]:

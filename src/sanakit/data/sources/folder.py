@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sanakit.common.paths import is_picture
 from sanakit.data.samples import MAIN_SOURCE, Caption
 from sanakit.data.sources.blobs import FileBlob
 from sanakit.data.sources.collect import Candidate, Findings
-from sanakit.data.sources.files import is_picture, key_of, lines_of, parse_json, read_text
+from sanakit.data.sources.files import key_of, lines_of, parse_json, read_text
 from sanakit.data.sources.records import captions_of, unused_texts
 from sanakit.data.sources.sidecars import Extra, add_entry, with_extra
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sanakit.common.paths import is_visible
 from sanakit.data.samples import MAIN_SOURCE, Caption
 from sanakit.data.sources.collect import ordered
-from sanakit.data.sources.files import is_visible, parse_json, read_text
+from sanakit.data.sources.files import parse_json, read_text
 from sanakit.data.sources.records import as_score, with_scores
 
 SCORE_SUFFIX = "_clip_score"

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sanakit.common.paths import PICTURE_SUFFIXES, is_picture
 from sanakit.data.samples import Caption
 from sanakit.data.sources.blobs import FileBlob
 from sanakit.data.sources.collect import Candidate, Findings
-from sanakit.data.sources.files import decode_loosely, is_clean, is_picture, key_of, key_of_name, lines_of, parse_json
+from sanakit.data.sources.files import decode_loosely, is_clean, key_of, key_of_name, lines_of, parse_json
 from sanakit.data.sources.parquet import parquet_records
 from sanakit.data.sources.records import captions_of, file_column, unused_texts
 
@@ -183,9 +184,9 @@ def _find(name: str, table: Path, root: Path) -> Path | None:
     plain = name.replace("\\", "/")
     for place in (table.parent, root):
         path = place / plain
-        if path.is_file() or path.is_symlink():
+        if path.is_file() or (path.is_symlink() and not path.exists()):
             return path
-        for suffix in (".png", ".jpg", ".jpeg", ".webp") if not is_picture(path) else ():
+        for suffix in sorted(PICTURE_SUFFIXES) if not is_picture(path) else ():
             if (guess := path.with_name(path.name + suffix)).is_file():
                 return guess
     return None

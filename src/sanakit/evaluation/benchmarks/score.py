@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from PIL import Image
 
 from sanakit.common.errors import RequestError
+from sanakit.common.paths import pictures_below
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.evaluation.benchmarks.entries import PromptEntry
 from sanakit.evaluation.benchmarks.geneval_rules import ObjectDetector, judge_picture
@@ -20,7 +21,7 @@ from sanakit.evaluation.metrics.half_sampling import MIN_SAMPLES, NUM_HALVES
 from sanakit.evaluation.reports.captioned import clip_score_report
 from sanakit.evaluation.reports.distances import frechet_measurements, frechet_with_interval
 from sanakit.evaluation.reports.picture_features import FeatureSet, extract_features
-from sanakit.evaluation.reports.picture_sets import PictureSet, from_files, picture_files, read_picture
+from sanakit.evaluation.reports.picture_sets import PictureSet, from_files, read_picture
 from sanakit.evaluation.reports.report import Measurement, NetworkUse, Report, Setting, mean_of, measured, use_of
 from sanakit.scoring.extractors.extractor import FeatureExtractor
 from sanakit.scoring.named import NamedNetwork
@@ -181,7 +182,7 @@ def _pictures_of(drawn: Drawn) -> PictureSet:
 
 def _reference(folder: Path) -> tuple[PictureSet, list[str]]:
     """Published pictures in folders named after their categories, and the category of each."""
-    files = picture_files(folder) if folder.is_dir() else []
+    files = pictures_below(folder) if folder.is_dir() else []
     if len(files) < MIN_SAMPLES:
         raise RequestError(f"--reference {folder} holds {len(files)} pictures; give MJHQ-30K's folder of categories")
     return from_files(folder, files), [file.parent.name for file in files]

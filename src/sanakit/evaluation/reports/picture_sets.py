@@ -11,11 +11,10 @@ from typing import Any
 from PIL import Image
 
 from sanakit.common.errors import PictureError, RequestError
+from sanakit.common.paths import is_picture, walk
 from sanakit.common.pixels import Picture
 from sanakit.data.open import open_data
 from sanakit.data.pictures import decode_picture
-
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,8 +40,8 @@ class PictureSet:
 def open_pictures(path: Path, *, limit: int | None = None, at_least: int = 1) -> PictureSet:
     """Every picture in a folder and the folders below it, or the samples of a data set, sorted by name.
 
-    A folder that holds files of pictures is read as such, whatever else lies beside them: captions are not needed to
-    measure a distance. Everything else (shards, tables) is opened as `sanakit.data.open` does.
+    A folder that holds files of pictures is read as such, whatever tables and captions lie beside them: those are not
+    needed to measure a distance. Everything that holds shards or Parquet is opened as `sanakit.data.open` does.
 
     Args:
         limit: take the first so many.
@@ -52,12 +51,12 @@ def open_pictures(path: Path, *, limit: int | None = None, at_least: int = 1) ->
     """
     if not path.exists():
         raise RequestError(f"{path} does not exist; give a folder of pictures")
-    files = picture_files(path) if path.is_dir() else []
-    if path.is_file() and path.suffix.lower() in PICTURE_SUFFIXES:
+    if path.is_file() and is_picture(path):
         raise RequestError(f"{path} is one picture; give the folder that it is in")
     if path.is_dir() and not any(path.iterdir()):
         raise RequestError(f"{path} is empty; give a folder of pictures")
-    found = from_files(path, files) if files else from_source(open_data(path, need_captions=False))
+    found = _loose_pictures(path) if path.is_dir() else None
+    found = found or from_source(open_data(path, need_captions=False))
     found = found if limit is None else first_of(found, limit)
     if len(found) < at_least:
         beside = f" ({found.problems[0]})" if found.problems else ""
@@ -66,15 +65,15 @@ def open_pictures(path: Path, *, limit: int | None = None, at_least: int = 1) ->
     return found
 
 
-def picture_files(folder: Path) -> list[Path]:
-    """The files of pictures in a folder and below it, in the order of their names; hidden ones are left out."""
-    found = []
-    for file in folder.rglob("*"):
-        relative = file.relative_to(folder)
-        hidden = any(part.startswith((".", "__MACOSX")) for part in relative.parts)
-        if file.suffix.lower() in PICTURE_SUFFIXES and not hidden and file.is_file():
-            found.append(file)
-    return sorted(found, key=lambda file: file.relative_to(folder).as_posix())
+def _loose_pictures(folder: Path) -> PictureSet | None:
+    """The files of pictures in a folder; None if there are none, or others inside of further files."""
+    faults: list[str] = []
+    files = list(walk(folder, lambda path, fault: faults.append(f"{path}: {fault}")))
+    pictures = [file for file in files if is_picture(file)]
+    if not pictures or any(file.suffix.lower() in (".tar", ".parquet") for file in files):
+        return None
+    pictures.sort(key=lambda file: file.relative_to(folder).as_posix())
+    return replace(from_files(folder, pictures), problems=tuple(faults))
 
 
 def first_of(pictures: PictureSet, limit: int) -> PictureSet:

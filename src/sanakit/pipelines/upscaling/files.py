@@ -12,6 +12,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from sanakit.common.errors import PictureError, RequestError, SanakitError
 from sanakit.common.free_memory import free_memory
+from sanakit.common.paths import pictures_below
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.pipelines.memory import upscaling_bytes
 from sanakit.pipelines.picture_file import A1111_CHUNK, OUR_CHUNK, Carried, open_single_picture, read_record
@@ -20,8 +21,6 @@ from sanakit.pipelines.resolution import check_upscaled_size
 from sanakit.pipelines.upscaling.images import in_levels, upscale_image
 from sanakit.pipelines.upscaling.records import upscaled_record
 from sanakit.pipelines.upscaling.upscaler import Upscaler
-
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 
 _STALE_TAGS = (ExifTags.Base.Orientation, ExifTags.Base.ImageWidth, ExifTags.Base.ImageLength)
 _MAX_EXIF_BYTES = 65000  # of a JPEG segment
@@ -42,7 +41,7 @@ class LargerPicture:
 
 
 def pictures_of(paths: Iterable[Path]) -> list[Path]:
-    """Files as they are, and of folders the pictures that lie in them, by name; a folder without any stays itself.
+    """Files as they are, and of folders the pictures below them, by name; a folder without any stays itself.
 
     Raises:
         RequestError: there are only folders without pictures.
@@ -57,15 +56,11 @@ def no_picture_in(folders: Sequence[Path]) -> RequestError:
     """What there is to say of folders without pictures."""
     many = len(folders) > 1
     named = f"folder{'s' * many} {', '.join(map(str, folders))} hold{'s' * (not many)}"
-    return RequestError(f"the {named} no picture that can be read; folders in a folder are not searched")
+    return RequestError(f"the {named} no picture; give files, or folders that have some")
 
 
 def _pictures_in(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    with suppress(OSError):  # of a folder that may not be read
-        return sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES and f.is_file()) or [path]
-    return [path]
+    return (pictures_below(path) if path.is_dir() else []) or [path]
 
 
 def read_for_upscaling(path: Path, scale: int) -> LargerPicture:

@@ -66,7 +66,7 @@ def in_levels(image: Image.Image) -> Image.Image:
         numbers = np.asarray(image)
         if numbers.min() < 0 or numbers.max() > 65535:
             raise PictureError("its levels do not fit into 16 bits; save it as a picture of 8 or 16 bits")
-        return Image.fromarray(numbers.astype(np.uint16))
+        return Image.fromarray(numbers.astype(np.uint8 if numbers.max() <= 255 else np.uint16))  # 32 bits say no white
     if image.mode == "F":
         raise PictureError("its pixels are floating-point numbers; save it as a picture of 8 or 16 bits")
     if image.mode in ("RGB", "RGBA", "L", "LA") and "transparency" not in image.info:
