@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from sanakit.common.errors import OutputError, RequestError
-from sanakit.common.files import NotNeededError, put_in_place, remove_stale, write_json, write_whole, written_aside
+from sanakit.common.files import (
+    NotNeededError,
+    check_free,
+    copy_folder,
+    put_in_place,
+    remove_stale,
+    write_json,
+    write_new,
+    write_whole,
+    written_aside,
+)
 
 
 def test_an_existing_target_is_kept_unless_forced(tmp_path: Path) -> None:
@@ -104,3 +122,178 @@ def test_what_was_left_is_removed_after_a_day(tmp_path: Path) -> None:
     os.utime(tmp_path / "c.part", (0, 0))
     remove_stale(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".b.part", "c.part"]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_what_others_write_has_the_rights_that_the_user_wants_too(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        with written_aside(tmp_path / "model") as building:
+            building.mkdir(mode=0o700)
+            save_file({"a": torch.zeros(1)}, building / "a.safetensors")
+            (building / "open").touch()
+            (building / "open").chmod(0o777)
+            (building / "inner").mkdir()
+    finally:
+        os.umask(before)
+    for path in [tmp_path / "model", *(tmp_path / "model").iterdir()]:
+        assert path.stat().st_mode & 0o777 == (0o777 if path.is_dir() else 0o666) & ~umask, path
+
+
+def test_a_share_that_takes_no_rights_and_does_not_sync_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    def sync_nothing(_: int) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    monkeypatch.setattr(os, "fsync", sync_nothing)
+    (tmp_path / "old").mkdir()
+    save_file({"a": torch.zeros(1)}, tmp_path / "old" / "a.safetensors")
+    with written_aside(tmp_path / "model", sync=True) as building:
+        copy_folder(tmp_path / "old", building)
+    assert load_file(tmp_path / "model" / "a.safetensors").keys() == {"a"}
+
+
+def test_an_empty_folder_is_free(tmp_path: Path) -> None:
+    (target := tmp_path / "model").mkdir()
+    (target / "lost+found").mkdir()  # as on a new disk
+    with written_aside(target, force=False) as building:
+        building.mkdir()
+        (building / "a").touch()
+    assert (target / "a").is_file()
+    (tmp_path / "dangling").symlink_to("nowhere")
+    for taken in (target, tmp_path / "dangling"):
+        with pytest.raises(RequestError, match="exists already"):
+            check_free(taken)
+
+
+def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "model").mkdir(parents=True)
+    (tmp_path / "model").symlink_to("disk/model")
+    with written_aside(tmp_path / "model") as building:
+        building.mkdir()
+        (building / "a").touch()
+    assert (tmp_path / "model").is_symlink()
+    assert (tmp_path / "disk" / "model" / "a").is_file()
+
+
+def _model(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"{folder.name} {name}")
+    return folder
+
+
+def _contents(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def _fail(monkeypatch: pytest.MonkeyPatch, function: str, code: int, when: Callable[[Path, Path], bool]) -> None:
+    real: Callable[[Any, Any], None] = getattr(os, function)
+
+    def failing(source: Any, target: Any) -> None:
+        if when(Path(source), Path(target)):
+            raise OSError(code, os.strerror(code))
+        real(source, target)
+
+    monkeypatch.setattr(os, function, failing)
+
+
+@pytest.mark.parametrize("code", [errno.EBUSY, errno.EXDEV])
+def test_a_folder_that_cannot_be_renamed_is_filled_file_by_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """A mount point is busy, a folder of an image's layer lies on another device."""
+    target = _model(tmp_path / "volume", "a", "vae/old", "text/gone")
+    (target / "lost+found").mkdir()
+    _fail(monkeypatch, "rename", code, lambda source, _: source == target)
+    _fail(
+        monkeypatch,
+        "replace",
+        errno.EXDEV,
+        lambda *ends: ends[0].is_relative_to(target) != ends[1].is_relative_to(target),
+    )
+    with written_aside(target) as building:
+        _model(building, "a", "vae/new")
+    assert _contents(target) == {"a": "volume a", "vae/new": "volume vae/new"}
+    assert sorted(path.name for path in target.iterdir()) == ["a", "lost+found", "vae"]
+    assert [path.name for path in tmp_path.iterdir()] == ["volume"]
+
+
+def test_a_folder_on_a_volume_is_as_it_was_when_a_file_cannot_be_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = _model(tmp_path / "volume", "a", "vae/old")
+    before = _contents(target)
+    _fail(monkeypatch, "rename", errno.EBUSY, lambda source, _: source == target)
+    _fail(monkeypatch, "replace", errno.ENOSPC, lambda _, goal: goal == target / "vae" / "new")
+    told = r"volume could not be replaced \(No space.* lies in .*volume-2"
+    with pytest.raises(OutputError, match=told), written_aside(target) as building:
+        _model(building, "a", "vae/new")
+    assert _contents(target) == before
+    assert _contents(tmp_path / "volume-2").keys() == {"a", "vae/new"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["volume", "volume-2"]
+
+
+@pytest.mark.parametrize("fails_again", [False, True])
+def test_a_failing_second_rename_leaves_the_old_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_again: bool
+) -> None:
+    target = _model(tmp_path / "model", "old")
+    _fail(monkeypatch, "rename", errno.EIO, lambda _, goal: goal == target)
+    _fail(monkeypatch, "replace", errno.EIO, lambda _, goal: fails_again and goal == target)
+    told = r"model could not be replaced \(.*new one is finished and lies in .*model-2"
+    with pytest.raises(OutputError, match=told), written_aside(target) as building:
+        _model(building, "new")
+    assert _contents(tmp_path / "model-2") == {"new": "model new"}
+    olds = [path for path in tmp_path.rglob("old") if path.is_file()]
+    assert [old.read_text() for old in olds] == ["model old"]
+    assert (olds[0].parent == target) is not fails_again
+
+
+def test_a_parent_that_takes_no_files_is_not_needed_where_the_folder_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A volume in a container whose root cannot be written."""
+    target, make = _model(tmp_path / "volume", "old"), tempfile.mkdtemp
+
+    def mkdtemp(*, prefix: str, suffix: str, dir: Path) -> str:
+        if dir == tmp_path:
+            raise OSError(errno.EROFS, "Read-only file system")
+        return make(prefix=prefix, suffix=suffix, dir=dir)
+
+    monkeypatch.setattr(tempfile, "mkdtemp", mkdtemp)
+    with written_aside(target) as building:
+        _model(building, "new")
+    assert _contents(target) == {"new": "volume new"}
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_many_writers_into_one_folder_lose_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_links: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    if not has_links:  # FAT, some shares
+        monkeypatch.setattr(os, "link", refuse)
+    (tmp_path / "a.png").symlink_to(tmp_path / "elsewhere")  # taken as well
+
+    def write(number: int) -> Path:
+        return write_new(tmp_path / "a.png", lambda path: path.write_text(str(number)))
+
+    with ThreadPoolExecutor(8) as threads:
+        paths = list(threads.map(write, range(40)))
+    assert [path.read_text() for path in paths] == [str(number) for number in range(40)]
+    assert {path.name for path in tmp_path.iterdir()} == {"a.png", *(f"a-{number}.png" for number in range(2, 42))}
+
+
+def test_names_that_are_not_utf8_are_written_as_json_has_them(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"file": "caf\udce9.png", "ü": "\ud83d"})
+    assert json.loads((tmp_path / "a.json").read_bytes().decode("utf-8")) == {"file": "caf\udce9.png", "ü": "\ud83d"}
+    write_whole(tmp_path / "a.txt", "caf\udce9")
+    assert (tmp_path / "a.txt").read_bytes() == b"caf\\udce9"

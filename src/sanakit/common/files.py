@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
+import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
 from sanakit.common.errors import OutputError, RequestError
+from sanakit.common.folders import replace_folder
 
 _ASIDE = ".part"
 _STALE_SECONDS = 86_400.0
+_OF_THE_SYSTEM = ("lost+found", ".DS_Store")  # in a folder that nobody has put anything into
+_NO_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES, errno.EPERM})
 
 
 class NotNeededError(Exception):
@@ -26,8 +32,11 @@ class NotNeededError(Exception):
 def written_aside(target: Path, *, force: bool = True, sync: bool = False, locked: bool = False) -> Iterator[Path]:
     """A path to write one file or folder to, which takes the place of ``target`` when the block ends well.
 
+    Files get the rights that the user's umask gives, however they were made. A link to a folder stays, and what it
+    leads to is replaced.
+
     Args:
-        force: replace what is there.
+        force: replace what is there; an empty folder may always be filled.
         sync: have it on the disk before it is renamed, so that a power failure leaves no empty file under a good name.
         locked: for one file that a second process must not write meanwhile. What a killed process left is written
             over by the next one; without a lock each process writes to a place of its own.
@@ -35,15 +44,51 @@ def written_aside(target: Path, *, force: bool = True, sync: bool = False, locke
     Raises:
         RequestError: ``target`` exists and ``force`` is not set.
         OutputError: the disk is full, the place cannot be written, or another process is writing; ``target`` is as it
-            was and nothing is left beside it.
+            was and nothing is left beside it, but for a finished folder, whose place the sentence names.
     """
-    if not force and target.exists():
-        raise RequestError(f"{target} exists already; choose another name, or force it to be replaced")
+    if not force:
+        check_free(target)
     with suppress(NotNeededError), unwritten(target):
+        if target.is_symlink() and target.is_dir():
+            target = target.resolve()
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked_place(target) if locked else _own_place(target) as building:
             yield building
-            put_in_place(building, target, sync=sync)
+            try:
+                put_in_place(building, target, sync=sync)
+            except (OSError, OutputError) as error:
+                _keep_beside(building, target, error)
+                raise
+
+
+def write_new(wanted: Path, write: Callable[[Path], object]) -> Path:
+    """Write a file under a name that nothing has, and give it: ``wanted``, or that with the next free number.
+
+    The name is taken as the whole file appears under it, so of many processes none writes over another's.
+
+    Raises:
+        OutputError: as of ``written_aside``.
+    """
+    with unwritten(wanted):
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+        with _own_place(wanted) as building:
+            write(building)
+            give_usual_rights(building)
+            for number in count(1):
+                path = wanted if number == 1 else wanted.with_stem(f"{wanted.stem}-{number}")
+                with suppress(FileExistsError):
+                    _take_name(building, path)
+                    return path
+    raise AssertionError("the numbers do not end")
+
+
+def check_free(target: Path) -> None:
+    """Raises ``RequestError`` if something is there that would be replaced."""
+    with suppress(OSError):
+        if target.is_dir() and all(is_aside(path) or path.name in _OF_THE_SYSTEM for path in target.iterdir()):
+            return
+    if os.path.lexists(target):
+        raise RequestError(f"{target} exists already; choose another name, or force it to be replaced")
 
 
 @contextmanager
@@ -58,18 +103,13 @@ def unwritten(place: Path) -> Iterator[None]:
 
 
 def put_in_place(finished: Path, target: Path, *, sync: bool = False) -> None:
-    """Rename a file or folder; a folder in the way is moved aside first, and back when that fails."""
+    """Rename a file or folder; a folder that is in the way is there until the new one has its place."""
+    give_usual_rights(finished)
     if sync:
         for path in [finished, *finished.rglob("*")]:
             _sync(path)
-    if target.is_dir():
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=_ASIDE, dir=target.parent) as aside:
-            os.rename(target, old := Path(aside) / target.name)
-            try:
-                os.rename(finished, target)
-            except OSError:
-                os.rename(old, target)
-                raise
+    if target.is_dir() and not finished.is_file():
+        replace_folder(finished, target, lambda path: is_aside(path) or path.name in _OF_THE_SYSTEM)
     else:
         os.replace(finished, target)
     if sync:
@@ -77,14 +117,33 @@ def put_in_place(finished: Path, target: Path, *, sync: bool = False) -> None:
 
 
 def write_whole(path: Path, content: bytes | str, *, sync: bool = False, locked: bool = False) -> None:
-    """Write a file whole or not at all, text as UTF-8; arguments and errors as of ``written_aside``."""
+    """Write a file whole or not at all; arguments and errors as of ``written_aside``.
+
+    Text is UTF-8, in which a byte of a file name that is none is written as JSON does, ``\\udce9``.
+    """
     with written_aside(path, sync=sync, locked=locked) as building:
-        building.write_bytes(content.encode() if isinstance(content, str) else content)
+        building.write_bytes(as_utf8(content) if isinstance(content, str) else content)
+
+
+def as_utf8(text: str) -> bytes:
+    """UTF-8 of any text; lone surrogates, from names of files that are not UTF-8, become JSON's escapes of them."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def write_json(path: Path, value: Any, *, indent: int | None = 2, ensure_ascii: bool = False, **how: bool) -> None:
     """Write plain values as ``write_whole`` does, which takes what else is given."""
     write_whole(path, json.dumps(value, indent=indent, ensure_ascii=ensure_ascii) + "\n", **how)
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    """The files below ``source``, links followed, into a new folder; their contents only, since not every share takes
+    rights and times. Raises OSError."""
+    target.mkdir()
+    for path in sorted(source.iterdir()):
+        if path.is_dir():
+            copy_folder(path, target / path.name)
+        else:
+            shutil.copyfile(path, target / path.name)
 
 
 def is_aside(path: Path) -> bool:
@@ -102,6 +161,8 @@ def remove_stale(folder: Path) -> None:
 
 def _reason_of_the_system(error: Exception) -> str | None:
     """Why something could not be written; None if the error is of another kind. safetensors and torch wrap it."""
+    if isinstance(error, _KeptError):
+        return None
     if isinstance(error, OutputError) and isinstance(error.__cause__, Exception):  # of a file in a folder
         error = error.__cause__
     if isinstance(error, OSError):
@@ -111,14 +172,82 @@ def _reason_of_the_system(error: Exception) -> str | None:
     return None
 
 
+class _KeptError(OutputError):
+    """What could not be put in its place lies in another one."""
+
+
+def _keep_beside(building: Path, target: Path, error: OSError | OutputError) -> None:
+    """A folder that was hours of work gets a free name where its own cannot be had; then raises ``OutputError``."""
+    reason = f"{target} could not be replaced ({error.strerror or error})" if isinstance(error, OSError) else str(error)
+    place = building.parent.parent
+    for kept in (place / f"{target.name}-{number}" for number in range(2, 100) if building.is_dir()):
+        with suppress(OSError):
+            os.rename(building, kept)
+            raise _KeptError(f"{reason}; the new one is finished and lies in {kept}") from error
+
+
+def _take_name(building: Path, path: Path) -> None:
+    """The finished file under a name that must be free; raises FileExistsError where it is not."""
+    try:
+        os.link(building, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links: an empty file holds the name until the whole one comes
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        try:
+            os.replace(building, path)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+
+def give_usual_rights(finished: Path) -> None:
+    """Every file and folder gets what ``open`` and ``mkdir`` would give it: safetensors makes its files for the owner
+    alone, and so does whoever asks for a temporary folder. A share that takes no rights keeps its own."""
+    if finished.is_dir():
+        paths = [finished, *finished.rglob("*")]
+    elif finished.is_file() and not finished.stat().st_mode & 0o077:
+        paths = [finished]
+    else:
+        return
+    with suppress(OSError):
+        with _own_place(finished) as probe:
+            probe.mkdir()
+            folder_mode = probe.stat().st_mode & 0o777
+            (probe / "file").touch()
+            file_mode = (probe / "file").stat().st_mode & 0o777
+        for path in paths:
+            mode = stat.S_IMODE(path.lstat().st_mode)
+            wanted = mode & ~0o777 | (folder_mode if path.is_dir() else file_mode)
+            if mode != wanted and not path.is_symlink():
+                path.chmod(wanted)
+
+
 @contextmanager
 def _own_place(target: Path) -> Iterator[Path]:
-    """The target's name in a folder of this process; torch writes the name of a file into it."""
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=_ASIDE, dir=target.parent))
+    """The target's name in a folder of this process; torch writes the name of a file into it.
+
+    It lies beside the target, or in it where that is a volume of its own or its parent cannot be written.
+    """
+    place = _new_folder(target)
     try:
-        yield folder / target.name
+        yield place / target.name
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _new_folder(target: Path) -> Path:
+    places = [target.parent]
+    if target.is_dir():
+        is_volume = target.stat().st_dev != target.parent.stat().st_dev
+        places = [target, target.parent] if is_volume else [target.parent, target]
+    for place in places:
+        try:
+            return Path(tempfile.mkdtemp(prefix=f".{target.name[:200]}.", suffix=_ASIDE, dir=place))
+        except OSError:
+            if place == places[-1]:
+                raise
+    raise AssertionError("the last place has raised")
 
 
 @contextmanager
@@ -151,10 +280,15 @@ def _lock(file: IO[bytes], path: Path) -> bool:
 
 
 def _sync(path: Path) -> None:
+    """A file system that does not sync, folders above all, keeps its own promises."""
     if os.name == "nt" and path.is_dir():  # Windows opens no folders
         return
-    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise

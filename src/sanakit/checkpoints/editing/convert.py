@@ -21,7 +21,7 @@ from sanakit.checkpoints.networks.strict_load import read_network
 from sanakit.checkpoints.sources.content_hashes import hash_parts
 from sanakit.checkpoints.sources.sources import CONFIG_KEY, ModelParts, find_parts
 from sanakit.common.errors import CheckpointError, RequestError
-from sanakit.common.files import written_aside
+from sanakit.common.files import check_free, written_aside
 from sanakit.common.paths import as_path
 
 TargetLayout = Literal["diffusers", "upstream", "safetensors"]
@@ -86,8 +86,12 @@ def check_target(target: Path, layout: TargetLayout = "diffusers", *, force: boo
         raise RequestError(f"{target} is no name for the {layout} layout, which is a {_SUFFIXES[layout][0]} file")
     if layout == "diffusers" and target.suffix in (".pth", ".pt", ".safetensors"):
         raise RequestError(f"{target} looks like a file, and the diffusers layout is a folder")
-    if target.exists() and not force:
-        raise RequestError(f"{target} exists already; choose another name, or force it to be replaced")
+    if layout in _SUFFIXES and target.is_dir():
+        raise RequestError(f"{target} is a folder, and the {layout} layout is a file; choose another name")
+    if layout == "diffusers" and target.is_file():
+        raise RequestError(f"{target} is a file, and the diffusers layout is a folder; choose another name")
+    if not force:
+        check_free(target)
 
 
 def _add_parts(

