@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -46,7 +47,11 @@ def test_a_saved_model_comes_back_with_its_card(bundle: ModelBundle, folder: Pat
     assert loaded.model_hash == loaded.card.model_hash == bundle.model_hash
 
 
-def test_a_model_without_card_gets_what_is_known_and_the_same_hash(folder: Path, tmp_path: Path) -> None:
+def test_a_model_without_card_gets_what_is_known_and_the_same_hash(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sanakit.checkpoints.sources.content_hashes.MAX_BYTES", 0)
+    monkeypatch.setattr("sanakit.common.user_cache._SETTLED_SECONDS", 0.0)
     copy = shutil.copytree(folder, tmp_path / "Sana_x_BF16")
     (copy / "sanakit.json").unlink()
     loaded = load_bundle(copy)
@@ -158,7 +163,7 @@ def test_a_target_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     ):  # fmt: skip
         with pytest.raises(RequestError, match=sentence):
             convert("nowhere/at-all", tmp_path / target, layout)  # type: ignore[arg-type]
-    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "something").mkdir(parents=True)
     with pytest.raises(RequestError, match="exists already"):
         convert("nowhere/at-all", tmp_path / "there", "diffusers")
 
@@ -280,3 +285,41 @@ def test_small_weights_are_compared_with_their_card_as_they_are_loaded(
         "sanakit.checkpoints.sources.content_hashes.MAX_BYTES", 1
     )  # of a large model the card is believed
     assert load_bundle(tmp_path / "copy")
+
+
+def test_a_file_as_long_and_as_old_is_another_one(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reproducible builds and rsync set dates; neither records nor what is written may name the weights of before."""
+    monkeypatch.setenv("SANAKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("sanakit.checkpoints.sources.content_hashes.MAX_BYTES", 0)
+    monkeypatch.setattr("sanakit.common.user_cache._SETTLED_SECONDS", 0.0)
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / "sanakit.json").unlink()
+    before = load_bundle(copy).model_hash
+    assert load_bundle(copy).bytes_to_hash() == 0  # all are remembered
+    path = copy / "transformer" / "diffusion_pytorch_model.safetensors"
+    facts, content = path.stat(), bytearray(path.read_bytes())
+    content[-2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    changed = load_bundle(copy)
+    assert changed.bytes_to_hash() == facts.st_size
+    assert changed.model_hash != before
+    for kept in (tmp_path / "cache" / "content-hashes").iterdir():
+        kept.write_text(json.dumps({**json.loads(kept.read_text()), "sha256": "0" * 64}))
+    convert(copy, tmp_path / "converted", "diffusers")
+    assert not any(check.differs for check in verify_hashes(tmp_path / "converted"))
+    assert load_bundle(tmp_path / "converted").model_hash == changed.model_hash
+
+
+def test_an_empty_folder_is_free_and_a_folder_is_no_file(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    convert(folder, tmp_path / "empty", "diffusers")
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "empty").rglob("*.*")} == {0o644}
+    (tmp_path / "a.safetensors").mkdir()
+    with pytest.raises(RequestError, match="is a folder, and the safetensors layout is a file"):
+        convert(folder, tmp_path / "a.safetensors", "safetensors")
+    (tmp_path / "file").touch()
+    with pytest.raises(RequestError, match="is a file, and the diffusers layout is a folder"):
+        convert(folder, tmp_path / "file", "diffusers", force=True)

@@ -135,7 +135,7 @@ def test_a_latent_does_not_depend_on_its_company(encoders: Encoders, size: tuple
 def test_files_are_hashed_once_and_again_when_they_change(
     config: FilesData, photos: Path, encoders: Encoders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sanakit.data.sources.blobs._SETTLED_SECONDS", 0.0)
+    monkeypatch.setattr("sanakit.common.user_cache._SETTLED_SECONDS", 0.0)
     first, read = open_files(config, encoders), []
     real = DataSource.read_bytes
 
@@ -155,7 +155,7 @@ def test_files_are_hashed_once_and_again_when_they_change(
     assert "3" in read
     assert set(read) == {"3"}
     read.clear()
-    monkeypatch.setattr("sanakit.data.sources.blobs._SETTLED_SECONDS", 1e9)  # all of them were written just now
+    monkeypatch.setattr("sanakit.common.user_cache._SETTLED_SECONDS", 1e9)  # all of them were written just now
     open_files(config, encoders)
     assert len(set(read)) == len(SHAPES)
 

@@ -29,7 +29,7 @@ from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
 from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_folder
 from sanakit.checkpoints.networks.strict_load import load_network
 from sanakit.checkpoints.networks.text_encoder_folder import load_text_encoder
-from sanakit.checkpoints.sources.content_hashes import bytes_to_hash, check_small_weights, hash_parts
+from sanakit.checkpoints.sources.content_hashes import bytes_to_hash, check_small_weights, recall_hashes
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts, locate
 from sanakit.common.errors import CheckpointError
 from sanakit.common.files import written_aside
@@ -56,7 +56,7 @@ class ModelBundle:
         """SHA-256 of all weights in hex: the card's, else computed from the files, or from memory without files."""
         if self.card.model_hash:
             return self.card.model_hash
-        return combined_hash(hash_parts(self.parts, self.card.hashes) if self.parts else self.hash_memory())
+        return combined_hash(recall_hashes(self.parts, self.card.hashes) if self.parts else self.hash_memory())
 
     def bytes_to_hash(self) -> int:
         """Bytes of files that ``model_hash`` reads when it is first asked for; 0 once it is known."""

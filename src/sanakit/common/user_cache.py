@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,30 @@ from sanakit.common.paths import as_path
 
 logger = logging.getLogger(__name__)
 
+_SETTLED_SECONDS = 2.0  # the coarsest clock of a file system that people use
+
 
 def user_cache_folder() -> Path:
     """``$SANAKIT_CACHE``, else ``$XDG_CACHE_HOME/sanakit``, else ``~/.cache/sanakit``."""
     if folder := os.environ.get("SANAKIT_CACHE"):
         return as_path(folder)
     return as_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "sanakit"
+
+
+def file_stamp(path: Path, place: str = "") -> str | None:
+    """What stays the same as long as the bytes of a file, or of a ``place`` in it, do: its path, length, times and
+    number on the disk. A file of the same length that was given the same date has another number or another time of
+    its last change, which nobody can set.
+
+    None where nothing can be remembered: it has gone, or was written so lately that another change would not show.
+    """
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    if time.time() - max(facts.st_mtime, facts.st_ctime) < _SETTLED_SECONDS:
+        return None
+    return f"{path.absolute()}|{place}|{facts.st_size}|{facts.st_mtime_ns}|{facts.st_ctime_ns}|{facts.st_ino}"
 
 
 def cached_facts(kind: str, path: Path) -> Path:

@@ -128,6 +128,7 @@ def test_tars_that_were_glued_together_are_read_whole(shards: Path) -> None:
 
 
 def test_a_second_opening_reads_the_remembered_index(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sanakit.common.user_cache._SETTLED_SECONDS", 0.0)
     first = open_data(shards)
     assert len(list((user_cache_folder() / "shards").glob("*.json"))) == 2
     scanned: list[str] = []
@@ -144,6 +145,25 @@ def test_a_second_opening_reads_the_remembered_index(shards: Path, monkeypatch: 
     for path in (user_cache_folder() / "shards").iterdir():
         path.write_text("{broken")
     assert keys(open_data(shards)) == ALL
+
+
+def test_a_shard_as_long_and_as_old_is_another_one(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Captions would go to other pictures."""
+    monkeypatch.setattr("sanakit.common.user_cache._SETTLED_SECONDS", 0.0)
+    open_data(shards)
+    path = shards / "00001.tar"
+    facts, content = path.stat(), path.read_bytes()
+    renamed = content.replace(b"1002", b"1020")  # whose header has the same checksum
+    (shards / "new").write_bytes(renamed)
+    os.utime(shards / "new", ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    (shards / "new").replace(path)  # as rsync --times does
+    assert keys(open_data(shards)) == [*ALL[:-1], "1020"]
+    path.write_bytes(content)  # as cp --preserve does
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert keys(open_data(shards)) == ALL
+    monkeypatch.setattr("sanakit.common.user_cache._SETTLED_SECONDS", 1e9)  # a change would not show in the times
+    path.write_bytes(renamed)
+    assert keys(open_data(shards)) == [*ALL[:-1], "1020"]
 
 
 def test_a_cache_that_cannot_be_written_costs_nothing(shards: Path, tmp_path: Path, monkeypatch: Any) -> None:

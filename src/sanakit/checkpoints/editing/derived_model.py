@@ -68,9 +68,9 @@ def write_derived(
     """
     others = {name: found for name, found in parts.networks.items() if name != "transformer"}
     card = derived_card(parts, derived)
-    known = {} if parts.variant else {name: value for name, value in card.hashes.items() if name != "transformer"}
-    hashes = hash_parts(replace(parts, networks=others), known)
-    card = replace(card, hashes={"transformer": hash_tensors(derived.tensors), **hashes})
+    known = {} if parts.variant else card.hashes  # of what the folder has not
+    hashes = {**known, **hash_parts(replace(parts, networks=others)), "transformer": hash_tensors(derived.tensors)}
+    card = replace(card, hashes=hashes)
     of_base = {
         "name": card_of(parts).name,
         "transformer": hash_tensors(base.tensors),

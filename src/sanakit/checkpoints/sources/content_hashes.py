@@ -17,22 +17,29 @@ from sanakit.checkpoints.networks.strict_load import check_whole
 from sanakit.checkpoints.networks.text_encoder_folder import text_encoder_files
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts
 from sanakit.common.errors import CheckpointError
-from sanakit.common.user_cache import recall, remember, user_cache_folder
+from sanakit.common.user_cache import file_stamp, recall, remember, user_cache_folder
 
 MAX_BYTES = 100_000_000  # of all networks, to be compared as they are loaded; the starter's 22 MB take 0.1 s
+_NUM_SAMPLES, _SAMPLE_BYTES = 64, 4096  # of a large file
 
 
-def hash_parts(parts: ModelParts, known: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Hashes of the components that a source holds; those that are known are not computed again."""
-    hashes = dict(known or {})
-    unknown = {name: files for name, files in _weight_files(parts).items() if not hashes.get(name)}
-    return hashes | {name: _cached_hash(parts, name, files) for name, files in unknown.items()}
+def hash_parts(parts: ModelParts) -> dict[str, str]:
+    """Hashes of the components that a source holds, from every byte of them: what is written says these."""
+    return {name: _hash_component(parts, name, files) for name, files in _weight_files(parts).items()}
+
+
+def recall_hashes(parts: ModelParts, known: Mapping[str, str]) -> dict[str, str]:
+    """Hashes of the components that a source holds, for a model that is used: those that are known, and of large files
+    that have not changed those of before, are not computed again."""
+    unknown = {name: files for name, files in _weight_files(parts).items() if not known.get(name)}
+    return dict(known) | {name: _recalled_hash(parts, name, files) for name, files in unknown.items()}
 
 
 def bytes_to_hash(parts: ModelParts, known: Mapping[str, str]) -> int:
-    """Bytes that ``hash_parts`` has to read: of components whose hash neither the card nor the user's cache has."""
-    unknown = [files for name, files in _weight_files(parts).items() if not known.get(name)]
-    return sum(file.stat().st_size for files in unknown if _kept_hash(files) is None for file in files)
+    """Bytes that ``recall_hashes`` has to read: of components whose hash neither the card nor the user's cache has."""
+    unknown = {name: files for name, files in _weight_files(parts).items() if not known.get(name)}
+    to_read = [files for name, files in unknown.items() if _kept_hash(_stamp(name, files)) is None]
+    return sum(file.stat().st_size for files in to_read for file in files)
 
 
 def hash_network(found: Found[Any, Any]) -> str:
@@ -102,22 +109,42 @@ def _hash_component(parts: ModelParts, name: str, files: Sequence[Path]) -> str:
     return hash_network(parts.networks[name]) if name in parts.networks else hash_tensors(read_tensors(files))
 
 
-def _cached_hash(parts: ModelParts, name: str, files: Sequence[Path]) -> str:
-    """The hash of a component, remembered in the user's cache by path, size and time of change of its files."""
-    if (kept := _kept_hash(files)) is not None:
+def _recalled_hash(parts: ModelParts, name: str, files: Sequence[Path]) -> str:
+    """The hash of a component, remembered in the user's cache as long as its files are the same."""
+    stamp = _stamp(name, files)
+    if (kept := _kept_hash(stamp)) is not None:
         return kept
     value = _hash_component(parts, name, files)
-    remember(_sidecar_of(files), {"sha256": value, "files": [str(file) for file in files]})
+    if stamp is not None and stamp == _stamp(name, files):  # not changed while it was read
+        remember(_place_of(stamp), {"stamp": stamp, "sha256": value})
     return value
 
 
-def _kept_hash(files: Sequence[Path]) -> str | None:
+def _kept_hash(stamp: list[str] | None) -> str | None:
     """The hash in the user's cache; None where there is none."""
-    known = recall(_sidecar_of(files))
-    return str(known["sha256"]) if isinstance(known, dict) and "sha256" in known else None
+    known = recall(_place_of(stamp)) if stamp is not None else None
+    return str(known["sha256"]) if isinstance(known, dict) and known.get("stamp") == stamp else None
 
 
-def _sidecar_of(files: Sequence[Path]) -> Path:
-    stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    name = hashlib.sha256(repr(stats).encode()).hexdigest()[:32]
-    return user_cache_folder() / "content-hashes" / f"{name}.json"
+def _stamp(name: str, files: Sequence[Path]) -> list[str] | None:
+    """What stays the same as long as large files of a component do; None for small ones, which are hashed each time.
+
+    Some bytes of each belong to it: in a read-only image all files have their number, length and date from a recipe.
+    """
+    stamps = [file_stamp(file) for file in files]
+    if None in stamps or sum(file.stat().st_size for file in files) <= MAX_BYTES:
+        return None
+    return [name, *(f"{stamp}|{_sample(file)}" for stamp, file in zip(stamps, files, strict=True))]
+
+
+def _sample(path: Path) -> str:
+    digest, step = hashlib.sha256(), max(_SAMPLE_BYTES, path.stat().st_size // _NUM_SAMPLES)
+    with path.open("rb") as file:
+        for start in range(0, path.stat().st_size, step):
+            file.seek(start)
+            digest.update(file.read(_SAMPLE_BYTES))
+    return digest.hexdigest()[:32]
+
+
+def _place_of(stamp: list[str]) -> Path:
+    return user_cache_folder() / "content-hashes" / f"{hashlib.sha256(repr(stamp).encode()).hexdigest()[:32]}.json"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from sanakit.common.errors import PictureError
 from sanakit.common.paths import PICTURE_SUFFIXES, is_visible
-from sanakit.common.user_cache import cached_facts, recall, remember
+from sanakit.common.user_cache import cached_facts, file_stamp, recall, remember
 from sanakit.data.pictures import picture_size
 from sanakit.data.shards.tar_index import Member, index_tar
 from sanakit.data.sources.blobs import RangeBlob, read_blob
@@ -47,20 +47,19 @@ class ShardContents(NamedTuple):
 
 
 def shard_contents(path: Path) -> ShardContents:
-    """From the user's cache if the tar has the same size and time as then, else read anew and remembered.
+    """From the user's cache if the tar is the file that it was then, else read anew and remembered.
 
     Raises:
         OSError: the tar cannot be read.
     """
-    facts = path.stat()
-    stamp = {"version": _VERSION, "size": facts.st_size, "mtime": facts.st_mtime_ns}
-    place = cached_facts("shards", path)
+    place, stamp = cached_facts("shards", path), file_stamp(path, f"version {_VERSION}")
     with suppress(KeyError, TypeError, ValueError):  # nothing, or something else
         known = recall(place)
-        if known["stamp"] == stamp:
+        if stamp is not None and known["stamp"] == stamp:
             return _from_plain(known["contents"])
     contents = scan_shard(path)
-    remember(place, {"stamp": stamp, "contents": _to_plain(contents)})
+    if stamp is not None and stamp == file_stamp(path, f"version {_VERSION}"):
+        remember(place, {"stamp": stamp, "contents": _to_plain(contents)})
     return contents
 
 

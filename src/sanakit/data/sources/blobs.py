@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from sanakit.common.errors import PictureError
-
-_SETTLED_SECONDS = 2.0  # the coarsest clock of a file system that people use
+from sanakit.common.user_cache import file_stamp
 
 
 class Blob(Protocol):
@@ -34,17 +32,6 @@ class Blob(Protocol):
     def stamp(self) -> str | None:
         """What stays the same as long as the bytes do; None if the file has gone, or was written so lately that
         another change would not show in its times."""
-
-
-def file_stamp(path: Path, place: str = "") -> str | None:
-    """The stamp of a file, or of a ``place`` in it: its path, length, times and number on the disk."""
-    try:
-        facts = path.stat()
-    except OSError:
-        return None
-    if time.time() - max(facts.st_mtime, facts.st_ctime) < _SETTLED_SECONDS:
-        return None
-    return f"{path.absolute()}|{place}|{facts.st_size}|{facts.st_mtime_ns}|{facts.st_ctime_ns}|{facts.st_ino}"
 
 
 def read_blob(blob: Blob) -> bytes:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sanakit.common.errors import MissingExtraError, PictureError
+from sanakit.common.user_cache import file_stamp
 from sanakit.data.pictures import picture_size
-from sanakit.data.sources.blobs import file_stamp
 from sanakit.data.sources.collect import Candidate, Findings
 from sanakit.data.sources.files import key_of_name
 from sanakit.data.sources.records import FILE_COLUMNS, captions_of, file_column, unused_texts

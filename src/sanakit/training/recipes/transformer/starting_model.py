@@ -19,7 +19,7 @@ from sanakit.checkpoints.identity.precision import OWN_LINE
 from sanakit.checkpoints.networks.kind import NetworkState
 from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
 from sanakit.checkpoints.networks.strict_load import load_network
-from sanakit.checkpoints.sources.content_hashes import check_small_weights, hash_parts
+from sanakit.checkpoints.sources.content_hashes import check_small_weights, hash_network
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts
 from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.features.encoders import Encoders, encoders_of_parts
@@ -105,7 +105,7 @@ def _continued(recipe: NetworkRecipe, source: str, device: str) -> StartingModel
     if card.distilled:
         raise CheckpointError(f"{source} is a SANA-Sprint model; flow matching would undo its distillation")
     check_small_weights(parts)
-    began = f"{card.name} ({hash_parts(parts, card.hashes)['transformer'][:12]})"
+    began = f"{card.name} ({hash_network(parts.transformer)[:12]})"
     transformer = load_network(parts.transformer, dtype=torch.float32, device=device)
     if recipe.growth is not None:
         grown = grow(transformer.state_dict(), transformer.config, recipe.growth)
