@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sanakit.common.dtypes import has_quick_bfloat16
 from sanakit.common.errors import ConfigError
-from sanakit.common.quick_bfloat16 import has_quick_bfloat16
 from sanakit.training.optimizers.config import MuonConfig
 from sanakit.training.optimizers.each_parameter import EachParameter
 from sanakit.training.optimizers.shards import Rows, gradient, here

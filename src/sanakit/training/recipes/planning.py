@@ -8,9 +8,9 @@ from typing import TypeVar
 
 import torch
 
+from sanakit.common.dtypes import has_quick_bfloat16
 from sanakit.common.errors import RequestError
 from sanakit.common.free_memory import free_memory
-from sanakit.common.quick_bfloat16 import has_quick_bfloat16
 from sanakit.training.memory.memory_plan import MemoryPlan, fit_memory, plan_memories
 from sanakit.training.memory.step_memory import StepSettings
 from sanakit.training.recipes.recipe import Recipe

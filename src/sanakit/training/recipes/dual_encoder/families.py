@@ -18,10 +18,10 @@ from numpy.random import Generator
 from torch import Tensor
 
 from sanakit.common.config import to_mapping
+from sanakit.common.dtypes import quick_autocast
 from sanakit.common.errors import ConfigError
 from sanakit.common.files import write_json, written_aside
 from sanakit.common.pixels import to_unit
-from sanakit.common.quick_bfloat16 import quick_autocast
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.text.text_encoder import TextEncoder
 from sanakit.scoring.dual_encoder import PictureReader
