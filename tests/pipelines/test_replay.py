@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image, PngImagePlugin
 
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.files.hub import HubOptions
+from sanakit.common.errors import PictureError
+from sanakit.kernels.arithmetic import own_arithmetic
 from sanakit.pipelines.picture_file import read_record, write_image
+from sanakit.pipelines.record import describe_image
 from sanakit.pipelines.replay import replay
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 
@@ -87,7 +91,7 @@ def test_a_picture_of_another_size_is_compared_by_its_size(tmp_path: Path, pipel
 
 
 def test_a_deterministic_picture_is_made_again_as_one(tmp_path: Path, tiny_bundle: ModelBundle) -> None:
-    """Whatever the pipeline that is given does otherwise; another number of threads is told."""
+    """Whatever the pipeline that is given does otherwise; a number of threads that is out of reach is told."""
     made = TextToImagePipeline(tiny_bundle, deterministic=6)("a cat").images[0]
     write_image(tmp_path / "picture.png", made.image, made.record.model_copy(update={"threads": 1000}))
     result = replay(tmp_path / "picture.png", TextToImagePipeline(tiny_bundle))
@@ -95,3 +99,75 @@ def test_a_deterministic_picture_is_made_again_as_one(tmp_path: Path, tiny_bundl
     assert torch.equal(result.image.latent, made.latent)
     assert result.image.record.rows_per_call == 6
     assert result.differences == (f"the CPU computed in 1000 threads and does so in {torch.get_num_threads()}",)
+
+
+@pytest.mark.parametrize("picture_format", ["jpeg", "webp"])
+def test_the_pixels_of_a_jpeg_and_a_webp_are_looked_at(
+    tmp_path: Path, pipeline: TextToImagePipeline, picture_format: str
+) -> None:
+    """Black with our EXIF, and with one small spot painted over."""
+    made = pipeline("a cat").images[0]
+    spotted = made.image.copy()
+    spotted.paste((255, 0, 0), (50, 50, 56, 56))
+    for index, image in enumerate((Image.new("RGB", made.image.size), spotted)):
+        write_image(tmp_path / str(index), image, made.record, picture_format)
+        result = replay(tmp_path / str(index), pipeline)
+        assert (result.outcome, result.identical) == ("different", False)
+        assert "no longer those that the record describes" in result.differences[1]
+
+
+def test_a_transparent_a_turned_and_an_animated_file_are_not_the_picture(
+    tmp_path: Path, pipeline: TextToImagePipeline
+) -> None:
+    made = pipeline("a cat").images[0]
+    write_image(tmp_path / "whole.png", made.image, made.record)
+    clear, chunks = made.image.copy(), PngImagePlugin.PngInfo()
+    clear.putalpha(0)
+    chunks.add_text("sanakit", made.record.to_json())
+    clear.save(tmp_path / "clear.png", pnginfo=chunks)
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 3
+    made.image.save(tmp_path / "turned.png", pnginfo=chunks, exif=turned)
+    for name in ("clear.png", "turned.png"):
+        assert replay(tmp_path / name, pipeline).outcome == "different"
+    other = Image.new("RGB", made.image.size)
+    made.image.save(tmp_path / "moving.png", pnginfo=chunks, save_all=True, append_images=[other])
+    with pytest.raises(PictureError, match="animation"):
+        replay(tmp_path / "moving.png", pipeline)
+
+
+def test_one_level_is_nearly_identical(
+    tmp_path: Path, pipeline: TextToImagePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As between two instruction sets, which are named."""
+    made = pipeline("a cat").images[0]
+    for levels, outcome in ((1, "nearly identical"), (2, "different")):
+        array = np.asarray(made.image).copy()
+        array[3, 4, 1] += levels if array[3, 4, 1] < 128 else -levels
+        image = Image.fromarray(array)
+        other = {**made.record.arithmetic, "instruction set": "another"}
+        record = made.record.model_copy(update={"image": describe_image(image), "arithmetic": other})
+        write_image(tmp_path / "picture.png", image, record)
+        result = replay(tmp_path / "picture.png", pipeline)
+        assert (result.outcome, result.identical) == (outcome, False)
+        assert f"by at most {levels} of 255 levels" in result.differences[0]
+        assert "the instruction set was another and is" in result.differences[1]
+
+
+def test_a_picture_is_made_again_in_as_many_threads(tmp_path: Path, pipeline: TextToImagePipeline) -> None:
+    before = torch.get_num_threads()
+    with own_arithmetic(before + 1):
+        made = pipeline("a cat").images[0]
+    assert made.record.threads == before + 1
+    write_image(tmp_path / "picture.png", made.image, made.record)
+    result = replay(tmp_path / "picture.png", pipeline)
+    assert result.identical
+    assert result.differences == ()
+    assert result.image.record.threads == before + 1
+    assert torch.get_num_threads() == before
+
+
+def test_early_records_without_facts_are_not_doubted(tmp_path: Path, pipeline: TextToImagePipeline) -> None:
+    made = pipeline("a cat").images[0]
+    write_image(tmp_path / "a.png", made.image, made.record.model_copy(update={"arithmetic": {}, "threads": None}))
+    assert replay(tmp_path / "a.png", pipeline).differences == ()

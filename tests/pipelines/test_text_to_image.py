@@ -13,6 +13,8 @@ import sanakit.pipelines.text_to_image as text_to_image
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.common.errors import DecodeMemoryError, RequestError, SanakitError
 from sanakit.common.seeds import draw_noise
+from sanakit.kernels.arithmetic import own_arithmetic
+from sanakit.models.text.text_encoder import TextEncoder
 from sanakit.pipelines.denoise import StepTaken
 from sanakit.pipelines.events import Event, ImageDone, Notice, StepDone
 from sanakit.pipelines.latent_file import load_latent
@@ -252,3 +254,30 @@ def test_a_decode_without_memory_keeps_the_latent(
     kept = Path(str(caught.value).rpartition(" ")[2])
     assert kept.parent == pipeline.rescue_folder
     assert same(pipeline.decode(load_latent(kept)), direct)
+
+
+def test_what_the_process_sets_around_us_does_not_reach_a_picture(tiny_bundle: ModelBundle, tmp_path: Path) -> None:
+    """Nor what was kept of prompts that were encoded under it."""
+    pipeline = TextToImagePipeline(tiny_bundle, rescue_folder=tmp_path)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        tiny_bundle.text_encoder.encode(["an odd cat"])
+        made = pipeline("an odd cat", seed=1).images[0]
+    expected = TextToImagePipeline(replace(tiny_bundle, text_encoder=_anew(tiny_bundle)))("an odd cat", seed=1).images[
+        0
+    ]
+    assert torch.equal(made.latent, expected.latent)
+    assert made.image.tobytes() == expected.image.tobytes()
+
+
+def _anew(bundle: ModelBundle) -> TextEncoder:
+    """With nothing kept."""
+    return TextEncoder(bundle.text_encoder.model, bundle.text_encoder.tokenizer, bundle.text_encoder.config)
+
+
+def test_embeds_of_other_circumstances_are_not_taken(tiny_bundle: ModelBundle) -> None:
+    """Kept ones would make a picture that no record describes."""
+    encoder = _anew(tiny_bundle)
+    first = encoder.encode(["a cat"])[0]
+    assert encoder.encode(["a cat"])[0] is first
+    with own_arithmetic(torch.get_num_threads() + 1):
+        assert encoder.encode(["a cat"])[0] is not first

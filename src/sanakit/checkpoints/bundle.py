@@ -34,6 +34,7 @@ from sanakit.checkpoints.sources.sources import ModelParts, find_parts, locate
 from sanakit.common.errors import CheckpointError
 from sanakit.common.files import written_aside
 from sanakit.common.paths import as_path
+from sanakit.kernels.arithmetic import own_arithmetic
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
 from sanakit.models.text.text_encoder import TextEncoder
@@ -87,6 +88,7 @@ class ModelBundle:
         return {name: hash_tensors(part.state_dict()) for name, part in self.components.items()}
 
 
+@own_arithmetic()
 def load_bundle(
     source: str | Path,
     *,

@@ -136,6 +136,14 @@ def open_single_picture(path: str | Path, *, check: Callable[[tuple[int, int]], 
     return picture
 
 
+def as_stored(image: Image.Image, picture_format: str | None) -> Image.Image:
+    """What a reader finds of a picture that was written as "PNG", "JPEG" or "WEBP", as Pillow calls it."""
+    name = str(picture_format).lower()
+    if name not in ("jpeg", "webp"):
+        return image
+    return Image.open(io.BytesIO(_encode(image, None, name, NOTHING_CARRIED)))  # type: ignore[arg-type]
+
+
 def _damaged(path: str | Path, error: Exception) -> PictureError:
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return PictureError(f"{path} could not be read as a picture ({reason})")

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.common.errors import PictureError
@@ -64,8 +64,9 @@ class PictureRecord(_Plain):
     ``request`` is complete (no ``None``), for this one picture; ``read_as`` is its prompt as the model was told it,
     None where that is the prompt as it was written. ``image`` is None until it was decoded; where ``request.upscale``
     is above 1 it is that much larger than the request says, and ``upscaler`` made it so. ``threads`` are those of the
-    CPU; ``rows_per_call`` is None where a call had as many rows as there were. ``needs`` names what a reader must know
-    to make the picture again, so that an older sanakit refuses it and does not leave that out.
+    CPU, and ``arithmetic`` says by name what else the last bits depend on, such as the processor's instruction set.
+    ``rows_per_call`` is None where a call had as many rows as there were. ``needs`` names what a reader must know to
+    make the picture again, so that an older sanakit refuses it and does not leave that out.
     """
 
     request: GenerationRequest
@@ -75,6 +76,7 @@ class PictureRecord(_Plain):
     image: ImageReference | None = None
     threads: int | None = None
     rows_per_call: int | None = None
+    arithmetic: Mapping[str, str] = Field(default_factory=dict)
     upscaler: UpscalerReference | None = None
     needs: tuple[str, ...] = ()
     read_as: str | None = None
@@ -127,7 +129,7 @@ class PictureRecord(_Plain):
 
 def software_versions() -> dict[str, str]:
     """Of ourselves and of what computes the numbers."""
-    return {"sanakit": __version__} | {name: version(name) for name in ("torch", "transformers")}
+    return {"sanakit": __version__} | {name: version(name) for name in ("torch", "transformers", "pillow")}
 
 
 def describe_image(image: Image.Image) -> ImageReference:

@@ -2,39 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from sanakit.checkpoints.bundle import load_bundle
 from sanakit.common.errors import PictureError
+from sanakit.kernels.arithmetic import MAX_THREADS, own_arithmetic
 from sanakit.pipelines.events import OnEvent
-from sanakit.pipelines.picture_file import open_picture, read_record
+from sanakit.pipelines.picture_file import as_stored, open_single_picture, read_record
 from sanakit.pipelines.record import PictureRecord, describe_image
 from sanakit.pipelines.result import GeneratedImage
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 
+Outcome = Literal["identical", "nearly identical", "different"]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ReplayResult:
-    """``identical``: every pixel of ``image`` equals the picture as it was made, and as the file (if PNG) holds it.
+    """``identical``: every pixel of ``image`` equals the picture as it was made, and the file holds that picture, a
+    JPEG or WebP as its format stores it. ``nearly identical``: no value differs by more than one of 255 levels.
 
     ``differences`` are sentences: what differs in the pixels, and what is not as it was then and may be the reason.
     """
 
-    identical: bool
+    outcome: Outcome
     image: GeneratedImage
     differences: tuple[str, ...]
+
+    @property
+    def identical(self) -> bool:
+        return self.outcome == "identical"
 
 
 def replay(
     path: str | Path, pipeline: TextToImagePipeline | None = None, *, on_event: OnEvent | None = None
 ) -> ReplayResult:
-    """Make the picture in ``path`` again.
+    """Make the picture in ``path`` again, in as many threads of the CPU as it was made in.
 
     Args:
         path: a picture that sanakit wrote, with its metadata.
@@ -47,27 +56,40 @@ def replay(
     record = read_record(path)
     if record.image is None:
         raise PictureError(f"the record in {path} does not say what the picture looked like; it cannot be compared")
+    picture = open_single_picture(path)
     again = copy(pipeline or TextToImagePipeline(load_bundle(record.model.source, **record.model.load_options())))
     again.fixed_rows = record.rows_per_call
-    made = again(record.request, on_event=on_event).images[0]
+    with own_arithmetic(_threads(record)):
+        made = again(record.request, on_event=on_event).images[0]
     assert made.image is not None
-    picture = open_picture(path)
-    # only of a PNG can this be told: the other formats change pixels as they are written
-    was_edited = picture.format == "PNG" and describe_image(picture) != record.image
-    edited = ["the pixels in the file are no longer those that the record describes"] if was_edited else []
-    identical = describe_image(made.image) == record.image and not was_edited
-    pixels = [] if identical else [_pixel_difference(picture, made.image)]
-    differences = (*pixels, *_circumstances(record, made.record), *edited)
-    return ReplayResult(identical=identical, image=made, differences=differences)
+    outcome, pixels = _compare(record, picture, made.image)
+    return ReplayResult(outcome=outcome, image=made, differences=(*pixels, *_circumstances(record, made.record)))
 
 
-def _pixel_difference(before: Image.Image, after: Image.Image) -> str:
-    if before.size != after.size:
-        return f"the file holds {before.width}x{before.height} pixels and the replay {after.width}x{after.height}"
-    old, new = (np.asarray(image.convert("RGB"), dtype=np.int16) for image in (before, after))
+def _threads(record: PictureRecord) -> int | None:
+    """Those of the record, within reason; None for those that are."""
+    counts = record.device == "cpu" and record.threads is not None and 1 <= record.threads <= MAX_THREADS
+    return record.threads if counts else None
+
+
+def _compare(record: PictureRecord, picture: Image.Image, made: Image.Image) -> tuple[Outcome, list[str]]:
+    """The file's pixels with those that its format would hold of ``made``, and what differs."""
+    stored = as_stored(made, picture.format)
+    shown = ImageOps.exif_transpose(picture)
+    if shown.size != stored.size:
+        return "different", [
+            f"the file holds {shown.width}x{shown.height} pixels and the replay {stored.width}x{stored.height}"
+        ]
+    old, new = (np.asarray(image.convert("RGBA"), dtype=np.int16) for image in (shown, stored))
     levels = np.abs(old - new)
+    as_recorded, as_in_file = describe_image(made) == record.image, not levels.any()
+    if as_recorded and as_in_file:
+        return "identical", []
     share = 100.0 * float((levels.max(axis=2) > 0).mean())
-    return f"{share:.2f}% of the pixels in the file differ from the replay, by at most {levels.max()} of 255 levels"
+    told = [f"{share:.2f}% of the pixels in the file differ from the replay, by at most {levels.max()} of 255 levels"]
+    if as_recorded or (picture.format == "PNG" and describe_image(picture) != record.image):
+        told.append("the pixels in the file are no longer those that the record describes")
+    return "nearly identical" if levels.max() <= 1 else "different", told
 
 
 def _circumstances(then: PictureRecord, now: PictureRecord) -> Iterator[str]:
@@ -85,8 +107,17 @@ def _circumstances(then: PictureRecord, now: PictureRecord) -> Iterator[str]:
         yield f"the dtypes were {dict(then.model.dtypes)} and are {dict(now.model.dtypes)}"
     if then.device != now.device:
         yield f"the device was {then.device} and is {now.device}"
+    yield from _other_arithmetic(then.arithmetic, now.arithmetic)
     if then.device == "cpu" and then.threads not in (None, now.threads):
         yield f"the CPU computed in {then.threads} threads and does so in {now.threads}"
     for name, version in then.versions.items():
         if now.versions.get(name) != version:
             yield f"{name} was {version} and is {now.versions.get(name)}"
+
+
+def _other_arithmetic(then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
+    """Settings that one of both does not mention were as torch begins with; early records have none at all."""
+    for name in dict.fromkeys((*then, *now)) if then else ():
+        old, new = (facts.get(name, "as usual") for facts in (then, now))
+        if old != new:
+            yield f"the {name} was {old} and is {new}"

@@ -17,6 +17,7 @@ from sanakit.common.errors import PictureError, RequestError, SanakitError
 from sanakit.common.paths import as_path
 from sanakit.common.pixels import to_signed
 from sanakit.common.seeds import draw_noise, draw_step_noise
+from sanakit.kernels.arithmetic import arithmetic_facts, own_arithmetic
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.condition import Condition
 from sanakit.pipelines.decode import decode_latent
@@ -81,6 +82,7 @@ class TextToImagePipeline:
         self.rescue_folder = as_path(rescue_folder or Path(tempfile.gettempdir()) / "sanakit")
 
     @torch.no_grad()
+    @own_arithmetic()
     def __call__(
         self,
         request: str | GenerationRequest | Sequence[GenerationRequest],
@@ -128,6 +130,7 @@ class TextToImagePipeline:
         return GenerationResult(images=[images[index] for index in range(len(plans))])
 
     @torch.no_grad()
+    @own_arithmetic()
     def decode(self, finished: SavedLatent, *, output: Output = "pil") -> GeneratedImage:
         """Latent to picture: decode, resize and crop to the size that was asked for, round to 8 bits; enlarge that
         where the request says so.
@@ -200,10 +203,15 @@ class TextToImagePipeline:
             device=self.device.type,
             versions=software_versions(),
             threads=torch.get_num_threads(),
+            arithmetic=self._arithmetic(),
             rows_per_call=self.fixed_rows,
             read_as=plan.read_as,
             needs=() if plan.read_as is None else (READING,),
         )
+
+    def _arithmetic(self) -> dict[str, str]:
+        attention = {"attention of the text encoder": self.bundle.text_encoder.attention}
+        return {**arithmetic_facts(self.device), **attention}
 
     def _prepare_upscaling(self, plans: Sequence[PicturePlan]) -> None:
         """What may have to be fetched is fetched before any work."""

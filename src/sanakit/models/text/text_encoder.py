@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from sanakit.common.errors import ConfigError
+from sanakit.kernels.arithmetic import own_arithmetic
 from sanakit.models.text.encoded_prefix import EncodedPrefix
 from sanakit.models.text.instructions import INSTRUCTIONS
 from sanakit.models.text.text_condition import TextCondition
@@ -55,6 +56,10 @@ class TextEncoderConfig:
 
 
 DIFFUSERS_TEXT = TextEncoderConfig(instruction="diffusers", lowercase=True)
+
+
+_Circumstances = tuple[torch.dtype, torch.device, int, str]
+"""What the last bits of embeds depend on: dtype, device, threads and attention."""
 
 
 class TokenCount(NamedTuple):
@@ -108,6 +113,15 @@ class TextEncoder:
     def device(self) -> torch.device:
         return self.model.device
 
+    @property
+    def _circumstances(self) -> _Circumstances:
+        return self.compute_dtype, self.device, torch.get_num_threads(), self.attention
+
+    @property
+    def attention(self) -> str:
+        """Which of its implementations computes the attention, as transformers calls it."""
+        return str(self.model.config._attn_implementation)
+
     def state_dict(self) -> dict[str, Tensor]:
         """Of the language model."""
         return self.model.state_dict()
@@ -131,12 +145,12 @@ class TextEncoder:
         """
         texts = [self._clean(prompt) for prompt in prompts]
         if rows_per_call == 1:
-            return [self._encode_kept(text, True, self.compute_dtype, self.device) for text in texts]
+            return [self._encode_kept(text, True, self._circumstances) for text in texts]
         return self._encode_grouped(texts, rows_per_call)
 
     def encode_null(self, negative: str = "") -> TextCondition:
         """The embeds of the unconditional branch ``(1, L, C)``: no instruction, every position kept."""
-        return self._encode_kept(self._clean(negative), False, self.compute_dtype, self.device)
+        return self._encode_kept(self._clean(negative), False, self._circumstances)
 
     @torch.no_grad()
     def encode_padded(self, prompts: Sequence[str], *, with_instruction: bool = True) -> TextCondition:
@@ -183,14 +197,14 @@ class TextEncoder:
             raise ConfigError("the tokenizer puts no start token before a text, so that an empty prompt has no tokens")
         return ids
 
-    def _encode_prefix(self, dtype: torch.dtype, device: torch.device) -> EncodedPrefix:
+    @torch.no_grad()
+    @own_arithmetic()
+    def _encode_prefix(self, circumstances: _Circumstances) -> EncodedPrefix:
         return EncodedPrefix.of(self.model, self._instruction_ids[:-1])
 
     @torch.no_grad()
-    def _encode_alone(
-        self, text: str, with_instruction: bool, dtype: torch.dtype, device: torch.device
-    ) -> TextCondition:
-        """One prompt; ``dtype`` and ``device`` are there to tell cached results apart."""
+    def _encode_alone(self, text: str, with_instruction: bool, circumstances: _Circumstances) -> TextCondition:
+        """One prompt; ``circumstances`` are there to tell cached results apart."""
         return self._encode_rows([self._tokens(text, with_instruction)], with_instruction)[0]
 
     @torch.no_grad()
@@ -211,14 +225,15 @@ class TextEncoder:
         """Leading tokens that need not be run again; at least one token is always left to run."""
         if not with_instruction or len(self._instruction_ids) < 2:
             return 0
-        return min(self._prefix(self.compute_dtype, self.device).num_shared(ids), len(ids) - 1)
+        return min(self._prefix(self._circumstances).num_shared(ids), len(ids) - 1)
 
+    @own_arithmetic()
     def _encode_rows(self, rows: list[list[int]], with_instruction: bool) -> list[TextCondition]:
         """Rows of one length that share equally many tokens with the instruction."""
         self._refuse_float16()
         num_shared, first = self._num_shared(rows[0], with_instruction), self._first_kept(with_instruction)
         if num_shared:
-            prefix = self._prefix(self.compute_dtype, self.device)
+            prefix = self._prefix(self._circumstances)
             states = prefix.continue_with(self.model, [ids[num_shared:] for ids in rows], num_shared)
             start_states = prefix.first_state.expand(len(rows), -1)
         else:

@@ -14,6 +14,7 @@ from sanakit.common.errors import PictureError, RequestError, SanakitError
 from sanakit.common.free_memory import free_memory
 from sanakit.common.paths import pictures_below
 from sanakit.common.progress import OnProgress, no_progress
+from sanakit.kernels.arithmetic import own_arithmetic
 from sanakit.pipelines.memory import upscaling_bytes
 from sanakit.pipelines.picture_file import A1111_CHUNK, OUR_CHUNK, Carried, open_single_picture, read_record
 from sanakit.pipelines.record import PictureRecord, describe_image
@@ -86,7 +87,9 @@ def upscale_picture(
     upscaler: Upscaler, picture: LargerPicture, *, on_progress: OnProgress = no_progress
 ) -> LargerPicture:
     """The same larger, with the record that makes it again, or else a text that says what was done."""
-    image = upscale_image(upscaler, picture.image, on_progress=on_progress)
+    threads = picture.record.threads if picture.record is not None and picture.record.device == "cpu" else None
+    with own_arithmetic(threads):  # those that a replay will take for both
+        image = upscale_image(upscaler, picture.image, on_progress=on_progress)
     if picture.record is not None:
         record = upscaled_record(picture.record, upscaler).model_copy(update={"image": describe_image(image)})
         return LargerPicture(image=image, carried=picture.carried, record=record)

@@ -13,6 +13,7 @@ from torch import Tensor
 from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.checkpoints.upscalers.real_esrgan import NAME, load_compact_upscaler, real_esrgan_folder
 from sanakit.common.errors import RequestError
+from sanakit.kernels.arithmetic import own_arithmetic
 from sanakit.models.compact_upscaler import CompactUpscaler
 from sanakit.pipelines.request import UPSCALES
 
@@ -48,6 +49,7 @@ class NetworkUpscaler:
         self.reach: int | None = network.config.reach + (scale < own)  # the reduction sees a little over its own pixels
 
     @torch.no_grad()
+    @own_arithmetic()
     def __call__(self, pixels: Tensor) -> Tensor:
         """On the network's device; the result stays there."""
         enlarged = self.network(pixels.to(self.network.device, self.network.compute_dtype))

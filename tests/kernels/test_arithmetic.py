@@ -1,0 +1,80 @@
+"""What a process sets around us does not reach our numbers, or is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from sanakit.kernels.arithmetic import arithmetic_facts, own_arithmetic
+
+
+@contextmanager
+def changed(change: Callable[[], object], back: Callable[[], object]) -> Iterator[None]:
+    try:
+        change()
+        yield
+    finally:
+        back()
+
+
+def attention(on: bool) -> None:
+    for switch in ("flash", "mem_efficient", "cudnn"):
+        getattr(torch.backends.cuda, f"enable_{switch}_sdp")(on)
+
+
+SURROUNDINGS: dict[str, Callable[[], object]] = {
+    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+    "default dtype": lambda: changed(
+        lambda: torch.set_default_dtype(torch.bfloat16), lambda: torch.set_default_dtype(torch.float32)
+    ),
+    "default device": lambda: torch.device("meta"),
+    "attention": lambda: changed(lambda: attention(False), lambda: attention(True)),
+    "mkldnn": lambda: changed(
+        lambda: torch._C._set_mkldnn_enabled(False), lambda: torch._C._set_mkldnn_enabled(True)
+    ),
+}  # fmt: skip
+
+
+def numbers() -> torch.Tensor:
+    """Products, a convolution and attention, from what the defaults make."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.tensor([0.1]) + torch.randn(1, 4, 40, 32, generator=generator, dtype=torch.float32)
+    with torch.no_grad():
+        y = F.conv2d(x, x.mT[:, :4, :3, :3].expand(8, 4, 3, 3))
+        return torch.cat([part.double().flatten() for part in (x @ x.mT, y, F.scaled_dot_product_attention(x, x, x))])
+
+
+@pytest.mark.parametrize("surrounding", SURROUNDINGS)
+def test_nothing_around_us_reaches_the_numbers(surrounding: str) -> None:
+    with own_arithmetic():
+        expected = numbers()
+    with ExitStack() as stack:
+        stack.enter_context(SURROUNDINGS[surrounding]())  # type: ignore[arg-type]
+        with own_arithmetic():
+            assert torch.equal(numbers(), expected)
+        assert torch.get_default_device().type == ("meta" if surrounding == "default device" else "cpu")
+        assert torch.is_autocast_enabled("cpu") == (surrounding == "autocast")
+        assert torch.get_default_dtype() == (torch.bfloat16 if surrounding == "default dtype" else torch.float32)
+        assert torch.backends.cuda.flash_sdp_enabled() == (surrounding != "attention")
+        assert torch.backends.mkldnn.enabled == (surrounding != "mkldnn")
+
+
+def test_threads_are_lent() -> None:
+    before = torch.get_num_threads()
+    with own_arithmetic(before + 2):
+        assert torch.get_num_threads() == before + 2
+    assert torch.get_num_threads() == before
+
+
+def test_the_machine_and_what_was_changed_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = arithmetic_facts(torch.device("cpu"))
+    assert usual["instruction set"] == torch.backends.cpu.get_cpu_capability()
+    assert usual["processor"]
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    with changed(lambda: torch.set_flush_denormal(True), lambda: torch.set_flush_denormal(False)):
+        facts = arithmetic_facts(torch.device("cpu"))
+    assert facts == {**usual, "ONEDNN_MAX_CPU_ISA": "AVX2", "denormal numbers": "taken as 0"}
