@@ -25,6 +25,7 @@ class _Files(TypedDict, total=False):
     token: str | None
     text_encoder: str | Path | None
     autoencoder: str | Path | None
+    torch_dtype: DtypeRequest
 
 
 def load(
@@ -40,9 +41,9 @@ def load(
 
     Args:
         source: a diffusers folder, an upstream ``.pth``, one safetensors of the transformer, a hub id or ``starter``.
-        device: where the networks go.
+        device: where the networks go; ``"auto"`` is CUDA where there is one.
         dtype: None for what the model works in (float32 on the CPU), ``"bfloat16"`` and so on for the transformer,
-            which the other parts follow where they can, or a dtype by component.
+            which the other parts follow where they can, or a dtype by component. ``torch_dtype`` says the same.
         force: load in a dtype that the model is known not to work in, or weights whose hash is not the card's.
         deterministic: pictures are the same to the bit in any company, also on a GPU; slower.
         files: ``variant`` ("fp16" or "bf16" files), ``revision``, ``cache_dir``, ``local_files_only`` and ``token``, as
@@ -51,14 +52,35 @@ def load(
 
     Raises:
         CheckpointError: a file is missing, broken or of another model.
-        RequestError: the dtype is refused.
+        RequestError: the dtype is refused, the device is not here, or an argument is not known.
         DownloadError: something is not on this machine and could not be fetched.
     """
+    from sanakit.common.devices import let_idle_threads_sleep, resolve_device
+
+    let_idle_threads_sleep()
+    options = _checked(dict(files), dtype)
+    dtype = options.pop("torch_dtype") if "torch_dtype" in options else dtype
     from sanakit.checkpoints.bundle import load_bundle  # torch and friends load only now
     from sanakit.checkpoints.files.hub import HubOptions
     from sanakit.pipelines.text_to_image import TextToImagePipeline
 
-    options: dict[str, Any] = {**files}
     others = {name: options.pop(name, None) for name in ("text_encoder", "autoencoder")}
-    bundle = load_bundle(source, device=device, dtype=dtype, force=force, hub=HubOptions(**options), **others)
+    where = resolve_device(device)
+    bundle = load_bundle(source, device=where, dtype=dtype, force=force, hub=HubOptions(**options), **others)
     return TextToImagePipeline(bundle, deterministic=deterministic)
+
+
+def _checked(files: dict[str, Any], dtype: DtypeRequest) -> dict[str, Any]:
+    """The same, if there is nothing unknown among them, and no second dtype."""
+    from sanakit.common.errors import RequestError
+
+    known = ("source", "device", "dtype", "force", "deterministic", *_Files.__annotations__)
+    if unknown := next((name for name in files if name not in known), None):
+        from difflib import get_close_matches
+
+        close = get_close_matches(unknown, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"it takes {', '.join(known)}."
+        raise RequestError(f"sanakit.load has no argument {unknown}; {hint}")
+    if dtype is not None and "torch_dtype" in files:
+        raise RequestError(f"dtype= and torch_dtype= both are given; leave out torch_dtype={files['torch_dtype']}")
+    return files

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+import sanakit
 from sanakit.checkpoints.files.reader import read_tensors
 from sanakit.checkpoints.files.writer import write_safetensors
 from sanakit.common.errors import OutputError
@@ -32,6 +33,15 @@ def test_a_picture_in_a_file(generate: Any) -> None:
     assert Image.open("apples.png").size == (128, 128)
     request = read_record("apples.png").request
     assert (request.prompt, request.seed, request.num_inference_steps) == ("two red apples", 5, 2)
+
+
+def test_python_saves_what_the_shell_writes(generate: Any, tiny_model: Path, tmp_path: Path) -> None:
+    pipeline = sanakit.load(tiny_model)
+    for name in ("a.png", "a.jpg", "a.webp"):
+        assert generate("a cat", "--output", name, "--steps", "1", "--seed", "4").code == 0
+        written = Path(name).read_bytes()
+        made = pipeline("a cat", num_inference_steps=1, seed=4).images[0]
+        assert made.save(tmp_path / name).read_bytes() == written
 
 
 def test_json_and_several_prompts_in_a_folder(generate: Any, tmp_path: Path) -> None:

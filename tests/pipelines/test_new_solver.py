@@ -13,7 +13,7 @@ from torch import Tensor
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.diffusers_layout import scheduler_to_json
 from sanakit.checkpoints.identity.known_models import known_card
-from sanakit.common.dtypes import widened
+from sanakit.common.devices import widened
 from sanakit.common.errors import ConfigError, RequestError
 from sanakit.pipelines.picture_file import write_image
 from sanakit.pipelines.replay import replay

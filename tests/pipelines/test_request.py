@@ -46,7 +46,8 @@ def test_a_request_survives_json() -> None:
         ({"prompt": 3}, "prompt=3"),
         ({"prompt": "broken \udcff"}, "valid Unicode"),
         ({"prompt": None}, "prompt=None"),
-        ({"stpes": 3}, "no setting named 'stpes'; the settings are prompt, "),
+        ({"stpes": 3}, "no setting named 'stpes'; did you mean num_inference_steps|the settings are prompt, "),
+        ({"zebra": 3}, "no setting named 'zebra'; the settings are prompt, "),
     ],
 )
 def test_a_bad_value_gets_one_sentence(fields: dict[str, object], words: str) -> None:
@@ -78,13 +79,13 @@ def test_nothing_is_ignored_silently() -> None:
 @pytest.mark.parametrize(
     ("request_", "fields", "words"),
     [
-        (None, {}, "^None is no request; give a prompt"),
+        (None, {}, "^there is no request; give at least one prompt"),
         (5, {}, "^5 is no request"),
         (b"x", {}, "^b'x' is no request"),
         ({"prompt": "x"}, {}, "is no request"),
-        ([None], {}, "^None in the list is no GenerationRequest"),
-        (["x"], {}, "^'x' in the list is no GenerationRequest"),
-        ("x", {"prompt": "y"}, "^prompt='y' comes beside the prompt 'x'"),
+        ([None], {}, "^None in the list is neither a prompt nor a GenerationRequest"),
+        (["x", GenerationRequest(prompt="y")], {"seed": 1}, "^seed would be ignored"),
+        ("x", {"prompt": "y"}, "^prompt='y' comes beside 'x'"),
     ],
 )
 def test_what_is_no_request_is_told_so(request_: Any, fields: dict[str, object], words: str) -> None:

@@ -20,7 +20,7 @@ from sanakit.checkpoints.identity.known_models import (
     known_card,
     known_precision,
 )
-from sanakit.checkpoints.identity.precision import DtypeRequest, resolve_dtypes
+from sanakit.checkpoints.identity.precision import DtypeRequest, parse_dtypes, resolve_dtypes
 from sanakit.checkpoints.identity.words import read_words
 from sanakit.checkpoints.networks.dc_ae import DC_AE
 from sanakit.checkpoints.networks.identify import Found
@@ -100,6 +100,7 @@ def load_bundle(
     autoencoder: str | Path | None = None,
 ) -> ModelBundle:
     """Load a model; arguments and errors are those of ``sanakit.load``, ``hub`` says which files and how they come."""
+    parse_dtypes(dtype)  # before anything is fetched
     hub = hub or HubOptions()
     parts = complete(find_parts(source, hub=hub), hub, text_encoder=text_encoder, autoencoder=autoencoder)
     assert parts.transformer is not None

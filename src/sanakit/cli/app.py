@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -30,6 +29,7 @@ from sanakit.cli.terminal.options import add_commands
 from sanakit.cli.train import train
 from sanakit.cli.upscale import upscale
 from sanakit.cli.version import version
+from sanakit.common.devices import let_idle_threads_sleep
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 add_commands(app, generate, replay, decode, upscale, info, convert, grow, prune, doctor, train, version)
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and give its exit code; ``--debug`` may stand anywhere in it."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     _accept_every_name()
-    _let_idle_threads_sleep()
+    let_idle_threads_sleep()
     debug = _take_debug(words)
     if debug:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
@@ -75,12 +75,6 @@ def _accept_every_name() -> None:
         if isinstance(stream, io.TextIOWrapper):
             is_utf8 = stream.encoding.lower().replace("-", "") == "utf8"
             stream.reconfigure(errors="surrogateescape" if is_utf8 else "backslashreplace")
-
-
-def _let_idle_threads_sleep() -> None:
-    """Before torch starts its threads: left to themselves they spin while they wait for each other, and where another
-    program shares the cores a small model then takes ten times as long. A user's own setting stays."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def _take_debug(words: list[str]) -> bool:

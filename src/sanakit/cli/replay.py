@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from sanakit.cli.terminal.console import print_json
-from sanakit.cli.terminal.options import DeviceOption, PlaceOptions, SourceOptions, TellOptions, resolve_device
+from sanakit.cli.terminal.options import DeviceOption, PlaceOptions, SourceOptions, TellOptions
+from sanakit.common.devices import resolve_device
 
 NEARLY = 3  # the exit code
 

@@ -11,10 +11,11 @@ import typer
 
 from sanakit.cli.terminal.console import tell
 from sanakit.cli.terminal.failures import Interrupted
-from sanakit.cli.terminal.options import DeviceOption, resolve_device
+from sanakit.cli.terminal.options import DeviceOption
 from sanakit.cli.terminal.recipe_file import apply_overrides, read_recipe
 from sanakit.cli.terminal.train_progress import TrainingProgress, log_to_stderr, terminated_like_ctrl_c
 from sanakit.common.byte_counts import parse_bytes
+from sanakit.common.devices import resolve_device
 from sanakit.common.errors import RequestError, SanakitError
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import typer
 from sanakit.cli.terminal.console import plural, print_json, readable_seconds
 from sanakit.cli.terminal.failures import check_all, one_by_one
 from sanakit.cli.terminal.options import DeviceOptions, PlaceOptions
-from sanakit.cli.terminal.output_place import OutputPlace
 from sanakit.common.progress import OnProgress
+from sanakit.pipelines.picture_place import OutputPlace
 
 if TYPE_CHECKING:
     from sanakit.pipelines.upscaling.upscaler import Upscaler

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Generator, Tensor
 
 MAX_SEED = 2**63 - 1
 
@@ -17,6 +17,20 @@ MAX_SEED = 2**63 - 1
 def image_seed(seed: int, index: int) -> int:
     """The seed of image ``index`` of a prompt: ``seed + index``, wrapped to 63 bits."""
     return (seed + index) % (MAX_SEED + 1)
+
+
+def generator_seed(generator: Generator) -> int:
+    """The seed that a generator stands for: its own if nothing was drawn from it yet, else one drawn from it.
+
+    It is drawn from either way, so that its next use is another seed.
+    """
+    import torch
+
+    own = generator.initial_seed()
+    fresh = torch.Generator(generator.device).manual_seed(own)
+    is_fresh = own <= MAX_SEED and torch.equal(fresh.get_state(), generator.get_state())
+    drawn = torch.randint(MAX_SEED, (), generator=generator, device=generator.device)
+    return own if is_fresh else int(drawn)
 
 
 def draw_noise(shape: Sequence[int], seed: int) -> Tensor:

@@ -28,6 +28,6 @@ def drawing_with(pipeline: Pipeline, **settings: Any) -> Draw:
         requests = [
             GenerationRequest(prompt=prompt, seed=seed, **settings) for prompt, seed in zip(prompts, seeds, strict=True)
         ]
-        return [np.asarray(picture.image) for picture in pipeline(requests).images]
+        return [np.asarray(picture.picture) for picture in pipeline(requests).images]
 
     return draw

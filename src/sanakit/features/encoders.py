@@ -19,7 +19,7 @@ from sanakit.checkpoints.networks.strict_load import load_network
 from sanakit.checkpoints.networks.text_encoder_folder import load_text_encoder
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts
 from sanakit.common.config import to_mapping
-from sanakit.common.dtypes import quick_dtype
+from sanakit.common.devices import quick_dtype
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.text.text_encoder import TextEncoder
 

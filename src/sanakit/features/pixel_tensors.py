@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sanakit.common.dtypes import quick_autocast
+from sanakit.common.devices import quick_autocast
 from sanakit.common.pixels import Picture, to_signed
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.text.text_encoder import TextEncoder

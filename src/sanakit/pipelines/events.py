@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from sanakit.common.errors import RequestError
 from sanakit.pipelines.reading.unknown import told
 
 if TYPE_CHECKING:
@@ -53,6 +54,15 @@ class Notice:
 
 Event = StepDone | ImageDone | Notice
 OnEvent = Callable[[Event], None]
+OnStep = Callable[[int, Tensor], None]
+
+
+def check_listeners(**listeners: object) -> None:
+    """Raises RequestError for one that is there and cannot be called."""
+    for name, listener in listeners.items():
+        if listener is not None and not callable(listener):
+            raise RequestError(f"{name}={listener!r} cannot be called; give a function.")
+
 
 LONG_READ = 10**9  # bytes of weights whose hashing takes long enough to be told about
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from sanakit.checkpoints.identity.precision import BFLOAT16_LINE, DTYPES, FLOAT16_LINE, DtypeName, PrecisionPolicy
 from sanakit.models.presets import DC_AE_PRESETS, LINEAR_DIT_PRESETS
 from sanakit.models.transformers.linear_dit import LinearDiTConfig
-from sanakit.pipelines.memory import ModelSize, autoencoder_parameters, transformer_parameters
-from sanakit.pipelines.tiling import Tiling
+from sanakit.pipelines.decoding.memory import ModelSize, autoencoder_parameters, transformer_parameters
+from sanakit.pipelines.decoding.tiling import Tiling
 
 STEPS = 20
 

@@ -61,8 +61,7 @@ def replay(
     again.fixed_rows = record.rows_per_call
     with own_arithmetic(_threads(record)):
         made = again(record.request, on_event=on_event).images[0]
-    assert made.image is not None
-    outcome, pixels = _compare(record, picture, made.image)
+    outcome, pixels = _compare(record, picture, made.picture)
     return ReplayResult(outcome=outcome, image=made, differences=(*pixels, *_circumstances(record, made.record)))
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from sanakit.common.errors import RequestError
-from sanakit.common.seeds import MAX_SEED
+from sanakit.common.seeds import MAX_SEED, generator_seed
 from sanakit.sampling.solvers import solver_kind, solver_names
 
 MAX_SIDE = 16384
@@ -33,6 +35,11 @@ def _offered_scale(scale: int) -> int:
 def _encodable(text: str) -> str:
     text.encode()  # half of a surrogate pair, from bytes that were not UTF-8: no tokenizer can read it
     return text
+
+
+def _drawn(seed: object) -> object:
+    """A seed for ``random``, which is in the record afterwards as any other; 32 bits are easy to write down."""
+    return secrets.randbelow(2**32) if seed == "random" else seed
 
 
 Text = Annotated[str, AfterValidator(_encodable)]
@@ -67,7 +74,9 @@ class GenerationRequest(BaseModel):
     flow_shift: float | None = Field(
         None, gt=0, le=1000, allow_inf_nan=False, description="a number above 0, at most 1000"
     )
-    seed: int = Field(0, ge=0, le=MAX_SEED, description=f"a whole number from 0 to {MAX_SEED}")
+    seed: Annotated[int, BeforeValidator(_drawn)] = Field(
+        0, ge=0, le=MAX_SEED, description=f"a whole number from 0 to {MAX_SEED}, or random"
+    )
     num_images: int = Field(1, ge=1, le=MAX_IMAGES, description=f"a whole number from 1 to {MAX_IMAGES}")
     upscale: Annotated[int, AfterValidator(_offered_scale)] = Field(
         1, exclude_if=lambda scale: scale == 1, description="1 (as the model makes it), 2 or 4"
@@ -99,30 +108,70 @@ class GenerationRequest(BaseModel):
             )
 
 
-def as_requests(
-    request: str | GenerationRequest | Sequence[GenerationRequest], fields: Mapping[str, Any]
-) -> list[GenerationRequest]:
-    """A prompt with ``fields``, one request, or several, as a list.
+def as_requests(asked: Asked | Sequence[Asked] | None, fields: Mapping[str, Any]) -> list[GenerationRequest]:
+    """Prompts with ``fields``, or finished requests, as a list; of one or of several.
+
+    Args:
+        asked: None where ``fields`` has the ``prompt``.
+        fields: of ``GenerationRequest``, for every prompt; and ``generator``, of torch, in the place of ``seed``: one
+            for all prompts, or a list with one for every picture.
 
     Raises:
         RequestError: ``fields`` came with a finished request, there is nothing to do, or it is something else.
     """
-    if isinstance(request, str):
-        if "prompt" in fields:
-            prompt = _short(fields["prompt"])
-            raise RequestError(f"prompt={prompt} comes beside the prompt {_short(request)}; give one of them.")
-        return [GenerationRequest(prompt=request, **fields)]
-    if fields:
-        raise RequestError(f"{', '.join(fields)} would be ignored beside a finished request; set them in the request.")
-    if not isinstance(request, (GenerationRequest, Iterable)) or isinstance(request, (bytes, bytearray, Mapping)):
-        raise RequestError(f"{_short(request)} is no request; give a prompt, a GenerationRequest or several of these.")
-    requests: list[Any] = [request] if isinstance(request, GenerationRequest) else list(request)
-    if not requests:
+    fields = dict(fields)
+    if asked is None:
+        asked = fields.pop("prompt", ())
+    elif "prompt" in fields:
+        raise RequestError(f"prompt={_short(fields['prompt'])} comes beside {_short(asked)}; give one of them.")
+    if not isinstance(asked, (GenerationRequest, Iterable)) or isinstance(asked, (bytes, bytearray, Mapping)):
+        raise RequestError(f"{_short(asked)} is no request; give a prompt, a GenerationRequest or several of these.")
+    items: list[Any] = [asked] if isinstance(asked, (str, GenerationRequest)) else list(asked)
+    if not items:
         raise RequestError("there is no request; give at least one prompt.")
-    for each in requests:
-        if not isinstance(each, GenerationRequest):
-            raise RequestError(f"{_short(each)} in the list is no GenerationRequest; make one with prompt=...")
-    return requests
+    if fields and any(isinstance(item, GenerationRequest) for item in items):
+        raise RequestError(f"{', '.join(fields)} would be ignored beside a finished request; set them in the request.")
+    generator = fields.pop("generator", None)
+    requests = [_as_request(item, fields) for item in items]
+    if generator is None:
+        return requests
+    if "seed" in fields:
+        raise RequestError("seed= and generator= both say which noise to begin with; give one of them.")
+    return _seeded(requests, generator)
+
+
+def _as_request(item: Any, fields: Mapping[str, Any]) -> GenerationRequest:
+    if isinstance(item, GenerationRequest):
+        return item
+    if not isinstance(item, str):
+        raise RequestError(f"{_short(item)} in the list is neither a prompt nor a GenerationRequest.")
+    return GenerationRequest(prompt=item, **fields)
+
+
+def _seeded(requests: list[GenerationRequest], generator: Any) -> list[GenerationRequest]:
+    """With the seeds that generators stand for; of a list of them, every picture has its own."""
+    import torch
+
+    if isinstance(generator, Sequence):
+        requests = [one for each in requests for one in [each.model_copy(update={"num_images": 1})] * each.num_images]
+    generators = generator if isinstance(generator, Sequence) else [generator] * len(requests)
+    if stranger := next((each for each in generators if not isinstance(each, torch.Generator)), None):
+        raise RequestError(f"generator={_short(stranger)} is no torch.Generator; give one, or a whole number as seed=.")
+    if len(generators) != len(requests):
+        raise RequestError(
+            f"generator= is a list of {len(generators)} for {len(requests)} pictures; give one for each."
+        )
+    pairs = zip(requests, generators, strict=True)
+    return [request.model_copy(update={"seed": generator_seed(each)}) for request, each in pairs]
+
+
+Asked = str | GenerationRequest
+_NAMES = (*GenerationRequest.model_fields, "generator", "latents", "output", "on_event", "on_step")
+_ELSEWHERE = {  # what other libraries call these
+    "output_type": "output", "num_images_per_prompt": "num_images", "callback": "on_step",
+    "callback_on_step_end": "on_step", "steps": "num_inference_steps", "cfg_scale": "guidance_scale",
+    "complex_human_instruction": "use_instruction",
+}  # fmt: skip
 
 
 def _sentence(error: ValidationError) -> str:
@@ -131,7 +180,9 @@ def _sentence(error: ValidationError) -> str:
     name = str(problem["loc"][0]) if problem["loc"] else "request"
     field = GenerationRequest.model_fields.get(name)
     if field is None:
-        return f"there is no setting named {name!r}; the settings are {', '.join(GenerationRequest.model_fields)}."
+        meant = _ELSEWHERE.get(name) or next(iter(get_close_matches(name, _NAMES, n=1)), None)
+        hint = f"did you mean {meant}" if meant else f"the settings are {', '.join(_NAMES)}"
+        return f"there is no setting named {name!r}; {hint}{'?' if meant else '.'}"
     if problem["type"] == "missing":
         return f"{name} is missing; it must be {field.description}."
     return f"{name}={_short(problem['input'])} is not usable; it must be {field.description}."

@@ -6,13 +6,15 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.common.devices import resolve_device
 from sanakit.common.errors import PictureError, RequestError, SanakitError
 from sanakit.common.paths import as_path
 from sanakit.common.pixels import to_signed
@@ -20,13 +22,15 @@ from sanakit.common.seeds import draw_noise, draw_step_noise
 from sanakit.kernels.arithmetic import arithmetic_facts, own_arithmetic
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.condition import Condition
-from sanakit.pipelines.decode import decode_latent
+from sanakit.pipelines.decoding.decode import decode_latent
 from sanakit.pipelines.denoise import Denoiser, Finished, PictureJob, StepTaken, denoise
 from sanakit.pipelines.events import (
     ImageDone,
     Notice,
     OnEvent,
+    OnStep,
     StepDone,
+    check_listeners,
     notices_about,
     notices_about_model,
     notices_about_words,
@@ -36,15 +40,14 @@ from sanakit.pipelines.plan import PicturePlan, plan_pictures
 from sanakit.pipelines.reading.read import PromptReader
 from sanakit.pipelines.reading.words import Words
 from sanakit.pipelines.record import READING, ModelReference, PictureRecord, describe_image, software_versions
-from sanakit.pipelines.request import GenerationRequest, as_requests
+from sanakit.pipelines.request import Asked, GenerationRequest, as_requests
 from sanakit.pipelines.resolution import resize_and_crop
-from sanakit.pipelines.result import GeneratedImage, GenerationResult, to_image
+from sanakit.pipelines.result import GeneratedImage, GenerationResult, Output, as_output, check_output, to_image
 from sanakit.pipelines.upscaling.images import enlarge
 from sanakit.pipelines.upscaling.records import upscaled_record
 from sanakit.pipelines.upscaling.upscaler import Upscaler, load_upscaler
 from sanakit.sampling.guidance import Branch
 
-Output = Literal["pil", "tensor", "latent"]
 Prepare = Callable[[str, bool], Condition]
 
 MAX_BATCH = 8  # pictures denoised together where there is an accelerator
@@ -85,27 +88,34 @@ class TextToImagePipeline:
     @own_arithmetic()
     def __call__(
         self,
-        request: str | GenerationRequest | Sequence[GenerationRequest],
+        request: Asked | Sequence[Asked] | None = None,
         *,
         on_event: OnEvent | None = None,
-        latents: Tensor | None = None,
+        on_step: OnStep | None = None,
+        latents: Tensor | NDArray[Any] | None = None,
         output: Output = "pil",
         **fields: Any,
     ) -> GenerationResult:
-        """Make every picture of a request, of several, or of a prompt with ``fields`` of ``GenerationRequest``.
+        """Make every picture of a prompt or of several, with ``fields`` of ``GenerationRequest``, or of requests.
 
         Args:
-            request: what to make.
+            request: what to make; ``prompt=`` says it too.
             on_event: told about steps, pictures and notices; an exception that it raises ends the call.
+            on_step: called as ``on_step(index, latent)`` after every step of every picture: its number from 0, and
+                the clean latent ``(1, C, h, w)`` that it implies; what it raises ends the call.
             latents: initial noise ``(N, C, h, w)`` of all N pictures, instead of what their seeds give.
-            output: "pil" for pictures, "tensor" for float pixels (rounded where they are enlarged), "latent" to leave
-                out the decoding.
+            output: "pil" for pictures, "np" for arrays ``(H, W, 3)`` in [0, 1], "tensor" for float pixels (rounded
+                where they are enlarged), "latent" to leave out the decoding.
+            fields: of ``GenerationRequest``, the same for every prompt; or ``generator``, of torch, instead of a seed:
+                its own seed as long as it is unused, then what is drawn from it.
 
         Raises:
             RequestError: a request that cannot be done, before any work.
             DownloadError: the upscaler that a request needs could not be fetched, before any work.
             DecodeMemoryError: a picture does not fit into memory; its latent was saved.
         """
+        check_output(output)
+        check_listeners(on_event=on_event, on_step=on_step)
         tell: OnEvent = on_event or (lambda event: None)
         requests = as_requests(request, fields)
         plans = plan_pictures(requests, self.bundle.card, self.granularity, self.reader)
@@ -121,8 +131,11 @@ class TextToImagePipeline:
         for event in denoise(self.denoiser(), jobs):
             which = {"image_index": event.key, "num_images": len(plans)}
             match event:
-                case StepTaken(evaluation=step) if on_event is not None:
-                    tell(StepDone(index=step.index, total=step.total, latent=event.denoised, **which))
+                case StepTaken(evaluation=step) if on_event is not None or on_step is not None:
+                    done = StepDone(index=step.index, total=step.total, latent=event.denoised, **which)
+                    tell(done)
+                    if on_step is not None:
+                        on_step(done.index, done.latent)
                 case Finished(key=index, latent=latent):
                     finished = SavedLatent(latent=latent.cpu(), record=self.record_of(plans[index], model))
                     images[index] = self.decode(finished, output=output)
@@ -150,21 +163,28 @@ class TextToImagePipeline:
             pixels = decode_latent(self.bundle.autoencoder, latent, save_latent=save)
             _refuse_nan(pixels, "picture")
             pixels = resize_and_crop(pixels, record.request.height, record.request.width)[0]
-            if output == "tensor" and record.request.upscale == 1:
-                return GeneratedImage(record=record, latent=latent, pixels=pixels)
+            if output != "pil" and record.request.upscale == 1:
+                return as_output(output, pixels, record, latent)
             image = to_image(pixels)
             if record.request.upscale > 1:
                 upscaler = self.upscalers(record.request.upscale, self.device)
                 image, record = enlarge(upscaler, image, save), upscaled_record(record, upscaler)
-        if output == "tensor":
-            return GeneratedImage(record=record, latent=latent, pixels=to_signed([np.asarray(image)])[0])
+        if output != "pil":
+            return as_output(output, to_signed([np.asarray(image)])[0], record, latent)
         record = record.model_copy(update={"image": describe_image(image)})
         return GeneratedImage(record=record, latent=latent, image=image)
 
-    def to(self, device: torch.device | str) -> TextToImagePipeline:
-        """Move all networks; returns the pipeline itself."""
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> TextToImagePipeline:
+        """Move all networks; returns the pipeline itself.
+
+        Raises:
+            RequestError: there is no such device here, or it is a dtype, which is chosen as a model is loaded.
+        """
+        if isinstance(device, torch.dtype) or dtype is not None:
+            raise RequestError("a dtype is chosen as the model is loaded: sanakit.load(..., dtype=...), not by to()")
+        name = resolve_device(device)
         for part in self.bundle.components.values():
-            part.to(device)
+            part.to(name)
         return self
 
     @property
@@ -218,7 +238,7 @@ class TextToImagePipeline:
         for scale in {plan.request.upscale for plan in plans} - {1}:
             self.upscalers(scale, self.device)
 
-    def _noises(self, plans: Sequence[PicturePlan], latents: Tensor | None) -> list[Tensor]:
+    def _noises(self, plans: Sequence[PicturePlan], latents: Tensor | NDArray[Any] | None) -> list[Tensor]:
         """Initial noise ``(1, C, h, w)`` float32 of each picture, drawn on the CPU and moved."""
         channels = self.bundle.transformer.config.in_channels
         compression = self.bundle.autoencoder.config.compression
@@ -226,6 +246,9 @@ class TextToImagePipeline:
         if latents is None:
             drawn = (draw_noise(shape, plan.request.seed) for shape, plan in zip(shapes, plans, strict=True))
             return [noise[None].to(self.device) for noise in drawn]
+        latents = torch.as_tensor(latents) if isinstance(latents, np.ndarray) else latents
+        if not isinstance(latents, Tensor):
+            raise RequestError(f"latents={type(latents).__name__} are not usable; give a tensor or an array.")
         if len(set(shapes)) > 1 or latents.shape != (len(plans), *shapes[0]):
             raise RequestError(
                 f"latents of shape {tuple(latents.shape)} do not fit; all pictures must have one size, "

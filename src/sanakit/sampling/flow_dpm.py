@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sanakit.common.dtypes import widened
+from sanakit.common.devices import widened
 from sanakit.sampling.evaluation import Draw, Evaluation, Solver
 from sanakit.sampling.schedules import Schedule, check_settings, flow_dpm_schedule
 

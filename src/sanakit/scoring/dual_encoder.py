@@ -20,7 +20,7 @@ from sanakit.checkpoints.files.small_network import load_small_network, save_sma
 from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_folder
 from sanakit.checkpoints.networks.text_encoder_folder import load_text_encoder
-from sanakit.common.dtypes import quick_autocast, quick_dtype
+from sanakit.common.devices import quick_autocast, quick_dtype
 from sanakit.common.errors import ConfigError
 from sanakit.models.dual_encoder import DualEncoder, DualEncoderConfig
 from sanakit.models.text.text_condition import TextCondition

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -78,14 +77,3 @@ def test_a_name_that_the_terminal_cannot_show_does_not_fail(
 
 def printing(name: str) -> Any:
     return SimpleNamespace(main=lambda *words, **options: print(name))
-
-
-def test_idle_threads_sleep_unless_the_user_said_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    from sanakit.cli.app import main
-
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    assert main(["version", "--help"]) == 0
-    assert os.environ["OMP_WAIT_POLICY"] == "passive"
-    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
-    assert main(["version", "--help"]) == 0
-    assert os.environ["OMP_WAIT_POLICY"] == "active"

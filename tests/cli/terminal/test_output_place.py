@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from sanakit.cli.terminal.output_place import check_metadata, check_place, choose_place, slug
+from sanakit.cli.terminal.output_place import check_folder, check_metadata
 from sanakit.common.errors import OutputError, RequestError
+from sanakit.pipelines.picture_place import choose_place, slug
 
 
 @pytest.mark.parametrize(
@@ -68,23 +69,23 @@ def test_contradictions(output: str | None, image_format: str | None, num_images
 
 
 def test_checking_leaves_nothing_behind(tmp_path: Path) -> None:
-    check_place(choose_place(str(tmp_path / "new" / "folder"), None, num_images=1), 1000)
+    check_folder(choose_place(str(tmp_path / "new" / "folder"), None, num_images=1).folder, 1000)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_places_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RequestError, match="does not exist"):
-        check_place(choose_place(str(tmp_path / "no" / "a.png"), None, num_images=1), 1)
+        check_folder(choose_place(str(tmp_path / "no" / "a.png"), None, num_images=1).folder, 1)
     with pytest.raises(OutputError, match="is a file"):
-        check_place(choose_place(str(tmp_path / "file" / "deeper"), None, num_images=1), 1)
+        check_folder(choose_place(str(tmp_path / "file" / "deeper"), None, num_images=1).folder, 1)
     with pytest.raises(OutputError, match="make room"):
-        check_place(choose_place(str(tmp_path), None, num_images=1), 10**18)
+        check_folder(choose_place(str(tmp_path), None, num_images=1).folder, 10**18)
 
 
 def test_no_rights() -> None:
     with pytest.raises(OutputError, match="cannot be written"):
-        check_place(choose_place("/proc/", None, num_images=1), 1)
+        check_folder(choose_place("/proc/", None, num_images=1).folder, 1)
 
 
 def test_a_prompt_that_no_exif_holds_is_refused_before_the_work() -> None:

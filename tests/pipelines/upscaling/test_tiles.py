@@ -8,7 +8,7 @@ import torch
 
 from sanakit.common.errors import RequestError
 from sanakit.models.compact_upscaler import CompactUpscaler, CompactUpscalerConfig
-from sanakit.pipelines.memory import UPSCALING_TILE, upscaling_bytes
+from sanakit.pipelines.decoding.memory import UPSCALING_TILE, upscaling_bytes
 from sanakit.pipelines.upscaling.tiles import upscale_levels
 from sanakit.pipelines.upscaling.upscaler import NetworkUpscaler, Upscaler, load_upscaler
 

@@ -92,7 +92,7 @@ def resolve_dtypes(
     Raises:
         RequestError: the dtype is unknown, or refused; the sentence gives the reason and what would be right.
     """
-    wishes = _parse_request(requested)
+    wishes = parse_dtypes(requested)
     on_cpu = torch.device(device).type == "cpu"
     chosen: dict[str, torch.dtype] = {}
     for component in COMPONENTS:
@@ -109,8 +109,8 @@ def resolve_dtypes(
     return chosen
 
 
-def _parse_request(requested: DtypeRequest) -> dict[str, DtypeName]:
-    """The wish per component; components without one are left out."""
+def parse_dtypes(requested: DtypeRequest) -> dict[str, DtypeName]:
+    """The wish per component; components without one are left out. Raises RequestError for what is no dtype."""
     if requested is None or requested == "auto":
         return {}
     if not isinstance(requested, Mapping):

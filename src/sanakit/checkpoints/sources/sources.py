@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from sanakit.checkpoints.identity.known_models import names_of
 from sanakit.checkpoints.networks.identify import Found, identify
 from sanakit.checkpoints.networks.kind import NetworkKind
 from sanakit.checkpoints.networks.kinds import kind_of_class, kind_of_names, kinds_by_folder, looks_like, nouns
-from sanakit.common.errors import CheckpointError
+from sanakit.common.errors import CheckpointError, RequestError
 from sanakit.common.paths import as_path
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
@@ -91,6 +92,8 @@ def find_parts(
 
 def locate(source: str | Path, *, hub: HubOptions, folders: Collection[str]) -> Path:
     """A path on this machine: a local one always wins, then ``starter``, then the hub's cache and the hub."""
+    if not isinstance(source, (str, PathLike)) or not str(source).strip():
+        raise RequestError(f"{source!r} names no model; give a folder, a file, a hub id, or {STARTER}")
     local = as_path(source)
     if local.exists():
         return local

@@ -10,7 +10,8 @@ import typer
 
 from sanakit.cli.terminal.console import print_json
 from sanakit.cli.terminal.failures import FAILURE
-from sanakit.cli.terminal.options import DeviceOption, TellOptions, gathered, resolve_device
+from sanakit.cli.terminal.options import DeviceOption, TellOptions, gathered
+from sanakit.common.devices import resolve_device
 from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ _OPTIONS = {
     "prompt": "the prompt",
 }
 _SETTING = re.compile(
-    r"^(prompt|negative_prompt|height|width|num_inference_steps|guidance_scale|pag_scale|solver|seed|num_images|upscale)="
+    r"(?:^|(?<= and ))(prompt|negative_prompt|height|width|num_inference_steps|guidance_scale|pag_scale|solver|seed"
+    r"|num_images|upscale|output|format|device)="
 )
 
 

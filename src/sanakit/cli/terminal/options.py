@@ -18,10 +18,11 @@ import typer
 
 from sanakit.cli.terminal.console import tell
 from sanakit.cli.terminal.failures import Interrupted
-from sanakit.cli.terminal.output_place import OutputPlace, check_place, choose_place
-from sanakit.common.errors import RequestError
+from sanakit.cli.terminal.output_place import check_folder
+from sanakit.common.devices import resolve_device
 from sanakit.common.paths import as_path
 from sanakit.common.progress import OnProgress
+from sanakit.pipelines.picture_place import OutputPlace, choose_place
 
 if TYPE_CHECKING:
     from sanakit.checkpoints.files.hub import HubOptions
@@ -104,14 +105,14 @@ class PlaceOptions:
 
     def choose(self, request: GenerationRequest, *, num_images: int) -> OutputPlace:
         """The place that the two options mean, with room for so many pictures of that size; raises as
-        ``choose_place`` and ``check_place`` do."""
+        ``choose_place`` and ``check_folder`` do."""
         width, height = request.width or _ASSUMED_SIDE, request.height or _ASSUMED_SIDE
         return self.with_room(num_images * 4 * width * height * request.upscale**2, num_images=num_images)
 
     def with_room(self, num_bytes: int, *, num_images: int) -> OutputPlace:
         """The same for pictures that take so many bytes together."""
         place = choose_place(self.output, self.image_format, num_images=num_images)
-        check_place(place, num_bytes)
+        check_folder(place.folder, num_bytes)
         return place
 
 
@@ -195,23 +196,3 @@ def _options_of(group: Any) -> Iterator[inspect.Parameter]:
         yield inspect.Parameter(
             field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=types[field.name]
         )
-
-
-def resolve_device(name: str) -> str:
-    """A device that torch can use here.
-
-    Raises:
-        RequestError: there is no such device; the sentence says which there are.
-    """
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    present = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-    if torch.backends.mps.is_available():
-        present.append("mps")
-    if name in present or (name == "cuda" and "cuda:0" in present):
-        return name
-    raise RequestError(
-        f"--device {name} is not here; this machine and its torch {torch.__version__} have {', '.join(present)}"
-    )

@@ -14,8 +14,8 @@ from sanakit.cli.terminal.failures import Interrupted
 from sanakit.common.errors import OutputError
 
 if TYPE_CHECKING:
-    from sanakit.cli.terminal.output_place import OutputPlace
     from sanakit.pipelines.events import Event
+    from sanakit.pipelines.picture_place import OutputPlace
     from sanakit.pipelines.result import GeneratedImage
 
 Save = Callable[["GeneratedImage"], Path]
@@ -80,17 +80,12 @@ class PictureRun:
 
 def save_to(place: OutputPlace, *, with_metadata: bool) -> Save:
     """A function that writes a picture where it belongs."""
-    from sanakit.pipelines.picture_file import write_image
 
     def save(picture: GeneratedImage) -> Path:
-        assert picture.image is not None
-        request = picture.record.request
-        path = place.path_for(request.prompt, request.seed)
         try:
-            write_image(path, picture.image, picture.record if with_metadata else None, place.image_format)
+            return picture.save(place, metadata=with_metadata)
         except OutputError as error:
             raise OutputError(f"{error}; {_kept_latent(picture)}") from error
-        return path
 
     return save
 

@@ -125,7 +125,7 @@ def grid_shape(num: int) -> tuple[int, int]:
 
 def _write_grid(path: Path, result: GenerationResult) -> None:
     """One picture, or several side by side under the record of the first."""
-    pictures = [picture.image for picture in result.images if picture.image is not None]
+    pictures = [made.picture for made in result.images]
     sheet = as_grid(pictures)
     record = result.images[0].record.model_copy(update={"image": describe_image(sheet)})
     write_image(path, sheet, record)

@@ -15,7 +15,7 @@ from sanakit.common.free_memory import free_memory
 from sanakit.common.paths import pictures_below
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.kernels.arithmetic import own_arithmetic
-from sanakit.pipelines.memory import upscaling_bytes
+from sanakit.pipelines.decoding.memory import upscaling_bytes
 from sanakit.pipelines.picture_file import A1111_CHUNK, OUR_CHUNK, Carried, open_single_picture, read_record
 from sanakit.pipelines.record import PictureRecord, describe_image
 from sanakit.pipelines.resolution import check_upscaled_size

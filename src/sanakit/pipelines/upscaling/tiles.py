@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sanakit.common.progress import OnProgress, no_progress
-from sanakit.pipelines.memory import UPSCALING_TILE
+from sanakit.pipelines.decoding.memory import UPSCALING_TILE
 from sanakit.pipelines.upscaling.upscaler import Upscaler
 
 Levels = NDArray[np.unsignedinteger[Any]]

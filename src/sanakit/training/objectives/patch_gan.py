@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from sanakit.common.dtypes import widened
+from sanakit.common.devices import widened
 from sanakit.common.errors import ConfigError
 
 

@@ -10,7 +10,7 @@ from typing import Literal, Protocol, assert_never
 import torch
 from torch import Tensor, nn
 
-from sanakit.common.dtypes import widened
+from sanakit.common.devices import widened
 from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.common.paths import as_path
 from sanakit.scoring.extractors.weights import read_state

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sanakit.common.dtypes import widened
+from sanakit.common.devices import widened
 from sanakit.common.errors import ConfigError
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sanakit.common.dtypes import has_quick_bfloat16
+from sanakit.common.devices import has_quick_bfloat16
 from sanakit.common.errors import ConfigError
 from sanakit.training.optimizers.config import MuonConfig
 from sanakit.training.optimizers.each_parameter import EachParameter

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import torch
 
-from sanakit.common.dtypes import has_quick_bfloat16
+from sanakit.common.devices import has_quick_bfloat16
 from sanakit.common.errors import RequestError
 from sanakit.common.free_memory import free_memory
 from sanakit.training.memory.memory_plan import MemoryPlan, fit_memory, plan_memories

@@ -18,7 +18,7 @@ from numpy.random import Generator
 from torch import Tensor
 
 from sanakit.common.config import to_mapping
-from sanakit.common.dtypes import quick_autocast
+from sanakit.common.devices import quick_autocast
 from sanakit.common.errors import ConfigError
 from sanakit.common.files import write_json, written_aside
 from sanakit.common.pixels import to_unit

@@ -36,7 +36,7 @@ def report_transformer(
     images = draw_curves({"flow matching": log}, keys, folder)
     if prompts:
         pipeline = TextToImagePipeline(bundle)
-        pictures = [np.asarray(pipeline(prompt, seed=0).images[0].image) for prompt in prompts]
+        pictures = [np.asarray(pipeline(prompt, seed=0).images[0].picture) for prompt in prompts]
         picture_grid(pictures, prompts).save(folder / "sheet.png")
         images.append("sheet.png")
     defaults = bundle.card.defaults

@@ -13,8 +13,8 @@ from torch import Tensor
 from sanakit.common.errors import DecodeMemoryError, OutputError
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
-from sanakit.pipelines.memory import MAX_VALUES, FreeMemory, measured_free_memory
-from sanakit.pipelines.tiling import Tiling, decode_tiled
+from sanakit.pipelines.decoding.memory import MAX_VALUES, FreeMemory, measured_free_memory
+from sanakit.pipelines.decoding.tiling import Tiling, decode_tiled
 
 logger = logging.getLogger(__name__)
 

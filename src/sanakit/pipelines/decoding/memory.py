@@ -13,7 +13,7 @@ from sanakit.common.free_memory import free_memory
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
-from sanakit.pipelines.tiling import Tiling
+from sanakit.pipelines.decoding.tiling import Tiling
 
 OWN_BYTES = 500_000_000  # of Python, torch and the text on its way
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.common.errors import ConfigError
-from sanakit.pipelines.tiling import Tiling, decode_tiled, spans
+from sanakit.pipelines.decoding.tiling import Tiling, decode_tiled, spans
 
 
 def enlarge(latent: Tensor) -> Tensor:

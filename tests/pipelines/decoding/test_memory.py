@@ -17,7 +17,7 @@ from sanakit.models.compact_upscaler import CompactUpscaler, CompactUpscalerConf
 from sanakit.models.presets import DC_AE_PRESETS, LINEAR_DIT_PRESETS
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
-from sanakit.pipelines.memory import (
+from sanakit.pipelines.decoding.memory import (
     OWN_BYTES,
     UPSCALING_TILE,
     ModelSize,
@@ -26,7 +26,7 @@ from sanakit.pipelines.memory import (
     transformer_parameters,
     upscaling_bytes,
 )
-from sanakit.pipelines.tiling import Tiling
+from sanakit.pipelines.decoding.tiling import Tiling
 
 
 class PeakMemory(TorchDispatchMode):

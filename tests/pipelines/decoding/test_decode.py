@@ -13,9 +13,9 @@ from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.common.errors import DecodeMemoryError, OutputError
 from sanakit.models.network import Network
 from sanakit.models.presets import DC_AE_PRESETS
-from sanakit.pipelines.decode import TILINGS as DEFAULT_TILINGS
-from sanakit.pipelines.decode import _attempts, decode_latent, is_out_of_memory
-from sanakit.pipelines.tiling import Tiling, decode_tiled
+from sanakit.pipelines.decoding.decode import TILINGS as DEFAULT_TILINGS
+from sanakit.pipelines.decoding.decode import _attempts, decode_latent, is_out_of_memory
+from sanakit.pipelines.decoding.tiling import Tiling, decode_tiled
 
 TILINGS = (Tiling(tile=192, stride=128), Tiling(tile=128, stride=96), Tiling(tile=64, stride=48))
 LATENT = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))

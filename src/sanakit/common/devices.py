@@ -1,10 +1,14 @@
-"""Dtypes: in which sums are kept, and whether bfloat16 saves time on a device."""
+"""Devices: which there are, in which dtypes sums are kept and products are quick on them, and how CPU threads wait."""
 
 from __future__ import annotations
 
+import os
 import platform
+import sys
 from functools import cache
 from typing import TYPE_CHECKING
+
+from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
     import torch
@@ -48,3 +52,31 @@ def _cpu_has_it() -> bool:
     if platform.machine() in ("x86_64", "AMD64"):  # elsewhere AVX-512 emulates it, and AVX2 goes one by one
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def resolve_device(device: torch.device | str) -> str:
+    """The name of a device that torch can use here; ``auto`` is CUDA where there is one, else the CPU.
+
+    Raises:
+        RequestError: there is no such device; the sentence says which there are.
+    """
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    counts = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    kind, _, index = str(device).partition(":")
+    if isinstance(device, (str, torch.device)) and (index or "0").isdecimal() and int(index or 0) < counts.get(kind, 0):
+        return str(device)
+    present = ["cpu", *(f"cuda:{number}" for number in range(counts["cuda"])), *(["mps"] * counts["mps"])]
+    raise RequestError(
+        f"device={device} is not here; this machine and its torch {torch.__version__} have {', '.join(present)}"
+    )
+
+
+def let_idle_threads_sleep() -> None:
+    """For before torch is loaded, which starts threads: left to themselves they spin while they wait for each other,
+    and where another program shares the cores a small model then takes ten times as long. A user's own setting stays.
+    """
+    if "torch" not in sys.modules:  # later it would reach other programs only
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
