@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from safetensors.torch import load_file
 
 import sanakit
 from sanakit.checkpoints.files.reader import read_json
+from sanakit.checkpoints.identity.precision import FLOAT16_LINE, UNKNOWN_LINE, PrecisionPolicy
 from sanakit.cli.terminal.recipe_file import apply_override, apply_overrides, read_recipe
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import ConfigError, RequestError
@@ -243,3 +246,27 @@ def test_a_model_is_grown_first_and_a_stage_has_positions_and_data_of_its_own(
     assert missing.code == 2
     assert "there is no nowhere, the data of stage high" in missing.err
     assert not Path("other/checkpoints").exists()
+
+
+@pytest.mark.parametrize("line", [FLOAT16_LINE, UNKNOWN_LINE])
+def test_a_run_keeps_to_the_precision_of_its_weights_and_says_why(
+    run: Any, recipe: Path, tiny_model: Path, line: PrecisionPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sanakit.training.recipes.planning.has_quick_bfloat16", lambda device: True)
+    shutil.copytree(tiny_model, "held")
+    card = read_json(Path("held/sanakit.json"))
+    Path("held/sanakit.json").write_text(json.dumps(card | {"precision": line.to_json()}))
+    words = ["--set", "init=held", "--set", "samples.prompts=[]", "--set", "log.captions=null"]
+    refused = run("train", recipe, "--output", "out", *words, "--set", "precision=bf16")
+    assert refused.code == 2
+    assert line.reason in refused.err
+    assert not Path("out").exists()
+    outcome = run("train", recipe, "--output", "out", *words, "--set", "precision=auto")
+    assert outcome.code == 0, outcome.err
+    assert yaml.safe_load(Path("out/recipe.yaml").read_text())["precision"] == "fp32"
+    assert read_json(Path("out/model/sanakit.json"))["precision"] == line.to_json()
+    (weights,) = Path("out/model/transformer").glob("*.safetensors")
+    stored = {str(tensor.dtype).removeprefix("torch.") for tensor in load_file(weights).values()}
+    assert stored == {line.dtypes["transformer"][0]}
+    with pytest.raises(RequestError, match=r"not run in bfloat16"):
+        sanakit.load("out/model", dtype="bf16")

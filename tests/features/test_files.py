@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
+import time
 from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch.backends.cuda import flash_sdp_enabled, math_sdp_enabled, mem_efficient_sdp_enabled
 
 from sanakit.common.errors import PictureError, RequestError
 from sanakit.data.buckets import assign_bins
@@ -28,6 +34,7 @@ from sanakit.features.open import latent_data, pixel_data
 from sanakit.features.pixel_tensors import encode_pictures
 from sanakit.features.work import Demand, Work
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
+from sanakit.training.step.parallel import attention_for
 
 from .conftest import SHAPES, save_photo
 
@@ -62,9 +69,9 @@ def test_every_sample_has_its_latent_and_its_text(
             picture = fit_to_bin(Image.open(photos / f"{key}.png").convert("RGB"), height, width)
             expected = encode_pictures(encoders.autoencoder, [picture], "cpu")[0].float()
             assert torch.equal(batch.latent[row], expected)  # whatever its company was
-            text = encoders.text.encode([(photos / f"{key}.txt").read_text()])[0].embeds[0]
+            text = encoders.text.encode([(photos / f"{key}.txt").read_text()])[0].embeds[0]  # alone, as a prompt
+            assert torch.equal(batch.text.embeds[row, : len(text)], text)
             assert batch.text.mask[row].tolist() == [i < len(text) for i in range(batch.text.mask.shape[1])]
-            torch.testing.assert_close(batch.text.embeds[row, : len(text)], text, rtol=1e-4, atol=1e-4)
             assert not batch.text.embeds[row, len(text) :].any()
         seen.update(keys)
     assert seen == Counter(str(number) for number in range(len(SHAPES)))
@@ -121,6 +128,36 @@ def test_a_cache_filled_in_several_goes_is_that_of_one_go(
     for number in range(whole.num_batches):
         assert torch.equal(whole.batch(number).latent, finished.batch(number).latent)
         assert torch.equal(whole.batch(number).text.embeds, finished.batch(number).text.embeds)
+
+
+def test_what_is_not_cached_is_equal_to_the_bit_and_in_memory_whatever_another_thread_computes(
+    config: FilesData, photos: Path, encoders: Encoders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Texts of one token alone and in company, beside a step whose attention is the plain one."""
+    for number, caption in enumerate(("", "a", "photo", "a longer caption of several words", "b", "", "photo a")):
+        (photos / f"{number}.txt").write_text(caption)
+    cached, fresh = (open_files(replace(config, cache=cache), encoders, batch_size=2) for cache in (True, False))
+    seen: list[set[tuple[bool, ...]]] = []
+    real = encoders.text.encode
+
+    def noting(texts: Sequence[str], *, rows_per_call: int) -> Any:
+        seen.append({(flash_sdp_enabled(), mem_efficient_sdp_enabled(), math_sdp_enabled())})
+        return real(texts, rows_per_call=rows_per_call)
+
+    monkeypatch.setattr(encoders.text, "encode", noting)
+    begun = threading.Event()
+    with ThreadPoolExecutor(1) as thread:
+        for number in range(cached.num_batches):
+            begun.clear()
+            with attention_for("cpu"):
+                made = thread.submit(lambda number=number: (begun.set(), fresh.batch(number))[1])
+                begun.wait()
+                time.sleep(0.02)  # the step goes on while the batch is wanted
+            first, second = cached.batch(number), made.result()
+            for one, other in ((first.latent, second.latent), (first.text.embeds, second.text.embeds)):
+                assert torch.equal(one, other)
+                assert one.stride() == other.stride()
+    assert all(flags == {(True, True, True)} for flags in seen)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (48, 96)])

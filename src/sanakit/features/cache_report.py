@@ -50,7 +50,7 @@ def cache_files(config: FilesData, resolutions: Sequence[int], work: Work) -> Ca
     cached = cache_latents(source, samples, bins, latent_store(config.cache_folder, work.encoders), work)
     good = [place for place, key in enumerate(cached.keys) if key in cached.store]
     texts = possible_captions(source, [samples[place] for place in good], config.caption_choice)
-    _, spent = cache_texts(texts, text_store(config.cache_folder, work.encoders), work)
+    _, spent = cache_texts(texts, text_store(config.cache_folder, work.encoders), work, exact=True)
     return CacheReport(
         folder=cache_folder(config.cache_folder),
         num_samples=len(good),

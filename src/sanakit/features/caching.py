@@ -15,7 +15,7 @@ from sanakit.common.ranks import wait_for_all
 from sanakit.common.user_cache import user_cache_folder
 from sanakit.data.sources.data_source import DataSource
 from sanakit.features.encoders import Encoders
-from sanakit.features.pixel_tensors import encode_texts
+from sanakit.features.pixel_tensors import EXACT_TEXT, encode_texts
 from sanakit.features.store import FeatureStore, feature_key
 from sanakit.features.work import Work
 
@@ -59,13 +59,16 @@ def latent_key(picture: str, height: int, width: int, rule: str, encoding: str, 
     return feature_key("latent", picture, f"{height}x{width}", rule, encoding, encoders.latent_id)
 
 
-def cache_texts(texts: Iterable[str], store: FeatureStore, work: Work) -> tuple[dict[str, str], Spent]:
-    """Compute the features of the texts that the store lacks, each rank a share.
+def cache_texts(
+    texts: Iterable[str], store: FeatureStore, work: Work, *, exact: bool = False
+) -> tuple[dict[str, str], Spent]:
+    """Compute the features of the texts that the store lacks, each rank a share; ``exact`` is of ``encode_texts``.
 
     Returns:
         The key of every text, and what it took.
     """
-    keys = {text: feature_key("text", feature_key(text), work.encoders.text_id) for text in dict.fromkeys(texts)}
+    how = (EXACT_TEXT,) if exact else ()
+    keys = {text: feature_key("text", feature_key(text), work.encoders.text_id, *how) for text in dict.fromkeys(texts)}
     texts_of = {key: text for text, key in keys.items()}
 
     def compute(missing: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
@@ -73,7 +76,7 @@ def cache_texts(texts: Iterable[str], store: FeatureStore, work: Work) -> tuple[
         ordered = sorted(missing, key=lambda key: len(texts_of[key]))
         for start in range(0, len(ordered), _TEXTS_AT_ONCE):
             part = ordered[start : start + _TEXTS_AT_ONCE]
-            found = encode_texts(work.encoders.text, [texts_of[key] for key in part], work.device)
+            found = encode_texts(work.encoders.text, [texts_of[key] for key in part], work.device, exact=exact)
             yield from zip(part, found, strict=True)
 
     spent = fill_store(store, list(texts_of), compute, work, what="captions")

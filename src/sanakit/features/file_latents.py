@@ -177,7 +177,7 @@ def encoded_texts(work: Work) -> Texts:
 
     def encode(indices: Sequence[int], texts: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
         with lock:
-            return [_all_real(embeds) for embeds in encode_texts(work.encoders.text, texts, work.device)]
+            return [_all_real(embeds) for embeds in encode_texts(work.encoders.text, texts, work.device, exact=True)]
 
     return encode
 

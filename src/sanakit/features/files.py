@@ -137,7 +137,7 @@ def _texts(source: DataSource, samples: Sequence[int], config: FilesData, work: 
     if not config.cache:
         return file_latents.encoded_texts(work)
     store = text_store(config.cache_folder, work.encoders)
-    keys, _ = cache_texts(possible_captions(source, samples, config.caption_choice), store, work)
+    keys, _ = cache_texts(possible_captions(source, samples, config.caption_choice), store, work, exact=True)
     return file_latents.stored_texts(store, keys)
 
 

@@ -9,12 +9,14 @@ from torch import Tensor
 
 from sanakit.common.devices import quick_autocast
 from sanakit.common.pixels import Picture, to_signed
+from sanakit.kernels.attention import usual_attention_kernels
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.text.text_encoder import TextEncoder
 
 LATENT_DTYPE = torch.bfloat16
 # Parts of the keys of cached latents: what is done to a picture of a file, and to a painting of a scene.
 EXACT, QUICK = "float32 in pairs", "bfloat16 autocast"
+EXACT_TEXT = "alone"  # of the keys of a file's captions; those of scenes have nothing there
 
 _CPU_PIXELS, _GPU_PIXELS = 1 << 19, 1 << 23  # that go through the autoencoder at once
 _TEXT_ROWS = 64
@@ -44,7 +46,7 @@ def encode_pictures(
         pixels = to_signed([*part, part[0]] if len(part) == 1 else part).to(device, dtype)
         with quick_autocast(device, enabled=quick):
             latents.append(autoencoder.encode(pixels)[: len(part)].to("cpu", LATENT_DTYPE))
-    return torch.cat(latents)
+    return torch.cat(latents).contiguous()  # as they come out of the cache: kernels go by the order in memory, too
 
 
 def rows_at_once(height: int, width: int, device: torch.device | str) -> int:
@@ -53,8 +55,19 @@ def rows_at_once(height: int, width: int, device: torch.device | str) -> int:
     return max(1, budget // (height * width))
 
 
-def encode_texts(encoder: TextEncoder, texts: Sequence[str], device: torch.device | str) -> list[Tensor]:
-    """The features of each text at its own length, ``(L, C)`` in the encoder's dtype on the CPU."""
+def encode_texts(
+    encoder: TextEncoder, texts: Sequence[str], device: torch.device | str, *, exact: bool = False
+) -> list[Tensor]:
+    """The features of each text at its own length, ``(L, C)`` in the encoder's dtype on the CPU.
+
+    Texts of one number of tokens go together, which is several times faster and equal up to rounding.
+
+    Args:
+        exact: on the CPU every text is run by itself, as a prompt is, so that its features are the same to the bit
+            whichever texts it is encoded with.
+    """
     encoder.to(device)
-    conditions = encoder.encode(texts, rows_per_call=_TEXT_ROWS)
+    rows = 1 if torch.device(device).type == "cpu" and exact else _TEXT_ROWS
+    with usual_attention_kernels():  # also in a thread beside a training step
+        conditions = encoder.encode(texts, rows_per_call=rows)
     return [condition.embeds[0].cpu() for condition in conditions]

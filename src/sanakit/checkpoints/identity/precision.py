@@ -75,6 +75,21 @@ UNKNOWN_LINE = PrecisionPolicy(
 OWN_LINE = PrecisionPolicy(
     {"transformer": ("bfloat16", "float32")}, reason="these weights were trained in float32 and checked in bfloat16"
 )
+_ON_FROM_OWN = PrecisionPolicy(
+    OWN_LINE.dtypes,
+    reason="these weights were trained on from ones that were trained in float32 and checked in bfloat16",
+)
+
+
+def trained_policy(dtype: DtypeName) -> PrecisionPolicy:
+    """Of a new network that was trained in this dtype; nobody has compared its pictures in several."""
+    how = "bfloat16 over float32 weights" if dtype == "bfloat16" else "float32"
+    return PrecisionPolicy(OWN_LINE.dtypes, reason=f"these weights were trained in {how} and are stored in bfloat16")
+
+
+def continued_policy(begun: PrecisionPolicy) -> PrecisionPolicy:
+    """Of weights that were trained on: the dtypes and the reason stay, a check that was made before is told as such."""
+    return _ON_FROM_OWN if begun.reason == OWN_LINE.reason else begun
 
 
 def resolve_dtypes(

@@ -52,18 +52,20 @@ def plan_memories(works: Sequence[Workload], settings: Sequence[StepSettings]) -
     return [planner.plan(each) for planner, each in zip(_planners(works), settings, strict=True)]
 
 
-def fit_memory(works: Sequence[Workload], settings: Sequence[StepSettings], budget: int) -> list[MemoryPlan]:
+def fit_memory(
+    works: Sequence[Workload], settings: Sequence[StepSettings], budget: int, *, bf16: bool = True
+) -> list[MemoryPlan]:
     """Plans of all stages of a run within ``budget`` bytes, with the samples of a step unchanged.
 
     Tried in the order of what they cost in speed: smaller micro-batches with more accumulation; bfloat16 products
-    instead of float32 ones; activations that are computed again in the backward pass. Precision and recomputation are
-    one choice for all stages.
+    instead of float32 ones, if ``bf16``; activations that are computed again in the backward pass. Precision and
+    recomputation are one choice for all stages.
 
     Raises:
         RequestError: nothing fits; it names the least memory with which a run would.
     """
     planners, least = _planners(works), 0
-    for precision, checkpointing in _choices(settings):
+    for precision, checkpointing in _choices(settings, bf16):
         plans = []
         for planner, given in zip(planners, settings, strict=True):
             wanted = replace(given, precision=precision, activation_checkpointing=checkpointing)
@@ -79,10 +81,10 @@ def fit_memory(works: Sequence[Workload], settings: Sequence[StepSettings], budg
     )
 
 
-def _choices(settings: Sequence[StepSettings]) -> Iterator[tuple[Precision, bool]]:
+def _choices(settings: Sequence[StepSettings], bf16: bool) -> Iterator[tuple[Precision, bool]]:
     """Precision and recomputation, the fastest first; what was asked for is not undone."""
     precision, checkpointing = settings[0].precision, settings[0].activation_checkpointing
-    precisions: list[Precision] = [precision] if precision == "bf16" else [precision, "bf16"]
+    precisions: list[Precision] = [precision] if precision == "bf16" or not bf16 else [precision, "bf16"]
     for recomputed in (False, True):
         if recomputed >= checkpointing:
             yield from ((each, recomputed) for each in precisions)

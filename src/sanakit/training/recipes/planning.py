@@ -9,7 +9,7 @@ from typing import TypeVar
 import torch
 
 from sanakit.common.devices import has_quick_bfloat16
-from sanakit.common.errors import RequestError
+from sanakit.common.errors import ConfigError, RequestError
 from sanakit.common.free_memory import free_memory
 from sanakit.training.memory.memory_plan import MemoryPlan, fit_memory, plan_memories
 from sanakit.training.memory.step_memory import StepSettings
@@ -21,10 +21,23 @@ RecipeT = TypeVar("RecipeT", bound=Recipe)
 
 
 def with_precision(recipe: RecipeT, device: str, *, begun: Precision | None = None) -> RecipeT:
-    """The recipe with its precision, or if it leaves the choice what a run began with, or else what is quicker."""
-    if recipe.precision != "auto":
-        return recipe
-    return replace(recipe, precision=begun or ("bf16" if has_quick_bfloat16(device) else "fp32"))
+    """The recipe with its precision, or if it leaves the choice what a run began with, or else what is quicker.
+
+    Raises:
+        ConfigError: the weights that it begins with do not work in bfloat16.
+    """
+    refusal = _refusal_of_bf16(recipe)
+    chosen = recipe.precision if recipe.precision != "auto" else begun
+    if chosen == "bf16" and refusal:
+        began = "" if recipe.precision == "bf16" else "this run began in bf16, so give it another --output and "
+        raise ConfigError(f"the weights of init: are not trained in bf16: {refusal}; {began or 'use '}precision: fp32")
+    return replace(recipe, precision=chosen or ("bf16" if has_quick_bfloat16(device) and not refusal else "fp32"))
+
+
+def _refusal_of_bf16(recipe: Recipe) -> str:
+    """Why what the run begins with does not work in bfloat16; "" if it does."""
+    policy = recipe.begun_policy()
+    return "" if policy is None or "bfloat16" in policy.dtypes["transformer"] else policy.reason or "its card says so"
 
 
 def plan(recipe: Recipe, device: str, *, shards: int = 1) -> list[MemoryPlan]:
@@ -42,7 +55,7 @@ def fit(recipe: RecipeT, budget: int, device: str) -> RecipeT:
     works = recipe.workloads(device)
     if not works:
         raise RequestError(f"--fit does not know recipes of type {recipe.type}: their memory cannot be planned")
-    chosen = [each.settings for each in fit_memory(works, _settings(recipe), budget)]
+    chosen = [each.settings for each in fit_memory(works, _settings(recipe), budget, bf16=not _refusal_of_bf16(recipe))]
     stages = tuple(
         replace(stage, batch_size=each.batch_size, accumulation=each.accumulation)
         for stage, each in zip(recipe.stages, chosen, strict=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from sanakit.checkpoints.identity.precision import PrecisionPolicy
 from sanakit.common.config import from_mapping
 from sanakit.common.errors import ConfigError, RequestError
 from sanakit.common.paths import as_path
@@ -80,6 +81,10 @@ class Recipe(RunConfig, ABC):
     def only_whole(self) -> str:
         """What keeps the networks from being sharded over processes, in words; "" if nothing does."""
         return ""
+
+    def begun_policy(self) -> PrecisionPolicy | None:
+        """What the weights that the run begins with work in; None for new ones. Loads no weights."""
+        return None
 
     def workloads(self, device: str) -> list[Workload]:
         """What each stage needs memory for; none if it cannot be planned. Loads no weights of what is trained."""

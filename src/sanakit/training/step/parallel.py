@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.attention import SDPBackend
 from torch.utils.checkpoint import checkpoint
 
 from sanakit.common.ranks import Ranks, broadcast_parameters, sum_gradients
+from sanakit.kernels.attention import attention_kernels
 from sanakit.models.network import Network, units_of
 from sanakit.training.run.run_config import PrecisionChoice
 from sanakit.training.run.session import Session
@@ -114,14 +115,14 @@ def attention_for(device: str) -> Iterator[None]:
     """
     on_cpu = torch.device(device).type == "cpu"
     fused = [] if on_cpu else [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]
-    with sdpa_kernel([*fused, SDPBackend.MATH]):
+    with attention_kernels([*fused, SDPBackend.MATH]):
         yield
 
 
 @contextmanager
 def plain_attention() -> Iterator[None]:
     """Attention as matrix products alone, for objectives that differentiate forward: the fused kernels have no rule."""
-    with sdpa_kernel(SDPBackend.MATH):
+    with attention_kernels([SDPBackend.MATH]):
         yield
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sanakit.checkpoints.bundle import ModelBundle, save_bundle
 from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER, ModelCard
-from sanakit.checkpoints.identity.precision import OWN_LINE
+from sanakit.checkpoints.identity.precision import DTYPES
 from sanakit.features.configs import LatentDataConfig, ScenesData
 from sanakit.features.scenes import open_bank
 from sanakit.models.transformers.linear_dit import LinearDiT
@@ -22,7 +22,7 @@ from sanakit.worlds.words.table import words_of
 def export_model(
     weights: Mapping[str, Tensor], start: StartingModel, card: ModelCard, words: Mapping[str, Any], folder: Path
 ) -> ModelBundle:
-    """Write ``folder`` in the diffusers layout, the transformer in bfloat16.
+    """Write ``folder`` in the diffusers layout, the transformer in the first dtype of its policy.
 
     Args:
         weights: of the transformer, averaged, whole.
@@ -32,7 +32,7 @@ def export_model(
         folder: the target, in the folder that names the run; an earlier export is replaced.
 
     Returns:
-        the model as a user will load it on the CPU: the weights rounded to bfloat16, computing in float32.
+        the model as a user will load it on the CPU: the weights rounded to that dtype, computing in float32.
     """
     config = start.transformer.config
     transformer = LinearDiT(config)
@@ -41,9 +41,10 @@ def export_model(
     is_small = card.text_encoder == SMALL_TEXT_ENCODER  # such a model is stored as the starter is
     stored = autoencoder.bfloat16() if is_small else autoencoder
     defaults = replace(card.defaults, pag_layers=card.defaults.pag_layers or (config.num_layers // 2,))
-    card = replace(card, name=folder.parent.name, defaults=defaults, precision=OWN_LINE)
+    card = replace(card, name=folder.parent.name, defaults=defaults)
+    dtype = DTYPES[card.precision.dtypes["transformer"][0]]
     bundle = ModelBundle(
-        transformer=transformer.bfloat16().eval(),
+        transformer=transformer.to(dtype).eval(),
         autoencoder=stored,
         text_encoder=start.encoders.text,
         card=card,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from sanakit.checkpoints.bundle import complete, compression_of, find_autoencoder
+from sanakit.checkpoints.bundle import card_of, complete, compression_of, find_autoencoder
 from sanakit.checkpoints.files.hub import HubOptions
+from sanakit.checkpoints.identity.known_models import known_precision
+from sanakit.checkpoints.identity.precision import PrecisionPolicy
 from sanakit.checkpoints.sources.sources import find_parts
 from sanakit.common.paths import as_path
 from sanakit.models.presets import published_autoencoder, published_transformer
@@ -52,6 +54,16 @@ def network_shape(recipe: NetworkRecipe) -> tuple[LinearDiTConfig, int, int]:
     config = parts.transformer.config
     text = text or (parts.card.text if parts.card else None)
     return config, compression or compression_of(parts.autoencoder), text.max_tokens if text else 300
+
+
+def begun_policy(recipe: NetworkRecipe) -> PrecisionPolicy | None:
+    """What the transformer of ``init`` works in, told as ``network_shape`` tells the network; None for a new one."""
+    if recipe.init is None:
+        return None
+    config = None if as_path(recipe.init).exists() else published_transformer(recipe.init)
+    if config is not None:
+        return known_precision(recipe.init, config, stored=())
+    return card_of(find_parts(recipe.init)).precision
 
 
 def _compression(autoencoder: str) -> int:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from sanakit.checkpoints.identity.precision import PrecisionPolicy
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import ConfigError, RequestError
 from sanakit.common.paths import as_path
@@ -27,7 +28,7 @@ from sanakit.training.objectives.flow_matching import FlowMatchingConfig, drop_c
 from sanakit.training.optimizers.config import AdamWConfig, OptimizerConfig
 from sanakit.training.recipes.recipe import Run
 from sanakit.training.recipes.transformer.export import export_model, words_after
-from sanakit.training.recipes.transformer.plan import latent_loss, network_shape
+from sanakit.training.recipes.transformer.plan import begun_policy, latent_loss, network_shape
 from sanakit.training.recipes.transformer.report import report_transformer
 from sanakit.training.recipes.transformer.samples import SamplePainter
 from sanakit.training.recipes.transformer.starting_model import NetworkRecipe, StartingModel, starting_model
@@ -87,6 +88,9 @@ class TransformerRecipe(NetworkRecipe):
 
     def flow_shift(self, stage: TransformerStage) -> float:
         return self.objective.flow_shift if stage.flow_shift is None else stage.flow_shift
+
+    def begun_policy(self) -> PrecisionPolicy | None:
+        return begun_policy(self)
 
     def workloads(self, device: str) -> list[Workload]:
         config, compression, num_tokens = network_shape(self)

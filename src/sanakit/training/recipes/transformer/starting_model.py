@@ -15,7 +15,7 @@ from sanakit.checkpoints.editing.derived_model import derived_card
 from sanakit.checkpoints.editing.growth import GrowthConfig, grow
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER, ImageDefaults, ModelCard
-from sanakit.checkpoints.identity.precision import OWN_LINE
+from sanakit.checkpoints.identity.precision import continued_policy, trained_policy
 from sanakit.checkpoints.networks.kind import NetworkState
 from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
 from sanakit.checkpoints.networks.strict_load import load_network
@@ -114,7 +114,8 @@ def _continued(recipe: NetworkRecipe, source: str, device: str) -> StartingModel
     kept = {name: value for name, value in card.hashes.items() if name not in parts.networks}
     text = recipe.text or card.text
     text = replace(text, num_layers=text.num_layers or card.text.num_layers)  # what the weights were trained on
-    card = replace(card, text=text, trained_from=began, hashes=kept)
+    policy = continued_policy(card.precision)
+    card = replace(card, text=text, precision=policy, trained_from=began, hashes=kept)
     encoders = encoders_of_parts(parts, card, device=device)
     return StartingModel(transformer, encoders, card, found.text_encoder is not None, words_of_parts(found))
 
@@ -129,7 +130,7 @@ def _new(recipe: NetworkRecipe, model: LinearDiTConfig, device: str) -> Starting
         name="sanakit",
         family="sana-1.5" if model.qk_norm else "sana",
         defaults=ImageDefaults(base_size=1),
-        precision=OWN_LINE,
+        precision=trained_policy("bfloat16" if recipe.precision == "bf16" else "float32"),
         text=recipe.text or TextEncoderConfig(),
         text_encoder=named or SMALL_TEXT_ENCODER,
         licence=OWN_LICENCE,
