@@ -13,7 +13,7 @@ import torch
 
 import sanakit
 from sanakit.checkpoints.bundle import ModelBundle, load_bundle, save_bundle
-from sanakit.checkpoints.editing.convert import convert
+from sanakit.checkpoints.editing.convert import convert, layout_of_target
 from sanakit.checkpoints.editing.describe import describe
 from sanakit.checkpoints.files.reader import read_tensors
 from sanakit.checkpoints.files.writer import write_safetensors
@@ -160,12 +160,41 @@ def test_an_autoencoder_alone_is_converted(folder: Path, tmp_path: Path) -> None
 def test_a_target_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     for target, layout, sentence in (
         ("x.bin", "upstream", "a .pth file"), ("x.pth", "diffusers", "is a folder"), ("x", "onnx", "is not offered"),
+        ("x.CKPT", "diffusers", "a file ends in .pth or .saf"), ("x.PTH", "safetensors", "a .safetensors file"),
     ):  # fmt: skip
         with pytest.raises(RequestError, match=sentence):
             convert("nowhere/at-all", tmp_path / target, layout)  # type: ignore[arg-type]
     (tmp_path / "there" / "something").mkdir(parents=True)
     with pytest.raises(RequestError, match="exists already"):
         convert("nowhere/at-all", tmp_path / "there", "diffusers")
+
+
+def test_capital_letters_in_a_suffix_mean_the_same(folder: Path, tmp_path: Path) -> None:
+    for name, layout in (("MODEL.PTH", "upstream"), ("MODEL.SafeTensors", "safetensors"), ("sana-1.5", "diffusers")):
+        assert layout_of_target(tmp_path / name) == layout
+    for name in ("MODEL.PTH", "MODEL.SAFETENSORS"):
+        convert(folder, tmp_path / name, layout_of_target(tmp_path / name))
+        assert (tmp_path / name).is_file()
+    (tmp_path / "only").mkdir()
+    shutil.copy(tmp_path / "MODEL.SAFETENSORS", tmp_path / "only" / "MODEL.SAFETENSORS")
+    assert describe(tmp_path / "only").components[0].name == "transformer"
+    convert(folder, tmp_path / "w.pth", "upstream")
+    for name in ("w.bin", "w.ckpt"):  # a file by itself, and the only one of a folder
+        place = tmp_path / name.replace(".", "-")
+        place.mkdir()
+        shutil.copy(tmp_path / "w.pth", place / name)
+        shutil.copy(folder / "transformer" / "config.json", place / "config.json")
+        assert describe(place / name).components[0].name == "transformer"
+
+
+def test_the_same_model_is_written_with_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    for name in ("1", "2"):
+        for suffix in ("", ".pth", ".safetensors"):
+            convert(folder, tmp_path / f"{name}{suffix}", layout_of_target(tmp_path / f"{name}{suffix}"))
+    first, second = (sorted(path for path in (tmp_path / name).rglob("*") if path.is_file()) for name in ("1", "2"))
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    assert (tmp_path / "1.pth").read_bytes() == (tmp_path / "2.pth").read_bytes()
+    assert (tmp_path / "1.safetensors").read_bytes() == (tmp_path / "2.safetensors").read_bytes()
 
 
 def test_a_failed_conversion_leaves_nothing(folder: Path, tmp_path: Path) -> None:

@@ -7,6 +7,9 @@ import json
 import os
 from pathlib import Path
 
+import exifread
+import piexif
+import piexif.helper
 import pytest
 from PIL import Image
 
@@ -75,6 +78,19 @@ def test_the_a1111_text_is_what_other_tools_parse(tmp_path: Path, image: Image.I
         comment = Image.open(tmp_path / "picture").getexif().get_ifd(0x8769)[0x9286]
         assert comment[:8] == b"UNICODE\0"
         assert comment[8:].decode("utf-16-be") == expected
+
+
+def test_other_readers_of_exif_understand_the_comment(tmp_path: Path, image: Image.Image) -> None:
+    """UserComment has type UNDEFINED (7); as BYTE (1) it is no text to them."""
+    record = record_of(image, "un café, 猫 😀", negative_prompt="blurry")
+    for picture_format in ("jpeg", "webp"):
+        path = tmp_path / f"picture.{picture_format}"
+        write_image(path, image, record, picture_format)
+        comment = piexif.load(Image.open(path).info["exif"])["Exif"][piexif.ExifIFD.UserComment]
+        assert piexif.helper.UserComment.load(comment) == record.to_a1111()
+        assert read_record(path) == record
+    with (tmp_path / "picture.jpeg").open("rb") as file:  # of WebP it expects a prefix that the format does not have
+        assert exifread.process_file(file)["EXIF UserComment"].field_type == 7
 
 
 @pytest.mark.parametrize("picture_format", FORMATS)

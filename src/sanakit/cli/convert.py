@@ -20,9 +20,6 @@ class Layout(StrEnum):
     safetensors = "safetensors"
 
 
-_SUFFIXES = {".pth": Layout.upstream, ".pt": Layout.upstream, ".safetensors": Layout.safetensors}
-
-
 def convert(
     source: Annotated[str, typer.Argument(metavar="IN", help="Folder, file, hub id, or starter.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="New folder or file.")],
@@ -35,8 +32,9 @@ def convert(
 ) -> None:
     """Rewrite a model in another layout; its numbers stay as they are."""
     from sanakit.checkpoints.editing.convert import convert as convert_model
+    from sanakit.checkpoints.editing.convert import layout_of_target
 
-    chosen = layout or _SUFFIXES.get(target.suffix, Layout.diffusers)
+    chosen = layout or Layout(layout_of_target(target))
     notes = convert_model(
         source, target, chosen.value, autoencoder=autoencoder, text_encoder=text_encoder, hub=files.hub, force=force
     )

@@ -13,6 +13,7 @@ from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 from sanakit.common.errors import OutputError, PictureError, SanakitError
 from sanakit.common.files import write_whole
 from sanakit.common.paths import as_path
+from sanakit.pipelines.exif import exif_bytes
 from sanakit.pipelines.record import PictureRecord
 
 PictureFormat = Literal["png", "jpeg", "webp"]
@@ -187,9 +188,10 @@ def _exif(record: PictureRecord | None, carried: Carried) -> bytes:
     exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = comment
     if len(exif.tobytes()) > _MAX_EXIF_BYTES:
         del exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment]
-    if len(exif.tobytes()) > _MAX_EXIF_BYTES:
+    content = exif_bytes(exif)
+    if len(content) > _MAX_EXIF_BYTES:
         raise OutputError(
-            f"the record takes {len(exif.tobytes())} bytes and EXIF holds {_MAX_EXIF_BYTES}; "
+            f"the record takes {len(content)} bytes and EXIF holds {_MAX_EXIF_BYTES}; "
             f"write a PNG, or leave the metadata out"
         )
-    return exif.tobytes()
+    return content

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from sanakit.checkpoints.files import writer
-from sanakit.checkpoints.files.reader import TensorInfo, find_weight_files, read_header, read_tensors
+from sanakit.checkpoints.files.reader import TensorInfo, find_weight_files, read_header, read_json, read_tensors
 from sanakit.common.errors import CheckpointError
 
 
@@ -91,7 +91,7 @@ def test_a_zip_is_no_safetensors_and_not_every_zip_is_weights(tmp_path: Path) ->
         read_tensors([tmp_path / "w.safetensors"])
     with zipfile.ZipFile(tmp_path / "w.pth", "w") as archive:
         archive.writestr("readme.txt", "no weights")
-    with pytest.raises(CheckpointError, match="not an archive of tensors only"):
+    with pytest.raises(CheckpointError, match="not an archive of tensors"):
         read_tensors([tmp_path / "w.pth"])
     torch.save({"epoch": 3}, tmp_path / "w.pth")
     with pytest.raises(CheckpointError, match="holds no tensors"):
@@ -119,6 +119,32 @@ def test_variants_are_named_when_the_wanted_one_is_missing(tmp_path: Path) -> No
     assert find_weight_files(tmp_path, variant="fp16")[0].name == "diffusion_pytorch_model.fp16.safetensors"
     with pytest.raises(CheckpointError, match=r"variant='bf16'; it holds diffusion_pytorch_model.fp16.safetensors"):
         find_weight_files(tmp_path, variant="bf16")
+
+
+def with_header(path: Path, header: object, data: bytes) -> Path:
+    content = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(content)) + content + data)
+    return path
+
+
+def test_metadata_as_other_writers_leave_it(tmp_path: Path) -> None:
+    entry = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
+    for metadata in (None, {}):
+        path = with_header(tmp_path / "w.safetensors", {"__metadata__": metadata, "a": entry}, bytes(4))
+        assert read_header([path]).metadata == {}
+        assert read_tensors([path])["a"].tolist() == [0.0]
+    for metadata in ({"step": 1}, {"step": None}, [1], "text"):
+        with_header(path, {"__metadata__": metadata, "a": entry}, bytes(4))
+        with pytest.raises(CheckpointError, match="__metadata__ that is no mapping of texts"):
+            read_header([path])
+
+
+def test_links_to_nothing_are_told_as_that(tmp_path: Path) -> None:
+    link = tmp_path / "diffusion_pytorch_model.safetensors"
+    link.symlink_to("../../blobs/gone")
+    for read in (lambda: find_weight_files(tmp_path), lambda: read_tensors([link]), lambda: read_json(link)):
+        with pytest.raises(CheckpointError, match=r"is a link to ../../blobs/gone, which is not there; .*fetch"):
+            read()
 
 
 def test_missing_and_unreadable_places(tmp_path: Path) -> None:

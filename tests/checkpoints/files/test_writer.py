@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
-from sanakit.checkpoints.files.reader import read_tensors
+from sanakit.checkpoints.files.reader import read_header, read_tensors
 from sanakit.checkpoints.files.writer import write_safetensors, write_torch
 from sanakit.common.errors import OutputError
 from sanakit.common.files import written_aside
@@ -43,3 +44,32 @@ def test_views_of_one_tensor_are_written_alone(tmp_path: Path) -> None:
     write_safetensors(tmp_path / "w.safetensors", {"q": q, "k": k}, {})
     assert torch.equal(read_tensors([tmp_path / "w.safetensors"])["k"], k)
     assert (tmp_path / "w.safetensors").stat().st_mode & 0o044 == 0o044
+
+
+def test_two_names_of_one_tensor_are_written_as_two(tmp_path: Path) -> None:
+    """Tied weights, or a block that is used twice."""
+    tied = torch.arange(6.0)
+    tensors = {"a": tied, "b": tied, "turned": tied.view(2, 3).T, "half": tied[:3], "none": torch.empty(0)}
+    write_safetensors(tmp_path / "w.safetensors", tensors, {})
+    write_torch(tmp_path / "w.pth", tensors)
+    for name in ("w.safetensors", "w.pth"):
+        read = read_tensors([tmp_path / name])
+        assert all(torch.equal(read[key], tensors[key]) for key in tensors)
+    read["a"][0] = 7.0
+    assert read["b"][0] == 0.0
+
+
+def test_the_same_bytes_each_time_and_under_each_name(tmp_path: Path) -> None:
+    metadata = {f"key {i}": 'a "text"\n\x1f\x7f é 猫 \u2028 😀 \\ /' * i for i in range(9)}
+    for write, suffix in (
+        (lambda *arguments: write_safetensors(*arguments, metadata), "safetensors"),
+        (write_torch, "pth"),
+    ):
+        contents = set()
+        for number in range(5):
+            path = tmp_path / f"{number}.{suffix}"
+            write(path, {"a": torch.ones(3), "b": torch.zeros(2, dtype=torch.float16)})
+            contents.add(path.read_bytes())
+        assert len(contents) == 1
+    assert read_header([tmp_path / "0.safetensors"]).metadata == {"format": "pt", **metadata}
+    assert safe_open(tmp_path / "0.safetensors", framework="pt").metadata() == {"format": "pt", **metadata}

@@ -154,7 +154,7 @@ def test_an_archive_is_mapped_once(folder: Path, tmp_path: Path, monkeypatch: py
     convert(folder, tmp_path / "t.pth", "upstream")
     shutil.copy(folder / "transformer" / "config.json", tmp_path / "config.json")
     opened: list[Path] = []
-    read = reader._read_torch
-    monkeypatch.setattr(reader, "_read_torch", lambda path: opened.append(path) or read(path))
+    read = reader.read_torch
+    monkeypatch.setattr(reader, "read_torch", lambda path: opened.append(path) or read(path))
     load_bundle(tmp_path / "t.pth", autoencoder=folder, text_encoder=folder)
     assert opened == [tmp_path / "t.pth"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import piexif
+import piexif.helper
 import pytest
 from PIL import ExifTags, Image, PngImagePlugin
 
@@ -129,6 +131,22 @@ def test_formats_that_do_not_hold_it() -> None:
     with pytest.raises(OutputError, match="up to 16383 px, and this would be 16384"):
         check_format(Image.new("RGB", (4096, 1)), "webp", 4)
     check_format(Image.new("LA", (4, 4)), "webp")
+
+
+def test_values_of_a_camera_keep_their_types(tmp_path: Path, upscaler: NetworkUpscaler) -> None:
+    inner = {
+        piexif.ExifIFD.UserComment: piexif.helper.UserComment.dump("a note", "unicode"),
+        piexif.ExifIFD.MakerNote: b"\x01\x02\x03",
+        piexif.ExifIFD.ExifVersion: b"0231",
+        piexif.ExifIFD.SceneType: b"\x01",
+        piexif.ExifIFD.ISOSpeedRatings: 200,
+    }
+    place = {piexif.GPSIFD.GPSVersionID: (2, 3, 0, 0), piexif.GPSIFD.GPSProcessingMethod: b"ASCII\0\0\0GPS"}
+    colours().save(tmp_path / "a.png", exif=piexif.dump({"0th": {}, "Exif": inner, "GPS": place}))
+    for picture_format in ("png", "jpeg", "webp"):
+        found = piexif.load(Image.open(enlarged(tmp_path / "a.png", upscaler, picture_format)).info["exif"])
+        assert found["Exif"] == inner
+        assert found["GPS"] == place
 
 
 def test_damaged_exif_is_left_out(tmp_path: Path, upscaler: NetworkUpscaler) -> None:

@@ -12,6 +12,7 @@ from sanakit.checkpoints.bundle import card_of, find_autoencoder, with_text_enco
 from sanakit.checkpoints.diffusers_layout import WriteText, write_model_folder, write_network
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.files.reader import read_listed
+from sanakit.checkpoints.files.weight_names import WEIGHT_SUFFIXES
 from sanakit.checkpoints.files.writer import write_safetensors, write_torch
 from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER, card_to_metadata
 from sanakit.checkpoints.identity.precision import COMPONENTS
@@ -25,7 +26,8 @@ from sanakit.common.files import check_free, written_aside
 from sanakit.common.paths import as_path
 
 TargetLayout = Literal["diffusers", "upstream", "safetensors"]
-_SUFFIXES = {"upstream": (".pth", ".pt"), "safetensors": (".safetensors",)}
+_SUFFIXES: dict[TargetLayout, tuple[str, ...]] = {"upstream": (".pth", ".pt"), "safetensors": (".safetensors",)}
+_OTHER_FILES = (*WEIGHT_SUFFIXES, ".gguf", ".onnx", ".pkl", ".zip")  # what no folder is called
 _TOKENIZER_FILES = ("tokenizer*", "special_tokens*", "added_tokens*", "vocab*", "merges*", "chat_template*")
 _TEXT_ENCODER_FILES = ("config.json", "generation_config.json", "model*.safetensors", "model*.safetensors*.json")
 
@@ -74,6 +76,12 @@ def convert(
                 assert_never(layout)
 
 
+def layout_of_target(target: Path) -> TargetLayout:
+    """The layout that a target's name says: that of its suffix, else a folder."""
+    suffix = target.suffix.lower()
+    return next((layout for layout, suffixes in _SUFFIXES.items() if suffix in suffixes), "diffusers")
+
+
 def check_target(target: Path, layout: TargetLayout = "diffusers", *, force: bool) -> None:
     """Refuse a target before anything is read or fetched.
 
@@ -82,10 +90,13 @@ def check_target(target: Path, layout: TargetLayout = "diffusers", *, force: boo
     """
     if layout not in ("diffusers", *_SUFFIXES):
         raise RequestError(f"layout {layout!r} is not offered; choose diffusers, upstream or safetensors")
-    if layout in _SUFFIXES and target.suffix not in _SUFFIXES[layout]:
+    suffix = target.suffix.lower()
+    if layout in _SUFFIXES and suffix not in _SUFFIXES[layout]:
         raise RequestError(f"{target} is no name for the {layout} layout, which is a {_SUFFIXES[layout][0]} file")
-    if layout == "diffusers" and target.suffix in (".pth", ".pt", ".safetensors"):
-        raise RequestError(f"{target} looks like a file, and the diffusers layout is a folder")
+    if layout == "diffusers" and suffix in _OTHER_FILES:
+        raise RequestError(
+            f"{target} looks like a file and the diffusers layout is a folder; a file ends in .pth or .safetensors"
+        )
     if layout in _SUFFIXES and target.is_dir():
         raise RequestError(f"{target} is a folder, and the {layout} layout is a file; choose another name")
     if layout == "diffusers" and target.is_file():

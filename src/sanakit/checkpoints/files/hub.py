@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sanakit.checkpoints.files.hub_files import FOLDERS, choose_files
+from sanakit.checkpoints.files.weight_names import is_weight_file
 from sanakit.common.byte_counts import readable_bytes
 from sanakit.common.errors import CheckpointError, DownloadError, OutputError, SanakitError
 from sanakit.common.paths import as_path
@@ -23,7 +24,6 @@ from sanakit.common.paths import as_path
 _NAME = r"(?!.*(?:--|\.\.))[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _HUB_ID = re.compile(rf"(?P<repo>{_NAME}/{_NAME})")
 _HUB_ADDRESS = re.compile(rf"hf://(?P<repo>{_NAME}/{_NAME})(?:/(?P<path>.*?))?/?")
-_FILE_SUFFIXES = (".pth", ".safetensors")
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class _Request:
 
     def files(self, paths: list[str]) -> list[str]:
         """The needed ones of all files of the repository."""
-        if self.path.endswith(_FILE_SUFFIXES):
+        if is_weight_file(self.path):
             if self.path not in paths:
                 raise CheckpointError(
                     f"{self.repo} has no file {self.path}; its page is https://huggingface.co/{self.repo}"
@@ -113,7 +113,7 @@ def parse_address(source: str) -> tuple[str, str]:
     if match := _HUB_ADDRESS.fullmatch(source):
         return match["repo"], match["path"] or ""
     hint = ""
-    if source.endswith(_FILE_SUFFIXES) and source.count("/") > 1 and source[0] not in "./~":
+    if is_weight_file(source) and source.count("/") > 1 and source[0] not in "./~":
         hint = f" (for a file on the Hugging Face hub write hf://{source})"
     raise CheckpointError(f"there is no file or folder {source!r}, and it is not a hub id such as org/name{hint}")
 

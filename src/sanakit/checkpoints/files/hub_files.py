@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 
-from sanakit.checkpoints.files.weight_names import choose_variant, read_weight_name
+from sanakit.checkpoints.files.weight_names import choose_variant, is_weight_file, read_weight_name
 from sanakit.common.errors import CheckpointError
 
 FOLDERS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
@@ -63,11 +62,14 @@ def only_weight_file(paths: Sequence[str], where: str, *, place: str, address: s
     Raises:
         CheckpointError: there is none, or there are several.
     """
-    found = [path for path in paths if re.fullmatch(r"(checkpoints/)?[^/]+\.(pth|safetensors)", path)]
+    weights = [path for path in paths if is_weight_file(path) and "/" not in path.removeprefix("checkpoints/")]
+    states = [path for path in weights if path.lower().endswith((".bin", ".ckpt"))]  # often of an optimiser
+    found = [path for path in weights if path not in states] or states
     if len(found) == 1:
         return found[0]
     if found:
         raise CheckpointError(f"{where} holds {len(found)} files of weights; name one, such as {address}/{found[0]}")
     raise CheckpointError(
-        f"{where} is no model {place}: it has no model_index.json, no config.json and no .pth or .safetensors file"
+        f"{where} is no model {place}: it has no model_index.json, no config.json and no file of weights such as a "
+        f".safetensors or .pth"
     )

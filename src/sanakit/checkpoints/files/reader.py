@@ -1,4 +1,4 @@
-"""Reading files of weights: safetensors, and ``torch.save`` archives with weights only. Nothing is ever unpickled.
+"""Reading files of weights: safetensors, and the tensors of ``torch.save`` archives. No code in a file is ever run.
 
 The first bytes of a file decide what it is, never its name, so that a pickle called ``.safetensors`` is told by name.
 Tensors are mapped from the disk, not copied.
@@ -7,23 +7,20 @@ Tensors are mapped from the disk, not copied.
 from __future__ import annotations
 
 import json
-import re
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from sanakit.checkpoints.files.weight_names import index_names
+from sanakit.checkpoints.files.torch_archive import ARCHIVE, LEGACY, read_torch
+from sanakit.checkpoints.files.weight_names import WEIGHT_SUFFIXES, index_names
 from sanakit.common.errors import CheckpointError
 
 _EXPECTED = "expected a safetensors file, or a .pth of tensors"
 _MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors format itself
-_STATE_KEYS = ("state_dict", "state_dict_ema", "model_state_dict", "ema", "model")  # where training scripts put weights
 _WRAPPERS = ("model.diffusion_model.", "diffusion_model.", "module.", "_orig_mod.", "model.")
 _DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn",
@@ -77,7 +74,7 @@ def read_header(files: Sequence[Path]) -> WeightHeader:
             header.metadata.update(metadata)
             header.listed[path] = tuple(part)
         else:
-            tensors = _read_torch(path)
+            tensors = read_torch(path)
             header.mapped.update(tensors)
             part = {name: _info_of(tensor) for name, tensor in tensors.items()}
         if twice := header.tensors.keys() & part.keys():
@@ -116,9 +113,9 @@ def read_tensors(files: Sequence[Path]) -> dict[str, Tensor]:
 def _detect_format(path: Path) -> WeightFormat:
     """Which kind of weights a file holds, told by its first bytes; everything else is refused by name."""
     start = _read_start(path)
-    if start.startswith(b"PK\x03\x04"):
+    if start.startswith((ARCHIVE, LEGACY)):
         if path.suffix == ".safetensors":
-            raise CheckpointError(f"{path} is a zip archive under a false name, not a safetensors file; it is not read")
+            raise CheckpointError(f"{path} is a torch.save file under a false name; rename it to .pth to have it read")
         return "torch"
     for is_this, description in (
         (not start, "is empty (0 bytes)"),
@@ -141,7 +138,7 @@ def _read_start(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(64)
     except FileNotFoundError:
-        raise CheckpointError(f"{path} does not exist; {_EXPECTED}") from None
+        raise missing(path, _EXPECTED) from None
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror}); {_EXPECTED}") from error
 
@@ -158,11 +155,16 @@ def _read_safetensors_header(path: Path) -> tuple[dict[str, TensorInfo], dict[st
         text = file.read(length)
     try:
         content: dict[str, Any] = json.loads(text)
-        metadata = content.pop("__metadata__", {})
+        metadata = content.pop("__metadata__", None) or {}
         tensors = {name: _tensor_info(entry) for name, entry in content.items()}
         end = max((entry["data_offsets"][1] for entry in content.values()), default=0)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise CheckpointError(f"{path} has a corrupt safetensors header; download it again") from error
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise CheckpointError(
+            f"{path} has __metadata__ that is no mapping of texts, as the safetensors format has it; write it again "
+            f"with the safetensors library"
+        )
     if size != 8 + length + end:
         raise CheckpointError(
             f"{path} is cut short or corrupt: it should have {8 + length + end} bytes and has {size}; download it again"
@@ -178,34 +180,6 @@ def _tensor_info(entry: Mapping[str, Any]) -> TensorInfo:
 def _info_of(tensor: Tensor) -> TensorInfo:
     dtype = str(tensor.dtype).removeprefix("torch.")
     return TensorInfo(dtype, tuple(tensor.shape), tensor.numel() * tensor.element_size())
-
-
-def _read_torch(path: Path) -> dict[str, Tensor]:
-    """The state of a ``torch.save`` archive, with torch's weights-only reader."""
-    if not zipfile.is_zipfile(path):
-        raise CheckpointError(f"{path} is cut short: a torch.save archive has its index at the end; download it again")
-    try:
-        content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    except Exception as error:  # whatever torch raises, the file is not one of tensors only
-        forbidden = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"it asks for {forbidden[1]}, which may run code" if forbidden else first_sentence(error)
-        raise CheckpointError(f"{path} is not an archive of tensors only ({reason}), and is not opened") from error
-    tensors = find_state(content)
-    if not tensors:
-        raise CheckpointError(f"{path} holds no tensors under any of {', '.join(_STATE_KEYS)}, or at its top")
-    return tensors
-
-
-def find_state(content: object) -> dict[str, Tensor]:
-    """The tensors of a training checkpoint, or of a bare state dict; empty when there are none."""
-    if not isinstance(content, dict):
-        return {}
-    inner = next((content[key] for key in _STATE_KEYS if isinstance(content.get(key), dict)), content)
-    return {name: value for name, value in inner.items() if isinstance(value, Tensor)}
-
-
-def first_sentence(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0][:160]
 
 
 def strip_wrapper(tensors: dict[str, T]) -> dict[str, T]:
@@ -226,10 +200,10 @@ def find_weight_files(
     """
     dotted = f"{stem}.{variant}" if variant else stem
     for name in index_names(stem, variant):
-        if (folder / name).is_file():
+        if is_there(folder / name):
             return _read_index(folder / name)
-    for suffix in (".safetensors", ".bin", ".pth", ".pt"):
-        if (folder / f"{dotted}{suffix}").is_file():
+    for suffix in WEIGHT_SUFFIXES:
+        if is_there(folder / f"{dotted}{suffix}"):
             return (folder / f"{dotted}{suffix}",)
     found = sorted(path.name for path in folder.glob(f"{stem}*"))
     wanted = f"variant={variant!r}" if variant else f"{stem}.safetensors"
@@ -241,17 +215,37 @@ def _read_index(index: Path) -> tuple[Path, ...]:
     names = sorted(set(read_json(index).get("weight_map", {}).values()))
     if not names or any(not isinstance(name, str) or Path(name).name != name for name in names):
         raise CheckpointError(f"{index} does not name the files of its shards; download it again")
-    missing = [name for name in names if not (index.parent / name).is_file()]
+    missing = [name for name in names if not is_there(index.parent / name)]
     if missing:
         raise CheckpointError(f"{index.parent} lacks {len(missing)} of {len(names)} shards, the first is {missing[0]}")
     return tuple(index.parent / name for name in names)
+
+
+def is_there(path: Path) -> bool:
+    """Whether it is a file.
+
+    Raises:
+        CheckpointError: it is a link to nothing, as in a cache that was moved or cleaned away.
+    """
+    if path.is_symlink() and not path.exists():
+        raise missing(path)
+    return path.is_file()
+
+
+def missing(path: Path, remark: str = "") -> CheckpointError:
+    """What to say of a file that does not exist; ``remark`` ends the sentence."""
+    reason = "does not exist"
+    if path.is_symlink():
+        remark = "a cache that it leads into was moved or cleaned away; copy it from there as a file, or fetch it again"
+        reason = f"is a link to {path.readlink()}, which is not there"
+    return CheckpointError(f"{path} {reason}" + (f"; {remark}" if remark else ""))
 
 
 def read_json(path: Path) -> dict[str, Any]:
     try:
         return parse_json(path.read_bytes(), str(path))
     except FileNotFoundError:
-        raise CheckpointError(f"{path} does not exist") from None
+        raise missing(path) from None
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
 

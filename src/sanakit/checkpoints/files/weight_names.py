@@ -13,6 +13,9 @@ from typing import NamedTuple
 
 from sanakit.common.errors import CheckpointError
 
+TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt")  # of files that torch.save wrote
+WEIGHT_SUFFIXES = (".safetensors", *TORCH_SUFFIXES)
+
 _SHARD = r"(?:-\d{5}-of-\d{5})?"
 _WEIGHTS = re.compile(rf"(?P<stem>[^.]+?){_SHARD}(?:\.(?P<variant>[^.]+?))?{_SHARD}\.safetensors")
 _INDEX = re.compile(
@@ -25,6 +28,11 @@ class WeightName(NamedTuple):
 
     stem: str
     variant: str | None
+
+
+def is_weight_file(name: str) -> bool:
+    """Whether a file called so may hold weights; capitals are small letters here."""
+    return name.lower().endswith(WEIGHT_SUFFIXES)
 
 
 def read_weight_name(name: str) -> WeightName | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -44,21 +45,42 @@ def _split_into_shards(tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    """The same bytes for the same tensors and metadata, each time."""
     # ``format`` is what transformers and diffusers look for before they open a file.
-    save_file(contiguous, path, metadata={"format": "pt", **metadata})
+    save_file(_apart(tensors), path, metadata={"format": "pt", **metadata})
+    _sort_metadata(path)
     give_usual_rights(path)
+
+
+def _sort_metadata(path: Path) -> None:
+    """safetensors writes the entries of the metadata in another order each time; none of them changes its length."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        assert len(text) <= length, "safetensors writes its header in another way"
+        file.seek(8)
+        file.write(text.ljust(length))
 
 
 def write_torch(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Upstream's form: a ``torch.save`` archive with the weights under ``state_dict``."""
-    torch.save({"state_dict": {name: _own_storage(tensor.detach().cpu()) for name, tensor in tensors.items()}}, path)
+    with path.open("wb") as file:  # of a path, torch writes the name into the file
+        torch.save({"state_dict": _apart(tensors)}, file)
 
 
-def _own_storage(tensor: Tensor) -> Tensor:
-    """A copy if the tensor is a part of a larger piece of memory, all of which ``torch.save`` would write."""
-    is_part = tensor.untyped_storage().nbytes() != _num_bytes(tensor) or not tensor.is_contiguous()
-    return tensor.clone(memory_format=torch.contiguous_format) if is_part else tensor
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """On the CPU, each in a piece of memory of its own: not within a larger one, nor under two names."""
+    seen: set[int] = set()
+    apart: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu()
+        place = tensor.untyped_storage().data_ptr()
+        is_part = tensor.untyped_storage().nbytes() != _num_bytes(tensor) or not tensor.is_contiguous()
+        apart[name] = tensor.clone(memory_format=torch.contiguous_format) if is_part or place in seen else tensor
+        seen.add(place)
+    return apart
 
 
 def _num_bytes(tensor: Tensor) -> int:

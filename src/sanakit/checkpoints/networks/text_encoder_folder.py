@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sanakit.checkpoints.files.reader import find_weight_files, first_sentence
+from sanakit.checkpoints.files.reader import find_weight_files
+from sanakit.checkpoints.files.torch_archive import first_sentence
 from sanakit.checkpoints.files.weight_names import choose_variant, variants_among
 from sanakit.common.errors import CheckpointError
 from sanakit.models.text.text_encoder import TextEncoder, TextEncoderConfig

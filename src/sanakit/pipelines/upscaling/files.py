@@ -16,6 +16,7 @@ from sanakit.common.paths import pictures_below
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.kernels.arithmetic import own_arithmetic
 from sanakit.pipelines.decoding.memory import upscaling_bytes
+from sanakit.pipelines.exif import exif_bytes
 from sanakit.pipelines.picture_file import A1111_CHUNK, OUR_CHUNK, Carried, open_single_picture, read_record
 from sanakit.pipelines.record import PictureRecord, describe_image
 from sanakit.pipelines.resolution import check_upscaled_size
@@ -143,7 +144,7 @@ def _exif_bytes(exif: Image.Exif, software: str | None = None) -> bytes:
             inner.pop(inner_tag, None)
         if software is not None:
             exif[ExifTags.Base.Software] = software
-        content = exif.tobytes() if len(exif) else b""
+        content = exif_bytes(exif) if len(exif) else b""
     except Exception as error:  # Pillow writes what it reads, and a damaged value fails in many ways
         logger.info("the EXIF of a picture is left out: %s", error)
         return b""
