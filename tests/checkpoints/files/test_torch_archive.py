@@ -61,7 +61,7 @@ def test_what_lies_beside_the_weights_is_passed_over(
     tensors = read_tensors([tmp_path / "epoch_1_step_1000.pth"])
     assert {name: tensor.dtype for name, tensor in tensors.items()} == {"a": torch.float32, "b": torch.bfloat16}
     assert all(torch.equal(tensors[name], STATE[name]) for name in STATE)
-    if name != "numbers" or protocol == 5:
+    if name != "a function":
         assert "only the tensors of" in caplog.text
 
 
@@ -100,7 +100,7 @@ def test_an_archive_cannot_change_what_it_may_call(tmp_path: Path) -> None:
     stored = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n}X\x01\x00\x00\x00xK\x01sb."
     torch.save({"a": torch.ones(1)}, tmp_path / "w.pth")
     rewrite_pickle(tmp_path / "w.pth", stored)
-    with pytest.raises(CheckpointError, match="is not opened"):
+    with pytest.raises(CheckpointError, match="holds no tensors"):
         read_tensors([tmp_path / "w.pth"])
     assert not hasattr(torch._utils._rebuild_tensor_v2, "x")
 
@@ -117,7 +117,7 @@ def rewrite_pickle(path: Path, content: bytes) -> None:
 
 def test_torchscript_is_refused(tmp_path: Path) -> None:
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "w.pt")
-    with pytest.raises(CheckpointError, match="TorchScript"):
+    with pytest.raises(CheckpointError, match=r"holds no tensors .*Linear"):
         read_tensors([tmp_path / "w.pt"])
 
 

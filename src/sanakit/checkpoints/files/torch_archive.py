@@ -1,37 +1,40 @@
 """``torch.save`` archives: their tensors are read, and whatever else they hold is neither made nor run.
 
-Training scripts save weights beside optimisers, arguments and the states of generators. torch's own weights-only reader
-refuses a file with any of these; here every name that is not needed for a tensor is answered by ``_Unread``.
+Training scripts save weights beside optimisers, arguments and the states of generators, and torch's weights-only reader
+refuses a file with any of these. Here the archive's instructions are followed one by one: they make plain values and
+tensors, and every other name is answered by ``Unread``, which is nothing.
 """
 
 from __future__ import annotations
 
 import logging
-import pickle
+import pickletools
 import re
-import warnings
 import zipfile
-from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from sanakit.checkpoints.files.instructions import Name, follow
 from sanakit.common.errors import CheckpointError
 
 ARCHIVE, LEGACY = b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # how files of torch.save begin
 _STATE_KEYS = ("state_dict", "state_dict_ema", "model_state_dict", "ema", "model")  # where training scripts put weights
-_REBUILDS = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3", "_rebuild_parameter")  # of torch._utils
 _SHOWN = 3
+_TYPES = {
+    "Double": torch.float64, "Float": torch.float32, "Half": torch.float16, "BFloat16": torch.bfloat16,
+    "Long": torch.int64, "Int": torch.int32, "Short": torch.int16, "Char": torch.int8, "Byte": torch.uint8,
+    "Bool": torch.bool, "ComplexFloat": torch.complex64, "ComplexDouble": torch.complex128, "Untyped": torch.uint8,
+}  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
 
 def read_torch(path: Path) -> dict[str, Tensor]:
-    """The tensors of an archive, mapped from the disk; those of the form before it, which has its own first bytes, too.
+    """The tensors of an archive, mapped from the disk; those of the form before it, which begins otherwise, too.
 
     Raises:
         CheckpointError: it is cut short, no such file, or holds no tensors.
@@ -42,11 +45,17 @@ def read_torch(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} is cut short: a torch.save archive has its index at the end; download it again")
     asked: list[str] = []
     try:
-        content = _load_archive(path, asked) if is_archive else torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever torch raises, the file is not one of tensors
+        if is_archive:
+            with zipfile.ZipFile(path) as archive:
+                content = _Archive(path, archive, asked).content()
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged archive fails anywhere
         forbidden = re.search(r"GLOBAL (\S+)", str(error))
         reason = _told([forbidden[1]]) if forbidden else first_sentence(error)
-        raise CheckpointError(f"{path} is not an archive of tensors ({reason}), and is not opened") from error
+        raise CheckpointError(
+            f"{path} is not an archive of tensors ({reason}), or it is damaged, and is not opened"
+        ) from error
     tensors = find_state(content)
     if not tensors:
         remark = f"; {_told(asked)}" if asked else ""
@@ -56,82 +65,68 @@ def read_torch(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _load_archive(path: Path, asked: list[str]) -> object:
-    """With torch's weights-only reader; where that meets something else, with one that knows tensors alone.
+class _Archive:
+    """The members of an archive: ``data.pkl`` with the instructions, and ``data/0``, ``data/1``, ... with numbers."""
 
-    The first one also refuses TorchScript, which torch would run without looking at the second.
-    """
-    with warnings.catch_warnings(action="ignore"):  # of what the first one may not know
-        try:
-            return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-        except pickle.UnpicklingError:
-            reader: Any = SimpleNamespace(Unpickler=_reader_of_tensors(asked), __name__=__name__)
-            return torch.load(path, map_location="cpu", mmap=True, weights_only=False, pickle_module=reader)
+    def __init__(self, path: Path, archive: zipfile.ZipFile, asked: list[str]) -> None:
+        self.path, self.archive, self.asked = path, archive, asked
+        found = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+        if len(found) != 1:
+            raise ValueError(f"it has {len(found)} members called data.pkl, where torch writes one")
+        self.root = found[0].removesuffix("data.pkl")
+        if f"{self.root}byteorder" in archive.namelist() and archive.read(f"{self.root}byteorder") != b"little":
+            raise ValueError("its numbers begin with their high bytes")
+        self.whole = torch.UntypedStorage.from_file(str(path), False, path.stat().st_size)
+        self.makers: dict[str, Callable[..., Any]] = {
+            "collections.OrderedDict": dict,
+            "torch.Size": tuple,
+            "torch._utils._rebuild_tensor": self.tensor,
+            "torch._utils._rebuild_tensor_v2": self.tensor,
+            "torch._utils._rebuild_tensor_v3": self.tensor_of_type,
+            "torch._utils._rebuild_parameter": lambda tensor, *rest: tensor,
+            "torch._utils._rebuild_parameter_with_state": lambda tensor, *rest: tensor,
+            "torch._tensor._rebuild_from_type_v2": lambda name, kind, args, state: self.call(name, args),
+        }
+
+    def content(self) -> Any:
+        return follow(pickletools.genops(self.archive.read(f"{self.root}data.pkl")), self.call, self.storage)
+
+    def call(self, name: Any, args: Any) -> Any:
+        """What a name makes of its arguments; None where it is none that tensors need."""
+        if isinstance(name, Name) and name.path in self.makers:
+            return self.makers[name.path](*args)
+        if isinstance(name, Name):
+            self.asked.append(name.path)
+        return None
+
+    def storage(self, entry: Any) -> Tensor:
+        """The numbers of one or several tensors, in one dimension."""
+        _, kind, key, _, count = entry
+        dtype = _TYPES[kind.path.rsplit(".", 1)[-1].removesuffix("Storage")]
+        member = self.archive.getinfo(f"{self.root}data/{key}")
+        if member.compress_type != zipfile.ZIP_STORED:
+            raise ValueError("it was packed again, with compression")
+        if member.file_size != count * dtype.itemsize:
+            raise ValueError(f"{member.filename} should have {count * dtype.itemsize} bytes")
+        with self.path.open("rb") as file:
+            file.seek(member.header_offset + 26)  # of the header before the numbers: lengths of its two last fields
+            lengths = file.read(4)
+        start = member.header_offset + 30 + sum(int.from_bytes(lengths[i : i + 2], "little") for i in (0, 2))
+        return torch.empty(0, dtype=dtype).set_(self.whole[start : start + member.file_size])
+
+    def tensor(self, numbers: Tensor, offset: int, shape: Any, stride: Any, *rest: Any) -> Tensor:
+        return numbers.as_strided(tuple(shape), tuple(stride), offset)  # which refuses what lies outside
+
+    def tensor_of_type(self, numbers: Tensor, offset: int, shape: Any, stride: Any, *rest: Any) -> Tensor:
+        """Of a type without a storage of its own, such as eight-bit floats: it is named after gradient and hooks."""
+        dtype = getattr(torch, rest[2].path.removeprefix("torch."))
+        return self.tensor(numbers.view(dtype), offset, shape, stride)
 
 
 def _told(names: list[str]) -> str:
     shown = sorted(set(names))
     more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
     return f"it asks for {', '.join(shown[:_SHOWN])}{more}, which may run code"
-
-
-def _reader_of_tensors(asked: list[str]) -> type[pickle.Unpickler]:
-    """An unpickler to which nothing is known but tensors; other names are put into ``asked``."""
-
-    class TensorsOnly(pickle.Unpickler):
-        def find_class(self, module: str, name: str) -> Any:
-            if (module, name) == ("collections", "OrderedDict"):
-                return _Maker(OrderedDict)
-            if (module, name) == ("torch", "Size"):
-                return _Maker(torch.Size)
-            if module == "torch._utils" and name in _REBUILDS:
-                return _Maker(getattr(torch._utils, name))
-            if name == "UntypedStorage":
-                return SimpleNamespace(dtype=torch.uint8)  # of tensors of newer types, which say their own
-            found = getattr(torch, name, None) if module == "torch" else None
-            if isinstance(found, torch.dtype):
-                return found
-            asked.append(f"{module}.{name}")
-            return _Unread
-
-    return TensorsOnly
-
-
-class _Maker:
-    """A function that an archive may call, and of which it cannot change anything."""
-
-    __slots__ = ("__make",)
-
-    def __init__(self, make: Callable[..., Any]) -> None:
-        self.__make = make
-
-    def __call__(self, *args: Any) -> Any:
-        return self.__make(*args)
-
-    def __setstate__(self, state: Any) -> None:
-        raise pickle.UnpicklingError("it changes what it should only call")
-
-
-class _Unread(dict[Any, Any]):
-    """Stands for an object of any other class, whose contents it forgets unless they are entries of a mapping."""
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> _Unread:
-        return super().__new__(cls)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__()
-
-    def __call__(self, *args: Any, **kwargs: Any) -> _Unread:
-        return _Unread()
-
-    def __setstate__(self, state: Any) -> None:
-        """Forgets it."""
-
-    def append(self, item: Any) -> None:
-        """Forgets it."""
-
-    add = extend = append
-    __hash__ = object.__hash__  # type: ignore[assignment]  # a key of a mapping, as members of an Enum are
 
 
 def find_state(content: object) -> dict[str, Tensor]:
