@@ -7,13 +7,17 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sanakit.checkpoints.identity.card import read_card
+from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_place
 from sanakit.cli.doctor import judge
 from sanakit.cli.terminal.machine import Accelerator, Machine
+from sanakit.common.fetching.made_once import seal
 
 
 def test_info(run: Any, tiny_model: Path) -> None:
@@ -129,6 +133,31 @@ def test_doctor_judges_by_memory() -> None:
 
 def test_doctor_without_torch_tells_what_is_left() -> None:
     assert [ability.model for ability in judge(replace(machine(128e9), torch=None))] == ["starter"]
+
+
+def advice(run: Any) -> str:
+    return str(run("doctor").out.partition("What to do")[2])
+
+
+def test_doctor_is_ready_only_where_a_picture_can_be_made(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "the first picture fetches it" in advice(run)
+    assert "Ready" in advice(run)
+    folder = starter_text_encoder_place(read_card(Path(str(files("sanakit") / "starter"))).text.num_layers)  # type: ignore[union-attr]
+    (folder / "text_encoder").mkdir(parents=True)
+    (folder / "text_encoder" / "model.safetensors").write_bytes(b"cut short")
+    assert "is damaged (source.json is missing)" in advice(run)
+    seal(folder, {})
+    (folder / "text_encoder" / "model.safetensors").write_bytes(b"cut")
+    told = advice(run)
+    assert "is damaged (text_encoder/model.safetensors is not as it was written)" in told
+    assert "the next picture fetches it" in told
+    assert "Ready" not in told
+    assert "damaged in the cache (text_encoder/model.safetensors" in run("info", "starter", "--verify").out
+    (folder / "source.json").unlink()
+    seal(folder, {})  # whole, and no language model
+    assert "the starter cannot be loaded: " in advice(run)
+    monkeypatch.setattr("sanakit.checkpoints.sources.content_hashes.hash_network", lambda _: "ff" * 32)
+    assert "it was changed or damaged after the card was written" in advice(run)
 
 
 def test_data_starter(run: Any) -> None:

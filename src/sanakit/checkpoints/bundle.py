@@ -29,7 +29,12 @@ from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
 from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_folder
 from sanakit.checkpoints.networks.strict_load import load_network
 from sanakit.checkpoints.networks.text_encoder_folder import load_text_encoder
-from sanakit.checkpoints.sources.content_hashes import bytes_to_hash, check_small_weights, recall_hashes
+from sanakit.checkpoints.sources.content_hashes import (
+    bytes_to_hash,
+    check_small_weights,
+    hash_text_encoder,
+    recall_hashes,
+)
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts, locate
 from sanakit.common.errors import CheckpointError
 from sanakit.common.files import written_aside
@@ -246,8 +251,8 @@ def save_bundle(
     """
     networks = (NetworkState.of(LINEAR_DIT, bundle.transformer), NetworkState.of(DC_AE, bundle.autoencoder))
     hashes = {network.kind.component: hash_tensors(network.tensors) for network in networks}
-    text_hash = bundle.card.hashes.get("text_encoder") or hash_tensors(bundle.text_encoder.state_dict())
-    card = replace(bundle.card, hashes={**hashes, "text_encoder": text_hash})
+    text = _hash_as_written(bundle.text_encoder) if include_text_encoder else _hash_as_borrowed(bundle)
+    card = replace(bundle.card, hashes={**hashes, "text_encoder": text})
 
     def write_text(building: Path) -> None:
         bundle.text_encoder.model.save_pretrained(building / "text_encoder")
@@ -257,3 +262,15 @@ def save_bundle(
         text = write_text if include_text_encoder else None
         write_model_folder(building, networks, card, text=text, words=bundle.words)
     return card
+
+
+def _hash_as_written(text_encoder: TextEncoder) -> str:
+    """In the dtype that it is in now, which is that of the files."""
+    return hash_tensors(text_encoder.state_dict())
+
+
+def _hash_as_borrowed(bundle: ModelBundle) -> str:
+    """Of the files that it was read from, which whoever loads the folder reads again, in whatever dtype."""
+    if bundle.parts is not None and bundle.parts.text_encoder is not None:
+        return hash_text_encoder(bundle.parts)
+    return bundle.card.hashes.get("text_encoder") or _hash_as_written(bundle.text_encoder)

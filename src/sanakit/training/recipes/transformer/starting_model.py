@@ -19,7 +19,7 @@ from sanakit.checkpoints.identity.precision import continued_policy, trained_pol
 from sanakit.checkpoints.networks.kind import NetworkState
 from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
 from sanakit.checkpoints.networks.strict_load import load_network
-from sanakit.checkpoints.sources.content_hashes import check_small_weights, hash_network
+from sanakit.checkpoints.sources.content_hashes import check_small_weights, hash_network, hash_text_encoder
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts
 from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.features.encoders import Encoders, encoders_of_parts
@@ -114,6 +114,8 @@ def _continued(recipe: NetworkRecipe, source: str, device: str) -> StartingModel
     kept = {name: value for name, value in card.hashes.items() if name not in parts.networks}
     text = recipe.text or card.text
     text = replace(text, num_layers=text.num_layers or card.text.num_layers)  # what the weights were trained on
+    if found.text_encoder is None:
+        kept["text_encoder"] = hash_text_encoder(parts)
     policy = continued_policy(card.precision)
     card = replace(card, text=text, precision=policy, trained_from=began, hashes=kept)
     encoders = encoders_of_parts(parts, card, device=device)
@@ -138,4 +140,5 @@ def _new(recipe: NetworkRecipe, model: LinearDiTConfig, device: str) -> Starting
     networks = {"autoencoder": find_autoencoder(recipe.autoencoder)}
     parts = with_text_encoder(ModelParts(source="", path=Path(), names="", networks=networks, card=card))
     encoders = encoders_of_parts(parts, card, device=device)
+    card = replace(card, hashes={"text_encoder": hash_text_encoder(parts)})
     return StartingModel(transformer.to(device), encoders, card, brings_text_encoder=False)

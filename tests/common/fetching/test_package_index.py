@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sanakit.common.errors import DownloadError
-from sanakit.common.package_index import Wheel, unpack_wheel
+from sanakit.common.fetching.package_index import Wheel, unpack_wheel
 
 WHEEL = Wheel(name="carrier", version="1.2", sha256="ab" * 32)
 

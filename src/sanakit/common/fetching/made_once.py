@@ -1,0 +1,144 @@
+"""Folders of the user's cache that are made once, checked whenever they are used, and made again where damaged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sanakit.common.errors import DownloadError, OutputError
+from sanakit.common.files import remove_stale, unwritten, write_json, written_aside
+from sanakit.common.user_cache import cached_facts, file_stamp, recall, remember
+
+CONTENTS = "source.json"  # what a folder was made of, and the SHA-256 of its files
+_LARGE = 20_000_000  # bytes of a file whose digest is remembered; smaller ones are read each time
+
+logger = logging.getLogger(__name__)
+
+
+Known = Mapping[str, Mapping[str, str]]
+"""SHA-256 by file, by what a folder says that it was made of: of folders made before these were written into them."""
+
+
+def made_once(folder: Path, make: Callable[[Path], object], known: Known | None = None) -> Path:
+    """``folder``, whole: as it was made, or made now.
+
+    Of several processes one makes it and the others wait. What a killed one left beside it is removed.
+
+    Args:
+        make: fills an empty folder, and ends with ``seal``.
+
+    Raises:
+        OutputError: the cache cannot be written.
+        SanakitError: what ``make`` raises; where the folder is damaged the sentence says so.
+    """
+    if fault_of(folder, known) is None:
+        return folder
+    with unwritten(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(folder) as is_alone:
+        if (fault := fault_of(folder, known)) is None:
+            return folder  # another process has made it meanwhile
+        if is_alone:
+            _remove_half_built(folder)
+        if was_there := folder.exists():
+            logger.warning("%s is not as it was made (%s); it is made again", folder, fault)
+        try:
+            with written_aside(folder) as building:
+                building.mkdir()
+                make(building)
+        except (DownloadError, OutputError) as error:
+            if not was_there:
+                raise
+            raise type(error)(
+                f"{folder} is not as it was made ({fault}), and could not be made again: {error}"
+            ) from error
+    return folder
+
+
+def seal(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Write ``source.json``: what the folder was made of, and the digest of every file in it."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / CONTENTS)
+    digests = {path.relative_to(folder).as_posix(): file_digest(path) for path in files}
+    write_json(folder / CONTENTS, {**facts, "sha256": digests})
+
+
+def fault_of(folder: Path, known: Known | None = None, *, every_byte: bool = False) -> str | None:
+    """What is wrong with a folder that ``made_once`` makes, in some words; None when it is whole.
+
+    Args:
+        every_byte: read large files too whose digest is remembered.
+    """
+    if not folder.is_dir():
+        return "it is not there"
+    try:
+        content = json.loads((folder / CONTENTS).read_bytes())
+        expected = content.get("sha256") or (known or {}).get(content.get("source"), {})
+        digest_of = file_digest if every_byte else _remembered_digest
+        changed = [name for name, digest in expected.items() if digest_of(folder / name) != digest]
+    except FileNotFoundError as error:
+        return f"{Path(str(error.filename)).name} is missing"
+    except OSError as error:
+        return f"{Path(str(error.filename)).name} cannot be read: {error.strerror}"
+    except (ValueError, AttributeError, TypeError):
+        return f"{CONTENTS} cannot be read"
+    return f"{changed[0]} is not as it was written" if changed else None
+
+
+def _remembered_digest(path: Path) -> str:
+    """SHA-256 of a file, in hex; of a large one remembered for as long as it is the same file."""
+    stamp = file_stamp(path) if path.stat().st_size > _LARGE else None
+    place = cached_facts("file-hashes", path)
+    kept = recall(place) if stamp is not None else None
+    if isinstance(kept, dict) and kept.get("stamp") == stamp:
+        return str(kept.get("sha256"))
+    digest = file_digest(path)
+    if stamp is not None:
+        remember(place, {"stamp": stamp, "sha256": digest})
+    return digest
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[bool]:
+    """No other process makes a folder beside this one meanwhile; False where the file system has no locks."""
+    try:
+        import fcntl
+
+        place = os.open(folder.parent, os.O_RDONLY)
+    except (ImportError, OSError):  # Windows
+        yield False
+        return
+    try:
+        yield _lock(fcntl, place, folder)
+    finally:
+        os.close(place)  # and with it the lock
+
+
+def _lock(fcntl: Any, place: int, folder: Path) -> bool:
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        logger.info("another process is making %s; waiting for it", folder)
+        fcntl.flock(place, fcntl.LOCK_EX)
+    except OSError:
+        return False
+    return True
+
+
+def _remove_half_built(folder: Path) -> None:
+    """What processes that are no more were making, and what others left more than a day ago."""
+    for path in folder.parent.glob(f".{folder.name}.*.part"):
+        shutil.rmtree(path, ignore_errors=True)
+    remove_stale(folder.parent)
