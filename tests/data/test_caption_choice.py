@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +23,9 @@ from sanakit.data.caption_choice import (
     caption_probabilities,
     choose_caption,
 )
+from sanakit.data.fates import never_drawn
+from sanakit.data.inspection import inspect_data
+from sanakit.data.open import open_data
 from sanakit.data.samples import Caption
 
 RULES: list[CaptionChoice] = [
@@ -146,3 +152,23 @@ def test_configs_are_plain_values(rule: CaptionChoice) -> None:
 def test_settings_that_cannot_work(cls: type, settings: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         from_mapping(cls, settings)
+
+
+def test_captions_that_no_draw_gives_are_counted(tmp_path: Path, picture: Callable[..., bytes]) -> None:
+    (tmp_path / "a.png").write_bytes(picture())
+    captions = {"prompt": "one", "vila_caption": "two", "blip_caption": "three"}
+
+    def told(choice: CaptionChoice, **scores: float) -> list[str]:
+        (tmp_path / "a.json").write_text(json.dumps({**captions, "scores": scores}))
+        return never_drawn(open_data(tmp_path), [0], choice)
+
+    logits = {"prompt": -9.0, "vila_caption": -4.0, "blip_caption": -5.0}
+    (sentence,) = told(PowerLawChoice())
+    assert sentence.startswith("2 of 3 captions are never drawn, blip_caption of a for one: without scores the first")
+    (sentence,) = told(PowerLawChoice(), **logits)
+    assert "threshold=0, so the best is always taken; {type: exponential}" in sentence
+    assert told(ExponentialChoice(), **logits) == []
+    assert len(told(PowerLawChoice(), prompt=3.0, vila_caption=-4.0)) == 2
+    assert "proportions gives their sources no share" in told(ProportionChoice())[0]
+    (sentence,) = inspect_data(open_data(tmp_path)).caption_notes
+    assert sentence.startswith("2 of 3")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import io
+import json
 import os
 import tarfile
 import zipfile
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 
 from sanakit.common.errors import RequestError
+from sanakit.data.fates import fates
 from sanakit.data.open import open_data
 
 
@@ -80,3 +83,36 @@ def test_the_same_folder_gives_the_same_order(tmp_path: Path, picture: Callable[
         (tmp_path / f"{name}.txt").write_text(name)
     source = open_data(tmp_path)
     assert [source[index].key for index in range(len(source))] == ["B", "a", "m/b", "z", "ä"]
+
+
+def test_shards_and_pictures_beside_them_are_all_used(tmp_path: Path, picture: Callable[..., bytes]) -> None:
+    with tarfile.open(tmp_path / "00000.tar", "w") as shard:
+        for name, content in (("in.png", picture()), ("in.txt", b"in the shard")):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            shard.addfile(member, io.BytesIO(content))
+    (tmp_path / "cover.png").write_bytes(picture())
+    source = open_data(tmp_path)
+    assert [source[index].key for index in range(len(source))] == ["in"]
+    assert [(problem.key, problem.reason) for problem in source.problems] == [("cover", "missing_caption")]
+    (tmp_path / "cover.txt").write_text("what is in here")
+    source = open_data(tmp_path)
+    assert (source.layout, source.problems) == ("wids", ())
+    assert [source[index].captions[0].text for index in range(len(source))] == ["what is in here", "in the shard"]
+    (tmp_path / "wids-meta.json").write_text(json.dumps({"shardlist": [{"url": "00000.tar"}]}))
+    source = open_data(tmp_path)  # the index says what belongs to the data set
+    assert (len(source), [problem.key for problem in source.problems]) == (1, ["cover.png"])
+
+
+def test_what_happened_is_counted_apart(tmp_path: Path, picture: Callable[..., bytes]) -> None:
+    """What is left out, what is used with a fault, and files that have no part."""
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.png").write_bytes(picture())
+    (tmp_path / "list.csv").write_text("file_name,text\na.png,red\na.png,red\nb.png,\n")
+    (tmp_path / "notes.md").touch()
+    assert fates(open_data(tmp_path)) == [
+        "left out, 1 empty_caption: b (its caption is empty)",
+        "left out, 1 missing_caption: c (c.png lies in the folder, and no row of list.csv names it)",
+        "used all the same, 1 duplicate_key: a (list.csv:3 says again what an earlier row says; it counts once)",
+        "not used, notes.md: no .md file is read",
+    ]

@@ -36,6 +36,7 @@ class BuildReport:
     num_samples: int
     num_shards: int
     problems: tuple[Problem, ...]
+    unused_files: tuple[str, ...] = ()  # a sentence about each kind of files that have no part in it
 
 
 def build_shards(
@@ -90,7 +91,8 @@ class _Build:
         write(self.out / PROBLEMS, "".join(json.dumps(asdict(problem)) + "\n" for problem in problems))
         write_index(self.out, "sanakit-data", shards)
         num_samples = sum(number for _, number in shards)
-        return BuildReport(folder=self.out, num_samples=num_samples, num_shards=len(shards), problems=problems)
+        counts = {"num_samples": num_samples, "num_shards": len(shards)}
+        return BuildReport(folder=self.out, **counts, problems=problems, unused_files=self.source.unused_files)
 
     def _shard(self, name: str, indices: range) -> int:
         """Write a shard, or see which samples of a finished one are missing; the number of its samples."""

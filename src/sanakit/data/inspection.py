@@ -9,8 +9,12 @@ from dataclasses import dataclass
 from statistics import fmean, median
 
 from sanakit.common.aspect_ratio import aspect_ratio_bins
+from sanakit.data.caption_choice import PowerLawChoice
+from sanakit.data.fates import never_drawn
 from sanakit.data.samples import Caption, Problem, Sample
 from sanakit.data.sources.data_source import DataSource
+
+READ_TOKENS = 300  # of a caption, by models of SANA; models/text/text_encoder.py
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +51,9 @@ class Inspection:
     aspect_ratios: dict[str, int]  # SANA's ratio height / width, as published, to samples nearest to it
     captions: tuple[SourceSummary, ...]
     captions_per_sample: dict[int, int]  # number of captions to samples
+    caption_notes: tuple[str, ...]  # a sentence about each kind of captions that a default recipe does not see whole
     unused_columns: tuple[str, ...]  # texts beside the captions, files and scores
+    unused_files: tuple[str, ...]  # a sentence about each kind of files that have no part in it
     problems: tuple[Problem, ...]
 
     def num_by_reason(self) -> dict[str, int]:
@@ -68,7 +74,9 @@ def inspect_data(source: DataSource) -> Inspection:
         aspect_ratios=aspect_ratio_histogram(samples),
         captions=_sources(samples),
         captions_per_sample=dict(sorted(Counter(len(sample.captions) for sample in samples).items())),
+        caption_notes=tuple(_caption_notes(source, samples)),
         unused_columns=source.unused_columns,
+        unused_files=source.unused_files,
         problems=source.problems,
     )
 
@@ -78,6 +86,17 @@ def aspect_ratio_histogram(samples: Sequence[Sample]) -> dict[str, int]:
     ratios = list(aspect_ratio_bins(1024, training=True))
     counts = Counter(min(ratios, key=lambda ratio: abs(ratio - sample.height / sample.width)) for sample in samples)
     return {str(ratio): counts[ratio] for ratio in sorted(counts)}
+
+
+def _caption_notes(source: DataSource, samples: Sequence[Sample]) -> list[str]:
+    notes = never_drawn(source, range(len(samples)), PowerLawChoice())
+    long = [sample.key for sample in samples if any(len(c.text.split()) >= READ_TOKENS for c in sample.captions)]
+    if long:
+        notes.append(
+            f"captions of {len(long)} samples, {long[0]} for one, have {READ_TOKENS} words or more, and SANA reads "
+            f"{READ_TOKENS} tokens, at least one a word; what is beyond is cut"
+        )
+    return notes
 
 
 def _sources(samples: Sequence[Sample]) -> tuple[SourceSummary, ...]:

@@ -4,33 +4,25 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from sanakit.common.errors import RequestError
 from sanakit.common.paths import as_path, is_picture, walk
 from sanakit.data.samples import Layout
 from sanakit.data.shards.wids import INDEX, read_wids
+from sanakit.data.sources.choose_tables import TABLES, read_any_tables, read_table
 from sanakit.data.sources.collect import Findings, collect
 from sanakit.data.sources.data_source import DataSource
 from sanakit.data.sources.features import read_features
-from sanakit.data.sources.files import parse_json, read_text
 from sanakit.data.sources.folder import read_folder
-from sanakit.data.sources.parquet import picture_column, read_embedded
-from sanakit.data.sources.records import file_column
-from sanakit.data.sources.tables import header_of, read_tables
+from sanakit.data.sources.unused import tell_unused
 
 ACCEPTED = (
     "a folder of pictures with captions (a.png with a.txt or a.json, or named by metadata.csv, metadata.jsonl, "
     "metadata.json or Parquet), a folder of WebDataset shards (*.tar), or one of cached features (*.npy)"
 )
 _log = logging.getLogger(__name__)
-_TEXT_TABLES: Mapping[Layout, Sequence[str]] = {"jsonl": (".jsonl",), "csv": (".csv", ".tsv")}
-_TABLES = (".csv", ".tsv", ".jsonl", ".parquet", ".json")
-_METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")  # of the Hugging Face imagefolder layout
-_JSON_TABLES = ("metadata.json", "captions.json", "meta_data.json")
 
 
 def open_data(path: Path, *, min_size: int = 1, need_captions: bool = True) -> DataSource:
@@ -73,24 +65,30 @@ def _read(path: Path) -> tuple[Layout, Findings]:
     unreadable: list[tuple[Path, str]] = []
     files = list(walk(path, lambda place, fault: unreadable.append((place, fault))))
     layout, findings = _read_folder(path, files)
+    findings.unused = tell_unused(path, files, layout, findings)
     for place, fault in unreadable:
         findings.report(place.relative_to(path).as_posix(), "bad_record", fault)
     return layout, findings
 
 
 def _read_folder(path: Path, files: Sequence[Path]) -> tuple[Layout, Findings]:
-    if any(file.suffix.lower() == ".tar" for file in files) and not any(map(is_picture, files)):
-        return "wids", read_wids(path, recursive=True)
-    return _read_tables(path, files) or _read_plain(path, files)
+    """What the shards hold, and the pictures that lie loose beside them; with latents go no pictures."""
+    if not any(file.suffix.lower() == ".tar" for file in files):
+        return read_any_tables(path, files) or _read_plain(path, files)
+    findings = read_wids(path, recursive=True)
+    if not any(map(is_picture, files)) or any(candidate.has_latent for candidate in findings.candidates):
+        return "wids", findings
+    layout, loose = read_any_tables(path, files) or _read_plain(path, files)
+    loose.add(findings)
+    return "wids" if layout == "folder" else layout, loose
 
 
 def _read_file(path: Path) -> tuple[Layout, Findings]:
     """A single file: a table, or something that people give by mistake."""
     if path.name == INDEX:
         return _read(path.parent)
-    if path.suffix.lower() in _TABLES:
-        found = _read_tables(path.parent, [path], only=path)
-        if found is not None:
+    if path.suffix.lower() in TABLES:
+        if (found := read_table(path)) is not None:
             return found
         raise RequestError(f"{path} is a table in which no column names a picture (file_name, image, path, ...)")
     if is_picture(path):
@@ -102,52 +100,6 @@ def _read_file(path: Path) -> tuple[Layout, Findings]:
     else:
         what, remedy = "a file", "give a folder"
     raise RequestError(f"{path} is {what}; {remedy}: a data set is {ACCEPTED}")
-
-
-def _read_tables(root: Path, files: Sequence[Path], *, only: Path | None = None) -> tuple[Layout, Findings] | None:
-    """The layouts in which a table names or holds the pictures; None if there is no such table."""
-    pictures = list(walk(root)) if only is not None else files
-    for name in _METADATA if only is None else ():
-        tables = [path for path in files if path.name.lower() == name and _names_pictures(path)]
-        if tables:
-            return "imagefolder", read_tables(root, tables, pictures)
-    parquets = [path for path in files if path.suffix.lower() == ".parquet"]
-    if parquets:
-        return "parquet", _read_parquets(root, parquets, pictures)
-    top = [only] if only is not None else sorted(path for path in files if path.parent == root)
-    for path in top:
-        if path.name in _JSON_TABLES or (path == only and path.suffix.lower() == ".json"):
-            return "json", _read_json(root, path, pictures)
-    for layout, suffixes in _TEXT_TABLES.items():
-        tables = [path for path in top if path.suffix.lower() in suffixes and _names_pictures(path)]
-        if tables:
-            return layout, read_tables(root, tables, pictures)
-    return None
-
-
-def _names_pictures(table: Path) -> bool:
-    """Whether one of its columns names a picture file."""
-    return table.suffix.lower() == ".parquet" or file_column(header_of(table)) is not None
-
-
-def _read_parquets(root: Path, tables: Sequence[Path], files: Sequence[Path]) -> Findings:
-    for table in tables:
-        try:
-            embedded = picture_column(table) is not None
-        except (ValueError, OSError):  # a damaged one; the others tell, and reading it says what is wrong
-            continue
-        return read_embedded(root, tables) if embedded else read_tables(root, tables, files)
-    return read_embedded(root, tables)
-
-
-def _read_json(root: Path, table: Path, files: Sequence[Path]) -> Findings:
-    """SANA's ``{"img_names": [...]}``, or a table."""
-    content: Any = None
-    with suppress(ValueError):  # reading it as a table says what is wrong
-        content = parse_json(read_text(table))
-    if isinstance(content, dict) and isinstance(names := content.get("img_names"), list):
-        return read_folder(root, files, [str(name) for name in names])
-    return read_tables(root, [table], files)
 
 
 def _read_plain(root: Path, files: Sequence[Path]) -> tuple[Layout, Findings]:

@@ -45,3 +45,4 @@ class Problem:
     key: str  # of the sample, or the name of the file, relative to the data set
     reason: Reason
     detail: str  # one sentence
+    used: bool = False  # the sample, or what is told of, is used all the same

@@ -19,6 +19,7 @@ class Validation:
 
     num_good: int  # samples that were read to their end
     problems: tuple[Problem, ...]  # those of opening and those of reading, by key
+    unused_files: tuple[str, ...] = ()  # a sentence about each kind of files that have no part in it
 
     def num_by_reason(self) -> dict[str, int]:
         return dict(sorted(Counter(problem.reason for problem in self.problems).items()))
@@ -36,7 +37,7 @@ def validate(
         else:
             problems.append(problem)
         on_progress(index, len(source), "reading")
-    return Validation(num_good=num_good, problems=tuple(sorted(problems)))
+    return Validation(num_good=num_good, problems=tuple(sorted(problems)), unused_files=source.unused_files)
 
 
 def read_to_the_end(source: DataSource, index: int) -> Problem | None:

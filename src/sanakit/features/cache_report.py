@@ -14,7 +14,7 @@ from sanakit.data.samples import Problem
 from sanakit.features.caching import Spent, cache_folder, cache_texts, latent_store, text_store
 from sanakit.features.configs import FilesData
 from sanakit.features.file_latents import cache_latents
-from sanakit.features.files import bins_of, passing_samples, possible_captions
+from sanakit.features.files import bins_of, caption_notes, passing_samples, possible_captions
 from sanakit.features.work import Work
 
 
@@ -32,6 +32,7 @@ class CacheReport:
     bins: dict[str, int]
     problems: tuple[Problem, ...]
     dropped: tuple[str, ...]  # keys of pictures that score too low
+    notes: tuple[str, ...]  # sentences about files that are not used, and captions that training does not see whole
 
 
 def cache_files(config: FilesData, resolutions: Sequence[int], work: Work) -> CacheReport:
@@ -49,7 +50,9 @@ def cache_files(config: FilesData, resolutions: Sequence[int], work: Work) -> Ca
     bins = bins_of(source, samples, resolutions, work.encoders)
     cached = cache_latents(source, samples, bins, latent_store(config.cache_folder, work.encoders), work)
     good = [place for place, key in enumerate(cached.keys) if key in cached.store]
-    texts = possible_captions(source, [samples[place] for place in good], config.caption_choice)
+    used = [samples[place] for place in good]
+    texts = possible_captions(source, used, config.caption_choice)
+    notes = caption_notes(source, used, config.caption_choice, work)
     _, spent = cache_texts(texts, text_store(config.cache_folder, work.encoders), work, exact=True)
     return CacheReport(
         folder=cache_folder(config.cache_folder),
@@ -59,4 +62,5 @@ def cache_files(config: FilesData, resolutions: Sequence[int], work: Work) -> Ca
         bins=dict(Counter(f"{height}x{width}" for height, width in sorted(bins[good].tolist()))),
         problems=(*source.problems, *cached.problems),
         dropped=tuple(sorted(dropped)),
+        notes=(*(f"not used, {sentence}" for sentence in source.unused_files), *notes),
     )

@@ -13,6 +13,7 @@ from torch import Tensor
 from sanakit.common.paths import as_path
 from sanakit.common.ranks import wait_for_all
 from sanakit.common.user_cache import user_cache_folder
+from sanakit.data.fates import fates
 from sanakit.data.sources.data_source import DataSource
 from sanakit.features.encoders import Encoders
 from sanakit.features.pixel_tensors import EXACT_TEXT, encode_texts
@@ -111,6 +112,12 @@ def fill_store(
     wait_for_all(work.ranks)
     store.refresh()
     return Spent(reused=len(own) - len(missing), computed=sum(key in store for key in missing))
+
+
+def tell_fates(source: DataSource) -> None:
+    """Log what in the data set is left out, used with a fault, or has no part in it."""
+    for sentence in fates(source):
+        logger.warning("%s: %s", source.path, sentence)
 
 
 def tell_dropped(what: str, problems: Mapping[str, str], source: DataSource) -> None:

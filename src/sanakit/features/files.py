@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,16 +14,20 @@ from sanakit.common.errors import PictureError, RequestError
 from sanakit.common.paths import as_path
 from sanakit.data.buckets import assign_bins, training_bins
 from sanakit.data.caption_choice import CaptionChoice, best_score, caption_probabilities, choose_caption
+from sanakit.data.fates import never_drawn
 from sanakit.data.open import open_data
 from sanakit.data.order import BatchOrder
 from sanakit.data.sources.data_source import DataSource
 from sanakit.features import file_latents
 from sanakit.features.batches import LatentBatch, OrderedData
-from sanakit.features.caching import cache_texts, latent_store, tell_dropped, text_store
+from sanakit.features.caching import cache_texts, latent_store, tell_dropped, tell_fates, text_store
 from sanakit.features.configs import FilesData
 from sanakit.features.encoders import Encoders
+from sanakit.features.pixel_tensors import cut_texts
 from sanakit.features.work import Demand, Work
 from sanakit.models.text.text_condition import TextCondition
+
+logger = logging.getLogger(__name__)
 
 
 class FileLatents(OrderedData):
@@ -81,7 +86,7 @@ def pad_texts(texts: Sequence[tuple[Tensor, Tensor]], *, multiple: int = 8) -> T
 def open_files(config: FilesData, demand: Demand, work: Work) -> FileLatents:
     """See ``latent_data``. What is left out, and why, is logged."""
     source = open_data(as_path(config.path), min_size=config.min_size)
-    tell_dropped("cannot be used", {problem.key: problem.reason for problem in source.problems}, source)
+    tell_fates(source)
     samples = passing_samples(source, config.drop_below)
     if source.has_latents():
         return _open_features(source, samples, config, demand, work)
@@ -97,8 +102,9 @@ def open_files(config: FilesData, demand: Demand, work: Work) -> FileLatents:
         keys = dict(zip(samples, cached.keys, strict=True))
         latents = file_latents.stored_latents(cached.store, [keys.get(index, "") for index in range(len(source))])
         samples, bins = [index for index, is_good in zip(samples, good, strict=True) if is_good], bins[good]
-    texts = _texts(source, samples, config, work)
     _check_any(samples, source)
+    _tell_captions(source, samples, config, work)
+    texts = _texts(source, samples, config, work)
     order = BatchOrder(bins, batch_size=demand.batch_size, seed=demand.seed)
     return FileLatents(source, samples, order, latents, texts, choice=config.caption_choice, seed=demand.seed)
 
@@ -133,12 +139,36 @@ def possible_captions(source: DataSource, samples: Sequence[int], choice: Captio
     return list(texts)
 
 
+def caption_notes(source: DataSource, samples: Sequence[int], choice: CaptionChoice, work: Work) -> list[str]:
+    """A sentence about each kind of captions that training never sees, or sees without their ends."""
+    notes, encoder = never_drawn(source, samples, choice), work.encoders.text
+    texts = set(cut_texts(encoder, possible_captions(source, samples, choice)))
+    cut = [
+        (source[index].key, caption.text)
+        for index in (samples if texts else ())
+        for caption in source[index].captions
+        if caption.text in texts
+    ]
+    if cut:
+        shown = ", ".join(f"{encoder.count_tokens(text).dropped} tokens of {key}" for key, text in cut[:3])
+        notes.append(
+            f"{len(cut)} captions have more than the {encoder.config.max_tokens} tokens that the model reads; their "
+            f"ends are cut, {shown}{', ...' if len(cut) > 3 else ''}: put what matters first, or make them shorter"
+        )
+    return notes
+
+
 def _texts(source: DataSource, samples: Sequence[int], config: FilesData, work: Work) -> file_latents.Texts:
     if not config.cache:
         return file_latents.encoded_texts(work)
     store = text_store(config.cache_folder, work.encoders)
     keys, _ = cache_texts(possible_captions(source, samples, config.caption_choice), store, work, exact=True)
     return file_latents.stored_texts(store, keys)
+
+
+def _tell_captions(source: DataSource, samples: Sequence[int], config: FilesData, work: Work) -> None:
+    for note in caption_notes(source, samples, config.caption_choice, work):
+        logger.warning("%s: %s", source.path, note)
 
 
 def _open_features(
@@ -154,6 +184,8 @@ def _open_features(
     samples = [index for index, shape in found if shape in wanted]
     _check_any(samples, source)
     bare = [index for index in samples if not source.has_text_features(index)]
+    if bare:
+        _tell_captions(source, bare, config, work)
     texts = file_latents.shard_texts(source, _texts(source, bare, config, work) if bare else None)
     kept = [shape for shape in shapes if shape in wanted]
     order = BatchOrder(kept, batch_size=demand.batch_size, seed=demand.seed)

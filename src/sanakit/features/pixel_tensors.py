@@ -71,3 +71,9 @@ def encode_texts(
     with usual_attention_kernels():  # also in a thread beside a training step
         conditions = encoder.encode(texts, rows_per_call=rows)
     return [condition.embeds[0].cpu() for condition in conditions]
+
+
+def cut_texts(encoder: TextEncoder, texts: Sequence[str]) -> list[str]:
+    """Those whose ends the encoder does not read. Only long ones are looked at: a token has a byte at least."""
+    long = (text for text in texts if len(text.encode("utf-8", "surrogatepass")) + 1 >= encoder.config.max_tokens)
+    return [text for text in long if encoder.count_tokens(text).dropped]

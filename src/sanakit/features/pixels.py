@@ -16,7 +16,7 @@ from sanakit.data.open import open_data
 from sanakit.data.order import BatchOrder, Microbatch
 from sanakit.data.sources.data_source import DataSource
 from sanakit.features.batches import OrderedData, PixelBatch
-from sanakit.features.caching import tell_dropped
+from sanakit.features.caching import tell_fates
 from sanakit.features.configs import FilePictures
 from sanakit.features.file_latents import NUM_THREADS, fit_named
 from sanakit.features.work import Demand
@@ -56,7 +56,7 @@ def open_pictures(config: FilePictures, demand: Demand, *, multiple: int, crop: 
     source = open_data(as_path(config.path), min_size=config.min_size, need_captions=False)
     if source.has_latents():
         raise RequestError(f"{source.path} holds latents, and an autoencoder is trained on pictures")
-    tell_dropped("cannot be used", {problem.key: problem.reason for problem in source.problems}, source)
+    tell_fates(source)
     sizes = [(source[index].height, source[index].width) for index in range(len(source))]
     bins = assign_bins(sizes, resolutions, multiple=multiple)
     order = BatchOrder(bins, batch_size=demand.batch_size, seed=demand.seed)

@@ -167,7 +167,7 @@ def test_sana_image_folder(tmp_path: Path, picture: PictureBytes) -> None:
         Caption(source="VILA", text="of VILA", score=27.5), Caption(source="prompt_2", text="second line"),
     )  # fmt: skip
     assert texts(source)["b"] == {"prompt": "b"}
-    assert reasons(source) == [("b", "bad_record"), ("missing", "missing_image")]
+    assert reasons(source) == [("b", "bad_record"), ("missing", "missing_image"), ("unlisted", "missing_caption")]
 
 
 def test_a_picture_that_vanishes_is_one_sentence(tmp_path: Path, picture: PictureBytes) -> None:
@@ -182,3 +182,22 @@ def test_the_size_is_that_of_the_upright_picture(tmp_path: Path, picture: Pictur
     exif[274] = 6
     source = open_data(put(tmp_path, {"a.jpg": picture(30, 20, 0, "JPEG", exif=exif), "a.txt": "a"}))
     assert (source[0].width, source[0].height) == source.image(0).size == (20, 30)
+
+
+def test_captions_in_files_of_other_names(tmp_path: Path, picture: PictureBytes) -> None:
+    """``a.caption``, and a folder of captions beside the pictures or beside their folder."""
+    put(tmp_path, {
+        "a.png": picture(), "a.caption": "red", "images/b.png": picture(), "captions/b.txt": "blue",
+        "c.png": picture(), "c.txt": "green", "c.caption": "not green", "texts/c.txt": "neither",
+        "images/d.png": picture(), "other/d.png": picture(), "captions/d.txt": "of which?",
+    })  # fmt: skip
+    source = open_data(tmp_path)
+    assert {key: found["prompt"] for key, found in texts(source).items()} == {
+        "a": "red", "images/b": "blue", "c": "green",
+    }  # fmt: skip
+    assert ("captions/d", "missing_image") in reasons(source)
+    assert [problem.key for problem in source.problems if problem.reason == "missing_caption"] == [
+        "images/d",
+        "other/d",
+    ]
+    assert source.unused_files[0].startswith("c.caption: not named after")

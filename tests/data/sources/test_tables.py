@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from sanakit.common.errors import RequestError
@@ -199,3 +201,99 @@ def test_parquet_with_plain_bytes(tmp_path: Path, picture: PictureBytes) -> None
     write_table(tmp_path / "x.parquet", [{"jpg": picture(8, 9), "caption": "a", "embedding": b"123"}])
     source = open_data(tmp_path)
     assert (source[0].key, source[0].width, source[0].height) == ("x-000001", 8, 9)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "layout"),
+    [
+        ("list.csv", "Image Name,Caption\na.png,red\n", "csv"),
+        ("list.csv", "imageName,blip_caption\na.png,red\n", "csv"),
+        ("list.csv", "a.png,red\n", "csv"),
+        ("list.csv", "1,a.png,red\n", "csv"),
+        ("list.csv", "sep=;\nfile_name;text\na.png;red\n", "csv"),
+        ("list.csv", "image_name| comment_number| caption\na.png| 0| red\n", "csv"),
+        ("deep/down/list.tsv", "file_name\ttext\na.png\tred\n", "csv"),
+        ("captions_val2017.json", json.dumps({"a.png": "red"}), "json"),
+        ("annotations/captions_val2017.json", json.dumps({
+            "images": [{"id": 1, "file_name": "a.png"}], "annotations": [{"image_id": 1, "caption": "red"}],
+        }), "json"),
+        ("chat.json", json.dumps([{"id": 1, "image": "a.png", "conversations": [
+            {"from": "human", "value": "<image>\nWhat is it?"}, {"from": "gpt", "value": "red"},
+        ]}]), "json"),
+        ("list.jsonl", json.dumps({"image": {"path": "a.png", "bytes": None}, "text": "red"}), "jsonl"),
+    ],
+)  # fmt: skip
+def test_tables_as_other_programs_write_them(photos: Path, name: str, text: str, layout: str) -> None:
+    place = photos / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(text)
+    source = open_data(photos)
+    assert (source.layout, source[0].key) == (layout, "a")
+    assert [caption.text for caption in source[0].captions] == ["red"]
+
+
+def test_a_table_that_has_no_part_is_named_with_what_would_help(photos: Path) -> None:
+    for name in "abcd":
+        (photos / f"{name}.txt").write_text("a caption")
+    (photos / "labels.csv").write_text("id,label\n1,cat\n")
+    (photos / "scores.csv").write_text("file_name,score\na.png,3\n")
+    (photos / "settings.json").write_text('{"model": "x"}')
+    (photos / "half.json").write_text("{")
+    (photos / "turns.json").write_text(json.dumps([{"image": "other.png", "conversations": []}]))
+    (photos / "film.mp4").touch()
+    source = open_data(photos)
+    assert (source.layout, len(source), source.problems) == ("folder", 4, ())
+    told = dict(sentence.split(": ", 1) for sentence in source.unused_files)
+    assert told["labels.csv"] == "none of its columns (id, label) names pictures; call the one that does file_name"
+    assert "call the one that does caption" in told["scores.csv"]
+    assert "no valid JSON" in told["half.json"]
+    assert "nor a table" in told["settings.json, turns.json"]
+    assert told["film.mp4"] == "no .mp4 file is read"
+    (photos / "list.csv").write_text("file_name,text\na.png,red\n")
+    told = dict(sentence.split(": ", 1) for sentence in open_data(photos).unused_files)
+    assert "tables say what the captions are" in told["a.txt, b.txt, c.txt and 4 more"]
+
+
+@pytest.mark.parametrize(("suffix", "comma"), [("csv", ","), ("tsv", "\t"), ("csv", ";")])
+def test_a_quotation_mark_that_is_never_closed_takes_no_other_rows(photos: Path, suffix: str, comma: str) -> None:
+    said = {"a": '"the best day ever', "b": "a dog", "c": 'she said "hello', "d": '"two\nlines"'}
+    rows = [f"{name}.png{comma}{text}" for name, text in said.items()]
+    (photos / f"list.{suffix}").write_text("\n".join([f"file_name{comma}text", *rows, ""]))
+    source = open_data(photos)
+    assert source.problems == ()
+    assert {source[index].key: source[index].captions[0].text for index in range(4)} == said | {"d": "two\nlines"}
+    (photos / f"list.{suffix}").write_text(
+        f'file_name{comma}text{comma}more\na.png{comma}"one\nb.png{comma}b{comma}c\n'
+    )
+    found = open_data(photos).problems[-1]
+    assert (found.key, found.reason) == (f"list.{suffix}:2", "bad_record")
+    assert "never closed" in found.detail
+
+
+def test_parquet_with_paths_and_lists(tmp_path: Path, picture: PictureBytes) -> None:
+    """As ``datasets`` writes what it does not embed, and pictures in lists of one."""
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    (tmp_path / "img").mkdir()
+    (tmp_path / "img" / "a.png").write_bytes(picture())
+    cells = [
+        {"bytes": None, "path": "img/a.png"},
+        {"bytes": picture(), "path": "b.png"},
+        {"bytes": None, "path": "c.png"},
+    ]
+    pq.write_table(pa.table({"image": pa.array(cells, kind), "text": ["a", "b", "c"]}), tmp_path / "train.parquet")
+    source = open_data(tmp_path)
+    assert {source[i].key: source[i].captions[0].text for i in range(len(source))} == {"img/a": "a", "b": "b"}
+    assert source.image(0).size == source.image(1).size == (24, 16)
+    assert [(p.key, p.reason, p.detail) for p in source.problems] == [
+        ("c", "missing_image", "row 3 of train.parquet names c.png, and there is no such file")
+    ]
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    column = pa.array([[cells[1]], [cells[1], cells[1]], []], pa.list_(kind))
+    pq.write_table(pa.table({"images": column, "text": ["a", "b", "c"]}), lists / "train.parquet")
+    source = open_data(lists)
+    assert (len(source), source.image(0).size) == (1, (24, 16))
+    assert [problem.detail for problem in source.problems] == [
+        "row 3 of train.parquet holds no picture",
+        "row 2 of train.parquet holds 2 pictures; give each a row of its own",
+    ]

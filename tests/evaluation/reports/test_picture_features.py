@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -64,3 +65,9 @@ def test_every_picture_is_measured_whatever_its_name(folder: Path, tmp_path_fact
     found = open_pictures(folder)
     assert len(found) == 14
     assert found.problems == (f"{folder / 'pipe.png'}: it is a pipe, a socket or a device, and no file",)
+
+
+def test_shards_beside_pictures_are_measured_too(folder: Path) -> None:
+    with tarfile.open(folder / "00000.tar", "w") as tar:
+        tar.add(folder / "00.png", "packed.png")
+    assert len(open_pictures(folder)) == 12

@@ -106,6 +106,8 @@ def _print_report(report: CacheReport, sizes: tuple[int, ...]) -> None:
     print(f"captions: {report.texts.reused} reused, {report.texts.computed} computed")
     for key in report.dropped:
         print(f"{key}: left out, its captions score too low")
+    for note in report.notes:
+        print(note)
     _print_problems(report.problems)
 
 

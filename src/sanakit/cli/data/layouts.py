@@ -69,6 +69,8 @@ def validate(path: PathArgument, good: SampleOptions, told: TellOptions) -> None
         for line in _problem_lines(found.problems):
             print(line)
         counts = _counted(found.num_by_reason())
+        for sentence in found.unused_files:
+            told.tell(f"not used: {sentence}")
         told.tell(f"{plural(found.num_good, 'good sample')} in {path}; {counts or 'nothing is wrong'}")
     if found.problems:
         raise typer.Exit(FAILURE)
@@ -93,10 +95,12 @@ def build(
     count = len(report.problems)
     if told.as_json:
         numbers = {"num_samples": report.num_samples, "num_shards": report.num_shards, "num_problems": count}
-        print_json({"folder": str(out), **numbers})
+        print_json({"folder": str(out), **numbers, "unused_files": report.unused_files})
         return
     print(out)
     wrong = f"; {count} problem{'s are' if count > 1 else ' is'} listed in {out / PROBLEMS}" if count else ""
+    for sentence in report.unused_files:
+        told.tell(f"not used: {sentence}")
     told.tell(f"{plural(report.num_samples, 'sample')} in {plural(report.num_shards, 'shard')}{wrong}")
 
 
@@ -108,9 +112,15 @@ def _print_inspection(found: Inspection) -> None:
         _print_histogram(found.aspect_ratios)
     if found.captions:
         _print_captions(found)
+    for note in found.caption_notes:
+        print(f"\nCaptions not seen: {note}")
     if found.unused_columns:
         names = ", ".join(found.unused_columns)
         print(f"\nColumns not used: {names}; one with 'caption' in its name (blip_caption) would be a caption source")
+    if found.unused_files:
+        print("\nFiles not used")
+        for sentence in found.unused_files:
+            print(f"  {sentence}")
     if found.problems:
         print(f"\nWrong: {_counted(found.num_by_reason())}")
         for line in _problem_lines(found.problems[:_SHOWN_PROBLEMS]):
@@ -146,7 +156,7 @@ def _print_captions(found: Inspection) -> None:
 
 
 def _problem_lines(problems: Sequence[Problem]) -> list[str]:
-    return [f"{problem.reason:15} {problem.key}: {problem.detail}" for problem in problems]
+    return [f"{problem.reason:15} {problem.key}: {problem.detail}{' (used)' * problem.used}" for problem in problems]
 
 
 def _counted(num_by_reason: dict[str, int]) -> str:

@@ -111,6 +111,8 @@ def _curate(
     _check(config, load_scorer)
     source = open_data(path, need_captions=False)
     _check_source(source, out, config)
+    for sentence in source.unused_files:
+        logger.warning("not used in %s: %s", path, sentence)
     begin(out, source, config)
     summary = finished_summary(out)
     if summary is not None:

@@ -49,7 +49,7 @@ def sample_rows(
 
 def with_problems(rows: Iterable[Row], problems: Sequence[Problem], recipe_hash: str) -> Iterator[Row]:
     """The rows of the samples, and at their places those of what could not be opened as a sample at all."""
-    lost = (_problem(problem, recipe_hash) for problem in problems)
+    lost = (_problem(problem, recipe_hash) for problem in problems if not problem.used)
     return _without_used(heapq.merge(rows, lost, key=lambda row: row["key"]))
 
 

@@ -19,7 +19,7 @@ from sanakit.data.sources.files import decode_text, lines_of, parse_json
 from sanakit.data.sources.records import PROMPT_SOURCE, SCORES, file_column, is_caption_column, size_of, unused_texts
 
 _VERSION = 3  # of what is remembered; a higher one makes old files count for nothing
-_EXTENSIONS = PICTURE_SUFFIXES | {".npy", ".npz", ".json", ".txt"}
+_EXTENSIONS = PICTURE_SUFFIXES | {".npy", ".npz", ".json", ".txt", ".caption"}
 
 
 class ShardSample(NamedTuple):
@@ -92,7 +92,7 @@ def _sample(path: Path, key: str, members: list[Member]) -> ShardSample:
             picture = member if is_picture else picture
     size, undecodable = _picture_facts(path, picture)
     record, record_fault, unused = _record(path, files.get(".json"))
-    text, text_fault = _text(path, files.get(".txt"))
+    text, text_fault = _text(path, files.get(".txt") or files.get(".caption"))
     return ShardSample(key, files, size, undecodable, record, record_fault or text_fault, text, twice, unused)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sanakit.common.paths import walk
+from sanakit.common.paths import is_picture, walk
 from sanakit.data.samples import Caption, Reason
 from sanakit.data.shards.contents import ShardContents, ShardSample, shard_contents
 from sanakit.data.sources.blobs import RangeBlob
@@ -42,6 +42,7 @@ def read_wids(root: Path, *, recursive: bool = False) -> Findings:
         tars = list(below) if recursive else visible_files(root, ".tar")
         shards = [_Shard(path, path.relative_to(root).as_posix()) for path in tars]
     _find_sidecars(shards, findings)
+    findings.seen |= {path for shard in shards for path in (shard.path, *shard.sidecars.values())}
     with ThreadPoolExecutor(4) as pool:
         contents = list(pool.map(_contents, shards))
     latents = _holds_latents([found for found in contents if isinstance(found, ShardContents)])
@@ -81,11 +82,10 @@ def _indexed(root: Path, findings: Findings) -> list[_Shard] | None:
         else:
             shards.append(shard)
     known = {shard.path.resolve() for shard in listed}
-    for path in visible_files(root, ".tar"):
-        if path.resolve() not in known:
-            findings.report(
-                path.name, "bad_shard", f"{INDEX} does not list it, so it is not used; add it there or move it away"
-            )
+    for path in walk(root):
+        if (is_picture(path) or path.suffix.lower() == ".tar") and path.resolve() not in known:
+            name, reason = path.relative_to(root).as_posix(), "bad_record" if is_picture(path) else "bad_shard"
+            findings.report(name, reason, f"{INDEX} does not list it, so it is not used; add it there or move it away")
     return shards
 
 
@@ -114,8 +114,9 @@ def _find_sidecars(shards: Sequence[_Shard], findings: Findings) -> None:
         for suffix in sorted(counts.keys() - shard.sidecars.keys()):
             name = f"{shard.name.removesuffix('.tar')}{suffix}.json"
             findings.report(
-                name, "bad_shard", f"this sidecar is missing; {counts[suffix]} of {len(shards)} shards have theirs"
-            )
+                name, "bad_shard", f"this sidecar is missing; {counts[suffix]} of {len(shards)} shards have theirs",
+                used=True,
+            )  # fmt: skip
 
 
 def _holds_latents(contents: Sequence[ShardContents]) -> bool:
@@ -127,7 +128,8 @@ def _holds_latents(contents: Sequence[ShardContents]) -> bool:
 def _add_shard(shard: _Shard, contents: ShardContents, seen: set[str], findings: Findings, *, latents: bool) -> None:
     num_samples = sum(sample.picture() is not None or ".npy" in sample.files for sample in contents.samples)
     if fault := _shard_fault(shard, contents, num_samples):
-        findings.report(shard.name, "bad_shard", fault)
+        is_whole = contents.fault is None and bool(contents.samples)
+        findings.report(shard.name, "bad_shard", fault, used=is_whole)
     extras = _read_sidecars(shard, {sample.key for sample in contents.samples}, findings)
     repeated = []
     for sample in contents.samples:
@@ -140,7 +142,7 @@ def _add_shard(shard: _Shard, contents: ShardContents, seen: set[str], findings:
     if repeated:
         called = f"{shard.name.removesuffix('.tar')}/{repeated[0]}"
         detail = f"{len(repeated)} of its keys occur in earlier shards; {repeated[0]} is used as {called}, and so on"
-        findings.report(shard.name, "duplicate_key", detail)
+        findings.report(shard.name, "duplicate_key", detail, used=True)
 
 
 def _shard_fault(shard: _Shard, contents: ShardContents, num_samples: int) -> str:

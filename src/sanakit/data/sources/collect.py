@@ -38,10 +38,18 @@ class Findings:
 
     candidates: list[Candidate] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    seen: set[Path] = field(default_factory=set)  # files that were read or told of
+    unused: tuple[str, ...] = ()  # a sentence about each kind of the others
 
-    def report(self, key: str, reason: Reason, detail: str) -> None:
+    def report(self, key: str, reason: Reason, detail: str, *, used: bool = False) -> None:
         """Note a problem; its detail becomes one line."""
-        self.problems.append(Problem(key=key, reason=reason, detail=" ".join(detail.split())))
+        self.problems.append(Problem(key=key, reason=reason, detail=" ".join(detail.split()), used=used))
+
+    def add(self, others: Findings) -> None:
+        """What another reader found in the same folder."""
+        self.candidates += others.candidates
+        self.problems += others.problems
+        self.seen |= others.seen
 
 
 def collect(path: Path, layout: Layout, findings: Findings, *, min_size: int, need_captions: bool) -> DataSource:
@@ -59,7 +67,11 @@ def collect(path: Path, layout: Layout, findings: Findings, *, min_size: int, ne
     if any(candidate.has_latent for candidate in findings.candidates):
         layout = "features"  # also those in shards
     unused = {name for candidate in findings.candidates for name in candidate.unused_columns}
-    return DataSource(path, layout, tuple(sorted(findings.problems)), tuple(sorted(unused)), tuple(entries))
+    used_keys = {entry.sample.key for entry in entries}  # of some a caption could not be read, and others could
+    problems = [
+        replace(p, used=True) if p.reason == "bad_record" and p.key in used_keys else p for p in findings.problems
+    ]
+    return DataSource(path, layout, tuple(sorted(problems)), tuple(sorted(unused)), findings.unused, tuple(entries))
 
 
 def _rank(candidate: Candidate) -> tuple[str, bool, str]:

@@ -23,7 +23,9 @@ def read_features(root: Path, files: Sequence[Path]) -> Findings:
         candidate = Candidate(key_of(path, root), FileBlob(path), has_latent=True)
         if text_features is not None:
             candidate.text_features = FileBlob(text_features)
-        add_captions(candidate, path, by_name.get(f"{stem}.txt"), {} if facts is None else {"": facts})
+        text = by_name.get(f"{stem}.txt")
+        add_captions(candidate, path, text, {} if facts is None else {"": facts})
+        findings.seen |= {file for file in (path, text, facts, text_features) if file is not None}
         candidate.size = None if facts is None else _size(facts)
         findings.candidates.append(candidate)
     stems = {path.with_suffix("") for path in latents}
@@ -31,6 +33,7 @@ def read_features(root: Path, files: Sequence[Path]) -> Findings:
         if path.suffix.lower() == ".npz" and path.with_suffix("") not in stems:
             detail = f"{path.name} has no latent {path.stem}.npy beside it"
             findings.report(key_of(path, root), "missing_image", detail)
+            findings.seen.add(path)
     return findings
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,33 +14,42 @@ from sanakit.data.sources.collect import Candidate, Findings
 from sanakit.data.sources.files import key_of, lines_of, parse_json, read_text
 from sanakit.data.sources.records import captions_of, unused_texts
 from sanakit.data.sources.sidecars import Extra, add_entry, with_extra
+from sanakit.data.sources.twins import twin_texts
+from sanakit.data.sources.unused import NOT_TEXTS
 
+_TEXTS = (".caption", ".txt")  # the last counts where there are both
 _NOT_CAPTIONS = frozenset({"metadata", "captions", "meta_data", "wids-meta"})
 
 
 def read_folder(root: Path, files: Sequence[Path], names: Sequence[str] | None = None) -> Findings:
     """Every picture among ``files`` with the captions beside it.
 
-    ``a.txt`` (or ``a.png.txt``): every non-empty line is a caption; the first is SANA's ``prompt``, the others are
-    ``prompt_2`` and so on.
+    ``a.txt`` (or ``a.png.txt``, ``a.caption``): every non-empty line is a caption; the first is SANA's ``prompt``, the
+    others are ``prompt_2`` and so on. Of a picture with none of these beside it, the text of its name in a folder
+    ``captions`` (`sources/twins.py`) counts.
     ``a.json``: a record. ``a_VILA.json``: SANA's external captions or scores, keyed by the name of the picture.
 
     Args:
         names: stems below ``root`` that SANA's ``meta_data.json`` lists; None takes every picture.
     """
     findings = Findings()
-    texts = {path.with_suffix("").as_posix(): path for path in files if path.suffix.lower() == ".txt"}
     pictures = [path for path in files if is_picture(path)]
-    jsons = _jsons_by_picture(files, {path.with_suffix("").as_posix() for path in pictures})
+    jsons = jsons_by_picture(files, {path.with_suffix("").as_posix() for path in pictures})
+    texts = _texts(files)
+    bare = [path for path in pictures if _text_of(path, texts) is None and "" not in jsons.get(stem_of(path), {})]
+    twins = twin_texts(root, bare, texts)
     listed = None if names is None else {(root / name).as_posix() for name in names}
     for picture in pictures:
-        stem = picture.with_suffix("").as_posix()
+        stem = stem_of(picture)
         if listed is None or stem in listed or picture.as_posix() in listed:
             candidate = Candidate(key_of(picture, root), FileBlob(picture))
-            add_captions(candidate, picture, texts.get(stem) or texts.get(picture.as_posix()), jsons.get(stem, {}))
+            text = _text_of(picture, texts) or twins.get(picture)
+            add_captions(candidate, picture, text, jsons.get(stem, {}))
             findings.candidates.append(candidate)
+            findings.seen |= {picture, *([] if text is None else [text]), *jsons.get(stem, {}).values()}
     if names is None:
-        _find_lonely(root, texts, pictures, findings)
+        lonely = {name: path for name, path in texts.items() if path not in findings.seen}
+        _find_lonely(root, lonely, _names(pictures) & texts.keys(), findings)
     else:
         _find_missing(root, names, pictures, findings)
     return findings
@@ -68,6 +77,23 @@ def add_captions(candidate: Candidate, picture: Path, text: Path | None, jsons: 
         candidate.captions = with_extra(candidate.captions, extra)
 
 
+def _texts(files: Sequence[Path]) -> dict[str, Path]:
+    """By path without suffix."""
+    found: dict[str, Path] = {}
+    for suffix in _TEXTS:
+        found |= {stem_of(path): path for path in files if path.suffix.lower() == suffix}
+    return found
+
+
+def stem_of(path: Path) -> str:
+    """The path without its suffix."""
+    return path.with_suffix("").as_posix()
+
+
+def _text_of(picture: Path, texts: Mapping[str, Path]) -> Path | None:
+    return texts.get(stem_of(picture)) or texts.get(picture.as_posix())
+
+
 def captions_in_text(text: str) -> list[Caption]:
     """Every non-empty line, all called ``prompt`` (they are numbered later); one empty caption if there is none."""
     lines = [line.strip() for line in lines_of(text) if line.strip()]
@@ -86,7 +112,7 @@ def _captions_in_json(content: Any) -> list[Caption]:
             raise ValueError("it is neither a text nor a JSON object with a caption")
 
 
-def _jsons_by_picture(files: Sequence[Path], stems: set[str]) -> dict[str, dict[str, Path]]:
+def jsons_by_picture(files: Sequence[Path], stems: set[str]) -> dict[str, dict[str, Path]]:
     """Stem of a picture to suffix to path; of several pictures whose stem begins the name, the longest counts."""
     found: dict[str, dict[str, Path]] = defaultdict(dict)
     for path in files:
@@ -110,18 +136,21 @@ def _entry(content: Any, picture: Path) -> Any:
     return content.get(picture.name, content.get(picture.stem))
 
 
-def _find_lonely(root: Path, texts: dict[str, Path], pictures: Sequence[Path], findings: Findings) -> None:
+def _find_lonely(root: Path, lonely: Mapping[str, Path], has_captions: Collection[str], findings: Findings) -> None:
     """Captions without a picture; other text files of a folder that has no captions beside pictures are just texts."""
-    stems = _names(pictures)
-    if not stems & texts.keys():
-        return
-    for stem, path in texts.items():
-        if stem not in stems and path.stem.lower() not in ("readme", "license", "licence", "notice", "classes"):
+    for path in lonely.values() if has_captions else ():
+        if path.stem.lower() not in NOT_TEXTS:
             detail = f"{path.name} has no picture of the same name beside it"
             findings.report(key_of(path, root), "missing_image", detail)
+            findings.seen.add(path)
 
 
 def _find_missing(root: Path, names: Sequence[str], pictures: Sequence[Path], findings: Findings) -> None:
+    for picture in pictures:
+        if picture not in findings.seen:
+            detail = f"{picture.name} lies in the folder, and meta_data.json does not list it"
+            findings.report(key_of(picture, root), "missing_caption", detail)
+            findings.seen.add(picture)
     there = _names(pictures)
     for name in sorted(set(names)):
         if (root / name).as_posix() not in there:

@@ -4,38 +4,63 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from sanakit.data.samples import MAIN_SOURCE, Caption
 from sanakit.data.sources.files import is_clean
 
-# Columns that name the picture, the surest first.
+# Columns that name the picture, the surest first; "Image Name" and "imageName" are image_name.
 FILE_COLUMNS = (
-    "file_name", "filename", "image_file", "image_path", "img_path", "image_name", "image", "img", "picture",
-    "path", "file", "filepath", "file_path",
+    "file_name", "filename", "image_file", "image_path", "img_path", "image_name", "img_name", "image", "img",
+    "picture", "photo", "path", "file", "filepath", "file_path", "images",
 )  # fmt: skip
+_CONVERSATION = "conversations"  # of LLaVA's lists
 _CAPTION_WORDS = frozenset({"caption", "captions", "prompt", "prompts", "text", "texts", "description", "alt"})
 # A name with one of these is about a caption and is none: negative_prompt, text_length, prompt_source, caption_file.
 _OTHER_WORDS = frozenset({
-    "negative", "source", "score", "scores", "clipscore", "similarity", "length", "len", "num", "id", "ids", "url",
-    "language", "lang", "mask", "embeds", "embedding", "feature", "features", "file", "path", "name", "tokens",
+    "negative", "source", "score", "scores", "clipscore", "similarity", "length", "len", "num", "number", "count",
+    "id", "ids", "url", "language", "lang", "mask", "embeds", "embedding", "feature", "features", "file", "path",
+    "name", "tokens",
 })  # fmt: skip
 _SCORE_NAME = re.compile(r"^(?P<source>.*?)_?(clip_?)?scores?$", re.IGNORECASE)
 PROMPT_SOURCE = "prompt_source"  # of our shards: what the caption under "prompt" was called before
 SCORES = "scores"  # {source: score}
 
 
-def file_column(names: Mapping[str, Any] | list[str]) -> str | None:
+def file_column(names: Iterable[str]) -> str | None:
     """The column that names the picture, whatever its case."""
-    by_name = {str(name).strip().lower(): str(name) for name in names}
+    by_name = {"_".join(re.findall(r"[a-z0-9]+", _apart(str(name)))): str(name) for name in names}
     return next((by_name[name] for name in FILE_COLUMNS if name in by_name), None)
 
 
+def picture_name(value: Any) -> str | None:
+    """The name of a file in a cell: a text, a list of one, or what ``datasets`` writes of a file that it only names."""
+    match value:
+        case str() if value.strip():
+            return value
+        case [one]:
+            return picture_name(one)
+        case {"path": str() as path, **others} if not others.get("bytes"):
+            return picture_name(path)
+        case _:
+            return None
+
+
 def is_caption_column(name: str) -> bool:
-    words = set(re.split(r"[^a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()))
+    words = set(re.split(r"[^a-z]+", _apart(name)))
     return bool(words & _CAPTION_WORDS) and not words & _OTHER_WORDS
+
+
+def _apart(name: str) -> str:
+    """ "imageName" is image_name."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+def holds_captions(names: Iterable[str]) -> bool:
+    """Whether one of these columns does."""
+    return any(name == _CONVERSATION or is_caption_column(name) for name in map(str, names))
 
 
 def captions_of(record: Mapping[str, Any]) -> list[Caption]:
@@ -48,6 +73,8 @@ def captions_of(record: Mapping[str, Any]) -> list[Caption]:
     for name, value in record.items():
         if isinstance(name, str) and is_caption_column(name):
             captions += _captions_under(name.strip(), value)
+        elif name == _CONVERSATION and isinstance(value, list):
+            captions += _answers(value)
     if any(not is_clean(caption.text) for caption in captions):
         raise ValueError("its caption is not UTF-8; save it as UTF-8")
     own_name = record.get(PROMPT_SOURCE)
@@ -56,12 +83,20 @@ def captions_of(record: Mapping[str, Any]) -> list[Caption]:
     return with_scores(captions, scores_of(record, captions))
 
 
+def _answers(turns: list[Any]) -> list[Caption]:
+    """What the model says of the picture in a conversation of one question."""
+    said = [turn.get("value") for turn in turns if isinstance(turn, dict) and turn.get("from") in ("gpt", "assistant")]
+    if len(said) > 1:
+        raise ValueError(f"its {_CONVERSATION} have {len(said)} answers, and a caption is one")
+    return [caption for text in said for caption in _captions_under(_CONVERSATION, text)]
+
+
 def unused_texts(record: Mapping[str, Any]) -> set[str]:
     """Names in a record whose values are texts that nothing here takes: neither file, caption nor score."""
     return {
         str(name).strip() for name, value in record.items()
         if _holds_text(value) and str(name).strip() and not is_caption_column(str(name))
-        and str(name).strip().lower() not in FILE_COLUMNS and name != PROMPT_SOURCE
+        and file_column([str(name)]) is None and name != PROMPT_SOURCE
     }  # fmt: skip
 
 

@@ -144,5 +144,5 @@ def from_source(source: Any) -> PictureSet:
         keys=tuple(sample.key for sample in samples),
         read=source.image,
         captions=tuple(tuple(caption.text for caption in sample.captions) for sample in samples),
-        problems=tuple(f"{problem.key}: {problem.detail}" for problem in source.problems),
+        problems=tuple(f"{problem.key}: {problem.detail}" for problem in source.problems if not problem.used),
     )
