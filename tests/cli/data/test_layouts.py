@@ -82,7 +82,7 @@ def test_build(run: Any, photos: Path) -> None:
     assert "2 samples in 2 shards; 1 problem is listed in shards/problems.jsonl" in outcome.err
     assert run("data", "validate", "shards").code == 0
     facts = json.loads(run("data", "build", photos, "shards", "--shard-size", 1, "--json").out)
-    assert facts == {"folder": "shards", "num_samples": 2, "num_shards": 2, "num_problems": 1}
+    assert facts == {"folder": "shards", "num_samples": 2, "num_shards": 2, "num_problems": 1, "unused_files": []}
     outcome = run("data", "build", photos, "shards")
     assert (outcome.code, outcome.err.count("\n")) == (2, 1)
     assert "shard_size=1" in outcome.err
