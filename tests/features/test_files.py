@@ -32,6 +32,7 @@ from sanakit.features.encoders import Encoders
 from sanakit.features.files import FileLatents
 from sanakit.features.open import latent_data, pixel_data
 from sanakit.features.pixel_tensors import encode_pictures
+from sanakit.features.pixels import FilePixels
 from sanakit.features.work import Demand, Work
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.training.step.parallel import attention_for
@@ -298,3 +299,40 @@ def test_wrong_places_are_one_sentence(config: FilesData, tmp_path: Path, encode
         open_files(config, encoders, resolutions=(50,))
     with pytest.raises(RequestError, match="no picture that could be trained on"):
         open_files(replace(config, min_size=5000), encoders)
+
+
+def test_named_samples_are_left_out_and_the_others_are_described(
+    config: FilesData, photos: Path, encoders: Encoders
+) -> None:
+    data = open_files(replace(config, leave_out=("3", "5")), encoders)
+    described = [sample for number in range(data.num_batches) for sample in data.describe(number)]
+    assert sorted(sample.key for sample in described) == ["0", "1", "2", "4", "6"]
+    found = {sample.key: sample for sample in described}["4"]
+    assert (found.file, found.caption) == ("4.png", (photos / "4.txt").read_text())
+    with pytest.raises(RequestError, match=r"leave_out names '33'.*no sample .*did you mean 3\?"):
+        open_files(replace(config, leave_out=("33",)), encoders)
+    demand = Demand(resolutions=(64,), batch_size=3, seed=0)
+    pictures = pixel_data(FilePictures(path=str(photos), leave_out=("0",)), demand, multiple=16)
+    assert isinstance(pictures, FilePixels)
+    keys = [sample.key for number in range(pictures.num_batches) for sample in pictures.describe(number)]
+    assert sorted(keys) == ["1", "2", "3", "4", "5", "6"]
+    first = pictures.describe(0)[0]
+    height, width = pictures.batch(0).pixels.shape[2:]
+    expected = fit_to_bin(Image.open(photos / f"{first.key}.png"), height, width)
+    assert np.allclose(pictures.batch(0).pixels[0].permute(1, 2, 0), expected / 127.5 - 1, atol=1e-6)
+
+
+def test_captions_that_are_cut_or_never_drawn_are_told(
+    config: FilesData, photos: Path, encoders: Encoders, caplog: pytest.LogCaptureFixture
+) -> None:
+    (photos / "2.txt").write_text("word " * encoders.text.config.max_tokens + "\na second line")
+    (photos / "list.csv").write_text("name,label\nx,y\n")
+    (photos / "lonely.txt").write_text("no picture")
+    open_files(config, encoders)
+    told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert any("left out, 1 missing_image: lonely (" in line for line in told)
+    assert any("not used, list.csv: none of its columns (name, label)" in line for line in told)
+    assert any("1 of 8 captions are never drawn, prompt_2 of 2 for one" in line for line in told)
+    (cut,) = [line for line in told if "tokens that the model reads" in line]
+    assert "2 of 7 captions have more than the" in cut
+    assert "tokens of 2, " in cut

@@ -13,7 +13,7 @@ from typing import Any
 from sanakit.common.errors import PictureError, RequestError
 from sanakit.common.files import write_whole
 from sanakit.common.progress import OnProgress, no_progress
-from sanakit.data.curation.captioners import Scorer
+from sanakit.data.curation.captioners import Scorer, is_cut
 from sanakit.data.open import open_data
 from sanakit.data.samples import Problem
 from sanakit.data.sources.data_source import DataSource
@@ -24,11 +24,15 @@ _PICTURES_AT_ONCE = 16
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scored:
-    """What was done: captions that were scored now, captions that had a score, and pictures that could not be read."""
+    """What was done: captions that were scored now, captions that had a score, and pictures that could not be read.
+
+    ``cut`` names samples with captions that are longer than the scorer reads: it scored their beginning.
+    """
 
     num_scored: int
     num_kept: int
     problems: tuple[Problem, ...]
+    cut: tuple[str, ...] = ()
 
 
 def score_captions(
@@ -58,6 +62,7 @@ def score_captions(
         places[_stem(source, index)].append(index)
     problems: list[Problem] = []
     scored = kept = done = 0
+    cut: list[str] = []
     for stem, indices in places.items():
         found: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)  # source, key, source, score
         for start in range(0, len(indices), _PICTURES_AT_ONCE):
@@ -65,12 +70,14 @@ def score_captions(
             for index, caption_source, score in _score(source, part, scorer, problems, replace=replace):
                 found[caption_source][_own_key(source, index)] = {caption_source: score}
                 scored += 1
+                if any(c.source == caption_source and is_cut(scorer, c.text) for c in source[index].captions):
+                    cut.append(source[index].key)
             done += len(part)
             on_progress(done, len(source), "scoring")
         for caption_source, scores in found.items():
             _merge(stem.with_name(f"{stem.name}{sidecar_suffix(caption_source)}{SCORE_SUFFIX}.json"), scores)
         kept += sum(c.score is not None for i in indices for c in source[i].captions) if not replace else 0
-    return Scored(num_scored=scored, num_kept=kept, problems=(*source.problems, *problems))
+    return Scored(num_scored=scored, num_kept=kept, problems=(*source.problems, *problems), cut=tuple(cut))
 
 
 def _score(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -33,6 +33,23 @@ class TrainingData(Protocol[BatchT]):
         Raises:
             PictureError: a sample's file has gone, or was changed and cannot be read any more.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class NamedSample:
+    """A sample as its data set knows it: its key, its file, and the caption that it is shown with."""
+
+    key: str
+    file: str
+    caption: str
+
+
+@runtime_checkable
+class NamesSamples(Protocol):
+    """Data that can say which samples a micro-batch has."""
+
+    def describe(self, number: int) -> list[NamedSample]:
+        """Those of micro-batch ``number``, in its order."""
 
 
 class OrderedData:

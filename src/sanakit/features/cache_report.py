@@ -45,7 +45,7 @@ def cache_files(config: FilesData, resolutions: Sequence[int], work: Work) -> Ca
     source = open_data(as_path(config.path), min_size=config.min_size)
     if source.has_latents():
         raise RequestError(f"{source.path} holds cached features already; a recipe uses them as they are")
-    samples = passing_samples(source, config.drop_below)
+    samples = passing_samples(source, config)
     dropped = {source[index].key for index in range(len(source))} - {source[index].key for index in samples}
     bins = bins_of(source, samples, resolutions, work.encoders)
     cached = cache_latents(source, samples, bins, latent_store(config.cache_folder, work.encoders), work)

@@ -6,10 +6,12 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from torch import Tensor
 
+from sanakit.common.errors import RequestError
 from sanakit.common.paths import as_path
 from sanakit.common.ranks import wait_for_all
 from sanakit.common.user_cache import user_cache_folder
@@ -118,6 +120,22 @@ def tell_fates(source: DataSource) -> None:
     """Log what in the data set is left out, used with a fault, or has no part in it."""
     for sentence in fates(source):
         logger.warning("%s: %s", source.path, sentence)
+
+
+def kept_samples(source: DataSource, leave_out: Sequence[str]) -> list[int]:
+    """All samples but those whose keys are named, which is logged.
+
+    Raises:
+        RequestError: a name is no key of a sample.
+    """
+    places = {source[index].key: index for index in range(len(source))}
+    for key in leave_out:
+        if key not in places:
+            near = "".join(f"; did you mean {name}?" for name in get_close_matches(key, places, 1))
+            raise RequestError(f"data.leave_out names {key!r}, and no sample of {source.path} has that key{near}")
+    if leave_out:
+        logger.info("%s: %d samples are left out by name", source.path, len(set(leave_out)))
+    return sorted(places[key] for key in places.keys() - set(leave_out))
 
 
 def tell_dropped(what: str, problems: Mapping[str, str], source: DataSource) -> None:

@@ -18,6 +18,7 @@ class FilesData:
     caption_choice: CaptionChoice = field(default_factory=PowerLawChoice)
     drop_below: float | None = None  # leave out pictures whose best caption scores less; those without scores stay
     min_size: int = 1  # pixels; smaller pictures are left out
+    leave_out: tuple[str, ...] = ()  # keys of samples that are not used
     cache: bool = True  # compute latents and text features once and keep them; false: anew in every step
     cache_folder: str | None = None  # None: the user's cache, which other recipes share
 
@@ -52,6 +53,7 @@ class FilePictures:
     type: Literal["files"] = "files"
     path: str
     min_size: int = 1  # pixels; smaller pictures are left out
+    leave_out: tuple[str, ...] = ()  # keys of samples that are not used
 
     def __post_init__(self) -> None:
         _check_files(self.path, self.min_size)

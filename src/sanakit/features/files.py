@@ -19,8 +19,8 @@ from sanakit.data.open import open_data
 from sanakit.data.order import BatchOrder
 from sanakit.data.sources.data_source import DataSource
 from sanakit.features import file_latents
-from sanakit.features.batches import LatentBatch, OrderedData
-from sanakit.features.caching import cache_texts, latent_store, tell_dropped, tell_fates, text_store
+from sanakit.features.batches import LatentBatch, NamedSample, OrderedData
+from sanakit.features.caching import cache_texts, kept_samples, latent_store, tell_dropped, tell_fates, text_store
 from sanakit.features.configs import FilesData
 from sanakit.features.encoders import Encoders
 from sanakit.features.pixel_tensors import cut_texts
@@ -56,6 +56,15 @@ class FileLatents(OrderedData):
         """The samples of a micro-batch."""
         return [self._source[self._samples[index]].key for index in self._order[number].indices]
 
+    def describe(self, number: int) -> list[NamedSample]:
+        """The samples of a micro-batch with the captions of its epoch."""
+        micro = self._order[number]
+        indices = [self._samples[index] for index in micro.indices]
+        return [
+            NamedSample(self._source[index].key, self._source.file_of(index), self._caption(index, micro.epoch))
+            for index in indices
+        ]
+
     def batch(self, number: int) -> LatentBatch:
         """Latents ``(B, C, h, w)`` and text ``(B, L, C)``, both float32."""
         micro = self._order[number]
@@ -87,7 +96,7 @@ def open_files(config: FilesData, demand: Demand, work: Work) -> FileLatents:
     """See ``latent_data``. What is left out, and why, is logged."""
     source = open_data(as_path(config.path), min_size=config.min_size)
     tell_fates(source)
-    samples = passing_samples(source, config.drop_below)
+    samples = passing_samples(source, config)
     if source.has_latents():
         return _open_features(source, samples, config, demand, work)
     bins = bins_of(source, samples, demand.resolutions, work.encoders)
@@ -117,9 +126,14 @@ def bins_of(
     return assign_bins(sizes, resolutions, multiple=encoders.compression)
 
 
-def passing_samples(source: DataSource, drop_below: float | None) -> list[int]:
-    """Samples whose best caption scores at least that much, or has no score; those left out are logged."""
-    samples = list(range(len(source)))
+def passing_samples(source: DataSource, config: FilesData) -> list[int]:
+    """Samples that are not named in ``leave_out``, and whose best caption has no score or not less than ``drop_below``;
+    those left out are logged.
+
+    Raises:
+        RequestError: a key of ``leave_out`` is no sample.
+    """
+    samples, drop_below = kept_samples(source, config.leave_out), config.drop_below
     if drop_below is None:
         return samples
     scores = {index: best_score(source[index].captions) for index in samples}
@@ -142,7 +156,8 @@ def possible_captions(source: DataSource, samples: Sequence[int], choice: Captio
 def caption_notes(source: DataSource, samples: Sequence[int], choice: CaptionChoice, work: Work) -> list[str]:
     """A sentence about each kind of captions that training never sees, or sees without their ends."""
     notes, encoder = never_drawn(source, samples, choice), work.encoders.text
-    texts = set(cut_texts(encoder, possible_captions(source, samples, choice)))
+    possible = possible_captions(source, samples, choice)
+    texts = set(cut_texts(encoder, possible))
     cut = [
         (source[index].key, caption.text)
         for index in (samples if texts else ())
@@ -152,8 +167,8 @@ def caption_notes(source: DataSource, samples: Sequence[int], choice: CaptionCho
     if cut:
         shown = ", ".join(f"{encoder.count_tokens(text).dropped} tokens of {key}" for key, text in cut[:3])
         notes.append(
-            f"{len(cut)} captions have more than the {encoder.config.max_tokens} tokens that the model reads; their "
-            f"ends are cut, {shown}{', ...' if len(cut) > 3 else ''}: put what matters first, or make them shorter"
+            f"{len(cut)} of {len(possible)} captions have more than the {encoder.config.max_tokens} tokens that the "
+            f"model reads; their ends are cut, {shown}{', ...' if len(cut) > 3 else ''}: put what matters first"
         )
     return notes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -15,8 +16,8 @@ from sanakit.data.buckets import assign_bins, training_bins
 from sanakit.data.open import open_data
 from sanakit.data.order import BatchOrder, Microbatch
 from sanakit.data.sources.data_source import DataSource
-from sanakit.features.batches import OrderedData, PixelBatch
-from sanakit.features.caching import tell_fates
+from sanakit.features.batches import NamedSample, OrderedData, PixelBatch
+from sanakit.features.caching import kept_samples, tell_fates
 from sanakit.features.configs import FilePictures
 from sanakit.features.file_latents import NUM_THREADS, fit_named
 from sanakit.features.work import Demand
@@ -25,16 +26,28 @@ from sanakit.features.work import Demand
 class FilePixels(OrderedData):
     """Micro-batches of pictures of a data set on disk, each brought to its bin, or a window of that."""
 
-    def __init__(self, source: DataSource, order: BatchOrder, *, crop: int | None, seed: int) -> None:
+    def __init__(
+        self, source: DataSource, samples: Sequence[int], order: BatchOrder, *, crop: int | None, seed: int
+    ) -> None:
+        """
+        Args:
+            samples: indices into the source, by the index that ``order`` knows them under.
+        """
         super().__init__(order)
-        self._source, self._crop, self._seed = source, crop, seed
+        self._source, self._samples, self._crop, self._seed = source, samples, crop, seed
+
+    def describe(self, number: int) -> list[NamedSample]:
+        """The samples of a micro-batch."""
+        indices = [self._samples[index] for index in self._order[number].indices]
+        return [NamedSample(self._source[index].key, self._source.file_of(index), "") for index in indices]
 
     def batch(self, number: int) -> PixelBatch:
         micro = self._order[number]
         with ThreadPoolExecutor(min(NUM_THREADS, len(micro.indices))) as threads:
             return PixelBatch(to_signed(list(threads.map(lambda index: self._picture(index, micro), micro.indices))))
 
-    def _picture(self, index: int, micro: Microbatch) -> NDArray[np.uint8]:
+    def _picture(self, place: int, micro: Microbatch) -> NDArray[np.uint8]:
+        index = self._samples[place]
         picture = fit_named(self._source, index, micro.height, micro.width)
         if self._crop is None:
             return picture
@@ -57,7 +70,8 @@ def open_pictures(config: FilePictures, demand: Demand, *, multiple: int, crop: 
     if source.has_latents():
         raise RequestError(f"{source.path} holds latents, and an autoencoder is trained on pictures")
     tell_fates(source)
-    sizes = [(source[index].height, source[index].width) for index in range(len(source))]
+    samples = kept_samples(source, config.leave_out)
+    sizes = [(source[index].height, source[index].width) for index in samples]
     bins = assign_bins(sizes, resolutions, multiple=multiple)
     order = BatchOrder(bins, batch_size=demand.batch_size, seed=demand.seed)
-    return FilePixels(source, order, crop=crop, seed=demand.seed)
+    return FilePixels(source, samples, order, crop=crop, seed=demand.seed)

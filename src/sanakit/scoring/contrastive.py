@@ -42,6 +42,10 @@ class ContrastiveScorer:
         pictures, captions = self._pictures(images), self._texts(texts)  # (N, F) each
         return (100 * F.cosine_similarity(pictures, captions)).tolist()
 
+    def cuts(self, text: str) -> bool:
+        """Whether a text has more tokens than the model reads."""
+        return len(text) > self.length // 2 and len(self.tokenizer(text, verbose=False)["input_ids"]) > self.length
+
     @torch.no_grad()
     def _pictures(self, images: Sequence[Image.Image]) -> Tensor:
         batches = same_size_batches((image.convert("RGB") for image in images), _BATCH)

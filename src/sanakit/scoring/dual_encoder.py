@@ -98,6 +98,10 @@ class DualEncoderScorer:
             return []
         return self.model.logits(self.embed_pictures(images), self.embed_texts(texts)).tolist()
 
+    def cuts(self, text: str) -> bool:
+        """Whether a text has more tokens than are read of it."""
+        return self.text_encoder.count_tokens(text).dropped > 0
+
     @torch.inference_mode()
     def embed_pictures(self, images: Sequence[Image.Image]) -> Tensor:
         """Unit vectors ``(B, embed_size)`` of pictures of any size and mode; transparency lies on white."""

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,13 @@ def _run_stage(
 def _take(session: Session, feed: Feed[Any], plan: StepPlan, stage: int) -> list[WeightedBatch]:
     batches = [batch.to(session.device) for batch in feed.take(plan)]
     return [
-        WeightedBatch(number, batch, microbatch_seed(session.config.seed, stage, number), weight)
+        WeightedBatch(
+            number,
+            batch,
+            microbatch_seed(session.config.seed, stage, number),
+            weight,
+            describe=partial(feed.describe, number),
+        )
         for number, weight, batch in zip(plan.numbers, plan.weights, batches, strict=True)
     ]
 

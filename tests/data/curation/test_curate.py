@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import io
 import itertools
 import json
@@ -337,3 +338,50 @@ def test_a_file_name_that_is_not_utf8_is_written_with_escapes(plugin: str, tmp_p
     run_here(tmp_path / "in", tmp_path / "out", recipe(plugin))
     (row,) = lineage_of(tmp_path / "out")
     assert (row["key"], row["source_file"], row["shard"]) == ("\\udcff", "\\udcff.png", "00000.tar")
+
+
+def failing(plugin: str, **arguments: Any) -> CurationConfig:
+    """Of 20 pictures that are left, the turned one (40 x 48) gets no caption."""
+    config = recipe(plugin)
+    captioner = PluginCaptions(source="picky", target=f"{plugin}:Picky", arguments=arguments, batch_size=4)
+    return replace(config, captioners=(captioner,))
+
+
+@pytest.mark.parametrize("on_ray", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_captioner_that_fails_on_one_picture_costs_that_picture(
+    photos: Path, plugin: str, tmp_path: Path, on_ray: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    summary = (run_on_ray if on_ray else run_here)(photos, out, failing(plugin))
+    assert summary.dropped["captioner_failed"] == summary.num_caption_faults == 1
+    assert summary.num_kept == 19
+    (row,) = trace(out, "turned")
+    reason = "the captioner picky failed on it: RuntimeError: CUDA out of memory"
+    assert (row["dropped_by"], row["dropped_detail"], row["caption_fault"]) == ("captioner_failed", reason, reason)
+    assert f"turned: {reason}" in caplog.text
+    both = replace(failing(plugin), captioners=(ExistingCaptions(), *failing(plugin).captioners))
+    if not on_ray:  # what has another caption stays
+        run_here(photos, tmp_path / "both", both)
+        assert trace(tmp_path / "both", "good-01")[0]["caption_fault"] is None
+
+
+def test_a_captioner_that_fails_on_everything_is_given_up_and_asked_again(
+    photos: Path, plugin: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"first 20 pictures; of a-first, .* RuntimeError: CUDA out of memory"):
+        run_here(photos, tmp_path / "out", failing(plugin, least=10**6))
+    assert run_here(photos, tmp_path / "again", failing(plugin)).num_kept == 19
+
+
+def test_captions_longer_than_the_scorer_reads_are_counted(photos: Path, plugin: str, tmp_path: Path) -> None:
+    def load_short(name_or_path: str, /, *, device: str) -> Any:
+        scorer = importlib.import_module(plugin).RednessScorer()
+        scorer.cuts = lambda text: text.endswith("7")
+        return scorer
+
+    config = replace(recipe(plugin), captioners=(ExistingCaptions(),), scorer=ScorerConfig(model="redness"))
+    summary = run_here(photos, tmp_path / "out", config, load_scorer=load_short)
+    assert summary.num_scored_in_part == 1
+    assert "longer than is scored" in summary.table()
+    parts = {item["text"]: item["scored_in_part"] for row in lineage_of(tmp_path / "out") for item in row["captions"]}
+    assert (parts["picture number 7"], parts["picture number 6"]) == (True, False)

@@ -12,8 +12,42 @@ import pytest
 import torch
 from torch import Tensor
 
+from sanakit.features.batches import NamedSample
+from sanakit.training.optimizers.config import AdamWConfig
 from sanakit.training.run.stage import microbatch_seed
 from sanakit.training.saving.guard import NonFiniteError
+from sanakit.training.step.feeds import Prefetched
+from sanakit.training.step.trainee import PlannedStage, Stage, Trainee
+
+
+def test_the_samples_of_the_bad_micro_batch_are_named_worst_first(tmp_path: Path, toy: ModuleType) -> None:
+    """The second of two micro-batches of the step is the bad one; its sample 9 has a number that is none."""
+    data = toy.ToyData(24, 4)
+    bad = next(number for number in range(6) if 9 in data.keys(number))
+
+    class Named(toy.ToyData):  # type: ignore[misc, name-defined]
+        def batch(self, number: int) -> Any:
+            batch = super().batch(number)
+            batch.x[batch.keys == 9, 1] = float("inf")
+            return batch
+
+        def describe(self, number: int) -> list[NamedSample]:
+            return [NamedSample(f"k{key}", f"photos/{key}.png", "a kite " * 20) for key in self.keys(number)]
+
+    model, config = toy.network(), replace(toy.STAGE, accumulation=2)
+    trainee = Trainee("toy", model, toy.toy_loss(model), AdamWConfig())
+    stage = PlannedStage(config, lambda: Stage(config, Prefetched(Named(24, 4)), (trainee,), True))
+    with pytest.raises(
+        NonFiniteError, match=r"the worst of its 4 samples is k9 \(photos/9.png, 'a kite .*\[...\]'\)"
+    ) as it:
+        toy.train_in([stage], toy.toy_config(), tmp_path)
+    assert 'data: {leave_out: ["k9"]}' in str(it.value)
+    facts = json.loads(next((tmp_path / "guard").glob("*/guard.json")).read_text())
+    assert facts["number"] == bad
+    assert {sample["key"] for sample in facts["samples"]} == {f"k{key}" for key in data.keys(bad)}
+    assert facts["samples"][0] | {"loss": "", "caption": ""} == {
+        "key": "k9", "file": "photos/9.png", "caption": "", "loss": "", "greatest_number": "inf",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])

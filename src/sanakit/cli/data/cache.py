@@ -134,6 +134,11 @@ def score(
         print_json({"path": str(path), "scorer": judge.name, **asdict(found)})
     else:
         _print_problems(found.problems)
+        if found.cut:
+            named = ", ".join(found.cut[:3]) + (", ..." if len(found.cut) > 3 else "")
+            told.tell(
+                f"{len(found.cut)} captions are longer than {judge.name} reads, which scored their start: {named}"
+            )
         told.tell(f"{found.num_scored} captions scored, {found.num_kept} had a score")
     if found.problems:
         raise typer.Exit(FAILURE)

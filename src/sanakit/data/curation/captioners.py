@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from sanakit.common.errors import ConfigError
+from sanakit.common.errors import ConfigError, SanakitError
 from sanakit.data.curation.config import PluginCaptions, TransformersCaptions
 
 if TYPE_CHECKING:
     from PIL import Image
+
+logger = logging.getLogger(__name__)
 
 
 class Captioner(Protocol):
@@ -30,6 +33,19 @@ class Scorer(Protocol):
     def score(self, images: Sequence[Image.Image], texts: Sequence[str]) -> list[float]:
         """One number for each picture with the text at the same place; higher is better."""
         ...
+
+
+@runtime_checkable
+class CutsTexts(Protocol):
+    """A scorer that reads texts of a certain length, and the beginning of longer ones."""
+
+    def cuts(self, text: str) -> bool:
+        """Whether the end of a text is not read."""
+
+
+def is_cut(scorer: object, text: str) -> bool:
+    """Whether a scorer says so of a text."""
+    return isinstance(scorer, CutsTexts) and scorer.cuts(text)
 
 
 class ScorerLoader(Protocol):
@@ -65,6 +81,29 @@ def check_captioner(config: TransformersCaptions | PluginCaptions) -> None:
         check_model(config)
 
 
+class CaptionerFault(str):
+    """Why a captioner has no caption for a picture, in words: what it raised."""
+
+
+def ask_each(captioner: Captioner, images: Sequence[Image.Image], source: str) -> list[str]:
+    """The captions of some pictures; where the captioner fails on them together, each is asked for alone, and one on
+    which it still fails has a `CaptionerFault` in its place.
+
+    Raises:
+        ConfigError: the captioner gave something else than one text for each picture.
+    """
+    try:
+        return ask(captioner, images, source)
+    except SanakitError:
+        raise
+    except Exception as error:  # a captioner is somebody else's code
+        if len(images) == 1:
+            words = " ".join(str(error).split())
+            return [CaptionerFault(f"the captioner {source} failed on it: {type(error).__name__}: {words}")]
+        logger.info("the captioner %s failed on %d pictures together: %s", source, len(images), error)
+    return [text for image in images for text in ask_each(captioner, [image], source)]
+
+
 def ask(captioner: Captioner, images: Sequence[Image.Image], source: str) -> list[str]:
     """The captions of some pictures, stripped.
 
@@ -86,6 +125,8 @@ def _load_plugin(config: PluginCaptions) -> Captioner:
         captioner: Captioner = make(**config.arguments)
     except TypeError as error:
         raise ConfigError(f"the captioner {config.target} does not take {dict(config.arguments)}: {error}") from error
+    except Exception as error:  # somebody else's code
+        raise ConfigError(f"the captioner {config.target} cannot be made: {type(error).__name__}: {error}") from error
     if not callable(captioner):
         raise ConfigError(f"the captioner {config.target} makes a {type(captioner).__name__}, which cannot be called")
     return captioner

@@ -51,6 +51,8 @@ logger = logging.getLogger(__name__)
 
 
 _LOOK_BATCH = 32  # pictures
+_HOPELESS = 64  # pictures on which a captioner fails, and on none less, before it is given up
+_SHOWN_FAULTS = 5
 _PART_ROWS = 512  # finished rows that a killed process loses at most; Ctrl-C loses none
 
 
@@ -168,7 +170,13 @@ class _Curation:
         kind: Literal["pictures", "model"] = "pictures" if existing and self.config.scorer is None else "model"
         work = Work(kind, partial(_caption_step, self.source, self.config, captioner, self.load_scorer))
         size = _LOOK_BATCH if isinstance(captioner, ExistingCaptions) else captioner.batch_size
-        return self._pass(f"caption-{captioner_name(captioner)}", work, captions_schema(), indices, size)
+        parts = self._pass(f"caption-{captioner_name(captioner)}", work, captions_schema(), indices, size)
+        faults = [(self.source[row["index"]].key, row["fault"]) for row in parts if row["fault"]]
+        for key, fault in faults[:_SHOWN_FAULTS]:
+            logger.warning("%s: %s", key, fault)
+        if len(faults) > _SHOWN_FAULTS:
+            logger.warning("... and %d more, in %s", len(faults) - _SHOWN_FAULTS, self.out / LINEAGE)
+        return parts
 
     def _pass(self, name: str, work: Work, schema: Schema, indices: NDArray[np.int64], batch_size: int) -> Parts:
         """Run a step over the samples that earlier runs have not done. Parts hold whole batches, so that a continued
@@ -179,6 +187,8 @@ class _Curation:
         try:
             for rows in self.driver.map(work, _index_batches(indices, len(parts), batch_size)):
                 waiting += rows
+                if not len(parts) and len(waiting) >= min(_HOPELESS, len(indices)):
+                    self._refuse_if_all_failed(waiting)
                 self.on_progress(len(parts) + len(waiting), len(indices), name)
                 if len(waiting) >= _PART_ROWS:
                     parts.append(waiting)
@@ -187,6 +197,14 @@ class _Curation:
             if waiting:
                 parts.append(waiting)
         return parts
+
+    def _refuse_if_all_failed(self, waiting: list[Row]) -> None:
+        """A captioner that fails on everything costs no data set; the next run asks it again."""
+        if all(row.get("fault") for row in waiting):
+            first, count = waiting[0], len(waiting)
+            waiting.clear()
+            key = self.source[first["index"]].key
+            raise ConfigError(f"no caption came of the first {count} pictures; of {key}, {first['fault']}")
 
     def _write_shards(self, rows: Callable[[], Iterator[Row]], at_most: int) -> list[tuple[str, int]]:
         """(file, samples) of each shard, in order. Those that are there are whole and are kept."""

@@ -27,19 +27,23 @@ def looked_schema() -> Schema:
 
 def captions_schema() -> Schema:
     """What a captioner says of a picture."""
-    return arrow().schema({"index": "int64", "captions": _captions()})
+    return arrow().schema({"index": "int64", "captions": _captions(), "fault": "string"})
 
 
 def lineage_schema() -> Schema:
     """Columns of the lineage; docs/curation.md describes each."""
     end = {"shard": "string", "shard_key": "string", "recipe_hash": "string"}
+    faults = {"caption_fault": "string"}
     names = {"key": "string", "source_file": "string"}
-    return arrow().schema({**names, **_LOOKED, **_DROPPED, "duplicate_of": "string", "captions": _captions(), **end})
+    return arrow().schema(
+        {**names, **_LOOKED, **_DROPPED, "duplicate_of": "string", "captions": _captions(), **faults, **end}
+    )
 
 
 def _captions() -> Any:
     pa = arrow()
-    return pa.list_(pa.struct({"source": "string", "text": "string", "score": "float64", "scored_by": "string"}))
+    kinds = {"source": "string", "text": "string", "score": "float64", "scored_by": "string", "scored_in_part": "bool"}
+    return pa.list_(pa.struct({name: pa.type_for_alias(kind) for name, kind in kinds.items()}))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +56,8 @@ class CurationSummary:
     dropped: dict[str, int] = field(default_factory=dict)  # rule -> samples
     captions: dict[str, int] = field(default_factory=dict)  # source -> captions of kept samples
     mean_scores: dict[str, float] = field(default_factory=dict)  # source -> mean score of kept samples
+    num_scored_in_part: int = 0  # captions of kept samples that are longer than the scorer reads
+    num_caption_faults: int = 0  # samples, kept or not, on which a captioner failed
     recipe_hash: str
 
     def table(self) -> str:
@@ -62,6 +68,12 @@ class CurationSummary:
         for source, count in self.captions.items():
             score = f"   mean score {self.mean_scores[source]:.4g}" if source in self.mean_scores else ""
             lines.append(f"  {'captions of ' + source:<26}{count:>12}{score}")
+        if self.num_scored_in_part:
+            lines.append(f"  {'longer than is scored':<26}{self.num_scored_in_part:>12}   scored by their beginning")
+        if self.num_caption_faults:
+            lines.append(
+                f"  {'a captioner failed on':<26}{self.num_caption_faults:>12}   see caption_fault in the lineage"
+            )
         return "\n".join(lines)
 
 
@@ -71,6 +83,7 @@ class Counts:
     def __init__(self) -> None:
         self._fates = Counter[str | None]()  # the rule that dropped them; None: kept
         self._shards: set[str] = set()
+        self._faults = self._cut = 0
         self._captions, self._scored = Counter[str](), Counter[str]()
         self._scores = defaultdict[str, float](float)
 
@@ -78,10 +91,12 @@ class Counts:
         """The same rows, counted."""
         for row in rows:
             self._fates[row["dropped_by"]] += 1
+            self._faults += row.get("caption_fault") is not None
             if row["dropped_by"] is None:
                 self._shards.add(row["shard"])
                 for item in row["captions"]:
                     self._count(item["source"], item["score"])
+                    self._cut += bool(item.get("scored_in_part"))
             yield row
 
     def _count(self, source: str, score: float | None) -> None:
@@ -98,6 +113,8 @@ class Counts:
             dropped=dict(sorted((rule, count) for rule, count in self._fates.items() if rule is not None)),
             captions=dict(sorted(self._captions.items())),
             mean_scores={source: self._scores[source] / count for source, count in sorted(self._scored.items())},
+            num_scored_in_part=self._cut,
+            num_caption_faults=self._faults,
             recipe_hash=recipe_hash,
         )
 

@@ -31,7 +31,7 @@ def sample_rows(
     min_score = config.scorer.min_score if config.scorer else None
     for facts in looked:
         index = facts["index"]
-        row: Row = {"key": source[index].key, "source_file": source_file(source, index), **facts, "captions": []}
+        row: Row = {"key": source[index].key, "source_file": source.file_of(index), **facts, "captions": []}
         row["recipe_hash"] = recipe_hash
         if index in duplicates:
             position, distance = duplicates[index]
@@ -39,8 +39,10 @@ def sample_rows(
             detail = f"its perceptual hash differs from that of {key} in {distance} bits"
             row |= {**dropped("near_duplicate", float(distance), detail), "duplicate_of": key}
         elif row["dropped_by"] is None:
-            row["captions"] = [item for rows in passes for item in next(rows)["captions"]]
-            row |= judge_captions(row["captions"], min_score)
+            said = [next(rows) for rows in passes]
+            row["captions"] = [item for found in said for item in found["captions"]]
+            row["caption_fault"] = "; ".join(found["fault"] for found in said if found["fault"]) or None
+            row |= judge_captions(row["captions"], row["caption_fault"], min_score)
         if row["dropped_by"] is None:
             row |= {"shard": f"{num_kept // config.shard_size:05d}.tar", "shard_key": row["key"]}
             num_kept += 1
@@ -66,11 +68,3 @@ def _without_used(rows: Iterator[Row]) -> Iterator[Row]:
 def _problem(problem: Problem, recipe_hash: str) -> Row:
     row: Row = {"key": problem.key, "captions": [], "recipe_hash": recipe_hash}
     return row | dropped(problem.reason, None, problem.detail)
-
-
-def source_file(source: DataSource, index: int) -> str:
-    """Where the picture is, relative to the data set; of a member of a tar ``shard.tar/member``."""
-    blob = source.blob(index)
-    root = source.path if source.path.is_dir() else source.path.parent
-    place = blob.path.relative_to(root).as_posix() if blob.path.is_relative_to(root) else blob.path.as_posix()
-    return place if blob.path.name == blob.name else f"{place}/{blob.name}"

@@ -26,6 +26,8 @@ from sanakit.data.curation.steps import Row, Step
 _WINDOW = {"pictures": 4096, "model": 65536, "shards": 64}  # batches handed to Ray at once; models stay loaded for one
 _BATCHES_PER_BLOCK = {"pictures": 4, "model": 4, "shards": 1}  # that one task takes, one after the other
 
+logger = logging.getLogger(__name__)
+
 _steps: dict[str, Step] = {}  # of the pass that this worker process is busy with
 
 
@@ -149,6 +151,10 @@ def _told(step: Step, rows: list[Row]) -> str:
         return json.dumps({"rows": step(rows)})
     except SanakitError as error:
         return json.dumps({"error": type(error).__name__, "sentence": str(error)})
+    except Exception as error:  # its reason, which Ray would hide
+        logger.exception("a step of the curation failed")
+        sentence = f"the curation failed in a worker: {type(error).__name__}: {' '.join(str(error).split())}"
+        return json.dumps({"error": "SanakitError", "sentence": sentence})
 
 
 def _answer(text: str) -> list[Row]:

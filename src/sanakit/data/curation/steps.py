@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sanakit.common.errors import PictureError
-from sanakit.data.curation.captioners import Captioner, Scorer, ask
+from sanakit.data.curation.captioners import Captioner, CaptionerFault, Scorer, ask_each, is_cut
 from sanakit.data.curation.config import ExistingCaptions, FilterConfig
 from sanakit.data.curation.near_duplicates import perceptual_hash
 from sanakit.data.pictures import decode_picture
@@ -65,15 +65,19 @@ def caption(
     indices = [row["index"] for row in rows]
     needs_pictures = scorer is not None or not isinstance(captioner, ExistingCaptions)
     images = [source.image(index) for index in indices] if needs_pictures else []
+    faults: list[str | None] = [None] * len(rows)
     if isinstance(captioner, ExistingCaptions):
         wanted = captioner.sources
         found = [[c for c in source[i].captions if wanted is None or c.source in wanted] for i in indices]
     else:
-        found = [[Caption(source=name, text=text)] for text in ask(captioner, images, name)]
+        texts = ask_each(captioner, images, name)
+        faults = [text if isinstance(text, CaptionerFault) else None for text in texts]
+        found = [[] if fault else [Caption(source=name, text=text)] for text, fault in zip(texts, faults, strict=True)]
     captions = [[{**asdict(item), "scored_by": None} for item in items if item.text.strip()] for items in found]
     if scorer is not None:
         _score(captions, images, scorer)
-    return [{"index": index, "captions": items} for index, items in zip(indices, captions, strict=True)]
+    rows = zip(indices, captions, faults, strict=True)
+    return [{"index": index, "captions": items, "fault": fault} for index, items, fault in rows]
 
 
 def _score(captions: list[list[Row]], images: Sequence[Image.Image], scorer: Scorer) -> None:
@@ -84,10 +88,13 @@ def _score(captions: list[list[Row]], images: Sequence[Image.Image], scorer: Sco
     scores = scorer.score([image for image, _ in pairs], [item["text"] for _, item in pairs])
     for (_, item), score in zip(pairs, scores, strict=True):
         item["score"], item["scored_by"] = float(score), scorer.name
+        item["scored_in_part"] = is_cut(scorer, item["text"])
 
 
-def judge_captions(captions: list[Row], min_score: float | None) -> Row:
-    """The rule about captions that drops a picture, if one does."""
+def judge_captions(captions: list[Row], fault: str | None, min_score: float | None) -> Row:
+    """The rule about captions that drops a picture, if one does; ``fault`` says why a captioner has none for it."""
+    if not captions and fault is not None:
+        return dropped("captioner_failed", None, fault)
     if not captions:
         return dropped("no_caption", None, "no captioner has a caption for it")
     scores = [item["score"] for item in captions if item["score"] is not None]

@@ -61,6 +61,13 @@ class DataSource:
         """Where the stored file is."""
         return self._entries[index].blob
 
+    def file_of(self, index: int) -> str:
+        """Where the stored file is, relative to the data set; of a member of a tar ``shard.tar/member``."""
+        blob = self._entries[index].blob
+        root = self.path if self.path.is_dir() else self.path.parent
+        place = blob.path.relative_to(root).as_posix() if blob.path.is_relative_to(root) else blob.path.as_posix()
+        return place if blob.path.name == blob.name else f"{place}/{blob.name}"
+
     def read_bytes(self, index: int) -> bytes:
         """The picture file as stored: PNG, JPEG, ...; of cached features the ``.npy`` of the latent.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sanakit.common.errors import PictureError, RequestError
 from sanakit.common.progress import OnProgress, no_progress
+from sanakit.data.curation.captioners import is_cut
 from sanakit.data.open import open_data
 from sanakit.evaluation.reports.picture_sets import Measured, PictureSet, first_of, from_source, open_pictures
 from sanakit.evaluation.reports.report import Report, mean_of, use_of
@@ -62,6 +63,7 @@ def clip_score_report(
             measured.add(image)
         scores += scorer.score(images, [texts[index] for index in group])
         on_progress(len(scores), len(pictures), "scoring")
+    cut = sum(is_cut(scorer, text) for text in texts) or None
     lines = [
         {"key": key, "text": text, "score": score}
         for key, text, score in zip(pictures.keys, texts, scores, strict=True)
@@ -71,7 +73,7 @@ def clip_score_report(
         protocol=PROTOCOL,
         measurements=(mean_of("score", scores, seed=seed),),
         seed=seed,
-        inputs={"pictures": measured.facts()},
+        inputs={"pictures": measured.facts(texts_cut_by_the_scorer=cut)},
         settings={},
         networks=(use_of(scorer),),
         details={"pictures": lines},

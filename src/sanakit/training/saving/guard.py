@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from textwrap import shorten
 from typing import Any, NoReturn
 
 from torch import Tensor, nn
@@ -16,7 +18,7 @@ from sanakit.common.ranks import sum_over_ranks, wait_for_all
 from sanakit.training.optimizers.shards import here
 from sanakit.training.run.run_state import RunState
 from sanakit.training.run.session import Session
-from sanakit.training.saving.bundle import write_bundle
+from sanakit.training.saving.bundle import flatten, write_bundle
 from sanakit.training.step.parallel import whole_state
 from sanakit.training.step.step import Outcome, WeightedBatch, backward
 from sanakit.training.step.trainee import Trainee
@@ -35,12 +37,14 @@ class StepDiagnosis:
         gradient_norm: of this micro-batch alone, not clipped.
         ranges: least and greatest value of each module's output, in the order of the forward pass; NaN counts as both.
         culprit: what is not finite first, in words; "" if everything is.
+        per_sample: the loss of each sample; empty if the trainee's loss has none.
     """
 
     terms: dict[str, float]
     gradient_norm: float
     ranges: dict[str, tuple[float, float]]
     culprit: str
+    per_sample: tuple[float, ...] = ()
 
 
 def stop_at_bad_step(
@@ -62,12 +66,14 @@ def stop_at_bad_step(
         f"step {state.step + 1} has a loss of {outcome.terms['loss']:g} with a gradient of norm "
         f"{outcome.gradient_norm:g}"
     )
+    samples = _worst_first(batches[index], mine)
     if ranks.rank == writer:
         facts = {
             "step": state.step + 1,
             "stage": state.stage,
             "loss_of_step": repr(outcome.terms["loss"]),
             "gradient_norm_of_step": repr(outcome.gradient_norm),
+            "samples": samples,
             **_facts(session, trainee, batches[index], mine),
         }
         try:
@@ -77,7 +83,8 @@ def stop_at_bad_step(
     wait_for_all(ranks)
     first = f"; the first of it is {mine.culprit}" if mine.culprit else ""
     raise NonFiniteError(
-        f"{trouble}{first}; the weights are as before it, and `sanakit train --replay {place}` repeats it"
+        f"{trouble}{first}{_in_words(samples)}; the weights are as before it, and `sanakit train --replay {place}` "
+        f"repeats it"
     )
 
 
@@ -94,7 +101,43 @@ def diagnose(session: Session, trainee: Trainee, micro: WeightedBatch) -> StepDi
     }
     trainee.model.zero_grad(set_to_none=True)
     culprit = _culprit(trainee.name, ranges, values, squares)
-    return StepDiagnosis(terms=values, gradient_norm=math.sqrt(sum(squares.values())), ranges=ranges, culprit=culprit)
+    norm, losses = math.sqrt(sum(squares.values())), terms.get("per_sample")
+    per_sample = () if losses is None else tuple(losses.detach().float().reshape(-1).tolist())
+    return StepDiagnosis(terms=values, gradient_norm=norm, ranges=ranges, culprit=culprit, per_sample=per_sample)
+
+
+def _worst_first(micro: WeightedBatch, diagnosis: StepDiagnosis) -> list[dict[str, str]]:
+    """The samples of a micro-batch by name, with the loss and the greatest number in the batch of each: those that are
+    not finite first, then by loss, then by that number."""
+    named = micro.describe()
+    losses = diagnosis.per_sample if len(diagnosis.per_sample) == len(named) else (math.nan,) * len(named)
+    extents = [0.0] * len(named)
+    for tensor in flatten(micro.batch).values() if named else ():
+        if tensor.is_floating_point() and len(tensor) == len(named):
+            rows = here(tensor).float().abs().flatten(1).amax(1).tolist()  # NaN if one is
+            extents = [max(old, new) if new == new else new for old, new in zip(extents, rows, strict=True)]
+
+    def badness(row: int) -> tuple[bool, bool, float, float]:
+        loss, extent = losses[row], extents[row]
+        return (
+            not math.isfinite(extent), not math.isfinite(loss),
+            loss if math.isfinite(loss) else 0.0, extent if math.isfinite(extent) else 0.0,
+        )  # fmt: skip
+
+    order = sorted(range(len(named)), key=badness, reverse=True)
+    return [{**asdict(named[row]), "loss": repr(losses[row]), "greatest_number": repr(extents[row])} for row in order]
+
+
+def _in_words(samples: Sequence[Mapping[str, str]]) -> str:
+    """The worst sample, and how to go on without it."""
+    if not samples:
+        return ""
+    worst = samples[0]
+    told = f"{worst['file']}, {shorten(worst['caption'], 60)!r}" if worst["caption"] else worst["file"]
+    return (
+        f"; the worst of its {len(samples)} samples is {worst['key']} ({told}), and the recipe's "
+        f"data: {{leave_out: [{json.dumps(worst['key'], ensure_ascii=False)}]}} goes on without it"
+    )
 
 
 def _culprit(

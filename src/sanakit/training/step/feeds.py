@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from sanakit.common.ranks import Ranks
-from sanakit.features.batches import TrainingData
+from sanakit.features.batches import NamedSample, NamesSamples, TrainingData
 
 BatchT = TypeVar("BatchT")
 
@@ -52,6 +52,10 @@ class Feed(ABC, Generic[BatchT]):
     def take(self, plan: StepPlan) -> list[BatchT]:
         """The micro-batches of a step that begins now, one for each of ``plan.numbers``."""
 
+    def describe(self, number: int) -> list[NamedSample]:
+        """The samples of a micro-batch, in its order; none if nobody knows their names."""
+        return []
+
     def expect(self, plan: StepPlan) -> None:
         """The step after the one that was taken, before it is computed."""
 
@@ -76,6 +80,9 @@ class Prefetched(Feed[BatchT]):
     def take(self, plan: StepPlan) -> list[BatchT]:
         """An error in the making of one is raised here."""
         return [(self._pending.pop(number, None) or self._begin(number)).result() for number in plan.numbers]
+
+    def describe(self, number: int) -> list[NamedSample]:
+        return self._data.describe(number) if isinstance(self._data, NamesSamples) else []
 
     def expect(self, plan: StepPlan) -> None:
         """Begin with these, and forget others that were expected."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sanakit.common.ranks import sum_over_ranks
+from sanakit.features.batches import NamedSample
 from sanakit.training.run.session import Session
 from sanakit.training.step.parallel import attention_for, autocast, clip_gradients, gather_gradients, loss_scale
 from sanakit.training.step.trainee import Made, Trainee
@@ -26,6 +27,7 @@ class WeightedBatch:
         seed: of its noise.
         weight: of its loss in the step's.
         made: what the trainees of the step hand on.
+        describe: gives its samples by name, none if nobody knows them.
     """
 
     number: int
@@ -33,6 +35,7 @@ class WeightedBatch:
     seed: int
     weight: float = 1.0
     made: Made = field(default_factory=dict)
+    describe: Callable[[], Sequence[NamedSample]] = tuple
 
 
 @dataclass(frozen=True, slots=True)
