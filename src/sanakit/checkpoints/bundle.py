@@ -28,7 +28,9 @@ from sanakit.checkpoints.networks.kind import NetworkState
 from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
 from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_folder
 from sanakit.checkpoints.networks.strict_load import load_network
+from sanakit.checkpoints.networks.text_encoder_check import check_text_encoder
 from sanakit.checkpoints.networks.text_encoder_folder import load_text_encoder
+from sanakit.checkpoints.networks.tokenizer_folder import check_tokenizer_files
 from sanakit.checkpoints.sources.content_hashes import (
     bytes_to_hash,
     check_small_weights,
@@ -111,6 +113,8 @@ def load_bundle(
     assert parts.transformer is not None
     assert parts.autoencoder is not None
     assert parts.text_encoder is not None
+    check_text_encoder(parts.text_encoder)
+    check_tokenizer_files(parts.tokenizer or parts.text_encoder)
     card = card_of(parts)
     if card.distilled:
         raise CheckpointError(f"{source} is a SANA-Sprint model, which sanakit converts but makes no pictures with yet")

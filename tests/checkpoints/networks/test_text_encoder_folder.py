@@ -120,3 +120,77 @@ def test_tokenizers_that_do_not_belong(folder: Path, tmp_path: Path) -> None:
 def test_float16_is_refused(folder: Path) -> None:
     with pytest.raises(ConfigError, match="float16; it must run in bfloat16 or float32"):
         load_text_encoder(folder, dtype=torch.float16, config=CONFIG)
+
+
+@pytest.mark.parametrize(("change", "sentence"), [
+    ({"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}, r"quantized \(bitsandbytes, 4 b"),
+    ({"quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": True}}, r"quantized \(bitsandbytes, 8 b"),
+    ({"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 128}}, r"quantized \(gptq, 4 bits\)"),
+    ({"quantization_config": {"quant_method": "fp8", "activation_scheme": "dynamic"}}, r"quantized \(fp8\)"),
+    ({"text_config": {"quantization_config": {"quant_method": "awq", "bits": 4}}}, r"quantized \(awq, 4 bits\)"),
+    ({"is_encoder_decoder": True, "model_type": "t5"}, "holds a t5 model, not a decoder-only"),
+    ({"architectures": ["BertForMaskedLM"], "model_type": "bert"}, "holds a bert model, not a decoder-only"),
+    ({"model_type": "nothing-known"}, "could not be read as a text encoder"),
+])  # fmt: skip
+def test_what_the_config_says_against_it_is_told(folder: Path, change: dict[str, object], sentence: str) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | change))
+    (folder / "model.safetensors").write_bytes(b"not looked at" if "quantized" in sentence else b"")
+    with pytest.raises(CheckpointError, match=sentence) as caught:
+        load_text_encoder(folder, config=CONFIG)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_language_model_of_one_with_a_vision_part(folder: Path) -> None:
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration, Gemma3TextModel
+
+    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    language = {
+        "vocab_size": 1100, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8,
+    }  # fmt: skip
+    config = Gemma3Config(
+        text_config=language, vision_config={**vision, "image_size": 28, "patch_size": 14}, mm_tokens_per_image=4,
+        image_token_index=5, boi_token_index=6, eoi_token_index=7,
+    )  # fmt: skip
+    (folder / "model.safetensors").unlink()
+    Gemma3ForConditionalGeneration(config).save_pretrained(folder)
+    encoder = load_text_encoder(folder, dtype=torch.float32, config=CONFIG)
+    assert type(encoder.model) is Gemma3TextModel
+    kept = encoder.encode(["word7 word8"])[0].embeds
+    padded = encoder.encode_padded(["word7 word8"]).embeds[:, : kept.shape[1]]
+    torch.testing.assert_close(kept, padded, atol=1e-5, rtol=1e-5)
+    shallow = TextEncoderConfig(instruction="word5 ", max_tokens=8, num_layers=1)
+    assert len(load_text_encoder(folder, dtype=torch.float32, config=shallow).model.layers) == 1
+
+
+def change_tokenizer(folder: Path, **changes: object) -> None:
+    content = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps(content | changes))
+
+
+def test_a_lost_start_token_is_put_back(folder: Path) -> None:
+    before = load_text_encoder(folder, dtype=torch.float32, config=CONFIG)
+    change_tokenizer(folder, post_processor=None)
+    after = load_text_encoder(folder, dtype=torch.float32, config=CONFIG)
+    for prompt in ("", "word7", "word7 word8"):
+        assert torch.equal(after.encode([prompt])[0].embeds, before.encode([prompt])[0].embeds)
+        assert torch.equal(after.encode_null(prompt).embeds, before.encode_null(prompt).embeds)
+        assert after.count_tokens(prompt) == before.count_tokens(prompt)
+
+
+def test_a_tokenizer_without_a_start_token_is_refused(folder: Path) -> None:
+    change_tokenizer(folder, post_processor=None)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    del settings["bos_token"]
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    (folder / "model.safetensors").write_bytes(b"not looked at")
+    with pytest.raises(CheckpointError, match=r"does not begin every text with one start token .* no bos_token"):
+        load_text_encoder(folder, config=CONFIG)
+
+
+def test_a_sentencepiece_file_alone_needs_its_package(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "tokenizer.json").rename(folder / "tokenizer.model")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(CheckpointError, match=r"is a tokenizer.model alone; .*pip install sentencepiece"):
+        load_text_encoder(folder, config=CONFIG)

@@ -19,6 +19,7 @@ from sanakit.checkpoints.identity.precision import COMPONENTS
 from sanakit.checkpoints.networks.identify import Found
 from sanakit.checkpoints.networks.key_maps import Drop
 from sanakit.checkpoints.networks.strict_load import read_network
+from sanakit.checkpoints.networks.text_encoder_check import check_text_encoder
 from sanakit.checkpoints.sources.content_hashes import hash_parts
 from sanakit.checkpoints.sources.sources import CONFIG_KEY, ModelParts, find_parts
 from sanakit.common.errors import CheckpointError, RequestError
@@ -181,6 +182,7 @@ def text_copier(parts: ModelParts) -> WriteText | None:
     encoder, tokenizer = parts.text_encoder, parts.tokenizer or parts.text_encoder
     if encoder is None or tokenizer is None:
         return None
+    check_text_encoder(encoder)
 
     def write(folder: Path) -> None:
         _copy_files(encoder, folder / "text_encoder", _TEXT_ENCODER_FILES)

@@ -10,11 +10,12 @@ from typing import Any
 
 from sanakit.checkpoints.bundle import card_of, words_of_parts
 from sanakit.checkpoints.files.hub import HubOptions
-from sanakit.checkpoints.files.reader import TensorInfo, read_header, read_json
+from sanakit.checkpoints.files.reader import TensorInfo, read_header
 from sanakit.checkpoints.identity.card import ModelCard
 from sanakit.checkpoints.identity.precision import COMPONENTS
 from sanakit.checkpoints.networks.identify import Found
 from sanakit.checkpoints.networks.strict_load import check_whole
+from sanakit.checkpoints.networks.text_encoder_check import check_text_encoder
 from sanakit.checkpoints.networks.text_encoder_folder import text_encoder_files
 from sanakit.checkpoints.sources.sources import find_parts
 from sanakit.common.config import to_mapping
@@ -84,7 +85,7 @@ def _describe_network(found: Found[Any, Any]) -> ComponentDescription:
 
 
 def _describe_text_encoder(folder: Path, variant: str | None) -> ComponentDescription:
-    config = read_json(folder / "config.json")
+    config = check_text_encoder(folder)
     header = read_header(text_encoder_files(folder, variant))
     return ComponentDescription(
         name="text_encoder",

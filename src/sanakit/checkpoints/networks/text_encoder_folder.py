@@ -7,21 +7,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from sanakit.checkpoints.files.reader import find_weight_files
+from sanakit.checkpoints.files.reader import find_weight_files, is_there
 from sanakit.checkpoints.files.torch_archive import first_sentence
 from sanakit.checkpoints.files.weight_names import choose_variant, variants_among
+from sanakit.checkpoints.networks.text_encoder_check import check_text_encoder
+from sanakit.checkpoints.networks.tokenizer_folder import check_vocabulary, load_tokenizer
 from sanakit.common.errors import CheckpointError
 from sanakit.models.text.text_encoder import TextEncoder, TextEncoderConfig
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-
-_MIN_VOCABULARY = 1000  # of a real language model; transformers invents a tokenizer of 5 tokens when files are missing
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model")
+    from transformers import PretrainedConfig, PreTrainedModel
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +49,10 @@ def load_text_encoder(
     """
     start = time.perf_counter()
     num_layers = config.num_layers if config is not None else None
+    check_text_encoder(folder)
+    tokenizer = load_tokenizer(tokenizer_folder or folder)
     model = _load_model(folder, dtype, _weights_variant(folder, variant), num_layers)
-    tokenizer = _load_tokenizer(tokenizer_folder or folder, model)
+    check_vocabulary(tokenizer, model.config.vocab_size, tokenizer_folder or folder)
     encoder = TextEncoder(model, tokenizer, config).to(device)
     millions = sum(p.numel() for p in encoder.model.parameters()) / 1e6
     logger.info("loaded text encoder: %.0fM parameters in %s in %.1f s", millions, dtype, time.perf_counter() - start)
@@ -65,7 +66,7 @@ def text_encoder_files(folder: Path, variant: str | None = None) -> tuple[Path, 
 
 def _weights_variant(folder: Path, wanted: str | None) -> str | None:
     """The variant to read: the wanted one, else the plain files, else the only one there is."""
-    if not (folder / "config.json").is_file():
+    if not is_there(folder / "config.json"):
         raise CheckpointError(f"{folder} holds no text encoder: there is no config.json in it")
     variants = variants_among((path.name for path in folder.iterdir()), "model")
     if not variants:
@@ -81,8 +82,9 @@ def _load_model(folder: Path, dtype: torch.dtype, variant: str | None, num_layer
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         if getattr(config, "is_encoder_decoder", False):
             raise CheckpointError(f"{folder} holds a {config.model_type} model, not a decoder-only language model")
+        language = config.get_text_config()  # a part of the config where there is a vision part too, as in Gemma 3
         if num_layers is not None:
-            _keep_layers(config, num_layers, folder)
+            _keep_layers(language, num_layers, folder)
         with _quiet_transformers():
             model, report = AutoModel.from_pretrained(
                 folder, config=config, dtype=dtype, variant=variant, use_safetensors=True, local_files_only=True,
@@ -90,12 +92,19 @@ def _load_model(folder: Path, dtype: torch.dtype, variant: str | None, num_layer
             )  # fmt: skip
     except SafetensorError as error:
         raise CheckpointError(f"the weights in {folder} are damaged or cut short ({error})") from error
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        if isinstance(error, CheckpointError):
-            raise
+    except (MemoryError, CheckpointError):
+        raise
+    except Exception as error:  # transformers raises many kinds, ImportError and AttributeError among them
         raise CheckpointError(f"{folder} could not be read as a text encoder: {first_sentence(error)}") from error
     _refuse_gaps(folder, report)
-    return model
+    return model if language is config else _language_part(model, folder)
+
+
+def _language_part(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
+    decoder: Any = model.get_decoder()
+    if decoder is None or decoder is model:
+        raise CheckpointError(f"{folder} holds a {model.config.model_type} model, in which no language model is found")
+    return cast("PreTrainedModel", decoder)
 
 
 def _keep_layers(config: PretrainedConfig, num_layers: int, folder: Path) -> None:
@@ -118,24 +127,6 @@ def _refuse_gaps(folder: Path, report: dict[str, Any]) -> None:
             f"the text encoder in {folder} lacks {len(gaps)} of its weights or has them in another shape ({shown}); "
             f"the folder is incomplete or its config.json is another model's"
         )
-
-
-def _load_tokenizer(folder: Path, model: PreTrainedModel) -> PreTrainedTokenizerBase:
-    from transformers import AutoTokenizer
-
-    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
-        raise CheckpointError(f"{folder} holds no tokenizer: there is no {' or '.join(_TOKENIZER_FILES)} in it")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # the tokenizers library raises the bare class for a broken file
-        raise CheckpointError(f"the tokenizer in {folder} could not be read: {first_sentence(error)}") from error
-    num_tokens, vocabulary = len(tokenizer), model.config.vocab_size
-    if num_tokens < _MIN_VOCABULARY or not 0.9 * vocabulary <= num_tokens <= vocabulary:
-        raise CheckpointError(
-            f"the tokenizer in {folder} has {num_tokens} tokens and the text encoder knows {vocabulary}; "
-            f"they do not belong together or the tokenizer's files are incomplete"
-        )
-    return tokenizer
 
 
 @contextmanager

@@ -1,0 +1,56 @@
+"""What a text encoder's configs say against it, told before anything of it or of its model is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sanakit.checkpoints.files.reader import is_there, read_json
+from sanakit.common.errors import CheckpointError
+
+_QUANTIZED = ("quantization_config", "compression_config")  # of config.json
+_QUANTIZED_FILES = ("quantization_config.json", "quantize_config.json", "quant_config.json", "hf_quant_config.json")
+
+
+def check_text_encoder(folder: Path) -> dict[str, Any]:
+    """The ``config.json`` of a language model that can be an encoder of prompts.
+
+    Raises:
+        CheckpointError: there is none, its weights are quantized, or it is no decoder.
+    """
+    if not is_there(folder / "config.json"):
+        raise CheckpointError(f"{folder} holds no text encoder: there is no config.json in it")
+    try:
+        config = read_json(folder / "config.json")
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder} could not be read as a text encoder: {error}") from error
+    if (found := _quantization(config, folder)) is not None:
+        raise CheckpointError(
+            f"the text encoder in {folder} is quantized ({found}) and sanakit reads plain weights; name the model that "
+            f"it was made from with text_encoder"
+        )
+    if config.get("is_encoder_decoder") or _is_masked(config):
+        kind = config.get("model_type", "unknown")
+        raise CheckpointError(f"{folder} holds a {kind} model, not a decoder-only language model")
+    return config
+
+
+def _quantization(config: dict[str, Any], folder: Path) -> str | None:
+    """The method and the bits; None of plain weights."""
+    text = config.get("text_config")
+    places = [config, text if isinstance(text, dict) else {}]
+    settings: Any = next((place[name] for place in places for name in _QUANTIZED if place.get(name)), None)
+    if settings is None:
+        file = next((name for name in _QUANTIZED_FILES if is_there(folder / name)), None)
+        return None if file is None else f"as {file} says"
+    if not isinstance(settings, dict):
+        return str(settings)
+    bits = settings.get("bits") or next((n for n in (4, 8) if settings.get(f"load_in_{n}bit")), None)
+    method = str(settings.get("quant_method") or settings.get("quant_algo") or "unknown method")
+    return f"{method}, {bits} bits" if bits else method
+
+
+def _is_masked(config: dict[str, Any]) -> bool:
+    """Of a model that looks ahead, such as BERT, by the classes that it names."""
+    classes = config.get("architectures")
+    return isinstance(classes, list) and any(str(name).endswith(("ForMaskedLM", "ForPreTraining")) for name in classes)
