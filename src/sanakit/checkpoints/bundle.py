@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,7 +13,7 @@ import torch
 
 from sanakit.checkpoints.diffusers_layout import write_model_folder
 from sanakit.checkpoints.files.hub import HubOptions
-from sanakit.checkpoints.identity.card import PUBLISHED_TEXT_ENCODER, SMALL_TEXT_ENCODER, ModelCard
+from sanakit.checkpoints.identity.card import PUBLISHED_TEXT_ENCODER, SMALL_TEXT_ENCODER, ImageDefaults, ModelCard
 from sanakit.checkpoints.identity.hashing import combined_hash, hash_tensors
 from sanakit.checkpoints.identity.known_models import (
     DEFAULT_AUTOENCODER,
@@ -21,6 +22,7 @@ from sanakit.checkpoints.identity.known_models import (
     known_precision,
 )
 from sanakit.checkpoints.identity.precision import DtypeRequest, parse_dtypes, resolve_dtypes
+from sanakit.checkpoints.identity.scheduler import scheduler_defaults
 from sanakit.checkpoints.identity.words import read_words
 from sanakit.checkpoints.networks.dc_ae import DC_AE
 from sanakit.checkpoints.networks.identify import Found
@@ -46,6 +48,8 @@ from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
 from sanakit.models.text.text_encoder import TextEncoder
 from sanakit.models.transformers.linear_dit import LinearDiT
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,9 +223,10 @@ def with_text_encoder(parts: ModelParts, named: str | Path | None = None, hub: H
 
 
 def card_of(parts: ModelParts) -> ModelCard:
-    """The card that came with the weights, else what is known of them."""
+    """The card that came with the weights, else what is known of them; a scheduler beside it has the last word, which
+    diffusers obeys too."""
     if parts.card is not None:
-        return replace(parts.card, source=parts.source)
+        return replace(parts.card, source=parts.source, defaults=_scheduled(parts.card.defaults, parts))
     assert parts.transformer is not None
     config = parts.transformer.config
     return known_card(
@@ -232,6 +237,20 @@ def card_of(parts: ModelParts) -> ModelCard:
         scheduler=parts.scheduler,
         precision=known_precision(parts.names, config, stored=parts.transformer.stored_dtypes, variant=parts.variant),
     )
+
+
+def _scheduled(defaults: ImageDefaults, parts: ModelParts) -> ImageDefaults:
+    for name, value in scheduler_defaults(parts.scheduler or {"_class_name": None}).items():
+        if (of_card := getattr(defaults, name)) != value:
+            logger.warning(
+                "%s of %s is %s in its card and %s in its scheduler_config.json, which counts",
+                name,
+                parts.path,
+                of_card,
+                value,
+            )
+            defaults = replace(defaults, **{name: value})
+    return defaults
 
 
 def compression_of(found: Found[DCAutoencoderConfig, DCAutoencoder] | None) -> int:

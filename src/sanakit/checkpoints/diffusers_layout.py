@@ -11,6 +11,7 @@ from torch import nn
 from sanakit.checkpoints.files.reader import read_json
 from sanakit.checkpoints.files.writer import write_weights
 from sanakit.checkpoints.identity.card import ModelCard, card_to_metadata, write_card
+from sanakit.checkpoints.identity.scheduler import SPRINT_SCHEDULER
 from sanakit.checkpoints.networks.config_fields import DIFFUSERS_VERSION
 from sanakit.checkpoints.networks.kind import Json, NetworkKind, NetworkState
 from sanakit.common.files import write_json, written_aside
@@ -22,6 +23,7 @@ WriteText = Callable[[Path], None]
 
 WORDS_FILE = "words.json"
 _ABSENT = [None, None]
+_SPRINT_SETTINGS = {"num_train_timesteps": 1000, "prediction_type": "trigflow", "sigma_data": 0.5}
 
 
 def write_model_folder(
@@ -58,7 +60,8 @@ def write_model_folder(
         "tokenizer": _tokenizer_class(folder / "tokenizer"),
         **classes,
     }
-    first = {"_class_name": "SanaPipeline", "_diffusers_version": DIFFUSERS_VERSION}
+    pipeline = "SanaSprintPipeline" if card.distilled else "SanaPipeline"
+    first = {"_class_name": pipeline, "_diffusers_version": DIFFUSERS_VERSION}
     write_json(folder / "model_index.json", {**first, **dict(sorted(index.items()))})
     if words:
         write_json(folder / WORDS_FILE, words, indent=None)
@@ -84,7 +87,9 @@ def save_network(kind: NetworkKind[Any, Any], model: nn.Module, folder: Path, *,
 
 
 def scheduler_to_json(card: ModelCard) -> Json:
-    """The scheduler that diffusers' ``SanaPipeline`` runs with this model."""
+    """The scheduler that diffusers' ``SanaPipeline`` or ``SanaSprintPipeline`` runs with this model."""
+    if card.distilled:
+        return {"_class_name": SPRINT_SCHEDULER, "_diffusers_version": DIFFUSERS_VERSION, **_SPRINT_SETTINGS}
     defaults = card.defaults
     kind = solver_kind(defaults.solver)
     settings = kind(num_steps=defaults.num_inference_steps, flow_shift=defaults.flow_shift).to_diffusers()

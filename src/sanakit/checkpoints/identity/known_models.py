@@ -13,9 +13,8 @@ from typing import Any
 
 from sanakit.checkpoints.identity.card import ImageDefaults, ModelCard
 from sanakit.checkpoints.identity.precision import BFLOAT16_LINE, FLOAT16_LINE, UNKNOWN_LINE, PrecisionPolicy
+from sanakit.checkpoints.identity.scheduler import known_solver, scheduler_defaults
 from sanakit.models.transformers.linear_dit import LinearDiTConfig
-from sanakit.sampling.flow_dpm import FlowDPM
-from sanakit.sampling.solvers import SOLVERS
 
 DEFAULT_AUTOENCODER = "mit-han-lab/dc-ae-f32c32-sana-1.1-diffusers"
 DEFAULT_LATENT_CHANNELS = 32  # of that autoencoder
@@ -69,17 +68,10 @@ def known_card(
     )
 
 
-def known_solver(scheduler: Mapping[str, Any] | None) -> str:
-    """The solver of ours that does what diffusers' scheduler does; Flow-DPM where none does, as Sprint's."""
-    name = scheduler.get("_class_name") if scheduler is not None else None
-    same = (kind.name for kind in SOLVERS.values() if kind.diffusers_class == name)
-    return next(same, FlowDPM.name)
-
-
 def _known_flow_shift(names: str, config: LinearDiTConfig, scheduler: Mapping[str, Any] | None) -> float:
     """3 but for 4K (6) and for upstream's 0.6B at 1024 px (4, where its diffusers twin ships 3)."""
     if scheduler is not None:
-        return float(scheduler.get("flow_shift") or scheduler.get("shift") or 3.0)
+        return float(scheduler_defaults(scheduler).get("flow_shift", 3.0))
     if config.interpolation_scale == 2.0:
         return 6.0
     return 4.0 if re.search(r"sana[_-]600m[_-]1024px", names, re.IGNORECASE) else 3.0

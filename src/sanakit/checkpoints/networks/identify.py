@@ -57,6 +57,7 @@ def identify(
             found = kind.infer({**dropped, **our_shapes(header, plan)}, names)
         else:
             found = kind.from_json(config)
+            _check_fields(config, kind.to_json(found))
     except (CheckpointError, ConfigError) as error:
         remark = "" if config is not None else f"; {looks_like(header.tensors)}"
         raise CheckpointError(f"{place}: {error}{remark}") from error
@@ -84,6 +85,14 @@ def _check_dtypes(kind: NetworkKind[Any, Any], header: WeightHeader, plan: Plan)
                 f"{header.place} holds {dtype} weights, such as {part}; sanakit reads floating-point ones, so a "
                 f"quantized model must be turned back into those first"
             )
+
+
+def _check_fields(config: Json, known: Json) -> None:
+    """Refuse a setting that is not among those that are read and written: it would need another network than ours."""
+    for name, value in config.items():
+        if name not in known and value is not None and not name.startswith("_"):
+            reason = "its weights are quantized" if "quantization" in name else "remove it if it means nothing"
+            raise CheckpointError(f"{name} is a setting that sanakit does not follow; {reason}")
 
 
 def _check_depth(kind: NetworkKind[C, Any], config: C, plan: Plan, place: Path, config_place: Path) -> None:

@@ -15,10 +15,18 @@ from typing import Any
 from sanakit.checkpoints.diffusers_layout import WORDS_FILE
 from sanakit.checkpoints.files.hub import HubOptions, resolve_source
 from sanakit.checkpoints.files.hub_files import only_weight_file
-from sanakit.checkpoints.files.reader import WeightHeader, find_weight_files, parse_json, read_header, read_json
+from sanakit.checkpoints.files.reader import (
+    WeightHeader,
+    find_weight_files,
+    is_there,
+    parse_json,
+    read_header,
+    read_json,
+)
 from sanakit.checkpoints.files.weight_names import choose_variant, variants_among
 from sanakit.checkpoints.identity.card import ModelCard, card_from_metadata, read_card
 from sanakit.checkpoints.identity.known_models import names_of
+from sanakit.checkpoints.identity.scheduler import check_scheduler
 from sanakit.checkpoints.networks.identify import Found, identify
 from sanakit.checkpoints.networks.kind import NetworkKind
 from sanakit.checkpoints.networks.kinds import kind_of_class, kind_of_names, kinds_by_folder, looks_like, nouns
@@ -81,9 +89,9 @@ def find_parts(
     parts = ModelParts(source=str(source), path=path, names=names, variant=None if path.is_file() else hub.variant)
     if path.is_file():
         return _with_file(parts)
-    if (path / "model_index.json").is_file() or (path / "transformer").is_dir():
+    if is_there(path / "model_index.json") or (path / "transformer").is_dir():
         return _with_folder(parts, folders)
-    if (path / "config.json").is_file():
+    if is_there(path / "config.json"):
         return _with_component(parts)
     files = sorted(file.relative_to(path).as_posix() for where in ("*", "checkpoints/*") for file in path.glob(where))
     only = only_weight_file(files, str(path), place="folder", address=str(path))
@@ -108,19 +116,24 @@ def locate(source: str | Path, *, hub: HubOptions, folders: Collection[str]) -> 
 def _with_folder(parts: ModelParts, folders: Collection[str]) -> ModelParts:
     """A diffusers folder; components that it lacks are left out."""
     folder, known = parts.path, kinds_by_folder()
-    if (folder / "model_index.json").is_file():
+    if is_there(folder / "model_index.json"):
         _check_pipeline(folder, str(read_json(folder / "model_index.json").get("_class_name")))
     present = {name: kinds for name, kinds in known.items() if (folder / name).is_dir()}
     if not present:
         raise CheckpointError(f"{folder} has neither of the folders {' and '.join(known)}: the model is incomplete")
     card, scheduler = read_card(folder), folder / "scheduler" / "scheduler_config.json"
     found = [_network(folder / name, kinds, parts) for name, kinds in present.items() if name in folders]
+    networks = {network.kind.component: network for network in found}
+    settings = read_json(scheduler) if is_there(scheduler) else None
+    if settings is not None and "transformer" in networks:
+        is_sprint = networks["transformer"].config.guidance_embeds
+        check_scheduler(settings, is_sprint=is_sprint, where=str(scheduler))
     return replace(
         parts,
-        networks={network.kind.component: network for network in found},
+        networks=networks,
         text_encoder=_existing(folder / "text_encoder"),
         tokenizer=_existing(folder / "tokenizer"),
-        scheduler=read_json(scheduler) if scheduler.is_file() else None,
+        scheduler=settings,
         card=card,
         words=folder / WORDS_FILE if (folder / WORDS_FILE).is_file() else None,
     )
