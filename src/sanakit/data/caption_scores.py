@@ -120,7 +120,7 @@ def _merge(path: Path, scores: Mapping[str, Mapping[str, float]]) -> None:
     content: dict[str, Any] = {}
     if path.is_file():
         with suppress(ValueError):
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_bytes())
     for key, by_source in scores.items():
         content.setdefault(key, {}).update(by_source)
     write_whole(path, json.dumps(content, ensure_ascii=False, indent=0))

@@ -14,6 +14,17 @@ def test_arguments_come_before_the_file(tmp_path: Path) -> None:
     assert collect_prompts(["a dog"], file) == ["a dog", "two red apples", "一只猫 🐱", "#1 fan"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_files_of_every_system(tmp_path: Path, encoding: str, end: str) -> None:
+    file = tmp_path / "prompts.txt"
+    file.write_bytes(end.join(["two red apples", "# a remark", "一只猫\u2028🐱", ""]).encode(encoding))
+    assert collect_prompts([], file) == ["two red apples", "一只猫\u2028🐱"]
+    file.write_bytes("two red apples".encode("utf-16-le"))
+    with pytest.raises(RequestError, match="UTF-16 without its mark"):
+        collect_prompts([], file)
+
+
 def test_an_empty_prompt_is_a_prompt() -> None:
     assert collect_prompts([""], None) == [""]
 

@@ -88,3 +88,14 @@ def test_starter_list_speaks_its_words_and_covers_the_tasks() -> None:
             assert wanted.get("color", "red") in COLOURS
             words = things[wanted["class"]]
             assert (words.plural if wanted["count"] > 1 else words.name) in entry.prompt
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_lists_as_other_programs_save_them(tmp_path: Path, encoding: str) -> None:
+    record = {"tag": "single_object", "include": [{"class": "cat", "count": 1}], "prompt": "a cat\u2028here"}
+    lines = "\r".join(json.dumps({**record, "number": n}, ensure_ascii=False) for n in range(2))
+    (tmp_path / "g.jsonl").write_bytes(lines.encode(encoding))
+    assert len(read_prompt_list("geneval", str(tmp_path / "g.jsonl")).entries) == 2
+    content = json.dumps({"x": {"prompt": "a cat", "category": "animals"}})
+    (tmp_path / "m.json").write_bytes(content.encode(encoding))
+    assert len(read_prompt_list("mjhq", str(tmp_path / "m.json")).entries) == 1

@@ -180,7 +180,7 @@ def _convert_published(source: Path, building: Path) -> str:
     if missing := [name for name in _HUB_FILES if not (source / name).is_file()]:
         raise CheckpointError(f"{source} is not a folder of {HUB_ID}: it has no {', '.join(missing)}")
     try:
-        config: dict[str, Any] = json.loads((source / "config.json").read_text())
+        config: dict[str, Any] = json.loads((source / "config.json").read_bytes())
         tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
         with safe_open(source / "model.safetensors", framework="pt") as file:
             tensors = {
@@ -200,7 +200,7 @@ def _convert_published(source: Path, building: Path) -> str:
 
 def _keep_layers(folder: Path, num_layers: int) -> None:
     """Leave the first layers of a written decoder, and the norm that follows the last one."""
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    config: dict[str, Any] = json.loads((folder / "config.json").read_bytes())
     if not 1 <= num_layers <= config["num_hidden_layers"]:
         raise CheckpointError(f"{HUB_ID} has {config['num_hidden_layers']} layers; {num_layers} cannot be kept of them")
     beyond = tuple(f"layers.{index}." for index in range(num_layers, config["num_hidden_layers"]))

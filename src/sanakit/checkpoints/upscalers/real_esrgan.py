@@ -115,7 +115,7 @@ def load_compact_upscaler(folder: Path) -> CompactUpscaler:
     """
     remedy = f"remove {folder} to have it fetched again"
     try:
-        config = from_mapping(CompactUpscalerConfig, json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        config = from_mapping(CompactUpscalerConfig, json.loads((folder / "config.json").read_bytes()))
         tensors = read_tensors([folder / _WEIGHTS])
         with torch.device("meta"):
             network = CompactUpscaler(config)

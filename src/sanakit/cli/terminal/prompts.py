@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sanakit.common.errors import RequestError
+from sanakit.data.sources.files import decode_text, lines_of
 
 MAX_FILE_BYTES = 50_000_000
 
@@ -23,8 +24,9 @@ def collect_prompts(arguments: Sequence[str], prompt_file: Path | None) -> list[
 
 
 def read_prompts(path: Path) -> list[str]:
-    """One prompt a line, UTF-8; empty lines and lines that begin with ``#`` are left out.
+    """One prompt a line; empty lines and lines that begin with ``#`` are left out.
 
+    UTF-8, or UTF-16 with its mark, with the line ends of any system.
     A prompt that itself begins with ``#`` is written with a space before it.
     """
     try:
@@ -32,12 +34,15 @@ def read_prompts(path: Path) -> list[str]:
             content = file.read(MAX_FILE_BYTES + 1)  # a pipe or a device has no size that could be asked for
         if len(content) > MAX_FILE_BYTES:
             raise RequestError(f"--prompt-file {path} has more than {MAX_FILE_BYTES} bytes; split it into several")
-        text = content.decode("utf-8-sig")
     except OSError as error:
         raise RequestError(f"--prompt-file {path} cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise RequestError(f"--prompt-file {path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    lines = [line for line in text.split("\n") if line.strip() and not line.startswith("#")]
+    try:
+        text = decode_text(content)
+    except ValueError as error:
+        raise RequestError(f"--prompt-file {path} cannot be read: {error}") from None
+    if "\0" in text:
+        raise RequestError(f"--prompt-file {path} holds zero bytes, as UTF-16 without its mark does; save it as UTF-8")
+    lines = [line for line in lines_of(text) if line.strip() and not line.startswith("#")]
     if not lines:
         raise RequestError(f"--prompt-file {path} holds no prompt; write one a line")
     return [line.strip() for line in lines]

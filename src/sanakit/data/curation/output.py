@@ -51,7 +51,7 @@ def finished_summary(out: Path) -> CurationSummary | None:
     if not path.exists():
         return None
     try:
-        return from_mapping(CurationSummary, json.loads(path.read_text(encoding="utf-8")), where=str(path))
+        return from_mapping(CurationSummary, json.loads(path.read_bytes()), where=str(path))
     except ValueError as error:  # also what is no JSON
         raise ConfigError(f"{path} is not the summary of a curation ({error}); choose another folder") from error
 

@@ -53,24 +53,31 @@ def parse_json(text: str, what: str = "it") -> Any:
 
 
 def decode_text(content: bytes) -> str:
-    """UTF-8 with or without its mark, or UTF-16 with its mark.
+    """UTF-8 with or without its mark, or UTF-16 or UTF-32 with its mark.
 
     Raises:
         ValueError: it is neither, in one sentence.
     """
     try:
-        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            return content.decode("utf-16")
-        return content.decode("utf-8-sig")
+        return content.decode(_encoding(content))
     except UnicodeDecodeError as error:
+        if error.encoding.startswith(("utf-16", "utf-32")):
+            raise ValueError("it is not UTF-8, nor whole in the coding that its mark says; save it as UTF-8") from None
         byte = content[error.start]
         raise ValueError(f"it is not UTF-8 (byte 0x{byte:02x} at {error.start}); save it as UTF-8") from None
 
 
+def _encoding(content: bytes) -> str:
+    """By its first bytes; the mark of UTF-32 begins with that of UTF-16."""
+    if content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "utf-32"
+    return "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+
+
 def decode_loosely(content: bytes) -> str:
     """As ``decode_text``, but bytes that are not UTF-8 become lone surrogates, which ``is_clean`` finds."""
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return content.decode("utf-16", errors="replace")
+    if (encoding := _encoding(content)) != "utf-8-sig":
+        return content.decode(encoding, errors="replace")
     return content.removeprefix(codecs.BOM_UTF8).decode("utf-8", errors="surrogateescape")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from typing import Any, Literal
 
 from sanakit.common.errors import RequestError
 from sanakit.common.paths import as_path
+from sanakit.data.sources.files import lines_of, read_text
 from sanakit.evaluation.benchmarks.world_geneval import world_geneval
 from sanakit.worlds.banks.bank_files import load_bank
 
@@ -81,12 +83,11 @@ def read_prompt_list(suite: Suite, source: str, *, seed: int = 0) -> PromptList:
     try:
         match suite:
             case "geneval":
-                lines = path.read_text(encoding="utf-8").splitlines()
-                rows = _geneval([json.loads(line) for line in lines if line.strip()])
+                rows = _geneval([json.loads(line) for line in lines_of(read_text(path)) if line.strip()])
             case "dpg":
                 rows = _dpg_folder(path) if path.is_dir() else _dpg_table(path)
             case "mjhq":
-                rows = _mjhq(json.loads(path.read_text(encoding="utf-8")))
+                rows = _mjhq(json.loads(path.read_bytes()))
     except OSError as error:
         raise RequestError(f"{source} cannot be read ({error.strerror}); give {_EXPECTED[suite]}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -129,7 +130,7 @@ def _geneval(records: list[dict[str, Any]]) -> list[_Row]:
 
 
 def _dpg_folder(folder: Path) -> list[_Row]:
-    return [(file.stem, file.read_text(encoding="utf-8").strip(), "", {}) for file in sorted(folder.glob("*.txt"))]
+    return [(file.stem, read_text(file).strip(), "", {}) for file in sorted(folder.glob("*.txt"))]
 
 
 def _dpg_table(path: Path) -> list[_Row]:
@@ -140,8 +141,7 @@ def _dpg_table(path: Path) -> list[_Row]:
 
 
 def _table(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = list(csv.DictReader(io.StringIO(read_text(path), newline="")))
     needed = {"item_id", "text", "proposition_id", "dependency", "question_natural_language"}
     if not rows or not needed <= rows[0].keys():
         raise RequestError(f"{path} is not dpg_bench.csv; its first line must name {', '.join(sorted(needed))}")

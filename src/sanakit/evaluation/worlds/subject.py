@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_args
 
 from sanakit.common.errors import RequestError
 from sanakit.common.paths import as_path
+from sanakit.data.sources.files import lines_of, read_text
 from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.banks.bank_files import load_bank
 from sanakit.worlds.banks.things import Look, Style
@@ -95,8 +96,8 @@ def read_names(path: Path) -> list[str]:
         RequestError: it cannot be read, or names nothing.
     """
     try:
-        lines = as_path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = lines_of(read_text(as_path(path)))
+    except ValueError as error:
         raise RequestError(f"{path} cannot be read: {error}") from error
     names = [name for line in lines if (name := line.partition("#")[0].strip())]
     if not names:

@@ -68,7 +68,7 @@ def read_preprocessing(folder: Path) -> Preprocessing:
     """
     path = folder / "preprocessor_config.json"
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(path.read_bytes())
         crops = content.get("do_center_crop", "crop_size" in content)
         return Preprocessing(
             size=_side(content["size"]),

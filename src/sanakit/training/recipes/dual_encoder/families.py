@@ -178,7 +178,7 @@ def check_families(config: FamiliesConfig, folder: Path) -> bool:
         ConfigError: the folder holds features of another config.
     """
     if (folder / _CONFIG).exists():
-        found = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+        found = json.loads((folder / _CONFIG).read_bytes())
         if found != to_mapping(config):
             raise ConfigError(f"{folder} holds features of other data ({found}); give the run another folder")
     return all(path.exists() for path in part_files(config, folder))

@@ -16,6 +16,7 @@ from sanakit.common.config import to_mapping
 from sanakit.common.errors import ConfigError
 from sanakit.common.paths import as_path
 from sanakit.common.ranks import wait_for_all
+from sanakit.data.sources.files import lines_of, read_text
 from sanakit.models.recogniser import Recogniser, RecogniserConfig, Standardised
 from sanakit.scoring.reading.recogniser import save_recogniser
 from sanakit.training.loop import RunResult
@@ -71,9 +72,9 @@ def learned_bank(config: ExamplesConfig) -> Bank:
     if config.names is None:
         return bank
     try:
-        lines = as_path(config.names).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise ConfigError(f"data.names={config.names} cannot be read ({error.strerror})") from error
+        lines = lines_of(read_text(as_path(config.names)))
+    except ValueError as error:
+        raise ConfigError(f"data.names={config.names}: {error}") from error
     words = re.split(r"[,\n]", "\n".join(line for line in lines if not line.startswith("#")))
     names = [name for word in words if (name := word.strip())]
     if missing := [name for name in names if name not in bank.things]:
