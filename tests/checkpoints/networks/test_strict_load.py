@@ -172,3 +172,17 @@ def test_a_corrupt_config_of_an_autoencoder_is_told_too(folder: Path, sentence: 
     with pytest.raises(CheckpointError, match=sentence) as caught:
         load(DC_AE, file, config)
     assert str(folder / "vae") in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz"])
+def test_eight_bit_floats_are_read_and_those_with_scales_refused(folder: Path, tmp_path: Path, name: str) -> None:
+    tensors, _, config = transformer_of(folder)
+    small = {key: value.to(getattr(torch, name)) if value.ndim > 1 else value for key, value in tensors.items()}
+    for file, write in (("w.safetensors", lambda path: write_safetensors(path, small, {})), ("w.pth", None)):
+        path = tmp_path / file
+        write(path) if write else write_torch(path, small)
+        model = load(LINEAR_DIT, path, config, dtype=torch.float32)
+        assert torch.equal(model.final.weight, small["proj_out.weight"].float())
+    write_safetensors(tmp_path / "s.safetensors", {**small, "proj_out.scale_weight": torch.ones(1)}, {})
+    with pytest.raises(CheckpointError, match=r"with their scales beside them, such as proj_out.scale_weight"):
+        load(LINEAR_DIT, tmp_path / "s.safetensors", config)

@@ -13,6 +13,8 @@ from sanakit.checkpoints.networks.kind import C, Json, M, NetworkKind, Shapes
 from sanakit.checkpoints.networks.kinds import looks_like
 from sanakit.common.errors import CheckpointError, ConfigError
 
+_SCALES = ("scaled_fp8", ".scale_weight", ".weight_scale", ".scale_input", ".weight_scale_inv")  # of eight-bit floats
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found(Generic[C, M]):
@@ -76,7 +78,12 @@ def our_shapes(header: WeightHeader, plan: Plan) -> Shapes:
 
 
 def _check_dtypes(kind: NetworkKind[Any, Any], header: WeightHeader, plan: Plan) -> None:
-    """Weights are what the kind takes: floating-point numbers, unless it says more."""
+    """Weights are what the kind takes: floating-point numbers, unless it says more, and none to be multiplied first."""
+    if scale := next((name for name in header.tensors if name.endswith(_SCALES)), None):
+        raise CheckpointError(
+            f"{header.place} holds weights with their scales beside them, such as {scale}, which are not followed; a "
+            f"quantized model must be turned back into plain weights first"
+        )
     for name, origin in plan.origins.items():
         part = next((part for part in origin.parts if part in header.tensors), None)
         dtype = "" if part is None else header.tensors[part].dtype

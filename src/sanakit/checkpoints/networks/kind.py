@@ -16,7 +16,9 @@ Shapes = Mapping[str, tuple[int, ...]]
 C = TypeVar("C")
 M = TypeVar("M", bound=nn.Module)
 
-FLOATING = frozenset({"float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"})
+FLOATING = frozenset({
+    "float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
