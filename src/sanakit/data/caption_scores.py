@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,9 @@ from sanakit.common.errors import PictureError, RequestError
 from sanakit.common.files import write_whole
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.data.curation.captioners import Scorer, is_cut
+from sanakit.data.curation.kept_answers import keep_answers, recall_answers, score_key, scorer_identity
 from sanakit.data.open import open_data
+from sanakit.data.pictures import decode_picture
 from sanakit.data.samples import Problem
 from sanakit.data.sources.data_source import DataSource
 from sanakit.data.sources.sidecars import SCORE_SUFFIX, sidecar_suffix
@@ -84,23 +87,34 @@ def _score(
     source: DataSource, indices: Sequence[int], scorer: Scorer, problems: list[Problem], *, replace: bool
 ) -> Iterator[tuple[int, str, float]]:
     """Index, source of the caption and its score, of all captions that need one."""
+    scored_by = scorer_identity(scorer)
     images, texts, names = [], [], []
+    kept: dict[str, str] = {}
     for index in indices:
         wanted = [caption for caption in source[index].captions if replace or caption.score is None]
         if not wanted:
             continue
         try:
-            image = source.image(index)
+            content = source.read_bytes(index)
+            digest = hashlib.sha256(content).hexdigest()
+            keys = [score_key(digest, caption.text, scored_by or "") for caption in wanted]
+            known = recall_answers(keys) if scored_by else {}
+            image = decode_picture(content) if known.keys() < set(keys) else None
         except PictureError as error:
             problems.append(Problem(key=source[index].key, reason="undecodable", detail=str(error)))
             continue
-        for caption in wanted:
-            images.append(image)
-            texts.append(caption.text)
-            names.append((index, caption.source))
-    if texts:
-        for (index, name), score in zip(names, scorer.score(images, texts), strict=True):
-            yield index, name, float(score)
+        for caption, key in zip(wanted, keys, strict=True):
+            if key in known:
+                yield index, caption.source, float(known[key])
+            elif image is not None:
+                images.append(image)
+                texts.append(caption.text)
+                names.append((index, caption.source, key))
+    for (index, name, key), score in zip(names, scorer.score(images, texts) if texts else (), strict=True):
+        kept[key] = repr(float(score))
+        yield index, name, float(score)
+    if scored_by:
+        keep_answers(kept)
 
 
 def _stem(source: DataSource, index: int) -> Path:

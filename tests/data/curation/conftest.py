@@ -33,11 +33,15 @@ class Silent:
         return [""] * len(images)
 
 
+ASKED = []  # how many pictures at once
+
+
 class Picky:
     def __init__(self, least=48):
         self.least = least
 
     def __call__(self, images):
+        ASKED.append(len(images))
         if any(image.width < self.least for image in images):
             raise RuntimeError("CUDA out of memory")
         return ["a picture"] * len(images)

@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import os
+import shutil
 import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -385,3 +386,38 @@ def test_captions_longer_than_the_scorer_reads_are_counted(photos: Path, plugin:
     assert "longer than is scored" in summary.table()
     parts = {item["text"]: item["scored_in_part"] for row in lineage_of(tmp_path / "out") for item in row["captions"]}
     assert (parts["picture number 7"], parts["picture number 6"]) == (True, False)
+
+
+def test_captions_and_scores_are_kept_by_content(photos: Path, plugin: str, tmp_path: Path) -> None:
+    """Another folder, names and recipe ask for nothing twice; another text, setting or picture is asked for."""
+    module = importlib.import_module(plugin)
+    asked: list[int] = []
+
+    class Counting(module.RednessScorer):  # type: ignore[misc, name-defined]
+        weights_hash = "ab"
+
+        def score(self, images: Any, texts: Any) -> list[float]:
+            asked.append(len(texts))
+            return list(super().score(images, texts))
+
+    def curate(name: str, source: Path, **arguments: Any) -> list[dict[str, Any]]:
+        module.ASKED.clear()
+        asked.clear()
+        captioner = PluginCaptions(source=name, target=f"{plugin}:Picky", arguments={"least": 1, **arguments})
+        config = CurationConfig(captioners=(ExistingCaptions(), captioner), scorer=ScorerConfig(model="redness"))
+        run_here(source, tmp_path / name, config, load_scorer=lambda model, device: Counting())
+        return lineage_of(tmp_path / name)
+
+    first = curate("one", photos)
+    assert sum(module.ASKED) == sum(row["shard"] is not None for row in first)
+    renamed = tmp_path / "renamed"
+    shutil.copytree(photos, renamed)
+    (renamed / "good-01.png").rename(renamed / "good-01b.png")
+    (renamed / "good-01.txt").rename(renamed / "good-01b.txt")
+    (renamed / "good-02.txt").write_text("other words")
+    second = curate("two", renamed)
+    assert (sum(module.ASKED), sum(asked)) == (0, 1)
+    scores = [{item["text"]: item["score"] for row in rows for item in row["captions"]} for rows in (first, second)]
+    assert all(scores[1][text] == score for text, score in scores[0].items() if text != "picture number 2")
+    curate("three", photos, least=2)
+    assert sum(module.ASKED) > 0

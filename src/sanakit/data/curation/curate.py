@@ -13,7 +13,7 @@ beside the output until all is done, so the same command goes on where it was st
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -27,9 +27,10 @@ from numpy.typing import NDArray
 from sanakit.common.errors import ConfigError, RequestError
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.data.curation import steps
-from sanakit.data.curation.captioners import ScorerLoader, check_captioner, load_captioner
+from sanakit.data.curation.captioners import Scorer, ScorerLoader, check_captioner, load_captioner
 from sanakit.data.curation.config import CaptionerConfig, CurationConfig, ExistingCaptions, captioner_name
 from sanakit.data.curation.drivers import Driver, Threads, Work
+from sanakit.data.curation.kept_answers import Answers
 from sanakit.data.curation.lineage import (
     LINEAGE,
     Counts,
@@ -110,7 +111,7 @@ def _curate(
 ) -> CurationSummary:
     parquet()
     require_imagehash()
-    _check(config, load_scorer)
+    scorer = _check(config, load_scorer)
     source = open_data(path, need_captions=False)
     _check_source(source, out, config)
     for sentence in source.unused_files:
@@ -121,7 +122,7 @@ def _curate(
         logger.info("%s is complete", out)
         return summary
     with make_driver() as driver:
-        return _Curation(source, out, config, driver, load_scorer, on_progress).run()
+        return _Curation(source, out, config, driver, load_scorer, scorer, on_progress).run()
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,7 @@ class _Curation:
     config: CurationConfig
     driver: Driver
     load_scorer: ScorerLoader | None
+    scorer: Scorer | None  # of the recipe, in this process
     on_progress: OnProgress
 
     def run(self) -> CurationSummary:
@@ -140,7 +142,8 @@ class _Curation:
         duplicates = self._find_duplicates(looked)
         left = [row["index"] for row in looked if row["dropped_by"] is None and row["index"] not in duplicates]
         indices = np.array(left, dtype=np.int64)
-        captioned = [self._caption(captioner, indices) for captioner in self.config.captioners]
+        digests = {row["index"]: row["sha256"] for row in looked if row["sha256"] is not None}
+        captioned = [self._caption(captioner, indices, digests) for captioner in self.config.captioners]
 
         def rows() -> Iterator[Row]:
             return sample_rows(self.source, self.config, looked, duplicates, captioned)
@@ -165,12 +168,13 @@ class _Curation:
         found = find_near_duplicates(hashes, distance=settings.distance, num_bits=settings.hash_size**2)
         return {index: match for index, match in found if match is not None}
 
-    def _caption(self, captioner: CaptionerConfig, indices: NDArray[np.int64]) -> Parts:
+    def _caption(self, captioner: CaptionerConfig, indices: NDArray[np.int64], digests: Mapping[int, str]) -> Parts:
         existing = isinstance(captioner, ExistingCaptions)
         kind: Literal["pictures", "model"] = "pictures" if existing and self.config.scorer is None else "model"
         work = Work(kind, partial(_caption_step, self.source, self.config, captioner, self.load_scorer))
         size = _LOOK_BATCH if isinstance(captioner, ExistingCaptions) else captioner.batch_size
-        parts = self._pass(f"caption-{captioner_name(captioner)}", work, captions_schema(), indices, size)
+        kept = Answers(self.source, captioner, self.scorer, digests)
+        parts = self._pass(f"caption-{captioner_name(captioner)}", work, captions_schema(), indices, size, kept)
         faults = [(self.source[row["index"]].key, row["fault"]) for row in parts if row["fault"]]
         for key, fault in faults[:_SHOWN_FAULTS]:
             logger.warning("%s: %s", key, fault)
@@ -178,15 +182,20 @@ class _Curation:
             logger.warning("... and %d more, in %s", len(faults) - _SHOWN_FAULTS, self.out / LINEAGE)
         return parts
 
-    def _pass(self, name: str, work: Work, schema: Schema, indices: NDArray[np.int64], batch_size: int) -> Parts:
+    def _pass(
+        self, name: str, work: Work, schema: Schema, indices: NDArray[np.int64], size: int, kept: Answers | None = None
+    ) -> Parts:
         """Run a step over the samples that earlier runs have not done. Parts hold whole batches, so that a continued
         run makes the same batches as one that was never stopped."""
         parts = Parts(self.out / WORK_FOLDER / name, schema)
         waiting: list[Row] = []
         self.on_progress(len(parts), len(indices), name)
         try:
-            for rows in self.driver.map(work, _index_batches(indices, len(parts), batch_size)):
+            batches = _index_batches(indices, len(parts), size)
+            for rows in self.driver.map(work, batches if kept is None else map(kept.add_known, batches)):
                 waiting += rows
+                if kept is not None:
+                    kept.keep(rows)
                 if not len(parts) and len(waiting) >= min(_HOPELESS, len(indices)):
                     self._refuse_if_all_failed(waiting)
                 self.on_progress(len(parts) + len(waiting), len(indices), name)
@@ -229,16 +238,16 @@ def _caption_step(
     return partial(steps.caption, source=source, captioner=loaded, name=name, scorer=scorer)
 
 
-def _check(config: CurationConfig, load_scorer: ScorerLoader | None) -> None:
-    """Whatever would fail only after all pictures have been looked at."""
+def _check(config: CurationConfig, load_scorer: ScorerLoader | None) -> Scorer | None:
+    """Whatever would fail only after all pictures have been looked at; the scorer of the recipe."""
     for captioner in config.captioners:
         if not isinstance(captioner, ExistingCaptions):
             check_captioner(captioner)
     if config.scorer is None:
-        return
+        return None
     if load_scorer is None:
         raise ConfigError(f"the recipe names the scorer {config.scorer.model}; give load_scorer, which makes it")
-    load_scorer(config.scorer.model, device="cpu")
+    return load_scorer(config.scorer.model, device="cpu")
 
 
 def _check_source(source: DataSource, out: Path, config: CurationConfig) -> None:

@@ -7,8 +7,9 @@ in the data source.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sanakit.common.errors import PictureError
@@ -61,34 +62,47 @@ def judge_size(width: int, height: int, filters: FilterConfig) -> Row:
 def caption(
     rows: list[Row], source: DataSource, captioner: Captioner | ExistingCaptions, name: str, scorer: Scorer | None
 ) -> list[Row]:
-    """The captions that one captioner has for each picture, with their scores if there is a scorer."""
-    indices = [row["index"] for row in rows]
-    needs_pictures = scorer is not None or not isinstance(captioner, ExistingCaptions)
-    images = [source.image(index) for index in indices] if needs_pictures else []
+    """The captions that one captioner has for each picture, with their scores if there is a scorer.
+
+    A row may hold the ``text`` that the captioner said of its picture before, and ``scores`` by text.
+    """
+    image = cache(source.image)
     faults: list[str | None] = [None] * len(rows)
     if isinstance(captioner, ExistingCaptions):
-        wanted = captioner.sources
-        found = [[c for c in source[i].captions if wanted is None or c.source in wanted] for i in indices]
+        found = [existing_captions(source, row["index"], captioner) for row in rows]
     else:
-        texts = ask_each(captioner, images, name)
+        asked = [image(row["index"]) for row in rows if row.get("text") is None]
+        answers = iter(ask_each(captioner, asked, name) if asked else ())
+        texts = [next(answers) if row.get("text") is None else row["text"] for row in rows]
         faults = [text if isinstance(text, CaptionerFault) else None for text in texts]
         found = [[] if fault else [Caption(source=name, text=text)] for text, fault in zip(texts, faults, strict=True)]
     captions = [[{**asdict(item), "scored_by": None} for item in items if item.text.strip()] for items in found]
     if scorer is not None:
-        _score(captions, images, scorer)
-    rows = zip(indices, captions, faults, strict=True)
-    return [{"index": index, "captions": items, "fault": fault} for index, items, fault in rows]
+        _score(rows, captions, image, scorer)
+    results = zip(rows, captions, faults, strict=True)
+    return [{"index": row["index"], "captions": items, "fault": fault} for row, items, fault in results]
 
 
-def _score(captions: list[list[Row]], images: Sequence[Image.Image], scorer: Scorer) -> None:
+def existing_captions(source: DataSource, index: int, wanted: ExistingCaptions) -> list[Caption]:
+    """Those that came with a sample and are wanted."""
+    return [item for item in source[index].captions if wanted.sources is None or item.source in wanted.sources]
+
+
+def _score(rows: list[Row], captions: list[list[Row]], image: Callable[[int], Image.Image], scorer: Scorer) -> None:
     """Put the scores of all captions of a batch in their places."""
-    pairs = [(image, item) for image, items in zip(images, captions, strict=True) for item in items]
-    if not pairs:
-        return
-    scores = scorer.score([image for image, _ in pairs], [item["text"] for _, item in pairs])
-    for (_, item), score in zip(pairs, scores, strict=True):
-        item["score"], item["scored_by"] = float(score), scorer.name
-        item["scored_in_part"] = is_cut(scorer, item["text"])
+    known = [row.get("scores", {}) for row in rows]
+    pairs = [
+        (image(row["index"]), item)
+        for row, items, scores in zip(rows, captions, known, strict=True)
+        for item in items
+        if item["text"] not in scores
+    ]
+    found = scorer.score([picture for picture, _ in pairs], [item["text"] for _, item in pairs]) if pairs else []
+    fresh = {id(item): float(score) for (_, item), score in zip(pairs, found, strict=True)}
+    for items, scores in zip(captions, known, strict=True):
+        for item in items:
+            item["score"] = fresh.get(id(item), scores.get(item["text"]))
+            item["scored_by"], item["scored_in_part"] = scorer.name, is_cut(scorer, item["text"])
 
 
 def judge_captions(captions: list[Row], fault: str | None, min_score: float | None) -> Row:
