@@ -297,3 +297,18 @@ def test_parquet_with_paths_and_lists(tmp_path: Path, picture: PictureBytes) -> 
         "row 3 of train.parquet holds no picture",
         "row 2 of train.parquet holds 2 pictures; give each a row of its own",
     ]
+
+
+def test_a_name_that_several_pictures_have_is_told(photos: Path, picture: PictureBytes) -> None:
+    (photos / "one").mkdir()
+    (photos / "two").mkdir()
+    for place in ("one", "two"):
+        (photos / place / "e.png").write_bytes(picture())
+    (photos / "list.csv").write_text("file_name,text\ne.png,which?\none/e.png,this\nother/a.png,none\n")
+    source = open_data(photos)
+    assert texts(source) == {"one/e": ["text=this"]}
+    told = [problem.detail for problem in source.problems if problem.reason == "missing_image"]
+    assert told == [
+        "list.csv:2 names e.png, and several files are called so; say their folders",
+        "list.csv:4 names other/a.png, and there is no such file",
+    ]

@@ -59,3 +59,14 @@ def test_the_first_starters_scenes_are_read_as_the_tiny_bank(caplog: pytest.LogC
     found = renamed({"data": {"type": "starter_scenes", "num_captions": 5}})
     assert found["data"] == {"type": "scenes", "bank": "tiny", "num_captions": 5}
     assert "bank: tiny" in caplog.text
+
+
+def test_a_run_goes_on_without_samples_that_are_left_out(run_folder: Path, settings: dict[str, Any]) -> None:
+    record_recipe(build_recipe(settings, name="x"), run_folder)
+    (run_folder / "recipe.yaml").write_text(yaml.safe_dump(to_mapping(build_recipe(settings, name="x"))))
+    settings["data"]["leave_out"] = ["007"]
+    record_recipe(build_recipe(settings, name="x"), run_folder)
+    assert yaml.safe_load((run_folder / "recipe.yaml").read_text())["data"]["leave_out"] == ["007"]
+    settings["data"]["path"] = "others"
+    with pytest.raises(ConfigError, match=r"data.path"):
+        record_recipe(build_recipe(settings, name="x"), run_folder)

@@ -84,9 +84,13 @@ def _indexed(root: Path, findings: Findings) -> list[_Shard] | None:
     known = {shard.path.resolve() for shard in listed}
     for path in walk(root):
         if (is_picture(path) or path.suffix.lower() == ".tar") and path.resolve() not in known:
-            name, reason = path.relative_to(root).as_posix(), "bad_record" if is_picture(path) else "bad_shard"
+            name, reason = path.relative_to(root).as_posix(), _reason_of(path)
             findings.report(name, reason, f"{INDEX} does not list it, so it is not used; add it there or move it away")
     return shards
+
+
+def _reason_of(path: Path) -> Reason:
+    return "bad_record" if is_picture(path) else "bad_shard"
 
 
 def _listed(root: Path, item: Mapping[str, Any]) -> _Shard:

@@ -36,19 +36,20 @@ class PictureFinder:
             for suffix in sorted(PICTURE_SUFFIXES) if not is_picture(path) else ():
                 if (guess := path.with_name(path.name + suffix)).is_file():
                     return guess
-        return self._only_one(plain)
+        found = self.ending_so(plain)
+        return found[0] if len(found) == 1 else None
 
     def knows(self, name: str) -> bool:
         """Whether a picture is called so; its folder does not matter."""
         return name.strip().replace("\\", "/").rpartition("/")[2] in self._by_name
 
-    def _only_one(self, plain: str) -> Path | None:
-        ends = plain.removeprefix("./")
-        found = [
+    def ending_so(self, name: str) -> list[Path]:
+        """The pictures whose paths end with the name, which may lack its suffix."""
+        ends = name.strip().replace("\\", "/").removeprefix("./")
+        return [
             path for path in self._by_name.get(ends.rpartition("/")[2], ())
             if f"/{path.as_posix()}".endswith(f"/{ends}") or f"/{path.with_suffix('').as_posix()}".endswith(f"/{ends}")
         ]  # fmt: skip
-        return found[0] if len(found) == 1 else None
 
 
 def read_tables(root: Path, tables: Sequence[Path], files: Sequence[Path]) -> Findings:
@@ -79,7 +80,10 @@ def _add_row(row: Row, table: Path, finder: PictureFinder, found: dict[Path, Can
         return
     path = finder.find(name, table)
     if path is None:
-        detail = f"{row.where} names {name if is_clean(name) else ascii(name)}, and there is no such file"
+        told = name if is_clean(name) else ascii(name)
+        several = len(finder.ending_so(name)) > 1
+        which = "several files are called so; say their folders" if several else "there is no such file"
+        detail = f"{row.where} names {told}, and {which}"
         findings.report(key_of_name(name) or name, "missing_image", detail)
         return
     candidate = found.setdefault(path, Candidate(key_of(path, finder.root), FileBlob(path)))

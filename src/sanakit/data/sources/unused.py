@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sanakit.common.errors import MissingExtraError
 from sanakit.common.paths import is_picture
-from sanakit.data.samples import Layout
+from sanakit.data.samples import Layout, Reason
 from sanakit.data.sources.collect import Findings
 from sanakit.data.sources.files import parse_json, read_text
 from sanakit.data.sources.records import file_column, holds_captions
@@ -21,7 +21,8 @@ _OURS = frozenset({
 })  # fmt: skip
 _DATA = (".tar", ".parquet", ".npy", ".npz")
 _TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
-_TEXTS = (".txt", ".caption", ".captions", ".cap", ".tags", ".json", ".xml", ".yaml", ".yml", ".xlsx", ".xls", ".ods")
+_TEXTS = (".txt", ".caption", ".captions", ".cap", ".tags", ".json", ".xml", ".yaml", ".yml")
+_SHEETS = (".xlsx", ".xls", ".ods")
 _BY_TABLE = ("json", "jsonl", "csv", "imagefolder", "parquet")
 _SHOWN = 3  # files of one reason
 
@@ -34,7 +35,7 @@ def tell_unused(root: Path, files: Iterable[Path], layout: Layout, findings: Fin
             continue
         name, suffix = path.relative_to(root).as_posix(), path.suffix.lower()
         if is_picture(path) or (suffix in _DATA and layout != "features" and not _is_bare_table(path)):
-            reason = "bad_shard" if suffix == ".tar" else "bad_record"
+            reason: Reason = "bad_shard" if suffix == ".tar" else "bad_record"
             findings.report(name, reason, f"it has no part in the layout {layout}; give it a folder of its own")
         else:
             groups[_why(path, layout)].append(name)
@@ -55,6 +56,8 @@ def _why(path: Path, layout: Layout) -> str:
         return _why_no_table(path, layout)
     if suffix in _TEXTS and layout in _BY_TABLE:
         return "tables say what the captions are; move those away to read what lies beside pictures"
+    if suffix in _SHEETS:
+        return "no spreadsheet is read; save it as CSV"
     if suffix == ".json":
         return _why_no_json(path)
     if suffix in _TEXTS:
