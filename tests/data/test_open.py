@@ -110,6 +110,7 @@ def test_what_happened_is_counted_apart(tmp_path: Path, picture: Callable[..., b
         (tmp_path / f"{name}.png").write_bytes(picture())
     (tmp_path / "list.csv").write_text("file_name,text\na.png,red\na.png,red\nb.png,\n")
     (tmp_path / "notes.md").touch()
+    assert open_data(tmp_path).caption_files == ("list.csv",)
     assert fates(open_data(tmp_path)) == [
         "left out, 1 empty_caption: b (its caption is empty)",
         "left out, 1 missing_caption: c (c.png lies in the folder, and no row of list.csv names it)",

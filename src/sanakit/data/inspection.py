@@ -43,6 +43,7 @@ class Inspection:
 
     path: str
     layout: str
+    caption_files: tuple[str, ...]  # tables and texts that were read, many of a kind as "*.txt"
     holds: str  # "pictures" or "latents"
     num_samples: int
     width: Spread | None  # pixels; None without samples
@@ -66,6 +67,7 @@ def inspect_data(source: DataSource) -> Inspection:
     return Inspection(
         path=str(source.path),
         layout=source.layout,
+        caption_files=source.caption_files,
         holds="latents" if source.has_latents() else "pictures",
         num_samples=len(samples),
         width=_spread([sample.width for sample in samples]),

@@ -16,7 +16,7 @@ from sanakit.data.sources.collect import Findings, collect
 from sanakit.data.sources.data_source import DataSource
 from sanakit.data.sources.features import read_features
 from sanakit.data.sources.folder import read_folder
-from sanakit.data.sources.unused import tell_unused
+from sanakit.data.sources.unused import files_read, tell_unused
 
 ACCEPTED = (
     "a folder of pictures with captions (a.png with a.txt or a.json, or named by metadata.csv, metadata.jsonl, "
@@ -65,7 +65,7 @@ def _read(path: Path) -> tuple[Layout, Findings]:
     unreadable: list[tuple[Path, str]] = []
     files = list(walk(path, lambda place, fault: unreadable.append((place, fault))))
     layout, findings = _read_folder(path, files)
-    findings.unused = tell_unused(path, files, layout, findings)
+    findings.unused, findings.read = tell_unused(path, files, layout, findings), files_read(path, findings)
     for place, fault in unreadable:
         findings.report(place.relative_to(path).as_posix(), "bad_record", fault)
     return layout, findings

@@ -201,3 +201,4 @@ def test_captions_in_files_of_other_names(tmp_path: Path, picture: PictureBytes)
         "other/d",
     ]
     assert source.unused_files[0].startswith("c.caption: not named after")
+    assert source.caption_files == ("*.caption", "*.txt")

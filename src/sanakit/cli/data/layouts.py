@@ -106,6 +106,8 @@ def build(
 
 def _print_inspection(found: Inspection) -> None:
     print(f"{found.path}: {plural(found.num_samples, 'sample')} ({found.holds}, layout {found.layout})")
+    if found.caption_files:
+        print(f"  read from {', '.join(found.caption_files)}")
     if found.width is not None and found.height is not None and found.megapixels is not None:
         print(f"  width  {_range(found.width)} px\n  height {_range(found.height)} px")
         print(f"  area   {_range(found.megapixels)} megapixels")

@@ -40,6 +40,7 @@ class Findings:
     problems: list[Problem] = field(default_factory=list)
     seen: set[Path] = field(default_factory=set)  # files that were read or told of
     unused: tuple[str, ...] = ()  # a sentence about each kind of the others
+    read: tuple[str, ...] = ()  # names of tables and texts
 
     def report(self, key: str, reason: Reason, detail: str, *, used: bool = False) -> None:
         """Note a problem; its detail becomes one line."""
@@ -71,7 +72,8 @@ def collect(path: Path, layout: Layout, findings: Findings, *, min_size: int, ne
     problems = [
         replace(p, used=True) if p.reason == "bad_record" and p.key in used_keys else p for p in findings.problems
     ]
-    return DataSource(path, layout, tuple(sorted(problems)), tuple(sorted(unused)), findings.unused, tuple(entries))
+    told = (tuple(sorted(unused)), findings.unused, findings.read)
+    return DataSource(path, layout, tuple(sorted(problems)), *told, tuple(entries))
 
 
 def _rank(candidate: Candidate) -> tuple[str, bool, str]:

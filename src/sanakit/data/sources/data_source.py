@@ -47,6 +47,7 @@ class DataSource:
     problems: tuple[Problem, ...]  # what opening found, in order; pictures are not decoded for it
     unused_columns: tuple[str, ...]  # of tables, or names in JSON: texts that are neither captions nor files nor scores
     unused_files: tuple[str, ...]  # a sentence about each kind of files that have no part in it, with their names
+    caption_files: tuple[str, ...]  # names of the tables and texts that were read, many of a kind as "*.txt"
     _entries: tuple[Entry, ...]
 
     def __len__(self) -> int:

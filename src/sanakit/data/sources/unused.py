@@ -1,4 +1,4 @@
-"""Files of a data set that have no part in it: told by name, with the reason and what would help."""
+"""Which files of a data set were read, and which have no part in it, with the reason and what would help."""
 
 from __future__ import annotations
 
@@ -40,6 +40,23 @@ def tell_unused(root: Path, files: Iterable[Path], layout: Layout, findings: Fin
         else:
             groups[_why(path, layout)].append(name)
     return tuple(f"{_named(names)}: {why}" for why, names in groups.items())
+
+
+def files_read(root: Path, findings: Findings) -> tuple[str, ...]:
+    """The files beside pictures, latents and shards that were read: tables and texts, many of a kind as ``*.txt``."""
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for path in sorted(findings.seen):
+        if not is_picture(path) and path.suffix.lower() not in (".tar", ".npy", ".npz") and path.is_relative_to(root):
+            name = path.relative_to(root)
+            groups[name.parent.as_posix(), path.suffix].append(name.as_posix())
+    if len(groups) > _SHOWN:
+        return tuple(sorted({f"*{suffix}" for _, suffix in groups}))
+    named = [names if len(names) <= _SHOWN else [_pattern(*kind)] for kind, names in groups.items()]
+    return tuple(name for names in named for name in names)
+
+
+def _pattern(folder: str, suffix: str) -> str:
+    return f"*{suffix}" if folder == "." else f"{folder}/*{suffix}"
 
 
 def _is_bare_table(path: Path) -> bool:
