@@ -194,3 +194,18 @@ def test_a_sentencepiece_file_alone_needs_its_package(folder: Path, monkeypatch:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(CheckpointError, match=r"is a tokenizer.model alone; .*pip install sentencepiece"):
         load_text_encoder(folder, config=CONFIG)
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_a_mark_that_transformers_does_not_read_is_told(folder: Path, name: str) -> None:
+    (folder / name).write_bytes(b"\xef\xbb\xbf" + (folder / name).read_bytes())
+    with pytest.raises(CheckpointError, match=rf"{name} begins with a byte order mark"):
+        load_text_encoder(folder, config=CONFIG)
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_a_link_to_nothing_is_told(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    (folder / name).symlink_to("../../blobs/gone")
+    with pytest.raises(CheckpointError, match=rf"{name} is a link to ../../blobs/gone, which is not there"):
+        load_text_encoder(folder, config=CONFIG)

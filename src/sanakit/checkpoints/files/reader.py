@@ -227,9 +227,19 @@ def is_there(path: Path) -> bool:
     Raises:
         CheckpointError: it is a link to nothing, as in a cache that was moved or cleaned away.
     """
+    return exists(path) and path.is_file()
+
+
+def is_folder_there(path: Path) -> bool:
+    """The same of a folder."""
+    return exists(path) and path.is_dir()
+
+
+def exists(path: Path) -> bool:
+    """The same of either."""
     if path.is_symlink() and not path.exists():
         raise missing(path)
-    return path.is_file()
+    return path.exists()
 
 
 def missing(path: Path, remark: str = "") -> CheckpointError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ def check_text_encoder(folder: Path) -> dict[str, Any]:
     """
     if not is_there(folder / "config.json"):
         raise CheckpointError(f"{folder} holds no text encoder: there is no config.json in it")
+    refuse_marks(folder)
     try:
         config = read_json(folder / "config.json")
     except CheckpointError as error:
@@ -33,6 +35,17 @@ def check_text_encoder(folder: Path) -> dict[str, Any]:
         kind = config.get("model_type", "unknown")
         raise CheckpointError(f"{folder} holds a {kind} model, not a decoder-only language model")
     return config
+
+
+def refuse_marks(folder: Path) -> None:
+    """transformers reads no JSON that begins with a byte order mark, and calls it invalid."""
+    for path in sorted(folder.glob("*.json")):
+        if is_there(path):
+            with path.open("rb") as file:
+                if file.read(len(BOM_UTF8)) == BOM_UTF8:
+                    raise CheckpointError(
+                        f"{path} begins with a byte order mark, which transformers does not read; save it without"
+                    )
 
 
 def _quantization(config: dict[str, Any], folder: Path) -> str | None:

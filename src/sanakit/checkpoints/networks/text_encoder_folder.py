@@ -50,6 +50,7 @@ def load_text_encoder(
     start = time.perf_counter()
     num_layers = config.num_layers if config is not None else None
     check_text_encoder(folder)
+    text_encoder_files(folder, variant)  # which tells of one that is missing
     tokenizer = load_tokenizer(tokenizer_folder or folder)
     model = _load_model(folder, dtype, _weights_variant(folder, variant), num_layers)
     check_vocabulary(tokenizer, model.config.vocab_size, tokenizer_folder or folder)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sanakit.checkpoints.files.reader import is_there
 from sanakit.checkpoints.files.torch_archive import first_sentence
+from sanakit.checkpoints.networks.text_encoder_check import refuse_marks
 from sanakit.common.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, vocabulary: int, folder
 
 def check_tokenizer_files(folder: Path) -> None:
     """Whether there is a tokenizer that can be read here; errors as of ``load_tokenizer``."""
+    refuse_marks(folder)
     if is_there(folder / _FAST):
         return
     if not is_there(folder / _SENTENCEPIECE):

@@ -17,7 +17,9 @@ from sanakit.checkpoints.files.hub import HubOptions, resolve_source
 from sanakit.checkpoints.files.hub_files import only_weight_file
 from sanakit.checkpoints.files.reader import (
     WeightHeader,
+    exists,
     find_weight_files,
+    is_folder_there,
     is_there,
     parse_json,
     read_header,
@@ -89,7 +91,7 @@ def find_parts(
     parts = ModelParts(source=str(source), path=path, names=names, variant=None if path.is_file() else hub.variant)
     if path.is_file():
         return _with_file(parts)
-    if is_there(path / "model_index.json") or (path / "transformer").is_dir():
+    if is_there(path / "model_index.json") or is_folder_there(path / "transformer"):
         return _with_folder(parts, folders)
     if is_there(path / "config.json"):
         return _with_component(parts)
@@ -103,7 +105,7 @@ def locate(source: str | Path, *, hub: HubOptions, folders: Collection[str]) -> 
     if not isinstance(source, (str, PathLike)) or not str(source).strip():
         raise RequestError(f"{source!r} names no model; give a folder, a file, a hub id, or {STARTER}")
     local = as_path(source)
-    if local.exists():
+    if exists(local):
         return local
     if str(source) != STARTER:
         return resolve_source(str(source), folders=folders, hub=hub)
@@ -118,7 +120,7 @@ def _with_folder(parts: ModelParts, folders: Collection[str]) -> ModelParts:
     folder, known = parts.path, kinds_by_folder()
     if is_there(folder / "model_index.json"):
         _check_pipeline(folder, str(read_json(folder / "model_index.json").get("_class_name")))
-    present = {name: kinds for name, kinds in known.items() if (folder / name).is_dir()}
+    present = {name: kinds for name, kinds in known.items() if is_folder_there(folder / name)}
     if not present:
         raise CheckpointError(f"{folder} has neither of the folders {' and '.join(known)}: the model is incomplete")
     card, scheduler = read_card(folder), folder / "scheduler" / "scheduler_config.json"
@@ -203,4 +205,4 @@ def _config_of_file(path: Path, header: WeightHeader, class_name: str) -> dict[s
 
 
 def _existing(folder: Path) -> Path | None:
-    return folder if folder.is_dir() else None
+    return folder if is_folder_there(folder) else None
