@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 import sanakit
 from sanakit.checkpoints.files.reader import read_tensors
@@ -61,10 +61,10 @@ def test_json_and_several_prompts_in_a_folder(generate: Any, tmp_path: Path) -> 
     assert read_record(tmp_path / "out" / names[3]).request.solver == "flow-euler"
 
 
-def test_a_deterministic_picture_says_so_and_is_made_again_as_one(generate: Any, run: Any) -> None:
+def test_a_deterministic_picture_says_so_and_is_made_again_as_one(generate: Any, run: Any, tiny_model: Path) -> None:
     assert generate("a cat", "--deterministic", "--steps", "2", "--output", "a.png").code == 0
     assert read_record("a.png").rows_per_call == 4
-    assert run("replay", "a.png").out == "identical\n"
+    assert run("replay", "a.png", "--model", tiny_model).out == "identical\n"
 
 
 def test_a_folder_is_never_overwritten_and_a_file_is(generate: Any, tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_models_that_are_none(run: Any, tmp_path: Path, content: bytes | None, m
 
 def test_replay_is_identical_and_says_when_not(run: Any, generate: Any, tiny_model: Path) -> None:
     generate("a cat", "--steps", "2", "-o", "a.png", "-q")
-    outcome = run("replay", "a.png")
+    outcome = run("replay", "a.png", "--model", tiny_model)
     assert (outcome.code, outcome.out) == (0, "identical\n")
 
     picture = Image.open("a.png")
@@ -195,6 +195,51 @@ def test_replay_is_identical_and_says_when_not(run: Any, generate: Any, tiny_mod
     assert read_record("again.png").request.seed == record["request"]["seed"]
 
 
+def test_a_picture_tells_nobody_where_its_model_lay(generate: Any, tiny_model: Path) -> None:
+    outcome = generate("a cat", "--steps", "1", "-o", "a.png", "--json")
+    for content in (outcome.out.encode(), Path("a.png").read_bytes()):
+        assert str(tiny_model.parent).encode() not in content
+    model = read_record("a.png").model
+    assert (model.kind, model.source, model.name) == ("folder", "tiny", "tiny")
+
+
+def test_a_record_makes_replay_load_nothing_and_do_nothing_unusual(
+    run: Any, generate: Any, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a hub id, nor a path, nor a folder called starter; a thousand steps or pictures are refused before."""
+    generate("a cat", "--steps", "1", "-o", "a.png", "-q")
+    Path("starter").mkdir()
+    monkeypatch.setattr("sanakit.checkpoints.bundle.load_bundle", lambda source, **_: pytest.fail(f"loads {source}"))
+
+    def record_with(**changes: Any) -> Path:
+        record = json.loads(read_record("a.png").to_json())
+        for name, value in changes.items():
+            record[name] = {**record[name], **value} if isinstance(value, dict) else value
+        chunks = PngImagePlugin.PngInfo()
+        chunks.add_text("sanakit", json.dumps(record))
+        Image.open("a.png").save("b.png", pnginfo=chunks)
+        return Path("b.png")
+
+    early: dict[str, Any] = {"kind": None}
+    for model in (
+        {"source": "some/model", "kind": "hub"},
+        early | {"source": "some/model"},
+        early | {"source": str(tiny_model)},
+    ):
+        outcome = run("replay", record_with(model=model))
+        assert (outcome.code, outcome.err.count("\n")) == (1, 1)
+        assert "name the model with --model" in outcome.err
+        assert model["source"] in outcome.err
+    for changes, told in (
+        ({"request": {"num_inference_steps": 1000, "num_images": 1000}}, "of 1000 pictures"),
+        ({"request": {"num_inference_steps": 1000}}, "asks for 1000 steps"),
+        ({"request": {"width": 16384, "height": 16384}}, "asks for 16384x16384 pixels"),
+        ({"rows_per_call": 10**9}, "calls of 1000000000 rows"),
+    ):
+        outcome = run("replay", record_with(**changes), "--model", tiny_model)
+        assert (outcome.code, outcome.err.count("\n"), told in outcome.err) == (1, 1, True), outcome.err
+
+
 @pytest.mark.parametrize("command", ["replay", "decode"])
 def test_files_without_a_record(run: Any, command: str, tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")
@@ -207,7 +252,7 @@ def test_files_without_a_record(run: Any, command: str, tmp_path: Path) -> None:
 
 
 def test_decode_finishes_a_picture_and_keeps_the_latent(
-    run: Any, generate: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Any, generate: Any, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from sanakit.pipelines.latent_file import save_latent
 
@@ -220,13 +265,15 @@ def test_decode_finishes_a_picture_and_keeps_the_latent(
     generate("a cat", "--steps", "2", "-o", "b.png", "-q")
     latent = save_latent(tmp_path / "latent.safetensors", kept[0])
     outcome = run("decode", latent, "--output", "c.png")
+    assert (outcome.code, "name the model with --model" in outcome.err) == (1, True)
+    outcome = run("decode", latent, "--output", "c.png", "--model", tiny_model)
     assert (outcome.code, outcome.out) == (0, "c.png\n")
     assert Image.open("c.png").tobytes() == Image.open("a.png").tobytes()
     assert latent.exists()
 
 
 def test_a_disk_that_fills_at_the_last_moment_loses_no_picture(
-    run: Any, generate: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Any, generate: Any, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import sanakit.pipelines.picture_file as picture_file
 
@@ -243,7 +290,7 @@ def test_a_disk_that_fills_at_the_last_moment_loses_no_picture(
     assert outcome.code == 1
     command = outcome.err.strip().rpartition("sanakit ")[2]
     assert command.startswith("decode "), outcome.err
-    assert run(*command.split(), "--output", "found.png", "-q").code == 0
+    assert run(*command.split(), "--model", tiny_model, "--output", "found.png", "-q").code == 0
     assert Image.open("found.png").tobytes() == Image.open("whole.png").tobytes()
 
 
@@ -266,28 +313,29 @@ def test_a_variant_is_recorded_and_replayed(run: Any, with_variant: Path) -> Non
     assert (model.variant, model.revision) == ("bf16", "v1")
     assert model.hash != plain.hash
     assert Image.open("a.png").tobytes() != Image.open("plain.png").tobytes()
-    assert run("replay", "a.png").out == "identical\n"
-    assert run("replay", "plain.png").out == "identical\n"
-    assert run("replay", "a.png", "--model", with_variant, "--variant", "bf16").code == 0
-    assert run("replay", "a.png", "--model", with_variant).out.startswith("different\n")
-    assert run("replay", "plain.png", "--variant", "bf16").out.startswith("different\n")
+    assert run("replay", "plain.png", "--model", with_variant).out == "identical\n"
+    assert run("replay", "a.png", "--model", with_variant, "--variant", "bf16").out == "identical\n"
+    assert "--model, a folder such as with-variant, and --variant bf16" in run("replay", "a.png").err
+    for words_of_other in (
+        ("a.png", "--model", with_variant),
+        ("plain.png", "--model", with_variant, "--variant", "bf16"),
+    ):
+        outcome = run("replay", *words_of_other)
+        assert outcome.code in (1, 3)
+        assert "the model was tiny" in outcome.out
     outcome = run(*words, "-o", "b.png", "--variant", "fp16")
     assert outcome.code == 1
     assert "fp16" in outcome.err
 
 
-def test_decode_loads_the_variant_of_the_latent(
-    run: Any, with_variant: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from sanakit.checkpoints import bundle
+def test_decode_takes_the_model_that_made_the_latent(run: Any, with_variant: Path, tmp_path: Path) -> None:
+    """Its record would not be true of another."""
     from sanakit.pipelines.latent_file import SavedLatent, save_latent
 
     run("generate", "a cat", "--model", with_variant, "--variant", "bf16", "--steps", "1", "-o", "a.png", "-q")
     saved = SavedLatent(latent=torch.zeros(1, 4, 8, 8), record=read_record("a.png"))
     latent = save_latent(tmp_path / "latent.safetensors", saved)
-    asked: list[Any] = []
-    load = bundle.load_bundle
-    monkeypatch.setattr(bundle, "load_bundle", lambda source, **k: asked.append(k["hub"].variant) or load(source, **k))
-    assert run("decode", latent, "-o", "c.png").code == 0
-    assert run("decode", latent, "-o", "d.png", "--model", with_variant).code == 0
-    assert asked == ["bf16", None]
+    assert run("decode", latent, "-o", "c.png", "--model", with_variant, "--variant", "bf16").code == 0
+    outcome = run("decode", latent, "-o", "d.png", "--model", with_variant)
+    assert (outcome.code, outcome.err.count("\n")) == (1, 1)
+    assert "decode it with the model that made it" in outcome.err

@@ -72,13 +72,13 @@ def test_a_generated_picture(run: Any, tiny_model: Path) -> None:
     assert recipe["needs"] == ["upscaling"]
     assert "Size: 128x128" in Image.open("cat.png").text["parameters"]
     assert "Postprocess upscale by: 4" in Image.open("cat.png").text["parameters"]
-    assert run("replay", "cat.png").out == "identical\n"
+    assert run("replay", "cat.png", "--model", tiny_model).out == "identical\n"
 
     assert run("generate", *words, "-o", "small.png", "-q").code == 0
     assert "upscale" not in json.loads(read_record("small.png").to_json())["request"]  # an older sanakit reads it
     assert run("upscale", "small.png", "-o", "later.png", "-q").code == 0
     assert Path("later.png").read_bytes() == Path("cat.png").read_bytes()
-    assert run("replay", "later.png").out == "identical\n"
+    assert run("replay", "later.png", "--model", tiny_model).out == "identical\n"
 
 
 def test_another_upscaler_is_named_by_replay(run: Any, tiny_model: Path, upscaler_cache: Path) -> None:
@@ -97,7 +97,7 @@ def test_another_upscaler_is_named_by_replay(run: Any, tiny_model: Path, upscale
     torch.manual_seed(9)
     other = CompactUpscaler(CompactUpscalerConfig(scale=2, hidden_size=4, num_layers=1))
     save_file(other.state_dict(), upscaler_cache / "model.safetensors")
-    outcome = run("replay", "cat.webp")
+    outcome = run("replay", "cat.webp", "--model", tiny_model)
     assert outcome.code == 1
     assert "the upscaler was realesr-animevideov3" in outcome.out
     upscaler._loaded.cache_clear()

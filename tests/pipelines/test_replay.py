@@ -11,9 +11,10 @@ import torch
 from PIL import ExifTags, Image, PngImagePlugin
 
 from sanakit.checkpoints.bundle import ModelBundle
-from sanakit.checkpoints.files.hub import HubOptions
+from sanakit.checkpoints.sources.origin import Origin, starter_folder
 from sanakit.common.errors import PictureError
 from sanakit.kernels.arithmetic import own_arithmetic
+from sanakit.pipelines.latent_file import hash_latent
 from sanakit.pipelines.picture_file import read_record, write_image
 from sanakit.pipelines.record import describe_image
 from sanakit.pipelines.replay import replay
@@ -64,21 +65,58 @@ def test_another_model_or_version_is_named(tmp_path: Path, pipeline: TextToImage
     assert "the device was cuda" in words
 
 
-def test_the_model_of_the_record_is_loaded(
+def test_only_the_starter_is_loaded_because_a_file_says_so(
     tmp_path: Path, pipeline: TextToImagePipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = {}
 
-    def load(source: str, **options: object) -> ModelBundle:
+    def load(source: Path, **options: object) -> ModelBundle:
         asked.update(source=source, **options)
         return replace(pipeline.bundle)
 
     monkeypatch.setattr("sanakit.pipelines.replay.load_bundle", load)
     made = pipeline("a cat").images[0]
     write_image(tmp_path / "picture.png", made.image, made.record)
+    with pytest.raises(PictureError, match=r"was made with tiny .* name the model with --model, a memory such as tiny"):
+        replay(tmp_path / "picture.png")
+    assert not asked
+    model = made.record.model.model_copy(update={"kind": "starter", "source": "starter"})
+    write_image(tmp_path / "picture.png", made.image, made.record.model_copy(update={"model": model}))
     assert replay(tmp_path / "picture.png").identical
     dtypes = dict.fromkeys(("transformer", "autoencoder", "text_encoder"), "float32")
-    assert asked == {"source": "tiny", "dtype": dtypes, "hub": HubOptions()}
+    assert asked == {"source": starter_folder(), "dtype": dtypes}
+
+
+def test_given_latents_are_in_the_record_and_asked_for(tmp_path: Path, pipeline: TextToImagePipeline) -> None:
+    noise = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(123))
+    made = pipeline("a cat", latents=noise, num_images=2).images[1]
+    assert made.record.latents == hash_latent(noise[1])
+    assert made.record.needs == ("latents that were given",)
+    write_image(tmp_path / "a.png", made.image, made.record)
+    with pytest.raises(PictureError, match="which its record does not hold"):
+        replay(tmp_path / "a.png", pipeline)
+    with pytest.raises(PictureError, match="was not made from these latents"):
+        replay(tmp_path / "a.png", pipeline, latents=noise[:1])
+    assert replay(tmp_path / "a.png", pipeline, latents=noise[1:]).identical
+    made = pipeline("a cat").images[0]
+    assert made.record.latents is None
+    write_image(tmp_path / "b.png", made.image, made.record)
+    with pytest.raises(PictureError, match="but from the noise of its seed"):
+        replay(tmp_path / "b.png", pipeline, latents=noise[:1])
+
+
+def test_parts_that_were_named_are_in_the_record(tmp_path: Path, pipeline: TextToImagePipeline) -> None:
+    made = pipeline("a cat").images[0]
+    borrowed = {"text_encoder": Origin("folder", "mine"), "autoencoder": Origin("hub", "org/vae")}
+    model = made.record.model.model_copy(update={"replaced": borrowed, "kind": "starter", "source": "starter"})
+    write_image(tmp_path / "a.png", made.image, made.record.model_copy(update={"model": model}))
+    assert read_record(tmp_path / "a.png").model.replaced == borrowed
+    with pytest.raises(PictureError, match="--text-encoder mine --autoencoder org/vae"):
+        replay(tmp_path / "a.png")
+    assert replay(tmp_path / "a.png", pipeline).differences == (
+        "the text encoder was mine and is the model's own",
+        "the autoencoder was org/vae and is the model's own",
+    )
 
 
 def test_a_picture_of_another_size_is_compared_by_its_size(tmp_path: Path, pipeline: TextToImagePipeline) -> None:

@@ -39,6 +39,7 @@ from sanakit.checkpoints.sources.content_hashes import (
     hash_text_encoder,
     recall_hashes,
 )
+from sanakit.checkpoints.sources.origin import Origin
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts, locate
 from sanakit.common.errors import CheckpointError
 from sanakit.common.files import written_aside
@@ -177,7 +178,8 @@ def complete(
     if parts.card is not None:
         hashes = {name: value for name, value in parts.card.hashes.items() if name not in foreign}
         parts = replace(parts, card=replace(parts.card, hashes=hashes))
-    return replace(parts, revision=hub.revision)
+    replaced = {name: Origin.of(source) for name, source in named.items() if source is not None}
+    return replace(parts, revision=hub.revision, replaced=replaced)
 
 
 def _check_borrowing(parts: ModelParts) -> None:
@@ -229,7 +231,7 @@ def card_of(parts: ModelParts) -> ModelCard:
         return replace(parts.card, source=parts.source, defaults=_scheduled(parts.card.defaults, parts))
     assert parts.transformer is not None
     config = parts.transformer.config
-    return known_card(
+    card = known_card(
         source=parts.source,
         names=parts.names,
         config=config,
@@ -237,6 +239,7 @@ def card_of(parts: ModelParts) -> ModelCard:
         scheduler=parts.scheduler,
         precision=known_precision(parts.names, config, stored=parts.transformer.stored_dtypes, variant=parts.variant),
     )
+    return replace(card, name=parts.origin.name.rstrip("/").rsplit("/", 1)[-1])
 
 
 def _scheduled(defaults: ImageDefaults, parts: ModelParts) -> ImageDefaults:

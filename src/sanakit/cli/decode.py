@@ -10,6 +10,7 @@ import typer
 
 from sanakit.cli.terminal.console import print_json
 from sanakit.cli.terminal.options import DeviceOptions, PlaceOptions, SourceOptions
+from sanakit.common.errors import PictureError
 
 
 def decode(
@@ -17,7 +18,7 @@ def decode(
     files: SourceOptions,
     places: PlaceOptions,
     run: DeviceOptions,
-    model: Annotated[str | None, typer.Option(help="Another source of the model than the latent names.")] = None,
+    model: Annotated[str | None, typer.Option(help="The model, if it is not the starter.")] = None,
 ) -> None:
     """Finish a picture whose decoding ran out of memory, from its saved latent. The latent is kept."""
     from sanakit.pipelines.latent_file import load_latent
@@ -29,8 +30,13 @@ def decode(
     from sanakit.cli.terminal.picture_run import picture_facts, save_to
     from sanakit.pipelines.text_to_image import TextToImagePipeline
 
-    chosen = files.instead_of(saved.record.model, model)
-    bundle = load_bundle(chosen.source, device=run.start(), **chosen.load_options())
+    source, options = files.named(saved.record.model, model, latent)
+    bundle = load_bundle(source, device=run.start(), **options)
+    if bundle.model_hash != saved.record.model.hash:
+        raise PictureError(
+            f"{latent} was made with {saved.record.model.name} ({saved.record.model.hash[:10]}), and this is "
+            f"{bundle.card.name} ({bundle.model_hash[:10]}); decode it with the model that made it"
+        )
     # A folder of its own: the pipeline clears up after success, and the user's latent must outlive a full disk.
     pipeline = TextToImagePipeline(bundle, rescue_folder=Path(tempfile.gettempdir()) / "sanakit-decode")
     picture = pipeline.decode(saved)

@@ -19,17 +19,20 @@ def replay(
     files: SourceOptions,
     places: PlaceOptions,
     told: TellOptions,
-    model: Annotated[str | None, typer.Option(help="Another source of the model than the picture names.")] = None,
+    model: Annotated[str | None, typer.Option(help="The model, if it is not the starter.")] = None,
     device: DeviceOption = "cpu",
+    long: Annotated[bool, typer.Option("--long", help="Also if the record asks for unusually much work.")] = False,
 ) -> None:
     """Make a picture again from the record inside it, and say whether it is identical.
 
     It is made in as many threads as before. Exit code 0 if every pixel is the same, 3 if none differs by more than one
     of 255 levels, else 1. The new picture is only written with --output.
     """
-    from sanakit.pipelines.picture_file import read_record
+    from sanakit.pipelines.picture_file import open_single_picture, read_record
 
     record = read_record(picture)
+    if not long:
+        record.check_work(picture, open_single_picture(picture).size)
     place = places.choose(record.request, num_images=1) if places.output is not None else None
 
     from sanakit.checkpoints.bundle import load_bundle
@@ -37,11 +40,11 @@ def replay(
     from sanakit.pipelines.replay import replay as replay_picture
     from sanakit.pipelines.text_to_image import TextToImagePipeline
 
-    chosen = files.instead_of(record.model, model)
+    source, options = files.named(record.model, model, picture)
     watch = PictureRun(num_images=1, quiet=told.quiet, save=save_to(place, with_metadata=True) if place else None)
     with watch.bar() as on_event:
-        bundle = load_bundle(chosen.source, device=resolve_device(device), **chosen.load_options())
-        result = replay_picture(picture, TextToImagePipeline(bundle), on_event=on_event)
+        bundle = load_bundle(source, device=resolve_device(device), **options)
+        result = replay_picture(picture, TextToImagePipeline(bundle), on_event=on_event, long=long)
     file = str(watch.files[0]) if watch.files else None
     if file is not None:
         told.tell(f"written to {file}")

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -47,6 +48,11 @@ def save_latent(path: str | Path, saved: SavedLatent) -> Path:
     with written_aside(path) as building:
         save_file(tensors, building, metadata={_RECORD: saved.record.to_json(), **step})
     return path
+
+
+def hash_latent(latent: Tensor) -> str:
+    """SHA-256 of the float32 values of one picture's latent, ``(1, C, h, w)`` or ``(C, h, w)``."""
+    return hashlib.sha256(latent.detach().to("cpu", torch.float32).contiguous().numpy().tobytes()).hexdigest()
 
 
 def latent_name(record: PictureRecord) -> str:

@@ -6,19 +6,22 @@ import hashlib
 import json
 from collections.abc import Mapping
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sanakit.checkpoints.files.hub import HubOptions
+from sanakit.checkpoints.sources.origin import STARTER, Origin, OriginKind
 from sanakit.common.errors import PictureError
 from sanakit.common.version import __version__
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.sampling.solvers import solver_kind
 
-READING, UPSCALING = "words of other languages and emoji", "upscaling"
-KNOWN_NEEDS = frozenset({READING, UPSCALING})  # features without which a picture would come out otherwise
+READING, UPSCALING, LATENTS = "words of other languages and emoji", "upscaling", "latents that were given"
+MAX_STEPS, MAX_PIXELS, MAX_ROWS = 100, 1024**2, 16
+"""What a record may ask for unasked; a picture as large as its file is never too large."""
+KNOWN_NEEDS = frozenset({READING, UPSCALING, LATENTS})  # features without which a picture would come out otherwise
 
 
 class _Plain(BaseModel):
@@ -28,19 +31,40 @@ class _Plain(BaseModel):
 class ModelReference(_Plain):
     """The model that made a picture: where it came from, its SHA-256, and the dtype of each component.
 
-    ``variant`` and ``revision`` are those that were asked for; records of early versions have none.
+    ``kind`` says what ``source`` is: a hub id, or the last name of a place on the machine where the picture was made,
+    which is nobody's to look up. Early records have whole paths and no kind. ``variant`` and ``revision`` are those
+    that were asked for; ``replaced`` are parts that were named instead of the model's own.
     """
 
     name: str
     source: str
     hash: str
     dtypes: Mapping[str, str]
+    kind: OriginKind | None = None
     variant: str | None = None
     revision: str | None = None
+    replaced: Mapping[str, Origin] = Field(default_factory=dict)
 
-    def load_options(self) -> dict[str, Any]:
-        """What ``load_bundle`` takes beside the source to give the same files in the same dtypes."""
-        return {"dtype": dict(self.dtypes), "hub": HubOptions(variant=self.variant, revision=self.revision)}
+    @property
+    def ships(self) -> bool:
+        """It is the starter as it comes with sanakit, which is loaded because a file says so; no other model is."""
+        return (self.kind or self.source) == STARTER and not self.replaced
+
+    def refuse_unnamed(self, path: str | Path) -> None:
+        """Raises PictureError for a model that only the file ``path`` names, and no user."""
+        if not self.ships:
+            raise PictureError(
+                f"{path} was made with {self.name} ({self.hash[:10]}), and a file does not decide what is loaded: "
+                f"name the model with {self._options()}"
+            )
+
+    def _options(self) -> str:
+        """Of the command line, with what is known of the source."""
+        place = self.source if self.kind == "hub" else f"a {self.kind or 'source'} such as {self.source}"
+        given = {"variant": self.variant, "revision": self.revision}
+        given |= {name.replace("_", "-"): origin.name for name, origin in self.replaced.items()}
+        more = "".join(f" --{name} {value}" for name, value in given.items() if value is not None)
+        return f"--model {place}{more}" if self.kind == "hub" else f"--model, {place}{more and f', and{more}'}"
 
 
 class ImageReference(_Plain):
@@ -65,6 +89,7 @@ class PictureRecord(_Plain):
     None where that is the prompt as it was written. ``image`` is None until it was decoded; where ``request.upscale``
     is above 1 it is that much larger than the request says, and ``upscaler`` made it so. ``threads`` are those of the
     CPU, and ``arithmetic`` says by name what else the last bits depend on, such as the processor's instruction set.
+    ``latents`` is the SHA-256 of initial noise that was given and did not follow from the seed (`hash_latent`).
     ``rows_per_call`` is None where a call had as many rows as there were. ``needs`` names what a reader must know to
     make the picture again, so that an older sanakit refuses it and does not leave that out.
     """
@@ -78,6 +103,7 @@ class PictureRecord(_Plain):
     rows_per_call: int | None = None
     arithmetic: Mapping[str, str] = Field(default_factory=dict)
     upscaler: UpscalerReference | None = None
+    latents: str | None = None
     needs: tuple[str, ...] = ()
     read_as: str | None = None
 
@@ -96,6 +122,8 @@ class PictureRecord(_Plain):
             problem = error.errors(include_url=False)[0]
             place = ".".join(map(str, problem["loc"])) or "its text"
             raise PictureError(f"the record is damaged: {place}: {problem['msg']}.") from None
+        if record.request.num_images != 1:
+            raise PictureError(f"the record is damaged: it is of {record.request.num_images} pictures, not of one.")
         if unknown := sorted(set(record.needs) - KNOWN_NEEDS):
             writer = record.versions.get("sanakit", "?")
             raise PictureError(
@@ -103,6 +131,32 @@ class PictureRecord(_Plain):
                 f"out; read it with sanakit {writer} or later."
             )
         return record
+
+    def check_work(self, path: str | Path, size: tuple[int, int]) -> None:
+        """Refuse what only a hostile record, or a most unusual picture, asks for.
+
+        Args:
+            path: the file that it is in.
+            size: width and height of the picture there.
+
+        Raises:
+            PictureError: it does not say what to compare with, or asks for more than ``MAX_STEPS``, for calls of more
+                than ``MAX_ROWS`` rows, or for more pixels than the file holds and than ``MAX_PIXELS``.
+        """
+        if self.image is None:
+            raise PictureError(f"the record in {path} does not say what the picture looked like; it cannot be compared")
+        steps, rows = self.request.num_inference_steps or 0, self.rows_per_call or 0
+        width, height = ((side or 0) * self.request.upscale for side in (self.request.width, self.request.height))
+        asked = [
+            f"{steps} steps" if steps > MAX_STEPS else "",
+            f"{width}x{height} pixels" if width * height > max(MAX_PIXELS, size[0] * size[1]) else "",
+            f"calls of {rows} rows" if rows > MAX_ROWS else "",
+        ]
+        if any(asked):
+            raise PictureError(
+                f"the record in {path} asks for {' and '.join(filter(None, asked))}, which is more work than a file "
+                f"may cause by itself; replay it with --long (long=True) if you trust it"
+            )
 
     def to_a1111(self) -> str:
         """The ``parameters`` text that galleries and other tools read."""

@@ -10,11 +10,14 @@ from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageOps
+from torch import Tensor
 
 from sanakit.checkpoints.bundle import load_bundle
+from sanakit.checkpoints.sources.origin import starter_folder
 from sanakit.common.errors import PictureError
 from sanakit.kernels.arithmetic import MAX_THREADS, own_arithmetic
 from sanakit.pipelines.events import OnEvent
+from sanakit.pipelines.latent_file import hash_latent
 from sanakit.pipelines.picture_file import as_stored, open_single_picture, read_record
 from sanakit.pipelines.record import PictureRecord, describe_image
 from sanakit.pipelines.result import GeneratedImage
@@ -41,28 +44,53 @@ class ReplayResult:
 
 
 def replay(
-    path: str | Path, pipeline: TextToImagePipeline | None = None, *, on_event: OnEvent | None = None
+    path: str | Path,
+    pipeline: TextToImagePipeline | None = None,
+    *,
+    on_event: OnEvent | None = None,
+    latents: Tensor | None = None,
+    long: bool = False,
 ) -> ReplayResult:
     """Make the picture in ``path`` again, in as many threads of the CPU as it was made in.
 
     Args:
         path: a picture that sanakit wrote, with its metadata.
-        pipeline: the model to use; None loads the one that the record names, from the same files in the same dtypes.
+        pipeline: the model to use; None loads the starter, if that made the picture.
         on_event: as in the pipeline.
+        latents: the initial noise ``(1, C, h, w)`` of a picture that was made from given latents.
+        long: also where the record asks for more work than `PictureRecord.check_work` lets it.
 
     Raises:
-        PictureError: the file cannot be read or holds no record.
+        PictureError: the file cannot be read or holds no record, was made with another model than the starter and
+            there is no ``pipeline``, with latents that are not here, or its record asks for too much.
     """
-    record = read_record(path)
-    if record.image is None:
-        raise PictureError(f"the record in {path} does not say what the picture looked like; it cannot be compared")
-    picture = open_single_picture(path)
-    again = copy(pipeline or TextToImagePipeline(load_bundle(record.model.source, **record.model.load_options())))
+    record, picture = read_record(path), open_single_picture(path)
+    if not long:
+        record.check_work(path, picture.size)
+    if pipeline is None:
+        record.model.refuse_unnamed(path)
+        pipeline = TextToImagePipeline(load_bundle(starter_folder(), dtype=dict(record.model.dtypes)))
+    _check_latents(record, latents, path)
+    again = copy(pipeline)
     again.fixed_rows = record.rows_per_call
     with own_arithmetic(_threads(record)):
-        made = again(record.request, on_event=on_event).images[0]
+        made = again(record.request, on_event=on_event, latents=latents).images[0]
     outcome, pixels = _compare(record, picture, made.picture)
     return ReplayResult(outcome=outcome, image=made, differences=(*pixels, *_circumstances(record, made.record)))
+
+
+def _check_latents(record: PictureRecord, latents: Tensor | None, path: str | Path) -> None:
+    if latents is not None and record.latents != hash_latent(latents):
+        raise PictureError(f"{path} was not made from these latents, but from {_noise(record)}")
+    if latents is None and record.latents is not None:
+        raise PictureError(
+            f"{path} was made from {_noise(record)}, which its record does not hold; give them to "
+            f"sanakit.pipelines.replay.replay as latents="
+        )
+
+
+def _noise(record: PictureRecord) -> str:
+    return f"latents with SHA-256 {record.latents[:10]}" if record.latents else "the noise of its seed"
 
 
 def _threads(record: PictureRecord) -> int | None:
@@ -102,6 +130,11 @@ def _circumstances(then: PictureRecord, now: PictureRecord) -> Iterator[str]:
     if then.upscaler is not None and now.upscaler is not None and then.upscaler != now.upscaler:
         old_network, new_network = (f"{each.name} ({each.hash[:10]})" for each in (then.upscaler, now.upscaler))
         yield f"the upscaler was {old_network} and is {new_network}"
+    if then.model.replaced != now.model.replaced:
+        for name in dict.fromkeys((*then.model.replaced, *now.model.replaced)):
+            origins = (model.replaced.get(name) for model in (then.model, now.model))
+            old, new = ("the model's own" if origin is None else origin.name for origin in origins)
+            yield f"the {name.replace('_', ' ')} was {old} and is {new}"
     if then.model.dtypes != now.model.dtypes:
         yield f"the dtypes were {dict(then.model.dtypes)} and are {dict(now.model.dtypes)}"
     if then.device != now.device:

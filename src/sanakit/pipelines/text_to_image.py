@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.checkpoints.sources.origin import Origin
 from sanakit.common.devices import resolve_device
 from sanakit.common.errors import PictureError, RequestError, SanakitError
 from sanakit.common.paths import as_path
@@ -35,11 +36,11 @@ from sanakit.pipelines.events import (
     notices_about_model,
     notices_about_words,
 )
-from sanakit.pipelines.latent_file import SavedLatent, rescued
+from sanakit.pipelines.latent_file import SavedLatent, hash_latent, rescued
 from sanakit.pipelines.plan import PicturePlan, plan_pictures
 from sanakit.pipelines.reading.read import PromptReader
 from sanakit.pipelines.reading.words import Words
-from sanakit.pipelines.record import READING, ModelReference, PictureRecord, describe_image, software_versions
+from sanakit.pipelines.record import LATENTS, READING, ModelReference, PictureRecord, describe_image, software_versions
 from sanakit.pipelines.request import Asked, GenerationRequest, as_requests
 from sanakit.pipelines.resolution import resize_and_crop
 from sanakit.pipelines.result import GeneratedImage, GenerationResult, Output, as_output, check_output, to_image
@@ -126,6 +127,7 @@ class TextToImagePipeline:
             tell(notice)
         model = model_reference(self.bundle)  # now, right after the notice: the weights may be read for their hash
         prepare = lru_cache(maxsize=16)(self.prepare)
+        given = [None if latents is None else hash_latent(noise) for noise in noises]
         jobs = (picture_job(plan, noise, prepare) for plan, noise in zip(plans, noises, strict=True))
         images: dict[int, GeneratedImage] = {}
         for event in denoise(self.denoiser(), jobs):
@@ -137,7 +139,9 @@ class TextToImagePipeline:
                     if on_step is not None:
                         on_step(done.index, done.latent)
                 case Finished(key=index, latent=latent):
-                    finished = SavedLatent(latent=latent.cpu(), record=self.record_of(plans[index], model))
+                    finished = SavedLatent(
+                        latent=latent.cpu(), record=self.record_of(plans[index], model, given[index])
+                    )
                     images[index] = self.decode(finished, output=output)
                     tell(ImageDone(image=images[index], **which))
         return GenerationResult(images=[images[index] for index in range(len(plans))])
@@ -215,8 +219,9 @@ class TextToImagePipeline:
             yield from notices_about_words(requests, self.reader, self.bundle.card.name)
         yield from notices_about_model(self.bundle)
 
-    def record_of(self, plan: PicturePlan, model: ModelReference) -> PictureRecord:
-        """How the picture of a plan is made here and now."""
+    def record_of(self, plan: PicturePlan, model: ModelReference, latents: str | None = None) -> PictureRecord:
+        """How the picture of a plan is made here and now; ``latents`` is the hash of noise that was given for it."""
+        needed = {READING: plan.read_as, LATENTS: latents}
         return PictureRecord(
             request=plan.request,
             model=model,
@@ -226,7 +231,8 @@ class TextToImagePipeline:
             arithmetic=self._arithmetic(),
             rows_per_call=self.fixed_rows,
             read_as=plan.read_as,
-            needs=() if plan.read_as is None else (READING,),
+            latents=latents,
+            needs=tuple(name for name, value in needed.items() if value is not None),
         )
 
     def _arithmetic(self) -> dict[str, str]:
@@ -281,13 +287,16 @@ def conditions_of(plan: PicturePlan, prepare: Prepare) -> dict[Branch, Condition
 
 def model_reference(bundle: ModelBundle) -> ModelReference:
     """The model as records name it; may read its weights once, for their hash."""
+    origin = bundle.parts.origin if bundle.parts else Origin("memory", bundle.card.name)
     return ModelReference(
         name=bundle.card.name,
-        source=bundle.card.source,
+        source=origin.name,
+        kind=origin.kind,
         hash=bundle.model_hash,
         dtypes=bundle.precisions,
         variant=bundle.parts.variant if bundle.parts else None,
         revision=bundle.parts.revision if bundle.parts else None,
+        replaced=bundle.parts.replaced if bundle.parts else {},
     )
 
 

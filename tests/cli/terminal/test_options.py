@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 import typer
 
+from sanakit.checkpoints.files.hub import HubOptions
+from sanakit.checkpoints.sources.origin import starter_folder
 from sanakit.cli.terminal.failures import Interrupted
 from sanakit.cli.terminal.options import RunOptions, SourceOptions, TellOptions, add_commands
+from sanakit.common.errors import PictureError
 from sanakit.pipelines.record import ModelReference
 
 
@@ -46,12 +50,17 @@ def test_what_an_option_may_be_is_checked() -> None:
         entered("cat", "--side", "0")
 
 
-def test_another_source_has_no_recorded_files() -> None:
-    recorded = ModelReference(name="m", source="org/m", hash="0", dtypes={}, variant="fp16", revision="v1")
-    assert SourceOptions().instead_of(recorded, None) == recorded
-    assert SourceOptions(revision="v2").instead_of(recorded, None).revision == "v2"
-    moved = SourceOptions(variant="bf16").instead_of(recorded, "folder")
-    assert (moved.source, moved.variant, moved.revision) == ("folder", "bf16", None)
+def test_a_record_decides_dtypes_and_nothing_else() -> None:
+    dtypes = {"transformer": "bfloat16"}
+    recorded = ModelReference(
+        name="m", source="org/m", kind="hub", hash="0", dtypes=dtypes, variant="fp16", revision="v1"
+    )
+    with pytest.raises(PictureError, match=r"name the model with --model org/m --variant fp16 --revision v1$"):
+        SourceOptions(revision="v2").named(recorded, None, Path("a.png"))
+    source, options = SourceOptions(variant="bf16").named(recorded, "folder", Path("a.png"))
+    assert (source, options) == ("folder", {"dtype": dtypes, "hub": HubOptions(variant="bf16")})
+    starter = recorded.model_copy(update={"kind": "starter", "source": "starter"})
+    assert SourceOptions().named(starter, None, Path("a.png"))[0] == starter_folder()
 
 
 def test_an_interrupted_bar_says_what_is_kept() -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import resources
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -32,13 +31,13 @@ from sanakit.checkpoints.identity.scheduler import check_scheduler
 from sanakit.checkpoints.networks.identify import Found, identify
 from sanakit.checkpoints.networks.kind import NetworkKind
 from sanakit.checkpoints.networks.kinds import kind_of_class, kind_of_names, kinds_by_folder, looks_like, nouns
+from sanakit.checkpoints.sources.origin import STARTER, Origin, starter_folder
 from sanakit.common.errors import CheckpointError, RequestError
 from sanakit.common.paths import as_path
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 
-STARTER = "starter"
 CONFIG_KEY = "config"  # of the metadata of a single safetensors file
 _OTHER_FOLDERS = ("text_encoder", "tokenizer", "scheduler")
 _PIPELINES = ("SanaPipeline", "SanaPAGPipeline", "SanaSprintPipeline")
@@ -56,6 +55,7 @@ class ModelParts:
 
     source: str
     path: Path
+    origin: Origin
     names: str  # what source and files are called, for what is known by name
     networks: Mapping[str, Found[Any, Any]] = field(default_factory=dict)
     text_encoder: Path | None = None
@@ -64,6 +64,7 @@ class ModelParts:
     card: ModelCard | None = None
     variant: str | None = None
     revision: str | None = None
+    replaced: Mapping[str, Origin] = field(default_factory=dict)  # parts that a user named instead of the model's own
     words: Path | None = None  # the file of the words that it was trained on, which few models have
 
     @property
@@ -88,7 +89,8 @@ def find_parts(
     folders = folders or (*kinds_by_folder(), *_OTHER_FOLDERS)
     path = locate(source, hub=hub, folders=folders)
     names = names_of(str(source), path)
-    parts = ModelParts(source=str(source), path=path, names=names, variant=None if path.is_file() else hub.variant)
+    variant = None if path.is_file() else hub.variant
+    parts = ModelParts(source=str(source), path=path, origin=Origin.of(source), names=names, variant=variant)
     if path.is_file():
         return _with_file(parts)
     if is_there(path / "model_index.json") or is_folder_there(path / "transformer"):
@@ -109,7 +111,7 @@ def locate(source: str | Path, *, hub: HubOptions, folders: Collection[str]) -> 
         return local
     if str(source) != STARTER:
         return resolve_source(str(source), folders=folders, hub=hub)
-    folder = Path(str(resources.files("sanakit") / "starter"))
+    folder = starter_folder()
     if not (folder / "model_index.json").is_file():
         raise CheckpointError(f"the starter's weights are not installed: {folder} has no model_index.json")
     return folder

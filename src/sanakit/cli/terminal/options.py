@@ -84,11 +84,18 @@ class SourceOptions:
 
         return HubOptions(variant=self.variant, revision=self.revision)
 
-    def instead_of(self, recorded: ModelReference, model: str | None) -> ModelReference:
-        """The model of a record, or what the options say; to another source the recorded files mean nothing."""
-        changes: dict[str, Any] = {} if model is None else {"source": model, "variant": None, "revision": None}
-        given = {"variant": self.variant, "revision": self.revision}
-        return recorded.model_copy(update=changes | {name: value for name, value in given.items() if value is not None})
+    def named(self, recorded: ModelReference, model: str | None, path: Path) -> tuple[str | Path, dict[str, Any]]:
+        """Source and options of `load_bundle` for what the record in ``path`` describes: what the user named, else the
+        starter; of the record only the dtypes are taken.
+
+        Raises:
+            PictureError: another model made it, and the user named none.
+        """
+        from sanakit.checkpoints.sources.origin import starter_folder
+
+        if model is None:
+            recorded.refuse_unnamed(path)
+        return model or starter_folder(), {"dtype": dict(recorded.dtypes), "hub": self.hub}
 
 
 @dataclass(frozen=True, kw_only=True)
