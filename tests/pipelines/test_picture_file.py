@@ -193,3 +193,22 @@ def test_a_record_that_needs_what_we_do_not_know_is_refused(image: Image.Image) 
 
 def test_the_version_is_that_of_the_code_installed_or_not() -> None:
     assert software_versions()["sanakit"] == sanakit.__version__
+
+
+def test_a_newer_record_is_called_newer_and_not_damaged(image: Image.Image) -> None:
+    content = json.loads(record_of(image).to_json())
+    assert content["format"] == 1
+    for change, told in (
+        ({"format": 2, "request": "another thing"}, "is of format 2, and this sanakit .* reads up to 1: it is newer"),
+        ({"request": {**content["request"], "brand_new": 3}}, r"says request.brand_new, which .* a newer one wrote it"),
+        ({"model": {**content["model"], "kind": "cloud"}}, r"says model.kind, which .* a newer one wrote it"),
+        ({"request": {**content["request"], "seed": "x"}}, "damaged: request.*seed"),
+    ):
+        with pytest.raises(PictureError, match=told):
+            PictureRecord.from_json(json.dumps(content | change))
+    assert PictureRecord.from_json(json.dumps(content | {"newfield": 1})) == record_of(image)
+    del content["format"]  # as early ones
+    assert PictureRecord.from_json(json.dumps(content)) == record_of(image)
+    for text in ("{", "[1]", "{" * 100000, '{"format": ' + "9" * 5000 + "}"):
+        with pytest.raises(PictureError):
+            PictureRecord.from_json(text)

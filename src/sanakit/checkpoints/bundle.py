@@ -14,7 +14,7 @@ import torch
 from sanakit.checkpoints.diffusers_layout import write_model_folder
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.card import PUBLISHED_TEXT_ENCODER, SMALL_TEXT_ENCODER, ImageDefaults, ModelCard
-from sanakit.checkpoints.identity.hashing import combined_hash, hash_tensors
+from sanakit.checkpoints.identity.hashing import combined_hash, hash_settings, hash_tensors, sampled
 from sanakit.checkpoints.identity.known_models import (
     DEFAULT_AUTOENCODER,
     DEFAULT_LATENT_CHANNELS,
@@ -41,6 +41,7 @@ from sanakit.checkpoints.sources.content_hashes import (
 )
 from sanakit.checkpoints.sources.origin import Origin
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts, locate
+from sanakit.common.config import to_mapping
 from sanakit.common.errors import CheckpointError
 from sanakit.common.files import written_aside
 from sanakit.common.paths import as_path
@@ -62,7 +63,27 @@ class ModelBundle:
     text_encoder: TextEncoder
     card: ModelCard
     parts: ModelParts | None = None  # the files it was loaded from; None for a model made in memory
+    loaded: str = ""  # a digest of the weights as they came from the files
     words: Mapping[str, Any] = field(default_factory=dict)  # that it was trained on, if its folder has a words.json
+
+    def _sampled(self) -> str:
+        return " ".join(sampled(part.state_dict()) for part in self.components.values())
+
+    def keep_sample(self) -> ModelBundle:
+        """Remember the weights as they came from their files, for ``has_changed``."""
+        return replace(self, loaded=self._sampled())
+
+    @property
+    def has_changed(self) -> bool:
+        """Weights are no longer those of the files: a part was replaced, trained or merged with an adapter."""
+        return bool(self.loaded) and self._sampled() != self.loaded
+
+    @property
+    def settings_hash(self) -> str:
+        """SHA-256 of what decides a picture beside the tensors: configs of networks and prompts, perturbed layers."""
+        text = replace(self.card.text, num_cached_prompts=0)
+        configs = [to_mapping(config) for config in (self.transformer.config, self.autoencoder.config, text)]
+        return hash_settings([*configs, self.card.defaults.pag_layers])
 
     @cached_property
     def model_hash(self) -> str:
@@ -141,7 +162,7 @@ def load_bundle(
         card=card,
         parts=parts,
         words=words,
-    )
+    ).keep_sample()
 
 
 def words_of_parts(parts: ModelParts) -> Mapping[str, Any]:

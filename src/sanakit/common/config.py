@@ -13,9 +13,27 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
-from sanakit.common.errors import ConfigError
+from sanakit.common.errors import ConfigError, SanakitError
+from sanakit.common.version import __version__
 
 T = TypeVar("T")
+
+
+def check_format(
+    content: Mapping[str, Any], newest: int, where: str, *, error: type[SanakitError] = ConfigError
+) -> None:
+    """Raise ``error`` where a file's ``format`` is above ``newest``, the last that this version reads, or no number.
+
+    The number rises where an older reader would go wrong; what was written before there were numbers has none.
+    """
+    number = content.get("format", 1)
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        raise error(f"{where}: format={number!r} must be a whole number from 1")
+    if number > newest:
+        raise error(
+            f"{where} is of format {number}, and this sanakit {__version__} reads up to {newest}: it is newer, not "
+            f"damaged, and a newer sanakit reads it"
+        )
 
 
 def to_mapping(config: Any) -> Any:

@@ -7,21 +7,26 @@ import json
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sanakit.checkpoints.sources.origin import STARTER, Origin, OriginKind
+from sanakit.common.config import check_format
 from sanakit.common.errors import PictureError
 from sanakit.common.version import __version__
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.sampling.solvers import solver_kind
 
+FORMAT = 1
+"""Of records, the newest that is read."""
+
 READING, UPSCALING, LATENTS = "words of other languages and emoji", "upscaling", "latents that were given"
 MAX_STEPS, MAX_PIXELS, MAX_ROWS = 100, 1024**2, 16
 """What a record may ask for unasked; a picture as large as its file is never too large."""
-KNOWN_NEEDS = frozenset({READING, UPSCALING, LATENTS})  # features without which a picture would come out otherwise
+KNOWN_NEEDS = frozenset({READING, UPSCALING, LATENTS})
+"""Features without which a picture would come out otherwise."""
 
 
 class _Plain(BaseModel):
@@ -33,7 +38,8 @@ class ModelReference(_Plain):
 
     ``kind`` says what ``source`` is: a hub id, or the last name of a place on the machine where the picture was made,
     which is nobody's to look up. Early records have whole paths and no kind. ``variant`` and ``revision`` are those
-    that were asked for; ``replaced`` are parts that were named instead of the model's own.
+    that were asked for; ``replaced`` are parts that were named instead of the model's own. ``settings`` is a hash of
+    its configs, which the hash of its tensors does not show. A model that was changed in memory is of kind ``memory``.
     """
 
     name: str
@@ -43,6 +49,7 @@ class ModelReference(_Plain):
     kind: OriginKind | None = None
     variant: str | None = None
     revision: str | None = None
+    settings: str | None = None
     replaced: Mapping[str, Origin] = Field(default_factory=dict)
 
     @property
@@ -94,6 +101,7 @@ class PictureRecord(_Plain):
     make the picture again, so that an older sanakit refuses it and does not leave that out.
     """
 
+    format: int = FORMAT
     request: GenerationRequest
     model: ModelReference
     device: str
@@ -117,11 +125,16 @@ class PictureRecord(_Plain):
         PictureError: the text is not a record of ours, or one that needs more than this version knows.
         """
         try:
+            content = json.loads(text)
+            if isinstance(content, dict):
+                _check_known(content)
             record = cls.model_validate_json(text)
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]
             place = ".".join(map(str, problem["loc"])) or "its text"
             raise PictureError(f"the record is damaged: {place}: {problem['msg']}.") from None
+        except (ValueError, RecursionError) as error:
+            raise PictureError(f"the record is damaged: {error}.") from None
         if record.request.num_images != 1:
             raise PictureError(f"the record is damaged: it is of {record.request.num_images} pictures, not of one.")
         if unknown := sorted(set(record.needs) - KNOWN_NEEDS):
@@ -179,6 +192,20 @@ class PictureRecord(_Plain):
         if request.negative_prompt:
             lines.append(f"Negative prompt: {request.negative_prompt}")
         return "\n".join([*lines, ", ".join(f"{name}: {_quoted(str(value))}" for name, value in facts.items())])
+
+
+def _check_known(content: Mapping[str, Any]) -> None:
+    """Raises PictureError for a record of a later version: by its format, or by what this one does not know in it."""
+    check_format(content, FORMAT, "the record", error=PictureError)
+    request, model = ({} if not isinstance(part := content.get(name), dict) else part for name in ("request", "model"))
+    strange = [f"request.{name}" for name in request if name not in GenerationRequest.model_fields]
+    if model.get("kind") not in (None, *get_args(OriginKind)):
+        strange.append("model.kind")
+    if strange:
+        raise PictureError(
+            f"the record says {', '.join(strange)}, which this sanakit {__version__} does not know; a newer one wrote "
+            f"it and reads it."
+        )
 
 
 def software_versions() -> dict[str, str]:

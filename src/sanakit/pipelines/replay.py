@@ -130,6 +130,8 @@ def _circumstances(then: PictureRecord, now: PictureRecord) -> Iterator[str]:
     if then.upscaler is not None and now.upscaler is not None and then.upscaler != now.upscaler:
         old_network, new_network = (f"{each.name} ({each.hash[:10]})" for each in (then.upscaler, now.upscaler))
         yield f"the upscaler was {old_network} and is {new_network}"
+    if then.model.settings not in (None, now.model.settings):
+        yield "the settings of the model (config.json of a network, or its card) are not as they were"
     if then.model.replaced != now.model.replaced:
         for name in dict.fromkeys((*then.model.replaced, *now.model.replaced)):
             origins = (model.replaced.get(name) for model in (then.model, now.model))

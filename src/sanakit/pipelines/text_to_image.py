@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.checkpoints.identity.hashing import combined_hash
 from sanakit.checkpoints.sources.origin import Origin
 from sanakit.common.devices import resolve_device
 from sanakit.common.errors import PictureError, RequestError, SanakitError
@@ -287,12 +288,14 @@ def conditions_of(plan: PicturePlan, prepare: Prepare) -> dict[Branch, Condition
 
 def model_reference(bundle: ModelBundle) -> ModelReference:
     """The model as records name it; may read its weights once, for their hash."""
-    origin = bundle.parts.origin if bundle.parts else Origin("memory", bundle.card.name)
+    changed = bundle.has_changed
+    origin = bundle.parts.origin if bundle.parts and not changed else Origin("memory", bundle.card.name)
     return ModelReference(
         name=bundle.card.name,
         source=origin.name,
         kind=origin.kind,
-        hash=bundle.model_hash,
+        hash=combined_hash(bundle.hash_memory()) if changed else bundle.model_hash,
+        settings=bundle.settings_hash,
         dtypes=bundle.precisions,
         variant=bundle.parts.variant if bundle.parts else None,
         revision=bundle.parts.revision if bundle.parts else None,

@@ -46,7 +46,10 @@ def test_an_old_card_is_read_and_written_as_it_was() -> None:
     assert card.precision == OWN_LINE
     assert (card.text_encoder, card.distilled) == (SMALL_TEXT_ENCODER, False)
     assert not card.model_hash
-    assert list(card_to_json(card).items()) == list(OLD.items())  # the order too: converted files keep their bytes
+    assert list(card_to_json(card).items()) == [
+        *OLD.items(),
+        ("format", 1),
+    ]  # the order too: converted files keep their bytes
     without = card_to_json(replace(card, hashes={"transformer": "a"}))
     assert without["hashes"] == {"transformer": "a", "autoencoder": "", "text_encoder": ""}
 
@@ -58,7 +61,16 @@ def test_an_old_card_is_read_and_written_as_it_was() -> None:
 def test_what_a_family_meant(family: str, text_encoder: str, distilled: bool) -> None:
     card = card_from_json(OLD | {"family": family}, where="x")
     assert (card.text_encoder, card.distilled) == (text_encoder, distilled)
-    assert card_to_json(card) == OLD | {"family": family}
+    assert card_to_json(card) == OLD | {"family": family, "format": 1}
+
+
+def test_a_newer_card_is_called_newer() -> None:
+    with pytest.raises(CheckpointError, match=r"card x is of format 2, and this sanakit .* reads up to 1: it is newer"):
+        card_from_json(OLD | {"format": 2, "base_size": {"w": 3}}, where="x")
+    with pytest.raises(CheckpointError, match=r"an entry 'new_field' that this sanakit .* does not know; a newer"):
+        card_from_json(OLD | {"new_field": 1}, where="x")
+    with pytest.raises(CheckpointError, match=r"format='two' must be a whole number"):
+        card_from_json(OLD | {"format": "two"}, where="x")
 
 
 def test_what_no_family_tells_is_written() -> None:

@@ -15,7 +15,7 @@ import torch
 from sanakit.common.errors import CheckpointError, OutputError
 from sanakit.common.ranks import ALONE
 from sanakit.training.run.run_config import CheckpointConfig
-from sanakit.training.saving.checkpoint import damage, find_checkpoint, load_tensors, save_checkpoint
+from sanakit.training.saving.checkpoint import damage, find_checkpoint, load_tensors, read_state, save_checkpoint
 
 
 def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_is_taken(
@@ -48,6 +48,14 @@ def test_old_checkpoints_are_pruned_by_the_rule(tmp_path: Path, toy: ModuleType)
     toy.train_in([toy.toy_stage(toy.network(), toy.STAGE)], toy.toy_config(checkpoints=rule), tmp_path)
     names = sorted(place.name for place in (tmp_path / "checkpoints").iterdir())
     assert names == [f"step-{step:08d}" for step in (4, 8, 9, 10)]
+
+
+def test_the_state_of_a_newer_run_is_called_newer(tmp_path: Path) -> None:
+    place = save_checkpoint(tmp_path, {"x": torch.zeros(2)}, {"step": 3}, ranks=ALONE)
+    assert read_state(place) == {"format": 1, "step": 3}
+    (place / "state.json").write_text('{"format": 2, "steps": [3]}')
+    with pytest.raises(CheckpointError, match=r"is of format 2, and this sanakit .* it is newer, not damaged"):
+        read_state(place)
 
 
 @contextmanager

@@ -16,15 +16,18 @@ from sanakit.checkpoints.files.reader import parse_json, read_json
 from sanakit.checkpoints.identity.hashing import combined_hash
 from sanakit.checkpoints.identity.precision import COMPONENTS, PrecisionPolicy
 from sanakit.checkpoints.networks.starter_text_encoder import HUB_ID
-from sanakit.common.config import from_mapping, to_mapping
+from sanakit.common.config import check_format, from_mapping, to_mapping
 from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.common.files import write_json
+from sanakit.common.version import __version__
 from sanakit.models.text.text_encoder import TextEncoderConfig
 from sanakit.sampling.flow_dpm import FlowDPM
 from sanakit.sampling.solvers import solver_kind
 
 _CARD_FILE = "sanakit.json"
 _METADATA_KEY = "sanakit"
+FORMAT = 1
+"""Of the card, the newest that is read."""
 PUBLISHED_TEXT_ENCODER = "Efficient-Large-Model/gemma-2-2b-it"
 SMALL_TEXT_ENCODER = HUB_ID  # of the starter, made ready in the user's cache
 
@@ -84,15 +87,22 @@ def card_to_json(card: ModelCard) -> dict[str, Any]:
         if content[name] == value:
             del content[name]
     flat = content.pop("defaults") | content
-    return {name: flat.pop(name) for name in ("name", "family", "base_size", "precision")} | flat
+    first = {name: flat.pop(name) for name in ("name", "family", "base_size", "precision")}
+    return first | flat | {"format": FORMAT}
 
 
 def card_from_json(content: Mapping[str, Any], *, where: str) -> ModelCard:
     """Raises:
     CheckpointError: an entry is missing, unknown or of another type.
     """
+    check_format(content, FORMAT, f"the model card {where}", error=CheckpointError)
     flat = {each.name for each in fields(ImageDefaults)}
-    entries = {name: value for name, value in content.items() if name not in flat}
+    entries = {name: value for name, value in content.items() if name not in (*flat, "format")}
+    if unknown := entries.keys() - {each.name for each in fields(ModelCard)}:
+        raise CheckpointError(
+            f"the model card {where} has an entry {min(unknown)!r} that this sanakit {__version__} does not know; a "
+            f"newer one that wrote it reads it, else leave the entry out"
+        )
     defaults = {name: value for name, value in content.items() if name in flat}
     try:
         precision = PrecisionPolicy.from_json(entries.get("precision", {}), where=f"{where}: precision")

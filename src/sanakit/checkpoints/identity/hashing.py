@@ -6,7 +6,9 @@ Names are ours and in order, so a model has the same hash in one file or in shar
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,6 +43,23 @@ def hash_tensors(tensors: Mapping[str, Tensor], origins: Mapping[str, Origin] | 
         digest.update(f"{name} {dtype} {shape}\n".encode())
         for part in parts:
             _update_with_bytes(digest, part)
+    return digest.hexdigest()
+
+
+def hash_settings(settings: Any) -> str:
+    """SHA-256 of plain values, such as the configs that decide beside the tensors what a network does."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@torch.no_grad()
+def sampled(tensors: Mapping[str, Tensor]) -> str:
+    """A digest of the name, the shape and three values of every tensor: quick, and enough to notice other weights."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        flat = tensors[name].detach().reshape(-1)
+        if flat.numel() and not flat.is_meta:
+            values = flat[[0, len(flat) // 2, len(flat) - 1]].double().tolist()
+            digest.update(f"{name} {list(tensors[name].shape)} {values}\n".encode())
     return digest.hexdigest()
 
 

@@ -20,11 +20,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from sanakit.checkpoints.files.writer import write_safetensors
+from sanakit.common.config import check_format
 from sanakit.common.errors import CheckpointError, RequestError
 from sanakit.training.step.random_state import random_state
 
 BUNDLE_FILE = "guard.json"
 _CONSTANTS = "constants."
+FORMAT = 1
+"""Of a bundle, the newest that is read."""
 
 T = TypeVar("T")
 
@@ -72,7 +75,9 @@ def write_bundle(
     for name, content in (("batch", tensors), ("weights", weights), ("random", random_state())):
         own = {n: t.detach().cpu().contiguous().clone() for n, t in content.items()}
         write_safetensors(folder / f"{name}.safetensors", own, {})
-    (folder / BUNDLE_FILE).write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")
+    (folder / BUNDLE_FILE).write_text(
+        json.dumps({"format": FORMAT, **facts}, indent=1, ensure_ascii=False), encoding="utf-8"
+    )
 
 
 def read_bundle(folder: Path, device: str) -> Bundle:
@@ -91,6 +96,7 @@ def read_bundle(folder: Path, device: str) -> Bundle:
         random = load_file(folder / "random.safetensors")
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(f"the bundle {folder} is damaged ({error})") from error
+    check_format(facts, FORMAT, f"the bundle {folder}", error=CheckpointError)
     return Bundle(facts=facts, tensors=tensors, weights=weights, random=random, device=device)
 
 

@@ -22,6 +22,7 @@ from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystem
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
+from sanakit.common.config import check_format
 from sanakit.common.errors import CheckpointError, OutputError
 from sanakit.common.files import put_in_place
 from sanakit.common.ranks import Ranks, agree, any_rank, wait_for_all
@@ -30,6 +31,8 @@ from sanakit.training.run.run_config import CheckpointConfig
 logger = logging.getLogger(__name__)
 
 _COMPLETE, _STATE = "complete.json", "state.json"
+FORMAT = 1
+"""Of the state of a run, the newest that is read."""
 
 
 def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any], *, ranks: Ranks) -> Path:
@@ -110,8 +113,13 @@ def damage(path: Path) -> str | None:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """The plain values of a checkpoint."""
+    """The plain values of a checkpoint.
+
+    Raises:
+        CheckpointError: a newer sanakit wrote it.
+    """
     content: dict[str, Any] = json.loads((path / _STATE).read_text())
+    check_format(content, FORMAT, f"the state of the run in {path}", error=CheckpointError)
     return content
 
 
@@ -160,7 +168,7 @@ def _step(path: Path) -> int:
 
 
 def _seal(folder: Path, state: Mapping[str, Any]) -> None:
-    (folder / _STATE).write_text(json.dumps(state))
+    (folder / _STATE).write_text(json.dumps({"format": FORMAT, **state}))
     files = {file.name: {"size": file.stat().st_size, "crc32": _crc32(file)} for file in sorted(folder.iterdir())}
     (folder / _COMPLETE).write_text(json.dumps({"step": state["step"], "files": files}, indent=1))
 
