@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import torch
 import yaml
 
 from sanakit.training.recipes.recipe import RECIPES
+from sanakit.training.run.run_lock import only_sitting
 
 SETTINGS: dict[str, Any] = {
     "type": "toy",
@@ -103,3 +106,55 @@ def test_what_was_called_otherwise_is_still_read_with_a_note(
     assert run("train", recipe, "--output", "out", "--quiet").code == 0
     first, second = (torch.load(f"{name}/line.pt") for name in ("whole", "out"))
     assert torch.equal(first["weight"], second["weight"])
+
+
+def test_what_cannot_be_compiled_goes_on_with_a_note_or_is_refused_first(
+    run: Any, recipe: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "no-such-compiler"))
+    refused = run("train", recipe, "--output", "refused", "--set", "compile=true")
+    assert refused.code == 2
+    assert "compile: true cannot be done here (" in refused.err
+    assert "use compile: auto" in refused.err
+    assert not Path("refused/checkpoints").exists()
+    assert run("train", recipe, "--output", "out", "--set", "compile=auto", "--set", "stages.1.steps=1").code == 0
+    assert caplog.text.count("compile: auto goes on uncompiled") == 1
+    assert "no-such-compiler" in caplog.text
+    assert yaml.safe_load(Path("out/recipe.yaml").read_text())["compile"] == "auto"
+    assert run("train", recipe, "--output", "out", "--set", "compile=false").code == 0  # the same run
+
+
+@pytest.mark.parametrize("word", ["--quiet", "-q"])
+def test_quiet_is_quiet(run: Any, recipe: Path, caplog: pytest.LogCaptureFixture, word: str) -> None:
+    outcome = run("train", recipe, "--output", "out", "--set", "stages.0.learning_rate=1e-300", word)
+    assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
+    assert [record for record in caplog.records if record.name.startswith("sanakit")] == []
+    assert run("train", recipe, "--output", "told", "--set", "stages.0.learning_rate=1e-300").code == 0
+    assert "nothing is learned" in caplog.text
+
+
+def test_a_run_that_goes_on_already_is_left_alone(run: Any, recipe: Path) -> None:
+    with only_sitting(Path("out")):
+        outcome = run("train", recipe, "--output", "out")
+    assert outcome.code == 2
+    assert f"the run in out is going on already, in process {os.getpid()} on " in outcome.err
+    assert [path.name for path in Path("out").iterdir()] == [".lock"]
+    assert run("train", recipe, "--output", "out", "-q").code == 0
+
+
+def test_checkpoints_are_told_before_the_run_and_have_room(
+    run: Any, recipe: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two numbers, their averages, and AdamW's two moments and a counter of each, in four bytes."""
+    words = ("--set", "checkpoints.keep_last=3", "--set", "checkpoints.keep_every_steps=4")
+    planned = run("train", recipe, "--plan", *words)
+    assert "disk: 40 B a checkpoint, 160 B with 3 kept and one being written, and one for good every 4" in planned.out
+    usage = type(shutil.disk_usage("."))
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage(1000, 990, 10))
+    refused = run("train", recipe, "--output", "out")
+    assert refused.code == 1
+    assert "the disk of out has 10 B left, and a checkpoint of this run takes about 40 B; free some" in refused.err
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage(1000, 950, 50))
+    told = run("train", recipe, "--output", "out", *words)
+    assert told.code == 0, told.err
+    assert "the disk of out has 50 B left, and its checkpoints will take about 160 B" in caplog.text

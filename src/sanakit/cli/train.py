@@ -13,7 +13,7 @@ from sanakit.cli.terminal.console import tell
 from sanakit.cli.terminal.failures import Interrupted
 from sanakit.cli.terminal.options import DeviceOption
 from sanakit.cli.terminal.recipe_file import apply_overrides, read_recipe
-from sanakit.cli.terminal.train_progress import TrainingProgress, log_to_stderr, terminated_like_ctrl_c
+from sanakit.cli.terminal.train_progress import TrainingProgress, logged_to_stderr, terminated_like_ctrl_c
 from sanakit.common.byte_counts import parse_bytes
 from sanakit.common.devices import resolve_device
 from sanakit.common.errors import RequestError, SanakitError
@@ -47,7 +47,7 @@ def train(
     replay: Annotated[
         Path | None, typer.Option(metavar="BUNDLE", help="Repeat the step of a bundle in a run's folder guard/.")
     ] = None,
-    quiet: Annotated[bool, typer.Option(help="Print errors only.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
     """Train a model from a recipe; the same command continues a run that was stopped.
 
@@ -65,11 +65,11 @@ def train(
     if plan:
         print("\n\n".join(f"{path}\n{_plan(recipe, device=device, fit=fit)}" for path, recipe in prepared))
         return
-    quiet = quiet or os.environ.get("RANK", "0") != "0"
-    log_to_stderr(quiet)
-    for path, recipe in prepared:
-        folder = (output / path.stem if len(recipes) > 1 else output) if output else Path("runs") / path.stem
-        _run(recipe, folder, device=resolve_device(device), fit=fit, quiet=quiet)
+    is_first = os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
+    with logged_to_stderr(quiet=quiet, only_warnings=not is_first):
+        for path, recipe in prepared:
+            folder = (output / path.stem if len(recipes) > 1 else output) if output else Path("runs") / path.stem
+            _run(recipe, folder, device=resolve_device(device), fit=fit, quiet=quiet or not is_first)
 
 
 def _read(paths: list[Path], overrides: list[str]) -> list[Recipe]:

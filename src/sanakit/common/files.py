@@ -255,7 +255,7 @@ def _locked_place(target: Path) -> Iterator[Path]:
     """One name for all processes, empty and locked."""
     part = target.with_name(f".{target.name}{_ASIDE}")
     file = os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT, 0o666), "wb")
-    if not _lock(file, part):
+    if not lock(file, part):
         file.close()
         raise OutputError(f"another process is writing into {part.parent}; wait until it has finished")
     try:
@@ -266,8 +266,8 @@ def _locked_place(target: Path) -> Iterator[Path]:
         file.close()
 
 
-def _lock(file: IO[bytes], path: Path) -> bool:
-    """False if another process has the lock, or has just finished and renamed the file."""
+def lock(file: IO[bytes], path: Path) -> bool:
+    """Lock an open file until it is closed; False if another process has it, or has just renamed or removed it."""
     try:
         import fcntl
 

@@ -6,6 +6,7 @@ import logging
 import math
 import signal
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
@@ -93,8 +94,17 @@ def terminated_like_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGTERM, old)
 
 
-def log_to_stderr(quiet: bool) -> None:
-    """The library's own lines, or with ``quiet`` its warnings alone."""
-    if not quiet:
-        logging.getLogger("sanakit").setLevel(logging.INFO)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stderr)
+@contextmanager
+def logged_to_stderr(*, quiet: bool, only_warnings: bool) -> Iterator[None]:
+    """The library's own lines, or its warnings alone; with ``quiet`` nothing but errors, of any library."""
+    ours, level = logging.getLogger("sanakit"), logging.ERROR if quiet else logging.WARNING
+    before = ours.level
+    ours.setLevel(level if quiet or only_warnings else logging.INFO)
+    logging.basicConfig(level=level, format="%(asctime)s %(message)s", stream=sys.stderr)
+    try:
+        with warnings.catch_warnings():
+            if quiet:
+                warnings.simplefilter("ignore")
+            yield
+    finally:
+        ours.setLevel(before)

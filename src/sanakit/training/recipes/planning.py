@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 import torch
 
+from sanakit.common.byte_counts import readable_bytes
 from sanakit.common.devices import has_quick_bfloat16
-from sanakit.common.errors import ConfigError, RequestError
+from sanakit.common.errors import ConfigError, OutputError, RequestError
 from sanakit.common.free_memory import free_memory
+from sanakit.common.ranks import Ranks, any_rank
 from sanakit.training.memory.memory_plan import MemoryPlan, fit_memory, plan_memories
 from sanakit.training.memory.step_memory import StepSettings
 from sanakit.training.recipes.recipe import Recipe
 from sanakit.training.run.run_config import Precision
 from sanakit.training.run.stage import StageConfig
+from sanakit.training.step.parallel import compiler_problem
+
+logger = logging.getLogger(__name__)
 
 RecipeT = TypeVar("RecipeT", bound=Recipe)
 
@@ -71,7 +79,63 @@ def plan_text(recipe: Recipe, plans: Sequence[MemoryPlan]) -> str:
         lines.append(f"stage {stage.name}: {_stage_text(stage)}")
         if index < len(plans):
             lines += [f"memory of a process in stage {stage.name}:", plans[index].table()]
+    if plans:
+        each, kept = readable_bytes(checkpoint_bytes(plans), decimals=1), recipe.checkpoints.keep_last
+        most = readable_bytes((kept + 1) * checkpoint_bytes(plans), decimals=1)
+        every = recipe.checkpoints.keep_every_steps
+        lines.append(
+            f"disk: {each} a checkpoint, {most} with {kept} kept and one being written"
+            + (f", and one for good every {every} steps" if every else "")
+        )
     return "\n".join(lines)
+
+
+def checkpoint_bytes(plans: Sequence[MemoryPlan]) -> int:
+    """About what a checkpoint takes on the disk, from plans of whole networks: weights, average, optimiser."""
+    return max((each.weights + each.ema + each.optimizer for each in plans), default=0)
+
+
+def check_disk(recipe: Recipe, plans: Sequence[MemoryPlan], folder: Path) -> None:
+    """Warn of a disk that has no room for the checkpoints of a run.
+
+    Raises:
+        OutputError: not even one fits.
+    """
+    there = sum(file.stat().st_size for file in (folder / "checkpoints").glob("*/*") if file.is_file())
+    place = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    free, each = shutil.disk_usage(place).free, checkpoint_bytes(plans)
+    least, most = each, (recipe.checkpoints.keep_last + 1) * each - there
+    words = f"the disk of {folder} has {readable_bytes(free, decimals=1)} left"
+    if free < least:
+        raise OutputError(
+            f"{words}, and a checkpoint of this run takes about {readable_bytes(each, decimals=1)}; free some, or give "
+            f"another --output"
+        )
+    if free < most:
+        logger.warning(
+            "%s, and its checkpoints will take about %s; the run stops when the disk is full",
+            words, readable_bytes(most, decimals=1),
+        )  # fmt: skip
+
+
+def with_compiler(recipe: RecipeT, device: str, ranks: Ranks) -> RecipeT:
+    """The recipe with ``compile`` decided: where there is no compiler, auto goes on without, with a note.
+
+    Raises:
+        ConfigError: it must be compiled, and cannot.
+    """
+    if recipe.compile is False:
+        return recipe
+    problem = compiler_problem(device)
+    if not any_rank(problem != "", ranks):
+        return replace(recipe, compile=True)
+    why = problem or "on another process"
+    if recipe.compile is True:
+        raise ConfigError(
+            f"compile: true cannot be done here ({why}); install a C++ compiler, such as g++, or use compile: auto"
+        )
+    logger.warning("compile: auto goes on uncompiled, with the same numbers up to rounding and slower (%s)", why)
+    return replace(recipe, compile=False)
 
 
 def _stage_text(stage: StageConfig) -> str:

@@ -18,7 +18,7 @@ from sanakit.training.saving.checkpoint import newest
 RECIPE_FILE = "recipe.yaml"
 # What a run may continue with although it began otherwise: the numbers of its steps stay what they would have been,
 # or change as it is plainly meant when a stage is made longer.
-_HARMLESS = ("intent", "log.", "samples.", "checkpoints.", "parallel", "data.cache_folder")
+_HARMLESS = ("intent", "log.", "samples.", "checkpoints.", "parallel", "compile", "data.cache_folder")
 _LENGTHS = ("steps", "epochs", "minutes")
 
 

@@ -10,6 +10,7 @@ from sanakit.common.errors import ConfigError
 Precision = Literal["bf16", "fp32"]
 PrecisionChoice = Literal["auto", "bf16", "fp32"]
 Parallel = Literal["auto", "ddp", "fsdp"]
+CompileChoice = bool | Literal["auto"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +73,7 @@ class RunConfig:
     precision: PrecisionChoice = "auto"  # bf16: autocast over float32 master weights; auto: where that is quicker
     parallel: Parallel = "auto"  # of several processes; auto: ddp if a copy of everything fits on each, else fsdp
     activation_checkpointing: bool = False  # compute each block's activations again in the backward pass
-    compile: bool = False  # fuse what lies between the matrix products; costs a minute at the start
+    compile: CompileChoice = False  # fuse what lies between matrix products; a minute at the start. auto: where it can
     gradient_clip: float = 1.0
     ema_decay: float = 0.999
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -101,10 +102,26 @@ def compile_blocks(model: nn.Module) -> None:
         unit.compile(dynamic=False)
 
 
-def prepare_compiler() -> None:
-    """Import setuptools before distutils, which the compiler imports: setuptools refuses to come after it."""
+def compiler_problem(device: str) -> str:
+    """Why nothing can be compiled for a device, in words; "" if it can, which some seconds of compiling show."""
     with suppress(ImportError):
-        import_module("setuptools")
+        import_module("setuptools")  # before distutils, which the compiler imports: setuptools refuses to come after it
+    try:
+        from torch._inductor import config, cpp_builder
+
+        if torch.device(device).type == "cpu":
+            cpp_builder.get_cpp_compiler()
+        with warnings.catch_warnings(), config.patch(force_disable_caches=True):  # earlier work tells nothing of today
+            warnings.simplefilter("ignore")
+            torch.compile(_trial)(torch.ones(8, device=device))
+    except (RuntimeError, ImportError, OSError, AttributeError) as error:  # of the frontend, Triton or the C++ compiler
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return lines[0].removesuffix(":")[:200] if lines else type(error).__name__
+    return ""
+
+
+def _trial(x: Tensor) -> Tensor:
+    return x.sin() * 2 + 1
 
 
 @contextmanager
