@@ -86,14 +86,19 @@ def test_one_process_needs_no_group() -> None:
     assert not any_rank(False, Ranks())
 
 
+UNDER_TORCHRUN = {
+    "WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1",
+    "TORCHELASTIC_USE_AGENT_STORE": "True",
+}  # fmt: skip
+
+
 def test_each_process_takes_its_own_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[object] = []
-    for name, value in {"WORLD_SIZE": "4", "LOCAL_RANK": "3"}.items():
+    for name, value in {**UNDER_TORCHRUN, "WORLD_SIZE": "4", "RANK": "3", "LOCAL_RANK": "3"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "set_device", calls.append)
     monkeypatch.setattr(torch.distributed, "init_process_group", calls.append)
-    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 3)
     monkeypatch.setattr(torch.distributed, "destroy_process_group", lambda: None)
     with process_group() as ranks:
         assert ranks == Ranks(3, 4)
@@ -102,10 +107,10 @@ def test_each_process_takes_its_own_accelerator(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_process_that_is_gone_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[bool] = []
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in UNDER_TORCHRUN.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.distributed, "init_process_group", lambda backend: None)
-    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 0)
     monkeypatch.setattr(torch.distributed, "destroy_process_group", lambda: ended.append(True))
     with pytest.raises(LostProcessError, match="another process of the run ended"), process_group():
         raise RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:27567.")
