@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import sanakit
 from sanakit.checkpoints.files.reader import read_json
@@ -270,3 +271,46 @@ def test_a_run_keeps_to_the_precision_of_its_weights_and_says_why(
     assert stored == {line.dtypes["transformer"][0]}
     with pytest.raises(RequestError, match=r"not run in bfloat16"):
         sanakit.load("out/model", dtype="bf16")
+
+
+def test_other_data_is_refused_or_accepted_by_name_and_data_that_moved_goes_on(
+    run: Any, recipe: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = yaml.safe_load(recipe.read_text()) | {"samples": {}}
+    settings["log"]["captions"] = None
+    settings["stages"] = [{**settings["stages"][0], "steps": 1, "warmup_steps": 0, "decay": 0.5}]
+    recipe.write_text(yaml.safe_dump(settings))
+    place, photos = tmp_path / "elsewhere", Path(settings["data"]["path"])
+
+    def continued(steps: int, *changes: str) -> Any:
+        every = (f"stages.0.steps={steps}", f"data.path={place}", *changes)
+        return run("train", recipe, "--output", "out", *(word for each in every for word in ("--set", each)), "-q")
+
+    assert run("train", recipe, "--output", "out", "-q").code == 0
+    photos.rename(place)
+    assert continued(2).code == 0
+    (place / "3.txt").write_text("another")
+    outcome = continued(3)
+    assert outcome.code == 2
+    assert "is not what this run was trained on so far (other captions); put it back" in outcome.err
+    name = re.search(r"accept_data=(data-[0-9a-f]{8})", outcome.err)
+    assert name is not None
+    assert continued(3, "accept_data=data-00000000").code == 2
+    assert continued(3, name[0]).code == 0
+    assert continued(4).code == 0  # it is the data of this run now
+    shutil.copy(place / "0.png", place / "1.png")
+    assert "(other pictures)" in continued(5).err
+    (place / "1.png").unlink()
+    assert "(other names of samples and other pictures and other captions)" in continued(5).err
+
+
+def test_encoders_of_a_run_stay_the_same(run: Any, recipe: Path, tiny_model: Path) -> None:
+    shutil.copytree(tiny_model, "mine")
+    words = ["--set", "init=mine", "--set", "samples.prompts=[]", "--set", "log.captions=null", "-q"]
+    assert run("train", recipe, "--output", "out", *words, "--set", "stages.1.steps=1").code == 0
+    (path,) = Path("mine/vae").glob("*.safetensors")
+    save_file({name: tensor * 1.01 for name, tensor in load_file(path).items()}, path, metadata={"format": "pt"})
+    Path("mine/sanakit.json").write_text(json.dumps(read_json(Path("mine/sanakit.json")) | {"hashes": {}}))
+    outcome = run("train", recipe, "--output", "out", *words)
+    assert outcome.code == 2
+    assert "(other autoencoder)" in outcome.err

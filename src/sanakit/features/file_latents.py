@@ -39,6 +39,7 @@ class CachedLatents:
     keys: list[str]  # of every index that was asked for; "" where the file could not be read
     spent: Spent
     problems: list[Problem] = field(default_factory=list)  # found by this process
+    digests: list[str] = field(default_factory=list)  # SHA-256 of every file, "" where it could not be read
 
 
 def cache_latents(
@@ -54,7 +55,8 @@ def cache_latents(
     """
     problems: list[Problem] = []
     keys = []
-    for digest, (height, width) in zip(file_digests(source, indices, work, problems), bins.tolist(), strict=True):
+    digests = file_digests(source, indices, work, problems)
+    for digest, (height, width) in zip(digests, bins.tolist(), strict=True):
         rule = f"reading {READING}, cover {resize_rule(height, width)} centre"
         keys.append(latent_key(digest, height, width, rule, EXACT, work.encoders) if digest else "")
     places = {key: place for place, key in reversed(list(enumerate(keys))) if key}
@@ -74,7 +76,7 @@ def cache_latents(
                     yield from ((keys[place], latent) for (place, _), latent in zip(good, latents, strict=True))
 
     spent = fill_store(store, list(places), compute, work, what="pictures")
-    return CachedLatents(store, keys, spent, problems)
+    return CachedLatents(store, keys, spent, problems, digests)
 
 
 def file_digests(source: DataSource, indices: Sequence[int], work: Work, problems: list[Problem]) -> list[str]:

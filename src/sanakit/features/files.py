@@ -23,6 +23,7 @@ from sanakit.features.batches import LatentBatch, NamedSample, OrderedData
 from sanakit.features.caching import cache_texts, kept_samples, latent_store, tell_dropped, tell_fates, text_store
 from sanakit.features.configs import FilesData
 from sanakit.features.encoders import Encoders
+from sanakit.features.identity import identity_of_files
 from sanakit.features.pixel_tensors import cut_texts
 from sanakit.features.work import Demand, Work
 from sanakit.models.text.text_condition import TextCondition
@@ -100,7 +101,7 @@ def open_files(config: FilesData, demand: Demand, work: Work) -> FileLatents:
     if source.has_latents():
         return _open_features(source, samples, config, demand, work)
     bins = bins_of(source, samples, demand.resolutions, work.encoders)
-    latents = file_latents.encoded_latents(source, work)
+    latents, contents = file_latents.encoded_latents(source, work), None
     if config.cache:
         store = latent_store(config.cache_folder, work.encoders)
         cached = file_latents.cache_latents(source, samples, bins, store, work)
@@ -111,11 +112,14 @@ def open_files(config: FilesData, demand: Demand, work: Work) -> FileLatents:
         keys = dict(zip(samples, cached.keys, strict=True))
         latents = file_latents.stored_latents(cached.store, [keys.get(index, "") for index in range(len(source))])
         samples, bins = [index for index, is_good in zip(samples, good, strict=True) if is_good], bins[good]
+        contents = [digest for digest, is_good in zip(cached.digests, good, strict=True) if is_good]
     _check_any(samples, source)
     _tell_captions(source, samples, config, work)
     texts = _texts(source, samples, config, work)
     order = BatchOrder(bins, batch_size=demand.batch_size, seed=demand.seed)
-    return FileLatents(source, samples, order, latents, texts, choice=config.caption_choice, seed=demand.seed)
+    data = FileLatents(source, samples, order, latents, texts, choice=config.caption_choice, seed=demand.seed)
+    data.identity = identity_of_files(source, samples, contents)
+    return data
 
 
 def bins_of(
@@ -205,7 +209,9 @@ def _open_features(
     kept = [shape for shape in shapes if shape in wanted]
     order = BatchOrder(kept, batch_size=demand.batch_size, seed=demand.seed)
     latents, choice = file_latents.shard_latents(source), config.caption_choice
-    return FileLatents(source, samples, order, latents, texts, choice=choice, seed=demand.seed)
+    data = FileLatents(source, samples, order, latents, texts, choice=choice, seed=demand.seed)
+    data.identity = identity_of_files(source, samples)
+    return data
 
 
 def _usable_latents(

@@ -20,6 +20,7 @@ from sanakit.features.batches import NamedSample, OrderedData, PixelBatch
 from sanakit.features.caching import kept_samples, tell_fates
 from sanakit.features.configs import FilePictures
 from sanakit.features.file_latents import NUM_THREADS, fit_named
+from sanakit.features.identity import identity_of_files
 from sanakit.features.work import Demand
 
 
@@ -34,6 +35,7 @@ class FilePixels(OrderedData):
             samples: indices into the source, by the index that ``order`` knows them under.
         """
         super().__init__(order)
+        self.identity = identity_of_files(source, samples)
         self._source, self._samples, self._crop, self._seed = source, samples, crop, seed
 
     def describe(self, number: int) -> list[NamedSample]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sanakit.common.config import to_mapping
 from sanakit.common.ranks import agree, any_rank
+from sanakit.training.run.continuing import check_data, note_length
 from sanakit.training.run.run_state import RunState
 from sanakit.training.run.session import Session
 from sanakit.training.run.stage import last_position, microbatch_seed, rate_factor, stage_progress
@@ -56,6 +57,7 @@ def run_stages(
         what was done; the models hold their averages.
 
     Raises:
+        ConfigError: the data is not what the run began with.
         NonFiniteError: the loss or its gradient is no longer finite; the weights are as before that step.
         RunInterrupted: Ctrl-C or SIGTERM came; where the run was is saved.
         OutputError: something could not be written; the last good checkpoint is as it was.
@@ -70,8 +72,11 @@ def run_stages(
         while True:
             stage = stages[state.stage].build()
             logger.info("stage %s: %s", stage.config.name, to_mapping(stage.config))
+            if stage.data is not None:
+                check_data(stage.data, state, session.config.accept_data)
             train_state = assemble(session, stage, train_state)
             checkpointer.begin_stage(train_state, state)
+            note_length(stage.config, state, stage.feed.num_batches, train_state.learning_rate)
             _run_stage(session, stage, train_state, state, checkpointer, run_logger)
             _save(train_state, state, checkpointer, run_logger)
             if state.stage + 1 == len(stages):

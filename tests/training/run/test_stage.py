@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sanakit.common.errors import ConfigError
+from sanakit.training.run.continuing import note_length
 from sanakit.training.run.run_config import CheckpointConfig, LogConfig, RunConfig, SampleConfig
 from sanakit.training.run.run_state import RunState
 from sanakit.training.run.stage import StageConfig, microbatch_seed, rate_factor, stage_progress
@@ -57,3 +58,36 @@ def test_configs_that_cannot_work_are_refused(make: Callable[..., Any], wrong: d
     good = {"name": "a", "batch_size": 1, "learning_rate": 1.0, "steps": 1} if make is StageConfig else {}
     with pytest.raises(ConfigError):
         make(**{**good, **wrong})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "step", "rates"),
+    [
+        ({"steps": 10}, {"steps": 20}, 9, (0.2, 1.0)),  # one of five steps of the fall was left
+        ({"steps": 10}, {"steps": 20}, 10, (0.0, 1.0)),
+        ({"steps": 10}, {"steps": 20}, 4, None),  # as high either way
+        ({"steps": 20}, {"steps": 10}, 9, (1.0, 0.2)),
+        ({"steps": 10}, {"steps": 10}, 9, None),
+        ({"epochs": 1.0}, {"epochs": 2.0}, 9, (0.2, 1.0)),
+    ],
+)
+def test_a_stage_of_another_length_says_where_its_rate_jumps(
+    caplog: pytest.LogCaptureFixture,
+    before: dict[str, Any],
+    after: dict[str, Any],
+    step: int,
+    rates: tuple[float, float] | None,
+) -> None:
+    shape: dict[str, Any] = {"name": "only", "batch_size": 1, "learning_rate": 0.5, "warmup_steps": 0, "decay": 0.5}
+    old, new = StageConfig(**shape, **before), StageConfig(**shape, **after)
+    state = RunState(stage_step=step, position=step)
+    note_length(old, state, 10, 0.5)
+    assert caplog.text == ""
+    note_length(new, state, 10, 0.5)
+    assert state.length == new.length
+    if rates is None:
+        assert caplog.text == ""
+    else:
+        assert f"goes from {rates[0] * 0.5:.3g} to {rates[1] * 0.5:.3g} where it goes on" in caplog.text
+    state.next_stage()
+    assert state.length == {}

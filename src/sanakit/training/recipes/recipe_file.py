@@ -13,12 +13,12 @@ from sanakit.common.errors import ConfigError, OutputError
 from sanakit.common.files import write_whole
 from sanakit.training.recipes.recipe import Recipe, renamed
 from sanakit.training.run.run_config import Precision
-from sanakit.training.saving.checkpoint import newest
+from sanakit.training.saving.checkpoint import newest, read_state
 
 RECIPE_FILE = "recipe.yaml"
 # What a run may continue with although it began otherwise: the numbers of its steps stay what they would have been,
 # or change as it is plainly meant when a stage is made longer.
-_HARMLESS = ("intent", "log.", "samples.", "checkpoints.", "parallel", "compile", "data.cache_folder")
+_HARMLESS = ("intent", "log.", "samples.", "checkpoints.", "parallel", "compile", "accept_data", "data.cache_folder")
 _LENGTHS = ("steps", "epochs", "minutes")
 
 
@@ -49,7 +49,7 @@ def record_recipe(recipe: Recipe, folder: Path) -> None:
     try:
         if path.is_file() and newest(folder / "checkpoints") is not None:
             before = yaml.safe_load(path.read_text(encoding="utf-8"))
-            differing = differences(_completed(before, recipe), to_mapping(recipe))
+            differing = differences(_completed(before, recipe), to_mapping(recipe), moved=_knows_its_data(folder))
             if differing:
                 raise ConfigError(
                     f"the run in {folder} began with other settings ({'; '.join(differing[:6])}"
@@ -71,18 +71,33 @@ def _completed(before: Any, recipe: Recipe) -> Any:
         return before
 
 
-def differences(before: Any, now: Any) -> list[str]:
-    """``name: before -> now`` of every setting that differs and matters to a run that continues."""
+def _knows_its_data(folder: Path) -> bool:
+    """Whether the newest checkpoint tells data by what it is, so that the place does not matter."""
+    path = newest(folder / "checkpoints")
+    try:
+        return path is not None and bool(read_state(path)["run"].get("data"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False  # told when it is restored
+
+
+def differences(before: Any, now: Any, *, moved: bool = False) -> list[str]:
+    """``name: before -> now`` of every setting that differs and matters to a run that continues.
+
+    Args:
+        moved: the place of data does not matter.
+    """
     old, new = dict(_flat(before)), dict(_flat(now))
     return [
         f"{name}: {old.get(name, 'absent')} -> {new.get(name, 'absent')}"
         for name in [*old, *(name for name in new if name not in old)]
-        if old.get(name, "absent") != new.get(name, "absent") and not _is_harmless(name)
+        if old.get(name, "absent") != new.get(name, "absent") and not _is_harmless(name, moved)
     ]
 
 
-def _is_harmless(name: str) -> bool:
+def _is_harmless(name: str, moved: bool) -> bool:
     parts = name.split(".")
+    if moved and parts[-2:] == ["data", "path"]:
+        return True
     lengthened = parts[0] == "stages" and len(parts) == 3 and parts[2] in _LENGTHS
     return lengthened or "leave_out" in parts or name.startswith(_HARMLESS)
 

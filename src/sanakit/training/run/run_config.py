@@ -74,6 +74,7 @@ class RunConfig:
     parallel: Parallel = "auto"  # of several processes; auto: ddp if a copy of everything fits on each, else fsdp
     activation_checkpointing: bool = False  # compute each block's activations again in the backward pass
     compile: CompileChoice = False  # fuse what lies between matrix products; a minute at the start. auto: where it can
+    accept_data: str | None = None  # a fingerprint of other data than a run began with, to go on with it
     gradient_clip: float = 1.0
     ema_decay: float = 0.999
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)

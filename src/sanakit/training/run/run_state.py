@@ -17,6 +17,8 @@ class RunState:
     stage_step: int = 0
     position: int = 0
     stage_seconds: float = 0.0
+    data: dict[str, dict[str, str]] = field(default_factory=dict)  # fingerprints of what was trained on, by whose it is
+    length: dict[str, float | None] = field(default_factory=dict)  # of the stage, as it was when its rate was last set
     window: dict[str, Any] = field(default_factory=dict)  # what the next line of the log has so far; the logger's own
 
     def count_step(self, microbatches: int, samples: int) -> None:
@@ -32,7 +34,7 @@ class RunState:
     def next_stage(self) -> None:
         self.stage += 1
         self.stage_step = self.position = 0
-        self.stage_seconds = 0.0
+        self.stage_seconds, self.length = 0.0, {}
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

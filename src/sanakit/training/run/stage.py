@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from sanakit.common.errors import ConfigError
@@ -49,6 +49,11 @@ class StageConfig:
             )
 
     @property
+    def length(self) -> dict[str, float | None]:
+        """Its ends."""
+        return {"steps": self.steps, "epochs": self.epochs, "minutes": self.minutes}
+
+    @property
     def sides(self) -> tuple[int, ...]:
         """Of the pictures, in pixels, where a stage has a say in that."""
         return ()
@@ -76,6 +81,21 @@ def stage_progress(config: StageConfig, state: RunState, num_batches: int | None
     end = last_position(config, num_batches)
     parts += [state.position / end] if end else []
     return max(parts)
+
+
+def rates_of_lengths(config: StageConfig, state: RunState, num_batches: int | None) -> tuple[float, float] | None:
+    """Shares of the height of the rate, where a stage goes on, by the length that it had and the one that it has.
+
+    None where they are equal.
+    """
+    if not state.length or state.length == config.length:
+        return None
+    before = replace(config, **state.length)  # type: ignore[arg-type]  # names of lengths
+    old, new = (
+        rate_factor(each, state.stage_step, min(1.0, stage_progress(each, state, num_batches)))
+        for each in (before, config)
+    )
+    return (old, new) if abs(old - new) > 1e-3 else None
 
 
 def last_position(config: StageConfig, num_batches: int | None) -> int | None:

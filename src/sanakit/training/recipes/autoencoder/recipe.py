@@ -18,6 +18,7 @@ from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import ConfigError, RequestError
 from sanakit.features.batches import PixelBatch, TrainingData
 from sanakit.features.configs import PixelDataConfig, ScenePictures
+from sanakit.features.identity import identity_of, named_data
 from sanakit.features.open import pixel_data
 from sanakit.features.work import Demand
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
@@ -127,10 +128,11 @@ def _build_stage(
     stage = recipe.stages[index]
     before = recipe.stages[index - 1] if index else None
     set_trainable(model, stage.trainable)
-    feed = Prefetched(stage_data(recipe, index, model.config.compression))
+    data = stage_data(recipe, index, model.config.compression)
     same = before is not None and (before.trainable, before.optimizer) == (stage.trainable, stage.optimizer)
     trainees = build_trainees(recipe, index, model, perceptual, device)
-    return Stage(stage, feed, trainees, keep_optimizer=same and stage.gan is None)
+    keep, known = same and stage.gan is None, (named_data(recipe.data, "the recipe"), identity_of(recipe.data, data))
+    return Stage(stage, Prefetched(data), trainees, keep_optimizer=keep, data=known)
 
 
 def build_trainees(

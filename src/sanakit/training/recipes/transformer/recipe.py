@@ -18,6 +18,7 @@ from sanakit.common.paths import as_path
 from sanakit.features.batches import LatentBatch, TrainingData
 from sanakit.features.configs import FilesData, LatentDataConfig, ScenesData
 from sanakit.features.contrasts import contrasts
+from sanakit.features.identity import identity_of, named_data
 from sanakit.features.open import latent_data
 from sanakit.features.work import Demand, Work
 from sanakit.models.text.text_condition import TextCondition
@@ -142,6 +143,7 @@ def _build_stage(
     recipe: TransformerRecipe, config: TransformerStage, start: StartingModel, watched: Watched, session: Session
 ) -> Stage:
     demand = Demand(resolutions=config.resolutions, batch_size=config.batch_size, seed=recipe.seed)
+    whose = "the recipe" if config.data is None else f"stage {config.name}"
     with start.encoders.loaded() as encoders:
         # the same weights: positions are computed from the config in every call, and the export has the last stage's
         start.transformer.config = config.network(start.transformer.config, encoders.compression)
@@ -151,6 +153,7 @@ def _build_stage(
         null = encoders.text.encode_null()
         constants = {"null.embeds": null.embeds, "null.mask": null.mask, **_standard_text(recipe, start, data)}
         tests = contrasts(config.data or recipe.data, data, demand, work) if watched.captions is not None else []
+        known = named_data(config.data or recipe.data, whose), identity_of(config.data or recipe.data, data, encoders)
     watched.painter.begin(max(config.resolutions), recipe.flow_shift(config))
     trainee = build_trainee(recipe, config, start.transformer, constants)
     if start.standard is not None:
@@ -159,7 +162,7 @@ def _build_stage(
     if watched.captions is not None:
         watched.captions.begin(tests, replace(recipe.objective, flow_shift=recipe.flow_shift(config)))
         test = partial(watched.captions.run, start.transformer, start.standard)
-    return Stage(config, Prefetched(data), (trainee,), keep_optimizer=True, test=test)
+    return Stage(config, Prefetched(data), (trainee,), keep_optimizer=True, test=test, data=known)
 
 
 def _standard_text(

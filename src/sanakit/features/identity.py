@@ -1,0 +1,65 @@
+"""What tells the data of one sitting of a run from another's, wherever it lies: fingerprints of its parts by name."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import assert_never
+
+from sanakit.data.sources.data_source import DataSource
+from sanakit.features import configs
+from sanakit.features.batches import LatentBatch, OrderedData, PixelBatch, TrainingData
+from sanakit.features.encoders import Encoders
+from sanakit.features.scenes import SCENES_VERSION, open_bank
+
+Identity = dict[str, str]
+
+
+def identity_of_files(source: DataSource, samples: Sequence[int], contents: Iterable[str] | None = None) -> Identity:
+    """Of samples in their order.
+
+    Args:
+        contents: SHA-256 of each sample's file; None goes by lengths and sizes, where nobody has read the files.
+    """
+    found = [source[index] for index in samples]
+    if contents is None:
+        sizes = zip(samples, found, strict=True)
+        contents = (f"{source.blob(index).num_bytes} {sample.height}x{sample.width}" for index, sample in sizes)
+    captions = (repr([(each.source, each.text, each.score) for each in sample.captions]) for sample in found)
+    names = (sample.key for sample in found)
+    return {"names of samples": _digest(names), "pictures": _digest(contents), "captions": _digest(captions)}
+
+
+def named_data(config: configs.LatentDataConfig | configs.PixelDataConfig, whose: str) -> str:
+    """Whose data it is, with what is left out of it: naming a sample in ``leave_out`` makes other data of it."""
+    match config:
+        case configs.FilesData() | configs.FilePictures() if config.leave_out:
+            return f"{whose} without {', '.join(sorted(config.leave_out))}"
+    return whose
+
+
+def identity_of(
+    config: configs.LatentDataConfig | configs.PixelDataConfig,
+    data: TrainingData[LatentBatch] | TrainingData[PixelBatch],
+    encoders: Encoders | None = None,
+) -> Identity:
+    """Of what a config has opened, and of the encoders that its features are made with."""
+    parts: Identity = {}
+    match config:
+        case configs.FilesData() | configs.FilePictures():
+            assert isinstance(data, OrderedData)
+            parts |= data.identity
+        case configs.ScenesData() | configs.ScenePictures():
+            parts["scenes"] = _digest([SCENES_VERSION, open_bank(config.bank, config.names).hash])
+        case _:
+            assert_never(config)
+    if encoders is not None:
+        parts |= {"autoencoder": encoders.latent_id[:16], "text encoder": encoders.text_id[:16]}
+    return parts
+
+
+def _digest(facts: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for fact in facts:
+        digest.update(f"{fact}\0".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:16]
