@@ -1,0 +1,73 @@
+"""Fingerprints of data: what changes them, and what does not."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.features.configs import FilePictures, FilesData, ScenesData
+from sanakit.features.encoders import Encoders
+from sanakit.features.identity import identity_of, named_data
+from sanakit.features.open import latent_data, pixel_data
+from sanakit.features.work import Demand, Work
+
+from .conftest import save_photo
+
+DEMAND = Demand(resolutions=(64,), batch_size=3, seed=0)
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_a_place_and_an_order_of_reading_are_no_data_and_every_change_is(
+    photos: Path, tmp_path: Path, encoders: Encoders, cache: bool
+) -> None:
+    config = FilesData(path=str(photos), cache=cache, cache_folder=str(tmp_path / "cache"))
+
+    def identity(config: FilesData = config, demand: Demand = DEMAND) -> dict[str, str]:
+        return identity_of(config, latent_data(config, demand, Work(encoders=encoders)), encoders)
+
+    def changed() -> set[str]:
+        now = identity()
+        return {part for part in before if before[part] != now[part]}
+
+    before = identity()
+    assert set(before) == {"names of samples", "pictures", "captions", "autoencoder", "text encoder"}
+    moved = shutil.copytree(photos, tmp_path / "moved")
+    assert identity(replace(config, path=str(moved)), replace(DEMAND, resolutions=(32,), batch_size=2)) == before
+    text = (photos / "3.txt").read_text()
+    (photos / "3.txt").write_text(text + " more")
+    assert changed() == {"captions"}
+    (photos / "3.txt").write_text(text)
+    assert changed() == set()
+    save_photo(photos / "0.png", 64, 64, seed=99)
+    assert changed() == {"pictures"}
+    (photos / "0.txt").unlink()
+    (photos / "0.png").unlink()
+    assert changed() == {"names of samples", "pictures", "captions"}
+
+
+def test_other_encoders_are_another_identity(photos: Path, tmp_path: Path, tiny_bundle: ModelBundle) -> None:
+    config = FilesData(path=str(photos), cache_folder=str(tmp_path / "cache"))
+
+    def identity() -> dict[str, str]:
+        encoders = Encoders(autoencoder=lambda: tiny_bundle.autoencoder, text=lambda: tiny_bundle.text_encoder)
+        return identity_of(config, latent_data(config, DEMAND, Work(encoders=encoders)), encoders)
+
+    before = identity()
+    weight = next(tiny_bundle.autoencoder.encoder.parameters())
+    weight.mul_(1.01)
+    after = identity()
+    weight.div_(1.01)
+    assert {part for part in before if before[part] != after[part]} == {"autoencoder"}
+
+
+def test_pictures_of_an_autoencoder_and_what_is_left_out(photos: Path) -> None:
+    config = FilePictures(path=str(photos))
+    data = pixel_data(config, DEMAND, multiple=16)
+    assert set(identity_of(config, data)) == {"names of samples", "pictures", "captions"}
+    assert named_data(config, "the recipe") == "the recipe"
+    assert named_data(replace(config, leave_out=("4", "2")), "the recipe") == "the recipe without 2, 4"
+    assert named_data(ScenesData(), "the recipe") == "the recipe"
