@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -50,6 +51,16 @@ def test_a_continued_run_shows_every_step_once(tmp_path: Path) -> None:
         tracker.close()
     found = [(e.step, e.value) for e in read(tmp_path / "tensorboard").Scalars("loss")]
     assert found == [(10, 1.0), (20, 1.0), (30, 2.0), (40, 2.0)]
+
+
+def test_events_are_written_at_once_and_in_no_thread_of_their_own(tmp_path: Path) -> None:
+    """So a full disk is told where it is met."""
+    threads = threading.active_count()
+    (tracker,) = build_trackers(reports_to("tensorboard"), tmp_path)
+    tracker.scalars({"loss": 0.5}, 20)
+    assert threading.active_count() == threads
+    assert [e.value for e in read(tmp_path / "tensorboard").Scalars("loss")] == [0.5]
+    tracker.close()
 
 
 def test_a_run_without_a_point_leaves_no_events(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import secrets
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -47,7 +49,8 @@ def build_trackers(config: RunConfig, folder: Path) -> list[Tracker]:
 
 
 class TensorBoardTracker:
-    """Event files for TensorBoard, by its own writer: torch's would look for TensorFlow for seconds.
+    """Event files for TensorBoard, record by record: torch's writer would look for TensorFlow for seconds, and
+    TensorBoard's own writes in a thread, whose errors nobody catches.
 
     The file begins with the first step that is reported, and a mark that hides what an earlier sitting reported from
     that step on: a run that lost some steps and makes them again shows them once.
@@ -59,14 +62,14 @@ class TensorBoardTracker:
     def __init__(self, folder: Path) -> None:
         try:
             from tensorboard.compat.proto import event_pb2, summary_pb2  # type: ignore[import-untyped]
-            from tensorboard.summary.writer import event_file_writer  # type: ignore[import-untyped]
+            from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
         except ImportError as error:
             raise MissingExtraError(
                 "report_to: tensorboard needs the package tensorboard; install it with: pip install 'sanakit[train]'"
             ) from error
         self._events: Any = event_pb2
         self._summaries: Any = summary_pb2
-        self._open = event_file_writer.EventFileWriter
+        self._records: Any = RecordWriter
         self._folder = folder
         self._writer: Any = None  # made with the first event
 
@@ -87,18 +90,24 @@ class TensorBoardTracker:
     def close(self) -> None:
         """Write out what waits."""
         if self._writer is not None:
+            writer, self._writer = self._writer, None
             with _said_plainly(self._folder):
-                self._writer.close()
-            self._writer = None
+                writer.close()
 
     def _write(self, values: list[Any], step: int) -> None:
         event, now = self._events.Event, time.time()
         with _said_plainly(self._folder):
             if self._writer is None:
-                self._writer = self._open(str(self._folder), flush_secs=10)
+                self._folder.mkdir(parents=True, exist_ok=True)
+                place = f"{socket.gethostname()}.{os.getpid()}.{time.time_ns()}"  # files are read in the order of names
+                name = f"events.out.tfevents.{int(now):010d}.{place}"
+                self._writer = self._records((self._folder / name).open("wb"))
                 start = self._events.SessionLog(status=self._events.SessionLog.START)
-                self._writer.add_event(event(wall_time=now, step=step, session_log=start))
-            self._writer.add_event(event(wall_time=now, step=step, summary=self._summaries.Summary(value=values)))
+                for first in ({"file_version": "brain.Event:2"}, {"step": step, "session_log": start}):
+                    self._writer.write(event(wall_time=now, **first).SerializeToString())
+            summary = self._summaries.Summary(value=values)
+            self._writer.write(event(wall_time=now, step=step, summary=summary).SerializeToString())
+            self._writer.flush()
 
 
 class WandbTracker:
