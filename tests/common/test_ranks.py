@@ -44,11 +44,22 @@ def test_who_is_waited_for_is_said_and_the_waiting_ends(
     assert caplog.text.count(f"process {rank} waits for {other} at 127.0.0.1:") == 1
 
 
+def test_a_name_that_nobody_knows_is_waited_for_too(launched: pytest.MonkeyPatch) -> None:
+    launched.setenv("MASTER_ADDR", "pod-0.invalid")
+    for rank in ("0", "1"):
+        launched.setenv("RANK", rank)
+        with pytest.raises(LostProcessError, match=r"to pod-0\.invalid:\d+ within 0 s"), process_group(patience=0.2):
+            pass
+
+
 def test_ctrl_c_is_heard_while_it_waits(launched: pytest.MonkeyPatch) -> None:
-    start = time.monotonic()
+    start, before = time.monotonic(), signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-    with pytest.raises(KeyboardInterrupt), process_group(patience=60):
-        pass
+    try:
+        with pytest.raises(KeyboardInterrupt), process_group(patience=60):
+            pass
+    finally:
+        signal.signal(signal.SIGINT, before)  # a shell lets what runs in its background ignore it
     assert time.monotonic() - start < 30
 
 

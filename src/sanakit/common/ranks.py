@@ -137,7 +137,12 @@ def _meet(ranks: Ranks, patience: float) -> dist.Store:
         wait("process 0")
     try:
         store = dist.TCPStore(
-            host, port, ranks.world, ranks.is_first, timeout=timedelta(seconds=_CONNECTING), wait_for_workers=False
+            "localhost" if ranks.is_first else host,
+            port,
+            ranks.world,
+            ranks.is_first,
+            timeout=timedelta(seconds=_CONNECTING),
+            wait_for_workers=False,
         )
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
