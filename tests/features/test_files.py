@@ -334,5 +334,5 @@ def test_captions_that_are_cut_or_never_drawn_are_told(
     assert any("not used, list.csv: none of its columns (name, label)" in line for line in told)
     assert any("1 of 8 captions are never drawn, prompt_2 of 2 for one" in line for line in told)
     (cut,) = [line for line in told if "tokens that the model reads" in line]
-    assert "2 of 7 captions have more than the" in cut
+    assert "2 of 8 captions have more than the" in cut
     assert "tokens of 2, " in cut

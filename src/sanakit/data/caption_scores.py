@@ -124,7 +124,7 @@ def _stem(source: DataSource, index: int) -> Path:
 
 def _own_key(source: DataSource, index: int) -> str:
     """The key as the sidecar has it: in its shard, or the name of the picture without its suffix."""
-    if source.layout == "folder":
+    if source.blob(index).path.suffix.lower() != ".tar":
         return _stem(source, index).name
     return source[index].key.removeprefix(f"{_stem(source, index).name}/")
 

@@ -160,8 +160,8 @@ def possible_captions(source: DataSource, samples: Sequence[int], choice: Captio
 def caption_notes(source: DataSource, samples: Sequence[int], choice: CaptionChoice, work: Work) -> list[str]:
     """A sentence about each kind of captions that training never sees, or sees without their ends."""
     notes, encoder = never_drawn(source, samples, choice), work.encoders.text
-    possible = possible_captions(source, samples, choice)
-    texts = set(cut_texts(encoder, possible))
+    texts = set(cut_texts(encoder, possible_captions(source, samples, choice)))
+    total = sum(len(source[index].captions) for index in samples)
     cut = [
         (source[index].key, caption.text)
         for index in (samples if texts else ())
@@ -171,7 +171,7 @@ def caption_notes(source: DataSource, samples: Sequence[int], choice: CaptionCho
     if cut:
         shown = ", ".join(f"{encoder.count_tokens(text).dropped} tokens of {key}" for key, text in cut[:3])
         notes.append(
-            f"{len(cut)} of {len(possible)} captions have more than the {encoder.config.max_tokens} tokens that the "
+            f"{len(cut)} of {total} captions have more than the {encoder.config.max_tokens} tokens that the "
             f"model reads; their ends are cut, {shown}{', ...' if len(cut) > 3 else ''}: put what matters first"
         )
     return notes

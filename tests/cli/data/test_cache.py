@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,3 +128,32 @@ def test_tables_have_no_place_for_scores(run: Run, photos: Path, scorer: Brightn
     outcome = run("data", "captions", "score", photos)
     assert outcome.code == 2
     assert "sanakit data build" in outcome.err
+
+
+def test_scores_are_kept_by_content_and_what_was_cut_is_named(
+    run: Run, photos: Path, scorer: BrightnessScorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy under other names, half of it in a shard, asks for nothing again."""
+    asked: list[int] = []
+    real = BrightnessScorer.score
+
+    def score(self: BrightnessScorer, images: Sequence[Image.Image], texts: Sequence[str]) -> list[float]:
+        asked.append(len(texts))
+        return real(self, images, texts)
+
+    monkeypatch.setattr(BrightnessScorer, "score", score)
+    monkeypatch.setattr(BrightnessScorer, "weights_hash", "ab", raising=False)
+    monkeypatch.setattr(BrightnessScorer, "cuts", lambda self, text: text.endswith("2"), raising=False)
+    told = run("data", "captions", "score", photos).err
+    assert "1 captions are longer than brightness reads, which scored their start: 2 ü" in told
+    first, other = scores(photos), tmp_path / "other"
+    (other / "sub").mkdir(parents=True)
+    for number in range(2):
+        for suffix in ("png", "txt"):
+            (other / "sub" / f"copy{number}.{suffix}").write_bytes((photos / f"{number} ü.{suffix}").read_bytes())
+    with tarfile.open(other / "00000.tar", "w") as tar:
+        for suffix in ("png", "txt"):
+            tar.add(photos / f"2 ü.{suffix}", f"in.{suffix}")
+    outcome = run("data", "captions", "score", other)
+    assert (outcome.code, sum(asked)) == (0, 3)
+    assert scores(other) == {"in": first["2 ü"], "sub/copy0": first["0 ü"], "sub/copy1": first["1 ü"]}
