@@ -102,6 +102,7 @@ def test_shards_and_pictures_beside_them_are_all_used(tmp_path: Path, picture: C
     (tmp_path / "wids-meta.json").write_text(json.dumps({"shardlist": [{"url": "00000.tar"}]}))
     source = open_data(tmp_path)  # the index says what belongs to the data set
     assert (len(source), [problem.key for problem in source.problems]) == (1, ["cover.png"])
+    assert [sentence.partition(":")[0] for sentence in source.unused_files] == ["cover.txt"]
 
 
 def test_what_happened_is_counted_apart(tmp_path: Path, picture: Callable[..., bytes]) -> None:

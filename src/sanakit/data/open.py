@@ -60,11 +60,9 @@ def _read(path: Path) -> tuple[Layout, Findings]:
         raise RequestError(f"{path} is not there; a data set is {ACCEPTED}")
     if path.is_file():
         return _read_file(path)
-    if (path / INDEX).is_file():
-        return "wids", read_wids(path)
     unreadable: list[tuple[Path, str]] = []
     files = list(walk(path, lambda place, fault: unreadable.append((place, fault))))
-    layout, findings = _read_folder(path, files)
+    layout, findings = ("wids", read_wids(path)) if (path / INDEX).is_file() else _read_folder(path, files)
     findings.unused, findings.read = tell_unused(path, files, layout, findings), files_read(path, findings)
     for place, fault in unreadable:
         findings.report(place.relative_to(path).as_posix(), "bad_record", fault)

@@ -85,6 +85,7 @@ def _indexed(root: Path, findings: Findings) -> list[_Shard] | None:
     for path in walk(root):
         if (is_picture(path) or path.suffix.lower() == ".tar") and path.resolve() not in known:
             name, reason = path.relative_to(root).as_posix(), _reason_of(path)
+            findings.seen.add(path)
             findings.report(name, reason, f"{INDEX} does not list it, so it is not used; add it there or move it away")
     return shards
 
