@@ -40,6 +40,9 @@ app.add_typer(eval_app, name="eval")
 @app.callback()
 def describe(
     debug: Annotated[bool, typer.Option("--debug", help="Show log lines, and tracebacks of errors.")] = False,
+    max_pixels: Annotated[
+        str | None, typer.Option(metavar="NUMBER", help="Read pictures up to so large; 178956970 if not given.")
+    ] = None,
 ) -> None:
     """Pictures from prompts with the SANA family of models, and with a small one that comes with it.
 
@@ -48,7 +51,7 @@ def describe(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line and give its exit code; ``--debug`` may stand anywhere in it."""
+    """Run one command line and give its exit code; ``--debug`` and ``--max-pixels`` may stand anywhere in it."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     _accept_every_name()
     let_idle_threads_sleep()
@@ -58,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         warnings.simplefilter("ignore")  # of libraries, about code that the user did not write
     try:
+        _take_max_pixels(words)
         code = typer.main.get_command(app).main(words, prog_name="sanakit", standalone_mode=False)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
@@ -75,6 +79,19 @@ def _accept_every_name() -> None:
         if isinstance(stream, io.TextIOWrapper):
             is_utf8 = stream.encoding.lower().replace("-", "") == "utf8"
             stream.reconfigure(errors="surrogateescape" if is_utf8 else "backslashreplace")
+
+
+def _take_max_pixels(words: list[str]) -> None:
+    end = words.index("--") if "--" in words else len(words)
+    for index, word in enumerate(words[:end]):
+        name, equals, value = word.partition("=")
+        if name != "--max-pixels":
+            continue
+        from sanakit.common.picture_limits import raise_limit
+
+        raise_limit(value if equals else " ".join(words[index + 1 : index + 2]))
+        del words[index : index + (1 if equals else 2)]
+        return
 
 
 def _take_debug(words: list[str]) -> bool:

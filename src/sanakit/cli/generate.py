@@ -84,7 +84,7 @@ def generate(
     texts = collect_prompts(prompts or [], prompt_file)
     total = len(texts) * wishes.num_images
     requests = wishes.requests(texts)
-    place = places.choose(requests[0], num_images=total)
+    place = places.with_room(0, num_images=total)
     if metadata:
         check_metadata(place, [text + wishes.negative_prompt for text in texts])
 
@@ -93,6 +93,7 @@ def generate(
     start = time.perf_counter()
     watch = PictureRun(num_images=total, quiet=run.quiet, save=save_to(place, with_metadata=metadata))
     with watch.bar() as on_event:
+        run.check(model, requests, place)
         pipeline = run.load(model, force=force, deterministic=deterministic)
         loaded = time.perf_counter()
         images = pipeline(requests, on_event=on_event).images

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from sanakit.common.errors import PictureError
+from sanakit.common.picture_limits import open_within_limit, too_large
 from sanakit.data.colours import in_srgb, is_srgb
 
 READING = 2  # version of how a file becomes pixels: part of the keys of cached latents
@@ -55,6 +56,8 @@ def upright_rgb(picture: Image.Image) -> Image.Image:
         return image if orientation == 1 else image.transpose(_TURNS[orientation])
     except PictureError:
         raise
+    except Image.DecompressionBombError as error:
+        raise too_large(error) from None
     except Exception as error:  # Pillow's decoders raise a dozen kinds on damaged files
         raise PictureError(f"the picture is damaged: {reason_of(error)}") from error
 
@@ -81,7 +84,9 @@ def _open(file: BinaryIO) -> Image.Image:
         raise PictureError("the file is empty")
     file.seek(0)
     try:
-        return Image.open(file, formats=_FORMATS)
+        return open_within_limit(file, _FORMATS)
+    except PictureError:
+        raise
     except UnidentifiedImageError as error:
         raise PictureError("the file is no picture, or of a kind that cannot be read (PNG, JPEG, WebP can)") from error
     except Exception as error:  # a damaged header

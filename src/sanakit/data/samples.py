@@ -8,6 +8,7 @@ from typing import Literal
 Layout = Literal["folder", "jsonl", "csv", "json", "parquet", "imagefolder", "wids", "features"]
 Reason = Literal[
     "undecodable",
+    "too_large",
     "too_small",
     "empty_caption",
     "missing_caption",

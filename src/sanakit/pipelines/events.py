@@ -16,7 +16,7 @@ from sanakit.pipelines.reading.unknown import told
 
 if TYPE_CHECKING:
     from sanakit.checkpoints.bundle import ModelBundle
-    from sanakit.models.text.text_encoder import TextEncoder
+    from sanakit.models.text.text_encoder import TextEncoder, TokenCount
     from sanakit.pipelines.reading.read import PromptReader
     from sanakit.pipelines.request import GenerationRequest
     from sanakit.pipelines.result import GeneratedImage
@@ -68,14 +68,19 @@ LONG_READ = 10**9  # bytes of weights whose hashing takes long enough to be told
 
 
 def notices_about(requests: Sequence[GenerationRequest], text_encoder: TextEncoder) -> Iterator[Notice]:
-    """What is unusual about prompts: empty ones, and those that do not fit into the text encoder."""
+    """What is unusual about prompts: empty ones, and those that do not fit into the text encoder, negative ones too."""
     for prompt, with_instruction in dict.fromkeys((request.prompt, request.use_instruction) for request in requests):
         if not prompt.strip():
             yield Notice("the prompt is empty, so the picture is of nothing in particular.")
-        tokens = text_encoder.count_tokens(prompt, with_instruction=with_instruction)
-        if tokens.dropped:
-            total = tokens.kept + tokens.dropped
-            yield Notice(f"the prompt has {total} tokens and the model reads {tokens.kept}; its end was cut off.")
+        yield from _notice_of_a_cut("prompt", text_encoder.count_tokens(prompt, with_instruction=with_instruction))
+    for negative in dict.fromkeys(request.negative_prompt for request in requests):
+        yield from _notice_of_a_cut("negative prompt", text_encoder.count_tokens(negative, with_instruction=False))
+
+
+def _notice_of_a_cut(name: str, tokens: TokenCount) -> Iterator[Notice]:
+    if tokens.dropped:
+        total = tokens.kept + tokens.dropped
+        yield Notice(f"the {name} has {total} tokens and the model reads {tokens.kept}; its end was cut off.")
 
 
 def notices_about_words(requests: Sequence[GenerationRequest], reader: PromptReader, model: str) -> Iterator[Notice]:

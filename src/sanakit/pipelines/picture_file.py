@@ -13,6 +13,7 @@ from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 from sanakit.common.errors import OutputError, PictureError, SanakitError
 from sanakit.common.files import write_whole
 from sanakit.common.paths import as_path
+from sanakit.common.picture_limits import PictureTooLargeError, open_within_limit
 from sanakit.pipelines.exif import exif_bytes
 from sanakit.pipelines.record import PictureRecord
 
@@ -105,10 +106,12 @@ def open_picture(path: str | Path, *, check: Callable[[tuple[int, int]], None] |
         PictureError: it cannot be read.
     """
     try:
-        picture = Image.open(as_path(path))
+        picture = open_within_limit(as_path(path))
         if check is not None:
             check(picture.size)
         picture.load()
+    except PictureTooLargeError as error:
+        raise PictureError(f"{path}: {error}") from None
     except (SanakitError, MemoryError):
         raise
     except UnidentifiedImageError:

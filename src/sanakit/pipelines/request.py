@@ -17,6 +17,7 @@ from sanakit.sampling.solvers import solver_kind, solver_names
 MAX_SIDE = 16384
 MAX_STEPS = 1000
 MAX_IMAGES = 1000
+MAX_PROMPT = 100_000  # characters; the largest models read some 1500 of them
 UPSCALES = (2, 4)  # times a side, by a small network after the model's own
 
 
@@ -42,7 +43,7 @@ def _drawn(seed: object) -> object:
     return secrets.randbelow(2**32) if seed == "random" else seed
 
 
-Text = Annotated[str, AfterValidator(_encodable)]
+Text = Annotated[str, Field(max_length=MAX_PROMPT), AfterValidator(_encodable)]
 Side = Annotated[int, Field(ge=32, le=MAX_SIDE, description=f"a whole number of pixels from 32 to {MAX_SIDE}")]
 Scale = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False, description="a number from 0 to 1000")]
 
@@ -56,8 +57,8 @@ class GenerationRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    prompt: Text = Field(description="text in valid Unicode, of any language and length")
-    negative_prompt: Text = Field("", description="text in valid Unicode, or empty for none")
+    prompt: Text = Field(description=f"text in valid Unicode, of any language, of at most {MAX_PROMPT} characters")
+    negative_prompt: Text = Field("", description=f"text in valid Unicode, of at most {MAX_PROMPT} characters")
     height: Side | None = Field(None, description=f"a whole number of pixels from 32 to {MAX_SIDE}")
     width: Side | None = Field(None, description=f"a whole number of pixels from 32 to {MAX_SIDE}")
     num_inference_steps: int | None = Field(

@@ -24,6 +24,7 @@ from sanakit.common.seeds import draw_noise, draw_step_noise
 from sanakit.kernels.arithmetic import arithmetic_facts, own_arithmetic
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.condition import Condition
+from sanakit.pipelines.check import granularity_of
 from sanakit.pipelines.decoding.decode import decode_latent
 from sanakit.pipelines.denoise import Denoiser, Finished, PictureJob, StepTaken, denoise
 from sanakit.pipelines.events import (
@@ -200,7 +201,7 @@ class TextToImagePipeline:
     @property
     def granularity(self) -> int:
         """Both sides of a generated picture are multiples of this many pixels."""
-        return max(self.bundle.autoencoder.config.compression * self.bundle.transformer.config.patch_size, 32)
+        return granularity_of(self.bundle.transformer.config, self.bundle.autoencoder.config.compression)
 
     def denoiser(self) -> Denoiser[Any]:
         """What pictures of this pipeline join and leave."""

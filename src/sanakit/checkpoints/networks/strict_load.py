@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sanakit.checkpoints.files.reader import read_listed
+from sanakit.checkpoints.networks.finite import check_finite
 from sanakit.checkpoints.networks.identify import Found, our_shapes
 from sanakit.checkpoints.networks.key_maps import Origin, gather
 from sanakit.checkpoints.networks.kind import C, M, NetworkState, Shapes
@@ -33,6 +34,7 @@ def load_network(found: Found[C, M], *, dtype: torch.dtype, device: torch.device
         name: tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else tensor.dtype)
         for name, tensor in state.tensors.items()
     }
+    check_finite(converted.items(), found.header.place, state.tensors)
     model = replace(state, tensors=converted).build()
     model.eval().requires_grad_(False)
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6

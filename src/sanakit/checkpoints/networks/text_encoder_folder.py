@@ -14,6 +14,7 @@ import torch
 from sanakit.checkpoints.files.reader import find_weight_files, is_there
 from sanakit.checkpoints.files.torch_archive import first_sentence
 from sanakit.checkpoints.files.weight_names import choose_variant, variants_among
+from sanakit.checkpoints.networks.finite import check_finite
 from sanakit.checkpoints.networks.text_encoder_check import check_text_encoder
 from sanakit.checkpoints.networks.tokenizer_folder import check_vocabulary, load_tokenizer
 from sanakit.common.errors import CheckpointError
@@ -54,6 +55,7 @@ def load_text_encoder(
     tokenizer = load_tokenizer(tokenizer_folder or folder)
     model = _load_model(folder, dtype, _weights_variant(folder, variant), num_layers)
     check_vocabulary(tokenizer, model.config.vocab_size, tokenizer_folder or folder)
+    check_finite(model.named_parameters(), folder)
     encoder = TextEncoder(model, tokenizer, config).to(device)
     millions = sum(p.numel() for p in encoder.model.parameters()) / 1e6
     logger.info("loaded text encoder: %.0fM parameters in %s in %.1f s", millions, dtype, time.perf_counter() - start)

@@ -7,7 +7,7 @@ hands on as one thing. ``add_commands`` makes an option of every field of a grou
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
@@ -144,6 +144,17 @@ class RunOptions(SourceOptions, DeviceOptions):
     dtype: Annotated[
         str | None, typer.Option(help="float32, bfloat16 or float16; what the model was made for if not given.")
     ] = None
+
+    def check(self, model: str, requests: Sequence[GenerationRequest], place: OutputPlace) -> None:
+        """Before weights are loaded: whether the model can make such pictures, and whether there is room for them.
+
+        Raises:
+            RequestError: the model cannot do what a request asks for.
+            OutputError: there is no room.
+        """
+        from sanakit.pipelines.check import bytes_of_pictures, plan_for_source
+
+        check_folder(place.folder, bytes_of_pictures(plan_for_source(model, requests, self.hub)))
 
     def load(self, model: str, *, force: bool = False, deterministic: bool = False) -> TextToImagePipeline:
         """The pipeline, where and as the options say."""

@@ -77,7 +77,7 @@ def _variables_for_pip(pip: list[str]) -> dict[str, str]:
     """The environment with the user's index options alone, from variables or settings files, and without the files."""
     listed = subprocess.run([*pip, "config", "list"], capture_output=True, text=True, errors="replace", check=False)
     entries = _ENTRY.findall(listed.stdout) if listed.returncode == 0 else []
-    told = {}
+    told: dict[str, str] = {}
     for section in ("global", "install"):  # the second wins, and variables over both
         told |= {_variable(name): str(ast.literal_eval(value)) for part, name, value in entries if part == section}
     kept = {_variable(name) for name in _PIP_INDEX_OPTIONS}

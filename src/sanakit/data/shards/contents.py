@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from sanakit.common.errors import PictureError
 from sanakit.common.paths import PICTURE_SUFFIXES, is_visible
+from sanakit.common.picture_limits import UNLESS_ALLOWED
 from sanakit.common.user_cache import cached_facts, file_stamp, recall, remember
 from sanakit.data.pictures import picture_size
 from sanakit.data.shards.tar_index import Member, index_tar
@@ -58,6 +59,8 @@ def shard_contents(path: Path) -> ShardContents:
         if stamp is not None and known["stamp"] == stamp:
             return _from_plain(known["contents"])
     contents = scan_shard(path)
+    if any(UNLESS_ALLOWED in (sample.undecodable or "") for sample in contents.samples):
+        return contents  # which is true for this limit only
     if stamp is not None and stamp == file_stamp(path, f"version {_VERSION}"):
         remember(place, {"stamp": stamp, "contents": _to_plain(contents)})
     return contents

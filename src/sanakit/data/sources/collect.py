@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sanakit.common.errors import PictureError
 from sanakit.common.paths import UNREADABLE_SUFFIXES
+from sanakit.common.picture_limits import UNLESS_ALLOWED
 from sanakit.data.pictures import picture_size
 from sanakit.data.samples import MAIN_SOURCE, Caption, Layout, Problem, Reason, Sample
 from sanakit.data.sources.blobs import Blob
@@ -107,7 +108,7 @@ def _size(candidate: Candidate, findings: Findings) -> tuple[int, int] | None:
         reason = f"it cannot be read: {error.strerror or error}"
     except PictureError as error:
         reason = str(error)
-    findings.report(candidate.key, "undecodable", f"{name}: {reason}")
+    findings.report(candidate.key, "too_large" if UNLESS_ALLOWED in str(reason) else "undecodable", f"{name}: {reason}")
     return None
 
 

@@ -1,0 +1,63 @@
+"""A large picture is told as large, not as damaged."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from sanakit.cli.app import main
+from sanakit.common.errors import PictureError
+from sanakit.common.picture_limits import PictureTooLargeError, open_within_limit
+from sanakit.data.open import open_data
+from sanakit.pipelines.picture_file import open_picture
+
+
+@pytest.fixture(autouse=True)
+def limits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5_000)
+    monkeypatch.setenv("SANAKIT_CACHE", str(tmp_path / "cache"))
+
+
+def picture(folder: Path, side: int) -> Path:
+    folder.mkdir(exist_ok=True)
+    Image.new("1", (side, side), 1).save(folder / "map.png")
+    (folder / "map.txt").write_text("a large map")
+    return folder / "map.png"
+
+
+def test_the_sentence_says_how_large_and_what_allows_it(tmp_path: Path) -> None:
+    monster = picture(tmp_path / "data", 2000)
+    sentence = "the picture has 4 megapixels; more than 0 are not read unless --max-pixels allows it"
+    with pytest.raises(PictureTooLargeError, match=sentence):
+        open_within_limit(monster)
+    with pytest.raises(PictureError, match=sentence):
+        open_picture(monster)
+    problems = open_data(tmp_path / "data").problems
+    assert [(problem.reason, problem.detail) for problem in problems] == [("too_large", f"map.png: {sentence}")]
+
+
+def test_rather_large_is_no_warning(tmp_path: Path) -> None:
+    path = picture(tmp_path / "data", 90)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with open_within_limit(path) as opened:
+            assert opened.size == (90, 90)
+
+
+def test_the_shell_raises_the_limit(tmp_path: Path, capfd: Any) -> None:
+    picture(tmp_path / "data", 2000)
+    words = ["data", "validate", str(tmp_path / "data")]
+    assert main(words) == 1
+    assert "too_large" in capfd.readouterr().out
+    for option in (["--max-pixels", "4000000"], ["--max-pixels=4000000"]):
+        Image.MAX_IMAGE_PIXELS = 5_000
+        assert main([*words, *option]) == 0
+        assert main([*option, *words]) == 0
+    for wrong in ("many", "0", "-5", "1e9", "99999999999"):
+        assert main([*words, f"--max-pixels={wrong}"]) == 2
+    assert main([*words, "--max-pixels"]) == 2
+    assert "must be a whole number of pixels" in capfd.readouterr().err
