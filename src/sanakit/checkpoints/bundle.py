@@ -27,6 +27,7 @@ from sanakit.checkpoints.identity.words import read_words
 from sanakit.checkpoints.networks.dc_ae import DC_AE
 from sanakit.checkpoints.networks.identify import Found
 from sanakit.checkpoints.networks.kind import NetworkState
+from sanakit.checkpoints.networks.library import check_transformers
 from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
 from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_folder
 from sanakit.checkpoints.networks.strict_load import load_network
@@ -134,6 +135,7 @@ def load_bundle(
 ) -> ModelBundle:
     """Load a model; arguments and errors are those of ``sanakit.load``, ``hub`` says which files and how they come."""
     parse_dtypes(dtype)  # before anything is fetched
+    check_transformers()
     hub = hub or HubOptions()
     parts = complete(find_parts(source, hub=hub), hub, text_encoder=text_encoder, autoencoder=autoencoder)
     assert parts.transformer is not None

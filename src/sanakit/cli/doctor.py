@@ -101,6 +101,7 @@ def _about_the_starter(machine: Machine, cache: Path) -> Iterator[Finding]:
         yield Finding("problem", text, "give the machine or container more memory")
     if machine.torch is None:
         return
+    from sanakit.checkpoints.networks.library import check_transformers
     from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_fault, starter_text_encoder_place
     from sanakit.checkpoints.sources.content_hashes import check_small_weights
     from sanakit.checkpoints.sources.sources import STARTER, find_parts
@@ -112,6 +113,11 @@ def _about_the_starter(machine: Machine, cache: Path) -> Iterator[Finding]:
         assert card is not None
     except SanakitError as error:
         yield Finding("problem", str(error), "install sanakit again, or name another --model")
+        return
+    try:
+        check_transformers()
+    except SanakitError as error:
+        yield Finding("problem", str(error), "unset PYTHONOPTIMIZE")
         return
     place, fault = starter_text_encoder_place(card.text.num_layers), starter_text_encoder_fault(card.text.num_layers)
     if fault is None:

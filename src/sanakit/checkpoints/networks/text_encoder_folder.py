@@ -15,6 +15,7 @@ from sanakit.checkpoints.files.reader import find_weight_files, is_there
 from sanakit.checkpoints.files.torch_archive import first_sentence
 from sanakit.checkpoints.files.weight_names import choose_variant, variants_among
 from sanakit.checkpoints.networks.finite import check_finite
+from sanakit.checkpoints.networks.library import check_transformers
 from sanakit.checkpoints.networks.text_encoder_check import check_text_encoder
 from sanakit.checkpoints.networks.tokenizer_folder import check_vocabulary, load_tokenizer
 from sanakit.common.errors import CheckpointError
@@ -48,6 +49,7 @@ def load_text_encoder(
         CheckpointError: a file is missing or broken, a weight or a layer is missing, or model and tokenizer do not fit.
         ConfigError: ``dtype`` is neither bfloat16 nor float32.
     """
+    check_transformers()
     start = time.perf_counter()
     num_layers = config.num_layers if config is not None else None
     check_text_encoder(folder)

@@ -1,0 +1,18 @@
+"""A Python in which transformers cannot work is told before a user's file is blamed."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from sanakit.checkpoints.bundle import load_bundle
+from sanakit.checkpoints.networks import library
+from sanakit.common.errors import SanakitError
+
+
+def test_docstrings_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    library.check_transformers()
+    monkeypatch.setattr(library, "sys", SimpleNamespace(flags=SimpleNamespace(optimize=2)))
+    with pytest.raises(SanakitError, match="or PYTHONOPTIMIZE=2; leave that out, or set PYTHONOPTIMIZE=1"):
+        load_bundle("org/never-asked-for")
