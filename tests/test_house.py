@@ -119,6 +119,19 @@ def test_every_path_of_the_architecture_page_exists() -> None:
     assert not missing, missing
 
 
+def test_what_is_printed_goes_through_one_place() -> None:
+    """Which lets no control character of a file reach a terminal."""
+    printing = [
+        f"{file}:{node.lineno}"
+        for file, syntax in nodes().items()
+        for node in syntax
+        if isinstance(node, ast.Call) and file != "cli/terminal/console.py"
+        if (isinstance(node.func, ast.Name) and node.func.id == "print")
+        or (isinstance(node.func, ast.Attribute) and node.func.attr == "print")
+    ]
+    assert not printing, printing
+
+
 def test_benchmarks_import_what_there_is() -> None:
     missing = []
     for file in (ROOT / "benchmarks").glob("*.py"):

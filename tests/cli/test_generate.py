@@ -44,6 +44,17 @@ def test_python_saves_what_the_shell_writes(generate: Any, tiny_model: Path, tmp
         assert made.save(tmp_path / name).read_bytes() == written
 
 
+def test_parts_of_others_and_a_seed_that_nobody_chose(generate: Any, tiny_model: Path) -> None:
+    parts = ("--text-encoder", tiny_model, "--autoencoder", tiny_model / "vae")
+    assert generate("a cat", "--steps", "1", "--seed", "random", "--output", "a.png", *parts).code == 0
+    seed = read_record("a.png").request.seed
+    assert generate("a cat", "--steps", "1", "--seed", seed, "--output", "b.png").code == 0
+    assert Image.open("a.png").tobytes() == Image.open("b.png").tobytes()
+    outcome = generate("a cat", "--seed", "soon")
+    assert (outcome.code, "--seed 'soon' is not usable; it must be a whole number" in outcome.err) == (2, True)
+    assert "holds no autoencoder" in generate("a cat", "--autoencoder", tiny_model / "transformer").err
+
+
 def test_json_and_several_prompts_in_a_folder(generate: Any, tmp_path: Path) -> None:
     (tmp_path / "more.txt").write_text("# remark\na dog\n", encoding="utf-8")
     outcome = generate(

@@ -19,7 +19,8 @@ from sanakit.checkpoints.identity.precision import FLOAT16_LINE
 from sanakit.cli.terminal.recipe_file import apply_override, apply_overrides, read_recipe
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import ConfigError, RequestError
-from sanakit.training.recipes.recipe import build_recipe
+from sanakit.data.curation.config import CurationConfig
+from sanakit.training.recipes.recipe import build_recipe, class_of_settings
 from sanakit.training.recipes.recipe_file import differences
 from sanakit.training.step.standard_text import StandardText
 
@@ -44,6 +45,51 @@ def test_overrides(override: str, expected: dict[str, Any]) -> None:
     assert settings == expected
 
 
+@pytest.mark.parametrize("text", ["2024-05-01", "007", "on", "cats #2", "photos: holiday", "@home", " a", "[x", "null"])
+def test_a_setting_whose_type_is_text_takes_the_characters(text: str) -> None:
+    settings: dict[str, Any] = {"type": "transformer", "data": {"path": "x"}, "samples": {"prompts": ["a", "b"]}}
+    cls = class_of_settings(settings)
+    for name in ("data.path", "samples.prompts.1", "intent"):
+        apply_override(settings, f"{name}={text}", cls)
+    assert (settings["data"]["path"], settings["samples"]["prompts"], settings["intent"]) == (text, ["a", text], text)
+    apply_override(settings, f"data.cache_folder={text}", cls)
+    assert settings["data"]["cache_folder"] == (None if text == "null" else text)
+    curation: dict[str, Any] = {"captioners": [{"type": "plugin", "source": "x", "target": "a:B"}]}
+    apply_override(curation, f"captioners.0.target={text}", CurationConfig)
+    assert curation["captioners"][0]["target"] == text
+
+
+def test_other_settings_are_read_as_yaml() -> None:
+    settings: dict[str, Any] = {"type": "transformer", "data": {"type": "scenes"}}
+    cls = class_of_settings(settings)
+    for override in ("data.seed=7", "seed=0x10", "samples.prompts=[a, '7']", "activation_checkpointing=on", "x.y=1"):
+        apply_override(settings, override, cls)
+    assert (settings["data"]["seed"], settings["seed"], settings["x"]) == (7, 16, {"y": 1})
+    assert (settings["samples"], settings["activation_checkpointing"]) == ({"prompts": ["a", "7"]}, True)
+    assert class_of_settings({"type": ["transformer"]}) is None
+
+
+PAIRS = tuple(zip("abcdefgh", "bcdefghi", strict=True))
+BOMBS = {
+    "aliases": "a: &a [x]\n" + "".join(f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in PAIRS),
+    "merges": "a: &a {x: 1}\n"
+    + "".join(f"{new}: &{new} {{<<: [{', '.join([f'*{old}'] * 9)}]}}\n" for old, new in PAIRS),
+    "circle": "a: &a [*a]\n",
+    "brackets": "a: " + "[" * 5000,
+    "date": "a: 2024-13-45\n",
+    "digits": "a: " + "9" * 5000 + "\n",
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_yaml_that_grows_or_breaks_its_reader_is_refused(bomb: str, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(BOMBS[bomb])
+    with pytest.raises(RequestError, match="is not YAML"):
+        read_recipe(tmp_path / "r.yaml")
+    (tmp_path / "r.yaml").write_text("a: &a {x: 1}\nb: {<<: *a, y: *a}\n")
+    assert read_recipe(tmp_path / "r.yaml")["b"] == {"x": 1, "y": {"x": 1}}
+
+
 @pytest.mark.parametrize("override", ["seed", "=3", "stages.1.name=x", "stages.x=1", "log.steps.deep=1", "a=[1"])
 def test_overrides_that_lead_nowhere(override: str) -> None:
     with pytest.raises(RequestError, match="--set"):
@@ -57,12 +103,12 @@ def test_an_override_changes_the_recipes_that_it_fits() -> None:
     def check(settings: Any) -> None:
         build_recipe(settings, name="x")
 
-    first, second = apply_overrides(recipes, ["seed=9", "caption_dropout=0.5"], check)
+    first, second = apply_overrides(recipes, ["seed=9", "caption_dropout=0.5"], check, class_of_settings)
     assert (first["seed"], second["seed"], second["caption_dropout"]) == (9, 9, 0.5)
     assert "caption_dropout" not in first
     assert recipes[1].get("caption_dropout") != 0.5
     with pytest.raises(ConfigError, match="has no setting 'sede'; did you mean 'seed'"):
-        apply_overrides(recipes, ["sede=9"], check)
+        apply_overrides(recipes, ["sede=9"], check, class_of_settings)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)

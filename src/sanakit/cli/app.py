@@ -24,12 +24,14 @@ from sanakit.cli.grow import grow
 from sanakit.cli.info import info
 from sanakit.cli.prune import prune
 from sanakit.cli.replay import replay
+from sanakit.cli.terminal.console import log_handler, say
 from sanakit.cli.terminal.failures import SUCCESS, Interrupted, report
 from sanakit.cli.terminal.options import add_commands
 from sanakit.cli.train import train
 from sanakit.cli.upscale import upscale
 from sanakit.cli.version import version
 from sanakit.common.devices import let_idle_threads_sleep
+from sanakit.common.version import __version__
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 add_commands(app, generate, replay, decode, upscale, info, convert, grow, prune, doctor, train, version)
@@ -37,8 +39,17 @@ app.add_typer(data_app, name="data")
 app.add_typer(eval_app, name="eval")
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        say(f"sanakit {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def describe(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show log lines, and tracebacks of errors.")] = False,
     max_pixels: Annotated[
         str | None, typer.Option(metavar="NUMBER", help="Read pictures up to so large; 178956970 if not given.")
@@ -57,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     let_idle_threads_sleep()
     debug = _take_debug(words)
     if debug:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+        logging.basicConfig(level=logging.INFO, handlers=[log_handler("%(asctime)s %(name)s: %(message)s")])
     else:
         warnings.simplefilter("ignore")  # of libraries, about code that the user did not write
     try:

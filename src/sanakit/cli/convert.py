@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sanakit.cli.terminal.console import print_json, tell
+from sanakit.cli.terminal.console import print_json, say, tell
 from sanakit.cli.terminal.options import PrintJsonOption, ReplaceOption, SourceOptions
 
 
@@ -41,6 +41,6 @@ def convert(
     if as_json:
         print_json({"target": str(target), "layout": chosen.value, "notes": notes})
         return
-    print(target)
+    say(target)
     for note in notes:
         tell(note)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sanakit.cli.terminal.console import print_json
+from sanakit.cli.terminal.console import print_json, say
 from sanakit.cli.terminal.options import DeviceOptions, PlaceOptions, SourceOptions
 from sanakit.common.errors import PictureError
 
@@ -44,4 +44,4 @@ def decode(
     if run.as_json:
         print_json(picture_facts([picture], [path])[0])
     elif not run.quiet:
-        print(path)
+        say(path)

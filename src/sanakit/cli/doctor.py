@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from sanakit.cli.terminal.console import print_json, readable_seconds, table, table_console
+from sanakit.cli.terminal.console import print_json, readable_seconds, say, show_table
 from sanakit.cli.terminal.failures import sentence
 from sanakit.cli.terminal.machine import Machine, is_installed, look_at_machine
 from sanakit.cli.terminal.options import PrintJsonOption
@@ -211,10 +211,9 @@ def judge_model(machine: Machine, model: PublishedModel) -> Ability:
 
 def show(machine: Machine, abilities: list[Ability], findings: list[Finding]) -> None:
     """Three parts for a person: the machine, what runs, what to do."""
-    console = table_console()
-    console.print("This machine", style="bold")
+    say("This machine")
     for name, value in _facts(machine).items():
-        console.print(f"  {name:<8} {value}")
+        say(f"  {name:<8} {value}")
     rows = [
         (
             each.model,
@@ -226,14 +225,14 @@ def show(machine: Machine, abilities: list[Ability], findings: list[Finding]) ->
         )
         for each in abilities
     ]
-    console.print("\nWhat it can run (times and memory of the published models are rough estimates)", style="bold")
-    console.print(table(("model", "side", "runs", "on", "memory", "a picture takes"), rows))
-    console.print("\nWhat to do", style="bold")
+    say("", "What it can run (times and memory of the published models are rough estimates)")
+    show_table(("model", "side", "runs", "on", "memory", "a picture takes"), rows)
+    say("", "What to do")
     for finding in findings:
         mark = "!" if finding.severity == "problem" else "-"
-        console.print(f"  {mark} {finding.text}\n      {finding.advice}", markup=False)
+        say(f"  {mark} {finding.text}", f"      {finding.advice}")
     if not any(finding.severity == "problem" for finding in findings):
-        console.print('  Ready: sanakit generate "two red apples" --output apples.png', markup=False)
+        say('  Ready: sanakit generate "two red apples" --output apples.png')
 
 
 def _duration(ability: Ability) -> str:

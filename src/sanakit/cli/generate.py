@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sanakit.cli.terminal.console import plural, print_json, readable_seconds
-from sanakit.cli.terminal.options import ModelOption, PlaceOptions, RunOptions
+from sanakit.cli.terminal.console import plural, print_json, readable_seconds, say
+from sanakit.cli.terminal.options import ModelOption, PartsOptions, PlaceOptions
 from sanakit.cli.terminal.output_place import check_metadata
-from sanakit.cli.terminal.prompts import collect_prompts
+from sanakit.cli.terminal.prompts import PROMPTS, collect_prompts
 from sanakit.cli.terminal.size import parse_size
 from sanakit.sampling.solvers import SOLVERS
 
@@ -39,7 +39,9 @@ class WishOptions:
     guidance_scale: Annotated[float | None, typer.Option(help="How closely to follow the prompt; 1 is off.")] = None
     pag_scale: Annotated[float, typer.Option(help="Perturbed-attention guidance; 0 is off.")] = 0.0
     solver: Annotated[SolverName | None, typer.Option(help="The model's own if not given.")] = None
-    seed: Annotated[int, typer.Option(help="Picture j of every prompt has the seed SEED + j.")] = 0
+    seed: Annotated[
+        str, typer.Option(metavar="NUMBER|random", help="Picture j of every prompt has the seed NUMBER + j.")
+    ] = "0"
     num_images: Annotated[int, typer.Option(help="Pictures of every prompt.")] = 1
     upscale: Annotated[
         int, typer.Option(metavar="2|4", help="Enlarge each side so many times afterwards, by a small network.")
@@ -59,14 +61,14 @@ class WishOptions:
 
 
 def generate(
-    run: RunOptions,
+    run: PartsOptions,
     wishes: WishOptions,
     places: PlaceOptions,
     prompts: Annotated[
-        list[str] | None, typer.Argument(metavar="PROMPT...", help="What to draw; several are allowed.")
+        list[str] | None, typer.Argument(metavar=PROMPTS, help="What to draw; several are allowed.")
     ] = None,
     model: ModelOption = "starter",
-    prompt_file: Annotated[Path | None, typer.Option(help="UTF-8, one prompt a line; # begins a remark.")] = None,
+    prompt_file: Annotated[Path | None, typer.Option(help="One prompt a line; # begins a remark; - is stdin.")] = None,
     metadata: Annotated[
         bool, typer.Option("--metadata/--no-metadata", help="Put prompt, seed and settings into the file.")
     ] = True,
@@ -99,7 +101,7 @@ def generate(
         images = pipeline(requests, on_event=on_event).images
     loading, drawing = loaded - start, time.perf_counter() - loaded
     if not (run.as_json or run.quiet):
-        print(*watch.files, sep="\n")
+        say(*watch.files)
     run.tell(f"{plural(total, 'picture')} in {readable_seconds(drawing)}, after {readable_seconds(loading)} of loading")
     if run.as_json:
         seconds = {"loading": round(loading, 3), "pictures": round(drawing, 3)}

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sanakit.cli.terminal.console import print_json, tell
+from sanakit.cli.terminal.console import print_json, say, tell
 from sanakit.cli.terminal.options import JsonOption, ModelArgument, ReplaceOption, SourceOptions
 from sanakit.common.errors import RequestError
 
@@ -62,6 +62,6 @@ def grow(
     if as_json:
         print_json({"target": str(target), "origins": list(grown.origins), "num_new": num_new})
         return
-    print(target)
+    say(target)
     copies = f"{num_layers - num_new} copied, {num_new} new"
     tell(f"{base.config.num_layers} blocks became {num_layers}: {copies}; train it with a recipe's init: {target}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sanakit.cli.terminal.console import print_json, table, table_console
+from sanakit.cli.terminal.console import print_json, say, show_table
 from sanakit.cli.terminal.options import ModelArgument, PrintJsonOption, SourceOptions
 from sanakit.common.byte_counts import readable_bytes
 from sanakit.common.errors import RequestError
@@ -57,7 +57,7 @@ def verify_model(model: str, hub: HubOptions, *, as_json: bool) -> None:
     for check in verify_hashes(model, hub=hub):
         checks.append(check)
         if not as_json:
-            print(f"{check.name.replace('_', ' '):<12} {verdict(check)}", flush=True)
+            say(f"{check.name.replace('_', ' '):<12} {verdict(check)}")
     if as_json:
         print_json([{name: value or None for name, value in asdict(check).items()} for check in checks])
     if any(check.differs for check in checks):
@@ -111,9 +111,8 @@ def vocabulary_of(words: Mapping[str, Any]) -> dict[str, list[str]]:
 
 def show(facts: dict[str, Any]) -> None:
     """The same for a person, without the configs."""
-    console = table_console()
     for label, value in readable_facts(facts).items():
-        console.print(f"{label:<12} {value}", markup=False)
+        say(f"{label:<12} {value}")
     rows = [
         (
             part["name"].replace("_", " "),
@@ -125,13 +124,13 @@ def show(facts: dict[str, Any]) -> None:
         )
         for part in facts["components"]
     ]
-    console.print()
-    console.print(table(("part", "kind", "parameters", "on disk", "dtype", "layout"), rows))
+    say("")
+    show_table(("part", "kind", "parameters", "on disk", "dtype", "layout"), rows)
     if facts["missing"]:
         names = ", ".join(name.replace("_", " ") for name in facts["missing"])
-        console.print(f"\nNot in this source, and taken from elsewhere when it is used: {names}", markup=False)
+        say("", f"Not in this source, and taken from elsewhere when it is used: {names}")
     for label, words in facts.get("vocabulary", {}).items():
-        console.print(f"\n{label}: {', '.join(words)}", markup=False)
+        say("", f"{label}: {', '.join(words)}")
 
 
 def readable_facts(facts: dict[str, Any]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sanakit.cli.terminal.console import print_json, table_console
+from sanakit.cli.terminal.console import print_json, say, show_table
 from sanakit.cli.terminal.options import ModelArgument, ReplaceOption, RunOptions
 from sanakit.cli.terminal.prompts import read_prompts
 from sanakit.common.errors import RequestError
@@ -53,8 +53,8 @@ def prune(
         print_json({"target": str(target), "importance": list(importance), "kept": list(kept)})
         return
     if not run.quiet:
-        show_table(importance, kept)
-    print(target)
+        _show(importance, kept)
+    say(target)
     left = f"{len(kept)} of {len(importance)} blocks are left"
     run.tell(f"{left}; train it a little, with a recipe's init: {target}")
 
@@ -89,11 +89,9 @@ def draw_and_measure(
         return measure_block_importance(run.load(model), requests, on_event=on_event).values
 
 
-def show_table(importance: Sequence[float], kept: Sequence[int]) -> None:
+def _show(importance: Sequence[float], kept: Sequence[int]) -> None:
     """One line per block."""
-    from rich.table import Table
-
-    table = Table("block", "importance", "")
-    for index, value in enumerate(importance):
-        table.add_row(str(index), f"{value:.4f}", "stays" if index in kept else "left out")
-    table_console().print(table)
+    rows = [
+        (str(index), f"{value:.4f}", "stays" if index in kept else "left out") for index, value in enumerate(importance)
+    ]
+    show_table(("block", "importance", ""), rows)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sanakit.cli.terminal.console import print_json
+from sanakit.cli.terminal.console import print_json, say
 from sanakit.cli.terminal.options import DeviceOption, PlaceOptions, SourceOptions, TellOptions
 from sanakit.common.devices import resolve_device
 
@@ -54,6 +54,6 @@ def replay(
         facts = {"identical": result.identical, "outcome": result.outcome, "differences": differences}
         print_json({**facts, "file": file, "recipe": again})
     elif not told.quiet:
-        print(result.outcome, *result.differences, sep="\n  ")
+        say(result.outcome, *(f"  {text}" for text in result.differences))
     if not result.identical:
         raise typer.Exit(NEARLY if result.outcome == "nearly identical" else 1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sanakit.cli.terminal.console import tell
+from sanakit.cli.terminal.console import say, tell
 from sanakit.cli.terminal.failures import Interrupted
 from sanakit.cli.terminal.options import DeviceOption
 from sanakit.cli.terminal.recipe_file import apply_overrides, read_recipe
@@ -63,7 +63,8 @@ def train(
         raise RequestError("no recipe is given; one is recipes/finetune-starter.yaml, with --set data.path=FOLDER")
     prepared = list(zip(recipes, _read(recipes, overrides or []), strict=True))
     if plan:
-        print("\n\n".join(f"{path}\n{_plan(recipe, device=device, fit=fit)}" for path, recipe in prepared))
+        told = "\n\n".join(f"{path}\n{_plan(recipe, device=device, fit=fit)}" for path, recipe in prepared)
+        say(*told.split("\n"))
         return
     is_first = os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
     with logged_to_stderr(quiet=quiet, only_warnings=not is_first):
@@ -74,10 +75,11 @@ def train(
 
 def _read(paths: list[Path], overrides: list[str]) -> list[Recipe]:
     """The recipes, with what ``--set`` changes in them."""
-    from sanakit.training.recipes.recipe import build_recipe, renamed, renamed_path
+    from sanakit.training.recipes.recipe import build_recipe, class_of_settings, renamed, renamed_path
 
     settings = [renamed(read_recipe(path)) for path in paths]
-    changed = apply_overrides(settings, list(map(renamed_path, overrides)), partial(build_recipe, name="the recipe"))
+    named = list(map(renamed_path, overrides))
+    changed = apply_overrides(settings, named, partial(build_recipe, name="the recipe"), class_of_settings)
     return [build_recipe(each, name=str(path)) for path, each in zip(paths, changed, strict=True)]
 
 
@@ -112,9 +114,9 @@ def _replay(folder: Path, *, device: str) -> None:
 
     replayed = replay_bundle(folder, device=device)
     for name, value in replayed.recorded.items():
-        print(f"{name:24} recorded {value:<14g} now {replayed.found.get(name, float('nan')):g}")
+        say(f"{name:24} recorded {value:<14g} now {replayed.found.get(name, float('nan')):g}")
     if replayed.culprit:
-        print(f"not finite first: {replayed.culprit}")
+        say(f"not finite first: {replayed.culprit}")
     if not replayed.is_reproduced:
         raise SanakitError(f"step {replayed.step} is not reproduced: its loss or gradient differs from the bundle's")
-    print(f"step {replayed.step} is reproduced")
+    say(f"step {replayed.step} is reproduced")

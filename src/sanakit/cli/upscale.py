@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sanakit.cli.terminal.console import plural, print_json, readable_seconds
+from sanakit.cli.terminal.console import plural, print_json, readable_seconds, say
 from sanakit.cli.terminal.failures import check_all, one_by_one
 from sanakit.cli.terminal.options import DeviceOptions, PlaceOptions
 from sanakit.common.progress import OnProgress
@@ -67,7 +67,7 @@ def upscale_files(
                 raise no_picture_in([path])
             result = upscale_file(path, upscaler, place, told)
             if not (run.as_json or run.quiet):
-                print(result["file"], flush=True)
+                say(result["file"])
             return result
 
         return one_by_one(pictures, work, name="source")

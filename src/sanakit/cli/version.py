@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sanakit
-from sanakit.cli.terminal.console import print_json
+from sanakit.cli.terminal.console import print_json, say
 from sanakit.cli.terminal.options import PrintJsonOption
 
 
@@ -18,4 +18,4 @@ def version(as_json: PrintJsonOption = False) -> None:
         print_json(versions)
         return
     for name, number in versions.items():
-        print(f"{name} {number}")
+        say(f"{name} {number}")

@@ -8,15 +8,49 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from sanakit.common.errors import ConfigError, SanakitError
 from sanakit.common.version import __version__
 
 T = TypeVar("T")
+_MAX_YAML_VALUES = 100_000  # recipes have some hundred
+
+
+def read_yaml(text: str) -> Any:
+    """Plain values of a YAML text.
+
+    Raises:
+        yaml.YAMLError: it is none, or it grows beyond every recipe where its aliases are written out.
+    """
+    import yaml
+
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is not None and _num_values(node, {}) > _MAX_YAML_VALUES:
+            raise yaml.MarkedYAMLError(problem=f"it holds more than {_MAX_YAML_VALUES} values", problem_mark=None)
+        return None if node is None else loader.construct_document(node)
+    except RecursionError:
+        raise yaml.MarkedYAMLError(problem="it is nested too deeply") from None
+    except ValueError as error:  # a date that is none, a number of too many digits
+        raise yaml.MarkedYAMLError(problem=str(error)) from None
+    finally:
+        loader.dispose()
+
+
+def _num_values(node: Any, known: dict[int, float]) -> float:
+    """Values in a node of YAML, those of an alias as often as it is used; infinite where it is within itself."""
+    if id(node) not in known:
+        known[id(node)] = math.inf
+        inner = [each for pair in node.value for each in pair] if node.id == "mapping" else node.value
+        known[id(node)] = 1 + (0 if node.id == "scalar" else sum(_num_values(each, known) for each in inner))
+    return known[id(node)]
 
 
 def check_format(
@@ -70,6 +104,50 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], *, where: str = "") -
     if missing:
         raise ConfigError(f"{where} misses the required setting{'s' * (len(missing) > 1)} {', '.join(missing)}")
     return cls(**values)
+
+
+def value_of_text(cls: type | None, settings: Any, names: Sequence[str], text: str, plain: Any) -> Any:
+    """What a text means as the setting ``names`` of ``cls``: its characters where that takes a text, else ``plain``.
+
+    Args:
+        cls: the dataclass; None if it is not known.
+        settings: the other settings, whose ``type`` decides between classes.
+        plain: what the text is in YAML, for all that is no text. So are what another type of the same setting takes
+            (a list), and ``null`` where there may be none.
+    """
+    hints = [] if cls is None else _hints_at(cls, settings, names)
+    literals = [hint for hint in hints if get_origin(hint) is Literal]
+    if str not in hints and not any(text in get_args(hint) for hint in literals):
+        return plain
+    if type(None) in hints and text.strip() == "null":
+        return None
+    for hint in hints:
+        if hint not in (str, type(None)) and plain is not None:
+            with suppress(ConfigError):
+                _convert(hint, plain, "")
+                return plain
+    return text
+
+
+def _hints_at(hint: Any, values: Any, names: Sequence[str]) -> list[Any]:
+    """The types that the setting ``names`` may have, within a value of type ``hint``."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return [found for arg in args for found in _hints_at(arg, values, names)]
+    if not names:
+        return [hint]
+    first, *rest = names
+    if dataclasses.is_dataclass(hint):
+        named = values.get("type") if isinstance(values, Mapping) else None
+        hints = typing.get_type_hints(hint)
+        if first not in hints or (named is not None and named not in (_type_names(hint) or (named,))):
+            return []
+        return _hints_at(hints[first], values.get(first) if isinstance(values, Mapping) else None, rest)
+    if origin is tuple and first.isdecimal():
+        inner = args[0] if args[-1] is Ellipsis else dict(enumerate(args)).get(int(first))
+        item = values[int(first)] if isinstance(values, (list, tuple)) and int(first) < len(values) else None
+        return _hints_at(inner, item, rest)
+    return _hints_at(args[1], None, rest) if origin in (dict, Mapping) else []
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:

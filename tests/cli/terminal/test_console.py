@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import json
+import logging
+
 import pytest
 
-from sanakit.cli.terminal.console import readable_seconds
+from sanakit.cli.terminal.console import log_handler, print_json, readable_seconds, say, show_table, tell
+from sanakit.cli.terminal.failures import report, sentence
+from sanakit.common.errors import CheckpointError
 
 
 @pytest.mark.parametrize(
@@ -18,3 +23,32 @@ from sanakit.cli.terminal.console import readable_seconds
 )
 def test_seconds(seconds: float, text: str) -> None:
     assert readable_seconds(seconds) == text
+
+
+EVIL = "\x1b[31mRED\x1b]0;owned\x07\nfake line\x9b1m\u202egnp.exe"
+HARMLESS = "\\x1b[31mRED\\x1b]0;owned\\x07\\nfake line\\x9b1m\\u202egnp.exe"
+
+
+def test_no_control_character_reaches_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    say(EVIL, "犬 👩‍🚀 naïve")
+    show_table(("part", EVIL), [(EVIL, "2")], numbers=(EVIL,))
+    tell(f"note: {EVIL}")
+    report(CheckpointError(f"{EVIL} is damaged"))
+    record = logging.LogRecord("x", logging.WARNING, "x", 1, "%s", (EVIL,), None)
+    log_handler("%(message)s").emit(record)
+    out, err = capsys.readouterr()
+    lines = out.split("\n")
+    assert lines[:2] == [HARMLESS, "犬 👩‍🚀 naïve"]
+    assert r"\x1b[31mRED" in out.partition("naïve")[2]
+    assert not {"\x1b", "\x07", "\x9b", "\u202e"} & {*out, *err}
+
+
+def test_json_stays_json_without_them(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"name": EVIL})
+    out = capsys.readouterr().out
+    assert json.loads(out) == {"name": EVIL}
+    assert not {"\x1b", "\x9b", "\u202e"} & set(out)
+
+
+def test_a_text_nested_too_deeply_is_one_sentence() -> None:
+    assert sentence(RecursionError("maximum recursion depth exceeded")).startswith("a file or a text is nested too")

@@ -58,7 +58,7 @@ def test_the_suffix_of_a_file_decides(output: str, image_format: str | None, exp
         ("a.gif", None, 1, "no picture"),
         ("a.png", "webp", 1, "contradict"),
         ("a.png", None, 2, r"one file for 2 pictures; give a folder, such as a/"),
-        ("", None, 1, "empty"),
+        ("", None, 1, "names no place"),
         (None, "tiff", 1, "png, jpeg or webp"),
         ("a" * 300 + ".png", None, 1, "shorter"),
     ],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sanakit.cli.terminal.console import print_json
+from sanakit.cli.terminal.console import print_json, say
 from sanakit.cli.terminal.failures import FAILURE
 from sanakit.cli.terminal.options import DeviceOption, TellOptions, gathered
 from sanakit.common.devices import resolve_device
@@ -101,13 +101,13 @@ def _of_recipe(recipe: Path, device: str) -> tuple[FilesData, Encoders, list[tup
 
 def _print_report(report: CacheReport, sizes: tuple[int, ...]) -> None:
     pixels = ", ".join(map(str, sizes))
-    print(f"{report.num_samples} pictures at {pixels} px in {len(report.bins)} bins: {report.folder}")
-    print(f"latents: {report.latents.reused} reused, {report.latents.computed} computed")
-    print(f"captions: {report.texts.reused} reused, {report.texts.computed} computed")
+    say(f"{report.num_samples} pictures at {pixels} px in {len(report.bins)} bins: {report.folder}")
+    say(f"latents: {report.latents.reused} reused, {report.latents.computed} computed")
+    say(f"captions: {report.texts.reused} reused, {report.texts.computed} computed")
     for key in report.dropped:
-        print(f"{key}: left out, its captions score too low")
+        say(f"{key}: left out, its captions score too low")
     for note in report.notes:
-        print(note)
+        say(note)
     _print_problems(report.problems)
 
 
@@ -146,4 +146,4 @@ def score(
 
 def _print_problems(problems: tuple[Problem, ...]) -> None:
     for problem in problems:
-        print(f"{problem.key}: {problem.reason}: {problem.detail}")
+        say(f"{problem.key}: {problem.reason}: {problem.detail}")

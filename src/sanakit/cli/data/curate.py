@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sanakit.cli.terminal.console import print_json, table_console, tell
+from sanakit.cli.terminal.console import print_json, say, tell
 from sanakit.cli.terminal.options import PrintJsonOption, TellOptions
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def curate(
 
     settings = read_recipe(recipe)
     for override in overrides or []:
-        apply_override(settings, override)
+        apply_override(settings, override, CurationConfig)
     config = from_mapping(CurationConfig, settings, where="recipe")
     sys.path.append(str(Path.cwd()))  # for plug-in captioners that lie beside the recipe
     run = run_on_ray if ray else partial(run_here, num_threads=threads)
@@ -52,7 +52,7 @@ def curate(
     if as_json:
         print_json({"folder": str(out), **asdict(summary)})
     elif not quiet:
-        _print(summary.table())
+        say(*summary.table().split("\n"))
         tell(f"the shards are in {out}; {out / 'lineage.parquet'} tells what became of every sample")
 
 
@@ -73,14 +73,9 @@ def lineage(
             if name == "captions":
                 for item in value:
                     score = "" if item["score"] is None else f" ({item['scored_by'] or 'score'} {item['score']:.4g})"
-                    _print(f"{'caption':<16} {item['source']}: {item['text']}{score}")
+                    say(f"{'caption':<16} {item['source']}: {item['text']}{score}")
             elif value is not None:
-                _print(f"{name:<16} {value}")
-
-
-def _print(text: str) -> None:
-    """A result for a person, on stdout."""
-    table_console().print(text, markup=False)
+                say(f"{name:<16} {value}")
 
 
 def _scorer_loader(config: CurationConfig) -> ScorerLoader | None:

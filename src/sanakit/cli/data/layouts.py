@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sanakit.cli.terminal.console import plural, print_json, table_console
+from sanakit.cli.terminal.console import plural, print_json, say, show_table
 from sanakit.cli.terminal.failures import FAILURE
 from sanakit.cli.terminal.options import JsonOption, TellOptions
 
@@ -67,7 +67,7 @@ def validate(path: PathArgument, good: SampleOptions, told: TellOptions) -> None
         print_json(facts | asdict(found))
     else:
         for line in _problem_lines(found.problems):
-            print(line)
+            say(line)
         counts = _counted(found.num_by_reason())
         for sentence in found.unused_files:
             told.tell(f"not used: {sentence}")
@@ -97,7 +97,7 @@ def build(
         numbers = {"num_samples": report.num_samples, "num_shards": report.num_shards, "num_problems": count}
         print_json({"folder": str(out), **numbers, "unused_files": report.unused_files})
         return
-    print(out)
+    say(out)
     wrong = f"; {count} problem{'s are' if count > 1 else ' is'} listed in {out / PROBLEMS}" if count else ""
     for sentence in report.unused_files:
         told.tell(f"not used: {sentence}")
@@ -105,56 +105,52 @@ def build(
 
 
 def _print_inspection(found: Inspection) -> None:
-    print(f"{found.path}: {plural(found.num_samples, 'sample')} ({found.holds}, layout {found.layout})")
+    say(f"{found.path}: {plural(found.num_samples, 'sample')} ({found.holds}, layout {found.layout})")
     if found.caption_files:
-        print(f"  read from {', '.join(found.caption_files)}")
+        say(f"  read from {', '.join(found.caption_files)}")
     if found.width is not None and found.height is not None and found.megapixels is not None:
-        print(f"  width  {_range(found.width)} px\n  height {_range(found.height)} px")
-        print(f"  area   {_range(found.megapixels)} megapixels")
+        say(f"  width  {_range(found.width)} px", f"  height {_range(found.height)} px")
+        say(f"  area   {_range(found.megapixels)} megapixels")
         _print_histogram(found.aspect_ratios)
     if found.captions:
         _print_captions(found)
     for note in found.caption_notes:
-        print(f"\nCaptions not seen: {note}")
+        say("", f"Captions not seen: {note}")
     if found.unused_columns:
         names = ", ".join(found.unused_columns)
-        print(f"\nColumns not used: {names}; one with 'caption' in its name (blip_caption) would be a caption source")
+        say("", f"Columns not used: {names}; one with 'caption' in its name (blip_caption) would be a caption source")
     if found.unused_files:
-        print("\nFiles not used")
+        say("", "Files not used")
         for sentence in found.unused_files:
-            print(f"  {sentence}")
+            say(f"  {sentence}")
     if found.problems:
-        print(f"\nWrong: {_counted(found.num_by_reason())}")
+        say("", f"Wrong: {_counted(found.num_by_reason())}")
         for line in _problem_lines(found.problems[:_SHOWN_PROBLEMS]):
-            print(f"  {line}")
+            say(f"  {line}")
         if len(found.problems) > _SHOWN_PROBLEMS:
-            print(f"  ... and {len(found.problems) - _SHOWN_PROBLEMS} more; sanakit data validate lists them all")
+            say(f"  ... and {len(found.problems) - _SHOWN_PROBLEMS} more; sanakit data validate lists them all")
         if found.num_samples == 0 and "missing_caption" in found.num_by_reason():
-            print("  --no-captions takes pictures without captions, for an autoencoder or before captioning")
+            say("  --no-captions takes pictures without captions, for an autoencoder or before captioning")
     else:
-        print("\nNothing wrong was found without decoding the pictures; sanakit data validate does that.")
+        say("", "Nothing wrong was found without decoding the pictures; sanakit data validate does that.")
 
 
 def _print_histogram(counts: dict[str, int]) -> None:
-    print("\nAspect ratios (height / width, nearest of SANA's bins)")
+    say("", "Aspect ratios (height / width, nearest of SANA's bins)")
     most = max(counts.values())
     for ratio, count in counts.items():
-        print(f"  {ratio:>5} {'#' * max(1, round(_BAR_WIDTH * count / most)):{_BAR_WIDTH}} {count}")
+        say(f"  {ratio:>5} {'#' * max(1, round(_BAR_WIDTH * count / most)):{_BAR_WIDTH}} {count}")
 
 
 def _print_captions(found: Inspection) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, title_justify="left")
-    for name in ("captions from", "number", "words", "scores", "lowest", "median", "highest"):
-        table.add_column(name, justify="left" if name == "captions from" else "right")
+    names = ("captions from", "number", "words", "scores", "lowest", "median", "highest")
+    rows = []
     for source in found.captions:
         cells = ["", "", ""] if source.scores is None else _numbers(source.scores)
         count = str(source.num_scores) if source.num_scores else "none"
-        table.add_row(source.source, str(source.num_captions), f"{source.mean_words:.1f}", count, *cells)
-    console = table_console()
-    console.print()
-    console.print(table)
+        rows.append((source.source, str(source.num_captions), f"{source.mean_words:.1f}", count, *cells))
+    say("")
+    show_table(names, rows, numbers=names[1:], gap=1)
 
 
 def _problem_lines(problems: Sequence[Problem]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sanakit.cli.terminal.console import print_json
+from sanakit.cli.terminal.console import print_json, say
 from sanakit.cli.terminal.options import TellOptions, gathered
 
 if TYPE_CHECKING:
@@ -62,11 +62,11 @@ def build(
 
 
 def _print(found: BuildReport) -> None:
-    print(
+    say(
         f"{found.num_things} things in {found.num_looks} looks and {found.num_views} views, {found.num_places} places, "
         f"{found.num_people} people: {found.megabytes:.1f} MB in {found.folder}"
     )
     if found.names:
-        print("names: " + ", ".join(f"{language} {number}" for language, number in found.names.items()))
+        say("names: " + ", ".join(f"{language} {number}" for language, number in found.names.items()))
     for title, reason in found.skipped.items():
-        print(f"skipped {title}: {reason}")
+        say(f"skipped {title}: {reason}")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sanakit.cli.terminal.console import print_json
-from sanakit.cli.terminal.options import DeviceOptions, RunOptions, TellOptions
+from sanakit.cli.terminal.console import print_json, say
+from sanakit.cli.terminal.options import DeviceOptions, PartsOptions, TellOptions
 from sanakit.cli.terminal.output_place import check_folder
 from sanakit.common.errors import RequestError
 
@@ -59,7 +59,7 @@ class MeasureOptions(DeviceOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DrawOptions(RunOptions):
+class DrawOptions(PartsOptions):
     """How the pictures are drawn that are measured."""
 
     steps: Annotated[int | None, typer.Option(help="The model's own if not given.")] = None
@@ -100,4 +100,4 @@ def show_report(
     if told.as_json:
         print_json(facts)
     else:
-        print(table or report_table(report))
+        say(*(table or report_table(report)).split("\n"))

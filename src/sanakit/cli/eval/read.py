@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sanakit.cli.terminal.console import print_json
+from sanakit.cli.terminal.console import print_json, say
 from sanakit.cli.terminal.failures import check_all, one_by_one
 from sanakit.cli.terminal.options import DeviceOptions
 from sanakit.common.errors import PictureError
@@ -38,7 +38,7 @@ def read(
     def look_at(path: Path) -> dict[str, Any]:
         seen = chosen.read(open_upright(path))
         if not run.as_json:
-            print(f"{path}: {in_words(seen)}", flush=True)
+            say(f"{path}: {in_words(seen)}")
         return {"file": str(path), **seen.to_json()}
 
     facts = one_by_one(files, look_at, name="file")

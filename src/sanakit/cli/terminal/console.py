@@ -3,44 +3,78 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
-    from rich.console import Console
-    from rich.table import Table
+
+# What moves a terminal's cursor, colours it or turns the direction of writing. No word of a file may do that.
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_CONTROLS_IN_JSON = re.compile(r"[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # those that it does not escape itself
+
+
+def plain(text: object) -> str:
+    """One line in which control characters are seen as escapes and have no effect."""
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
+
+
+def say(*lines: object) -> None:
+    """Lines of a result on stdout, made ``plain``, as all that is printed here; nothing else prints."""
+    for line in lines:
+        print(plain(line), flush=True)
+
+
+def tell(text: str, *, quiet: bool = False) -> None:
+    """A remark for a person, on stderr, of one or more lines."""
+    if not quiet:
+        print(*map(plain, text.split("\n")), sep="\n", file=sys.stderr, flush=True)
 
 
 def print_json(content: Any) -> None:
     """One JSON document on stdout."""
     speaks_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
-    print(json.dumps(content, indent=2, ensure_ascii=not speaks_unicode, default=str))
+    text = json.dumps(content, indent=2, ensure_ascii=not speaks_unicode, default=str)
+    print(_CONTROLS_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
-def tell(text: str, *, quiet: bool = False) -> None:
-    """A remark for a person, on stderr."""
-    if not quiet:
-        print(text, file=sys.stderr, flush=True)
+class PlainFormatter(logging.Formatter):
+    """Lines of a log, as ``tell`` prints them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(plain, super().format(record).split("\n")))
 
 
-def table_console() -> Console:
-    """Rich's console for tables on stdout: no colour codes when it is a file or a pipe, and no cutting of lines."""
+def log_handler(pattern: str) -> logging.Handler:
+    """What writes a log to stderr."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(PlainFormatter(pattern))
+    return handler
+
+
+def show_table(
+    headers: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Collection[str] = (), gap: int = 3
+) -> None:
+    """Plain columns without lines on stdout: no colour codes when it is a file or a pipe, and no cutting of lines.
+
+    Args:
+        numbers: the headers of columns that are set to the right.
+        gap: characters between two columns.
+    """
     from rich.console import Console
-
-    return Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
-
-
-def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """Plain columns without lines."""
     from rich.table import Table
+    from rich.text import Text
 
-    made = Table(*headers, box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    made = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0))
+    for name in headers:
+        made.add_column(Text(plain(name)), justify="right" if name in numbers else "left")
     for row in rows:
-        made.add_row(*row)
-    return made
+        made.add_row(*(Text(plain(cell)) for cell in row))
+    Console(soft_wrap=not sys.stdout.isatty(), highlight=False).print(made)
 
 
 def plural(number: int, word: str) -> str:

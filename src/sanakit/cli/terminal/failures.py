@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from sanakit.cli.terminal.console import tell
 from sanakit.common.errors import ConfigError, RequestError, SanakitError
 
 SUCCESS, FAILURE, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -59,6 +59,8 @@ def sentence(error: BaseException) -> str:
             text = error.format_message().replace(". Did you mean", ", did you mean").rstrip(".")
             text = text or "no command is given"
             text += "" if text.endswith("?") else "; --help lists what is possible"
+        case RecursionError():
+            text = "a file or a text is nested too deeply to be read"
         case MemoryError():
             text = "this machine has not enough free memory for that; `sanakit doctor` tells what it can run"
         case OSError() if error.strerror:
@@ -71,7 +73,7 @@ def sentence(error: BaseException) -> str:
 
 def report(error: BaseException) -> int:
     """Print the sentence on stderr and give the exit code."""
-    print(f"sanakit: {sentence(error)}", file=sys.stderr)
+    tell(f"sanakit: {sentence(error)}")
     return exit_code(error)
 
 

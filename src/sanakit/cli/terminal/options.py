@@ -19,6 +19,7 @@ import typer
 from sanakit.cli.terminal.console import tell
 from sanakit.cli.terminal.failures import Interrupted
 from sanakit.cli.terminal.output_place import check_folder
+from sanakit.cli.terminal.prompts import PromptCommand
 from sanakit.common.devices import resolve_device
 from sanakit.common.paths import as_path
 from sanakit.common.progress import OnProgress
@@ -156,8 +157,10 @@ class RunOptions(SourceOptions, DeviceOptions):
 
         check_folder(place.folder, bytes_of_pictures(plan_for_source(model, requests, self.hub)))
 
-    def load(self, model: str, *, force: bool = False, deterministic: bool = False) -> TextToImagePipeline:
-        """The pipeline, where and as the options say."""
+    def load(
+        self, model: str, *, force: bool = False, deterministic: bool = False, **parts: str | None
+    ) -> TextToImagePipeline:
+        """The pipeline, where and as the options say; ``parts`` as of ``sanakit.load``."""
         device = self.start()
         import sanakit
 
@@ -169,13 +172,32 @@ class RunOptions(SourceOptions, DeviceOptions):
             variant=self.variant,
             revision=self.revision,
             deterministic=deterministic,
+            **parts,  # type: ignore[typeddict-item]  # the two names of PartsOptions
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartsOptions(RunOptions):
+    """How a model that makes pictures is loaded, with parts of others in the place of its own."""
+
+    text_encoder: Annotated[
+        str | None, typer.Option(metavar="SOURCE", help="Folder or hub id of another text encoder than the model's.")
+    ] = None
+    autoencoder: Annotated[
+        str | None, typer.Option(metavar="SOURCE", help="Folder, file or hub id of another autoencoder.")
+    ] = None
+
+    def load(
+        self, model: str, *, force: bool = False, deterministic: bool = False, **parts: str | None
+    ) -> TextToImagePipeline:
+        named = {"text_encoder": self.text_encoder, "autoencoder": self.autoencoder}
+        return super().load(model, force=force, deterministic=deterministic, **{**named, **parts})
 
 
 def add_commands(app: typer.Typer, *commands: Callable[..., None]) -> None:
     """Make commands of functions, each under its own name."""
     for command in commands:
-        app.command()(gathered(command))
+        app.command(cls=PromptCommand)(gathered(command))
 
 
 def gathered(command: Callable[..., None]) -> Callable[..., None]:

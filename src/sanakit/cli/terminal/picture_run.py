@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sanakit.cli.terminal.console import tell
+from sanakit.cli.terminal.console import log_handler, tell
 from sanakit.cli.terminal.failures import Interrupted
 from sanakit.common.errors import OutputError
 
@@ -115,8 +115,6 @@ def show_log(*, quiet: bool) -> None:
     """Let warnings of the library through to stderr, and remarks about fetching something large."""
     if quiet or logging.getLogger().handlers or logging.getLogger("sanakit").handlers:
         return
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logging.getLogger("sanakit").addHandler(handler)
+    logging.getLogger("sanakit").addHandler(log_handler("%(message)s"))
     for fetches in _FETCHES:
         logging.getLogger(f"sanakit.{fetches}").setLevel(logging.INFO)

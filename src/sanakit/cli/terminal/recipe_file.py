@@ -7,7 +7,10 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+from sanakit.common.config import read_yaml, value_of_text
 from sanakit.common.errors import ConfigError, RequestError, SanakitError
+
+_UNREADABLE = object()
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
@@ -19,7 +22,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RequestError(f"the recipe {path} cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
@@ -35,12 +38,16 @@ def read_recipe(path: Path) -> dict[str, Any]:
 
 
 def apply_overrides(
-    recipes: Sequence[Mapping[str, Any]], overrides: Sequence[str], check: Callable[[Mapping[str, Any]], object]
+    recipes: Sequence[Mapping[str, Any]],
+    overrides: Sequence[str],
+    check: Callable[[Mapping[str, Any]], object],
+    class_of: Callable[[Mapping[str, Any]], type | None],
 ) -> list[dict[str, Any]]:
     """Copies of the recipes' settings, each with the overrides that fit it; of one recipe, all of them.
 
     Args:
         check: raises a ConfigError at settings that no recipe can have; asked where there are several recipes.
+        class_of: the class of a recipe's settings, None if they name none.
 
     Raises:
         RequestError, ConfigError: an override fits no recipe at all.
@@ -51,7 +58,7 @@ def apply_overrides(
         for index, settings in enumerate(changed):
             tried = deepcopy(settings)
             try:
-                apply_override(tried, override)
+                apply_override(tried, override, class_of(tried))
                 if len(changed) > 1:
                     check(tried)
             except (RequestError, ConfigError) as problem:
@@ -63,8 +70,10 @@ def apply_overrides(
     return changed
 
 
-def apply_override(settings: dict[str, Any], override: str) -> None:
-    """Put ``a.b.0.c=value`` into nested settings, in place; the value is read as YAML, so ``1e-3`` and ``true`` work.
+def apply_override(settings: dict[str, Any], override: str, cls: type | None = None) -> None:
+    """Put ``a.b.0.c=value`` into nested settings of a ``cls``, in place.
+
+    The value of a text is its characters as they are; all others are read as YAML, so ``1e-3`` and ``true`` work.
 
     Raises:
         RequestError: it is not of that form, or goes into a plain value or beyond a list.
@@ -79,9 +88,12 @@ def apply_override(settings: dict[str, Any], override: str) -> None:
     for depth, key in enumerate(parents):
         place = _enter(place, key, ".".join(parents[: depth + 1]), override)
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RequestError(f"--set {override} has a value that is not YAML") from error
+        plain = read_yaml(text)
+    except yaml.YAMLError:
+        plain = _UNREADABLE
+    value = value_of_text(cls, settings, [*parents, last], text, plain)
+    if value is _UNREADABLE:
+        raise RequestError(f"--set {override} has a value that is not YAML")
     if isinstance(place, list):
         place[_index(place, last, override)] = value
     elif isinstance(place, dict):

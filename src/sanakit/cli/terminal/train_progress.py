@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, Self
 
-from sanakit.cli.terminal.console import readable_seconds, tell
+from sanakit.cli.terminal.console import log_handler, readable_seconds, tell
 from sanakit.cli.terminal.progress import ProgressBar
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def logged_to_stderr(*, quiet: bool, only_warnings: bool) -> Iterator[None]:
     ours, level = logging.getLogger("sanakit"), logging.ERROR if quiet else logging.WARNING
     before = ours.level
     ours.setLevel(level if quiet or only_warnings else logging.INFO)
-    logging.basicConfig(level=level, format="%(asctime)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(level=level, handlers=[log_handler("%(asctime)s %(message)s")])
     try:
         with warnings.catch_warnings():
             if quiet:

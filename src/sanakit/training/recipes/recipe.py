@@ -112,6 +112,12 @@ def build_recipe(settings: Mapping[str, Any], *, name: str) -> Recipe:
     return from_mapping(_class_of(settings.get("type"), name), renamed(settings), where="recipe")
 
 
+def class_of_settings(settings: Mapping[str, Any]) -> type[Recipe] | None:
+    """The class of a recipe's settings; None if they name none that there is."""
+    kind = settings.get("type")
+    return _class_of(kind, "") if isinstance(kind, str) and kind in RECIPES else None
+
+
 def renamed(settings: Mapping[str, Any], *, note: bool = True) -> dict[str, Any]:
     """The settings with old names of them and of a run's autoencoder replaced; of settings that is noted."""
     for old, new in OLD_NAMES.items():
@@ -139,7 +145,7 @@ def renamed_path(override: str) -> str:
 
 
 def _class_of(kind: Any, name: str) -> type[Recipe]:
-    if kind not in RECIPES:
+    if not isinstance(kind, str) or kind not in RECIPES:
         close = difflib.get_close_matches(str(kind), RECIPES, n=1)
         known = sorted(RECIPES)
         hint = f"did you mean {close[0]}?" if close else f"a recipe's type is {', '.join(known[:-1])} or {known[-1]}"

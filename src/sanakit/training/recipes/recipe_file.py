@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from sanakit.common.config import from_mapping, to_mapping
+from sanakit.common.config import from_mapping, read_yaml, to_mapping
 from sanakit.common.errors import ConfigError, OutputError
 from sanakit.common.files import write_whole
 from sanakit.training.recipes.recipe import Recipe, renamed
@@ -33,7 +33,7 @@ def begun_precision(folder: Path) -> Precision | None:
     if not path.is_file() or newest(folder / "checkpoints") is None:
         return None
     try:
-        return "fp32" if yaml.safe_load(path.read_text(encoding="utf-8"))["precision"] == "fp32" else "bf16"
+        return "fp32" if read_yaml(path.read_text(encoding="utf-8"))["precision"] == "fp32" else "bf16"
     except (OSError, yaml.YAMLError, KeyError, TypeError):
         return None  # `record_recipe` says what is wrong with it
 
@@ -48,7 +48,7 @@ def record_recipe(recipe: Recipe, folder: Path) -> None:
     path = folder / RECIPE_FILE
     try:
         if path.is_file() and newest(folder / "checkpoints") is not None:
-            before = yaml.safe_load(path.read_text(encoding="utf-8"))
+            before = read_yaml(path.read_text(encoding="utf-8"))
             differing = differences(_completed(before, recipe), to_mapping(recipe), moved=_knows_its_data(folder))
             if differing:
                 raise ConfigError(
