@@ -26,6 +26,7 @@ class _Files(TypedDict, total=False):
     text_encoder: str | Path | None
     autoencoder: str | Path | None
     torch_dtype: DtypeRequest
+    trust_remote_code: str | None
 
 
 def load(
@@ -48,7 +49,8 @@ def load(
         deterministic: pictures are the same to the bit in any company, also on a GPU; slower.
         files: ``variant`` ("fp16" or "bf16" files), ``revision``, ``cache_dir``, ``local_files_only`` and ``token``, as
             everywhere in the ecosystem; ``text_encoder`` and ``autoencoder``, sources of these parts, instead of the
-            model's own or the published ones.
+            model's own or the published ones; ``trust_remote_code``, one of these sources once more, whose own code
+            may then be run.
 
     Raises:
         CheckpointError: a file is missing, broken or of another model.

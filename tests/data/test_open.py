@@ -12,11 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from sanakit.common.errors import RequestError
+from sanakit.common.errors import PictureError, RequestError
 from sanakit.data.fates import fates
 from sanakit.data.open import open_data
+from sanakit.data.sources import data_source
+from sanakit.data.sources.data_source import read_text_features
 
 
 @pytest.fixture
@@ -118,3 +121,12 @@ def test_what_happened_is_counted_apart(tmp_path: Path, picture: Callable[..., b
         "used all the same, 1 duplicate_key: a (list.csv:3 says again what an earlier row says; it counts once)",
         "not used, notes.md: no .md file is read",
     ]
+
+
+def test_a_zip_bomb_of_text_features_is_refused_by_its_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, caption_feature=np.zeros((1, 3, 500), np.float32))
+    assert read_text_features(buffer.getvalue(), "a.npz").embeds.shape == (3, 500)
+    monkeypatch.setattr(data_source, "_MAX_FEATURE_BYTES", 5000)
+    with pytest.raises(PictureError, match="would unpack to 6128 bytes"):
+        read_text_features(buffer.getvalue(), "a.npz")

@@ -43,7 +43,7 @@ from sanakit.checkpoints.sources.content_hashes import (
 from sanakit.checkpoints.sources.origin import Origin
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts, locate
 from sanakit.common.config import to_mapping
-from sanakit.common.errors import CheckpointError
+from sanakit.common.errors import CheckpointError, RequestError
 from sanakit.common.files import written_aside
 from sanakit.common.paths import as_path
 from sanakit.kernels.arithmetic import own_arithmetic
@@ -137,6 +137,11 @@ def load_bundle(
     parse_dtypes(dtype)  # before anything is fetched
     check_transformers()
     hub = hub or HubOptions()
+    if hub.trust_remote_code not in (None, str(text_encoder or source)):
+        raise RequestError(
+            f"trust_remote_code={hub.trust_remote_code} is not where the text encoder comes from, which is "
+            f"{text_encoder or source}; only of that can code be run"
+        )
     parts = complete(find_parts(source, hub=hub), hub, text_encoder=text_encoder, autoencoder=autoencoder)
     assert parts.transformer is not None
     assert parts.autoencoder is not None
@@ -160,6 +165,7 @@ def load_bundle(
             device=device,
             config=card.text,
             variant=parts.variant,
+            trust_remote_code=hub.trust_remote_code == str(text_encoder or source),
         ),
         card=card,
         parts=parts,

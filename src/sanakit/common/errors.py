@@ -5,6 +5,16 @@ sentence and exits with 2 for what the user typed (``RequestError``, ``ConfigErr
 """
 
 
+def own_code(error: Exception) -> str:
+    """What to say where transformers refused to run code that came with a model; "" for its other errors."""
+    if "trust_remote_code" not in str(error):
+        return ""
+    return (
+        "it wants to run code of its own; if you know who wrote that, name the model once more, "
+        "with --trust-remote-code or as trust_remote_code"
+    )
+
+
 class SanakitError(Exception):
     """Base of all errors that sanakit raises on purpose."""
 

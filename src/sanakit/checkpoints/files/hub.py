@@ -37,6 +37,7 @@ class HubOptions:
     cache_dir: Path | None = None
     local_files_only: bool = False
     token: str | None = None
+    trust_remote_code: str | None = None  # the one source whose own code may run; that of no other is
 
     @property
     def for_others(self) -> HubOptions:

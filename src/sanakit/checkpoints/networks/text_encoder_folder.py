@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -18,7 +18,7 @@ from sanakit.checkpoints.networks.finite import check_finite
 from sanakit.checkpoints.networks.library import check_transformers
 from sanakit.checkpoints.networks.text_encoder_check import check_text_encoder
 from sanakit.checkpoints.networks.tokenizer_folder import check_vocabulary, load_tokenizer
-from sanakit.common.errors import CheckpointError
+from sanakit.common.errors import CheckpointError, own_code
 from sanakit.models.text.text_encoder import TextEncoder, TextEncoderConfig
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def load_text_encoder(
     device: torch.device | str = "cpu",
     config: TextEncoderConfig | None = None,
     variant: str | None = None,
+    trust_remote_code: bool = False,
 ) -> TextEncoder:
     """Load a decoder-only language model strictly; a saved language head is left out.
 
@@ -43,6 +44,7 @@ def load_text_encoder(
         tokenizer_folder: ``tokenizer.json`` and its config; ``folder`` if not given.
         dtype: bfloat16 or float32.
         config: instruction and lengths; with ``num_layers`` the layers after these are not read.
+        trust_remote_code: run the code that came with the folder, if its config names some.
         variant: preferred weight files, as in ``model.bf16.safetensors``; others serve if there are none.
 
     Raises:
@@ -52,10 +54,11 @@ def load_text_encoder(
     check_transformers()
     start = time.perf_counter()
     num_layers = config.num_layers if config is not None else None
+    how = {"local_files_only": True, "trust_remote_code": trust_remote_code}
     check_text_encoder(folder)
     text_encoder_files(folder, variant)  # which tells of one that is missing
-    tokenizer = load_tokenizer(tokenizer_folder or folder)
-    model = _load_model(folder, dtype, _weights_variant(folder, variant), num_layers)
+    tokenizer = load_tokenizer(tokenizer_folder or folder, trust_remote_code=trust_remote_code)
+    model = _load_model(folder, dtype, _weights_variant(folder, variant), num_layers, how)
     check_vocabulary(tokenizer, model.config.vocab_size, tokenizer_folder or folder)
     check_finite(model.named_parameters(), folder)
     encoder = TextEncoder(model, tokenizer, config).to(device)
@@ -79,12 +82,14 @@ def _weights_variant(folder: Path, wanted: str | None) -> str | None:
     return choose_variant(variants, wanted, holder=f"{folder} holds its weights")
 
 
-def _load_model(folder: Path, dtype: torch.dtype, variant: str | None, num_layers: int | None) -> PreTrainedModel:
+def _load_model(
+    folder: Path, dtype: torch.dtype, variant: str | None, num_layers: int | None, how: Mapping[str, bool]
+) -> PreTrainedModel:
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModel
 
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        config = AutoConfig.from_pretrained(folder, **how)
         if getattr(config, "is_encoder_decoder", False):
             raise CheckpointError(f"{folder} holds a {config.model_type} model, not a decoder-only language model")
         language = config.get_text_config()  # a part of the config where there is a vision part too, as in Gemma 3
@@ -92,15 +97,16 @@ def _load_model(folder: Path, dtype: torch.dtype, variant: str | None, num_layer
             _keep_layers(language, num_layers, folder)
         with _quiet_transformers():
             model, report = AutoModel.from_pretrained(
-                folder, config=config, dtype=dtype, variant=variant, use_safetensors=True, local_files_only=True,
-                output_loading_info=True,
+                folder, config=config, dtype=dtype, variant=variant, use_safetensors=True, output_loading_info=True,
+                **how,
             )  # fmt: skip
     except SafetensorError as error:
         raise CheckpointError(f"the weights in {folder} are damaged or cut short ({error})") from error
     except (MemoryError, CheckpointError):
         raise
     except Exception as error:  # transformers raises many kinds, ImportError and AttributeError among them
-        raise CheckpointError(f"{folder} could not be read as a text encoder: {first_sentence(error)}") from error
+        reason = own_code(error) or first_sentence(error)
+        raise CheckpointError(f"{folder} could not be read as a text encoder: {reason}") from error
     _refuse_gaps(folder, report)
     return model if language is config else _language_part(model, folder)
 

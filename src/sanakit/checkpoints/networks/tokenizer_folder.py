@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sanakit.checkpoints.files.reader import is_there
 from sanakit.checkpoints.files.torch_archive import first_sentence
 from sanakit.checkpoints.networks.text_encoder_check import refuse_marks
-from sanakit.common.errors import CheckpointError
+from sanakit.common.errors import CheckpointError, own_code
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -18,7 +18,7 @@ _MIN_VOCABULARY = 1000  # of a real language model; transformers invents a token
 _FAST, _SENTENCEPIECE = "tokenizer.json", "tokenizer.model"
 
 
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
     """Read a tokenizer; where it puts no start token before a text and has one, it does from here on.
 
     A tokenizer saved again may have lost that. An empty prompt would then have no tokens, and the first word of every
@@ -31,9 +31,10 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
     check_tokenizer_files(folder)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
     except Exception as error:  # the tokenizers library raises the bare class for a broken file
-        raise CheckpointError(f"the tokenizer in {folder} could not be read: {first_sentence(error)}") from error
+        reason = own_code(error) or first_sentence(error)
+        raise CheckpointError(f"the tokenizer in {folder} could not be read: {reason}") from error
     if not _starts(tokenizer):
         _add_start(tokenizer, folder)
     return tokenizer

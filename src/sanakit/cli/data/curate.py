@@ -27,6 +27,9 @@ def curate(
         list[str] | None,
         typer.Option("--set", metavar="a.b=c", help="Change a setting of the recipe; may be repeated."),
     ] = None,
+    trust_remote_code: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="A captioner of the recipe, whose own code may be run.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="That decode pictures, without --ray.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     quiet: Annotated[bool, typer.Option(help="No progress bar and no table.")] = False,
@@ -37,13 +40,13 @@ def curate(
     """
     from sanakit.cli.terminal.recipe_file import apply_override, read_recipe
     from sanakit.common.config import from_mapping
-    from sanakit.data.curation.config import CurationConfig
+    from sanakit.data.curation.config import CurationConfig, trusting
     from sanakit.data.curation.curate import run_here, run_on_ray
 
     settings = read_recipe(recipe)
     for override in overrides or []:
         apply_override(settings, override, CurationConfig)
-    config = from_mapping(CurationConfig, settings, where="recipe")
+    config = trusting(from_mapping(CurationConfig, settings, where="recipe"), trust_remote_code)
     sys.path.append(str(Path.cwd()))  # for plug-in captioners that lie beside the recipe
     run = run_on_ray if ray else partial(run_here, num_threads=threads)
     kept = f"what is finished is kept in {out}, and the same command continues"

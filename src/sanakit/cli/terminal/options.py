@@ -172,7 +172,7 @@ class RunOptions(SourceOptions, DeviceOptions):
             variant=self.variant,
             revision=self.revision,
             deterministic=deterministic,
-            **parts,  # type: ignore[typeddict-item]  # the two names of PartsOptions
+            **parts,  # type: ignore[typeddict-item]  # the names of PartsOptions
         )
 
 
@@ -186,11 +186,15 @@ class PartsOptions(RunOptions):
     autoencoder: Annotated[
         str | None, typer.Option(metavar="SOURCE", help="Folder, file or hub id of another autoencoder.")
     ] = None
+    trust_remote_code: Annotated[
+        str | None, typer.Option(metavar="SOURCE", help="The text encoder's source once more: its own code may be run.")
+    ] = None
 
     def load(
         self, model: str, *, force: bool = False, deterministic: bool = False, **parts: str | None
     ) -> TextToImagePipeline:
         named = {"text_encoder": self.text_encoder, "autoencoder": self.autoencoder}
+        named["trust_remote_code"] = self.trust_remote_code
         return super().load(model, force=force, deterministic=deterministic, **{**named, **parts})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -133,11 +134,22 @@ def _load_plugin(config: PluginCaptions) -> Captioner:
 
 
 def _find(target: str) -> Callable[..., Any]:
+    """A class or function that is meant to make captioners; a recipe can name no other."""
     module_name, _, name = target.partition(":")
+    if module_name.partition(".")[0] in sys.stdlib_module_names:
+        raise ConfigError(f"the captioner {target} is of Python's own library, where no captioner is")
     try:
         found = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"the captioner {target} cannot be imported ({error}); it is package.module:Class") from error
-    if not callable(found):
-        raise ConfigError(f"the captioner {target} is a {type(found).__name__}; it must be a class or a function")
-    return found
+    if isinstance(found, type):
+        is_meant = any("__call__" in vars(base) for base in found.__mro__)  # of its objects
+    else:
+        is_meant = "Captioner" in str(getattr(found, "__annotations__", {}).get("return"))
+    if not is_meant:
+        raise ConfigError(
+            f"the captioner {target} is not meant to be one: a class has a __call__ that takes pictures, and a "
+            f"function says that it returns a Captioner (-> Captioner)"
+        )
+    make: Callable[..., Any] = found
+    return make

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from sanakit.common.config import to_mapping
@@ -66,6 +66,7 @@ class TransformersCaptions:
     batch_size: int = 8
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    trust_remote_code: bool = False  # run code that came with the model; from a recipe's file it is not taken
 
     def __post_init__(self) -> None:
         _check_captioner(self.source, self.batch_size)
@@ -165,7 +166,31 @@ def plain_settings(config: CurationConfig) -> dict[str, Any]:
     """Everything that can change the result (all but ``ray`` and ``intent``), as plain values for JSON."""
     settings: dict[str, Any] = to_mapping(config)
     del settings["ray"], settings["intent"]
+    for captioner in settings["captioners"]:
+        captioner.pop("trust_remote_code", None)  # without it a recipe has the hash that it always had
     return settings
+
+
+def trusting(config: CurationConfig, model: str | None) -> CurationConfig:
+    """The recipe in which code of this one model may be run, and of no other: a recipe cannot ask for that itself.
+
+    Raises:
+        ConfigError: it asks for it, or no captioner is that model.
+    """
+    captioners = [each for each in config.captioners if isinstance(each, TransformersCaptions)]
+    if model is None and not any(each.trust_remote_code for each in captioners):
+        return config
+    if model is not None and model not in {each.model for each in captioners}:
+        raise ConfigError(f"--trust-remote-code {model} is the model of no captioner in the recipe")
+    if asking := next((each for each in captioners if each.trust_remote_code and each.model != model), None):
+        raise ConfigError(f"the recipe asks to run code of {asking.model}; say --trust-remote-code {asking.model} too")
+    trusted = [
+        replace(each, trust_remote_code=True)
+        if isinstance(each, TransformersCaptions) and each.model == model
+        else each
+        for each in config.captioners
+    ]
+    return replace(config, captioners=tuple(trusted))
 
 
 def captioner_name(config: CaptionerConfig) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sanakit.common.errors import ConfigError
+from sanakit.common.errors import ConfigError, own_code
 from sanakit.common.paths import as_path
 from sanakit.data.curation.config import TransformersCaptions
 
@@ -29,10 +29,11 @@ class TransformersCaptioner:
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
         self._config, source = config, str(as_path(config.model))
+        trust = {"trust_remote_code": config.trust_remote_code}
         try:
-            self._processor: Any = AutoProcessor.from_pretrained(source)
+            self._processor: Any = AutoProcessor.from_pretrained(source, **trust)
             dtype = getattr(torch, config.dtype)
-            model: Any = AutoModelForImageTextToText.from_pretrained(source, dtype=dtype, use_safetensors=True)
+            model: Any = AutoModelForImageTextToText.from_pretrained(source, dtype=dtype, use_safetensors=True, **trust)
         except (ImportError, OSError, ValueError) as error:
             raise _not_opened(config, error) from error
         self._model = model.to(config.device).eval().requires_grad_(False)
@@ -75,15 +76,17 @@ def check_model(config: TransformersCaptions) -> None:
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
     try:
-        found = AutoConfig.from_pretrained(str(as_path(config.model)))
+        found = AutoConfig.from_pretrained(str(as_path(config.model)), trust_remote_code=config.trust_remote_code)
     except (ImportError, OSError, ValueError) as error:
         raise _not_opened(config, error) from error
-    if type(found) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+    if not config.trust_remote_code and type(found) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
         raise _not_opened(config, ValueError(f"it is a {found.model_type} model, which does not describe pictures"))
 
 
 def _not_opened(config: TransformersCaptions, error: Exception) -> ConfigError:
-    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    reason = own_code(error) or next(
+        (line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__
+    )
     return ConfigError(
         f"the captioner {config.source} cannot open {config.model} as a vision-language model ({reason.rstrip('.')})"
     )

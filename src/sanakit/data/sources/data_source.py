@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from sanakit.common.errors import PictureError
 from sanakit.data.pictures import decode_picture, reason_of
 from sanakit.data.samples import Layout, Problem, Sample
 from sanakit.data.sources.blobs import Blob, read_blob
+
+_MAX_FEATURE_BYTES = 2**28  # of the largest text encoders that there are, 300 tokens take 5 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +202,10 @@ def read_text_features(content: bytes, name: str) -> TextFeatures:
         PictureError: they are not there, or do not belong together.
     """
     try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > _MAX_FEATURE_BYTES:
+            raise PictureError(f"it would unpack to {unpacked} bytes, and features of a text are never as many")
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             embeds = arrays["caption_feature"]
             mask = arrays.get("attention_mask")

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sanakit.common.errors import CheckpointError, DownloadError, RequestError
+from sanakit.common.errors import CheckpointError, DownloadError, RequestError, own_code
 from sanakit.common.paths import as_path
 
 _FILTERS = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers, of those that torch has too
@@ -118,9 +118,10 @@ def pretrained(loader: Any, folder: Path, otherwise: str, **how: Any) -> Any:
         CheckpointError: it cannot; the sentence begins with ``otherwise``.
     """
     try:
-        return loader.from_pretrained(folder, **how)
+        return loader.from_pretrained(folder, trust_remote_code=False, **how)
     except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
-        raise CheckpointError(f"{otherwise} ({str(error).splitlines()[0]})") from error
+        code = "it wants to run code of its own, which is not offered here" if own_code(error) else ""
+        raise CheckpointError(f"{otherwise} ({code or str(error).splitlines()[0]})") from error
 
 
 def _side(size: int | dict[str, int]) -> int:

@@ -27,6 +27,7 @@ from sanakit.common.errors import CheckpointError, OutputError
 from sanakit.common.files import put_in_place
 from sanakit.common.ranks import Ranks, agree, any_rank, wait_for_all
 from sanakit.training.run.run_config import CheckpointConfig
+from sanakit.training.saving.index_check import check_index
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +126,7 @@ def read_state(path: Path) -> dict[str, Any]:
 
 def saved_names(path: Path) -> set[str]:
     """Names of the tensors of a checkpoint."""
-    return set(FileSystemReader(path).read_metadata().state_dict_metadata)
+    return set(_reader(path).read_metadata().state_dict_metadata)
 
 
 def load_tensors(path: Path, tensors: dict[str, Tensor], *, ranks: Ranks) -> None:
@@ -139,9 +140,14 @@ def load_tensors(path: Path, tensors: dict[str, Tensor], *, ranks: Ranks) -> Non
         raise CheckpointError(f"the checkpoint {path} lacks {len(missing)} tensors of this run, such as {missing[0]}")
     try:
         with _quietly():
-            load(tensors, storage_reader=FileSystemReader(path), no_dist=ranks.world == 1)
+            load(tensors, storage_reader=_reader(path), no_dist=ranks.world == 1)
     except (CheckpointException, RuntimeError, ValueError) as error:
         raise CheckpointError(f"the checkpoint {path} does not fit this run ({_reason(error)})") from error
+
+
+def _reader(path: Path) -> FileSystemReader:
+    check_index(path / ".metadata")
+    return FileSystemReader(path)
 
 
 def prune(folder: Path, config: CheckpointConfig) -> None:

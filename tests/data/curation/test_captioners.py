@@ -1,0 +1,83 @@
+"""What a recipe may name, and whose code it may run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sanakit.common.errors import ConfigError
+from sanakit.data.curation.captioners import check_captioner, load_captioner
+from sanakit.data.curation.config import CurationConfig, PluginCaptions, TransformersCaptions, plain_settings, trusting
+
+
+@pytest.mark.parametrize(
+    "target", ["os:system", "subprocess:Popen", "builtins:eval", "os.path:join", "shutil:rmtree", "posix:system"]
+)
+def test_pythons_own_functions_are_no_captioners(target: str) -> None:
+    with pytest.raises(ConfigError, match="of Python's own library"):
+        check_captioner(PluginCaptions(source="x", target=target))
+
+
+@pytest.mark.parametrize(
+    "target", ["torch:load", "torch.hub:load", "torch:Generator", "PIL.Image:open", "numpy:float32"]
+)
+def test_functions_and_classes_for_something_else_are_none(target: str) -> None:
+    with pytest.raises(ConfigError, match="is not meant to be one: a class has a __call__"):
+        load_captioner(PluginCaptions(source="x", target=target))
+
+
+PLUGIN = """
+class Plain:
+    def __call__(self, images):
+        return ["a picture" for image in images]
+
+class Heir(Plain):
+    pass
+
+def make() -> "Captioner":
+    return Plain()
+
+def other():
+    return Plain()
+"""
+
+
+def test_classes_with_a_call_and_functions_that_say_so_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "captioners_that_are_meant.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("Plain", "Heir", "make"):
+        captioner = load_captioner(PluginCaptions(source="x", target=f"captioners_that_are_meant:{name}"))
+        assert captioner([]) == []
+    with pytest.raises(ConfigError, match="is not meant to be one"):
+        load_captioner(PluginCaptions(source="x", target="captioners_that_are_meant:other"))
+
+
+def test_code_that_comes_with_a_model_is_run_for_nobody_who_did_not_name_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda *words: pytest.fail("a keypress would run it"))
+    config = {"model_type": "evil", "auto_map": {"AutoConfig": "evil.Evil"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    flag = tmp_path / "owned"
+    (tmp_path / "evil.py").write_text(f"open({str(flag)!r}, 'w')")
+    captions = TransformersCaptions(source="x", model=str(tmp_path))
+    with pytest.raises(ConfigError, match=r"wants to run code of its own; .* --trust-remote-code"):
+        check_captioner(captions)
+    assert not flag.exists()
+
+
+def test_a_recipe_cannot_ask_for_that_itself() -> None:
+    captions = TransformersCaptions(source="x", model="org/judge")
+    config = CurationConfig(captioners=(captions, replace(captions, source="y", model="org/other")))
+    assert trusting(config, None) is config
+    trusted = trusting(config, "org/judge")
+    assert [each.trust_remote_code for each in trusted.captioners] == [True, False]  # type: ignore[union-attr]
+    assert plain_settings(trusted) == plain_settings(config)
+    asking = replace(config, captioners=(replace(captions, trust_remote_code=True),))
+    with pytest.raises(ConfigError, match="the recipe asks to run code of org/judge; say --trust"):
+        trusting(asking, None)
+    with pytest.raises(ConfigError, match="is the model of no captioner"):
+        trusting(config, "org/stranger")
