@@ -7,7 +7,7 @@ and an interrupted run is continued; every sample that is not in the shards is i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import sha256
@@ -46,6 +46,7 @@ def build_shards(
     shard_size: int = 1000,
     min_size: int = 1,
     need_captions: bool = True,
+    also: Sequence[str | Path] = (),
     on_progress: OnProgress = no_progress,
 ) -> BuildReport:
     """Write (or continue) a folder of shards with every good sample of ``path``.
@@ -60,7 +61,7 @@ def build_shards(
     """
     if shard_size < 1:
         raise ConfigError(f"shard_size={shard_size} makes no shards; it must be at least 1")
-    source = open_data(path, min_size=min_size, need_captions=need_captions)
+    source = open_data(path, min_size=min_size, need_captions=need_captions, also=also)
     if source.layout in ("wids", "features") and out.resolve().is_relative_to(path.resolve()):
         raise RequestError(f"{out} lies in {path}, whose shards are read; choose a folder outside of it")
     if not len(source):

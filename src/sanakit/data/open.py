@@ -25,7 +25,9 @@ ACCEPTED = (
 _log = logging.getLogger(__name__)
 
 
-def open_data(path: Path, *, min_size: int = 1, need_captions: bool = True) -> DataSource:
+def open_data(
+    path: Path, *, min_size: int = 1, need_captions: bool = True, also: Sequence[str | Path] = ()
+) -> DataSource:
     """Open a data set of any layout of docs/data.md.
 
     Opening reads headers and captions, and decodes no picture. A broken sample or shard becomes a problem of the data
@@ -34,6 +36,7 @@ def open_data(path: Path, *, min_size: int = 1, need_captions: bool = True) -> D
     Args:
         path: a folder, or a table in it.
         min_size: pixels that the shorter side of a picture must have.
+        also: folders outside of it that rows, indexes and links of the data set may lead to.
         need_captions: False also uses pictures without captions, for an autoencoder or before captioning.
 
     Raises:
@@ -41,11 +44,12 @@ def open_data(path: Path, *, min_size: int = 1, need_captions: bool = True) -> D
         MissingExtraError: it is Parquet, and pyarrow is not installed.
     """
     path, start = as_path(path), time.perf_counter()
+    bounds = Bounds(path.parent if path.is_file() else path, also)
     try:
-        layout, findings = _read(path)
+        layout, findings = _read(path, bounds)
     except PermissionError as error:
         raise RequestError(f"{error.filename or path} must not be read by you: {error.strerror}") from error
-    source = collect(path, layout, findings, min_size=min_size, need_captions=need_captions)
+    source = collect(path, layout, findings, bounds, min_size=min_size, need_captions=need_captions)
     took = time.perf_counter() - start
     _log.info(
         "opened %s: layout %s, %d samples, %d problems, %.1f s", path, layout, len(source), len(source.problems), took
@@ -55,25 +59,30 @@ def open_data(path: Path, *, min_size: int = 1, need_captions: bool = True) -> D
     return source
 
 
-def _read(path: Path) -> tuple[Layout, Findings]:
+def _read(path: Path, bounds: Bounds) -> tuple[Layout, Findings]:
     if not path.exists():
         raise RequestError(f"{path} is not there; a data set is {ACCEPTED}")
     if path.is_file():
-        return _read_file(path)
+        return _read_file(path, bounds)
     unreadable: list[tuple[Path, str]] = []
-    files = list(walk(path, lambda place, fault: unreadable.append((place, fault))))
-    layout, findings = ("wids", read_wids(path)) if (path / INDEX).is_file() else _read_folder(path, files)
+    walked = list(walk(path, lambda place, fault: unreadable.append((place, fault))))
+    outside = {file: fault for file in walked if (fault := bounds.fault(file))}
+    files = [file for file in walked if file not in outside]
+    has_index = (path / INDEX).is_file()
+    layout, findings = ("wids", read_wids(path, bounds)) if has_index else _read_folder(path, files, bounds)
     findings.unused, findings.read = tell_unused(path, files, layout, findings), files_read(path, findings)
+    for file, fault in outside.items():
+        findings.report(file.relative_to(path).as_posix(), "outside", fault)
     for place, fault in unreadable:
         findings.report(place.relative_to(path).as_posix(), "bad_record", fault)
     return layout, findings
 
 
-def _read_folder(path: Path, files: Sequence[Path]) -> tuple[Layout, Findings]:
+def _read_folder(path: Path, files: Sequence[Path], bounds: Bounds) -> tuple[Layout, Findings]:
     """What the shards hold, and the pictures that lie loose beside them; with latents go no pictures."""
     if not any(file.suffix.lower() == ".tar" for file in files):
         return read_any_tables(path, files) or _read_plain(path, files)
-    findings = read_wids(path, recursive=True)
+    findings = read_wids(path, bounds, recursive=True)
     if not any(map(is_picture, files)) or any(candidate.has_latent for candidate in findings.candidates):
         return "wids", findings
     layout, loose = read_any_tables(path, files) or _read_plain(path, files)
@@ -81,10 +90,10 @@ def _read_folder(path: Path, files: Sequence[Path]) -> tuple[Layout, Findings]:
     return "wids" if layout == "folder" else layout, loose
 
 
-def _read_file(path: Path) -> tuple[Layout, Findings]:
+def _read_file(path: Path, bounds: Bounds) -> tuple[Layout, Findings]:
     """A single file: a table, or something that people give by mistake."""
     if path.name == INDEX:
-        return _read(path.parent)
+        return _read(path.parent, bounds)
     if path.suffix.lower() in TABLES:
         if (found := read_table(path)) is not None:
             return found

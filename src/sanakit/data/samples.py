@@ -16,6 +16,7 @@ Reason = Literal[
     "duplicate_key",
     "bad_record",
     "bad_shard",
+    "outside",
 ]
 MAIN_SOURCE = "prompt"  # SANA's name of the caption that came with the picture
 

@@ -19,6 +19,7 @@ class FilesData:
     drop_below: float | None = None  # leave out pictures whose best caption scores less; those without scores stay
     min_size: int = 1  # pixels; smaller pictures are left out
     leave_out: tuple[str, ...] = ()  # keys of samples that are not used
+    also: tuple[str, ...] = ()  # folders beside path that its rows and links may lead to
     cache: bool = True  # compute latents and text features once and keep them; false: anew in every step
     cache_folder: str | None = None  # None: the user's cache, which other recipes share
 
@@ -54,6 +55,7 @@ class FilePictures:
     path: str
     min_size: int = 1  # pixels; smaller pictures are left out
     leave_out: tuple[str, ...] = ()  # keys of samples that are not used
+    also: tuple[str, ...] = ()  # folders beside path that its rows and links may lead to
 
     def __post_init__(self) -> None:
         _check_files(self.path, self.min_size)

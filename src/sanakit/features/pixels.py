@@ -68,7 +68,7 @@ def open_pictures(config: FilePictures, demand: Demand, *, multiple: int, crop: 
             f"a window of {crop} px does not fit: it must be a multiple of {multiple} px of at most {shortest} px, "
             f"the shortest side of a bin at {', '.join(map(str, resolutions))} px"
         )
-    source = open_data(as_path(config.path), min_size=config.min_size, need_captions=False)
+    source = open_data(as_path(config.path), min_size=config.min_size, need_captions=False, also=config.also)
     if source.has_latents():
         raise RequestError(f"{source.path} holds latents, and an autoencoder is trained on pictures")
     tell_fates(source)

@@ -144,7 +144,7 @@ def test_links_and_names(tmp_path: Path, picture: PictureBytes) -> None:
         (root / os.fsdecode(b"\xff.txt")).write_text("a name that is not UTF-8")
     except OSError:
         raw = ""  # this file system takes UTF-8 names only
-    source = open_data(root)
+    source = open_data(root, also=[tmp_path / "elsewhere"])
     assert set(texts(source)) == {"folder/x", "v1.2", "y", "ünï 图"} | ({raw.removesuffix(".png")} if raw else set())
     assert ("gone", "missing_image") in reasons(source)
     assert [s.key for s in map(source.__getitem__, range(len(source)))] == sorted(texts(source))

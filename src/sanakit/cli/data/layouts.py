@@ -34,9 +34,14 @@ class SampleOptions:
         bool, typer.Option("--captions/--no-captions", help="Whether a picture without a caption is a bad sample.")
     ] = True
 
+    also: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FOLDER", help="That rows and links may lead to, beside PATH; may be repeated."),
+    ] = None
+
     @property
     def rules(self) -> dict[str, Any]:
-        return {"min_size": self.min_size, "need_captions": self.captions}
+        return {"min_size": self.min_size, "need_captions": self.captions, "also": self.also or ()}
 
     def open(self, path: Path) -> DataSource:
         from sanakit.data.open import open_data

@@ -144,6 +144,7 @@ class CurationConfig:
     captioners: tuple[CaptionerConfig, ...] = (ExistingCaptions(),)
     scorer: ScorerConfig | None = None
     shard_size: int = 1000  # samples in a tar
+    also: tuple[str, ...] = ()  # folders outside of the data set that its rows and links may lead to
     ray: RayConfig = field(default_factory=RayConfig)
 
     def __post_init__(self) -> None:
@@ -166,6 +167,8 @@ def plain_settings(config: CurationConfig) -> dict[str, Any]:
     """Everything that can change the result (all but ``ray`` and ``intent``), as plain values for JSON."""
     settings: dict[str, Any] = to_mapping(config)
     del settings["ray"], settings["intent"]
+    if not config.also:
+        del settings["also"]  # so that a recipe has the hash that it had before there was one
     for captioner in settings["captioners"]:
         captioner.pop("trust_remote_code", None)  # without it a recipe has the hash that it always had
     return settings

@@ -112,7 +112,7 @@ def _curate(
     parquet()
     require_imagehash()
     scorer = _check(config, load_scorer)
-    source = open_data(path, need_captions=False)
+    source = open_data(path, need_captions=False, also=config.also)
     _check_source(source, out, config)
     for sentence in source.unused_files:
         logger.warning("not used in %s: %s", path, sentence)

@@ -76,7 +76,7 @@ def scan_shard(path: Path) -> ShardContents:
     by_key: dict[str, list[Member]] = defaultdict(list)
     for member in members:
         stem, extension = _split(member.name)
-        if extension in _EXTENSIONS and all(is_visible(part) for part in stem.split("/")):
+        if extension in _EXTENSIONS and all(is_visible(part) or part == ".." for part in stem.split("/")):
             by_key[stem].append(member)
     return ShardContents([_sample(path, key, found) for key, found in by_key.items()], fault)
 

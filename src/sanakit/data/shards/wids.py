@@ -14,7 +14,7 @@ from sanakit.data.samples import Caption, Reason
 from sanakit.data.shards.contents import ShardContents, ShardSample, shard_contents
 from sanakit.data.sources.blobs import RangeBlob
 from sanakit.data.sources.collect import Candidate, Findings
-from sanakit.data.sources.files import parse_json, read_text, visible_files
+from sanakit.data.sources.files import Bounds, parse_json, read_text, visible_files
 from sanakit.data.sources.folder import captions_in_text
 from sanakit.data.sources.records import PROMPT_SOURCE, captions_of, size_of
 from sanakit.data.sources.sidecars import Extra, add_entry, read_sidecar, sidecar_paths, with_extra
@@ -32,8 +32,13 @@ class _Shard:
     num_bytes: int | None = None
     sidecars: dict[str, Path] = field(default_factory=dict)
 
+    @property
+    def key(self) -> str:
+        """What its name adds to keys that another shard has too; of a shard that lies elsewhere no way to there."""
+        return "/".join(part for part in self.name.removesuffix(".tar").split("/") if part not in ("", ".."))
 
-def read_wids(root: Path, *, recursive: bool = False) -> Findings:
+
+def read_wids(root: Path, bounds: Bounds, *, recursive: bool = False) -> Findings:
     """Every sample of every shard. The same key in two shards is two samples; the later one is called by its shard."""
     findings = Findings()
     shards = _indexed(root, findings) if (root / INDEX).is_file() else None
@@ -41,7 +46,11 @@ def read_wids(root: Path, *, recursive: bool = False) -> Findings:
         below = (path for path in walk(root) if path.suffix.lower() == ".tar")
         tars = list(below) if recursive else visible_files(root, ".tar")
         shards = [_Shard(path, path.relative_to(root).as_posix()) for path in tars]
-    _find_sidecars(shards, findings)
+    faults = {shard.name: fault for shard in shards if (fault := bounds.fault(shard.path))}
+    for name, fault in faults.items():
+        findings.report(name, "outside", fault)
+    shards = [shard for shard in shards if shard.name not in faults]
+    _find_sidecars(shards, findings, bounds)
     findings.seen |= {path for shard in shards for path in (shard.path, *shard.sidecars.values())}
     with ThreadPoolExecutor(4) as pool:
         contents = list(pool.map(_contents, shards))
@@ -103,10 +112,12 @@ def _listed(root: Path, item: Mapping[str, Any]) -> _Shard:
     return _Shard(root / local, local, num_samples, num_bytes)
 
 
-def _find_sidecars(shards: Sequence[_Shard], findings: Findings) -> None:
+def _find_sidecars(shards: Sequence[_Shard], findings: Findings, bounds: Bounds) -> None:
     """Suffixes are whatever lies beside the tars; a suffix that only some shards have is told of."""
     folders = {shard.path.parent for shard in shards}
-    files = {folder: visible_files(folder, ".json") for folder in folders}
+    files = {
+        folder: [path for path in visible_files(folder, ".json") if not bounds.outside(path)] for folder in folders
+    }
     stems = {shard.path.with_suffix("") for shard in shards}
     for shard in shards:
         stem = shard.path.with_suffix("")
@@ -141,11 +152,11 @@ def _add_shard(shard: _Shard, contents: ShardContents, seen: set[str], findings:
         key = sample.key
         if key in seen:
             repeated.append(key)
-            key = f"{shard.name.removesuffix('.tar')}/{key}"
+            key = f"{shard.key}/{key}"
         seen.add(key)
         _add_sample(shard, sample, key, extras.get(sample.key, Extra()), findings, latents=latents)
     if repeated:
-        called = f"{shard.name.removesuffix('.tar')}/{repeated[0]}"
+        called = f"{shard.key}/{repeated[0]}"
         detail = f"{len(repeated)} of its keys occur in earlier shards; {repeated[0]} is used as {called}, and so on"
         findings.report(shard.name, "duplicate_key", detail, used=True)
 

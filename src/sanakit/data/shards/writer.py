@@ -23,6 +23,7 @@ from sanakit.common.errors import ConfigError
 from sanakit.common.files import NotNeededError, unwritten, write_whole, written_aside
 from sanakit.data.samples import MAIN_SOURCE, Caption, Sample
 from sanakit.data.shards.wids import INDEX
+from sanakit.data.sources.files import leads_out
 from sanakit.data.sources.records import PROMPT_SOURCE
 from sanakit.data.sources.sidecars import SCORE_SUFFIX, sidecar_suffix
 
@@ -96,6 +97,11 @@ def write_index(out: Path, data_name: str, shards: Sequence[tuple[str, int]]) ->
 
 
 def add_member(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    """Raises ConfigError for a name that would be unpacked elsewhere than in the folder of the shard."""
+    if leads_out(name):
+        raise ConfigError(
+            f"{name} is no name of a file in a shard: unpacked it would lie elsewhere; give it another key"
+        )
     member = tarfile.TarInfo(name)  # its time stays 0, so the same data set has the same bytes
     member.size = len(content)
     archive.addfile(member, io.BytesIO(content))

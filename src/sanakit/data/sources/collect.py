@@ -14,6 +14,7 @@ from sanakit.data.pictures import picture_size
 from sanakit.data.samples import MAIN_SOURCE, Caption, Layout, Problem, Reason, Sample
 from sanakit.data.sources.blobs import Blob
 from sanakit.data.sources.data_source import DataSource, Entry, read_npy_header
+from sanakit.data.sources.files import Bounds, leads_out
 
 SANA_COMPRESSION = 32  # pixels a side of one latent cell; used where nothing else tells the size of the picture
 
@@ -54,11 +55,16 @@ class Findings:
         self.seen |= others.seen
 
 
-def collect(path: Path, layout: Layout, findings: Findings, *, min_size: int, need_captions: bool) -> DataSource:
+def collect(
+    path: Path, layout: Layout, findings: Findings, bounds: Bounds, *, min_size: int, need_captions: bool
+) -> DataSource:
     """Check every candidate; the good ones by key, all the others with their reasons."""
     entries, used = [], dict[str, str]()
     for candidate in sorted(findings.candidates, key=_rank):
         key, name = candidate.key, candidate.blob.name
+        if fault := _outside(candidate, bounds):
+            findings.report(key, "outside", fault)
+            continue
         if key in used:
             findings.report(key, "duplicate_key", f"{name} has the key of {used[key]}, which is used instead of it")
             continue
@@ -75,6 +81,14 @@ def collect(path: Path, layout: Layout, findings: Findings, *, min_size: int, ne
     ]
     told = (tuple(sorted(unused)), findings.unused, findings.read)
     return DataSource(path, layout, tuple(sorted(problems)), *told, tuple(entries))
+
+
+def _outside(candidate: Candidate, bounds: Bounds) -> str | None:
+    blobs = [candidate.blob] if candidate.text_features is None else [candidate.blob, candidate.text_features]
+    if fault := next(filter(None, (bounds.fault(blob.path) for blob in blobs)), None):
+        return fault
+    named = f"{candidate.key} would lie outside of a folder that it is unpacked into; give it another name"
+    return named if leads_out(candidate.key) else None
 
 
 def _rank(candidate: Candidate) -> tuple[str, bool, str]:

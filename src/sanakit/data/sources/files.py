@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import codecs
 import json
+import os
 import re
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from sanakit.common.paths import is_visible
+from sanakit.common.paths import as_path, is_visible
 
 
 def visible_files(folder: Path, suffix: str) -> list[Path]:
@@ -18,6 +21,7 @@ def visible_files(folder: Path, suffix: str) -> list[Path]:
 
 def key_of(path: Path, root: Path) -> str:
     """The path below the data set (outside of it the whole one) without its suffix, with ``/`` on every system."""
+    path = Path(os.path.normpath(path)) if ".." in path.parts else path
     own = path.relative_to(root) if path.is_relative_to(root) else path
     return own.with_suffix("").as_posix().lstrip("/")
 
@@ -88,3 +92,41 @@ def is_clean(text: str) -> bool:
 def lines_of(text: str) -> list[str]:
     """Split at the line ends of Linux, Windows and old Macs only."""
     return re.split(r"\r\n|\r|\n", text)
+
+
+class Bounds:
+    """The folders of one data set: nothing of another gets into it, into its captions, shards and models.
+
+    A row, an index or a link that leads elsewhere could bring any file of this machine there.
+
+    Args:
+        folder: its own. In a snapshot of the Hugging Face cache the files are links into ``blobs`` beside it.
+        also: others, allowed by name.
+    """
+
+    def __init__(self, folder: Path, also: Sequence[str | Path] = ()) -> None:
+        own = Path(os.path.realpath(folder))
+        blobs = [parent.parent / "blobs" for parent in own.parents if parent.name == "snapshots"]
+        self._folders = [own, *blobs, *(Path(os.path.realpath(as_path(each))) for each in also)]
+        self._real_folder = lru_cache(10_000)(os.path.realpath)
+
+    def outside(self, path: Path) -> Path | None:
+        """Where a file lies, if that is in none of the folders."""
+        is_plain = path.name != ".." and not os.path.islink(path)
+        real = Path(self._real_folder(path.parent), path.name) if is_plain else Path(os.path.realpath(path))
+        return None if any(real.is_relative_to(folder) for folder in self._folders) else real
+
+    def fault(self, path: Path) -> str | None:
+        """The same as a sentence."""
+        if (real := self.outside(path)) is None:
+            return None
+        return (
+            f"{path.name} lies outside of the data set, at {real}; allow its folder by name "
+            f"(--also FOLDER, or also: in a recipe) if it belongs to it"
+        )
+
+
+def leads_out(name: str) -> bool:
+    """Whether a name within a data set or an archive is that of a file outside of it."""
+    plain = name.replace("\\", "/")
+    return plain.startswith("/") or ".." in plain.split("/")
