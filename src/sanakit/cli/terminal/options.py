@@ -158,7 +158,7 @@ class RunOptions(SourceOptions, DeviceOptions):
         check_folder(place.folder, bytes_of_pictures(plan_for_source(model, requests, self.hub)))
 
     def load(
-        self, model: str, *, force: bool = False, deterministic: bool = False, **parts: str | None
+        self, model: str, *, force: bool = False, deterministic: bool = False, **parts: Any
     ) -> TextToImagePipeline:
         """The pipeline, where and as the options say; ``parts`` as of ``sanakit.load``."""
         device = self.start()
@@ -172,7 +172,7 @@ class RunOptions(SourceOptions, DeviceOptions):
             variant=self.variant,
             revision=self.revision,
             deterministic=deterministic,
-            **parts,  # type: ignore[typeddict-item]  # the names of PartsOptions
+            **parts,
         )
 
 
@@ -191,7 +191,7 @@ class PartsOptions(RunOptions):
     ] = None
 
     def load(
-        self, model: str, *, force: bool = False, deterministic: bool = False, **parts: str | None
+        self, model: str, *, force: bool = False, deterministic: bool = False, **parts: Any
     ) -> TextToImagePipeline:
         named = {"text_encoder": self.text_encoder, "autoencoder": self.autoencoder}
         named["trust_remote_code"] = self.trust_remote_code

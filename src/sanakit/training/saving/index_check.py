@@ -45,7 +45,7 @@ def check_index(path: Path) -> None:
             if opcode.name in _TEXTS:
                 texts.append(str(argument))
             elif opcode.name in _GETS:
-                texts.append(memo[int(argument)])
+                texts.append(memo[int(str(argument))])
             elif opcode.name == "MEMOIZE":
                 memo.append(texts[-1] if texts else None)
             elif opcode.name == "STACK_GLOBAL":
