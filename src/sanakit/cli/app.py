@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -71,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.basicConfig(level=logging.INFO, handlers=[log_handler("%(asctime)s %(name)s: %(message)s")])
     else:
         warnings.simplefilter("ignore")  # of libraries, about code that the user did not write
+        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # which quotes words of files as they are
     try:
         _take_max_pixels(words)
         code = typer.main.get_command(app).main(words, prog_name="sanakit", standalone_mode=False)

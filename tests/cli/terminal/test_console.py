@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 
 import pytest
 
+from sanakit.cli.app import main
 from sanakit.cli.terminal.console import log_handler, print_json, readable_seconds, say, show_table, tell
 from sanakit.cli.terminal.failures import report, sentence
 from sanakit.common.errors import CheckpointError
@@ -52,3 +54,12 @@ def test_json_stays_json_without_them(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_a_text_nested_too_deeply_is_one_sentence() -> None:
     assert sentence(RecursionError("maximum recursion depth exceeded")).startswith("a file or a text is nested too")
+
+
+def test_libraries_that_quote_files_are_quiet_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRANSFORMERS_VERBOSITY", raising=False)
+    assert main(["--version"]) == 0
+    assert os.environ["TRANSFORMERS_VERBOSITY"] == "error"
+    monkeypatch.setenv("TRANSFORMERS_VERBOSITY", "info")
+    assert main(["--version"]) == 0
+    assert os.environ["TRANSFORMERS_VERBOSITY"] == "info"
