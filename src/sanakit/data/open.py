@@ -15,6 +15,7 @@ from sanakit.data.sources.choose_tables import TABLES, read_any_tables, read_tab
 from sanakit.data.sources.collect import Findings, collect
 from sanakit.data.sources.data_source import DataSource
 from sanakit.data.sources.features import read_features
+from sanakit.data.sources.files import Bounds
 from sanakit.data.sources.folder import read_folder
 from sanakit.data.sources.unused import files_read, tell_unused
 
@@ -95,7 +96,7 @@ def _read_file(path: Path, bounds: Bounds) -> tuple[Layout, Findings]:
     if path.name == INDEX:
         return _read(path.parent, bounds)
     if path.suffix.lower() in TABLES:
-        if (found := read_table(path)) is not None:
+        if (found := read_table(path, bounds)) is not None:
             return found
         raise RequestError(f"{path} is a table in which no column names a picture (file_name, image, path, ...)")
     if is_picture(path):

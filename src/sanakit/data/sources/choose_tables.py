@@ -11,7 +11,7 @@ from typing import Any
 from sanakit.common.paths import is_picture, walk
 from sanakit.data.samples import Layout
 from sanakit.data.sources.collect import Findings
-from sanakit.data.sources.files import parse_json, read_text
+from sanakit.data.sources.files import Bounds, parse_json, read_text
 from sanakit.data.sources.folder import jsons_by_picture, read_folder, stem_of
 from sanakit.data.sources.parquet import picture_column, read_embedded
 from sanakit.data.sources.records import captions_of, file_column, holds_captions, picture_name
@@ -41,10 +41,10 @@ def read_any_tables(root: Path, files: Sequence[Path]) -> tuple[Layout, Findings
     return None
 
 
-def read_table(table: Path) -> tuple[Layout, Findings] | None:
+def read_table(table: Path, bounds: Bounds) -> tuple[Layout, Findings] | None:
     """A table that was named itself, with the pictures in its folder; None if it neither names nor holds pictures."""
     root, suffix = table.parent, table.suffix.lower()
-    files = list(walk(root))
+    files = [file for file in walk(root) if not bounds.outside(file)]
     if suffix == ".parquet":
         found = _read_parquets(root, [table], files)
         return None if found is None else ("parquet", found)

@@ -77,7 +77,7 @@ def collect(
     unused = {name for candidate in findings.candidates for name in candidate.unused_columns}
     used_keys = {entry.sample.key for entry in entries}  # of some a caption could not be read, and others could
     problems = [
-        replace(p, used=True) if p.reason == "bad_record" and p.key in used_keys else p for p in findings.problems
+        replace(p, used=True) if p.reason == "bad_record" and p.key in used_keys else p for p in set(findings.problems)
     ]
     told = (tuple(sorted(unused)), findings.unused, findings.read)
     return DataSource(path, layout, tuple(sorted(problems)), *told, tuple(entries))
