@@ -40,7 +40,10 @@ def read_torch(path: Path) -> dict[str, Tensor]:
         CheckpointError: it is cut short, no such file, or holds no tensors.
     """
     with path.open("rb") as file:
-        is_archive = file.read(len(ARCHIVE)) == ARCHIVE
+        start = file.read(len(LEGACY))
+    is_archive = start.startswith(ARCHIVE)
+    if not is_archive and start != LEGACY:
+        raise CheckpointError(f"{path} is cut short, or no file that torch.save wrote; download it again")
     if is_archive and not zipfile.is_zipfile(path):
         raise CheckpointError(f"{path} is cut short: a torch.save archive has its index at the end; download it again")
     asked: list[str] = []
