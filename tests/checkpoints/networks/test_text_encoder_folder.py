@@ -209,3 +209,12 @@ def test_a_link_to_nothing_is_told(folder: Path, name: str) -> None:
     (folder / name).symlink_to("../../blobs/gone")
     with pytest.raises(CheckpointError, match=rf"{name} is a link to ../../blobs/gone, which is not there"):
         load_text_encoder(folder, config=CONFIG)
+
+
+@pytest.mark.parametrize("choice", ["flash_attention_2", "eager"])
+def test_the_attention_that_a_config_chooses_is_not_obeyed(folder: Path, choice: str) -> None:
+    expected = load_text_encoder(folder, dtype=torch.float32, config=CONFIG).encode(["word7 word8"])[0].embeds
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"_attn_implementation": choice}))
+    found = load_text_encoder(folder, dtype=torch.float32, config=CONFIG).encode(["word7 word8"])[0].embeds
+    assert torch.equal(found, expected)

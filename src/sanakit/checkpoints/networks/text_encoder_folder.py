@@ -93,6 +93,7 @@ def _load_model(
         if getattr(config, "is_encoder_decoder", False):
             raise CheckpointError(f"{folder} holds a {config.model_type} model, not a decoder-only language model")
         language = config.get_text_config()  # a part of the config where there is a vision part too, as in Gemma 3
+        config._attn_implementation = None  # a choice of who saved it, which need not be installed here
         if num_layers is not None:
             _keep_layers(language, num_layers, folder)
         with _quiet_transformers():
