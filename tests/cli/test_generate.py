@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +102,9 @@ def test_strange_prompts_make_pictures(generate: Any) -> None:
 
 
 @pytest.mark.parametrize("press_at", [1, 3])
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
 def test_ctrl_c_leaves_whole_pictures_only(
-    generate: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, press_at: int
+    generate: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, press_at: int, as_json: tuple[str, ...]
 ) -> None:
     """Two pictures of two steps; the key is pressed in the evaluation of step 1 or 3."""
     calls = iter(range(1, 100))
@@ -116,12 +118,32 @@ def test_ctrl_c_leaves_whole_pictures_only(
         return forward(self, *args, **kwargs)
 
     monkeypatch.setattr(LinearDiT, "forward", watched)
-    outcome = generate("a cat", "--num-images", "2", "--steps", "2", "-o", "out")
+    outcome = generate("a cat", "--num-images", "2", "--steps", "2", "-o", "out", *as_json)
     assert outcome.code == 130
+    if as_json and press_at > 1:
+        told = json.loads(outcome.out)
+        assert [picture["file"] for picture in told["pictures"]] == ["out/a-cat-seed0.png"]
+        assert told["error"].startswith("interrupted at step")
+    else:
+        assert outcome.out == ("" if press_at == 1 else "out/a-cat-seed0.png\n")
     assert outcome.err.count("\n") == 1
     written = [path.name for path in tmp_path.rglob("*") if path.is_file() and "cache" not in path.parts]
     assert written == ([] if press_at == 1 else ["a-cat-seed0.png"])
     assert ("nothing was written" in outcome.err) == (press_at == 1)
+
+
+@pytest.mark.parametrize("stream", ["/dev/full", None])
+def test_a_stdout_that_takes_nothing_is_told_and_costs_no_picture(
+    generate: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stream: str | None
+) -> None:
+    with nullcontext() if stream is None else Path(stream).open("w", encoding="utf-8") as stdout:
+        monkeypatch.setattr("sys.stdout", stdout)
+        outcome = generate("a cat", "a dog", "--steps", "1", "-o", "out/")
+    monkeypatch.undo()
+    assert outcome.code == 1
+    reason = "it is closed" if stream is None else "No space left on device"
+    assert f"sanakit: what was to be printed could not be, stdout: {reason}; " in outcome.err
+    assert sorted(path.name for path in Path(tmp_path, "out").iterdir()) == ["a-cat-seed0.png", "a-dog-seed0.png"]
 
 
 BAD: list[tuple[tuple[str, ...], int, str]] = [
@@ -292,7 +314,7 @@ def test_a_disk_that_fills_at_the_last_moment_loses_no_picture(
     (tmp_path / "elsewhere").mkdir()
     generate("a cat", "--steps", "2", "-o", "whole.png", "-q")
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OutputError("lost.png could not be written (No space left on device)")
 
     with monkeypatch.context() as patch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from sanakit.common.errors import OutputError, PictureError
-from sanakit.pipelines.latent_file import SavedLatent, load_latent, rescued, save_latent
+from sanakit.pipelines.latent_file import SavedLatent, load_latent, rescue_latent, rescued, save_latent
 from sanakit.pipelines.record import ModelReference, PictureRecord
 from sanakit.pipelines.request import GenerationRequest
 
@@ -52,9 +53,38 @@ def test_a_rescued_latent_stays_only_when_it_is_needed(tmp_path: Path) -> None:
 
     with pytest.raises(MemoryError):
         fail()
-    with rescued(finished, tmp_path) as save:  # as when that very file is decoded later
-        assert save() == kept[0]
+    with rescued(finished, tmp_path) as save:  # as when that very file is decoded later, or made again beside it
+        assert save() == save() != kept[0]
     assert list(tmp_path.iterdir()) == kept
+
+
+@pytest.mark.skipif(os.name == "nt", reason="every user has a temporary folder there")
+@pytest.mark.parametrize("planted", [None, "open to all", "a link", "a file"])
+def test_latents_are_rescued_into_a_folder_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, planted: str | None
+) -> None:
+    """The temporary folder is shared: what another user has put there is neither used nor trusted."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    place, stranger = tmp_path / f"sanakit-{os.getuid()}", tmp_path / "stranger"
+    stranger.mkdir()
+    match planted:
+        case "open to all":
+            place.mkdir()
+            place.chmod(0o777)
+        case "a link":
+            place.symlink_to(stranger)
+        case "a file":
+            place.touch()
+    kept = rescue_latent(SavedLatent(latent=torch.ones(1, 4, 2, 2), record=RECORD))
+    assert kept.parent.stat().st_mode & 0o777 == 0o700
+    assert (kept.parent == place) == (planted in (None, "open to all"))
+    again = rescue_latent(SavedLatent(latent=torch.zeros(1, 4, 2, 2), record=RECORD), kept.parent)
+    assert load_latent(kept).latent.all()
+    assert not load_latent(again).latent.any()
+    assert not list(stranger.iterdir())
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    other = rescue_latent(SavedLatent(latent=torch.ones(1, 4, 2, 2), record=RECORD))
+    assert other.parent != kept.parent
 
 
 def test_what_is_no_latent(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ Nothing here or in the modules of the commands imports torch before a command ne
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import sys
@@ -25,13 +24,14 @@ from sanakit.cli.grow import grow
 from sanakit.cli.info import info
 from sanakit.cli.prune import prune
 from sanakit.cli.replay import replay
-from sanakit.cli.terminal.console import log_handler, say
+from sanakit.cli.terminal.console import forgiving_streams, log_handler, say
 from sanakit.cli.terminal.failures import SUCCESS, Interrupted, report
 from sanakit.cli.terminal.options import add_commands
 from sanakit.cli.train import train
 from sanakit.cli.upscale import upscale
 from sanakit.cli.version import version
 from sanakit.common.devices import let_idle_threads_sleep
+from sanakit.common.errors import OutputError
 from sanakit.common.version import __version__
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -64,8 +64,16 @@ def describe(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and give its exit code; ``--debug`` and ``--max-pixels`` may stand anywhere in it."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    _accept_every_name()
+    with forgiving_streams() as stdout:
+        code = _run(list(sys.argv[1:] if arguments is None else arguments))
+        stdout.flush()
+        if stdout.error is None:
+            return code
+        lost = OutputError(f"what was to be printed could not be, stdout: {stdout.error}; files that were written stay")
+        return max(report(lost), code)
+
+
+def _run(words: list[str]) -> int:
     let_idle_threads_sleep()
     debug = _take_debug(words)
     if debug:
@@ -76,7 +84,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _take_max_pixels(words)
         code = typer.main.get_command(app).main(words, prog_name="sanakit", standalone_mode=False)
-        sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
         if debug and not isinstance(error, (KeyboardInterrupt, Interrupted, typer.TyperException)):
             raise
@@ -84,14 +91,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if code == 130:  # typer's own answer to a Ctrl-C that no command has caught
         return report(KeyboardInterrupt())
     return code if isinstance(code, int) else SUCCESS
-
-
-def _accept_every_name() -> None:
-    """A name that the terminal's encoding lacks is printed with escapes; it must not fail when the picture is made."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            is_utf8 = stream.encoding.lower().replace("-", "") == "utf8"
-            stream.reconfigure(errors="surrogateescape" if is_utf8 else "backslashreplace")
 
 
 def _take_max_pixels(words: list[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -37,11 +36,9 @@ def decode(
             f"{latent} was made with {saved.record.model.name} ({saved.record.model.hash[:10]}), and this is "
             f"{bundle.card.name} ({bundle.model_hash[:10]}); decode it with the model that made it"
         )
-    # A folder of its own: the pipeline clears up after success, and the user's latent must outlive a full disk.
-    pipeline = TextToImagePipeline(bundle, rescue_folder=Path(tempfile.gettempdir()) / "sanakit-decode")
-    picture = pipeline.decode(saved)
+    picture = TextToImagePipeline(bundle).decode(saved)
     path = save_to(place, with_metadata=True)(picture)
     if run.as_json:
-        print_json(picture_facts([picture], [path])[0])
+        print_json(picture_facts(picture, path))
     elif not run.quiet:
         say(path)

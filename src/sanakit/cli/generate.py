@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sanakit.cli.terminal.console import plural, print_json, readable_seconds, say
+from sanakit.cli.terminal.console import plural, print_json, readable_seconds
 from sanakit.cli.terminal.options import ModelOption, PartsOptions, PlaceOptions
 from sanakit.cli.terminal.output_place import check_metadata
 from sanakit.cli.terminal.prompts import PROMPTS, collect_prompts
@@ -90,20 +90,19 @@ def generate(
     if metadata:
         check_metadata(place, [text + wishes.negative_prompt for text in texts])
 
-    from sanakit.cli.terminal.picture_run import PictureRun, picture_facts, save_to
+    from sanakit.cli.terminal.picture_run import PictureRun, save_to
 
     start = time.perf_counter()
-    watch = PictureRun(num_images=total, quiet=run.quiet, save=save_to(place, with_metadata=metadata))
-    with watch.bar() as on_event:
+    save = save_to(place, with_metadata=metadata)
+    watch = PictureRun(num_images=total, quiet=run.quiet, save=save, on_file=run.name_file)
+    done = run.telling_what_is_done(lambda: {"pictures": watch.facts, "notices": watch.notices})
+    with done, watch.bar() as on_event:
         run.check(model, requests, place)
         pipeline = run.load(model, force=force, deterministic=deterministic)
         loaded = time.perf_counter()
-        images = pipeline(requests, on_event=on_event).images
+        pipeline(requests, on_event=on_event)
     loading, drawing = loaded - start, time.perf_counter() - loaded
-    if not (run.as_json or run.quiet):
-        say(*watch.files)
     run.tell(f"{plural(total, 'picture')} in {readable_seconds(drawing)}, after {readable_seconds(loading)} of loading")
     if run.as_json:
         seconds = {"loading": round(loading, 3), "pictures": round(drawing, 3)}
-        pictures = picture_facts(images, watch.files)
-        print_json({"pictures": pictures, "notices": watch.notices, "seconds": seconds})
+        print_json({"pictures": watch.facts, "notices": watch.notices, "seconds": seconds})

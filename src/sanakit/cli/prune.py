@@ -84,7 +84,7 @@ def draw_and_measure(
         GenerationRequest(prompt=text, seed=image_seed(seed, index), num_inference_steps=steps)
         for index, text in enumerate(texts)
     ]
-    watch = PictureRun(num_images=len(requests), quiet=run.quiet, save=None)
+    watch = PictureRun(num_images=len(requests), quiet=run.quiet)
     with watch.bar() as on_event:
         return measure_block_importance(run.load(model), requests, on_event=on_event).values
 

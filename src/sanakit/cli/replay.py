@@ -41,13 +41,12 @@ def replay(
     from sanakit.pipelines.text_to_image import TextToImagePipeline
 
     source, options = files.named(record.model, model, picture)
-    watch = PictureRun(num_images=1, quiet=told.quiet, save=save_to(place, with_metadata=True) if place else None)
+    save = save_to(place, with_metadata=True) if place else None
+    watch = PictureRun(num_images=1, quiet=told.quiet, save=save, on_file=lambda file: told.tell(f"written to {file}"))
     with watch.bar() as on_event:
         bundle = load_bundle(source, device=resolve_device(device), **options)
         result = replay_picture(picture, TextToImagePipeline(bundle), on_event=on_event, long=long)
     file = str(watch.files[0]) if watch.files else None
-    if file is not None:
-        told.tell(f"written to {file}")
     if told.as_json:
         again = result.image.record.model_dump(mode="json")
         differences = list(result.differences)

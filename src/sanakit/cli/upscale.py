@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sanakit.cli.terminal.console import plural, print_json, readable_seconds, say
+from sanakit.cli.terminal.console import plural, print_json, readable_seconds
 from sanakit.cli.terminal.failures import check_all, one_by_one
 from sanakit.cli.terminal.options import DeviceOptions, PlaceOptions
 from sanakit.common.progress import OnProgress
@@ -42,7 +42,9 @@ def upscale(
     start = time.perf_counter()
     upscaler = load_upscaler(scale, run.start())
     loaded = time.perf_counter()
-    results = upscale_files(pictures, upscaler, place, run)
+    results: list[dict[str, Any]] = []
+    with run.telling_what_is_done(lambda: {"pictures": results}):
+        upscale_files(pictures, upscaler, place, run, results)
     loading, drawing = loaded - start, time.perf_counter() - loaded
     done = [result for result in results if "error" not in result]
     run.tell(
@@ -55,9 +57,9 @@ def upscale(
 
 
 def upscale_files(
-    pictures: list[Path], upscaler: Upscaler, place: OutputPlace, run: DeviceOptions
-) -> list[dict[str, Any]]:
-    """One after the other; gives of each what a program may want to know."""
+    pictures: list[Path], upscaler: Upscaler, place: OutputPlace, run: DeviceOptions, results: list[dict[str, Any]]
+) -> None:
+    """One after the other; adds to ``results`` of each what a program may want to know."""
     from sanakit.pipelines.upscaling.files import no_picture_in
 
     with run.bar("upscaling", unit="tiles", kept="what was finished is kept") as told:
@@ -66,23 +68,21 @@ def upscale_files(
             if path.is_dir():
                 raise no_picture_in([path])
             result = upscale_file(path, upscaler, place, told)
-            if not (run.as_json or run.quiet):
-                say(result["file"])
+            run.name_file(result["file"])
             return result
 
-        return one_by_one(pictures, work, name="source")
+        one_by_one(pictures, work, results, name="source")
 
 
 def upscale_file(path: Path, upscaler: Upscaler, place: OutputPlace, told: OnProgress) -> dict[str, Any]:
     """Read, enlarge, write."""
-    from sanakit.pipelines.picture_file import check_format, write_image
+    from sanakit.pipelines.picture_file import check_format
     from sanakit.pipelines.upscaling.files import read_for_upscaling, upscale_picture
 
     before = read_for_upscaling(path, upscaler.scale)
     check_format(before.image, place.image_format, upscaler.scale)
     after = upscale_picture(upscaler, before, on_progress=told)
-    file = place.named(f"{path.stem}-x{upscaler.scale}")
-    write_image(file, after.image, after.record, place.image_format, carried=after.carried)
+    file = place.write(f"{path.stem}-x{upscaler.scale}", after.image, after.record, after.carried)
     return {
         "file": str(file),
         "source": str(path),

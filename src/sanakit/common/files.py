@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import shutil
 import stat
@@ -132,7 +133,27 @@ def as_utf8(text: str) -> bytes:
 
 def write_json(path: Path, value: Any, *, indent: int | None = 2, ensure_ascii: bool = False, **how: bool) -> None:
     """Write plain values as ``write_whole`` does, which takes what else is given."""
-    write_whole(path, json.dumps(value, indent=indent, ensure_ascii=ensure_ascii) + "\n", **how)
+    write_whole(path, json_text(value, indent=indent, ensure_ascii=ensure_ascii) + "\n", **how)
+
+
+def json_text(value: Any, **how: Any) -> str:
+    """What ``json.dumps`` makes, and null for what is no number: NaN is JavaScript, and most readers refuse it."""
+    try:
+        return json.dumps(value, allow_nan=False, **how)
+    except ValueError:
+        return json.dumps(_with_null(value), **how)
+
+
+def _with_null(value: Any) -> Any:
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case dict():
+            return {name: _with_null(item) for name, item in value.items()}
+        case list() | tuple():
+            return [_with_null(item) for item in value]
+        case _:
+            return value
 
 
 def copy_folder(source: Path, target: Path) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sanakit.common.errors import PictureError
-from sanakit.common.files import written_aside
+from sanakit.common.files import unwritten, write_new, written_aside
 from sanakit.common.paths import as_path
 from sanakit.pipelines.record import PictureRecord
 
@@ -41,13 +44,17 @@ def save_latent(path: str | Path, saved: SavedLatent) -> Path:
     Raises:
         OutputError: the disk is full or the place cannot be written.
     """
+    path = as_path(path)
+    with written_aside(path) as building:
+        _write(building, saved)
+    return path
+
+
+def _write(path: Path, saved: SavedLatent) -> None:
     given = {"latent": saved.latent, "previous": saved.previous}
     tensors = {name: x.detach().float().cpu().contiguous() for name, x in given.items() if x is not None}
     step = {} if saved.index is None else {_INDEX: str(saved.index)}
-    path = as_path(path)
-    with written_aside(path) as building:
-        save_file(tensors, building, metadata={_RECORD: saved.record.to_json(), **step})
-    return path
+    save_file(tensors, path, metadata={_RECORD: saved.record.to_json(), **step})
 
 
 def hash_latent(latent: Tensor) -> str:
@@ -61,19 +68,46 @@ def latent_name(record: PictureRecord) -> str:
     return f"seed{record.request.seed}-{digest[:8]}.safetensors"
 
 
-@contextmanager
-def rescued(finished: SavedLatent, folder: Path) -> Iterator[Callable[[], Path]]:
-    """A function that keeps ``finished`` in ``folder``; what it wrote is removed when the block ends well.
+def rescue_latent(saved: SavedLatent, folder: Path | None = None) -> Path:
+    """Keep a latent under a name that nothing has, which begins as its picture's record says.
 
-    The name follows from the record, so a latent kept by an earlier run is neither written over nor removed.
+    Args:
+        folder: None is one of this user alone in the system's temporary folder.
+
+    Raises:
+        OutputError: there is no place for it either.
     """
+    if folder is None:
+        with unwritten(Path("the folder of finished latents")):
+            folder = _own_folder(f"sanakit-{os.getuid()}" if hasattr(os, "getuid") else "sanakit")
+    return write_new(folder / latent_name(saved.record), lambda path: _write(path, saved))
+
+
+def _own_folder(name: str) -> Path:
+    """A folder in the temporary one, which all users share: what another user has put there is not used."""
+    folder = Path(tempfile.gettempdir()) / name
+    with suppress(OSError):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        facts = folder.lstat()
+        if os.name == "nt":  # where everybody has a temporary folder of their own
+            return folder
+        if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid():
+            if facts.st_mode & 0o077:
+                folder.chmod(0o700)
+            return folder
+    return Path(tempfile.mkdtemp(prefix=f"{name}-"))
+
+
+@contextmanager
+def rescued(finished: SavedLatent, folder: Path | None) -> Iterator[Callable[[], Path]]:
+    """A function that keeps ``finished`` as ``rescue_latent`` does; what it wrote is removed when the block ends
+    well, and what other runs have kept there is not touched."""
     written: list[Path] = []
 
     def save() -> Path:
-        path = folder / latent_name(finished.record)
-        if not path.exists():
-            written.append(save_latent(path, finished))
-        return path
+        if not written:
+            written.append(rescue_latent(finished, folder))
+        return written[0]
 
     yield save
     for path_written in written:

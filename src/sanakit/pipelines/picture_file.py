@@ -11,7 +11,7 @@ from typing import Literal
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
 from sanakit.common.errors import OutputError, PictureError, SanakitError
-from sanakit.common.files import write_whole
+from sanakit.common.files import write_new, write_whole
 from sanakit.common.paths import as_path
 from sanakit.common.picture_limits import PictureTooLargeError, open_within_limit
 from sanakit.pipelines.exif import exif_bytes
@@ -54,10 +54,15 @@ def write_image(
     picture_format: PictureFormat = "png",
     *,
     carried: Carried = NOTHING_CARRIED,
-) -> None:
-    """Write a picture, whole or not at all; with its record inside unless that is ``None``.
+    new: bool = False,
+) -> Path:
+    """Write a picture, whole or not at all, and give its path; with its record inside unless that is ``None``.
 
     PNG keeps gray, alpha and 16 bits of gray, WebP keeps alpha, JPEG is RGB or gray.
+
+    Args:
+        new: replace nothing: where there is such a file already, also one that another process has just written, the
+            name gets a number.
 
     Raises:
         OutputError: the disk is full, the place cannot be written, or picture or record do not fit into the format.
@@ -66,7 +71,11 @@ def write_image(
     if path.is_dir():
         raise OutputError(f"{path} is a folder; name a file in it to write a picture to")
     check_format(image, picture_format)
-    write_whole(path, _encode(image, record, picture_format, carried))
+    content = _encode(image, record, picture_format, carried)
+    if new:
+        return write_new(path, lambda building: building.write_bytes(content))
+    write_whole(path, content)
+    return path
 
 
 def check_format(image: Image.Image, picture_format: PictureFormat, scale: int = 1) -> None:

@@ -7,10 +7,16 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from sanakit.common.errors import RequestError
 from sanakit.common.paths import as_path
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from sanakit.pipelines.picture_file import Carried
+    from sanakit.pipelines.record import PictureRecord
 
 ImageFormat = Literal["png", "jpeg", "webp"]
 _SUFFIXES: dict[str, ImageFormat] = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
@@ -26,21 +32,20 @@ class OutputPlace:
     file: Path | None
     image_format: ImageFormat
 
-    def path_for(self, prompt: str, seed: int) -> Path:
-        """The file of a picture of a prompt; see ``named``."""
-        return self.named(f"{slug(prompt)}-seed{seed}")
+    def write(
+        self, stem: str, image: Image.Image, record: PictureRecord | None, carried: Carried | None = None
+    ) -> Path:
+        """Write a picture and give its path: in a folder always a new one, so nothing there is overwritten.
 
-    def named(self, stem: str) -> Path:
-        """The file of a picture: in a folder always a new one, so nothing there is overwritten."""
-        if self.file is not None:
-            return self.file
-        self.folder.mkdir(parents=True, exist_ok=True)
+        Raises:
+            OutputError: as of ``write_image``.
+        """
+        from sanakit.pipelines.picture_file import NOTHING_CARRIED, write_image
+
         suffix = ".jpg" if self.image_format == "jpeg" else f".{self.image_format}"
-        path, number = self.folder / f"{stem}{suffix}", 1
-        while path.exists():
-            number += 1
-            path = self.folder / f"{stem}-{number}{suffix}"
-        return path
+        path = self.file or self.folder / f"{stem}{suffix}"
+        carried = carried or NOTHING_CARRIED
+        return write_image(path, image, record, self.image_format, carried=carried, new=self.file is None)
 
 
 def choose_place(output: str | Path | None, image_format: str | None = None, *, num_images: int = 1) -> OutputPlace:

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from sanakit.common.errors import RequestError
 from sanakit.common.pixels import from_signed
-from sanakit.pipelines.picture_file import write_image
-from sanakit.pipelines.picture_place import OutputPlace, choose_place
+from sanakit.pipelines.picture_place import OutputPlace, choose_place, slug
 from sanakit.pipelines.record import PictureRecord, describe_image
 
 Output = Literal["pil", "np", "tensor", "latent"]
@@ -71,9 +70,8 @@ class GeneratedImage:
         picture, record = self.picture, self.record
         if record.image is None:
             record = record.model_copy(update={"image": describe_image(picture)})
-        path = place.path_for(record.request.prompt, record.request.seed)
-        write_image(path, picture, record if metadata else None, place.image_format)
-        return path
+        stem = f"{slug(record.request.prompt)}-seed{record.request.seed}"
+        return place.write(stem, picture, record if metadata else None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

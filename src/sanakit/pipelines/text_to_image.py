@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -68,8 +67,8 @@ class TextToImagePipeline:
         max_batch: how many pictures at most are denoised together on an accelerator; of large ones, fewer are.
         deterministic: every network call has ``FIXED_ROWS`` rows, or the number given, and every text the model's full
             length: pictures are then the same to the bit in any company, also on an accelerator, and take longer.
-        rescue_folder: where a finished latent is kept while its decoding might run out of memory; ``None`` is the
-            folder ``sanakit`` in the system's temporary folder.
+        rescue_folder: where a finished latent is kept while its decoding might run out of memory; ``None`` is a folder
+            of this user alone in the system's temporary folder.
         upscalers: gives the upscaler of a scale on a device, where a request asks for a larger picture.
     """
 
@@ -85,7 +84,7 @@ class TextToImagePipeline:
         self.bundle, self.max_batch, self.upscalers = bundle, max_batch, upscalers
         self.fixed_rows = FIXED_ROWS if deterministic is True else deterministic or None
         self.reader = PromptReader(Words(bundle.words)) if bundle.words else None
-        self.rescue_folder = as_path(rescue_folder or Path(tempfile.gettempdir()) / "sanakit")
+        self.rescue_folder = as_path(rescue_folder) if rescue_folder else None
 
     @torch.no_grad()
     @own_arithmetic()

@@ -1,13 +1,23 @@
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
+import sys
 
 import pytest
 
 from sanakit.cli.app import main
-from sanakit.cli.terminal.console import log_handler, print_json, readable_seconds, say, show_table, tell
+from sanakit.cli.terminal.console import (
+    forgiving_streams,
+    log_handler,
+    print_json,
+    readable_seconds,
+    say,
+    show_table,
+    tell,
+)
 from sanakit.cli.terminal.failures import report, sentence
 from sanakit.common.errors import CheckpointError
 
@@ -63,3 +73,28 @@ def test_libraries_that_quote_files_are_quiet_unless_asked(monkeypatch: pytest.M
     monkeypatch.setenv("TRANSFORMERS_VERBOSITY", "info")
     assert main(["--version"]) == 0
     assert os.environ["TRANSFORMERS_VERBOSITY"] == "info"
+
+
+def test_json_stays_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that is not UTF-8 comes back as it was; NaN, which JSON has not, is null."""
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="utf-8", errors="surrogateescape"))
+    content = {"file": "caf\udce9.png", "ü": [1.5, float("nan"), {"worst": -float("inf")}]}
+    with forgiving_streams():
+        print_json(content)
+    found = json.loads(raw.getvalue().decode("utf-8"), parse_constant=pytest.fail)
+    assert found == {"file": "caf\udce9.png", "ü": [1.5, None, {"worst": None}]}
+
+
+def test_a_reader_that_goes_away_is_kept_for_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(io.StringIO):
+        def flush(self) -> None:
+            raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(sys, "stdout", Gone())
+    monkeypatch.setattr(sys, "stderr", None)
+    with forgiving_streams() as stdout:
+        print("a", flush=True)
+        print("b", flush=True, file=sys.stderr)
+        assert stdout.error == "Broken pipe"
+    assert sys.stderr is None

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from sanakit.cli.terminal.output_place import check_folder, check_metadata
 from sanakit.common.errors import OutputError, RequestError
@@ -31,13 +33,17 @@ def test_long_slugs_fit_a_file_name(prompt: str) -> None:
 
 
 def test_a_folder_never_loses_a_picture(tmp_path: Path) -> None:
-    place = choose_place(str(tmp_path / "new" / "folder"), "jpeg", num_images=4)
-    names = []
-    for _ in range(3):
-        path = place.path_for("a cat", 7)
-        path.touch()
-        names.append(path.name)
-    assert names == ["a-cat-seed7.jpg", "a-cat-seed7-2.jpg", "a-cat-seed7-3.jpg"]
+    """Also where several runs choose a name at one moment."""
+    place = choose_place(str(tmp_path / "new" / "folder"), "png", num_images=4)
+
+    def write(red: int) -> Path:
+        return place.write("a-cat-seed7", Image.new("RGB", (8, 8), (red, 0, 0)), None)
+
+    with ThreadPoolExecutor(6) as threads:
+        paths = list(threads.map(write, range(24)))
+    assert [Image.open(path).getpixel((0, 0)) for path in paths] == [(red, 0, 0) for red in range(24)]
+    names = {"a-cat-seed7.png", *(f"a-cat-seed7-{number}.png" for number in range(2, 25))}
+    assert {path.name for path in paths} == {path.name for path in place.folder.iterdir()} == names
 
 
 @pytest.mark.parametrize(
@@ -49,7 +55,7 @@ def test_a_folder_never_loses_a_picture(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_the_suffix_of_a_file_decides(output: str, image_format: str | None, expected: str) -> None:
     place = choose_place(output, image_format, num_images=1)
-    assert (place.path_for("x", 0), place.image_format) == (Path(output), expected)
+    assert (place.file, place.image_format) == (Path(output), expected)
 
 
 @pytest.mark.parametrize(

@@ -41,9 +41,12 @@ def read(
             say(f"{path}: {in_words(seen)}")
         return {"file": str(path), **seen.to_json()}
 
-    facts = one_by_one(files, look_at, name="file")
+    facts: list[dict[str, Any]] = []
+    answer = {"pictures": facts, "reader": {"name": chosen.name, "hash": chosen.weights_hash}}
+    with run.telling_what_is_done(lambda: answer):
+        one_by_one(files, look_at, facts, name="file")
     if run.as_json:
-        print_json({"pictures": facts, "reader": {"name": chosen.name, "hash": chosen.weights_hash}})
+        print_json(answer)
     check_all(facts)
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import io
 import logging
 import math
+import os
 import re
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+from sanakit.common.files import as_utf8, json_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -35,10 +41,56 @@ def tell(text: str, *, quiet: bool = False) -> None:
         print(*map(plain, text.split("\n")), sep="\n", file=sys.stderr, flush=True)
 
 
+class ForgivingStream:
+    """A stream of words that takes no work down with it: closed, full or without a reader, it keeps the system's
+    ``error`` and swallows the rest."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self.error: str | None = None if stream is not None else "it is closed"
+        self._stream = Path(os.devnull).open("w", encoding="utf-8") if stream is None else stream  # noqa: SIM115
+
+    def write(self, text: str) -> int:
+        self._try(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._try(self._stream.flush)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def _try(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except OSError as error:
+            self.error = self.error or error.strerror or str(error)
+            with suppress(OSError, ValueError), Path(os.devnull).open("wb") as nothing:
+                os.dup2(nothing.fileno(), self._stream.fileno())  # for what is left in the buffer, also at the exit
+
+
+@contextmanager
+def forgiving_streams() -> Iterator[ForgivingStream]:
+    """Stdout and stderr that never fail, as long as this lasts; gives stdout."""
+    before = sys.stdout, sys.stderr
+    for stream in before:
+        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal's encoding lacks is printed with escapes
+            is_utf8 = stream.encoding.lower().replace("-", "") == "utf8"
+            stream.reconfigure(errors="surrogateescape" if is_utf8 else "backslashreplace")
+    out, err = ForgivingStream(sys.stdout), ForgivingStream(sys.stderr)
+    sys.stdout, sys.stderr = cast(TextIO, out), cast(TextIO, err)
+    try:
+        yield out
+    finally:
+        out.flush()
+        err.flush()
+        sys.stdout, sys.stderr = before
+
+
 def print_json(content: Any) -> None:
     """One JSON document on stdout."""
     speaks_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
-    text = json.dumps(content, indent=2, ensure_ascii=not speaks_unicode, default=str)
+    text = json_text(content, indent=2, ensure_ascii=not speaks_unicode, default=str)
+    text = as_utf8(text).decode("utf-8")
     print(_CONTROLS_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 

@@ -77,13 +77,15 @@ def report(error: BaseException) -> int:
     return exit_code(error)
 
 
-def one_by_one(paths: Sequence[Path], work: Callable[[Path], dict[str, Any]], *, name: str) -> list[dict[str, Any]]:
+def one_by_one(
+    paths: Sequence[Path], work: Callable[[Path], dict[str, Any]], results: list[dict[str, Any]], *, name: str
+) -> None:
     """What ``work`` gives of each file; of several, a failure is told, the others are done, and `check_all` ends it.
 
     Args:
+        results: what is found is added, so that it is there after a Ctrl-C too.
         name: of the entry that holds the file where there is an "error" instead.
     """
-    results: list[dict[str, Any]] = []
     for path in paths:
         try:
             results.append(work(path))
@@ -92,7 +94,6 @@ def one_by_one(paths: Sequence[Path], work: Callable[[Path], dict[str, Any]], *,
                 raise
             results.append({name: str(path), "error": sentence(error)})
             report(error)
-    return results
 
 
 def check_all(results: Sequence[dict[str, Any]]) -> None:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from sanakit.cli.terminal.console import tell
-from sanakit.cli.terminal.failures import Interrupted
+from sanakit.cli.terminal.console import print_json, say, tell
+from sanakit.cli.terminal.failures import Interrupted, sentence
 from sanakit.cli.terminal.output_place import check_folder
 from sanakit.cli.terminal.prompts import PromptCommand
 from sanakit.common.devices import resolve_device
@@ -53,6 +53,21 @@ class TellOptions:
     def tell(self, text: str) -> None:
         """A remark for a person, on stderr."""
         tell(text, quiet=self.quiet)
+
+    def name_file(self, path: str | Path) -> None:
+        """The name of a file, on stdout as soon as it is written: also where an error comes after it."""
+        if not (self.as_json or self.quiet):
+            say(path)
+
+    @contextmanager
+    def telling_what_is_done(self, facts: Callable[[], dict[str, Any]]) -> Iterator[None]:
+        """With ``--json`` the pictures that were written before an error or a Ctrl-C are told too, with the error."""
+        try:
+            yield
+        except (Exception, KeyboardInterrupt) as error:
+            if self.as_json and (found := facts())["pictures"]:
+                print_json({**found, "error": sentence(error)})
+            raise
 
     @contextmanager
     def bar(self, text: str, *, unit: str, kept: str = "") -> Iterator[OnProgress]:

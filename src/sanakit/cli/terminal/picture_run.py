@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from sanakit.pipelines.result import GeneratedImage
 
 Save = Callable[["GeneratedImage"], Path]
+OnFile = Callable[[Path], None]
 _FETCHES = (
     "checkpoints.networks.starter_text_encoder",
     "checkpoints.upscalers.real_esrgan",
@@ -27,11 +27,15 @@ _FETCHES = (
 
 
 class PictureRun:
-    """Listens to a pipeline. Files that are written stay, whatever happens to the pictures after them."""
+    """Listens to a pipeline. Files that are written stay, whatever happens to the pictures after them, and ``on_file``
+    is told of each at once."""
 
-    def __init__(self, *, num_images: int, quiet: bool, save: Save | None) -> None:
-        self.num_images, self.quiet, self.save = num_images, quiet, save
+    def __init__(
+        self, *, num_images: int, quiet: bool, save: Save | None = None, on_file: OnFile = lambda _: None
+    ) -> None:
+        self.num_images, self.quiet, self.save, self.on_file = num_images, quiet, save, on_file
         self.files: list[Path] = []
+        self.facts: list[dict[str, Any]] = []  # of the same pictures, for ``--json``
         self.notices: list[str] = []
         self.num_done = self.num_steps = 0
         self.position = "before the first step"
@@ -62,11 +66,16 @@ class PictureRun:
                 bar.update(self.num_steps, event.total * event.num_images, self._label())
             case ImageDone():
                 if self.save is not None:
-                    self.files.append(self.save(event.image))
+                    self._keep(event.image, self.save(event.image))
                 self.num_done += 1
             case Notice():
                 self.notices.append(event.message)
                 tell(f"note: {event.message}", quiet=self.quiet)
+
+    def _keep(self, picture: GeneratedImage, file: Path) -> None:
+        self.files.append(file)
+        self.facts.append(picture_facts(picture, file))
+        self.on_file(file)
 
     def _label(self) -> str:
         number = min(self.num_done + 1, self.num_images)
@@ -92,23 +101,19 @@ def save_to(place: OutputPlace, *, with_metadata: bool) -> Save:
 
 def _kept_latent(picture: GeneratedImage) -> str:
     """Keep what took minutes where there may still be room, and say how to go on."""
-    from sanakit.pipelines.latent_file import SavedLatent, latent_name, save_latent
+    from sanakit.pipelines.latent_file import SavedLatent, rescue_latent
 
     assert picture.latent is not None
-    path = Path(tempfile.gettempdir()) / "sanakit" / latent_name(picture.record)
     try:
-        save_latent(path, SavedLatent(latent=picture.latent, record=picture.record))
+        path = rescue_latent(SavedLatent(latent=picture.latent, record=picture.record))
     except OutputError:
         return "its latent found no room either, so the picture is lost; its prompt and seed make it again"
     return f"the finished latent is safe, so make room and run: sanakit decode {path}"
 
 
-def picture_facts(images: Sequence[GeneratedImage], files: Sequence[Path]) -> list[dict[str, Any]]:
-    """Of every picture what a program may want to know, for ``--json``."""
-    return [
-        {"file": str(file), "recipe": image.record.model_dump(mode="json")}
-        for image, file in zip(images, files, strict=True)
-    ]
+def picture_facts(image: GeneratedImage, file: Path) -> dict[str, Any]:
+    """What a program may want to know of a picture, for ``--json``."""
+    return {"file": str(file), "recipe": image.record.model_dump(mode="json")}
 
 
 def show_log(*, quiet: bool) -> None:

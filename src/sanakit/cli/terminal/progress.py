@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Self
 
 from rich.console import Console
@@ -34,6 +35,7 @@ class ProgressBar:
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(bar_width=None), MofNCompleteColumn(), _RateColumn(unit),
             TimeRemainingColumn(), console=console, transient=True, disable=quiet or not console.is_terminal,
+            redirect_stdout=sys.stdout.isatty(),  # else what is printed meanwhile would go to stderr
         )  # fmt: skip
         self._task = self._progress.add_task(text, total=None)
 
