@@ -59,6 +59,63 @@ def test_wrong_things_are_one_sentence(wrong: Path, name: str, words: str) -> No
     assert "\n" not in message
 
 
+COMPOSED, APART = "caf\u00e9", "cafe\u0301"  # as Linux and tables write it, and as archives from macOS do
+
+
+@pytest.mark.parametrize("on_disk", [COMPOSED, APART])
+@pytest.mark.parametrize("told", ["text", "json", "keyed", "csv", "meta", "features", "shard", "index"])
+def test_names_have_one_form_of_unicode(tmp_path: Path, picture: Callable[..., bytes], on_disk: str, told: str) -> None:
+    other = APART if on_disk == COMPOSED else COMPOSED
+    root = tmp_path / on_disk
+    root.mkdir()
+    if told in ("shard", "index"):
+        with tarfile.open(root / f"{on_disk}.tar", "w") as archive:
+            for name, content in ((f"{on_disk}.png", picture()), (f"{other}.txt", b"a caption")):
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+        (root / f"{other}_VILA.json").write_text(json.dumps({other: {"VILA": "another"}}))
+        if told == "index":
+            (root / "wids-meta.json").write_text(json.dumps({"shardlist": [{"url": f"{other}.tar"}]}))
+    elif told == "features":
+        np.save(root / f"{on_disk}.npy", np.zeros((4, 2, 2), np.float32))
+        (root / f"{other}.txt").write_text("a caption")
+    else:
+        (root / f"{on_disk}.png").write_bytes(picture())
+    match told:
+        case "text" | "meta":
+            (root / f"{other}.txt").write_text("a caption")
+            if told == "meta":
+                (root / "meta_data.json").write_text(json.dumps({"img_names": [other]}))
+        case "json":
+            (root / f"{other}.json").write_text('{"prompt": "a caption"}')
+        case "keyed":
+            (root / f"{on_disk}_VILA.json").write_text(json.dumps({f"{other}.png": {"prompt": "a caption"}}))
+        case "csv":
+            (root / "metadata.csv").write_text(f"file_name,text\n{other}.png,a caption\n")
+    source = open_data(tmp_path / other)
+    assert [source[index].key for index in range(len(source))] == [COMPOSED]
+    assert source[0].captions[0].text == "a caption"
+    assert len(source[0].captions) == (2 if told in ("shard", "index") else 1)
+    assert source.problems == ()
+
+
+def test_one_picture_in_other_words_is_one_sample(
+    tmp_path: Path, picture: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data" / "sub").mkdir(parents=True)
+    (tmp_path / "data" / "a.png").write_bytes(picture())
+    (tmp_path / "link").symlink_to("data")
+    names = ["a.png", "./a.png", "sub/../a.png", str(tmp_path / "data" / "a.png")]
+    rows = "".join(f"{name},caption {number}\n" for number, name in enumerate(names))
+    (tmp_path / "data" / "metadata.csv").write_text("file_name,text\n" + rows)
+    monkeypatch.chdir(tmp_path)
+    for place in ("data", "data/", "link", str(tmp_path / "data")):
+        source = open_data(Path(place))
+        assert [source[index].key for index in range(len(source))] == ["a"], place
+        assert len(source[0].captions) == 4
+
+
 def test_a_subfolder_without_permission_is_told(
     tmp_path: Path, picture: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:

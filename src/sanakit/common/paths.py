@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +22,20 @@ def as_path(name: str | Path) -> Path:
     """The path that is meant: ``~`` at its start is a home folder, which a shell says only where nothing is before it
     (``--output=~/x`` and quotes keep it). A ``~name`` of nobody stays as it is."""
     return Path(os.path.expanduser(name))
+
+
+def composed(name: str) -> str:
+    """A name in one of Unicode's normal forms: macOS and its archives write é as two signs, tables as one."""
+    return unicodedata.normalize("NFC", name)
+
+
+def as_there(path: Path) -> Path:
+    """The path in the normal form that its name has on the disk; as it is where there is none."""
+    for form in ("NFC", "NFD"):
+        other = Path(unicodedata.normalize(form, str(path)))  # type: ignore[arg-type]
+        if other != path and not os.path.lexists(path) and os.path.lexists(other):
+            return other
+    return path
 
 
 def is_picture(path: Path) -> bool:

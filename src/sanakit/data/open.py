@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sanakit.common.errors import RequestError
-from sanakit.common.paths import as_path, is_picture, walk
+from sanakit.common.paths import as_path, as_there, is_picture, walk
 from sanakit.data.samples import Layout
 from sanakit.data.shards.wids import INDEX, read_wids
 from sanakit.data.sources.choose_tables import TABLES, read_any_tables, read_table
@@ -44,7 +44,7 @@ def open_data(
         RequestError: nothing there is a data set; the sentence says what would be one.
         MissingExtraError: it is Parquet, and pyarrow is not installed.
     """
-    path, start = as_path(path), time.perf_counter()
+    path, start = as_there(as_path(path)), time.perf_counter()
     bounds = Bounds(path.parent if path.is_file() else path, also)
     try:
         layout, findings = _read(path, bounds)

@@ -41,6 +41,30 @@ def test_settings_that_came_later_do_not_keep_a_run_from_continuing(run_folder: 
         record_recipe(grown, run_folder)
 
 
+def test_places_are_compared_by_what_is_there(
+    tmp_path: Path, run_folder: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slash at the end, a link and a path from the root are no other data, and no other weights."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("photos", "others", "model"):
+        Path(folder).mkdir()
+    Path("link").symlink_to("photos")
+
+    def record(path: str, init: str) -> None:
+        changed = {**settings, "init": init, "data": {"type": "files", "path": path}}
+        record_recipe(build_recipe(changed, name="x"), run_folder)
+
+    Path(run_folder, "recipe.yaml").unlink(missing_ok=True)
+    record("photos", "model")
+    for same in ("photos/", "./photos", str(tmp_path / "others" / ".." / "photos"), "link", "photos"):
+        record(same, "./model/")
+    for other in ("others", "nowhere"):
+        with pytest.raises(ConfigError, match=rf"data\.path: photos -> {other}"):
+            record(other, "model")
+    with pytest.raises(ConfigError, match=r"init: \./model/ -> photos"):
+        record("photos", "photos")
+
+
 def test_the_autoencoder_of_a_run_of_010_is_the_folder_that_it_leaves_now(
     run_folder: Path, settings: dict[str, Any], tmp_path: Path
 ) -> None:

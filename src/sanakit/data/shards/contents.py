@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sanakit.common.errors import PictureError
-from sanakit.common.paths import PICTURE_SUFFIXES, is_visible
+from sanakit.common.paths import PICTURE_SUFFIXES, composed, is_visible
 from sanakit.common.picture_limits import UNLESS_ALLOWED
 from sanakit.common.user_cache import cached_facts, file_stamp, recall, remember
 from sanakit.data.pictures import picture_size
@@ -19,7 +19,7 @@ from sanakit.data.sources.blobs import RangeBlob, read_blob
 from sanakit.data.sources.files import decode_text, lines_of, parse_json
 from sanakit.data.sources.records import PROMPT_SOURCE, SCORES, file_column, is_caption_column, size_of, unused_texts
 
-_VERSION = 3  # of what is remembered; a higher one makes old files count for nothing
+_VERSION = 4  # of what is remembered; a higher one makes old files count for nothing
 _EXTENSIONS = PICTURE_SUFFIXES | {".npy", ".npz", ".json", ".txt", ".caption"}
 
 
@@ -77,7 +77,7 @@ def scan_shard(path: Path) -> ShardContents:
     for member in members:
         stem, extension = _split(member.name)
         if extension in _EXTENSIONS and all(is_visible(part) or part == ".." for part in stem.split("/")):
-            by_key[stem].append(member)
+            by_key[composed(stem)].append(member)
     return ShardContents([_sample(path, key, found) for key, found in by_key.items()], fault)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sanakit.common.paths import is_picture, walk
+from sanakit.common.paths import as_there, is_picture, walk
 from sanakit.data.samples import Caption, Reason
 from sanakit.data.shards.contents import ShardContents, ShardSample, shard_contents
 from sanakit.data.sources.blobs import RangeBlob
@@ -109,7 +109,7 @@ def _listed(root: Path, item: Mapping[str, Any]) -> _Shard:
         raise ValueError(f"a shard's url is {url!r}")
     local = url.removeprefix("file://")
     num_samples, num_bytes = (value if isinstance(value, int) else None for value in (number, size))
-    return _Shard(root / local, local, num_samples, num_bytes)
+    return _Shard(as_there(root / local), local, num_samples, num_bytes)
 
 
 def _find_sidecars(shards: Sequence[_Shard], findings: Findings, bounds: Bounds) -> None:

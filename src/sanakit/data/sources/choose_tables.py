@@ -11,8 +11,8 @@ from typing import Any
 from sanakit.common.paths import is_picture, walk
 from sanakit.data.samples import Layout
 from sanakit.data.sources.collect import Findings
-from sanakit.data.sources.files import Bounds, parse_json, read_text
-from sanakit.data.sources.folder import jsons_by_picture, read_folder, stem_of
+from sanakit.data.sources.files import Bounds, parse_json, read_text, stem_of
+from sanakit.data.sources.folder import jsons_by_picture, read_folder
 from sanakit.data.sources.parquet import picture_column, read_embedded
 from sanakit.data.sources.records import captions_of, file_column, holds_captions, picture_name
 from sanakit.data.sources.rows import header_of, json_rows

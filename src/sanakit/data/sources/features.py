@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from sanakit.common.paths import composed
 from sanakit.data.sources.blobs import FileBlob
 from sanakit.data.sources.collect import Candidate, Findings
-from sanakit.data.sources.files import key_of, parse_json, read_text
+from sanakit.data.sources.files import key_of, parse_json, read_text, stem_of
 from sanakit.data.sources.folder import add_captions
 from sanakit.data.sources.records import size_of
 
@@ -15,10 +16,10 @@ from sanakit.data.sources.records import size_of
 def read_features(root: Path, files: Sequence[Path]) -> Findings:
     """Every latent among ``files``."""
     findings = Findings()
-    by_name = {path.as_posix(): path for path in files}
+    by_name = {composed(path.as_posix()): path for path in files}
     latents = [path for path in files if path.suffix.lower() == ".npy"]
     for path in latents:
-        stem = path.with_suffix("").as_posix()
+        stem = stem_of(path)
         text_features, facts = by_name.get(f"{stem}.npz"), by_name.get(f"{stem}.json")
         candidate = Candidate(key_of(path, root), FileBlob(path), has_latent=True)
         if text_features is not None:
@@ -28,9 +29,9 @@ def read_features(root: Path, files: Sequence[Path]) -> Findings:
         findings.seen |= {file for file in (path, text, facts, text_features) if file is not None}
         candidate.size = None if facts is None else _size(facts)
         findings.candidates.append(candidate)
-    stems = {path.with_suffix("") for path in latents}
+    stems = {stem_of(path) for path in latents}
     for path in files:
-        if path.suffix.lower() == ".npz" and path.with_suffix("") not in stems:
+        if path.suffix.lower() == ".npz" and stem_of(path) not in stems:
             detail = f"{path.name} has no latent {path.stem}.npy beside it"
             findings.report(key_of(path, root), "missing_image", detail)
             findings.seen.add(path)

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from sanakit.common.paths import as_path, is_visible
+from sanakit.common.paths import as_path, composed, is_visible
 
 
 def visible_files(folder: Path, suffix: str) -> list[Path]:
@@ -20,15 +20,24 @@ def visible_files(folder: Path, suffix: str) -> list[Path]:
 
 
 def key_of(path: Path, root: Path) -> str:
-    """The path below the data set (outside of it the whole one) without its suffix, with ``/`` on every system."""
-    path = Path(os.path.normpath(path)) if ".." in path.parts else path
+    """The path below the data set (outside of it the whole one) without its suffix, with ``/`` on every system and in
+    one form of Unicode; a name may lead there in other words, through ``..``, a link, or from the root."""
+    if ".." in path.parts or not path.is_relative_to(root):
+        real, place = Path(os.path.realpath(path.parent), path.name), Path(os.path.realpath(root))
+        path, root = (real, place) if real.is_relative_to(place) else (path, root)
     own = path.relative_to(root) if path.is_relative_to(root) else path
-    return own.with_suffix("").as_posix().lstrip("/")
+    return stem_of(own).lstrip("/")
+
+
+def stem_of(path: Path) -> str:
+    """The path without its suffix, as files that belong together have it."""
+    return composed(path.with_suffix("").as_posix())
 
 
 def key_of_name(name: str) -> str | None:
     """The same of a name that a table gives; None if nothing is left of it."""
-    return PurePosixPath(name.replace("\\", "/")).with_suffix("").as_posix() if name.strip("./") else None
+    plain = PurePosixPath(composed(name).replace("\\", "/"))
+    return plain.with_suffix("").as_posix() if name.strip("./") else None
 
 
 def read_text(path: Path) -> str:

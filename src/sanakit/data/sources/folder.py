@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sanakit.common.paths import is_picture
+from sanakit.common.paths import composed, is_picture
 from sanakit.data.samples import MAIN_SOURCE, Caption
 from sanakit.data.sources.blobs import FileBlob
 from sanakit.data.sources.collect import Candidate, Findings
-from sanakit.data.sources.files import key_of, lines_of, parse_json, read_text
+from sanakit.data.sources.files import key_of, lines_of, parse_json, read_text, stem_of
 from sanakit.data.sources.records import captions_of, unused_texts
 from sanakit.data.sources.sidecars import Extra, add_entry, with_extra
 from sanakit.data.sources.twins import twin_texts
@@ -34,14 +34,14 @@ def read_folder(root: Path, files: Sequence[Path], names: Sequence[str] | None =
     """
     findings = Findings()
     pictures = [path for path in files if is_picture(path)]
-    jsons = jsons_by_picture(files, {path.with_suffix("").as_posix() for path in pictures})
+    jsons = jsons_by_picture(files, {stem_of(path) for path in pictures})
     texts = _texts(files)
     bare = [path for path in pictures if _text_of(path, texts) is None and "" not in jsons.get(stem_of(path), {})]
     twins = twin_texts(root, bare, texts)
-    listed = None if names is None else {(root / name).as_posix() for name in names}
+    listed = None if names is None else {composed((root / name).as_posix()) for name in names}
     for picture in pictures:
         stem = stem_of(picture)
-        if listed is None or stem in listed or picture.as_posix() in listed:
+        if listed is None or stem in listed or composed(picture.as_posix()) in listed:
             candidate = Candidate(key_of(picture, root), FileBlob(picture))
             text = _text_of(picture, texts) or twins.get(picture)
             add_captions(candidate, picture, text, jsons.get(stem, {}))
@@ -85,13 +85,8 @@ def _texts(files: Sequence[Path]) -> dict[str, Path]:
     return found
 
 
-def stem_of(path: Path) -> str:
-    """The path without its suffix."""
-    return path.with_suffix("").as_posix()
-
-
 def _text_of(picture: Path, texts: Mapping[str, Path]) -> Path | None:
-    return texts.get(stem_of(picture)) or texts.get(picture.as_posix())
+    return texts.get(stem_of(picture)) or texts.get(composed(picture.as_posix()))
 
 
 def captions_in_text(text: str) -> list[Caption]:
@@ -118,7 +113,7 @@ def jsons_by_picture(files: Sequence[Path], stems: set[str]) -> dict[str, dict[s
     for path in files:
         if path.suffix.lower() != ".json" or path.stem in _NOT_CAPTIONS:
             continue
-        name = stem = path.with_suffix("").as_posix()
+        name = stem = stem_of(path)
         while stem not in stems and "_" in stem.rpartition("/")[2]:
             stem = stem.rpartition("_")[0]
         if stem in stems:
@@ -127,13 +122,18 @@ def jsons_by_picture(files: Sequence[Path], stems: set[str]) -> dict[str, dict[s
 
 
 def _is_keyed(content: Any, picture: Path) -> bool:
-    return isinstance(content, dict) and (picture.name in content or picture.stem in content)
+    return isinstance(content, dict) and not _names_of(picture).isdisjoint(map(composed, content))
 
 
 def _entry(content: Any, picture: Path) -> Any:
     if not isinstance(content, dict):
         raise ValueError("it is no JSON object keyed by the name of the picture")
-    return content.get(picture.name, content.get(picture.stem))
+    names = _names_of(picture)
+    return next((entry for name, entry in content.items() if composed(name) in names), None)
+
+
+def _names_of(picture: Path) -> set[str]:
+    return {composed(picture.name), composed(picture.stem)}
 
 
 def _find_lonely(root: Path, lonely: Mapping[str, Path], has_captions: Collection[str], findings: Findings) -> None:
@@ -153,10 +153,10 @@ def _find_missing(root: Path, names: Sequence[str], pictures: Sequence[Path], fi
             findings.seen.add(picture)
     there = _names(pictures)
     for name in sorted(set(names)):
-        if (root / name).as_posix() not in there:
+        if composed((root / name).as_posix()) not in there:
             findings.report(name, "missing_image", f"meta_data.json lists {name}, and no picture of that name is there")
 
 
 def _names(pictures: Sequence[Path]) -> set[str]:
     """With their suffixes and without."""
-    return {name for picture in pictures for name in (picture.with_suffix("").as_posix(), picture.as_posix())}
+    return {name for picture in pictures for name in (stem_of(picture), composed(picture.as_posix()))}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sanakit.common.paths import is_visible
+from sanakit.common.paths import composed, is_visible
 from sanakit.data.samples import MAIN_SOURCE, Caption
 from sanakit.data.sources.collect import ordered
 from sanakit.data.sources.files import parse_json, read_text
@@ -34,8 +34,9 @@ def sidecar_paths(stem: Path, files: Iterable[Path]) -> dict[str, Path]:
     """Suffix (``""``, ``"_VILA"``) to path, of those of ``files`` that are sidecars of ``stem``."""
     found = {}
     for path in files:
-        suffix = path.stem.removeprefix(stem.name)
-        fits = path.stem.startswith(stem.name) and (suffix == "" or suffix.startswith("_"))
+        name, start = composed(path.stem), composed(stem.name)
+        suffix = name.removeprefix(start)
+        fits = name.startswith(start) and (suffix == "" or suffix.startswith("_"))
         if fits and path.suffix.lower() == ".json" and suffix not in _NOT_SIDECARS and is_visible(path.name):
             found[suffix] = path
     return dict(sorted(found.items()))
@@ -50,7 +51,7 @@ def read_sidecar(path: Path) -> Mapping[str, Any]:
     content = parse_json(read_text(path))
     if not isinstance(content, dict):
         raise ValueError("it is no JSON object keyed by sample")
-    return content
+    return {composed(key): entry for key, entry in content.items()}
 
 
 def add_entry(extra: Extra, entry: Any, suffix: str) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sanakit.common.paths import PICTURE_SUFFIXES, is_picture
+from sanakit.common.paths import PICTURE_SUFFIXES, as_there, composed, is_picture
 from sanakit.data.samples import Caption
 from sanakit.data.sources.blobs import FileBlob
 from sanakit.data.sources.collect import Candidate, Findings
-from sanakit.data.sources.files import is_clean, key_of, key_of_name
+from sanakit.data.sources.files import is_clean, key_of, key_of_name, stem_of
 from sanakit.data.sources.records import captions_of, file_column, picture_name, unused_texts
 from sanakit.data.sources.rows import Row, rows_of
 
@@ -23,32 +23,32 @@ class PictureFinder:
         self.root = root
         self._by_name: dict[str, list[Path]] = {}
         for path in filter(is_picture, files):
-            for name in {path.name, path.stem}:
+            for name in {composed(path.name), composed(path.stem)}:
                 self._by_name.setdefault(name, []).append(path)
 
     def find(self, name: str, table: Path) -> Path | None:
         """The file, also a link to nothing; None if there is none."""
         plain = name.strip().replace("\\", "/")
         for place in (table.parent, self.root):
-            path = place / plain
+            path = as_there(place / plain)
             if path.is_file() or (path.is_symlink() and not path.exists()):
                 return path
             for suffix in sorted(PICTURE_SUFFIXES) if not is_picture(path) else ():
-                if (guess := path.with_name(path.name + suffix)).is_file():
+                if (guess := as_there(path.with_name(path.name + suffix))).is_file():
                     return guess
         found = self.ending_so(plain)
         return found[0] if len(found) == 1 else None
 
     def knows(self, name: str) -> bool:
         """Whether a picture is called so; its folder does not matter."""
-        return name.strip().replace("\\", "/").rpartition("/")[2] in self._by_name
+        return composed(name.strip()).replace("\\", "/").rpartition("/")[2] in self._by_name
 
     def ending_so(self, name: str) -> list[Path]:
         """The pictures whose paths end with the name, which may lack its suffix."""
-        ends = name.strip().replace("\\", "/").removeprefix("./")
+        ends = composed(name.strip()).replace("\\", "/").removeprefix("./")
         return [
             path for path in self._by_name.get(ends.rpartition("/")[2], ())
-            if f"/{path.as_posix()}".endswith(f"/{ends}") or f"/{path.with_suffix('').as_posix()}".endswith(f"/{ends}")
+            if f"/{composed(path.as_posix())}".endswith(f"/{ends}") or f"/{stem_of(path)}".endswith(f"/{ends}")
         ]  # fmt: skip
 
 
@@ -57,12 +57,12 @@ def read_tables(root: Path, tables: Sequence[Path], files: Sequence[Path]) -> Fi
 
     A name is relative to the table's folder, or to ``root``. Several rows of one picture are several captions of it.
     """
-    findings, found, finder = Findings(), dict[Path, Candidate](), PictureFinder(root, files)
+    findings, found, finder = Findings(), dict[str, Candidate](), PictureFinder(root, files)
     for table in tables:
         for row in rows_of(table, root, findings):
             _add_row(row, table, finder, found, findings)
     findings.candidates = list(found.values())
-    named = {path.resolve() for path in found}
+    named = {candidate.blob.path.resolve() for candidate in found.values()}
     for path in filter(is_picture, files):
         if path.resolve() not in named:
             names = tables[0].name if len(tables) == 1 else f"{len(tables)} tables"
@@ -72,7 +72,7 @@ def read_tables(root: Path, tables: Sequence[Path], files: Sequence[Path]) -> Fi
     return findings
 
 
-def _add_row(row: Row, table: Path, finder: PictureFinder, found: dict[Path, Candidate], findings: Findings) -> None:
+def _add_row(row: Row, table: Path, finder: PictureFinder, found: dict[str, Candidate], findings: Findings) -> None:
     column = file_column(list(row.record))
     name = picture_name(row.record[column]) if column else None
     if row.fault is not None or name is None:
@@ -86,7 +86,8 @@ def _add_row(row: Row, table: Path, finder: PictureFinder, found: dict[Path, Can
         detail = f"{row.where} names {told}, and {which}"
         findings.report(key_of_name(name) or name, "missing_image", detail)
         return
-    candidate = found.setdefault(path, Candidate(key_of(path, finder.root), FileBlob(path)))
+    key = key_of(path, finder.root)
+    candidate = found.setdefault(f"{key}{path.suffix}", Candidate(key, FileBlob(path)))
     candidate.unused_columns |= unused_texts(row.record)
     try:
         captions = captions_of({name: value for name, value in row.record.items() if name != column})

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
+from sanakit.data.sources.files import stem_of
+
 TWIN_FOLDERS = frozenset({"caption", "captions", "prompt", "prompts", "text", "texts", "txt"})
 
 
@@ -18,12 +20,12 @@ def twin_texts(root: Path, pictures: Iterable[Path], texts: Mapping[str, Path]) 
     """
     wanted: dict[str, list[Path]] = defaultdict(list)
     for path in pictures:
-        stem = PurePosixPath(path.relative_to(root).with_suffix("").as_posix())
+        stem = PurePosixPath(stem_of(path.relative_to(root)))
         for name in {stem, *_with_one_less(stem)}:
             wanted[name.as_posix()].append(path)
     found: dict[Path, Path] = {}
     for text in texts.values():
-        name = PurePosixPath(text.relative_to(root).with_suffix("").as_posix())
+        name = PurePosixPath(stem_of(text.relative_to(root)))
         for short in (name for name, left_out in _with_one_less(name).items() if left_out.lower() in TWIN_FOLDERS):
             exact = [p for p in wanted[short.as_posix()] if _is_called(p, root, short)]
             several = exact or wanted[short.as_posix()]
@@ -33,7 +35,7 @@ def twin_texts(root: Path, pictures: Iterable[Path], texts: Mapping[str, Path]) 
 
 
 def _is_called(path: Path, root: Path, name: PurePosixPath) -> bool:
-    return path.relative_to(root).with_suffix("").as_posix() == name.as_posix()
+    return stem_of(path.relative_to(root)) == name.as_posix()
 
 
 def _with_one_less(name: PurePosixPath) -> dict[PurePosixPath, str]:

@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from sanakit.common.errors import PictureError, RequestError
-from sanakit.common.paths import is_picture, walk
+from sanakit.common.paths import composed, is_picture, walk
 from sanakit.common.pixels import Picture
 from sanakit.data.open import open_data
 from sanakit.data.pictures import decode_picture
@@ -130,7 +130,7 @@ class Measured:
 
 def from_files(folder: Path, files: Sequence[Path]) -> PictureSet:
     """Files below a folder, without texts."""
-    keys = tuple(file.relative_to(folder).as_posix() for file in files)
+    keys = tuple(composed(file.relative_to(folder).as_posix()) for file in files)
     return PictureSet(path=folder, keys=keys, read=lambda index: read_picture(files[index]), captions=((),) * len(keys))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import yaml
 from sanakit.common.config import from_mapping, read_yaml, to_mapping
 from sanakit.common.errors import ConfigError, OutputError
 from sanakit.common.files import write_whole
+from sanakit.common.paths import as_path
 from sanakit.training.recipes.recipe import Recipe, renamed
 from sanakit.training.run.run_config import Precision
 from sanakit.training.saving.checkpoint import newest, read_state
@@ -90,8 +93,17 @@ def differences(before: Any, now: Any, *, moved: bool = False) -> list[str]:
     return [
         f"{name}: {old.get(name, 'absent')} -> {new.get(name, 'absent')}"
         for name in [*old, *(name for name in new if name not in old)]
-        if old.get(name, "absent") != new.get(name, "absent") and not _is_harmless(name, moved)
+        if old.get(name, "absent") != new.get(name, "absent")
+        and not _is_harmless(name, moved)
+        and not _is_same_place(old.get(name), new.get(name))
     ]
+
+
+def _is_same_place(before: Any, now: Any) -> bool:
+    """One folder or file in two words: ``photos/`` for ``photos``, a link, a path from the root."""
+    with suppress(OSError, ValueError):
+        return isinstance(before, str) and isinstance(now, str) and os.path.samefile(as_path(before), as_path(now))
+    return False
 
 
 def _is_harmless(name: str, moved: bool) -> bool:
