@@ -352,3 +352,16 @@ def test_an_empty_folder_is_free_and_a_folder_is_no_file(folder: Path, tmp_path:
     (tmp_path / "file").touch()
     with pytest.raises(RequestError, match="is a file, and the diffusers layout is a folder"):
         convert(folder, tmp_path / "file", "diffusers", force=True)
+
+
+def test_a_folder_is_found_in_either_form_of_unicode_and_must_be_utf8(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "cafe\u0301")  # as archives from macOS write it
+    assert find_parts(tmp_path / "caf\u00e9").transformer is not None
+    try:
+        shutil.copytree(folder, tmp_path / "caf\udce9")
+    except OSError:
+        pytest.skip("this file system has UTF-8 names only")
+    with pytest.raises(
+        CheckpointError, match="a name that is not UTF-8, and safetensors opens no such file; rename it"
+    ):
+        find_parts(tmp_path / "caf\udce9")

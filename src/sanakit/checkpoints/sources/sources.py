@@ -5,6 +5,7 @@ A source is a path, a hub id, or ``starter``. Nothing is loaded here: networks a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
@@ -33,7 +34,8 @@ from sanakit.checkpoints.networks.kind import NetworkKind
 from sanakit.checkpoints.networks.kinds import kind_of_class, kind_of_names, kinds_by_folder, looks_like, nouns
 from sanakit.checkpoints.sources.origin import STARTER, Origin, starter_folder
 from sanakit.common.errors import CheckpointError, RequestError
-from sanakit.common.paths import as_path
+from sanakit.common.files import as_utf8
+from sanakit.common.paths import as_path, as_there
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
@@ -106,8 +108,12 @@ def locate(source: str | Path, *, hub: HubOptions, folders: Collection[str]) -> 
     """A path on this machine: a local one always wins, then ``starter``, then the hub's cache and the hub."""
     if not isinstance(source, (str, PathLike)) or not str(source).strip():
         raise RequestError(f"{source!r} names no model; give a folder, a file, a hub id, or {STARTER}")
-    local = as_path(source)
+    local = as_there(as_path(source))
     if exists(local):
+        if as_utf8(str(local)) != os.fsencode(local):
+            raise CheckpointError(
+                f"{local} has a name that is not UTF-8, and safetensors opens no such file; rename it"
+            )
         return local
     if str(source) != STARTER:
         return resolve_source(str(source), folders=folders, hub=hub)

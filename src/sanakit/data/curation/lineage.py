@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from sanakit.common.errors import RequestError
+from sanakit.common.files import as_utf8
 from sanakit.data.curation.parts import Schema, arrow, parquet
 from sanakit.data.curation.steps import Row
+from sanakit.data.sources.parquet import for_arrow
 
 LINEAGE = "lineage.parquet"
 
@@ -130,7 +132,8 @@ def trace(out: Path, wanted: str) -> list[Row]:
         raise RequestError(f"{out} holds no {LINEAGE}; give the folder of a finished curation")
     columns = ("key", "shard_key", "source_file", "sha256")
     try:
-        table = parquet().read_table(path, filters=[[(column, "=", wanted)] for column in columns])
+        written = as_utf8(wanted).decode("utf-8")  # as names are in a table
+        table = parquet().read_table(for_arrow(path), filters=[[(column, "=", written)] for column in columns])
     except (OSError, ValueError) as error:
         raise RequestError(f"{path} cannot be read as a lineage ({error})") from error
     if not table.num_rows:

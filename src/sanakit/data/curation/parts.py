@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from sanakit.common.errors import MissingExtraError
-from sanakit.common.files import written_aside
+from sanakit.common.files import as_utf8, written_aside
 from sanakit.data.curation.steps import Row
+from sanakit.data.sources.parquet import for_arrow
 
 Schema = Any  # pyarrow has no types
 
@@ -32,7 +33,7 @@ class Parts:
         """The rows, one part in memory at a time."""
         pq = parquet()
         for number in range(len(self._counts)):
-            yield from pq.read_table(self._path(number), schema=self.schema).to_pylist()
+            yield from pq.read_table(for_arrow(self._path(number)), schema=self.schema).to_pylist()
 
     def append(self, rows: list[Row]) -> None:
         """Write the next part.
@@ -53,7 +54,7 @@ class Parts:
         while self._path(len(counts)).exists():
             path = self._path(len(counts))
             try:
-                counts.append(pq.read_metadata(path).num_rows)
+                counts.append(pq.read_metadata(for_arrow(path)).num_rows)
             except (OSError, ValueError) as error:
                 logger.warning("%s cannot be read (%s) and is made again", path, error)
                 break
@@ -70,7 +71,11 @@ def write_table(path: Path, batches: Iterable[list[Row]], schema: Schema) -> Non
         OutputError: it could not be written.
     """
     pq = parquet()
-    with written_aside(path, locked=True) as building, pq.ParquetWriter(building, schema) as writer:
+    with (
+        written_aside(path, locked=True) as building,
+        building.open("wb") as file,
+        pq.ParquetWriter(file, schema) as writer,
+    ):
         for rows in batches:
             writer.write_table(_table(rows, schema))
 
@@ -87,7 +92,7 @@ def _table(rows: list[Row], schema: Schema) -> Any:
 def _escaped(value: Any) -> Any:
     match value:
         case str():
-            return value.encode("utf-8", "backslashreplace").decode()
+            return as_utf8(value).decode("utf-8")
         case list():
             return [_escaped(item) for item in value]
         case dict():

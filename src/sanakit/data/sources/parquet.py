@@ -14,7 +14,7 @@ from sanakit.common.user_cache import file_stamp
 from sanakit.data.pictures import picture_size
 from sanakit.data.sources.blobs import FileBlob
 from sanakit.data.sources.collect import Candidate, Findings
-from sanakit.data.sources.files import key_of_name
+from sanakit.data.sources.files import is_clean, key_of_name
 from sanakit.data.sources.records import captions_of, file_column, unused_texts
 
 _KEPT_GROUPS = 4  # row groups whose pictures stay in memory, for readers that go through the rows in order
@@ -196,6 +196,11 @@ def _holds_bytes(kind: Any) -> bool:
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
+def for_arrow(path: Path) -> Any:
+    """The file as pyarrow takes it: by its path, or opened where the path is not UTF-8."""
+    return path if is_clean(str(path)) else path.open("rb")
+
+
 def open_parquet(path: Path) -> Any:
     """pyarrow's reader of a file.
 
@@ -208,4 +213,4 @@ def open_parquet(path: Path) -> Any:
     except ImportError as error:
         message = f"{path.name} is a Parquet file, which needs pyarrow; pip install 'sanakit[data]'"
         raise MissingExtraError(message) from error
-    return parquet.ParquetFile(path)
+    return parquet.ParquetFile(for_arrow(path))
