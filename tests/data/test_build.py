@@ -189,6 +189,26 @@ def test_an_interrupted_build_continues_to_the_same_bytes(make: Any, tmp_path: P
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
+def test_a_build_is_not_continued_with_other_pictures_of_the_same_length(make: Any, tmp_path: Path) -> None:
+    def stop(done: int, total: int, what: str) -> None:
+        raise KeyboardInterrupt
+
+    root, out = make("folder"), tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        build_shards(root, out, shard_size=7, on_progress=stop)
+    path = root / "1.v1.png"
+    facts, content = path.stat(), path.read_bytes()
+    path.write_bytes(content)  # the same again, and later
+    build_shards(root, out, shard_size=7)
+    with Image.open(path) as image:
+        image.putpixel((0, 0), (1, 2, 3))
+        image.save(path, "PNG")
+    path.write_bytes(path.read_bytes()[: facts.st_size].ljust(facts.st_size, b"\0"))
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    with pytest.raises(ConfigError, match=r"1\.v1 has changed since .*00000\.tar was written"):
+        build_shards(root, out, shard_size=7)
+
+
 def test_a_killed_build_leaves_whole_shards_and_continues(tmp_path: Path, picture: PictureBytes) -> None:
     root = tmp_path / "in"
     root.mkdir()

@@ -32,7 +32,7 @@ def composed(name: str) -> str:
 def as_there(path: Path) -> Path:
     """The path in the normal form that its name has on the disk; as it is where there is none."""
     for form in ("NFC", "NFD"):
-        other = Path(unicodedata.normalize(form, str(path)))  # type: ignore[arg-type]
+        other = Path(unicodedata.normalize(form, str(path)))
         if other != path and not os.path.lexists(path) and os.path.lexists(other):
             return other
     return path

@@ -7,7 +7,7 @@ and an interrupted run is continued; every sample that is not in the shards is i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import sha256
@@ -20,8 +20,9 @@ from sanakit.data.ahead import map_ahead
 from sanakit.data.open import open_data
 from sanakit.data.pictures import as_png, decode_picture, stored_upright
 from sanakit.data.samples import Problem
-from sanakit.data.shards.tar_index import index_tar
+from sanakit.data.shards.tar_index import Member, index_tar
 from sanakit.data.shards.writer import PackedSample, begin_folder, sidecar_suffixes, write, write_index, write_shard
+from sanakit.data.sources.blobs import RangeBlob, read_blob
 from sanakit.data.sources.data_source import DataSource
 
 BEGUN = "build.json"
@@ -100,11 +101,25 @@ class _Build:
         path = self.out / f"{name}.tar"
         if not path.exists():
             return write_shard(self.out, name, self._packed(indices), suffixes=self.suffixes)
-        written = {member.name.removesuffix(".json") for member in index_tar(path)[0] if member.name.endswith(".json")}
-        missing = [index for index in indices if self.source[index].key not in written]
+        members = {member.name: member for member in index_tar(path)[0]}
+        missing = [index for index in indices if f"{self.source[index].key}.json" not in members]
+        for index in set(indices) - set(missing):
+            self._check_same(index, path, members)
         for _ in self._packed(missing):
             pass  # what is wrong with them is noted
         return len(indices) - len(missing)
+
+    def _check_same(self, index: int, shard: Path, members: Mapping[str, Member]) -> None:
+        """A picture that was put there after its shard was written may be another one, also of the same length."""
+        facts, sample = self.source.blob(index).path.stat(), self.source[index]
+        if max(facts.st_mtime, facts.st_ctime) <= shard.stat().st_mtime:
+            return
+        packed = pack(self.source, index)
+        files = {} if isinstance(packed, Problem) else packed.files
+        places = {suffix: members.get(f"{sample.key}{suffix}") for suffix in files}
+        held = {suffix: read_blob(RangeBlob(shard, *place)) for suffix, place in places.items() if place is not None}
+        if not files or held != files:
+            raise ConfigError(f"{sample.key} has changed since {shard} was written with it; choose another folder")
 
     def _packed(self, indices: range | list[int]) -> Iterator[PackedSample]:
         for packed in map_ahead(partial(pack, self.source), indices):

@@ -32,7 +32,9 @@ class CellBlob:
     num_bytes: int
 
     def open(self) -> BinaryIO:
-        content = _pictures_of_group(self.path, self.group, self.column)[self.row]
+        facts = self.path.stat()
+        written = (facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
+        content = _pictures_of_group(self.path, self.group, self.column, written)[self.row]
         return io.BytesIO(content or b"")
 
     def stamp(self) -> str | None:
@@ -161,8 +163,9 @@ def _make_keys_unique(findings: Findings) -> None:
 
 
 @lru_cache(_KEPT_GROUPS)
-def _pictures_of_group(path: Path, group: int, column: str) -> list[bytes | None]:
-    """The pictures of a row group; the last few stay in memory, since a single row cannot be read alone."""
+def _pictures_of_group(path: Path, group: int, column: str, written: tuple[int, ...]) -> list[bytes | None]:
+    """The pictures of a row group; the last few stay in memory, since a single row cannot be read alone. ``written``
+    is what the file has had since."""
     try:
         cells = open_parquet(path).read_row_group(group, columns=[column])[column].to_pylist()
     except ValueError as error:
