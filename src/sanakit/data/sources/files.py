@@ -23,8 +23,7 @@ def key_of(path: Path, root: Path) -> str:
     """The path below the data set (outside of it the whole one) without its suffix, with ``/`` on every system and in
     one form of Unicode; a name may lead there in other words, through ``..``, a link, or from the root."""
     if ".." in path.parts or not path.is_relative_to(root):
-        real, place = Path(os.path.realpath(path.parent), path.name), Path(os.path.realpath(root))
-        path, root = (real, place) if real.is_relative_to(place) else (path, root)
+        path, root = Path(os.path.realpath(path.parent), path.name), Path(os.path.realpath(root))
     own = path.relative_to(root) if path.is_relative_to(root) else path
     return stem_of(own).lstrip("/")
 
