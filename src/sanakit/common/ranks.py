@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -66,7 +67,7 @@ def process_group(*, patience: float = PATIENCE) -> Iterator[Ranks]:
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
         dist.init_process_group(backend)
     else:
-        store = dist.PrefixStore("group", _meet(ranks, patience))
+        store = dist.PrefixStore("group", _meet(ranks, patience))  # type: ignore[attr-defined]
         dist.init_process_group(backend, store=store, rank=ranks.rank, world_size=ranks.world)
     try:
         yield ranks
@@ -109,7 +110,7 @@ def _whole_number(name: str, default: str) -> int:
     return int(text)
 
 
-def _meet(ranks: Ranks, patience: float) -> dist.Store:
+def _meet(ranks: Ranks, patience: float) -> Any:
     """A store that every process has reached.
 
     It is asked again and again: a signal is not heard while the library itself waits.
@@ -136,7 +137,7 @@ def _meet(ranks: Ranks, patience: float) -> dist.Store:
     while not ranks.is_first and not _answers(host, port):
         wait("process 0")
     try:
-        store = dist.TCPStore(
+        store = dist.TCPStore(  # type: ignore[attr-defined]
             "localhost" if ranks.is_first else host,
             port,
             ranks.world,
