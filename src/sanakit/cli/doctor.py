@@ -104,7 +104,8 @@ def _about_the_starter(machine: Machine, cache: Path) -> Iterator[Finding]:
     from sanakit.checkpoints.networks.library import check_transformers
     from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_fault, starter_text_encoder_place
     from sanakit.checkpoints.sources.content_hashes import check_small_weights
-    from sanakit.checkpoints.sources.sources import STARTER, find_parts
+    from sanakit.checkpoints.sources.origin import STARTER
+    from sanakit.checkpoints.sources.sources import find_parts
 
     try:
         parts = find_parts(STARTER)

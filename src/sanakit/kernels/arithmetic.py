@@ -12,6 +12,7 @@ import platform
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -38,7 +39,7 @@ def own_arithmetic(threads: int | None = None) -> Iterator[None]:
             stack.enter_context(sdpa_kernel(list(_ATTENTION)))
         if torch.get_default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))
-        if torch.backends.mkldnn.is_available() and not torch.backends.mkldnn.enabled:  # type: ignore[attr-defined]
+        if torch.backends.mkldnn.is_available() and not torch.backends.mkldnn.enabled:
             stack.callback(_set_mkldnn, False)
             _set_mkldnn(True)
         if (dtype := torch.get_default_dtype()) != torch.float32:
@@ -65,7 +66,7 @@ def arithmetic_facts(device: torch.device) -> dict[str, str]:
 
 def _switches() -> dict[str, tuple[str, str]]:
     """By name: what it is, and what it is where nobody changed it."""
-    backends = torch.backends
+    backends: Any = torch.backends  # of which torch's own types know a part
     return {
         "precision of float32": (backends.fp32_precision, "none"),
         "precision of float32 products on the CPU": (backends.mkldnn.matmul.fp32_precision, "none"),

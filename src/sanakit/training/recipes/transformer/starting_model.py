@@ -20,6 +20,7 @@ from sanakit.checkpoints.networks.kind import NetworkState
 from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
 from sanakit.checkpoints.networks.strict_load import load_network
 from sanakit.checkpoints.sources.content_hashes import check_small_weights, hash_network, hash_text_encoder
+from sanakit.checkpoints.sources.origin import Origin
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts
 from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.features.encoders import Encoders, encoders_of_parts
@@ -138,7 +139,9 @@ def _new(recipe: NetworkRecipe, model: LinearDiTConfig, device: str) -> Starting
         licence=OWN_LICENCE,
     )
     networks = {"autoencoder": find_autoencoder(recipe.autoencoder)}
-    parts = with_text_encoder(ModelParts(source="", path=Path(), names="", networks=networks, card=card))
+    origin = Origin("memory", card.name)
+    parts = ModelParts(source="", path=Path(), origin=origin, names="", networks=networks, card=card)
+    parts = with_text_encoder(parts)
     encoders = encoders_of_parts(parts, card, device=device)
     card = replace(card, hashes={"text_encoder": hash_text_encoder(parts)})
     return StartingModel(transformer.to(device), encoders, card, brings_text_encoder=False)
