@@ -5,7 +5,10 @@ transformers is imported where it is used: most rooms need none of it, and loadi
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +20,7 @@ from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER, ImageDefaults, ModelCard
 from sanakit.checkpoints.identity.precision import PrecisionPolicy
 from sanakit.checkpoints.upscalers.real_esrgan import save_compact_upscaler
+from sanakit.common.user_cache import user_cache_folder
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
 from sanakit.models.compact_upscaler import CompactUpscaler, CompactUpscalerConfig
@@ -30,7 +34,18 @@ MAX_TOKENS = 40
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Several processes that run tests (pytest-xdist) share the cores: one thread each, and in what they start."""
+    """Several processes that run tests (pytest-xdist) share the cores: one thread each, and in what they start.
+
+    What sanakit keeps for its user goes to a folder of the run. Of the user's own cache only language models that are
+    there whole are read, so that tests with the mark ``network`` need not fetch them again.
+    """
+    whole = [place.parent for place in user_cache_folder().glob("text-encoders/*/source.json")]
+    own = Path(tempfile.mkdtemp(prefix="sanakit-tests-"))
+    atexit.register(shutil.rmtree, own, ignore_errors=True)
+    (own / "text-encoders").mkdir()
+    for folder in whole:
+        (own / "text-encoders" / folder.name).symlink_to(folder)
+    os.environ["SANAKIT_CACHE"] = str(own)
     if hasattr(config, "workerinput"):
         torch.set_num_threads(1)
         os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sanakit.common.user_cache import cached_facts, recall, remember
+from sanakit.common.user_cache import cached_facts, recall, remember, user_cache_folder
 
 
 def test_facts_come_back_and_damaged_ones_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,3 +25,8 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     remember(tmp_path / "file" / "facts.json", [])
     assert recall(tmp_path / "file" / "facts.json") is None
+
+
+def test_tests_do_not_write_into_the_users_cache() -> None:
+    assert Path("~/.cache").expanduser() not in user_cache_folder().parents
+    assert user_cache_folder().name.startswith("sanakit-tests-")

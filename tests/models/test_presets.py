@@ -37,6 +37,18 @@ DC_AE_COUNTS = {  # and the statistics of batch norms
     "dc-ae-f128c512-mix-1.0": (1_120_682_252, 12_800),
     "dc-ae-1.5-f32c128": (523_609_740, 0),
 }
+DC_AE_SCALING = {  # as published in their config.json
+    "dc-ae-f32c32-sana-1.0": 0.41407,
+    "dc-ae-f32c32-sana-1.1": 0.41407,
+    "dc-ae-lite-f32c32-sana-1.1": 0.41407,
+    "dc-ae-f32c32-in-1.0": 0.3189,
+    "dc-ae-f32c32-mix-1.0": 0.4552,
+    "dc-ae-f64c128-in-1.0": 0.2889,
+    "dc-ae-f64c128-mix-1.0": 0.4538,
+    "dc-ae-f128c512-in-1.0": 0.4883,
+    "dc-ae-f128c512-mix-1.0": 0.3620,
+    "dc-ae-1.5-f32c128": 1.0,
+}
 PER_BLOCK = {"sana-600m-1024": 20_646_144, "sana-1600m-1024": 77_920_640, "sana1.5-1600m-1024": 77_929_600}
 
 
@@ -47,6 +59,10 @@ def num_parameters(module: nn.Module) -> int:
 def test_no_preset_is_left_uncounted() -> None:
     assert LINEAR_DIT_PRESETS.keys() == LINEAR_DIT_COUNTS.keys()
     assert DC_AE_PRESETS.keys() == DC_AE_COUNTS.keys()
+
+
+def test_scaling_factors_are_the_published_ones() -> None:
+    assert {name: config.scaling_factor for name, config in DC_AE_PRESETS.items()} == DC_AE_SCALING
 
 
 @pytest.mark.parametrize("name", LINEAR_DIT_PRESETS)

@@ -39,7 +39,7 @@ def text() -> tuple[TextCondition, TextCondition]:
 def test_parts_give_the_same_picture_in_diffusers(parts: ModelParts, text: tuple[TextCondition, TextCondition]) -> None:
     ours = our_pixels(parts, text)
     theirs = diffusers_pixels(parts, text)
-    assert psnr(ours, theirs) >= 60  # 45 is promised; float32 rounding over 20 steps leaves far more
+    assert psnr(ours, theirs) >= 120  # 140 measured: float32 rounding over 20 steps; another flow shift leaves 60
 
 
 @torch.inference_mode()

@@ -62,6 +62,7 @@ def test_a_run_leaves_a_reader_and_its_report(tmp_path: Path, monkeypatch: pytes
     seen = reader.read(np.zeros((100, 100, 3), dtype=np.uint8))
     assert json.loads(json.dumps(seen.to_json())).keys() == {"objects", "ground", "place"}
     scores = json.loads((tmp_path / "run" / "scores.json").read_text())
+    assert len(scores["networks"][0]["weights_hash"]) == 64
     assert {"found", "things", "ground"} <= {row["name"] for row in scores["measurements"]}
     assert "## Recipe" in (tmp_path / "run" / "report.md").read_text()
     words, data = words_of(load_bank("tiny")), from_mapping(ExamplesConfig, {"bank": "tiny", "num_scenes": 24})

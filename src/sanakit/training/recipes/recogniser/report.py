@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sanakit.common.files import write_json
-from sanakit.evaluation.reports.report import Measurement
+from sanakit.evaluation.reports.report import Measurement, use_of
 from sanakit.evaluation.worlds.reading import reading_report
 from sanakit.scoring.reading.recogniser import RecogniserReader, load_recogniser
 from sanakit.training.watching.report import draw_curves, read_log, spent, write_report
@@ -28,9 +29,8 @@ def report_recogniser(
     """
     lines = read_log(folder / "log.jsonl")
     images = draw_curves({"reading": lines}, ("loss", "name", "box"), folder)
-    report = reading_report(
-        RecogniserReader(load_recogniser(folder / "model"), device=device), bank, num_scenes=num_scenes, seed=_SEED
-    )
+    reader = RecogniserReader(load_recogniser(folder / "model"), device=device)
+    report = replace(reading_report(reader, bank, num_scenes=num_scenes, seed=_SEED), networks=(use_of(reader),))
     write_json(folder / "scores.json", report.to_json())
     confused = [
         f"{row['thing']} as {row['read']} ({row['times']} of {row['of']})" for row in report.details["confusion"]
