@@ -178,10 +178,12 @@ def test_geneval_report_weighs_tasks_alike(geneval: PromptList, tmp_path: Path) 
 
 class MeanColour:
     name = weights_hash = resize_rule = "mean colour"
-    num_features = 3
+
+    def __init__(self, num_features: int = 3) -> None:
+        self.num_features = num_features
 
     def __call__(self, images: Any) -> Any:
-        return images.mean((2, 3))
+        return images.mean((2, 3)).repeat(1, self.num_features // 3)
 
 
 def test_mjhq_measures_by_category(mjhq: PromptList, tmp_path: Path) -> None:
@@ -200,5 +202,22 @@ def test_mjhq_measures_by_category(mjhq: PromptList, tmp_path: Path) -> None:
         full for name in names for full in (name, f"{name} without bias")
     ]
     assert [report[name].num_samples for name in names] == [10, 5, 5]
+    against = Against(folder=tmp_path / "real", extractor=MeanColour(num_features=6), num_halves=10)
+    report = mjhq_report(result, settings={}, against=against)
+    assert list(report.missing) == [f"{name} without bias" for name in names[1:]]  # five pictures, six features
+    assert [each.name for each in report.measurements][2:] == ["KID of aaa", "FID of aaa", "KID of bbb", "FID of bbb"]
     with pytest.raises(RequestError, match="nothing to score"):
         mjhq_report(result, settings={})
+
+
+def test_a_question_counts_only_with_all_that_it_depends_on() -> None:
+    """Several parents of one question, and one parent of many."""
+    texts = {"1": ("", "cat?"), "2": ("", "dog?"), "3": ("1, 2", "beside?"), "4": ("1", "red?"), "5": ("1", "big?")}
+    rows = [
+        {"proposition_id": number, "dependency": parents or "0", "question_natural_language": text}
+        for number, (parents, text) in texts.items()
+    ]
+    image = Image.new("RGB", (4, 4))
+    assert score_item(image, rows, YesTo("cat?", "beside?", "red?", "big?")) == 3 / 5
+    assert score_item(image, rows, YesTo("dog?", "beside?", "red?", "big?")) == 1 / 5
+    assert score_item(image, rows, YesTo("cat?", "dog?", "beside?")) == 3 / 5

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ from sanakit.evaluation.metrics.bootstrap import NUM_RESAMPLES, estimate_mean_of
 from sanakit.evaluation.metrics.frechet import too_few
 from sanakit.evaluation.metrics.half_sampling import MIN_SAMPLES, NUM_HALVES
 from sanakit.evaluation.reports.captioned import clip_score_report
-from sanakit.evaluation.reports.distances import frechet_measurements, frechet_with_interval
+from sanakit.evaluation.reports.distances import Distances, frechet_distances
 from sanakit.evaluation.reports.picture_features import FeatureSet, extract_features
 from sanakit.evaluation.reports.picture_sets import PictureSet, from_files, read_picture
 from sanakit.evaluation.reports.report import Measurement, NetworkUse, Report, Setting, mean_of, measured, use_of
@@ -143,13 +143,16 @@ def mjhq_report(
     networks: list[NetworkUse] = []
     inputs: dict[str, Any] = {}
     warnings: list[str] = []
+    missing: dict[str, str] = {}
     if against is not None:
         real_set, real_names = _reference(against.folder)
         real, fake = (
             extract_features(each, against.extractor, device=against.device, on_progress=on_progress)
             for each in (real_set, pictures)
         )
-        measurements += _distances(real, fake, real_names, names, seed, against.num_halves)
+        for found in _distances(real, fake, real_names, names, seed, against.num_halves):
+            measurements += found.measurements
+            missing |= found.missing
         inputs |= {"real": real.facts, "drawn": fake.facts}
         networks.append(use_of(against.extractor))
         fewest = min(len(real.features), len(fake.features))
@@ -164,8 +167,17 @@ def mjhq_report(
         networks.append(use_of(scorer))
     if not measurements:
         raise RequestError("there is nothing to score MJHQ-30K with; give --reference, --scorer or both")
-    found = {"measurements": tuple(measurements), "networks": tuple(networks), "warnings": tuple(warnings)}
-    return _report(drawn, settings, title="MJHQ-30K", protocol=MJHQ_PROTOCOL, inputs=inputs, **found)
+    return _report(
+        drawn,
+        settings,
+        title="MJHQ-30K",
+        protocol=MJHQ_PROTOCOL,
+        measurements=tuple(measurements),
+        networks=tuple(networks),
+        inputs=inputs,
+        warnings=tuple(warnings),
+        missing=missing,
+    )
 
 
 def _judged(entry: PromptEntry, file: Path, detector: ObjectDetector) -> dict[str, Any]:
@@ -190,8 +202,7 @@ def _reference(folder: Path) -> tuple[PictureSet, list[str]]:
 
 def _distances(
     real: FeatureSet, fake: FeatureSet, real_names: list[str], fake_names: list[str], seed: int, num_halves: int
-) -> list[Measurement]:
-    found = []
+) -> Iterator[Distances]:
     for category in (None, *sorted(set(fake_names))):
         of_real, of_fake = (
             features.features[[index for index, name in enumerate(names) if category in (None, name)]]
@@ -200,10 +211,8 @@ def _distances(
         fewest = min(len(of_real), len(of_fake))
         if category is not None and fewest < MIN_SAMPLES:
             continue  # a run of some prompts does not reach every category
-        measured = frechet_with_interval(of_real, of_fake, seed=seed, num_halves=num_halves)
         name = "FID" if category is None else f"FID of {category}"
-        found += list(frechet_measurements(name, measured, fewest))
-    return found
+        yield frechet_distances(name, of_real, of_fake, seed=seed, num_halves=num_halves)
 
 
 def _parents(dependency: str) -> list[str]:

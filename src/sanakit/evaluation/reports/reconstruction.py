@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from sanakit.common.progress import OnProgress, no_progress
 from sanakit.evaluation.metrics.frechet import too_few
 from sanakit.evaluation.metrics.half_sampling import NUM_HALVES
 from sanakit.evaluation.metrics.image_metrics import psnr, ssim
-from sanakit.evaluation.reports.distances import frechet_measurements, frechet_with_interval
+from sanakit.evaluation.reports.distances import Distances, Floats, frechet_distances
 from sanakit.evaluation.reports.picture_sets import Measured, PictureSet
 from sanakit.evaluation.reports.report import Measurement, NetworkUse, Report, mean_of, use_of
 from sanakit.scoring.extractors.extractor import FeatureExtractor
@@ -83,7 +83,7 @@ def reconstruction_report(
         PictureError: a picture cannot be read.
     """
     measured, ratios, likenesses = Measured(pictures), list[float](), list[float]()
-    before, after, read = [], [], list[Picture]()
+    before, after, read = list[Floats](), list[Floats](), list[Picture]()
     for batch in same_size_batches(_prepared(pictures, measured, how), how.batch_size):
         originals = [np.asarray(picture) for picture in batch]
         copies = rebuilt(autoencoder, originals, how.device)
@@ -94,10 +94,11 @@ def reconstruction_report(
             after.append(extract_batch(extractor, [Image.fromarray(copy) for copy in copies], how.device))
         read += copies if also is not None else []
         on_progress(len(ratios), len(pictures), "reconstructing")
+    distances = _rfid(before, after, how)
     measurements = [
         mean_of("PSNR", ratios, seed=how.seed, unit="dB"),
         mean_of("SSIM", likenesses, seed=how.seed),
-        *(_rfid(np.concatenate(before), np.concatenate(after), how) if extractor is not None else ()),
+        *distances.measurements,
         *(also(read) if also is not None else ()),
     ]
     return Report(
@@ -109,6 +110,7 @@ def reconstruction_report(
         settings={"size": how.size, "halves": how.num_halves, "compression": how.compression},
         networks=(used,) if extractor is None else (used, use_of(extractor)),
         warnings=() if extractor is None else too_few(len(ratios), extractor.num_features),
+        missing=distances.missing,
         details={
             "pictures": [
                 {"key": key, "psnr": ratio, "ssim": likeness}
@@ -124,10 +126,12 @@ def rebuilt(autoencoder: Autoencoder, pictures: Sequence[Picture], device: str |
     return from_signed(autoencoder.decode(autoencoder.encode(to_signed(pictures).to(device))))
 
 
-def _rfid(before: Any, after: Any, how: HowMeasured) -> Iterator[Measurement]:
-    found = frechet_with_interval(before, after, seed=how.seed, num_halves=how.num_halves, paired=True)
-    for each in frechet_measurements("rFID", found, len(before)):
-        yield replace(each, interval=each.interval.replace("both sets", "the pairs"))
+def _rfid(before: Sequence[Floats], after: Sequence[Floats], how: HowMeasured) -> Distances:
+    """Between features of pictures and of their reconstructions, batch by batch; nothing where there are none."""
+    if not before:
+        return Distances(measurements=(), missing={})
+    pairs = np.concatenate(before), np.concatenate(after)
+    return frechet_distances("rFID", *pairs, seed=how.seed, num_halves=how.num_halves, paired=True)
 
 
 def _prepared(pictures: PictureSet, measured: Measured, how: HowMeasured) -> Iterator[Image.Image]:

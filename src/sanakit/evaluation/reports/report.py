@@ -48,7 +48,8 @@ class Report:
     """Numbers that were measured together, with the protocol beside them; without a clock, so that runs compare equal.
 
     ``inputs`` says what was measured (folders with their number of pictures and a hash of the pixels), ``settings``
-    what was chosen, ``details`` holds what a table has no room for.
+    what was chosen, ``details`` holds what a table has no room for, ``missing`` the numbers that these samples cannot
+    give by name, each with the reason: ``null`` among the measurements of the JSON.
     """
 
     title: str
@@ -59,11 +60,15 @@ class Report:
     settings: Mapping[str, Setting]
     networks: tuple[NetworkUse, ...] = ()
     warnings: tuple[str, ...] = ()
+    missing: Mapping[str, str] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=lambda: measured_with())
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        facts = asdict(self)
+        nothing = dict.fromkeys(("value", "low", "high"))
+        nulls = ({"name": name, **nothing, "reason": reason} for name, reason in facts.pop("missing").items())
+        return {**facts, "measurements": (*facts["measurements"], *nulls)}
 
     def __getitem__(self, name: str) -> Measurement:
         return next(measurement for measurement in self.measurements if measurement.name == name)
@@ -109,6 +114,7 @@ def report_table(report: Report) -> str:
         lines.append(
             f"{_label(each):<{width}}  {_number(each.value):>10}  {interval:<24} {each.num_samples:>8}  {each.better}"
         )
+    lines += [f"{name:<{width}}  {'-':>10}  {reason}" for name, reason in report.missing.items()]
     lines += [f"{name}: {_fact(value)}" for name, value in report.inputs.items()]
     lines += [
         f"{network.name}: weights {network.weights_hash[:10]}, {network.dtype}, {network.resize_rule}"
