@@ -240,6 +240,23 @@ def test_low_scores_are_listed_not_silent(
     assert "0 (10), 2 (21)" in caplog.text
 
 
+def test_features_of_other_encoders_are_one_sentence(tmp_path: Path, encoders: Encoders) -> None:
+    folder, config = tmp_path / "features", FilesData(path=str(tmp_path / "features"), cache=False)
+    folder.mkdir()
+    for number in range(2):
+        np.save(folder / f"{number}.npy", np.ones((4, 4, 4), np.float16))
+        np.savez(folder / f"{number}.npz", caption_feature=np.ones((1, 5, 32 - number), np.float32))
+    data = open_files(config, encoders)
+    with pytest.raises(RequestError, match=r"text features of 1 in .* have 31 channels, and the text encoder makes 32"):
+        [data.batch(number) for number in range(2)]
+    (folder / "0.npz").write_bytes((folder / "1.npz").read_bytes())
+    with pytest.raises(RequestError, match=r"text features of 0 .* made by another one"):
+        open_files(config, encoders)
+    np.save(folder / "1.npy", np.ones((3, 4, 4), np.float16))
+    with pytest.raises(RequestError, match=r"latents of .* have 3 channels, and the autoencoder makes 4"):
+        open_files(config, encoders)
+
+
 def test_cached_feature_shards_are_used_as_they_are(
     tmp_path: Path, encoders: Encoders, caplog: pytest.LogCaptureFixture
 ) -> None:

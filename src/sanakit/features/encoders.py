@@ -58,6 +58,11 @@ class Encoders:
         return self.autoencoder.config.latent_channels
 
     @cached_property
+    def text_channels(self) -> int:
+        """Of the features of a text; known also after the text encoder has gone."""
+        return self.text.hidden_size
+
+    @cached_property
     def latent_id(self) -> str:
         """SHA-256 of all that decides a picture's latent: the encoder's weights and dtype, shape and scaling.
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sanakit.common.errors import PictureError
+from sanakit.common.errors import PictureError, RequestError
 from sanakit.common.ranks import wait_for_all
 from sanakit.common.user_cache import cached_facts, recall, remember
 from sanakit.data.fitting import fit_to_bin, resize_rule
@@ -204,8 +204,14 @@ def shard_latents(source: DataSource) -> Latents:
     return read
 
 
-def shard_texts(source: DataSource, otherwise: Texts | None) -> Texts:
-    """Text features beside the latents where the data set has them, those of the captions where not."""
+def shard_texts(source: DataSource, otherwise: Texts | None, width: Callable[[], int]) -> Texts:
+    """Text features beside the latents where the data set has them, those of the captions where not.
+
+    Args:
+        width: channels of what the text encoder makes; asked where there are features.
+
+    Reading raises ``RequestError`` where features have another width.
+    """
 
     def read(indices: Sequence[int], texts: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
         found = []
@@ -215,6 +221,11 @@ def shard_texts(source: DataSource, otherwise: Texts | None) -> Texts:
                 assert otherwise is not None
                 found += otherwise([index], [text])
             else:
+                if features.embeds.shape[1] != width():
+                    raise RequestError(
+                        f"the text features of {source[index].key} in {source.path} have {features.embeds.shape[1]} "
+                        f"channels, and the text encoder makes {width()}; they were made by another one"
+                    )
                 embeds, mask = np.asarray(features.embeds, np.float32), np.asarray(features.mask, bool)
                 kept = int(np.flatnonzero(mask)[-1]) + 1 if mask.any() else 1  # upstream pads to 300
                 found.append((torch.from_numpy(embeds[:kept]), torch.from_numpy(mask[:kept])))

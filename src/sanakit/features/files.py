@@ -205,7 +205,9 @@ def _open_features(
     bare = [index for index in samples if not source.has_text_features(index)]
     if bare:
         _tell_captions(source, bare, config, work)
-    texts = file_latents.shard_texts(source, _texts(source, bare, config, work) if bare else None)
+    otherwise = _texts(source, bare, config, work) if bare else None
+    texts = file_latents.shard_texts(source, otherwise, lambda: work.encoders.text_channels)
+    texts([index for index in samples if source.has_text_features(index)][:1], [""])  # refused here, not in the run
     kept = [shape for shape in shapes if shape in wanted]
     order = BatchOrder(kept, batch_size=demand.batch_size, seed=demand.seed)
     latents, choice = file_latents.shard_latents(source), config.caption_choice
