@@ -51,7 +51,12 @@ class SeesInTheDark:
 def test_every_kind_is_asked_with_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RETRIEVAL_SIZE", 8)
     scorer: Any = Brightness()
-    report = dual_encoder_report(scorer, load_bank("tiny"), num_scenes=8, seed=0)
+    told: list[tuple[int, int, str]] = []
+    report = dual_encoder_report(
+        scorer, load_bank("tiny"), num_scenes=8, seed=0, on_progress=lambda *facts: told.append(facts)
+    )
+    assert [done for done, _, _ in told] == list(range(1, len(WRONG_WORDS) + 2))
+    assert {total for _, total, _ in told} == {told[-1][0]}
     names = [each.name for each in report.measurements]
     assert {f"wrong {kind}, caption" for kind in WRONG_WORDS} <= set(names)
     assert report["wrong relation, caption"].value == 0.0  # all texts are alike, and a tie is no win

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from sanakit.cli.terminal.train_progress import TrainingProgress
 from sanakit.common.ranks import Ranks
 from sanakit.training.loop import run_stages
 from sanakit.training.run.run_config import LogConfig, SampleConfig
@@ -49,6 +50,21 @@ def test_a_line_of_the_log_says_where_the_time_goes(tmp_path: Path, toy: ModuleT
     assert lines[1].keys() >= CLOCKS | {"loss", "twice", "gradient_norm", "epoch", "samples", "loss/sigma_0.0-0.1"}
     phases = sum(lines[1][f"{name}_seconds"] for name in ("data", "compute", "optimizer", "other"))
     assert lines[1]["samples_per_second"] == pytest.approx(18 / 5 / phases, rel=0.2)  # of 22, one batch has two
+
+
+def test_the_first_step_has_no_time_left_yet_and_the_last_has_none(
+    tmp_path: Path, toy: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = toy.toy_config(log=LogConfig(steps=1, report_to=()))
+    progress = TrainingProgress(quiet=False)
+    toy.train_in([toy.toy_stage(toy.network(), toy.STAGE)], config, tmp_path, watchers=progress.watchers())
+    first, *others = read_log(tmp_path / "log.jsonl")
+    assert "eta_seconds" not in first
+    assert all("eta_seconds" in line for line in others)
+    assert others[-1]["eta_seconds"] == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("step ")]
+    assert "left" not in told[0]
+    assert all(line.endswith(" left") for line in told[1:])
 
 
 def test_bands_of_noise_count_every_process(monkeypatch: pytest.MonkeyPatch) -> None:

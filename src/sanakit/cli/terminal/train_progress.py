@@ -39,7 +39,8 @@ class TrainingProgress:
         """What the trainer is to tell."""
         from sanakit.training.run.session import Watchers
 
-        return Watchers(on_notice=self.on_notice, on_caching=self.on_caching, on_step=self.on_step, on_log=self.on_log)
+        told = {"on_caching": self.on_caching, "on_scoring": self.on_scoring}
+        return Watchers(on_notice=self.on_notice, **told, on_step=self.on_step, on_log=self.on_log)
 
     def on_notice(self, text: str) -> None:
         """The recipe in full, the memory plan."""
@@ -48,6 +49,10 @@ class TrainingProgress:
     def on_caching(self, done: int, total: int, what: str) -> None:
         """Features that were computed before a stage."""
         self._show(f"caching {what}", "samples", done, total)
+
+    def on_scoring(self, done: int, total: int, what: str) -> None:
+        """Measurements after the last stage."""
+        self._show(what, "parts", done, total)
 
     def on_step(self, state: RunState, stage: str, progress: float) -> None:
         """A step; the number of all of the stage follows from how much of it is done."""
@@ -59,9 +64,10 @@ class TrainingProgress:
         loss = line.get("loss", math.nan)  # not there if the first trainee had no turn
         self._loss = f"  loss {loss:.4f}"
         if not self._is_terminal:
+            left = f"  {readable_seconds(line['eta_seconds'])} left" if "eta_seconds" in line else ""
             tell(
                 f"step {line['step']:.0f}  loss {loss:.4f}  lr {line['learning_rate']:.2e}  "
-                f"{line['samples_per_second']:.1f} samples/s  {readable_seconds(line['eta_seconds'])} left",
+                f"{line['samples_per_second']:.1f} samples/s{left}",
                 quiet=self.quiet,
             )
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sanakit.common.errors import ConfigError
 from sanakit.common.pixels import Picture
+from sanakit.common.progress import OnProgress, no_progress
 from sanakit.evaluation.drawing import Draw
 from sanakit.evaluation.reports.report import Report, mean_of, use_of
 from sanakit.evaluation.worlds.named_reader import NamedReader
@@ -52,8 +53,9 @@ class WrongPair(NamedTuple):
 
 
 def dual_encoder_report(
-    scorer: DualEncoderScorer, bank: Bank, *, num_scenes: int, seed: int, alter: Alter | None = None
-) -> Report:
+    scorer: DualEncoderScorer, bank: Bank, *, num_scenes: int, seed: int, alter: Alter | None = None,
+    on_progress: OnProgress = no_progress,
+) -> Report:  # fmt: skip
     """Score on ``num_scenes`` held-out scenes per kind, and on as many for retrieval, rounded down to groups of 64.
 
     Kinds that the bank has no scenes of are left out.
@@ -67,14 +69,17 @@ def dual_encoder_report(
     if num_scenes < RETRIEVAL_SIZE:
         raise ConfigError(f"num_scenes={num_scenes} is too few for retrieval; give at least {RETRIEVAL_SIZE}")
     answers: dict[str, list[bool]] = {}
-    for kind in WRONG_WORDS:
+    total = len(WRONG_WORDS) + 1
+    for done, kind in enumerate(WRONG_WORDS, start=1):
         if pairs := list(heldout_pairs(kind, bank, num_scenes, seed)):
             captions, pictures = _one_wrong_word(scorer, bank, pairs, alter)
             answers |= {f"wrong {kind}, caption": captions, f"wrong {kind}, picture": pictures}
+        on_progress(done, total, "scoring held-out scenes")
     for which in ("caption", "picture"):
         rows = [answers[name] for kind in RELATION_WORDS if (name := f"wrong {kind}, {which}") in answers]
         answers |= {f"wrong relation, {which}": [answer for row in rows for answer in row]} if rows else {}
     own_caption, own_picture = _retrieval(scorer, bank, num_scenes // RETRIEVAL_SIZE, seed, alter)
+    on_progress(total, total, "scoring held-out scenes")
     answers |= {f"own caption first of {RETRIEVAL_SIZE}": own_caption}
     answers |= {f"own picture first of {RETRIEVAL_SIZE}": own_picture}
     return Report(

@@ -19,12 +19,14 @@ class Watchers:
     Attributes:
         on_notice: the recipe in full and the memory plan, before the run.
         on_caching: (done, total, what) of the features that are computed before a stage.
+        on_scoring: (done, total, what) of what is measured after the run.
         on_step: the state after each step, the name of the stage, and how much of the stage is done, 0 to 1.
         on_log: each line of the log.
     """
 
     on_notice: Callable[[str], None] | None = None
     on_caching: OnProgress = no_progress
+    on_scoring: OnProgress = no_progress
     on_step: Callable[[RunState, str, float], None] | None = None
     on_log: Callable[[Mapping[str, float]], None] | None = None
 

@@ -99,7 +99,7 @@ class RunLogger:
         if not self._session.ranks.is_first:
             return
         num_batches = step.stage.feed.num_batches
-        left = state.stage_seconds * (1 - progress) / progress if progress > 0 else 0.0
+        left = {"eta_seconds": round(state.stage_seconds * (1 - progress) / progress, 1)} if state.stage_seconds else {}
         line = {
             "step": state.step,
             "samples": state.samples,
@@ -112,7 +112,7 @@ class RunLogger:
             "learning_rate": step.rate,
             "seconds": round(state.seconds, 1),
             **window.speed(),
-            "eta_seconds": round(left, 1),
+            **left,  # not there after the first step of a stage, of which no time is known yet
         }
         append_log(self._session.folder / "log.jsonl", line)
         for tracker in self._trackers:

@@ -93,7 +93,8 @@ def _finish(recipe: DualEncoderRecipe, model: DualEncoder, session: Session, res
     """Write the averaged weights as ``folder / "model"``, and a report."""
     save_dual_encoder(model, session.folder / "model")
     if recipe.report:
-        report_dual_encoder(to_mapping(recipe), session.folder, device=session.device)
+        told = session.watchers.on_scoring
+        report_dual_encoder(to_mapping(recipe), session.folder, device=session.device, on_progress=told)
 
 
 def prepare_families(recipe: DualEncoderRecipe, folder: Path, device: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from sanakit.checkpoints.bundle import find_autoencoder, load_bundle
 from sanakit.checkpoints.networks.strict_load import load_network
 from sanakit.common.files import write_json
 from sanakit.common.pixels import Picture, from_unit, to_unit
+from sanakit.common.progress import OnProgress, no_progress
 from sanakit.evaluation.benchmarks.dual_encoder_score import best_of_report, dual_encoder_report
-from sanakit.evaluation.drawing import drawing_with
+from sanakit.evaluation.drawing import Draw, drawing_with
 from sanakit.evaluation.reports.report import Measurement, Report
 from sanakit.features.scenes import open_bank
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
@@ -30,7 +32,9 @@ logger = logging.getLogger(__name__)
 _NUM_SCENES, _NUM_PROMPTS, _NUM_SEEDS, _SEED = 128, 40, 4, 0
 
 
-def report_dual_encoder(recipe: Mapping[str, Any], folder: Path, *, device: str = "cpu") -> Path:
+def report_dual_encoder(
+    recipe: Mapping[str, Any], folder: Path, *, device: str = "cpu", on_progress: OnProgress = no_progress
+) -> Path:
     """``report.md``, ``curves.png`` and ``scores.json`` of the finished weights, in bfloat16 as they are loaded.
 
     Held-out scenes of the bank are scored as painted and after a pass through the starter's autoencoder; where
@@ -45,11 +49,11 @@ def report_dual_encoder(recipe: Mapping[str, Any], folder: Path, *, device: str 
     bank = open_bank(recipe["data"]["bank"], recipe["data"]["names"])
     lines = read_log(folder / "log.jsonl")
     images = draw_curves({"loss": lines}, ("loss", "own_caption_first"), folder)
-    painted = dual_encoder_report(scorer, bank, num_scenes=_NUM_SCENES, seed=_SEED)
-    logger.info("scored on painted scenes")
-    through_it = through(starter_autoencoder(device))
-    decoded = dual_encoder_report(scorer, bank, num_scenes=_NUM_SCENES, seed=_SEED, alter=through_it)
-    logger.info("scored on reconstructed scenes")
+    how: dict[str, Any] = {"num_scenes": _NUM_SCENES, "seed": _SEED, "on_progress": on_progress}
+    logger.info("scoring on %d painted scenes of each kind; report: false in the recipe leaves it out", _NUM_SCENES)
+    painted = dual_encoder_report(scorer, bank, **how)
+    logger.info("scoring on the same scenes after the starter's autoencoder")
+    decoded = dual_encoder_report(scorer, bank, **how, alter=through(starter_autoencoder(device)))
     results = {
         "run": spent(lines),
         "columns": "held-out scenes as painted; after the starter's autoencoder (chance 50 %, of 64: 1.6 %)",
@@ -57,7 +61,8 @@ def report_dual_encoder(recipe: Mapping[str, Any], folder: Path, *, device: str 
     }
     scores = {"painted": painted.to_json(), "reconstructed": decoded.to_json()}
     if has_reader():
-        best = best_of(scorer, bank, device)
+        logger.info("drawing %d prompts with %d seeds, of which the best is chosen", _NUM_PROMPTS, _NUM_SEEDS)
+        best = best_of(scorer, bank, device, on_progress)
         scores["best_of"] = best.to_json()
         what = f"generated pictures judged all right, {_NUM_PROMPTS} held-out prompts x {_NUM_SEEDS} seeds"
         results[what] = ", ".join(f"{name} {share}" for name, share in percent_rows(best).items())
@@ -73,11 +78,23 @@ def has_reader() -> bool:
     return found
 
 
-def best_of(scorer: DualEncoderScorer, bank: Bank, device: str) -> Report:
+def best_of(scorer: DualEncoderScorer, bank: Bank, device: str, on_progress: OnProgress = no_progress) -> Report:
     """The starter draws held-out prompts with several seeds, and the scorer chooses."""
-    draw = drawing_with(TextToImagePipeline(load_bundle("starter", device=device)))
+    draw = counted(drawing_with(TextToImagePipeline(load_bundle("starter", device=device))), on_progress)
     reader = load_reader(device=device)
     return best_of_report(scorer, draw, reader, bank, num_prompts=_NUM_PROMPTS, num_seeds=_NUM_SEEDS, seed=_SEED)
+
+
+def counted(draw: Draw, on_progress: OnProgress) -> Draw:
+    """The same, which tells after each of the prompts."""
+    done = count(1)
+
+    def counting(prompts: Sequence[str], seeds: Sequence[int]) -> Sequence[Picture]:
+        pictures = draw(prompts, seeds)
+        on_progress(next(done), _NUM_PROMPTS, f"drawing the best of {_NUM_SEEDS}")
+        return pictures
+
+    return counting
 
 
 def starter_autoencoder(device: str = "cpu") -> DCAutoencoder:
