@@ -25,7 +25,8 @@ def gated_depthwise_channels_first(tokens: Tensor, weight: Tensor, bias: Tensor,
     return (value * F.silu(gate)).flatten(2).mT
 
 
-def compare(name: str, ours: Callable[[], Tensor], other: Callable[[], Tensor], rounds: int = 7) -> None:
+def compare(name: str, ours: Callable[[], Tensor], other: Callable[[], Tensor], rounds: int = 7) -> float:
+    """Print the medians of both; gives how many times faster the first is."""
     times: list[tuple[float, float]] = []
     for _ in range(rounds):
         start = time.process_time()
@@ -35,6 +36,7 @@ def compare(name: str, ours: Callable[[], Tensor], other: Callable[[], Tensor], 
         times.append((middle - start, time.process_time() - middle))
     a, b = (statistics.median(column) * 1e3 for column in zip(*times[1:], strict=True))
     print(f"{name:44s} {a:9.1f} ms  {b:9.1f} ms  {b / a:6.2f}x")
+    return b / a
 
 
 @torch.inference_mode()

@@ -20,7 +20,7 @@ def prune(
     num_layers: Annotated[int, typer.Option(help="Blocks that stay.")],
     run: RunOptions,
     prompts: Annotated[
-        Path | None, typer.Option(help="UTF-8, one prompt a line; the starter's 24 if not given.")
+        Path | None, typer.Option(help="UTF-8, one prompt a line; the starter's sheet if not given.")
     ] = None,
     keep_first: Annotated[int, typer.Option(help="The first blocks that stay whatever their importance.")] = 0,
     keep_last: Annotated[int, typer.Option(help="The last blocks that stay whatever their importance.")] = 0,
