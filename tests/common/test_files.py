@@ -297,3 +297,14 @@ def test_names_that_are_not_utf8_are_written_as_json_has_them(tmp_path: Path) ->
     assert json.loads((tmp_path / "a.json").read_bytes().decode("utf-8")) == {"file": "caf\udce9.png", "ü": "\ud83d"}
     write_whole(tmp_path / "a.txt", "caf\udce9")
     assert (tmp_path / "a.txt").read_bytes() == b"caf\\udce9"
+
+
+def test_a_file_that_cannot_be_renamed_is_kept_beside_and_the_old_one_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "picture.png"
+    target.write_text("old")
+    _fail(monkeypatch, "replace", errno.EIO, lambda _, goal: goal == target)
+    with pytest.raises(OutputError, match=r"picture\.png could not be written \(.*"):
+        write_whole(target, "new")
+    assert target.read_text() == "old"

@@ -60,6 +60,20 @@ def test_a_picture_goes_to_the_largest_resolution_that_does_not_enlarge_it(sizes
         assert tuple(bin_size) == (fitting[-1] if fitting else bins[0])
 
 
+def test_a_picture_of_exactly_the_size_of_a_bin_is_not_enlarged_by_it() -> None:
+    sizes = [(512, 512), (511, 512), (512, 511), (513, 513), (256, 256), (1, 1)]
+    assert assign_bins(sizes, [256, 512]).tolist() == [
+        [512, 512],
+        [256, 256],
+        [256, 256],
+        [512, 512],
+        [256, 256],
+        [256, 256],
+    ]
+    flat = training_bins(512).sizes[0]
+    assert assign_bins([tuple(flat)], [256, 512]).tolist() == [flat.tolist()]
+
+
 def test_what_cannot_be_sorted_is_refused() -> None:
     with pytest.raises(RequestError, match="multiples of 32"):
         training_bins(100)

@@ -20,7 +20,7 @@ from sanakit.pipelines.events import Event, ImageDone, Notice, StepDone
 from sanakit.pipelines.latent_file import load_latent
 from sanakit.pipelines.record import describe_image
 from sanakit.pipelines.request import GenerationRequest
-from sanakit.pipelines.result import GeneratedImage
+from sanakit.pipelines.result import GeneratedImage, to_image
 from sanakit.pipelines.text_to_image import FIXED_ROWS, TextToImagePipeline
 
 
@@ -281,3 +281,10 @@ def test_embeds_of_other_circumstances_are_not_taken(tiny_bundle: ModelBundle) -
     assert encoder.encode(["a cat"])[0] is first
     with own_arithmetic(torch.get_num_threads() + 1):
         assert encoder.encode(["a cat"])[0] is not first
+
+
+def test_levels_of_a_picture_are_rounded_not_cut() -> None:
+    """0.4 of a level is the lower one, 0.6 the upper one, and what is outside is clipped."""
+    levels = torch.tensor([100.4, 100.6, -3.0, 258.0])
+    picture = to_image((levels / 127.5 - 1).expand(3, 1, 4))
+    assert [picture.getpixel((x, 0))[0] for x in range(4)] == [100, 101, 0, 255]

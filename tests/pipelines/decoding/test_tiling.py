@@ -66,3 +66,16 @@ def test_tiled_and_whole_agree_within_the_seam_error(tiny_bundle: ModelBundle) -
 def test_a_tiling_without_gaps_or_double_overlap(tile: int, stride: int) -> None:
     with pytest.raises(ConfigError, match="gaps or overlap twice"):
         Tiling(tile=tile, stride=stride)
+
+
+def test_tiles_have_two_latent_positions_at_least() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def decode(latent: Tensor) -> Tensor:
+        seen.append(tuple(latent.shape[-2:]))
+        return enlarge(latent)
+
+    latent = torch.randn(1, 4, 3, 3)
+    tiled = decode_tiled(decode, latent, Tiling(tile=4, stride=3), 4)
+    assert max(seen) == (2, 2)
+    torch.testing.assert_close(tiled, enlarge(latent))

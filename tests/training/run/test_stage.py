@@ -91,3 +91,9 @@ def test_a_stage_of_another_length_says_where_its_rate_jumps(
         assert f"goes from {rates[0] * 0.5:.3g} to {rates[1] * 0.5:.3g} where it goes on" in caplog.text
     state.next_stage()
     assert state.length == {}
+
+
+def test_noise_differs_between_seeds_stages_and_micro_batches() -> None:
+    seeds = {microbatch_seed(seed, stage, number) for seed in (0, 1) for stage in (0, 1, 2) for number in (0, 1, 2)}
+    assert len(seeds) == 18
+    assert all(0 <= seed < 2**63 for seed in seeds)

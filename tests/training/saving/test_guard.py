@@ -83,3 +83,18 @@ def test_a_run_that_leaves_the_numbers_stops_before_it_spoils_its_weights(
     assert (facts["number"], facts["stage"], facts["seed"]) == (4, 0, microbatch_seed(0, 0, 4))
     assert list(facts["ranges"]) == ["0", "1", "2"]
     assert toy.curve(tmp_path, "step") == [1, 2, 3, 4]
+
+
+def test_of_two_micro_batches_the_second_is_the_bad_one(tmp_path: Path, toy: ModuleType) -> None:
+    model = toy.network()
+    good, bad = toy.toy_loss(model), toy.ToyData(22, 4).keys(3)
+
+    def loss(batch: Any, generator: torch.Generator, made: Any) -> dict[str, Tensor]:
+        terms = dict(good(batch, generator, made))
+        return {**terms, "loss": terms["loss"] * float("nan")} if batch.keys.tolist() == bad else terms
+
+    stage = replace(toy.STAGE, accumulation=2)
+    with pytest.raises(NonFiniteError, match="step 2"):
+        toy.train_in([toy.toy_stage(model, stage, loss=loss)], toy.toy_config(), tmp_path)
+    facts = json.loads((tmp_path / "guard" / "step-2" / "guard.json").read_text())
+    assert (facts["number"], facts["seed"]) == (3, microbatch_seed(0, 0, 3))
