@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sanakit.common.errors import ConfigError
-from sanakit.evaluation.metrics.bootstrap import estimate
+from sanakit.evaluation.metrics.bootstrap import estimate, estimate_ratio
 
 
 @pytest.mark.parametrize("truth", [0.5, 0.8])
@@ -39,3 +39,19 @@ def test_one_seed_gives_one_interval() -> None:
 def test_no_samples_are_refused() -> None:
     with pytest.raises(ConfigError, match="0 samples"):
         estimate([], seed=0)
+
+
+def test_the_ends_are_the_quantiles_of_the_means_drawn_again() -> None:
+    """Of the normal distribution of a mean: 1.96 standard errors to both sides; a ratio by 1 is the mean."""
+    samples = np.random.default_rng(0).normal(size=400)
+    found, ratio = estimate(samples, seed=0), estimate_ratio(samples + 10, np.full(400, 2.0), seed=0)
+    error = samples.std() / 20
+    assert (found.mean - found.low, found.high - found.mean) == pytest.approx((1.96 * error, 1.96 * error), rel=0.06)
+    middle = ratio.mean - ratio.low, ratio.high - ratio.mean
+    assert middle == pytest.approx((0.98 * error, 0.98 * error), rel=0.06)
+    assert ratio.num_samples == 400
+
+
+def test_draws_without_a_base_are_left_out() -> None:
+    found = estimate_ratio([1.0, 0.0, 1.0], [1.0, 0.0, 1.0], seed=0)
+    assert (found.mean, found.low, found.high) == (1.0, 1.0, 1.0)
