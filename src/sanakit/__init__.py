@@ -74,7 +74,7 @@ def load(
 
 def _checked(files: dict[str, Any], dtype: DtypeRequest) -> dict[str, Any]:
     """The same, if there is nothing unknown among them, and no second dtype."""
-    from sanakit.common.errors import RequestError
+    from sanakit.common.errors import ArgumentError, RequestError
 
     known = ("source", "device", "dtype", "force", "deterministic", *_Files.__annotations__)
     if unknown := next((name for name in files if name not in known), None):
@@ -82,7 +82,7 @@ def _checked(files: dict[str, Any], dtype: DtypeRequest) -> dict[str, Any]:
 
         close = get_close_matches(unknown, known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"it takes {', '.join(known)}."
-        raise RequestError(f"sanakit.load has no argument {unknown}; {hint}")
+        raise ArgumentError(f"sanakit.load has no argument {unknown}; {hint}")
     if dtype is not None and "torch_dtype" in files:
         raise RequestError(f"dtype= and torch_dtype= both are given; leave out torch_dtype={files['torch_dtype']}")
     return files

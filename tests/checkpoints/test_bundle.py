@@ -75,7 +75,7 @@ def test_the_front_door_takes_the_usual_words_and_no_others(folder: Path) -> Non
     pipeline = sanakit.load(folder, dtype="bfloat16", local_files_only=True, text_encoder=folder)
     assert pipeline.bundle.precisions == dict.fromkeys(("transformer", "autoencoder", "text_encoder"), "bfloat16")
     assert pipeline.bundle.precision == "bfloat16"
-    with pytest.raises(TypeError, match="revison"):
+    with pytest.raises(TypeError, match=r"no argument revison; did you mean revision\?"):
         sanakit.load(folder, revison="main")  # type: ignore[call-arg]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -56,6 +57,8 @@ class WishOptions:
 
         fields = asdict(self)
         width, height = parse_size(fields.pop("size"))
+        with suppress(ValueError):  # of a word, which the request refuses unless it is random
+            fields["seed"] = int(self.seed)
         fields |= {"width": width, "height": height, "solver": self.solver.value if self.solver else None}
         return [GenerationRequest(prompt=prompt, **fields) for prompt in prompts]
 

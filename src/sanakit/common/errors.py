@@ -31,6 +31,10 @@ class RequestError(SanakitError, ValueError):
     """Something a user asked for that cannot be done."""
 
 
+class ArgumentError(RequestError, TypeError):
+    """An argument that a function does not take."""
+
+
 class CheckpointError(SanakitError, ValueError):
     """A file or folder of weights that cannot be read or does not fit."""
 

@@ -69,14 +69,17 @@ def _read(path: Path, bounds: Bounds) -> tuple[Layout, Findings]:
     walked = list(walk(path, lambda place, fault: unreadable.append((place, fault))))
     outside = {file: fault for file in walked if (fault := bounds.fault(file))}
     files = [file for file in walked if file not in outside]
-    has_index = (path / INDEX).is_file()
-    layout, findings = ("wids", read_wids(path, bounds)) if has_index else _read_folder(path, files, bounds)
+    layout, findings = _read_indexed(path, bounds) or _read_folder(path, files, bounds)
     findings.unused, findings.read = tell_unused(path, files, layout, findings), files_read(path, findings)
     for file, fault in outside.items():
         findings.report(file.relative_to(path).as_posix(), "outside", fault)
     for place, fault in unreadable:
         findings.report(place.relative_to(path).as_posix(), "bad_record", fault)
     return layout, findings
+
+
+def _read_indexed(path: Path, bounds: Bounds) -> tuple[Layout, Findings] | None:
+    return ("wids", read_wids(path, bounds)) if (path / INDEX).is_file() else None
 
 
 def _read_folder(path: Path, files: Sequence[Path], bounds: Bounds) -> tuple[Layout, Findings]:
