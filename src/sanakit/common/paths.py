@@ -38,6 +38,11 @@ def as_there(path: Path) -> Path:
     return path
 
 
+def shared_name(path: str | Path) -> str:
+    """The last name of a place, which is all that pictures and reports tell others of it."""
+    return Path(os.path.abspath(as_path(path))).name
+
+
 def is_picture(path: Path) -> bool:
     """By its name."""
     return path.suffix.lower() in PICTURE_SUFFIXES

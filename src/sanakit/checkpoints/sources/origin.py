@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal
 
-from sanakit.common.paths import as_path
+from sanakit.common.paths import as_path, shared_name
 
 STARTER = "starter"
 
@@ -26,10 +26,9 @@ class Origin:
         """Of a source as a user writes it; a place on this machine always wins."""
         local = as_path(source)
         if local.exists():
-            place = local.absolute().resolve() if local.name in ("", "..") else local
             if local.resolve() == starter_folder().resolve():
                 return cls("starter", STARTER)
-            return cls("file" if local.is_file() else "folder", place.name)
+            return cls("file" if local.is_file() else "folder", shared_name(source))
         return cls("starter", STARTER) if str(source) == STARTER else cls("hub", str(source))
 
 

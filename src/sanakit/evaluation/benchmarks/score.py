@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from PIL import Image
 
 from sanakit.common.errors import RequestError
-from sanakit.common.paths import pictures_below
+from sanakit.common.paths import pictures_below, shared_name
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.evaluation.benchmarks.entries import PromptEntry
 from sanakit.evaluation.benchmarks.geneval_rules import ObjectDetector, judge_picture
@@ -223,6 +223,6 @@ def _parents(dependency: str) -> list[str]:
 def _report(drawn: Drawn, settings: Settings, *, inputs: Mapping[str, Any] | None = None, **found: Any) -> Report:
     """What was found, with the prompts and settings of the pictures beside it."""
     prompts = drawn.drawing.prompts
-    facts = {"source": prompts.source, "prompts": len(prompts.entries), "sha256": prompts.sha256}
+    facts = {"source": shared_name(prompts.source), "prompts": len(prompts.entries), "sha256": prompts.sha256}
     settings = {"pictures_per_prompt": drawn.drawing.num_images, **settings}
     return Report(seed=drawn.drawing.seed, inputs={"prompts": facts, **(inputs or {})}, settings=settings, **found)

@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from sanakit.common.errors import PictureError, RequestError
-from sanakit.common.paths import composed, is_picture, walk
+from sanakit.common.paths import composed, is_picture, shared_name, walk
 from sanakit.common.pixels import Picture
 from sanakit.data.open import open_data
 from sanakit.data.pictures import decode_picture
@@ -122,9 +122,12 @@ class Measured:
         self.num += 1
 
     def facts(self, **more: Any) -> dict[str, Any]:
-        """Of which folder how many, and how many are not in the numbers and why the first is not."""
+        """Of which folder how many, and how many are not in the numbers and why the first is not; without the path,
+        which is nobody's business."""
         num_left_out, first = len(self.problems) or None, next(iter(self.problems), None)
-        facts = {"path": str(self._path), "pictures": self.num, "pixels_sha256": self._digest.hexdigest()}
+        if first is not None:
+            first = first.replace(f"{self._path}/", "")
+        facts = {"path": shared_name(self._path), "pictures": self.num, "pixels_sha256": self._digest.hexdigest()}
         return facts | more | {"left_out": num_left_out, "first_left_out": first}
 
 
