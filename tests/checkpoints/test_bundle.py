@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from sanakit.checkpoints.editing.describe import describe
 from sanakit.checkpoints.files.reader import read_tensors
 from sanakit.checkpoints.files.writer import write_safetensors
 from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER, read_card
+from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.checkpoints.sources.content_hashes import hash_network, verify_hashes
 from sanakit.checkpoints.sources.sources import find_parts
 from sanakit.common.errors import CheckpointError, RequestError
@@ -365,3 +367,21 @@ def test_a_folder_is_found_in_either_form_of_unicode_and_must_be_utf8(folder: Pa
         CheckpointError, match="a name that is not UTF-8, and safetensors opens no such file; rename it"
     ):
         find_parts(tmp_path / "caf\udce9")
+
+
+def test_the_card_has_the_hash_of_the_text_encoder_that_is_read(folder: Path, tmp_path: Path) -> None:
+    loaded = load_bundle(folder, dtype="bfloat16")  # which the files are not
+    stored = hash_tensors(read_tensors([folder / "text_encoder" / "model.safetensors"]))
+    assert hash_tensors(loaded.text_encoder.state_dict()) != stored
+    borrowing = save_bundle(loaded, tmp_path / "borrowing", include_text_encoder=False)
+    assert borrowing.hashes["text_encoder"] == stored
+    whole = save_bundle(loaded, tmp_path / "whole")
+    assert whole.hashes["text_encoder"] != stored
+    assert not any(check.differs for check in verify_hashes(tmp_path / "whole"))
+
+
+def test_the_starters_card_has_the_hash_of_its_language_model_as_it_is_stored() -> None:
+    card = read_card(Path(str(resources.files("sanakit") / "starter")))
+    assert card is not None
+    stored = {None: "7a60a1e1afc2", 12: "3dfa5e26e4dd"}  # in bfloat16, by the number of layers that are kept
+    assert card.hashes["text_encoder"].startswith(stored[card.text.num_layers])

@@ -306,8 +306,8 @@ def save_bundle(
     """
     networks = (NetworkState.of(LINEAR_DIT, bundle.transformer), NetworkState.of(DC_AE, bundle.autoencoder))
     hashes = {network.kind.component: hash_tensors(network.tensors) for network in networks}
-    text = _hash_as_written(bundle.text_encoder) if include_text_encoder else _hash_as_borrowed(bundle)
-    card = replace(bundle.card, hashes={**hashes, "text_encoder": text})
+    text_hash = _hash_as_written(bundle.text_encoder) if include_text_encoder else _hash_as_borrowed(bundle)
+    card = replace(bundle.card, hashes={**hashes, "text_encoder": text_hash})
 
     def write_text(building: Path) -> None:
         bundle.text_encoder.model.save_pretrained(building / "text_encoder")
