@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -62,16 +63,19 @@ class ModelReference(_Plain):
         if not self.ships:
             raise PictureError(
                 f"{path} was made with {self.name} ({self.hash[:10]}), and a file does not decide what is loaded: "
-                f"name the model with {self._options()}"
+                f"name the model with{self.options or ' --model'}"
             )
 
-    def _options(self) -> str:
-        """Of the command line, with what is known of the source."""
-        place = self.source if self.kind == "hub" else f"a {self.kind or 'source'} such as {self.source}"
-        given = {"variant": self.variant, "revision": self.revision}
+    @property
+    def options(self) -> str:
+        """What names the model again on the command line, with ``...`` for a path that is not known; "" for the starter
+        and for one that was never in files."""
+        if self.ships or self.kind == "memory":
+            return ""
+        place = f".../{self.source}" if self.kind in ("folder", "file") else self.source
+        given = {"model": place, "variant": self.variant, "revision": self.revision}
         given |= {name.replace("_", "-"): origin.name for name, origin in self.replaced.items()}
-        more = "".join(f" --{name} {value}" for name, value in given.items() if value is not None)
-        return f"--model {place}{more}" if self.kind == "hub" else f"--model, {place}{more and f', and{more}'}"
+        return "".join(f" --{name} {shlex.quote(value)}" for name, value in given.items() if value is not None)
 
 
 class ImageReference(_Plain):

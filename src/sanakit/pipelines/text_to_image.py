@@ -164,7 +164,11 @@ class TextToImagePipeline:
         _refuse_nan(latent, "latent")
         if output == "latent":
             return GeneratedImage(record=record, latent=latent)
-        with rescued(finished, self.rescue_folder) as save:
+        with rescued(finished, self.rescue_folder) as rescue:
+
+            def save() -> str:
+                return f"{rescue()}{finished.record.model.options}"
+
             pixels = decode_latent(self.bundle.autoencoder, latent, save_latent=save)
             _refuse_nan(pixels, "picture")
             pixels = resize_and_crop(pixels, record.request.height, record.request.width)[0]

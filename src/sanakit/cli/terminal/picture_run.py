@@ -108,7 +108,7 @@ def _kept_latent(picture: GeneratedImage) -> str:
         path = rescue_latent(SavedLatent(latent=picture.latent, record=picture.record))
     except OutputError:
         return "its latent found no room either, so the picture is lost; its prompt and seed make it again"
-    return f"the finished latent is safe, so make room and run: sanakit decode {path}"
+    return f"the finished latent is safe, so make room and run: sanakit decode {path}{picture.record.model.options}"
 
 
 def picture_facts(image: GeneratedImage, file: Path) -> dict[str, Any]:

@@ -24,7 +24,7 @@ TILINGS = (Tiling(tile=1024, stride=896), Tiling(tile=512, stride=448), Tiling(t
 USABLE_SHARE = 0.8  # of the free memory; the rest is for estimates that are off and for other programs
 TIGHT_SHARE = 0.5  # a decode that needs more of the free memory than this might be killed without a word
 
-SaveLatent = Callable[[], Path]
+SaveLatent = Callable[[], Path | str]
 
 
 @torch.no_grad()  # tensors of inference mode could not be changed by the caller
@@ -44,8 +44,8 @@ def decode_latent(
     Args:
         autoencoder: whose dtype and device are used.
         latent: finished, scaled, any dtype and device.
-        save_latent: writes the latent to a file and returns its path; called before decoding when memory is tight
-            and before giving up.
+        save_latent: writes the latent to a file and gives what `sanakit decode` is to be told; called before decoding
+            when memory is tight and before giving up.
         free_memory: bytes free on a device; tests pass their own.
         tilings: what may be tried instead of the whole picture, largest first.
 
@@ -105,7 +105,7 @@ def _decode(autoencoder: DCAutoencoder, latent: Tensor, tiling: Tiling | None) -
     return decode_tiled(autoencoder.decode, latent, tiling, autoencoder.config.compression)
 
 
-def _save(save_latent: SaveLatent | None) -> Path | None:
+def _save(save_latent: SaveLatent | None) -> Path | str | None:
     """A full disk must not keep us from trying to decode."""
     if save_latent is None:
         return None
@@ -120,7 +120,7 @@ def _name(tiling: Tiling | None) -> str:
     return "the whole picture" if tiling is None else f"tiles of {tiling.tile} px every {tiling.stride} px"
 
 
-def _farewell(saved: Path | None, latent: Tensor, autoencoder: DCAutoencoder) -> str:
+def _farewell(saved: Path | str | None, latent: Tensor, autoencoder: DCAutoencoder) -> str:
     height, width = _pixels(latent, autoencoder, None)
     lost = f"a picture of {width}x{height} px could not be decoded in the memory that is free, even in small tiles"
     if saved is None:
