@@ -187,3 +187,19 @@ def test_a_zip_bomb_of_text_features_is_refused_by_its_header(monkeypatch: pytes
     monkeypatch.setattr(data_source, "_MAX_FEATURE_BYTES", 5000)
     with pytest.raises(PictureError, match="would unpack to 6128 bytes"):
         read_text_features(buffer.getvalue(), "a.npz")
+
+
+def test_texts_beside_pictures_that_are_not_read_are_told_how(tmp_path: Path, picture: Callable[..., bytes]) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.png").write_bytes(picture())
+    (tmp_path / "a.txt").write_text("red")
+    (tmp_path / "b.tags").write_text("blue")
+    (told,) = open_data(tmp_path).unused_files
+    assert told == "b.tags: of the texts beside a picture only .txt, .caption and .json are read; rename it"
+
+
+def test_heic_is_called_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "IMG_1.HEIC").write_bytes(b"\0\0\0\x24ftypheic" + bytes(40))
+    (problem,) = open_data(tmp_path, need_captions=False).problems
+    assert problem.reason == "undecodable"
+    assert "it is HEIC, as phones write it, which is not read; save it as JPEG or PNG" in problem.detail

@@ -70,7 +70,8 @@ def _read(path: Path, bounds: Bounds) -> tuple[Layout, Findings]:
     outside = {file: fault for file in walked if (fault := bounds.fault(file))}
     files = [file for file in walked if file not in outside]
     layout, findings = _read_indexed(path, bounds) or _read_folder(path, files, bounds)
-    findings.unused, findings.read = tell_unused(path, files, layout, findings), files_read(path, findings)
+    findings.unused += tell_unused(path, files, layout, findings)
+    findings.read = files_read(path, findings)
     for file, fault in outside.items():
         findings.report(file.relative_to(path).as_posix(), "outside", fault)
     for place, fault in unreadable:

@@ -88,9 +88,17 @@ def _open(file: BinaryIO) -> Image.Image:
     except PictureError:
         raise
     except UnidentifiedImageError as error:
+        if _is_heic(file):
+            raise PictureError("it is HEIC, as phones write it, which is not read; save it as JPEG or PNG") from error
         raise PictureError("the file is no picture, or of a kind that cannot be read (PNG, JPEG, WebP can)") from error
     except Exception as error:  # a damaged header
         raise PictureError(f"the header of the picture is damaged: {reason_of(error)}") from error
+
+
+def _is_heic(file: BinaryIO) -> bool:
+    file.seek(0)
+    start = file.read(12)
+    return start[4:8] == b"ftyp" and start[8:] in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
 def _orientation(picture: Image.Image) -> int:

@@ -362,3 +362,14 @@ def test_latents_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(PictureError, match="not finite"):
         open_data(tmp_path).latent(0)
+
+
+def test_files_in_shards_that_no_reader_takes_are_counted(tmp_path: Path, picture: PictureBytes) -> None:
+    sample = {"1.png": picture(), "1.txt": b"red", "1.cls": b"7", "._1.png": b"of a Mac"}
+    write_tar(tmp_path / "a.tar", sample)
+    write_tar(tmp_path / "b.tar", {"2.cls": b"8", "inner.tar": (tmp_path / "a.tar").read_bytes()})
+    for _ in range(2):  # the second time as remembered
+        assert open_data(tmp_path).unused_files == (
+            "2 .cls files inside shards, in a.tar for one: no such file is read",
+            "1 .tar files inside shards, in b.tar for one: shards in shards are not opened; unpack them",
+        )

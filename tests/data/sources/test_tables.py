@@ -312,3 +312,48 @@ def test_a_name_that_several_pictures_have_is_told(photos: Path, picture: Pictur
         "list.csv:2 names e.png, and several files are called so; say their folders",
         "list.csv:4 names other/a.png, and there is no such file",
     ]
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ("file_name;caption, if any, in English\na.png;red, round\n",
+         {"a": ["caption, if any, in English=red, round"]}),
+        ("a.png;one, two, three\nb.png;four, five\n", {"a": ["text=one, two, three"], "b": ["text=four, five"]}),
+        ("file,text,text\na.png,one,two\n", {"a": ["text=one", "text_2=two"]}),
+        ("file,text\na.png,one,\nb.png,two, ,\n", {"a": ["text=one"], "b": ["text=two"]}),
+        ('file,text\na,"never closed\nb,two\nc,three\n', {"a": ['text="never closed'], "b": ["text=two"],
+                                                            "c": ["text=three"]}),
+    ],
+    ids=["commas in the header", "no header", "a name twice", "commas at the end", "names without suffix"],
+)  # fmt: skip
+def test_csv_as_programs_write_it(photos: Path, table: str, expected: dict[str, list[str]]) -> None:
+    (photos / "list.csv").write_text(table)
+    assert texts(open_data(photos)) == expected
+
+
+def test_coco_loses_no_caption_silently(photos: Path) -> None:
+    images = [{"id": "1", "file_name": "a.png"}, {"id": [2], "file_name": "b.png"}]
+    annotations = [{"image_id": image, "caption": f"of {image}"} for image in (1, 77, 77, [2])]
+    (photos / "list.json").write_text(json.dumps({"images": images, "annotations": annotations}))
+    source = open_data(photos)
+    assert texts(source) == {"a": ["caption=of 1"], "b": ["caption=of [2]"]}
+    details = {problem.key: problem.detail for problem in source.problems}
+    assert details["list.json:77"] == "2 captions are of image_id 77, which is no id among its images"
+
+
+def test_a_name_that_no_file_can_have_is_told_in_short(photos: Path) -> None:
+    (photos / "list.csv").write_text(f"image,text\n{'x' * 5000},hi\na.png,ok\n")
+    source = open_data(photos)
+    assert texts(source) == {"a": ["text=ok"]}
+    (long,) = [problem for problem in source.problems if problem.reason == "missing_image"]
+    assert len(long.detail) < 400
+
+
+@pytest.mark.parametrize("name", ["metadata.csv", "list.jsonl", "list.tsv", "list.parquet"])
+def test_a_table_that_is_not_there_or_damaged_hides_no_pictures(photos: Path, name: str) -> None:
+    (photos / "a.txt").write_text("red")
+    (photos / name).symlink_to("nothing")
+    source = open_data(photos)
+    assert texts(source) == {"a": ["prompt=red"]}
+    assert any(name in told and "cannot be read" in told for told in source.unused_files)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from sanakit.data.sources.blobs import RangeBlob, read_blob
 from sanakit.data.sources.files import decode_text, lines_of, parse_json
 from sanakit.data.sources.records import PROMPT_SOURCE, SCORES, file_column, is_caption_column, size_of, unused_texts
 
-_VERSION = 4  # of what is remembered; a higher one makes old files count for nothing
+_VERSION = 5  # of what is remembered; a higher one makes old files count for nothing
 _EXTENSIONS = PICTURE_SUFFIXES | {".npy", ".npz", ".json", ".txt", ".caption"}
 
 
@@ -45,6 +45,7 @@ class ShardContents(NamedTuple):
 
     samples: Sequence[ShardSample]
     fault: str | None  # what is wrong with the tar, in one sentence
+    others: Mapping[str, int]  # how many files of which extension are of no kind that is read
 
 
 def shard_contents(path: Path) -> ShardContents:
@@ -74,11 +75,16 @@ def scan_shard(path: Path) -> ShardContents:
     """
     members, fault = index_tar(path)
     by_key: dict[str, list[Member]] = defaultdict(list)
+    others: Counter[str] = Counter()
     for member in members:
         stem, extension = _split(member.name)
-        if extension in _EXTENSIONS and all(is_visible(part) or part == ".." for part in stem.split("/")):
+        if not all(is_visible(part) or part == ".." for part in stem.split("/")):
+            continue
+        if extension in _EXTENSIONS:
             by_key[composed(stem)].append(member)
-    return ShardContents([_sample(path, key, found) for key, found in by_key.items()], fault)
+        else:
+            others[extension] += 1
+    return ShardContents([_sample(path, key, found) for key, found in by_key.items()], fault, others)
 
 
 def _sample(path: Path, key: str, members: list[Member]) -> ShardSample:
@@ -147,7 +153,7 @@ def _text(path: Path, member: Member | None) -> tuple[str | None, str | None]:
 
 def _to_plain(contents: ShardContents) -> dict[str, Any]:
     samples = [[key, list(files.values()), *facts] for key, files, *facts in contents.samples]
-    return {"fault": contents.fault, "samples": samples}
+    return {"fault": contents.fault, "samples": samples, "others": contents.others}
 
 
 def _from_plain(content: dict[str, Any]) -> ShardContents:
@@ -155,4 +161,4 @@ def _from_plain(content: dict[str, Any]) -> ShardContents:
     for key, files, size, *facts in content["samples"]:
         members = {_split(name)[1]: Member(name, *place) for name, *place in files}
         samples.append(ShardSample(key, members, size and (size[0], size[1]), *facts))
-    return ShardContents(samples, content["fault"])
+    return ShardContents(samples, content["fault"], content["others"])

@@ -61,7 +61,21 @@ def read_wids(root: Path, bounds: Bounds, *, recursive: bool = False) -> Finding
             _add_shard(shard, found, seen, findings, latents=latents)
         else:
             findings.report(shard.name, "bad_shard", f"it cannot be read: {found.strerror or found}")
+    findings.unused = _unread(
+        {s.name: c for s, c in zip(shards, contents, strict=True) if isinstance(c, ShardContents)}
+    )
     return findings
+
+
+def _unread(contents: Mapping[str, ShardContents]) -> tuple[str, ...]:
+    """A sentence about each kind of files in shards that is never read."""
+    counts = sum((Counter(found.others) for found in contents.values()), Counter[str]())
+    first = {kind: name for name, found in reversed(contents.items()) for kind in found.others}
+    return tuple(
+        f"{counts[kind]} {kind or 'suffixless'} files inside shards, in {first[kind]} for one: "
+        + ("shards in shards are not opened; unpack them" if kind == ".tar" else "no such file is read")
+        for kind in sorted(counts)
+    )
 
 
 def _contents(shard: _Shard) -> ShardContents | OSError:

@@ -58,7 +58,7 @@ def _names_pictures(table: Path, *, captions: bool = False) -> bool:
     """Whether one of its columns names a picture file, and one holds ``captions``."""
     try:
         names = header_of(table)
-    except (ValueError, csv.Error):  # what is wrong with it is told with the files that are not used
+    except (ValueError, FileNotFoundError, csv.Error):  # what is wrong is told with the files that are not used
         return False
     return file_column(names) is not None and (not captions or holds_captions(names))
 
@@ -73,9 +73,9 @@ def _read_parquets(root: Path, tables: Sequence[Path], files: Sequence[Path]) ->
                 holder.append(table)
         except (ValueError, OSError):  # reading it says what is wrong
             damaged.append(table)
-    if embedded or (damaged and not named):
+    if embedded or (damaged and not named and not any(map(is_picture, files))):
         return read_embedded(root, sorted([*embedded, *named, *damaged]))
-    return read_tables(root, sorted([*named, *damaged]), files) if named else None
+    return read_tables(root, sorted([*named, *damaged]), files) if named else None  # else it is told as not used
 
 
 def _read_jsons(root: Path, files: Sequence[Path]) -> Findings | None:

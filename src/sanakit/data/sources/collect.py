@@ -53,6 +53,7 @@ class Findings:
         self.candidates += others.candidates
         self.problems += others.problems
         self.seen |= others.seen
+        self.unused += others.unused
 
 
 def collect(

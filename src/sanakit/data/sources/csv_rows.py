@@ -43,6 +43,7 @@ class CsvTable:
             self.names = _names_for(self.names)
         elif first is not None:
             self._start = first.number
+            self.names = _numbered(self.names)
 
     def rows(self) -> Iterator[CsvRow]:
         """All rows but the header; blank lines are none."""
@@ -68,7 +69,8 @@ class CsvTable:
                 except csv.Error as error:
                     cells, fault = [], f"the row is no valid CSV ({error})"
                 end = start + reader.line_num
-                if any(map(begins_row, self._lines[begin + 1 : end])):
+                swallowed, odd = self._lines[begin + 1 : end], "".join(self._lines[begin:end]).count('"') % 2
+                if swallowed and (odd or any(map(begins_row, swallowed))):
                     yield self._unpaired(begin)
                     start = begin + 1
                     break
@@ -91,7 +93,22 @@ def _separator_of(lines: Sequence[str]) -> str:
     first = lines[0].rstrip("\r\n") if lines else ""
     if first.lower().startswith(_EXCEL) and len(first) == len(_EXCEL) + 1:
         return first[-1]
-    return max(_SEPARATORS, key=first.count)
+    return max(_SEPARATORS, key=lambda separator: (_names_a_picture(first, separator), first.count(separator)))
+
+
+def _names_a_picture(line: str, separator: str) -> bool:
+    """Whether a line cut at a separator is a header with a column for pictures, or a row with a picture's name."""
+    cells = next(csv.reader([line], delimiter=separator), [])
+    return len(cells) > 1 and (file_column(cells) is not None or any(map(is_picture_name, cells)))
+
+
+def _numbered(names: Sequence[str]) -> list[str]:
+    """Columns of one name apart: ``text``, ``text_2``."""
+    found: list[str] = []
+    for name in names:
+        number = sum(other.strip() == name.strip() for other in names[: len(found)]) + 1
+        found.append(name if number == 1 else f"{name.strip()}_{number}")
+    return found
 
 
 def _names_for(cells: Sequence[str]) -> list[str]:

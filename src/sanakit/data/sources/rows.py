@@ -64,7 +64,7 @@ def _csv_rows(table: CsvTable, where: str) -> Iterator[Row]:
     extra = f"the row has more than the {len(table.names)} fields of the header; quote texts that hold commas"
     for row in table.rows():
         cells: list[str | None] = [*row.cells, *[None] * (len(table.names) - len(row.cells))]
-        fault = row.fault or (extra if len(row.cells) > len(table.names) else None)
+        fault = row.fault or (extra if any(cell.strip() for cell in row.cells[len(table.names) :]) else None)
         yield Row(f"{where}:{row.number}", dict(zip(table.names, cells, strict=False)), fault)
 
 
@@ -109,10 +109,13 @@ def _named_row(name: str, value: Any, where: str) -> Row:
 
 
 def _coco_rows(images: list[Any], annotations: list[Any], where: str) -> Iterator[Row]:
-    names = {image.get("id"): image.get("file_name") for image in images if isinstance(image, dict)}
-    captions: dict[Any, list[str]] = {}
+    names = {str(image.get("id")): image.get("file_name") for image in images if isinstance(image, dict)}
+    captions: dict[str, list[str]] = {}
     for annotation in annotations:
         if isinstance(annotation, dict) and isinstance(annotation.get("caption"), str):
-            captions.setdefault(annotation.get("image_id"), []).append(annotation["caption"])
+            captions.setdefault(str(annotation.get("image_id")), []).append(annotation["caption"])
     for number, name in names.items():
         yield Row(f"{where}:{number}", {"file_name": name, "caption": captions.get(number, [])})
+    for number in captions.keys() - names.keys():
+        fault = f"{len(captions[number])} captions are of image_id {number}, which is no id among its images"
+        yield Row(f"{where}:{number}", {}, fault)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from sanakit.data.sources.collect import Candidate, Findings
 from sanakit.data.sources.files import is_clean, key_of, key_of_name, stem_of
 from sanakit.data.sources.records import captions_of, file_column, picture_name, unused_texts
 from sanakit.data.sources.rows import Row, rows_of
+
+_LONGEST_NAME = 300  # characters; what is longer is no name, and would fill the screen
 
 
 class PictureFinder:
@@ -31,10 +34,10 @@ class PictureFinder:
         plain = name.strip().replace("\\", "/")
         for place in (table.parent, self.root):
             path = as_there(place / plain)
-            if path.is_file() or (path.is_symlink() and not path.exists()):
+            if os.path.isfile(path) or (os.path.islink(path) and not os.path.exists(path)):
                 return path
-            for suffix in sorted(PICTURE_SUFFIXES) if not is_picture(path) else ():
-                if (guess := as_there(path.with_name(path.name + suffix))).is_file():
+            for suffix in sorted(PICTURE_SUFFIXES) if path.name and not is_picture(path) else ():
+                if os.path.isfile(guess := as_there(path.with_name(path.name + suffix))):
                     return guess
         found = self.ending_so(plain)
         return found[0] if len(found) == 1 else None
@@ -80,6 +83,7 @@ def _add_row(row: Row, table: Path, finder: PictureFinder, found: dict[str, Cand
         return
     path = finder.find(name, table)
     if path is None:
+        name = f"{name[:_LONGEST_NAME]}..." if len(name) > _LONGEST_NAME else name
         told = name if is_clean(name) else ascii(name)
         several = len(finder.ending_so(name)) > 1
         which = "several files are called so; say their folders" if several else "there is no such file"

@@ -11,7 +11,7 @@ from sanakit.common.errors import MissingExtraError
 from sanakit.common.paths import is_picture
 from sanakit.data.samples import Layout, Reason
 from sanakit.data.sources.collect import Findings
-from sanakit.data.sources.files import parse_json, read_text
+from sanakit.data.sources.files import parse_json, read_text, stem_of
 from sanakit.data.sources.records import file_column, holds_captions
 from sanakit.data.sources.rows import header_of
 
@@ -22,6 +22,7 @@ _OURS = frozenset({
 _DATA = (".tar", ".parquet", ".npy", ".npz")
 _TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 _TEXTS = (".txt", ".caption", ".captions", ".cap", ".tags", ".json", ".xml", ".yaml", ".yml")
+_BESIDE = (".txt", ".caption", ".json", *_TABLES)
 _SHEETS = (".xlsx", ".xls", ".ods")
 _BY_TABLE = ("json", "jsonl", "csv", "imagefolder", "parquet")
 _SHOWN = 3  # files of one reason
@@ -30,6 +31,8 @@ _SHOWN = 3  # files of one reason
 def tell_unused(root: Path, files: Iterable[Path], layout: Layout, findings: Findings) -> tuple[str, ...]:
     """A sentence about each kind of files that no reader took; those that hold samples become problems."""
     groups: dict[str, list[str]] = defaultdict(list)
+    files = list(files)
+    pictures = {stem_of(path) for path in files if is_picture(path)}
     for path in files:
         if path in findings.seen or path.name in _OURS or path.stem.lower() in NOT_TEXTS:
             continue
@@ -37,6 +40,8 @@ def tell_unused(root: Path, files: Iterable[Path], layout: Layout, findings: Fin
         if is_picture(path) or (suffix in _DATA and layout != "features" and not _is_bare_table(path)):
             reason: Reason = "bad_shard" if suffix == ".tar" else "bad_record"
             findings.report(name, reason, f"it has no part in the layout {layout}; give it a folder of its own")
+        elif layout == "folder" and suffix not in _BESIDE and stem_of(path) in pictures:
+            groups["of the texts beside a picture only .txt, .caption and .json are read; rename it"].append(name)
         else:
             groups[_why(path, layout)].append(name)
     return tuple(f"{_named(names)}: {why}" for why, names in groups.items())
@@ -60,11 +65,11 @@ def _pattern(folder: str, suffix: str) -> str:
 
 
 def _is_bare_table(path: Path) -> bool:
-    """Parquet that neither names nor holds pictures, as img2dataset writes beside its shards."""
+    """Parquet that neither names nor holds pictures, as img2dataset writes beside its shards, or cannot be read."""
     try:
         return path.suffix.lower() == ".parquet" and file_column(header_of(path)) is None
     except (ValueError, OSError, MissingExtraError):
-        return False
+        return True
 
 
 def _why(path: Path, layout: Layout) -> str:
