@@ -6,12 +6,15 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.data.open import open_data
 from sanakit.features.configs import FilePictures, FilesData, ScenesData
 from sanakit.features.encoders import Encoders
-from sanakit.features.identity import identity_of, named_data
+from sanakit.features.identity import identity_of, identity_of_files, named_data
 from sanakit.features.open import latent_data, pixel_data
 from sanakit.features.work import Demand, Work
 
@@ -71,3 +74,31 @@ def test_pictures_of_an_autoencoder_and_what_is_left_out(photos: Path) -> None:
     assert named_data(config, "the recipe") == "the recipe"
     assert named_data(replace(config, leave_out=("4", "2")), "the recipe") == "the recipe without 2, 4"
     assert named_data(ScenesData(), "the recipe") == "the recipe"
+
+
+def test_plain_pictures_of_one_length_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    for number in range(3):
+        Image.new("RGB", (64, 64), (9, number, 9)).save(tmp_path / "plain" / f"{number}.bmp")
+    config = FilePictures(path=str(tmp_path / "plain"))
+
+    def pictures() -> str:
+        return identity_of(config, pixel_data(config, DEMAND, multiple=16))["pictures"]
+
+    before = pictures()
+    assert pictures() == before
+    Image.new("RGB", (64, 64), (99, 0, 9)).save(tmp_path / "plain" / "1.bmp")
+    assert pictures() != before
+
+
+def test_a_latent_of_a_file_is_its_content(tmp_path: Path) -> None:
+    latent = np.zeros((4, 2, 2), np.float32)
+    found = []
+    for value in (0.0, 1.0):
+        latent[0, 0, 0] = value
+        np.save(tmp_path / "a.npy", latent)
+        (tmp_path / "a.txt").write_text("red")
+        source = open_data(tmp_path)
+        assert len(source) == 1
+        found.append(identity_of_files(source, [0])["pictures"])
+    assert found[0] != found[1]

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import assert_never
 
+from sanakit.common.errors import PictureError
+from sanakit.data.sources.blobs import Blob
 from sanakit.data.sources.data_source import DataSource
 from sanakit.features import configs
 from sanakit.features.batches import LatentBatch, OrderedData, PixelBatch, TrainingData
@@ -13,21 +15,37 @@ from sanakit.features.encoders import Encoders
 from sanakit.features.scenes import SCENES_VERSION, open_bank
 
 Identity = dict[str, str]
+_GLANCE = 4096  # bytes
 
 
 def identity_of_files(source: DataSource, samples: Sequence[int], contents: Iterable[str] | None = None) -> Identity:
     """Of samples in their order.
 
     Args:
-        contents: SHA-256 of each sample's file; None goes by lengths and sizes, where nobody has read the files.
+        contents: SHA-256 of each sample's file; None goes by lengths, sizes, beginnings and ends, where nobody has read
+            the files: latents, and pictures that are not compressed, are all of one length.
+
+    Raises:
+        PictureError: a file cannot be read.
     """
     found = [source[index] for index in samples]
     if contents is None:
         sizes = zip(samples, found, strict=True)
-        contents = (f"{source.blob(index).num_bytes} {sample.height}x{sample.width}" for index, sample in sizes)
+        contents = (f"{_glance(source.blob(index))} {sample.height}x{sample.width}" for index, sample in sizes)
     captions = (repr([(each.source, each.text, each.score) for each in sample.captions]) for sample in found)
     names = (sample.key for sample in found)
     return {"names of samples": _digest(names), "pictures": _digest(contents), "captions": _digest(captions)}
+
+
+def _glance(blob: Blob) -> str:
+    """The length of a file, and what its first and last bytes are."""
+    try:
+        with blob.open() as file:
+            start = file.read(_GLANCE)
+            file.seek(max(0, blob.num_bytes - _GLANCE))
+            return f"{blob.num_bytes} {hashlib.sha256(start + file.read(_GLANCE)).hexdigest()}"
+    except OSError as error:
+        raise PictureError(f"{blob.name} cannot be read: {error.strerror or error}") from error
 
 
 def named_data(config: configs.LatentDataConfig | configs.PixelDataConfig, whose: str) -> str:
