@@ -7,10 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from sanakit.common.errors import ConfigError
-from sanakit.data.curation.captioners import check_captioner, load_captioner
+from sanakit.common.user_cache import user_cache_folder
+from sanakit.data.curation.captioners import CaptionerFault, ask_each, check_captioner, load_captioner
 from sanakit.data.curation.config import CurationConfig, PluginCaptions, TransformersCaptions, plain_settings, trusting
+from sanakit.data.curation.kept_answers import keep_answers, recall_answers
 
 
 @pytest.mark.parametrize(
@@ -81,3 +84,29 @@ def test_a_recipe_cannot_ask_for_that_itself() -> None:
         trusting(asking, None)
     with pytest.raises(ConfigError, match="is the model of no captioner"):
         trusting(config, "org/stranger")
+
+
+def test_an_answer_that_is_no_text_costs_its_picture_alone() -> None:
+    images = [Image.new("RGB", (8, 8))] * 4
+
+    def captioner(images: object) -> list[str]:
+        return [" red ", None, "\ud83d", ""]  # type: ignore[list-item]
+
+    found = ask_each(captioner, images, "mine")
+    assert [isinstance(text, CaptionerFault) for text in found] == [False, True, True, False]
+    assert found == [
+        "red", "the captioner mine gave None for it, and no text",
+        "the captioner mine gave '\\ud83d' for it, and no text", "",
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match=r"gave 4 answers .* for 3 pictures; it must give one text for each"):
+        ask_each(captioner, images[:3], "mine")
+
+
+def test_kept_answers_that_are_damaged_cost_time_only() -> None:
+    keep_answers({f"{number:064}": "x" * 500 for number in range(200)})
+    assert recall_answers([f"{3:064}"]) == {f"{3:064}": "x" * 500}
+    (path,) = (user_cache_folder() / "captions").iterdir()
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))  # its first page, with the schema, is whole
+    assert recall_answers([f"{3:064}"]) == {}
+    keep_answers({"a" * 64: "y"})

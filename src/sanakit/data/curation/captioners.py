@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from sanakit.common.errors import ConfigError, SanakitError
 from sanakit.data.curation.config import PluginCaptions, TransformersCaptions
+from sanakit.data.sources.files import is_clean
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -91,7 +92,7 @@ def ask_each(captioner: Captioner, images: Sequence[Image.Image], source: str) -
     which it still fails has a `CaptionerFault` in its place.
 
     Raises:
-        ConfigError: the captioner gave something else than one text for each picture.
+        ConfigError: the captioner gave more or fewer answers than there are pictures.
     """
     try:
         return ask(captioner, images, source)
@@ -106,18 +107,22 @@ def ask_each(captioner: Captioner, images: Sequence[Image.Image], source: str) -
 
 
 def ask(captioner: Captioner, images: Sequence[Image.Image], source: str) -> list[str]:
-    """The captions of some pictures, stripped.
+    """The captions of some pictures, stripped; in place of what is no text a `CaptionerFault`.
 
     Raises:
-        ConfigError: the captioner gave something else than one text for each picture.
+        ConfigError: the captioner gave more or fewer answers than there are pictures.
     """
     texts = list(captioner(images))
-    if len(texts) != len(images) or not all(isinstance(text, str) for text in texts):
+    if len(texts) != len(images):
         raise ConfigError(
             f"the captioner {source} gave {len(texts)} answers ({texts[:1]!r}, ...) for {len(images)} pictures; "
             f"it must give one text for each"
         )
-    return [text.strip() for text in texts]
+    return [
+        text.strip() if isinstance(text, str) and is_clean(text)
+        else CaptionerFault(f"the captioner {source} gave {ascii(text)[:80]} for it, and no text")
+        for text in texts
+    ]  # fmt: skip
 
 
 def _load_plugin(config: PluginCaptions) -> Captioner:

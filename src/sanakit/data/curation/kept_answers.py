@@ -128,17 +128,18 @@ class Answers:
 
 @contextmanager
 def _table() -> Iterator[sqlite3.Connection | None]:
-    """None where the cache cannot be used, which costs time only."""
-    path = user_cache_folder() / "captions" / _FILE
+    """None where the cache cannot be used, which costs time only; what fails in its use ends the use."""
+    opened, path = False, user_cache_folder() / "captions" / _FILE
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(path, timeout=60)) as connection, connection:
             connection.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT) WITHOUT ROWID")
+            opened = True
             yield connection
-            return
     except (OSError, sqlite3.Error) as error:
         logger.info("captions and scores are not kept in %s: %s", path, error)
-    yield None
+    if not opened:
+        yield None
 
 
 def _code_of(target: str) -> str | None:
