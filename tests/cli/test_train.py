@@ -163,12 +163,13 @@ def recipe(tmp_path: Path, tiny_model: Path) -> Path:
         "type": "transformer",
         "init": str(tiny_model),
         "precision": "fp32",
+        "ema_decay": 0.5,
         "log": {"steps": 1, "report_to": []},
         "data": {"type": "files", "path": str(photos)},
         "checkpoints": {"minutes": None, "steps": 2},
         "samples": {"prompts": ["a cat"], "every_steps": 2, "steps": 1},
         "stages": [
-            {"name": "low", "resolutions": [32], "batch_size": 2, "learning_rate": 1e-3, "steps": 3},
+            {"name": "low", "resolutions": [32], "batch_size": 2, "learning_rate": 1e-3, "steps": 3, "warmup_steps": 0},
             {
                 "name": "high",
                 "resolutions": [64],

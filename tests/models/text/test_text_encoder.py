@@ -85,7 +85,7 @@ def test_sliding_window_shorter_than_the_instruction(tokenizer: PreTrainedTokeni
     wide = TextEncoder(tiny_model("gemma2"), tokenizer, SHORT)
     for _ in range(2):  # the second round reuses what the first has left behind
         for prompt in ["A cat and a dog", "Two Red apples left of a dog of a cat"]:
-            embeds = encoder._encode_alone(prompt, True, encoder.compute_dtype, encoder.device).embeds
+            embeds = encoder._encode_alone(prompt, True, encoder._circumstances).embeds
             assert relative_error(embeds, whole_encode(encoder, prompt)) < 1e-5
     assert relative_error(embeds, whole_encode(wide, prompt)) > 1e-3  # so the window really acts
 

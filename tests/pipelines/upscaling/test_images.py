@@ -34,7 +34,7 @@ class Repeat:
     [
         ("RGB", "RGB"), ("RGBA", "RGBA"), ("L", "L"), ("LA", "LA"), ("1", "L"), ("P", "RGB"), ("CMYK", "RGB"),
         ("YCbCr", "RGB"), ("HSV", "RGB"), ("LAB", "RGB"), ("PA", "RGBA"), ("I;16", "I;16"), ("I;16B", "I;16"),
-        ("I", "I;16"), ("RGBX", "RGB"), ("RGBa", "RGBA"),
+        ("I", "L"), ("RGBX", "RGB"), ("RGBa", "RGBA"),
     ],
 )  # fmt: skip
 def test_modes(upscaler: NetworkUpscaler, mode: str, expected: str) -> None:
@@ -43,6 +43,8 @@ def test_modes(upscaler: NetworkUpscaler, mode: str, expected: str) -> None:
 
 
 def test_levels_stay_what_they_are() -> None:
+    wide = Image.new("I", (6, 5), 300)  # of 32 bits: white is 65535 where something is more than 255
+    assert upscale_image(Repeat(), wide).mode == "I;16"
     gray16 = np.arange(0, 65536, 2621, dtype=np.uint16)[:25].reshape(5, 5)
     for array in (gray16, (gray16 >> 8).astype(np.uint8)):
         larger = np.asarray(upscale_image(Repeat(), Image.fromarray(array)))
