@@ -168,6 +168,12 @@ def test_captions_that_no_draw_gives_are_counted(tmp_path: Path, picture: Callab
     (sentence,) = told(PowerLawChoice(), **logits)
     assert "threshold=0, so the best is always taken; {type: exponential}" in sentence
     assert told(ExponentialChoice(), **logits) == []
+    (sentence,) = told(PowerLawChoice(threshold=25.0), prompt=25.0, vila_caption=24.0, blip_caption=30.0)
+    assert "vila_caption of a for one: they score less than caption_choice.threshold=25" in sentence
+    (sentence,) = told(PowerLawChoice(threshold=25.0), prompt=25.0, vila_caption=24.0, blip_caption=20.0)
+    assert "they score less than" in sentence  # the best is at the threshold and passes
+    (sentence,) = told(PowerLawChoice(), prompt=0.0, vila_caption=2.0, blip_caption=1.0)
+    assert "prompt of a for one: a score of 0 or less weighs nothing" in sentence
     assert len(told(PowerLawChoice(), prompt=3.0, vila_caption=-4.0)) == 2
     assert "proportions gives their sources no share" in told(ProportionChoice())[0]
     (sentence,) = inspect_data(open_data(tmp_path)).caption_notes

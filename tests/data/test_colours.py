@@ -89,6 +89,12 @@ def test_gray_has_profiles_as_well(mode: str) -> None:
     np.testing.assert_allclose(found.getpixel((0, 0)), (188, 188, 188), atol=1)  # linear 0.5 by sRGB's curve
 
 
+def test_a_profile_that_moves_colours_by_a_few_levels_counts() -> None:
+    content = encoded(Image.new("L", (4, 4), 128), "PNG", profile((), space=b"GRAY", gamma=2.0))
+    assert stored_upright(content) is None
+    np.testing.assert_allclose(decode_picture(content).getpixel((0, 0)), (137, 137, 137), atol=1)  # linear 0.252
+
+
 @pytest.mark.parametrize("icc", [SRGB.tobytes(), b"no profile", WIDE[:200], GRAY, None])
 def test_what_says_nothing_changes_nothing(icc: bytes | None) -> None:
     """sRGB itself, a damaged profile, and one of gray in a picture of colours."""

@@ -110,3 +110,10 @@ def test_kept_answers_that_are_damaged_cost_time_only() -> None:
     path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))  # its first page, with the schema, is whole
     assert recall_answers([f"{3:064}"]) == {}
     keep_answers({"a" * 64: "y"})
+    path.unlink()
+
+
+def test_of_two_answers_the_older_counts() -> None:
+    keep_answers({"b" * 64: "first"})
+    keep_answers({"b" * 64: "second", "c" * 64: "third"})
+    assert recall_answers(["b" * 64, "c" * 64]) == {"b" * 64: "first", "c" * 64: "third"}
