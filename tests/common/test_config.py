@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import pytest
+import yaml
 
-from sanakit.common.config import from_mapping, to_mapping
+from sanakit.common.config import from_mapping, json_values, read_yaml, to_mapping
 from sanakit.common.errors import ConfigError
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
 from sanakit.models.presets import DC_AE_PRESETS, LINEAR_DIT_PRESETS
@@ -100,3 +101,15 @@ def test_the_checks_of_the_config_itself_still_run() -> None:
     with pytest.raises(ConfigError, match="head_dim=33"):
         from_mapping(LinearDiTConfig, {**to_mapping(preset), "head_dim": 33})
     assert from_mapping(LinearDiTConfig, {**to_mapping(preset), "num_layers": 3}) == replace(preset, num_layers=3)
+
+
+@pytest.mark.parametrize("text", ["[" * 50_000, "a: !!bool x", "!!timestamp x", "!!int x", "!!float x", "2024-99-99"])
+def test_yaml_that_is_none_is_an_error_of_yaml(text: str) -> None:
+    with pytest.raises(yaml.YAMLError):
+        read_yaml(text)
+
+
+def test_json_that_is_nested_without_end_is_an_error_of_the_text() -> None:
+    assert json_values(b'\xef\xbb\xbf{"a": [1]}') == {"a": [1]}
+    with pytest.raises(ValueError, match="nested too deeply"):
+        json_values("[" * 200_000)

@@ -100,6 +100,9 @@ def test_every_step_is_told(pipeline: TextToImagePipeline) -> None:
         ({"prompt": "a", "num_images_per_prompt": 2}, "did you mean num_images?"),
         ({"prompt": "a", "guidence_scale": 2}, "did you mean guidance_scale?"),
         ({"prompt": "a", "latents": "noise"}, "latents=str are not usable; give a tensor or an array"),
+        ({"prompt": "a", "latents": np.array(["a"])}, "latents=<U1 are not usable"),
+        ({"prompt": "a", "latents": torch.zeros(1, 4, 8, 8, dtype=torch.complex64)}, "latents=torch.complex64 are not"),
+        ({"prompt": "a", "latents": np.full((1, 4, 8, 8), np.nan)}, "latents hold values that are not numbers"),
         ({"prompt": "a", "latents": np.zeros((1, 2, 3))}, "do not fit"),
     ],
 )
@@ -110,8 +113,10 @@ def test_what_cannot_be_called_is_told(pipeline: TextToImagePipeline, call: dict
 
 def test_noise_may_be_an_array(pipeline: TextToImagePipeline, cat: GeneratedImage) -> None:
     noise = draw_noise((4, 8, 8), 3)[None].numpy()
-    made = pipeline("a cat", num_inference_steps=1, latents=noise.astype(np.float64)).images[0]
-    assert torch.equal(made.latent, cat.latent)
+    backwards = np.ascontiguousarray(noise[..., ::-1])[..., ::-1]
+    for array in (noise.astype(np.float64), noise.astype(">f4"), backwards):
+        made = pipeline("a cat", num_inference_steps=1, latents=array, output="latent").images[0]
+        assert torch.equal(made.latent, cat.latent)
 
 
 def test_save_writes_the_picture_with_its_record(cat: GeneratedImage, tmp_path: Path) -> None:
@@ -144,6 +149,7 @@ def test_every_output_can_be_saved_but_a_latent(
         ("missing/a.png", "lies in a folder that does not exist; make missing first"),
         ("", "output='' names no place"),
         (7, "output=7 names no place"),
+        ("a\0.png", "names no place"),
     ],
 )
 def test_a_place_that_is_none_is_told(cat: GeneratedImage, output: Any, words: str) -> None:
@@ -157,6 +163,9 @@ def test_a_place_that_is_none_is_told(cat: GeneratedImage, output: Any, words: s
         ({"source": None}, "None names no model; give a folder"),
         ({"source": ""}, "'' names no model"),
         ({"source": ["starter"]}, "names no model"),
+        ({"text_encoder": ""}, "'' names no model"),
+        ({"autoencoder": ""}, "'' names no model"),
+        ({"autoencoder": 3}, "3 names no model"),
         ({"device": "toaster"}, "device=toaster is not here; this machine and its torch .* have cpu"),
         ({"device": "cuda:99"}, "device=cuda:99 is not here"),
         ({"device": torch.device("meta")}, "device=meta is not here"),

@@ -200,7 +200,7 @@ def complete(
     if parts.variant is not None:
         foreign = ["transformer", *named]
     if autoencoder is not None or parts.autoencoder is None:
-        found = find_autoencoder(autoencoder or DEFAULT_AUTOENCODER, hub.for_others)
+        found = find_autoencoder(DEFAULT_AUTOENCODER if autoencoder is None else autoencoder, hub.for_others)
         parts = replace(parts, networks={**parts.networks, "autoencoder": found})
     if text_encoder is not None or parts.text_encoder is None:
         parts = with_text_encoder(parts, text_encoder, hub.for_others)
@@ -229,7 +229,7 @@ def find_autoencoder(source: str | Path, hub: HubOptions | None = None) -> Found
     Raises:
         CheckpointError: there is none, or it is the ``autoencoder.pt`` that runs of 0.1.0 left.
     """
-    if Path(source).name == "autoencoder.pt":
+    if Path(str(source)).name == "autoencoder.pt":
         raise CheckpointError(
             f"{source} is no longer read: a run leaves a folder now; name {Path(source).parent / 'model'}, and if it "
             f"is not there, give the command of that run again, which writes it from the run's last checkpoint"
@@ -247,7 +247,7 @@ def with_text_encoder(parts: ModelParts, named: str | Path | None = None, hub: H
         folder = starter_text_encoder_folder(parts.card.text.num_layers if parts.card else None)
     else:
         wanted = ("text_encoder", "tokenizer")
-        folder = locate(named or trained_with, hub=hub or HubOptions(), folders=wanted)
+        folder = locate(trained_with if named is None else named, hub=hub or HubOptions(), folders=wanted)
     if (folder / "text_encoder").is_dir():  # two folders as in a diffusers folder, or one that holds both
         return replace(parts, text_encoder=folder / "text_encoder", tokenizer=folder / "tokenizer")
     return replace(parts, text_encoder=folder, tokenizer=folder)

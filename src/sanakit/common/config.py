@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import math
 import types
 import typing
@@ -20,6 +21,18 @@ from sanakit.common.version import __version__
 
 T = TypeVar("T")
 _MAX_YAML_VALUES = 100_000  # recipes have some hundred
+
+
+def json_values(text: str | bytes) -> Any:
+    """Plain values of a JSON text.
+
+    Raises:
+        ValueError: it is none, or is nested too deeply, which the standard library tells as an error of this program.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def read_yaml(text: str) -> Any:
@@ -38,7 +51,7 @@ def read_yaml(text: str) -> Any:
         return None if node is None else loader.construct_document(node)
     except RecursionError:
         raise yaml.MarkedYAMLError(problem="it is nested too deeply") from None
-    except ValueError as error:  # a date that is none, a number of too many digits
+    except (ValueError, KeyError, AttributeError) as error:  # a date or a truth value that is none, too many digits
         raise yaml.MarkedYAMLError(problem=str(error)) from None
     finally:
         loader.dispose()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import time
 from pathlib import Path
 from typing import Any
 
+from sanakit.common.config import json_values
 from sanakit.common.errors import OutputError
 from sanakit.common.files import write_json
 from sanakit.common.paths import as_path
@@ -51,7 +51,7 @@ def cached_facts(kind: str, path: Path) -> Path:
 def recall(place: Path) -> Any:
     """What ``remember`` wrote; None if there is nothing, or nothing that can be read."""
     try:
-        return json.loads(place.read_bytes())
+        return json_values(place.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

@@ -13,6 +13,7 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
+from sanakit.common.config import json_values
 from sanakit.common.errors import ConfigError, PictureError, RequestError
 from sanakit.common.files import unwritten
 from sanakit.common.progress import OnProgress, no_progress
@@ -159,7 +160,7 @@ def _latent_files(source: DataSource, index: int) -> dict[str, bytes]:
 def _begin(source: DataSource, out: Path, *, shard_size: int, min_size: int) -> None:
     recipe = {"shard_size": shard_size, "min_size": min_size, "content": _content_hash(source)}
     try:
-        begun = json.loads((out / BEGUN).read_bytes())
+        begun = json_values((out / BEGUN).read_bytes())
     except (OSError, ValueError):
         begun = None  # not there, or begin_folder says what is wrong
     if isinstance(begun, dict) and begun.get("content") not in (None, recipe["content"]):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sanakit.common.config import json_values
 from sanakit.common.errors import PictureError, RequestError
 from sanakit.common.files import write_whole
 from sanakit.common.progress import OnProgress, no_progress
@@ -134,7 +135,7 @@ def _merge(path: Path, scores: Mapping[str, Mapping[str, float]]) -> None:
     content: dict[str, Any] = {}
     if path.is_file():
         with suppress(ValueError):
-            content = json.loads(path.read_bytes())
+            content = json_values(path.read_bytes())
     for key, by_source in scores.items():
         content.setdefault(key, {}).update(by_source)
     write_whole(path, json.dumps(content, ensure_ascii=False, indent=0))

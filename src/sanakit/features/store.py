@@ -8,7 +8,6 @@ writes packs of its own. The names of tensors are ``KEY.CHECKSUM``, so a damaged
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import time
@@ -23,6 +22,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sanakit.common.config import json_values
 from sanakit.common.errors import OutputError, PictureError
 from sanakit.common.files import remove_stale, write_whole
 
@@ -228,7 +228,7 @@ def _read_index(path: Path) -> dict[str, Entry] | None:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length)) if length <= size - 8 else None
+            header = json_values(file.read(length)) if length <= size - 8 else None
         if header is None:
             return None
         header.pop("__metadata__", None)

@@ -59,7 +59,7 @@ def choose_place(output: str | Path | None, image_format: str | None = None, *, 
     """
     if image_format is not None and image_format not in get_args(ImageFormat):
         raise RequestError(f"format={image_format} is not offered; use png, jpeg or webp")
-    if output is not None and (not isinstance(output, (str, Path)) or not str(output).strip()):
+    if output is not None and (not isinstance(output, (str, Path)) or not str(output).strip() or "\0" in str(output)):
         raise RequestError(f"output={output!r} names no place; name a file such as picture.png, or a folder")
     path = as_path(output or ".")
     if len(os.fsencode(path.name)) > _MAX_NAME_BYTES:

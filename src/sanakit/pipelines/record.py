@@ -14,7 +14,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sanakit.checkpoints.sources.origin import STARTER, Origin, OriginKind
-from sanakit.common.config import check_format
+from sanakit.common.config import check_format, json_values
 from sanakit.common.errors import PictureError
 from sanakit.common.version import __version__
 from sanakit.pipelines.request import GenerationRequest
@@ -129,7 +129,7 @@ class PictureRecord(_Plain):
         PictureError: the text is not a record of ours, or one that needs more than this version knows.
         """
         try:
-            content = json.loads(text)
+            content = json_values(text)
             if isinstance(content, dict):
                 _check_known(content)
             record = cls.model_validate_json(text)
@@ -137,7 +137,7 @@ class PictureRecord(_Plain):
             problem = error.errors(include_url=False)[0]
             place = ".".join(map(str, problem["loc"])) or "its text"
             raise PictureError(f"the record is damaged: {place}: {problem['msg']}.") from None
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise PictureError(f"the record is damaged: {error}.") from None
         if record.request.num_images != 1:
             raise PictureError(f"the record is damaged: it is of {record.request.num_images} pictures, not of one.")

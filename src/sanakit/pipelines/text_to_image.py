@@ -257,15 +257,25 @@ class TextToImagePipeline:
         if latents is None:
             drawn = (draw_noise(shape, plan.request.seed) for shape, plan in zip(shapes, plans, strict=True))
             return [noise[None].to(self.device) for noise in drawn]
-        latents = torch.as_tensor(latents) if isinstance(latents, np.ndarray) else latents
-        if not isinstance(latents, Tensor):
-            raise RequestError(f"latents={type(latents).__name__} are not usable; give a tensor or an array.")
+        latents = _as_tensor(latents)
         if len(set(shapes)) > 1 or latents.shape != (len(plans), *shapes[0]):
             raise RequestError(
                 f"latents of shape {tuple(latents.shape)} do not fit; all pictures must have one size, "
                 f"and these need {(len(plans), *shapes[0])}."
             )
+        if not latents.isfinite().all():
+            raise RequestError("latents hold values that are not numbers; give normal noise.")
         return [noise[None].to(self.device, torch.float32) for noise in latents]
+
+
+def _as_tensor(latents: object) -> Tensor:
+    """A tensor as it is, and an array of any order of bytes and numbers."""
+    if isinstance(latents, np.ndarray) and np.can_cast(latents.dtype, np.float32, "same_kind"):
+        return torch.from_numpy(latents.astype(np.float32))
+    if isinstance(latents, Tensor) and not latents.is_complex():
+        return latents
+    kind = latents.dtype if isinstance(latents, (np.ndarray, Tensor)) else type(latents).__name__
+    raise RequestError(f"latents={kind} are not usable; give a tensor or an array of real numbers.")
 
 
 def picture_job(

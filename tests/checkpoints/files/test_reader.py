@@ -58,6 +58,7 @@ def broken_files(path: Path) -> dict[str, bytes]:
         "should have": whole[:-3],
         "cut short or corrupt": whole[:20],
         "corrupt safetensors header": struct.pack("<Q", 9) + b"{notjson}",
+        "has a corrupt safetensors header": struct.pack("<Q", 200_000) + b'{"a":' * 40_000,
         "it should have 1": struct.pack("<Q", len(header)) + header,
         "no file of weights": b"hello, this is a text",
     }
@@ -65,7 +66,7 @@ def broken_files(path: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("sentence", [
     "is empty", "git-lfs pointer", "web page", "GGUF", "bare pickle", "should have", "cut short or corrupt",
-    "corrupt safetensors header", "it should have 1", "no file of weights",
+    "corrupt safetensors header", "has a corrupt safetensors header", "it should have 1", "no file of weights",
 ])  # fmt: skip
 def test_a_broken_file_is_told_in_one_sentence(tmp_path: Path, sentence: str) -> None:
     path = tmp_path / "weights.safetensors"
@@ -111,6 +112,13 @@ def test_shards_are_found_by_their_index_and_must_all_be_there(tmp_path: Path, m
     assert all(torch.equal(read_tensors(files)[name], tensor) for name, tensor in tensors.items())
     files[1].unlink()
     with pytest.raises(CheckpointError, match="lacks 1 of 3 shards"):
+        find_weight_files(tmp_path)
+
+
+@pytest.mark.parametrize("listed", ["null", "[1]", "{}", '{"a": 1}', '{"a": ["b"]}', '{"a": "../b"}'])
+def test_an_index_that_names_no_files_is_told_as_that(tmp_path: Path, listed: str) -> None:
+    (tmp_path / "diffusion_pytorch_model.safetensors.index.json").write_text(f'{{"weight_map": {listed}}}')
+    with pytest.raises(CheckpointError, match="does not name the files of its shards"):
         find_weight_files(tmp_path)
 
 

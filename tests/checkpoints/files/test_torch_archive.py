@@ -9,6 +9,7 @@ import logging
 import os
 import pickle
 import random
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,3 +130,15 @@ def test_the_form_before_archives_is_read_and_runs_nothing(tmp_path: Path) -> No
     with pytest.raises(CheckpointError, match=r"asks for posix.mkdir, which may run code"):
         read_tensors([tmp_path / "old.bin"])
     assert not (tmp_path / "ran").exists()
+
+
+def test_instructions_that_would_unpack_to_any_size_are_not_unpacked(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "w.pth", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("w/data.pkl", b"\x80\x02}." + bytes(1_000_000))
+    with pytest.raises(CheckpointError, match="it was packed again, with compression"):
+        read_tensors([tmp_path / "w.pth"])
+
+
+def test_an_empty_mapping_does_not_hide_the_weights(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}, "ema": STATE}, tmp_path / "w.pth")
+    assert torch.equal(read_tensors([tmp_path / "w.pth"])["a"], STATE["a"])

@@ -93,6 +93,8 @@ def test_a_word_with_a_space_is_a_prompt_and_no_option(
 def test_a_prompt_that_is_taken_for_an_option_is_told_the_remedy(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["generate", "-cat"]) == 2
     assert "No such option: -c (before prompts that begin with a dash write --)" in capsys.readouterr().err
+    assert main(["generate", "a cat", "--size"]) == 2
+    assert "write --" not in capsys.readouterr().err
 
 
 def test_the_version_is_an_option_too(capsys: pytest.CaptureFixture[str]) -> None:

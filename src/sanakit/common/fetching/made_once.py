@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import shutil
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sanakit.common.config import json_values
 from sanakit.common.errors import DownloadError, OutputError
 from sanakit.common.files import remove_stale, unwritten, write_json, written_aside
 from sanakit.common.user_cache import cached_facts, file_stamp, recall, remember
@@ -78,7 +78,7 @@ def fault_of(folder: Path, known: Known | None = None, *, every_byte: bool = Fal
     if not folder.is_dir():
         return "it is not there"
     try:
-        content = json.loads((folder / CONTENTS).read_bytes())
+        content = json_values((folder / CONTENTS).read_bytes())
         expected = content.get("sha256") or (known or {}).get(content.get("source"), {})
         digest_of = file_digest if every_byte else _remembered_digest
         changed = [name for name, digest in expected.items() if digest_of(folder / name) != digest]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 
-from sanakit.common.config import from_mapping
+from sanakit.common.config import from_mapping, json_values
 from sanakit.common.errors import ConfigError, PictureError
 from sanakit.data.build import picture_files
 from sanakit.data.curation.config import CurationConfig, plain_settings
@@ -51,7 +50,7 @@ def finished_summary(out: Path) -> CurationSummary | None:
     if not path.exists():
         return None
     try:
-        return from_mapping(CurationSummary, json.loads(path.read_bytes()), where=str(path))
+        return from_mapping(CurationSummary, json_values(path.read_bytes()), where=str(path))
     except ValueError as error:  # also what is no JSON
         raise ConfigError(f"{path} is not the summary of a curation ({error}); choose another folder") from error
 

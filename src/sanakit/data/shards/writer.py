@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sanakit.common import files
+from sanakit.common.config import json_values
 from sanakit.common.errors import ConfigError
 from sanakit.common.files import NotNeededError, unwritten, write_whole, written_aside
 from sanakit.data.samples import MAIN_SOURCE, Caption, Sample
@@ -55,9 +56,9 @@ def begin_folder(out: Path, recipe: Mapping[str, Any], name: str) -> None:
         write_json(path, recipe)
         return
     try:
-        begun = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"{path} is no JSON ({error}); choose another folder") from error
+        begun = dict(json_values(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{path} is no JSON object ({error}); choose another folder") from error
     different = [f"{name}={begun.get(name)}" for name, value in recipe.items() if begun.get(name) != value]
     if different:
         raise ConfigError(f"{out} was begun with {', '.join(different)}; use the same values or another folder")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from sanakit.common.config import json_values
 from sanakit.common.paths import as_path, composed, is_visible
 
 
@@ -58,10 +58,9 @@ def parse_json(text: str, what: str = "it") -> Any:
         ValueError: ``what`` is no valid JSON, in one sentence.
     """
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        reason = error if isinstance(error, ValueError) else "nested too deeply"
-        raise ValueError(f"{what} is no valid JSON ({reason})") from error
+        return json_values(text)
+    except ValueError as error:
+        raise ValueError(f"{what} is no valid JSON ({error})") from error
 
 
 def decode_text(content: bytes) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from sanakit.common.config import json_values
 from sanakit.common.errors import RequestError
 from sanakit.common.paths import as_path
 from sanakit.data.sources.files import lines_of, read_text
@@ -83,11 +84,11 @@ def read_prompt_list(suite: Suite, source: str, *, seed: int = 0) -> PromptList:
     try:
         match suite:
             case "geneval":
-                rows = _geneval([json.loads(line) for line in lines_of(read_text(path)) if line.strip()])
+                rows = _geneval([json_values(line) for line in lines_of(read_text(path)) if line.strip()])
             case "dpg":
                 rows = _dpg_folder(path) if path.is_dir() else _dpg_table(path)
             case "mjhq":
-                rows = _mjhq(json.loads(path.read_bytes()))
+                rows = _mjhq(json_values(path.read_bytes()))
     except OSError as error:
         raise RequestError(f"{source} cannot be read ({error.strerror}); give {_EXPECTED[suite]}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

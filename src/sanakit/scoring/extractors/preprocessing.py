@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sanakit.common.config import json_values
 from sanakit.common.errors import CheckpointError, DownloadError, RequestError, own_code
 from sanakit.common.paths import as_path
 
@@ -68,7 +68,7 @@ def read_preprocessing(folder: Path) -> Preprocessing:
     """
     path = folder / "preprocessor_config.json"
     try:
-        content: dict[str, Any] = json.loads(path.read_bytes())
+        content: dict[str, Any] = json_values(path.read_bytes())
         crops = content.get("do_center_crop", "crop_size" in content)
         return Preprocessing(
             size=_side(content["size"]),

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from sanakit.checkpoints.files.writer import write_safetensors
-from sanakit.common.config import check_format
+from sanakit.common.config import check_format, json_values
 from sanakit.common.errors import CheckpointError, RequestError
 from sanakit.training.step.random_state import random_state
 
@@ -91,7 +91,7 @@ def read_bundle(folder: Path, device: str) -> Bundle:
     if not path.is_file():
         raise RequestError(f"{folder} is no bundle of a stopped step: it has no {BUNDLE_FILE}")
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = json_values(path.read_text(encoding="utf-8"))
         tensors, weights = (load_file(folder / f"{name}.safetensors", device=device) for name in ("batch", "weights"))
         random = load_file(folder / "random.safetensors")
     except (OSError, SafetensorError, ValueError) as error:

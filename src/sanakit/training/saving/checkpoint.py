@@ -22,7 +22,7 @@ from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystem
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
-from sanakit.common.config import check_format
+from sanakit.common.config import check_format, json_values
 from sanakit.common.errors import CheckpointError, OutputError
 from sanakit.common.files import put_in_place
 from sanakit.common.ranks import Ranks, agree, any_rank, wait_for_all
@@ -97,7 +97,7 @@ def find_checkpoint(folder: Path, ranks: Ranks) -> Path | None:
 def damage(path: Path) -> str | None:
     """What is wrong with a checkpoint's files, in words; None if they are as they were written."""
     try:
-        files = json.loads((path / _COMPLETE).read_text())["files"]
+        files = json_values((path / _COMPLETE).read_text())["files"]
         for name, written in files.items():
             file = path / name
             if not file.is_file():
@@ -119,7 +119,7 @@ def read_state(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: a newer sanakit wrote it.
     """
-    content: dict[str, Any] = json.loads((path / _STATE).read_text())
+    content: dict[str, Any] = json_values((path / _STATE).read_text())
     check_format(content, FORMAT, f"the state of the run in {path}", error=CheckpointError)
     return content
 

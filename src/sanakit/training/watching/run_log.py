@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sanakit.common.config import json_values
 from sanakit.common.errors import OutputError
 from sanakit.common.files import write_whole
 from sanakit.common.ranks import ALONE, Ranks, sum_over_ranks
@@ -96,7 +97,7 @@ def cut_log(path: Path, step: int) -> None:
     kept = []
     for text in path.read_text(encoding="utf-8").splitlines():
         try:
-            line = json.loads(text)
+            line = json_values(text)
         except ValueError:
             continue
         if line["step"] <= step:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from sanakit.common.config import to_mapping
+from sanakit.common.config import json_values, to_mapping
 from sanakit.common.errors import RequestError
 from sanakit.common.files import is_aside, unwritten, write_json, written_aside
 from sanakit.common.paths import as_path
@@ -106,7 +105,7 @@ def renew_things(folder: Path, things: Sequence[Thing]) -> None:
     """
     bank = _read_bank(folder)
     check_contents(things, tuple(bank.places.values()), bank.people)
-    plain = json.loads((folder / "bank.json").read_bytes())
+    plain = json_values((folder / "bank.json").read_bytes())
     write_json(folder / "bank.json", {**plain, "things": [_plain_thing(thing) for thing in things]}, indent=None)
 
 
@@ -152,10 +151,10 @@ def _read_bank(folder: Path) -> Bank:
 def _read_plain(folder: Path) -> dict[str, Any]:
     """What is in ``bank.json``, of this version."""
     try:
-        plain = json.loads((folder / "bank.json").read_bytes())
+        plain = json_values((folder / "bank.json").read_bytes())
     except OSError as error:
         raise RequestError(f"{folder} holds no bank (bank.json: {error.strerror})") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise RequestError(f"{folder}/bank.json is not a bank ({error}); build it again") from error
     if not isinstance(plain, dict) or not isinstance(version := plain.get("version"), int):
         raise RequestError(f"{folder}/bank.json is not a bank (no version); build it again")

@@ -6,7 +6,6 @@ way round. Features of both are computed once and kept in the folder of the run.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
-from sanakit.common.config import to_mapping
+from sanakit.common.config import json_values, to_mapping
 from sanakit.common.devices import quick_autocast
 from sanakit.common.errors import ConfigError
 from sanakit.common.files import write_json, written_aside
@@ -178,7 +177,7 @@ def check_families(config: FamiliesConfig, folder: Path) -> bool:
         ConfigError: the folder holds features of another config.
     """
     if (folder / _CONFIG).exists():
-        found = json.loads((folder / _CONFIG).read_bytes())
+        found = json_values((folder / _CONFIG).read_bytes())
         if found != to_mapping(config):
             raise ConfigError(f"{folder} holds features of other data ({found}); give the run another folder")
     return all(path.exists() for path in part_files(config, folder))

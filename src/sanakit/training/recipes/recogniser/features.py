@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sanakit.common.config import to_mapping
+from sanakit.common.config import json_values, to_mapping
 from sanakit.common.errors import ConfigError
 from sanakit.common.files import write_json, written_aside
 from sanakit.common.pixels import Picture
@@ -80,7 +79,7 @@ def cache_examples(config: ExamplesConfig, words: RecogniserConfig, bank: Bank, 
     about = {**to_mapping(config), "bank": bank.hash, "names": list(words.names)}
     del about["num_scenes"]  # more of them go on from these
     path = folder / _CONFIG
-    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != about:
+    if path.exists() and json_values(path.read_text(encoding="utf-8")) != about:
         raise ConfigError(f"{folder} holds examples of another bank or config; give the run another folder")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(path, about)
