@@ -67,7 +67,7 @@ def read_wids(root: Path, bounds: Bounds, *, recursive: bool = False) -> Finding
     return findings
 
 
-def _unread(contents: Mapping[str, ShardContents]) -> tuple[str, ...]:
+def _unread(contents: dict[str, ShardContents]) -> tuple[str, ...]:
     """A sentence about each kind of files in shards that is never read."""
     counts = sum((Counter(found.others) for found in contents.values()), Counter[str]())
     first = {kind: name for name, found in reversed(contents.items()) for kind in found.others}
