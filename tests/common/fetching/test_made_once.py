@@ -52,6 +52,11 @@ def test_it_is_made_once(folder: Path) -> None:
         (lambda folder: (folder / "source.json").unlink(), "source.json is missing"),
         (lambda folder: (folder / "source.json").write_text("[]"), "source.json cannot be read"),
         (lambda folder: (folder / "source.json").write_text('{"sha2'), "source.json cannot be read"),
+        (lambda folder: (folder / "source.json").write_text("{}"), "source.json names no file"),
+        (
+            lambda folder: (folder / "source.json").write_text('{"source": "", "sha256": {}}'),
+            "source.json names no file",
+        ),
     ],
 )
 def test_damage_is_told_and_mended(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from sanakit.common.errors import DownloadError
-from sanakit.common.fetching.package_index import Wheel, unpack_wheel
+from sanakit.common.fetching.package_index import Wheel, _variables_for_pip, unpack_wheel
 
 WHEEL = Wheel(name="carrier", version="1.2", sha256="ab" * 32)
 
@@ -69,3 +70,16 @@ install.prefix='/opt'
         "PIP_CONFIG_FILE": os.devnull,
     }
     assert seen[0]["UNRELATED"] == "stays"
+
+
+@pytest.mark.parametrize("setting", ["user = true", "quiet = 3", "global = true"])
+def test_settings_of_pip_do_not_hide_the_index(setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked of pip itself, which applies its settings to the command that lists them too."""
+    settings = tmp_path / "pip.conf"
+    settings.write_text(f"[global]\n{setting}\nindex-url = https://of.the/file\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(settings))
+    monkeypatch.setenv("PIP_QUIET", "2")
+    monkeypatch.delenv("PIP_INDEX_URL", raising=False)
+    variables = _variables_for_pip([sys.executable, "-P", "-m", "pip"])
+    assert variables["PIP_INDEX_URL"] == "https://of.the/file"
+    assert not {"PIP_USER", "PIP_QUIET", "PIP_GLOBAL"} & variables.keys()

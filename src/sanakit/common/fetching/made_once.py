@@ -80,6 +80,8 @@ def fault_of(folder: Path, known: Known | None = None, *, every_byte: bool = Fal
     try:
         content = json_values((folder / CONTENTS).read_bytes())
         expected = content.get("sha256") or (known or {}).get(content.get("source"), {})
+        if not expected and ("sha256" in content or "source" not in content):
+            return f"{CONTENTS} names no file"
         digest_of = file_digest if every_byte else _remembered_digest
         changed = [name for name, digest in expected.items() if digest_of(folder / name) != digest]
     except FileNotFoundError as error:

@@ -20,6 +20,8 @@ _PIP_INDEX_OPTIONS = (
     "index-url", "extra-index-url", "no-index", "find-links", "trusted-host", "proxy", "cert", "client-cert", "timeout",
     "default-timeout", "keyring-provider", "cache-dir", "no-cache-dir", "use-feature", "use-deprecated",
 )  # fmt: skip
+# Settings that say what `pip config list` lists, and whether it prints it; variables win over the files.
+_LIST_EVERYTHING = {f"PIP_{name}": "0" for name in ("USER", "GLOBAL", "SITE", "QUIET")}
 _ENTRY = re.compile(r"^([\w-]+)\.([\w-]+)=('.*'|\".*\")$", re.MULTILINE)  # as `pip config list` prints them
 _UV_INSTALL_VARIABLES = ("UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE", "UV_EXCLUDE_NEWER", "UV_NO_BINARY", "UV_PREFIX")
 
@@ -75,14 +77,18 @@ def _client() -> tuple[list[str], dict[str, str]]:
 
 def _variables_for_pip(pip: list[str]) -> dict[str, str]:
     """The environment with the user's index options alone, from variables or settings files, and without the files."""
-    listed = subprocess.run([*pip, "config", "list"], capture_output=True, text=True, errors="replace", check=False)
+    others = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+    files = {name: value for name, value in os.environ.items() if name == "PIP_CONFIG_FILE"}
+    listed = subprocess.run(
+        [*pip, "config", "list"],
+        capture_output=True, text=True, errors="replace", check=False, env=others | files | _LIST_EVERYTHING,
+    )  # fmt: skip
     entries = _ENTRY.findall(listed.stdout) if listed.returncode == 0 else []
     told: dict[str, str] = {}
     for section in ("global", "install"):  # the second wins, and variables over both
         told |= {_variable(name): str(ast.literal_eval(value)) for part, name, value in entries if part == section}
     kept = {_variable(name) for name in _PIP_INDEX_OPTIONS}
     told |= {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
-    others = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
     return others | {name: told[name] for name in kept & told.keys()} | {"PIP_CONFIG_FILE": os.devnull}
 
 
