@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from sanakit.common.errors import ConfigError
 from sanakit.common.user_cache import user_cache_folder
 from sanakit.data.curation.captioners import CaptionerFault, ask_each, check_captioner, load_captioner
 from sanakit.data.curation.config import CurationConfig, PluginCaptions, TransformersCaptions, plain_settings, trusting
-from sanakit.data.curation.kept_answers import keep_answers, recall_answers
+from sanakit.data.curation.kept_answers import _model_files, keep_answers, recall_answers
 
 
 @pytest.mark.parametrize(
@@ -117,3 +118,21 @@ def test_of_two_answers_the_older_counts() -> None:
     keep_answers({"b" * 64: "first"})
     keep_answers({"b" * 64: "second", "c" * 64: "third"})
     assert recall_answers(["b" * 64, "c" * 64]) == {"b" * 64: "first", "c" * 64: "third"}
+
+
+def test_a_model_of_the_same_length_and_date_is_another_one(tmp_path: Path) -> None:
+    """As rsync -t and reproducible builds leave it; what the other one said is not its answer."""
+    (tmp_path / "store").mkdir()
+    (tmp_path / "model").mkdir()
+    weights, link = tmp_path / "store" / "weights", tmp_path / "model" / "model.safetensors"
+    link.symlink_to(weights)
+
+    def put(content: bytes) -> str | None:
+        (tmp_path / "new").write_bytes(content)
+        os.utime(tmp_path / "new", (1e9, 1e9))
+        (tmp_path / "new").replace(weights)
+        return _model_files(str(tmp_path / "model"))
+
+    first = put(b"0" * 9)
+    assert first == _model_files(str(tmp_path / "model"))
+    assert put(b"1" * 9) != first

@@ -152,7 +152,7 @@ def _code_of(target: str) -> str | None:
 
 
 def _model_files(model: str) -> str | None:
-    """Names, lengths and times of a model's files; of a hub id those in the snapshot that is used."""
+    """What tells a model's files from others, unread; of a hub id those in the snapshot that is used."""
     folder = Path(model).expanduser()
     if not folder.is_dir():
         from huggingface_hub import try_to_load_from_cache
@@ -161,8 +161,5 @@ def _model_files(model: str) -> str | None:
         if not isinstance(config, str):
             return None
         folder = Path(config).parent
-    facts = [
-        (file.name, file.stat().st_size, file.resolve().name if file.is_symlink() else file.stat().st_mtime_ns)
-        for file in sorted(folder.iterdir()) if file.is_file()
-    ]  # fmt: skip
-    return json.dumps(facts)
+    files = [(file.name, file.stat()) for file in sorted(folder.iterdir()) if file.is_file()]
+    return json.dumps([(name, f.st_size, f.st_mtime_ns, f.st_ctime_ns, f.st_ino) for name, f in files])
