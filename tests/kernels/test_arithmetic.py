@@ -75,6 +75,23 @@ def test_the_machine_and_what_was_changed_are_told(monkeypatch: pytest.MonkeyPat
     assert usual["instruction set"] == torch.backends.cpu.get_cpu_capability()
     assert usual["processor"]
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    monkeypatch.setenv("ONEDNN_DEFAULT_FPMATH_MODE", "BF16")
     with changed(lambda: torch.set_flush_denormal(True), lambda: torch.set_flush_denormal(False)):
         facts = arithmetic_facts(torch.device("cpu"))
-    assert facts == {**usual, "ONEDNN_MAX_CPU_ISA": "AVX2", "denormal numbers": "taken as 0"}
+    variables = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ONEDNN_DEFAULT_FPMATH_MODE": "BF16"}
+    assert facts == {**usual, **variables, "denormal numbers": "taken as 0"}
+
+
+def test_the_precision_that_torch_begins_with_has_two_names() -> None:
+    """What a process that asks for the highest has is not told as another."""
+    usual = arithmetic_facts(torch.device("cpu"))
+    matmul = (torch.backends.mkldnn.matmul, torch.backends.cuda.matmul)
+    before = [each.fp32_precision for each in matmul]
+    try:
+        torch.set_float32_matmul_precision("medium")
+        assert arithmetic_facts(torch.device("cpu")) != usual
+        torch.set_float32_matmul_precision("highest")
+        assert arithmetic_facts(torch.device("cpu")) == usual
+    finally:
+        for each, precision in zip(matmul, before, strict=True):
+            each.fp32_precision = precision

@@ -119,3 +119,10 @@ def test_an_unfinished_latent_keeps_what_its_solver_remembers(tmp_path: Path, sh
     assert saved.index == 7
     assert torch.equal(saved.latent, latent)
     assert torch.equal(saved.previous, previous)
+
+
+def test_a_step_that_is_no_number_is_told(tmp_path: Path) -> None:
+    metadata = {"sanakit_recipe": RECORD.to_json(), "sanakit_step": "-1e9"}
+    save_file({"latent": torch.zeros(1, 4, 2, 2)}, tmp_path / "latent", metadata=metadata)
+    with pytest.raises(PictureError, match="is damaged: it says step '-1e9'"):
+        load_latent(tmp_path / "latent")

@@ -203,6 +203,9 @@ def test_a_newer_record_is_called_newer_and_not_damaged(image: Image.Image) -> N
         ({"request": {**content["request"], "brand_new": 3}}, r"says request.brand_new, which .* a newer one wrote it"),
         ({"model": {**content["model"], "kind": "cloud"}}, r"says model.kind, which .* a newer one wrote it"),
         ({"request": {**content["request"], "seed": "x"}}, "damaged: request.*seed"),
+        ({"request": {**content["request"], "seed": "random"}}, "damaged: request.*seed"),
+        ({"rows_per_call": 0}, "damaged: rows_per_call"),
+        ({"threads": -1}, "damaged: threads"),
     ):
         with pytest.raises(PictureError, match=told):
             PictureRecord.from_json(json.dumps(content | change))

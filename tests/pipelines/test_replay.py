@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, PngImagePlugin
 
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.sources.origin import Origin, starter_folder
-from sanakit.common.errors import PictureError
+from sanakit.common.errors import PictureError, RequestError
 from sanakit.kernels.arithmetic import own_arithmetic
 from sanakit.pipelines.latent_file import hash_latent
 from sanakit.pipelines.picture_file import read_record, write_image
@@ -77,7 +77,11 @@ def test_only_the_starter_is_loaded_because_a_file_says_so(
     monkeypatch.setattr("sanakit.pipelines.replay.load_bundle", load)
     made = pipeline("a cat").images[0]
     write_image(tmp_path / "picture.png", made.image, made.record)
-    with pytest.raises(PictureError, match=r"was made with tiny .* name the model with --model$"):
+    with pytest.raises(PictureError, match=r"was made with tiny .* changed or made in memory .* pipeline=$"):
+        replay(tmp_path / "picture.png")
+    model = made.record.model.model_copy(update={"kind": "folder", "source": "mine"})
+    write_image(tmp_path / "picture.png", made.image, made.record.model_copy(update={"model": model}))
+    with pytest.raises(PictureError, match=r"was made with tiny .* name the model with --model \.\.\./mine"):
         replay(tmp_path / "picture.png")
     assert not asked
     model = made.record.model.model_copy(update={"kind": "starter", "source": "starter"})
@@ -98,6 +102,14 @@ def test_given_latents_are_in_the_record_and_asked_for(tmp_path: Path, pipeline:
     with pytest.raises(PictureError, match="was not made from these latents"):
         replay(tmp_path / "a.png", pipeline, latents=noise[:1])
     assert replay(tmp_path / "a.png", pipeline, latents=noise[1:]).identical
+    assert replay(tmp_path / "a.png", pipeline, latents=noise[1:].numpy()).identical
+    for unusable in (noise[1:].numpy().astype(object), noise[1:].to(torch.complex64), "noise"):
+        for use in (
+            lambda given: replay(tmp_path / "a.png", pipeline, latents=given),
+            lambda given: pipeline("a cat", latents=given),
+        ):
+            with pytest.raises(RequestError, match="tensor or an array of real numbers"):
+                use(unusable)
     made = pipeline("a cat").images[0]
     assert made.record.latents is None
     write_image(tmp_path / "b.png", made.image, made.record)

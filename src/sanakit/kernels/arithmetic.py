@@ -21,7 +21,11 @@ MAX_THREADS = 256
 """So many can be asked for by a file; more would only take memory."""
 
 _ATTENTION = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH, SDPBackend.CUDNN_ATTENTION)
-_VARIABLES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR", "MKL_DEBUG_CPU_TYPE")
+_VARIABLES = (
+    "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE",
+    "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR", "MKL_DEBUG_CPU_TYPE",
+    "NVIDIA_TF32_OVERRIDE", "CUBLAS_WORKSPACE_CONFIG",
+)  # fmt: skip
 
 
 @contextmanager
@@ -67,11 +71,16 @@ def arithmetic_facts(device: torch.device) -> dict[str, str]:
 def _switches() -> dict[str, tuple[str, str]]:
     """By name: what it is, and what it is where nobody changed it."""
     backends: Any = torch.backends  # of which torch's own types know a part
+
+    def told(precision: str) -> str:
+        """None is as precise as ieee, where nothing above says otherwise."""
+        return "none" if precision == "ieee" and backends.fp32_precision in ("none", "ieee") else precision
+
     return {
-        "precision of float32": (backends.fp32_precision, "none"),
-        "precision of float32 products on the CPU": (backends.mkldnn.matmul.fp32_precision, "none"),
-        "precision of float32 convolutions on the CPU": (backends.mkldnn.conv.fp32_precision, "none"),
-        "precision of float32 products on CUDA": (backends.cuda.matmul.fp32_precision, "none"),
+        "precision of float32": (told(backends.fp32_precision), "none"),
+        "precision of float32 products on the CPU": (told(backends.mkldnn.matmul.fp32_precision), "none"),
+        "precision of float32 convolutions on the CPU": (told(backends.mkldnn.conv.fp32_precision), "none"),
+        "precision of float32 products on CUDA": (told(backends.cuda.matmul.fp32_precision), "none"),
         "precision of float32 convolutions on CUDA": (backends.cudnn.conv.fp32_precision, "tf32"),
         "cuDNN's search for kernels": (_on(backends.cudnn.benchmark), "off"),
         "deterministic algorithms": (_on(torch.are_deterministic_algorithms_enabled()), "off"),

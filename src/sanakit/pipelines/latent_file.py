@@ -11,12 +11,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sanakit.common.errors import PictureError
+from sanakit.common.errors import PictureError, RequestError
 from sanakit.common.files import unwritten, write_new, written_aside
 from sanakit.common.paths import as_path
 from sanakit.pipelines.record import PictureRecord
@@ -55,6 +56,20 @@ def _write(path: Path, saved: SavedLatent) -> None:
     tensors = {name: x.detach().float().cpu().contiguous() for name, x in given.items() if x is not None}
     step = {} if saved.index is None else {_INDEX: str(saved.index)}
     save_file(tensors, path, metadata={_RECORD: saved.record.to_json(), **step})
+
+
+def as_latents(given: object) -> Tensor:
+    """Latents as people give them: a tensor as it is, and an array of any order of bytes and numbers.
+
+    Raises:
+        RequestError: it is neither, or not of real numbers.
+    """
+    if isinstance(given, np.ndarray) and np.can_cast(given.dtype, np.float32, "same_kind"):
+        return torch.from_numpy(given.astype(np.float32))
+    if isinstance(given, Tensor) and not given.is_complex():
+        return given
+    kind = given.dtype if isinstance(given, (np.ndarray, Tensor)) else type(given).__name__
+    raise RequestError(f"latents={kind} are not usable; give a tensor or an array of real numbers.")
 
 
 def hash_latent(latent: Tensor) -> str:
@@ -131,9 +146,12 @@ def load_latent(path: str | Path) -> SavedLatent:
         raise PictureError(f"{path} could not be read as a latent ({error}); it must be a safetensors file") from None
     if _RECORD not in metadata or "latent" not in tensors:
         raise PictureError(f"{path} is not a latent that sanakit saved; it holds no latent with a record")
+    index = metadata.get(_INDEX)
+    if index is not None and not (index.isascii() and index.isdigit()):
+        raise PictureError(f"{path} is damaged: it says step {index[:40]!r}, which is no number")
     return SavedLatent(
         latent=tensors["latent"],
         record=PictureRecord.from_json(metadata[_RECORD]),
-        index=int(metadata[_INDEX]) if _INDEX in metadata else None,
+        index=None if index is None else int(index),
         previous=tensors.get("previous"),
     )

@@ -60,10 +60,15 @@ class ModelReference(_Plain):
 
     def refuse_unnamed(self, path: str | Path) -> None:
         """Raises PictureError for a model that only the file ``path`` names, and no user."""
+        made = f"{path} was made with {self.name} ({self.hash[:10]})"
+        if self.kind == "memory":
+            raise PictureError(
+                f"{made}, which was changed or made in memory and which no source gives back: make it so again and "
+                f"give it to sanakit.pipelines.replay.replay as pipeline="
+            )
         if not self.ships:
             raise PictureError(
-                f"{path} was made with {self.name} ({self.hash[:10]}), and a file does not decide what is loaded: "
-                f"name the model with{self.options or ' --model'}"
+                f"{made}, and a file does not decide what is loaded: name the model with{self.options or ' --model'}"
             )
 
     @property
@@ -111,8 +116,8 @@ class PictureRecord(_Plain):
     device: str
     versions: Mapping[str, str]
     image: ImageReference | None = None
-    threads: int | None = None
-    rows_per_call: int | None = None
+    threads: int | None = Field(None, ge=1)
+    rows_per_call: int | None = Field(None, ge=1)
     arithmetic: Mapping[str, str] = Field(default_factory=dict)
     upscaler: UpscalerReference | None = None
     latents: str | None = None
@@ -205,6 +210,8 @@ def _check_known(content: Mapping[str, Any]) -> None:
     strange = [f"request.{name}" for name in request if name not in GenerationRequest.model_fields]
     if model.get("kind") not in (None, *get_args(OriginKind)):
         strange.append("model.kind")
+    if request.get("seed") == "random":  # which a request would draw
+        raise PictureError("the record is damaged: request.seed: random is no seed of a picture that is made.")
     if strange:
         raise PictureError(
             f"the record says {', '.join(strange)}, which this sanakit {__version__} does not know; a newer one wrote "

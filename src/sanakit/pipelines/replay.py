@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from sanakit.checkpoints.sources.origin import starter_folder
 from sanakit.common.errors import PictureError
 from sanakit.kernels.arithmetic import MAX_THREADS, own_arithmetic
 from sanakit.pipelines.events import OnEvent
-from sanakit.pipelines.latent_file import hash_latent
+from sanakit.pipelines.latent_file import as_latents, hash_latent
 from sanakit.pipelines.picture_file import as_stored, open_single_picture, read_record
 from sanakit.pipelines.record import PictureRecord, describe_image
 from sanakit.pipelines.result import GeneratedImage
@@ -48,7 +49,7 @@ def replay(
     pipeline: TextToImagePipeline | None = None,
     *,
     on_event: OnEvent | None = None,
-    latents: Tensor | None = None,
+    latents: Tensor | NDArray[Any] | None = None,
     long: bool = False,
 ) -> ReplayResult:
     """Make the picture in ``path`` again, in as many threads of the CPU as it was made in.
@@ -57,7 +58,7 @@ def replay(
         path: a picture that sanakit wrote, with its metadata.
         pipeline: the model to use; None loads the starter, if that made the picture.
         on_event: as in the pipeline.
-        latents: the initial noise ``(1, C, h, w)`` of a picture that was made from given latents.
+        latents: the initial noise ``(1, C, h, w)``, tensor or array, of a picture that was made from given latents.
         long: also where the record asks for more work than `PictureRecord.check_work` lets it.
 
     Raises:
@@ -79,8 +80,8 @@ def replay(
     return ReplayResult(outcome=outcome, image=made, differences=(*pixels, *_circumstances(record, made.record)))
 
 
-def _check_latents(record: PictureRecord, latents: Tensor | None, path: str | Path) -> None:
-    if latents is not None and record.latents != hash_latent(latents):
+def _check_latents(record: PictureRecord, latents: Tensor | NDArray[Any] | None, path: str | Path) -> None:
+    if latents is not None and record.latents != hash_latent(as_latents(latents)):
         raise PictureError(f"{path} was not made from these latents, but from {_noise(record)}")
     if latents is None and record.latents is not None:
         raise PictureError(

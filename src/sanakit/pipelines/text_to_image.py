@@ -37,7 +37,7 @@ from sanakit.pipelines.events import (
     notices_about_model,
     notices_about_words,
 )
-from sanakit.pipelines.latent_file import SavedLatent, hash_latent, rescued
+from sanakit.pipelines.latent_file import SavedLatent, as_latents, hash_latent, rescued
 from sanakit.pipelines.plan import PicturePlan, plan_pictures
 from sanakit.pipelines.reading.read import PromptReader
 from sanakit.pipelines.reading.words import Words
@@ -257,7 +257,7 @@ class TextToImagePipeline:
         if latents is None:
             drawn = (draw_noise(shape, plan.request.seed) for shape, plan in zip(shapes, plans, strict=True))
             return [noise[None].to(self.device) for noise in drawn]
-        latents = _as_tensor(latents)
+        latents = as_latents(latents)
         if len(set(shapes)) > 1 or latents.shape != (len(plans), *shapes[0]):
             raise RequestError(
                 f"latents of shape {tuple(latents.shape)} do not fit; all pictures must have one size, "
@@ -266,16 +266,6 @@ class TextToImagePipeline:
         if not latents.isfinite().all():
             raise RequestError("latents hold values that are not numbers; give normal noise.")
         return [noise[None].to(self.device, torch.float32) for noise in latents]
-
-
-def _as_tensor(latents: object) -> Tensor:
-    """A tensor as it is, and an array of any order of bytes and numbers."""
-    if isinstance(latents, np.ndarray) and np.can_cast(latents.dtype, np.float32, "same_kind"):
-        return torch.from_numpy(latents.astype(np.float32))
-    if isinstance(latents, Tensor) and not latents.is_complex():
-        return latents
-    kind = latents.dtype if isinstance(latents, (np.ndarray, Tensor)) else type(latents).__name__
-    raise RequestError(f"latents={kind} are not usable; give a tensor or an array of real numbers.")
 
 
 def picture_job(
