@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import yaml
 
 from sanakit.training.recipes.recipe import RECIPES
 from sanakit.training.run.run_lock import only_sitting
+from sanakit.training.step.parallel import compiler_problem
 
 SETTINGS: dict[str, Any] = {
     "type": "toy",
@@ -108,10 +110,17 @@ def test_what_was_called_otherwise_is_still_read_with_a_note(
     assert torch.equal(first["weight"], second["weight"])
 
 
+@pytest.fixture
+def no_compiler() -> Iterator[None]:
+    from torch._inductor import config
+
+    with config.patch({"cpp.cxx": (None, "no-such-compiler")}):
+        yield
+
+
 def test_what_cannot_be_compiled_goes_on_with_a_note_or_is_refused_first(
-    run: Any, recipe: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    run: Any, recipe: Path, no_compiler: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "no-such-compiler"))
     refused = run("train", recipe, "--output", "refused", "--set", "compile=true")
     assert refused.code == 2
     assert "compile: true cannot be done here (" in refused.err
@@ -122,6 +131,15 @@ def test_what_cannot_be_compiled_goes_on_with_a_note_or_is_refused_first(
     assert "no-such-compiler" in caplog.text
     assert yaml.safe_load(Path("out/recipe.yaml").read_text())["compile"] == "auto"
     assert run("train", recipe, "--output", "out", "--set", "compile=false").code == 0  # the same run
+
+
+def test_a_setuptools_that_came_too_late_is_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("distutils/core.py")  # what setuptools says where distutils is loaded from elsewhere
+
+    monkeypatch.setattr("sanakit.training.step.parallel.import_module", refuse)
+    monkeypatch.setattr("torch.compile", refuse)
+    assert compiler_problem("cpu") == "distutils/core.py"
 
 
 @pytest.mark.parametrize("word", ["--quiet", "-q"])

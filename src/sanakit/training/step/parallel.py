@@ -104,7 +104,7 @@ def compile_blocks(model: nn.Module) -> None:
 
 def compiler_problem(device: str) -> str:
     """Why nothing can be compiled for a device, in words; "" if it can, which some seconds of compiling show."""
-    with suppress(ImportError):
+    with suppress(ImportError, AssertionError):  # the second: distutils is loaded already, and from elsewhere
         import_module("setuptools")  # before distutils, which the compiler imports: setuptools refuses to come after it
     try:
         from torch._inductor import config, cpp_builder
@@ -114,7 +114,7 @@ def compiler_problem(device: str) -> str:
         with warnings.catch_warnings(), config.patch(force_disable_caches=True):  # earlier work tells nothing of today
             warnings.simplefilter("ignore")
             torch.compile(_trial)(torch.ones(8, device=device))
-    except (RuntimeError, ImportError, OSError, AttributeError) as error:  # of the frontend, Triton or the C++ compiler
+    except (RuntimeError, ImportError, OSError, AttributeError, AssertionError) as error:  # of any part of the compiler
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         return lines[0].removesuffix(":")[:200] if lines else type(error).__name__
     return ""
