@@ -70,7 +70,7 @@ def read_wids(root: Path, bounds: Bounds, *, recursive: bool = False) -> Finding
 def _unread(contents: dict[str, ShardContents]) -> tuple[str, ...]:
     """A sentence about each kind of files in shards that is never read."""
     counts = sum((Counter(found.others) for found in contents.values()), Counter[str]())
-    first = {kind: name for name, found in reversed([*contents.items()]) for kind in found.others}
+    first = {kind: name for name, found in reversed(contents.items()) for kind in found.others}
     return tuple(
         f"{counts[kind]} {kind or 'suffixless'} files inside shards, in {first[kind]} for one: "
         + ("shards in shards are not opened; unpack them" if kind == ".tar" else "no such file is read")
