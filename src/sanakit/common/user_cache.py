@@ -39,7 +39,12 @@ def file_stamp(path: Path, place: str = "") -> str | None:
         return None
     if time.time() - max(facts.st_mtime, facts.st_ctime) < _SETTLED_SECONDS:
         return None
-    return f"{path.absolute()}|{place}|{facts.st_size}|{facts.st_mtime_ns}|{facts.st_ctime_ns}|{facts.st_ino}"
+    return "|".join(map(str, (path.absolute(), place, *content_facts(facts))))
+
+
+def content_facts(facts: os.stat_result) -> tuple[int, int, int, int]:
+    """Of a file's status what changes with its bytes: length, time of writing and of change, number on the disk."""
+    return facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino
 
 
 def cached_facts(kind: str, path: Path) -> Path:

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sanakit.common.user_cache import user_cache_folder
+from sanakit.common.user_cache import content_facts, user_cache_folder
 from sanakit.data.curation.captioners import Scorer
 from sanakit.data.curation.config import CaptionerConfig, ExistingCaptions, PluginCaptions
 from sanakit.data.curation.steps import Row, existing_captions
@@ -162,4 +162,4 @@ def _model_files(model: str) -> str | None:
             return None
         folder = Path(config).parent
     files = [(file.name, file.stat()) for file in sorted(folder.iterdir()) if file.is_file()]
-    return json.dumps([(name, f.st_size, f.st_mtime_ns, f.st_ctime_ns, f.st_ino) for name, f in files])
+    return json.dumps([(name, *content_facts(facts)) for name, facts in files])

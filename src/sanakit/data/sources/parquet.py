@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sanakit.common.errors import MissingExtraError, PictureError
-from sanakit.common.user_cache import file_stamp
+from sanakit.common.user_cache import content_facts, file_stamp
 from sanakit.data.pictures import picture_size
 from sanakit.data.sources.blobs import FileBlob
 from sanakit.data.sources.collect import Candidate, Findings
@@ -32,8 +32,7 @@ class CellBlob:
     num_bytes: int
 
     def open(self) -> BinaryIO:
-        facts = self.path.stat()
-        written = (facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
+        written = content_facts(self.path.stat())
         content = _pictures_of_group(self.path, self.group, self.column, written)[self.row]
         return io.BytesIO(content or b"")
 
