@@ -19,7 +19,7 @@ from sanakit.training.run.session import Session
 from sanakit.training.run.stage import StageConfig
 from sanakit.training.saving.bundle import Bundle
 from sanakit.training.step.feeds import Prefetched
-from sanakit.training.step.trainee import Made, PlannedStage, Stage, Trainee
+from sanakit.training.step.trainee import CheckData, Made, PlannedStage, Stage, Trainee
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class ToyRecipe(Recipe):
         stages = [PlannedStage(stage, partial(self.stage, stage, model)) for stage in self.stages]
         return Run(stages=stages, finish=partial(finish, session.folder))
 
-    def stage(self, config: StageConfig, model: nn.Module) -> Stage:
+    def stage(self, config: StageConfig, model: nn.Module, check: CheckData) -> Stage:
         return Stage(config, Prefetched(PointData(config.batch_size)), (self.trainee(model),), keep_optimizer=True)
 
     def trainee(self, model: nn.Module) -> Trainee:

@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 
 from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.common.errors import ConfigError
 from sanakit.data.open import open_data
-from sanakit.features.configs import FilePictures, FilesData, ScenesData
+from sanakit.features.configs import FilePictures, FilesData, ScenePictures, ScenesData
 from sanakit.features.encoders import Encoders
-from sanakit.features.identity import identity_of, identity_of_files, named_data
+from sanakit.features.identity import Identity, identity_of_encoders, identity_of_files, named_data
 from sanakit.features.open import latent_data, pixel_data
 from sanakit.features.work import Demand, Work
 
@@ -29,15 +30,18 @@ def test_a_place_and_an_order_of_reading_are_no_data_and_every_change_is(
 ) -> None:
     config = FilesData(path=str(photos), cache=cache, cache_folder=str(tmp_path / "cache"))
 
-    def identity(config: FilesData = config, demand: Demand = DEMAND) -> dict[str, str]:
-        return identity_of(config, latent_data(config, demand, Work(encoders=encoders)), encoders)
+    def identity(config: FilesData = config, demand: Demand = DEMAND) -> Identity:
+        told: list[Identity] = []
+        latent_data(config, replace(demand, on_identity=told.append), Work(encoders=encoders))
+        [found] = told
+        return found
 
     def changed() -> set[str]:
         now = identity()
         return {part for part in before if before[part] != now[part]}
 
     before = identity()
-    assert set(before) == {"names of samples", "pictures", "captions", "autoencoder", "text encoder"}
+    assert set(before) == {"names of samples", "pictures", "captions"}
     moved = shutil.copytree(photos, tmp_path / "moved")
     assert identity(replace(config, path=str(moved)), replace(DEMAND, resolutions=(32,), batch_size=2)) == before
     text = (photos / "3.txt").read_text()
@@ -52,12 +56,28 @@ def test_a_place_and_an_order_of_reading_are_no_data_and_every_change_is(
     assert changed() == {"names of samples", "pictures", "captions"}
 
 
-def test_other_encoders_are_another_identity(photos: Path, tmp_path: Path, tiny_bundle: ModelBundle) -> None:
-    config = FilesData(path=str(photos), cache_folder=str(tmp_path / "cache"))
+def test_data_that_is_refused_costs_nothing(photos: Path, tmp_path: Path, encoders: Encoders) -> None:
+    """Neither pictures nor scenes nor captions are encoded."""
 
-    def identity() -> dict[str, str]:
-        encoders = Encoders(autoencoder=lambda: tiny_bundle.autoencoder, text=lambda: tiny_bundle.text_encoder)
-        return identity_of(config, latent_data(config, DEMAND, Work(encoders=encoders)), encoders)
+    def refuse(found: Identity) -> None:
+        raise ConfigError(f"other {', '.join(found)}")
+
+    demand, place = replace(DEMAND, on_identity=refuse), str(tmp_path / "cache")
+    for config in (FilesData(path=str(photos), cache_folder=place), ScenesData(bank="tiny", cache_folder=place)):
+        with pytest.raises(ConfigError, match=r"other (names of samples, pictures, captions|scenes)"):
+            latent_data(config, demand, Work(encoders=encoders))
+    with pytest.raises(ConfigError, match="other scenes"):
+        pixel_data(ScenePictures(bank="tiny"), demand, multiple=16)
+    assert list((tmp_path / "cache").rglob("*.safetensors")) == []
+    latent_data(FilesData(path=str(photos), cache_folder=place), DEMAND, Work(encoders=encoders))
+    assert list((tmp_path / "cache").rglob("*.safetensors")) != []
+
+
+def test_other_encoders_are_another_identity(tiny_bundle: ModelBundle) -> None:
+    def identity() -> Identity:
+        return identity_of_encoders(
+            Encoders(autoencoder=lambda: tiny_bundle.autoencoder, text=lambda: tiny_bundle.text_encoder)
+        )
 
     before = identity()
     weight = next(tiny_bundle.autoencoder.encoder.parameters())
@@ -65,12 +85,14 @@ def test_other_encoders_are_another_identity(photos: Path, tmp_path: Path, tiny_
     after = identity()
     weight.div_(1.01)
     assert {part for part in before if before[part] != after[part]} == {"autoencoder"}
+    assert set(before) == {"autoencoder", "text encoder"}
 
 
 def test_pictures_of_an_autoencoder_and_what_is_left_out(photos: Path) -> None:
     config = FilePictures(path=str(photos))
-    data = pixel_data(config, DEMAND, multiple=16)
-    assert set(identity_of(config, data)) == {"names of samples", "pictures", "captions"}
+    told: list[Identity] = []
+    pixel_data(config, replace(DEMAND, on_identity=told.append), multiple=16)
+    assert [set(found) for found in told] == [{"names of samples", "pictures", "captions"}]
     assert named_data(config, "the recipe") == "the recipe"
     assert named_data(replace(config, leave_out=("4", "2")), "the recipe") == "the recipe without 2, 4"
     assert named_data(ScenesData(), "the recipe") == "the recipe"
@@ -83,7 +105,9 @@ def test_plain_pictures_of_one_length_are_told_apart(tmp_path: Path) -> None:
     config = FilePictures(path=str(tmp_path / "plain"))
 
     def pictures() -> str:
-        return identity_of(config, pixel_data(config, DEMAND, multiple=16))["pictures"]
+        told: list[Identity] = []
+        pixel_data(config, replace(DEMAND, on_identity=told.append), multiple=16)
+        return told[0]["pictures"]
 
     before = pictures()
     assert pictures() == before

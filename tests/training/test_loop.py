@@ -45,9 +45,9 @@ def test_stages_follow_each_other_and_are_built_when_they_begin(tmp_path: Path, 
     for name, size, steps in (("low", 4, 3), ("high", 2, 2)):
         planned = toy.toy_stage(model, replace(toy.STAGE, name=name, batch_size=size, steps=steps))
 
-        def build(planned: Any = planned, name: str = name) -> Any:
+        def build(check: Any, planned: Any = planned, name: str = name) -> Any:
             built.append((name, len(toy.curve(tmp_path, "step")) if (tmp_path / "log.jsonl").exists() else 0))
-            return planned.build()
+            return planned.build(check)
 
         stages.append(replace(planned, build=build))
     result = toy.train_in(stages, toy.toy_config(), tmp_path)
@@ -115,4 +115,4 @@ def two_pictures(toy: ModuleType, model: nn.Module, config: StageConfig) -> Any:
 
     optimizer = AdamWConfig(betas=(0.9, 0.99), weight_decay=0.0)
     trainee = Trainee("transformer", model, toy.flow_loss(model), optimizer)
-    return PlannedStage(config, lambda: Stage(config, Prefetched(Same(8, 8)), (trainee,), True))
+    return PlannedStage(config, lambda check: Stage(config, Prefetched(Same(8, 8)), (trainee,), True))

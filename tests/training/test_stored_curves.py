@@ -118,7 +118,7 @@ def flow_matching() -> dict[str, list[float]]:
     config = StageConfig(name="toy", batch_size=4, learning_rate=1e-2, steps=NUM_STEPS, warmup_steps=5)
     trainee = Trainee("transformer", model, loss, AdamWConfig())
     stage = Stage(config, Prefetched(Fixed([LatentBatch(latent, text)])), (trainee,), keep_optimizer=False)
-    return curve(PlannedStage(config, lambda: stage), RunConfig(**EVERY), ["loss", "gradient_norm"])
+    return curve(PlannedStage(config, lambda check: stage), RunConfig(**EVERY), ["loss", "gradient_norm"])
 
 
 def autoencoder(config: AutoencoderStage, perceptual: Perceptual | None, keys: Sequence[str]) -> dict[str, list[float]]:
@@ -129,7 +129,7 @@ def autoencoder(config: AutoencoderStage, perceptual: Perceptual | None, keys: S
     for trainee in trainees:
         trainee.model.double()
     stage = Stage(config, Prefetched(Fixed(pictures())), trainees, keep_optimizer=False)
-    return curve(PlannedStage(config, lambda: stage), recipe, keys)
+    return curve(PlannedStage(config, lambda check: stage), recipe, keys)
 
 
 def reconstruction() -> dict[str, list[float]]:

@@ -185,7 +185,7 @@ def toy_stage(
 ) -> PlannedStage:
     trainee = Trainee("toy", model, loss or toy_loss(model), optimizer or AdamWConfig())
     data = ToyData(num_samples, config.batch_size, seed, taken)
-    return PlannedStage(config, lambda: Stage(config, Prefetched(data), (trainee,), keep_optimizer))
+    return PlannedStage(config, lambda check: Stage(config, Prefetched(data), (trainee,), keep_optimizer))
 
 
 def flow_loss(model: LinearDiT) -> Loss:
@@ -213,7 +213,9 @@ def dit_stage(model: LinearDiT, config: StageConfig, *, optimizer: OptimizerConf
 
     loss = without_noise if noiseless else flow_loss(model)
     trainee = Trainee("transformer", model, loss, optimizer)
-    return PlannedStage(config, lambda: Stage(config, Prefetched(ToyLatents(24, config.batch_size)), (trainee,), True))
+    return PlannedStage(
+        config, lambda check: Stage(config, Prefetched(ToyLatents(24, config.batch_size)), (trainee,), True)
+    )
 
 
 def autoencoder_stage(config: StageConfig) -> tuple[DCAutoencoder, PlannedStage]:
@@ -226,7 +228,7 @@ def autoencoder_stage(config: StageConfig) -> tuple[DCAutoencoder, PlannedStage]
         return reconstruction_loss(model, batch.pixels, generator, config=ReconstructionConfig())
 
     trainee = Trainee("generator", model, loss, AdamWConfig())
-    return model, PlannedStage(config, lambda: Stage(config, Prefetched(ToyPixels(24, 4)), (trainee,), True))
+    return model, PlannedStage(config, lambda check: Stage(config, Prefetched(ToyPixels(24, 4)), (trainee,), True))
 
 
 @dataclass(frozen=True, kw_only=True)

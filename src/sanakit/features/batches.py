@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -58,7 +57,6 @@ class OrderedData:
 
     def __init__(self, order: BatchOrder) -> None:
         self._order = order
-        self.identity: Mapping[str, str] = {}  # of files, see ``identity_of_files``
 
     @property
     def num_batches(self) -> int:

@@ -13,7 +13,7 @@ from sanakit.data.open import open_data
 from sanakit.data.samples import Problem
 from sanakit.features.caching import Spent, cache_folder, cache_texts, latent_store, text_store
 from sanakit.features.configs import FilesData
-from sanakit.features.file_latents import cache_latents
+from sanakit.features.file_latents import cache_latents, file_digests
 from sanakit.features.files import bins_of, caption_notes, passing_samples, possible_captions
 from sanakit.features.work import Work
 
@@ -48,7 +48,8 @@ def cache_files(config: FilesData, resolutions: Sequence[int], work: Work) -> Ca
     samples = passing_samples(source, config)
     dropped = {source[index].key for index in range(len(source))} - {source[index].key for index in samples}
     bins = bins_of(source, samples, resolutions, work.encoders)
-    cached = cache_latents(source, samples, bins, latent_store(config.cache_folder, work.encoders), work)
+    digests, unread = file_digests(source, samples, work)
+    cached = cache_latents(source, samples, digests, bins, latent_store(config.cache_folder, work.encoders), work)
     good = [place for place, key in enumerate(cached.keys) if key in cached.store]
     used = [samples[place] for place in good]
     texts = possible_captions(source, used, config.caption_choice)
@@ -60,7 +61,7 @@ def cache_files(config: FilesData, resolutions: Sequence[int], work: Work) -> Ca
         latents=cached.spent,
         texts=spent,
         bins=dict(Counter(f"{height}x{width}" for height, width in sorted(bins[good].tolist()))),
-        problems=(*source.problems, *cached.problems),
+        problems=(*source.problems, *unread, *cached.problems),
         dropped=tuple(sorted(dropped)),
         notes=(*(f"not used, {sentence}" for sentence in source.unused_files), *notes),
     )

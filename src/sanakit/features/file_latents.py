@@ -6,7 +6,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import repeat
 from threading import Lock
 
@@ -38,24 +38,28 @@ class CachedLatents:
     store: FeatureStore
     keys: list[str]  # of every index that was asked for; "" where the file could not be read
     spent: Spent
-    problems: list[Problem] = field(default_factory=list)  # found by this process
-    digests: list[str] = field(default_factory=list)  # SHA-256 of every file, "" where it could not be read
+    problems: list[Problem]  # found by this process
 
 
 def cache_latents(
-    source: DataSource, indices: Sequence[int], bins: NDArray[np.int64], store: FeatureStore, work: Work
+    source: DataSource,
+    indices: Sequence[int],
+    digests: Sequence[str],
+    bins: NDArray[np.int64],
+    store: FeatureStore,
+    work: Work,
 ) -> CachedLatents:
     """Compute the latents that the store lacks, each rank a share.
 
     Args:
         indices: samples of the source.
+        digests: SHA-256 of their files.
         bins: ``(indices, 2)``, height and width that each is brought to.
 
     A picture that cannot be decoded stays missing from the store, on every rank, and is a problem with its key.
     """
     problems: list[Problem] = []
     keys = []
-    digests = file_digests(source, indices, work, problems)
     for digest, (height, width) in zip(digests, bins.tolist(), strict=True):
         rule = f"reading {READING}, cover {resize_rule(height, width)} centre"
         keys.append(latent_key(digest, height, width, rule, EXACT, work.encoders) if digest else "")
@@ -76,16 +80,16 @@ def cache_latents(
                     yield from ((keys[place], latent) for (place, _), latent in zip(good, latents, strict=True))
 
     spent = fill_store(store, list(places), compute, work, what="pictures")
-    return CachedLatents(store, keys, spent, problems, digests)
+    return CachedLatents(store, keys, spent, problems)
 
 
-def file_digests(source: DataSource, indices: Sequence[int], work: Work, problems: list[Problem]) -> list[str]:
-    """SHA-256 of every picture file in hex, "" where one cannot be read.
+def file_digests(source: DataSource, indices: Sequence[int], work: Work) -> tuple[list[str], list[Problem]]:
+    """SHA-256 of every picture file in hex, "" where one cannot be read, and why not as far as this process knows.
 
     Each rank reads a share of those that have changed since the last time: digests are kept by stamp in the user's
     cache, so that a large data set is not read whole each time.
     """
-    ranks, kept = work.ranks, cached_facts("digests", source.path)
+    ranks, kept, problems = work.ranks, cached_facts("digests", source.path), list[Problem]()
     own = range(ranks.rank, len(indices), ranks.world)
     # taken before any reading, so that a change during it shows the next time
     known, stamps = recall(kept), [source.stamp(index) for index in indices]
@@ -118,7 +122,7 @@ def file_digests(source: DataSource, indices: Sequence[int], work: Work, problem
     if ranks.rank == 0:
         pairs = zip(stamps, digests, strict=True)
         remember(kept, {stamp: digest for stamp, digest in pairs if stamp is not None and digest})
-    return digests
+    return digests, problems
 
 
 def _groups(order: Sequence[int], bins: NDArray[np.int64], device: str) -> Iterator[Sequence[int]]:

@@ -101,25 +101,26 @@ def open_files(config: FilesData, demand: Demand, work: Work) -> FileLatents:
     if source.has_latents():
         return _open_features(source, samples, config, demand, work)
     bins = bins_of(source, samples, demand.resolutions, work.encoders)
-    latents, contents = file_latents.encoded_latents(source, work), None
-    if config.cache:
+    latents = file_latents.encoded_latents(source, work)
+    if not config.cache:
+        demand.on_identity(identity_of_files(source, samples))
+    else:
         store = latent_store(config.cache_folder, work.encoders)
-        cached = file_latents.cache_latents(source, samples, bins, store, work)
+        digests, unread = file_latents.file_digests(source, samples, work)
+        demand.on_identity(identity_of_files(source, samples, digests))
+        cached = file_latents.cache_latents(source, samples, digests, bins, store, work)
         good = np.array([key in cached.store for key in cached.keys], bool)
-        known = {problem.key: problem.detail for problem in cached.problems}
+        known = {problem.key: problem.detail for problem in (*unread, *cached.problems)}
         bad = [source[index].key for index, is_good in zip(samples, good, strict=True) if not is_good]
         tell_dropped("cannot be decoded", {key: known.get(key, "found by another process") for key in bad}, source)
         keys = dict(zip(samples, cached.keys, strict=True))
         latents = file_latents.stored_latents(cached.store, [keys.get(index, "") for index in range(len(source))])
         samples, bins = [index for index, is_good in zip(samples, good, strict=True) if is_good], bins[good]
-        contents = [digest for digest, is_good in zip(cached.digests, good, strict=True) if is_good]
     _check_any(samples, source)
     _tell_captions(source, samples, config, work)
     texts = _texts(source, samples, config, work)
     order = BatchOrder(bins, batch_size=demand.batch_size, seed=demand.seed)
-    data = FileLatents(source, samples, order, latents, texts, choice=config.caption_choice, seed=demand.seed)
-    data.identity = identity_of_files(source, samples, contents)
-    return data
+    return FileLatents(source, samples, order, latents, texts, choice=config.caption_choice, seed=demand.seed)
 
 
 def bins_of(
@@ -195,6 +196,7 @@ def _open_features(
 ) -> FileLatents:
     """Cached features: their latents have their shapes already, and those of other resolutions are left out."""
     samples, shapes = _usable_latents(source, samples, work.encoders)
+    demand.on_identity(identity_of_files(source, samples))
     bins = [training_bins(size, multiple=work.encoders.compression).sizes for size in demand.resolutions]
     wanted = {tuple(size) for sizes in bins for size in sizes.tolist()}
     found = list(zip(samples, shapes, strict=True))
@@ -211,9 +213,7 @@ def _open_features(
     kept = [shape for shape in shapes if shape in wanted]
     order = BatchOrder(kept, batch_size=demand.batch_size, seed=demand.seed)
     latents, choice = file_latents.shard_latents(source), config.caption_choice
-    data = FileLatents(source, samples, order, latents, texts, choice=choice, seed=demand.seed)
-    data.identity = identity_of_files(source, samples)
-    return data
+    return FileLatents(source, samples, order, latents, texts, choice=choice, seed=demand.seed)
 
 
 def _usable_latents(

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from typing import assert_never
+from collections.abc import Callable, Iterable, Sequence
 
 from sanakit.common.errors import PictureError
 from sanakit.data.sources.blobs import Blob
 from sanakit.data.sources.data_source import DataSource
 from sanakit.features import configs
-from sanakit.features.batches import LatentBatch, OrderedData, PixelBatch, TrainingData
 from sanakit.features.encoders import Encoders
-from sanakit.features.scenes import SCENES_VERSION, open_bank
 
 Identity = dict[str, str]
+OnIdentity = Callable[[Identity], None]
+"""Told what data is, before anything is computed from it; raises to refuse it."""
+
 _GLANCE = 4096  # bytes
+
+
+def any_identity(identity: Identity) -> None:
+    """Accept any data."""
 
 
 def identity_of_files(source: DataSource, samples: Sequence[int], contents: Iterable[str] | None = None) -> Identity:
@@ -34,7 +38,7 @@ def identity_of_files(source: DataSource, samples: Sequence[int], contents: Iter
         contents = (f"{_glance(source.blob(index))} {sample.height}x{sample.width}" for index, sample in sizes)
     captions = (repr([(each.source, each.text, each.score) for each in sample.captions]) for sample in found)
     names = (sample.key for sample in found)
-    return {"names of samples": _digest(names), "pictures": _digest(contents), "captions": _digest(captions)}
+    return {"names of samples": digest_of(names), "pictures": digest_of(contents), "captions": digest_of(captions)}
 
 
 def _glance(blob: Blob) -> str:
@@ -56,27 +60,13 @@ def named_data(config: configs.LatentDataConfig | configs.PixelDataConfig, whose
     return whose
 
 
-def identity_of(
-    config: configs.LatentDataConfig | configs.PixelDataConfig,
-    data: TrainingData[LatentBatch] | TrainingData[PixelBatch],
-    encoders: Encoders | None = None,
-) -> Identity:
-    """Of what a config has opened, and of the encoders that its features are made with."""
-    parts: Identity = {}
-    match config:
-        case configs.FilesData() | configs.FilePictures():
-            assert isinstance(data, OrderedData)
-            parts |= data.identity
-        case configs.ScenesData() | configs.ScenePictures():
-            parts["scenes"] = _digest([SCENES_VERSION, open_bank(config.bank, config.names).hash])
-        case _:
-            assert_never(config)
-    if encoders is not None:
-        parts |= {"autoencoder": encoders.latent_id[:16], "text encoder": encoders.text_id[:16]}
-    return parts
+def identity_of_encoders(encoders: Encoders) -> Identity:
+    """Of the networks that features are made with."""
+    return {"autoencoder": encoders.latent_id[:16], "text encoder": encoders.text_id[:16]}
 
 
-def _digest(facts: Iterable[str]) -> str:
+def digest_of(facts: Iterable[str]) -> str:
+    """16 hex digits."""
     digest = hashlib.sha256()
     for fact in facts:
         digest.update(f"{fact}\0".encode("utf-8", "surrogatepass"))

@@ -35,7 +35,6 @@ class FilePixels(OrderedData):
             samples: indices into the source, by the index that ``order`` knows them under.
         """
         super().__init__(order)
-        self.identity = identity_of_files(source, samples)
         self._source, self._samples, self._crop, self._seed = source, samples, crop, seed
 
     def describe(self, number: int) -> list[NamedSample]:
@@ -73,6 +72,7 @@ def open_pictures(config: FilePictures, demand: Demand, *, multiple: int, crop: 
         raise RequestError(f"{source.path} holds latents, and an autoencoder is trained on pictures")
     tell_fates(source)
     samples = kept_samples(source, config.leave_out)
+    demand.on_identity(identity_of_files(source, samples))
     sizes = [(source[index].height, source[index].width) for index in samples]
     bins = assign_bins(sizes, resolutions, multiple=multiple)
     order = BatchOrder(bins, batch_size=demand.batch_size, seed=demand.seed)

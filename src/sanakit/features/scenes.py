@@ -17,6 +17,7 @@ from sanakit.data.order import BatchOrder
 from sanakit.features.batches import LatentBatch, OrderedData, PixelBatch
 from sanakit.features.caching import cache_texts, fill_store, latent_key, latent_store, text_store
 from sanakit.features.configs import ScenePictures, ScenesData
+from sanakit.features.identity import Identity, digest_of
 from sanakit.features.pixel_tensors import QUICK, encode_pictures
 from sanakit.features.text_rows import TextRows
 from sanakit.features.work import Demand, Work
@@ -117,10 +118,17 @@ def open_bank(name: str, names: str | None) -> Bank:
     return bank.subset(chosen)
 
 
+def identity_of_scenes(bank: Bank) -> Identity:
+    """Of every scene that a bank gives."""
+    return {"scenes": digest_of([SCENES_VERSION, bank.hash])}
+
+
 def open_scenes(config: ScenesData, demand: Demand, work: Work) -> CachedScenes:
     """See ``latent_data``. With several resolutions each painting has one of them, in turn."""
     sizes = _checked_sizes(demand.resolutions, work.encoders.compression)
-    paintings = Paintings(open_bank(config.bank, config.names), config.seed)
+    bank = open_bank(config.bank, config.names)
+    demand.on_identity(identity_of_scenes(bank))
+    paintings = Paintings(bank, config.seed)
     captions = [paintings.caption(index) for index in range(config.num_captions)]
     store = text_store(config.cache_folder, work.encoders)
     keys, _ = cache_texts(captions, store, work)
@@ -184,7 +192,9 @@ def scene_pictures(config: ScenePictures, demand: Demand, *, multiple: int, crop
             f"a window of {crop} px does not fit: it must be a multiple of {multiple} px of at most {sizes[0]} px"
         )
     both = derived_seed(config.seed, demand.seed, bits=56)
-    paintings = Paintings(open_bank(config.bank, config.names), both)
+    bank = open_bank(config.bank, config.names)
+    demand.on_identity(identity_of_scenes(bank))
+    paintings = Paintings(bank, both)
     return ComposedScenes(paintings, sizes[0], batch_size=demand.batch_size, crop=crop)
 
 

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.common.ranks import ALONE, Ranks
 from sanakit.features.encoders import Encoders
+from sanakit.features.identity import OnIdentity, any_identity
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Demand:
     """``resolutions`` in pixels, of which several give one stream with bins of all of them; samples of a micro-batch;
-    the seed of the order, of windows and of the choice of captions."""
+    the seed of the order, of windows and of the choice of captions; who says whether it is the right data."""
 
     resolutions: tuple[int, ...]
     batch_size: int
     seed: int
+    on_identity: OnIdentity = any_identity
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

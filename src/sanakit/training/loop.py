@@ -70,10 +70,8 @@ def run_stages(
     run_logger.open(state)
     with closing(run_logger):
         while True:
-            stage = stages[state.stage].build()
+            stage = stages[state.stage].build(partial(check_data, state=state, accepted=session.config.accept_data))
             logger.info("stage %s: %s", stage.config.name, to_mapping(stage.config))
-            if stage.data is not None:
-                check_data(stage.data, state, session.config.accept_data)
             train_state = assemble(session, stage, train_state)
             checkpointer.begin_stage(train_state, state)
             note_length(stage.config, state, stage.feed.num_batches, train_state.learning_rate)
@@ -100,8 +98,7 @@ def _run_stage(
     """Steps until the stage is over."""
     feed, accumulation, ranks = stage.feed, stage.config.accumulation, session.ranks
     end = last_position(stage.config, feed.num_batches)
-    watch = Stopwatch()
-    with closing(feed), Interruption() as interruption:
+    with closing(feed), closing(Stopwatch()) as watch, Interruption() as interruption:
         while (progress := agree(stage_progress(stage.config, state, feed.num_batches), ranks)) < 1:
             plan = plan_step(feed.num_samples, state.position, end, accumulation, ranks)
             batches = _take(session, feed, plan, state.stage)

@@ -15,20 +15,20 @@ BEFORE = {"names of samples": "1", "pictures": "2", "captions": "3"}
 
 def test_other_data_is_refused_and_accepted_by_its_name_alone(caplog: pytest.LogCaptureFixture) -> None:
     state = RunState()
-    check_data(("the recipe", BEFORE), state, None)
-    check_data(("stage b", {**BEFORE, "pictures": "9"}), state, None)  # which has data of its own
+    check_data("the recipe", BEFORE, state=state, accepted=None)
+    check_data("stage b", {**BEFORE, "pictures": "9"}, state=state, accepted=None)  # which has data of its own
     state.next_stage()
-    check_data(("the recipe", dict(BEFORE)), state, None)
+    check_data("the recipe", dict(BEFORE), state=state, accepted=None)
     other = {**BEFORE, "pictures": "8", "autoencoder": "4"}
     message = r"the data of the recipe is not .* \(other pictures and other autoencoder\); .* accept_data=(data-\w{8})$"
     with pytest.raises(ConfigError, match=message) as refused:
-        check_data(("the recipe", other), state, "data-12345678")
+        check_data("the recipe", other, state=state, accepted="data-12345678")
     name = re.search(message, str(refused.value))
     assert name is not None
     assert state.data["the recipe"] == BEFORE
     assert caplog.text == ""
-    check_data(("the recipe", other), state, name[1])
+    check_data("the recipe", other, state=state, accepted=name[1])
     assert f"is accepted by its name {name[1]}" in caplog.text
-    check_data(("the recipe", other), state, None)
+    check_data("the recipe", other, state=state, accepted=None)
     with pytest.raises(ConfigError, match="other captions"):
-        check_data(("the recipe", {**other, "captions": "7"}), state, name[1])
+        check_data("the recipe", {**other, "captions": "7"}, state=state, accepted=name[1])

@@ -36,7 +36,7 @@ def test_the_samples_of_the_bad_micro_batch_are_named_worst_first(tmp_path: Path
 
     model, config = toy.network(), replace(toy.STAGE, accumulation=2)
     trainee = Trainee("toy", model, toy.toy_loss(model), AdamWConfig())
-    stage = PlannedStage(config, lambda: Stage(config, Prefetched(Named(24, 4)), (trainee,), True))
+    stage = PlannedStage(config, lambda check: Stage(config, Prefetched(Named(24, 4)), (trainee,), True))
     with pytest.raises(
         NonFiniteError, match=r"the worst of its 4 samples is k9 \(photos/9.png, 'a kite .*\[...\]'\)"
     ) as it:

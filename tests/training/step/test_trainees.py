@@ -45,7 +45,7 @@ def kill_at(step: int) -> Watchers:
 
 
 def run(toy: ModuleType, folder: Path, stage: Stage, watchers: Watchers | None = None, **changes: Any) -> RunResult:
-    planned = PlannedStage(stage.config, lambda: stage)
+    planned = PlannedStage(stage.config, lambda check: stage)
     return toy.train_in([planned], toy.toy_config(**changes), folder, watchers=watchers)  # type: ignore[no-any-return]
 
 

@@ -21,7 +21,18 @@ from sanakit.training.saving.checkpoint import newest, read_state
 RECIPE_FILE = "recipe.yaml"
 # What a run may continue with although it began otherwise: the numbers of its steps stay what they would have been,
 # or change as it is plainly meant when a stage is made longer.
-_HARMLESS = ("intent", "log.", "samples.", "checkpoints.", "parallel", "compile", "accept_data", "data.cache_folder")
+_HARMLESS = (
+    "intent",
+    "log.",
+    "samples.",
+    "checkpoints.",
+    "parallel",
+    "compile",
+    "accept_data",
+    "data.cache_folder",
+    "report",
+)
+_PLACES = (["data", "path"], ["data", "bank"], ["data", "names"])  # fingerprints say whether it is the same there
 _LENGTHS = ("steps", "epochs", "minutes")
 
 
@@ -108,7 +119,7 @@ def _is_same_place(before: Any, now: Any) -> bool:
 
 def _is_harmless(name: str, moved: bool) -> bool:
     parts = name.split(".")
-    if moved and parts[-2:] == ["data", "path"]:
+    if moved and (parts[-2:] in _PLACES or name in ("autoencoder", "text_encoder")):
         return True
     lengthened = parts[0] == "stages" and len(parts) == 3 and parts[2] in _LENGTHS
     return lengthened or "leave_out" in parts or name.startswith(_HARMLESS)

@@ -13,17 +13,17 @@ from sanakit.training.run.stage import StageConfig, rates_of_lengths
 logger = logging.getLogger(__name__)
 
 
-def check_data(data: tuple[str, dict[str, str]], state: RunState, accepted: str | None) -> None:
+def check_data(whose: str, now: dict[str, str], *, state: RunState, accepted: str | None) -> None:
     """Note the fingerprints of a stage's data, which must be those that the run has seen, if it has.
 
     Args:
-        data: whose it is, in words, and the fingerprints of its parts.
+        whose: data it is, in words.
+        now: the fingerprints of its parts.
         accepted: the name of other data that the run may go on with.
 
     Raises:
         ConfigError: it is other data; the message says what of it, and by which name it is accepted.
     """
-    whose, now = data
     before = state.data.get(whose, now)
     changed = [part for part in {**before, **now} if before.get(part) != now.get(part)]
     if changed:

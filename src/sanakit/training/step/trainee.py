@@ -21,6 +21,9 @@ Loss = Callable[[Any, torch.Generator, Made], Mapping[str, Tensor]]
 """A micro-batch (on the device), the generator of its noise and what was handed on to terms: ``loss`` is minimised,
 other scalars are logged; ``per_sample`` and ``sigma``, both ``(B,)``, feed the curve of loss against noise level."""
 
+CheckData = Callable[[str, dict[str, str]], None]
+"""Whose data it is, in words, and the fingerprints of its parts; raises if the run was trained on other data so far."""
+
 
 @dataclass(frozen=True, slots=True)
 class Trainee:
@@ -70,12 +73,14 @@ class Stage:
     trainees: tuple[Trainee, ...]  # step one after the other on the same micro-batches; the first has the average
     keep_optimizer: bool  # continue the previous stage's optimiser state, or begin anew because others are trained
     test: Callable[[], Mapping[str, float]] | None = None  # of the first trainee, for the log; all processes must call
-    data: tuple[str, dict[str, str]] | None = None  # whose its data is, and the fingerprints of that
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedStage:
-    """A stage to come; ``build`` is called when it begins, so that its features are cached only then."""
+    """A stage to come; ``build`` is called when it begins, so that its features are cached only then.
+
+    It tells the fingerprints of its data before anything is computed from that.
+    """
 
     config: StageConfig
-    build: Callable[[], Stage]
+    build: Callable[[CheckData], Stage]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,7 @@ def test_families_hold_their_own_hard_negatives() -> None:
 
 
 def test_what_is_cached(folder: Path) -> None:
-    assert check_families(CONFIG, folder)
+    assert check_families(CONFIG, load_bank("tiny"), folder)
     part = torch.load(folder / "families-0000.pt", weights_only=True)
     assert part["patches"].shape == (2, 18, 16, PATCH_CHANNELS)
     assert part["labels"].shape == (2, 3, 6, 6)
@@ -136,8 +137,13 @@ def test_statistics_standardise(folder: Path) -> None:
 
 def test_features_of_other_data_are_refused(folder: Path) -> None:
     assert json.loads((folder / "families.json").read_text())["seed"] == 4
-    with pytest.raises(ConfigError, match="another folder"):
-        check_families(FamiliesConfig(num_families=3, num_position_families=0, seed=5), folder)
+    bank = load_bank("tiny")
+    with pytest.raises(ConfigError, match="delete it"):
+        check_families(FamiliesConfig(num_families=3, num_position_families=0, seed=5), bank, folder)
+    with pytest.raises(ConfigError, match="delete it"):
+        check_families(CONFIG, bank.subset(["cat", "dog"]), folder)
+    moved = replace(CONFIG, bank=str(bank.folder), names="a copy of the same names")
+    assert check_families(moved, bank, folder)
     with pytest.raises(ConfigError, match="multiple of 6"):
         FamilyBatches(folder, CONFIG, batch_size=8, seed=0)
     with pytest.raises(ConfigError, match="within"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,6 +92,12 @@ def test_a_run_writes_weights_that_load(
     assert (tmp_path / "log.jsonl").read_text().splitlines() == log
     for name, tensor in again.items():
         assert torch.equal(tensor, trained[name])
+    place = shutil.copytree(load_bank("tiny").folder, tmp_path / "bank")
+    moved = replace(recipe, data=replace(recipe.data, bank=str(place)))
+    train(moved, tmp_path)
+    (place / "bank.json").write_text((place / "bank.json").read_text() + "\n")
+    with pytest.raises(ConfigError, match=r"data of the recipe is not what .* \(other scenes\)"):
+        train(moved, tmp_path)
 
 
 def test_own_caption_first_counts_wrong_captions_only() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,12 @@ def test_a_run_leaves_a_reader_and_its_report(tmp_path: Path, monkeypatch: pytes
     assert len(scores["networks"][0]["weights_hash"]) == 64
     assert {"found", "things", "ground"} <= {row["name"] for row in scores["measurements"]}
     assert "## Recipe" in (tmp_path / "run" / "report.md").read_text()
+    (tmp_path / "names.txt").rename(tmp_path / "moved.txt")
+    moved = replace(recipe, data=replace(recipe.data, names=str(tmp_path / "moved.txt")), report=0)
+    train(moved, tmp_path / "run")
+    (tmp_path / "moved.txt").write_text("cat, dog\nball\n")
+    with pytest.raises(ConfigError, match=r"data of the recipe is not what .* \(other scenes\)"):
+        train(moved, tmp_path / "run")
     words, data = words_of(load_bank("tiny")), from_mapping(ExamplesConfig, {"bank": "tiny", "num_scenes": 24})
     with pytest.raises(ConfigError, match="another bank or config"):
         cache_examples(data, words, load_bank("tiny"), tmp_path / "run" / "examples", "cpu")

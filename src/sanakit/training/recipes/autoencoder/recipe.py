@@ -18,7 +18,7 @@ from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import ConfigError, RequestError
 from sanakit.features.batches import PixelBatch, TrainingData
 from sanakit.features.configs import PixelDataConfig, ScenePictures
-from sanakit.features.identity import identity_of, named_data
+from sanakit.features.identity import OnIdentity, any_identity, named_data
 from sanakit.features.open import pixel_data
 from sanakit.features.work import Demand
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
@@ -41,7 +41,7 @@ from sanakit.training.recipes.recipe import Recipe, Run
 from sanakit.training.run.session import Session
 from sanakit.training.saving.bundle import Bundle
 from sanakit.training.step.feeds import Prefetched
-from sanakit.training.step.trainee import Made, PlannedStage, Stage, Trainee
+from sanakit.training.step.trainee import CheckData, Made, PlannedStage, Stage, Trainee
 
 NUM_SCALE_PICTURES = 256
 
@@ -123,16 +123,21 @@ class AutoencoderRecipe(Recipe):
 
 
 def _build_stage(
-    recipe: AutoencoderRecipe, index: int, model: DCAutoencoder, perceptual: Perceptual | None, device: str
+    recipe: AutoencoderRecipe,
+    index: int,
+    model: DCAutoencoder,
+    perceptual: Perceptual | None,
+    device: str,
+    check: CheckData,
 ) -> Stage:
     stage = recipe.stages[index]
     before = recipe.stages[index - 1] if index else None
     set_trainable(model, stage.trainable)
-    data = stage_data(recipe, index, model.config.compression)
+    whose = named_data(recipe.data, "the recipe")
+    data = stage_data(recipe, index, model.config.compression, partial(check, whose))
     same = before is not None and (before.trainable, before.optimizer) == (stage.trainable, stage.optimizer)
     trainees = build_trainees(recipe, index, model, perceptual, device)
-    keep, known = same and stage.gan is None, (named_data(recipe.data, "the recipe"), identity_of(recipe.data, data))
-    return Stage(stage, Prefetched(data), trainees, keep_optimizer=keep, data=known)
+    return Stage(stage, Prefetched(data), trainees, keep_optimizer=same and stage.gan is None)
 
 
 def build_trainees(
@@ -157,10 +162,13 @@ def build_trainees(
     )
 
 
-def stage_data(recipe: AutoencoderRecipe, index: int, compression: int) -> TrainingData[PixelBatch]:
+def stage_data(
+    recipe: AutoencoderRecipe, index: int, compression: int, on_identity: OnIdentity = any_identity
+) -> TrainingData[PixelBatch]:
     """Pictures of a stage; each stage has an order of its own."""
     stage = recipe.stages[index]
-    demand = Demand(resolutions=(stage.resolution,), batch_size=stage.batch_size, seed=recipe.seed + index)
+    resolutions, seed = (stage.resolution,), recipe.seed + index
+    demand = Demand(resolutions=resolutions, batch_size=stage.batch_size, seed=seed, on_identity=on_identity)
     return pixel_data(recipe.data, demand, multiple=compression, crop=stage.crop)
 
 

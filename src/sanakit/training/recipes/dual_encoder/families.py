@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -123,9 +124,9 @@ class FamilyCache:
         Raises:
             ConfigError: the folder holds features of another config.
         """
-        check_families(config, self._folder)
+        check_families(config, self._bank, self._folder)
         self._folder.mkdir(parents=True, exist_ok=True)
-        write_json(self._folder / _CONFIG, to_mapping(config))
+        write_json(self._folder / _CONFIG, _about(config, self._bank))
         numbers, table = name_table(self._bank)
         paths = part_files(config, self._folder)
         for part, path in enumerate(paths):
@@ -170,7 +171,7 @@ class FamilyCache:
         return torch.cat(parts)
 
 
-def check_families(config: FamiliesConfig, folder: Path) -> bool:
+def check_families(config: FamiliesConfig, bank: Bank, folder: Path) -> bool:
     """Whether all features of this config are there.
 
     Raises:
@@ -178,9 +179,14 @@ def check_families(config: FamiliesConfig, folder: Path) -> bool:
     """
     if (folder / _CONFIG).exists():
         found = json_values((folder / _CONFIG).read_bytes())
-        if found != to_mapping(config):
-            raise ConfigError(f"{folder} holds features of other data ({found}); give the run another folder")
+        if found != _about(config, bank):
+            raise ConfigError(f"{folder} holds features of other data ({found}); delete it to have them made anew")
     return all(path.exists() for path in part_files(config, folder))
+
+
+def _about(config: FamiliesConfig, bank: Bank) -> dict[str, Any]:
+    """What decides the features: the contents of the bank and of the names, wherever they lie."""
+    return {**to_mapping(config), "bank": bank.hash, "names": None}
 
 
 def part_files(config: FamiliesConfig, folder: Path) -> list[Path]:

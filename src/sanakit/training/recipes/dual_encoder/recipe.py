@@ -14,7 +14,7 @@ from torch import Tensor
 from sanakit.common.config import to_mapping
 from sanakit.common.errors import ConfigError
 from sanakit.common.ranks import wait_for_all
-from sanakit.features.scenes import open_bank
+from sanakit.features.scenes import identity_of_scenes, open_bank
 from sanakit.models.dual_encoder import DualEncoder, DualEncoderConfig
 from sanakit.scoring.dual_encoder import (
     GRID,
@@ -33,7 +33,8 @@ from sanakit.training.recipes.recipe import Recipe, Run
 from sanakit.training.run.session import Session
 from sanakit.training.run.stage import StageConfig
 from sanakit.training.step.feeds import Prefetched
-from sanakit.training.step.trainee import Made, PlannedStage, Stage, Trainee
+from sanakit.training.step.trainee import CheckData, Made, PlannedStage, Stage, Trainee
+from sanakit.worlds.banks.bank import Bank
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,12 +74,14 @@ class DualEncoderRecipe(Recipe):
 
 
 def _build_stage(
-    recipe: DualEncoderRecipe, stage: StageConfig, model: DualEncoder, session: Session, *, keep: bool
+    recipe: DualEncoderRecipe, stage: StageConfig, model: DualEncoder, session: Session, check: CheckData, *, keep: bool
 ) -> Stage:
     """Cache the features, if they are not there, and standardise by their statistics."""
+    bank = open_bank(recipe.data.bank, recipe.data.names)
+    check("the recipe", identity_of_scenes(bank))
     features = session.folder / "features"
     if session.ranks.is_first:
-        prepare_families(recipe, features, session.device)
+        prepare_families(recipe, bank, features, session.device)
     wait_for_all(session.ranks)
     data = FamilyBatches(features, recipe.data, batch_size=stage.batch_size, seed=recipe.seed)
     use_statistics_(model, data)
@@ -97,12 +100,12 @@ def _finish(recipe: DualEncoderRecipe, model: DualEncoder, session: Session, res
         report_dual_encoder(to_mapping(recipe), session.folder, device=session.device, on_progress=told)
 
 
-def prepare_families(recipe: DualEncoderRecipe, folder: Path, device: str) -> None:
+def prepare_families(recipe: DualEncoderRecipe, bank: Bank, folder: Path, device: str) -> None:
     """Load the frozen networks and cache what they make of the families; what is there is kept."""
-    if not check_families(recipe.data, folder):
+    if not check_families(recipe.data, bank, folder):
         cache = FamilyCache(
             folder,
-            open_bank(recipe.data.bank, recipe.data.names),
+            bank,
             encoder=load_scorer_text_encoder(recipe.model, device=device),
             reader=PictureReader(bf16=True).to(device),
             autoencoder=starter_autoencoder(device),

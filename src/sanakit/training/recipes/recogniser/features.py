@@ -80,7 +80,7 @@ def cache_examples(config: ExamplesConfig, words: RecogniserConfig, bank: Bank, 
     del about["num_scenes"]  # more of them go on from these
     path = folder / _CONFIG
     if path.exists() and json_values(path.read_text(encoding="utf-8")) != about:
-        raise ConfigError(f"{folder} holds examples of another bank or config; give the run another folder")
+        raise ConfigError(f"{folder} holds examples of another bank or config; delete it to have them made anew")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(path, about)
     parts = part_files(config, folder)

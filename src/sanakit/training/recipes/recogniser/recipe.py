@@ -17,6 +17,7 @@ from sanakit.common.errors import ConfigError
 from sanakit.common.paths import as_path
 from sanakit.common.ranks import wait_for_all
 from sanakit.data.sources.files import lines_of, read_text
+from sanakit.features.scenes import identity_of_scenes
 from sanakit.models.recogniser import Recogniser, RecogniserConfig, Standardised
 from sanakit.scoring.reading.recogniser import save_recogniser
 from sanakit.training.loop import RunResult
@@ -28,7 +29,7 @@ from sanakit.training.recipes.recogniser.report import report_recogniser
 from sanakit.training.run.session import Session
 from sanakit.training.run.stage import StageConfig
 from sanakit.training.step.feeds import Prefetched
-from sanakit.training.step.trainee import Made, PlannedStage, Stage, Trainee
+from sanakit.training.step.trainee import CheckData, Made, PlannedStage, Stage, Trainee
 from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.banks.bank_files import load_bank
 from sanakit.worlds.scenes.vocabulary import COLOURS, PLAIN_BACKGROUNDS, SCENE_BACKGROUNDS
@@ -96,9 +97,17 @@ def words_of(bank: Bank) -> RecogniserConfig:
 
 
 def _build_stage(
-    recipe: RecogniserRecipe, stage: StageConfig, model: Recogniser, bank: Bank, session: Session, *, keep: bool
+    recipe: RecogniserRecipe,
+    stage: StageConfig,
+    model: Recogniser,
+    bank: Bank,
+    session: Session,
+    check: CheckData,
+    *,
+    keep: bool,
 ) -> Stage:
     """Cache the examples, if they are not there, and standardise by their statistics."""
+    check("the recipe", identity_of_scenes(bank))
     folder = session.folder / "examples"
     if session.ranks.is_first:
         cache_examples(recipe.data, model.config, bank, folder, session.device)

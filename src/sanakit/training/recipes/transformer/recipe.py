@@ -18,7 +18,7 @@ from sanakit.common.paths import as_path
 from sanakit.features.batches import LatentBatch, TrainingData
 from sanakit.features.configs import FilesData, LatentDataConfig, ScenesData
 from sanakit.features.contrasts import contrasts
-from sanakit.features.identity import identity_of, named_data
+from sanakit.features.identity import identity_of_encoders, named_data
 from sanakit.features.open import latent_data
 from sanakit.features.work import Demand, Work
 from sanakit.models.text.text_condition import TextCondition
@@ -38,7 +38,7 @@ from sanakit.training.run.stage import StageConfig
 from sanakit.training.saving.bundle import Bundle
 from sanakit.training.step.feeds import Prefetched
 from sanakit.training.step.standard_text import standardised
-from sanakit.training.step.trainee import Made, PlannedStage, Stage, Trainee
+from sanakit.training.step.trainee import CheckData, Made, PlannedStage, Stage, Trainee
 from sanakit.training.watching.caption_test import CaptionTest
 from sanakit.worlds.telling.sheet_prompts import SHEET_PROMPTS
 
@@ -140,20 +140,30 @@ def _check_data(stages: Sequence[TransformerStage]) -> None:
 
 
 def _build_stage(
-    recipe: TransformerRecipe, config: TransformerStage, start: StartingModel, watched: Watched, session: Session
+    recipe: TransformerRecipe,
+    config: TransformerStage,
+    start: StartingModel,
+    watched: Watched,
+    session: Session,
+    check: CheckData,
 ) -> Stage:
-    demand = Demand(resolutions=config.resolutions, batch_size=config.batch_size, seed=recipe.seed)
-    whose = "the recipe" if config.data is None else f"stage {config.name}"
+    chosen = config.data or recipe.data
+    whose = named_data(chosen, "the recipe" if config.data is None else f"stage {config.name}")
     with start.encoders.loaded() as encoders:
         # the same weights: positions are computed from the config in every call, and the export has the last stage's
         start.transformer.config = config.network(start.transformer.config, encoders.compression)
+        demand = Demand(
+            resolutions=config.resolutions,
+            batch_size=config.batch_size,
+            seed=recipe.seed,
+            on_identity=lambda found: check(whose, found | identity_of_encoders(encoders)),
+        )
         told = session.watchers.on_caching
         work = Work(encoders=encoders, ranks=session.ranks, device=session.device, on_progress=told)
-        data = latent_data(config.data or recipe.data, demand, work)
+        data = latent_data(chosen, demand, work)
         null = encoders.text.encode_null()
         constants = {"null.embeds": null.embeds, "null.mask": null.mask, **_standard_text(recipe, start, data)}
-        tests = contrasts(config.data or recipe.data, data, demand, work) if watched.captions is not None else []
-        known = named_data(config.data or recipe.data, whose), identity_of(config.data or recipe.data, data, encoders)
+        tests = contrasts(chosen, data, demand, work) if watched.captions is not None else []
     watched.painter.begin(max(config.resolutions), recipe.flow_shift(config))
     trainee = build_trainee(recipe, config, start.transformer, constants)
     if start.standard is not None:
@@ -162,7 +172,7 @@ def _build_stage(
     if watched.captions is not None:
         watched.captions.begin(tests, replace(recipe.objective, flow_shift=recipe.flow_shift(config)))
         test = partial(watched.captions.run, start.transformer, start.standard)
-    return Stage(config, Prefetched(data), (trainee,), keep_optimizer=True, test=test, data=known)
+    return Stage(config, Prefetched(data), (trainee,), keep_optimizer=True, test=test)
 
 
 def _standard_text(
