@@ -102,7 +102,8 @@ def _read_file(path: Path, bounds: Bounds) -> tuple[Layout, Findings]:
     if path.suffix.lower() in TABLES:
         if (found := read_table(path, bounds)) is not None:
             return found
-        raise RequestError(f"{path} is a table in which no column names a picture (file_name, image, path, ...)")
+        if path.suffix.lower() != ".txt":
+            raise RequestError(f"{path} is a table in which no column names a picture (file_name, image, path, ...)")
     if is_picture(path):
         what, remedy = "a single picture", "give the folder that it lies in, with its caption beside it"
     elif path.suffix.lower() == ".tar":

@@ -190,10 +190,11 @@ def test_captions_in_files_of_other_names(tmp_path: Path, picture: PictureBytes)
         "a.png": picture(), "a.caption": "red", "images/b.png": picture(), "captions/b.txt": "blue",
         "c.png": picture(), "c.txt": "green", "c.caption": "not green", "texts/c.txt": "neither",
         "images/d.png": picture(), "other/d.png": picture(), "captions/d.txt": "of which?",
+        "images/e.png": picture(), "captions/e.json": '{"prompt": "grey"}', "f.png": picture(), "f.png.json": '"pink"',
     })  # fmt: skip
     source = open_data(tmp_path)
     assert {key: found["prompt"] for key, found in texts(source).items()} == {
-        "a": "red", "images/b": "blue", "c": "green",
+        "a": "red", "images/b": "blue", "c": "green", "images/e": "grey", "f": "pink",
     }  # fmt: skip
     assert ("captions/d", "missing_image") in reasons(source)
     assert [problem.key for problem in source.problems if problem.reason == "missing_caption"] == [
@@ -201,4 +202,4 @@ def test_captions_in_files_of_other_names(tmp_path: Path, picture: PictureBytes)
         "other/d",
     ]
     assert source.unused_files[0].startswith("c.caption: not named after")
-    assert source.caption_files == ("*.caption", "*.txt")
+    assert source.caption_files == ("*.caption", "*.json", "*.txt")

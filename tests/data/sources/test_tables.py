@@ -213,6 +213,11 @@ def test_parquet_with_plain_bytes(tmp_path: Path, picture: PictureBytes) -> None
         ("list.csv", "sep=;\nfile_name;text\na.png;red\n", "csv"),
         ("list.csv", "image_name| comment_number| caption\na.png| 0| red\n", "csv"),
         ("deep/down/list.tsv", "file_name\ttext\na.png\tred\n", "csv"),
+        ("list.csv", "sep=\\t\nfile\ttext\na.png\tred\n", "csv"),
+        ("list.csv", "sep=\t\nfile\ttext\na.png\tred\n", "csv"),
+        ("captions.txt", "image,caption\na.png,red\n", "csv"),
+        ("Flickr8k.token.txt", "a.png#0\tred\n", "csv"),
+        ("results_20130124.token", "a.png#12\tred\n", "csv"),
         ("captions_val2017.json", json.dumps({"a.png": "red"}), "json"),
         ("annotations/captions_val2017.json", json.dumps({
             "images": [{"id": 1, "file_name": "a.png"}], "annotations": [{"image_id": 1, "caption": "red"}],
@@ -230,6 +235,16 @@ def test_tables_as_other_programs_write_them(photos: Path, name: str, text: str,
     source = open_data(photos)
     assert (source.layout, source[0].key) == (layout, "a")
     assert [caption.text for caption in source[0].captions] == ["red"]
+
+
+def test_texts_are_no_tables_where_they_are_captions(photos: Path) -> None:
+    (photos / "captions.txt").write_text("image,caption\na.png#0,red\na.png#1,round\nb.png#0,blue\n")
+    assert texts(open_data(photos)) == {"a": ["caption=red", "caption_2=round"], "b": ["caption=blue"]}
+    assert texts(open_data(photos / "captions.txt")) == texts(open_data(photos))
+    (photos / "c.txt").write_text("green")
+    source = open_data(photos)
+    assert (source.layout, texts(source)) == ("folder", {"c": ["prompt=green"]})
+    assert ("captions", "missing_image") in reasons(source)
 
 
 def test_a_table_that_has_no_part_is_named_with_what_would_help(photos: Path) -> None:

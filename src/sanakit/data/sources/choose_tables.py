@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sanakit.common.paths import is_picture, walk
+from sanakit.common.paths import composed, is_picture, walk
 from sanakit.data.samples import Layout
 from sanakit.data.sources.collect import Findings
 from sanakit.data.sources.files import Bounds, parse_json, read_text, stem_of
@@ -18,8 +18,8 @@ from sanakit.data.sources.records import captions_of, file_column, holds_caption
 from sanakit.data.sources.rows import header_of, json_rows
 from sanakit.data.sources.tables import PictureFinder, read_tables
 
-TABLES = (".csv", ".tsv", ".jsonl", ".parquet", ".json")
-_TEXT_TABLES: Mapping[Layout, Sequence[str]] = {"jsonl": (".jsonl",), "csv": (".csv", ".tsv")}
+TABLES = (".csv", ".tsv", ".jsonl", ".parquet", ".json", ".txt", ".token")
+_TEXT_TABLES: Mapping[Layout, Sequence[str]] = {"jsonl": (".jsonl",), "csv": (".csv", ".tsv", ".txt", ".token")}
 _METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")  # of the Hugging Face imagefolder layout
 _JSON_TABLES = ("metadata.json", "captions.json", "meta_data.json")
 
@@ -34,11 +34,22 @@ def read_any_tables(root: Path, files: Sequence[Path]) -> tuple[Layout, Findings
         return "parquet", found
     if (found := _read_jsons(root, files)) is not None:
         return "json", found
+    beside = _beside(files)
     for layout, suffixes in _TEXT_TABLES.items():
-        tables = [path for path in files if path.suffix.lower() in suffixes and _names_pictures(path, captions=True)]
-        if tables:
+        chosen = [path for path in files if path.suffix.lower() in suffixes and not (beside and _is_text(path))]
+        if tables := [path for path in chosen if _names_pictures(path, captions=True)]:
             return layout, read_tables(root, tables, files)
     return None
+
+
+def _beside(files: Sequence[Path]) -> bool:
+    """Whether a text lies beside a picture: then texts are captions, and no tables as Flickr's ``captions.txt`` is."""
+    pictures = {name for path in files if is_picture(path) for name in (stem_of(path), composed(path.as_posix()))}
+    return any(stem_of(path) in pictures for path in files if _is_text(path))
+
+
+def _is_text(path: Path) -> bool:
+    return path.suffix.lower() == ".txt"
 
 
 def read_table(table: Path, bounds: Bounds) -> tuple[Layout, Findings] | None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sanakit.common.paths import composed, is_picture
+from sanakit.common.paths import composed, is_picture, is_picture_name
 from sanakit.data.samples import MAIN_SOURCE, Caption
 from sanakit.data.sources.blobs import FileBlob
 from sanakit.data.sources.collect import Candidate, Findings
@@ -25,9 +25,10 @@ def read_folder(root: Path, files: Sequence[Path], names: Sequence[str] | None =
     """Every picture among ``files`` with the captions beside it.
 
     ``a.txt`` (or ``a.png.txt``, ``a.caption``): every non-empty line is a caption; the first is SANA's ``prompt``, the
-    others are ``prompt_2`` and so on. Of a picture with none of these beside it, the text of its name in a folder
-    ``captions`` (`sources/twins.py`) counts.
-    ``a.json``: a record. ``a_VILA.json``: SANA's external captions or scores, keyed by the name of the picture.
+    others are ``prompt_2`` and so on. Of a picture with none of these beside it, the text or record of its name in a
+    folder ``captions`` (`sources/twins.py`) counts.
+    ``a.json`` (or ``a.png.json``): a record. ``a_VILA.json``: SANA's external captions or scores, keyed by the name of
+    the picture.
 
     Args:
         names: stems below ``root`` that SANA's ``meta_data.json`` lists; None takes every picture.
@@ -37,16 +38,18 @@ def read_folder(root: Path, files: Sequence[Path], names: Sequence[str] | None =
     jsons = jsons_by_picture(files, {stem_of(path) for path in pictures})
     texts = _texts(files)
     bare = [path for path in pictures if _text_of(path, texts) is None and "" not in jsons.get(stem_of(path), {})]
-    twins = twin_texts(root, bare, texts)
+    twins = twin_texts(root, bare, {stem_of(path): path for path in files if path.suffix.lower() == ".json"} | texts)
     listed = None if names is None else {composed((root / name).as_posix()) for name in names}
     for picture in pictures:
         stem = stem_of(picture)
         if listed is None or stem in listed or composed(picture.as_posix()) in listed:
             candidate = Candidate(key_of(picture, root), FileBlob(picture))
-            text = _text_of(picture, texts) or twins.get(picture)
-            add_captions(candidate, picture, text, jsons.get(stem, {}))
+            text, beside = _text_of(picture, texts) or twins.get(picture), jsons.get(stem, {})
+            if text is not None and text.suffix.lower() == ".json":
+                text, beside = None, {**beside, "": text}
+            add_captions(candidate, picture, text, beside)
             findings.candidates.append(candidate)
-            findings.seen |= {picture, *([] if text is None else [text]), *jsons.get(stem, {}).values()}
+            findings.seen |= {picture, *([] if text is None else [text]), *beside.values()}
     if names is None:
         lonely = {name: path for name, path in texts.items() if path not in findings.seen}
         _find_lonely(root, lonely, _names(pictures) & texts.keys(), findings)
@@ -114,6 +117,8 @@ def jsons_by_picture(files: Sequence[Path], stems: set[str]) -> dict[str, dict[s
         if path.suffix.lower() != ".json" or path.stem in _NOT_CAPTIONS:
             continue
         name = stem = stem_of(path)
+        if is_picture_name(name):
+            name = stem = stem.rpartition(".")[0]
         while stem not in stems and "_" in stem.rpartition("/")[2]:
             stem = stem.rpartition("_")[0]
         if stem in stems:

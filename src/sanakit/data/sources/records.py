@@ -25,6 +25,7 @@ _OTHER_WORDS = frozenset({
     "name", "tokens",
 })  # fmt: skip
 _SCORE_NAME = re.compile(r"^(?P<source>.*?)_?(clip_?)?scores?$", re.IGNORECASE)
+_NUMBER = re.compile(r"(\.[A-Za-z]{3,4})#\d+\s*$")
 PROMPT_SOURCE = "prompt_source"  # of our shards: what the caption under "prompt" was called before
 SCORES = "scores"  # {source: score}
 
@@ -39,13 +40,18 @@ def picture_name(value: Any) -> str | None:
     """The name of a file in a cell: a text, a list of one, or what ``datasets`` writes of a file that it only names."""
     match value:
         case str() if value.strip():
-            return value
+            return without_number(value)
         case [one]:
             return picture_name(one)
         case {"path": str() as path, **others} if not others.get("bytes"):
             return picture_name(path)
         case _:
             return None
+
+
+def without_number(name: str) -> str:
+    """``1.jpg`` for ``1.jpg#0``, as Flickr's lists call the captions of one picture."""
+    return _NUMBER.sub(r"\1", name)
 
 
 def is_caption_column(name: str) -> bool:

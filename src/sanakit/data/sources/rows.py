@@ -29,7 +29,7 @@ def rows_of(table: Path, root: Path, findings: Findings) -> Iterator[Row]:
     where = table.relative_to(root).as_posix()
     try:
         match table.suffix.lower():
-            case ".csv" | ".tsv":
+            case ".csv" | ".tsv" | ".txt" | ".token":
                 yield from _csv_rows(CsvTable(decode_loosely(table.read_bytes())), where)
             case ".jsonl":
                 yield from _json_lines(decode_loosely(table.read_bytes()), where)

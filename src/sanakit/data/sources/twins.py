@@ -1,4 +1,4 @@
-"""Captions in a folder of their own: ``captions/a.txt`` of ``a.png`` or ``images/a.png``."""
+"""Captions in a folder of their own: ``captions/a.txt`` or ``captions/a.json`` of ``a.png`` or ``images/a.png``."""
 
 from __future__ import annotations
 
