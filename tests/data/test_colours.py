@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from sanakit.common.errors import PictureError
 from sanakit.data.pictures import decode_picture, stored_upright
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
@@ -109,3 +111,51 @@ def test_thirty_two_bits_are_eight_or_sixteen() -> None:
     for values in (levels, levels * 257):
         found = np.asarray(decode_picture(encoded(Image.fromarray(values), "TIFF", None)))
         assert found[0, :, 0].tolist() == [0, 40, 255]
+
+
+def named(content: bytes, primaries: int, curve: int) -> bytes:
+    """A PNG with cICP behind its header, or an AVIF that names its colours."""
+    if content[:4] == b"\x89PNG":
+        chunk = b"cICP" + bytes([primaries, curve, 0, 1])
+        return content[:33] + struct.pack(">I", 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + content[33:]
+    own = content.index(b"colrnclx") + 8
+    return content[:own] + struct.pack(">HH", primaries, curve) + content[own + 4 :]
+
+
+@pytest.mark.parametrize("picture_format", ["PNG", "AVIF"])
+def test_colours_that_are_named_without_a_profile(picture_format: str) -> None:
+    """Of Display P3, and of BT.2020 with a curve of 2.2; expected values by the formulas of H.273 in float64."""
+    plain = encoded(Image.new("RGB", (16, 16), (200, 60, 40)), picture_format, None)
+    for primaries, curve, expected in ((12, 13, (217, 42, 23)), (9, 4, (249, 0, 13)), (1, 13, (200, 60, 40))):
+        found = decode_picture(named(plain, primaries, curve)).getpixel((5, 5))
+        np.testing.assert_allclose(found, expected, atol=3)
+    for curve in (16, 18):
+        with pytest.raises(PictureError, match="HDR"):
+            decode_picture(named(plain, 9, curve))
+    assert stored_upright(named(plain, 12, 13)) is None
+
+
+def test_a_named_colour_space_counts_before_a_profile_in_png_alone() -> None:
+    content = encoded(Image.new("RGB", (16, 16), (200, 60, 40)), "PNG", WIDE)
+    assert decode_picture(named(content, 1, 13)).getpixel((5, 5)) == (200, 60, 40)
+
+
+def exif(space: int, index: str | None) -> bytes:
+    found = Image.Exif()
+    found[0x8769] = {0xA001: space, **({} if index is None else {0xA005: {1: index}})}
+    return found.tobytes()
+
+
+@pytest.mark.parametrize(("space", "index", "is_adobe"), [
+    (0xFFFF, "R03", True), (2, None, True), (1, "R98", False), (0xFFFF, None, False),
+])  # fmt: skip
+@pytest.mark.parametrize("picture_format", ["JPEG", "WEBP", "PNG"])
+def test_a_camera_set_to_adobe_rgb_says_so_in_exif(
+    picture_format: str, space: int, index: str | None, is_adobe: bool
+) -> None:
+    buffer = io.BytesIO()
+    settings = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}, "PNG": {}}[picture_format]
+    Image.new("RGB", (16, 16), (200, 160, 140)).save(buffer, picture_format, exif=exif(space, index), **settings)
+    found = np.asarray(decode_picture(buffer.getvalue())).reshape(-1, 3).mean(0)
+    np.testing.assert_allclose(found, (215, 161, 140) if is_adobe else (200, 160, 140), atol=2)
+    assert (stored_upright(buffer.getvalue()) is None) == is_adobe

@@ -194,8 +194,12 @@ def test_texts_beside_pictures_that_are_not_read_are_told_how(tmp_path: Path, pi
         (tmp_path / f"{name}.png").write_bytes(picture())
     (tmp_path / "a.txt").write_text("red")
     (tmp_path / "b.tags").write_text("blue")
-    (told,) = open_data(tmp_path).unused_files
-    assert told == "b.tags: of the texts beside a picture only .txt, .caption and .json are read; rename it"
+    for name in ("a.mov", "b.AAE"):  # a live photo's film, and what a phone notes of edits
+        (tmp_path / name).write_text("<plist/>")
+    assert open_data(tmp_path).unused_files == (
+        "a.mov: no .mov file is read", "b.AAE: no .aae file is read",
+        "b.tags: of the texts beside a picture only .txt, .caption and .json are read; rename it",
+    )  # fmt: skip
 
 
 def test_heic_is_called_by_its_name(tmp_path: Path) -> None:

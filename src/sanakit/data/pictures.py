@@ -11,8 +11,9 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from sanakit.common.errors import PictureError
 from sanakit.common.picture_limits import open_within_limit, too_large
 from sanakit.data.colours import in_srgb, is_srgb
+from sanakit.data.named_colours import add_named_profile
 
-READING = 2  # version of how a file becomes pixels: part of the keys of cached latents
+READING = 3  # version of how a file becomes pixels: part of the keys of cached latents
 # What is tried on a file whatever its name is.
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "PPM")
 _SIDEWAYS = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
@@ -39,12 +40,14 @@ def picture_size(file: BinaryIO) -> tuple[int, int]:
 def decode_picture(content: bytes) -> Image.Image:
     """Upright sRGB, transparency over white, 16 bits scaled to 8, the first frame of several.
 
-    Colours of another profile inside the file are converted; a damaged profile does not count.
+    Colours of another profile inside the file, or that it names, are converted; a damaged profile does not count.
 
     Raises:
-        PictureError: it is no picture, or a damaged one.
+        PictureError: it is no picture, a damaged one, or one of HDR.
     """
-    return upright_rgb(_open(io.BytesIO(content)))
+    picture = _open(io.BytesIO(content))
+    add_named_profile(picture, content)
+    return upright_rgb(picture)
 
 
 def upright_rgb(picture: Image.Image) -> Image.Image:
@@ -66,6 +69,7 @@ def stored_upright(content: bytes) -> str | None:
     """``png``, ``jpg`` or ``webp`` if the file is one whose pixels lie upright in sRGB, so that any reader sees them
     right."""
     picture = _open(io.BytesIO(content))
+    add_named_profile(picture, content)
     # Phones write JPEG files with a second picture, which Pillow calls MPO.
     suffix = {"PNG": "png", "JPEG": "jpg", "MPO": "jpg", "WEBP": "webp"}.get(picture.format or "")
     plain = _orientation(picture) == 1 and picture.mode not in _SIXTEEN_BIT and is_srgb(picture)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import mimetypes
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,6 +24,7 @@ _DATA = (".tar", ".parquet", ".npy", ".npz")
 _TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 _TEXTS = (".txt", ".caption", ".captions", ".cap", ".tags", ".json", ".xml", ".yaml", ".yml")
 _BESIDE = (".txt", ".caption", ".json", *_TABLES)
+_OF_CAMERAS = (".aae", ".xmp", ".thm", ".dng", ".raw", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2")
 _SHEETS = (".xlsx", ".xls", ".ods")
 _BY_TABLE = ("json", "jsonl", "csv", "imagefolder", "parquet")
 _SHOWN = 3  # files of one reason
@@ -40,7 +42,7 @@ def tell_unused(root: Path, files: Iterable[Path], layout: Layout, findings: Fin
         if is_picture(path) or (suffix in _DATA and layout != "features" and not _is_bare_table(path)):
             reason: Reason = "bad_shard" if suffix == ".tar" else "bad_record"
             findings.report(name, reason, f"it has no part in the layout {layout}; give it a folder of its own")
-        elif layout == "folder" and suffix not in _BESIDE and stem_of(path) in pictures:
+        elif layout == "folder" and suffix not in _BESIDE and stem_of(path) in pictures and _may_be_text(path):
             groups["of the texts beside a picture only .txt, .caption and .json are read; rename it"].append(name)
         else:
             groups[_why(path, layout)].append(name)
@@ -62,6 +64,12 @@ def files_read(root: Path, findings: Findings) -> tuple[str, ...]:
 
 def _pattern(folder: str, suffix: str) -> str:
     return f"*{suffix}" if folder == "." else f"{folder}/*{suffix}"
+
+
+def _may_be_text(path: Path) -> bool:
+    """Not a live photo's film, a raw picture, or what phones note of edits."""
+    kind = mimetypes.guess_type(path.name)[0] or ""
+    return not kind.startswith(("audio/", "image/", "video/")) and path.suffix.lower() not in _OF_CAMERAS
 
 
 def _is_bare_table(path: Path) -> bool:
