@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 
 import sanakit.pipelines.text_to_image as text_to_image
 from sanakit.checkpoints.bundle import ModelBundle
-from sanakit.common.errors import DecodeMemoryError, RequestError, SanakitError
+from sanakit.common.errors import CheckpointError, DecodeMemoryError, RequestError, SanakitError
 from sanakit.common.seeds import draw_noise
 from sanakit.kernels.arithmetic import own_arithmetic
 from sanakit.models.text.text_encoder import TextEncoder
@@ -188,11 +189,41 @@ def test_a_long_hashing_is_told_before_it_is_done(
     monkeypatch.setattr(ModelBundle, "model_hash", property(hashing))
     pipeline("a cat", num_inference_steps=1, on_event=remember)
     assert told[0].startswith("the model's 10.4 GB of weights are read once")
-    assert told[1:3] == ["hashing", "StepDone"]
+    assert sorted(told[1:]) == ["ImageDone", "StepDone", "hashing"]
+    assert told[-1] == "ImageDone"
     monkeypatch.setattr(ModelBundle, "bytes_to_hash", lambda bundle: 300_000_000)
     told.clear()
     pipeline("a cat", num_inference_steps=1, on_event=remember)
-    assert told[0] == "hashing"
+    assert sorted(told) == ["ImageDone", "StepDone", "hashing"]
+
+
+def test_weights_are_hashed_while_the_steps_are_done(
+    pipeline: TextToImagePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stepped = threading.Event()
+    waited: list[bool] = []
+
+    def hashing(bundle: ModelBundle) -> str:
+        waited.append(stepped.wait(timeout=60))
+        return "5" * 64
+
+    monkeypatch.setattr(ModelBundle, "model_hash", property(hashing))
+    made = pipeline("a cat", num_inference_steps=1, on_step=lambda index, latent: stepped.set()).images[0]
+    assert (made.record.model.hash, waited) == ("5" * 64, [True])
+    with pytest.raises(ZeroDivisionError):  # which ends the call at once, though the hash is not there
+        pipeline("a cat", num_inference_steps=1, on_step=lambda index, latent: 1 / 0)
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), CheckpointError("changed")])
+def test_weights_that_cannot_be_hashed_are_told(
+    error: Exception, pipeline: TextToImagePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hashing(bundle: ModelBundle) -> str:
+        raise error
+
+    monkeypatch.setattr(ModelBundle, "model_hash", property(hashing))
+    with pytest.raises(type(error), match=str(error)):
+        pipeline("a cat", num_inference_steps=1)
 
 
 def test_without_the_instruction_a_prompt_has_all_the_room(pipeline: TextToImagePipeline) -> None:

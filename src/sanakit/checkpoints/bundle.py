@@ -38,7 +38,7 @@ from sanakit.checkpoints.sources.content_hashes import (
     bytes_to_hash,
     check_small_weights,
     hash_text_encoder,
-    recall_hashes,
+    unknown_hashes,
 )
 from sanakit.checkpoints.sources.origin import Origin
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts, locate
@@ -91,7 +91,9 @@ class ModelBundle:
         """SHA-256 of all weights in hex: the card's, else computed from the files, or from memory without files."""
         if self.card.model_hash:
             return self.card.model_hash
-        return combined_hash(recall_hashes(self.parts, self.card.hashes) if self.parts else self.hash_memory())
+        if self.parts is None:
+            return combined_hash(self.hash_memory())
+        return combined_hash({**self.card.hashes, **unknown_hashes(self.parts, self.card.hashes)})
 
     def bytes_to_hash(self) -> int:
         """Bytes of files that ``model_hash`` reads when it is first asked for; 0 once it is known."""

@@ -26,17 +26,24 @@ def info(
     cache_dir: Annotated[Path | None, typer.Option(help="Where hub ids are kept.")] = None,
     local_files_only: Annotated[bool, typer.Option(help="Fetch nothing.")] = False,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Read all weights and compare their hashes with the model's card.")
+        bool,
+        typer.Option(
+            "--verify", help="Read all weights and compare their hashes with the model's card, else the hub's."
+        ),
     ] = False,
     as_json: PrintJsonOption = False,
 ) -> None:
     """Tell what a model is and how it is meant to be used; its weights are not loaded.
 
-    With --verify, tell instead whether its weights are those that its card was written for; exit code 1 if not.
+    With --verify, tell instead whether its weights are those that its card was written for, or, of a hub id without a
+    card, whether its files are those of the hub; exit code 1 if not.
     """
     if verify and files.variant is not None:
         raise RequestError("--verify compares with the model's card, which has no hashes of variants; leave one out")
     from sanakit.checkpoints.editing.describe import describe
+    from sanakit.cli.terminal.picture_run import show_log
+
+    show_log(quiet=False)
 
     hub = replace(files.hub, cache_dir=cache_dir, local_files_only=local_files_only)
     if verify:
@@ -66,14 +73,15 @@ def verify_model(model: str, hub: HubOptions, *, as_json: bool) -> None:
 
 def verdict(check: HashCheck) -> str:
     if check.fault:
-        return f"damaged in the cache ({check.fault}); the next picture fetches it again"
+        return check.fault
     if not check.found:
         return "not in this source"
     if not check.expected:
-        return f"{check.found[:12]}, and the card has no hash to compare with"
+        return f"{check.found[:12]}, and the {check.against} has no hash to compare with"
     if check.differs:
-        return f"{check.found[:12]} and not {check.expected[:12]}: changed or damaged after the card was written"
-    return f"{check.found[:12]}, as the card says"
+        reason = {"card": "after the card was written", "hub": "in the cache; the next picture fetches it again"}
+        return f"{check.found[:12]} and not {check.expected[:12]}: changed or damaged {reason[check.against]}"
+    return f"{check.found[:12]}, as the {check.against} says"
 
 
 def as_mapping(description: ModelDescription) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def notices_about_words(requests: Sequence[GenerationRequest], reader: PromptRea
 
 
 def notices_about_model(bundle: ModelBundle) -> Iterator[Notice]:
-    """That the weights are about to be read once more, for the hash in records."""
+    """That the weights are read once more beside the steps, for the hash in records."""
     num_bytes = bundle.bytes_to_hash()
     if num_bytes >= LONG_READ:
         yield Notice(f"the model's {num_bytes / 1e9:.1f} GB of weights are read once for the hash in every record.")

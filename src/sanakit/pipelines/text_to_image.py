@@ -19,6 +19,7 @@ from sanakit.common.devices import resolve_device
 from sanakit.common.errors import PictureError, RequestError, SanakitError
 from sanakit.common.paths import as_path
 from sanakit.common.pixels import to_signed
+from sanakit.common.progress import Meanwhile
 from sanakit.common.seeds import draw_noise, draw_step_noise
 from sanakit.kernels.arithmetic import arithmetic_facts, own_arithmetic
 from sanakit.models.text.text_condition import TextCondition
@@ -126,7 +127,7 @@ class TextToImagePipeline:
         noises = self._noises(plans, latents)
         for notice in self._notices(requests):
             tell(notice)
-        model = model_reference(self.bundle)  # now, right after the notice: the weights may be read for their hash
+        model = Meanwhile(lambda: model_reference(self.bundle))  # the weights may be read once more, for their hash
         prepare = lru_cache(maxsize=16)(self.prepare)
         given = [None if latents is None else hash_latent(noise) for noise in noises]
         jobs = (picture_job(plan, noise, prepare) for plan, noise in zip(plans, noises, strict=True))
@@ -140,9 +141,8 @@ class TextToImagePipeline:
                     if on_step is not None:
                         on_step(done.index, done.latent)
                 case Finished(key=index, latent=latent):
-                    finished = SavedLatent(
-                        latent=latent.cpu(), record=self.record_of(plans[index], model, given[index])
-                    )
+                    record = self.record_of(plans[index], model.result(), given[index])
+                    finished = SavedLatent(latent=latent.cpu(), record=record)
                     images[index] = self.decode(finished, output=output)
                     tell(ImageDone(image=images[index], **which))
         return GenerationResult(images=[images[index] for index in range(len(plans))])

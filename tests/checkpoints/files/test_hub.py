@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from sanakit.checkpoints.files.hub_files import choose_files
 from sanakit.common.errors import CheckpointError, DownloadError, OutputError
 
 COMMIT = "0123456789012345678901234567890123456789"
+LISTED = partial(SimpleNamespace, size=10**9, blob_id=None, lfs=None)
 DIFFUSERS = [
     "README.md", "model_index.json", "images/sample.png", "scheduler/scheduler_config.json",
     "transformer/config.json", "transformer/diffusion_pytorch_model.bf16.safetensors",
@@ -52,7 +54,7 @@ class FakeHub:
 
     def repo_info(self, repo: str, *, revision: str | None, files_metadata: bool) -> SimpleNamespace:
         assert files_metadata
-        return SimpleNamespace(sha=COMMIT, siblings=[SimpleNamespace(rfilename=f, size=10**9) for f in self.files])
+        return SimpleNamespace(sha=None, siblings=[LISTED(rfilename=f) for f in self.files])
 
     def snapshot_download(self, repo: str, *, allow_patterns: list[str], token: str | None, **_: Any) -> str:
         self.asked, self.token = allow_patterns, token

@@ -36,6 +36,7 @@ def never(building: Path) -> None:
 def test_it_is_made_once(folder: Path) -> None:
     assert fault_of(folder) == "it is not there"
     assert made_once(folder, make) == folder
+    (folder / "inner" / ".DS_Store").write_bytes(b"")
     assert made_once(folder, never) == folder
     assert [path.name for path in folder.parent.iterdir()] == ["one"]
     content = json.loads((folder / "source.json").read_text())
@@ -49,6 +50,8 @@ def test_it_is_made_once(folder: Path) -> None:
         (lambda folder: (folder / "inner/weights").write_bytes(b"0" * 999 + b"1"), "inner/weights is not as it was"),
         (lambda folder: (folder / "inner/weights").write_bytes(b"0" * 500), "inner/weights is not as it was"),
         (lambda folder: (folder / "words.json").unlink(), "words.json is missing"),
+        (lambda folder: (folder / "inner/added_tokens.json").write_text("{}"), "inner/added_tokens.json is no part"),
+        (lambda folder: (folder / "model.py").symlink_to("/nowhere"), "model.py is no part"),
         (lambda folder: (folder / "source.json").unlink(), "source.json is missing"),
         (lambda folder: (folder / "source.json").write_text("[]"), "source.json cannot be read"),
         (lambda folder: (folder / "source.json").write_text('{"sha2'), "source.json cannot be read"),

@@ -9,12 +9,14 @@ from __future__ import annotations
 import errno
 import logging
 import re
+import shlex
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from glob import escape
 from pathlib import Path
 from typing import Any
 
+from sanakit.checkpoints.files.hub_check import Listing, Snapshot, faults, listing_of
 from sanakit.checkpoints.files.hub_files import FOLDERS, choose_files
 from sanakit.checkpoints.files.weight_names import is_weight_file
 from sanakit.common.byte_counts import readable_bytes
@@ -77,8 +79,10 @@ def resolve_source(source: str | Path, *, folders: Collection[str] = FOLDERS, hu
         hub: as in every loader of the ecosystem.
 
     Raises:
-        CheckpointError: no such path and no hub id either, or the repository holds no model that can be read.
-        DownloadError: it is not on this machine and could not be fetched; the sentence says what to do.
+        CheckpointError: no such path and no hub id either, or the repository holds no model that can be read, or its
+            place in the cache holds files that it does not have.
+        DownloadError: it is not on this machine, or damaged there, and could not be fetched; the sentence says what to
+            do.
         OutputError: the cache cannot be written.
     """
     local = as_path(source)
@@ -125,19 +129,50 @@ def _download(request: _Request) -> Path:
 
     hub = request.hub
     repo = HfApi(token=hub.token).model_info(request.repo, revision=hub.revision, files_metadata=True)
-    sizes = {file.rfilename: file.size or 0 for file in repo.siblings or []}
-    wanted = request.files(list(sizes))
+    listing = listing_of(repo.siblings or [])
+    wanted = request.files(list(listing))
     absent = [
         name
         for name in wanted
         if not isinstance(try_to_load_from_cache(request.repo, name, hub.cache_dir, repo.sha), str)
     ]
     if absent:
-        size = readable_bytes(sum(sizes[name] for name in absent), decimals=1)
+        size = readable_bytes(sum(listing[name].num_bytes or 0 for name in absent), decimals=1)
         logger.info("downloading %s: %d files, %s, to %s", request.repo, len(absent), size, _cache_folder(request))
     patterns = [escape(name) for name in wanted]
     where: dict[str, Any] = {"revision": hub.revision, "cache_dir": hub.cache_dir, "token": hub.token}
-    return Path(snapshot_download(request.repo, **where, allow_patterns=patterns))
+    folder = Path(snapshot_download(request.repo, **where, allow_patterns=patterns))
+    if (snapshot := Snapshot.around(folder)) is not None:
+        _heal(snapshot, wanted, listing if snapshot.commit == repo.sha else snapshot.listing(), request)
+    return folder
+
+
+def _heal(snapshot: Snapshot, names: Collection[str], listing: Listing, request: _Request) -> None:
+    """Fetch damaged files again, once."""
+    from huggingface_hub import hf_hub_download
+
+    where: dict[str, Any] = {
+        "revision": snapshot.commit,
+        "cache_dir": request.hub.cache_dir,
+        "token": request.hub.token,
+    }
+    for name, fault in faults(snapshot, names, listing).items():
+        logger.warning("%s %s; it is fetched again", snapshot.folder / name, fault)
+        hf_hub_download(request.repo, name, **where, force_download=True)
+        if left := faults(snapshot, [name], listing):
+            raise DownloadError(
+                f"the hub gave {name} of {request.repo} twice and it {left[name]}; it is damaged on its way, so try "
+                f"again later or from another network"
+            )
+    _refuse_strangers(snapshot, names, listing)
+
+
+def _refuse_strangers(snapshot: Snapshot, names: Collection[str], listing: Listing) -> None:
+    """A file that the repository does not have may change what its model does, and who put it there is not known."""
+    if stranger := next(snapshot.strangers(names, listing), None):
+        raise CheckpointError(
+            f"{snapshot.folder / stranger} lies in the hub's cache and is no file of {snapshot.repo}; remove it"
+        )
 
 
 def _from_cache(request: _Request, reason: str) -> Path:
@@ -146,17 +181,18 @@ def _from_cache(request: _Request, reason: str) -> Path:
     from huggingface_hub.errors import CachedRepoTreeNotFoundError, IncompleteSnapshotError, LocalEntryNotFoundError
 
     where: dict[str, Any] = {"revision": request.hub.revision, "cache_dir": request.hub.cache_dir}
-    patterns: list[str] | None
+    wanted: list[str] | None
     try:
-        tree = get_cached_repo_tree(request.repo, **where)
-        patterns = [escape(name) for name in request.files([file.path for file in tree])]
+        wanted = request.files([file.path for file in get_cached_repo_tree(request.repo, **where)])
     except CachedRepoTreeNotFoundError:  # made by an older client; then the readers will find what is missing
-        patterns = None
+        wanted = None
+    patterns = [escape(name) for name in wanted] if wanted is not None else None
     missing = request.repo + (f" at revision {request.hub.revision}" if request.hub.revision else "")
     try:
-        snapshot = Path(snapshot_download(request.repo, **where, allow_patterns=patterns, local_files_only=True))
-        if (snapshot / request.path).exists():
-            return snapshot / request.path
+        folder = Path(snapshot_download(request.repo, **where, allow_patterns=patterns, local_files_only=True))
+        _check_cached(folder, wanted, request, reason)
+        if (folder / request.path).exists():
+            return folder / request.path
         missing = f"{request.path} of {missing}"
     except IncompleteSnapshotError as error:
         named = re.search(r"missing \((.*?)\)\. ", str(error))
@@ -164,6 +200,21 @@ def _from_cache(request: _Request, reason: str) -> Path:
     except LocalEntryNotFoundError:
         pass
     raise DownloadError(f"{missing} is not on this machine (looked in {_cache_folder(request)}): {reason}")
+
+
+def _check_cached(folder: Path, wanted: list[str] | None, request: _Request, reason: str) -> None:
+    """Refuse damaged files where none can be fetched."""
+    if (snapshot := Snapshot.around(folder)) is None:
+        return
+    listing = snapshot.listing()
+    names = wanted if wanted is not None else [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
+    for name, fault in faults(snapshot, names, listing).items():
+        place = f" --cache-dir {shlex.quote(str(request.hub.cache_dir))}" if request.hub.cache_dir else ""
+        raise DownloadError(
+            f"{folder / name} is damaged (it {fault}) and is fetched again as soon as the hub can be asked, or "
+            f"`hf cache rm model/{request.repo}{place}` removes it: {reason}"
+        )
+    _refuse_strangers(snapshot, names, listing)
 
 
 def _reason(error: Exception, request: _Request) -> str:

@@ -1,14 +1,14 @@
-"""The content hashes of a model's files: computed when asked for, kept in the user's cache, checked with the card."""
+"""The content hashes of a model's files, of every byte whenever asked for, and their check by the card or the hub."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sanakit.checkpoints.files.hub import HubOptions
+from sanakit.checkpoints.files.hub_check import Snapshot, digest_of
 from sanakit.checkpoints.files.reader import read_listed, read_tensors
 from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER, ModelCard
 from sanakit.checkpoints.identity.hashing import hash_tensors
@@ -19,10 +19,8 @@ from sanakit.checkpoints.networks.strict_load import check_whole
 from sanakit.checkpoints.networks.text_encoder_folder import text_encoder_files
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts
 from sanakit.common.errors import CheckpointError
-from sanakit.common.user_cache import file_stamp, recall, remember, user_cache_folder
 
 MAX_BYTES = 100_000_000  # of all networks, to be compared as they are loaded; the starter's 22 MB take 0.1 s
-_NUM_SAMPLES, _SAMPLE_BYTES = 64, 4096  # of a large file
 
 
 def hash_parts(parts: ModelParts) -> dict[str, str]:
@@ -36,18 +34,14 @@ def hash_text_encoder(parts: ModelParts) -> str:
     return hash_tensors(read_tensors(text_encoder_files(parts.text_encoder, parts.variant)))
 
 
-def recall_hashes(parts: ModelParts, known: Mapping[str, str]) -> dict[str, str]:
-    """Hashes of the components that a source holds, for a model that is used: those that are known, and of large files
-    that have not changed those of before, are not computed again."""
-    unknown = {name: files for name, files in _weight_files(parts).items() if not known.get(name)}
-    return dict(known) | {name: _recalled_hash(parts, name, files) for name, files in unknown.items()}
+def unknown_hashes(parts: ModelParts, known: Mapping[str, str]) -> dict[str, str]:
+    """As ``hash_parts``, of the components whose hash is not known."""
+    return {name: _hash_component(parts, name, files) for name, files in _unknown_files(parts, known).items()}
 
 
 def bytes_to_hash(parts: ModelParts, known: Mapping[str, str]) -> int:
-    """Bytes that ``recall_hashes`` has to read: of components whose hash neither the card nor the user's cache has."""
-    unknown = {name: files for name, files in _weight_files(parts).items() if not known.get(name)}
-    to_read = [files for name, files in unknown.items() if _kept_hash(_stamp(name, files)) is None]
-    return sum(file.stat().st_size for files in to_read for file in files)
+    """Bytes that ``unknown_hashes`` reads."""
+    return sum(file.stat().st_size for files in _unknown_files(parts, known).values() for file in files)
 
 
 def hash_network(found: Found[Any, Any]) -> str:
@@ -81,39 +75,60 @@ def check_small_weights(parts: ModelParts) -> None:
 class HashCheck:
     """One component: its hash as computed now, "" where the source lacks it, and as its card says, "" where not.
 
-    ``fault`` is what is wrong with files that are checked as such, those of the starter's language model in the cache.
+    Of a model in the hub's cache that has no card it is one file: its digest, and the hub's (``against``). ``fault`` is
+    what else is wrong, and what helps.
     """
 
     name: str
     found: str
     expected: str
     fault: str = ""
+    against: Literal["card", "hub"] = "card"
 
     @property
     def differs(self) -> bool:
-        """Changed or damaged after the card was written."""
+        """Changed or damaged after the card was written, or on the way from the hub."""
         return bool(self.fault) or (bool(self.found and self.expected) and self.found != self.expected)
 
 
 def verify_hashes(source: str | Path, *, hub: HubOptions | None = None) -> Iterator[HashCheck]:
     """Read every byte of a model's components, one after the other, and compare with its card: of its own, and of the
-    starter's language model where it borrows that and it is in the cache.
+    starter's language model where it borrows that and it is in the cache. The files of a model in the hub's cache that
+    has no card are compared with what the hub says of them.
 
     Raises:
-        CheckpointError: there is no card with hashes.
+        CheckpointError: there is no card with hashes, and it does not come from the hub.
     """
     parts = find_parts(source, hub=hub)
-    if parts.card is None or not parts.card.hashes.get("transformer"):
+    if parts.card is not None and parts.card.hashes.get("transformer"):
+        yield from _checks_with_card(parts, parts.card)
+    elif (snapshot := Snapshot.around(parts.path)) is not None:
+        yield from _checks_with_hub(parts.path, snapshot)
+    else:
         raise CheckpointError(f"{parts.path} has no sanakit.json with hashes to compare with")
+
+
+def _checks_with_card(parts: ModelParts, card: ModelCard) -> Iterator[HashCheck]:
     present = _weight_files(parts)
     for name in dict.fromkeys((*COMPONENTS, *present)):
-        expected = parts.card.hashes.get(name, "")
+        expected = card.hashes.get(name, "")
         if name in present:
             yield HashCheck(name=name, found=_hash_component(parts, name, present[name]), expected=expected)
-        elif name == "text_encoder" and parts.card.text_encoder == SMALL_TEXT_ENCODER:
-            yield _check_cached_text_encoder(parts.card, expected)
+        elif name == "text_encoder" and card.text_encoder == SMALL_TEXT_ENCODER:
+            yield _check_cached_text_encoder(card, expected)
         else:
             yield HashCheck(name=name, found="", expected=expected)
+
+
+def _checks_with_hub(path: Path, snapshot: Snapshot) -> Iterator[HashCheck]:
+    listing = snapshot.listing()
+    for file in [path] if path.is_file() else sorted(path.rglob("*")):
+        if file.is_file() and not file.name.startswith("."):
+            name = file.relative_to(snapshot.folder).as_posix()
+            expected = snapshot.listed(name, listing).digest
+            fault = f"no file of {snapshot.repo}; remove it" if listing and name not in listing else ""
+            found = digest_of(file, expected, every_byte=True)
+            yield HashCheck(name=name, found=found, expected=expected, fault=fault, against="hub")
 
 
 def _check_cached_text_encoder(card: ModelCard, expected: str) -> HashCheck:
@@ -122,7 +137,8 @@ def _check_cached_text_encoder(card: ModelCard, expected: str) -> HashCheck:
     place = starter_text_encoder_place(card.text.num_layers)
     if not place.exists():
         return HashCheck(name="text_encoder", found="", expected=expected)
-    if fault := starter_text_encoder_fault(card.text.num_layers, every_byte=True):
+    if reason := starter_text_encoder_fault(card.text.num_layers, every_byte=True):
+        fault = f"damaged in the cache ({reason}); the next picture fetches it again"
         return HashCheck(name="text_encoder", found="", expected=expected, fault=fault)
     found = hash_tensors(read_tensors(text_encoder_files(place / "text_encoder")))
     return HashCheck(name="text_encoder", found=found, expected=expected)
@@ -135,46 +151,9 @@ def _weight_files(parts: ModelParts) -> dict[str, tuple[Path, ...]]:
     return files
 
 
+def _unknown_files(parts: ModelParts, known: Mapping[str, str]) -> dict[str, tuple[Path, ...]]:
+    return {name: files for name, files in _weight_files(parts).items() if not known.get(name)}
+
+
 def _hash_component(parts: ModelParts, name: str, files: Sequence[Path]) -> str:
     return hash_network(parts.networks[name]) if name in parts.networks else hash_tensors(read_tensors(files))
-
-
-def _recalled_hash(parts: ModelParts, name: str, files: Sequence[Path]) -> str:
-    """The hash of a component, remembered in the user's cache as long as its files are the same."""
-    stamp = _stamp(name, files)
-    if (kept := _kept_hash(stamp)) is not None:
-        return kept
-    value = _hash_component(parts, name, files)
-    if stamp is not None and stamp == _stamp(name, files):  # not changed while it was read
-        remember(_place_of(stamp), {"stamp": stamp, "sha256": value})
-    return value
-
-
-def _kept_hash(stamp: list[str] | None) -> str | None:
-    """The hash in the user's cache; None where there is none."""
-    known = recall(_place_of(stamp)) if stamp is not None else None
-    return str(known["sha256"]) if isinstance(known, dict) and known.get("stamp") == stamp else None
-
-
-def _stamp(name: str, files: Sequence[Path]) -> list[str] | None:
-    """What stays the same as long as large files of a component do; None for small ones, which are hashed each time.
-
-    Some bytes of each belong to it: in a read-only image all files have their number, length and date from a recipe.
-    """
-    stamps = [file_stamp(file) for file in files]
-    if None in stamps or sum(file.stat().st_size for file in files) <= MAX_BYTES:
-        return None
-    return [name, *(f"{stamp}|{_sample(file)}" for stamp, file in zip(stamps, files, strict=True))]
-
-
-def _sample(path: Path) -> str:
-    digest, step = hashlib.sha256(), max(_SAMPLE_BYTES, path.stat().st_size // _NUM_SAMPLES)
-    with path.open("rb") as file:
-        for start in range(0, path.stat().st_size, step):
-            file.seek(start)
-            digest.update(file.read(_SAMPLE_BYTES))
-    return digest.hexdigest()[:32]
-
-
-def _place_of(stamp: list[str]) -> Path:
-    return user_cache_folder() / "content-hashes" / f"{hashlib.sha256(repr(stamp).encode()).hexdigest()[:32]}.json"

@@ -64,8 +64,7 @@ def made_once(folder: Path, make: Callable[[Path], object], known: Known | None 
 
 def seal(folder: Path, facts: Mapping[str, Any]) -> None:
     """Write ``source.json``: what the folder was made of, and the digest of every file in it."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / CONTENTS)
-    digests = {path.relative_to(folder).as_posix(): file_digest(path) for path in files}
+    digests = {name: file_digest(folder / name) for name in _files_in(folder)}
     write_json(folder / CONTENTS, {**facts, "sha256": digests})
 
 
@@ -82,22 +81,32 @@ def fault_of(folder: Path, known: Known | None = None, *, every_byte: bool = Fal
         expected = content.get("sha256") or (known or {}).get(content.get("source"), {})
         if not expected and ("sha256" in content or "source" not in content):
             return f"{CONTENTS} names no file"
-        digest_of = file_digest if every_byte else _remembered_digest
-        changed = [name for name, digest in expected.items() if digest_of(folder / name) != digest]
+        digests = {name: remembered_digest(folder / name, every_byte=every_byte) for name in expected}
+        changed = [name for name, digest in expected.items() if digests[name] != digest]
+        strangers = [name for name in _files_in(folder) if "sha256" in content and name not in expected]
     except FileNotFoundError as error:
         return f"{Path(str(error.filename)).name} is missing"
     except OSError as error:
         return f"{Path(str(error.filename)).name} cannot be read: {error.strerror}"
     except (ValueError, AttributeError, TypeError):
         return f"{CONTENTS} cannot be read"
+    if strangers:
+        return f"{strangers[0]} is no part of it"
     return f"{changed[0]} is not as it was written" if changed else None
 
 
-def _remembered_digest(path: Path) -> str:
-    """SHA-256 of a file, in hex; of a large one remembered for as long as it is the same file."""
+def _files_in(folder: Path) -> list[str]:
+    """All but the list of them, and those that desktops hide in every folder."""
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file() or path.is_symlink())
+    return sorted(path.as_posix() for path in found if path.name != CONTENTS and not path.name.startswith("."))
+
+
+def remembered_digest(path: Path, *, every_byte: bool = False) -> str:
+    """SHA-256 of a file, in hex; of a large one remembered for as long as it is the same file, unless every byte is to
+    be read now, which is then remembered."""
     stamp = file_stamp(path) if path.stat().st_size > _LARGE else None
     place = cached_facts("file-hashes", path)
-    kept = recall(place) if stamp is not None else None
+    kept = recall(place) if stamp is not None and not every_byte else None
     if isinstance(kept, dict) and kept.get("stamp") == stamp:
         return str(kept.get("sha256"))
     digest = file_digest(path)
