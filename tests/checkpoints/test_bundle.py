@@ -60,6 +60,21 @@ def test_a_model_without_card_gets_what_is_known_and_the_same_hash(folder: Path,
     assert loaded.bytes_to_hash() == load_bundle(folder).bytes_to_hash() == 0
 
 
+def test_a_text_encoder_of_torch_save_is_read_described_hashed_and_written_as_safetensors(
+    folder: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    weights = copy / "text_encoder" / "model.safetensors"
+    torch.save(read_tensors([weights]), copy / "text_encoder" / "pytorch_model.bin")
+    weights.unlink()
+    assert load_bundle(copy).model_hash == load_bundle(folder).model_hash
+    assert not any(check.differs for check in verify_hashes(copy))
+    assert describe(copy).components[-1].files == (copy / "text_encoder" / "pytorch_model.bin",)
+    convert(copy, tmp_path / "safe", "diffusers")
+    assert [path.name for path in (tmp_path / "safe").rglob("*.bin")] == []
+    assert load_bundle(tmp_path / "safe").model_hash == load_bundle(folder).model_hash
+
+
 def test_a_text_encoder_in_one_variant_alone_is_read_described_and_hashed(folder: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(folder, tmp_path / "copy")
     (copy / "sanakit.json").unlink()  # no hash is known

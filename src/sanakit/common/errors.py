@@ -7,6 +7,8 @@ sentence and exits with 2 for what the user typed (``RequestError``, ``ConfigErr
 
 def own_code(error: Exception) -> str:
     """What to say where transformers refused to run code that came with a model; "" for its other errors."""
+    if type(error).__name__ == "UnpicklingError":
+        return "its .bin files hold more than tensors, which may run code; save the model again, as safetensors"
     if "trust_remote_code" not in str(error):
         return ""
     return (

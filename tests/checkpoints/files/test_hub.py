@@ -133,6 +133,21 @@ def test_other_kinds_of_repositories() -> None:
         choose_files(["config.json", "model.fp16.safetensors", "model.bf16.safetensors"])
 
 
+def test_weights_of_torch_save_are_chosen_where_there_are_no_others() -> None:
+    old = ["config.json", "pytorch_model-00001-of-00002.bin", "pytorch_model.bin.index.json", "optimizer.bin", "tf.h5"]
+    assert choose_files(old) == old[:3]
+    both = ["config.json", "model.safetensors", "pytorch_model.bin", "pytorch_model.bin.index.json"]
+    assert choose_files(both) == ["config.json", "model.safetensors"]
+    old = ["model_index.json", "vae/config.json", "vae/diffusion_pytorch_model.bin"]
+    assert choose_files(old, folders=("vae",)) == [
+        "model_index.json", "vae/config.json", "vae/diffusion_pytorch_model.bin",
+    ]  # fmt: skip
+    for name in ("tf_model.h5", "flax_model.msgpack", "model-Q4_K_M.gguf", "model.onnx"):
+        with pytest.raises(CheckpointError, match=rf"org/name holds {name} and no \.safetensors or \.bin of the same"):
+            choose_files(["config.json", name], where="org/name")
+    assert choose_files(["config.json", "tokenizer.json"]) == ["config.json", "tokenizer.json"]
+
+
 def test_size_is_said_before_downloading(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

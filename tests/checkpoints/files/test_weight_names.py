@@ -31,7 +31,10 @@ PLAIN = (f"{STEM}-00001-of-00002.safetensors", f"{STEM}-00002-of-00002.safetenso
         ("model.safetensors.index.json", WeightName("model", None)),
         *((name, WeightName("model", "bf16")) for name in index_names("model", "bf16")),
         ("config.json", None),
-        ("pytorch_model.bin", None),
+        ("pytorch_model.bin", WeightName("pytorch_model", None, ".bin")),
+        ("pytorch_model.fp16-00001-of-00002.bin", WeightName("pytorch_model", "fp16", ".bin")),
+        ("pytorch_model.bin.index.fp16.json", WeightName("pytorch_model", "fp16", ".bin")),
+        ("rng_state.pth", None),
         ("tokenizer.json", None),
     ],
 )

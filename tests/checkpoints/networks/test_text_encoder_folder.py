@@ -87,9 +87,43 @@ def test_variants(folder: Path) -> None:
         load_text_encoder(folder, config=CONFIG)
 
 
-def test_pickled_weights_are_not_read(folder: Path) -> None:
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(CheckpointError, match=r"no model\.safetensors; pickled weights"):
+class Planted:
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.place,)
+
+
+@pytest.mark.parametrize("names", [["pytorch_model.bin"], ["pytorch_model-00001-of-00002.bin"] * 2])
+def test_weights_of_torch_save_are_read_and_nothing_else_of_them(folder: Path, names: list[str]) -> None:
+    expected = load_text_encoder(folder, dtype=torch.float32, config=CONFIG).encode(["word7"])[0].embeds
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    halves = [dict(list(tensors.items())[index :: len(names)]) for index in range(len(names))]
+    names = [name.replace("00001-of", f"{index + 1:05d}-of") for index, name in enumerate(names)]
+    for name, half in zip(names, halves, strict=True):
+        torch.save(half, folder / name)
+    if len(names) > 1:
+        where = {key: name for name, half in zip(names, halves, strict=True) for key in half}
+        index = {"metadata": {"total_size": 1}, "weight_map": where}
+        (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    assert torch.equal(
+        load_text_encoder(folder, dtype=torch.float32, config=CONFIG).encode(["word7"])[0].embeds, expected
+    )
+    whole = (folder / names[-1]).read_bytes()
+    (folder / names[-1]).write_bytes(whole[:-30])
+    with pytest.raises(CheckpointError, match=rf"{names[-1]} is cut short"):
+        load_text_encoder(folder, config=CONFIG)
+    torch.save({**halves[-1], "args": Planted(folder / "ran")}, folder / names[-1])
+    with pytest.raises(CheckpointError, match=r"its \.bin files hold more than tensors, which may run code; save "):
+        load_text_encoder(folder, config=CONFIG)
+    assert not (folder / "ran").exists()
+
+
+def test_a_folder_without_weights(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "model.gguf")
+    with pytest.raises(CheckpointError, match=r"no weights: there is no model\.safetensors or pytorch_model\.bin"):
         load_text_encoder(folder, config=CONFIG)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, assert_never
 from sanakit.checkpoints.bundle import card_of, find_autoencoder, with_text_encoder, words_of_parts
 from sanakit.checkpoints.diffusers_layout import WriteText, write_model_folder, write_network
 from sanakit.checkpoints.files.hub import HubOptions
-from sanakit.checkpoints.files.reader import read_listed
+from sanakit.checkpoints.files.reader import read_listed, read_tensors
 from sanakit.checkpoints.files.weight_names import WEIGHT_SUFFIXES
 from sanakit.checkpoints.files.writer import write_safetensors, write_torch
 from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER, card_to_metadata
@@ -20,6 +20,7 @@ from sanakit.checkpoints.networks.identify import Found
 from sanakit.checkpoints.networks.key_maps import Drop
 from sanakit.checkpoints.networks.strict_load import read_network
 from sanakit.checkpoints.networks.text_encoder_check import check_text_encoder
+from sanakit.checkpoints.networks.text_encoder_folder import text_encoder_files
 from sanakit.checkpoints.sources.content_hashes import hash_parts
 from sanakit.checkpoints.sources.sources import CONFIG_KEY, ModelParts, find_parts
 from sanakit.common.errors import CheckpointError, RequestError
@@ -178,7 +179,7 @@ def _alone(parts: ModelParts) -> list[str]:
 
 
 def text_copier(parts: ModelParts) -> WriteText | None:
-    """Copies the files of the text encoder as they are; None where there is none."""
+    """Copies the files of the text encoder as they are, a ``.bin`` as safetensors; None where there is none."""
     encoder, tokenizer = parts.text_encoder, parts.tokenizer or parts.text_encoder
     if encoder is None or tokenizer is None:
         return None
@@ -186,6 +187,8 @@ def text_copier(parts: ModelParts) -> WriteText | None:
 
     def write(folder: Path) -> None:
         _copy_files(encoder, folder / "text_encoder", _TEXT_ENCODER_FILES)
+        if (files := text_encoder_files(encoder, parts.variant))[0].suffix != ".safetensors":
+            write_safetensors(folder / "text_encoder" / "model.safetensors", read_tensors(files), {})
         _copy_files(tokenizer, folder / "tokenizer", _TOKENIZER_FILES)
 
     return write

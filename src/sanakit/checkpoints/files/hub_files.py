@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from sanakit.checkpoints.files.weight_names import choose_variant, is_weight_file, read_weight_name
+from sanakit.checkpoints.files.weight_names import choose_variant, is_weight_file, read_weight_name, weights_among
 from sanakit.common.errors import CheckpointError
 
 FOLDERS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 _SMALL = (".json", ".txt", ".model", ".jinja")
 _NOTICES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE", "NOTICE.txt")
-_STEMS = ("diffusion_pytorch_model", "model")
+_STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
+_OTHERS = (
+    ".gguf",
+    ".h5",
+    ".msgpack",
+    ".onnx",
+    ".ot",
+    ".pb",
+    ".pkl",
+    ".tflite",
+    ".zip",
+)  # of weights that nobody reads here
 
 
 def choose_files(
@@ -42,7 +53,13 @@ def _component_files(paths: Sequence[str], prefix: str, variant: str | None, whe
     names = [path[len(prefix) :] for path in paths if path.startswith(prefix) and "/" not in path[len(prefix) :]]
     weights = {name: found for name in names if (found := read_weight_name(name))}
     small = [name for name in names if name not in weights and (name.endswith(_SMALL) or name in _NOTICES)]
-    known = {name: found for name, found in weights.items() if found.stem in _STEMS} or weights
+    safe = {name: found for name, found in weights.items() if found.suffix == ".safetensors"}
+    known = weights_among(names, _STEMS) or safe
+    others = [name for name in names if name.lower().endswith(_OTHERS)]
+    if "config.json" in names and others and not known:
+        raise CheckpointError(
+            f"{where} holds {prefix}{others[0]} and no .safetensors or .bin of the same weights, which sanakit reads"
+        )
     available = {found.variant for found in known.values()}
     if prefix == "transformer/" and available and variant not in {None, *available}:
         # said before gigabytes of the wrong files are fetched

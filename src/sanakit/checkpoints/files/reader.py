@@ -199,10 +199,10 @@ def find_weight_files(
         CheckpointError: none is there; the sentence says which variants are.
     """
     dotted = f"{stem}.{variant}" if variant else stem
-    for name in index_names(stem, variant):
-        if is_there(folder / name):
-            return _read_index(folder / name)
     for suffix in WEIGHT_SUFFIXES:
+        for name in index_names(stem, variant, suffix):
+            if is_there(folder / name):
+                return _read_index(folder / name)
         if is_there(folder / f"{dotted}{suffix}"):
             return (folder / f"{dotted}{suffix}",)
     found = sorted(path.name for path in folder.glob(f"{stem}*"))

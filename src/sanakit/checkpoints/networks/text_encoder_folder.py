@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from sanakit.checkpoints.files.reader import find_weight_files, is_there
+from sanakit.checkpoints.files.reader import find_weight_files, is_there, read_header
 from sanakit.checkpoints.files.torch_archive import first_sentence
 from sanakit.checkpoints.files.weight_names import choose_variant, variants_among
 from sanakit.checkpoints.networks.finite import check_finite
@@ -40,7 +40,8 @@ def load_text_encoder(
     """Load a decoder-only language model strictly; a saved language head is left out.
 
     Args:
-        folder: ``config.json`` and ``model*.safetensors``, of a bare decoder or a causal language model.
+        folder: ``config.json`` and ``model*.safetensors`` or ``pytorch_model*.bin``, of a bare decoder or a causal
+            language model; of a ``.bin`` tensors are read and nothing else.
         tokenizer_folder: ``tokenizer.json`` and its config; ``folder`` if not given.
         dtype: bfloat16 or float32.
         config: instruction and lengths; with ``num_layers`` the layers after these are not read.
@@ -56,9 +57,11 @@ def load_text_encoder(
     num_layers = config.num_layers if config is not None else None
     how = {"local_files_only": True, "trust_remote_code": trust_remote_code}
     check_text_encoder(folder)
-    text_encoder_files(folder, variant)  # which tells of one that is missing
+    files = text_encoder_files(folder, variant)
+    if files[0].suffix != ".safetensors":
+        read_header(files)  # which tells of damage, and of what is no archive of tensors
     tokenizer = load_tokenizer(tokenizer_folder or folder, trust_remote_code=trust_remote_code)
-    model = _load_model(folder, dtype, _weights_variant(folder, variant), num_layers, how)
+    model = _load_model(folder, dtype, _weights_name(folder, variant), num_layers, how)
     check_vocabulary(tokenizer, model.config.vocab_size, tokenizer_folder or folder)
     check_finite(model.named_parameters(), folder)
     encoder = TextEncoder(model, tokenizer, config).to(device)
@@ -69,21 +72,23 @@ def load_text_encoder(
 
 def text_encoder_files(folder: Path, variant: str | None = None) -> tuple[Path, ...]:
     """The files of weights that ``load_text_encoder`` reads."""
-    return find_weight_files(folder, stem="model", variant=_weights_variant(folder, variant))
+    stem, variant = _weights_name(folder, variant)
+    return find_weight_files(folder, stem=stem, variant=variant)
 
 
-def _weights_variant(folder: Path, wanted: str | None) -> str | None:
-    """The variant to read: the wanted one, else the plain files, else the only one there is."""
+def _weights_name(folder: Path, wanted: str | None) -> tuple[str, str | None]:
+    """Stem and variant to read: safetensors before others, the wanted variant before the plain one or the only one."""
     if not is_there(folder / "config.json"):
         raise CheckpointError(f"{folder} holds no text encoder: there is no config.json in it")
-    variants = variants_among((path.name for path in folder.iterdir()), "model")
-    if not variants:
-        raise CheckpointError(f"{folder} holds no model.safetensors; pickled weights (.bin, .pth) are not read here")
-    return choose_variant(variants, wanted, holder=f"{folder} holds its weights")
+    names = [path.name for path in folder.iterdir()]
+    for stem in ("model", "pytorch_model"):
+        if variants := variants_among(names, stem):
+            return stem, choose_variant(variants, wanted, holder=f"{folder} holds its weights")
+    raise CheckpointError(f"{folder} holds no weights: there is no model.safetensors or pytorch_model.bin in it")
 
 
 def _load_model(
-    folder: Path, dtype: torch.dtype, variant: str | None, num_layers: int | None, how: Mapping[str, bool]
+    folder: Path, dtype: torch.dtype, weights: tuple[str, str | None], num_layers: int | None, how: Mapping[str, bool]
 ) -> PreTrainedModel:
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModel
@@ -98,8 +103,8 @@ def _load_model(
             _keep_layers(language, num_layers, folder)
         with _quiet_transformers():
             model, report = AutoModel.from_pretrained(
-                folder, config=config, dtype=dtype, variant=variant, use_safetensors=True, output_loading_info=True,
-                **how,
+                folder, config=config, dtype=dtype, variant=weights[1], use_safetensors=weights[0] == "model",
+                output_loading_info=True, **how,
             )  # fmt: skip
     except SafetensorError as error:
         raise CheckpointError(f"the weights in {folder} are damaged or cut short ({error})") from error
