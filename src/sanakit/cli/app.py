@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
 from typing import Annotated
@@ -24,7 +25,7 @@ from sanakit.cli.grow import grow
 from sanakit.cli.info import info
 from sanakit.cli.prune import prune
 from sanakit.cli.replay import replay
-from sanakit.cli.terminal.console import forgiving_streams, log_handler, say
+from sanakit.cli.terminal.console import forgiving_streams, log_handler, say, tell
 from sanakit.cli.terminal.failures import SUCCESS, Interrupted, report
 from sanakit.cli.terminal.options import add_commands
 from sanakit.cli.train import train
@@ -78,6 +79,7 @@ def _run(words: list[str]) -> int:
     debug = _take_debug(words)
     if debug:
         logging.basicConfig(level=logging.INFO, handlers=[log_handler("%(asctime)s %(name)s: %(message)s")])
+        logging.captureWarnings(True)
     else:
         warnings.simplefilter("ignore")  # of libraries, about code that the user did not write
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # which quotes words of files as they are
@@ -86,7 +88,7 @@ def _run(words: list[str]) -> int:
         code = typer.main.get_command(app).main(words, prog_name="sanakit", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:
         if debug and not isinstance(error, (KeyboardInterrupt, Interrupted, typer.TyperException)):
-            raise
+            tell(traceback.format_exc().rstrip())
         return report(error)
     if code == 130:  # typer's own answer to a Ctrl-C that no command has caught
         return report(KeyboardInterrupt())

@@ -41,16 +41,19 @@ def test_one_sentence_in_the_users_words(error: BaseException, expected: str) ->
 def test_a_bug_is_one_sentence_and_a_traceback_only_with_debug(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(**_: object) -> None:
-        raise ZeroDivisionError("nobody expected this")
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("in a file called \x1b[31mred\u202e")
 
-    monkeypatch.setattr("sanakit.cli.terminal.machine.look_at_machine", broken)
     monkeypatch.setattr("sanakit.cli.doctor.look_at_machine", broken)
     assert sanakit.cli.app.main(["doctor"]) == 1
     assert capsys.readouterr().err.count("\n") == 1
     for words in (["--debug", "doctor"], ["doctor", "--debug"]):
-        with pytest.raises(TypeError):  # called with an argument that it does not take: the very error, not a sentence
-            sanakit.cli.app.main(words)
+        assert sanakit.cli.app.main(words) == 1
+        shown = capsys.readouterr().err
+        assert shown.startswith("Traceback")
+        assert "in broken" in shown
+        assert "ZeroDivisionError: in a file called \\x1b[31mred\\u202e\n" in shown  # no control character as it is
+        assert not set("\x1b\u202e") & set(shown)
 
 
 def test_a_ctrl_c_that_no_command_expects(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
