@@ -1,11 +1,20 @@
-"""What ``generate`` finds out before it loads weights."""
+"""What is found out before weights are loaded, whatever makes the pictures."""
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+
+from sanakit.checkpoints.bundle import OpenedModel
+from sanakit.pipelines.latent_file import SavedLatent, save_latent
+from sanakit.pipelines.picture_file import read_record
+
+HASHED = ("transformer", "autoencoder", "text_encoder")
 
 
 def test_a_model_is_asked_before_its_weights_are_loaded(
@@ -21,6 +30,50 @@ def test_a_model_is_asked_before_its_weights_are_loaded(
     with pytest.raises(pytest.fail.Exception):
         run("generate", "a cat", "--model", tiny_model, "--num-images", "3", "--upscale", "2")
     assert free == [0, 0, 3 * 4 * 128 * 128 * 4]  # the model's own size
+
+
+@pytest.fixture
+def made(run: Any, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a picture and its latent, the latent of another size, and models that did not make them; from here
+    on no weights are to be read."""
+    assert run("generate", "a cat", "--model", tiny_model, "--steps", "1", "-o", "a.png", "-q").code == 0
+    for name, side in (("latent", 8), ("small", 4)):
+        saved = SavedLatent(latent=torch.zeros(1, 4, side, side), record=read_record("a.png"))
+        save_latent(tmp_path / f"{name}.safetensors", saved)
+    for name, changes in (("large", {"base_size": 400}), ("other", {"hashes": dict.fromkeys(HASHED, "f" * 64)})):
+        card = Path(shutil.copytree(tiny_model, tmp_path / name)) / "sanakit.json"
+        card.write_text(json.dumps(json.loads(card.read_text()) | changes))
+    monkeypatch.setattr(OpenedModel, "load", lambda model: pytest.fail("the weights were read"))
+    return tmp_path
+
+
+GENEVAL = ("eval", "prompts", "--suite", "geneval", "--prompts", "starter", "-o", "out", "--no-score")
+
+
+@pytest.mark.parametrize(
+    ("words", "model", "code", "told"),
+    [
+        (("generate", "a cat", "--size", "4096x4096"), None, 2, "does not suit this model"),
+        (("generate", "a cat", "--dtype", "float16"), None, 2, "float16"),
+        ((*GENEVAL, "--size", "4096x4096"), None, 2, "does not suit this model"),
+        ((*GENEVAL, "--steps", "0"), None, 2, "--steps"),
+        (("eval", "starter", "--sheet", "--steps", "0"), None, 2, "--steps"),
+        (("eval", "starter", "--sheet", "--guidance-scale", "nan"), None, 2, "--guidance-scale"),
+        (("prune", "out", "--num-layers", "1", "--steps", "0"), None, 2, "--steps"),
+        (("replay", "a.png"), "large", 2, "128 does not suit this model"),
+        (("decode", "latent.safetensors"), "large", 2, "128 does not suit this model"),
+        (("decode", "latent.safetensors"), "other", 1, "latent.safetensors was made with tiny"),
+        (("decode", "small.safetensors"), None, 1, "holds a latent of shape (1, 4, 4, 4), and tiny makes (1, 4, 8, 8)"),
+    ],
+)
+def test_what_a_model_cannot_do_is_told_first(
+    run: Any, made: Path, tiny_model: Path, words: tuple[str, ...], model: str | None, code: int, told: str
+) -> None:
+    source = tiny_model if model is None else made / model
+    named = (words[0], source, *words[1:]) if words[0] == "prune" else (*words, "--model", source)
+    outcome = run(*named)
+    assert (outcome.code, outcome.err.count("\n")) == (code, 1)
+    assert told in outcome.err
 
 
 def test_a_negative_prompt_that_is_cut_is_told(run: Any, tiny_model: Path) -> None:

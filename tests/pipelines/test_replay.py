@@ -70,11 +70,12 @@ def test_only_the_starter_is_loaded_because_a_file_says_so(
 ) -> None:
     asked = {}
 
-    def load(source: Path, **options: object) -> ModelBundle:
+    def open_model(source: Path, **options: object) -> ModelBundle:
         asked.update(source=source, **options)
         return replace(pipeline.bundle)
 
-    monkeypatch.setattr("sanakit.pipelines.replay.load_bundle", load)
+    monkeypatch.setattr("sanakit.pipelines.replay.open_model", open_model)
+    monkeypatch.setattr("sanakit.pipelines.replay.load_for", lambda requests, bundle: TextToImagePipeline(bundle))
     made = pipeline("a cat").images[0]
     write_image(tmp_path / "picture.png", made.image, made.record)
     with pytest.raises(PictureError, match=r"was made with tiny .* changed or made in memory .* pipeline=$"):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     CLIPConfig,
@@ -20,6 +22,7 @@ from transformers import (
     SiglipModel,
 )
 
+from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.common.errors import CheckpointError, RequestError
 from sanakit.scoring.contrastive import load_contrastive_scorer
 from sanakit.scoring.extractors.load import load_extractor
@@ -153,3 +156,45 @@ def test_what_is_no_model_is_said(clip: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(CheckpointError, match="is a bert model"):
         load_extractor(str(tmp_path))
+
+
+OWN_CODE = """
+from pathlib import Path
+from transformers import CLIPConfig, CLIPModel
+Path({ran!r}).write_text("yes")
+
+class OwnConfig(CLIPConfig):
+    model_type = "own_clip"
+
+class OwnModel(CLIPModel):
+    config_class = OwnConfig
+"""
+
+
+def test_a_scorer_with_code_of_its_own(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs for the one source that is trusted, and for no other."""
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.syspath_prepend(str(tmp_path / "modules"))
+    folder, ran = Path(shutil.copytree(clip, tmp_path / "own")), tmp_path / "ran"
+    (folder / "own.py").write_text(OWN_CODE.format(ran=str(ran)))
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "own_clip", "auto_map": {"AutoConfig": "own.OwnConfig", "AutoModel": "own.OwnModel"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    for trust in (None, str(clip)):
+        with pytest.raises(CheckpointError, match=r"run code of its own; if you know who wrote that, name the model"):
+            load_scorer(str(folder), hub=HubOptions(trust_remote_code=trust))
+        with pytest.raises(CheckpointError, match="run code of its own"):
+            load_extractor(str(folder), hub=HubOptions(trust_remote_code=trust))
+    assert not ran.exists()
+    scorer = load_scorer(str(folder), hub=HubOptions(trust_remote_code=str(folder)))
+    assert type(scorer.network).__name__ == "OwnModel"
+    images, texts = [picture(40, 32, 1)], ["a cat"]
+    assert scorer.score(images, texts) == load_scorer(str(clip)).score(images, texts)
+    assert load_extractor(str(folder), hub=HubOptions(trust_remote_code=str(folder))).num_features == 8
+
+
+def test_weights_of_torch_save_are_read_for_a_scorer_too(clip: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(clip, tmp_path / "old"))
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    assert load_scorer(str(folder)).weights_hash == load_scorer(str(clip)).weights_hash

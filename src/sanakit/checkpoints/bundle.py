@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import torch
 
@@ -41,9 +41,9 @@ from sanakit.checkpoints.sources.content_hashes import (
     unknown_hashes,
 )
 from sanakit.checkpoints.sources.origin import Origin
-from sanakit.checkpoints.sources.sources import ModelParts, find_parts, locate
+from sanakit.checkpoints.sources.sources import FOLDERS_OF, ModelParts, find_parts, locate
 from sanakit.common.config import to_mapping
-from sanakit.common.errors import CheckpointError, RequestError
+from sanakit.common.errors import CheckpointError
 from sanakit.common.files import written_aside
 from sanakit.common.paths import as_path
 from sanakit.kernels.arithmetic import own_arithmetic
@@ -53,6 +53,17 @@ from sanakit.models.text.text_encoder import TextEncoder
 from sanakit.models.transformers.linear_dit import LinearDiT
 
 logger = logging.getLogger(__name__)
+
+
+class Options(TypedDict, total=False):
+    """Those of ``open_model``."""
+
+    device: torch.device | str
+    dtype: DtypeRequest
+    hub: HubOptions | None
+    force: bool
+    text_encoder: str | Path | None
+    autoencoder: str | Path | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,8 +135,58 @@ class ModelBundle:
         return {name: hash_tensors(part.state_dict()) for name, part in self.components.items()}
 
 
-@own_arithmetic()
-def load_bundle(
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenedModel:
+    """What a source says of a model before anything that it lacks is fetched and before its weights are read.
+
+    ``parts`` are its own; ``named`` are sources of parts that take the place of its own or are missing.
+    """
+
+    parts: ModelParts
+    card: ModelCard
+    words: Mapping[str, Any]
+    dtypes: Mapping[str, torch.dtype]
+    device: torch.device | str
+    hub: HubOptions
+    force: bool
+    named: Mapping[str, str | Path | None]
+
+    @property
+    def replaces(self) -> bool:
+        """Whether a part of another source, or of another variant, takes the place of one of its own."""
+        return self.parts.variant is not None or any(source is not None for source in self.named.values())
+
+    @own_arithmetic()
+    def load(self) -> ModelBundle:
+        """The model, with its weights; arguments and errors are those of ``sanakit.load``."""
+        parts = complete(self.parts, self.hub, **self.named)
+        assert parts.transformer is not None
+        assert parts.autoencoder is not None
+        assert parts.text_encoder is not None
+        check_text_encoder(parts.text_encoder)
+        check_tokenizer_files(parts.tokenizer or parts.text_encoder)
+        if not self.force:
+            check_small_weights(parts)
+        card = card_of(parts)
+        return ModelBundle(
+            transformer=load_network(parts.transformer, dtype=self.dtypes["transformer"], device=self.device),
+            autoencoder=load_network(parts.autoencoder, dtype=self.dtypes["autoencoder"], device=self.device),
+            text_encoder=load_text_encoder(
+                parts.text_encoder,
+                parts.tokenizer,
+                dtype=self.dtypes["text_encoder"],
+                device=self.device,
+                config=card.text,
+                variant=parts.variant,
+                trust_remote_code=self.hub.trusts(self.named.get("text_encoder") or parts.source),
+            ),
+            card=card,
+            parts=parts,
+            words=self.words,
+        ).keep_sample()
+
+
+def open_model(
     source: str | Path,
     *,
     device: torch.device | str = "cpu",
@@ -134,45 +195,35 @@ def load_bundle(
     force: bool = False,
     text_encoder: str | Path | None = None,
     autoencoder: str | Path | None = None,
-) -> ModelBundle:
-    """Load a model; arguments and errors are those of ``sanakit.load``, ``hub`` says which files and how they come."""
+) -> OpenedModel:
+    """A model that can make pictures, in a dtype that it works in; arguments and errors are those of ``sanakit.load``,
+    ``hub`` says which files and how they come. Of a hub id, parts that are named otherwise are not fetched."""
     parse_dtypes(dtype)  # before anything is fetched
     check_transformers()
     hub = hub or HubOptions()
-    if hub.trust_remote_code not in (None, str(text_encoder or source)):
-        raise RequestError(
-            f"trust_remote_code={hub.trust_remote_code} is not where the text encoder comes from, which is "
-            f"{text_encoder or source}; only of that can code be run"
-        )
-    parts = complete(find_parts(source, hub=hub), hub, text_encoder=text_encoder, autoencoder=autoencoder)
-    assert parts.transformer is not None
-    assert parts.autoencoder is not None
-    assert parts.text_encoder is not None
-    check_text_encoder(parts.text_encoder)
-    check_tokenizer_files(parts.tokenizer or parts.text_encoder)
+    hub.check_trust(text_encoder or source)
+    named = {"text_encoder": text_encoder, "autoencoder": autoencoder}
+    without = [FOLDERS_OF[name] for name, other in named.items() if other is not None]
+    parts = find_parts(source, hub=hub, without=[folder for folders in without for folder in folders])
+    check_transformer(parts)
     card = card_of(parts)
     if card.distilled:
         raise CheckpointError(f"{source} is a SANA-Sprint model, which sanakit converts but makes no pictures with yet")
-    words = words_of_parts(parts)  # before the weights, which take longer
-    dtypes = resolve_dtypes(card.precision, dtype, device, force)
-    if not force:
-        check_small_weights(parts)
-    return ModelBundle(
-        transformer=load_network(parts.transformer, dtype=dtypes["transformer"], device=device),
-        autoencoder=load_network(parts.autoencoder, dtype=dtypes["autoencoder"], device=device),
-        text_encoder=load_text_encoder(
-            parts.text_encoder,
-            parts.tokenizer,
-            dtype=dtypes["text_encoder"],
-            device=device,
-            config=card.text,
-            variant=parts.variant,
-            trust_remote_code=hub.trust_remote_code == str(text_encoder or source),
-        ),
-        card=card,
+    return OpenedModel(
         parts=parts,
-        words=words,
-    ).keep_sample()
+        card=card,
+        words=words_of_parts(parts),
+        dtypes=resolve_dtypes(card.precision, dtype, device, force),
+        device=device,
+        hub=hub,
+        force=force,
+        named=named,
+    )
+
+
+def load_bundle(source: str | Path, **options: Unpack[Options]) -> ModelBundle:
+    """Open a model and read its weights; options are those of ``open_model``."""
+    return open_model(source, **options).load()
 
 
 def words_of_parts(parts: ModelParts) -> Mapping[str, Any]:
@@ -192,9 +243,7 @@ def complete(
     What comes from elsewhere, or is a variant, may not be what the card has the hash of; its hash is computed when
     asked for.
     """
-    if parts.transformer is None:
-        lack = "has no transformer" if (parts.path / "model_index.json").is_file() else "holds an autoencoder alone"
-        raise CheckpointError(f"{parts.path} {lack}; a transformer is needed to make pictures")
+    check_transformer(parts)
     if parts.autoencoder is None and autoencoder is None:
         _check_borrowing(parts)
     named = {"text_encoder": text_encoder, "autoencoder": autoencoder}
@@ -211,6 +260,13 @@ def complete(
         parts = replace(parts, card=replace(parts.card, hashes=hashes))
     replaced = {name: Origin.of(source) for name, source in named.items() if source is not None}
     return replace(parts, revision=hub.revision, replaced=replaced)
+
+
+def check_transformer(parts: ModelParts) -> None:
+    """Raises CheckpointError where a source has none."""
+    if parts.transformer is None:
+        lack = "has no transformer" if (parts.path / "model_index.json").is_file() else "holds an autoencoder alone"
+        raise CheckpointError(f"{parts.path} {lack}; a transformer is needed to make pictures")
 
 
 def _check_borrowing(parts: ModelParts) -> None:

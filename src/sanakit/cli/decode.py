@@ -9,7 +9,6 @@ import typer
 
 from sanakit.cli.terminal.console import print_json, say
 from sanakit.cli.terminal.options import DeviceOptions, PlaceOptions, SourceOptions
-from sanakit.common.errors import PictureError
 
 
 def decode(
@@ -25,18 +24,13 @@ def decode(
     saved = load_latent(latent)
     place = places.choose(saved.record.request, num_images=1)
 
-    from sanakit.checkpoints.bundle import load_bundle
+    from sanakit.checkpoints.bundle import open_model
     from sanakit.cli.terminal.picture_run import picture_facts, save_to
-    from sanakit.pipelines.text_to_image import TextToImagePipeline
+    from sanakit.pipelines.check import load_to_decode
 
     source, options = files.named(saved.record.model, model, latent)
-    bundle = load_bundle(source, device=run.start(), **options)
-    if bundle.model_hash != saved.record.model.hash:
-        raise PictureError(
-            f"{latent} was made with {saved.record.model.name} ({saved.record.model.hash[:10]}), and this is "
-            f"{bundle.card.name} ({bundle.model_hash[:10]}); decode it with the model that made it"
-        )
-    picture = TextToImagePipeline(bundle).decode(saved)
+    opened = open_model(source, device=run.start(), **options)
+    picture = load_to_decode(saved, latent, opened).decode(saved)
     path = save_to(place, with_metadata=True)(picture)
     if run.as_json:
         print_json(picture_facts(picture, path))

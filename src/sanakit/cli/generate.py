@@ -100,8 +100,7 @@ def generate(
     watch = PictureRun(num_images=total, quiet=run.quiet, save=save, on_file=run.name_file)
     done = run.telling_what_is_done(lambda: {"pictures": watch.facts, "notices": watch.notices})
     with done, watch.bar() as on_event:
-        run.check(model, requests, place)
-        pipeline = run.load(model, force=force, deterministic=deterministic)
+        pipeline = run.load(requests, model, place, force=force, deterministic=deterministic)
         loaded = time.perf_counter()
         pipeline(requests, on_event=on_event)
     loading, drawing = loaded - start, time.perf_counter() - loaded

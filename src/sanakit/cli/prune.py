@@ -86,7 +86,7 @@ def draw_and_measure(
     ]
     watch = PictureRun(num_images=len(requests), quiet=run.quiet)
     with watch.bar() as on_event:
-        return measure_block_importance(run.load(model), requests, on_event=on_event).values
+        return measure_block_importance(run.load(requests, model), requests, on_event=on_event).values
 
 
 def _show(importance: Sequence[float], kept: Sequence[int]) -> None:

@@ -35,17 +35,17 @@ def replay(
         record.check_work(picture, open_single_picture(picture).size)
     place = places.choose(record.request, num_images=1) if places.output is not None else None
 
-    from sanakit.checkpoints.bundle import load_bundle
+    from sanakit.checkpoints.bundle import open_model
     from sanakit.cli.terminal.picture_run import PictureRun, save_to
+    from sanakit.pipelines.check import load_for
     from sanakit.pipelines.replay import replay as replay_picture
-    from sanakit.pipelines.text_to_image import TextToImagePipeline
 
     source, options = files.named(record.model, model, picture)
     save = save_to(place, with_metadata=True) if place else None
     watch = PictureRun(num_images=1, quiet=told.quiet, save=save, on_file=lambda file: told.tell(f"written to {file}"))
     with watch.bar() as on_event:
-        bundle = load_bundle(source, device=resolve_device(device), **options)
-        result = replay_picture(picture, TextToImagePipeline(bundle), on_event=on_event, long=long)
+        pipeline = load_for([record.request], open_model(source, device=resolve_device(device), **options))
+        result = replay_picture(picture, pipeline, on_event=on_event, long=long)
     file = str(watch.files[0]) if watch.files else None
     if told.as_json:
         again = result.image.record.model_dump(mode="json")

@@ -39,8 +39,9 @@ class ModelReference(_Plain):
 
     ``kind`` says what ``source`` is: a hub id, or the last name of a place on the machine where the picture was made,
     which is nobody's to look up. Early records have whole paths and no kind. ``variant`` and ``revision`` are those
-    that were asked for; ``replaced`` are parts that were named instead of the model's own. ``settings`` is a hash of
-    its configs, which the hash of its tensors does not show. A model that was changed in memory is of kind ``memory``.
+    that were asked for, ``commits`` those of the hub that came, by component; ``replaced`` are parts that were named
+    instead of the model's own. ``settings`` is a hash of its configs, which the hash of its tensors does not show. A
+    model that was changed in memory is of kind ``memory``.
     """
 
     name: str
@@ -50,6 +51,7 @@ class ModelReference(_Plain):
     kind: OriginKind | None = None
     variant: str | None = None
     revision: str | None = None
+    commits: Mapping[str, str] = Field(default_factory=dict)
     settings: str | None = None
     replaced: Mapping[str, Origin] = Field(default_factory=dict)
 
@@ -78,7 +80,8 @@ class ModelReference(_Plain):
         if self.ships or self.kind == "memory":
             return ""
         place = f".../{self.source}" if self.kind in ("folder", "file") else self.source
-        given = {"model": place, "variant": self.variant, "revision": self.revision}
+        revision = self.commits.get("transformer", self.revision) if self.kind == "hub" else self.revision
+        given = {"model": place, "variant": self.variant, "revision": revision}
         given |= {name.replace("_", "-"): origin.name for name, origin in self.replaced.items()}
         return "".join(f" --{name} {shlex.quote(value)}" for name, value in given.items() if value is not None)
 

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from sanakit.checkpoints.bundle import load_bundle
+from sanakit.checkpoints.bundle import open_model
 from sanakit.checkpoints.sources.origin import starter_folder
 from sanakit.common.errors import PictureError
 from sanakit.kernels.arithmetic import MAX_THREADS, own_arithmetic
+from sanakit.pipelines.check import load_for
 from sanakit.pipelines.events import OnEvent
 from sanakit.pipelines.latent_file import as_latents, hash_latent
 from sanakit.pipelines.picture_file import as_stored, open_single_picture, read_record
@@ -70,7 +71,7 @@ def replay(
         record.check_work(path, picture.size)
     if pipeline is None:
         record.model.refuse_unnamed(path)
-        pipeline = TextToImagePipeline(load_bundle(starter_folder(), dtype=dict(record.model.dtypes)))
+        pipeline = load_for([record.request], open_model(starter_folder(), dtype=dict(record.model.dtypes)))
     _check_latents(record, latents, path)
     again = copy(pipeline)
     again.fixed_rows = record.rows_per_call

@@ -7,11 +7,18 @@ from torch import Tensor
 
 from sanakit.common.aspect_ratio import BASE_SIZES, nearest_bin
 from sanakit.common.errors import RequestError
+from sanakit.models.transformers.linear_dit import LinearDiTConfig
 
 MAX_ASPECT_RATIO = 4.0  # of the widest bin; beyond it most of a picture would be cropped away
 MAX_ENLARGEMENT = 2.0  # of what the network made; beyond it the picture is mostly interpolation
 MAX_PICTURE_PIXELS = 178_956_970  # of a file that Pillow opens without suspecting an attack
 _BINNED_SIZES = tuple(size for size in BASE_SIZES if size >= 512)
+_LEAST_GRANULARITY = 32  # pixels
+
+
+def granularity_of(transformer: LinearDiTConfig, compression: int) -> int:
+    """Both sides of a generated picture are multiples of this many pixels."""
+    return max(compression * transformer.patch_size, _LEAST_GRANULARITY)
 
 
 def generated_size(

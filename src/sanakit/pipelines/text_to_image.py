@@ -24,7 +24,6 @@ from sanakit.common.seeds import draw_noise, draw_step_noise
 from sanakit.kernels.arithmetic import arithmetic_facts, own_arithmetic
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.condition import Condition
-from sanakit.pipelines.check import granularity_of
 from sanakit.pipelines.decoding.decode import decode_latent
 from sanakit.pipelines.denoise import Denoiser, Finished, PictureJob, StepTaken, denoise
 from sanakit.pipelines.events import (
@@ -44,7 +43,7 @@ from sanakit.pipelines.reading.read import PromptReader
 from sanakit.pipelines.reading.words import Words
 from sanakit.pipelines.record import LATENTS, READING, ModelReference, PictureRecord, describe_image, software_versions
 from sanakit.pipelines.request import Asked, GenerationRequest, as_requests
-from sanakit.pipelines.resolution import resize_and_crop
+from sanakit.pipelines.resolution import granularity_of, resize_and_crop
 from sanakit.pipelines.result import GeneratedImage, GenerationResult, Output, as_output, check_output, to_image
 from sanakit.pipelines.upscaling.images import enlarge
 from sanakit.pipelines.upscaling.records import upscaled_record
@@ -303,6 +302,7 @@ def model_reference(bundle: ModelBundle) -> ModelReference:
         dtypes=bundle.precisions,
         variant=bundle.parts.variant if bundle.parts else None,
         revision=bundle.parts.revision if bundle.parts else None,
+        commits=bundle.parts.commits if bundle.parts and not changed else {},
         replaced=bundle.parts.replaced if bundle.parts else {},
     )
 

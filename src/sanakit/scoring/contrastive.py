@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.common.errors import CheckpointError
 from sanakit.scoring.extractors.preprocessing import Preprocessing, find_model_folder, pretrained
@@ -31,7 +32,8 @@ class ContrastiveScorer:
         self.network = network.eval().requires_grad_(False)
         self.tokenizer, self.preprocessing, self.name = tokenizer, preprocessing, name
         self.resize_rule = preprocessing.rule
-        self.length = int(network.config.text_config.max_position_embeddings)
+        text = getattr(network.config, "text_config", None)  # which a model with code of its own may lack
+        self.length = int(getattr(text, "max_position_embeddings", None) or tokenizer.model_max_length)
         self.full_rows = network.config.model_type == "siglip"  # trained on padded rows without a mask
         self.weights_hash = hash_tensors(self.network.state_dict())
 
@@ -64,7 +66,9 @@ class ContrastiveScorer:
         return torch.cat(parts)
 
 
-def load_contrastive_scorer(name_or_path: str, *, device: str | torch.device = "cpu") -> ContrastiveScorer:
+def load_contrastive_scorer(
+    name_or_path: str, *, device: str | torch.device = "cpu", hub: HubOptions | None = None
+) -> ContrastiveScorer:
     """A folder or hub id of a transformers CLIP or SigLIP with its tokenizer.
 
     Raises:
@@ -72,9 +76,9 @@ def load_contrastive_scorer(name_or_path: str, *, device: str | torch.device = "
     """
     from transformers import AutoTokenizer
 
-    network, preprocessing, kind = load_transformers_model(name_or_path)
+    network, preprocessing, kind = load_transformers_model(name_or_path, hub)
     if not hasattr(network, "get_text_features"):
         raise CheckpointError(f"{name_or_path} is a {kind} model without a text tower; give a CLIP or SigLIP")
-    otherwise = f"the tokenizer of {name_or_path} cannot be read"
-    tokenizer = pretrained(AutoTokenizer, find_model_folder(name_or_path), otherwise)
+    otherwise, trusted = f"the tokenizer of {name_or_path} cannot be read", hub is not None and hub.trusts(name_or_path)
+    tokenizer = pretrained(AutoTokenizer, find_model_folder(name_or_path, hub), otherwise, trusted=trusted)
     return ContrastiveScorer(network.to(device), tokenizer, preprocessing, name=f"{kind} {name_or_path}")

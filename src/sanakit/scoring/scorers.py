@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from PIL import Image
 
+from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.scoring.named import NamedNetwork
 
 
@@ -19,8 +20,13 @@ class ImageTextScorer(NamedNetwork, Protocol):
         ...
 
 
-def load_scorer(name_or_path: str, *, device: str | torch.device = "cpu") -> ImageTextScorer:
+def load_scorer(
+    name_or_path: str, *, device: str | torch.device = "cpu", hub: HubOptions | None = None
+) -> ImageTextScorer:
     """A scorer: "starter" (the dual encoder that ships), or a folder or hub id of a transformers CLIP or SigLIP.
+
+    Args:
+        hub: how a hub id is fetched, and the one source whose own code may be run.
 
     Raises:
         RequestError: the folder holds another kind of model, or the name is neither a folder nor a hub id.
@@ -33,4 +39,4 @@ def load_scorer(name_or_path: str, *, device: str | torch.device = "cpu") -> Ima
         return load_starter_scorer(device=device)
     from sanakit.scoring.contrastive import load_contrastive_scorer
 
-    return load_contrastive_scorer(name_or_path, device=device)
+    return load_contrastive_scorer(name_or_path, device=device, hub=hub)

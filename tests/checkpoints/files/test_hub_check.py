@@ -12,6 +12,7 @@ import huggingface_hub
 import pytest
 from tests.checkpoints.files.hub_server import HubServer, running_hub
 
+import sanakit
 from sanakit.checkpoints.files.hub import HubOptions, resolve_source
 from sanakit.checkpoints.sources.content_hashes import verify_hashes
 from sanakit.common.errors import CheckpointError, DownloadError
@@ -107,6 +108,20 @@ def test_read_only_cache(hub: HubServer, tmp_path: Path) -> None:
     finally:
         for path in places:
             path.chmod(0o755)
+
+
+def test_a_picture_says_which_commit_of_the_hub_made_it(hub: HubServer, folder: Path, tmp_path: Path) -> None:
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    hub.repos[REPO] = {name: path.read_bytes() for name, path in files.items()}
+    commit = hub.commit(REPO)
+    pipeline = sanakit.load(REPO, cache_dir=tmp_path)
+    hub.repos[REPO]["README.md"] = b"changed since"
+    made = pipeline("w5", num_inference_steps=1).images[0].record.model
+    assert made.commits == dict.fromkeys(("transformer", "autoencoder", "text_encoder"), commit)
+    assert made.options == f" --model {REPO} --revision {commit}"
+    again = sanakit.load(REPO, cache_dir=tmp_path, revision=commit, local_files_only=True)
+    assert again("w5", num_inference_steps=1).images[0].record.model == made.model_copy(update={"revision": commit})
+    assert sanakit.load(folder)("w5", num_inference_steps=1).images[0].record.model.commits == {}
 
 
 def test_a_model_of_the_hub_without_a_card_is_verified_by_the_hub(

@@ -89,7 +89,7 @@ def test_what_is_missing_is_one_sentence(
 @pytest.fixture
 def scorer(monkeypatch: pytest.MonkeyPatch) -> BrightnessScorer:
     fake = BrightnessScorer()
-    monkeypatch.setattr("sanakit.scoring.scorers.load_scorer", lambda name, device="cpu": fake)
+    monkeypatch.setattr("sanakit.scoring.scorers.load_scorer", lambda name, **_: fake)
     return fake
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 
@@ -168,3 +169,22 @@ def test_prompts_are_drawn_once_and_scored(
     words[words.index("--steps") + 1] = "2"
     assert main(words) == 2
     assert "is of another run (num_inference_steps 1, not 2)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "allowed"),
+    [
+        (("clip-score", "pictures"), "starter"),
+        (("fid", "a", "b"), "efficientnet-lite0"),
+        (
+            ("prompts", "--suite", "mjhq", "--prompts", "p.json", "-o", "o", "--scorer", "org/s"),
+            "starter or eff.* or org/s",
+        ),
+    ],
+)
+def test_code_of_a_source_that_is_not_named_is_refused(
+    words: tuple[str, ...], allowed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["eval", *words, "--trust-remote-code", "org/stranger"]) == 2
+    refused = "sanakit: --trust-remote-code org/stranger is no source whose own code could be run here; that would be"
+    assert re.fullmatch(rf"{refused} {allowed}\n", capsys.readouterr().err)

@@ -20,7 +20,7 @@ from sanakit.checkpoints.files.hub_check import Listing, Snapshot, faults, listi
 from sanakit.checkpoints.files.hub_files import FOLDERS, choose_files
 from sanakit.checkpoints.files.weight_names import is_weight_file
 from sanakit.common.byte_counts import readable_bytes
-from sanakit.common.errors import CheckpointError, DownloadError, OutputError, SanakitError
+from sanakit.common.errors import CheckpointError, DownloadError, OutputError, RequestError, SanakitError
 from sanakit.common.paths import as_path
 
 _NAME = r"(?!.*(?:--|\.\.))[A-Za-z0-9_][A-Za-z0-9_.-]*"
@@ -41,6 +41,23 @@ class HubOptions:
     token: str | None = None
     trust_remote_code: str | None = None  # the one source whose own code may run; that of no other is
 
+    def trusts(self, source: str | Path) -> bool:
+        """Whether code that comes with this source may be run."""
+        return self.trust_remote_code is not None and _place_of(self.trust_remote_code) == _place_of(source)
+
+    def for_source(self, source: str | Path) -> HubOptions:
+        """The same, for a command that loads others too: what is trusted may be one of those."""
+        return self if self.trusts(source) else replace(self, trust_remote_code=None)
+
+    def check_trust(self, *sources: str | Path | None) -> None:
+        """Raises RequestError where the source whose code may run is none of these, all that a command loads."""
+        named = [source for source in sources if source is not None]
+        if self.trust_remote_code is not None and not any(map(self.trusts, named)):
+            raise RequestError(
+                f"trust_remote_code={self.trust_remote_code} is no source whose own code could be run here; that would "
+                f"be {' or '.join(map(str, named))}"
+            )
+
     @property
     def for_others(self) -> HubOptions:
         """For the parts that a model borrows: revision and variant are the model's own."""
@@ -55,6 +72,7 @@ class _Request:
     path: str  # a file or a folder in it, "" for all of it
     folders: Collection[str]
     hub: HubOptions
+    with_code: bool = False
 
     def files(self, paths: list[str]) -> list[str]:
         """The needed ones of all files of the repository."""
@@ -67,7 +85,9 @@ class _Request:
         prefix = f"{self.path}/" if self.path else ""
         inside = [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]
         where = f"{self.repo}/{self.path}".rstrip("/")
-        chosen = choose_files(inside, variant=self.hub.variant, folders=self.folders, where=where)
+        chosen = choose_files(
+            inside, variant=self.hub.variant, folders=self.folders, with_code=self.with_code, where=where
+        )
         return [prefix + path for path in chosen]
 
 
@@ -90,7 +110,7 @@ def resolve_source(source: str | Path, *, folders: Collection[str] = FOLDERS, hu
         return local
     repo, path = parse_address(str(source))
     hub = hub or HubOptions()
-    request = _Request(repo=repo, path=path, folders=folders, hub=hub)
+    request = _Request(repo=repo, path=path, folders=folders, hub=hub, with_code=hub.trusts(source))
     from huggingface_hub import constants
 
     if hub.local_files_only or constants.is_offline_mode():
@@ -105,6 +125,12 @@ def resolve_source(source: str | Path, *, folders: Collection[str] = FOLDERS, hu
             raise OutputError(f"{repo} could not be stored in {_cache_folder(request)} ({error.strerror})") from error
         return _from_cache(request, _reason(error, request))
     return snapshot / path
+
+
+def _place_of(source: str | Path) -> str:
+    """The same for a place on this machine in any of its names."""
+    local = as_path(source)
+    return str(local.resolve()) if local.exists() else str(source)
 
 
 def parse_address(source: str) -> tuple[str, str]:

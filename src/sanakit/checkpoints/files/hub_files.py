@@ -25,7 +25,12 @@ _OTHERS = (
 
 
 def choose_files(
-    paths: Sequence[str], *, variant: str | None = None, folders: Collection[str] = FOLDERS, where: str = "it"
+    paths: Sequence[str],
+    *,
+    variant: str | None = None,
+    folders: Collection[str] = FOLDERS,
+    with_code: bool = False,
+    where: str = "it",
 ) -> list[str]:
     """The files to fetch out of all ``paths`` of a repository.
 
@@ -34,25 +39,29 @@ def choose_files(
         variant: wanted weight files, as in ``model.bf16.safetensors``; the transformer must have them, the other
             components give others if they have none.
         folders: of a diffusers repository to fetch.
+        with_code: Python files of the components too, for a source that is trusted.
         where: the repository's name, for the sentence of an error.
 
     Raises:
         CheckpointError: nothing there can be read, or a choice must be made first.
     """
+    small = (*_SMALL, ".py") if with_code else _SMALL
     if "model_index.json" in paths:
         root = [path for path in paths if "/" not in path and (path.endswith(".json") or path in _NOTICES)]
-        parts = [_component_files(paths, f"{name}/", variant, where) for name in folders]
+        parts = [_component_files(paths, f"{name}/", variant, where, small) for name in folders]
         return root + [path for part in parts for path in part]
     if "config.json" in paths:
-        return _component_files(paths, "", variant, where)
+        return _component_files(paths, "", variant, where, small)
     return [only_weight_file(paths, where, place="repository", address=f"hf://{where}")]
 
 
-def _component_files(paths: Sequence[str], prefix: str, variant: str | None, where: str) -> list[str]:
+def _component_files(
+    paths: Sequence[str], prefix: str, variant: str | None, where: str, suffixes: tuple[str, ...]
+) -> list[str]:
     """Files directly under ``prefix``: everything small, and the weights of one variant."""
     names = [path[len(prefix) :] for path in paths if path.startswith(prefix) and "/" not in path[len(prefix) :]]
     weights = {name: found for name in names if (found := read_weight_name(name))}
-    small = [name for name in names if name not in weights and (name.endswith(_SMALL) or name in _NOTICES)]
+    small = [name for name in names if name not in weights and (name.endswith(suffixes) or name in _NOTICES)]
     safe = {name: found for name, found in weights.items() if found.suffix == ".safetensors"}
     known = weights_among(names, _STEMS) or safe
     others = [name for name in names if name.lower().endswith(_OTHERS)]

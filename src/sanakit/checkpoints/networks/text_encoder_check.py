@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from codecs import BOM_UTF8
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,30 @@ def check_text_encoder(folder: Path) -> dict[str, Any]:
         kind = config.get("model_type", "unknown")
         raise CheckpointError(f"{folder} holds a {kind} model, not a decoder-only language model")
     return config
+
+
+def refuse_code_of_others(folder: Path) -> None:
+    """A source that is trusted may name code of another repository, which nobody trusted.
+
+    Raises:
+        CheckpointError: it does.
+    """
+    for path in (folder / name for name in ("config.json", "tokenizer_config.json")):
+        found = read_json(path).get("auto_map") if is_there(path) else None
+        for name in _texts_of(found):
+            if "--" in name:
+                raise CheckpointError(
+                    f"{path} asks for code of another repository, {name.split('--')[0]}, which is not run; put that "
+                    f"repository's .py files into the folder and name them there without it"
+                )
+
+
+def _texts_of(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _texts_of(each)
 
 
 def refuse_marks(folder: Path) -> None:

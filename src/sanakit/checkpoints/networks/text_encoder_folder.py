@@ -16,7 +16,7 @@ from sanakit.checkpoints.files.torch_archive import first_sentence
 from sanakit.checkpoints.files.weight_names import choose_variant, variants_among
 from sanakit.checkpoints.networks.finite import check_finite
 from sanakit.checkpoints.networks.library import check_transformers
-from sanakit.checkpoints.networks.text_encoder_check import check_text_encoder
+from sanakit.checkpoints.networks.text_encoder_check import check_text_encoder, refuse_code_of_others
 from sanakit.checkpoints.networks.tokenizer_folder import check_vocabulary, load_tokenizer
 from sanakit.common.errors import CheckpointError, own_code
 from sanakit.models.text.text_encoder import TextEncoder, TextEncoderConfig
@@ -57,6 +57,9 @@ def load_text_encoder(
     num_layers = config.num_layers if config is not None else None
     how = {"local_files_only": True, "trust_remote_code": trust_remote_code}
     check_text_encoder(folder)
+    if trust_remote_code:
+        for place in (folder, tokenizer_folder or folder):
+            refuse_code_of_others(place)
     files = text_encoder_files(folder, variant)
     if files[0].suffix != ".safetensors":
         read_header(files)  # which tells of damage, and of what is no archive of tensors

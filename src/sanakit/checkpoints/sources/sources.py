@@ -14,6 +14,7 @@ from typing import Any
 
 from sanakit.checkpoints.diffusers_layout import WORDS_FILE
 from sanakit.checkpoints.files.hub import HubOptions, resolve_source
+from sanakit.checkpoints.files.hub_check import Snapshot
 from sanakit.checkpoints.files.hub_files import only_weight_file
 from sanakit.checkpoints.files.reader import (
     WeightHeader,
@@ -42,6 +43,8 @@ from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 
 CONFIG_KEY = "config"  # of the metadata of a single safetensors file
 _OTHER_FOLDERS = ("text_encoder", "tokenizer", "scheduler")
+FOLDERS_OF = {"text_encoder": ("text_encoder", "tokenizer"), "autoencoder": ("vae",)}
+"""Of a diffusers folder, by the parts that another source may give."""
 _PIPELINES = ("SanaPipeline", "SanaPAGPipeline", "SanaSprintPipeline")
 _OTHER_FAMILIES = {
     "SanaVideoPipeline": "a video model",
@@ -70,6 +73,14 @@ class ModelParts:
     words: Path | None = None  # the file of the words that it was trained on, which few models have
 
     @property
+    def commits(self) -> dict[str, str]:
+        """The hub's commit that each component comes from, of those that come from its cache."""
+        places = {name: found.header.files[0] for name, found in self.networks.items()}
+        places |= {"text_encoder": self.text_encoder} if self.text_encoder is not None else {}
+        found = {name: Snapshot.around(place) for name, place in places.items()}
+        return {name: snapshot.commit for name, snapshot in found.items() if snapshot is not None}
+
+    @property
     def transformer(self) -> Found[LinearDiTConfig, LinearDiT] | None:
         return self.networks.get("transformer")
 
@@ -79,16 +90,21 @@ class ModelParts:
 
 
 def find_parts(
-    source: str | Path, *, hub: HubOptions | None = None, folders: Collection[str] | None = None
+    source: str | Path,
+    *,
+    hub: HubOptions | None = None,
+    folders: Collection[str] | None = None,
+    without: Collection[str] = (),
 ) -> ModelParts:
-    """Locate a source and tell its components; only the folders in ``folders`` (all) are fetched and looked at.
+    """Locate a source and tell its components; only the folders in ``folders`` (all) and not in ``without`` are fetched
+    and looked at.
 
     Raises:
         CheckpointError: nothing is there, it is no SANA model, or it is damaged; the sentence says what it is.
         DownloadError: a hub id that is not on this machine could not be fetched.
     """
     hub = hub or HubOptions()
-    folders = folders or (*kinds_by_folder(), *_OTHER_FOLDERS)
+    folders = [name for name in folders or (*kinds_by_folder(), *_OTHER_FOLDERS) if name not in without]
     path = locate(source, hub=hub, folders=folders)
     names = names_of(str(source), path)
     variant = None if path.is_file() else hub.variant

@@ -10,7 +10,7 @@ import typer
 
 from sanakit.cli.terminal.console import print_json, say
 from sanakit.cli.terminal.failures import FAILURE
-from sanakit.cli.terminal.options import DeviceOption, TellOptions, gathered
+from sanakit.cli.terminal.options import DeviceOption, TellOptions, TrustOptions, gathered
 from sanakit.common.devices import resolve_device
 from sanakit.common.errors import RequestError
 
@@ -116,6 +116,7 @@ def _print_report(report: CacheReport, sizes: tuple[int, ...]) -> None:
 def score(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder of pictures with captions, or of shards.")],
     told: TellOptions,
+    trust: TrustOptions,
     scorer: Annotated[str, typer.Option(help="starter, or a folder or hub id of a CLIP or SigLIP.")] = "starter",
     again: Annotated[bool, typer.Option("--replace", help="Score captions again that have a score.")] = False,
     device: DeviceOption = "cpu",
@@ -127,7 +128,7 @@ def score(
     from sanakit.data.caption_scores import score_captions
     from sanakit.scoring.scorers import load_scorer
 
-    judge = load_scorer(scorer, device=resolve_device(device))
+    judge = load_scorer(scorer, device=resolve_device(device), hub=trust.trusting(scorer))
     with told.bar("scoring", unit="pictures", kept=_KEPT.format("finished shards keep their scores")) as on_progress:
         found = score_captions(path, judge, replace=again, on_progress=on_progress)
     if told.as_json:

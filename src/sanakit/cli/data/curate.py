@@ -28,7 +28,7 @@ def curate(
         typer.Option("--set", metavar="a.b=c", help="Change a setting of the recipe; may be repeated."),
     ] = None,
     trust_remote_code: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="A captioner of the recipe, whose own code may be run.")
+        str | None, typer.Option(metavar="MODEL", help="A captioner or the scorer of the recipe: its code may be run.")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="That decode pictures, without --ray.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
@@ -51,7 +51,9 @@ def curate(
     run = run_on_ray if ray else partial(run_here, num_threads=threads)
     kept = f"what is finished is kept in {out}, and the same command continues"
     with TellOptions(quiet=quiet).bar("curating", unit="pictures", kept=kept) as on_progress:
-        summary = run(source, out, config, load_scorer=_scorer_loader(config), on_progress=on_progress)
+        summary = run(
+            source, out, config, load_scorer=_scorer_loader(config, trust_remote_code), on_progress=on_progress
+        )
     if as_json:
         print_json({"folder": str(out), **asdict(summary)})
     elif not quiet:
@@ -81,10 +83,11 @@ def lineage(
                 say(f"{name:<16} {value}")
 
 
-def _scorer_loader(config: CurationConfig) -> ScorerLoader | None:
+def _scorer_loader(config: CurationConfig, trusted: str | None) -> ScorerLoader | None:
     """What loads the recipe's scorer, and torch with it: only where there is one."""
     if config.scorer is None:
         return None
+    from sanakit.checkpoints.files.hub import HubOptions
     from sanakit.scoring.scorers import load_scorer
 
-    return load_scorer
+    return partial(load_scorer, hub=HubOptions(trust_remote_code=trusted))

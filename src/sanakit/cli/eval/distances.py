@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sanakit.cli.eval.options import ExtractorOptions, MeasureOptions
+from sanakit.cli.terminal.options import TrustOptions
 from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
+    from sanakit.checkpoints.files.hub import HubOptions
     from sanakit.evaluation.reports.picture_features import FeatureSet
     from sanakit.scoring.extractors.extractor import FeatureExtractor
 
@@ -32,7 +34,12 @@ class ReadOptions:
 
 
 def fid(
-    real: RealArgument, fake: FakeArgument, network: ExtractorOptions, reading: ReadOptions, measure: MeasureOptions
+    real: RealArgument,
+    fake: FakeArgument,
+    network: ExtractorOptions,
+    reading: ReadOptions,
+    measure: MeasureOptions,
+    trust: TrustOptions,
 ) -> None:
     """Fréchet distance between the features of two sets of pictures, with an interval and without its bias.
 
@@ -42,7 +49,7 @@ def fid(
 
     from sanakit.evaluation.reports.distances import fid_report
 
-    extractor, sets = _both(real, fake, network, reading, measure)
+    extractor, sets = _both(real, fake, network, reading, measure, trust.trusting(network.extractor))
     with measure.bar("measuring halves", unit="halves") as on_progress:
         report = fid_report(*sets, extractor, seed=measure.seed, num_halves=network.halves, on_progress=on_progress)
     measure.show(report)
@@ -54,6 +61,7 @@ def kid(
     network: ExtractorOptions,
     reading: ReadOptions,
     measure: MeasureOptions,
+    trust: TrustOptions,
     subsets: Annotated[int, typer.Option(min=1, help="Random subsets, as KID was published.")] = 100,
     subset_size: Annotated[int | None, typer.Option(min=2, help="Pictures in each; 1000, or all if fewer.")] = None,
 ) -> None:
@@ -62,7 +70,7 @@ def kid(
 
     from sanakit.evaluation.reports.distances import kid_report
 
-    extractor, sets = _both(real, fake, network, reading, measure)
+    extractor, sets = _both(real, fake, network, reading, measure, trust.trusting(network.extractor))
     report = kid_report(
         *sets, extractor, seed=measure.seed, num_halves=network.halves, num_subsets=subsets, subset_size=subset_size
     )
@@ -72,6 +80,7 @@ def kid(
 def clip_score(
     pictures: Annotated[Path, typer.Argument(help="Pictures that sanakit made, or a data set with captions.")],
     measure: MeasureOptions,
+    trust: TrustOptions,
     scorer: Annotated[
         str, typer.Option(help="starter, or a folder or hub id of a transformers CLIP or SigLIP.")
     ] = "starter",
@@ -82,15 +91,16 @@ def clip_score(
     from sanakit.evaluation.reports.captioned import clip_score_report, open_captioned
     from sanakit.scoring.scorers import load_scorer
 
+    hub = trust.trusting(scorer)
     found = open_captioned(pictures, limit=measure.limit)
-    network = load_scorer(scorer, device=measure.start())
+    network = load_scorer(scorer, device=measure.start(), hub=hub)
     with measure.bar("scoring", unit="pictures") as on_progress:
         report = clip_score_report(found, network, seed=measure.seed, on_progress=on_progress)
     measure.show(report)
 
 
 def _both(
-    real: Path, fake: Path, network: ExtractorOptions, reading: ReadOptions, measure: MeasureOptions
+    real: Path, fake: Path, network: ExtractorOptions, reading: ReadOptions, measure: MeasureOptions, hub: HubOptions
 ) -> tuple[FeatureExtractor, tuple[FeatureSet, FeatureSet]]:
     """The network, and its features of both sets; what cannot work is said before the network is loaded."""
     from sanakit.evaluation.metrics.half_sampling import MIN_SAMPLES
@@ -102,7 +112,7 @@ def _both(
         raise RequestError(f"{real} and {fake} are the same place, whose distance to itself is 0; give two sets")
     sets = [open_pictures(path, limit=measure.limit, at_least=MIN_SAMPLES) for path in (real, fake)]
     device = measure.start()
-    extractor = network.load(device)
+    extractor = network.load(device, hub)
     features = []
     for pictures, name in zip(sets, ("real", "fake"), strict=True):
         with measure.bar(f"reading the {name} pictures", unit="pictures") as on_progress:

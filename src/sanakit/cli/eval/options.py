@@ -14,7 +14,9 @@ from sanakit.cli.terminal.output_place import check_folder
 from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
+    from sanakit.checkpoints.files.hub import HubOptions
     from sanakit.evaluation.reports.report import Report, Setting
+    from sanakit.pipelines.request import GenerationRequest
     from sanakit.pipelines.text_to_image import TextToImagePipeline
     from sanakit.scoring.extractors.extractor import FeatureExtractor
 
@@ -36,10 +38,10 @@ class ExtractorOptions:
     ] = None
     halves: Annotated[int, typer.Option(min=2, help="Random halves that the interval comes from.")] = 100
 
-    def load(self, device: str) -> FeatureExtractor:
+    def load(self, device: str, hub: HubOptions | None = None) -> FeatureExtractor:
         from sanakit.scoring.extractors.load import load_extractor
 
-        return load_extractor(self.extractor, resize=self.resize, device=device)
+        return load_extractor(self.extractor, resize=self.resize, device=device, hub=hub)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,13 @@ class DrawOptions(PartsOptions):
 
     steps: Annotated[int | None, typer.Option(help="The model's own if not given.")] = None
     guidance_scale: Annotated[float | None, typer.Option(help="The model's own if not given.")] = None
+
+    def wish(self, prompt: str = "a picture", **fields: Any) -> GenerationRequest:
+        """What is asked for with every prompt."""
+        from sanakit.pipelines.request import GenerationRequest
+
+        chosen = {"num_inference_steps": self.steps, "guidance_scale": self.guidance_scale}
+        return GenerationRequest(prompt=prompt, **chosen, **fields)
 
     def settings(self, pipeline: TextToImagePipeline) -> dict[str, Setting]:
         """What draws, for a report."""

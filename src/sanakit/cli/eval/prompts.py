@@ -66,6 +66,8 @@ def prompts(
     OUTPUT/pictures is what the benchmark's own scorer is given. docs/evaluation.md says what is scored by what.
     """
     width, height = parse_size(size)
+    encoder = draw.text_encoder or model
+    hub = draw.trusting(encoder, scoring.extractor, scoring.scorer, scoring.detector)
 
     from sanakit.evaluation.benchmarks.entries import NUM_IMAGES, read_prompt_list
 
@@ -80,7 +82,8 @@ def prompts(
     from sanakit.evaluation.benchmarks.run import Drawing, draw_prompt_list
     from sanakit.evaluation.benchmarks.scoring import Networks
 
-    pipeline = draw.load(model)
+    wishes = [draw.wish(entry.prompt, width=width, height=height) for entry in listed.entries]
+    pipeline = draw.load(wishes, model, hub=draw.hub.for_source(encoder))
     name, model_hash, drawn = pipeline.bundle.card.name, pipeline.bundle.model_hash, draw.settings(pipeline)
     settings = {"num_inference_steps": drawn["steps"], "guidance_scale": drawn["guidance"], "solver": drawn["solver"]}
     settings |= {"width": width, "height": height}
@@ -96,7 +99,7 @@ def prompts(
     if not score:
         return
     chosen = asdict(scoring)
-    networks = Networks(num_halves=chosen.pop("halves"), **chosen, device=str(pipeline.device))
+    networks = Networks(num_halves=chosen.pop("halves"), **chosen, device=str(pipeline.device), hub=hub)
     with draw.bar("scoring", unit="steps") as on_progress:
         report = networks.score(run, settings=facts, on_progress=on_progress)
     if report is None:

@@ -89,7 +89,7 @@ def starter(
 
     bank, names = load_bank(ask.bank), None if ask.names is None else read_names(ask.names)
     reader = load_reader(ask.reader, device=draw.start())
-    pipeline = draw.load(model)
+    pipeline = draw.load([draw.wish()], model)
     words = {**pipeline.bundle.words, **({} if names is None else {"things": [{"name": name} for name in names]})}
     subject = subject_of(bank, words, readable={*reader.words.names, *reader.words.grounds})
     settings = draw.settings(pipeline)
@@ -139,7 +139,7 @@ def _draw_sheet(draw: DrawOptions, model: str, output: Path) -> None:
 
     from sanakit.evaluation.worlds.sheets import readme_sheet, save_sheet
 
-    pipeline = draw.load(model)
+    pipeline = draw.load([draw.wish()], model)
     with draw.bar("drawing", unit="pictures") as on_progress:
         save_sheet(readme_sheet(_drawing(draw, pipeline), on_progress=on_progress), path)
     draw.tell(f"the sheet is in {path}")

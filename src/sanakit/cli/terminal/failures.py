@@ -23,7 +23,7 @@ _OPTIONS = {
 }
 _SETTING = re.compile(
     r"(?:^|(?<= and ))(prompt|negative_prompt|height|width|num_inference_steps|guidance_scale|pag_scale|solver|seed"
-    r"|num_images|upscale|output|format|device)="
+    r"|num_images|upscale|output|format|device|trust_remote_code)="
 )
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass
-from functools import wraps
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -161,38 +161,57 @@ class RunOptions(SourceOptions, DeviceOptions):
         str | None, typer.Option(help="float32, bfloat16 or float16; what the model was made for if not given.")
     ] = None
 
-    def check(self, model: str, requests: Sequence[GenerationRequest], place: OutputPlace) -> None:
-        """Before weights are loaded: whether the model can make such pictures, and whether there is room for them.
+    def load(
+        self,
+        requests: Sequence[GenerationRequest],
+        model: str,
+        place: OutputPlace | None = None,
+        *,
+        deterministic: bool = False,
+        **options: Any,
+    ) -> TextToImagePipeline:
+        """The pipeline, where and as the options say, once it is known that it can make such pictures and that there is
+        room for them; ``options`` as of ``open_model``, before the own ones.
 
         Raises:
             RequestError: the model cannot do what a request asks for.
             OutputError: there is no room.
         """
-        from sanakit.pipelines.check import bytes_of_pictures, plan_for_source
-
-        check_folder(place.folder, bytes_of_pictures(plan_for_source(model, requests, self.hub)))
-
-    def load(
-        self, model: str, *, force: bool = False, deterministic: bool = False, **parts: Any
-    ) -> TextToImagePipeline:
-        """The pipeline, where and as the options say; ``parts`` as of ``sanakit.load``."""
         device = self.start()
-        import sanakit
+        from sanakit.checkpoints.bundle import open_model
+        from sanakit.pipelines.check import load_for
 
-        return sanakit.load(
-            model,
-            dtype=self.dtype,
-            device=device,
-            force=force,
-            variant=self.variant,
-            revision=self.revision,
-            deterministic=deterministic,
-            **parts,
-        )
+        chosen = {"device": device, "dtype": self.dtype, "hub": self.hub, **self.parts, **options}
+        how: dict[str, Any] = {"deterministic": deterministic}
+        if place is not None:
+            how["check_room"] = partial(check_folder, place.folder)
+        return load_for(requests, open_model(model, **chosen), **how)
+
+    @property
+    def parts(self) -> dict[str, str | None]:
+        """Sources of parts that take the place of a model's own."""
+        return {}
 
 
 @dataclass(frozen=True, kw_only=True)
-class PartsOptions(RunOptions):
+class TrustOptions:
+    """Whose code may be run."""
+
+    trust_remote_code: Annotated[
+        str | None, typer.Option(metavar="SOURCE", help="The source of a network once more: its own code may be run.")
+    ] = None
+
+    def trusting(self, *sources: str | None) -> HubOptions:
+        """How networks of these sources come; raises RequestError where the one to be trusted is none of them."""
+        from sanakit.checkpoints.files.hub import HubOptions
+
+        hub = HubOptions(trust_remote_code=self.trust_remote_code)
+        hub.check_trust(*sources)
+        return hub
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartsOptions(TrustOptions, RunOptions):
     """How a model that makes pictures is loaded, with parts of others in the place of its own."""
 
     text_encoder: Annotated[
@@ -201,16 +220,14 @@ class PartsOptions(RunOptions):
     autoencoder: Annotated[
         str | None, typer.Option(metavar="SOURCE", help="Folder, file or hub id of another autoencoder.")
     ] = None
-    trust_remote_code: Annotated[
-        str | None, typer.Option(metavar="SOURCE", help="The text encoder's source once more: its own code may be run.")
-    ] = None
 
-    def load(
-        self, model: str, *, force: bool = False, deterministic: bool = False, **parts: Any
-    ) -> TextToImagePipeline:
-        named = {"text_encoder": self.text_encoder, "autoencoder": self.autoencoder}
-        named["trust_remote_code"] = self.trust_remote_code
-        return super().load(model, force=force, deterministic=deterministic, **{**named, **parts})
+    @property
+    def hub(self) -> HubOptions:
+        return replace(super().hub, trust_remote_code=self.trust_remote_code)
+
+    @property
+    def parts(self) -> dict[str, str | None]:
+        return {"text_encoder": self.text_encoder, "autoencoder": self.autoencoder}
 
 
 def add_commands(app: typer.Typer, *commands: Callable[..., None]) -> None:

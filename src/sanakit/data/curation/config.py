@@ -178,13 +178,14 @@ def trusting(config: CurationConfig, model: str | None) -> CurationConfig:
     """The recipe in which code of this one model may be run, and of no other: a recipe cannot ask for that itself.
 
     Raises:
-        ConfigError: it asks for it, or no captioner is that model.
+        ConfigError: it asks for it, or neither a captioner nor the scorer is that model.
     """
     captioners = [each for each in config.captioners if isinstance(each, TransformersCaptions)]
+    scorers = {config.scorer.model} if config.scorer is not None else set()
     if model is None and not any(each.trust_remote_code for each in captioners):
         return config
-    if model is not None and model not in {each.model for each in captioners}:
-        raise ConfigError(f"--trust-remote-code {model} is the model of no captioner in the recipe")
+    if model is not None and model not in {*scorers, *(each.model for each in captioners)}:
+        raise ConfigError(f"--trust-remote-code {model} is the model of no captioner or scorer in the recipe")
     if asking := next((each for each in captioners if each.trust_remote_code and each.model != model), None):
         raise ConfigError(f"the recipe asks to run code of {asking.model}; say --trust-remote-code {asking.model} too")
     trusted = [

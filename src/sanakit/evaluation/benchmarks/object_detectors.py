@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.common.errors import RequestError
 from sanakit.evaluation.benchmarks.geneval_rules import COLOURS, SeenObject
@@ -69,20 +70,24 @@ class TransformersDetector:
 
 
 def load_object_detector(
-    name_or_path: str, *, colour_scorer: ImageTextScorer | None = None, device: str | torch.device = "cpu"
+    name_or_path: str,
+    *,
+    colour_scorer: ImageTextScorer | None = None,
+    device: str | torch.device = "cpu",
+    hub: HubOptions | None = None,
 ) -> TransformersDetector:
-    """A folder or hub id of a transformers object detector.
+    """A folder or hub id of a transformers object detector; ``hub`` says how it is fetched and whether its code is run.
 
     Raises:
         RequestError, DownloadError, CheckpointError: it is not there, or no object detector.
     """
     from transformers import AutoImageProcessor, AutoModelForObjectDetection
 
-    folder = find_model_folder(name_or_path)
+    folder, trusted = find_model_folder(name_or_path, hub), hub is not None and hub.trusts(name_or_path)
     otherwise = f"{name_or_path} is no object detector that transformers loads"
-    processor = pretrained(AutoImageProcessor, folder, otherwise)
-    how = {"dtype": torch.float32, "use_safetensors": True}
-    network = pretrained(AutoModelForObjectDetection, folder, otherwise, **how).to(device)
+    processor = pretrained(AutoImageProcessor, folder, otherwise, trusted=trusted)
+    kind = AutoModelForObjectDetection
+    network = pretrained(kind, folder, otherwise, trusted=trusted, dtype=torch.float32).to(device)
     return TransformersDetector(network, processor, name=name_or_path, colour_scorer=colour_scorer)
 
 

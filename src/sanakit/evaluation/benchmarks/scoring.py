@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.evaluation.benchmarks.geneval_rules import ObjectDetector
 from sanakit.evaluation.benchmarks.object_detectors import load_object_detector, require_classes
@@ -30,6 +31,7 @@ class Networks:
     detector: str | None = None  # a COCO detector
     reference: Path | None = None
     device: str = "cpu"
+    hub: HubOptions = field(default_factory=HubOptions)
 
     def score(
         self, drawn: Drawn, *, settings: Mapping[str, Setting], on_progress: OnProgress = no_progress
@@ -46,17 +48,18 @@ class Networks:
     def _load_reference(self) -> Against | None:
         if self.reference is None:
             return None
-        extractor = load_extractor(self.extractor, resize=self.resize, device=self.device)
+        extractor = load_extractor(self.extractor, resize=self.resize, device=self.device, hub=self.hub)
         return Against(folder=self.reference, extractor=extractor, num_halves=self.num_halves, device=self.device)
 
     def _load_scorer(self) -> ImageTextScorer | None:
-        return load_scorer(self.scorer, device=self.device) if self.scorer is not None else None
+        return load_scorer(self.scorer, device=self.device, hub=self.hub) if self.scorer is not None else None
 
     def _load_detector(self, drawn: Drawn) -> ObjectDetector:
         """The detector, which must know every class that the prompts name; of the worlds' own prompts their reader."""
         if self.detector is None:
             return WorldDetector(load_reader(device=self.device))
-        found = load_object_detector(self.detector, colour_scorer=self._load_scorer(), device=self.device)
+        scorer = self._load_scorer()
+        found = load_object_detector(self.detector, colour_scorer=scorer, device=self.device, hub=self.hub)
         entries = drawn.drawing.prompts.entries
         require_classes(found, {wanted["class"] for entry in entries for wanted in entry.metadata["include"]})
         return found

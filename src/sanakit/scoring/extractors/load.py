@@ -6,6 +6,7 @@ from typing import get_args
 
 import torch
 
+from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.common.errors import RequestError
 from sanakit.common.paths import as_path
 from sanakit.scoring.extractors.efficientnet_lite import load_efficientnet_lite0
@@ -17,12 +18,17 @@ DEFAULT = "efficientnet-lite0"
 
 
 def load_extractor(
-    name_or_path: str = DEFAULT, *, resize: str | None = None, device: str | torch.device = "cpu"
+    name_or_path: str = DEFAULT,
+    *,
+    resize: str | None = None,
+    device: str | torch.device = "cpu",
+    hub: HubOptions | None = None,
 ) -> FeatureExtractor:
     """``efficientnet-lite0``; a file of Inception-v3; a folder or hub id of a transformers CLIP, SigLIP or DINOv2.
 
     Args:
         resize: "bilinear" (pytorch-fid) or "bicubic" (clean-fid), for Inception-v3 only: the others have one rule.
+        hub: how a hub id is fetched, and the one source whose own code may be run.
 
     Raises:
         RequestError: a resize rule that is not there, or a name that means nothing.
@@ -37,4 +43,4 @@ def load_extractor(
         raise RequestError(f"resize={resize} is for Inception-v3; {name_or_path} has one rule of its own, leave it out")
     if name_or_path == DEFAULT:
         return load_efficientnet_lite0(device=device)
-    return load_vision_tower(name_or_path, device=device)
+    return load_vision_tower(name_or_path, device=device, hub=hub)

@@ -10,12 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sanakit.checkpoints.files.hub import HubOptions, resolve_source
+from sanakit.checkpoints.files.torch_archive import first_sentence
+from sanakit.checkpoints.networks.text_encoder_check import refuse_code_of_others
 from sanakit.common.config import json_values
-from sanakit.common.errors import CheckpointError, DownloadError, RequestError, own_code
+from sanakit.common.errors import CheckpointError, RequestError, own_code
 from sanakit.common.paths import as_path
 
 _FILTERS = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers, of those that torch has too
-_WEIGHT_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,43 +87,41 @@ def read_preprocessing(folder: Path) -> Preprocessing:
         ) from error
 
 
-def find_model_folder(name_or_path: str) -> Path:
-    """A folder as it is, or the folder in the hub's cache of an id, fetched if need be; safetensors only.
+def find_model_folder(name_or_path: str, hub: HubOptions | None = None) -> Path:
+    """A folder as it is, or the folder in the hub's cache of an id, fetched if need be, with its code if it is trusted.
 
     Raises:
         RequestError: neither a folder nor the form of a hub id.
         DownloadError: it is not in the cache and cannot be fetched.
+        CheckpointError: it is trusted, and asks for code of others.
     """
-    folder = as_path(name_or_path)
-    if (folder / "config.json").is_file():
-        return folder
-    if folder.exists() or name_or_path.count("/") != 1 or name_or_path.startswith((".", "/", "~")):
-        raise RequestError(
-            f"{name_or_path} is no folder with a config.json and no hub id such as openai/clip-vit-large-patch14"
-        )
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name_or_path, allow_patterns=_WEIGHT_PATTERNS))
-    except HFValidationError as error:
-        raise RequestError(f"{name_or_path} is no hub id ({error})") from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = type(error).__name__
-        raise DownloadError(f"{name_or_path} is not in the cache and could not be fetched ({reason})") from error
+    folder, hub = as_path(name_or_path), hub or HubOptions()
+    if not (folder / "config.json").is_file():
+        if folder.exists() or name_or_path.count("/") != 1 or name_or_path.startswith((".", "/", "~")):
+            raise RequestError(
+                f"{name_or_path} is no folder with a config.json and no hub id such as openai/clip-vit-large-patch14"
+            )
+        folder = resolve_source(name_or_path, hub=hub)
+    if hub.trusts(name_or_path):
+        refuse_code_of_others(folder)
+    return folder
 
 
-def pretrained(loader: Any, folder: Path, otherwise: str, **how: Any) -> Any:
+def pretrained(loader: Any, folder: Path, otherwise: str, *, trusted: bool = False, **how: Any) -> Any:
     """What a class of transformers loads from a folder.
+
+    Args:
+        trusted: run the code that came with it.
 
     Raises:
         CheckpointError: it cannot; the sentence begins with ``otherwise``.
     """
     try:
-        return loader.from_pretrained(folder, trust_remote_code=False, **how)
-    except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
-        code = "it wants to run code of its own, which is not offered here" if own_code(error) else ""
-        raise CheckpointError(f"{otherwise} ({code or str(error).splitlines()[0]})") from error
+        return loader.from_pretrained(folder, trust_remote_code=trusted, local_files_only=True, **how)
+    except MemoryError:
+        raise
+    except Exception as error:  # transformers raises many kinds
+        raise CheckpointError(f"{otherwise} ({own_code(error) or first_sentence(error)})") from error
 
 
 def _side(size: int | dict[str, int]) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.common.errors import CheckpointError
 from sanakit.scoring.extractors.preprocessing import Preprocessing, find_model_folder, pretrained, read_preprocessing
@@ -39,26 +40,29 @@ def features_of(output: Any) -> Tensor:
     return (output if isinstance(output, Tensor) else output.pooler_output).float()
 
 
-def load_vision_tower(name_or_path: str, *, device: str | torch.device = "cpu") -> VisionTower:
+def load_vision_tower(
+    name_or_path: str, *, device: str | torch.device = "cpu", hub: HubOptions | None = None
+) -> VisionTower:
     """A folder or hub id of a transformers CLIP, SigLIP or DINOv2.
 
     Raises:
         RequestError, DownloadError, CheckpointError: it is not there, or another kind of model.
     """
-    network, preprocessing, kind = load_transformers_model(name_or_path)
-    tower = VisionTower(network, preprocessing, name=f"{kind} {name_or_path}", projected=kind in _WITH_PROJECTION)
+    network, preprocessing, kind = load_transformers_model(name_or_path, hub)
+    projected = hasattr(network, "get_image_features")
+    tower = VisionTower(network, preprocessing, name=f"{kind} {name_or_path}", projected=projected)
     return tower.to(device)
 
 
-def load_transformers_model(name_or_path: str) -> tuple[Any, Preprocessing, str]:
-    """The network in float32, how it wants its pictures, and the kind of model."""
+def load_transformers_model(name_or_path: str, hub: HubOptions | None = None) -> tuple[Any, Preprocessing, str]:
+    """The network in float32, how it wants its pictures, and the kind of model, which is any where code is trusted."""
     from transformers import AutoConfig, AutoModel
 
-    folder = find_model_folder(name_or_path)
-    kind = str(pretrained(AutoConfig, folder, f"{folder}/config.json cannot be read").model_type)
-    if kind not in _WITH_PROJECTION | _VISION_ONLY:
+    folder, trusted = find_model_folder(name_or_path, hub), hub is not None and hub.trusts(name_or_path)
+    kind = str(pretrained(AutoConfig, folder, f"{folder}/config.json cannot be read", trusted=trusted).model_type)
+    if kind not in _WITH_PROJECTION | _VISION_ONLY and not trusted:
         known = ", ".join(sorted(_WITH_PROJECTION | _VISION_ONLY))
         raise CheckpointError(f"{name_or_path} is a {kind} model; give one of {known}")
     preprocessing, otherwise = read_preprocessing(folder), f"{name_or_path} cannot be loaded"
-    network = pretrained(AutoModel, folder, otherwise, dtype=torch.float32, use_safetensors=True)
+    network = pretrained(AutoModel, folder, otherwise, trusted=trusted, dtype=torch.float32)
     return network, preprocessing, kind
