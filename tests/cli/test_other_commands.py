@@ -15,7 +15,9 @@ import pytest
 
 from sanakit.checkpoints.identity.card import read_card
 from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_place
+from sanakit.checkpoints.sources.content_hashes import HashCheck
 from sanakit.cli.doctor import judge
+from sanakit.cli.info import verdict
 from sanakit.cli.terminal.machine import Accelerator, Machine
 from sanakit.common.fetching.made_once import seal
 
@@ -54,6 +56,17 @@ def test_info_verifies_the_weights(run: Any, tiny_model: Path, tmp_path: Path) -
     assert run("info", copy, "--verify", "--variant", "bf16").code == 2
     (copy / "sanakit.json").unlink()
     assert run("info", copy, "--verify").code == 1
+
+
+def test_a_check_by_the_hub_is_told_as_that() -> None:
+    check = HashCheck(name="vae/config.json", found="a" * 40, expected="a" * 40, against="hub")
+    assert verdict(check) == "aaaaaaaaaaaa, as the hub says"
+    told = verdict(replace(check, found="b" * 40))
+    assert (
+        told == "bbbbbbbbbbbb and not aaaaaaaaaaaa: changed or damaged in the cache; the next picture fetches it again"
+    )
+    assert verdict(replace(check, expected="")) == "aaaaaaaaaaaa, and the hub has no hash to compare with"
+    assert verdict(replace(check, fault="no file of org/name; remove it")) == "no file of org/name; remove it"
 
 
 @pytest.mark.parametrize("source", ["missing/folder", "/"])

@@ -13,6 +13,7 @@ from sanakit.cli.terminal.console import print_json, say, show_table
 from sanakit.cli.terminal.options import ModelArgument, PrintJsonOption, SourceOptions
 from sanakit.common.byte_counts import readable_bytes
 from sanakit.common.errors import RequestError
+from sanakit.common.paths import as_path
 
 if TYPE_CHECKING:
     from sanakit.checkpoints.editing.describe import ModelDescription
@@ -38,7 +39,7 @@ def info(
     With --verify, tell instead whether its weights are those that its card was written for, or, of a hub id without a
     card, whether its files are those of the hub; exit code 1 if not.
     """
-    if verify and files.variant is not None:
+    if verify and files.variant is not None and as_path(model).exists():
         raise RequestError("--verify compares with the model's card, which has no hashes of variants; leave one out")
     from sanakit.checkpoints.editing.describe import describe
     from sanakit.cli.terminal.picture_run import show_log

@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import huggingface_hub
 import pytest
+from huggingface_hub import constants
 
 LARGE = (".safetensors", ".bin", ".pth")  # stored by SHA-256, as the hub does with large files
 
@@ -24,6 +24,7 @@ class HubServer:
         self.repos: dict[str, dict[str, bytes]] = {}
         self.swapped: dict[str, bytes] = {}  # what is sent in the place of a path's own bytes
         self.asked: list[str] = []
+        self.status = 200  # of files
 
     def commit(self, repo: str) -> str:
         content = b"".join(name.encode() + data for name, data in sorted(self.repos[repo].items()))
@@ -53,6 +54,8 @@ class HubServer:
             siblings = [self.entry(*each) for each in files.items()]
             return 200, {}, json.dumps({"id": repo, "sha": commit, "siblings": siblings}).encode()
         name = "/".join(words[4:])
+        if self.status != 200:
+            return self.status, {}, b""
         if name not in files:
             return 404, {"X-Error-Code": "EntryNotFound"}, b""
         entry, data = self.entry(name, files[name]), self.swapped.get(name, files[name])
@@ -85,10 +88,8 @@ def running_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", address)
-    monkeypatch.setattr(
-        huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}"
-    )
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
     try:
         yield hub
     finally:

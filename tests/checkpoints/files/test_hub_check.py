@@ -13,6 +13,7 @@ import pytest
 from tests.checkpoints.files.hub_server import HubServer, running_hub
 
 import sanakit
+from sanakit.checkpoints.bundle import load_bundle
 from sanakit.checkpoints.files.hub import HubOptions, resolve_source
 from sanakit.checkpoints.sources.content_hashes import verify_hashes
 from sanakit.common.errors import CheckpointError, DownloadError
@@ -85,6 +86,15 @@ def test_a_hub_that_gives_damage_twice(hub: HubServer, tmp_path: Path) -> None:
     assert (fetched(tmp_path) / "model.safetensors").read_bytes() == WEIGHTS
 
 
+def test_a_hub_that_lists_files_and_gives_none(hub: HubServer, tmp_path: Path) -> None:
+    """The client hides the answer behind an error of its own."""
+    path = fetched(tmp_path) / "model.safetensors"
+    path.write_bytes(b"cut")
+    hub.status = 503
+    with pytest.raises(DownloadError, match=rf"{path} is damaged .* the hub answered with status 503; try again later"):
+        fetched(tmp_path)
+
+
 def test_files_that_the_repository_does_not_have(hub: HubServer, tmp_path: Path) -> None:
     folder = fetched(tmp_path)
     (folder / ".DS_Store").write_bytes(b"")
@@ -122,6 +132,18 @@ def test_a_picture_says_which_commit_of_the_hub_made_it(hub: HubServer, folder: 
     again = sanakit.load(REPO, cache_dir=tmp_path, revision=commit, local_files_only=True)
     assert again("w5", num_inference_steps=1).images[0].record.model == made.model_copy(update={"revision": commit})
     assert sanakit.load(folder)("w5", num_inference_steps=1).images[0].record.model.commits == {}
+
+
+def test_a_part_that_is_named_otherwise_is_not_fetched(hub: HubServer, folder: Path, tmp_path: Path) -> None:
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    hub.repos[REPO] = {name: path.read_bytes() for name, path in files.items()}
+    options = HubOptions(cache_dir=tmp_path)
+    load_bundle(REPO, hub=options, text_encoder=folder)
+    assert {name.split("/")[0] for name in hub.asked if "/" in name} == {"transformer", "vae", "scheduler"}
+    hub.asked.clear()
+    load_bundle(REPO, hub=HubOptions(cache_dir=tmp_path / "other"), autoencoder=folder)
+    fetched = {name.split("/")[0] for name in hub.asked if "/" in name}
+    assert fetched == {"transformer", "text_encoder", "tokenizer", "scheduler"}
 
 
 def test_a_model_of_the_hub_without_a_card_is_verified_by_the_hub(

@@ -69,12 +69,15 @@ def states(encoder: TextEncoder) -> torch.Tensor:
     return encoder.encode(["w7 w9"])[0].embeds
 
 
-def test_nobody_is_asked_and_nothing_is_run(model: Path, ran: Path) -> None:
+def test_nobody_is_asked_and_nothing_is_run(model: Path, ran: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         CheckpointError, match="run code of its own; if you know who wrote that, name the model once more"
     ):
         load_bundle(model)
-    for other in ("org/name", str(model.parent), str(model / "vae")):
+    monkeypatch.chdir(model)
+    with pytest.raises(CheckpointError, match="run code of its own"):
+        sanakit.load(model, trust_remote_code=False)
+    for other in ("org/name", str(model.parent), str(model / "vae"), "", True):
         with pytest.raises(RequestError, match=r"is no source whose own code could be run here; that would be .*own$"):
             sanakit.load(model, trust_remote_code=other)
     assert not ran.exists()

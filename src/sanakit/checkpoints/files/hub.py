@@ -39,11 +39,12 @@ class HubOptions:
     cache_dir: Path | None = None
     local_files_only: bool = False
     token: str | None = None
-    trust_remote_code: str | None = None  # the one source whose own code may run; that of no other is
+    trust_remote_code: str | bool | None = None  # the one source whose own code may run; False is None, True names none
 
     def trusts(self, source: str | Path) -> bool:
         """Whether code that comes with this source may be run."""
-        return self.trust_remote_code is not None and _place_of(self.trust_remote_code) == _place_of(source)
+        named = self.trust_remote_code
+        return bool(named) and not isinstance(named, bool) and _place_of(str(named)) == _place_of(source)
 
     def for_source(self, source: str | Path) -> HubOptions:
         """The same, for a command that loads others too: what is trusted may be one of those."""
@@ -52,7 +53,7 @@ class HubOptions:
     def check_trust(self, *sources: str | Path | None) -> None:
         """Raises RequestError where the source whose code may run is none of these, all that a command loads."""
         named = [source for source in sources if source is not None]
-        if self.trust_remote_code is not None and not any(map(self.trusts, named)):
+        if self.trust_remote_code not in (None, False) and not any(map(self.trusts, named)):
             raise RequestError(
                 f"trust_remote_code={self.trust_remote_code} is no source whose own code could be run here; that would "
                 f"be {' or '.join(map(str, named))}"
@@ -122,7 +123,8 @@ def resolve_source(source: str | Path, *, folders: Collection[str] = FOLDERS, hu
         raise
     except Exception as error:  # the client raises its own kinds, those of its HTTP library, and OSError
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS):
-            raise OutputError(f"{repo} could not be stored in {_cache_folder(request)} ({error.strerror})") from error
+            where = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+            raise OutputError(f"{repo} could not be stored in {_cache_folder(request)} ({where})") from error
         return _from_cache(request, _reason(error, request))
     return snapshot / path
 
@@ -248,15 +250,18 @@ def _reason(error: Exception, request: _Request) -> str:
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
     page = f"https://huggingface.co/{request.repo}"
-    match error:
+    first: BaseException | None = error
+    while first is not None and getattr(first, "response", None) is None:  # the client hides what came first
+        first = first.__cause__
+    match first or error:
         case GatedRepoError():
             return f"its owners ask you to accept their terms at {page} first, then log in with `hf auth login`"
         case RepositoryNotFoundError():
             return "no such repository on the hub, or it is private; check the name, or log in with `hf auth login`"
         case RevisionNotFoundError():
             return f"the repository has no revision {request.hub.revision!r}; see {page}"
-        case HfHubHTTPError() if error.response is not None:
-            return f"the hub answered with status {error.response.status_code}; try again later, or name a local folder"
+        case HfHubHTTPError(response=answer) if answer is not None:
+            return f"the hub answered with status {answer.status_code}; try again later, or name a local folder"
     return f"the hub could not be reached ({type(error).__name__}); connect once, or name a local folder"
 
 

@@ -94,13 +94,13 @@ class HashCheck:
 def verify_hashes(source: str | Path, *, hub: HubOptions | None = None) -> Iterator[HashCheck]:
     """Read every byte of a model's components, one after the other, and compare with its card: of its own, and of the
     starter's language model where it borrows that and it is in the cache. The files of a model in the hub's cache that
-    has no card are compared with what the hub says of them.
+    has no card, or not of this variant, are compared with what the hub says of them.
 
     Raises:
         CheckpointError: there is no card with hashes, and it does not come from the hub.
     """
     parts = find_parts(source, hub=hub)
-    if parts.card is not None and parts.card.hashes.get("transformer"):
+    if parts.card is not None and parts.card.hashes.get("transformer") and parts.variant is None:
         yield from _checks_with_card(parts, parts.card)
     elif (snapshot := Snapshot.around(parts.path)) is not None:
         yield from _checks_with_hub(parts.path, snapshot)
