@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from sanakit.common.config import to_mapping
 from sanakit.common.errors import ConfigError
 from sanakit.training.recipes.recipe import build_recipe, renamed
 from sanakit.training.recipes.recipe_file import record_recipe
+from sanakit.training.run.continuing import INIT
 
 STAGE = {"name": "a", "resolutions": [32], "batch_size": 2, "learning_rate": 1e-3, "steps": 2}
 
@@ -63,6 +65,24 @@ def test_places_are_compared_by_what_is_there(
             record(other, "model")
     with pytest.raises(ConfigError, match=r"init: \./model/ -> photos"):
         record("photos", "photos")
+
+
+def test_weights_that_moved_are_told_by_what_they_are(run_folder: Path, settings: dict[str, Any]) -> None:
+    def record(init: str, also: str, cache: str) -> None:
+        data = {**settings["data"], "also": [also], "cache_folder": cache}
+        stage = {**STAGE, "data": data}
+        record_recipe(build_recipe({**settings, "init": init, "data": data, "stages": [stage]}, name="x"), run_folder)
+
+    def knows(*whose: str) -> None:
+        run = {"data": {each: {"weights": "0123"} for each in whose}}
+        (run_folder / "checkpoints" / "step-00000001" / "state.json").write_text(json.dumps({"run": run}))
+
+    record("old", "a", "c")
+    knows("the recipe")  # as before there were fingerprints of weights
+    with pytest.raises(ConfigError, match=r"other settings \(init: old -> new\)"):
+        record("new", "b", "d")
+    knows("the recipe", INIT)
+    record("new", "b", "d")
 
 
 def test_the_autoencoder_of_a_run_of_010_is_the_folder_that_it_leaves_now(

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from sanakit.common.errors import ConfigError
-from sanakit.training.run.continuing import check_data
+from sanakit.training.run.continuing import INIT, check_data
 from sanakit.training.run.run_state import RunState
 
 BEFORE = {"names of samples": "1", "pictures": "2", "captions": "3"}
@@ -32,3 +32,10 @@ def test_other_data_is_refused_and_accepted_by_its_name_alone(caplog: pytest.Log
     check_data("the recipe", other, state=state, accepted=None)
     with pytest.raises(ConfigError, match="other captions"):
         check_data("the recipe", {**other, "captions": "7"}, state=state, accepted=name[1])
+
+
+def test_other_weights_than_a_run_began_with_are_told() -> None:
+    state = RunState(data={"the recipe": BEFORE})  # of 0.1.0, which did not note them
+    check_data(INIT, {"weights": "1"}, state=state, accepted=None)
+    with pytest.raises(ConfigError, match=r"the data of init is not .* \(other weights\)"):
+        check_data(INIT, {"weights": "2"}, state=state, accepted=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,24 +15,16 @@ from sanakit.common.errors import ConfigError, OutputError
 from sanakit.common.files import write_whole
 from sanakit.common.paths import as_path
 from sanakit.training.recipes.recipe import Recipe, renamed
+from sanakit.training.run.continuing import INIT
 from sanakit.training.run.run_config import Precision
 from sanakit.training.saving.checkpoint import newest, read_state
 
 RECIPE_FILE = "recipe.yaml"
 # What a run may continue with although it began otherwise: the numbers of its steps stay what they would have been,
 # or change as it is plainly meant when a stage is made longer.
-_HARMLESS = (
-    "intent",
-    "log.",
-    "samples.",
-    "checkpoints.",
-    "parallel",
-    "compile",
-    "accept_data",
-    "data.cache_folder",
-    "report",
-)
-_PLACES = (["data", "path"], ["data", "bank"], ["data", "names"])  # fingerprints say whether it is the same there
+_HARMLESS = ("intent", "log.", "samples.", "checkpoints.", "parallel", "compile", "accept_data", "report")
+# Fingerprints say whether what lies there is the same.
+_PLACES = (["data", "path"], ["data", "also"], ["data", "bank"], ["data", "names"])
 _LENGTHS = ("steps", "epochs", "minutes")
 
 
@@ -63,7 +55,7 @@ def record_recipe(recipe: Recipe, folder: Path) -> None:
     try:
         if path.is_file() and newest(folder / "checkpoints") is not None:
             before = read_yaml(path.read_text(encoding="utf-8"))
-            differing = differences(_completed(before, recipe), to_mapping(recipe), moved=_knows_its_data(folder))
+            differing = differences(_completed(before, recipe), to_mapping(recipe), known=_known_data(folder))
             if differing:
                 raise ConfigError(
                     f"the run in {folder} began with other settings ({'; '.join(differing[:6])}"
@@ -85,27 +77,27 @@ def _completed(before: Any, recipe: Recipe) -> Any:
         return before
 
 
-def _knows_its_data(folder: Path) -> bool:
-    """Whether the newest checkpoint tells data by what it is, so that the place does not matter."""
+def _known_data(folder: Path) -> frozenset[str]:
+    """Whose data the newest checkpoint tells by what it is, so that the place does not matter."""
     path = newest(folder / "checkpoints")
     try:
-        return path is not None and bool(read_state(path)["run"].get("data"))
+        return frozenset(() if path is None else read_state(path)["run"].get("data", ()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False  # told when it is restored
+        return frozenset()  # told when it is restored
 
 
-def differences(before: Any, now: Any, *, moved: bool = False) -> list[str]:
+def differences(before: Any, now: Any, *, known: Collection[str] = ()) -> list[str]:
     """``name: before -> now`` of every setting that differs and matters to a run that continues.
 
     Args:
-        moved: the place of data does not matter.
+        known: whose data is told by what it is.
     """
     old, new = dict(_flat(before)), dict(_flat(now))
     return [
         f"{name}: {old.get(name, 'absent')} -> {new.get(name, 'absent')}"
         for name in [*old, *(name for name in new if name not in old)]
         if old.get(name, "absent") != new.get(name, "absent")
-        and not _is_harmless(name, moved)
+        and not _is_harmless(name, known)
         and not _is_same_place(old.get(name), new.get(name))
     ]
 
@@ -117,12 +109,16 @@ def _is_same_place(before: Any, now: Any) -> bool:
     return False
 
 
-def _is_harmless(name: str, moved: bool) -> bool:
+def _is_harmless(name: str, known: Collection[str]) -> bool:
+    if name == INIT:
+        return INIT in known
     parts = name.split(".")
-    if moved and (parts[-2:] in _PLACES or name in ("autoencoder", "text_encoder")):
+    parts = parts[:-1] if parts[-1].isdecimal() else parts  # an item of a list
+    if known and (parts[-2:] in _PLACES or name in ("autoencoder", "text_encoder")):
         return True
     lengthened = parts[0] == "stages" and len(parts) == 3 and parts[2] in _LENGTHS
-    return lengthened or "leave_out" in parts or name.startswith(_HARMLESS)
+    free = "leave_out" in parts or parts[-2:] == ["data", "cache_folder"]
+    return lengthened or free or name.startswith(_HARMLESS)
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

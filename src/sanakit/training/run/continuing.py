@@ -12,6 +12,9 @@ from sanakit.training.run.stage import StageConfig, rates_of_lengths
 
 logger = logging.getLogger(__name__)
 
+INIT = "init"
+"""Whose "data" are the weights that a run begins with."""
+
 
 def check_data(whose: str, now: dict[str, str], *, state: RunState, accepted: str | None) -> None:
     """Note the fingerprints of a stage's data, which must be those that the run has seen, if it has.

@@ -14,6 +14,7 @@ from sanakit.checkpoints.bundle import find_autoencoder
 from sanakit.checkpoints.diffusers_layout import save_network
 from sanakit.checkpoints.networks.dc_ae import DC_AE
 from sanakit.checkpoints.networks.strict_load import load_network
+from sanakit.checkpoints.sources.content_hashes import hash_network
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import ConfigError, RequestError
 from sanakit.features.batches import PixelBatch, TrainingData
@@ -38,6 +39,7 @@ from sanakit.training.recipes.autoencoder.stage import (
 )
 from sanakit.training.recipes.autoencoder.weights import measure_scale_, new_autoencoder
 from sanakit.training.recipes.recipe import Recipe, Run
+from sanakit.training.run.continuing import INIT
 from sanakit.training.run.session import Session
 from sanakit.training.saving.bundle import Bundle
 from sanakit.training.step.feeds import Prefetched
@@ -130,6 +132,8 @@ def _build_stage(
     device: str,
     check: CheckData,
 ) -> Stage:
+    if recipe.init is not None:
+        check(INIT, {"weights": hash_network(find_autoencoder(recipe.init))[:16]})
     stage = recipe.stages[index]
     before = recipe.stages[index - 1] if index else None
     set_trainable(model, stage.trainable)

@@ -33,6 +33,7 @@ from sanakit.training.recipes.transformer.plan import begun_policy, latent_loss,
 from sanakit.training.recipes.transformer.report import report_transformer
 from sanakit.training.recipes.transformer.samples import SamplePainter
 from sanakit.training.recipes.transformer.starting_model import NetworkRecipe, StartingModel, starting_model
+from sanakit.training.run.continuing import INIT
 from sanakit.training.run.session import Session
 from sanakit.training.run.stage import StageConfig
 from sanakit.training.saving.bundle import Bundle
@@ -147,6 +148,8 @@ def _build_stage(
     session: Session,
     check: CheckData,
 ) -> Stage:
+    if start.given:
+        check(INIT, {"weights": start.given[:16]})
     chosen = config.data or recipe.data
     whose = named_data(chosen, "the recipe" if config.data is None else f"stage {config.name}")
     with start.encoders.loaded() as encoders:

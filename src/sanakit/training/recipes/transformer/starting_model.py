@@ -62,6 +62,7 @@ class StartingModel:
         brings_text_encoder: the text encoder is a part of the exported folder, as it was of the one begun with.
         words: that the weights were trained on before, as their folder says.
         standard: what the network's text goes through while it is trained, if it does.
+        given: the content hash of the network of ``init``; "" of a new one.
     """
 
     transformer: LinearDiT
@@ -70,6 +71,7 @@ class StartingModel:
     brings_text_encoder: bool
     words: Mapping[str, Any] = field(default_factory=dict)
     standard: StandardText | None = None
+    given: str = ""
 
     def folded(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Weights of the run, for a network that is given the text encoder's states as they come."""
@@ -106,7 +108,7 @@ def _continued(recipe: NetworkRecipe, source: str, device: str) -> StartingModel
     if card.distilled:
         raise CheckpointError(f"{source} is a SANA-Sprint model; flow matching would undo its distillation")
     check_small_weights(parts)
-    began = f"{card.name} ({hash_network(parts.transformer)[:12]})"
+    given = hash_network(parts.transformer)
     transformer = load_network(parts.transformer, dtype=torch.float32, device=device)
     if recipe.growth is not None:
         grown = grow(transformer.state_dict(), transformer.config, recipe.growth)
@@ -118,9 +120,10 @@ def _continued(recipe: NetworkRecipe, source: str, device: str) -> StartingModel
     if found.text_encoder is None:
         kept["text_encoder"] = hash_text_encoder(parts)
     policy = continued_policy(card.precision)
-    card = replace(card, text=text, precision=policy, trained_from=began, hashes=kept)
+    card = replace(card, text=text, precision=policy, trained_from=f"{card.name} ({given[:12]})", hashes=kept)
     encoders = encoders_of_parts(parts, card, device=device)
-    return StartingModel(transformer, encoders, card, found.text_encoder is not None, words_of_parts(found))
+    brings = found.text_encoder is not None
+    return StartingModel(transformer, encoders, card, brings, words_of_parts(found), given=given)
 
 
 def _new(recipe: NetworkRecipe, model: LinearDiTConfig, device: str) -> StartingModel:
