@@ -168,7 +168,7 @@ def test_doctor_is_ready_only_where_a_picture_can_be_made(run: Any, monkeypatch:
     assert "damaged in the cache (text_encoder/model.safetensors" in run("info", "starter", "--verify").out
     (folder / "source.json").unlink()
     seal(folder, {})  # whole, and no language model
-    assert "the starter cannot be loaded: " in advice(run)
+    assert "the starter draws nothing: " in advice(run)
     monkeypatch.setattr("sanakit.checkpoints.sources.content_hashes.hash_network", lambda _: "ff" * 32)
     assert "it was changed or damaged after the card was written" in advice(run)
 

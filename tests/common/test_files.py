@@ -42,6 +42,30 @@ def test_an_existing_target_is_kept_unless_forced(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_what_another_process_has_written_meanwhile_is_kept_and_so_is_the_finished_folder(tmp_path: Path) -> None:
+    target, file = tmp_path / "model", tmp_path / "model.pth"
+
+    def write_second() -> None:
+        with written_aside(target, force=False) as building:
+            building.mkdir()
+            (building / "second").touch()
+            target.mkdir()
+            (target / "first").touch()
+
+    def write_second_file() -> None:
+        with written_aside(file, force=False) as building:
+            building.write_text("second")
+            file.write_text("first")
+
+    with pytest.raises(OutputError, match=r"exists already.* lies in .*model-2"):
+        write_second()
+    assert [path.name for path in target.iterdir()] == ["first"]
+    assert [path.name for path in (tmp_path / "model-2").iterdir()] == ["second"]
+    with pytest.raises(RequestError, match="exists already"):
+        write_second_file()
+    assert file.read_text() == "first"
+
+
 def test_an_error_inside_keeps_the_old_and_passes_on(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("old")
     with pytest.raises(ZeroDivisionError), written_aside(tmp_path / "f") as path:

@@ -68,3 +68,14 @@ def test_all_of_the_memory_is_no_more_than_a_containers(tmp_path: Path) -> None:
     assert total_memory(tmp_path, tmp_path) == whole
     (tmp_path / "memory.max").write_text("1000000")
     assert total_memory(tmp_path, tmp_path) == (None if whole is None else 1_000_000)
+
+
+@pytest.mark.parametrize(("kind", "pages"), [("RLIMIT_AS", 100), ("RLIMIT_DATA", 30)])
+def test_the_limits_of_a_shell_count(system: Path, monkeypatch: pytest.MonkeyPatch, kind: str, pages: int) -> None:
+    resource = pytest.importorskip("resource")
+    (system / "self").mkdir()
+    (system / "self" / "statm").write_text("100 50 20 1 0 30 0\n")
+    set_to = {getattr(resource, kind): 900_000}
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (set_to.get(which, resource.RLIM_INFINITY), -1))
+    assert free_memory(system, system) == 900_000 - pages * resource.getpagesize()
+    assert total_memory(system, system) == 900_000

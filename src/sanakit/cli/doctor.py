@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
+from sanakit.checkpoints.sources.origin import STARTER
 from sanakit.cli.terminal.console import print_json, readable_seconds, say, show_table
 from sanakit.cli.terminal.failures import sentence
 from sanakit.cli.terminal.machine import Machine, is_installed, look_at_machine
@@ -101,10 +102,16 @@ def _about_the_starter(machine: Machine, cache: Path) -> Iterator[Finding]:
         yield Finding("problem", text, "give the machine or container more memory")
     if machine.torch is None:
         return
-    from sanakit.checkpoints.networks.library import check_transformers
+    try:
+        from sanakit.checkpoints.networks.library import check_transformers
+        from sanakit.pipelines.text_to_image import TextToImagePipeline  # noqa: F401, all that pictures are made by
+
+        check_transformers()
+    except (SanakitError, ImportError) as error:
+        yield Finding("problem", str(error), "then ask sanakit doctor again")
+        return
     from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_fault, starter_text_encoder_place
     from sanakit.checkpoints.sources.content_hashes import check_small_weights
-    from sanakit.checkpoints.sources.origin import STARTER
     from sanakit.checkpoints.sources.sources import find_parts
 
     try:
@@ -115,14 +122,9 @@ def _about_the_starter(machine: Machine, cache: Path) -> Iterator[Finding]:
     except SanakitError as error:
         yield Finding("problem", str(error), "install sanakit again, or name another --model")
         return
-    try:
-        check_transformers()
-    except SanakitError as error:
-        yield Finding("problem", str(error), "unset PYTHONOPTIMIZE")
-        return
     place, fault = starter_text_encoder_place(card.text.num_layers), starter_text_encoder_fault(card.text.num_layers)
     if fault is None:
-        yield from _about_loading()
+        yield from _about_drawing()
         return
     if place.exists():
         text = f"the starter's language model in {place} is damaged ({fault})"
@@ -149,14 +151,14 @@ def _about_fetching(machine: Machine, place: Path) -> Iterator[Finding]:
         yield Finding("problem", text, "python -m ensurepip")
 
 
-def _about_loading() -> Iterator[Finding]:
-    """What is there is loaded: a library that does not work here shows in nothing else."""
-    from sanakit.checkpoints.bundle import load_bundle
+def _about_drawing() -> Iterator[Finding]:
+    """One step is drawn: a library that does not work here, or a limit on memory, shows in nothing else."""
+    import sanakit
 
     try:
-        load_bundle("starter")
+        sanakit.load(STARTER)("two red apples", num_inference_steps=1)
     except Exception as error:  # whatever a library raises, telling so is this command's job
-        yield Finding("problem", f"the starter cannot be loaded: {sentence(error)}", "pip install -c constraints.txt .")
+        yield Finding("problem", f"the starter draws nothing: {sentence(error)}", "pip install -c constraints.txt .")
 
 
 def _about_this_folder() -> Iterator[Finding]:

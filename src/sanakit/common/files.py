@@ -56,8 +56,10 @@ def written_aside(target: Path, *, force: bool = True, sync: bool = False, locke
         with _locked_place(target) if locked else _own_place(target) as building:
             yield building
             try:
+                if not force:
+                    check_free(target)  # another process may have written there meanwhile
                 put_in_place(building, target, sync=sync)
-            except (OSError, OutputError) as error:
+            except (OSError, OutputError, RequestError) as error:
                 _keep_beside(building, target, error)
                 raise
 
@@ -197,7 +199,7 @@ class _KeptError(OutputError):
     """What could not be put in its place lies in another one."""
 
 
-def _keep_beside(building: Path, target: Path, error: OSError | OutputError) -> None:
+def _keep_beside(building: Path, target: Path, error: OSError | OutputError | RequestError) -> None:
     """A folder that was hours of work gets a free name where its own cannot be had; then raises ``OutputError``."""
     reason = f"{target} could not be replaced ({error.strerror or error})" if isinstance(error, OSError) else str(error)
     place = building.parent.parent

@@ -1,4 +1,4 @@
-"""How much memory the machine has, and how much of it may still be taken, within the limits of a container or job."""
+"""How much memory the machine has, and how much may still be taken, within the limits of a container, job or shell."""
 
 from __future__ import annotations
 
@@ -56,13 +56,29 @@ _VERSION_2 = _Files(("memory.max", "memory.high"), "memory.current", "file", "sh
 
 
 def _limits(proc: Path, cgroup: Path) -> Iterator[_Limit]:
-    """Of the group of this process and of all above it: a job's limit is often set on a group above its steps."""
+    """Of this process, of its group and of all above it: a job's limit is often set on a group above its steps."""
+    yield from _own_limits(proc)
     for folder, files in _groups(proc, cgroup):
         used = _number(folder / files.used)
         for name in files.limits:
             if (most := _number(folder / name)) is not None:
                 kept = _reclaimable(folder / "memory.stat", files)
                 yield _Limit(most, None if used is None else most - used + kept)
+
+
+def _own_limits(proc: Path) -> Iterator[_Limit]:
+    """What ``ulimit -v`` and ``ulimit -d`` set: all addresses of the process, and those of its data."""
+    try:
+        import resource
+
+        pages = [int(number) for number in (proc / "self" / "statm").read_text().split()]
+        used = {resource.RLIMIT_AS: pages[0], resource.RLIMIT_DATA: pages[5]}
+    except (ImportError, OSError, ValueError, IndexError):  # Windows, or not Linux
+        return
+    for kind, number in used.items():
+        most = resource.getrlimit(kind)[0]
+        if most != resource.RLIM_INFINITY:
+            yield _Limit(most, most - number * resource.getpagesize())
 
 
 def _groups(proc: Path, cgroup: Path) -> Iterator[tuple[Path, _Files]]:

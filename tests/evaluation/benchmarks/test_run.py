@@ -103,14 +103,38 @@ def test_pictures_of_another_run_are_refused(geneval: PromptList, tmp_path: Path
         draw(geneval, tmp_path, Painter(), **changes)
 
 
+class InCompany(Painter):
+    """Another process draws into the same folder, and is quicker."""
+
+    def __init__(self, prompts: PromptList, folder: Path, seed: int) -> None:
+        super().__init__()
+        self.other = lambda: draw(prompts, folder, Painter(), seed=seed)
+
+    def __call__(self, requests: Sequence[GenerationRequest]) -> GenerationResult:
+        if not self.seeds:
+            self.other()
+        return super().__call__(requests)
+
+
+def test_two_processes_write_over_nothing_of_each_other(geneval: PromptList, tmp_path: Path) -> None:
+    assert draw(geneval, tmp_path, InCompany(geneval, tmp_path, seed=10)).num_kept == 5
+    assert len(list(tmp_path.rglob("*.png"))) == 6
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+    other = tmp_path / "other"
+    with pytest.raises(RequestError, match="is of another run"):
+        draw(geneval, other, InCompany(geneval, other, seed=11))
+    assert len(list(other.rglob("*.png"))) == len(before)
+    assert {read_record(path).request.seed for path in other.rglob("*.png")} == set(range(11, 17))
+
+
 def test_a_full_disk_keeps_what_is_done(geneval: PromptList, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real, calls = module.write_image, []
 
-    def full(path: Path, *arguments: Any) -> None:
+    def full(path: Path, *arguments: Any, **how: Any) -> Path:
         calls.append(path)
         if len(calls) == 3:
             raise OutputError("no space") from OSError(errno.ENOSPC, "no space")
-        real(path, *arguments)
+        return real(path, *arguments, **how)
 
     monkeypatch.setattr(module, "write_image", full)
     with pytest.raises(OutputError):

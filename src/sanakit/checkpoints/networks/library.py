@@ -14,3 +14,11 @@ def check_transformers() -> None:
             "transformers, which runs the text encoder, reads its own docstrings, and they are removed here by python "
             "-OO or PYTHONOPTIMIZE=2; leave that out, or set PYTHONOPTIMIZE=1"
         )
+    try:
+        from transformers import AutoModel, AutoTokenizer  # noqa: F401, what comes with them is what fails
+    except Exception as error:  # of another version, or beside a torchvision of another torch: in many ways
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise SanakitError(
+            f"transformers, which runs the text encoder, cannot be imported here ({reason}); "
+            f"pip install -c constraints.txt . installs one that fits"
+        ) from error

@@ -80,7 +80,7 @@ def draw_prompt_list(
         model_hash: of the pipeline's weights, as in the records that it writes.
 
     Raises:
-        RequestError: the folder holds pictures of another run.
+        RequestError: the folder holds pictures of another run, or another process is drawing such there.
         OutputError: the disk is full; what is finished stays, and the next run goes on from it.
     """
     prompts, files = drawing.prompts, list[tuple[Path, ...]]()
@@ -92,8 +92,12 @@ def draw_prompt_list(
             if _is_done(path, requests[0], model_hash, together=len(requests)):
                 num_kept += len(requests)
             else:
-                _write_grid(path, pipeline(requests))
+                is_new = not path.exists()
+                written = _write_grid(path, pipeline(requests), new=is_new)
                 num_drawn += len(requests)
+                if written != path:  # another process was quicker: its picture is of this run, or refused
+                    written.unlink()
+                    _is_done(path, requests[0], model_hash, together=len(requests))
         files.append(tuple(wanted))
         on_progress(num_drawn + num_kept, len(prompts.entries) * drawing.num_images, "drawing")
     return Drawn(drawing=drawing, files=tuple(files), num_drawn=num_drawn, num_kept=num_kept)
@@ -123,12 +127,12 @@ def grid_shape(num: int) -> tuple[int, int]:
     return (2, 2) if num == 4 else (num, 1)
 
 
-def _write_grid(path: Path, result: GenerationResult) -> None:
+def _write_grid(path: Path, result: GenerationResult, *, new: bool) -> Path:
     """One picture, or several side by side under the record of the first."""
     pictures = [made.picture for made in result.images]
     sheet = as_grid(pictures)
     record = result.images[0].record.model_copy(update={"image": describe_image(sheet)})
-    write_image(path, sheet, record)
+    return write_image(path, sheet, record, new=new)
 
 
 def _is_done(path: Path, request: GenerationRequest, model_hash: str, *, together: int) -> bool:
