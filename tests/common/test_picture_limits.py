@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from PIL import Image
 from sanakit.cli.app import main
 from sanakit.common.errors import PictureError
 from sanakit.common.picture_limits import PictureTooLargeError, open_within_limit
+from sanakit.data.curation.on_ray import here
 from sanakit.data.open import open_data
 from sanakit.pipelines.picture_file import open_picture
 
@@ -61,3 +63,11 @@ def test_the_shell_raises_the_limit(tmp_path: Path, capfd: Any) -> None:
         assert main([*words, f"--max-pixels={wrong}"]) == 2
     assert main([*words, "--max-pixels"]) == 2
     assert "must be a whole number of pixels" in capfd.readouterr().err
+
+
+def test_workers_of_a_curation_read_up_to_the_same_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 12_345)
+    sent = pickle.loads(pickle.dumps(here()))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1)
+    sent.take_on()
+    assert Image.MAX_IMAGE_PIXELS == 12_345

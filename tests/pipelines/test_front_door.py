@@ -93,6 +93,11 @@ def test_every_step_is_told(pipeline: TextToImagePipeline) -> None:
         ({}, "there is no request; give at least one prompt"),
         ({"prompt": "a", "output": "jpg"}, "output='jpg' is not offered; it is one of pil, np, tensor, latent"),
         ({"prompt": "a", "on_step": 3}, "on_step=3 cannot be called"),
+        (
+            {"prompt": "a", "on_step": lambda pipe, step, time, kwargs: kwargs},
+            r"on_step= takes .pipe, step, time, kwargs., and is called as on_step.index, latent.; give such",
+        ),
+        ({"prompt": "a", "on_event": lambda: None}, "on_event= takes .., and is called as on_event.event."),
         ({"prompt": "a", "seed": 1, "generator": torch.Generator()}, "seed= and generator= both"),
         ({"prompt": "a", "generator": np.random.default_rng()}, "is no torch.Generator"),
         ({"prompt": "a", "generator": [torch.Generator()] * 3}, "a list of 3 for 1 pictures"),

@@ -40,7 +40,12 @@ class Scored:
 
 
 def score_captions(
-    path: Path, scorer: Scorer, *, replace: bool = False, on_progress: OnProgress = no_progress
+    path: Path,
+    scorer: Scorer,
+    *,
+    replace: bool = False,
+    also: Sequence[str | Path] = (),
+    on_progress: OnProgress = no_progress,
 ) -> Scored:
     """Score every caption of a folder of pictures, or of shards, and write the scores beside them.
 
@@ -50,12 +55,13 @@ def score_captions(
 
     Args:
         replace: score captions anew that have a score.
+        also: as of ``open_data``.
 
     Raises:
         RequestError: the layout has no place for scores.
         OutputError: a file cannot be written.
     """
-    source = open_data(path)
+    source = open_data(path, also=also)
     if source.has_latents() or source.layout not in ("folder", "wids"):
         raise RequestError(
             f"{path} has the layout {source.layout}, which has no place for scores; `sanakit data build` makes shards "

@@ -5,6 +5,7 @@ An exception raised by the listener ends the run at that step, and nothing is le
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -57,11 +58,26 @@ OnEvent = Callable[[Event], None]
 OnStep = Callable[[int, Tensor], None]
 
 
+_CALLED_WITH = {"on_event": ("event",), "on_step": ("index", "latent")}
+
+
 def check_listeners(**listeners: object) -> None:
-    """Raises RequestError for one that is there and cannot be called."""
+    """Raises RequestError for one that is there and cannot be called as it will be."""
     for name, listener in listeners.items():
-        if listener is not None and not callable(listener):
+        if listener is None:
+            continue
+        if not callable(listener):
             raise RequestError(f"{name}={listener!r} cannot be called; give a function.")
+        try:
+            signature = inspect.signature(listener)
+        except ValueError:  # some of C tell nothing of their parameters
+            continue
+        try:
+            signature.bind(*_CALLED_WITH[name])
+        except TypeError:
+            called = f"{name}({', '.join(_CALLED_WITH[name])})"
+            text = f"{name}= takes {signature}, and is called as {called}; give such a function."
+            raise RequestError(text) from None
 
 
 LONG_READ = 10**9  # bytes of weights whose hashing takes long enough to be told about

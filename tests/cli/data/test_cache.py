@@ -109,6 +109,18 @@ def test_scores_of_a_folder_are_read_back(run: Run, photos: Path, scorer: Bright
     assert "4 captions scored, 0 had a score" in run("data", "captions", "score", photos, "--replace").err
 
 
+def test_a_linked_picture_outside_is_scored_where_its_folder_is_allowed(
+    run: Run, photos: Path, tmp_path: Path, scorer: BrightnessScorer
+) -> None:
+    (tmp_path / "private").mkdir()
+    (photos / "0 ü.png").rename(tmp_path / "private" / "b.png")
+    (photos / "0 ü.png").symlink_to(tmp_path / "private" / "b.png")
+    outcome = run("data", "captions", "score", photos)
+    assert (outcome.code, "--also FOLDER" in outcome.out) == (1, True)
+    assert run("data", "captions", "score", photos, "--also", tmp_path / "private").code == 0
+    assert [path.name for path in (tmp_path / "private").iterdir()] == ["b.png"]
+
+
 def test_scores_of_shards_are_read_back(run: Run, photos: Path, tmp_path: Path, scorer: BrightnessScorer) -> None:
     shards = tmp_path / "shards"
     assert run("data", "build", photos, shards).code == 0

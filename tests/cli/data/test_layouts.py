@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from PIL import Image
+
+from sanakit.cli.app import app
+from sanakit.common.errors import RequestError
+from sanakit.evaluation.reports.captioned import open_captioned
+from sanakit.evaluation.reports.picture_sets import open_pictures
 
 
 @pytest.fixture
@@ -107,3 +113,29 @@ def test_wrong_paths_are_one_sentence(run: Any, photos: Path, command: str, path
     outcome = run("data", command, path, *(["out"] if command == "build" else []))
     assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
     assert "a data set is a folder of pictures" in outcome.err
+
+
+DOORS = (
+    "data inspect", "data validate", "data build", "data cache", "data captions score",
+    "eval fid", "eval kid", "eval clip-score", "eval reconstruction",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_door_that_refuses_what_lies_outside_has_the_way_to_allow_it(door: str) -> None:
+    command: Any = typer.main.get_command(app)
+    for name in door.split():
+        command = command.commands[name]
+    assert "--also" in [option for parameter in command.params for option in parameter.opts]
+
+
+def test_the_sentence_names_an_option_that_works(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "data", tmp_path / "private"
+    for folder in (inside, outside):
+        folder.mkdir()
+    Image.effect_noise((40, 30), 50).save(outside / "b.png")
+    (inside / "metadata.csv").write_text(f"file_name,text\n{outside / 'b.png'},a word\n")
+    with pytest.raises(RequestError, match="--also FOLDER"):
+        open_pictures(inside)
+    assert open_pictures(inside, also=[outside]).captions == (("a word",),)
+    assert open_captioned(inside, also=[outside]).keys

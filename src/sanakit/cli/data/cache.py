@@ -10,7 +10,7 @@ import typer
 
 from sanakit.cli.terminal.console import print_json, say
 from sanakit.cli.terminal.failures import FAILURE
-from sanakit.cli.terminal.options import DeviceOption, TellOptions, TrustOptions, gathered
+from sanakit.cli.terminal.options import AlsoOption, DeviceOption, TellOptions, TrustOptions, gathered
 from sanakit.common.devices import resolve_device
 from sanakit.common.errors import RequestError
 
@@ -42,6 +42,7 @@ def cache(
     cache_dir: Annotated[
         Path | None, typer.Option("--cache", metavar="DIR", help="Folder of the cache; the user's if not given.")
     ] = None,
+    also: AlsoOption = None,
     device: DeviceOption = "cpu",
 ) -> None:
     """Compute the latents and text features of a data set once, so that every run that needs them finds them.
@@ -67,7 +68,7 @@ def cache(
         config, encoders, stages = FilesData(path=str(path)), encoders_of_model(str(model), device=where), []
     places = {"path": path, "cache_folder": cache_dir}
     changes: dict[str, Any] = {name: str(place) for name, place in places.items() if place is not None}
-    config = replace(config, **changes)
+    config = replace(config, **changes, also=(*config.also, *(also or ())))
     stages = [tuple(resolution)] if resolution else stages
     reports = []
     with encoders.loaded():
@@ -119,6 +120,7 @@ def score(
     trust: TrustOptions,
     scorer: Annotated[str, typer.Option(help="starter, or a folder or hub id of a CLIP or SigLIP.")] = "starter",
     again: Annotated[bool, typer.Option("--replace", help="Score captions again that have a score.")] = False,
+    also: AlsoOption = None,
     device: DeviceOption = "cpu",
 ) -> None:
     """Score how well each caption fits its picture, and write the scores beside the shards or pictures.
@@ -130,7 +132,7 @@ def score(
 
     judge = load_scorer(scorer, device=resolve_device(device), hub=trust.trusting(scorer))
     with told.bar("scoring", unit="pictures", kept=_KEPT.format("finished shards keep their scores")) as on_progress:
-        found = score_captions(path, judge, replace=again, on_progress=on_progress)
+        found = score_captions(path, judge, replace=again, also=also or (), on_progress=on_progress)
     if told.as_json:
         print_json({"path": str(path), "scorer": judge.name, **asdict(found)})
     else:

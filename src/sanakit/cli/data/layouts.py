@@ -10,7 +10,7 @@ import typer
 
 from sanakit.cli.terminal.console import plural, print_json, say, show_table
 from sanakit.cli.terminal.failures import FAILURE
-from sanakit.cli.terminal.options import JsonOption, TellOptions
+from sanakit.cli.terminal.options import AlsoOption, JsonOption, TellOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,11 +33,7 @@ class SampleOptions:
     captions: Annotated[
         bool, typer.Option("--captions/--no-captions", help="Whether a picture without a caption is a bad sample.")
     ] = True
-
-    also: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FOLDER", help="That rows and links may lead to, beside PATH; may be repeated."),
-    ] = None
+    also: AlsoOption = None
 
     @property
     def rules(self) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def clip_score(
     from sanakit.scoring.scorers import load_scorer
 
     hub = trust.trusting(scorer)
-    found = open_captioned(pictures, limit=measure.limit)
+    found = open_captioned(pictures, **measure.which)
     network = load_scorer(scorer, device=measure.start(), hub=hub)
     with measure.bar("scoring", unit="pictures") as on_progress:
         report = clip_score_report(found, network, seed=measure.seed, on_progress=on_progress)
@@ -110,7 +110,7 @@ def _both(
 
     if real.exists() and fake.exists() and real.resolve() == fake.resolve():
         raise RequestError(f"{real} and {fake} are the same place, whose distance to itself is 0; give two sets")
-    sets = [open_pictures(path, limit=measure.limit, at_least=MIN_SAMPLES) for path in (real, fake)]
+    sets = [open_pictures(path, **measure.which, at_least=MIN_SAMPLES) for path in (real, fake)]
     device = measure.start()
     extractor = network.load(device, hub)
     features = []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sanakit.cli.terminal.console import print_json, say
-from sanakit.cli.terminal.options import DeviceOptions, PartsOptions, TellOptions
+from sanakit.cli.terminal.options import AlsoOption, DeviceOptions, PartsOptions, TellOptions
 from sanakit.cli.terminal.output_place import check_folder
 from sanakit.common.errors import RequestError
 
@@ -51,6 +51,12 @@ class MeasureOptions(DeviceOptions):
     limit: Annotated[int | None, typer.Option(min=1, help="Take the first so many pictures, by name.")] = None
     seed: Annotated[int, typer.Option(min=0, help="Of the interval's random draws.")] = 0
     output: ReportOption = None
+    also: AlsoOption = None
+
+    @property
+    def which(self) -> dict[str, Any]:
+        """Of ``open_pictures`` what the options say."""
+        return {"limit": self.limit, "also": self.also or ()}
 
     def check(self) -> None:
         """Find out before minutes are spent whether the report can be written."""

@@ -50,7 +50,7 @@ def reconstruction(
         also = partial(scenes.recognised, reader=load_reader(reader, device=device))
         pictures, size = scenes.pictures, None
     else:
-        pictures = open_pictures(data, limit=measure.limit, at_least=MIN_SAMPLES)
+        pictures = open_pictures(data, **measure.which, at_least=MIN_SAMPLES)
     extractor = network.load(device)
     autoencoder = load_network(find_autoencoder(model), dtype=torch.float32, device=device)
     how = HowMeasured(

@@ -39,6 +39,10 @@ DeviceOption = Annotated[
     str, typer.Option("--device", help="cpu, cuda, cuda:1 or mps; auto is cuda where there is one.")
 ]
 ReplaceOption = Annotated[bool, typer.Option(help="Replace what is at OUT.")]
+AlsoOption = Annotated[
+    list[str] | None,
+    typer.Option("--also", metavar="FOLDER", help="That rows and links may lead to, beside the data; may be repeated."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 PrintJsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

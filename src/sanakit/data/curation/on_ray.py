@@ -13,8 +13,11 @@ import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
+
+from PIL import Image
 
 from sanakit.common import errors
 from sanakit.common.errors import MissingExtraError, RequestError, SanakitError
@@ -93,13 +96,31 @@ class RayData:
         import ray
 
         if work.kind != "model":
-            return _task(uuid.uuid4().hex, [make_step], tuple(sys.path)), {}
+            return _task(uuid.uuid4().hex, [make_step], here()), {}
         pool = ray.data.ActorPoolStrategy(size=self._config.captioner_workers)
         options = {"num_cpus": self._config.captioner_cpus, "num_gpus": self._config.captioner_gpus or None}
-        return _actor([make_step], tuple(sys.path)), {"compute": pool, **options}
+        return _actor([make_step], here()), {"compute": pool, **options}
 
 
-def _task(token: str, make_step: list[Any], paths: tuple[str, ...]) -> Callable[[Any], Any]:
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the process that started the curation is told beside the recipe."""
+
+    paths: tuple[str, ...]
+    max_pixels: int | None
+
+    def take_on(self) -> None:
+        """Find the same modules, and read pictures up to the same size."""
+        sys.path += [path for path in self.paths if path not in sys.path]
+        Image.MAX_IMAGE_PIXELS = self.max_pixels
+
+
+def here() -> Surroundings:
+    """Those of this process."""
+    return Surroundings(tuple(sys.path), Image.MAX_IMAGE_PIXELS)
+
+
+def _task(token: str, make_step: list[Any], surroundings: Surroundings) -> Callable[[Any], Any]:
     """A function for Ray's tasks; a worker process makes the step once for a pass, and forgets that of the last."""
 
     def apply(table: Any) -> Any:
@@ -108,7 +129,7 @@ def _task(token: str, make_step: list[Any], paths: tuple[str, ...]) -> Callable[
         def step(rows: list[Row]) -> list[Row]:
             if token not in on_ray._steps:
                 on_ray._steps.clear()
-                on_ray._steps[token] = _make(make_step, paths)
+                on_ray._steps[token] = _make(make_step, surroundings)
             return on_ray._steps[token](rows)
 
         return _call(step, table)
@@ -116,7 +137,7 @@ def _task(token: str, make_step: list[Any], paths: tuple[str, ...]) -> Callable[
     return apply
 
 
-def _actor(make_step: list[Any], paths: tuple[str, ...]) -> type:
+def _actor(make_step: list[Any], surroundings: Surroundings) -> type:
     """A class for Ray's actors, which holds the step and its model."""
 
     class Captioning:
@@ -125,7 +146,7 @@ def _actor(make_step: list[Any], paths: tuple[str, ...]) -> type:
 
         def __call__(self, table: Any) -> Any:
             def step(rows: list[Row]) -> list[Row]:
-                self.step = self.step or _make(make_step, paths)
+                self.step = self.step or _make(make_step, surroundings)
                 return self.step(rows)
 
             return _call(step, table)
@@ -133,11 +154,11 @@ def _actor(make_step: list[Any], paths: tuple[str, ...]) -> type:
     return Captioning
 
 
-def _make(make_step: list[Any], paths: tuple[str, ...]) -> Step:
-    """The step in this worker, which finds the same modules as the process that started the curation."""
+def _make(make_step: list[Any], surroundings: Surroundings) -> Step:
+    """The step in this worker."""
     import ray
 
-    sys.path += [path for path in paths if path not in sys.path]
+    surroundings.take_on()
     return ray.get(make_step[0])()
 
 

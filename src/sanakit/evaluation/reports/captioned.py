@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,15 +22,16 @@ PROTOCOL = (
 _BATCH = 16
 
 
-def open_captioned(path: Path, *, limit: int | None = None) -> PictureSet:
-    """Pictures with one text each: the prompt inside those that sanakit made, else the data set's first caption.
+def open_captioned(path: Path, *, limit: int | None = None, also: Sequence[str | Path] = ()) -> PictureSet:
+    """Pictures with one text each: the prompt inside those that sanakit made, else the data set's first caption;
+    arguments as of ``open_pictures``.
 
     Raises:
         RequestError: no pictures, or one without a text.
     """
-    pictures = open_pictures(path, limit=limit)
+    pictures = open_pictures(path, limit=limit, also=also)
     if not all(pictures.captions):
-        pictures = _prompts_inside(pictures) or _from_data(path, limit)
+        pictures = _prompts_inside(pictures) or _from_data(path, limit, also)
     missing = [key for key, captions in zip(pictures.keys, pictures.captions, strict=True) if not captions]
     if missing:
         counted = f"{len(missing)} of {len(pictures)} pictures in {path}"
@@ -80,8 +82,8 @@ def clip_score_report(
     )
 
 
-def _from_data(path: Path, limit: int | None) -> PictureSet:
-    found = from_source(open_data(path))
+def _from_data(path: Path, limit: int | None, also: Sequence[str | Path]) -> PictureSet:
+    found = from_source(open_data(path, also=also))
     if not len(found):
         raise RequestError(
             f"{path} has no texts: neither prompts inside pictures that sanakit made, nor captions beside them"

@@ -37,7 +37,9 @@ class PictureSet:
         return (self.read(index) for index in range(len(self)))
 
 
-def open_pictures(path: Path, *, limit: int | None = None, at_least: int = 1) -> PictureSet:
+def open_pictures(
+    path: Path, *, limit: int | None = None, at_least: int = 1, also: Sequence[str | Path] = ()
+) -> PictureSet:
     """Every picture in a folder and the folders below it, or the samples of a data set, sorted by name.
 
     A folder that holds files of pictures is read as such, whatever tables and captions lie beside them: those are not
@@ -45,6 +47,7 @@ def open_pictures(path: Path, *, limit: int | None = None, at_least: int = 1) ->
 
     Args:
         limit: take the first so many.
+        also: folders outside of it that rows and links of a data set may lead to.
 
     Raises:
         RequestError: no such path, nothing recognised, or fewer than ``at_least`` pictures.
@@ -56,7 +59,7 @@ def open_pictures(path: Path, *, limit: int | None = None, at_least: int = 1) ->
     if path.is_dir() and not any(path.iterdir()):
         raise RequestError(f"{path} is empty; give a folder of pictures")
     found = _loose_pictures(path) if path.is_dir() else None
-    found = found or from_source(open_data(path, need_captions=False))
+    found = found or from_source(open_data(path, need_captions=False, also=also))
     found = found if limit is None else first_of(found, limit)
     if len(found) < at_least:
         beside = f" ({found.problems[0]})" if found.problems else ""
