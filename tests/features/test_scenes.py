@@ -19,9 +19,10 @@ from sanakit.features.contrasts import contrasts
 from sanakit.features.encoders import Encoders
 from sanakit.features.open import latent_data, pixel_data
 from sanakit.features.pixel_tensors import encode_pictures
-from sanakit.features.scenes import CachedScenes, Paintings, open_bank
+from sanakit.features.scenes import CachedScenes, ComposedScenes, Paintings, open_bank, scene_pixels
 from sanakit.features.work import Demand, Work
 from sanakit.worlds.banks.bank_files import load_bank
+from sanakit.worlds.scenes.description import Box
 from sanakit.worlds.telling.wrong_captions import WRONG_WORDS
 
 from ..worlds.toy_bank import write_toy_bank
@@ -161,3 +162,79 @@ def test_names_that_do_not_fit_are_told(bank: str, tmp_path: Path) -> None:
         open_bank(bank, str(names))
     with pytest.raises(RequestError, match="cannot be read"):
         open_bank(bank, str(tmp_path / "absent.txt"))
+
+
+@pytest.mark.parametrize(
+    ("lengths", "expected"),
+    [
+        ([1, 8, 9], [16, 16, 16]),
+        ([24, 3], [24, 24]),
+        ([25, 24], [32, 24]),
+        ([1, 24, 25, 48, 49, 96, 97, 100], [24, 24, 48, 48, 96, 96, 104, 104]),
+        ([95], [96]),
+        ([97], [104]),
+    ],
+)
+def test_texts_are_filled_up_to_few_lengths(lengths: list[int], expected: list[int]) -> None:
+    assert scenes._filled_lengths(np.array(lengths)).tolist() == expected
+
+
+class Numbered:
+    """Scene ``n`` is a picture whose red is its row, whose green its column and whose blue ``n``; one object."""
+
+    def __init__(self, box: Box) -> None:
+        self.box = box
+
+    def sample(self, index: int, size: int) -> tuple[np.ndarray, list[Box]]:
+        rows, columns = np.mgrid[:size, :size]
+        return np.stack([rows, columns, np.full_like(rows, index)], axis=2).astype(np.uint8), [self.box]
+
+
+def corners(pixels: torch.Tensor) -> list[tuple[int, int]]:
+    levels = ((pixels + 1) * 127.5).round().int()
+    return [(int(each[0, 0, 0]), int(each[1, 0, 0])) for each in levels]
+
+
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [
+        ((0.5, 0.25, 0.5, 0.25), (8, 24)),  # a point of 64 pixels: left, top, right, bottom; the centre is (16, 32)
+        ((0.0, 0.0, 0.0, 0.0), (0, 0)),
+        ((1.0, 1.0, 1.0, 1.0), (48, 48)),
+        ((0.9, 0.1, 0.9, 0.1), (0, 48)),
+    ],
+)
+def test_a_window_lies_around_an_object_and_inside_the_picture(
+    box: tuple[float, float, float, float], expected: tuple[int, int]
+) -> None:
+    paintings = Numbered(box)
+    pixels = scene_pixels(paintings, range(3), 64, crop=16)  # type: ignore[arg-type]
+    assert pixels.shape == (3, 3, 16, 16)
+    assert corners(pixels) == [expected] * 3
+
+
+def test_a_window_is_somewhere_on_its_object_the_same_each_time() -> None:
+    paintings = Numbered((0.25, 0.5, 0.75, 0.625))
+    first, again = (scene_pixels(paintings, range(40), 64, crop=16) for _ in range(2))  # type: ignore[arg-type]
+    assert torch.equal(first, again)
+    tops, lefts = zip(*corners(first), strict=True)
+    assert 24 <= min(tops) < max(tops) <= 32
+    assert 8 <= min(lefts) < 16
+    assert 32 < max(lefts) <= 40
+
+
+def test_composed_scenes_are_numbered_without_a_gap() -> None:
+    data = ComposedScenes(Numbered((0, 0, 1, 1)), 8, batch_size=3, crop=None)  # type: ignore[arg-type]
+    found = [((data.batch(number).pixels[:, 2, 0, 0] + 1) * 127.5).round().tolist() for number in (0, 1, 4)]
+    assert found == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0], [12.0, 13.0, 14.0]]
+    assert (data.num_samples(9), data.num_batches) == (3, None)
+
+
+def test_the_least_size_and_a_window_as_large_as_the_picture_are_fine(bank: str) -> None:
+    demand = Demand(resolutions=(16,), batch_size=1, seed=0)
+    data = pixel_data(ScenePictures(bank=bank), demand, multiple=16, crop=16)
+    assert data.batch(0).pixels.shape == (1, 3, 16, 16)
+    with pytest.raises(RequestError, match="window of 24 px"):
+        pixel_data(ScenePictures(bank=bank), replace(demand, resolutions=(32,)), multiple=16, crop=24)
+    with pytest.raises(RequestError, match=r"resolutions=\[\] must be one or more"):
+        pixel_data(ScenePictures(bank=bank), replace(demand, resolutions=()), multiple=16)
