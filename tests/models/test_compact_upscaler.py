@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -46,8 +48,11 @@ def test_the_published_size() -> None:
 
 
 def test_bad_input_is_refused() -> None:
-    with pytest.raises(ConfigError, match="scale=0"):
-        CompactUpscalerConfig(scale=0)
+    for name in ("scale", "hidden_size", "num_layers"):
+        with pytest.raises(ConfigError, match=f"{name}=0"):
+            CompactUpscalerConfig(**{name: 0})
+        assert getattr(CompactUpscalerConfig(**{name: 1}), name) == 1
     network = CompactUpscaler(CompactUpscalerConfig(hidden_size=4, num_layers=1))
-    with pytest.raises(ShapeError, match=r"\(1, 4, 8, 8\)"):
-        network(torch.zeros(1, 4, 8, 8))
+    for shape in ((1, 4, 8, 8), (3, 8, 8)):
+        with pytest.raises(ShapeError, match=re.escape(str(shape))):
+            network(torch.zeros(shape))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sanakit.common.errors import ConfigError, ShapeError
-from sanakit.models.dual_encoder import DualEncoder, DualEncoderConfig
+from sanakit.models.dual_encoder import DualEncoder, DualEncoderConfig, EncoderBlock, Tower
 from sanakit.models.text.text_condition import TextCondition
 
 CONFIG = DualEncoderConfig(
@@ -114,3 +114,61 @@ def test_large_batches_give_the_vectors_of_single_texts(model: DualEncoder) -> N
     together = model.encode_texts(TextCondition(embeds, mask))
     alone = [model.encode_texts(TextCondition(embeds[i : i + 1], mask[i : i + 1])) for i in range(40)]
     torch.testing.assert_close(together, torch.cat(alone))
+
+
+def test_sizes_that_are_left_out() -> None:
+    config = DualEncoderConfig(picture_channels=1, num_patches=1, text_channels=1)
+    assert (config.hidden_size, config.head_dim, config.mlp_ratio, config.embed_size) == (192, 32, 2.0, 192)
+    assert (config.num_picture_layers, config.num_text_layers, config.num_queries) == (2, 2, 1)
+    assert (config.num_text_positions, config.num_language_layers) == (64, None)
+    for name in ("picture_channels", "text_channels", "embed_size", "num_queries"):
+        with pytest.raises(ConfigError, match=f"{name}=0 must be at least 1"):
+            replace(config, **{name: 0})
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_block_is_attention_and_an_mlp_head_by_head(masked: bool) -> None:
+    torch.manual_seed(1)
+    config = replace(CONFIG, mlp_ratio=1.5)
+    block = EncoderBlock(config).double().requires_grad_(False)
+    x, mask = torch.randn(2, 5, 16, dtype=torch.float64), torch.tensor([[True] * 5, [True, True, True, False, False]])
+    q, k, v = (block.norm_attention(x) @ w.T + b for w, b in zip(
+        block.qkv.weight.split(16), block.qkv.bias.split(16), strict=True
+    ))  # fmt: skip
+    heads = []
+    for head in (slice(0, 8), slice(8, 16)):
+        scores = q[..., head] @ k[..., head].mT / 8**0.5
+        scores = scores.masked_fill(~mask[:, None], -torch.inf) if masked else scores
+        heads.append(scores.softmax(-1) @ v[..., head])
+    y = x + block.proj(torch.cat(heads, -1))
+    inner = block.up(block.norm_mlp(y))
+    assert inner.shape[-1] == 24
+    gelu = 0.5 * inner * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (inner + 0.044715 * inner**3)))
+    torch.testing.assert_close(block(x, mask if masked else None), y + block.down(gelu))
+
+
+def test_a_tower_begins_with_quiet_positions_and_one_query_or_several_that_differ() -> None:
+    config = replace(CONFIG, hidden_size=512, embed_size=6)
+    torch.manual_seed(0)
+    one = Tower(config, 4, 1, 50).requires_grad_(False)
+    three = Tower(replace(config, num_queries=3), 4, 1, 0).requires_grad_(False)
+    assert (one.query.shape, three.query.shape) == ((1, 1, 512), (1, 3, 512))
+    assert float(one.query.std()) == pytest.approx(0.02, rel=0.1)
+    assert float(three.query.std()) == pytest.approx(0.5, rel=0.1)
+    assert one.positions is not None
+    assert float(one.positions.std()) == pytest.approx(0.02, rel=0.1)
+    assert three.positions is None
+    assert (one.mean.tolist(), one.std.tolist()) == ([0.0] * 4, [1.0] * 4)
+    assert three(torch.randn(2, 7, 4)).shape == (2, 6)  # any length, and in any order
+    features = torch.randn(1, 7, 4)
+    torch.testing.assert_close(three(features), three(features.flip(1)))
+
+
+def test_towers_have_the_layers_and_the_positions_of_their_side() -> None:
+    model = DualEncoder(replace(CONFIG, num_picture_layers=1, num_text_layers=3))
+    assert (len(model.picture.blocks), len(model.text.blocks)) == (1, 3)
+    assert (len(model.picture.positions), len(model.text.positions)) == (4, 6)
+    assert (float(model.log_scale.exp()), float(model.bias)) == (pytest.approx(10), -5)
+    for wrong in (torch.zeros(2, 4, 9), torch.zeros(4, 10), torch.zeros(1, 2, 4, 10)):
+        with pytest.raises(ShapeError, match=r"are not \(B, 4, 10\)"):
+            model.encode_pictures(wrong)

@@ -49,6 +49,32 @@ DC_AE_SCALING = {  # as published in their config.json
     "dc-ae-f128c512-mix-1.0": 0.3620,
     "dc-ae-1.5-f32c128": 1.0,
 }
+SHAPES = {  # what no count of parameters tells: latent it was trained on, scale of positions, norms, guidance embedding
+    "sana-600m-512": (16, None, False, False),
+    "sana-600m-1024": (32, None, False, False),
+    "sana-1600m-512": (16, None, False, False),
+    "sana-1600m-1024": (32, None, False, False),
+    "sana-1600m-2k": (64, 1.0, False, False),
+    "sana-1600m-4k": (128, 2.0, False, False),
+    "sana1.5-1600m-1024": (32, None, True, False),
+    "sana1.5-2400m-1024": (32, None, True, False),
+    "sana1.5-3200m-1024": (32, None, True, False),
+    "sana1.5-4800m-1024": (32, None, True, False),
+    "sana-sprint-600m-1024": (32, None, True, True),
+    "sana-sprint-1600m-1024": (32, None, True, True),
+}
+FLAVOURS = {  # shortcuts of both sides, activations of head and shallow decoder, kernels of the deepest attention
+    "dc-ae-f32c32-sana-1.0": (True, True, "relu", "silu", (5,)),
+    "dc-ae-f32c32-sana-1.1": (True, True, "relu", "silu", (5,)),
+    "dc-ae-lite-f32c32-sana-1.1": (True, True, "silu", "silu", ()),
+    "dc-ae-f32c32-in-1.0": (True, True, "relu", "relu", ()),
+    "dc-ae-f32c32-mix-1.0": (True, True, "relu", "relu", ()),
+    "dc-ae-f64c128-in-1.0": (True, True, "relu", "relu", ()),
+    "dc-ae-f64c128-mix-1.0": (True, True, "relu", "relu", ()),
+    "dc-ae-f128c512-in-1.0": (True, True, "relu", "relu", ()),
+    "dc-ae-f128c512-mix-1.0": (True, True, "relu", "relu", ()),
+    "dc-ae-1.5-f32c128": (False, False, "silu", "silu", ()),
+}
 PER_BLOCK = {"sana-600m-1024": 20_646_144, "sana-1600m-1024": 77_920_640, "sana1.5-1600m-1024": 77_929_600}
 
 
@@ -63,6 +89,27 @@ def test_no_preset_is_left_uncounted() -> None:
 
 def test_scaling_factors_are_the_published_ones() -> None:
     assert {name: config.scaling_factor for name, config in DC_AE_PRESETS.items()} == DC_AE_SCALING
+
+
+def test_what_counts_do_not_tell_is_as_published() -> None:
+    assert {
+        name: (each.sample_size, each.interpolation_scale, each.qk_norm, each.guidance_embeds)
+        for name, each in LINEAR_DIT_PRESETS.items()
+    } == SHAPES
+    assert {
+        (each.head_dim, each.patch_size, each.timestep_scale, each.guidance_scale_factor, each.attention_eps,
+         each.qk_norm_eps) for each in LINEAR_DIT_PRESETS.values()
+    } == {(32, 1, 1.0, 0.1, 1e-15, 1e-5)}  # fmt: skip
+    assert {name: each.cross_head_dim for name, each in LINEAR_DIT_PRESETS.items()} == {
+        name: 72 if "600m-" in name and "1600m" not in name else 112 for name in SHAPES
+    }
+    assert {
+        name: (
+            each.encoder_shortcut, each.decoder_shortcut, each.head_activation, each.decoder[1].activation,
+            each.decoder[-1].scales,
+        ) for name, each in DC_AE_PRESETS.items()
+    } == FLAVOURS  # fmt: skip
+    assert {each.head_dim for each in DC_AE_PRESETS.values()} == {32}
 
 
 @pytest.mark.parametrize("name", LINEAR_DIT_PRESETS)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sanakit.common.errors import ConfigError, ShapeError
+from sanakit.layers.resample import UpOp
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, Stage, stages
 
@@ -125,3 +126,68 @@ def test_stages_that_cannot_work_are_refused() -> None:
     for wrong in ({"num_blocks": -1}, {"channels": 0}, {"scales": (4,)}):
         with pytest.raises(ConfigError):
             Stage(**{"channels": 8, "num_blocks": 1, **wrong})
+
+
+@torch.no_grad()
+def test_the_shortcuts_alone_carry_a_flat_latent_to_the_head() -> None:
+    heads: list[torch.Tensor] = []
+    for changes, expected in (
+        ({}, torch.arange(4.0).repeat_interleave(2)),
+        ({"decoder_shortcut": False}, torch.zeros(8)),
+    ):
+        model = DCAutoencoder(replace(SMALL, **changes)).eval()
+        for parameter in model.parameters():
+            parameter.zero_()
+        model.decoder.norm_out.register_forward_pre_hook(lambda _, inputs: heads.append(inputs[0]))
+        model.decoder(torch.arange(4.0).view(1, 4, 1, 1).expand(1, 4, 2, 2))
+        torch.testing.assert_close(heads[-1], expected.view(1, 8, 1, 1).expand(1, 8, 8, 8))
+    bare = DCAutoencoder(replace(SMALL, encoder_shortcut=False)).eval()
+    bare.encoder.conv_out.weight.zero_()
+    bare.encoder.conv_out.bias.zero_()
+    assert not bare.encoder(draw(1, 3, 8, 8)).any()
+
+
+@torch.no_grad()
+def test_the_head_is_norm_activation_convolution() -> None:
+    for name, activation in (("relu", torch.relu), ("silu", torch.nn.functional.silu)):
+        model = DCAutoencoder(replace(SMALL, head_activation=name, decoder_shortcut=False)).eval()
+        x = draw(1, 8, 4, 4)
+        model.decoder.stages = torch.nn.ModuleList([torch.nn.Identity()])
+        model.decoder.conv_in = torch.nn.Identity()
+        torch.testing.assert_close(model.decoder(x), model.decoder.conv_out(activation(model.decoder.norm_out(x))))
+
+
+@pytest.mark.parametrize(
+    ("decoder", "up", "bytes_per_pixel", "largest_per_pixel"),
+    [
+        # residual stages take 6 values a channel, EfficientViT 32, upsampling 2.25 of its input and 2.5 of its output
+        (stages(WIDTHS, (1, 1, 1), num_res=2), "interpolate", 4 * (2.25 * 16 + 2.5 * 8), 16),
+        (stages(WIDTHS, (0, 1, 1), num_res=2), "pixel_shuffle", 4 * (2.25 * 16 + 2.5 * 3), 8 * 16 / 16),
+        (stages(WIDTHS, (0, 1, 1), num_res=2), "interpolate", 4 * (2.25 * 16 + 2.5 * 3), 16),
+        (stages((8, 32, 64), (1, 1, 1), num_res=1), "interpolate", 4 * 32 * 32 / 4, 8 * 32 / 4),
+        (stages((8, 16, 64), (1, 1, 1), num_res=2), "pixel_shuffle", 4 * 32 * 64 / 16, 8 * 64 / 16),
+        (stages((8, 4, 4), (1, 1, 1), num_res=3), "pixel_shuffle", 4 * 6 * 8, 8),
+    ],
+)
+def test_memory_of_decoding_follows_from_the_largest_stage(
+    decoder: tuple[Stage, ...], up: UpOp, bytes_per_pixel: float, largest_per_pixel: float
+) -> None:
+    config = replace(SMALL, decoder=decoder, up=up, head_dim=4)
+    assert config.decode_bytes(10, 6) == bytes_per_pixel * 60
+    assert config.largest_tensor(10, 6) == largest_per_pixel * 60
+
+
+def test_what_is_left_out_of_a_config_and_of_stages() -> None:
+    config = DCAutoencoderConfig(
+        encoder=(Stage(channels=64, num_blocks=1),), decoder=(Stage(channels=64, num_blocks=1),)
+    )
+    assert (config.latent_channels, config.in_channels, config.head_dim, config.scaling_factor) == (32, 3, 32, 1.0)
+    assert (config.down, config.up, config.head_activation) == ("conv", "interpolate", "relu")
+    assert (config.encoder_shortcut, config.decoder_shortcut, config.compression) == (True, True, 1)
+    assert stages((8, 8, 8, 8), (0, 1, 1, 2)) == (
+        Stage(channels=8, num_blocks=0, block="res", scales=(), norm="rms", activation="silu"),
+        Stage(channels=8, num_blocks=1), Stage(channels=8, num_blocks=1),
+        Stage(channels=8, num_blocks=2, block="vit", scales=(5,), norm="rms", activation="silu"),
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="in_channels=0"):
+        replace(config, in_channels=0)

@@ -222,7 +222,25 @@ def test_text_without_tokens_is_refused(tokenizer: PreTrainedTokenizerFast) -> N
         TextEncoder(tiny_model("llama"), bare, SHORT).encode_null("")
 
 
-@pytest.mark.parametrize(("field", "value"), [("max_tokens", 1), ("num_cached_prompts", -1)])
+@pytest.mark.parametrize(("field", "value"), [("max_tokens", 1), ("num_cached_prompts", -1), ("num_layers", 0)])
 def test_impossible_configs_are_refused(field: str, value: int) -> None:
     with pytest.raises(ConfigError, match=f"{field}={value}"):
         TextEncoderConfig(**{field: value})
+
+
+def test_the_least_values_and_what_is_left_out() -> None:
+    config = TextEncoderConfig(max_tokens=2, num_cached_prompts=0, num_layers=1)
+    assert (config.instruction, config.lowercase) == ("sana", False)
+    config = TextEncoderConfig()
+    assert (config.max_tokens, config.num_layers, config.num_cached_prompts) == (300, None, 32)
+    assert (DIFFUSERS_TEXT.max_tokens, DIFFUSERS_TEXT.instruction) == (300, "diffusers")
+    assert TextEncoderConfig(instruction="my own words").instruction_text == "my own words"
+
+
+def test_it_is_moved_and_measured_as_its_language_model(tokenizer: PreTrainedTokenizerFast) -> None:
+    encoder = TextEncoder(tiny_model("llama"), tokenizer, SHORT)
+    assert encoder.to("cpu") is encoder
+    assert (encoder.hidden_size, encoder.device.type, encoder.compute_dtype) == (32, "cpu", torch.float32)
+    assert encoder.state_dict().keys() == encoder.model.state_dict().keys()
+    encoder.to("meta")
+    assert encoder.device.type == "meta"
