@@ -26,7 +26,7 @@ from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.common.errors import CheckpointError, RequestError
 from sanakit.scoring.contrastive import load_contrastive_scorer
 from sanakit.scoring.extractors.load import load_extractor
-from sanakit.scoring.extractors.preprocessing import read_preprocessing
+from sanakit.scoring.extractors.preprocessing import Preprocessing, find_model_folder, read_preprocessing
 from sanakit.scoring.pixels import as_images
 from sanakit.scoring.scorers import load_scorer
 
@@ -198,3 +198,64 @@ def test_weights_of_torch_save_are_read_for_a_scorer_too(clip: Path, tmp_path: P
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     assert load_scorer(str(folder)).weights_hash == load_scorer(str(clip)).weights_hash
+
+
+def test_texts_beyond_the_length_of_training_are_cut(clip: Path) -> None:
+    scorer = load_contrastive_scorer(str(clip))  # six tokens
+    assert [scorer.cuts(text) for text in ("a a a a a a", "a a a a a a a", "a!a!a!a", "a", "", "x" * 50)] == [
+        False, True, True, False, False, False
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, (32, 32, "bicubic")),
+        ({"size": 40, "crop_size": 24}, (40, 24, "bicubic")),
+        ({"size": {"height": 30, "width": 30}, "do_center_crop": False}, (30, None, "bicubic")),
+        ({"do_center_crop": None, "resample": 2}, (32, 32, "bilinear")),
+        ({"do_center_crop": None, "crop_size": None, "resample": 0}, (32, None, "nearest")),
+        ({"resample": None}, (32, 32, "bicubic")),
+        ({"size": {"height": 30, "width": 31}}, "31"),
+        ({"size": None}, "'size'"),
+        ({"resample": 1}, "1"),
+        ({"image_mean": 0.5}, "float"),
+    ],
+)
+def test_what_a_preprocessor_file_says(
+    tmp_path: Path, changes: dict[str, object], expected: tuple[int, int | None, str] | str
+) -> None:
+    content = {name: value for name, value in (CLIP_FILE | changes).items() if value is not None}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(content))
+    if isinstance(expected, str):
+        with pytest.raises(CheckpointError, match=rf"does not say how pictures are resized.*{expected}"):
+            read_preprocessing(tmp_path)
+        return
+    found = read_preprocessing(tmp_path)
+    assert (found.size, found.crop, found.filter_name) == expected
+    assert found.mean == (0.48, 0.46, 0.41)
+    assert found.deviation == (0.27, 0.26, 0.28)
+
+
+def test_rules_are_told_and_small_pictures_lie_in_the_middle() -> None:
+    plain = {"mean": (0.0, 0.0, 0.0), "deviation": (1.0, 0.5, 0.25)}
+    square = Preprocessing(size=4, crop=None, filter_name="nearest", **plain)
+    assert square.rule == "nearest to 4 x 4, aspect ratio not kept"
+    images = torch.full((1, 3, 4, 4), 0.5)
+    assert square(images)[0, :, 0, 0].tolist() == [0.5, 1.0, 2.0]
+    cut = Preprocessing(size=4, crop=7, filter_name="bilinear", **plain)
+    assert cut.rule == "antialiased bilinear to 4 pixels of the shorter side, middle 7 x 7 cut out"
+    seen = cut(torch.ones(1, 3, 4, 6))[0, 0] > 0  # three rows and one column are missing
+    assert seen.any(1).nonzero().flatten().tolist() == [1, 2, 3, 4]
+    assert seen.any(0).nonzero().flatten().tolist() == [0, 1, 2, 3, 4, 5]
+    wide = Preprocessing(size=4, crop=4, filter_name="nearest", **plain)(torch.arange(8.0).expand(1, 3, 4, 8))
+    assert wide[0, 0, 0].tolist() == [2.0, 3.0, 4.0, 5.0]
+
+
+@pytest.mark.parametrize("name", ["plain", "a/b/c", "./a", "/a", "~/no such folder", "."])
+def test_names_that_are_no_hub_ids_are_not_asked_for(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RequestError, match=r"no folder with a config\.json and no hub id"):
+        find_model_folder(name)

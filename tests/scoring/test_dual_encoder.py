@@ -24,6 +24,8 @@ from sanakit.scoring.dual_encoder import (
     PATCH_CHANNELS,
     DualEncoderScorer,
     PictureReader,
+    _patches,
+    _pixels,
     load_dual_encoder,
     load_starter_scorer,
     save_dual_encoder,
@@ -199,3 +201,45 @@ def test_the_registry_name_is_wired(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dual_encoder, "load_starter_scorer", lambda *, device: seen.__setattr__("device", device))
     scorers.load_scorer("starter", device="cpu")
     assert seen.device == "cpu"
+
+
+def test_how_the_language_model_reads_for_the_towers(tiny: DualEncoderScorer) -> None:
+    sizes = {"picture_channels": 1, "num_patches": 1, "text_channels": 1}
+    for positions, tokens in ((0, 64), (63, 64), (64, 64), (65, 65), (300, 300)):
+        text = scorer_text(DualEncoderConfig(**sizes, num_text_positions=positions, num_language_layers=7))
+        assert (text.max_tokens, text.instruction, text.num_layers) == (tokens, "", 7)
+    assert PATCH_CHANNELS == 4 * 40 + 4 * 112 + 320 + 3 * 8 * 8 == 1120
+    assert (tiny.cuts("x" * 63), tiny.cuts("x" * 64)) == (False, True)  # a token a byte, after the first
+
+
+def test_a_patch_holds_its_square_channel_by_channel() -> None:
+    part = torch.arange(2 * 8 * 8).view(1, 2, 8, 8)
+    patches = _patches(part)
+    assert patches.shape == (1, 16, 8)
+    assert patches[0, 0].tolist() == [0, 1, 8, 9, 64, 65, 72, 73]
+    assert patches[0, 1].tolist() == [2, 3, 10, 11, 66, 67, 74, 75]  # to the right first
+    assert patches[0, 4].tolist() == [16, 17, 24, 25, 80, 81, 88, 89]
+
+
+def test_features_of_a_patch_are_maps_of_three_sizes_and_its_colours() -> None:
+    reader, images = PictureReader(), torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        fine, middle, coarse = reader.network.stages(images * 2 - 1)[2:]
+    halved = fine.unflatten(3, (8, 2)).unflatten(2, (8, 2)).mean((3, 5))
+    colours = images.unflatten(3, (32, 4)).unflatten(2, (32, 4)).mean((3, 5))
+    expected = torch.cat([_patches(part) for part in (halved, middle, coarse, colours)], dim=-1)
+    torch.testing.assert_close(reader(images), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_transparency_lies_on_white() -> None:
+    for mode, colour in (("RGBA", (255, 0, 0, 0)), ("LA", (0, 0)), ("RGB", "white")):
+        torch.testing.assert_close(_pixels(Image.new(mode, (20, 30), colour)), torch.ones(1, 3, 128, 128))
+    half = _pixels(Image.new("RGBA", (128, 128), (255, 0, 0, 51)))
+    torch.testing.assert_close(half[0, :, 5, 5], torch.tensor([1.0, 0.8, 0.8]), atol=5e-3, rtol=0)
+
+
+def test_pictures_of_several_batches_stay_in_order(tiny: DualEncoderScorer) -> None:
+    others = [Image.new("RGB", (16, 16), (7 * number, 0, 255 - 7 * number)) for number in range(33)]
+    together = tiny.embed_pictures(others)
+    for place in (0, 31, 32):
+        torch.testing.assert_close(together[place], tiny.embed_pictures([others[place]])[0], atol=1e-4, rtol=0)

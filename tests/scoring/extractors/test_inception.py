@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from sanakit.common.errors import CheckpointError, RequestError
+from sanakit.scoring.extractors import inception
 from sanakit.scoring.extractors.inception import InceptionE, InceptionV3, load_inception
 from sanakit.scoring.extractors.load import load_extractor
 
@@ -56,6 +57,56 @@ def test_the_last_pool_is_what_tells_the_networks_apart() -> None:
         torch.testing.assert_close(out, F.relu(F.conv2d(pooled, weight)), rtol=1e-4, atol=1e-5)
 
 
+SIZES = {  # as in table 1 of the paper
+    "Conv2d_1a_3x3": (32, 149, 149), "Conv2d_2a_3x3": (32, 147, 147), "Conv2d_2b_3x3": (64, 147, 147),
+    "Conv2d_3b_1x1": (80, 73, 73), "Conv2d_4a_3x3": (192, 71, 71), "Mixed_5b": (256, 35, 35), "Mixed_5d": (288, 35, 35),
+    "Mixed_6a": (768, 17, 17), "Mixed_6e": (768, 17, 17), "Mixed_7a": (1280, 8, 8), "Mixed_7c": (2048, 8, 8),
+}  # fmt: skip
+
+
+def test_which_pools_count_the_border() -> None:
+    with torch.device("meta"):
+        fid, other = InceptionV3(num_classes=1008), InceptionV3(num_classes=1000)
+    for network, border in ((fid, False), (other, True)):
+        blocks = [getattr(network, f"Mixed_{name}") for name in ("5b", "5c", "5d", "6b", "6c", "6d", "6e")]
+        assert {block.count_border for block in blocks} == {border}
+    assert (fid.Mixed_7b.pool, fid.Mixed_7c.pool) == ("average", "maximum")
+    assert (other.Mixed_7b.pool, other.Mixed_7c.pool) == ("average_with_border",) * 2
+    assert (fid.name, other.name) == ("inception-v3-fid", "inception-v3-torchvision")
+    assert fid.resize_rule == "bilinear to 299 x 299 without antialiasing (pytorch-fid), aspect ratio not kept"
+
+
+@pytest.mark.parametrize(
+    ("kind", "branches"),
+    [
+        ("InceptionA", ["1x1", "5x5_1 5x5_2", "3x3dbl_1 3x3dbl_2 3x3dbl_3", "mean _pool"]),
+        ("InceptionB", ["3x3", "3x3dbl_1 3x3dbl_2 3x3dbl_3", "max"]),
+        ("InceptionC", ["1x1", "7x7_1 7x7_2 7x7_3", "7x7dbl_1 7x7dbl_2 7x7dbl_3 7x7dbl_4 7x7dbl_5", "mean _pool"]),
+        ("InceptionD", ["3x3_1 3x3_2", "7x7x3_1 7x7x3_2 7x7x3_3 7x7x3_4", "max"]),
+        ("InceptionE", ["1x1", "3x3_1 3x3_2a", "3x3_1 3x3_2b", "3x3dbl_1 3x3dbl_2 3x3dbl_3a",
+                        "3x3dbl_1 3x3dbl_2 3x3dbl_3b", "mean _pool"]),
+    ],
+)  # fmt: skip
+@torch.no_grad()
+def test_a_block_is_its_branches_in_their_order(kind: str, branches: list[str]) -> None:
+    torch.manual_seed(0)
+    how = {"A": {"pool_channels": 5, "count_border": False}, "C": {"middle": 6, "count_border": False},
+           "E": {"pool": "average"}}.get(kind[-1], {})  # fmt: skip
+    block = getattr(inception, kind)(4, **how).eval()
+    x, expected = torch.randn(1, 4, 7, 7), []
+    for names in branches:
+        out = x
+        for name in names.split():
+            if name == "mean":
+                out = F.avg_pool2d(out, 3, 1, 1, count_include_pad=False)
+            elif name == "max":
+                out = F.max_pool2d(out, 3, stride=2)
+            else:
+                out = getattr(block, f"branch{name}")(out)
+        expected.append(out)
+    torch.testing.assert_close(block(x), torch.cat(expected, 1))
+
+
 @pytest.fixture(scope="module")
 def weights() -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
@@ -68,7 +119,11 @@ def test_a_file_is_loaded_whole_and_resized_by_either_rule(weights: dict[str, to
     torch.save(old, path, _use_new_zipfile_serialization=False)  # the form of the published file, and its age
     images = torch.rand(1, 3, 40, 60, generator=torch.Generator().manual_seed(1))
     networks = [load_inception(path), load_extractor(str(path), resize="bicubic")]
+    sizes: dict[str, tuple[int, ...]] = {}
+    for name, module in networks[0].named_children():
+        module.register_forward_hook(lambda _, inputs, out, name=name: sizes.update({name: tuple(out.shape[1:])}))
     features = [network(images) for network in networks]
+    assert {name: size for name, size in sizes.items() if name in SIZES} == SIZES
     assert features[0].shape == (1, 2048)
     assert not torch.allclose(*features)
     assert networks[0].name == "inception-v3-fid"
