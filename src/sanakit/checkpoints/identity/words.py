@@ -6,9 +6,11 @@ and an entry that this version does not know is passed over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from sanakit.checkpoints.files.reader import read_json
 from sanakit.common.errors import CheckpointError
@@ -16,8 +18,63 @@ from sanakit.common.errors import CheckpointError
 VERSION = 1
 """Of the file, the newest that is read."""
 
-Check = Callable[[object, str], None]
-"""Raises `CheckpointError` unless a value is as it must be; told the value and its place in the file."""
+
+def _filled(text: str) -> str:
+    text.encode()  # a lone surrogate is a letter of JSON that no terminal and no file takes
+    if not text.strip():
+        raise ValueError("it is blank")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_filled)]
+Texts = list[Text]
+TextsByName = dict[str, Texts]
+
+
+class _Thing(BaseModel):
+    name: Text
+    plural: Text
+    synonyms: list[Annotated[Texts, Field(min_length=2, max_length=2)]] = []
+    keywords: Texts = []
+    emoji: Texts = []
+    names: TextsByName = {}
+
+
+class _Language(BaseModel):
+    name: Text = "English"
+    endings: Texts = []
+    compounds: bool = False
+    adjectives_after: bool = False
+    relations_after: bool = False
+    numbers_after: bool = False
+    negation_after: bool = False
+    other: Texts = []
+    words: TextsByName = {}
+
+
+class _Table(BaseModel):
+    things: list[_Thing]
+    colours: Texts = []
+    numbers: Texts = []
+    positions: Texts = []
+    grounds: Texts = []
+    other_words: Texts = []
+    sizes: TextsByName = {}
+    views: TextsByName = {}
+    styles: TextsByName = {}
+    places: TextsByName = {}
+    people: TextsByName = {}
+    untrained: TextsByName = {}
+    untrained_emoji: dict[str, Text] = {}
+    tells_unknown: bool = True
+    languages: dict[str, _Language] = {}
+
+
+_KINDS = {
+    "list_type": "a list", "too_short": "a list of 2", "too_long": "a list of 2", "dict_type": "an object",
+    "model_type": "an object", "bool_type": "true or false",
+}  # fmt: skip
+"""What a value had to be, by the kind of pydantic's error; of all others a text."""
 
 
 def read_words(path: Path) -> Mapping[str, Any]:
@@ -35,88 +92,18 @@ def read_words(path: Path) -> Mapping[str, Any]:
         raise CheckpointError(
             f"{path} is of version {version}, and this sanakit reads version {VERSION}; a newer sanakit reads it"
         )
-    _TABLE(content, f"{path}:")
+    try:
+        _Table.model_validate(content, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = "".join(f"[{each}]" if isinstance(each, int) else f".{each}" for each in first["loc"])[1:]
+        kind = _KINDS.get(first["type"], "a text")
+        fault = "is missing" if first["type"] == "missing" else f"must be {kind}, not {_shown(first['input'])}"
+        raise CheckpointError(f"{path}: {place} {fault}") from None
     return content
-
-
-def _text(value: object, where: str) -> None:
-    """A lone surrogate is a letter of JSON that no terminal and no file takes."""
-    if not isinstance(value, str) or not value.strip() or any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise CheckpointError(f"{where} must be a text, not {_shown(value)}")
-
-
-def _truth(value: object, where: str) -> None:
-    if not isinstance(value, bool):
-        raise CheckpointError(f"{where} must be true or false, not {_shown(value)}")
-
-
-def _list_of(check: Check, length: int | None = None) -> Check:
-    def checked(value: object, where: str) -> None:
-        if not isinstance(value, list) or length not in (None, len(value)):
-            raise CheckpointError(f"{where} must be a list{f' of {length}' if length else ''}, not {_shown(value)}")
-        for index, each in enumerate(value):
-            check(each, f"{where}[{index}]")
-
-    return checked
-
-
-def _mapping_to(check: Check) -> Check:
-    def checked(value: object, where: str) -> None:
-        for name, each in _object(value, where).items():
-            check(each, f"{where}.{name}")
-
-    return checked
-
-
-def _entries(required: Mapping[str, Check], **others: Check) -> Check:
-    def checked(value: object, where: str) -> None:
-        there = _object(value, where)
-        joined = f"{where} " if where.endswith(":") else f"{where}."
-        for name, check in {**required, **others}.items():
-            if name in there:
-                check(there[name], f"{joined}{name}")
-            elif name in required:
-                raise CheckpointError(f"{joined}{name} is missing")
-
-    return checked
-
-
-def _object(value: object, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{where} must be an object, not {_shown(value)}")
-    return value
 
 
 def _shown(value: object) -> str:
     """Short, and in ASCII: a damaged text may hold what cannot be printed."""
     shown = ascii(value)
     return shown if len(shown) <= 60 else f"{shown[:57]}..."
-
-
-_TEXTS = _list_of(_text)
-_THING = _entries(
-    {"name": _text, "plural": _text},
-    synonyms=_list_of(_list_of(_text, length=2)),
-    keywords=_TEXTS,
-    emoji=_TEXTS,
-    names=_mapping_to(_TEXTS),
-)
-_LANGUAGE = _entries(
-    {},
-    name=_text,
-    endings=_TEXTS,
-    compounds=_truth,
-    adjectives_after=_truth,
-    relations_after=_truth,
-    numbers_after=_truth,
-    other=_TEXTS,
-    words=_mapping_to(_TEXTS),
-)
-_TABLE = _entries(
-    {"things": _list_of(_THING)},
-    **dict.fromkeys(("colours", "numbers", "positions", "grounds", "other_words"), _TEXTS),
-    **dict.fromkeys(("sizes", "views", "styles", "places", "people", "untrained"), _mapping_to(_TEXTS)),
-    untrained_emoji=_mapping_to(_text),
-    tells_unknown=_truth,
-    languages=_mapping_to(_LANGUAGE),
-)
