@@ -10,10 +10,12 @@ import dataclasses
 import difflib
 import json
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from sanakit.common.errors import ConfigError, SanakitError
@@ -33,6 +35,20 @@ def json_values(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+CONFIGS_WITH_CODE = ("config.json", "tokenizer_config.json", "preprocessor_config.json", "processor_config.json")
+"""Of a model of transformers: those that may name classes of its own."""
+
+
+def code_of_others(path: Path, own: str) -> str | None:
+    """The repository whose code such a config asks for, where that is not its ``own``."""
+    try:
+        content = json_values(path.read_bytes())
+    except ValueError:  # which whoever reads it tells
+        return None
+    named = re.findall(r'"([^"]*?)--', json.dumps(content.get("auto_map"))) if isinstance(content, dict) else []
+    return next((repo for repo in named if repo != own), None)
 
 
 def read_yaml(text: str) -> Any:

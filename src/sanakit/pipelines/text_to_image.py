@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.identity.hashing import combined_hash
 from sanakit.checkpoints.sources.origin import Origin
 from sanakit.common.devices import resolve_device
-from sanakit.common.errors import PictureError, RequestError, SanakitError
+from sanakit.common.errors import CheckpointError, PictureError, RequestError, SanakitError
 from sanakit.common.paths import as_path
 from sanakit.common.pixels import to_signed
 from sanakit.common.progress import Meanwhile
@@ -49,6 +50,8 @@ from sanakit.pipelines.upscaling.images import enlarge
 from sanakit.pipelines.upscaling.records import upscaled_record
 from sanakit.pipelines.upscaling.upscaler import Upscaler, load_upscaler
 from sanakit.sampling.guidance import Branch
+
+logger = logging.getLogger(__name__)
 
 Prepare = Callable[[str, bool], Condition]
 
@@ -290,14 +293,22 @@ def conditions_of(plan: PicturePlan, prepare: Prepare) -> dict[Branch, Condition
 
 
 def model_reference(bundle: ModelBundle) -> ModelReference:
-    """The model as records name it; may read its weights once, for their hash."""
+    """The model as records name it; may read its weights once, for their hash.
+
+    One whose files are gone or damaged since they were loaded is named as it is in memory: no picture is lost for that.
+    """
     changed = bundle.has_changed
+    try:
+        model_hash = combined_hash(bundle.hash_memory()) if changed else bundle.model_hash
+    except (OSError, CheckpointError) as error:
+        logger.warning("the files of %s cannot be read for their hash (%s)", bundle.card.name, error)
+        changed, model_hash = True, combined_hash(bundle.hash_memory())
     origin = bundle.parts.origin if bundle.parts and not changed else Origin("memory", bundle.card.name)
     return ModelReference(
         name=bundle.card.name,
         source=origin.name,
         kind=origin.kind,
-        hash=combined_hash(bundle.hash_memory()) if changed else bundle.model_hash,
+        hash=model_hash,
         settings=bundle.settings_hash,
         dtypes=bundle.precisions,
         variant=bundle.parts.variant if bundle.parts else None,

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import huggingface_hub
@@ -60,6 +61,15 @@ def test_damage_is_fetched_again_once(
     assert "it is fetched again" in caplog.text
     fetched(tmp_path)
     assert hub.asked == [name]
+
+
+def test_several_at_once_fetch_what_is_missing_or_damaged(hub: HubServer, tmp_path: Path) -> None:
+    for damaged in (False, True):
+        if damaged:
+            (fetched(tmp_path) / "model.safetensors").write_bytes(b"cut")
+        with ThreadPoolExecutor(4) as pool:
+            found = [folder.result() for folder in [pool.submit(fetched, tmp_path) for _ in range(4)]]
+        assert {(folder / "model.safetensors").read_bytes() for folder in found} == {WEIGHTS}
 
 
 @pytest.mark.parametrize("listed", [True, False])

@@ -14,6 +14,7 @@ from tests.checkpoints.files.hub_server import HubServer, running_hub
 import sanakit
 from sanakit.checkpoints.bundle import load_bundle
 from sanakit.checkpoints.files.hub import HubOptions, resolve_source
+from sanakit.common.config import code_of_others
 from sanakit.common.errors import CheckpointError, RequestError
 from sanakit.models.text.text_encoder import TextEncoder
 
@@ -118,6 +119,15 @@ def test_code_of_another_repository_is_not_run_for_a_source_that_is_trusted(mode
     with pytest.raises(CheckpointError, match=r"tokenizer_config\.json asks for code of another repository, evil/repo"):
         load_bundle(model, hub=hub)
     assert not ran.exists()
+
+
+def test_a_repository_may_name_itself(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"auto_map": {"AutoModel": "org/own--own.Own", "AutoTokenizer": ["own.Slow", None]}}))
+    assert code_of_others(path, "org/own") is None
+    assert code_of_others(path, "org/other") == "org/own"
+    path.write_text("{")
+    assert code_of_others(path, "") is None
 
 
 @pytest.fixture

@@ -70,6 +70,10 @@ def test_code_that_comes_with_a_model_is_run_for_nobody_who_did_not_name_it(
     captions = TransformersCaptions(source="x", model=str(tmp_path))
     with pytest.raises(ConfigError, match=r"wants to run code of its own; .* --trust-remote-code"):
         check_captioner(captions)
+    config["auto_map"] = {"AutoConfig": "org/evil--evil.Evil"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match=r"its config\.json asks for code of another repository, org/evil"):
+        check_captioner(replace(captions, trust_remote_code=True))
     assert not flag.exists()
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from codecs import BOM_UTF8
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sanakit.checkpoints.files.hub_check import Snapshot
 from sanakit.checkpoints.files.reader import is_there, read_json
+from sanakit.common.config import CONFIGS_WITH_CODE, code_of_others
 from sanakit.common.errors import CheckpointError
 
 _QUANTIZED = ("quantization_config", "compression_config")  # of config.json
@@ -44,22 +45,13 @@ def refuse_code_of_others(folder: Path) -> None:
     Raises:
         CheckpointError: it does.
     """
-    for path in (folder / name for name in ("config.json", "tokenizer_config.json")):
-        found = read_json(path).get("auto_map") if is_there(path) else None
-        for name in _texts_of(found):
-            if "--" in name:
-                raise CheckpointError(
-                    f"{path} asks for code of another repository, {name.split('--')[0]}, which is not run; put that "
-                    f"repository's .py files into the folder and name them there without it"
-                )
-
-
-def _texts_of(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from _texts_of(each)
+    snapshot = Snapshot.around(folder)
+    for path in (folder / name for name in CONFIGS_WITH_CODE):
+        if is_there(path) and (other := code_of_others(path, snapshot.repo if snapshot else "")):
+            raise CheckpointError(
+                f"{path} asks for code of another repository, {other}, which is not run; put that repository's .py "
+                f"files into the folder and name them there without it"
+            )
 
 
 def refuse_marks(folder: Path) -> None:

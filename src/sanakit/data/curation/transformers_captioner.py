@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sanakit.common.config import CONFIGS_WITH_CODE, code_of_others
 from sanakit.common.errors import ConfigError, own_code
 from sanakit.common.paths import as_path
 from sanakit.data.curation.config import TransformersCaptions
@@ -29,8 +31,8 @@ class TransformersCaptioner:
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
         self._config, source = config, str(as_path(config.model))
-        trust = {"trust_remote_code": config.trust_remote_code}
         try:
+            trust = {"trust_remote_code": _trusted(config)}
             self._processor: Any = AutoProcessor.from_pretrained(source, **trust)
             dtype = getattr(torch, config.dtype)
             model: Any = AutoModelForImageTextToText.from_pretrained(source, dtype=dtype, use_safetensors=True, **trust)
@@ -76,11 +78,23 @@ def check_model(config: TransformersCaptions) -> None:
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
     try:
-        found = AutoConfig.from_pretrained(str(as_path(config.model)), trust_remote_code=config.trust_remote_code)
+        found = AutoConfig.from_pretrained(str(as_path(config.model)), trust_remote_code=_trusted(config))
     except (ImportError, OSError, ValueError) as error:
         raise _not_opened(config, error) from error
     if not config.trust_remote_code and type(found) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
         raise _not_opened(config, ValueError(f"it is a {found.model_type} model, which does not describe pictures"))
+
+
+def _trusted(config: TransformersCaptions) -> bool:
+    """Whether code that comes with the model may be run; raises ValueError where it asks for code of others too."""
+    from transformers.utils.hub import cached_file
+
+    source = str(as_path(config.model))
+    for name in CONFIGS_WITH_CODE if config.trust_remote_code else ():
+        path = cached_file(source, name, _raise_exceptions_for_missing_entries=False)
+        if path is not None and (other := code_of_others(Path(path), config.model)):
+            raise ValueError(f"its {name} asks for code of another repository, {other}, which is not run")
+    return config.trust_remote_code
 
 
 def _not_opened(config: TransformersCaptions, error: Exception) -> ConfigError:
