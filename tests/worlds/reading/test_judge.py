@@ -92,3 +92,27 @@ def test_relations_are_told_by_boxes(first: Box, second: Box, relation: Relation
     scene, swapped = _scene("cat", "dog", relation=relation), _scene("dog", "cat", relation=relation)
     assert judge(scene, read).relation
     assert not judge(swapped, read).relation
+
+
+@pytest.mark.parametrize(("bottom", "before"), [(0.79, True), (0.78, False), (0.7, False)])
+def test_what_ends_clearly_farther_down_stands_nearer(bottom: float, before: bool) -> None:
+    boxes = {"cat": (0.5, 0.5, 0.8, bottom), "dog": (0.2, 0.2, 0.7, 0.75)}  # 0.04 are clear
+    objects = tuple(ReadObject(name=name, colour=None, box=box, score=1.0) for name, box in boxes.items())
+    read = ReadScene(objects=objects, ground="white")
+    assert judge(_scene("cat", "dog", relation="in front"), read).relation == before
+    assert judge(_scene("dog", "cat", relation="behind"), read).relation == before
+    apart = replace(objects[0], box=(0.7, 0.5, 0.9, bottom))
+    assert not judge(_scene("cat", "dog", relation="in front"), replace(read, objects=(apart, objects[1]))).relation
+
+
+def test_the_clearest_of_a_name_is_judged() -> None:
+    scene = _scene("cat", "dog", relation="left")
+    cat, dog = _read(scene).objects
+    unsure = replace(cat, box=(0.9, 0.3, 1.0, 0.7), score=0.5)
+    for objects in ((cat, unsure, dog), (unsure, cat, dog)):
+        assert judge(scene, ReadScene(objects=objects, ground="white")).relation
+    clearer = replace(unsure, score=0.95)
+    assert not judge(scene, ReadScene(objects=(cat, clearer, dog), ground="white")).relation
+    told = ReadScene(objects=(cat,), ground="white", place=None).to_json()
+    assert told == {"objects": ({"name": "cat", "colour": None, "box": cat.box, "score": 0.9},), "ground": "white",
+                    "place": None}  # fmt: skip

@@ -91,3 +91,38 @@ def test_names_that_might_pass_as_each_other(toy_bank: Bank) -> None:
     assert table.diagonal().all()
     assert (table == table.T).all()
     assert table.sum() == len(numbers)  # nothing of this bank is called like another, and it has no human things
+
+
+@pytest.mark.parametrize(
+    ("size", "longer", "expected"),
+    [("small", 0.45, 0), ("small", 0.46, -1), ("big", 0.7, 0), ("big", 0.69, -1), ("small", 0.1, 0), ("big", 1.0, 0)],
+)
+def test_sizes_are_judged_by_the_longer_side(toy_bank: Bank, size: str, longer: float, expected: int) -> None:
+    for right, bottom in ((longer, 0.05), (0.05, longer)):
+        thing = SceneObject(name="dog", look="dog-3d", box=(0.0, 0.0, right, bottom))
+        picture = Scene(kind="single", objects=(thing,))
+        assert truth(replace(picture, size=size), picture, toy_bank) == expected  # type: ignore[arg-type]
+
+
+def test_sides_styles_parts_and_grounds_that_are_wrong(toy_bank: Bank) -> None:
+    box = (0.2, 0.2, 0.8, 0.8)
+    around = {view.yaw: number for number, view in enumerate(toy_bank.things["dog"].looks[0].views) if view.pitch == 20}
+    seen = {yaw: Scene(kind="single", objects=(SceneObject(name="dog", look="dog-rendered", view=n, box=box),))
+            for yaw, n in around.items()}  # fmt: skip
+    for yaw, view, expected in ((0, "front", 0), (45, "front", -1), (180, "behind", 0), (90, "behind", -1)):
+        assert truth(replace(seen[yaw], view=view), seen[yaw], toy_bank) == expected  # type: ignore[arg-type]
+    assert truth(replace(dog(), view="front"), dog(), toy_bank) == 0  # its look has no sides
+    assert truth(replace(seen[0], style="rendered"), seen[0], toy_bank) == 0
+    assert truth(replace(seen[0], style="flat"), seen[0], toy_bank) == -1
+    person = toy_bank.people[0]
+    drawn = SceneObject(name="person", look=person.look.id, box=box, parts=(("hair", "red"),))
+    picture = Scene(kind="person", objects=(drawn,))
+    for part, expected in ((("glasses", "glasses"), 0), (("hair", "black"), -1), (("hat", "cap"), -1)):
+        assert truth(Scene(kind="person", objects=(replace(drawn, parts=(part,)),)), picture, toy_bank) == expected
+    park, beach = Ground(kind="place", name="park"), Ground(kind="drawn", name="beach")
+    for says, shown, expected in (
+        (park, Ground(kind="place", name="kitchen"), -1), (park, beach, 0), (beach, park, 0), (park, Ground(), -1),
+        (Ground(name="red"), park, -1), (beach, Ground(kind="drawn", name="snow"), -1), (Ground(), beach, 0),
+        (Ground(name="blue"), Ground(kind="graded", name="red green"), -1),
+    ):  # fmt: skip
+        assert truth(replace(dog(), ground=says), replace(dog(), ground=shown), toy_bank) == expected, (says, shown)
