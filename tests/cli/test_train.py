@@ -90,6 +90,15 @@ def test_yaml_that_grows_or_breaks_its_reader_is_refused(bomb: str, tmp_path: Pa
     assert read_recipe(tmp_path / "r.yaml")["b"] == {"x": 1, "y": {"x": 1}}
 
 
+def test_recipes_of_windows_are_read_and_files_without_end_are_not(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_bytes("type: transformer\r\n".encode("utf-16"))
+    assert read_recipe(tmp_path / "r.yaml") == {"type": "transformer"}
+    with (tmp_path / "r.yaml").open("wb") as file:
+        file.truncate(10**12)
+    with pytest.raises(RequestError, match="has more than 10000000 bytes"):
+        read_recipe(tmp_path / "r.yaml")
+
+
 @pytest.mark.parametrize("override", ["seed", "=3", "stages.1.name=x", "stages.x=1", "log.steps.deep=1", "a=[1"])
 def test_overrides_that_lead_nowhere(override: str) -> None:
     with pytest.raises(RequestError, match="--set"):

@@ -66,6 +66,29 @@ def test_what_another_process_has_written_meanwhile_is_kept_and_so_is_the_finish
     assert file.read_text() == "first"
 
 
+def test_a_device_is_written_to_and_never_replaced(tmp_path: Path) -> None:
+    """As ``--output /dev/stdout`` means, also for a user who could replace it."""
+    os.mkfifo(pipe := tmp_path / "pipe")
+    (link := tmp_path / "stdout").symlink_to(pipe)
+    with os.fdopen(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as reader:
+        for place in (pipe, link):
+            write_whole(place, "a report")
+            assert reader.read(100) == b"a report"
+    assert (pipe.is_fifo(), link.is_symlink()) == (True, True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pipe", "stdout"]
+
+
+def test_a_file_that_is_mounted_by_itself_keeps_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(*_: object) -> None:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+    (file := tmp_path / "report.json").write_text("an old and longer report")
+    place = file.stat().st_ino
+    monkeypatch.setattr(os, "replace", busy)
+    write_whole(file, "new")
+    assert (file.read_text(), file.stat().st_ino) == ("new", place)
+
+
 def test_an_error_inside_keeps_the_old_and_passes_on(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("old")
     with pytest.raises(ZeroDivisionError), written_aside(tmp_path / "f") as path:

@@ -71,3 +71,11 @@ def test_workers_of_a_curation_read_up_to_the_same_size(monkeypatch: pytest.Monk
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1)
     sent.take_on()
     assert Image.MAX_IMAGE_PIXELS == 12_345
+
+
+@pytest.mark.parametrize("name", ["a.eps", "a.png"])
+def test_a_program_that_calls_itself_a_picture_is_not_run(tmp_path: Path, name: str) -> None:
+    """Pillow hands PostScript to Ghostscript."""
+    (tmp_path / name).write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n{} loop\n")
+    with pytest.raises(PictureError, match="is not a picture that can be read"):
+        open_picture(tmp_path / name)

@@ -133,7 +133,7 @@ def test_places_that_cannot_be_written(tmp_path: Path, image: Image.Image) -> No
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "No such file"), (b"", "not a picture"), (b"\x89PNG\r\n\x1a\nrubbish", "could not be read|not a picture"),
+    [(None, "does not exist"), (b"", "not a picture"), (b"\x89PNG\r\n\x1a\nrubbish", "could not be read|not a picture"),
      (b"PK\x03\x04 a zip", "not a picture")],
 )  # fmt: skip
 def test_what_is_no_picture(tmp_path: Path, content: bytes | None, words: str) -> None:

@@ -113,10 +113,35 @@ def put_in_place(finished: Path, target: Path, *, sync: bool = False) -> None:
             _sync(path)
     if target.is_dir() and not finished.is_file():
         replace_folder(finished, target, lambda path: is_aside(path) or path.name in _OF_THE_SYSTEM)
+    elif _is_no_file(target):
+        _fill(target, finished)
     else:
-        os.replace(finished, target)
+        _replace_file(finished, target)
     if sync:
         _sync(target.parent)
+
+
+def _replace_file(finished: Path, target: Path) -> None:
+    try:
+        os.replace(finished, target)
+    except OSError as error:
+        if error.errno != errno.EBUSY:  # a file that is mounted by itself keeps its place
+            raise
+        _fill(target, finished)
+
+
+def _fill(target: Path, finished: Path) -> None:
+    with finished.open("rb") as source, target.open("wb") as there:
+        shutil.copyfileobj(source, there)
+
+
+def _is_no_file(target: Path) -> bool:
+    """A device, a pipe or a terminal, such as ``/dev/stdout``: it is written to, and never replaced."""
+    try:
+        mode = target.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def write_whole(path: Path, content: bytes | str, *, sync: bool = False, locked: bool = False) -> None:
@@ -250,7 +275,8 @@ def give_usual_rights(finished: Path) -> None:
 def _own_place(target: Path) -> Iterator[Path]:
     """The target's name in a folder of this process; torch writes the name of a file into it.
 
-    It lies beside the target, or in it where that is a volume of its own or its parent cannot be written.
+    It lies beside the target, or in it where that is a volume of its own or its parent cannot be written; of a device
+    in the temporary folder.
     """
     place = _new_folder(target)
     try:
@@ -260,7 +286,7 @@ def _own_place(target: Path) -> Iterator[Path]:
 
 
 def _new_folder(target: Path) -> Path:
-    places = [target.parent]
+    places = [Path(tempfile.gettempdir()) if _is_no_file(target) else target.parent]
     if target.is_dir():
         is_volume = target.stat().st_dev != target.parent.stat().st_dev
         places = [target, target.parent] if is_volume else [target.parent, target]

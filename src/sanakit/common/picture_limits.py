@@ -7,11 +7,12 @@ import warnings
 from pathlib import Path
 from typing import IO
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from sanakit.common.errors import PictureError, RequestError
 
 _MOST = 2**31 - 1  # pixels; Pillow counts the bytes of a row and libraries those of a picture in 31 bits
+_PROGRAMS = frozenset({"EPS"})  # Pillow hands them to Ghostscript
 UNLESS_ALLOWED = "are not read unless --max-pixels allows it"
 _NUMBER = re.compile(r"\((\d+) pixels\)")
 
@@ -29,9 +30,12 @@ def open_within_limit(file: str | Path | IO[bytes], formats: tuple[str, ...] | N
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
-            return Image.open(file, formats=formats)
+            picture = Image.open(file, formats=formats)
         except Image.DecompressionBombError as error:
             raise too_large(error) from None
+    if picture.format in _PROGRAMS:
+        raise UnidentifiedImageError(f"{picture.format} files are programs, which are not run")
+    return picture
 
 
 def too_large(error: Image.DecompressionBombError) -> PictureTooLargeError:

@@ -112,10 +112,13 @@ def open_picture(path: str | Path, *, check: Callable[[tuple[int, int]], None] |
         check: told width and height before the pixels are read; what it raises comes out.
 
     Raises:
-        PictureError: it cannot be read.
+        PictureError: there is no file, or it cannot be read.
     """
+    path = as_path(path)
+    if not path.is_file():  # a pipe would wait for its writer
+        raise PictureError(f"{path} does not exist or is no file; give a picture")
     try:
-        picture = open_within_limit(as_path(path))
+        picture = open_within_limit(path)
         if check is not None:
             check(picture.size)
         picture.load()
@@ -131,14 +134,11 @@ def open_picture(path: str | Path, *, check: Callable[[tuple[int, int]], None] |
 
 
 def open_single_picture(path: str | Path, *, check: Callable[[tuple[int, int]], None] | None = None) -> Image.Image:
-    """`open_picture` of a file that is there and holds one picture.
+    """`open_picture` of a file that holds one picture.
 
     Raises:
         PictureError: there is no file, it cannot be read, or it is an animation.
     """
-    path = as_path(path)
-    if not path.is_file():
-        raise PictureError(f"{path} does not exist or is no file; give a picture")
     picture = open_picture(path, check=check)
     try:
         frames = getattr(picture, "n_frames", 1)  # of a GIF it reads to the end

@@ -30,6 +30,7 @@ def test_exit_codes(error: BaseException, code: int) -> None:
         (RequestError("height=1 is"), "--size (height) 1 is"),
         (CheckpointError("two\n  lines"), "two lines"),
         (FileNotFoundError(2, "No such file or directory", "x.png"), "x.png: No such file or directory"),
+        (FileNotFoundError(2, "No such file"), "the current folder is not there any more; go to another one"),
         (ValueError("boom\nmore"), "an unexpected ValueError (boom); run it again with --debug to see where"),
         (ZeroDivisionError(), "an unexpected ZeroDivisionError (no message); run it again with --debug to see where"),
     ],

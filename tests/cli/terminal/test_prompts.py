@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from sanakit.cli import generate
 from sanakit.cli.app import main
-from sanakit.cli.terminal.prompts import collect_prompts
+from sanakit.cli.terminal.prompts import collect_prompts, read_prompts
 from sanakit.common.errors import RequestError
 
 
@@ -57,6 +58,12 @@ def test_a_file_without_end_is_refused_and_not_read_whole(monkeypatch: pytest.Mo
     monkeypatch.setattr("sanakit.cli.terminal.prompts.MAX_FILE_BYTES", 1000)
     with pytest.raises(RequestError, match="more than 1000 bytes"):
         collect_prompts([], Path("/dev/zero"))
+
+
+def test_a_closed_stdin_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(RequestError, match="reads stdin, and that is closed"):
+        read_prompts(Path("-"))
 
 
 def test_a_line_of_hyphen_is_stdin(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,8 @@ def sentence(error: BaseException) -> str:
             text = "a file or a text is nested too deeply to be read"
         case MemoryError():
             text = "this machine has not enough free memory for that; `sanakit doctor` tells what it can run"
+        case FileNotFoundError() if not error.filename:  # of ``getcwd``
+            text = "the current folder is not there any more; go to another one"
         case OSError() if error.strerror:
             text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         case _:

@@ -61,6 +61,8 @@ def read_prompts(path: Path) -> list[str]:
     UTF-8, or UTF-16 with its mark, with the line ends of any system.
     A prompt that itself begins with ``#`` is written with a space before it.
     """
+    if str(path) == "-" and sys.stdin is None:
+        raise RequestError("--prompt-file - reads stdin, and that is closed")
     try:
         with nullcontext(sys.stdin.buffer) if str(path) == "-" else path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)  # a pipe or a device has no size that could be asked for

@@ -9,8 +9,10 @@ from typing import Any
 
 from sanakit.common.config import read_yaml, value_of_text
 from sanakit.common.errors import ConfigError, RequestError, SanakitError
+from sanakit.data.sources.files import read_text
 
 _UNREADABLE = object()
+_MAX_BYTES = 10_000_000
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
@@ -22,11 +24,9 @@ def read_recipe(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        content = read_yaml(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RequestError(f"the recipe {path} cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise RequestError(f"the recipe {path} is not UTF-8 text (byte {error.start})") from error
+        content = read_yaml(read_text(path, most=_MAX_BYTES))
+    except ValueError as error:
+        raise RequestError(f"the recipe {path} cannot be used: {error}") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 1}" if mark else ""

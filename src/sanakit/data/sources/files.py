@@ -39,16 +39,23 @@ def key_of_name(name: str) -> str | None:
     return plain.with_suffix("").as_posix() if name.strip("./") else None
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, *, most: int | None = None) -> str:
     """The text of a file as ``decode_text`` has it.
 
+    Args:
+        most: bytes that it may have; a device has no end.
+
     Raises:
-        ValueError: it cannot be read, or is no text, in one sentence.
+        ValueError: it cannot be read, has more, or is no text, in one sentence.
     """
     try:
-        return decode_text(path.read_bytes())
+        with path.open("rb") as file:
+            content = file.read(-1 if most is None else most + 1)
     except OSError as error:
         raise ValueError(f"it cannot be read: {error.strerror or error}") from error
+    if most is not None and len(content) > most:
+        raise ValueError(f"it has more than {most} bytes")
+    return decode_text(content)
 
 
 def parse_json(text: str, what: str = "it") -> Any:
