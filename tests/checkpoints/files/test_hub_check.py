@@ -63,6 +63,26 @@ def test_damage_is_fetched_again_once(
     assert hub.asked == [name]
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+@pytest.mark.parametrize("is_link", [True, False])
+def test_what_stands_in_the_place_of_a_link_is_replaced(
+    is_link: bool, name: str, hub: HubServer, tmp_path: Path
+) -> None:
+    """By who planted it, or by a client that makes no links; it is noticed without a network, too."""
+    path = fetched(tmp_path) / name
+    good = path.read_bytes()
+    (tmp_path / "planted").write_bytes(b"x" + good[1:])
+    path.unlink()
+    if is_link:
+        path.symlink_to(tmp_path / "planted")
+    else:
+        shutil.copy(tmp_path / "planted", path)
+    with pytest.raises(DownloadError, match=rf"{path} is damaged"):
+        resolve_source(REPO, hub=HubOptions(cache_dir=tmp_path, local_files_only=True))
+    assert (fetched(tmp_path) / name).read_bytes() == good
+    assert (tmp_path / "planted").read_bytes() == b"x" + good[1:]
+
+
 def test_several_at_once_fetch_what_is_missing_or_damaged(hub: HubServer, tmp_path: Path) -> None:
     for damaged in (False, True):
         if damaged:

@@ -11,6 +11,7 @@ import logging
 import re
 import shlex
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from glob import escape
 from pathlib import Path
@@ -186,6 +187,8 @@ def _heal(snapshot: Snapshot, names: Collection[str], listing: Listing, request:
     }
     for name, fault in faults(snapshot, names, listing).items():
         logger.warning("%s %s; it is fetched again", snapshot.folder / name, fault)
+        if not snapshot.is_linked(name):  # the client leaves what stands there
+            (snapshot.folder / name).unlink()
         hf_hub_download(request.repo, name, **where, force_download=True)
         if left := faults(snapshot, [name], listing):
             raise DownloadError(
@@ -235,7 +238,9 @@ def _check_cached(folder: Path, wanted: list[str] | None, request: _Request, rea
     if (snapshot := Snapshot.around(folder)) is None:
         return
     listing = snapshot.listing()
-    names = wanted if wanted is not None else [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
+    names = wanted or [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    with suppress(CheckpointError):  # of an incomplete folder, which whoever reads it tells
+        names = request.files(names)
     for name, fault in faults(snapshot, names, listing).items():
         place = f" --cache-dir {shlex.quote(str(request.hub.cache_dir))}" if request.hub.cache_dir else ""
         raise DownloadError(

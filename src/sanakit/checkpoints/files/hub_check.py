@@ -1,7 +1,7 @@
 """Whether files in the hub's cache are those that the hub has, byte for byte, and no others lie between them.
 
 The hub names the content of every file: of large ones by SHA-256, of small ones as git does. Its answers have these
-names, and so have the files in the cache that a snapshot's links lead to; the client's own listing has the lengths.
+names, so has the listing that its client keeps, and without one so have the files that a snapshot's links lead to.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sanakit.common.config import json_values
 from sanakit.common.fetching.made_once import remembered_digest
 
 _DIGEST = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
@@ -57,16 +58,18 @@ class Snapshot:
         return self.folder.name
 
     def listing(self) -> Listing:
-        """As the client kept it."""
-        from huggingface_hub import get_cached_repo_tree
-        from huggingface_hub.errors import CachedRepoTreeNotFoundError
-
+        """As the client kept it, from the file itself: the client's own call gives no digests of large files."""
+        place = self.folder.parents[1] / "trees" / f"{self.commit}.json"
         try:
-            cache = self.folder.parents[2]
-            tree = get_cached_repo_tree(self.repo, revision=self.commit, cache_dir=cache)
-            return {file.path: Listed(file.size, "") for file in tree}
-        except CachedRepoTreeNotFoundError:  # an older client wrote it
+            files = json_values(place.read_bytes())["files"].items()
+            return {name: Listed(file["size"], file.get("lfs_sha256") or file["blob_id"]) for name, file in files}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # an older client has none, or another form
             return {}
+
+    def is_linked(self, name: str) -> bool:
+        """Whether a file is a link into the cache's own files, as the client makes it, which it then makes anew."""
+        path = self.folder / name
+        return path.is_symlink() and Path(os.readlink(path)).parent.name == "blobs"
 
     def listed(self, name: str, listing: Listing) -> Listed:
         """What is known of a file."""
