@@ -167,7 +167,7 @@ class OpenedModel:
         check_tokenizer_files(parts.tokenizer or parts.text_encoder)
         if not self.force:
             check_small_weights(parts)
-        card = card_of(parts)
+        card = card_of(parts) if parts.card is None else replace(self.card, hashes=parts.card.hashes)
         return ModelBundle(
             transformer=load_network(parts.transformer, dtype=self.dtypes["transformer"], device=self.device),
             autoencoder=load_network(parts.autoencoder, dtype=self.dtypes["autoencoder"], device=self.device),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sanakit.checkpoints.bundle import card_of
+from sanakit.checkpoints.bundle import card_of, load_bundle
 from sanakit.checkpoints.editing.convert import convert
 from sanakit.checkpoints.identity.scheduler import check_scheduler
 from sanakit.checkpoints.sources.sources import find_parts
@@ -71,6 +71,9 @@ def test_a_model_folder_obeys_it_with_a_card_and_without(
     found = card_of(find_parts(changed(folder, tmp_path / "a", card=card, flow_shift=6.0)))
     assert found.defaults.flow_shift == 6.0
     assert ("is 3.0 in its card" in caplog.text) == card
+    caplog.clear()
+    assert load_bundle(tmp_path / "a").card.defaults == found.defaults
+    assert caplog.text.count("is 3.0 in its card") == card  # told once
     with pytest.raises(CheckpointError, match="use_karras_sigmas"):
         find_parts(changed(folder, tmp_path / "b", card=card, use_karras_sigmas=True))
     convert(tmp_path / "a", tmp_path / "c", "diffusers")
