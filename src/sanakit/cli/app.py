@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
@@ -26,7 +26,7 @@ from sanakit.cli.info import info
 from sanakit.cli.prune import prune
 from sanakit.cli.replay import replay
 from sanakit.cli.terminal.console import forgiving_streams, log_handler, say, tell
-from sanakit.cli.terminal.failures import SUCCESS, Interrupted, report
+from sanakit.cli.terminal.failures import SUCCESS, Interrupted, noted_interrupts, report
 from sanakit.cli.terminal.options import add_commands
 from sanakit.cli.train import train
 from sanakit.cli.upscale import upscale
@@ -65,8 +65,8 @@ def describe(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and give its exit code; ``--debug`` and ``--max-pixels`` may stand anywhere in it."""
-    with forgiving_streams() as stdout:
-        code = _run(list(sys.argv[1:] if arguments is None else arguments))
+    with forgiving_streams() as stdout, noted_interrupts() as was_interrupted:
+        code = _run(list(sys.argv[1:] if arguments is None else arguments), was_interrupted)
         stdout.flush()
         if stdout.error is None:
             return code
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return max(report(lost), code)
 
 
-def _run(words: list[str]) -> int:
+def _run(words: list[str], was_interrupted: Callable[[], bool]) -> int:
     let_idle_threads_sleep()
     debug = _take_debug(words)
     if debug:
@@ -87,6 +87,8 @@ def _run(words: list[str]) -> int:
         _take_max_pixels(words)
         code = typer.main.get_command(app).main(words, prog_name="sanakit", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:
+        if was_interrupted() and not isinstance(error, Interrupted):
+            return report(KeyboardInterrupt())
         if debug and not isinstance(error, (KeyboardInterrupt, Interrupted, typer.TyperException)):
             tell(traceback.format_exc().rstrip())
         return report(error)

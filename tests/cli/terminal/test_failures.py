@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import signal
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,25 @@ import pytest
 import sanakit.cli.app
 from sanakit.cli.terminal.failures import Interrupted, exit_code, sentence
 from sanakit.common.errors import CheckpointError, ConfigError, OutputError, RequestError
+
+
+def test_what_a_library_makes_of_ctrl_c_is_ctrl_c(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """torch tells of a file that it cannot read, and so might we."""
+
+    def command(words: list[str], **settings: Any) -> int:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise CheckpointError("the file is damaged") from None
+        return 0
+
+    monkeypatch.setattr(sanakit.cli.app.typer.main, "get_command", lambda app: SimpleNamespace(main=command))
+    before = signal.getsignal(signal.SIGINT)
+    assert sanakit.cli.app.main(["info"]) == 130
+    assert capsys.readouterr().err == "sanakit: interrupted; what was not finished was not written\n"
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.parametrize(

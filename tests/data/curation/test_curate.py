@@ -7,10 +7,12 @@ import itertools
 import json
 import os
 import shutil
+import sys
 import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import imagehash
@@ -19,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageOps
 
-from sanakit.common.errors import ConfigError, MissingExtraError, OutputError, RequestError
+from sanakit.common.errors import ConfigError, MissingExtraError, OutputError, RequestError, SanakitError
 from sanakit.data.curation import on_ray
 from sanakit.data.curation.config import (
     CurationConfig,
@@ -31,6 +33,7 @@ from sanakit.data.curation.config import (
     ScorerConfig,
 )
 from sanakit.data.curation.curate import run_here, run_on_ray
+from sanakit.data.curation.drivers import Work
 from sanakit.data.curation.lineage import trace
 from sanakit.data.open import open_data
 
@@ -288,6 +291,31 @@ def test_a_missing_package_is_told_with_its_extra(
         monkeypatch.setitem(sys.modules, name, None)
         with pytest.raises(MissingExtraError, match=rf"pip install 'sanakit\[{extra}\]'"):
             run(photos, tmp_path / name, recipe(plugin))
+
+
+def test_a_worker_that_dies_again_and_again_ends_the_curation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray would begin it again for ever."""
+    told: dict[str, Any] = {}
+
+    class Dataset:
+        context = SimpleNamespace(execution_options=SimpleNamespace(), enable_progress_bars=True)
+
+        def map_batches(self, apply: Any, **options: Any) -> Any:
+            told.update(options)
+            return self
+
+        def iter_batches(self, **options: Any) -> Any:
+            raise ConnectionError("the actor died")
+
+    data = SimpleNamespace(from_arrow=lambda blocks: Dataset(), ActorPoolStrategy=lambda size: size)
+    exceptions = SimpleNamespace(RayError=ConnectionError)
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(data=data, exceptions=exceptions, put=lambda what: what))
+    for kind, limits in (("model", {"max_restarts": 3, "max_task_retries": 3}), ("pictures", {"max_retries": 3})):
+        told.clear()
+        work = Work(kind=kind, make_step=lambda: lambda rows: rows)
+        with pytest.raises(SanakitError, match=f"a worker of Ray died 4 times over the same {kind}"):
+            list(on_ray.RayData(RayConfig()).map(work, [[{"key": "a"}]]))
+        assert limits.items() <= told.items()
 
 
 def test_what_passes_through_ray_comes_back_unchanged_or_as_our_error() -> None:

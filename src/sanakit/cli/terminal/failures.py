@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import typer
@@ -25,6 +29,27 @@ _SETTING = re.compile(
     r"(?:^|(?<= and ))(prompt|negative_prompt|height|width|num_inference_steps|guidance_scale|pag_scale|solver|seed"
     r"|num_images|upscale|output|format|device|trust_remote_code)="
 )
+
+
+@contextmanager
+def noted_interrupts() -> Iterator[Callable[[], bool]]:
+    """As long as this lasts, gives a function that says whether Ctrl-C came: libraries make errors of their own of it,
+    such as torch, which then takes a file for damaged. Signals reach the main thread only."""
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    chosen = is_default and threading.current_thread() is threading.main_thread()
+    if chosen:
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: bool(came)
+    finally:
+        if chosen:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Interrupted(SanakitError):  # noqa: N818 (nothing went wrong)

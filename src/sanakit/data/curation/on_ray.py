@@ -31,6 +31,8 @@ _BATCHES_PER_BLOCK = {"pictures": 4, "model": 4, "shards": 1}  # that one task t
 
 logger = logging.getLogger(__name__)
 
+_DEATHS = 3  # of a worker over the same pictures, after which the curation ends: without a limit Ray goes on for ever
+
 _steps: dict[str, Step] = {}  # of the pass that this worker process is busy with
 
 
@@ -65,7 +67,7 @@ class RayData:
         """A pass; models live in actors that stay for a window, everything else runs in tasks.
 
         Raises:
-            SanakitError: as the step raised it.
+            SanakitError: as the step raised it, or a worker died again and again.
         """
         import ray
 
@@ -86,20 +88,26 @@ class RayData:
         dataset.context.enable_progress_bars = False
         apply, options = self._apply(work, make_step)
         results = dataset.map_batches(apply, batch_size=1, batch_format="pyarrow", **options)
-        tables: Iterator[Any] = iter(results.iter_batches(batch_size=None, batch_format="pyarrow"))
-        for table in tables:
-            for text in table.column("batch").to_pylist():
-                yield _answer(text)
+        try:
+            for table in results.iter_batches(batch_size=None, batch_format="pyarrow"):
+                for text in table.column("batch").to_pylist():
+                    yield _answer(text)
+        except ray.exceptions.RayError as error:
+            raise SanakitError(
+                f"a worker of Ray died {_DEATHS + 1} times over the same {work.kind}, out of memory or in a crash; "
+                f"what is finished stays: give it more memory or smaller batches, or run without --ray to see where"
+            ) from error
 
     def _apply(self, work: Work, make_step: Any) -> tuple[Any, dict[str, Any]]:
         """What Ray Data calls for each batch, and with which resources."""
         import ray
 
         if work.kind != "model":
-            return _task(uuid.uuid4().hex, [make_step], here()), {}
+            return _task(uuid.uuid4().hex, [make_step], here()), {"max_retries": _DEATHS}
         pool = ray.data.ActorPoolStrategy(size=self._config.captioner_workers)
         options = {"num_cpus": self._config.captioner_cpus, "num_gpus": self._config.captioner_gpus or None}
-        return _actor([make_step], here()), {"compute": pool, **options}
+        deaths = {"max_restarts": _DEATHS, "max_task_retries": _DEATHS}
+        return _actor([make_step], here()), {"compute": pool, **options, **deaths}
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,11 +215,14 @@ def _start(ray: Any, config: RayConfig) -> None:
             raise RequestError(f"no Ray cluster answers at ray.address={config.address} ({error})") from error
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init(
-        address="local",
-        num_cpus=config.num_cpus,
-        include_dashboard=False,
-        object_store_memory=config.object_store_megabytes * 2**20,
-        _node_ip_address="127.0.0.1",
-        **quiet,
-    )
+    try:
+        ray.init(
+            address="local",
+            num_cpus=config.num_cpus,
+            include_dashboard=False,
+            object_store_memory=config.object_store_megabytes * 2**20,
+            _node_ip_address="127.0.0.1",
+            **quiet,
+        )
+    except Exception as error:  # one of Ray's own, such as a machine that is too busy to start it in time
+        raise SanakitError(f"Ray does not start here ({error}); try again, or curate without --ray") from error
