@@ -4,6 +4,9 @@ Every message is one sentence: what is wrong, what was given, what would be righ
 sentence and exits with 2 for what the user typed (``RequestError``, ``ConfigError``), with 1 for everything else.
 """
 
+import importlib
+from typing import Any
+
 
 def own_code(error: Exception) -> str:
     """What to say where transformers refused to run code that came with a model; "" for its other errors."""
@@ -59,3 +62,11 @@ class MissingExtraError(SanakitError, ImportError):
 
 class PictureError(SanakitError):
     """A picture or latent file that cannot be read, or that holds no record."""
+
+
+def optional(module: str, sentence: str) -> Any:
+    """A module of an optional package; raises ``MissingExtraError`` with this sentence where it is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(sentence) from error

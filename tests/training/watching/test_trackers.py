@@ -100,7 +100,10 @@ def test_wandb_continues_the_run_of_its_folder(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize(
     ("kind", "module", "advice"),
-    [("wandb", "wandb", "pip install wandb"), ("tensorboard", "tensorboard.compat.proto", r"sanakit\[train\]")],
+    [
+        ("wandb", "wandb", "pip install wandb"),
+        ("tensorboard", "tensorboard.compat.proto.event_pb2", r"sanakit\[train\]"),
+    ],
 )
 def test_a_missing_package_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Any, module: str, advice: str

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sanakit.common.errors import MissingExtraError
+from sanakit.common.errors import optional
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -41,11 +41,7 @@ def require_imagehash() -> Any:
     Raises:
         MissingExtraError: it is not installed.
     """
-    try:
-        import imagehash
-    except ImportError as error:
-        raise MissingExtraError("perceptual hashes need imagehash; run: pip install 'sanakit[data]'") from error
-    return imagehash
+    return optional("imagehash", "perceptual hashes need imagehash; run: pip install 'sanakit[data]'")
 
 
 def find_near_duplicates(

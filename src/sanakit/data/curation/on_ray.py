@@ -20,7 +20,7 @@ from typing import Any
 from PIL import Image
 
 from sanakit.common import errors
-from sanakit.common.errors import MissingExtraError, RequestError, SanakitError
+from sanakit.common.errors import RequestError, SanakitError, optional
 from sanakit.data.curation.config import RayConfig
 from sanakit.data.curation.drivers import Work
 from sanakit.data.curation.parts import arrow
@@ -195,11 +195,9 @@ def _answer(text: str) -> list[Row]:
 
 def _import_ray() -> Any:
     os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")  # it is read as ray.data is imported
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise MissingExtraError("curation with --ray needs Ray; run: pip install 'sanakit[ray]'") from error
+    optional("ray.data", "curation with --ray needs Ray; run: pip install 'sanakit[ray]'")
+    import ray
+
     return ray
 
 

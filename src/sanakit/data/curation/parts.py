@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sanakit.common.errors import MissingExtraError
+from sanakit.common.errors import optional
 from sanakit.common.files import as_utf8, written_aside
 from sanakit.data.curation.steps import Row
 from sanakit.data.sources.parquet import for_arrow
@@ -15,6 +15,8 @@ from sanakit.data.sources.parquet import for_arrow
 Schema = Any  # pyarrow has no types
 
 logger = logging.getLogger(__name__)
+
+_WHY = "curation writes Parquet; run: pip install 'sanakit[data]'"
 
 
 class Parts:
@@ -107,16 +109,9 @@ def arrow() -> Any:
     Raises:
         MissingExtraError: it is not installed.
     """
-    try:
-        import pyarrow  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise MissingExtraError("curation writes Parquet; run: pip install 'sanakit[data]'") from error
-    return pyarrow
+    return optional("pyarrow", _WHY)
 
 
 def parquet() -> Any:
     """The module ``pyarrow.parquet``; raises as ``arrow``."""
-    arrow()
-    import pyarrow.parquet  # type: ignore[import-untyped]
-
-    return pyarrow.parquet
+    return optional("pyarrow.parquet", _WHY)

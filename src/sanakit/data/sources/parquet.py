@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sanakit.common.errors import MissingExtraError, PictureError
+from sanakit.common.errors import PictureError, optional
 from sanakit.common.user_cache import content_facts, file_stamp
 from sanakit.data.pictures import picture_size
 from sanakit.data.sources.blobs import FileBlob
@@ -210,9 +210,5 @@ def open_parquet(path: Path) -> Any:
         MissingExtraError: pyarrow is not installed.
         ValueError: it is no Parquet file, or a damaged one.
     """
-    try:
-        from pyarrow import parquet
-    except ImportError as error:
-        message = f"{path.name} is a Parquet file, which needs pyarrow; pip install 'sanakit[data]'"
-        raise MissingExtraError(message) from error
-    return parquet.ParquetFile(for_arrow(path))
+    needed = f"{path.name} is a Parquet file, which needs pyarrow; pip install 'sanakit[data]'"
+    return optional("pyarrow.parquet", needed).ParquetFile(for_arrow(path))

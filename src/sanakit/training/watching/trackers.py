@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from PIL import Image
 
 from sanakit.common.config import to_mapping
-from sanakit.common.errors import MissingExtraError, OutputError
+from sanakit.common.errors import OutputError, optional
 from sanakit.training.run.run_config import RunConfig
 
 
@@ -60,16 +60,10 @@ class TensorBoardTracker:
     """
 
     def __init__(self, folder: Path) -> None:
-        try:
-            from tensorboard.compat.proto import event_pb2, summary_pb2  # type: ignore[import-untyped]
-            from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
-        except ImportError as error:
-            raise MissingExtraError(
-                "report_to: tensorboard needs the package tensorboard; install it with: pip install 'sanakit[train]'"
-            ) from error
-        self._events: Any = event_pb2
-        self._summaries: Any = summary_pb2
-        self._records: Any = RecordWriter
+        needed = "report_to: tensorboard needs the package tensorboard; install it with: pip install 'sanakit[train]'"
+        self._events = optional("tensorboard.compat.proto.event_pb2", needed)
+        self._summaries = optional("tensorboard.compat.proto.summary_pb2", needed)
+        self._records = optional("tensorboard.summary.writer.record_writer", needed).RecordWriter
         self._folder = folder
         self._writer: Any = None  # made with the first event
 
@@ -118,14 +112,9 @@ class WandbTracker:
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
-        try:
-            import wandb  # type: ignore[import-not-found]
-        except ImportError as error:
-            raise MissingExtraError(
-                "report_to: wandb needs the package wandb; install it with: pip install wandb"
-            ) from error
-        self._wandb: Any = wandb
-        self._run: Any = wandb.init(
+        needed = "report_to: wandb needs the package wandb; install it with: pip install wandb"
+        self._wandb = optional("wandb", needed)
+        self._run = self._wandb.init(
             id=_identity(folder / "wandb-run"), resume="allow", name=folder.name, dir=str(folder), config=dict(config)
         )
 

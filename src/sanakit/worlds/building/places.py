@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 from PIL import Image, ImageFilter
 
-from sanakit.common.errors import MissingExtraError
+from sanakit.common.errors import optional
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.worlds.banks.things import Place
 from sanakit.worlds.building.models.obj import Floats
@@ -97,14 +97,11 @@ def _from_script(text: str) -> bytes:
 
 
 def _read_exr(content: bytes) -> Floats:
-    try:
-        import OpenEXR  # type: ignore[import-not-found]
-    except ImportError as error:
-        raise MissingExtraError("reading panoramas needs OpenEXR; install it with sanakit[worlds]") from error
+    exr = optional("OpenEXR", "reading panoramas needs OpenEXR; install it with sanakit[worlds]")
     with tempfile.NamedTemporaryFile(suffix=".exr") as file:
         file.write(content)
         file.flush()
-        with OpenEXR.File(file.name) as opened:
+        with exr.File(file.name) as opened:
             channels = opened.channels()
             pixels = channels["RGB" if "RGB" in channels else "RGBA"].pixels
             return np.array(pixels, dtype=np.float32)[..., :3]

@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from sanakit.common.errors import DownloadError, MissingExtraError
+from sanakit.common.errors import DownloadError, optional
 from sanakit.worlds.building.emoji.words import code_points
 
 _RASTER_SIZE = 512  # drawn large and reduced, so that cropping to the content costs no sharpness
@@ -83,11 +83,8 @@ def rasterised(svg: str, size: int) -> Image.Image:
     Raises:
         MissingExtraError: resvg-py is not installed.
     """
-    try:
-        import resvg_py
-    except ImportError as error:
-        raise MissingExtraError("drawings are rasterised by resvg-py; install it with sanakit[worlds]") from error
-    png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size))
+    resvg = optional("resvg_py", "drawings are rasterised by resvg-py; install it with sanakit[worlds]")
+    png = bytes(resvg.svg_to_bytes(svg_string=svg, width=size, height=size))
     return Image.open(io.BytesIO(png)).convert("RGBA")
 
 

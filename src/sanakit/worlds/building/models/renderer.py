@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sanakit.common.errors import MissingExtraError, RequestError
+from sanakit.common.errors import RequestError, optional
 from sanakit.worlds.building.models.camera import Camera, Matrix, light_matrix, look_at
 from sanakit.worlds.building.models.obj import Floats, Material, Mesh
 from sanakit.worlds.building.models.shaders import FRAGMENT, SHADOW_FRAGMENT, SHADOW_VERTEX, VERTEX
@@ -207,10 +207,7 @@ class Renderer:
 
 
 def _context() -> Any:
-    try:
-        import moderngl
-    except ImportError as error:
-        raise MissingExtraError("rendering models needs moderngl; install it with sanakit[worlds]") from error
+    moderngl = optional("moderngl", "rendering models needs moderngl; install it with sanakit[worlds]")
     reasons = []
     for settings in ({"backend": "egl"}, {}):
         how: dict[str, Any] = {"standalone": True, "require": 330, **settings}

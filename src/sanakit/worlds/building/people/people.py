@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sanakit.common.errors import MissingExtraError
+from sanakit.common.errors import optional
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.worlds.banks.things import Look, Person
 from sanakit.worlds.building.cutting import cut
@@ -92,8 +92,5 @@ def _joined(parts: Mapping[str, str], *names: str) -> str:
 
 
 def _definition(style: str) -> Any:
-    try:
-        from dicebear import Style
-    except ImportError as error:
-        raise MissingExtraError("people are drawn by dicebear-core; install it with sanakit[worlds]") from error
-    return Style(json.loads(resources.files("dicebear_styles").joinpath(f"{style}.json").read_text("utf-8")))
+    dicebear = optional("dicebear", "people are drawn by dicebear-core; install it with sanakit[worlds]")
+    return dicebear.Style(json.loads(resources.files("dicebear_styles").joinpath(f"{style}.json").read_text("utf-8")))
