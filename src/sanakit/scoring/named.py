@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from sanakit.worlds.reading.read_scene import Reader
+
 
 class NamedNetwork(Protocol):
     """``name``, ``weights_hash`` (SHA-256 of the tensors, hex) and ``resize_rule`` stand beside every number made with
@@ -17,3 +19,7 @@ class NamedNetwork(Protocol):
 
     @property
     def resize_rule(self) -> str: ...
+
+
+class NamedReader(Reader, NamedNetwork, Protocol):
+    """Reads pictures of the worlds, and says by its name and weights who reads."""

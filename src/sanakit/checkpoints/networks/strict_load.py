@@ -101,5 +101,5 @@ def _assembled(tensors: Mapping[str, Tensor], origin: Origin, where: Path) -> Te
         raise CheckpointError(f"{where} is damaged: {', '.join(origin.parts)} do not fit together") from error
 
 
-def _some(names: Sequence[str], count: int = 3) -> str:
-    return ", ".join(sorted(names)[:count]) + (", ..." if len(names) > count else "")
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")

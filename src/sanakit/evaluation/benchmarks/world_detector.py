@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from sanakit.evaluation.benchmarks.geneval_rules import SeenObject
-from sanakit.evaluation.worlds.named_reader import NamedReader
+from sanakit.scoring.named import NamedReader
 
 
 class WorldDetector:

