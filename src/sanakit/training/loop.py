@@ -27,7 +27,7 @@ from sanakit.training.step.random_state import seed_everything
 from sanakit.training.step.step import Outcome, WeightedBatch, compute_gradients
 from sanakit.training.step.train_state import TrainState, assemble
 from sanakit.training.step.trainee import PlannedStage, Stage
-from sanakit.training.watching.run_logger import DrawSamples, RunLogger, StepTaken
+from sanakit.training.watching.run_logger import DrawSamples, LoggedStep, RunLogger
 from sanakit.training.watching.stopwatch import Stopwatch
 
 logger = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def _run_stage(
             rate = train_state.set_rate(rate_factor(stage.config, state.stage_step, progress))
             outcomes = _update(session, train_state, state, batches, watch)
             state.count_step(plan.num_microbatches, plan.num_samples)
-            taken = StepTaken(
+            taken = LoggedStep(
                 stage=stage, outcomes=outcomes, num_samples=plan.num_samples, rate=rate, seconds=watch.take()
             )
             run_logger.see(taken, train_state, state)

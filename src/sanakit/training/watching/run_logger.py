@@ -25,7 +25,7 @@ DrawSamples = Callable[[Mapping[str, Tensor], int], Image.Image]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StepTaken:
+class LoggedStep:
     """What there is to say about a step.
 
     Attributes:
@@ -67,7 +67,7 @@ class RunLogger:
             cut_log(folder / "log.jsonl", state.step)
             self._trackers = build_trackers(self._session.config, folder)
 
-    def see(self, step: StepTaken, train_state: TrainState, state: RunState) -> None:
+    def see(self, step: LoggedStep, train_state: TrainState, state: RunState) -> None:
         """After a step: count it, and write if one of the rules says so. All processes must call."""
         config, watchers = self._session.config, self._session.watchers
         progress = stage_progress(step.stage.config, state, step.stage.feed.num_batches)
@@ -93,7 +93,7 @@ class RunLogger:
         is_due = log.captions is not None and step // log.captions > (step - log.steps) // log.captions
         return stage.test() if is_due and stage.test is not None else {}
 
-    def _write(self, step: StepTaken, state: RunState, progress: float, tested: Mapping[str, float]) -> None:
+    def _write(self, step: LoggedStep, state: RunState, progress: float, tested: Mapping[str, float]) -> None:
         window, self._window = self._window, Window(ranks=self._session.ranks)
         bands = window.bands()
         if not self._session.ranks.is_first:
