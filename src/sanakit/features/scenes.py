@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sanakit.common.errors import RequestError
-from sanakit.common.paths import as_path
 from sanakit.common.pixels import Picture, to_signed
 from sanakit.common.seeds import derived_seed
 from sanakit.data.order import BatchOrder
@@ -22,7 +21,7 @@ from sanakit.features.pixel_tensors import QUICK, encode_pictures
 from sanakit.features.text_rows import TextRows
 from sanakit.features.work import Demand, Work
 from sanakit.worlds.banks.bank import Bank
-from sanakit.worlds.banks.bank_files import load_bank
+from sanakit.worlds.banks.bank_files import load_bank, read_names
 from sanakit.worlds.drawing.compose import compose
 from sanakit.worlds.sampling.holdout import Split
 from sanakit.worlds.sampling.repainting import repainted
@@ -106,16 +105,7 @@ def open_bank(name: str, names: str | None) -> Bank:
         RequestError: there is no such bank, the file cannot be read, or the bank lacks one of its names.
     """
     bank = load_bank(name)
-    if names is None:
-        return bank
-    try:
-        lines = as_path(names).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"data.names={names!r} cannot be read: {error}") from error
-    chosen = [name for line in lines if (name := line.partition("#")[0].strip())]
-    if not chosen:
-        raise RequestError(f"data.names={names!r} names nothing; write one name of the bank a line")
-    return bank.subset(chosen)
+    return bank if names is None else bank.subset(read_names(names))
 
 
 def identity_of_scenes(bank: Bank) -> Identity:

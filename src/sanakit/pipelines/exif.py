@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from PIL import ExifTags, Image
 
+MAX_EXIF_BYTES = 65000  # of a JPEG segment, whose length is 16 bits
 _BYTE, _UNDEFINED = 1, 7  # types of values; both take one byte for each
 _START = len(b"Exif\0\0")  # places in EXIF are counted from here
 _GPS_UNDEFINED = frozenset({ExifTags.GPS.GPSProcessingMethod, ExifTags.GPS.GPSAreaInformation})

@@ -14,7 +14,7 @@ from sanakit.common.errors import OutputError, PictureError, SanakitError
 from sanakit.common.files import write_new, write_whole
 from sanakit.common.paths import as_path
 from sanakit.common.picture_limits import PictureTooLargeError, open_within_limit
-from sanakit.pipelines.exif import exif_bytes
+from sanakit.pipelines.exif import MAX_EXIF_BYTES, exif_bytes
 from sanakit.pipelines.record import PictureRecord
 
 PictureFormat = Literal["png", "jpeg", "webp"]
@@ -29,7 +29,6 @@ _MODES: dict[PictureFormat, tuple[str, ...]] = {
     "webp": ("RGB", "RGBA", "L", "LA"),
 }
 _ONE_PICTURE = frozenset({"MPO"})  # a JPEG with further, smaller pictures behind the one that is meant
-_MAX_EXIF_BYTES = 65000  # of a JPEG segment, whose length is 16 bits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -198,12 +197,12 @@ def _exif(record: PictureRecord | None, carried: Carried) -> bytes:
     exif[ExifTags.Base.Software] = f"sanakit {record.versions.get('sanakit', '')}"
     comment = b"UNICODE\0" + record.to_a1111().encode("utf-16-be")
     exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = comment
-    if len(exif.tobytes()) > _MAX_EXIF_BYTES:
+    if len(exif.tobytes()) > MAX_EXIF_BYTES:
         del exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment]
     content = exif_bytes(exif)
-    if len(content) > _MAX_EXIF_BYTES:
+    if len(content) > MAX_EXIF_BYTES:
         raise OutputError(
-            f"the record takes {len(content)} bytes and EXIF holds {_MAX_EXIF_BYTES}; "
+            f"the record takes {len(content)} bytes and EXIF holds {MAX_EXIF_BYTES}; "
             f"write a PNG, or leave the metadata out"
         )
     return content

@@ -12,9 +12,10 @@ from PIL import Image
 
 from sanakit.common.errors import PictureError, SanakitError
 from sanakit.worlds.banks.things import GROUPS
+from sanakit.worlds.building.emoji.words import plural_of
 from sanakit.worlds.building.models.colour_words import colour_word
 from sanakit.worlds.building.models.furniture import load_mesh, read_catalogues
-from sanakit.worlds.building.models.model_list import chosen, left_out, model_list, other_names, plural_of
+from sanakit.worlds.building.models.model_list import chosen, left_out, model_list, other_names
 from sanakit.worlds.building.models.obj import read_mtl, read_obj
 from sanakit.worlds.building.models.renderer import Renderer
 from sanakit.worlds.building.models.things import VIEWS, model_things

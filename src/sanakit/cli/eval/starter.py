@@ -83,9 +83,9 @@ def starter(
 
     from sanakit.evaluation.worlds.rows import rows_table
     from sanakit.evaluation.worlds.starter import Examiner, all_questions, evaluate_starter
-    from sanakit.evaluation.worlds.subject import read_names, subject_of
+    from sanakit.evaluation.worlds.subject import subject_of
     from sanakit.scoring.reading.load import load_reader
-    from sanakit.worlds.banks.bank_files import load_bank
+    from sanakit.worlds.banks.bank_files import load_bank, read_names
 
     bank, names = load_bank(ask.bank), None if ask.names is None else read_names(ask.names)
     reader = load_reader(ask.reader, device=draw.start())

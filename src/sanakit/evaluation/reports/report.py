@@ -32,6 +32,11 @@ class Measurement:
     interval: str
     unit: str = ""
 
+    @property
+    def percent(self) -> str:
+        """Of a share, with its interval."""
+        return f"{self.value:.1%} [{self.low:.1%}, {self.high:.1%}]"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NetworkUse:
@@ -94,10 +99,10 @@ def use_of(network: NamedNetwork) -> NetworkUse:
     return NetworkUse(name=network.name, weights_hash=network.weights_hash, resize_rule=network.resize_rule)
 
 
-def measured_with(*more: str) -> dict[str, str]:
+def measured_with() -> dict[str, str]:
     """Versions of what computes the numbers."""
     versions = {"python": platform.python_version(), "sanakit": __version__}
-    for name in (*_PACKAGES, *more):
+    for name in _PACKAGES:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from sanakit.common.errors import RequestError
-from sanakit.common.paths import as_path
-from sanakit.data.sources.files import lines_of, read_text
 from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.banks.bank_files import load_bank
 from sanakit.worlds.banks.things import Look, Style
@@ -87,22 +84,6 @@ def subject_of(bank: Bank, words: Mapping[str, Any], *, readable: Container[str]
         if missing := [each for each in getattr(whole, kind) if each not in getattr(subject, kind)]:
             notes.append(f"left out: {', '.join(missing)}, which the model does not know")
     return replace(subject, notes=tuple(notes))
-
-
-def read_names(path: Path) -> list[str]:
-    """The names of a file, one a line; "#" begins a remark.
-
-    Raises:
-        RequestError: it cannot be read, or names nothing.
-    """
-    try:
-        lines = lines_of(read_text(as_path(path)))
-    except ValueError as error:
-        raise RequestError(f"{path} cannot be read: {error}") from error
-    names = [name for line in lines if (name := line.partition("#")[0].strip())]
-    if not names:
-        raise RequestError(f"{path} names nothing; write one name of the bank a line")
-    return names
 
 
 def _known(there: Iterable[T], known: Container[T] | None) -> tuple[T, ...]:

@@ -16,7 +16,7 @@ from sanakit.common.paths import pictures_below
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.kernels.arithmetic import own_arithmetic
 from sanakit.pipelines.decoding.memory import upscaling_bytes
-from sanakit.pipelines.exif import exif_bytes
+from sanakit.pipelines.exif import MAX_EXIF_BYTES, exif_bytes
 from sanakit.pipelines.picture_file import A1111_CHUNK, OUR_CHUNK, Carried, open_single_picture, read_record
 from sanakit.pipelines.record import PictureRecord, describe_image
 from sanakit.pipelines.resolution import check_upscaled_size
@@ -25,7 +25,6 @@ from sanakit.pipelines.upscaling.records import upscaled_record
 from sanakit.pipelines.upscaling.upscaler import Upscaler
 
 _STALE_TAGS = (ExifTags.Base.Orientation, ExifTags.Base.ImageWidth, ExifTags.Base.ImageLength)
-_MAX_EXIF_BYTES = 65000  # of a JPEG segment
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +147,7 @@ def _exif_bytes(exif: Image.Exif, software: str | None = None) -> bytes:
     except Exception as error:  # Pillow writes what it reads, and a damaged value fails in many ways
         logger.info("the EXIF of a picture is left out: %s", error)
         return b""
-    return content if len(content) <= _MAX_EXIF_BYTES else b""
+    return content if len(content) <= MAX_EXIF_BYTES else b""
 
 
 def _with_software(carried: Carried, done: str) -> Carried:

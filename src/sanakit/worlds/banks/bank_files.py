@@ -14,6 +14,7 @@ from sanakit.common.errors import RequestError
 from sanakit.common.files import is_aside, unwritten, write_json, written_aside
 from sanakit.common.paths import as_path
 from sanakit.common.user_cache import user_cache_folder
+from sanakit.data.sources.files import lines_of, read_text
 from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.banks.checks import check_contents, check_pictures, is_of
 from sanakit.worlds.banks.things import Look, Person, Place, Thing, View
@@ -54,6 +55,22 @@ def load_bank(source: str | Path | None = None) -> Bank:
             )
         return _read_bank(full_bank_folder())
     return _read_bank(as_path(str(source)))
+
+
+def read_names(path: str | Path) -> list[str]:
+    """Names of things in a file, one a line; "#" begins a remark.
+
+    Raises:
+        RequestError: it cannot be read, or names nothing.
+    """
+    try:
+        lines = lines_of(read_text(as_path(path)))
+    except ValueError as error:
+        raise RequestError(f"{path} cannot be read: {error}") from error
+    names = [name for line in lines if (name := line.partition("#")[0].strip())]
+    if not names:
+        raise RequestError(f"{path} names nothing; write one name of the bank a line")
+    return names
 
 
 def check_replaceable(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import io
 import shutil
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from sanakit.common.errors import DownloadError
+from sanakit.common.fetching.made_once import file_digest
 from sanakit.common.files import unwritten, written_aside
 from sanakit.worlds.building.packages import Package
 
@@ -133,9 +133,7 @@ def _address(package: Package) -> str:
 
 
 def _check(package: Package, path: Path) -> None:
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found == package.sha256:
+    if (found := file_digest(path)) == package.sha256:
         return
     path.unlink()
     raise DownloadError(

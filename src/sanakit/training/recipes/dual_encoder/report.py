@@ -17,7 +17,7 @@ from sanakit.common.pixels import Picture, from_unit, to_unit
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.evaluation.benchmarks.dual_encoder_score import best_of_report, dual_encoder_report
 from sanakit.evaluation.drawing import Draw, drawing_with
-from sanakit.evaluation.reports.report import Measurement, Report
+from sanakit.evaluation.reports.report import Report
 from sanakit.features.scenes import open_bank
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.pipelines.text_to_image import TextToImagePipeline
@@ -105,7 +105,7 @@ def starter_autoencoder(device: str = "cpu") -> DCAutoencoder:
 
 def percent_rows(*reports: Report) -> dict[str, str]:
     """Lines of the page: each measurement of the first report, and beside it those of the others."""
-    return {each.name: "; ".join(_percent(report[each.name]) for report in reports) for each in reports[0].measurements}
+    return {each.name: "; ".join(report[each.name].percent for report in reports) for each in reports[0].measurements}
 
 
 def through(autoencoder: DCAutoencoder) -> Any:
@@ -121,7 +121,3 @@ def through(autoencoder: DCAutoencoder) -> Any:
         return altered
 
     return alter
-
-
-def _percent(score: Measurement) -> str:
-    return f"{score.value:.1%} [{score.low:.1%}, {score.high:.1%}]"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,10 +12,7 @@ import torch
 from torch import Tensor
 
 from sanakit.common.config import to_mapping
-from sanakit.common.errors import ConfigError
-from sanakit.common.paths import as_path
 from sanakit.common.ranks import wait_for_all
-from sanakit.data.sources.files import lines_of, read_text
 from sanakit.features.scenes import identity_of_scenes
 from sanakit.models.recogniser import Recogniser, RecogniserConfig, Standardised
 from sanakit.scoring.reading.recogniser import save_recogniser
@@ -31,7 +27,7 @@ from sanakit.training.run.stage import StageConfig
 from sanakit.training.step.feeds import Prefetched
 from sanakit.training.step.trainee import CheckData, Made, PlannedStage, Stage, Trainee
 from sanakit.worlds.banks.bank import Bank
-from sanakit.worlds.banks.bank_files import load_bank
+from sanakit.worlds.banks.bank_files import load_bank, read_names
 from sanakit.worlds.scenes.vocabulary import COLOURS, PLAIN_BACKGROUNDS, SCENE_BACKGROUNDS
 
 logger = logging.getLogger(__name__)
@@ -66,18 +62,12 @@ def learned_bank(config: ExamplesConfig) -> Bank:
     """The bank of a recipe, cut to the names that are learned; names that it lacks are told.
 
     Raises:
-        ConfigError: the file of names cannot be read.
-        RequestError: there is no such bank.
+        RequestError: there is no such bank, or the file of names cannot be read.
     """
     bank = load_bank(config.bank)
     if config.names is None:
         return bank
-    try:
-        lines = lines_of(read_text(as_path(config.names)))
-    except ValueError as error:
-        raise ConfigError(f"data.names={config.names}: {error}") from error
-    words = re.split(r"[,\n]", "\n".join(line for line in lines if not line.startswith("#")))
-    names = [name for word in words if (name := word.strip())]
+    names = [name for line in read_names(config.names) for part in line.split(",") if (name := part.strip())]
     if missing := [name for name in names if name not in bank.things]:
         logger.warning("the bank %r has no %s; the recogniser will not know them", bank.name, ", ".join(missing))
     return bank.subset(name for name in names if name in bank.things)

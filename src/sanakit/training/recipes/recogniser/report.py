@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sanakit.common.files import write_json
-from sanakit.evaluation.reports.report import Measurement, use_of
+from sanakit.evaluation.reports.report import use_of
 from sanakit.evaluation.worlds.reading import reading_report
 from sanakit.scoring.reading.recogniser import RecogniserReader, load_recogniser
 from sanakit.training.watching.report import draw_curves, read_log, spent, write_report
@@ -37,12 +37,8 @@ def report_recogniser(
     ]
     results = {
         "run": spent(lines),
-        **{each.name: _percent(each) for each in report.measurements},
+        **{each.name: f"{each.percent} of {each.num_samples}" for each in report.measurements},
         "taken for another": ", ".join(confused[:20]) or "none",
         "how": report.protocol,
     }
     return write_report(folder, title="The recogniser", recipe=recipe, results=results, images=images)
-
-
-def _percent(score: Measurement) -> str:
-    return f"{score.value:.1%} [{score.low:.1%}, {score.high:.1%}] of {score.num_samples}"

@@ -49,9 +49,16 @@ def code_points(emoji: str) -> str:
     return "-".join(f"{ord(sign):04x}" for sign in bare(emoji))
 
 
-def plural_of(word: str) -> str:
-    """The plural by the rule; irregular ones stand in the list."""
-    return f"{word}es" if word.endswith(("s", "x", "sh", "ch")) else f"{word}s"
+def plural_of(noun: str) -> str:
+    """The plural by the rule; irregular ones stand in the lists. Of a "bowl of fruit" it is the bowl's."""
+    if " of " in noun:
+        head, _, rest = noun.partition(" of ")
+        return f"{plural_of(head)} of {rest}"
+    if noun.endswith(("s", "x", "ch", "sh")):
+        return f"{noun}es"
+    if noun.endswith("y") and noun[-2:-1] not in "aeiou":
+        return f"{noun[:-1]}ies"
+    return f"{noun}s"
 
 
 def _lines() -> list[tuple[str, str]]:

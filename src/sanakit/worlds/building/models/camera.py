@@ -32,8 +32,7 @@ class Camera:
 
 def look_at(points: Floats, yaw: float, pitch: float) -> Camera:
     """A camera on a circle around ``points`` ``(N, 3)``; ``yaw`` and ``pitch`` in degrees as of a ``View``."""
-    low, high = points.min(0).astype(float), points.max(0).astype(float)
-    centre, radius = (low + high) / 2, max(float(np.linalg.norm(high - low)) / 2, 1e-6)
+    centre, radius = _sphere(points)
     turn, lift = math.radians(yaw), math.radians(pitch)
     back = np.array([-math.sin(turn) * math.cos(lift), math.sin(lift), math.cos(turn) * math.cos(lift)])
     right = np.array([math.cos(turn), 0.0, math.sin(turn)])
@@ -52,14 +51,19 @@ def look_at(points: Floats, yaw: float, pitch: float) -> Camera:
 
 def light_matrix(points: Floats, direction: Matrix) -> Matrix:
     """Clip space of a lamp at infinity in ``direction`` (unit length) that lights all of ``points``."""
-    low, high = points.min(0).astype(float), points.max(0).astype(float)
-    centre, radius = (low + high) / 2, max(float(np.linalg.norm(high - low)) / 2, 1e-6)
+    centre, radius = _sphere(points)
     side = np.cross([0.0, 1.0, 0.0], direction)
     side /= np.linalg.norm(side)
     axes = np.stack([side, np.cross(direction, side), -direction])
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = axes / radius, -axes @ centre / radius
     return matrix
+
+
+def _sphere(points: Floats) -> tuple[Matrix, float]:
+    """Middle and radius of a ball around ``points``."""
+    low, high = points.min(0).astype(float), points.max(0).astype(float)
+    return (low + high) / 2, max(float(np.linalg.norm(high - low)) / 2, 1e-6)
 
 
 def _frustum(edges: tuple[float, float, float, float], near: float, far: float) -> Matrix:

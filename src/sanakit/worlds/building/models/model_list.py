@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from sanakit.worlds.banks.things import Group
+from sanakit.worlds.building.emoji.words import plural_of
 from sanakit.worlds.building.models.furniture import Model
 
 
@@ -59,18 +60,6 @@ def chosen(models: Iterable[Model]) -> dict[str, list[Model]]:
         if name is not None:
             found[name].append(model)
     return {name: of_it for name, of_it in found.items() if of_it}
-
-
-def plural_of(noun: str) -> str:
-    """The regular plural of a noun; of a "bowl of fruit" it is the bowl's."""
-    if " of " in noun:
-        head, _, rest = noun.partition(" of ")
-        return f"{plural_of(head)} of {rest}"
-    if noun.endswith(("s", "x", "ch", "sh")):
-        return f"{noun}es"
-    if noun.endswith("y") and noun[-2:-1] not in "aeiou":
-        return f"{noun[:-1]}ies"
-    return f"{noun}s"
 
 
 def _entry(name: str, group: Group, row: Mapping[str, Any]) -> Entry:

@@ -18,9 +18,10 @@ from sanakit.common.errors import PictureError
 from sanakit.common.files import write_whole
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.worlds.banks.things import Look, Thing, View
+from sanakit.worlds.building.emoji.words import plural_of
 from sanakit.worlds.building.models.colour_words import colour_word
 from sanakit.worlds.building.models.furniture import Model, load_mesh, read_catalogues
-from sanakit.worlds.building.models.model_list import Entry, chosen, model_list, other_names, plural_of
+from sanakit.worlds.building.models.model_list import Entry, chosen, model_list, other_names
 from sanakit.worlds.building.models.obj import Floats, Material, Mesh
 from sanakit.worlds.building.models.renderer import Renderer, Shot, Stage
 
