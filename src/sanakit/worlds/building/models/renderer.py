@@ -52,7 +52,7 @@ class _Part:
         return self.material.alpha < 0.95
 
 
-class Stage:
+class StagedMesh:
     """A mesh on the graphics card, to be drawn from any side. Give it back with ``release``."""
 
     def __init__(self, renderer: Renderer, mesh: Mesh, textures: Mapping[str, bytes]) -> None:
@@ -139,9 +139,9 @@ class Renderer:
         self._shadow_frame = self.gl.framebuffer(depth_attachment=self._shadow_map)
         self._blank = self.gl.texture((1, 1), 4, b"\xff\xff\xff\xff")
 
-    def stage(self, mesh: Mesh, textures: Mapping[str, bytes]) -> Stage:
+    def stage(self, mesh: Mesh, textures: Mapping[str, bytes]) -> StagedMesh:
         """Put a mesh on the card."""
-        return Stage(self, mesh, textures)
+        return StagedMesh(self, mesh, textures)
 
     def vertices(self, buffer: Any) -> tuple[Any, Any]:
         """The same triangles for both passes."""

@@ -23,7 +23,7 @@ from sanakit.worlds.building.models.colour_words import colour_word
 from sanakit.worlds.building.models.furniture import Model, load_mesh, read_catalogues
 from sanakit.worlds.building.models.model_list import Entry, chosen, model_list, other_names
 from sanakit.worlds.building.models.obj import Floats, Material, Mesh
-from sanakit.worlds.building.models.renderer import Renderer, Shot, Stage
+from sanakit.worlds.building.models.renderer import Renderer, Shot, StagedMesh
 
 logger = logging.getLogger(__name__)
 
@@ -160,7 +160,7 @@ def _turned(mesh: Mesh, entry: Entry) -> Mesh:
     return replace(mesh, points=mesh.points @ turn.T, normals=mesh.normals @ turn.T)
 
 
-def _paintable(stage: Stage, textures: Mapping[str, bytes]) -> frozenset[int]:
+def _paintable(stage: StagedMesh, textures: Mapping[str, bytes]) -> frozenset[int]:
     """The materials of the one plain colour that most is of; none if it is too little, or nearly black."""
     shares = stage.shares(30, 20)
     for index, share in stage.shares(210, 20).items():
