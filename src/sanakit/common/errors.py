@@ -20,6 +20,16 @@ def own_code(error: Exception) -> str:
     )
 
 
+def first_line(error: BaseException) -> str:
+    """How an error of another library begins, which may go on for a page; its kind where it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
+
+
+def first_sentence(error: Exception) -> str:
+    """The same where a line holds advice for other programs after its first sentence."""
+    return first_line(error).split(". ")[0][:160]
+
+
 class SanakitError(Exception):
     """Base of all errors that sanakit raises on purpose."""
 

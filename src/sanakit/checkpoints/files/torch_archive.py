@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from sanakit.checkpoints.files.instructions import Name, follow
-from sanakit.common.errors import CheckpointError
+from sanakit.common.errors import CheckpointError, first_sentence
 
 ARCHIVE, LEGACY = b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # how files of torch.save begin
 _STATE_KEYS = ("state_dict", "state_dict_ema", "model_state_dict", "ema", "model")  # where training scripts put weights
@@ -147,7 +147,3 @@ def find_state(content: object) -> dict[str, Tensor]:
     places = [*(content[key] for key in _STATE_KEYS if isinstance(content.get(key), dict)), content]
     found = ({name: value for name, value in place.items() if isinstance(value, Tensor)} for place in places)
     return next(filter(None, found), {})
-
-
-def first_sentence(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0][:160]

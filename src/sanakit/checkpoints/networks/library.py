@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from sanakit.common.errors import SanakitError
+from sanakit.common.errors import SanakitError, first_line
 
 
 def check_transformers() -> None:
@@ -17,8 +17,7 @@ def check_transformers() -> None:
     try:
         from transformers import AutoModel, AutoTokenizer  # noqa: F401, what comes with them is what fails
     except Exception as error:  # of another version, or beside a torchvision of another torch: in many ways
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise SanakitError(
-            f"transformers, which runs the text encoder, cannot be imported here ({reason}); "
+            f"transformers, which runs the text encoder, cannot be imported here ({first_line(error)}); "
             f"pip install -c constraints.txt . installs one that fits"
         ) from error

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from sanakit.checkpoints.files.reader import find_weight_files, is_there, read_header
-from sanakit.checkpoints.files.torch_archive import first_sentence
 from sanakit.checkpoints.files.weight_names import choose_variant, variants_among
 from sanakit.checkpoints.networks.finite import check_finite
 from sanakit.checkpoints.networks.library import check_transformers
 from sanakit.checkpoints.networks.text_encoder_check import check_text_encoder, refuse_code_of_others
 from sanakit.checkpoints.networks.tokenizer_folder import check_vocabulary, load_tokenizer
-from sanakit.common.errors import CheckpointError, own_code
+from sanakit.common.errors import CheckpointError, first_sentence, own_code
 from sanakit.models.text.text_encoder import TextEncoder, TextEncoderConfig
 
 if TYPE_CHECKING:

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sanakit.checkpoints.files.reader import is_there
-from sanakit.checkpoints.files.torch_archive import first_sentence
 from sanakit.checkpoints.networks.text_encoder_check import refuse_marks
-from sanakit.common.errors import CheckpointError, own_code
+from sanakit.common.errors import CheckpointError, first_sentence, own_code
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

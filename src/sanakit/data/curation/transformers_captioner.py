@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sanakit.common.config import CONFIGS_WITH_CODE, code_of_others
-from sanakit.common.errors import ConfigError, own_code
+from sanakit.common.errors import ConfigError, first_line, own_code
 from sanakit.common.paths import as_path
 from sanakit.data.curation.config import TransformersCaptions
 
@@ -98,9 +98,7 @@ def _trusted(config: TransformersCaptions) -> bool:
 
 
 def _not_opened(config: TransformersCaptions, error: Exception) -> ConfigError:
-    reason = own_code(error) or next(
-        (line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__
-    )
+    reason = own_code(error) or first_line(error)
     return ConfigError(
         f"the captioner {config.source} cannot open {config.model} as a vision-language model ({reason.rstrip('.')})"
     )

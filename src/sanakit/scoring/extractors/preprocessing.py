@@ -11,10 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sanakit.checkpoints.files.hub import HubOptions, resolve_source
-from sanakit.checkpoints.files.torch_archive import first_sentence
 from sanakit.checkpoints.networks.text_encoder_check import refuse_code_of_others
 from sanakit.common.config import json_values
-from sanakit.common.errors import CheckpointError, RequestError, own_code
+from sanakit.common.errors import CheckpointError, RequestError, first_sentence, own_code
 from sanakit.common.paths import as_path
 
 _FILTERS = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers, of those that torch has too

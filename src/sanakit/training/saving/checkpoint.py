@@ -23,7 +23,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from sanakit.common.config import check_format, json_values
-from sanakit.common.errors import CheckpointError, OutputError
+from sanakit.common.errors import CheckpointError, OutputError, first_line
 from sanakit.common.files import put_in_place
 from sanakit.common.ranks import Ranks, agree, any_rank, wait_for_all
 from sanakit.training.run.run_config import CheckpointConfig
@@ -200,4 +200,4 @@ def _reason(error: BaseException) -> str:
         error = next(iter(error.failures.values()))[0]
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:160]
+    return first_line(error)

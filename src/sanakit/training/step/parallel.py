@@ -17,6 +17,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.attention import SDPBackend
 from torch.utils.checkpoint import checkpoint
 
+from sanakit.common.errors import first_line
 from sanakit.common.ranks import Ranks, broadcast_parameters, sum_gradients
 from sanakit.kernels.attention import attention_kernels
 from sanakit.models.network import Network, units_of
@@ -115,8 +116,7 @@ def compiler_problem(device: str) -> str:
             warnings.simplefilter("ignore")
             torch.compile(_trial)(torch.ones(8, device=device))
     except (RuntimeError, ImportError, OSError, AttributeError, AssertionError) as error:  # of any part of the compiler
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return lines[0].removesuffix(":")[:200] if lines else type(error).__name__
+        return first_line(error).removesuffix(":")
     return ""
 
 
