@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import pickle
 import struct
 import zipfile
 import zlib
@@ -283,3 +284,60 @@ def test_the_bank_that_ships() -> None:
     page = (bank.folder / "ATTRIBUTION.md").read_text()
     assert all(author in page for author in ("Microsoft", "Scopia", "Poly Haven", "Unicode", "Pablo Stanley"))
     assert sum(path.stat().st_size for path in bank.folder.iterdir()) < 2_000_000
+
+
+def test_a_bank_goes_to_another_process_by_its_path(folder: Path) -> None:
+    bank = load_bank(folder)
+    again = pickle.loads(pickle.dumps(bank))
+    view = bank.things["dog"].looks[0].views[0]
+    assert again.things == bank.things
+    assert again.image(view).tobytes() == bank.image(view).tobytes()
+    assert (view.member in again, "nothing" in again) == (True, False)
+
+
+def test_only_the_last_used_pictures_are_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bank_module, "_KEPT_IMAGES", 2)
+    bank = load_bank(folder)
+    first, second = bank.things["chair"].looks[0].views
+    third = bank.things["dog"].looks[0].views[0]
+    one, two = bank.image(first), bank.image(second)
+    assert bank.image(first) is one  # and is used last now
+    bank.image(third)
+    assert bank.image(first) is one
+    assert bank.image(second) is not two
+
+
+def test_words_and_looks_are_found_by_name(folder: Path) -> None:
+    bank = load_bank(folder)
+    assert bank.called["hounds"] == bank.called["dogs"] == bank.called["dog"] == {"dog"}
+    assert bank.subset(["chair"]).called["hound"] == {"dog"}  # no other thing may be called so there either
+    assert bank.subset(["dog"]).subset(["dog"]).called["chairs"] == {"chair"}
+    assert bank.look("dog", "dog-1") is bank.things["dog"].looks[0]
+    assert (bank.look("dog", "chair-1"), bank.look("cow", "dog-1"), bank.person("dog-1")) == (None, None, None)
+    assert bank.person("anna") is bank.people[0]
+    with pytest.raises(RequestError, match=r"has no 'a', 'b', 'c', 'd', 'e'$"):
+        bank.subset(["dog", *"fedcba"])
+    assert bank.subset(["dog", "chair"]).hash != bank.subset(["dog"]).hash
+
+
+def test_the_full_bank_is_the_users_own(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SANAKIT_CACHE", str(tmp_path / "cache"))
+    write_bank(tmp_path / "cache" / "worlds" / "full", CONTENTS, MEMBERS)
+    assert load_bank().hash == load_bank("full").hash == load_bank(folder).hash
+    (folder / "views.zip").write_bytes(b"no zip")
+    with pytest.raises(RequestError, match=r"views\.zip cannot be read .*build the bank again"):
+        load_bank(folder)
+
+
+def test_names_of_two_things_are_put_together() -> None:
+    chair, _ = CONTENTS.things
+    other = replace(
+        chair, names={"de": "Sessel", "fr": "chaise"}, more_names={"de": ("Stuhl", "Hocker")}, keywords=("sit",),
+        emoji="🪑", more_emoji=("🛋",), floats=True, size_cm=(1.0, 2.0, 3.0), looks=(look("other"),),
+    )  # fmt: skip
+    (merged,) = merge_things([replace(chair, keywords=("seat", "sit")), other])
+    assert merged.names == {"de": "Stuhl", "fr": "chaise"}
+    assert merged.more_names == {"de": ("Sessel", "Hocker")}
+    assert (merged.keywords, merged.emoji, merged.more_emoji) == (("seat", "sit"), "🪑", ("🛋",))
+    assert (merged.floats, merged.size_cm) == (True, (1.0, 2.0, 3.0))
+    assert View(1, 2, 0, (3, 4), "a/00.webp").companion("tint") == "a/00.tint.webp"
