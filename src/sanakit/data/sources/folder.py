@@ -46,7 +46,7 @@ def read_folder(root: Path, files: Sequence[Path], names: Sequence[str] | None =
             candidate = Candidate(key_of(picture, root), FileBlob(picture))
             text, beside = _text_of(picture, texts) or twins.get(picture), jsons.get(stem, {})
             if text is not None and text.suffix.lower() == ".json":
-                text, beside = None, {**beside, "": text}
+                beside, text = {**beside, "": text}, None
             add_captions(candidate, picture, text, beside)
             findings.candidates.append(candidate)
             findings.seen |= {picture, *([] if text is None else [text]), *beside.values()}
