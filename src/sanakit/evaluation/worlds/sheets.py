@@ -25,12 +25,12 @@ def question_sheet(question: Question, pictures: Sequence[Picture], right: Seque
     return picture_grid(pictures, labels, columns=2 * question.seeds_each if question.seeds_each > 1 else _COLUMNS)
 
 
-def readme_sheet(draw: Draw, *, seed: int = 0, on_progress: OnProgress = no_progress) -> Image.Image:
-    """Every prompt of `SHEET_PROMPTS` with one seed, none left out."""
+def readme_sheet(draw: Draw, *, on_progress: OnProgress = no_progress) -> Image.Image:
+    """Every prompt of `SHEET_PROMPTS` with seed 0, none left out."""
     pictures = list[Picture]()
     for start in range(0, len(SHEET_PROMPTS), _BATCH):
         batch = SHEET_PROMPTS[start : start + _BATCH]
-        pictures += draw(batch, [seed] * len(batch))
+        pictures += draw(batch, [0] * len(batch))
         on_progress(len(pictures), len(SHEET_PROMPTS), "drawing")
     return picture_grid(pictures, SHEET_PROMPTS, columns=_COLUMNS)
 

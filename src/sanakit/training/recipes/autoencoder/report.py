@@ -59,7 +59,7 @@ def report_autoencoder(
         results = _scores_of_scenes(model, bank, resolution, how)
     else:
         shown = _training_pictures(data, resolution, seed, model.config.compression)
-        results = _scores_of_pictures(model, shown, how, "pictures, of those that it was trained on")
+        results = _scores_of_pictures(model, shown, how)
     _paired_grid(model, shown, device).save(folder / "reconstructions.png")
     results |= {"scaling factor": f"{model.config.scaling_factor:.4f}"}
     results |= {f"stage {name}": spent(lines) for name, lines in logs.items()}
@@ -126,9 +126,8 @@ def _reader(how: HowMeasured) -> RecogniserReader | None:
         return None
 
 
-def _scores_of_pictures(
-    model: DCAutoencoder, pictures: Sequence[Picture], how: HowMeasured, what: str
-) -> dict[str, object]:
+def _scores_of_pictures(model: DCAutoencoder, pictures: Sequence[Picture], how: HowMeasured) -> dict[str, object]:
+    what = "pictures, of those that it was trained on"
     shown = in_memory(what, [str(number) for number in range(len(pictures))], pictures)
     report = reconstruction_report(model, shown, how, how.use_of(model, "the autoencoder"))
     return {what: len(pictures), **_likeness(report)}

@@ -84,21 +84,21 @@ class FamiliesConfig:
         return self.num_families + self.num_position_families
 
 
-def scene_family(rng: Generator, bank: Bank, split: Split = "train", *, related: bool = False) -> tuple[Scene, ...]:
+def scene_family(rng: Generator, bank: Bank, *, related: bool = False) -> tuple[Scene, ...]:
     """A random scene and five that differ from it in one word each, all kinds that it allows in turns.
 
-    In the split "train" no member holds a held-out pairing. With ``related`` the scene is of two objects in a
-    relation, and the first of the others in another one.
+    No member holds a held-out pairing. With ``related`` the scene is of two objects in a relation, and the first of
+    the others in another one.
     """
     while True:
-        base = sample_scene(rng, bank, split)
+        base = sample_scene(rng, bank, "train")
         if related and base.relation is None:
             continue
         kinds = [WRONG_WORDS[i] for i in rng.permutation(len(WRONG_WORDS))]
         kinds.sort(key=lambda kind: kind not in _PLACES)
         members = [base]
         for kind in kinds * _NUM_ROUNDS:
-            other = wrong_scene(base, rng, kind, bank, split=split)
+            other = wrong_scene(base, rng, kind, bank, split="train")
             if other is not None and all(truth(other, member, bank) < 1 for member in members):
                 members.append(other)
             if len(members) == FAMILY_SIZE:
