@@ -64,6 +64,11 @@ def test_a_missing_prompt_is_named() -> None:
         GenerationRequest()
 
 
+def test_none_is_no_negative_prompt() -> None:
+    """As other libraries say it."""
+    assert as_requests("a", {"negative_prompt": None}) == [GenerationRequest(prompt="a")]
+
+
 def test_prompts_with_fields_one_request_or_several() -> None:
     request = GenerationRequest(prompt="a cat", seed=3)
     assert as_requests("a cat", {"seed": 3}) == as_requests(request, {}) == as_requests([request], {}) == [request]

@@ -38,6 +38,11 @@ def _encodable(text: str) -> str:
     return text
 
 
+def _none_is_empty(text: object) -> object:
+    """None, which other libraries have for no negative prompt."""
+    return "" if text is None else text
+
+
 def _drawn(seed: object) -> object:
     """A seed for ``random``, which is in the record afterwards as any other; 32 bits are easy to write down."""
     return secrets.randbelow(2**32) if seed == "random" else seed
@@ -58,7 +63,9 @@ class GenerationRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     prompt: Text = Field(description=f"text in valid Unicode, of any language, of at most {MAX_PROMPT} characters")
-    negative_prompt: Text = Field("", description=f"text in valid Unicode, of at most {MAX_PROMPT} characters")
+    negative_prompt: Annotated[Text, BeforeValidator(_none_is_empty)] = Field(
+        "", description=f"text in valid Unicode, of at most {MAX_PROMPT} characters"
+    )
     height: Side | None = Field(None, description=f"a whole number of pixels from 32 to {MAX_SIDE}")
     width: Side | None = Field(None, description=f"a whole number of pixels from 32 to {MAX_SIDE}")
     num_inference_steps: int | None = Field(
