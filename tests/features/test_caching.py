@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from sanakit.common.user_cache import user_cache_folder
+from sanakit.features import store as feature_store
 from sanakit.features.batches import LatentBatch, PixelBatch
 from sanakit.features.caching import Spent, cache_folder, cache_texts, fill_store, latent_key, tell_dropped
 from sanakit.features.encoders import Encoders
-from sanakit.features.store import FeatureStore, feature_key
+from sanakit.features.store import FeatureStore, FeatureWriter, feature_key
 from sanakit.features.work import Work
 from sanakit.models.text.text_condition import TextCondition
 
@@ -119,3 +120,20 @@ def test_entries_of_odd_lengths_lie_behind_each_other(tmp_path: Path) -> None:
     assert (len(again), "a" in again, "x" in again) == (3, True, False)
     for key, tensor in tensors.items():
         assert torch.equal(again.get(key), tensor)
+
+
+def test_packs_are_written_after_a_minute_or_128_megabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, flushed = [100.0], list[int]()
+    monkeypatch.setattr(feature_store.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(
+        FeatureWriter, "flush", lambda self: (flushed.append(len(self._pending)), self._pending.clear())
+    )
+    writer = FeatureWriter(tmp_path)
+    for moment, key in ((1000.0, "a"), (1059.9, "b"), (1060.0, "c"), (2000.0, "d"), (2059.0, "e")):
+        now[0] = moment  # counted from the first that was put
+        writer.put(key, torch.zeros(2))
+    assert flushed == [3]
+    large = FeatureWriter(tmp_path)
+    for number, size in enumerate((64_000_000, 63_999_999, 1)):
+        large.put(str(number), torch.zeros(size, dtype=torch.uint8))
+    assert flushed == [3, 3]
