@@ -33,6 +33,19 @@ def total_memory(cgroup: Path = _CGROUP, proc: Path = _PROC) -> int | None:
     return min([physical, *(limit.most for limit in _limits(proc, cgroup))])
 
 
+def is_out_of_memory(error: object) -> bool:
+    """Whether ``error`` is one of the ways in which Python, torch and the system say that memory ran out."""
+    words = ("not enough memory", "can't allocate memory", "cannot allocate memory", "out of memory")
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or any(word in str(error).lower() for word in words)
+
+
+def refuse_lack(error: Exception) -> None:
+    """Raises MemoryError if memory ran out: no file of a user's is blamed for that."""
+    if is_out_of_memory(error):
+        raise MemoryError(str(error)) from error
+
+
 @dataclass(frozen=True, slots=True)
 class _Limit:
     """Of one control group, in bytes."""

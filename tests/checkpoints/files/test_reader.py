@@ -160,3 +160,15 @@ def test_missing_and_unreadable_places(tmp_path: Path) -> None:
         read_tensors([tmp_path / "nothing.safetensors"])
     with pytest.raises(CheckpointError, match="cannot be read"):
         read_tensors([tmp_path])
+
+
+def test_memory_that_ran_out_is_no_damage_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under ``ulimit -v``."""
+
+    def no_room(*_: object, **__: object) -> None:
+        raise OSError("Cannot allocate memory (os error 12)")
+
+    save_file({"a": torch.ones(2)}, path := tmp_path / "a.safetensors")
+    monkeypatch.setattr("sanakit.checkpoints.files.reader.safe_open", no_room)
+    with pytest.raises(MemoryError):
+        read_tensors([path])

@@ -42,6 +42,9 @@ def test_exit_codes(error: BaseException, code: int) -> None:
     assert exit_code(error) == code
 
 
+NO_MEMORY = "this machine has not enough free memory for that; `sanakit doctor` tells what it can run"
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
@@ -50,6 +53,8 @@ def test_exit_codes(error: BaseException, code: int) -> None:
         (RequestError("height=1 is"), "--size (height) 1 is"),
         (CheckpointError("two\n  lines"), "two lines"),
         (FileNotFoundError(2, "No such file or directory", "x.png"), "x.png: No such file or directory"),
+        (RuntimeError("[enforce fail at x.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried"), NO_MEMORY),
+        (OSError(12, "Cannot allocate memory"), NO_MEMORY),
         (FileNotFoundError(2, "No such file"), "the current folder is not there any more; go to another one"),
         (ValueError("boom\nmore"), "an unexpected ValueError (boom); run it again with --debug to see where"),
         (ZeroDivisionError(), "an unexpected ZeroDivisionError (no message); run it again with --debug to see where"),

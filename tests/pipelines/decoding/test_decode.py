@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.common.errors import DecodeMemoryError, OutputError
+from sanakit.common.free_memory import is_out_of_memory
 from sanakit.models.network import Network
 from sanakit.models.presets import DC_AE_PRESETS
 from sanakit.pipelines.decoding.decode import TILINGS as DEFAULT_TILINGS
-from sanakit.pipelines.decoding.decode import _attempts, decode_latent, is_out_of_memory
+from sanakit.pipelines.decoding.decode import _attempts, decode_latent
 from sanakit.pipelines.decoding.tiling import Tiling, decode_tiled
 
 TILINGS = (Tiling(tile=192, stride=128), Tiling(tile=128, stride=96), Tiling(tile=64, stride=48))

@@ -18,6 +18,7 @@ from sanakit.checkpoints.files.torch_archive import ARCHIVE, LEGACY, read_torch
 from sanakit.checkpoints.files.weight_names import WEIGHT_SUFFIXES, index_names
 from sanakit.common.config import json_values
 from sanakit.common.errors import CheckpointError
+from sanakit.common.free_memory import refuse_lack
 
 _EXPECTED = "expected a safetensors file, or a .pth of tensors"
 _MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors format itself
@@ -102,6 +103,7 @@ def read_safetensors(path: Path, names: Iterable[str] | None = None) -> dict[str
         with safe_open(path, framework="pt", device="cpu") as file:
             return {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError, RuntimeError) as error:
+        refuse_lack(error)
         raise CheckpointError(f"{path} is a corrupt safetensors file ({error}); download it again") from error
 
 

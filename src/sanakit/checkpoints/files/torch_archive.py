@@ -20,6 +20,7 @@ from torch import Tensor
 
 from sanakit.checkpoints.files.instructions import Name, follow
 from sanakit.common.errors import CheckpointError, first_sentence
+from sanakit.common.free_memory import refuse_lack
 
 ARCHIVE, LEGACY = b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # how files of torch.save begin
 _STATE_KEYS = ("state_dict", "state_dict_ema", "model_state_dict", "ema", "model")  # where training scripts put weights
@@ -54,6 +55,7 @@ def read_torch(path: Path) -> dict[str, Tensor]:
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged archive fails anywhere
+        refuse_lack(error)
         forbidden = re.search(r"GLOBAL (\S+)", str(error))
         reason = _told([forbidden[1]]) if forbidden else first_sentence(error)
         raise CheckpointError(

@@ -19,6 +19,7 @@ from sanakit.checkpoints.networks.key_maps import Origin, gather
 from sanakit.checkpoints.networks.kind import C, M, NetworkState, Shapes
 from sanakit.checkpoints.networks.kinds import looks_like
 from sanakit.common.errors import CheckpointError
+from sanakit.common.free_memory import refuse_lack
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +99,7 @@ def _assembled(tensors: Mapping[str, Tensor], origin: Origin, where: Path) -> Te
     try:
         return gather(tensors, origin)
     except (RuntimeError, IndexError) as error:
+        refuse_lack(error)
         raise CheckpointError(f"{where} is damaged: {', '.join(origin.parts)} do not fit together") from error
 
 

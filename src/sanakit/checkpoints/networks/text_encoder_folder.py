@@ -18,6 +18,7 @@ from sanakit.checkpoints.networks.library import check_transformers
 from sanakit.checkpoints.networks.text_encoder_check import check_text_encoder, refuse_code_of_others
 from sanakit.checkpoints.networks.tokenizer_folder import check_vocabulary, load_tokenizer
 from sanakit.common.errors import CheckpointError, first_sentence, own_code
+from sanakit.common.free_memory import refuse_lack
 from sanakit.models.text.text_encoder import TextEncoder, TextEncoderConfig
 
 if TYPE_CHECKING:
@@ -109,10 +110,12 @@ def _load_model(
                 output_loading_info=True, **how,
             )  # fmt: skip
     except SafetensorError as error:
+        refuse_lack(error)
         raise CheckpointError(f"the weights in {folder} are damaged or cut short ({error})") from error
     except (MemoryError, CheckpointError):
         raise
     except Exception as error:  # transformers raises many kinds, ImportError and AttributeError among them
+        refuse_lack(error)
         reason = own_code(error) or first_sentence(error)
         raise CheckpointError(f"{folder} could not be read as a text encoder: {reason}") from error
     _refuse_gaps(folder, report)

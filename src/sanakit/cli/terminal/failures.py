@@ -15,6 +15,7 @@ import typer
 
 from sanakit.cli.terminal.console import tell
 from sanakit.common.errors import ConfigError, RequestError, SanakitError
+from sanakit.common.free_memory import is_out_of_memory
 
 SUCCESS, FAILURE, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -86,7 +87,7 @@ def sentence(error: BaseException) -> str:
             text += "" if text.endswith("?") else "; --help lists what is possible"
         case RecursionError():
             text = "a file or a text is nested too deeply to be read"
-        case MemoryError():
+        case _ if is_out_of_memory(error):
             text = "this machine has not enough free memory for that; `sanakit doctor` tells what it can run"
         case FileNotFoundError() if not error.filename:  # of ``getcwd``
             text = "the current folder is not there any more; go to another one"

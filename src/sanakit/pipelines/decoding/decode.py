@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sanakit.common.errors import DecodeMemoryError, OutputError
+from sanakit.common.free_memory import is_out_of_memory
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
 from sanakit.pipelines.decoding.memory import MAX_VALUES, FreeMemory, measured_free_memory
@@ -70,12 +71,6 @@ def decode_latent(
         if device.type == "cuda":
             torch.cuda.empty_cache()
     raise DecodeMemoryError(_farewell(saved or _save(save_latent), latent, autoencoder))
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether ``error`` is one of the ways in which torch says that memory ran out."""
-    words = ("not enough memory", "can't allocate memory", "out of memory")
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(word in str(error) for word in words)
 
 
 def _attempts(

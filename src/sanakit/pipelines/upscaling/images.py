@@ -10,8 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from sanakit.common.errors import DecodeMemoryError, PictureError
+from sanakit.common.free_memory import is_out_of_memory
 from sanakit.common.progress import OnProgress, no_progress
-from sanakit.pipelines.decoding.decode import SaveLatent, is_out_of_memory
+from sanakit.pipelines.decoding.decode import SaveLatent
 from sanakit.pipelines.upscaling.tiles import upscale_levels
 from sanakit.pipelines.upscaling.upscaler import Upscaler
 

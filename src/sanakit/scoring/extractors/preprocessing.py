@@ -14,6 +14,7 @@ from sanakit.checkpoints.files.hub import HubOptions, resolve_source
 from sanakit.checkpoints.networks.text_encoder_check import refuse_code_of_others
 from sanakit.common.config import json_values
 from sanakit.common.errors import CheckpointError, RequestError, first_sentence, own_code
+from sanakit.common.free_memory import refuse_lack
 from sanakit.common.paths import as_path
 
 _FILTERS = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers, of those that torch has too
@@ -117,9 +118,8 @@ def pretrained(loader: Any, folder: Path, otherwise: str, *, trusted: bool = Fal
     """
     try:
         return loader.from_pretrained(folder, trust_remote_code=trusted, local_files_only=True, **how)
-    except MemoryError:
-        raise
     except Exception as error:  # transformers raises many kinds
+        refuse_lack(error)
         raise CheckpointError(f"{otherwise} ({own_code(error) or first_sentence(error)})") from error
 
 
