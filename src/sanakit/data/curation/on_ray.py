@@ -89,7 +89,8 @@ class RayData:
         apply, options = self._apply(work, make_step)
         results = dataset.map_batches(apply, batch_size=1, batch_format="pyarrow", **options)
         try:
-            for table in results.iter_batches(batch_size=None, batch_format="pyarrow"):
+            tables: Iterator[Any] = iter(results.iter_batches(batch_size=None, batch_format="pyarrow"))
+            for table in tables:
                 for text in table.column("batch").to_pylist():
                     yield _answer(text)
         except ray.exceptions.RayError as error:
