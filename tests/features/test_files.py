@@ -22,7 +22,7 @@ from PIL import Image
 from torch.backends.cuda import flash_sdp_enabled, math_sdp_enabled, mem_efficient_sdp_enabled
 
 from sanakit.common.errors import PictureError, RequestError
-from sanakit.data.buckets import assign_bins
+from sanakit.data.buckets import assign_bins, training_bins
 from sanakit.data.caption_choice import PowerLawChoice, ProportionChoice
 from sanakit.data.fitting import fit_to_bin
 from sanakit.data.sources.data_source import DataSource
@@ -353,3 +353,28 @@ def test_captions_that_are_cut_or_never_drawn_are_told(
     (cut,) = [line for line in told if "tokens that the model reads" in line]
     assert "2 of 8 captions have more than the" in cut
     assert "tokens of 2, " in cut
+
+
+def test_windows_are_cut_out_of_pictures_up_to_the_shortest_side(photos: Path) -> None:
+    save_photo(photos / "wide.png", 40, 400, seed=50)
+    save_photo(photos / "tall.png", 400, 40, seed=51)
+    config, demand = FilePictures(path=str(photos)), Demand(resolutions=(64,), batch_size=1, seed=1)
+    shortest = int(training_bins(64, multiple=16).sizes.min())
+    whole, windows = (pixel_data(config, demand, multiple=16, crop=crop) for crop in (None, shortest))
+    assert whole.num_batches == len(SHAPES) + 2
+    places: dict[tuple[int, ...], set[tuple[int, int]]] = {}
+    for number in range(4 * whole.num_batches):
+        picture, window = whole.batch(number).pixels[0], windows.batch(number).pixels[0]
+        assert window.shape == (3, shortest, shortest)
+        high, wide = (side - shortest + 1 for side in picture.shape[1:])
+        found = [
+            (y, x) for y in range(high) for x in range(wide)
+            if torch.equal(picture[:, y : y + shortest, x : x + shortest], window)
+        ]  # fmt: skip
+        assert found
+        places.setdefault(tuple(picture.shape), set()).add(found[0])
+    assert any(high == shortest for _, high, _ in places)
+    assert any(len(each) > 4 for each in places.values())  # another place each time
+    for crop in (0, shortest - 8, shortest + 16):
+        with pytest.raises(RequestError, match=f"a window of {crop} px does not fit"):
+            pixel_data(config, demand, multiple=16, crop=crop)
