@@ -87,7 +87,7 @@ class RayData:
         dataset.context.execution_options.preserve_order = True
         dataset.context.enable_progress_bars = False
         apply, options = self._apply(work, make_step)
-        results = dataset.map_batches(apply, batch_size=1, batch_format="pyarrow", **options)
+        results: Any = dataset.map_batches(apply, batch_size=1, batch_format="pyarrow", **options)
         try:
             tables: Iterator[Any] = iter(results.iter_batches(batch_size=None, batch_format="pyarrow"))
             for table in tables:
