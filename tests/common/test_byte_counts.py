@@ -41,3 +41,23 @@ def test_sizes_of_a_memory(text: str, size: int) -> None:
 def test_words_that_are_no_size(text: str) -> None:
     with pytest.raises(RequestError, match="like 24GB"):
         parse_bytes(text)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (999.4, "999 B"),
+        (999.5, "1.0 kB"),
+        (9_949, "9.9 kB"),
+        (9_950, "10 kB"),
+        (999_499, "999 kB"),
+        (999_500, "1.0 MB"),
+    ],
+)
+def test_where_digits_and_units_change(number: float, text: str) -> None:
+    assert readable_bytes(number) == text
+
+
+def test_every_unit() -> None:
+    assert [parse_bytes(f"2{unit}B") for unit in "kMGT"] == [2 * 1000**power for power in (1, 2, 3, 4)]
+    assert [parse_bytes(f"2{unit}iB") for unit in "kMGT"] == [2 * 1024**power for power in (1, 2, 3, 4)]

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +21,9 @@ from sanakit.common.files import (
     NotNeededError,
     check_free,
     copy_folder,
+    is_aside,
+    json_text,
+    lock,
     put_in_place,
     remove_stale,
     write_json,
@@ -355,3 +359,70 @@ def test_a_file_that_cannot_be_renamed_is_kept_beside_and_the_old_one_stays(
     with pytest.raises(OutputError, match=r"picture\.png could not be written \(.*"):
         write_whole(target, "new")
     assert target.read_text() == "old"
+
+
+def test_a_day_is_a_day(tmp_path: Path) -> None:
+    (tmp_path / ".old.part" / "inner").mkdir(parents=True)
+    (tmp_path / ".young.part").mkdir()
+    for name, age in ((".old.part", 86_460), (".young.part", 86_340)):
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    remove_stale(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".young.part"]
+
+
+def test_what_is_no_number_is_null_in_json() -> None:
+    assert json_text({"a": float("nan"), "b": [1, 0.5, float("inf"), (-float("inf"),)], "c": "x"}) == (
+        '{"a": null, "b": [1, 0.5, null, [null]], "c": "x"}'
+    )
+
+
+def test_what_makes_a_folder_taken(tmp_path: Path) -> None:
+    for name in (".a.part", ".DS_Store"):
+        (tmp_path / name).touch()
+    check_free(tmp_path)
+    (tmp_path / ".a").touch()
+    assert [is_aside(Path(name)) for name in (".a.part", ".a", "a.part")] == [True, False, False]
+    with pytest.raises(RequestError, match="exists already"):
+        check_free(tmp_path)
+
+
+def test_long_names_have_room_aside(tmp_path: Path) -> None:
+    for locked, length in ((False, 250), (True, 240)):
+        write_whole(tmp_path / ("x" * length), b"", locked=locked)
+    assert sorted(len(path.name) for path in tmp_path.iterdir()) == [240, 250]
+
+
+def test_a_finished_folder_gets_the_next_free_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = _model(tmp_path / "model", "old")
+    _model(tmp_path / "model-2", "other")
+    _fail(monkeypatch, "rename", errno.EIO, lambda _, goal: goal == target)
+    with pytest.raises(OutputError, match=r"lies in .*model-3$"), written_aside(target) as building:
+        _model(building, "new")
+    assert _contents(tmp_path / "model-2") == {"other": "model-2 other"}
+
+
+@pytest.mark.parametrize("words", ["SafetensorError: No space left (os error 28)", "inline_container.cc:664"])
+def test_other_libraries_words_for_a_disk_are_told_as_one(tmp_path: Path, words: str) -> None:
+    with (
+        pytest.raises(OutputError, match=r"could not be written \(.*; is the disk full\?\)"),
+        written_aside(tmp_path / "a"),
+    ):
+        raise RuntimeError(f"{words}\nframe #0")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_is_of_the_file_that_has_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    (place := tmp_path / "a").touch()
+    (tmp_path / "b").touch()
+    with place.open("rb") as file, place.open("rb") as second:
+        assert not lock(file, tmp_path / "b")
+        assert not lock(file, tmp_path / "gone")
+        assert lock(file, place)
+        assert not lock(second, place)
+
+        def refuse(*_: object) -> None:
+            raise OSError(errno.ENOLCK, "No locks available")
+
+        monkeypatch.setattr(fcntl, "flock", refuse)
+        assert lock(second, place)

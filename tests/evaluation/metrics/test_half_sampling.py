@@ -103,3 +103,23 @@ def test_the_interval_is_of_95_percent_and_its_ends_have_their_bound() -> None:
     assert found.corrected == pytest.approx(1.0)
     assert (found.corrected_low, found.corrected_high) == pytest.approx((-0.4, 1.0 + 1.959964))
     assert found.num_halves == 4
+
+
+def test_the_least_that_can_be_halved() -> None:
+    told = []
+    found = half_sampled(
+        lambda a, b: float(len(a) + 10 * len(b)), (4, 5), seed=0, on_progress=lambda *a: told.append(a)
+    )
+    assert (found.value, found.low, found.num_halves) == (54.0, 54.0, 100)
+    assert found.corrected == 54.0 - (22.0 - 54.0)
+    assert (told[0], told[-1]) == ((1, 100, "measuring halves"), (100, 100, "measuring halves"))
+    assert len(draw_halves(4, 4, num_halves=2, seed=0)) == 2
+    with pytest.raises(ConfigError, match="1 halves"):
+        draw_halves(4, 4, num_halves=1, seed=0)
+
+
+def test_halves_are_those_of_published_intervals() -> None:
+    rng = np.random.default_rng((3, 18975))
+    expected = sorted(rng.permutation(10)[:5]), sorted(rng.permutation(8)[:4])
+    ((real, fake),) = draw_halves(10, 8, num_halves=2, seed=3)[:1]
+    assert (real.tolist(), fake.tolist()) == expected

@@ -60,3 +60,11 @@ def test_pictures_of_two_sizes_are_refused(metric: object) -> None:
 def test_ssim_needs_room_for_its_window() -> None:
     with pytest.raises(ShapeError, match="window"):
         ssim(np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8, 3), np.uint8))
+
+
+def test_a_picture_of_exactly_the_window_has_one_place() -> None:
+    one, other = (picture[:11, :11] for picture in pictures())
+    assert ssim(one, other) == pytest.approx(naive_ssim(one, other), abs=1e-9)
+    for height, width in ((10, 11), (11, 10)):
+        with pytest.raises(ShapeError, match="window of 11"):
+            ssim(one[:height, :width], other[:height, :width])

@@ -79,3 +79,24 @@ def test_bad_features_are_refused() -> None:
         kernel_distance(np.zeros((1, 2)), np.zeros((3, 2)))
     with pytest.raises(ConfigError, match="finite"):
         kernel_distance(np.full((3, 2), np.inf), np.zeros((3, 2)))
+
+
+def test_the_least_subsets_and_their_seed() -> None:
+    rng = np.random.default_rng(1)
+    real, fake = rng.normal(size=(3, 2)), rng.normal(size=(2, 2))
+    draws = np.random.default_rng((9, 20917))
+    chosen = [(draws.choice(3, 2, replace=False), draws.choice(2, 2, replace=False)) for _ in range(3)]
+    expected = [kernel_distance(real[one], fake[other]) for one, other in chosen]
+    found = subset_kernel_distance(real, fake, num_subsets=3, subset_size=2, seed=9)
+    assert found == (pytest.approx(np.mean(expected)), pytest.approx(np.std(expected)))
+    assert subset_kernel_distance(real, fake, num_subsets=1, subset_size=2, seed=9).deviation == 0
+    for num_subsets, subset_size in ((0, 2), (1, 1), (1, 3)):
+        with pytest.raises(ConfigError, match="at least 2 and at most all"):
+            subset_kernel_distance(real, fake, num_subsets=num_subsets, subset_size=subset_size, seed=0)
+    for bad in (np.zeros(2), np.zeros((2, 2, 2))):
+        with pytest.raises(ShapeError):
+            kernel_distance(np.zeros((3, 2)), bad)
+        with pytest.raises(ShapeError):
+            kernel_distance(bad, np.zeros((3, 2)))
+    with pytest.raises(ConfigError, match="finite"):
+        kernel_distance(np.zeros((3, 2)), np.full((3, 2), np.nan))
