@@ -15,9 +15,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from sanakit.checkpoints.bundle import find_autoencoder
 from sanakit.checkpoints.identity.card import read_card
 from sanakit.checkpoints.networks.strict_load import load_network
+from sanakit.checkpoints.sources.complete import find_autoencoder
 from sanakit.checkpoints.sources.sources import find_parts
 from sanakit.common import devices
 from sanakit.common.pixels import to_signed

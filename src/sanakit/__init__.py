@@ -62,8 +62,8 @@ def load(
     let_idle_threads_sleep()
     options = _checked(dict(files), dtype)
     dtype = options.pop("torch_dtype") if "torch_dtype" in options else dtype
-    from sanakit.checkpoints.bundle import load_bundle  # torch and friends load only now
     from sanakit.checkpoints.files.hub import HubOptions
+    from sanakit.checkpoints.opening import load_bundle  # torch and friends load only now
     from sanakit.pipelines.text_to_image import TextToImagePipeline
 
     others = {name: options.pop(name, None) for name in ("text_encoder", "autoencoder")}

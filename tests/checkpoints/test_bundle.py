@@ -12,13 +12,14 @@ import pytest
 import torch
 
 import sanakit
-from sanakit.checkpoints.bundle import ModelBundle, load_bundle, save_bundle
+from sanakit.checkpoints.bundle import ModelBundle, save_bundle
 from sanakit.checkpoints.editing.convert import convert, layout_of_target
 from sanakit.checkpoints.editing.describe import describe
 from sanakit.checkpoints.files.reader import read_tensors
 from sanakit.checkpoints.files.writer import write_safetensors
 from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER, read_card
 from sanakit.checkpoints.identity.hashing import hash_tensors
+from sanakit.checkpoints.opening import load_bundle
 from sanakit.checkpoints.sources.content_hashes import hash_network, verify_hashes
 from sanakit.checkpoints.sources.sources import find_parts
 from sanakit.common.errors import CheckpointError, RequestError
@@ -253,14 +254,14 @@ def test_the_starter_borrows_its_text_encoder_and_is_converted_whole(
     starter = replace(bundle, card=replace(bundle.card, family="starter", text_encoder=SMALL_TEXT_ENCODER))
     save_bundle(starter, tmp_path / "starter", include_text_encoder=False)
     assert json.loads((tmp_path / "starter" / "model_index.json").read_text())["text_encoder"] == [None, None]
-    monkeypatch.setattr("sanakit.checkpoints.bundle.starter_text_encoder_folder", lambda _: folder)
+    monkeypatch.setattr("sanakit.checkpoints.sources.complete.starter_text_encoder_folder", lambda _: folder)
     assert load_bundle(tmp_path / "starter").model_hash == bundle.model_hash
     other = shutil.copytree(folder, tmp_path / "other")  # as when the package index could not give the right one
     weights = other / "text_encoder" / "model.safetensors"
     write_safetensors(weights, {name: tensor + 1 for name, tensor in read_tensors([weights]).items()}, {})
-    monkeypatch.setattr("sanakit.checkpoints.bundle.starter_text_encoder_folder", lambda _: other)
+    monkeypatch.setattr("sanakit.checkpoints.sources.complete.starter_text_encoder_folder", lambda _: other)
     assert load_bundle(tmp_path / "starter").model_hash != bundle.model_hash
-    monkeypatch.setattr("sanakit.checkpoints.bundle.starter_text_encoder_folder", lambda _: folder)
+    monkeypatch.setattr("sanakit.checkpoints.sources.complete.starter_text_encoder_folder", lambda _: folder)
     notes = convert(tmp_path / "starter", tmp_path / "whole", "diffusers")
     assert notes == []
     assert json.loads((tmp_path / "whole" / "model_index.json").read_text())["text_encoder"][1] == "LlamaModel"

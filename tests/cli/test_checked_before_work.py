@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from sanakit.checkpoints.bundle import OpenedModel
+from sanakit.checkpoints.opening import OpenedModel
 from sanakit.pipelines.latent_file import SavedLatent, save_latent
 from sanakit.pipelines.picture_file import read_record
 
@@ -20,7 +20,7 @@ HASHED = ("transformer", "autoencoder", "text_encoder")
 def test_a_model_is_asked_before_its_weights_are_loaded(
     run: Any, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sanakit.checkpoints.bundle.load_network", lambda *_, **__: pytest.fail("weights were loaded"))
+    monkeypatch.setattr("sanakit.checkpoints.opening.load_network", lambda *_, **__: pytest.fail("weights were loaded"))
     outcome = run("generate", "a cat", "--model", tiny_model, "--size", "100x128")
     assert outcome.code == 2
     assert "the nearest is 96" in outcome.err

@@ -242,7 +242,7 @@ def test_a_record_makes_replay_load_nothing_and_do_nothing_unusual(
     """Neither a hub id, nor a path, nor a folder called starter; a thousand steps or pictures are refused before."""
     generate("a cat", "--steps", "1", "-o", "a.png", "-q")
     Path("starter").mkdir()
-    monkeypatch.setattr("sanakit.checkpoints.bundle.load_bundle", lambda source, **_: pytest.fail(f"loads {source}"))
+    monkeypatch.setattr("sanakit.checkpoints.opening.load_bundle", lambda source, **_: pytest.fail(f"loads {source}"))
 
     def record_with(**changes: Any) -> Path:
         record = json.loads(read_record("a.png").to_json())

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from sanakit.checkpoints.bundle import load_bundle
 from sanakit.checkpoints.editing.derived_model import read_base
+from sanakit.checkpoints.opening import load_bundle
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 
 

@@ -10,7 +10,7 @@ from diffusers import AutoencoderDC, SanaPipeline, SanaTransformer2DModel
 from transformers import LlamaConfig, LlamaModel
 from weights import autoencoder_pair, transformer_pair
 
-from sanakit.checkpoints.bundle import ModelBundle, load_bundle, save_bundle
+from sanakit.checkpoints.bundle import ModelBundle, save_bundle
 from sanakit.checkpoints.diffusers_layout import save_network
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.card import ImageDefaults, ModelCard
@@ -18,6 +18,7 @@ from sanakit.checkpoints.identity.precision import OWN_LINE
 from sanakit.checkpoints.networks.dc_ae import DC_AE, DIFFUSERS_DC_AE, OriginalSpelling, original_dc_ae
 from sanakit.checkpoints.networks.key_maps import KeyMap
 from sanakit.checkpoints.networks.linear_dit import diffusers_linear_dit
+from sanakit.checkpoints.opening import load_bundle
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
 from sanakit.models.presets import DC_AE_PRESETS

@@ -24,7 +24,7 @@ def decode(
     saved = load_latent(latent)
     place = places.choose(saved.record.request, num_images=1)
 
-    from sanakit.checkpoints.bundle import open_model
+    from sanakit.checkpoints.opening import open_model
     from sanakit.cli.terminal.picture_run import picture_facts, save_to
     from sanakit.pipelines.check import load_to_decode
 

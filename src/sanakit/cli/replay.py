@@ -35,7 +35,7 @@ def replay(
         record.check_work(picture, open_single_picture(picture).size)
     place = places.choose(record.request, num_images=1) if places.output is not None else None
 
-    from sanakit.checkpoints.bundle import open_model
+    from sanakit.checkpoints.opening import open_model
     from sanakit.cli.terminal.picture_run import PictureRun, save_to
     from sanakit.pipelines.check import load_for
     from sanakit.pipelines.replay import replay as replay_picture

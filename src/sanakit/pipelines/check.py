@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sanakit.checkpoints.bundle import OpenedModel, compression_of
+from sanakit.checkpoints.opening import OpenedModel
+from sanakit.checkpoints.sources.complete import compression_of
 from sanakit.common.errors import PictureError
 from sanakit.pipelines.latent_file import SavedLatent
 from sanakit.pipelines.plan import PicturePlan, plan_pictures

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from sanakit.checkpoints.bundle import open_model
+from sanakit.checkpoints.opening import open_model
 from sanakit.checkpoints.sources.origin import starter_folder
 from sanakit.common.errors import PictureError
 from sanakit.kernels.arithmetic import MAX_THREADS, own_arithmetic

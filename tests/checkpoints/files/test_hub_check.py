@@ -14,8 +14,8 @@ import pytest
 from tests.checkpoints.files.hub_server import HubServer, running_hub
 
 import sanakit
-from sanakit.checkpoints.bundle import load_bundle
 from sanakit.checkpoints.files.hub import HubOptions, resolve_source
+from sanakit.checkpoints.opening import load_bundle
 from sanakit.checkpoints.sources.content_hashes import verify_hashes
 from sanakit.common.errors import CheckpointError, DownloadError
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from sanakit.checkpoints.bundle import card_of, load_bundle
 from sanakit.checkpoints.editing.convert import convert
 from sanakit.checkpoints.identity.scheduler import check_scheduler
+from sanakit.checkpoints.opening import load_bundle
+from sanakit.checkpoints.sources.complete import card_of
 from sanakit.checkpoints.sources.sources import find_parts
 from sanakit.common.errors import CheckpointError
 

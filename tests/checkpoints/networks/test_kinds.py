@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from sanakit.checkpoints.bundle import ModelBundle, find_autoencoder, load_bundle
+from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.diffusers_layout import save_network, write_network
 from sanakit.checkpoints.editing.convert import convert
 from sanakit.checkpoints.editing.describe import describe
@@ -27,6 +27,8 @@ from sanakit.checkpoints.networks.dc_ae import DC_AE
 from sanakit.checkpoints.networks.key_maps import KeyMap, Rename
 from sanakit.checkpoints.networks.kind import FLOATING, Json, NetworkKind, NetworkState, Shapes
 from sanakit.checkpoints.networks.strict_load import load_network
+from sanakit.checkpoints.opening import load_bundle
+from sanakit.checkpoints.sources.complete import find_autoencoder
 from sanakit.checkpoints.sources.content_hashes import hash_network, verify_hashes
 from sanakit.checkpoints.sources.sources import find_parts
 from sanakit.common.errors import CheckpointError

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from sanakit.checkpoints.bundle import load_bundle
 from sanakit.checkpoints.networks import library
+from sanakit.checkpoints.opening import load_bundle
 from sanakit.common.errors import SanakitError
 
 

@@ -12,8 +12,8 @@ import torch
 from tests.checkpoints.files.hub_server import HubServer, running_hub
 
 import sanakit
-from sanakit.checkpoints.bundle import load_bundle
 from sanakit.checkpoints.files.hub import HubOptions, resolve_source
+from sanakit.checkpoints.opening import load_bundle
 from sanakit.common.config import code_of_others
 from sanakit.common.errors import CheckpointError, RequestError
 from sanakit.models.text.text_encoder import TextEncoder

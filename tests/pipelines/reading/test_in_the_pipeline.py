@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from sanakit.checkpoints.bundle import ModelBundle, save_bundle, words_of_parts
+from sanakit.checkpoints.bundle import ModelBundle, save_bundle
 from sanakit.checkpoints.editing.convert import convert
 from sanakit.checkpoints.editing.describe import describe
+from sanakit.checkpoints.sources.complete import words_of_parts
 from sanakit.checkpoints.sources.sources import find_parts
 from sanakit.cli.info import vocabulary_of
 from sanakit.common.errors import PictureError

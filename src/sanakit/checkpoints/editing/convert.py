@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, assert_never
 
-from sanakit.checkpoints.bundle import card_of, find_autoencoder, with_text_encoder, words_of_parts
 from sanakit.checkpoints.diffusers_layout import WriteText, write_model_folder, write_network
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.files.reader import read_listed, read_tensors
@@ -21,6 +20,7 @@ from sanakit.checkpoints.networks.key_maps import Drop
 from sanakit.checkpoints.networks.strict_load import read_network
 from sanakit.checkpoints.networks.text_encoder_check import check_text_encoder
 from sanakit.checkpoints.networks.text_encoder_folder import text_encoder_files
+from sanakit.checkpoints.sources.complete import card_of, find_autoencoder, with_text_encoder, words_of_parts
 from sanakit.checkpoints.sources.content_hashes import hash_parts
 from sanakit.checkpoints.sources.sources import CONFIG_KEY, ModelParts, find_parts
 from sanakit.common.errors import CheckpointError, RequestError

@@ -11,7 +11,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from sanakit.checkpoints.bundle import card_of, words_of_parts
 from sanakit.checkpoints.diffusers_layout import write_model_folder
 from sanakit.checkpoints.editing.convert import text_copier
 from sanakit.checkpoints.editing.growth import DerivedNetwork
@@ -20,6 +19,7 @@ from sanakit.checkpoints.identity.card import ModelCard
 from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.checkpoints.networks.kind import NetworkState
 from sanakit.checkpoints.networks.strict_load import read_network
+from sanakit.checkpoints.sources.complete import card_of, words_of_parts
 from sanakit.checkpoints.sources.content_hashes import hash_parts
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts
 from sanakit.common.errors import CheckpointError

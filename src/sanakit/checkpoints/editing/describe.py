@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sanakit.checkpoints.bundle import card_of, words_of_parts
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.files.reader import TensorInfo, read_header
 from sanakit.checkpoints.identity.card import ModelCard
@@ -17,6 +16,7 @@ from sanakit.checkpoints.networks.identify import Found
 from sanakit.checkpoints.networks.strict_load import check_whole
 from sanakit.checkpoints.networks.text_encoder_check import check_text_encoder
 from sanakit.checkpoints.networks.text_encoder_folder import text_encoder_files
+from sanakit.checkpoints.sources.complete import card_of, words_of_parts
 from sanakit.checkpoints.sources.sources import find_parts
 from sanakit.common.config import to_mapping
 

@@ -35,8 +35,8 @@ def reconstruction(
 
     import torch
 
-    from sanakit.checkpoints.bundle import find_autoencoder
     from sanakit.checkpoints.networks.strict_load import load_network
+    from sanakit.checkpoints.sources.complete import find_autoencoder
     from sanakit.evaluation.metrics.half_sampling import MIN_SAMPLES
     from sanakit.evaluation.reports.picture_sets import open_pictures
     from sanakit.evaluation.reports.reconstruction import HowMeasured, reconstruction_report

@@ -182,7 +182,7 @@ class RunOptions(SourceOptions, DeviceOptions):
             OutputError: there is no room.
         """
         device = self.start()
-        from sanakit.checkpoints.bundle import open_model
+        from sanakit.checkpoints.opening import open_model
         from sanakit.pipelines.check import load_for
 
         chosen = {"device": device, "dtype": self.dtype, "hub": self.hub, **self.parts, **options}

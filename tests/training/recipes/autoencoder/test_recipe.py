@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sanakit.checkpoints.bundle import find_autoencoder
 from sanakit.checkpoints.diffusers_layout import save_network
 from sanakit.checkpoints.networks.dc_ae import DC_AE
 from sanakit.checkpoints.networks.strict_load import load_network
+from sanakit.checkpoints.sources.complete import find_autoencoder
 from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.features.batches import PixelBatch
 from sanakit.features.configs import FilePictures

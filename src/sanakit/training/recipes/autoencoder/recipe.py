@@ -10,10 +10,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from sanakit.checkpoints.bundle import find_autoencoder
 from sanakit.checkpoints.diffusers_layout import save_network
 from sanakit.checkpoints.networks.dc_ae import DC_AE
 from sanakit.checkpoints.networks.strict_load import load_network
+from sanakit.checkpoints.sources.complete import find_autoencoder
 from sanakit.checkpoints.sources.content_hashes import hash_network
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import ConfigError, RequestError

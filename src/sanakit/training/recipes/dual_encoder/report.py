@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
-from sanakit.checkpoints.bundle import find_autoencoder, load_bundle
 from sanakit.checkpoints.networks.strict_load import load_network
+from sanakit.checkpoints.opening import load_bundle
+from sanakit.checkpoints.sources.complete import find_autoencoder
 from sanakit.common.files import write_json
 from sanakit.common.pixels import Picture, from_unit, to_unit
 from sanakit.common.progress import OnProgress, no_progress

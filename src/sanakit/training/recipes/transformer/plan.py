@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from sanakit.checkpoints.bundle import card_of, complete, compression_of, find_autoencoder
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.known_models import known_precision
 from sanakit.checkpoints.identity.precision import PrecisionPolicy
+from sanakit.checkpoints.sources.complete import card_of, complete, compression_of, find_autoencoder
 from sanakit.checkpoints.sources.sources import find_parts
 from sanakit.common.paths import as_path
 from sanakit.models.presets import published_autoencoder, published_transformer

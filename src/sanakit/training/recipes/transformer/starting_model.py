@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sanakit.checkpoints.bundle import card_of, complete, find_autoencoder, with_text_encoder, words_of_parts
 from sanakit.checkpoints.editing.derived_model import derived_card
 from sanakit.checkpoints.editing.growth import GrowthConfig, grow
 from sanakit.checkpoints.files.hub import HubOptions
@@ -19,6 +18,7 @@ from sanakit.checkpoints.identity.precision import continued_policy, trained_pol
 from sanakit.checkpoints.networks.kind import NetworkState
 from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
 from sanakit.checkpoints.networks.strict_load import load_network
+from sanakit.checkpoints.sources.complete import card_of, complete, find_autoencoder, with_text_encoder, words_of_parts
 from sanakit.checkpoints.sources.content_hashes import check_small_weights, hash_network, hash_text_encoder
 from sanakit.checkpoints.sources.origin import Origin
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts

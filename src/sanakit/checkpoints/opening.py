@@ -1,0 +1,127 @@
+"""From a source to a model in memory: opened, looked at, completed, loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+import torch
+
+from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.checkpoints.files.hub import HubOptions
+from sanakit.checkpoints.identity.card import ModelCard
+from sanakit.checkpoints.identity.precision import DtypeRequest, parse_dtypes, resolve_dtypes
+from sanakit.checkpoints.networks.library import check_transformers
+from sanakit.checkpoints.networks.strict_load import load_network
+from sanakit.checkpoints.networks.text_encoder_check import check_text_encoder
+from sanakit.checkpoints.networks.text_encoder_folder import load_text_encoder
+from sanakit.checkpoints.networks.tokenizer_folder import check_tokenizer_files
+from sanakit.checkpoints.sources.complete import card_of, check_transformer, complete, words_of_parts
+from sanakit.checkpoints.sources.content_hashes import check_small_weights
+from sanakit.checkpoints.sources.sources import FOLDERS_OF, ModelParts, find_parts
+from sanakit.common.errors import CheckpointError
+from sanakit.kernels.arithmetic import own_arithmetic
+
+
+class Options(TypedDict, total=False):
+    """Those of ``open_model``."""
+
+    device: torch.device | str
+    dtype: DtypeRequest
+    hub: HubOptions | None
+    force: bool
+    text_encoder: str | Path | None
+    autoencoder: str | Path | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenedModel:
+    """What a source says of a model before anything that it lacks is fetched and before its weights are read.
+
+    ``parts`` are its own; ``named`` are sources of parts that take the place of its own or are missing.
+    """
+
+    parts: ModelParts
+    card: ModelCard
+    words: Mapping[str, Any]
+    dtypes: Mapping[str, torch.dtype]
+    device: torch.device | str
+    hub: HubOptions
+    force: bool
+    named: Mapping[str, str | Path | None]
+
+    @property
+    def replaces(self) -> bool:
+        """Whether a part of another source, or of another variant, takes the place of one of its own."""
+        return self.parts.variant is not None or any(source is not None for source in self.named.values())
+
+    @own_arithmetic()
+    def load(self) -> ModelBundle:
+        """The model, with its weights; arguments and errors are those of ``sanakit.load``."""
+        parts = complete(self.parts, self.hub, **self.named)
+        assert parts.transformer is not None
+        assert parts.autoencoder is not None
+        assert parts.text_encoder is not None
+        check_text_encoder(parts.text_encoder)
+        check_tokenizer_files(parts.tokenizer or parts.text_encoder)
+        if not self.force:
+            check_small_weights(parts)
+        card = card_of(parts) if parts.card is None else replace(self.card, hashes=parts.card.hashes)
+        return ModelBundle(
+            transformer=load_network(parts.transformer, dtype=self.dtypes["transformer"], device=self.device),
+            autoencoder=load_network(parts.autoencoder, dtype=self.dtypes["autoencoder"], device=self.device),
+            text_encoder=load_text_encoder(
+                parts.text_encoder,
+                parts.tokenizer,
+                dtype=self.dtypes["text_encoder"],
+                device=self.device,
+                config=card.text,
+                variant=parts.variant,
+                trust_remote_code=self.hub.trusts(self.named.get("text_encoder") or parts.source),
+            ),
+            card=card,
+            parts=parts,
+            words=self.words,
+        ).keep_sample()
+
+
+def open_model(
+    source: str | Path,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: DtypeRequest = None,
+    hub: HubOptions | None = None,
+    force: bool = False,
+    text_encoder: str | Path | None = None,
+    autoencoder: str | Path | None = None,
+) -> OpenedModel:
+    """A model that can make pictures, in a dtype that it works in; arguments and errors are those of ``sanakit.load``,
+    ``hub`` says which files and how they come. Of a hub id, parts that are named otherwise are not fetched."""
+    parse_dtypes(dtype)  # before anything is fetched
+    check_transformers()
+    hub = hub or HubOptions()
+    hub.check_trust(text_encoder or source)
+    named = {"text_encoder": text_encoder, "autoencoder": autoencoder}
+    without = [FOLDERS_OF[name] for name, other in named.items() if other is not None]
+    parts = find_parts(source, hub=hub, without=[folder for folders in without for folder in folders])
+    check_transformer(parts)
+    card = card_of(parts)
+    if card.distilled:
+        raise CheckpointError(f"{source} is a SANA-Sprint model, which sanakit converts but makes no pictures with yet")
+    return OpenedModel(
+        parts=parts,
+        card=card,
+        words=words_of_parts(parts),
+        dtypes=resolve_dtypes(card.precision, dtype, device, force),
+        device=device,
+        hub=hub,
+        force=force,
+        named=named,
+    )
+
+
+def load_bundle(source: str | Path, **options: Unpack[Options]) -> ModelBundle:
+    """Open a model and read its weights; options are those of ``open_model``."""
+    return open_model(source, **options).load()

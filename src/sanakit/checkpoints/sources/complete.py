@@ -1,0 +1,151 @@
+"""What a model lacks, and who stands in: the parts of a source made whole, its card and its words."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sanakit.checkpoints.files.hub import HubOptions
+from sanakit.checkpoints.identity.card import PUBLISHED_TEXT_ENCODER, SMALL_TEXT_ENCODER, ImageDefaults, ModelCard
+from sanakit.checkpoints.identity.known_models import (
+    DEFAULT_AUTOENCODER,
+    DEFAULT_LATENT_CHANNELS,
+    known_card,
+    known_precision,
+)
+from sanakit.checkpoints.identity.scheduler import scheduler_defaults
+from sanakit.checkpoints.identity.words import read_words
+from sanakit.checkpoints.networks.identify import Found
+from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_folder
+from sanakit.checkpoints.sources.origin import Origin
+from sanakit.checkpoints.sources.sources import ModelParts, find_parts, locate
+from sanakit.common.errors import CheckpointError
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder
+from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
+
+logger = logging.getLogger(__name__)
+
+
+def words_of_parts(parts: ModelParts) -> Mapping[str, Any]:
+    """The words that a model was trained on; an empty table where its folder has none.
+
+    Raises:
+        CheckpointError: its file is damaged or of a newer version.
+    """
+    return read_words(parts.words) if parts.words is not None else {}
+
+
+def complete(
+    parts: ModelParts, hub: HubOptions, *, text_encoder: str | Path | None = None, autoencoder: str | Path | None = None
+) -> ModelParts:
+    """Fill in the parts that a source lacks: those that were named, else the ones that it was published with.
+
+    What comes from elsewhere, or is a variant, may not be what the card has the hash of; its hash is computed when
+    asked for.
+    """
+    check_transformer(parts)
+    if parts.autoencoder is None and autoencoder is None:
+        _check_borrowing(parts)
+    named = {"text_encoder": text_encoder, "autoencoder": autoencoder}
+    foreign = [name for name, source in named.items() if source is not None or getattr(parts, name) is None]
+    if parts.variant is not None:
+        foreign = ["transformer", *named]
+    if autoencoder is not None or parts.autoencoder is None:
+        found = find_autoencoder(DEFAULT_AUTOENCODER if autoencoder is None else autoencoder, hub.for_others)
+        parts = replace(parts, networks={**parts.networks, "autoencoder": found})
+    if text_encoder is not None or parts.text_encoder is None:
+        parts = with_text_encoder(parts, text_encoder, hub.for_others)
+    if parts.card is not None:
+        hashes = {name: value for name, value in parts.card.hashes.items() if name not in foreign}
+        parts = replace(parts, card=replace(parts.card, hashes=hashes))
+    replaced = {name: Origin.of(source) for name, source in named.items() if source is not None}
+    return replace(parts, revision=hub.revision, replaced=replaced)
+
+
+def check_transformer(parts: ModelParts) -> None:
+    """Raises CheckpointError where a source has none."""
+    if parts.transformer is None:
+        lack = "has no transformer" if (parts.path / "model_index.json").is_file() else "holds an autoencoder alone"
+        raise CheckpointError(f"{parts.path} {lack}; a transformer is needed to make pictures")
+
+
+def _check_borrowing(parts: ModelParts) -> None:
+    """Refuse, before anything is fetched, to decode with an autoencoder that cannot read these latents."""
+    assert parts.transformer is not None
+    channels = parts.transformer.config.in_channels
+    is_published = parts.card is None or parts.card.text_encoder == PUBLISHED_TEXT_ENCODER
+    if not is_published or channels != DEFAULT_LATENT_CHANNELS:
+        raise CheckpointError(
+            f"{parts.path} has no autoencoder (vae), and no published one fits in its place: its transformer makes "
+            f"latents of {channels} channels; name the autoencoder that it was trained with"
+        )
+
+
+def find_autoencoder(source: str | Path, hub: HubOptions | None = None) -> Found[DCAutoencoderConfig, DCAutoencoder]:
+    """The autoencoder of a model, of a folder of its own, or of a single file.
+
+    Raises:
+        CheckpointError: there is none, or it is the ``autoencoder.pt`` that runs of 0.1.0 left.
+    """
+    if Path(str(source)).name == "autoencoder.pt":
+        raise CheckpointError(
+            f"{source} is no longer read: a run leaves a folder now; name {Path(source).parent / 'model'}, and if it "
+            f"is not there, give the command of that run again, which writes it from the run's last checkpoint"
+        )
+    found = find_parts(source, hub=hub, folders=("vae",)).autoencoder
+    if found is None:
+        raise CheckpointError(f"{source} holds no autoencoder")
+    return found
+
+
+def with_text_encoder(parts: ModelParts, named: str | Path | None = None, hub: HubOptions | None = None) -> ModelParts:
+    """The same parts with a text encoder: the one that was named, else the one that the model was trained with."""
+    trained_with = parts.card.text_encoder if parts.card is not None else PUBLISHED_TEXT_ENCODER
+    if named is None and trained_with == SMALL_TEXT_ENCODER:
+        folder = starter_text_encoder_folder(parts.card.text.num_layers if parts.card else None)
+    else:
+        wanted = ("text_encoder", "tokenizer")
+        folder = locate(trained_with if named is None else named, hub=hub or HubOptions(), folders=wanted)
+    if (folder / "text_encoder").is_dir():  # two folders as in a diffusers folder, or one that holds both
+        return replace(parts, text_encoder=folder / "text_encoder", tokenizer=folder / "tokenizer")
+    return replace(parts, text_encoder=folder, tokenizer=folder)
+
+
+def card_of(parts: ModelParts) -> ModelCard:
+    """The card that came with the weights, else what is known of them; a scheduler beside it has the last word, which
+    diffusers obeys too."""
+    if parts.card is not None:
+        return replace(parts.card, source=parts.source, defaults=_scheduled(parts.card.defaults, parts))
+    assert parts.transformer is not None
+    config = parts.transformer.config
+    card = known_card(
+        source=parts.source,
+        names=parts.names,
+        config=config,
+        compression=compression_of(parts.autoencoder),
+        scheduler=parts.scheduler,
+        precision=known_precision(parts.names, config, stored=parts.transformer.stored_dtypes, variant=parts.variant),
+    )
+    return replace(card, name=parts.origin.name.rstrip("/").rsplit("/", 1)[-1])
+
+
+def _scheduled(defaults: ImageDefaults, parts: ModelParts) -> ImageDefaults:
+    for name, value in scheduler_defaults(parts.scheduler or {"_class_name": None}).items():
+        if (of_card := getattr(defaults, name)) != value:
+            logger.warning(
+                "%s of %s is %s in its card and %s in its scheduler_config.json, which counts",
+                name,
+                parts.path,
+                of_card,
+                value,
+            )
+            defaults = replace(defaults, **{name: value})
+    return defaults
+
+
+def compression_of(found: Found[DCAutoencoderConfig, DCAutoencoder] | None) -> int:
+    """Pixels of one side per latent position; 32 for the autoencoder of the published models."""
+    return found.config.compression if found else 32
