@@ -83,3 +83,11 @@ def test_nothing_good_is_still_described(tmp_path: Path) -> None:
     found = inspect_data(open_data(tmp_path))
     assert (found.num_samples, found.width, found.aspect_ratios, found.captions) == (0, None, {}, ())
     assert found.num_by_reason() == {"missing_caption": 1, "undecodable": 1}
+
+
+def test_captions_of_300_words_are_cut(tmp_path: Path, picture: Callable[..., bytes]) -> None:
+    for name, words in (("a", 299), ("b", 300), ("c", 301)):
+        (tmp_path / f"{name}.png").write_bytes(picture())
+        (tmp_path / f"{name}.txt").write_text("word " * words)
+    (note,) = inspect_data(open_data(tmp_path)).caption_notes
+    assert note.startswith("captions of 2 samples, b for one, have 300 words or more, and SANA reads 300 tokens")
