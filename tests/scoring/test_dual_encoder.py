@@ -182,7 +182,7 @@ def test_the_weights_that_ship_prefer_the_right_caption(shipped: DualEncoderScor
 
 def test_the_file_that_ships_is_small() -> None:
     assert sum(file.stat().st_size for file in SHIPPED.iterdir()) < 3.5e6
-    assert isinstance(load_dual_encoder(SHIPPED).config, DualEncoderConfig)
+    assert isinstance(load_dual_encoder(str(SHIPPED)).config, DualEncoderConfig)
 
 
 @pytest.mark.network

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 def open_data(
-    path: Path, *, min_size: int = 1, need_captions: bool = True, also: Sequence[str | Path] = ()
+    path: str | Path, *, min_size: int = 1, need_captions: bool = True, also: Sequence[str | Path] = ()
 ) -> DataSource:
     """Open a data set of any layout of docs/data.md.
 

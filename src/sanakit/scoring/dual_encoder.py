@@ -165,7 +165,7 @@ def save_dual_encoder(model: DualEncoder, folder: Path) -> None:
     save_small_network(model, model.config, folder, exact=("log_scale", "bias"))
 
 
-def load_dual_encoder(folder: Path) -> DualEncoder:
+def load_dual_encoder(folder: str | Path) -> DualEncoder:
     """What `save_dual_encoder` wrote; raises ``CheckpointError`` if it is missing or damaged."""
     return load_small_network(folder, DualEncoderConfig, DualEncoder, what="dual encoder")
 

@@ -60,7 +60,7 @@ def lineage_of(out: Path) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def curated(photos: Path, plugin: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("here") / "curated"
-    run_here(photos, out, recipe(plugin), num_threads=3)
+    run_here(str(photos), str(out), recipe(plugin), num_threads=3)
     return out
 
 

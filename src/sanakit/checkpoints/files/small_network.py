@@ -14,6 +14,7 @@ from sanakit.checkpoints.files.writer import write_safetensors
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import CheckpointError
 from sanakit.common.files import write_json
+from sanakit.common.paths import as_path
 
 C = TypeVar("C")
 M = TypeVar("M", bound=nn.Module)
@@ -31,7 +32,7 @@ def save_small_network(model: nn.Module, config: Any, folder: Path, *, exact: Co
     write_json(folder / _CONFIG, to_mapping(config))
 
 
-def load_small_network(folder: Path, config_type: type[C], make: Callable[[C], M], *, what: str) -> M:
+def load_small_network(folder: str | Path, config_type: type[C], make: Callable[[C], M], *, what: str) -> M:
     """What `save_small_network` wrote, computing in float32, in evaluation mode.
 
     Args:
@@ -42,6 +43,7 @@ def load_small_network(folder: Path, config_type: type[C], make: Callable[[C], M
     Raises:
         CheckpointError: a file is missing or damaged, or the weights do not fit the config.
     """
+    folder = as_path(folder)
     try:
         config = from_mapping(config_type, read_json(folder / _CONFIG))
     except ValueError as error:

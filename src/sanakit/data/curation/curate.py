@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sanakit.common.errors import ConfigError, RequestError
+from sanakit.common.paths import as_path
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.data.curation import steps
 from sanakit.data.curation.captioners import Scorer, ScorerLoader, check_captioner, load_captioner
@@ -58,8 +59,8 @@ _PART_ROWS = 512  # finished rows that a killed process loses at most; Ctrl-C lo
 
 
 def run_here(
-    path: Path,
-    out: Path,
+    path: str | Path,
+    out: str | Path,
     config: CurationConfig,
     *,
     load_scorer: ScorerLoader | None = None,
@@ -78,12 +79,14 @@ def run_here(
         MissingExtraError: a package of the extra ``data`` is not installed.
         OutputError: a file could not be written.
     """
-    return _curate(path, out, config, lambda: nullcontext(Threads(num_threads)), load_scorer, on_progress)
+    return _curate(
+        as_path(path), as_path(out), config, lambda: nullcontext(Threads(num_threads)), load_scorer, on_progress
+    )
 
 
 def run_on_ray(
-    path: Path,
-    out: Path,
+    path: str | Path,
+    out: str | Path,
     config: CurationConfig,
     *,
     load_scorer: ScorerLoader | None = None,
@@ -98,7 +101,14 @@ def run_on_ray(
     """
     from sanakit.data.curation.on_ray import ray_driver
 
-    return _curate(path.absolute(), out.absolute(), config, partial(ray_driver, config.ray), load_scorer, on_progress)
+    return _curate(
+        as_path(path).absolute(),
+        as_path(out).absolute(),
+        config,
+        partial(ray_driver, config.ray),
+        load_scorer,
+        on_progress,
+    )
 
 
 def _curate(

@@ -102,7 +102,7 @@ def save_recogniser(model: Recogniser, folder: Path) -> None:
     save_small_network(model, model.config, folder)
 
 
-def load_recogniser(folder: Path) -> Recogniser:
+def load_recogniser(folder: str | Path) -> Recogniser:
     """What `save_recogniser` wrote; raises ``CheckpointError`` if it is missing or damaged."""
     return load_small_network(folder, RecogniserConfig, Recogniser, what="recogniser")
 
