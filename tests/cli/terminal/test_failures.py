@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import io
 import signal
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import typer
 
 import sanakit.cli.app
-from sanakit.cli.terminal.failures import Interrupted, exit_code, sentence
+from sanakit.cli.terminal.failures import Interrupted, check_all, exit_code, one_by_one, sentence
 from sanakit.common.errors import CheckpointError, ConfigError, OutputError, RequestError
 
 
@@ -106,3 +108,33 @@ def test_a_name_that_the_terminal_cannot_show_does_not_fail(
 
 def printing(name: str) -> Any:
     return SimpleNamespace(main=lambda *words, **options: print(name))
+
+
+def test_of_several_files_a_failure_is_told_and_the_others_are_done(capsys: pytest.CaptureFixture[str]) -> None:
+    def work(path: Path) -> dict[str, Any]:
+        if path.name != "good":
+            raise MemoryError if path.name == "large" else OutputError(f"{path} is bad")
+        return {"file": path.name}
+
+    results: list[dict[str, Any]] = []
+    one_by_one([Path("bad"), Path("good"), Path("large")], work, results, name="source")
+    assert results == [
+        {"source": "bad", "error": "bad is bad"}, {"file": "good"}, {"source": "large", "error": NO_MEMORY},
+    ]  # fmt: skip
+    assert capsys.readouterr().err == f"sanakit: bad is bad\nsanakit: {NO_MEMORY}\n"
+    with pytest.raises(typer.Exit) as ended:
+        check_all(results)
+    assert ended.value.exit_code == 1
+    check_all(results[1:2])
+    with pytest.raises(OutputError):
+        one_by_one([Path("bad")], work, results, name="source")
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("length", "shown"), [(160, "x" * 160), (161, "x" * 157 + "...")])
+def test_a_long_error_is_cut(length: int, shown: str) -> None:
+    assert sentence(ValueError("\n" + "x" * length)).startswith(f"an unexpected ValueError ({shown}); ")
+
+
+def test_a_nesting_too_deep() -> None:
+    assert sentence(RecursionError("maximum")) == "a file or a text is nested too deeply to be read"
