@@ -120,3 +120,18 @@ def test_of_many_that_are_missing_eight_are_named(launched: pytest.MonkeyPatch, 
 
 def test_five_minutes_are_waited() -> None:
     assert ranks.PATIENCE == 300
+
+
+@pytest.mark.parametrize(("local", "number"), [("3", 3), (None, 0)])
+def test_each_process_has_the_accelerator_of_its_number(
+    launched: pytest.MonkeyPatch, local: str | None, number: int
+) -> None:
+    chosen: list[int] = []
+    launched.setattr("torch.cuda.is_available", lambda: True)
+    launched.setattr("torch.cuda.set_device", chosen.append)
+    launched.delenv("LOCAL_RANK", raising=False)
+    if local is not None:
+        launched.setenv("LOCAL_RANK", local)
+    with pytest.raises(LostProcessError), process_group(patience=0.1):
+        pass
+    assert chosen == [number]

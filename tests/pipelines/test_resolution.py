@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 
 from sanakit.common.errors import RequestError
-from sanakit.pipelines.resolution import generated_size, resize_and_crop
+from sanakit.pipelines.resolution import check_upscaled_size, generated_size, granularity_of, resize_and_crop
 
 
 def planned(height: int, width: int, base_size: int, **options: bool) -> tuple[int, int]:
@@ -63,3 +66,49 @@ def test_an_equal_size_is_left_alone_and_the_crop_is_central() -> None:
     pixels = torch.arange(12.0).view(1, 1, 3, 4)
     assert resize_and_crop(pixels, 3, 4) is resize_and_crop(pixels, None, None) is pixels
     assert torch.equal(resize_and_crop(pixels, 3, 2), pixels[..., 1:3])
+
+
+def test_the_borders_of_what_is_made() -> None:
+    for side in (64, 256):  # half of 128 to twice
+        assert planned(side, side, 128) == (side, side)
+    for side, nearest in ((288, 256), (32, 64)):
+        with pytest.raises(RequestError, match=f"nearest is {nearest}"):
+            planned(side, 128, 128)
+    assert planned(64, 64, 32) == (64, 64)
+    assert planned(32, 32, 16) == (32, 32)  # smaller ones make one step at least
+    assert planned(100, 400, 512) == (256, 1024)
+    with pytest.raises(RequestError, match=r"401x100 is too long; .* a factor of at most 4, such as 1024x256"):
+        planned(100, 401, 512)
+    assert planned(1024, 1024, 512) == (512, 512)
+    with pytest.raises(RequestError, match=r"1025x1025 is more than twice .* at most 1024x1024"):
+        planned(1025, 1025, 512)
+    assert planned(256, 256, 256) == (256, 256)
+    with pytest.raises(RequestError, match="height=250"):
+        planned(250, 256, 256)  # bins begin with models of 512 px
+
+
+def test_steps_of_sizes() -> None:
+    def config(patch_size: int) -> Any:
+        return SimpleNamespace(patch_size=patch_size)
+
+    pairs = ((1, 8), (1, 32), (2, 32), (4, 8))
+    assert [granularity_of(config(patch), compression) for patch, compression in pairs] == [32, 32, 64, 32]
+
+
+def test_the_largest_enlarged_picture() -> None:
+    check_upscaled_size(1, 178_956_970 // 4, 2)
+    with pytest.raises(RequestError, match=r"44739243x1 enlarged 2 times has 179 million pixels.* is 179 million$"):
+        check_upscaled_size(1, 178_956_970 // 4 + 1, 2)
+    with pytest.raises(RequestError, match="2 times is possible"):
+        check_upscaled_size(1, 178_956_970 // 4, 4)
+    with pytest.raises(RequestError, match=r"million$"):
+        check_upscaled_size(1, 178_956_970 // 4 + 1, 4)
+
+
+def test_bilinear_and_central() -> None:
+    pixels = torch.rand(1, 1, 4, 6, generator=torch.Generator().manual_seed(0))
+    large = torch.nn.functional.interpolate(pixels, (10, 15), mode="bilinear", align_corners=False)
+    assert torch.equal(resize_and_crop(pixels, 10, 12), large[..., :, 1:13])
+    large = torch.nn.functional.interpolate(pixels, (8, 12), mode="bilinear", align_corners=False)
+    assert torch.equal(resize_and_crop(pixels, 5, 12), large[..., 1:6, :])
+    assert torch.equal(resize_and_crop(pixels, None, 3), pixels[..., :, 1:4])

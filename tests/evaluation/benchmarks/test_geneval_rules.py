@@ -96,3 +96,54 @@ def test_a_reader_of_the_worlds_is_a_detector() -> None:
         assert judge_picture(BLANK, {"tag": "position", "include": include}, detector).correct == right
     red = {"tag": "colors", "include": [{"class": "car", "count": 1, "color": "red"}]}
     assert judge_picture(BLANK, red, detector).correct
+
+
+def test_as_many_as_are_looked_at_and_the_surest_first() -> None:
+    cups = [seen("cup", 0.5, "blue") for _ in range(16)]
+    many = {"include": [{"class": "cup", "count": 16}]}
+    assert correct(many, *cups)
+    assert judge_picture(
+        BLANK, {"tag": "any", "include": [{"class": "cup", "count": 17}]}, Seen(*cups, *cups)
+    ).reason == ("expected cup>=17, found 16")
+    red = {"tag": "any", "include": [{"class": "cup", "count": 1, "color": "red"}]}
+    assert judge_picture(BLANK, red, Seen(*cups, seen("cup", 0.6, "red"))).correct
+    assert judge_picture(BLANK, red, Seen(*cups, seen("cup", 0.4, "red"))).reason == "expected red cup>=1, found blue"
+    few = {"tag": "any", "exclude": [{"class": "cup", "count": 2}]}
+    assert judge_picture(BLANK, few, Seen(cups[0])).correct
+    assert judge_picture(BLANK, few, Seen(*cups[:2])).reason == "expected cup<2, found 2"
+
+
+def test_the_counting_task_asks_for_its_own_threshold() -> None:
+    asked: list[bool] = []
+
+    class Asked(Seen):
+        def detect(self, image: Image.Image, *, counting: bool) -> list[SeenObject]:
+            asked.append(counting)
+            return []
+
+    for tag in ("counting", "colors"):
+        judge_picture(BLANK, {"tag": tag}, Asked())
+    assert asked == [True, False]
+
+
+def test_a_wrong_position_says_where_it_is() -> None:
+    left = {
+        "tag": "any",
+        "include": [{"class": "dog", "count": 1}, {"class": "cat", "count": 1, "position": ["left of", 0]}],
+    }
+    verdicts = [
+        judge_picture(BLANK, left, Seen(seen("dog"), seen("cat", left=x, top=y))) for x, y in ((30, 30), (1, 0))
+    ]
+    assert [verdict.reason for verdict in verdicts] == [
+        "expected cat left of target, found below and right of", "expected cat left of target, found neither",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("offset", "expected"),
+    [((2.0, 0), set()), ((2.5, 0), set()), ((4.1, 0), {"right of"}), ((-4.1, 0), {"left of"}), ((0, 4.1), {"below"})],
+)
+def test_how_far_beyond_is_beside(offset: tuple[float, float], expected: set[str]) -> None:
+    """A tenth of the summed sides of 20 is taken off; what is left must be more than half of the whole way."""
+    x, y = offset
+    assert relations((x, y, x + 10, y + 10), (0, 0, 10, 10)) == expected
