@@ -151,13 +151,16 @@ def test_a_ctrl_c_is_noted_as_long_as_asked() -> None:
     import os
     import signal
 
-    before = signal.getsignal(signal.SIGINT)
-    with noted_interrupts() as came:
-        assert not came()
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-        assert came()
-    assert signal.getsignal(signal.SIGINT) is before
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # of a job in the background it is ignored
+    try:
+        with noted_interrupts() as came:
+            assert not came()
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+            assert came()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_the_last_sentences() -> None:

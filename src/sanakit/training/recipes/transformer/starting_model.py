@@ -109,6 +109,7 @@ def _continued(recipe: NetworkRecipe, source: str, device: str) -> StartingModel
         raise CheckpointError(f"{source} is a SANA-Sprint model; flow matching would undo its distillation")
     check_small_weights(parts)
     given = hash_network(parts.transformer)
+    began = f"{card.name} ({given[:12]})"
     transformer = load_network(parts.transformer, dtype=torch.float32, device=device)
     if recipe.growth is not None:
         grown = grow(transformer.state_dict(), transformer.config, recipe.growth)
@@ -120,7 +121,7 @@ def _continued(recipe: NetworkRecipe, source: str, device: str) -> StartingModel
     if found.text_encoder is None:
         kept["text_encoder"] = hash_text_encoder(parts)
     policy = continued_policy(card.precision)
-    card = replace(card, text=text, precision=policy, trained_from=f"{card.name} ({given[:12]})", hashes=kept)
+    card = replace(card, text=text, precision=policy, trained_from=began, hashes=kept)
     encoders = encoders_of_parts(parts, card, device=device)
     brings = found.text_encoder is not None
     return StartingModel(transformer, encoders, card, brings, words_of_parts(found), given=given)
