@@ -35,6 +35,7 @@ class Settings:
     pair: tuple[int, str] = (0, "")
     either: str | tuple[int, ...] = ""
     mode: Literal["auto", "off"] | bool = "auto"
+    switch: Literal["on", "off"] = "on"
     shares: dict[str, float] = field(default_factory=dict)
     many: tuple[Files, ...] = ()
 
@@ -56,6 +57,7 @@ class Settings:
         ("mode", "auto", {}, "auto"),
         ("mode", "true", {}, True),
         ("mode", "maybe", {}, "maybe"),
+        ("switch", "off", {}, "off"),
         ("shares.a", "0.5", {}, 0.5),
         ("many.0.path", "5", {"many": [{"type": "files"}]}, "5"),
         ("many.1.path", "5", {"many": [{"type": "numbers"}, {"type": "files"}]}, "5"),

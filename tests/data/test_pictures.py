@@ -118,3 +118,18 @@ def test_only_what_every_reader_sees_right_is_stored_as_it_is() -> None:
     ]  # fmt: skip
     assert stored_upright(encoded(image, "JPEG", exif=orientation(6))) is None
     assert stored_upright(encoded(Image.fromarray(np.zeros((4, 4), np.uint16)), "PNG")) is None
+
+
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        *((b"\0\0\0\x18ftyp" + brand, "it is HEIC, as phones write it") for brand in (
+            b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1",
+        )),
+        (b"\0\0\0\x18ftypmp42", "the file is no picture"),
+        (b"\0\0\0\x18xxxxheic", "the file is no picture"),
+    ],
+)  # fmt: skip
+def test_pictures_of_phones_are_called_by_their_name(start: bytes, words: str) -> None:
+    with pytest.raises(PictureError, match=words):
+        decode_picture(start + bytes(40))

@@ -84,3 +84,8 @@ def test_the_best_of_several_is_chosen_by_the_scorer(monkeypatch: pytest.MonkeyP
     assert report["chosen by this scorer"].value == report["best possible"].value == 1.0
     assert report["random seed"].value == pytest.approx(1 / 3)
     assert report["gain"].value == pytest.approx(2 / 3)
+
+
+def test_as_many_pairs_as_asked_for() -> None:
+    for number in (1, 3):
+        assert len(list(heldout_pairs(WRONG_WORDS[0], load_bank("tiny"), number, 0))) == number

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sanakit.evaluation.metrics.kernel_distance import subset_kernel_distance
 from sanakit.evaluation.reports.distances import fid_report, frechet_distances, kid_report
 from sanakit.evaluation.reports.picture_features import FeatureSet
 from sanakit.evaluation.reports.report import report_table
@@ -47,3 +48,12 @@ def test_pairs_are_named_so_and_have_no_kid(num: int) -> None:
     assert next(each.name for each in found.measurements) == "rFID"
     assert list(found.missing) == (["rFID without bias"] if num < 12 else [])
     assert all("of the pairs" in each.interval for each in found.measurements)
+
+
+def test_subsets_are_a_hundred_of_the_smaller_set_real_ones_first() -> None:
+    real, fake = features(9, 3, 0), features(7, 3, 1)
+    found = kid_report(real, fake, EXTRACTOR, seed=4, num_halves=3)
+    expected = subset_kernel_distance(real.features, fake.features, num_subsets=100, subset_size=7, seed=4)
+    assert found["KID of subsets"].value == expected.mean
+    assert found.settings["subset_deviation"] == expected.deviation
+    assert (found.settings["subsets"], found.settings["subset_size"], found.settings["halves"]) == (100, 7, 3)

@@ -72,3 +72,8 @@ def test_shards_beside_pictures_are_measured_too(folder: Path) -> None:
     with tarfile.open(folder / "00000.tar", "w") as tar:
         tar.add(folder / "00.png", "packed.png")
     assert len(open_pictures(folder)) == 12
+
+
+def test_two_pictures_are_enough(folder: Path) -> None:
+    found = extract_features(open_pictures(folder, limit=2), MeanColour())
+    assert (len(found.features), found.facts["sizes"]) == (2, "12x12")
