@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import tarfile
 from collections import Counter
 from pathlib import Path
 
@@ -22,6 +21,8 @@ from sanakit.worlds.building.emoji.words import Entry, bare, code_points, emoji_
 from sanakit.worlds.building.packages import FLUENT_3D
 from sanakit.worlds.building.tinting import mask_but, tint_of
 
+from .npm_packages import packed, webp
+
 
 def disc(colour: str, size: int = 200) -> Image.Image:
     """A disc with a white spot, in the middle of a transparent square."""
@@ -30,22 +31,6 @@ def disc(colour: str, size: int = 200) -> Image.Image:
     pen.ellipse((20, 20, size - 20, size - 20), fill=colour)
     pen.ellipse((60, 60, 80, 80), fill="#ffffff")
     return image
-
-
-def packed(folder: Path, files: dict[str, bytes]) -> Path:
-    path = folder / "package.tgz"
-    with tarfile.open(path, "w:gz") as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(f"package/{name}")
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return path
-
-
-def webp(*frames: Image.Image) -> bytes:
-    file = io.BytesIO()
-    frames[0].save(file, "WEBP", save_all=True, append_images=frames[1:], lossless=True, duration=40)
-    return file.getvalue()
 
 
 def test_no_word_means_two_things_and_no_emoji_is_listed_twice() -> None:
@@ -115,7 +100,8 @@ def test_views_are_cut_to_what_is_visible() -> None:
 def test_stills_and_clips_become_one_look(tmp_path: Path) -> None:
     frames = [disc(f"#{220 - 8 * n:02x}2020") for n in range(12)]
     tarball = packed(
-        tmp_path, {"assets/1f436.webp": webp(frames[0]), "assets/1f431.webp": webp(*frames), "assets/1f984.webp": b""}
+        tmp_path / "package.tgz",
+        {"assets/1f436.webp": webp(frames[0]), "assets/1f431.webp": webp(*frames), "assets/1f984.webp": b""},
     )
     stills = dict(read_stills(tarball, {"1f436", "1f431"}))
     clips = dict(read_clips(tarball, {"1f436", "1f431"}))
@@ -162,7 +148,7 @@ def test_names_are_nouns_where_the_annotations_describe(tmp_path: Path) -> None:
     files["annotations/hi/annotations.json"] = annotations(hindi)
     entries = [entry("toy cat", "🐱", "🐈"), entry("toy apple", "🍎"), entry("stethoscope", "🩺")]
     entries += [entry("toy bat", "🏏"), entry("toy eight", "🎱")]
-    names = Names(packed(tmp_path, files), entries)
+    names = Names(packed(tmp_path / "package.tgz", files), entries)
     assert names.of(entries[0]) == ({"de": "Katze"}, {})
     assert names.of(entries[1]) == ({"de": "Apfel", "hi": "सेब"}, {}), "the colour is no part of the name"
     assert names.of(entries[2]) == ({"de": "Arzt", "hi": "रॉकेट"}, {"de": ("Stethoskop",)})

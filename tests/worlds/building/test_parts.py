@@ -26,26 +26,13 @@ from sanakit.worlds.building.packages import EMOJI_WORDS, FLUENT_3D, FLUENT_CLIP
 from sanakit.worlds.building.people import people
 from sanakit.worlds.building.places import places
 
-
-def packed(path: Path, files: dict[str, bytes]) -> Path:
-    with tarfile.open(path, "w:gz") as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(f"package/{name}")
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return path
+from .npm_packages import packed, webp
 
 
 def disc(colour: str) -> Image.Image:
     image = Image.new("RGBA", (40, 40))
     image.paste(colour, (5, 5, 35, 35))
     return image
-
-
-def webp(*frames: Image.Image) -> bytes:
-    file = io.BytesIO()
-    frames[0].save(file, "WEBP", save_all=True, append_images=frames[1:], lossless=True, duration=40)
-    return file.getvalue()
 
 
 def entry(name: str, *signs: str, group: Any = "thing", floats: bool = False) -> Entry:
