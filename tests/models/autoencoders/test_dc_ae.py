@@ -10,7 +10,7 @@ import torch
 from sanakit.common.errors import ConfigError, ShapeError
 from sanakit.layers.resample import UpOp
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
-from sanakit.models.autoencoders.dc_ae_config import AutoencoderStage, DCAutoencoderConfig, stages
+from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, DCAutoencoderStage, stages
 
 WIDTHS = (8, 16, 16)
 SMALL = DCAutoencoderConfig(
@@ -112,8 +112,8 @@ def test_inputs_that_do_not_fit_are_refused_in_a_sentence() -> None:
         {"encoder": stages((8, 48, 48), (1, 1, 1), num_res=3)},
         {"decoder": stages((8, 12, 16), (1, 1, 1), num_res=3)},
         {
-            "encoder": (AutoencoderStage(channels=8, num_blocks=0),),
-            "decoder": (AutoencoderStage(channels=8, num_blocks=1),),
+            "encoder": (DCAutoencoderStage(channels=8, num_blocks=0),),
+            "decoder": (DCAutoencoderStage(channels=8, num_blocks=1),),
         },
         {"encoder": stages((8, 18, 20), (0, 1, 1), num_res=3), "down": "pixel_unshuffle"},
     ],
@@ -128,7 +128,7 @@ def test_configs_that_cannot_work_are_refused(wrong: dict[str, object]) -> None:
 def test_stages_that_cannot_work_are_refused() -> None:
     for wrong in ({"num_blocks": -1}, {"channels": 0}, {"scales": (4,)}):
         with pytest.raises(ConfigError):
-            AutoencoderStage(**{"channels": 8, "num_blocks": 1, **wrong})
+            DCAutoencoderStage(**{"channels": 8, "num_blocks": 1, **wrong})
 
 
 @torch.no_grad()
@@ -173,7 +173,7 @@ def test_the_head_is_norm_activation_convolution() -> None:
     ],
 )
 def test_memory_of_decoding_follows_from_the_largest_stage(
-    decoder: tuple[AutoencoderStage, ...], up: UpOp, bytes_per_pixel: float, largest_per_pixel: float
+    decoder: tuple[DCAutoencoderStage, ...], up: UpOp, bytes_per_pixel: float, largest_per_pixel: float
 ) -> None:
     config = replace(SMALL, decoder=decoder, up=up, head_dim=4)
     assert config.decode_bytes(10, 6) == bytes_per_pixel * 60
@@ -182,15 +182,16 @@ def test_memory_of_decoding_follows_from_the_largest_stage(
 
 def test_what_is_left_out_of_a_config_and_of_stages() -> None:
     config = DCAutoencoderConfig(
-        encoder=(AutoencoderStage(channels=64, num_blocks=1),), decoder=(AutoencoderStage(channels=64, num_blocks=1),)
+        encoder=(DCAutoencoderStage(channels=64, num_blocks=1),),
+        decoder=(DCAutoencoderStage(channels=64, num_blocks=1),),
     )
     assert (config.latent_channels, config.in_channels, config.head_dim, config.scaling_factor) == (32, 3, 32, 1.0)
     assert (config.down, config.up, config.head_activation) == ("conv", "interpolate", "relu")
     assert (config.encoder_shortcut, config.decoder_shortcut, config.compression) == (True, True, 1)
     assert stages((8, 8, 8, 8), (0, 1, 1, 2)) == (
-        AutoencoderStage(channels=8, num_blocks=0, block="res", scales=(), norm="rms", activation="silu"),
-        AutoencoderStage(channels=8, num_blocks=1), AutoencoderStage(channels=8, num_blocks=1),
-        AutoencoderStage(channels=8, num_blocks=2, block="vit", scales=(5,), norm="rms", activation="silu"),
+        DCAutoencoderStage(channels=8, num_blocks=0, block="res", scales=(), norm="rms", activation="silu"),
+        DCAutoencoderStage(channels=8, num_blocks=1), DCAutoencoderStage(channels=8, num_blocks=1),
+        DCAutoencoderStage(channels=8, num_blocks=2, block="vit", scales=(5,), norm="rms", activation="silu"),
     )  # fmt: skip
     with pytest.raises(ConfigError, match="in_channels=0"):
         replace(config, in_channels=0)

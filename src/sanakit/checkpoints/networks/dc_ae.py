@@ -29,7 +29,7 @@ from sanakit.checkpoints.networks.kind import Json, NetworkKind, Shapes
 from sanakit.common.errors import CheckpointError
 from sanakit.layers.resample import DownOp, UpOp
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
-from sanakit.models.autoencoders.dc_ae_config import Activation, AutoencoderStage, DCAutoencoderConfig, NormKind
+from sanakit.models.autoencoders.dc_ae_config import Activation, DCAutoencoderConfig, DCAutoencoderStage, NormKind
 from sanakit.models.presets import DC_AE_PRESETS
 
 _SIDES = (("encoder", "down_blocks"), ("decoder", "up_blocks"))
@@ -191,7 +191,7 @@ def _dc_ae_from_json(fields: Mapping[str, Any]) -> DCAutoencoderConfig:
 
 def _stages_from_json(
     fields: Mapping[str, Any], side: str, *, default_depths: tuple[int, ...]
-) -> tuple[AutoencoderStage, ...]:
+) -> tuple[DCAutoencoderStage, ...]:
     channels = counts(fields, f"{side}_block_out_channels", (128, 256, 512, 512, 1024, 1024))
     depths = counts(fields, f"{side}_layers_per_block", default_depths, least=0)
     scales_name = f"{side}_qkv_multiscales"
@@ -203,7 +203,7 @@ def _stages_from_json(
     if not len(channels) == len(depths) == len(scales) == len(kinds) == len(norms) == len(activations):
         raise CheckpointError(f"the {side}'s lists of the autoencoder's config.json differ in length")
     return tuple(
-        AutoencoderStage(
+        DCAutoencoderStage(
             channels=channels[i],
             num_blocks=depths[i],
             block=choose(f"{side}_block_types", kinds[i], _BLOCKS),

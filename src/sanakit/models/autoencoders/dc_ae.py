@@ -12,14 +12,14 @@ from sanakit.layers.linear_attention import MultiscaleLinearAttention
 from sanakit.layers.mix_ffn import MixFFN
 from sanakit.layers.norms import PixelRMSNorm
 from sanakit.layers.resample import Downsample, Upsample, average_groups, repeat_groups
-from sanakit.models.autoencoders.dc_ae_config import Activation, AutoencoderStage, DCAutoencoderConfig
+from sanakit.models.autoencoders.dc_ae_config import Activation, DCAutoencoderConfig, DCAutoencoderStage
 from sanakit.models.network import Network
 
 
 class ResBlock(nn.Module):
     """Two 3x3 convolutions with the norm at their end, and the input added."""
 
-    def __init__(self, stage: AutoencoderStage) -> None:
+    def __init__(self, stage: DCAutoencoderStage) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(stage.channels, stage.channels, 3, padding=1)
         self.conv2 = nn.Conv2d(stage.channels, stage.channels, 3, padding=1, bias=False)
@@ -46,7 +46,7 @@ class PixelMixFFN(MixFFN):
 class EfficientViTBlock(nn.Module):
     """Linear attention for context, Mix-FFN for detail, each added to its input."""
 
-    def __init__(self, stage: AutoencoderStage, head_dim: int) -> None:
+    def __init__(self, stage: DCAutoencoderStage, head_dim: int) -> None:
         super().__init__()
         self.attention = MultiscaleLinearAttention(
             stage.channels, head_dim=head_dim, scales=stage.scales, norm=_norm(stage)
@@ -155,13 +155,13 @@ class DCAutoencoder(Network):
         return self.decoder(latent / self.config.scaling_factor)
 
 
-def _blocks(stage: AutoencoderStage, head_dim: int) -> list[nn.Module]:
+def _blocks(stage: DCAutoencoderStage, head_dim: int) -> list[nn.Module]:
     if stage.block == "res":
         return [ResBlock(stage) for _ in range(stage.num_blocks)]
     return [EfficientViTBlock(stage, head_dim) for _ in range(stage.num_blocks)]
 
 
-def _norm(stage: AutoencoderStage) -> nn.Module:
+def _norm(stage: DCAutoencoderStage) -> nn.Module:
     return PixelRMSNorm(stage.channels) if stage.norm == "rms" else nn.BatchNorm2d(stage.channels)
 
 

@@ -24,7 +24,7 @@ _PER_UPSAMPLE_OUTPUT = 2.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AutoencoderStage:
+class DCAutoencoderStage:
     """One resolution of the encoder or decoder.
 
     ``num_blocks == 0`` in the first stage means that the stem (or head) itself changes the resolution.
@@ -48,8 +48,8 @@ class AutoencoderStage:
 class DCAutoencoderConfig:
     """Stages are listed from the full resolution to the smallest, for the decoder too."""
 
-    encoder: tuple[AutoencoderStage, ...]
-    decoder: tuple[AutoencoderStage, ...]
+    encoder: tuple[DCAutoencoderStage, ...]
+    decoder: tuple[DCAutoencoderStage, ...]
     latent_channels: int = 32
     in_channels: int = 3
     head_dim: int = 32
@@ -74,7 +74,7 @@ class DCAutoencoderConfig:
         self._check_widths(self.encoder, "encoder", self.encoder_shortcut, packed=self.down == "pixel_unshuffle")
         self._check_widths(self.decoder, "decoder", self.decoder_shortcut, packed=False)
 
-    def _check_widths(self, stages: tuple[AutoencoderStage, ...], side: str, shortcut: bool, *, packed: bool) -> None:
+    def _check_widths(self, stages: tuple[DCAutoencoderStage, ...], side: str, shortcut: bool, *, packed: bool) -> None:
         """The shortcuts average or repeat whole groups of channels."""
         if any(not stage.num_blocks for stage in stages[1:]) or (len(stages) == 1 and not stages[0].num_blocks):
             raise ConfigError(f"the {side} has a stage without blocks; only the first of several may be empty")
@@ -127,11 +127,11 @@ def stages(
     scales: tuple[int, ...] = (5,),
     shallow_norm: NormKind = "rms",
     shallow_activation: Activation = "silu",
-) -> tuple[AutoencoderStage, ...]:
+) -> tuple[DCAutoencoderStage, ...]:
     """The usual list of stages: ``num_res`` of residual blocks, EfficientViT blocks below."""
     return tuple(
-        AutoencoderStage(channels=c, num_blocks=d, norm=shallow_norm, activation=shallow_activation)
+        DCAutoencoderStage(channels=c, num_blocks=d, norm=shallow_norm, activation=shallow_activation)
         if i < num_res
-        else AutoencoderStage(channels=c, num_blocks=d, block="vit", scales=scales)
+        else DCAutoencoderStage(channels=c, num_blocks=d, block="vit", scales=scales)
         for i, (c, d) in enumerate(zip(channels, depths, strict=True))
     )
