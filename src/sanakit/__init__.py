@@ -57,9 +57,9 @@ def load(
         RequestError: the dtype is refused, the device is not here, or an argument is not known.
         DownloadError: something is not on this machine and could not be fetched.
     """
-    from sanakit.common.devices import let_idle_threads_sleep, resolve_device
+    from sanakit.common.devices import prepare_threads, resolve_device
 
-    let_idle_threads_sleep()
+    prepare_threads()
     options = _checked(dict(files), dtype)
     dtype = options.pop("torch_dtype") if "torch_dtype" in options else dtype
     from sanakit.checkpoints.files.hub import HubOptions

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from sanakit.checkpoints.opening import OpenedModel
+from sanakit.checkpoints.opening import OpenedModel, open_model
+from sanakit.pipelines.check import memory_of_pictures, plan_for_model
+from sanakit.pipelines.decoding.memory import denoising_bytes
 from sanakit.pipelines.latent_file import SavedLatent, save_latent
 from sanakit.pipelines.picture_file import read_record
+from sanakit.pipelines.request import GenerationRequest
 
 HASHED = ("transformer", "autoencoder", "text_encoder")
 
@@ -30,6 +34,35 @@ def test_a_model_is_asked_before_its_weights_are_loaded(
     with pytest.raises(pytest.fail.Exception):
         run("generate", "a cat", "--model", tiny_model, "--num-images", "3", "--upscale", "2")
     assert free == [0, 0, 3 * 4 * 128 * 128 * 4]  # the model's own size
+
+
+def test_memory_that_is_short_is_told_before_weights_are_read(
+    run: Any, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Weights with the text encoder, a step of both rows, decoding in the smallest tiles."""
+    model = open_model(tiny_model)
+    plan = lambda **fields: plan_for_model(model, [GenerationRequest(prompt="a cat", **fields)])[0]  # noqa: E731
+    bundle = model.load()
+    sizes = {name: sum(t.numel() for t in part.state_dict().values()) for name, part in bundle.components.items()}
+    need = memory_of_pictures(model, plan())
+    assert need.weights == {name: size * model.dtypes[name].itemsize for name, size in sizes.items()}
+    row = denoising_bytes(bundle.transformer.config, 8, 8, model.dtypes["transformer"])
+    assert need.denoising == 2 * row
+    assert memory_of_pictures(model, plan(guidance_scale=1.0)).denoising == row
+    assert memory_of_pictures(model, plan(), num_pictures=3).denoising == 2 * row  # one at a time on the CPU
+    assert memory_of_pictures(model, plan(), fixed_rows=4).denoising == 4 * row
+    assert memory_of_pictures(replace(model, device="cuda"), plan(), num_pictures=3).denoising == 6 * row
+    assert memory_of_pictures(replace(model, device="cuda"), plan(), num_pictures=30).denoising == 16 * row
+    assert (
+        memory_of_pictures(replace(model, named={"text_encoder": "org/another"}), plan()).weights["text_encoder"] == 0
+    )
+
+    monkeypatch.setattr(OpenedModel, "load", lambda model: pytest.fail("the weights were read"))
+    for free, told in ((need.total, False), (need.total - 1, True)):
+        monkeypatch.setattr("sanakit.pipelines.decoding.memory.free_memory", lambda free=free: free)
+        with pytest.raises(pytest.fail.Exception):
+            run("generate", "a cat", "--model", tiny_model)
+        assert ("memory is short: tiny takes up to" in caplog.text) == told
 
 
 @pytest.fixture

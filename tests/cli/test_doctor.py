@@ -47,6 +47,10 @@ def test_memory_that_the_starter_needs() -> None:
     assert told(doctor._about_the_starter(replace(broken, memory=1_200_000_000), Path())) == [
         ("problem", "1.2 GB of memory is less than the 1.3 GB of the starter")
     ]
+    assert told(doctor._about_the_starter(replace(broken, free_memory=1_300_000_000), Path())) == []
+    assert told(doctor._about_the_starter(replace(broken, free_memory=1_200_000_000), Path())) == [
+        ("remark", "1.2 GB of memory are free, and the starter takes up to 1.3 GB")
+    ]
 
 
 def test_about_fetching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,16 +132,17 @@ def test_what_a_machine_and_its_models_are_shown_as(capsys: pytest.CaptureFixtur
     }  # fmt: skip
     bare = doctor._facts(replace(HERE, gigaflops=None, torch=None, torch_problem="gone"))
     assert (bare["cores"], bare["torch"], bare["GPU"]) == ("4", "missing (gone)", "none")
-    starter = doctor.Ability("starter", 128, True, device="cpu", dtype="float32", memory=1.3e9)
-    other = replace(starter, model="m", runs=False)
+    starter = doctor.Ability("starter", 128, True, True, device="cpu", dtype="float32", memory=1.3e9)
+    other = replace(starter, model="m", runs=False, fits=False)
     assert [doctor._duration(each) for each in (starter, other, replace(other, seconds=61.0))] == [
         "seconds", "-", "1 min 1 s",
     ]  # fmt: skip
-    doctor.show(HERE, [starter, other], [doctor.Finding("remark", "a remark", "nothing")])
+    crowded = replace(starter, model="c", runs=False)
+    doctor.show(HERE, [starter, other, crowded], [doctor.Finding("remark", "a remark", "nothing")])
     shown = capsys.readouterr().out
     assert "  - a remark\n      nothing\n  Ready: " in shown
     assert [line.split()[:4] for line in shown.splitlines() if " px" in line] == [
-        ["starter", "128", "px", "yes"], ["m", "128", "px", "no"],
+        ["starter", "128", "px", "yes"], ["m", "128", "px", "no"], ["c", "128", "px", "not"],
     ]  # fmt: skip
     doctor.show(HERE, [], [doctor.Finding("problem", "a fault", "mend it")])
     shown = capsys.readouterr().out

@@ -144,6 +144,15 @@ def test_doctor_judges_by_memory() -> None:
     assert not judge(machine(1e9))[0].runs
 
 
+def test_doctor_counts_memory_that_is_free() -> None:
+    """13 GB are needed of the first published model in float32, 7 GB in bfloat16."""
+    crowded = [replace(machine(128e9), free_memory=free) for free in (int(1.2e9), int(8e9), None)]
+    starters, published = zip(*((judge(each)[0], judge(each)[3]) for each in crowded), strict=True)
+    assert [(a.runs, a.fits) for a in starters] == [(False, True), (True, True), (True, True)]
+    assert [(a.runs, a.fits) for a in published] == [(False, True), (False, True), (True, True)]
+    assert [a.dtype for a in published] == ["float32"] * 3
+
+
 def test_doctor_without_torch_tells_what_is_left() -> None:
     assert [ability.model for ability in judge(replace(machine(128e9), torch=None))] == ["starter"]
 

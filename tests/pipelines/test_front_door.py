@@ -14,7 +14,7 @@ from PIL import Image
 
 import sanakit
 from sanakit.checkpoints.bundle import ModelBundle
-from sanakit.common.devices import let_idle_threads_sleep, resolve_device
+from sanakit.common.devices import prepare_threads, resolve_device
 from sanakit.common.errors import RequestError
 from sanakit.common.seeds import draw_noise
 from sanakit.pipelines.events import Event, StepDone
@@ -199,11 +199,11 @@ def test_moving_takes_devices_that_are_here(pipeline: TextToImagePipeline) -> No
 
 def test_threads_sleep_while_they_wait_where_torch_is_not_loaded_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    let_idle_threads_sleep()
+    prepare_threads()
     assert "OMP_WAIT_POLICY" not in os.environ  # too late for this process, and no business of its children
     monkeypatch.delitem(sys.modules, "torch")
-    let_idle_threads_sleep()
+    prepare_threads()
     assert os.environ["OMP_WAIT_POLICY"] == "passive"
     monkeypatch.setenv("OMP_WAIT_POLICY", "active")
-    let_idle_threads_sleep()
+    prepare_threads()
     assert os.environ["OMP_WAIT_POLICY"] == "active"

@@ -31,7 +31,7 @@ from sanakit.cli.terminal.options import add_commands
 from sanakit.cli.train import train
 from sanakit.cli.upscale import upscale
 from sanakit.cli.version import version
-from sanakit.common.devices import let_idle_threads_sleep
+from sanakit.common.devices import prepare_threads
 from sanakit.common.errors import OutputError
 from sanakit.common.version import __version__
 
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str], was_interrupted: Callable[[], bool]) -> int:
-    let_idle_threads_sleep()
+    prepare_threads()
     debug = _take_debug(words)
     if debug:
         logging.basicConfig(level=logging.INFO, handlers=[log_handler("%(asctime)s %(name)s: %(message)s")])

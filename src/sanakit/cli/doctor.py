@@ -49,11 +49,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Ability:
-    """Whether a model runs here at a size; ``seconds`` of one picture is a rough estimate, None where unknown."""
+    """Whether a model runs here and now at a size, and whether it would ``fit`` if nothing else had memory;
+    ``seconds`` of one picture is a rough estimate, None where unknown."""
 
     model: str
     size: int
     runs: bool
+    fits: bool
     device: str
     dtype: str
     memory: float
@@ -100,6 +102,10 @@ def _about_the_starter(machine: Machine, cache: Path) -> Iterator[Finding]:
         have, need = readable_bytes(machine.memory), readable_bytes(STARTER_MEMORY)
         text = f"{have} of memory is less than the {need} of the starter"
         yield Finding("problem", text, "give the machine or container more memory")
+    elif machine.free_memory is not None and machine.free_memory < STARTER_MEMORY:
+        have, need = readable_bytes(machine.free_memory), readable_bytes(STARTER_MEMORY)
+        text = f"{have} of memory are free, and the starter takes up to {need}"
+        yield Finding("remark", text, "close other programs first if pictures fail")
     if machine.torch is None:
         return
     try:
@@ -189,9 +195,8 @@ def _about_extras() -> Iterator[Finding]:
 
 def judge(machine: Machine) -> list[Ability]:
     """The starter, then every published model at each of its sizes; these only where torch is whole."""
-    memory = machine.memory
-    enough = memory is None or memory >= STARTER_MEMORY
-    starter = Ability("starter", 128, enough, device="cpu", dtype="float32", memory=STARTER_MEMORY)
+    fits, runs = (room is None or room >= STARTER_MEMORY for room in _rooms(machine))
+    starter = Ability("starter", 128, runs, fits, device="cpu", dtype="float32", memory=STARTER_MEMORY)
     if machine.torch is None:
         return [starter]
     from sanakit.pipelines.published import PUBLISHED
@@ -199,17 +204,25 @@ def judge(machine: Machine) -> list[Ability]:
     return [starter, *(judge_model(machine, model) for model in PUBLISHED)]
 
 
+def _rooms(machine: Machine) -> tuple[int | None, int | None]:
+    """All memory of the machine, and what is free of it; None where that is not known."""
+    return machine.memory, machine.memory if machine.free_memory is None else machine.free_memory
+
+
 def judge_model(machine: Machine, model: PublishedModel) -> Ability:
     """On the first accelerator that holds it, else on the CPU in the widest dtype that fits."""
-    shared = float(machine.memory or 0)
-    places = [(each.kind, shared if each.memory is None else float(each.memory)) for each in machine.accelerators]
-    places.append(("cpu", math.inf if machine.memory is None else 0.9 * machine.memory))
-    tried = [(device, dtype, room, model.memory(dtype)) for device, room in places for dtype in model.dtypes(device)]
-    device, dtype, room, need = next((each for each in tried if each[3] <= each[2]), tried[-1])
-    runs = need <= room
-    speed = machine.gigaflops if runs and device == "cpu" else None
+    whole, free = (math.inf if room is None else float(room) for room in _rooms(machine))
+    shared = (0.0, 0.0) if machine.memory is None else (whole, free)
+    places = [(a.kind, shared if a.memory is None else (float(a.memory),) * 2) for a in machine.accelerators]
+    places.append(("cpu", (0.9 * whole, free)))
+    tried = [(device, dtype, rooms, model.memory(dtype)) for device, rooms in places for dtype in model.dtypes(device)]
+    fitting = [each for each in tried if each[3] <= each[2][0]]
+    running = [each for each in fitting if each[3] <= each[2][1]]
+    device, dtype, _, need = (running or fitting or tried[-1:])[0]
+    speed = machine.gigaflops if fitting and device == "cpu" else None
     seconds = model.flops() / 1e9 / speed if speed else None
-    return Ability(model.name, model.side, runs, device=device, dtype=dtype, memory=need, seconds=seconds)
+    where = {"device": device, "dtype": dtype, "memory": need, "seconds": seconds}
+    return Ability(model.name, model.side, bool(running), bool(fitting), **where)
 
 
 def show(machine: Machine, abilities: list[Ability], findings: list[Finding]) -> None:
@@ -221,14 +234,17 @@ def show(machine: Machine, abilities: list[Ability], findings: list[Finding]) ->
         (
             each.model,
             f"{each.size} px",
-            "yes" if each.runs else "no",
+            "yes" if each.runs else "not now" if each.fits else "no",
             f"{each.device}, {each.dtype}",
             readable_bytes(each.memory),
             _duration(each),
         )
         for each in abilities
     ]
-    say("", "What it can run (times and memory of the published models are rough estimates)")
+    say(
+        "",
+        "What it can run (times and memory of the published models are rough estimates; not now: too little is free)",
+    )
     show_table(("model", "side", "runs", "on", "memory", "a picture takes"), rows)
     say("", "What to do")
     for finding in findings:

@@ -1,14 +1,20 @@
-"""Devices: which there are, in which dtypes sums are kept and products are quick on them, and how CPU threads wait."""
+"""Devices: which there are, in which dtypes sums are kept and products are quick on them; how many CPU threads there
+are to be, and how they wait."""
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sanakit.common.errors import RequestError
+from sanakit.common.free_memory import CGROUP, PROC, control_groups
 
 if TYPE_CHECKING:
     import torch
@@ -74,9 +80,37 @@ def resolve_device(device: torch.device | str) -> str:
     )
 
 
-def let_idle_threads_sleep() -> None:
-    """For before torch is loaded, which starts threads: left to themselves they spin while they wait for each other,
-    and where another program shares the cores a small model then takes ten times as long. A user's own setting stays.
+def num_cores(proc: Path = PROC, cgroup: Path = CGROUP) -> int:
+    """Cores that this process may use: those of the machine, or fewer by its affinity or by the processor time that a
+    container or job is given (``docker --cpus 2``); a part of a core counts as one."""
+    return min([_allowed_cores(), *(max(math.ceil(quota), 1) for quota in _quotas(proc, cgroup))])
+
+
+def _allowed_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _quotas(proc: Path, cgroup: Path) -> Iterator[float]:
+    """Seconds of processor time a second, of every control group that limits them."""
+    for folder, version in control_groups("cpu", proc, cgroup):
+        with suppress(OSError, ValueError, ZeroDivisionError):  # no such file, and "max"
+            if version == 2:
+                quota, period = (int(word) for word in (folder / "cpu.max").read_text().split())
+            else:
+                quota, period = (int((folder / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
+            if quota > 0:  # -1 is none
+                yield quota / period
+
+
+def prepare_threads() -> None:
+    """For before torch is loaded, which starts threads. A user's own settings stay.
+
+    Left to themselves they spin while they wait for each other, and where another program shares the cores a small
+    model then takes ten times as long. And there are as many as cores, which a container that is given the time of a
+    few stops together, again and again.
     """
-    if "torch" not in sys.modules:  # later it would reach other programs only
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if "torch" in sys.modules:  # it would reach other programs only
+        return
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if (cores := num_cores()) < _allowed_cores():
+        os.environ.setdefault("OMP_NUM_THREADS", str(cores))

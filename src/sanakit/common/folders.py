@@ -1,18 +1,23 @@
-"""A folder in the place of another one, also where the file system does not let folders be renamed."""
+"""A folder in the place of another one, also where the file system does not let folders be renamed; and one process
+at a time in one."""
 
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from sanakit.common.errors import OutputError
 
 _ASIDE = ".part"
+
+logger = logging.getLogger(__name__)
 
 
 def replace_folder(finished: Path, target: Path, stays: Callable[[Path], bool]) -> None:
@@ -121,3 +126,31 @@ def _folder_in(place: Path) -> Path | None:
         return Path(tempfile.mkdtemp(prefix=".", suffix=_ASIDE, dir=place))
     except OSError:
         return None
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[bool]:
+    """Of several processes that work in a folder one does at a time, and the others wait; whatever ends a process lets
+    go of it. False where the file system has no locks."""
+    try:
+        import fcntl
+
+        place = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):  # Windows
+        yield False
+        return
+    try:
+        yield _lock(fcntl, place, folder)
+    finally:
+        os.close(place)  # and with it the lock
+
+
+def _lock(fcntl: Any, place: int, folder: Path) -> bool:
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        logger.info("another process is at work in %s; waiting for it", folder)
+        fcntl.flock(place, fcntl.LOCK_EX)
+    except OSError:
+        return False
+    return True

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-_PROC, _CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
+PROC, CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
 
 
-def free_memory(proc: Path = _PROC, cgroup: Path = _CGROUP) -> int | None:
+def free_memory(proc: Path = PROC, cgroup: Path = CGROUP) -> int | None:
     """Bytes that can be allocated without swapping and without being killed; ``None`` where the system does not tell.
 
     The kernel's own estimate, and what is left of every limit on this process's control groups: files that a group
@@ -24,7 +24,7 @@ def free_memory(proc: Path = _PROC, cgroup: Path = _CGROUP) -> int | None:
     return max(min([available, *lefts]), 0)
 
 
-def total_memory(cgroup: Path = _CGROUP, proc: Path = _PROC) -> int | None:
+def total_memory(cgroup: Path = CGROUP, proc: Path = PROC) -> int | None:
     """Bytes of memory, or the lowest limit of a container or job; ``None`` where the system does not tell."""
     try:
         physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -64,14 +64,17 @@ class _Files:
     shared: str  # in memory without a file to go back to, and counted among the cached
 
 
-_VERSION_1 = _Files(("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_cache", "total_shmem")
-_VERSION_2 = _Files(("memory.max", "memory.high"), "memory.current", "file", "shmem")
+_FILES = {
+    1: _Files(("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_cache", "total_shmem"),
+    2: _Files(("memory.max", "memory.high"), "memory.current", "file", "shmem"),
+}
 
 
 def _limits(proc: Path, cgroup: Path) -> Iterator[_Limit]:
     """Of this process, of its group and of all above it: a job's limit is often set on a group above its steps."""
     yield from _own_limits(proc)
-    for folder, files in _groups(proc, cgroup):
+    for folder, version in control_groups("memory", proc, cgroup):
+        files = _FILES[version]
         used = _number(folder / files.used)
         for name in files.limits:
             if (most := _number(folder / name)) is not None:
@@ -94,10 +97,11 @@ def _own_limits(proc: Path) -> Iterator[_Limit]:
             yield _Limit(most, most - number * resource.getpagesize())
 
 
-def _groups(proc: Path, cgroup: Path) -> Iterator[tuple[Path, _Files]]:
-    """The folders of the groups. Within a container its own group may be the root, and its path be that outside."""
-    yield cgroup, _VERSION_2
-    yield cgroup / "memory", _VERSION_1
+def control_groups(controller: str, proc: Path = PROC, cgroup: Path = CGROUP) -> Iterator[tuple[Path, int]]:
+    """The folders of this process's groups that limit memory or cpu, each with its version of the kernel's interface.
+    Within a container its own group may be the root, and its path be that outside."""
+    yield cgroup, 2
+    yield cgroup / controller, 1
     try:
         lines = (proc / "self" / "cgroup").read_text().splitlines()
     except OSError:
@@ -107,9 +111,9 @@ def _groups(proc: Path, cgroup: Path) -> Iterator[tuple[Path, _Files]]:
         inside = PurePosixPath(*(part for part in PurePosixPath(path).parts if part not in ("/", "..")))
         levels = [level for level in (inside, *inside.parents) if level.name]
         if not controllers:
-            yield from ((root / level, _VERSION_2) for root in (cgroup, cgroup / "unified") for level in levels)
-        elif "memory" in controllers.split(","):
-            yield from ((cgroup / "memory" / level, _VERSION_1) for level in levels)
+            yield from ((root / level, 2) for root in (cgroup, cgroup / "unified") for level in levels)
+        elif controller in controllers.split(","):
+            yield from ((cgroup / controller / level, 1) for level in levels)
 
 
 def _reclaimable(stat: Path, files: _Files) -> int:

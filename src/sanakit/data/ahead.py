@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+from sanakit.common.devices import num_cores
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -18,7 +19,7 @@ def map_ahead(function: Callable[[T], R], items: Iterable[T], *, num_threads: in
     Args:
         num_threads: None takes one per core, 8 at most.
     """
-    num_threads = num_threads or min(8, os.cpu_count() or 1)
+    num_threads = num_threads or min(8, num_cores())
     waiting: deque[Future[R]] = deque()
     pool = ThreadPoolExecutor(num_threads)
     try:

@@ -14,6 +14,7 @@ from typing import Any
 from sanakit.common.config import json_values
 from sanakit.common.errors import PictureError, RequestError
 from sanakit.common.files import write_whole
+from sanakit.common.folders import alone_in
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.data.curation.captioners import Scorer, is_cut
 from sanakit.data.curation.kept_answers import keep_answers, recall_answers, score_key, scorer_identity
@@ -137,11 +138,12 @@ def _own_key(source: DataSource, index: int) -> str:
 
 
 def _merge(path: Path, scores: Mapping[str, Mapping[str, float]]) -> None:
-    """Add to what the file holds; written beside it and renamed."""
-    content: dict[str, Any] = {}
-    if path.is_file():
-        with suppress(ValueError):
-            content = json_values(path.read_bytes())
-    for key, by_source in scores.items():
-        content.setdefault(key, {}).update(by_source)
-    write_whole(path, json.dumps(content, ensure_ascii=False, indent=0))
+    """Add to what the file holds, which another process may be adding to as well."""
+    with alone_in(path.parent):
+        content: dict[str, Any] = {}
+        if path.is_file():
+            with suppress(ValueError):
+                content = json_values(path.read_bytes())
+        for key, by_source in scores.items():
+            content.setdefault(key, {}).update(by_source)
+        write_whole(path, json.dumps(content, ensure_ascii=False, indent=0))

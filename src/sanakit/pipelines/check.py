@@ -5,17 +5,40 @@ Whatever makes pictures goes this way: nobody waits for gigabytes to be told of 
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+import torch
+
+from sanakit.checkpoints.files.reader import read_header
+from sanakit.checkpoints.identity.card import PUBLISHED_TEXT_ENCODER
+from sanakit.checkpoints.networks.text_encoder_folder import text_encoder_files
 from sanakit.checkpoints.opening import OpenedModel
 from sanakit.checkpoints.sources.complete import compression_of
-from sanakit.common.errors import PictureError
+from sanakit.common.byte_counts import readable_bytes
+from sanakit.common.errors import PictureError, SanakitError
+from sanakit.common.paths import as_path
+from sanakit.pipelines.decoding.decode import TILINGS
+from sanakit.pipelines.decoding.memory import (
+    FreeMemory,
+    ModelSize,
+    PictureMemory,
+    autoencoder_parameters,
+    measured_free_memory,
+    transformer_parameters,
+)
+from sanakit.pipelines.denoise import rows_per_call
 from sanakit.pipelines.latent_file import SavedLatent
 from sanakit.pipelines.plan import PicturePlan, plan_pictures
+from sanakit.pipelines.published import AUTOENCODER, TEXT_ENCODER_PARAMETERS
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.pipelines.resolution import granularity_of
-from sanakit.pipelines.text_to_image import TextToImagePipeline
+from sanakit.pipelines.text_to_image import FIXED_ROWS, MAX_BATCH, TextToImagePipeline
+
+logger = logging.getLogger(__name__)
 
 
 def load_for(
@@ -25,7 +48,7 @@ def load_for(
     check_room: Callable[[int], object] = lambda num_bytes: None,
     deterministic: bool = False,
 ) -> TextToImagePipeline:
-    """The pipeline of a model that can make these pictures.
+    """The pipeline of a model that can make these pictures. Where memory is short, that is told first.
 
     Args:
         check_room: is told how many bytes the pictures may take; what it raises comes before the weights are read.
@@ -33,7 +56,9 @@ def load_for(
     Raises:
         RequestError: the model cannot do what a request asks for.
     """
-    check_room(bytes_of_pictures(plan_for_model(model, requests)))
+    plans = plan_for_model(model, requests)
+    check_room(bytes_of_pictures(plans))
+    tell_lack_of_memory(model, plans, fixed_rows=FIXED_ROWS if deterministic else None)
     return TextToImagePipeline(model.load(), deterministic=deterministic)
 
 
@@ -83,3 +108,72 @@ def bytes_of_pictures(plans: Sequence[PicturePlan]) -> int:
     """Upper estimate of what their files take."""
     sides = [(plan.request.height or 0, plan.request.width or 0, plan.request.upscale) for plan in plans]
     return sum(4 * height * width * scale**2 for height, width, scale in sides)
+
+
+def tell_lack_of_memory(
+    model: OpenedModel,
+    plans: Sequence[PicturePlan],
+    *,
+    fixed_rows: int | None = None,
+    free_memory: FreeMemory = measured_free_memory,
+) -> None:
+    """Warn where weights and pictures take more memory than is free: the system may end the process without a word.
+
+    It is no error, since the estimate is an upper one and some systems find more.
+    """
+    free = free_memory(torch.device(model.device))
+    largest = max(plans, key=lambda plan: math.prod(plan.generated), default=None)
+    if free is None or largest is None:
+        return
+    need = memory_of_pictures(model, largest, num_pictures=len(plans), fixed_rows=fixed_rows)
+    if need.total <= free:
+        return
+    height, width = largest.generated
+    parts = {"its weights": sum(need.weights.values()), "a step": need.denoising, "its decoding": need.decoding}
+    told = ", ".join(f"{readable_bytes(size)} for {name}" for name, size in parts.items())
+    logger.warning(
+        "memory is short: %s takes up to %s for pictures of %dx%d px (%s), and %s are free on %s; close other programs "
+        "or ask for less, and `sanakit doctor` tells what runs here",
+        *(model.card.name, readable_bytes(need.total), width, height, told, readable_bytes(free), model.device),
+    )
+
+
+def memory_of_pictures(
+    model: OpenedModel, plan: PicturePlan, *, num_pictures: int = 1, fixed_rows: int | None = None
+) -> PictureMemory:
+    """What a model takes with its text encoder, for one of so many pictures; decoded in the smallest tiles, which are
+    taken where larger ones do not fit."""
+    transformer = model.parts.transformer
+    assert transformer is not None
+    own = model.parts.autoencoder
+    autoencoder = own.config if own is not None else AUTOENCODER
+    counts = {
+        "transformer": transformer_parameters(transformer.config),
+        "autoencoder": autoencoder_parameters(autoencoder),
+        "text_encoder": _text_encoder_parameters(model),
+    }
+    size = ModelSize(
+        transformer=transformer.config,
+        autoencoder=autoencoder,
+        weights={name: count * model.dtypes[name].itemsize for name, count in counts.items()},
+        dtype=model.dtypes["transformer"],
+    )
+    height, width = plan.generated
+    shape = (transformer.config.in_channels, height // autoencoder.compression, width // autoencoder.compression)
+    alone = len(plan.guidance.inputs())
+    together = rows_per_call(torch.device(model.device), shape, 2 * MAX_BATCH)
+    rows = fixed_rows or max(alone, min(alone * num_pictures, together))
+    tiling = TILINGS[-1] if max(height, width) > TILINGS[-1].tile else None
+    return size.picture(height, width, rows=rows, tiling=tiling, upscale=plan.request.upscale)
+
+
+def _text_encoder_parameters(model: OpenedModel) -> int:
+    """By the files that are here; of the published one its number, and 0 of others that are not here yet."""
+    named = model.named.get("text_encoder")
+    folder = model.parts.text_encoder if named is None else as_path(named)
+    with suppress(SanakitError, OSError):  # which loading tells
+        if folder is not None:
+            inner = folder / "text_encoder"
+            header = read_header(text_encoder_files(inner if inner.is_dir() else folder, model.parts.variant))
+            return sum(math.prod(tensor.shape) for tensor in header.tensors.values())
+    return TEXT_ENCODER_PARAMETERS if named is None and model.card.text_encoder == PUBLISHED_TEXT_ENCODER else 0

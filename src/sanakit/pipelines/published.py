@@ -12,8 +12,8 @@ from sanakit.pipelines.decoding.tiling import Tiling
 
 STEPS = 20
 
-_AUTOENCODER = DC_AE_PRESETS["dc-ae-f32c32-sana-1.1"]
-_TEXT_ENCODER_PARAMETERS = 2_614_341_888  # Gemma-2 2B without its language head
+AUTOENCODER = DC_AE_PRESETS["dc-ae-f32c32-sana-1.1"]
+TEXT_ENCODER_PARAMETERS = 2_614_341_888  # Gemma-2 2B without its language head
 _TEXT_TOKENS = 300
 _DECODING_FLOPS = 8.37e12 / 1024**2  # a pixel, of that autoencoder
 
@@ -33,7 +33,7 @@ class PublishedModel:
     @property
     def side(self) -> int:
         """Of its pictures, in pixels."""
-        return self.transformer.sample_size * _AUTOENCODER.compression
+        return self.transformer.sample_size * AUTOENCODER.compression
 
     def dtypes(self, device: str) -> tuple[DtypeName, ...]:
         """What it runs in there, best first: on a CPU the widest one, and no float16, which is slow there."""
@@ -44,13 +44,13 @@ class PublishedModel:
         """Bytes at the peak of making one picture with guidance, decoded in tiles of 512 px."""
         counts = {
             "transformer": transformer_parameters(self.transformer),
-            "autoencoder": autoencoder_parameters(_AUTOENCODER),
-            "text_encoder": _TEXT_ENCODER_PARAMETERS,
+            "autoencoder": autoencoder_parameters(AUTOENCODER),
+            "text_encoder": TEXT_ENCODER_PARAMETERS,
         }
         width = DTYPES[dtype].itemsize
         size = ModelSize(
             transformer=self.transformer,
-            autoencoder=_AUTOENCODER,
+            autoencoder=AUTOENCODER,
             weights={name: count * width for name, count in counts.items()},
             dtype=DTYPES[dtype],
         )

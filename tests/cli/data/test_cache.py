@@ -7,11 +7,13 @@ import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from sanakit.data import caption_scores
 from sanakit.data.open import open_data
 
 from ..conftest import Run
@@ -132,6 +134,24 @@ def test_scores_of_shards_are_read_back(run: Run, photos: Path, tmp_path: Path, 
     (written,) = shards.rglob("*_prompt_clip_score.json")
     assert written.name.startswith("00000")
     assert all(list(entry) == ["prompt"] for entry in json.loads(written.read_text()).values())
+
+
+def test_two_that_write_scores_of_one_shard_lose_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first is about to write what it read before the second began."""
+    path, second = tmp_path / "00000_prompt_clip_score.json", []
+    write = caption_scores.write_whole
+
+    def slowly(place: Path, content: str) -> None:
+        if not second:
+            second.append(Thread(target=caption_scores._merge, args=(path, {"b": {"prompt": 2.0}})))
+            second[0].start()
+            second[0].join(0.2)
+        write(place, content)
+
+    monkeypatch.setattr(caption_scores, "write_whole", slowly)
+    caption_scores._merge(path, {"a": {"prompt": 1.0}})
+    second[0].join()
+    assert json.loads(path.read_text()) == {"a": {"prompt": 1.0}, "b": {"prompt": 2.0}}
 
 
 def test_tables_have_no_place_for_scores(run: Run, photos: Path, scorer: BrightnessScorer) -> None:

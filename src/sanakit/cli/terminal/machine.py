@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import platform
 import shutil
 import time
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sanakit.common.devices import num_cores
 from sanakit.common.free_memory import free_memory, total_memory
 
 
@@ -44,7 +44,7 @@ def look_at_machine(cache: Path) -> Machine:
     return Machine(
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
-        num_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        num_cores=num_cores(),
         memory=total_memory(),
         free_memory=free_memory(),
         free_disk=free_disk(cache),

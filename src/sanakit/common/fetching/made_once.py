@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from sanakit.common.config import json_values
 from sanakit.common.errors import DownloadError, OutputError
 from sanakit.common.files import remove_stale, unwritten, write_json, written_aside
+from sanakit.common.folders import alone_in
 from sanakit.common.user_cache import cached_facts, file_stamp, recall, remember
 
 CONTENTS = "source.json"  # what a folder was made of, and the SHA-256 of its files
@@ -42,7 +41,7 @@ def made_once(folder: Path, make: Callable[[Path], object], known: Known | None 
         return folder
     with unwritten(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(folder) as is_alone:
+    with alone_in(folder.parent) as is_alone:
         if (fault := fault_of(folder, known)) is None:
             return folder  # another process has made it meanwhile
         if is_alone:
@@ -119,33 +118,6 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[bool]:
-    """No other process makes a folder beside this one meanwhile; False where the file system has no locks."""
-    try:
-        import fcntl
-
-        place = os.open(folder.parent, os.O_RDONLY)
-    except (ImportError, OSError):  # Windows
-        yield False
-        return
-    try:
-        yield _lock(fcntl, place, folder)
-    finally:
-        os.close(place)  # and with it the lock
-
-
-def _lock(fcntl: Any, place: int, folder: Path) -> bool:
-    try:
-        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        logger.info("another process is making %s; waiting for it", folder)
-        fcntl.flock(place, fcntl.LOCK_EX)
-    except OSError:
-        return False
-    return True
 
 
 def _remove_half_built(folder: Path) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from sanakit.common.devices import num_cores
 from sanakit.data.ahead import map_ahead
 from sanakit.data.curation.steps import Row, Step
 
@@ -30,7 +30,7 @@ class Threads:
     """The driver in this process: pictures are decoded by several threads, all else is done by one."""
 
     def __init__(self, num_threads: int | None = None) -> None:
-        self._num_threads = num_threads or os.cpu_count() or 1
+        self._num_threads = num_threads or num_cores()
 
     def map(self, work: Work, batches: Iterable[list[Row]]) -> Iterator[list[Row]]:
         step = work.make_step()
