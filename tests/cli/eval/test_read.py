@@ -11,6 +11,7 @@ from PIL import ExifTags, Image
 
 from sanakit.cli.app import main
 from sanakit.cli.eval.read import open_upright
+from sanakit.data.pictures import decode_picture
 from sanakit.worlds.reading.read_scene import ReadObject, ReadScene
 
 
@@ -84,3 +85,13 @@ def test_pictures_are_read_as_they_are_seen(tmp_path: Path) -> None:
     assert open_upright(tmp_path / "clear.png").min() == 255
     Image.fromarray(np.full((2, 2), 257 * 128, np.uint16)).save(tmp_path / "deep.png")
     assert np.unique(open_upright(tmp_path / "deep.png")).tolist() == [128]
+
+
+def test_colours_that_a_file_only_names_are_those_that_training_sees(tmp_path: Path) -> None:
+    """EXIF of a camera set to Adobe RGB, which has no profile inside."""
+    exif = Image.Exif()
+    exif[0x8769] = {0xA001: 0xFFFF, 0xA005: {1: "R03"}}
+    Image.new("RGB", (4, 4), (200, 160, 140)).save(tmp_path / "adobe.png", exif=exif)
+    seen = open_upright(tmp_path / "adobe.png")
+    assert np.array_equal(seen, np.asarray(decode_picture((tmp_path / "adobe.png").read_bytes())))
+    np.testing.assert_allclose(seen[0, 0], (215, 161, 140), atol=2)

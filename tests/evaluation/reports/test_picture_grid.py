@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from sanakit.evaluation.reports.picture_grid import _wrapped, picture_grid
+from sanakit.evaluation.reports import picture_grid as grid
+from sanakit.evaluation.reports.picture_grid import _drawable, _wrapped, picture_grid
 
 GRAY = (216, 216, 216)
 
@@ -36,3 +39,35 @@ def test_labels_are_two_lines_at_most() -> None:
     assert _wrapped("one two", 7) == "one two"
     assert _wrapped("one two", 6) == "one\ntwo"
     assert _wrapped("extraordinary kites", 5) == "extraordinary\nkites"
+
+
+@pytest.mark.parametrize(
+    ("label", "english", "drawn"),
+    [
+        ("a red kite", "x", "a red kite"),
+        ("café", "", "cafe"),
+        ("苹果", "apple", "apple"),
+        ("苹果", "", "[82F9][679C]"),
+        ("two 🍎", "", "two [red apple]"),
+        ("❤️", "", "[heavy black heart]"),
+    ],
+)
+def test_what_no_font_draws_is_said_in_english_or_by_name(
+    monkeypatch: pytest.MonkeyPatch, label: str, english: str, drawn: str
+) -> None:
+    """Never boxes."""
+    monkeypatch.setattr(grid, "_SYSTEM_FONTS", ("no such font.ttf",))
+    text, own = _drawable(label, english)
+    assert text == drawn
+    assert all(grid._has(own, sign) for sign in text)
+
+
+def test_a_font_of_the_system_that_has_all_signs_draws_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Path(pytest.importorskip("matplotlib").get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
+    monkeypatch.setattr(grid, "_SYSTEM_FONTS", ("no such font.ttf", str(place)))
+    text, font = _drawable("Жаба é", "toad")
+    assert (text, font.getname()[0]) == ("Жаба é", "DejaVu Sans")  # type: ignore[union-attr]
+    assert _drawable("Жаба 苹", "toad")[0] == "toad"
+    black = np.zeros((20, 60, 3), np.uint8)
+    signs, words = (np.asarray(picture_grid([black], [label], in_english=["toad"])) for label in ("苹", "toad"))
+    assert np.array_equal(signs, words)

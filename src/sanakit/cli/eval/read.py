@@ -51,18 +51,21 @@ def read(
 
 
 def open_upright(path: Path) -> NDArray[np.uint8]:
-    """``(H, W, 3)``, as it is seen: EXIF orientation applied, alpha over white, 16 bits reduced to 8.
+    """``(H, W, 3)``, as training sees it: EXIF orientation applied, alpha over white, 16 bits reduced to 8, colours of
+    a profile inside or of one that the file names in sRGB.
 
     Raises:
         PictureError: it cannot be read, is an animation, needs more memory than is free, or its pixels are no levels.
     """
     import numpy as np
 
+    from sanakit.data.named_colours import add_named_profile
     from sanakit.data.pictures import upright_rgb
     from sanakit.pipelines.picture_file import open_single_picture
 
     picture = open_single_picture(path, check=lambda size: _check_memory(path, size))
     try:
+        add_named_profile(picture, path.read_bytes())
         return np.asarray(upright_rgb(picture))
     except PictureError as error:
         raise PictureError(f"{path} cannot be read: {error}") from error

@@ -12,7 +12,7 @@ from sanakit.common.pixels import Picture
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.evaluation.drawing import Draw
 from sanakit.evaluation.reports.picture_grid import picture_grid
-from sanakit.evaluation.worlds.questions import Question
+from sanakit.evaluation.worlds.questions import Asked, Question
 from sanakit.worlds.telling.sheet_prompts import SHEET_PROMPTS
 
 _COLUMNS = 8
@@ -21,8 +21,17 @@ _BATCH = 8
 
 def question_sheet(question: Question, pictures: Sequence[Picture], right: Sequence[bool]) -> Image.Image:
     """All pictures of a question in their order, each under its prompt; ``-`` marks those that count as wrong."""
-    labels = [asked.prompt if good else f"- {asked.prompt}" for asked, good in zip(question.asked, right, strict=True)]
-    return picture_grid(pictures, labels, columns=2 * question.seeds_each if question.seeds_each > 1 else _COLUMNS)
+    marks = ["" if good else "- " for good in right]
+    labels, in_english = (
+        [mark + words(asked) for mark, asked in zip(marks, question.asked, strict=True)]
+        for words in (lambda asked: asked.prompt, _in_english)
+    )
+    columns = 2 * question.seeds_each if question.seeds_each > 1 else _COLUMNS
+    return picture_grid(pictures, labels, columns=columns, in_english=in_english)
+
+
+def _in_english(asked: Asked) -> str:
+    return ", ".join(f"{thing.colour} {thing.name}" if thing.colour else thing.name for thing in asked.truth.objects)
 
 
 def readme_sheet(draw: Draw, *, on_progress: OnProgress = no_progress) -> Image.Image:
