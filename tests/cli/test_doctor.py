@@ -40,6 +40,15 @@ def test_about_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [severity for severity, _ in told(doctor._about_torch(broken))] == ["problem", "remark"]
 
 
+def test_about_native_kernels() -> None:
+    assert told(doctor._about_native_kernels(replace(HERE, native_kernels="avx2"))) == []
+    assert told(doctor._about_native_kernels(replace(HERE, torch=None))) == []
+    ((severity, text),) = told(doctor._about_native_kernels(replace(HERE, native_reason="it was not built")))
+    assert severity == "remark"
+    assert text == "torch does the work of the native kernels, in more time: it was not built"
+    assert doctor._facts(replace(HERE, native_kernels="avx2"))["kernels"] == "native, avx2"
+
+
 def test_memory_that_the_starter_needs() -> None:
     broken = replace(HERE, torch=None)
     for memory in (None, 1_300_000_000):
@@ -128,7 +137,7 @@ def test_what_a_machine_and_its_models_are_shown_as(capsys: pytest.CaptureFixtur
     assert doctor._facts(replace(HERE, accelerators=gpus)) == {
         "system": "Linux x86_64, Python 3.12", "cores": "4 (123 GFLOP/s in float32)",
         "memory": "8.0 GB, unknown of it free", "disk": "650 MB free for the cache", "torch": "2.9",
-        "GPU": "card (24 GB), M (shared memory)",
+        "kernels": "torch's alone", "GPU": "card (24 GB), M (shared memory)",
     }  # fmt: skip
     bare = doctor._facts(replace(HERE, gigaflops=None, torch=None, torch_problem="gone"))
     assert (bare["cores"], bare["torch"], bare["GPU"]) == ("4", "missing (gone)", "none")

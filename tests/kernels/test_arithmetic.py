@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from sanakit.kernels import arithmetic
 from sanakit.kernels.arithmetic import arithmetic_facts, own_arithmetic
 
 
@@ -80,6 +82,14 @@ def test_the_machine_and_what_was_changed_are_told(monkeypatch: pytest.MonkeyPat
         facts = arithmetic_facts(torch.device("cpu"))
     variables = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ONEDNN_DEFAULT_FPMATH_MODE": "BF16"}
     assert facts == {**usual, **variables, "denormal numbers": "taken as 0"}
+
+
+def test_native_kernels_are_told_where_they_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "instruction set of native kernels"
+    monkeypatch.setattr(arithmetic, "native_library", lambda: SimpleNamespace(variant="avx2"))
+    assert arithmetic_facts(torch.device("cpu"))[name] == "avx2"
+    monkeypatch.setattr(arithmetic, "native_library", lambda: None)
+    assert name not in arithmetic_facts(torch.device("cpu"))
 
 
 def test_the_precision_that_torch_begins_with_has_two_names() -> None:

@@ -80,7 +80,7 @@ def doctor(as_json: PrintJsonOption = False) -> None:
 def find(machine: Machine, cache: Path) -> list[Finding]:
     """Everything that is wrong or missing, problems first."""
     found = [*_about_torch(machine), *_about_the_starter(machine, cache), *_about_this_folder()]
-    found += [*_about_the_hub(), *_about_extras()]
+    found += [*_about_native_kernels(machine), *_about_the_hub(), *_about_extras()]
     return sorted(found, key=lambda finding: finding.severity != "problem")
 
 
@@ -173,6 +173,12 @@ def _about_this_folder() -> Iterator[Finding]:
     except OutputError as error:
         text = f"pictures cannot be written into the current folder ({error.__cause__ or error})"
         yield Finding("problem", text, "go to another one, or name a place in --output")
+
+
+def _about_native_kernels(machine: Machine) -> Iterator[Finding]:
+    if machine.torch is not None and not machine.native_kernels:
+        text = f"torch does the work of the native kernels, in more time: {machine.native_reason}"
+        yield Finding("remark", text, "a C compiler and docs/native-kernels.md; pictures do not need them")
 
 
 def _about_the_hub() -> Iterator[Finding]:
@@ -271,5 +277,6 @@ def _facts(machine: Machine) -> dict[str, Any]:
         "memory": f"{told(machine.memory)}, {told(machine.free_memory)} of it free",
         "disk": f"{told(machine.free_disk)} free for the cache",
         "torch": machine.torch or f"missing ({machine.torch_problem})",
+        "kernels": f"native, {machine.native_kernels}" if machine.native_kernels else "torch's alone",
         "GPU": ", ".join(f"{a.name} ({told(a.memory, 'shared memory')})" for a in machine.accelerators) or "none",
     }

@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from sanakit.kernels.native import native_library
+
 MAX_THREADS = 256
 """So many can be asked for by a file; more would only take memory."""
 
@@ -64,6 +66,8 @@ def arithmetic_facts(device: torch.device) -> dict[str, str]:
         facts = {"GPU": torch.cuda.get_device_name(device), "cuDNN": str(torch.backends.cudnn.version())}
     else:
         facts = {"instruction set": torch.backends.cpu.get_cpu_capability(), "processor": _processor()}
+        if (library := native_library()) is not None:  # which computes some of what torch would
+            facts["instruction set of native kernels"] = library.variant
     facts |= {name: os.environ[name] for name in _VARIABLES if name in os.environ}
     return facts | {name: value for name, (value, usual) in _switches().items() if value != usual}
 

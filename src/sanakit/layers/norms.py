@@ -5,10 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-
-def _rms(x: Tensor, dim: int, eps: float) -> Tensor:
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
-    return wide * torch.rsqrt(wide.square().mean(dim=dim, keepdim=True) + eps)
+from sanakit.kernels.rms_norm import pixel_rms_norm, rms_normalised
 
 
 class RMSNorm(nn.Module):
@@ -20,7 +17,7 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        return (_rms(x, -1, self.eps) * self.weight).to(x.dtype)
+        return (rms_normalised(x, dim=-1, eps=self.eps) * self.weight).to(x.dtype)
 
 
 class PixelRMSNorm(nn.Module):
@@ -36,5 +33,4 @@ class PixelRMSNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        weight, bias = self.weight[:, None, None], self.bias[:, None, None]
-        return (_rms(x, 1, self.eps) * weight + bias).to(x.dtype)
+        return pixel_rms_norm(x, self.weight, self.bias, self.eps)

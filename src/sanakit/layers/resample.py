@@ -7,6 +7,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sanakit.layers.conv3x3 import Conv3x3
+
 DownOp = Literal["conv", "pixel_unshuffle"]
 UpOp = Literal["interpolate", "pixel_shuffle"]
 
@@ -30,7 +32,7 @@ class Downsample(nn.Module):
         if op == "conv":
             self.conv = nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1)
         else:
-            self.conv = nn.Conv2d(in_channels, out_channels // 4, 3, padding=1)
+            self.conv = Conv3x3(in_channels, out_channels // 4)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv(x)
@@ -48,13 +50,12 @@ class Upsample(nn.Module):
         super().__init__()
         self.op, self.shortcut, self.out_channels = op, shortcut, out_channels
         conv_channels = out_channels if op == "interpolate" else 4 * out_channels
-        self.conv = nn.Conv2d(in_channels, conv_channels, 3, padding=1)
+        self.conv = Conv3x3(in_channels, conv_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.op == "interpolate":
-            y = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
-        else:
-            y = F.pixel_shuffle(self.conv(x), 2)
+            return self.conv(x, upsample=True, residual=x if self.shortcut else None)
+        y = F.pixel_shuffle(self.conv(x), 2)
         if self.shortcut:
             y = y + F.pixel_shuffle(repeat_groups(x, 4 * self.out_channels), 2)
         return y

@@ -20,6 +20,7 @@ from sanakit.checkpoints.networks.kind import C, M, NetworkState, Shapes
 from sanakit.checkpoints.networks.kinds import looks_like
 from sanakit.common.errors import CheckpointError
 from sanakit.common.free_memory import refuse_lack
+from sanakit.kernels.native import native_library
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ def load_network(found: Found[C, M], *, dtype: torch.dtype, device: torch.device
 
     Counters keep their integer dtype; a tensor that is right already stays mapped from its file.
     """
+    native_library()  # which is chosen and logged before there is work for it
     start = time.perf_counter()
     state = read_network(found)
     converted = {

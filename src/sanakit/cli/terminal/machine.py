@@ -37,6 +37,8 @@ class Machine:
     torch_problem: str
     accelerators: tuple[Accelerator, ...]
     gigaflops: float | None  # of a float32 matrix product, measured
+    native_kernels: str = ""  # the instruction set that they use; "" for none
+    native_reason: str = ""  # why there are none
 
 
 def look_at_machine(cache: Path) -> Machine:
@@ -80,8 +82,12 @@ def _look_at_torch() -> dict[str, Any]:
             found.append(Accelerator(kind="cuda", name=gpu.name, memory=gpu.total_memory))
     if torch.backends.mps.is_available():
         found.append(Accelerator(kind="mps", name="Apple GPU", memory=None))
+    from sanakit.kernels.native.library import find_library
+
     facts = {"torch": torch.__version__, "torch_problem": "", "accelerators": tuple(found)}
-    return facts | {"gigaflops": _measure_gigaflops()}
+    library, reason = find_library()
+    native = {"native_kernels": library.variant if library else "", "native_reason": reason}
+    return facts | native | {"gigaflops": _measure_gigaflops()}
 
 
 def _measure_gigaflops() -> float:

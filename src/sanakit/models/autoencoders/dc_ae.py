@@ -8,6 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from sanakit.common.errors import ShapeError
+from sanakit.layers.conv3x3 import Conv3x3
 from sanakit.layers.linear_attention import MultiscaleLinearAttention
 from sanakit.layers.mix_ffn import MixFFN
 from sanakit.layers.norms import PixelRMSNorm
@@ -21,13 +22,14 @@ class ResBlock(nn.Module):
 
     def __init__(self, stage: DCAutoencoderStage) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(stage.channels, stage.channels, 3, padding=1)
-        self.conv2 = nn.Conv2d(stage.channels, stage.channels, 3, padding=1, bias=False)
+        self.conv1 = Conv3x3(stage.channels, stage.channels)
+        self.conv2 = Conv3x3(stage.channels, stage.channels, bias=False)
         self.norm = _norm(stage)
-        self.activation = _activation(stage.activation)
+        self.activation = stage.activation
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.norm(self.conv2(self.activation(self.conv1(x))))
+        hidden = self.conv1(x, activation=self.activation)
+        return self.conv2(hidden, norm=self.norm, residual=x)
 
 
 class PixelMixFFN(MixFFN):
@@ -66,7 +68,7 @@ class Encoder(nn.Module):
         self.config = config
         first = config.encoder[0]
         if first.num_blocks:
-            self.conv_in: nn.Module = nn.Conv2d(config.in_channels, first.channels, 3, padding=1)
+            self.conv_in: nn.Module = Conv3x3(config.in_channels, first.channels)
         else:
             self.conv_in = Downsample(config.in_channels, config.encoder[1].channels, op=config.down, shortcut=False)
         self.stages = nn.ModuleList()
@@ -75,7 +77,7 @@ class Encoder(nn.Module):
             if deeper is not None and stage.num_blocks:
                 blocks.append(Downsample(stage.channels, deeper.channels, op=config.down))
             self.stages.append(nn.Sequential(*blocks))
-        self.conv_out = nn.Conv2d(config.encoder[-1].channels, config.latent_channels, 3, padding=1)
+        self.conv_out = Conv3x3(config.encoder[-1].channels, config.latent_channels)
 
     def forward(self, pixels: Tensor) -> Tensor:
         x = self.conv_in(pixels)
@@ -94,7 +96,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.config = config
         first, deepest = config.decoder[0], config.decoder[-1]
-        self.conv_in = nn.Conv2d(config.latent_channels, deepest.channels, 3, padding=1)
+        self.conv_in = Conv3x3(config.latent_channels, deepest.channels)
         self.stages = nn.ModuleList()
         for stage, deeper in zip(config.decoder, (*config.decoder[1:], None), strict=True):
             blocks = _blocks(stage, config.head_dim)
@@ -105,7 +107,7 @@ class Decoder(nn.Module):
         self.norm_out = PixelRMSNorm(channels)
         self.activation = _activation(config.head_activation)
         if first.num_blocks:
-            self.conv_out: nn.Module = nn.Conv2d(channels, config.in_channels, 3, padding=1)
+            self.conv_out: nn.Module = Conv3x3(channels, config.in_channels)
         else:
             self.conv_out = Upsample(channels, config.in_channels, op=config.up, shortcut=False)
 

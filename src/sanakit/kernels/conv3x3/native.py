@@ -1,0 +1,99 @@
+"""The same by Winograd's F(4,3), in the native library."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import c_float, c_int32, c_int64, c_void_p
+
+import torch
+from torch import Tensor
+
+from sanakit.kernels.conv3x3.reference import Activation, PixelNorm
+from sanakit.kernels.native.library import address, native_library, num_threads
+
+ACTIVATIONS: tuple[Activation, ...] = ("none", "silu", "relu")
+MULTIPLE = 16
+"""Of numbers of channels."""
+MIN_PIXELS = 256
+"""Of a picture. The weights are transformed in every call, which costs as much as the plain sum of some 70 pixels."""
+
+
+class _Arguments(ctypes.Structure):
+    """``struct Conv3x3`` of ``native/source/sanakit.h``."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("x", "weight", "bias", "norm_weight", "norm_bias", "residual", "y")),
+        *((name, c_int64) for name in ("batch", "height", "width", "in_channels", "out_channels")),
+        ("eps", c_float),
+        *((name, c_int32) for name in ("activation", "upsample", "shortcut", "threads")),
+    )
+
+
+def fits(
+    x: Tensor, weight: Tensor, bias: Tensor | None, *, norm: PixelNorm | None, residual: Tensor | None, upsample: bool
+) -> bool:
+    """Whether the native twin is here and takes these: float32 on the CPU, frozen, neither tiny nor of odd channels.
+
+    It does not depend on the number of pictures, so that one comes out the same alone and in company. What does not
+    even belong together is left to the reference, which says so.
+    """
+    tensors = [each for each in (x, weight, bias, residual, *(norm[:2] if norm else ())) if each is not None]
+    if native_library() is None or not all(map(_is_plain, tensors)) or torch.is_autocast_enabled("cpu"):
+        return False
+    if torch.compiler.is_compiling() or weight.requires_grad:
+        return False
+    if torch.is_grad_enabled() and any(each.requires_grad for each in tensors):
+        return False
+    return _shapes_fit(x, weight, residual, upsample) and all(
+        each.shape == weight.shape[:1] for each in (bias, *(norm[:2] if norm else ())) if each is not None
+    )
+
+
+def _is_plain(x: Tensor) -> bool:
+    usual = type(x) in (Tensor, torch.nn.Parameter) and x.layout == torch.strided
+    return usual and x.dtype == torch.float32 and x.device.type == "cpu"
+
+
+def _shapes_fit(x: Tensor, weight: Tensor, residual: Tensor | None, upsample: bool) -> bool:
+    if (
+        x.ndim != 4
+        or weight.shape[1:] != (x.shape[1], 3, 3)
+        or not len(x)
+        or any(n % MULTIPLE for n in weight.shape[:2])
+    ):
+        return False
+    batch, channels, height, width = x.shape
+    if height * width * (4 if upsample else 1) < MIN_PIXELS:
+        return False
+    if upsample and residual is not None:  # of which the kernel knows those that halve channels or leave them
+        return residual.shape == x.shape and channels in (len(weight), 2 * len(weight), 4 * len(weight))
+    return residual is None or residual.shape == (batch, len(weight), height, width)
+
+
+def conv3x3(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    *,
+    activation: Activation,
+    norm: PixelNorm | None,
+    residual: Tensor | None,
+    upsample: bool,
+) -> Tensor:
+    """As the reference, of what fits; channels of the result lie last in memory, and inputs whose do not are copied."""
+    library = native_library()
+    assert library is not None
+    x, scale = _channels_last(x), 2 if upsample else 1
+    sizes = (len(x), scale * x.shape[1], scale * x.shape[2], x.shape[3], len(weight))
+    y = x.new_empty((*sizes[:3], sizes[4]))
+    after = (None, None) if norm is None else norm[:2]
+    residual = None if residual is None else _channels_last(residual)
+    parts = [None if each is None else each.contiguous() for each in (x, weight, bias, *after, residual, y)]
+    flags = (ACTIVATIONS.index(activation), upsample, upsample and residual is not None, num_threads())
+    library.call("conv3x3", _Arguments(*map(address, parts), *sizes, norm.eps if norm else 0.0, *flags))
+    return y.permute(0, 3, 1, 2)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """``(B, C, H, W)`` as a contiguous ``(B, H, W, C)``."""
+    return x.permute(0, 2, 3, 1).contiguous()

@@ -1,0 +1,132 @@
+"""The native library as Python sees it: found, checked, opened once, or not here for a reason that is told."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import logging
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sanakit.common.errors import ConfigError
+from sanakit.kernels.native.build import LIBRARY, SEAL, sources_hash
+
+logger = logging.getLogger(__name__)
+
+VARIABLE = "SANAKIT_NATIVE"
+"""``auto`` or unset: the best that this processor runs; ``off``: torch alone; ``avx2`` and so on: this one."""
+
+_BUILD = "python -m sanakit.kernels.native"
+_MAX_THREADS = 256  # of a call, as in the C files
+
+
+class NativeLibraryError(Exception):
+    """A file that is not, or not any more, our library; one sentence, told where the choice is logged."""
+
+
+@dataclass(frozen=True, slots=True)
+class NativeLibrary:
+    """An open library; ``variant`` names the instruction set of its kernels, of the ``variants`` that run here."""
+
+    handle: ctypes.CDLL
+    variant: str
+    variants: tuple[str, ...]
+
+    def call(self, kernel: str, arguments: ctypes.Structure) -> None:
+        """Run ``sanakit_<kernel>``; it holds no lock of Python's.
+
+        Raises:
+            MemoryError: there was none for what the kernel keeps while it runs.
+        """
+        status = getattr(self.handle, f"sanakit_{kernel}")(self.variant.encode(), ctypes.byref(arguments))
+        if status == 1:
+            raise MemoryError(f"not enough memory for the native kernel {kernel}")
+        assert status == 0, (kernel, status)
+
+
+def num_threads() -> int:
+    """As many as torch uses."""
+    return min(torch.get_num_threads(), _MAX_THREADS)
+
+
+def address(tensor: torch.Tensor | None) -> int | None:
+    """Where the floats of a contiguous float32 tensor of the CPU begin; None for None."""
+    if tensor is None:
+        return None
+    assert tensor.dtype == torch.float32
+    assert tensor.device.type == "cpu"
+    assert tensor.is_contiguous()
+    return tensor.data_ptr()
+
+
+def open_library(file: Path = LIBRARY, variant: str | None = None) -> NativeLibrary:
+    """Check a library and open it, with its best variant or with the one that is named.
+
+    It is opened only if it is the very file that was built from the C files of this version: another one might take
+    other arguments, and a damaged one would end the process.
+
+    Raises:
+        NativeLibraryError: there is none, it is damaged or of other sources, or the variant does not run here.
+    """
+    try:
+        seal, content = json.loads((file.parent / SEAL).read_bytes()), file.read_bytes()
+    except FileNotFoundError:
+        raise NativeLibraryError(f"it was not built; {_BUILD} builds it") from None
+    except (OSError, ValueError) as error:
+        raise NativeLibraryError(f"{file} cannot be read ({error}); {_BUILD} makes it anew") from None
+    if not isinstance(seal, dict) or seal.get("sha256") != hashlib.sha256(content).hexdigest():
+        raise NativeLibraryError(f"{file} is damaged; {_BUILD} makes it anew")
+    if seal.get("sources") != sources_hash():
+        raise NativeLibraryError(f"{file} was built from other C files than these; {_BUILD} makes it anew")
+    try:
+        handle = ctypes.CDLL(str(file))
+    except OSError as error:
+        raise NativeLibraryError(f"{file} does not run here ({error}); {_BUILD} makes it anew") from None
+    variants = tuple(_variants(handle))
+    if variant is not None and variant not in variants:
+        raise NativeLibraryError(f"{variant} does not run here, but auto, off, {' and '.join(variants)} do")
+    return NativeLibrary(handle=handle, variant=variant or variants[0], variants=variants)
+
+
+@cache
+def native_library() -> NativeLibrary | None:
+    """The library that this process uses, chosen when it is first asked for and logged; None where torch does all.
+
+    Raises:
+        ConfigError: ``$SANAKIT_NATIVE`` names what cannot be had here.
+    """
+    library, reason = find_library()
+    wanted = _wanted()
+    if library is None and wanted not in ("auto", "off"):
+        raise ConfigError(f"{VARIABLE}={wanted} cannot be: {reason}")
+    logger.info("native kernels: %s", library.variant if library else f"none, torch does their work ({reason})")
+    return library
+
+
+def find_library() -> tuple[NativeLibrary | None, str]:
+    """The library as the environment asks for it, or why there is none."""
+    wanted = _wanted()
+    if wanted == "off":
+        return None, f"{VARIABLE} is off"
+    try:
+        return open_library(variant=None if wanted == "auto" else wanted), ""
+    except NativeLibraryError as error:
+        return None, str(error)
+
+
+def _wanted() -> str:
+    return os.environ.get(VARIABLE, "").strip().lower() or "auto"
+
+
+def _variants(handle: Any) -> list[str]:
+    handle.sanakit_variant.restype = ctypes.c_char_p
+    names: list[str] = []
+    while name := handle.sanakit_variant(len(names)):
+        names.append(name.decode())
+    return names

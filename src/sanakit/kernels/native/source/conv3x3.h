@@ -1,0 +1,244 @@
+/* The 3x3 convolution by Winograd's F(4,3) in both directions; ../../conv3x3/README.md derives it.
+ *
+ * The picture is cut into tiles of 4x4 outputs, which need 6x6 inputs. In the basis of the transforms B, G and A a tile
+ * costs one product per point and pair of channels: 36 for 16 outputs, where the plain sum takes 144. All tiles of a
+ * block together make 36 matrix products (tiles x in) @ (in x out).
+ */
+#pragma once
+
+#include "vector.h"
+
+enum { TILE = 4, SPAN = 6, POINTS = SPAN * SPAN, PIXELS = TILE * TILE, PANEL = COLUMNS * WIDTH };
+
+#define A 0.70710678118654752f /* the points are 0, +-A, +-B and infinity; A * B = 1 */
+#define B 1.41421356237309505f
+
+/* One direction of the input's transform: row i is the polynomial that vanishes at every point but the i-th. */
+static inline void transform_input(const Vector d[SPAN], Vector v[SPAN]) {
+    const Vector even_a = d[4] - 2.0f * d[2], odd_a = A * (d[3] - 2.0f * d[1]);
+    const Vector even_b = d[4] - 0.5f * d[2], odd_b = B * (d[3] - 0.5f * d[1]);
+    v[0] = d[0] + d[4] - 2.5f * d[2];
+    v[1] = even_a + odd_a;
+    v[2] = even_a - odd_a;
+    v[3] = even_b + odd_b;
+    v[4] = even_b - odd_b;
+    v[5] = d[1] + d[5] - 2.5f * d[3];
+}
+
+/* Of the weight: the polynomial g at every point, over what the input's polynomial is there. */
+static inline void transform_weight(const Vector g[3], Vector u[SPAN]) {
+    const Vector even_a = (g[0] + 0.5f * g[2]) * (-1.0f / 1.5f), odd_a = g[1] * (-A / 1.5f);
+    const Vector even_b = (g[0] + 2.0f * g[2]) * (1.0f / 6.0f), odd_b = g[1] * (B / 6.0f);
+    u[0] = g[0];
+    u[1] = even_a + odd_a;
+    u[2] = even_a - odd_a;
+    u[3] = even_b + odd_b;
+    u[4] = even_b - odd_b;
+    u[5] = g[2];
+}
+
+/* Of the output: powers of the points. */
+static inline void transform_output(const Vector m[SPAN], Vector y[TILE]) {
+    const Vector sum_a = m[1] + m[2], sum_b = m[3] + m[4];
+    const Vector difference_a = A * (m[1] - m[2]), difference_b = B * (m[3] - m[4]);
+    y[0] = m[0] + sum_a + sum_b;
+    y[1] = difference_a + difference_b;
+    y[2] = 0.5f * sum_a + 2.0f * sum_b;
+    y[3] = 0.5f * difference_a + 2.0f * difference_b + m[5];
+}
+
+#undef A
+#undef B
+
+/* What the threads of one call share, and the sizes that follow from it. A plane holds one point of all tiles of a
+ * block, or of all weights. Rows and planes are a little longer than they need to be, so that the points of a tile do
+ * not fall onto the same lines of the cache. */
+struct Plan {
+    const struct Conv3x3 *args;
+    int64_t across, tiles, block;              /* tiles side by side, in all, and in a block */
+    int64_t in_row, out_row;                   /* floats of a tile in a plane */
+    int64_t in_plane, out_plane, weight_plane;
+    int64_t scratch;                           /* floats of a thread */
+    float *weights, *threads;                  /* transformed; the threads' own memory */
+};
+
+/* Output channels [panel, panel + PANEL) of the transformed weight, as the product reads them: (point, in, PANEL). */
+static void transform_weights(int64_t panel, int thread, void *context) {
+    const struct Plan *plan = context;
+    const struct Conv3x3 *args = plan->args;
+    (void)thread;
+    for (int64_t in = 0; in < args->in; in++)
+        for (int part = 0; part < COLUMNS; part++) {
+            Vector g[3][3], t[SPAN][3], u[SPAN];
+            for (int lane = 0; lane < WIDTH; lane++) {
+                const int64_t out = panel * PANEL + part * WIDTH + lane;
+                const float *weight = args->weight + (out * args->in + in) * 9;
+                for (int i = 0; i < 9; i++) g[i % 3][i / 3][lane] = out < args->out ? weight[i] : 0.0f;
+            }
+            for (int j = 0; j < 3; j++) { /* columns, then rows */
+                transform_weight(g[j], u);
+                for (int i = 0; i < SPAN; i++) t[i][j] = u[i];
+            }
+            float *target = plan->weights + (panel * args->in + in) * PANEL + part * WIDTH;
+            for (int i = 0; i < SPAN; i++) {
+                transform_weight(t[i], u);
+                for (int j = 0; j < SPAN; j++) store(target + (i * SPAN + j) * plan->weight_plane, u[j]);
+            }
+        }
+}
+
+/* The inputs of a tile, all channels, into its row of every plane. Beyond the picture every pixel is `zeros`. */
+static void gather_tile(const struct Plan *plan, int64_t tile, const float *zeros, float *target) {
+    const struct Conv3x3 *args = plan->args;
+    const int64_t down = (args->height + TILE - 1) / TILE, picture = tile / (down * plan->across);
+    const int64_t top = tile / plan->across % down * TILE - 1, left = tile % plan->across * TILE - 1;
+    const int half = args->upsample ? 1 : 0;
+    const float *pixel[SPAN][SPAN];
+    for (int i = 0; i < SPAN; i++)
+        for (int j = 0; j < SPAN; j++) {
+            const int64_t y = top + i, x = left + j;
+            const int inside = y >= 0 && y < args->height && x >= 0 && x < args->width;
+            const int64_t row = picture * (args->height >> half) + (y >> half);
+            pixel[i][j] = inside ? args->x + (row * (args->width >> half) + (x >> half)) * args->in : zeros;
+        }
+    for (int64_t channel = 0; channel < args->in; channel += WIDTH) {
+        Vector t[SPAN][SPAN], d[SPAN], v[SPAN];
+        for (int j = 0; j < SPAN; j++) {
+            for (int i = 0; i < SPAN; i++) d[i] = load(pixel[i][j] + channel);
+            transform_input(d, v);
+            for (int i = 0; i < SPAN; i++) t[i][j] = v[i];
+        }
+        for (int i = 0; i < SPAN; i++) {
+            transform_input(t[i], v);
+            for (int j = 0; j < SPAN; j++) store(target + (i * SPAN + j) * plan->in_plane + channel, v[j]);
+        }
+    }
+}
+
+/* ROWS x PANEL of a product. Every sum runs over the channels in their order, whatever the block: the bits of a result
+ * depend neither on the number of threads nor on what else is computed. */
+static void multiply(int64_t in, const float *tiles, int64_t row, const float *weights, float *out, int64_t out_row) {
+    Vector total[ROWS][COLUMNS];
+    for (int i = 0; i < ROWS; i++)
+        for (int j = 0; j < COLUMNS; j++) total[i][j] = (Vector){0};
+    for (int64_t k = 0; k < in; k++, weights += PANEL) {
+        Vector w[COLUMNS];
+#pragma GCC unroll 16
+        for (int j = 0; j < COLUMNS; j++) w[j] = load(weights + j * WIDTH);
+#pragma GCC unroll 16
+        for (int i = 0; i < ROWS; i++) {
+            const Vector x = all(tiles[i * row + k]);
+#pragma GCC unroll 16
+            for (int j = 0; j < COLUMNS; j++) total[i][j] += x * w[j];
+        }
+    }
+    for (int i = 0; i < ROWS; i++)
+        for (int j = 0; j < COLUMNS; j++) store(out + i * out_row + j * WIDTH, total[i][j]);
+}
+
+/* The channels of a pixel of the residual that belong to pixel (row, column) of its four, added: what pixel_shuffle makes of it after its
+ * channels were repeated until there were 4 * out of them. */
+static void add_shortcut(const struct Conv3x3 *args, const float *x, int corner, float *out) {
+    const int64_t step = args->in / args->out, repeats = step >= 4 ? 1 : 4 / step;
+    const float *source = x + corner / repeats;
+    if (step == 1)
+        for (int64_t c = 0; c < args->out; c++) out[c] += source[c];
+    else if (step == 2)
+        for (int64_t c = 0; c < args->out; c++) out[c] += source[2 * c];
+    else
+        for (int64_t c = 0; c < args->out; c++) out[c] += source[4 * c];
+}
+
+/* The outputs of a tile from its row of every plane, with all that follows the convolution. */
+static void scatter_tile(const struct Plan *plan, int64_t tile, const float *source, float *pixels) {
+    const struct Conv3x3 *args = plan->args;
+    const int64_t down = (args->height + TILE - 1) / TILE, picture = tile / (down * plan->across);
+    const int64_t top = tile / plan->across % down * TILE, left = tile % plan->across * TILE;
+    Vector squares[PIXELS];
+    for (int i = 0; i < PIXELS; i++) squares[i] = (Vector){0};
+    for (int64_t channel = 0; channel < args->out; channel += WIDTH) {
+        const Vector bias = args->bias ? load(args->bias + channel) : (Vector){0};
+        Vector m[SPAN], t[TILE][SPAN], y[TILE];
+        for (int j = 0; j < SPAN; j++) {
+            for (int i = 0; i < SPAN; i++) m[i] = load(source + (i * SPAN + j) * plan->out_plane + channel);
+            transform_output(m, y);
+            for (int i = 0; i < TILE; i++) t[i][j] = y[i];
+        }
+        for (int i = 0; i < TILE; i++) {
+            transform_output(t[i], y);
+            for (int j = 0; j < TILE; j++) {
+                const Vector value = activated(y[j] + bias, args->activation);
+                squares[i * TILE + j] += value * value;
+                store(pixels + (i * TILE + j) * args->out + channel, value);
+            }
+        }
+    }
+    for (int i = 0; i < PIXELS; i++) {
+        const int64_t y = top + i / TILE, x = left + i % TILE;
+        if (y >= args->height || x >= args->width) continue;
+        const int64_t place = ((picture * args->height + y) * args->width + x) * args->out;
+        const float *from = pixels + i * args->out;
+        float *out = args->y + place;
+        const float scale = args->norm_weight ? 1.0f / __builtin_sqrtf(sum(squares[i]) / (float)args->out + args->eps) : 1.0f;
+        for (int64_t c = 0; c < args->out; c += WIDTH) {
+            Vector value = load(from + c);
+            if (args->norm_weight) value = value * scale * load(args->norm_weight + c) + load(args->norm_bias + c);
+            if (args->residual && !args->shortcut) value += load(args->residual + place + c);
+            store(out + c, value);
+        }
+        if (args->shortcut) {
+            const int64_t row = picture * (args->height / 2) + y / 2;
+            const float *small = args->residual + (row * (args->width / 2) + x / 2) * args->in;
+            add_shortcut(args, small, (int)(y % 2 * 2 + x % 2), out);
+        }
+    }
+}
+
+/* One block: its tiles gathered, the product at every point, its tiles scattered. */
+static void convolve_block(int64_t block, int thread, void *context) {
+    const struct Plan *plan = context;
+    const struct Conv3x3 *args = plan->args;
+    float *zeros = plan->threads + thread * plan->scratch, *pixels = zeros + args->in;
+    float *in = pixels + PIXELS * args->out, *out = in + POINTS * plan->in_plane;
+    const int64_t first = block * plan->block;
+    const int64_t count = plan->tiles - first < plan->block ? plan->tiles - first : plan->block;
+    memset(zeros, 0, args->in * sizeof(float));
+    for (int64_t i = 0; i < count; i++) gather_tile(plan, first + i, zeros, in + i * plan->in_row);
+    for (int point = 0; point < POINTS; point++)
+        for (int64_t column = 0; column < args->out; column += PANEL)
+            for (int64_t row = 0; row < count; row += ROWS) /* beyond `count` it computes what nobody reads */
+                multiply(args->in, in + point * plan->in_plane + row * plan->in_row, plan->in_row,
+                         plan->weights + point * plan->weight_plane + column * args->in,
+                         out + point * plan->out_plane + row * plan->out_row + column, plan->out_row);
+    for (int64_t i = 0; i < count; i++) scatter_tile(plan, first + i, out + i * plan->out_row, pixels);
+}
+
+/* Tiles in a block: as many as keep both sides of the product in some 6 MB of cache, and no more than there are. */
+static int64_t block_of(const struct Plan *plan, int threads) {
+    const int64_t fitting = (6 << 20) / (int64_t)sizeof(float) / (POINTS * (plan->in_row + plan->out_row));
+    const int64_t share = (plan->tiles + threads - 1) / threads;
+    int64_t block = fitting < 128 ? fitting : 128;
+    if (block > share) block = share;
+    if (block < 1) block = 1;
+    return (block + ROWS - 1) / ROWS * ROWS;
+}
+
+static int conv3x3(const struct Conv3x3 *args) {
+    const int64_t panels = (args->out + PANEL - 1) / PANEL, odd = 16;
+    const int threads = args->threads < 1 ? 1 : args->threads > MAX_THREADS ? MAX_THREADS : args->threads;
+    struct Plan plan = {.args = args, .across = (args->width + TILE - 1) / TILE};
+    plan.tiles = args->batch * ((args->height + TILE - 1) / TILE) * plan.across;
+    plan.in_row = args->in + odd, plan.out_row = panels * PANEL + odd;
+    plan.block = block_of(&plan, threads);
+    plan.in_plane = plan.block * plan.in_row + odd, plan.out_plane = plan.block * plan.out_row + odd;
+    plan.weight_plane = panels * PANEL * args->in + odd;
+    plan.scratch = args->in + PIXELS * args->out + POINTS * (plan.in_plane + plan.out_plane);
+    const int64_t blocks = (plan.tiles + plan.block - 1) / plan.block, busy = blocks < threads ? blocks : threads;
+    float *memory = workspace(POINTS * plan.weight_plane + busy * plan.scratch);
+    if (!memory) return 1;
+    plan.weights = memory, plan.threads = memory + POINTS * plan.weight_plane;
+    parallel(panels, threads, transform_weights, &plan);
+    parallel(blocks, (int)busy, convolve_block, &plan);
+    free(memory);
+    return 0;
+}

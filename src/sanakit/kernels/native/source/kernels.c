@@ -1,0 +1,15 @@
+/* All kernels, compiled once for every instruction set.
+ *
+ * The compiler is told VARIANT, the name; WIDTH, the floats of a vector; and ROWS and COLUMNS, the block of the matrix
+ * product that its registers hold (ROWS x COLUMNS vectors).
+ */
+#include "vector.h"
+
+#include "conv3x3.h"
+
+#define JOIN(a, b) a##b
+#define NAMED(name) JOIN(variant_, name)
+#define QUOTED(name) #name
+#define TEXT(name) QUOTED(name)
+
+const struct Variant NAMED(VARIANT) = {TEXT(VARIANT), conv3x3};

@@ -1,0 +1,99 @@
+/* The doors of the library, its threads and its memory. */
+#include "sanakit.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
+#define EXPORT __attribute__((visibility("default"))) /* everything else is hidden */
+
+/* Best first. On ARM the vector extension's 16 bytes are NEON, which every 64-bit processor has. */
+static const struct Variant *const variants[] = {
+#ifdef __x86_64__
+    &variant_avx512,
+    &variant_avx2,
+#endif
+    &variant_portable,
+};
+
+static int runs_here(const struct Variant *variant) {
+#ifdef __x86_64__
+    __builtin_cpu_init();
+    if (variant == &variant_avx512) return __builtin_cpu_supports("avx512f");
+    if (variant == &variant_avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+    return 1;
+}
+
+/* A hash of the sources that it was built from. */
+EXPORT const char *sanakit_sources(void) { return SOURCES; }
+
+/* The name of the n-th variant that this processor runs, best first; NULL beyond the last. */
+EXPORT const char *sanakit_variant(int n) {
+    for (size_t i = 0; i < sizeof variants / sizeof *variants; i++)
+        if (runs_here(variants[i]) && n-- == 0) return variants[i]->name;
+    return NULL;
+}
+
+static const struct Variant *named(const char *name) {
+    for (size_t i = 0; i < sizeof variants / sizeof *variants; i++)
+        if (strcmp(variants[i]->name, name) == 0 && runs_here(variants[i])) return variants[i];
+    return NULL;
+}
+
+/* 0, 1 without memory, 2 for a variant that does not run here. */
+EXPORT int sanakit_conv3x3(const char *variant, const struct Conv3x3 *args) {
+    const struct Variant *chosen = named(variant);
+    return chosen ? chosen->conv3x3(args) : 2;
+}
+
+struct Team {
+    int64_t tasks;
+    void (*work)(int64_t, int, void *);
+    void *context;
+    atomic_llong next;
+};
+
+struct Member {
+    struct Team *team;
+    int number;
+};
+
+static void *take_tasks(void *argument) {
+    struct Member *member = argument;
+    struct Team *team = member->team;
+    for (int64_t task; (task = atomic_fetch_add(&team->next, 1)) < team->tasks;)
+        team->work(task, member->number, team->context);
+    return NULL;
+}
+
+/* Threads are made for the call and end with it (some 20 microseconds each): nothing waits, nothing has to survive a
+ * fork, and two callers do not meet. Where the system gives no thread, fewer do the work. */
+void parallel(int64_t tasks, int threads, void (*work)(int64_t, int, void *), void *context) {
+    struct Team team = {.tasks = tasks, .work = work, .context = context};
+    pthread_t others[MAX_THREADS];
+    struct Member members[MAX_THREADS];
+    int made = 0;
+    if (threads > tasks) threads = (int)tasks;
+    for (int i = 1; i < threads && i < MAX_THREADS; i++, made++) {
+        members[i] = (struct Member){&team, i};
+        if (pthread_create(&others[i], NULL, take_tasks, &members[i])) break;
+    }
+    members[0] = (struct Member){&team, 0};
+    take_tasks(&members[0]);
+    for (int i = 1; i <= made; i++) pthread_join(others[i], NULL);
+}
+
+float *workspace(size_t floats) {
+    const size_t page = 2u << 20;
+    const size_t bytes = (floats * sizeof(float) + page - 1) / page * page;
+    float *memory = aligned_alloc(page, bytes);
+#ifdef MADV_HUGEPAGE
+    if (memory) madvise(memory, bytes, MADV_HUGEPAGE);
+#endif
+    return memory;
+}

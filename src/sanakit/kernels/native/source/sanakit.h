@@ -1,0 +1,48 @@
+/* What the parts of the library share. Plain C11 with the vector extension of GCC and Clang; no header of torch.
+ *
+ * Every kernel is written once, in kernels.c, and compiled once for every instruction set (a "variant"); library.c
+ * finds out which of them the processor runs.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define MAX_THREADS 256
+
+enum Activation { NONE, SILU, RELU };
+
+/* A 3x3 convolution of stride 1 and padding 1, with what follows it. Pictures are (batch, height, width, channels),
+ * contiguous; `in` and `out` are numbers of channels and multiples of 16.
+ *
+ *     y   = act(conv(x) + bias)
+ *     out = y / rms(y) * norm_weight + norm_bias + residual
+ *
+ * Pointers that are NULL leave their part out. With `upsample` x is (batch, height / 2, width / 2, in) and every pixel of
+ * it is read four times; with `shortcut` the residual has the shape of x, and its channels are repeated until there are
+ * 4 * out, those of four pixels.
+ */
+struct Conv3x3 {
+    const float *x, *weight, *bias; /* weight (out, in, 3, 3) */
+    const float *norm_weight, *norm_bias, *residual;
+    float *y;
+    int64_t batch, height, width, in, out;
+    float eps;
+    int32_t activation, upsample, shortcut, threads;
+};
+
+/* The kernels of one instruction set. They give 0, or 1 where there was no memory for what they need. */
+struct Variant {
+    const char *name;
+    int (*conv3x3)(const struct Conv3x3 *);
+};
+
+extern const struct Variant variant_portable;
+extern const struct Variant variant_avx2;
+extern const struct Variant variant_avx512;
+
+/* Calls work(task, number of the thread, context) for every task below `tasks`, each once, in any order. */
+void parallel(int64_t tasks, int threads, void (*work)(int64_t, int, void *), void *context);
+
+/* Memory in large pages where the system has them, which spares page faults; free it with free(). */
+float *workspace(size_t floats);

@@ -1,0 +1,54 @@
+/* A vector of WIDTH floats, and the few functions of it that the kernels need. Arithmetic is written as on numbers. */
+#pragma once
+
+#include "sanakit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef float Vector __attribute__((vector_size(4 * WIDTH)));
+typedef int32_t Integers __attribute__((vector_size(4 * WIDTH)));
+typedef float Stored __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias)); /* in memory, at any float */
+
+static inline Vector load(const float *p) { return *(const Stored *)p; }
+static inline void store(float *p, Vector v) { *(Stored *)p = v; }
+static inline Vector all(float value) { return value - (Vector){0}; }
+static inline Vector choose(Integers mask, Vector yes, Vector no) {
+    return (Vector)((mask & (Integers)yes) | (~mask & (Integers)no));
+}
+
+static inline float sum(Vector v) {
+    float total = 0;
+    for (int i = 0; i < WIDTH; i++) total += v[i];
+    return total;
+}
+
+/* e^x for |x| <= 87, within 2e-7: 2^n e^r with r within half of ln 2, whose polynomial is Taylor's. */
+static inline Vector exponential(Vector x) {
+    const Vector rounding = all(12582912.0f); /* 1.5 * 2^23: adding it rounds to a whole number, held in the low bits */
+    const Vector shifted = x * 1.44269504f + rounding;
+    const Vector n = shifted - rounding;
+    const Vector r = x - n * 0.693145752f - n * 1.42860677e-6f;
+    Vector p = all(1.0f / 5040);
+    p = p * r + 1.0f / 720;
+    p = p * r + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+    p = p * r + 1.0f / 6;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    return (Vector)((Integers)p + (((Integers)shifted - (Integers)rounding) << 23));
+}
+
+/* x / (1 + e^-x) */
+static inline Vector silu(Vector x) {
+    Vector y = -x;
+    y = choose(y > 87.0f, all(87.0f), y);
+    y = choose(y < -87.0f, all(-87.0f), y);
+    return x / (1.0f + exponential(y));
+}
+
+static inline Vector activated(Vector x, int activation) {
+    if (activation == SILU) return silu(x);
+    return activation == RELU ? choose(x < 0.0f, all(0.0f), x) : x;
+}

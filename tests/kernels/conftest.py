@@ -1,0 +1,43 @@
+"""The native library: the one that is built already, else one built for these tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from sanakit.kernels.native.build import BuildError, build
+from sanakit.kernels.native.library import NativeLibrary, NativeLibraryError, open_library
+
+
+@pytest.fixture(scope="session")
+def built_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    try:
+        open_library()
+    except NativeLibraryError:
+        try:
+            return build(tmp_path_factory.mktemp("native"))
+        except BuildError as error:
+            pytest.skip(str(error))
+    from sanakit.kernels.native.build import LIBRARY
+
+    return LIBRARY
+
+
+@pytest.fixture(params=["avx512", "avx2", "portable"])
+def variant(request: pytest.FixtureRequest, built_library: Path) -> NativeLibrary:
+    """Every instruction set that this processor runs."""
+    library = open_library(built_library)
+    if request.param not in library.variants:
+        pytest.skip(f"this processor does not run {request.param}")
+    return replace(library, variant=request.param)
+
+
+@pytest.fixture
+def lent_threads() -> Iterator[Callable[[int], None]]:
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)

@@ -1,0 +1,164 @@
+"""The native 3x3 convolution against the plain one in float64: every instruction set, odd sizes, what follows it."""
+
+from __future__ import annotations
+
+import random
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from sanakit.kernels.conv3x3 import PixelNorm, conv3x3, native, reference
+from sanakit.kernels.native.library import NativeLibrary
+
+
+@pytest.fixture
+def _use(variant: NativeLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "native_library", lambda: variant)
+    monkeypatch.setattr(native, "MIN_PIXELS", 1)
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def drawn(seed: int) -> tuple[tuple[Tensor, Tensor, Tensor | None], dict[str, Any]]:
+    """Arguments of any kind that the native twin takes."""
+    pick = random.Random(seed)
+    batch, height, width = pick.randint(1, 3), pick.randint(1, 40), pick.randint(1, 40)
+    outputs, upsample = 16 * pick.randint(1, 5), pick.random() < 0.4
+    inputs = outputs * pick.choice([1, 2, 4]) if upsample else 16 * pick.randint(1, 5)
+    x = normal(batch, inputs, height, width, seed=seed)
+    after: dict[str, Any] = {"activation": pick.choice(["none", "silu", "relu"]), "upsample": upsample}
+    if pick.random() < 0.5:
+        after["norm"] = PixelNorm(normal(outputs, seed=1), normal(outputs, seed=2), 1e-2)
+    if pick.random() < 0.5:
+        after["residual"] = x if upsample else normal(batch, outputs, height, width, seed=3)
+    weight = normal(outputs, inputs, 3, 3, seed=4) / (9 * inputs) ** 0.5
+    return (x, weight, normal(outputs, seed=5) if pick.random() < 0.5 else None), after
+
+
+def exact(arguments: tuple[Tensor | None, ...], after: dict[str, Any]) -> Tensor:
+    def wide(value: Any) -> Any:
+        if isinstance(value, PixelNorm):
+            return PixelNorm(value.weight.double(), value.bias.double(), value.eps)
+        return value.double() if isinstance(value, Tensor) else value
+
+    return reference.conv3x3(*map(wide, arguments), **{name: wide(value) for name, value in after.items()})
+
+
+def fitting(after: dict[str, Any]) -> dict[str, Any]:
+    """What ``fits`` is told of it."""
+    return {"norm": None, "residual": None, **{name: after[name] for name in after if name != "activation"}}
+
+
+@cache
+def case(seed: int) -> tuple[Any, dict[str, Any], Tensor]:
+    arguments, after = drawn(seed)
+    return arguments, after, exact(arguments, after)
+
+
+def assert_close(ours: Tensor, expected: Tensor) -> None:
+    assert ours.shape == expected.shape
+    assert (ours - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+@pytest.mark.usefixtures("_use")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_equals_the_plain_sum(threads: int, lent_threads: Any) -> None:
+    lent_threads(threads)
+    for seed in range(40):
+        arguments, after = drawn(seed)
+        assert native.fits(
+            *arguments, norm=after.get("norm"), residual=after.get("residual"), upsample=after["upsample"]
+        )
+        assert_close(conv3x3(*arguments, **after), exact(arguments, after))
+
+
+@pytest.mark.usefixtures("_use")
+@pytest.mark.parametrize("side", [*range(1, 10), 16, 33, 40])
+def test_every_side(side: int) -> None:
+    x, weight = normal(1, 32, side, 41 - side), normal(48, 32, 3, 3)
+    assert_close(conv3x3(x, weight), exact((x, weight), {}))
+
+
+@pytest.mark.usefixtures("_use")
+def test_bits_depend_neither_on_threads_nor_on_company(lent_threads: Any) -> None:
+    x, weight, bias = normal(3, 32, 21, 50), normal(48, 32, 3, 3), normal(48)
+    norm = PixelNorm(normal(48), normal(48), 1e-5)
+    lent_threads(1)
+    alone = conv3x3(x, weight, bias, norm=norm)
+    for threads in (2, 3, 7):
+        lent_threads(threads)
+        assert torch.equal(alone, conv3x3(x, weight, bias, norm=norm))
+    assert torch.equal(alone[1:2], conv3x3(x[1:2], weight, bias, norm=norm))
+
+
+@pytest.mark.usefixtures("_use")
+def test_any_layout_in_and_channels_last_out() -> None:
+    x, weight, bias = normal(2, 64, 20, 30), normal(32, 32, 3, 3), normal(64)[::2]
+    expected = exact((x[:, ::2], weight, bias), {})
+    assert_close(conv3x3(x[:, ::2], weight, bias), expected)
+    assert_close(conv3x3(x.mT.contiguous().mT[:, ::2], weight, bias), expected)
+    last = x[:, ::2].contiguous(memory_format=torch.channels_last)
+    ours = conv3x3(last, weight.contiguous(memory_format=torch.channels_last), bias)
+    assert_close(ours, expected)
+    assert ours.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.usefixtures("_use")
+def test_silu_everywhere() -> None:
+    """A weight that hands the input on: the activation of what is small, large and not a number."""
+    weight = torch.zeros(16, 16, 3, 3)
+    weight[range(16), range(16), 1, 1] = 1
+    x = torch.linspace(-120, 120, 16 * 40 * 40).reshape(1, 16, 40, 40)
+    expected = torch.nn.functional.silu(x.double())
+    assert ((conv3x3(x, weight, activation="silu") - expected).abs() <= 1e-5 * expected.abs().clamp(min=1)).all()
+    x[0, 0, 0, 0] = torch.nan
+    assert conv3x3(x, weight, activation="silu").isnan().any()
+
+
+@pytest.mark.usefixtures("_use")
+def test_what_does_not_fit_goes_to_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fits(x: Tensor, weight: Tensor, bias: Tensor | None = None, residual: Tensor | None = None) -> bool:
+        return native.fits(x, weight, bias, norm=None, residual=residual, upsample=False)
+
+    x, weight, bias = normal(1, 16, 20, 20), normal(16, 16, 3, 3), normal(16)
+    assert fits(x, weight, bias, x)
+    assert not fits(x.half(), weight.half())
+    assert not fits(x.bfloat16(), weight.bfloat16())
+    assert not fits(x.double(), weight.double())
+    assert not fits(x, weight.double())
+    assert not fits(x[:, :15], weight[:, :15])
+    assert not fits(x, weight[:15])
+    assert not fits(x, weight, normal(15))
+    assert not fits(x, weight, residual=x[:, :, :19])
+    assert not fits(x, weight[:, :, :2])
+    assert not fits(x[0], weight)
+    assert not fits(x[:0], weight)
+    assert not fits(x.to("meta"), weight.to("meta"))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert not fits(x, weight)
+    for training in (x, weight, bias):
+        training.requires_grad_(True)
+        assert not fits(x, weight, bias)
+        with torch.no_grad():
+            assert fits(x, weight, bias) == (training is not weight)  # weights that learn are computed as they learn
+        training.requires_grad_(False)
+    monkeypatch.setattr(native, "MIN_PIXELS", 401)
+    assert not fits(x, weight)
+    monkeypatch.setattr(native, "native_library", lambda: None)
+    monkeypatch.setattr(native, "MIN_PIXELS", 1)
+    assert not fits(x, weight)
+    assert torch.equal(conv3x3(x, weight, bias), torch.nn.functional.conv2d(x, weight, bias, padding=1))
+
+
+@pytest.mark.usefixtures("_use")
+def test_no_memory_is_an_error_and_no_crash() -> None:
+    library = native.native_library()
+    assert library is not None
+    arguments = native._Arguments(batch=1, height=16, width=16, in_channels=2**32, out_channels=2**20, threads=1)
+    with pytest.raises(MemoryError, match="not enough memory for the native kernel conv3x3"):
+        library.call("conv3x3", arguments)
