@@ -31,10 +31,12 @@ ROOMS: dict[str, set[str]] = {
     "training": {"evaluation", "features"},
     "serving": {"pipelines", "scoring"},
     "integrations": {"pipelines", "scoring"},
-    "cli": {"training", "serving", "integrations"},
+    "bench": {"training"},
+    "cli": {"bench", "serving", "integrations"},
 }
 # Peers for tests, what breaks a CPU installation, and what runs code on opening a file.
 FORBIDDEN_IMPORTS = {"diffusers", "torchvision", "peft", "pickle", "click"}
+ALLOWED_IMPORTS = {("bench/peer.py", "diffusers")}  # what it is measured against, where it is installed
 
 MAX_FILE_LINES = 600
 MAX_FILES_OF_A_FOLDER = 16  # __init__.py not counted
@@ -163,7 +165,7 @@ def test_forbidden_modules_are_not_imported() -> None:
         f"{file} imports {module}"
         for file in nodes()
         for module in imported_modules(file)
-        if module.split(".")[0] in FORBIDDEN_IMPORTS
+        if module.split(".")[0] in FORBIDDEN_IMPORTS and (file, module.split(".")[0]) not in ALLOWED_IMPORTS
     ]
     assert not wrong, "\n".join(wrong)
 

@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from sanakit.cli.bench import bench
 from sanakit.cli.convert import convert
 from sanakit.cli.data.app import data_app
 from sanakit.cli.decode import decode
@@ -36,7 +37,7 @@ from sanakit.common.errors import OutputError
 from sanakit.common.version import __version__
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-add_commands(app, generate, replay, decode, upscale, info, convert, grow, prune, doctor, train, version)
+add_commands(app, generate, replay, decode, upscale, info, convert, grow, prune, doctor, bench, train, version)
 app.add_typer(data_app, name="data")
 app.add_typer(eval_app, name="eval")
 

@@ -1,0 +1,117 @@
+"""What is to be measured: which shape, which size, which arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, get_args
+
+import torch
+
+from sanakit.checkpoints.identity.precision import DTYPES, DtypeName
+from sanakit.common.errors import RequestError
+from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
+from sanakit.models.presets import DC_AE_PRESETS, LINEAR_DIT_PRESETS
+from sanakit.models.transformers.linear_dit import LinearDiTConfig
+
+StageName = Literal["step", "decode", "encode"]
+STAGES: tuple[StageName, ...] = get_args(StageName)
+GUIDANCE_SCALE = 4.5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelShape:
+    """The networks of a model without their weights."""
+
+    name: str
+    transformer: LinearDiTConfig
+    autoencoder: DCAutoencoderConfig
+
+
+_TINY = stages((8, 8, 16, 16, 32, 32), (1, 1, 1, 1, 1, 1))
+_REAL = DC_AE_PRESETS["dc-ae-f32c32-sana-1.1"]
+TINY = ModelShape(
+    name="tiny",
+    transformer=LinearDiTConfig(hidden_size=64, num_layers=2, cross_head_dim=16, head_dim=16, caption_channels=48),
+    autoencoder=DCAutoencoderConfig(encoder=_TINY, decoder=_TINY, head_dim=8, scaling_factor=0.4),
+)
+SHORT_NAMES: Mapping[str, str] = MappingProxyType({"0.6B": "sana-600m-1024", "1.6B": "sana-1600m-1024"})
+
+
+def shape_of(name: str) -> ModelShape:
+    """The shape called ``0.6B``, ``1.6B`` or ``tiny``, or that of a preset such as ``sana1.5-4800m-1024``.
+
+    Raises:
+        RequestError: there is none of that name.
+    """
+    if name == TINY.name:
+        return TINY
+    preset = SHORT_NAMES.get(name, name)
+    presets = [name for name, config in LINEAR_DIT_PRESETS.items() if not config.guidance_embeds]
+    if preset not in presets:
+        offered = ", ".join([*SHORT_NAMES, TINY.name, *presets])
+        raise RequestError(f"--model {name} is no shape that there is; write one of {offered}")
+    return ModelShape(name=name, transformer=LINEAR_DIT_PRESETS[preset], autoencoder=_REAL)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BenchSettings:
+    """One run of the bench.
+
+    ``repeats`` are pairs at most; where ``budget`` seconds are given, a stage ends when its share of them is used, but
+    not before one pair.
+    """
+
+    model: str = "0.6B"
+    height: int = 512
+    width: int = 512
+    dtype: DtypeName = "float32"
+    device: str = "cpu"
+    threads: int | None = None  # of the CPU; None: as many as torch takes
+    batch: int = 1
+    steps: int = 20
+    seed: int = 0
+    repeats: int = 5
+    budget: float | None = None
+    peer: bool = True  # also measure diffusers, where it is installed
+
+    def __post_init__(self) -> None:
+        shape = shape_of(self.model)
+        granularity = shape.autoencoder.compression * shape.transformer.patch_size
+        if self.height % granularity or self.width % granularity or min(self.height, self.width) < granularity:
+            raise RequestError(
+                f"--size {self.width}x{self.height} does not fit; both sides must be multiples of {granularity} pixels"
+            )
+        for name in ("batch", "steps", "repeats"):
+            if getattr(self, name) < 1:
+                raise RequestError(f"--{name} {getattr(self, name)} measures nothing; use 1 or more")
+
+    @property
+    def shape(self) -> ModelShape:
+        return shape_of(self.model)
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        return DTYPES[self.dtype]
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int, int]:
+        """``(B, C, h, w)``."""
+        shape = self.shape
+        factor = shape.autoencoder.compression
+        return self.batch, shape.transformer.in_channels, self.height // factor, self.width // factor
+
+
+def parse_stages(text: str) -> tuple[StageName, ...]:
+    """``"step,decode"`` in the order of ``STAGES``, each once.
+
+    Raises:
+        RequestError: one of the names is unknown, or there is none.
+    """
+    named = {name.strip() for name in text.split(",") if name.strip()}
+    if unknown := named - set(STAGES):
+        raise RequestError(f"--stages has no {min(unknown)}; write some of {', '.join(STAGES)}, with commas between")
+    if not named:
+        raise RequestError(f"--stages names nothing; write some of {', '.join(STAGES)}, with commas between")
+    return tuple(stage for stage in STAGES if stage in named)
