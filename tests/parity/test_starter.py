@@ -8,8 +8,10 @@ import pytest
 import torch
 from diffusers import AutoencoderDC, DPMSolverMultistepScheduler, SanaPipeline, SanaTransformer2DModel
 from torch import Tensor
+from transformers import AutoModel, AutoTokenizer
 
 import sanakit
+from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_folder
 from sanakit.checkpoints.networks.strict_load import load_network
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts
 from sanakit.common.seeds import draw_noise
@@ -53,8 +55,11 @@ def test_whole_pipeline_gives_the_same_picture_in_diffusers(prompt: str) -> None
     ours = pipeline(prompt, latents=noise, output="tensor").images[0].pixels
     assert ours is not None
     parts, encoder, card = find_parts("starter"), pipeline.bundle.text_encoder, pipeline.bundle.card
+    folder = starter_text_encoder_folder(card.text.num_layers)
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    model = AutoModel.from_pretrained(folder / "text_encoder", dtype=encoder.compute_dtype)
     transformer, autoencoder, scheduler = diffusers_parts(parts)
-    peer = SanaPipeline(encoder.tokenizer, encoder.model, autoencoder, transformer, scheduler)
+    peer = SanaPipeline(tokenizer, model, autoencoder, transformer, scheduler)
     drawn = peer(
         prompt,
         latents=noise,

@@ -14,6 +14,7 @@ from sanakit.checkpoints.identity.hashing import combined_hash, hash_settings, h
 from sanakit.checkpoints.networks.dc_ae import DC_AE
 from sanakit.checkpoints.networks.kind import NetworkState
 from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
+from sanakit.checkpoints.networks.text_encoder_folder import save_text_encoder
 from sanakit.checkpoints.sources.content_hashes import bytes_to_hash, hash_text_encoder, unknown_hashes
 from sanakit.checkpoints.sources.sources import ModelParts
 from sanakit.common.config import to_mapping
@@ -113,8 +114,7 @@ def save_bundle(
     card = replace(bundle.card, hashes={**hashes, "text_encoder": text_hash})
 
     def write_text(building: Path) -> None:
-        bundle.text_encoder.model.save_pretrained(building / "text_encoder")
-        bundle.text_encoder.tokenizer.save_pretrained(building / "tokenizer")
+        save_text_encoder(bundle.text_encoder, building / "text_encoder", building / "tokenizer")
 
     with written_aside(as_path(folder), force=force) as building:
         text = write_text if include_text_encoder else None

@@ -13,7 +13,6 @@ from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.card import ModelCard
 from sanakit.checkpoints.identity.precision import DtypeRequest, parse_dtypes, resolve_dtypes
-from sanakit.checkpoints.networks.library import check_transformers
 from sanakit.checkpoints.networks.strict_load import load_network
 from sanakit.checkpoints.networks.text_encoder_check import check_text_encoder
 from sanakit.checkpoints.networks.text_encoder_folder import load_text_encoder
@@ -100,7 +99,6 @@ def open_model(
     """A model that can make pictures, in a dtype that it works in; arguments and errors are those of ``sanakit.load``,
     ``hub`` says which files and how they come. Of a hub id, parts that are named otherwise are not fetched."""
     parse_dtypes(dtype)  # before anything is fetched
-    check_transformers()
     hub = hub or HubOptions()
     hub.check_trust(text_encoder or source)
     named = {"text_encoder": text_encoder, "autoencoder": autoencoder}

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from transformers import DynamicCache, PreTrainedModel
-    from transformers.cache_utils import DynamicLayer
+from sanakit.models.text.decoder import KeysValues
+from sanakit.models.text.language_model import LanguageModel, hidden_states
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,20 +22,19 @@ class EncodedPrefix:
     """Attributes:
     ids: the tokens, at least one.
     first_state: last hidden state of the very first token, ``(1, C)``.
-    keys_values: per layer, keys and values ``(1, heads, len(ids), D)``.
+    keys_values: of every layer.
     """
 
     ids: tuple[int, ...]
     first_state: Tensor
-    keys_values: tuple[tuple[Tensor, Tensor], ...]
+    keys_values: KeysValues
 
     @classmethod
-    def of(cls, model: PreTrainedModel, ids: Sequence[int]) -> EncodedPrefix:
+    def of(cls, model: LanguageModel, ids: Sequence[int]) -> EncodedPrefix:
         """Run ``ids`` through ``model``."""
-        cache = _empty_cache()
-        tokens = torch.tensor([list(ids)], device=model.device)  # (1, L)
-        states = model(input_ids=tokens, past_key_values=cache, use_cache=True).last_hidden_state
-        return cls(tuple(ids), states[:, 0], _keys_values(cache))
+        device = next(model.parameters()).device
+        states, kept = hidden_states(model, torch.tensor([list(ids)], device=device), keep=True)
+        return cls(tuple(ids), states[:, 0], kept)
 
     def num_shared(self, ids: Sequence[int]) -> int:
         """How many leading tokens ``ids`` really has in common with the prefix.
@@ -47,29 +44,18 @@ class EncodedPrefix:
         """
         return len(list(takewhile(lambda pair: pair[0] == pair[1], zip(self.ids, ids, strict=False))))
 
-    def continue_with(self, model: PreTrainedModel, rows: Sequence[Sequence[int]], num_shared: int) -> Tensor:
+    def continue_with(self, model: LanguageModel, rows: Sequence[Sequence[int]], num_shared: int) -> Tensor:
         """Last hidden states of ``rows``, token lists of one length that follow the first ``num_shared`` tokens.
 
         Returns:
             ``(B, L, C)`` for the tokens of ``rows`` alone.
         """
-        cache = _empty_cache()
-        for index, (keys, values) in enumerate(self.keys_values):
-            keys, values = keys[:, :, :num_shared], values[:, :, :num_shared]
-            cache.update(keys.expand(len(rows), -1, -1, -1), values.expand(len(rows), -1, -1, -1), index)
-        tokens = torch.tensor([list(row) for row in rows], device=model.device)
-        states: Tensor = model(input_ids=tokens, past_key_values=cache, use_cache=True).last_hidden_state
-        return states
-
-
-def _keys_values(cache: DynamicCache) -> tuple[tuple[Tensor, Tensor], ...]:
-    layers = cast("list[DynamicLayer]", cache.layers)
-    return tuple((cast(Tensor, layer.keys), cast(Tensor, layer.values)) for layer in layers)
-
-
-def _empty_cache() -> DynamicCache:
-    """A cache that keeps every token. One made from a model's config drops what lies outside a sliding window (4096
-    tokens in Gemma-2); the attention mask hides those anyway, and what is dropped could not be cropped and reused."""
-    from transformers import DynamicCache
-
-    return DynamicCache()
+        past = tuple(
+            (
+                keys[:, :, :num_shared].expand(len(rows), -1, -1, -1),
+                values[:, :, :num_shared].expand(len(rows), -1, -1, -1),
+            )
+            for keys, values in self.keys_values
+        )
+        tokens = torch.tensor([list(row) for row in rows], device=next(model.parameters()).device)
+        return hidden_states(model, tokens, past=past)[0]

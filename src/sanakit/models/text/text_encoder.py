@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,10 +25,12 @@ from sanakit.common.errors import ConfigError
 from sanakit.kernels.arithmetic import own_arithmetic
 from sanakit.models.text.encoded_prefix import EncodedPrefix
 from sanakit.models.text.instructions import INSTRUCTIONS
+from sanakit.models.text.language_model import LanguageModel, attention_of, hidden_states
 from sanakit.models.text.text_condition import TextCondition
+from sanakit.models.text.text_tokenizer import TextTokenizer
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +57,7 @@ class TextEncoderConfig:
         return INSTRUCTIONS.get(self.instruction, self.instruction)
 
 
+_WITHOUT_END = 1_000_000_000  # tokens; transformers warns of a long text that is given no length
 DIFFUSERS_TEXT = TextEncoderConfig(instruction="diffusers", lowercase=True)
 
 
@@ -73,20 +76,24 @@ class TextEncoder:
     """A causal language model and its tokenizer as an encoder of prompts.
 
     Args:
-        model: a decoder stack of transformers such as ``Gemma2Model`` or ``LlamaModel``, or such a model with its
-            language head, which is left out. It must run in bfloat16 or float32: activations of Gemma-2 overflow
-            float16 and the pictures turn black (diffusers#10241).
-        tokenizer: the tokenizer that belongs to it.
+        model: our ``Decoder``, or a decoder stack of transformers, with or without its language head, which is left
+            out. It must run in bfloat16 or float32: activations of Gemma-2 overflow float16 and the pictures turn
+            black (diffusers#10241).
+        tokenizer: the tokenizer that belongs to it, ours or one of transformers.
         config: instruction, lengths and the size of the prompt cache.
 
     Every prompt is encoded by itself, so its embeds do not depend on the prompts beside it.
     """
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: TextEncoderConfig | None = None
+        self,
+        model: LanguageModel,
+        tokenizer: TextTokenizer | PreTrainedTokenizerBase,
+        config: TextEncoderConfig | None = None,
     ) -> None:
         self.config = config or TextEncoderConfig()
-        self.model = (model.get_decoder() if hasattr(model, "lm_head") else model).eval().requires_grad_(False)
+        bare: Any = model.get_decoder() if hasattr(model, "lm_head") else model
+        self.model: LanguageModel = bare.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         if len(tokenizer) > self.model.config.vocab_size:
             raise ConfigError(
@@ -107,11 +114,11 @@ class TextEncoder:
     @property
     def compute_dtype(self) -> torch.dtype:
         """Of the hidden states."""
-        return self.model.dtype
+        return next(self.model.parameters()).dtype
 
     @property
     def device(self) -> torch.device:
-        return self.model.device
+        return next(self.model.parameters()).device
 
     @property
     def _circumstances(self) -> _Circumstances:
@@ -120,7 +127,7 @@ class TextEncoder:
     @property
     def attention(self) -> str:
         """Which of its implementations computes the attention, as transformers calls it."""
-        return str(self.model.config._attn_implementation)
+        return attention_of(self.model)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Of the language model."""
@@ -156,23 +163,19 @@ class TextEncoder:
     def encode_padded(self, prompts: Sequence[str], *, with_instruction: bool = True) -> TextCondition:
         """The layout of upstream and diffusers: ``(B, max_tokens, C)``, padded on the right, mask False on padding."""
         self._refuse_float16()
-        instruction = self.config.instruction_text if with_instruction else ""
-        batch = self.tokenizer(
-            [instruction + self._clean(prompt) for prompt in prompts],
-            padding="max_length",
-            padding_side="right",
-            max_length=self._max_length(with_instruction),
-            truncation=True,
-            return_tensors="pt",
-        ).to(self.device)
-        states = self.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).last_hidden_state
+        length, pad = self._max_length(with_instruction), self.tokenizer.pad_token_id
+        if pad is None:
+            raise ConfigError("the tokenizer names no pad_token, which a padded batch is filled up with")
+        rows = [self._tokens(self._clean(prompt), with_instruction) for prompt in prompts]
+        ids = torch.tensor([row + [pad] * (length - len(row)) for row in rows], device=self.device)
+        mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows], device=self.device)
+        states = hidden_states(self.model, ids, mask=mask)[0]
         kept = [0, *range(1 - self.config.max_tokens, 0)]
-        return TextCondition(states[:, kept], batch.attention_mask[:, kept].bool())
+        return TextCondition(states[:, kept], mask[:, kept].bool())
 
     def count_tokens(self, prompt: str, *, with_instruction: bool = True) -> TokenCount:
         """How many tokens of ``prompt`` (after the first, which starts every text) are used, and how many are cut."""
-        text = (self.config.instruction_text if with_instruction else "") + self._clean(prompt)
-        num_tokens = len(self.tokenizer(text, verbose=False).input_ids)
+        num_tokens = len(self._ids(self._clean(prompt), with_instruction, _WITHOUT_END))
         num_fitting = min(num_tokens, self._max_length(with_instruction))
         return TokenCount(max(num_fitting - max(self._first_kept(with_instruction), 1), 0), num_tokens - num_fitting)
 
@@ -189,13 +192,14 @@ class TextEncoder:
         return max(len(self._instruction_ids) - 1, 0) if with_instruction else 0
 
     def _tokens(self, text: str, with_instruction: bool) -> list[int]:
-        whole = self.config.instruction_text + text if with_instruction else text
-        ids: list[int] = self.tokenizer(
-            whole, truncation=True, max_length=self._max_length(with_instruction), verbose=False
-        ).input_ids
+        ids = self._ids(text, with_instruction, self._max_length(with_instruction))
         if not ids:
             raise ConfigError("the tokenizer puts no start token before a text, so that an empty prompt has no tokens")
         return ids
+
+    def _ids(self, text: str, with_instruction: bool, max_length: int) -> list[int]:
+        whole = self.config.instruction_text + text if with_instruction else text
+        return list(self.tokenizer.encode(whole, truncation=True, max_length=max_length))
 
     @torch.no_grad()
     @own_arithmetic()
@@ -237,7 +241,7 @@ class TextEncoder:
             states = prefix.continue_with(self.model, [ids[num_shared:] for ids in rows], num_shared)
             start_states = prefix.first_state.expand(len(rows), -1)
         else:
-            states = self.model(input_ids=torch.tensor(rows, device=self.device), use_cache=False).last_hidden_state
+            states = hidden_states(self.model, torch.tensor(rows, device=self.device))[0]
             start_states = states[:, 0]
         window = states[:, max(first, 1) - num_shared :]  # num_shared <= first: nothing kept is missing
         embeds = torch.cat([start_states[:, None], window], dim=1)  # (B, L, C)
