@@ -109,10 +109,7 @@ def _about_the_starter(machine: Machine, cache: Path) -> Iterator[Finding]:
     if machine.torch is None:
         return
     try:
-        from sanakit.checkpoints.networks.transformers_folder import check_transformers
         from sanakit.pipelines.text_to_image import TextToImagePipeline  # noqa: F401, all that pictures are made by
-
-        check_transformers()
     except (SanakitError, ImportError) as error:
         yield Finding("problem", str(error), "then ask sanakit doctor again")
         return

@@ -110,7 +110,7 @@ def _add_special(backend: Tokenizer, settings: Mapping[str, Any]) -> bool:
 
     there = {token.content: repr(token) for token in backend.get_added_tokens_decoder().values()}
     for stored in (settings.get("added_tokens_decoder") or {}).values():
-        if not isinstance(stored, dict) or repr(AddedToken(**stored)) != there.get(stored.get("content")):
+        if not isinstance(stored, dict) or repr(AddedToken(**stored)) != there.get(str(stored.get("content"))):
             return False
     named = list(_special_tokens(settings))
     if any(backend.token_to_id(token) is None for token in named):

@@ -152,7 +152,9 @@ class Decoder(Network):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.config = config
-        table = torch.empty(config.vocab_size, config.hidden_size).uniform_(-1, 1)  # normal_ on meta imports dynamo: 2 s
+        table = torch.empty(config.vocab_size, config.hidden_size).uniform_(
+            -1, 1
+        )  # normal_ on meta imports dynamo: 2 s
         self.embed_tokens = nn.Embedding.from_pretrained(table, freeze=False)
         self.layers = nn.ModuleList([DecoderLayer(config) for _ in range(config.num_layers)])
         self.norm = DecoderNorm(config.hidden_size, config)

@@ -92,7 +92,8 @@ class TextEncoder:
         config: TextEncoderConfig | None = None,
     ) -> None:
         self.config = config or TextEncoderConfig()
-        bare: Any = model.get_decoder() if hasattr(model, "lm_head") else model
+        given: Any = model
+        bare = given.get_decoder() if hasattr(given, "lm_head") else given
         self.model: LanguageModel = bare.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         if len(tokenizer) > self.model.config.vocab_size:
@@ -135,7 +136,8 @@ class TextEncoder:
 
     def to(self, device: torch.device | str) -> TextEncoder:
         """Move the language model; cached prompts are made anew there."""
-        self.model.to(device)
+        network: torch.nn.Module = self.model
+        network.to(device)
         return self
 
     def encode(self, prompts: Sequence[str], *, rows_per_call: int = 1) -> list[TextCondition]:
