@@ -42,6 +42,19 @@ def test_a_bad_request_is_answered_without_torch() -> None:
     assert run_python(code)[0].strip() == "2 False"
 
 
+@pytest.mark.network
+@pytest.mark.slow
+def test_a_picture_of_the_starter_needs_neither_transformers_nor_a_compiler(tmp_path: Path) -> None:
+    """Needs the starter's language model, which is fetched once."""
+    code = (
+        "import sys; from sanakit.cli.app import main\n"
+        f"main(['generate', 'two red apples', '--steps', '1', '--output', {str(tmp_path / 'a.png')!r}])\n"
+        "print('heavy:', {'transformers', 'torch._dynamo', 'sympy'} & set(sys.modules))"
+    )
+    assert run_python(code)[0].rstrip().endswith("heavy: set()")
+    assert (tmp_path / "a.png").is_file()
+
+
 @pytest.mark.parametrize(
     "command",
     [

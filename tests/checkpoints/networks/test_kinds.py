@@ -148,7 +148,7 @@ def test_a_header_is_read_once_on_the_way_to_a_network(
     monkeypatch.setattr(reader, "_read_safetensors_header", lambda path: headers.append(path) or read(path))
     monkeypatch.setattr(KeyMap, "plan", counted_plan)
     load_bundle(model)
-    assert sorted(path.parent.name for path in headers) == ["transformer", "vae"]
+    assert sorted(path.parent.name for path in headers) == ["text_encoder", "transformer", "vae"]
     assert plans == ["diffusers", "diffusers"]
 
 
