@@ -20,15 +20,29 @@ from transformers import (
 
 from sanakit.checkpoints.networks.decoder_folder import decoder_config
 from sanakit.common.errors import ConfigError
-from sanakit.models.text.decoder import Decoder, DecoderConfig
+from sanakit.models.text.decoder import Decoder
+from sanakit.models.text.decoder_config import DecoderConfig
 
-KINDS = ["llama", "llama-biased", "gemma2", "gemma2-stretched", "gemma3", "gemma3-stretched"]
+KINDS = [
+    "llama",
+    "llama-biased",
+    "llama-stretched",
+    "llama-3.1",
+    "gemma2",
+    "gemma2-stretched",
+    "gemma3",
+    "gemma3-stretched",
+]
 SIZES: dict[str, Any] = {
     "vocab_size": 90, "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 6, "num_attention_heads": 4,
     "num_key_value_heads": 2,
 }  # fmt: skip
 GEMMA = {**SIZES, "head_dim": 8, "sliding_window": 5, "query_pre_attn_scalar": 12}
 STRETCHED = {"rope_type": "linear", "factor": 8.0}
+BANDS = {
+    "rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 200,
+}  # fmt: skip
 
 
 def theirs_of(kind: str) -> PreTrainedModel:
@@ -37,6 +51,10 @@ def theirs_of(kind: str) -> PreTrainedModel:
             return LlamaModel(LlamaConfig(**SIZES, rope_theta=1e5, rms_norm_eps=1e-5))
         case "llama-biased":
             return LlamaModel(LlamaConfig(**SIZES, attention_bias=True, mlp_bias=True, head_dim=10))
+        case "llama-stretched":
+            return LlamaModel(LlamaConfig(**SIZES, rope_scaling=dict(STRETCHED)))
+        case "llama-3.1":
+            return LlamaModel(LlamaConfig(**SIZES, head_dim=16, rope_theta=5e5, rope_scaling=dict(BANDS)))
         case "gemma2":
             return Gemma2Model(Gemma2Config(**GEMMA, attn_logit_softcapping=3.0))
         case "gemma2-stretched":

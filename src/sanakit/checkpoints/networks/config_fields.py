@@ -26,11 +26,11 @@ def lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
-def count(fields: Mapping[str, Any], name: str, default: int, *, least: int = 1) -> int:
+def count(fields: Mapping[str, Any], name: str, default: int, *, least: int = 1, most: int = MAX_COUNT) -> int:
     """A size or a number of things; bounded, so that a damaged file cannot ask for a network without end."""
     value = fields.get(name, default)
-    if type(value) is not int or not least <= value <= MAX_COUNT:  # True is an int, and no number of things
-        raise CheckpointError(f"{name} in config.json is {value!r}; it should be a number from {least} to {MAX_COUNT}")
+    if type(value) is not int or not least <= value <= most:  # True is an int, and no number of things
+        raise CheckpointError(f"{name} in config.json is {value!r}; it should be a number from {least} to {most}")
     return value
 
 
@@ -38,10 +38,10 @@ def counts(fields: Mapping[str, Any], name: str, default: Sequence[int], *, leas
     return tuple(count({name: value}, name, 0, least=least) for value in sequence(name, fields.get(name, default)))
 
 
-def number(fields: Mapping[str, Any], name: str, default: float) -> float:
+def number(fields: Mapping[str, Any], name: str, default: float, *, most: float = MAX_NUMBER) -> float:
     value = fields.get(name, default)
-    if type(value) not in (int, float) or not 0 < value <= MAX_NUMBER:
-        raise CheckpointError(f"{name} in config.json is {value!r}; it should be above 0, at most {MAX_NUMBER}")
+    if type(value) not in (int, float) or not 0 < value <= most:
+        raise CheckpointError(f"{name} in config.json is {value!r}; it should be above 0, at most {most}")
     return float(value)
 
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
 from sanakit.checkpoints.files.reader import read_header, read_listed
 from sanakit.checkpoints.files.writer import write_safetensors
+from sanakit.checkpoints.networks.config_fields import count, flag, number, sequence
 from sanakit.common.errors import CheckpointError
 from sanakit.common.files import write_json
-from sanakit.models.text.decoder import Decoder, DecoderConfig
+from sanakit.layers.rotary import RotaryConfig
+from sanakit.models.text.decoder import Decoder
+from sanakit.models.text.decoder_config import DecoderConfig
 
-_ACTIVATIONS = {"silu": "silu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh"}
+_ACTIVATIONS: dict[str, Literal["silu", "gelu", "gelu_tanh"]] = {
+    "silu": "silu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh"
+}  # fmt: skip
 _GEMMA: dict[str, Any] = {
     "hidden_size": 2304, "intermediate_size": 9216, "num_hidden_layers": 26, "num_attention_heads": 8,
     "num_key_value_heads": 4, "head_dim": 256, "hidden_activation": "gelu_pytorch_tanh", "rms_norm_eps": 1e-6,
@@ -34,39 +39,37 @@ _DEFAULTS: dict[str, dict[str, Any]] = {  # of transformers, for what a config.j
         "vocab_size": 262_208, "sliding_window_pattern": 6, "rope_theta": 1e6, "rope_local_base_freq": 1e4,
     },
 }  # fmt: skip
+_CLASSES = {"llama": "LlamaModel", "gemma2": "Gemma2Model", "gemma3_text": "Gemma3TextModel"}
 _DERIVED = ("head_dim", "num_key_value_heads", "layer_types", "rope_parameters", "rope_scaling")  # where null
 _FULL, _SLIDING = "full_attention", "sliding_attention"
+_MANY = 10**9  # above every vocabulary, length and base of positions
 
 
 def decoder_config(fields: Mapping[str, Any]) -> DecoderConfig | None:
-    """What a ``config.json`` describes; None of what is not ours to read, or to refuse: transformers is asked then.
+    """What a ``config.json`` describes; None of what transformers runs: another architecture, code of its own,
+    attention that looks ahead, another activation or way to stretch positions.
 
-    That is another architecture, code of its own, positions stretched in another way, or values of another kind.
+    Raises:
+        CheckpointError: it is of ours, and a value is of another kind than it should be.
     """
-    if fields.get("auto_map"):
-        return None
     if fields.get("model_type") == "gemma3" and isinstance(fields.get("text_config"), dict):
-        fields = {"model_type": "gemma3_text"} | fields["text_config"]
+        fields = {"auto_map": fields.get("auto_map"), "model_type": "gemma3_text"} | fields["text_config"]
     kind = fields.get("model_type")
-    if not isinstance(kind, str) or kind not in _DEFAULTS or fields.get("use_bidirectional_attention"):
+    if not isinstance(kind, str) or kind not in _DEFAULTS:
         return None
-    try:
-        given = {name: value for name, value in fields.items() if value is not None or name not in _DERIVED}
-        return _config(kind, _DEFAULTS[kind] | given)
-    except (KeyError, TypeError, ValueError, AttributeError):
+    if fields.get("auto_map") or fields.get("use_bidirectional_attention"):
         return None
+    given = {name: value for name, value in fields.items() if value is not None or name not in _DERIVED}
+    return _config(kind, _DEFAULTS[kind] | given)
 
 
 def transformers_config(config: DecoderConfig) -> dict[str, Any]:
     """The ``config.json`` by which transformers builds the same network."""
     kind = "llama" if not config.is_gemma else "gemma3_text" if config.qk_norm else "gemma2"
-    classes = {"llama": "LlamaModel", "gemma2": "Gemma2Model", "gemma3_text": "Gemma3TextModel"}
     activation = next(theirs for theirs, ours in _ACTIVATIONS.items() if ours == config.activation)
-    whole = {"rope_type": "default" if config.rope_factor == 1 else "linear", "rope_theta": config.rope_theta}
-    whole |= {} if config.rope_factor == 1 else {"factor": config.rope_factor}
-    nearby = {"rope_type": "default", "rope_theta": config.local_rope_theta}
+    whole, nearby = _rope_parameters(config.rotary), _rope_parameters(config.sliding_rotary or config.rotary)
     fields = {
-        "architectures": [classes[kind]], "model_type": kind, "vocab_size": config.vocab_size,
+        "architectures": [_CLASSES[kind]], "model_type": kind, "vocab_size": config.vocab_size,
         "hidden_size": config.hidden_size, "intermediate_size": config.intermediate_size,
         "num_hidden_layers": config.num_layers, "num_attention_heads": config.num_heads,
         "num_key_value_heads": config.num_kv_heads, "head_dim": config.head_dim, "rms_norm_eps": config.norm_eps,
@@ -88,10 +91,10 @@ def transformers_config(config: DecoderConfig) -> dict[str, Any]:
 def read_decoder(
     config: DecoderConfig, folder: Path, files: Sequence[Path], *, dtype: torch.dtype, num_layers: int | None
 ) -> Decoder:
-    """The network with the tensors of ``files``; other tensors there, such as a head or a vision part, are left out.
+    """The network with the tensors of ``files``; what stands beside it there, a head or a vision part, is left out.
 
     Raises:
-        CheckpointError: a file is damaged, or a tensor or layer is missing.
+        CheckpointError: a file is damaged, a tensor or layer is missing, or one is there that its config does not name.
     """
     if num_layers is not None:
         if num_layers > config.num_layers:
@@ -106,15 +109,12 @@ def read_decoder(
     prefix = next(
         (n.removesuffix("embed_tokens.weight") for n in header.tensors if n.endswith("embed_tokens.weight")), ""
     )
-    expected = model.state_dict()
-    gaps = [
-        prefix + name
-        for name, tensor in expected.items()
-        if prefix + name not in header.tensors or header.tensors[prefix + name].shape != tuple(tensor.shape)
-    ]
-    refuse_gaps(folder, gaps)
-    tensors: Mapping[str, Tensor] = read_listed(header)
-    model.load_state_dict({name: tensors[prefix + name].to(dtype) for name in expected}, assign=True)
+    expected = {prefix + name: tensor.shape for name, tensor in model.state_dict().items()}
+    found = header.tensors
+    refuse_gaps(folder, [name for name, shape in expected.items() if name not in found or found[name].shape != shape])
+    _refuse_strangers(folder, found.keys() - expected.keys(), prefix, config.num_layers)
+    tensors = read_listed(header)
+    model.load_state_dict({name.removeprefix(prefix): tensors[name].to(dtype) for name in expected}, assign=True)
     return model
 
 
@@ -136,54 +136,106 @@ def refuse_gaps(folder: Path, gaps: Sequence[str]) -> None:
         )
 
 
+def _refuse_strangers(folder: Path, names: Iterable[str], prefix: str, num_layers: int) -> None:
+    """Weights in a layer that our network has no place for: without them it would compute something else."""
+    layer = re.compile(re.escape(prefix) + r"layers\.(\d+)\.(?!.*rotary_emb\.inv_freq$)")  # which old files keep
+    strangers = sorted(name for name in names if (found := layer.match(name)) and int(found[1]) < num_layers)
+    if strangers:
+        raise CheckpointError(
+            f"the text encoder in {folder} has {len(strangers)} weights that its config.json says nothing of, such as "
+            f"{strangers[0]}; the config.json is another model's"
+        )
+
+
 def _config(kind: str, fields: Mapping[str, Any]) -> DecoderConfig | None:
-    is_gemma, num_layers = kind != "llama", fields["num_hidden_layers"]
-    num_heads, hidden_size = fields["num_attention_heads"], fields["hidden_size"]
-    whole, nearby = _rope(fields, _FULL), _rope(fields, _SLIDING) if kind == "gemma3_text" else None
-    if whole is None or (nearby is None and kind == "gemma3_text"):
+    rotary = _rotary(fields, _FULL)
+    sliding_rotary = _rotary(fields, _SLIDING) if kind == "gemma3_text" else None
+    activation = fields["hidden_act" if kind == "llama" else "hidden_activation"]
+    if rotary is None or (sliding_rotary is None and kind == "gemma3_text") or activation not in _ACTIVATIONS:
         return None
-    pattern = fields.get("sliding_window_pattern", 2)
-    kinds = fields.get("layer_types") or [_SLIDING if (i + 1) % pattern else _FULL for i in range(num_layers)]
-    if is_gemma and (len(kinds) != num_layers or not set(kinds) <= {_FULL, _SLIDING}):
+    num_heads, hidden_size = count(fields, "num_attention_heads", 0), count(fields, "hidden_size", 0)
+    config = DecoderConfig(
+        vocab_size=count(fields, "vocab_size", 0, most=_MANY),
+        hidden_size=hidden_size,
+        intermediate_size=count(fields, "intermediate_size", 0, most=_MANY),
+        num_layers=count(fields, "num_hidden_layers", 0),
+        num_heads=num_heads,
+        num_kv_heads=count(fields, "num_key_value_heads", num_heads),
+        head_dim=count(fields, "head_dim", hidden_size // num_heads),
+        norm_eps=number(fields, "rms_norm_eps", 0),
+        activation=_ACTIVATIONS[activation],
+        rotary=rotary,
+        attention_bias=flag(fields, "attention_bias", False),
+    )
+    if kind == "llama":
+        return replace(config, mlp_bias=flag(fields, "mlp_bias", False))
+    kinds = _kinds_of_layers(fields, config.num_layers, 6 if kind == "gemma3_text" else 2)
+    if not set(kinds) <= {_FULL, _SLIDING}:
         return None
-    return DecoderConfig(
-        vocab_size=_count(fields["vocab_size"]),
-        hidden_size=_count(hidden_size),
-        intermediate_size=_count(fields["intermediate_size"]),
-        num_layers=_count(num_layers),
-        num_heads=_count(num_heads),
-        num_kv_heads=_count(fields.get("num_key_value_heads", num_heads)),
-        head_dim=_count(fields.get("head_dim", hidden_size // num_heads)),
-        norm_eps=float(fields["rms_norm_eps"]),
-        activation=_ACTIVATIONS[fields["hidden_activation" if is_gemma else "hidden_act"]],  # type: ignore[arg-type]
-        rope_theta=whole[0],
-        rope_factor=whole[1],
-        local_rope_theta=None if nearby is None else nearby[0],
-        sliding_layers=tuple(i for i, name in enumerate(kinds) if name == _SLIDING) if is_gemma else (),
-        window=_count(fields["sliding_window"]) if is_gemma else 0,
-        query_scale=fields["query_pre_attn_scalar"] ** -0.5 if is_gemma else None,
-        logit_cap=fields.get("attn_logit_softcapping") if kind == "gemma2" else None,
-        attention_bias=bool(fields.get("attention_bias", False)),
-        mlp_bias=bool(fields.get("mlp_bias", False)) and not is_gemma,
+    has_cap = kind == "gemma2" and fields["attn_logit_softcapping"] is not None  # Gemma 3 has the field alone
+    return replace(
+        config,
+        sliding_layers=tuple(index for index, name in enumerate(kinds) if name == _SLIDING),
+        sliding_rotary=sliding_rotary,
+        window=count(fields, "sliding_window", 0, most=_MANY),
+        query_scale=number(fields, "query_pre_attn_scalar", 0) ** -0.5,
+        logit_cap=number(fields, "attn_logit_softcapping", 0) if has_cap else None,
         qk_norm=kind == "gemma3_text",
-        is_gemma=is_gemma,
+        is_gemma=True,
     )
 
 
-def _rope(fields: Mapping[str, Any], kind: str) -> tuple[float, float] | None:
-    """Base and factor of the positions of one kind of layer, from a config of any age; None: another way."""
-    settings = fields.get("rope_parameters", {})
-    settings = settings.get(kind, {} if _FULL in settings else settings)
+def _kinds_of_layers(fields: Mapping[str, Any], num_layers: int, usual: int) -> tuple[str, ...]:
+    every = count(fields, "sliding_window_pattern", usual)
+    kinds = [_FULL if (index + 1) % every == 0 else _SLIDING for index in range(num_layers)]
+    given = [str(name) for name in sequence("layer_types", fields.get("layer_types", kinds))]
+    if len(given) != num_layers:
+        raise CheckpointError(f"layer_types in config.json names {len(given)} layers of {num_layers}")
+    return tuple(given)
+
+
+def _rotary(fields: Mapping[str, Any], kind: str) -> RotaryConfig | None:
+    """The positions of one kind of layer, from a config of any age; None: in a way that is not ours."""
+    settings = _table("rope_parameters", fields)
+    if _FULL in settings or _SLIDING in settings:
+        settings = _table(kind, settings)
     if kind == _FULL:
-        settings = fields.get("rope_scaling", {}) | settings
+        settings = {**settings, **_table("rope_scaling", fields)}
     way = settings.get("rope_type", settings.get("type", "default"))
-    base = settings.get("rope_theta", fields["rope_theta" if kind == _FULL else "rope_local_base_freq"])
-    if way not in ("default", "linear") or settings.get("partial_rotary_factor", 1.0) != 1.0:
+    if way not in ("default", "linear", "llama3") or {**fields, **settings}.get("partial_rotary_factor", 1) != 1:
         return None
-    return float(base), float(settings["factor"]) if way == "linear" else 1.0
+    theta = number(
+        settings, "rope_theta", fields["rope_theta" if kind == _FULL else "rope_local_base_freq"], most=_MANY
+    )
+    if way == "default":
+        return RotaryConfig(theta=theta)
+    factor = number(settings, "factor", 0)
+    if way == "linear":
+        return RotaryConfig(theta=theta, factor=factor)
+    length = fields.get("max_position_embeddings", 0)
+    return RotaryConfig(
+        theta=theta,
+        factor=factor,
+        original_length=count(settings, "original_max_position_embeddings", length, most=_MANY),
+        low=number(settings, "low_freq_factor", 0),
+        high=number(settings, "high_freq_factor", 0),
+    )
 
 
-def _count(value: Any) -> int:
-    if type(value) is not int or value < 1:
-        raise ValueError(value)
-    return value
+def _rope_parameters(rotary: RotaryConfig) -> dict[str, Any]:
+    fields: dict[str, Any] = {"rope_type": "default", "rope_theta": rotary.theta}
+    if rotary.factor != 1:
+        fields |= {"rope_type": "linear", "factor": rotary.factor}
+    if rotary.original_length is not None:
+        fields |= {
+            "rope_type": "llama3", "factor": rotary.factor, "low_freq_factor": rotary.low,
+            "high_freq_factor": rotary.high, "original_max_position_embeddings": rotary.original_length,
+        }  # fmt: skip
+    return fields
+
+
+def _table(name: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    value = fields.get(name)
+    if value is not None and not isinstance(value, dict):
+        raise CheckpointError(f"{name} in config.json is {value!r}; it should be a table")
+    return value or {}

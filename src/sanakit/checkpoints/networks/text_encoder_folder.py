@@ -15,7 +15,7 @@ from sanakit.checkpoints.networks.finite import check_finite
 from sanakit.checkpoints.networks.text_encoder_check import check_text_encoder, refuse_code_of_others
 from sanakit.checkpoints.networks.tokenizer_folder import check_vocabulary, load_tokenizer
 from sanakit.checkpoints.networks.transformers_folder import read_foreign_model
-from sanakit.common.errors import CheckpointError
+from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.models.text.decoder import Decoder
 from sanakit.models.text.language_model import LanguageModel
 from sanakit.models.text.text_encoder import TextEncoder, TextEncoderConfig
@@ -52,7 +52,11 @@ def load_text_encoder(
     """
     start = time.perf_counter()
     num_layers = config.num_layers if config is not None else None
-    ours = decoder_config(check_text_encoder(folder))
+    fields = check_text_encoder(folder)
+    try:
+        ours = decoder_config(fields)
+    except (CheckpointError, ConfigError) as error:
+        raise CheckpointError(f"{folder} could not be read as a text encoder: {error}") from error
     if trust_remote_code:
         for place in (folder, tokenizer_folder or folder):
             refuse_code_of_others(place)

@@ -8,51 +8,27 @@ Source: Llama 2, arXiv:2307.09288; Gemma 2, arXiv:2408.00118; Gemma 3, arXiv:250
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sanakit.common.errors import ConfigError
+from sanakit.layers.rotary import rotate, turns
 from sanakit.models.network import Network
+from sanakit.models.text.causal_attention import attend, visible_keys
+from sanakit.models.text.decoder_config import DecoderConfig
 
-KeysValues = tuple[tuple[Tensor, Tensor], ...]
-"""Per layer, keys (already rotated) and values of the tokens so far, each ``(B, num_kv_heads, L, D)``."""
+KeysValues = tuple[Tensor, Tensor]
+"""Keys (already rotated) and values of one layer for the tokens so far, each ``(B, num_kv_heads, L, D)``."""
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DecoderConfig:
-    """The defaults are the Llama form's."""
-
-    vocab_size: int
-    hidden_size: int
-    intermediate_size: int
-    num_layers: int
-    num_heads: int
-    num_kv_heads: int
-    head_dim: int
-    norm_eps: float
-    activation: Literal["silu", "gelu", "gelu_tanh"] = "silu"  # of the gate
-    rope_theta: float = 10_000.0
-    rope_factor: float = 1.0  # positions are divided by it
-    local_rope_theta: float | None = None  # where a layer sees its window alone, with factor 1; None: as elsewhere
-    sliding_layers: tuple[int, ...] = ()  # those that see the last ``window`` tokens alone, by index
-    window: int = 0
-    query_scale: float | None = None  # of the products of queries and keys; None: 1 / sqrt(head_dim)
-    logit_cap: float | None = None  # these products are bent to stay within +-cap
-    attention_bias: bool = False
-    mlp_bias: bool = False
-    qk_norm: bool = False  # of every head's query and key (Gemma 3)
-    is_gemma: bool = False  # norms scale by 1 + weight and follow attention and MLP too; embeddings times sqrt(C)
-
-    def __post_init__(self) -> None:
-        if self.num_heads % self.num_kv_heads:
-            raise ConfigError(f"num_heads={self.num_heads} cannot share num_kv_heads={self.num_kv_heads} evenly")
-        if self.sliding_layers and self.window < 1:
-            raise ConfigError(f"window={self.window} leaves nothing to see for the sliding layers; use 1 or more")
+_View = tuple[tuple[Tensor, Tensor], Tensor | None]  # cosines and sines of the queries' positions; the keys they see
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
+}
 
 
 class DecoderNorm(nn.Module):
@@ -73,11 +49,11 @@ class DecoderNorm(nn.Module):
 
 
 class DecoderAttention(nn.Module):
-    """Softmax attention to what ``mask`` shows, with rotary positions and keys that several heads share."""
+    """Softmax attention to the tokens so far, with rotary positions and keys that several heads share."""
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
-        self.head_dim, self.logit_cap = config.head_dim, config.logit_cap
+        self.head_dim, self.cap = config.head_dim, config.logit_cap
         self.scale = config.head_dim**-0.5 if config.query_scale is None else config.query_scale
         width, kv_width = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
         self.q_proj = nn.Linear(config.hidden_size, width, bias=config.attention_bias)
@@ -87,17 +63,16 @@ class DecoderAttention(nn.Module):
         self.q_norm = DecoderNorm(config.head_dim, config) if config.qk_norm else nn.Identity()
         self.k_norm = DecoderNorm(config.head_dim, config) if config.qk_norm else nn.Identity()
 
-    def forward(
-        self, x: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None, past: tuple[Tensor, Tensor] | None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def forward(self, x: Tensor, view: _View, past: KeysValues | None) -> tuple[Tensor, KeysValues]:
+        (cos, sin), visible = view
         q, k, v = (
             projection(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # (B, heads, L, D)
             for projection in (self.q_proj, self.k_proj, self.v_proj)
         )
-        q, k = _rotate(self.q_norm(q), *rotary), _rotate(self.k_norm(k), *rotary)
+        q, k = rotate(self.q_norm(q), cos, sin), rotate(self.k_norm(k), cos, sin)
         if past is not None:
-            k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
-        attended = _attention(q, k, v, mask, scale=self.scale, cap=self.logit_cap)
+            k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)  # (B, num_kv_heads, past + L, D)
+        attended = attend(q, k, v, visible, scale=self.scale, cap=self.cap)
         return self.o_proj(attended.transpose(1, 2).flatten(2)), (k, v)
 
 
@@ -106,19 +81,13 @@ class GatedMLP(nn.Module):
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
-        self.activation = config.activation
+        self.activation = _ACTIVATIONS[config.activation]
         self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=config.mlp_bias)
         self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=config.mlp_bias)
         self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=config.mlp_bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate = self.gate_proj(x)
-        if self.activation == "silu":
-            gate = F.silu(gate)
-        else:
-            gate = F.gelu(gate, approximate="tanh" if self.activation == "gelu_tanh" else "none")
-        hidden: Tensor = self.down_proj(gate * self.up_proj(x))
-        return hidden
+        return self.down_proj(self.activation(self.gate_proj(x)) * self.up_proj(x))
 
 
 class DecoderLayer(nn.Module):
@@ -126,24 +95,24 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
+        self.is_gemma = config.is_gemma
         self.self_attn = DecoderAttention(config)
         self.mlp = GatedMLP(config)
         self.input_layernorm = DecoderNorm(config.hidden_size, config)
         self.post_attention_layernorm = DecoderNorm(config.hidden_size, config)  # Llama's name for that before the MLP
-        self.is_gemma = config.is_gemma
         if self.is_gemma:
             self.pre_feedforward_layernorm = DecoderNorm(config.hidden_size, config)
             self.post_feedforward_layernorm = DecoderNorm(config.hidden_size, config)
 
-    def forward(
-        self, x: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None, past: tuple[Tensor, Tensor] | None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        attended, keys_values = self.self_attn(self.input_layernorm(x), rotary, mask, past)
-        if not self.is_gemma:
+    def forward(self, x: Tensor, view: _View, past: KeysValues | None) -> tuple[Tensor, KeysValues]:
+        attended, keys_values = self.self_attn(self.input_layernorm(x), view, past)
+        if self.is_gemma:
+            x = x + self.post_attention_layernorm(attended)
+            x = x + self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(x)))
+        else:
             x = x + attended
-            return x + self.mlp(self.post_attention_layernorm(x)), keys_values
-        x = x + self.post_attention_layernorm(attended)
-        return x + self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(x))), keys_values
+            x = x + self.mlp(self.post_attention_layernorm(x))
+        return x, keys_values
 
 
 class Decoder(Network):
@@ -152,9 +121,7 @@ class Decoder(Network):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.config = config
-        table = torch.empty(config.vocab_size, config.hidden_size).uniform_(
-            -1, 1
-        )  # normal_ on meta imports dynamo: 2 s
+        table = torch.empty(config.vocab_size, config.hidden_size).uniform_(-1, 1)  # meta's normal_ imports a compiler
         self.embed_tokens = nn.Embedding.from_pretrained(table, freeze=False)
         self.layers = nn.ModuleList([DecoderLayer(config) for _ in range(config.num_layers)])
         self.norm = DecoderNorm(config.hidden_size, config)
@@ -169,8 +136,8 @@ class Decoder(Network):
         return "sdpa" if self.config.logit_cap is None else "eager"
 
     def forward(
-        self, ids: Tensor, *, mask: Tensor | None = None, past: Sequence[tuple[Tensor, Tensor]] = (), keep: bool = False
-    ) -> tuple[Tensor, KeysValues]:
+        self, ids: Tensor, *, mask: Tensor | None = None, past: Sequence[KeysValues] = (), keep: bool = False
+    ) -> tuple[Tensor, tuple[KeysValues, ...]]:
         """Hidden states ``(B, L, C)`` and, where they are to be kept, all keys and values.
 
         Args:
@@ -181,62 +148,26 @@ class Decoder(Network):
             keep: without it the second result is empty.
         """
         config, kept = self.config, []
-        num_past = past[0][0].shape[2] if past else 0
-        x = self.embed_tokens(ids)
+        x = self.embed_tokens(ids)  # (B, L, C)
         if config.is_gemma:
             x = x * torch.tensor(config.hidden_size**0.5, dtype=x.dtype, device=x.device)
+        num_past = past[0][0].shape[2] if past else 0
         positions = torch.arange(num_past, num_past + ids.shape[1], device=ids.device)
-        everywhere = (_rotary(positions, config, local=False, like=x), self._visible(positions, mask, window=None))
-        nearby = (_rotary(positions, config, local=True, like=x), self._visible(positions, mask, window=config.window))
+        padding = None if mask is None or bool(mask.all()) else mask.bool()
+        whole = self._view(positions, padding, x.dtype, is_sliding=False)
+        sliding = self._view(positions, padding, x.dtype, is_sliding=True) if config.sliding_layers else whole
         for index, layer in enumerate(self.layers):
-            rotary, visible = nearby if index in config.sliding_layers else everywhere
-            x, keys_values = layer(x, rotary, visible, past[index] if past else None)
+            view = sliding if index in config.sliding_layers else whole
+            x, keys_values = layer(x, view, past[index] if past else None)
             if keep:
                 kept.append(keys_values)
         return self.norm(x), tuple(kept)
 
-    def _visible(self, positions: Tensor, padding: Tensor | None, window: int | None) -> Tensor | None:
-        """Which keys every query sees, ``(1 or B, 1, L, past + L)`` bool; None where a kernel knows it: all of the
-        past for a lone query, and a triangle where there is no past."""
-        num_queries, num_keys = len(positions), int(positions[-1]) + 1
-        padding = None if padding is None or bool(padding.all()) else padding.bool()
-        fits = window is None or num_keys < window
-        if self.config.logit_cap is None and padding is None and fits and num_queries in (1, num_keys):
-            return None
-        keys = torch.arange(num_keys, device=positions.device)
-        visible = keys <= positions[:, None]
-        if window is not None:
-            visible = visible & (keys > positions[:, None] - window)
-        return visible[None, None] if padding is None else visible & padding[:, None, None]
-
-
-def _rotary(positions: Tensor, config: DecoderConfig, *, local: bool, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines ``(L, D)`` by which queries and keys are turned, in the dtype of ``like``."""
-    theta, factor = config.rope_theta, config.rope_factor
-    if local and config.local_rope_theta is not None:
-        theta, factor = config.local_rope_theta, 1.0
-    frequencies = 1.0 / theta ** (torch.arange(0, config.head_dim, 2, dtype=torch.float32) / config.head_dim)
-    frequencies = frequencies / factor
-    angles = positions[:, None].float() * frequencies.to(positions.device)
-    angles = torch.cat([angles, angles], dim=-1)  # (L, D)
-    return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
-
-
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary positions (RoFormer, arXiv:2104.09864) with a channel's partner half a head away."""
-    first, second = x.chunk(2, dim=-1)
-    return x * cos + torch.cat([-second, first], dim=-1) * sin
-
-
-def _attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, scale: float, cap: float | None) -> Tensor:
-    """``(B, heads, L, D)``; without a mask every query sees the keys up to its own, a lone one all."""
-    groups = q.shape[1] // k.shape[1]
-    if mask is None:
-        causal = q.shape[2] > 1
-        return F.scaled_dot_product_attention(q, k, v, scale=scale, is_causal=causal, enable_gqa=groups > 1)
-    k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
-    if cap is None:
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
-    logits = torch.tanh(q @ k.mT * scale / cap) * cap  # (B, heads, L, past + L)
-    logits = logits.masked_fill(~mask, torch.finfo(logits.dtype).min)
-    return logits.softmax(dim=-1, dtype=torch.float32).to(q.dtype) @ v
+    def _view(self, positions: Tensor, padding: Tensor | None, dtype: torch.dtype, *, is_sliding: bool) -> _View:
+        """Without a mask where a kernel knows it: a triangle where there is no past, all of it for a lone query."""
+        config, num_keys = self.config, int(positions[-1]) + 1
+        window = config.window if is_sliding and config.window < num_keys else None
+        rotary = config.sliding_rotary if is_sliding and config.sliding_rotary else config.rotary
+        known = config.logit_cap is None and padding is None and window is None and len(positions) in (1, num_keys)
+        visible = None if known else visible_keys(positions, padding, window)
+        return turns(positions, config.head_dim, rotary, dtype), visible

@@ -27,7 +27,7 @@ class EncodedPrefix:
 
     ids: tuple[int, ...]
     first_state: Tensor
-    keys_values: KeysValues
+    keys_values: tuple[KeysValues, ...]
 
     @classmethod
     def of(cls, model: LanguageModel, ids: Sequence[int]) -> EncodedPrefix:

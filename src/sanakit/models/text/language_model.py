@@ -20,9 +20,9 @@ def hidden_states(
     ids: Tensor,
     *,
     mask: Tensor | None = None,
-    past: Sequence[tuple[Tensor, Tensor]] = (),
+    past: Sequence[KeysValues] = (),
     keep: bool = False,
-) -> tuple[Tensor, KeysValues]:
+) -> tuple[Tensor, tuple[KeysValues, ...]]:
     """Last hidden states; arguments and results are those of ``Decoder.forward``."""
     if isinstance(model, Decoder):
         states, kept = model(ids, mask=mask, past=past, keep=keep)
@@ -36,8 +36,8 @@ def attention_of(model: LanguageModel) -> str:
 
 
 def _of_transformers(
-    model: PreTrainedModel, ids: Tensor, mask: Tensor | None, past: Sequence[tuple[Tensor, Tensor]], keep: bool
-) -> tuple[Tensor, KeysValues]:
+    model: PreTrainedModel, ids: Tensor, mask: Tensor | None, past: Sequence[KeysValues], keep: bool
+) -> tuple[Tensor, tuple[KeysValues, ...]]:
     """Its cache is one that keeps every token: one made from the model's config drops what lies outside a sliding
     window, which the attention's mask hides anyway, and what is dropped could not be cropped and reused."""
     if not past and not keep:

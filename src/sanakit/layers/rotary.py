@@ -1,0 +1,52 @@
+"""Rotary positions (RoFormer, arXiv:2104.09864), a channel's partner half a head away, as language models have them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import pi
+
+import torch
+from torch import Tensor
+
+from sanakit.common.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RotaryConfig:
+    """Waves of ``2 pi theta^(i / D)`` tokens for even ``i``, stretched for texts longer than those of the training.
+
+    With ``original_length`` (Llama 3.1) a wave that fits into it ``high`` times or more stays as it is, one that fits
+    ``low`` times or fewer is stretched by all of ``factor``, and between these the frequencies are blended.
+    """
+
+    theta: float = 10_000.0
+    factor: float = 1.0
+    original_length: int | None = None  # tokens; None: all waves are stretched
+    low: float = 1.0
+    high: float = 4.0
+
+    def __post_init__(self) -> None:
+        if not (self.theta > 0 and self.factor > 0 and 0 < self.low < self.high):
+            raise ConfigError(f"rotary positions need theta, factor > 0 and 0 < low < high, not {self}")
+
+    def frequencies(self, head_dim: int) -> Tensor:
+        """``(head_dim / 2,)`` float32, in radians a token."""
+        original = 1.0 / self.theta ** (torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
+        if self.original_length is None:
+            return original / self.factor
+        times = self.original_length / (2 * pi / original)  # that a wave fits into it
+        kept = ((times - self.low) / (self.high - self.low)).clamp(0, 1)
+        return (1 - kept) * original / self.factor + kept * original
+
+
+def turns(positions: Tensor, head_dim: int, config: RotaryConfig, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Cosines and sines, ``(L, head_dim)`` each, of the angles at ``positions``, ``(L,)``."""
+    angles = positions[:, None].float() * config.frequencies(head_dim).to(positions.device)
+    angles = torch.cat([angles, angles], dim=-1)
+    return angles.cos().to(dtype), angles.sin().to(dtype)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """``x``, ``(..., L, D)``, turned by its positions."""
+    first, second = x.chunk(2, dim=-1)
+    return x * cos + torch.cat([-second, first], dim=-1) * sin
