@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from sanakit.common.free_memory import free_memory, is_out_of_memory, refuse_lack, total_memory
+from sanakit.common import free_memory as room
+from sanakit.common.free_memory import free_memory, is_out_of_memory, keep_freed_memory, refuse_lack, total_memory
 
 
 @pytest.fixture
@@ -107,3 +111,32 @@ def test_the_words_of_a_lack(words: str) -> None:
     with pytest.raises(MemoryError, match="memory"):
         refuse_lack(OSError(words))
     refuse_lack(OSError("no such file"))
+
+
+_FAULTS = """
+import resource, sys
+from sanakit.common.free_memory import free_memory, keep_freed_memory
+if sys.argv[1] == "keep":
+    assert keep_freed_memory()
+for _ in range(20):
+    pieces = [bytearray(2**20) for _ in range(16)]
+    del pieces
+free_memory()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt, int(open("/proc/self/statm").read().split()[1]))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has no such settings")
+def test_a_process_keeps_what_it_freed_until_it_asks_what_is_free() -> None:
+    def run(word: str) -> list[int]:
+        told = subprocess.run([sys.executable, "-c", _FAULTS, word], capture_output=True, text=True, check=True)
+        return [int(number) for number in told.stdout.split()]
+
+    (faults, pages), (kept_faults, kept_pages) = run("give back"), run("keep")
+    assert faults > 20 * 16 * 256 / 2 > 4 * 16 * 256 > kept_faults  # a page of 4 KiB each time, against once
+    assert kept_pages < pages + 1024  # and nothing is kept afterwards
+
+
+def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room.sys, "platform", "win32")
+    assert not keep_freed_memory()

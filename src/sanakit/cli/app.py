@@ -34,6 +34,7 @@ from sanakit.cli.upscale import upscale
 from sanakit.cli.version import version
 from sanakit.common.devices import prepare_threads
 from sanakit.common.errors import OutputError
+from sanakit.common.free_memory import keep_freed_memory
 from sanakit.common.version import __version__
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -77,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str], was_interrupted: Callable[[], bool]) -> int:
     prepare_threads()
+    keep_freed_memory()
     debug = _take_debug(words)
     if debug:
         logging.basicConfig(level=logging.INFO, handlers=[log_handler("%(asctime)s %(name)s: %(message)s")])

@@ -17,6 +17,7 @@ from sanakit.cli.terminal.train_progress import TrainingProgress, logged_to_stde
 from sanakit.common.byte_counts import parse_bytes
 from sanakit.common.devices import resolve_device
 from sanakit.common.errors import RequestError, SanakitError
+from sanakit.common.free_memory import ANY_PIECE, keep_freed_memory
 
 if TYPE_CHECKING:
     from sanakit.training.recipes.recipe import Recipe
@@ -98,6 +99,7 @@ def _run(recipe: Recipe, folder: Path, *, device: str, fit: str | None, quiet: b
     from sanakit.training.recipes.train import train as train_recipe
     from sanakit.training.step.interruption import RunInterrupted
 
+    keep_freed_memory(ANY_PIECE)  # every step needs the same ones again
     budget = parse_bytes(fit) if fit is not None else None
     try:
         with terminated_like_ctrl_c(), TrainingProgress(quiet=quiet) as progress:

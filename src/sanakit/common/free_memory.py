@@ -1,21 +1,55 @@
-"""How much memory the machine has, and how much may still be taken, within the limits of a container, job or shell."""
+"""How much memory the machine has and how much may still be taken, within the limits of a container, job or shell; and
+what a process keeps of what it has freed."""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 PROC, CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # what malloc.h of glibc calls M_TRIM_THRESHOLD and M_MMAP_THRESHOLD
+USUAL_PIECE, ANY_PIECE = 32 * 2**20, 2**31 - 1  # the most that glibc comes to by itself, and the most that it takes
+
+
+def keep_freed_memory(largest: int = USUAL_PIECE) -> bool:
+    """From now on the process keeps what it frees for what it needs next, and False where that cannot be asked for.
+
+    glibc gives the top of the heap and all large pieces back to the kernel as soon as they are free; the tensors of a
+    step are then zeroed page by page again in the next one. A choice for a whole process, which none but our own makes.
+
+    Args:
+        largest: pieces of more bytes are given back as before. Kept ones need not lie as the next ones fit, so that
+            pieces that are a good part of all memory, such as those of a decoder, would raise the peak.
+    """
+    if (libc := _glibc()) is None:
+        return False
+    return bool(libc.mallopt(_MMAP_THRESHOLD, largest) and libc.mallopt(_TRIM_THRESHOLD, -1))
+
+
+def _give_back_freed_memory() -> None:
+    if (libc := _glibc()) is not None:
+        libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    libc = ctypes.CDLL(None)
+    return libc if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim") else None  # musl has neither
 
 
 def free_memory(proc: Path = PROC, cgroup: Path = CGROUP) -> int | None:
     """Bytes that can be allocated without swapping and without being killed; ``None`` where the system does not tell.
 
     The kernel's own estimate, and what is left of every limit on this process's control groups: files that a group
-    keeps in memory, as mapped weights are, count as free there, because they are let go when memory is needed.
+    keeps in memory, as mapped weights are, count as free there, because they are let go when memory is needed. What the
+    process itself has freed and kept is given back first, and so counts as free.
     """
+    _give_back_freed_memory()
     try:
         available = _table(proc / "meminfo")["MemAvailable:"] * 1024
     except (OSError, ValueError, KeyError):  # not Linux
