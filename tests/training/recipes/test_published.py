@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.models.presets import LINEAR_DIT_PRESETS
 from sanakit.training.recipes.planning import plan, plan_text
 from sanakit.training.recipes.recipe import Recipe, build_recipe
@@ -53,3 +54,13 @@ def test_the_large_one_grows_from_the_small_one() -> None:
     assert recipe.growth is not None
     grown = recipe.growth.grown_config(LINEAR_DIT_PRESETS["sana-1600m-1024"])
     assert grown == LINEAR_DIT_PRESETS["sana1.5-4800m-1024"]
+
+
+def test_the_autoencoder_of_a_recipe_that_was_not_trained_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = read("starter-transformer")
+    with pytest.raises(ConfigError, match=r"autoencoder/model'.*if another recipe makes it, train that one first$"):
+        plan(recipe, "cpu")
+    Path("runs/starter-autoencoder/model").mkdir(parents=True)
+    with pytest.raises(CheckpointError, match="no model folder"):
+        plan(recipe, "cpu")

@@ -203,7 +203,7 @@ def _thing(row: dict[str, Any]) -> Thing:
             "synonyms": tuple(map(_tuple, _tuple(row["synonyms"]))),
             "keywords": _tuple(row["keywords"]),
             "more_emoji": _tuple(row["more_emoji"]),
-            "more_names": {language: _tuple(names) for language, names in dict(row["more_names"]).items()},
+            "more_names": {language: _tuple(names) for language, names in _mapping(row["more_names"]).items()},
             "size_cm": None if row["size_cm"] is None else _tuple(row["size_cm"]),
         }
     )
@@ -221,6 +221,12 @@ def _tuple(value: Any) -> tuple[Any, ...]:
     if not isinstance(value, list):
         raise TypeError(f"{value!r:.60} is not a list")
     return tuple(value)
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{value!r:.60} is not a mapping")
+    return value
 
 
 def _look(row: dict[str, Any]) -> Look:

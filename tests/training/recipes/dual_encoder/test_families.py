@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,13 +136,15 @@ def test_statistics_standardise(folder: Path) -> None:
     torch.testing.assert_close(text_mean, part["embeds"].float().mean(0))
 
 
-def test_features_of_other_data_are_refused(folder: Path) -> None:
+def test_features_of_other_data_are_made_anew(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert json.loads((folder / "families.json").read_text())["seed"] == 4
     bank = load_bank("tiny")
-    with pytest.raises(ConfigError, match="delete it"):
-        check_families(FamiliesConfig(num_families=3, num_position_families=0, seed=5), bank, folder)
-    with pytest.raises(ConfigError, match="delete it"):
-        check_families(CONFIG, bank.subset(["cat", "dog"]), folder)
+    others = ((FamiliesConfig(num_families=3, num_position_families=0, seed=5), bank), (CONFIG, bank.subset(["cat"])))
+    for number, (config, other) in enumerate(others):
+        copy = shutil.copytree(folder, tmp_path / str(number))
+        assert not check_families(config, other, copy)
+        assert f"{copy} holds features of other data" in caplog.text
+        assert not copy.exists()
     moved = replace(CONFIG, bank=str(bank.folder), names="a copy of the same names")
     assert check_families(moved, bank, folder)
     with pytest.raises(ConfigError, match="multiple of 6"):

@@ -49,7 +49,9 @@ def test_the_numbers_of_words() -> None:
     assert name_numbers("elephant", "red", WORDS) == (0, NOT_ASKED)
 
 
-def test_a_run_leaves_a_reader_and_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_leaves_a_reader_and_its_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr("sanakit.training.recipes.recogniser.features._PART", 8)
     (tmp_path / "names.txt").write_text("# some\ncat, dog\napple\nno such thing\n")
     recipe = from_mapping(RecogniserRecipe, {
@@ -73,8 +75,12 @@ def test_a_run_leaves_a_reader_and_its_report(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(ConfigError, match=r"data of the recipe is not what .* \(other scenes\)"):
         train(moved, tmp_path / "run")
     words, data = words_of(load_bank("tiny")), from_mapping(ExamplesConfig, {"bank": "tiny", "num_scenes": 24})
-    with pytest.raises(ConfigError, match="another bank or config"):
-        cache_examples(data, words, load_bank("tiny"), tmp_path / "run" / "examples", "cpu")
+    examples = tmp_path / "run" / "examples"
+    (examples / "examples-0000.pt").write_bytes(b"of the other bank")
+    cache_examples(data, words, load_bank("tiny"), examples, "cpu")
+    assert "holds examples of another bank or config; they are made anew" in caplog.text
+    assert torch.load(examples / "examples-0000.pt").keys() == {"pictures", "truth", "cutouts", "labels"}
+    assert len(list(examples.glob("*.pt"))) == 3
 
 
 def test_the_words_of_a_bank() -> None:

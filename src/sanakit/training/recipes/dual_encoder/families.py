@@ -7,6 +7,7 @@ way round. Features of both are computed once and kept in the folder of the run.
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,9 +121,6 @@ class FamilyCache:
 
         A part has patches ``(copies, scenes, 16, C)`` bf16, the ``embeds`` of every caption bf16 and their ``lengths``,
         labels ``(copies, families, 6, 6)`` of pictures and captions, and the numbers of names ``(scenes, 4)``.
-
-        Raises:
-            ConfigError: the folder holds features of another config.
         """
         check_families(config, self._bank, self._folder)
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -172,15 +170,12 @@ class FamilyCache:
 
 
 def check_families(config: FamiliesConfig, bank: Bank, folder: Path) -> bool:
-    """Whether all features of this config are there.
-
-    Raises:
-        ConfigError: the folder holds features of another config.
-    """
+    """Whether all features of this config are there; those of another bank or config are removed."""
     if (folder / _CONFIG).exists():
         found = json_values((folder / _CONFIG).read_bytes())
         if found != _about(config, bank):
-            raise ConfigError(f"{folder} holds features of other data ({found}); delete it to have them made anew")
+            logger.warning("%s holds features of other data (%s); they are made anew", folder, found)
+            shutil.rmtree(folder)
     return all(path.exists() for path in part_files(config, folder))
 
 

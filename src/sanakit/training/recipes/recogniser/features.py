@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,16 +72,13 @@ class ExampleBatch:
 
 
 def cache_examples(config: ExamplesConfig, words: RecogniserConfig, bank: Bank, folder: Path, device: str) -> None:
-    """Write ``examples-NNNN.pt``; parts that are there are kept.
-
-    Raises:
-        ConfigError: the folder holds examples of another config.
-    """
+    """Write ``examples-NNNN.pt``; parts that are there are kept, and those of another bank or config made anew."""
     about = {**to_mapping(config), "bank": bank.hash, "names": list(words.names)}
     del about["num_scenes"]  # more of them go on from these
     path = folder / _CONFIG
     if path.exists() and json_values(path.read_text(encoding="utf-8")) != about:
-        raise ConfigError(f"{folder} holds examples of another bank or config; delete it to have them made anew")
+        logger.warning("%s holds examples of another bank or config; they are made anew", folder)
+        shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(path, about)
     parts = part_files(config, folder)

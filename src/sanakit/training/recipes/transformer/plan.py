@@ -10,6 +10,7 @@ from sanakit.checkpoints.identity.known_models import known_precision
 from sanakit.checkpoints.identity.precision import PrecisionPolicy
 from sanakit.checkpoints.sources.complete import card_of, complete, compression_of, find_autoencoder
 from sanakit.checkpoints.sources.sources import find_parts
+from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.common.paths import as_path
 from sanakit.models.presets import published_autoencoder, published_transformer
 from sanakit.models.text.text_condition import TextCondition
@@ -68,4 +69,9 @@ def begun_policy(recipe: NetworkRecipe) -> PrecisionPolicy | None:
 
 def _compression(autoencoder: str) -> int:
     published = None if as_path(autoencoder).exists() else published_autoencoder(autoencoder)
-    return published.compression if published else compression_of(find_autoencoder(autoencoder))
+    try:
+        return published.compression if published else compression_of(find_autoencoder(autoencoder))
+    except CheckpointError as error:
+        if as_path(autoencoder).exists():
+            raise
+        raise ConfigError(f"autoencoder: {error}; if another recipe makes it, train that one first") from error
