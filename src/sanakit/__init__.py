@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import torch
 
     from sanakit.checkpoints.identity.precision import DtypeRequest
+    from sanakit.checkpoints.identity.schemes import SchemeRequest
     from sanakit.pipelines.text_to_image import TextToImagePipeline
 
 
@@ -26,6 +27,7 @@ class _Files(TypedDict, total=False):
     text_encoder: str | Path | None
     autoencoder: str | Path | None
     torch_dtype: DtypeRequest
+    quantize: SchemeRequest
     trust_remote_code: str | None
 
 
@@ -47,10 +49,11 @@ def load(
             which the other parts follow where they can, or a dtype by component. ``torch_dtype`` says the same.
         force: load in a dtype that the model is known not to work in, or weights whose hash is not the card's.
         deterministic: pictures are the same to the bit in any company, also on a GPU; slower.
-        files: ``variant`` ("fp16" or "bf16" files), ``revision``, ``cache_dir``, ``local_files_only`` and ``token``, as
-            everywhere in the ecosystem; ``text_encoder`` and ``autoencoder``, sources of these parts, instead of the
-            model's own or the published ones; ``trust_remote_code``, one of these sources once more, whose own code
-            may then be run.
+        files: ``quantize``, a scheme of fewer bits (``"int8"``, ``"int8-weight"``, ...) or one by component, in which
+            the weights are held; ``variant`` ("fp16" or "bf16" files), ``revision``, ``cache_dir``,
+            ``local_files_only`` and ``token``, as everywhere in the ecosystem; ``text_encoder`` and ``autoencoder``,
+            sources of these parts, instead of the model's own or the published ones; ``trust_remote_code``, one of
+            these sources once more, whose own code may then be run.
 
     Raises:
         CheckpointError: a file is missing, broken or of another model.
@@ -66,7 +69,7 @@ def load(
     from sanakit.checkpoints.opening import load_bundle  # torch and friends load only now
     from sanakit.pipelines.text_to_image import TextToImagePipeline
 
-    others = {name: options.pop(name, None) for name in ("text_encoder", "autoencoder")}
+    others = {name: options.pop(name, None) for name in ("text_encoder", "autoencoder", "quantize")}
     where = resolve_device(device)
     bundle = load_bundle(source, device=where, dtype=dtype, force=force, hub=HubOptions(**options), **others)
     return TextToImagePipeline(bundle, deterministic=deterministic)

@@ -18,11 +18,13 @@ from sanakit.checkpoints.networks.text_encoder_folder import save_text_encoder
 from sanakit.checkpoints.sources.content_hashes import bytes_to_hash, hash_text_encoder, unknown_hashes
 from sanakit.checkpoints.sources.sources import ModelParts
 from sanakit.common.config import to_mapping
+from sanakit.common.errors import CheckpointError
 from sanakit.common.files import written_aside
 from sanakit.common.paths import as_path
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.text.text_encoder import TextEncoder
 from sanakit.models.transformers.linear_dit import LinearDiT
+from sanakit.quantization.quantize import Quantization, quantization_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,7 @@ class ModelBundle:
     card: ModelCard
     parts: ModelParts | None = None  # the files it was loaded from; None for a model made in memory
     loaded: str = ""  # a digest of the weights as they came from the files
+    quantized: Mapping[str, str] = field(default_factory=dict)  # schemes by component, applied as it was loaded
     words: Mapping[str, Any] = field(default_factory=dict)  # that it was trained on, if its folder has a words.json
 
     def _sampled(self) -> str:
@@ -48,6 +51,24 @@ class ModelBundle:
     def has_changed(self) -> bool:
         """Weights are no longer those of the files: a part was replaced, trained or merged with an adapter."""
         return bool(self.loaded) and self._sampled() != self.loaded
+
+    @property
+    def quantizations(self) -> dict[str, Quantization]:
+        """Of the components that are in fewer bits."""
+        networks = {**self.components, "text_encoder": self.text_encoder.model}
+        found = {name: quantization_of(network) for name, network in networks.items()}
+        return {name: quantization for name, quantization in found.items() if quantization}
+
+    @property
+    def fewer_bits(self) -> dict[str, str]:
+        """Their schemes by name."""
+        return {name: quantization.name for name, quantization in self.quantizations.items()}
+
+    @property
+    def rounds_activations(self) -> bool:
+        """Some layers multiply whole numbers."""
+        schemes = (scheme for each in self.quantizations.values() for scheme in each.layers.values())
+        return any(scheme.rounds_activations for scheme in schemes)
 
     @property
     def settings_hash(self) -> str:
@@ -112,6 +133,11 @@ def save_bundle(
     hashes = {network.kind.component: hash_tensors(network.tensors) for network in networks}
     text_hash = _hash_as_written(bundle.text_encoder) if include_text_encoder else _hash_as_borrowed(bundle)
     card = replace(bundle.card, hashes={**hashes, "text_encoder": text_hash})
+
+    if include_text_encoder and "text_encoder" in bundle.quantizations:
+        raise CheckpointError(
+            "a text encoder in fewer bits is not written; leave it out with include_text_encoder=False"
+        )
 
     def write_text(building: Path) -> None:
         save_text_encoder(bundle.text_encoder, building / "text_encoder", building / "tokenizer")

@@ -71,9 +71,8 @@ def write_model_folder(
 def write_network(folder: Path, network: NetworkState[Any, Any], *, metadata: dict[str, str] | None = None) -> None:
     """One network's folder: the config and the weights, under diffusers' names."""
     folder.mkdir(parents=True)
-    write_json(folder / "config.json", network.kind.to_json(network.config))
-    theirs = network.kind.layouts(network.config)["diffusers"].from_ours(network.tensors)
-    write_weights(folder, theirs, metadata or {})
+    write_json(folder / "config.json", network.to_json())
+    write_weights(folder, network.layout.from_ours(network.tensors), metadata or {})
 
 
 def save_network(kind: NetworkKind[Any, Any], model: nn.Module, folder: Path, *, force: bool = False) -> None:

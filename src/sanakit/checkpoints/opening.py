@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -13,6 +13,9 @@ from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.card import ModelCard
 from sanakit.checkpoints.identity.precision import DtypeRequest, parse_dtypes, resolve_dtypes
+from sanakit.checkpoints.identity.schemes import SchemeRequest, parse_schemes, scheme_names
+from sanakit.checkpoints.networks.identify import Found
+from sanakit.checkpoints.networks.kind import C, M
 from sanakit.checkpoints.networks.strict_load import load_network
 from sanakit.checkpoints.networks.text_encoder_check import check_text_encoder
 from sanakit.checkpoints.networks.text_encoder_folder import load_text_encoder
@@ -22,6 +25,7 @@ from sanakit.checkpoints.sources.content_hashes import check_small_weights
 from sanakit.checkpoints.sources.sources import FOLDERS_OF, ModelParts, find_parts
 from sanakit.common.errors import CheckpointError
 from sanakit.kernels.arithmetic import own_arithmetic
+from sanakit.quantization.schemes import Scheme, scheme_named
 
 
 class Options(TypedDict, total=False):
@@ -33,6 +37,7 @@ class Options(TypedDict, total=False):
     force: bool
     text_encoder: str | Path | None
     autoencoder: str | Path | None
+    quantize: SchemeRequest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +55,7 @@ class OpenedModel:
     hub: HubOptions
     force: bool
     named: Mapping[str, str | Path | None]
+    schemes: Mapping[str, Scheme] = field(default_factory=dict)  # that parts are to be quantized in as they are loaded
 
     @property
     def replaces(self) -> bool:
@@ -69,8 +75,8 @@ class OpenedModel:
             check_small_weights(parts)
         card = card_of(parts) if parts.card is None else replace(self.card, hashes=parts.card.hashes)
         return ModelBundle(
-            transformer=load_network(parts.transformer, dtype=self.dtypes["transformer"], device=self.device),
-            autoencoder=load_network(parts.autoencoder, dtype=self.dtypes["autoencoder"], device=self.device),
+            transformer=self._network(parts.transformer),
+            autoencoder=self._network(parts.autoencoder),
             text_encoder=load_text_encoder(
                 parts.text_encoder,
                 parts.tokenizer,
@@ -79,11 +85,23 @@ class OpenedModel:
                 config=card.text,
                 variant=parts.variant,
                 trust_remote_code=self.hub.trusts(self.named.get("text_encoder") or parts.source),
+                quantize=self.schemes.get("text_encoder") or _ordered(card),
             ),
             card=card,
             parts=parts,
             words=self.words,
+            quantized=scheme_names(self.schemes),
         ).keep_sample()
+
+    def _network(self, found: Found[C, M]) -> M:
+        name = found.kind.component
+        return load_network(found, dtype=self.dtypes[name], device=self.device, quantize=self.schemes.get(name))
+
+
+def _ordered(card: ModelCard) -> Scheme | None:
+    """The scheme that a card asks for its text encoder, whose files are plain."""
+    name = card.quantization.get("text_encoder")
+    return None if name is None else scheme_named(name)
 
 
 def open_model(
@@ -95,10 +113,12 @@ def open_model(
     force: bool = False,
     text_encoder: str | Path | None = None,
     autoencoder: str | Path | None = None,
+    quantize: SchemeRequest = None,
 ) -> OpenedModel:
     """A model that can make pictures, in a dtype that it works in; arguments and errors are those of ``sanakit.load``,
     ``hub`` says which files and how they come. Of a hub id, parts that are named otherwise are not fetched."""
     parse_dtypes(dtype)  # before anything is fetched
+    schemes = parse_schemes(quantize)
     hub = hub or HubOptions()
     hub.check_trust(text_encoder or source)
     named = {"text_encoder": text_encoder, "autoencoder": autoencoder}
@@ -117,6 +137,7 @@ def open_model(
         hub=hub,
         force=force,
         named=named,
+        schemes=schemes,
     )
 
 

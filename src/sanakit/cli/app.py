@@ -25,6 +25,7 @@ from sanakit.cli.generate import generate
 from sanakit.cli.grow import grow
 from sanakit.cli.info import info
 from sanakit.cli.prune import prune
+from sanakit.cli.quantize import quantize
 from sanakit.cli.replay import replay
 from sanakit.cli.terminal.console import forgiving_streams, log_handler, say, tell
 from sanakit.cli.terminal.failures import SUCCESS, Interrupted, noted_interrupts, report
@@ -38,7 +39,9 @@ from sanakit.common.free_memory import keep_freed_memory
 from sanakit.common.version import __version__
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-add_commands(app, generate, replay, decode, upscale, info, convert, grow, prune, doctor, bench, train, version)
+add_commands(
+    app, generate, replay, decode, upscale, info, convert, quantize, grow, prune, doctor, bench, train, version
+)
 app.add_typer(data_app, name="data")
 app.add_typer(eval_app, name="eval")
 

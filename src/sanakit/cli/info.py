@@ -128,7 +128,7 @@ def show(facts: dict[str, Any]) -> None:
             part["kind"],
             readable_count(part["num_parameters"]),
             readable_bytes(part["num_bytes"]),
-            ", ".join(part["dtypes"]),
+            part["quantization"] or ", ".join(part["dtypes"]),
             part["layout"],
         )
         for part in facts["components"]

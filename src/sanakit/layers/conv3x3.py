@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TypedDict, Unpack
+
 from torch import Tensor, nn
 
 from sanakit.kernels.conv3x3 import Activation, PixelNorm, conv3x3
 from sanakit.layers.norms import PixelRMSNorm
+
+
+class After(TypedDict, total=False):
+    """What may follow a convolution; shapes are those of `sanakit.kernels.conv3x3`."""
+
+    activation: Activation
+    norm: nn.Module | None
+    residual: Tensor | None
+    upsample: bool
 
 
 class Conv3x3(nn.Conv2d):
@@ -14,23 +25,25 @@ class Conv3x3(nn.Conv2d):
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True) -> None:
         super().__init__(in_channels, out_channels, 3, padding=1, bias=bias)
 
-    def forward(  # type: ignore[override]
-        self,
-        x: Tensor,
-        *,
-        activation: Activation = "none",
-        norm: nn.Module | None = None,
-        residual: Tensor | None = None,
-        upsample: bool = False,
-    ) -> Tensor:
-        """``norm(activation(conv(x))) + residual``; with ``upsample`` of x doubled, and with DC-AE's shortcut.
+    def forward(self, x: Tensor, **after: Unpack[After]) -> Tensor:  # type: ignore[override]
+        """``norm(activation(conv(x))) + residual``; with ``upsample`` of x doubled, and with DC-AE's shortcut."""
+        return convolved(x, self.weight, self.bias, **after)
 
-        Shapes are those of `sanakit.kernels.conv3x3`.
-        """
-        if norm is None or isinstance(norm, PixelRMSNorm):
-            last = None if norm is None else PixelNorm(norm.weight, norm.bias, norm.eps)
-            after = {"activation": activation, "norm": last, "residual": residual, "upsample": upsample}
-            return conv3x3(x, self.weight, self.bias, **after)
-        assert not upsample
-        y = norm(conv3x3(x, self.weight, self.bias, activation=activation))
-        return y if residual is None else residual + y
+
+def convolved(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    *,
+    activation: Activation = "none",
+    norm: nn.Module | None = None,
+    residual: Tensor | None = None,
+    upsample: bool = False,
+) -> Tensor:
+    """What ``Conv3x3`` computes with these weights, whoever keeps them and how."""
+    if norm is None or isinstance(norm, PixelRMSNorm):
+        last = None if norm is None else PixelNorm(norm.weight, norm.bias, norm.eps)
+        return conv3x3(x, weight, bias, activation=activation, norm=last, residual=residual, upsample=upsample)
+    assert not upsample
+    y = norm(conv3x3(x, weight, bias, activation=activation))
+    return y if residual is None else residual + y

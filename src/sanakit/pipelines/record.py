@@ -24,9 +24,10 @@ FORMAT = 1
 """Of records, the newest that is read."""
 
 READING, UPSCALING, LATENTS = "words of other languages and emoji", "upscaling", "latents that were given"
+QUANTIZED = "quantized weights"
 MAX_STEPS, MAX_PIXELS, MAX_ROWS = 100, 1024**2, 16
 """What a record may ask for unasked; a picture as large as its file is never too large."""
-KNOWN_NEEDS = frozenset({READING, UPSCALING, LATENTS})
+KNOWN_NEEDS = frozenset({READING, UPSCALING, LATENTS, QUANTIZED})
 """Features without which a picture would come out otherwise."""
 
 
@@ -40,7 +41,8 @@ class ModelReference(_Plain):
     ``kind`` says what ``source`` is: a hub id, or the last name of a place on the machine where the picture was made,
     which is nobody's to look up. Early records have whole paths and no kind. ``variant`` and ``revision`` are those
     that were asked for, ``commits`` those of the hub that came, by component; ``replaced`` are parts that were named
-    instead of the model's own. ``settings`` is a hash of its configs, which the hash of its tensors does not show. A
+    instead of the model's own, ``quantized`` the schemes of components whose weights were quantized as they were
+    loaded. ``settings`` is a hash of its configs, which the hash of its tensors does not show. A
     model that was changed in memory is of kind ``memory``.
     """
 
@@ -54,6 +56,7 @@ class ModelReference(_Plain):
     commits: Mapping[str, str] = Field(default_factory=dict)
     settings: str | None = None
     replaced: Mapping[str, Origin] = Field(default_factory=dict)
+    quantized: Mapping[str, str] = Field(default_factory=dict)
 
     @property
     def ships(self) -> bool:

@@ -71,7 +71,8 @@ def replay(
         record.check_work(path, picture.size)
     if pipeline is None:
         record.model.refuse_unnamed(path)
-        pipeline = load_for([record.request], open_model(starter_folder(), dtype=dict(record.model.dtypes)))
+        how: dict[str, Any] = {"dtype": dict(record.model.dtypes), "quantize": dict(record.model.quantized) or None}
+        pipeline = load_for([record.request], open_model(starter_folder(), **how))
     _check_latents(record, latents, path)
     again = copy(pipeline)
     again.fixed_rows = record.rows_per_call
@@ -139,6 +140,9 @@ def _circumstances(then: PictureRecord, now: PictureRecord) -> Iterator[str]:
             origins = (model.replaced.get(name) for model in (then.model, now.model))
             old, new = ("the model's own" if origin is None else origin.name for origin in origins)
             yield f"the {name.replace('_', ' ')} was {old} and is {new}"
+    if then.model.quantized != now.model.quantized:
+        old, new = (str(dict(model.quantized) or "plain") for model in (then.model, now.model))
+        yield f"the weights were {old} and are {new}"
     if then.model.dtypes != now.model.dtypes:
         yield f"the dtypes were {dict(then.model.dtypes)} and are {dict(now.model.dtypes)}"
     if then.device != now.device:

@@ -23,6 +23,7 @@ from sanakit.common.pixels import to_signed
 from sanakit.common.progress import Meanwhile
 from sanakit.common.seeds import draw_noise, draw_step_noise
 from sanakit.kernels.arithmetic import arithmetic_facts, own_arithmetic
+from sanakit.kernels.int8_linear import products_on
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.condition import Condition
 from sanakit.pipelines.decoding.decode import decode_latent
@@ -42,7 +43,15 @@ from sanakit.pipelines.latent_file import SavedLatent, as_latents, hash_latent, 
 from sanakit.pipelines.plan import PicturePlan, plan_pictures
 from sanakit.pipelines.reading.read import PromptReader
 from sanakit.pipelines.reading.words import Words
-from sanakit.pipelines.record import LATENTS, READING, ModelReference, PictureRecord, describe_image, software_versions
+from sanakit.pipelines.record import (
+    LATENTS,
+    QUANTIZED,
+    READING,
+    ModelReference,
+    PictureRecord,
+    describe_image,
+    software_versions,
+)
 from sanakit.pipelines.request import Asked, GenerationRequest, as_requests
 from sanakit.pipelines.resolution import granularity_of, resize_and_crop
 from sanakit.pipelines.result import GeneratedImage, GenerationResult, Output, as_output, check_output, to_image
@@ -228,7 +237,7 @@ class TextToImagePipeline:
 
     def record_of(self, plan: PicturePlan, model: ModelReference, latents: str | None = None) -> PictureRecord:
         """How the picture of a plan is made here and now; ``latents`` is the hash of noise that was given for it."""
-        needed = {READING: plan.read_as, LATENTS: latents}
+        needed = {READING: plan.read_as, LATENTS: latents, QUANTIZED: model.quantized or None}
         return PictureRecord(
             request=plan.request,
             model=model,
@@ -244,7 +253,8 @@ class TextToImagePipeline:
 
     def _arithmetic(self) -> dict[str, str]:
         attention = {"attention of the text encoder": self.bundle.text_encoder.attention}
-        return {**arithmetic_facts(self.device), **attention}
+        products = {"int8 products": products_on(self.device.type)} if self.bundle.rounds_activations else {}
+        return {**arithmetic_facts(self.device), **attention, **products}
 
     def _prepare_upscaling(self, plans: Sequence[PicturePlan]) -> None:
         """What may have to be fetched is fetched before any work."""
@@ -315,6 +325,7 @@ def model_reference(bundle: ModelBundle) -> ModelReference:
         revision=bundle.parts.revision if bundle.parts else None,
         commits=bundle.parts.commits if bundle.parts and not changed else {},
         replaced=bundle.parts.replaced if bundle.parts else {},
+        quantized=bundle.quantized,
     )
 
 

@@ -137,6 +137,7 @@ def _write_folder(parts: ModelParts, folder: Path) -> list[str]:
 def _write_upstream(parts: ModelParts, path: Path) -> list[str]:
     """Upstream's names in a ``.pth``."""
     found = _only(parts)
+    found.refuse_quantized("the upstream layout")
     network, layout = read_network(found), found.kind.layouts(found.config)["upstream"]
     tensors, notes = layout.from_ours(network.tensors), _alone(parts)
     if found.layout == layout:
@@ -155,12 +156,12 @@ def _write_single(parts: ModelParts, path: Path) -> list[str]:
     """diffusers' names in one safetensors file, with its config, and a transformer's card, in its metadata."""
     found = _only(parts)
     network = read_network(found)
-    metadata = {CONFIG_KEY: json.dumps(found.kind.to_json(found.config))}  # shapes alone do not tell every one
+    metadata = {CONFIG_KEY: json.dumps(network.to_json())}  # shapes alone do not tell every one
     if parts.transformer is not None:
         hashes = hash_parts(replace(parts, networks={"transformer": found}, text_encoder=None))
         card = replace(card_of(parts), hashes=hashes)
         metadata = card_to_metadata(card) | metadata
-    write_safetensors(path, found.kind.layouts(found.config)["diffusers"].from_ours(network.tensors), metadata)
+    write_safetensors(path, network.layout.from_ours(network.tensors), metadata)
     return [*_left_out(found), *_alone(parts)]
 
 

@@ -40,6 +40,7 @@ def read_base(
     parts = find_parts(source, hub=hub)
     if parts.transformer is None:
         raise CheckpointError(f"{parts.path} has no transformer, so there are no blocks to add or remove")
+    parts.transformer.refuse_quantized("adding or removing blocks")
     return parts, read_network(parts.transformer)
 
 

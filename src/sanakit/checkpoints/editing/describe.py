@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class ComponentDescription:
     num_parameters: int
     num_bytes: int
     dtypes: tuple[str, ...]
+    quantization: str  # its schemes; "" for plain weights
     files: tuple[Path, ...]
     config: dict[str, Any]
 
@@ -74,14 +75,18 @@ def _describe_network(found: Found[Any, Any]) -> ComponentDescription:
     check_whole(found)
     used = {part for origin in found.plan.origins.values() for part in origin.parts}
     tensors = {name: info for name, info in found.header.tensors.items() if name in used}
-    return ComponentDescription(
+    stored = ComponentDescription(
         name=found.kind.component,
         kind=type(found.config).__name__.removesuffix("Config"),
         layout=found.layout.layout,
         files=found.header.files,
         config=to_mapping(found.config),
+        quantization=found.quantization.name,
         **_sizes(tensors),
     )
+    if not found.quantization:
+        return stored
+    return replace(stored, num_parameters=_count(found.kind.shapes(found.config)))  # not how many bytes they fill
 
 
 def _describe_text_encoder(folder: Path, variant: str | None) -> ComponentDescription:
@@ -93,13 +98,18 @@ def _describe_text_encoder(folder: Path, variant: str | None) -> ComponentDescri
         layout="transformers",
         files=header.files,
         config=config,
+        quantization="",
         **_sizes(header.tensors),
     )
 
 
+def _count(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    return sum(math.prod(shape) for name, shape in shapes.items() if not name.endswith(_BUFFERS))
+
+
 def _sizes(tensors: Mapping[str, TensorInfo]) -> dict[str, Any]:
     return {
-        "num_parameters": sum(math.prod(info.shape) for name, info in tensors.items() if not name.endswith(_BUFFERS)),
+        "num_parameters": _count({name: info.shape for name, info in tensors.items()}),
         "num_bytes": sum(info.num_bytes for info in tensors.values()),
-        "dtypes": tuple(sorted({info.dtype for info in tensors.values() if not info.dtype.startswith("int")})),
+        "dtypes": tuple(sorted({info.dtype for info in tensors.values() if info.dtype != "int64"})),
     }

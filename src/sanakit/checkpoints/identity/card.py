@@ -67,6 +67,7 @@ class ModelCard:
     licence: str = ""  # "" = not stated
     trained_from: str = ""  # name and hash of the model whose weights its training began with
     source: str = ""  # where it was loaded from, as the user wrote it
+    quantization: Mapping[str, str] = field(default_factory=dict)  # schemes by component; of the text encoder an order
     hashes: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of each component's tensors, where it is known
 
     @property
@@ -83,6 +84,8 @@ def card_to_json(card: ModelCard) -> dict[str, Any]:
     del content["text"]["num_cached_prompts"]  # a habit of the process, not a fact about the model
     if content["text"]["num_layers"] is None:
         del content["text"]["num_layers"]  # which 0.1.0 did not know
+    if not content["quantization"]:
+        del content["quantization"]  # which earlier versions do not know, and would not read
     for name, value in _told_by_family(card.family).items():
         if content[name] == value:
             del content[name]

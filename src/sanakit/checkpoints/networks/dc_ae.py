@@ -134,7 +134,7 @@ def find_dc_ae_layout(names: Collection[str]) -> KeyMap | None:
     if any(name.startswith("encoder.project_in.") for name in names):
         return original_dc_ae(OriginalSpelling.read(names))
     if "decoder.norm_out.weight" in names and any(name.startswith("encoder.down_blocks.") for name in names):
-        return DIFFUSERS_DC_AE
+        return DIFFUSERS_DC_AE.whole if any(".to_qkv." in name for name in names) else DIFFUSERS_DC_AE
     return None
 
 

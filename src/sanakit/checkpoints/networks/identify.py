@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic
 
 from sanakit.checkpoints.files.reader import WeightHeader
 from sanakit.checkpoints.networks.key_maps import KeyMap, Plan, gathered_shape
-from sanakit.checkpoints.networks.kind import C, Json, M, NetworkKind, Shapes
+from sanakit.checkpoints.networks.kind import QUANTIZATION, C, Json, M, NetworkKind, Shapes
 from sanakit.checkpoints.networks.kinds import looks_like
 from sanakit.common.errors import CheckpointError, ConfigError
+from sanakit.quantization.quantize import Quantization
 
 _SCALES = ("scaled_fp8", ".scale_weight", ".weight_scale", ".scale_input", ".weight_scale_inv")  # of eight-bit floats
 
@@ -25,6 +26,15 @@ class Found(Generic[C, M]):
     header: WeightHeader
     layout: KeyMap
     plan: Plan
+    quantization: Quantization = field(default_factory=Quantization)
+
+    def refuse_quantized(self, doing: str) -> None:
+        """Raises CheckpointError where its weights are quantized, and ``doing`` something needs plain ones."""
+        if self.quantization:
+            raise CheckpointError(
+                f"{self.header.place} is quantized ({self.quantization.name}) and {doing} needs plain weights; name "
+                f"the model that it was made from"
+            )
 
     @property
     def stored_dtypes(self) -> set[str]:
@@ -50,10 +60,11 @@ def identify(
     if layout is None:
         raise CheckpointError(f"{header.place} is not a {kind.noun}: {looks_like(header.tensors)}")
     plan = layout.plan(header.tensors)
-    _check_dtypes(kind, header, plan)
     beside = header.files[0].with_name("config.json")
     place = beside if config is not None and beside.is_file() else header.place
     try:
+        quantization, config = _split(config)
+        _check_dtypes(kind, header, plan, quantization)
         if config is None:
             dropped = {name: header.tensors[name].shape for name in plan.dropped}
             found = kind.infer({**dropped, **our_shapes(header, plan)}, names)
@@ -64,7 +75,15 @@ def identify(
         remark = "" if config is not None else f"; {looks_like(header.tensors)}"
         raise CheckpointError(f"{place}: {error}{remark}") from error
     _check_depth(kind, found, plan, header.place, place)
-    return Found(kind=kind, config=found, header=header, layout=layout, plan=plan)
+    return Found(kind=kind, config=found, header=header, layout=layout, plan=plan, quantization=quantization)
+
+
+def _split(config: Json | None) -> tuple[Quantization, Json | None]:
+    """What a config says of fewer bits, and the config of the plain network."""
+    if config is None or config.get(QUANTIZATION) is None:
+        return Quantization(), config
+    plain = {name: value for name, value in config.items() if name != QUANTIZATION}
+    return Quantization.from_json(config[QUANTIZATION]), plain
 
 
 def our_shapes(header: WeightHeader, plan: Plan) -> Shapes:
@@ -77,8 +96,13 @@ def our_shapes(header: WeightHeader, plan: Plan) -> Shapes:
         raise CheckpointError("it is damaged: a projection is stored as a single number") from None
 
 
-def _check_dtypes(kind: NetworkKind[Any, Any], header: WeightHeader, plan: Plan) -> None:
-    """Weights are what the kind takes: floating-point numbers, unless it says more, and none to be multiplied first."""
+def _check_dtypes(kind: NetworkKind[Any, Any], header: WeightHeader, plan: Plan, quantization: Quantization) -> None:
+    """Weights are what the kind takes: floating-point numbers, unless it says more, and none to be multiplied first.
+
+    What a quantized layer holds is compared with its scheme as the network is loaded.
+    """
+    if quantization:
+        return
     if scale := next((name for name in header.tensors if name.endswith(_SCALES)), None):
         raise CheckpointError(
             f"{header.place} holds weights with their scales beside them, such as {scale}, which are not followed; a "

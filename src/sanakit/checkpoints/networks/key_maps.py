@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import torch
@@ -84,6 +84,14 @@ class KeyMap:
         object.__setattr__(self, "by_ours", ours)
         object.__setattr__(self, "by_theirs", theirs)
 
+    @property
+    def whole(self) -> KeyMap:
+        """The same with every fused tensor in one piece, under the names of diffusers' ``fuse_projections``: ``to_qkv``
+        and ``to_kv``. So a quantized network is written, whose scales belong to whole layers."""
+        return replace(
+            self, rows=tuple(Rename(row.ours, _fused_name(row)) if isinstance(row, Fuse) else row for row in self.rows)
+        )
+
     def plan(self, names: Iterable[str]) -> Plan:
         """Say for every name in a file which of our tensors it belongs to."""
         present = set(names)
@@ -129,6 +137,13 @@ class KeyMap:
             if found := pattern.fullmatch(name):
                 return row, found.groupdict()
         return None
+
+
+def _fused_name(row: Fuse) -> str:
+    """``attn.to_qkv`` for ``attn.to_q``, ``attn.to_k`` and ``attn.to_v``."""
+    letters = "".join(name.rpartition(".to_")[2][0] for name in row.theirs)
+    before, _, after = row.theirs[0].rpartition(".to_")
+    return f"{before}.to_{letters}{after[1:]}"
 
 
 def gather(tensors: Mapping[str, Tensor], origin: Origin) -> Tensor:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from sanakit.checkpoints.networks.key_maps import KeyMap
+from sanakit.quantization.quantize import Quantization, lay_out_, quantization_of
+
+QUANTIZATION = "quantization_config"
+"""Of a ``config.json``."""
 
 Json = dict[str, Any]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -57,11 +61,20 @@ class NetworkKind(Generic[C, M]):
     diagnose: Callable[[Sequence[str], Sequence[str], Sequence[str]], str] = lambda found, missing, strangers: ""
     dtypes: frozenset[str] = FLOATING
 
-    def shapes(self, config: C) -> dict[str, tuple[int, ...]]:
-        """The shapes of the network's tensors, without making them."""
+    def empty(self, config: C, quantization: Quantization | None = None) -> M:
+        """The network without memory, with layers in fewer bits where ``quantization`` names some.
+
+        Raises:
+            ConfigError: it names a layer that there is not.
+        """
         with torch.device("meta"):
             model = self.build(config)
-        return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+            lay_out_(model, quantization or Quantization())
+        return model
+
+    def shapes(self, config: C) -> dict[str, tuple[int, ...]]:
+        """The shapes of the plain network's tensors, without making them."""
+        return {name: tuple(tensor.shape) for name, tensor in self.empty(config).state_dict().items()}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,15 +84,27 @@ class NetworkState(Generic[C, M]):
     kind: NetworkKind[C, M]
     config: C
     tensors: Mapping[str, Tensor]
+    quantization: Quantization = field(default_factory=Quantization)
 
     @classmethod
     def of(cls, kind: NetworkKind[C, M], model: M) -> NetworkState[C, M]:
         """A network in memory, as it is."""
-        return cls(kind=kind, config=cast(C, model.config), tensors=model.state_dict())
+        config, quantization = cast(C, model.config), quantization_of(model)
+        return cls(kind=kind, config=config, tensors=model.state_dict(), quantization=quantization)
+
+    @property
+    def layout(self) -> KeyMap:
+        """diffusers' names, of a quantized network those without a split of fused projections."""
+        layout = self.kind.layouts(self.config)["diffusers"]
+        return layout.whole if self.quantization else layout
+
+    def to_json(self) -> Json:
+        """``config.json``."""
+        content = self.kind.to_json(self.config)
+        return {**content, QUANTIZATION: self.quantization.to_json()} if self.quantization else content
 
     def build(self) -> M:
         """The network with these tensors, every one of them, as they are."""
-        with torch.device("meta"):
-            model = self.kind.build(self.config)
+        model = self.kind.empty(self.config, self.quantization)
         model.load_state_dict(dict(self.tensors), strict=True, assign=True)
         return model

@@ -119,7 +119,8 @@ def find_linear_dit_layout(names: Collection[str]) -> KeyMap | None:
     if any(name.startswith("x_embedder.proj.") for name in names):
         return UPSTREAM_LINEAR_DIT
     if any(name.startswith("transformer_blocks.") for name in names) and "caption_norm.weight" in names:
-        return diffusers_linear_dit(guidance_embeds=any(".guidance_embedder." in name for name in names))
+        layout = diffusers_linear_dit(guidance_embeds=any(".guidance_embedder." in name for name in names))
+        return layout.whole if any(".to_qkv." in name for name in names) else layout
     return None
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sanakit.checkpoints.files.reader import read_listed
 from sanakit.checkpoints.networks.finite import check_finite
@@ -18,28 +17,35 @@ from sanakit.checkpoints.networks.identify import Found, our_shapes
 from sanakit.checkpoints.networks.key_maps import Origin, gather
 from sanakit.checkpoints.networks.kind import C, M, NetworkState, Shapes
 from sanakit.checkpoints.networks.kinds import looks_like
-from sanakit.common.errors import CheckpointError
+from sanakit.common.errors import CheckpointError, ConfigError, RequestError
 from sanakit.common.free_memory import refuse_lack
 from sanakit.kernels.native import native_library
+from sanakit.quantization.quantize import Quantization, quantize_, schemes_of
+from sanakit.quantization.schemes import Scheme
 
 logger = logging.getLogger(__name__)
 
 
-def load_network(found: Found[C, M], *, dtype: torch.dtype, device: torch.device | str = "cpu") -> M:
+def load_network(
+    found: Found[C, M], *, dtype: torch.dtype, device: torch.device | str = "cpu", quantize: Scheme | None = None
+) -> M:
     """The network in evaluation mode; raises ``CheckpointError`` unless every tensor fits.
 
     Counters keep their integer dtype; a tensor that is right already stays mapped from its file.
+
+    Args:
+        dtype: of what is not quantized, and of the activations.
+        quantize: exchange its layers, one after the other, for ones in this scheme, made from the weights as stored.
     """
     native_library()  # which is chosen and logged before there is work for it
     start = time.perf_counter()
     state = read_network(found)
-    converted = {
-        name: tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else tensor.dtype)
-        for name, tensor in state.tensors.items()
-    }
-    check_finite(converted.items(), found.header.place, state.tensors)
-    model = replace(state, tensors=converted).build()
-    model.eval().requires_grad_(False)
+    model = state.build().eval().requires_grad_(False)
+    if quantize is not None:
+        check_finite(state.tensors.items(), found.header.place)
+        quantize_found_(model, found, quantize)
+    model.to(device=device, dtype=dtype)
+    check_finite(model.state_dict().items(), found.header.place, state.tensors)
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     seconds = time.perf_counter() - start
     logger.info("loaded %s: %.1fM parameters in %s in %.2f s", found.header.place.name, millions, dtype, seconds)
@@ -51,7 +57,24 @@ def read_network(found: Found[C, M]) -> NetworkState[C, M]:
     check_whole(found)
     tensors = read_listed(found.header)
     state = {name: _assembled(tensors, origin, found.header.place) for name, origin in found.plan.origins.items()}
-    return NetworkState(kind=found.kind, config=found.config, tensors=state)
+    return NetworkState(kind=found.kind, config=found.config, tensors=state, quantization=found.quantization)
+
+
+def quantize_found_(model: nn.Module, found: Found[Any, Any], scheme: Scheme) -> Quantization:
+    """Quantize a network that was read from a file, unless it lies there in just this scheme.
+
+    Raises:
+        RequestError: it lies there in another scheme, or nothing of it can be quantized.
+    """
+    try:
+        if (
+            found.quantization
+            and schemes_of(found.kind.empty(found.config), scheme).layers == found.quantization.layers
+        ):
+            return found.quantization
+        return quantize_(model, scheme)
+    except (RequestError, ConfigError) as error:
+        raise type(error)(f"{found.header.place}: {error}") from error
 
 
 def check_whole(found: Found[Any, Any]) -> None:
@@ -60,7 +83,7 @@ def check_whole(found: Found[Any, Any]) -> None:
     Raises:
         CheckpointError: what does not fit, and the likeliest reason, for someone who has the file and not this code.
     """
-    expected, plan, layout = found.kind.shapes(found.config), found.plan, found.layout
+    expected, plan, layout = _expected(found), found.plan, found.layout
     strangers = [*plan.unknown, *(part for name in plan.origins.keys() - expected for part in plan.origins[name].parts)]
     missing = [*plan.missing, *(part for name in expected.keys() - plan.origins for part in layout.find_ours(name)[1])]
     complaints = []
@@ -73,7 +96,31 @@ def check_whole(found: Found[Any, Any]) -> None:
             f"{found.header.place} does not hold the whole network that it should (in the {layout.layout} layout): "
             f"{' and '.join(complaints)}; {_diagnose(found, missing, strangers)}"
         )
-    _check_shapes(our_shapes(found.header, plan), expected, found.header.place)
+    _check_shapes(
+        our_shapes(found.header, plan), {name: tuple(each.shape) for name, each in expected.items()}, found.header.place
+    )
+    _check_stored(found, expected)
+
+
+def _expected(found: Found[Any, Any]) -> dict[str, Tensor]:
+    """The tensors of such a network, without memory."""
+    try:
+        return found.kind.empty(found.config, found.quantization).state_dict()
+    except ConfigError as error:
+        raise CheckpointError(f"{found.header.place}: {error}") from error
+
+
+def _check_stored(found: Found[Any, Any], expected: Mapping[str, Tensor]) -> None:
+    """Of quantized layers the dtypes are part of the scheme; everything else is floating-point numbers."""
+    for name, tensor in expected.items() if found.quantization else ():
+        dtype = found.header.tensors[found.plan.origins[name].parts[0]].dtype
+        wanted = str(tensor.dtype).removeprefix("torch.")
+        is_quantized = name.rpartition(".")[0] in found.quantization.layers and not name.endswith(".bias")
+        if (dtype != wanted) if is_quantized else (dtype not in found.kind.dtypes and tensor.is_floating_point()):
+            wanted = wanted if is_quantized else "floating-point"
+            raise CheckpointError(
+                f"{found.header.place} holds {dtype} numbers as {name}, and {wanted} ones are due by its config.json"
+            )
 
 
 def _check_shapes(shapes: Shapes, expected: Shapes, where: Path) -> None:

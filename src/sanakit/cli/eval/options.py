@@ -89,6 +89,7 @@ class DrawOptions(PartsOptions):
             "solver": defaults.solver,
             "dtype": pipeline.bundle.precision,
             "device": pipeline.device.type,
+            **{f"weights of the {name.replace('_', ' ')}": each for name, each in pipeline.bundle.fewer_bits.items()},
         }
 
 

@@ -106,7 +106,7 @@ class SourceOptions:
 
     def named(self, recorded: ModelReference, model: str | None, path: Path) -> tuple[str | Path, dict[str, Any]]:
         """Source and options of `load_bundle` for what the record in ``path`` describes: what the user named, else the
-        starter; of the record only the dtypes are taken.
+        starter; of the record only the dtypes and schemes of fewer bits are taken.
 
         Raises:
             PictureError: another model made it, and the user named none.
@@ -115,7 +115,8 @@ class SourceOptions:
 
         if model is None:
             recorded.refuse_unnamed(path)
-        return model or starter_folder(), {"dtype": dict(recorded.dtypes), "hub": self.hub}
+        how = {"dtype": dict(recorded.dtypes), "quantize": dict(recorded.quantized) or None, "hub": self.hub}
+        return model or starter_folder(), how
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +165,9 @@ class RunOptions(SourceOptions, DeviceOptions):
     dtype: Annotated[
         str | None, typer.Option(help="float32, bfloat16 or float16; what the model was made for if not given.")
     ] = None
+    quantize: Annotated[
+        str | None, typer.Option(metavar="SCHEME", help="Hold the weights in fewer bits: int8, int8-weight, bf16.")
+    ] = None
 
     def load(
         self,
@@ -185,7 +189,8 @@ class RunOptions(SourceOptions, DeviceOptions):
         from sanakit.checkpoints.opening import open_model
         from sanakit.pipelines.check import load_for
 
-        chosen = {"device": device, "dtype": self.dtype, "hub": self.hub, **self.parts, **options}
+        chosen: dict[str, Any] = {"device": device, "dtype": self.dtype, "quantize": self.quantize, "hub": self.hub}
+        chosen |= {**self.parts, **options}
         how: dict[str, Any] = {"deterministic": deterministic}
         if place is not None:
             how["check_room"] = partial(check_folder, place.folder)

@@ -103,7 +103,9 @@ class AutoencoderRecipe(Recipe):
     def build_model(self, device: str) -> DCAutoencoder:
         """The network before the first step, float32, channels last."""
         if self.init is not None:
-            model = load_network(find_autoencoder(self.init), dtype=torch.float32, device=device)
+            found = find_autoencoder(self.init)
+            found.refuse_quantized("training")
+            model = load_network(found, dtype=torch.float32, device=device)
         else:
             assert self.model is not None
             model = new_autoencoder(self.model, self.seed)

@@ -107,6 +107,7 @@ def _continued(recipe: NetworkRecipe, source: str, device: str) -> StartingModel
     card = card_of(parts)
     if card.distilled:
         raise CheckpointError(f"{source} is a SANA-Sprint model; flow matching would undo its distillation")
+    parts.transformer.refuse_quantized("training")
     check_small_weights(parts)
     given = hash_network(parts.transformer)
     began = f"{card.name} ({given[:12]})"

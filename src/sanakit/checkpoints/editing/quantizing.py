@@ -1,0 +1,99 @@
+"""A model folder whose weights are kept in fewer bits than those of the model that it is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sanakit.checkpoints.diffusers_layout import write_model_folder
+from sanakit.checkpoints.editing.convert import text_copier
+from sanakit.checkpoints.files.hub import HubOptions
+from sanakit.checkpoints.identity.card import ModelCard
+from sanakit.checkpoints.identity.hashing import hash_tensors
+from sanakit.checkpoints.identity.schemes import scheme_names
+from sanakit.checkpoints.networks.finite import check_finite
+from sanakit.checkpoints.networks.identify import Found
+from sanakit.checkpoints.networks.kind import NetworkState
+from sanakit.checkpoints.networks.strict_load import quantize_found_, read_network
+from sanakit.checkpoints.sources.complete import card_of, words_of_parts
+from sanakit.checkpoints.sources.content_hashes import hash_parts
+from sanakit.checkpoints.sources.sources import ModelParts, find_parts
+from sanakit.common.errors import CheckpointError, RequestError
+from sanakit.common.files import written_aside
+from sanakit.quantization.quantize import Quantization
+from sanakit.quantization.schemes import Scheme
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QuantizedModel:
+    """What was written: the card, and by component which layers are in which scheme and why others are not."""
+
+    card: ModelCard
+    quantizations: Mapping[str, Quantization]
+
+
+def quantize_model(
+    source: str | Path,
+    target: Path,
+    schemes: Mapping[str, Scheme],
+    *,
+    hub: HubOptions | None = None,
+    force: bool = False,
+) -> QuantizedModel:
+    """Write a model in fewer bits, whole or not at all; what stays wide keeps the dtype that it is stored in.
+
+    The text encoder's files stay as they are: its scheme is in the card, and followed as the folder is loaded.
+
+    Args:
+        source: a folder, file, hub id or ``starter``, of plain weights.
+        target: the new folder.
+        schemes: by component; others stay as they are.
+
+    Raises:
+        CheckpointError: the source cannot be read, or holds no numbers.
+        RequestError: it is quantized already, or a component is not there or has no layer that can be quantized.
+        OutputError: the target cannot be written.
+    """
+    parts = find_parts(source, hub=hub)
+    if parts.transformer is None:
+        raise CheckpointError(f"{parts.path} has no transformer, so it is no model to be quantized")
+    for name in schemes:
+        if name != "text_encoder" and name not in parts.networks:
+            raise RequestError(f"{parts.path} has no {name}, so it cannot be quantized")
+    quantizations: dict[str, Quantization] = {}
+    states = [_quantized(found, schemes.get(name), quantizations) for name, found in parts.networks.items()]
+    hashes = {**_other_hashes(parts), **{each.kind.component: hash_tensors(each.tensors) for each in states}}
+    names = {name: each.name for name, each in quantizations.items()} | scheme_names(
+        {name: scheme for name, scheme in schemes.items() if name == "text_encoder"}
+    )
+    card = card_of(parts)
+    card = replace(card, name=f"{card.name}-{names.get('transformer', 'quantized')}", quantization=names, hashes=hashes)
+    with written_aside(target, force=force) as path:
+        write_model_folder(path, states, card, text=text_copier(parts), words=words_of_parts(parts))
+    return QuantizedModel(card=card, quantizations=quantizations)
+
+
+def _quantized(
+    found: Found[Any, Any], scheme: Scheme | None, quantizations: dict[str, Quantization]
+) -> NetworkState[Any, Any]:
+    """One network as stored, or in its scheme; what was done is noted."""
+    state = read_network(found)
+    if scheme is None:
+        return state
+    if found.quantization:
+        raise RequestError(
+            f"{found.header.place} is quantized already ({found.quantization.name}); begin with the plain model"
+        )
+    check_finite(state.tensors.items(), found.header.place)
+    model = state.build().eval()
+    quantizations[found.kind.component] = quantize_found_(model, found, scheme)
+    return NetworkState.of(found.kind, model)
+
+
+def _other_hashes(parts: ModelParts) -> dict[str, str]:
+    """Of the text encoder, as it is or as the card says of one that is borrowed."""
+    known = {} if parts.variant or parts.card is None else dict(parts.card.hashes)
+    others = replace(parts, networks={})
+    return {**known, **hash_parts(others)}

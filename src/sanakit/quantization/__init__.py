@@ -1,0 +1,1 @@
+"""Networks with fewer bits a weight."""

@@ -1,0 +1,64 @@
+"""The ways in which a layer's weights are kept in fewer bits, by name; a new one is a config here and its codec."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import Any, ClassVar
+
+from sanakit.common.errors import ConfigError, RequestError
+
+MAX_GROUP = 4096
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BFloat16:
+    """Weights in bfloat16, activations as they are."""
+
+    name: ClassVar[str] = "bf16"
+    rounds_activations: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Int8Weight:
+    """Weights in 8 bits with one scale a row (an output channel), activations as they are."""
+
+    name: ClassVar[str] = "int8-weight"
+    rounds_activations: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Int8:
+    """The same weights, and activations in 8 bits with one scale a token (SANA, arXiv:2410.10629, section 4)."""
+
+    name: ClassVar[str] = "int8"
+    rounds_activations: ClassVar[bool] = True
+
+
+Scheme = BFloat16 | Int8Weight | Int8
+SCHEMES: dict[str, type[Scheme]] = {kind.name: kind for kind in (BFloat16, Int8Weight, Int8)}
+
+
+def scheme_named(name: str) -> Scheme:
+    """The scheme of a name with its usual settings; raises RequestError with the nearest name."""
+    if not isinstance(name, str) or name not in SCHEMES:
+        close = get_close_matches(str(name), SCHEMES, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"they are {', '.join(SCHEMES)}"
+        raise RequestError(f"there is no way to quantize called {name!r}; {hint}")
+    return SCHEMES[name]()
+
+
+def scheme_to_json(scheme: Scheme) -> dict[str, Any]:
+    return {"type": scheme.name, **{each.name: getattr(scheme, each.name) for each in fields(scheme)}}
+
+
+def scheme_from_json(content: Any) -> Scheme:
+    """Raises ConfigError for a scheme, or a setting of one, that is not known."""
+    if not isinstance(content, dict) or content.get("type") not in SCHEMES:
+        kind = content.get("type") if isinstance(content, dict) else content
+        raise ConfigError(f"its weights are quantized as {kind!r}, and known are {', '.join(SCHEMES)}")
+    kind = SCHEMES[content["type"]]
+    settings = {name: value for name, value in content.items() if name != "type"}
+    if unknown := settings.keys() - {each.name for each in fields(kind)}:
+        raise ConfigError(f"{kind.name} has no setting {min(unknown)}")
+    return kind(**settings)
