@@ -132,7 +132,7 @@ def test_a_config_of_others_or_damaged_gets_a_sentence(
     config["quantization_config"] |= change
     path.write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match=sentence):
-        load_bundle(tmp_path / "model")
+        load_bundle(tmp_path / "model", force=True)
 
 
 def test_what_is_asked_for(bundle: ModelBundle) -> None:
