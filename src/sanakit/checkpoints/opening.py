@@ -25,18 +25,25 @@ from sanakit.checkpoints.sources.content_hashes import check_small_weights
 from sanakit.checkpoints.sources.sources import FOLDERS_OF, ModelParts, find_parts
 from sanakit.common.errors import CheckpointError
 from sanakit.kernels.arithmetic import own_arithmetic
+from sanakit.models.text.text_encoder import TextEncoder
+from sanakit.quantization.quantize import quantize_
 from sanakit.quantization.schemes import Scheme, scheme_named
 
 
-class Options(TypedDict, total=False):
+class OtherParts(TypedDict, total=False):
+    """Sources of parts that take the place of a model's own."""
+
+    text_encoder: str | Path | None
+    autoencoder: str | Path | None
+
+
+class Options(OtherParts, total=False):
     """Those of ``open_model``."""
 
     device: torch.device | str
     dtype: DtypeRequest
     hub: HubOptions | None
     force: bool
-    text_encoder: str | Path | None
-    autoencoder: str | Path | None
     quantize: SchemeRequest
 
 
@@ -74,24 +81,31 @@ class OpenedModel:
         if not self.force:
             check_small_weights(parts)
         card = card_of(parts) if parts.card is None else replace(self.card, hashes=parts.card.hashes)
+        text_encoder = self._text_encoder(parts, card)
         return ModelBundle(
             transformer=self._network(parts.transformer),
             autoencoder=self._network(parts.autoencoder),
-            text_encoder=load_text_encoder(
-                parts.text_encoder,
-                parts.tokenizer,
-                dtype=self.dtypes["text_encoder"],
-                device=self.device,
-                config=card.text,
-                variant=parts.variant,
-                trust_remote_code=self.hub.trusts(self.named.get("text_encoder") or parts.source),
-                quantize=self.schemes.get("text_encoder") or _ordered(card),
-            ),
+            text_encoder=text_encoder,
             card=card,
             parts=parts,
             words=self.words,
             quantized=scheme_names(self.schemes),
         ).keep_sample()
+
+    def _text_encoder(self, parts: ModelParts, card: ModelCard) -> TextEncoder:
+        assert parts.text_encoder is not None
+        encoder = load_text_encoder(
+            parts.text_encoder,
+            parts.tokenizer,
+            dtype=self.dtypes["text_encoder"],
+            device=self.device,
+            config=card.text,
+            variant=parts.variant,
+            trust_remote_code=self.hub.trusts(self.named.get("text_encoder") or parts.source),
+        )
+        if (scheme := self.schemes.get("text_encoder") or _ordered(card)) is not None:
+            quantize_(encoder.model, scheme)
+        return encoder
 
     def _network(self, found: Found[C, M]) -> M:
         name = found.kind.component
@@ -111,17 +125,16 @@ def open_model(
     dtype: DtypeRequest = None,
     hub: HubOptions | None = None,
     force: bool = False,
-    text_encoder: str | Path | None = None,
-    autoencoder: str | Path | None = None,
     quantize: SchemeRequest = None,
+    **others: Unpack[OtherParts],
 ) -> OpenedModel:
     """A model that can make pictures, in a dtype that it works in; arguments and errors are those of ``sanakit.load``,
     ``hub`` says which files and how they come. Of a hub id, parts that are named otherwise are not fetched."""
     parse_dtypes(dtype)  # before anything is fetched
     schemes = parse_schemes(quantize)
     hub = hub or HubOptions()
-    hub.check_trust(text_encoder or source)
-    named = {"text_encoder": text_encoder, "autoencoder": autoencoder}
+    named = {"text_encoder": others.get("text_encoder"), "autoencoder": others.get("autoencoder")}
+    hub.check_trust(named["text_encoder"] or source)
     without = [FOLDERS_OF[name] for name, other in named.items() if other is not None]
     parts = find_parts(source, hub=hub, without=[folder for folders in without for folder in folders])
     check_transformer(parts)

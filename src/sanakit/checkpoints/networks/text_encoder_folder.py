@@ -19,8 +19,6 @@ from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.models.text.decoder import Decoder
 from sanakit.models.text.language_model import LanguageModel
 from sanakit.models.text.text_encoder import TextEncoder, TextEncoderConfig
-from sanakit.quantization.quantize import quantize_
-from sanakit.quantization.schemes import Scheme
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +32,6 @@ def load_text_encoder(
     config: TextEncoderConfig | None = None,
     variant: str | None = None,
     trust_remote_code: bool = False,
-    quantize: Scheme | None = None,
 ) -> TextEncoder:
     """Load a decoder-only language model strictly; a saved language head is left out.
 
@@ -47,7 +44,6 @@ def load_text_encoder(
         dtype: bfloat16 or float32.
         config: instruction and lengths; with ``num_layers`` the layers after these are not read.
         trust_remote_code: run the code that came with the folder, if its config names some.
-        quantize: exchange its layers for ones in this scheme.
         variant: preferred weight files, as in ``model.bf16.safetensors``; others serve if there are none.
 
     Raises:
@@ -77,8 +73,6 @@ def load_text_encoder(
     check_vocabulary(tokenizer, model.config.vocab_size, tokenizer_folder or folder)
     check_finite(model.named_parameters(), folder)
     millions = sum(p.numel() for p in model.parameters()) / 1e6
-    if quantize is not None:
-        quantize_(model, quantize)
     encoder = TextEncoder(model, tokenizer, config).to(device)
     logger.info("loaded text encoder: %.0fM parameters in %s in %.1f s", millions, dtype, time.perf_counter() - start)
     return encoder
