@@ -66,6 +66,7 @@ def arithmetic_facts(device: torch.device) -> dict[str, str]:
         facts = {"GPU": torch.cuda.get_device_name(device), "cuDNN": str(torch.backends.cudnn.version())}
     else:
         facts = {"instruction set": torch.backends.cpu.get_cpu_capability(), "processor": _processor()}
+        facts["cross-attention to short texts"] = "folded"  # since 0.2.0
         if (library := native_library()) is not None:  # which computes some of what torch would
             facts["instruction set of native kernels"] = library.variant
     facts |= {name: os.environ[name] for name in _VARIABLES if name in os.environ}

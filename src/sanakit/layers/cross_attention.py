@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
+from typing import NamedTuple
+
+import torch
 from torch import Tensor, nn
 
+from sanakit.kernels.cross_attention import FoldedText, attend, fold
+from sanakit.kernels.cross_attention.folded import pays
 from sanakit.layers.norms import RMSNorm
+
+
+class AttendedText(NamedTuple):
+    """The texts of a batch as one cross-attention sees them."""
+
+    keys: Tensor  # (B, heads, L, D)
+    values: Tensor  # (B, heads, L, D)
+    mask: Tensor  # (B, 1, 1, L) bool, True where text may be seen
+    folded: tuple[FoldedText | None, ...] = ()  # one a row, where there are any; in place of keys and values
 
 
 class CrossAttention(nn.Module):
@@ -32,11 +45,35 @@ class CrossAttention(nn.Module):
         k, v = self.kv(text).chunk(2, dim=-1)
         return self._heads(self.norm_k(k)), self._heads(v)
 
-    def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-        """Tokens ``(B, N, C)`` to ``(B, N, C)``; ``mask`` is ``(B, 1, 1, L)`` bool, True where text may be seen."""
-        q = self._heads(self.norm_q(self.q(x)))  # (B, heads, N, D)
-        mixed = F.scaled_dot_product_attention(q, keys, values, attn_mask=mask)
-        return self.out(mixed.transpose(1, 2).flatten(2))
+    def fold(self, keys: Tensor, values: Tensor, seen: Tensor) -> FoldedText | None:
+        """A row of keys and values, ``(heads, L, D)`` of which ``seen`` ``(L,)`` counts, in the form that is quickest
+        for many steps; None where that is the plain one."""
+        keys, values = keys[:, seen], values[:, seen]
+        num_heads, length, _ = keys.shape
+        if length == 1:
+            return FoldedText(None, None, self.out(values.transpose(0, 1).flatten(1)), num_heads)
+        plain = type(self.q) is type(self.out) is nn.Linear and isinstance(self.norm_q, nn.Identity)
+        if not plain or not length or not pays(self.q.out_features, num_heads, length):
+            return None
+        return fold(keys, values, _wide(self.q), _wide(self.out))
+
+    def forward(self, x: Tensor, text: AttendedText) -> Tensor:
+        """Tokens ``(B, N, C)`` to what is added to them, ``(B, N, C)``."""
+        if not any(text.folded):
+            return self.out(attend(self.norm_q(self.q(x)), *text[:3]))
+        rows = [
+            self.out(attend(self.norm_q(self.q(own)), *(part[row : row + 1] for part in text[:3])))
+            if folded is None
+            else folded(own).expand_as(own)
+            for row, (own, folded) in enumerate(zip(x.split(1), text.folded, strict=True))
+        ]
+        return torch.cat(rows)
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+
+
+def _wide(linear: nn.Linear) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias in float32, or as they are if that is wider."""
+    wide = torch.promote_types(linear.weight.dtype, torch.float32)
+    return linear.weight.to(wide), None if linear.bias is None else linear.bias.to(wide)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sanakit.common.errors import ConfigError, ShapeError
+from sanakit.layers.cross_attention import AttendedText
 from sanakit.layers.embeddings import sincos_position
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.condition import Condition
@@ -63,7 +64,7 @@ def test_a_block_without_projections_is_the_identity(qk_norm: bool) -> None:
     x = draw(2, 6, 32)
     pair = block.cross_attention.prepare(draw(2, 3, 32))
     mask = torch.ones(2, 1, 1, 3, dtype=torch.bool)
-    assert torch.equal(block(x, draw(2, 6, 32), *pair, mask, (2, 3)), x)
+    assert torch.equal(block(x, draw(2, 6, 32), AttendedText(*pair, mask), (2, 3)), x)
 
 
 def test_each_gate_and_shift_moves_its_own_half() -> None:
@@ -77,7 +78,7 @@ def test_each_gate_and_shift_moves_its_own_half() -> None:
     shift1, scale1, gate1, shift2, scale2, gate2 = (block.scale_shift_table + modulation)[0]
     y = x + gate1 * block.attention(F.layer_norm(x, (32,), eps=1e-6) * (1 + scale1) + shift1)
     y = y + gate2 * block.mix_ffn(F.layer_norm(y, (32,), eps=1e-6) * (1 + scale2) + shift2, height=2, width=3)
-    torch.testing.assert_close(block(x, modulation, *pair, mask, (2, 3)), y)
+    torch.testing.assert_close(block(x, modulation, AttendedText(*pair, mask), (2, 3)), y)
 
 
 def test_the_order_of_text_tokens_does_not_matter() -> None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from sanakit.common.errors import ShapeError
+from sanakit.kernels.cross_attention import FoldedText
+from sanakit.layers.cross_attention import AttendedText
+
+FoldedRows = tuple[FoldedText | None, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -19,6 +24,8 @@ class Condition:
     Args:
         keys, values: of every block's cross-attention, ``(B, heads, L, D)`` each.
         mask: ``(B, 1, 1, L)`` bool, True where the text may be seen.
+        folded: of every block, for every row, keys and values with the projections around them multiplied in, which
+            stand in for them; ``()`` where none are.
         perturbed: blocks, by number, in which self-attention is the identity for some rows, ``(B,)`` bool each, for
             perturbed-attention guidance (arXiv:2403.17377).
         guidance: ``(B,)`` guidance scale, of networks with a guidance embedding (Sprint) only.
@@ -27,6 +34,7 @@ class Condition:
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
     mask: Tensor
+    folded: tuple[FoldedRows, ...] = ()
     perturbed: Mapping[int, Tensor] = field(default_factory=dict)
     guidance: Tensor | None = None
 
@@ -39,6 +47,10 @@ class Condition:
     def text_length(self) -> int:
         """Positions of the text, those that nobody sees too."""
         return self.mask.shape[-1]
+
+    def text_of(self, block: int) -> AttendedText:
+        """The texts as the cross-attention of a block, by number, sees them."""
+        return AttendedText(self.keys[block], self.values[block], self.mask, self.folded[block] if self.folded else ())
 
     def perturb(self, layers: Collection[int]) -> Condition:
         """The same rows, with self-attention replaced by the identity in the blocks numbered in ``layers``."""
@@ -69,9 +81,14 @@ class Condition:
             keys=tuple(torch.cat(keys) for keys in zip(*(part.keys for part in padded), strict=True)),
             values=tuple(torch.cat(values) for values in zip(*(part.values for part in padded), strict=True)),
             mask=torch.cat([part.mask for part in padded]),
+            folded=tuple(map(_in_one_row, zip(*(part.folded for part in parts), strict=False))),
             perturbed={layer: _perturbed_rows(parts, layer) for layer in set().union(*(p.perturbed for p in parts))},
             guidance=_all_or_none([part.guidance for part in parts]),
         )
+
+
+def _in_one_row(parts: Sequence[FoldedRows]) -> FoldedRows:
+    return tuple(chain.from_iterable(parts))
 
 
 def _perturbed_rows(parts: Sequence[Condition], layer: int) -> Tensor:

@@ -6,6 +6,7 @@ depends on the prompt alone is computed once by ``prepare`` and reused by ``forw
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
@@ -14,14 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sanakit.common.errors import ConfigError, ShapeError
-from sanakit.layers.cross_attention import CrossAttention
+from sanakit.layers.cross_attention import AttendedText, CrossAttention
 from sanakit.layers.embeddings import CaptionProjection, ScalarEmbedding, sincos_position
 from sanakit.layers.linear_attention import LinearAttention
 from sanakit.layers.mix_ffn import MixFFN
 from sanakit.layers.norms import RMSNorm
 from sanakit.models.network import Network
 from sanakit.models.text.text_condition import TextCondition
-from sanakit.models.transformers.condition import Condition
+from sanakit.models.transformers.condition import Condition, FoldedRows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,20 +94,18 @@ class Block(nn.Module):
         self,
         x: Tensor,
         modulation: Tensor,
-        keys: Tensor,
-        values: Tensor,
-        mask: Tensor,
+        text: AttendedText,
         size: tuple[int, int],
         identity_rows: Tensor | None = None,
     ) -> Tensor:
-        """``x (B, N, C)``, ``modulation (B, 6, C)``, ``keys`` and ``values (B, heads, L, D)`` to ``(B, N, C)``.
+        """``x (B, N, C)``, ``modulation (B, 6, C)`` and what ``prepare`` made of the text to ``(B, N, C)``.
 
         ``size`` is the height and width of the grid of tokens; ``identity_rows`` is ``(B,)`` bool.
         """
         height, width = size
         shift1, scale1, gate1, shift2, scale2, gate2 = (self.scale_shift_table + modulation).chunk(6, dim=1)
         x = x + gate1 * self.attention(modulated_norm(x, shift1, scale1), identity_rows=identity_rows)
-        x = x + self.cross_attention(x, keys, values, mask)
+        x = x + self.cross_attention(x, text)
         return x + gate2 * self.mix_ffn(modulated_norm(x, shift2, scale2), height=height, width=width)
 
 
@@ -147,7 +146,17 @@ class LinearDiT(Network):
             )
         embeds = self.caption_norm(self.caption_projection(text.embeds.to(self.compute_dtype)))
         keys, values = zip(*(block.cross_attention.prepare(embeds) for block in self.units), strict=True)
-        return Condition(keys=keys, values=values, mask=text.mask[:, None, None, :])
+        folded = self._fold(keys, values, text.mask)
+        return Condition(keys=keys, values=values, mask=text.mask[:, None, None, :], folded=folded)
+
+    def _fold(self, keys: Sequence[Tensor], values: Sequence[Tensor], mask: Tensor) -> tuple[FoldedRows, ...]:
+        """Of frozen weights on the CPU, where calls have few rows; none of other weights, which may change or learn."""
+        if mask.device.type != "cpu" or any(parameter.requires_grad for parameter in self.parameters()):
+            return ()
+        return tuple(
+            tuple(map(block.cross_attention.fold, k, v, mask))
+            for block, k, v in zip(self.units, keys, values, strict=True)
+        )
 
     def forward(self, latent: Tensor, timestep: Tensor, condition: Condition) -> Tensor:
         """Predict ``noise - latent``.
@@ -171,8 +180,7 @@ class LinearDiT(Network):
         time = self._time(timestep * self.config.timestep_scale, condition.guidance)  # (B, C)
         modulation = two_rows(self.modulation, F.silu(time)).unflatten(-1, (6, -1))
         for index, block in enumerate(self.blocks):
-            keys, values, rows = condition.keys[index], condition.values[index], condition.perturbed.get(index)
-            x = block(x, modulation, keys, values, condition.mask, (height, width), rows)
+            x = block(x, modulation, condition.text_of(index), (height, width), condition.perturbed.get(index))
         shift, scale = (self.final_scale_shift_table + time[:, None]).chunk(2, dim=1)
         x = self.final(modulated_norm(x, shift, scale))  # (B, N, patch * patch * C)
         x = x.unflatten(1, (height, width)).unflatten(-1, (patch, patch, -1))  # (B, H, W, p, p, C)
