@@ -63,6 +63,13 @@ class ModelReference(_Plain):
         """It is the starter as it comes with sanakit, which is loaded because a file says so; no other model is."""
         return (self.kind or self.source) == STARTER and not self.replaced
 
+    def borrowed_commits(self, source: str | Path) -> dict[str, str]:
+        """The hub's commits of parts that the model borrowed, by component, where ``source`` is that model again."""
+        if Origin.of(source) != Origin(self.kind or "memory", self.source):
+            return {}
+        own = self.commits.get("transformer")
+        return {name: sha for name, sha in self.commits.items() if sha != own and name not in self.replaced}
+
     def refuse_unnamed(self, path: str | Path) -> None:
         """Raises PictureError for a model that only the file ``path`` names, and no user."""
         made = f"{path} was made with {self.name} ({self.hash[:10]})"

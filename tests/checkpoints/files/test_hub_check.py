@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
@@ -18,6 +20,7 @@ from sanakit.checkpoints.files.hub import HubOptions, resolve_source
 from sanakit.checkpoints.opening import load_bundle
 from sanakit.checkpoints.sources.content_hashes import verify_hashes
 from sanakit.common.errors import CheckpointError, DownloadError
+from sanakit.pipelines.text_to_image import TextToImagePipeline
 
 REPO, WEIGHTS = "org/name", b"weights of a network" * 1000
 
@@ -162,6 +165,30 @@ def test_a_picture_says_which_commit_of_the_hub_made_it(hub: HubServer, folder: 
     again = sanakit.load(REPO, cache_dir=tmp_path, revision=commit, local_files_only=True)
     assert again("w5", num_inference_steps=1).images[0].record.model == made.model_copy(update={"revision": commit})
     assert sanakit.load(folder)("w5", num_inference_steps=1).images[0].record.model.commits == {}
+
+
+def test_a_replay_takes_borrowed_parts_of_the_commit_that_made_the_picture(
+    hub: HubServer, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A folder without its text encoder, which comes from the hub and changes there."""
+    places = [path for name in ("text_encoder", "tokenizer") for path in (folder / name).iterdir()]
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in places}
+    hub.repos[REPO] = {"model_index.json": b"{}", **files}
+    alone = tmp_path / "alone"
+    shutil.copytree(folder, alone, ignore=shutil.ignore_patterns("text_encoder", "tokenizer"))
+    card = json.loads((alone / "sanakit.json").read_text())
+    (alone / "sanakit.json").write_text(json.dumps({**card, "text_encoder": REPO}))
+    cache, first = HubOptions(cache_dir=tmp_path / "cache"), hub.commit(REPO)
+    made = TextToImagePipeline(load_bundle(alone, hub=cache))("w5", num_inference_steps=1).images[0].record.model
+    assert made.borrowed_commits(alone) == made.commits == {"text_encoder": first}
+    assert made.borrowed_commits("org/other") == {}
+    hub.repos[REPO]["README.md"] = b"changed since"
+    assert load_bundle(alone, hub=cache).parts.commits == {"text_encoder": hub.commit(REPO)}  # type: ignore[union-attr]
+    pinned = replace(cache, commits=made.borrowed_commits(alone))
+    assert load_bundle(alone, hub=pinned).parts.commits == {"text_encoder": first}  # type: ignore[union-attr]
+    gone = replace(cache, commits={"text_encoder": "0" * 40})
+    assert load_bundle(alone, hub=gone).parts.commits == {"text_encoder": hub.commit(REPO)}  # type: ignore[union-attr]
+    assert "the present one is taken" in caplog.text
 
 
 def test_a_part_that_is_named_otherwise_is_not_fetched(hub: HubServer, folder: Path, tmp_path: Path) -> None:

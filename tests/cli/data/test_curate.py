@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.checkpoints.files.hub_server import running_hub
 
 from sanakit.cli.app import main
+from sanakit.cli.data.curate import _commit_of
 
 RECIPE = str(Path(__file__).parents[3] / "recipes" / "curation.yaml")
 PLUGIN = """
@@ -85,3 +87,18 @@ def test_a_wrong_recipe_is_one_sentence(
     error = capsys.readouterr().err
     assert message in error
     assert len(error.strip().splitlines()) == 1
+
+
+def test_a_captioner_of_the_hub_is_fetched_checked_and_known_by_its_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with running_hub(monkeypatch) as hub:
+        hub.repos["org/llava"] = {"config.json": b"{}", "model.safetensors": b"weights", "processor_config.json": b"{}"}
+        commit = _commit_of("org/llava", None, trusted=None)
+        assert commit == hub.commit("org/llava")
+        (weights,) = tmp_path.glob(f"models--org--llava/snapshots/{commit}/model.safetensors")
+        weights.resolve().write_bytes(b"damaged")
+        assert _commit_of("org/llava", commit, trusted=None) == commit
+        assert weights.read_bytes() == b"weights"
+    assert _commit_of(str(tmp_path), None, trusted=None) is None

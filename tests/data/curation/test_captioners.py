@@ -135,8 +135,8 @@ def test_a_model_of_the_same_length_and_date_is_another_one(tmp_path: Path) -> N
         (tmp_path / "new").write_bytes(content)
         os.utime(tmp_path / "new", (1e9, 1e9))
         (tmp_path / "new").replace(weights)
-        return _model_files(str(tmp_path / "model"))
+        return _model_files(TransformersCaptions(source="x", model=str(tmp_path / "model")))
 
     first = put(b"0" * 9)
-    assert first == _model_files(str(tmp_path / "model"))
+    assert first == _model_files(TransformersCaptions(source="x", model=str(tmp_path / "model")))
     assert put(b"1" * 9) != first

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from sanakit.common.errors import ConfigError
-from sanakit.data.curation.config import FilterConfig, PluginCaptions, RayConfig, ScorerConfig, TransformersCaptions
+from sanakit.data.curation.config import (
+    CurationConfig,
+    ExistingCaptions,
+    FilterConfig,
+    PluginCaptions,
+    RayConfig,
+    ScorerConfig,
+    TransformersCaptions,
+    pinned,
+    plain_settings,
+)
 
 PLUGIN = {"source": "a", "target": "p:C"}
 MODEL = {"source": "a", "model": "m"}
@@ -65,3 +76,28 @@ def test_the_least_that_works(make: Callable[..., Any], good: dict[str, Any]) ->
 def test_what_does_not(make: Callable[..., Any], wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make(**wrong)
+
+
+def test_captioners_of_the_hub_are_pinned_by_commit() -> None:
+    """Also one that goes on, which takes the commit that it began with."""
+    asked: list[tuple[str, str | None]] = []
+
+    def commit_of(model: str, revision: str | None) -> str | None:
+        asked.append((model, revision))
+        return None if model == "folder" else revision or "c2"
+
+    models = [TransformersCaptions(source=name, model=model) for name, model in (("a", "org/a"), ("b", "folder"))]
+    recipe = CurationConfig(captioners=(*models, ExistingCaptions()))
+    new = pinned(recipe, {}, commit_of)
+    assert [getattr(each, "revision", 0) for each in new.captioners] == ["c2", None, 0]
+    assert asked == [("org/a", None), ("folder", None)]
+    assert plain_settings(new)["captioners"][0]["revision"] == "c2"
+    assert new.recipe_hash != recipe.recipe_hash == replace(recipe, captioners=recipe.captioners).recipe_hash
+    assert "revision" not in plain_settings(recipe)["captioners"][0]
+    for begun, expected in (({"revision": "c1"}, "c1"), ({}, None)):  # by a version that pinned none
+        began = {"captioners": [{"source": "a", "model": "org/a", **begun}]}
+        assert pinned(recipe, began, commit_of).captioners[0].revision == expected  # type: ignore[union-attr]
+    other = {"captioners": [{"source": "a", "model": "org/other", "revision": "c1"}]}
+    assert pinned(recipe, other, commit_of).captioners[0].revision == "c2"  # type: ignore[union-attr]
+    named = replace(recipe, captioners=(replace(models[0], revision="v1"),))
+    assert pinned(named, {}, commit_of).captioners[0].revision == "v1"  # type: ignore[union-attr]

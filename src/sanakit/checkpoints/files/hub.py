@@ -10,9 +10,9 @@ import errno
 import logging
 import re
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class HubOptions:
     local_files_only: bool = False
     token: str | None = None
     trust_remote_code: str | bool | None = None  # the one source whose own code may run; False is None, True names none
+    commits: Mapping[str, str] = field(default_factory=dict)  # of parts that a model borrows, by component
 
     def trusts(self, source: str | Path) -> bool:
         """Whether code that comes with this source may be run."""
@@ -63,7 +64,7 @@ class HubOptions:
     @property
     def for_others(self) -> HubOptions:
         """For the parts that a model borrows: revision and variant are the model's own."""
-        return replace(self, revision=None, variant=None)
+        return replace(self, revision=None, variant=None, commits={})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

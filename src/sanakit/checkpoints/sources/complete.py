@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.card import PUBLISHED_TEXT_ENCODER, SMALL_TEXT_ENCODER, ImageDefaults, ModelCard
@@ -22,11 +23,12 @@ from sanakit.checkpoints.networks.identify import Found
 from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_folder
 from sanakit.checkpoints.sources.origin import Origin
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts, locate
-from sanakit.common.errors import CheckpointError
+from sanakit.common.errors import CheckpointError, DownloadError
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 def words_of_parts(parts: ModelParts) -> Mapping[str, Any]:
@@ -54,15 +56,30 @@ def complete(
     if parts.variant is not None:
         foreign = ["transformer", *named]
     if autoencoder is not None or parts.autoencoder is None:
-        found = find_autoencoder(DEFAULT_AUTOENCODER if autoencoder is None else autoencoder, hub.for_others)
+        wanted = DEFAULT_AUTOENCODER if autoencoder is None else autoencoder
+        found = _of_another(partial(find_autoencoder, wanted), "autoencoder", hub, is_named=autoencoder is not None)
         parts = replace(parts, networks={**parts.networks, "autoencoder": found})
     if text_encoder is not None or parts.text_encoder is None:
-        parts = with_text_encoder(parts, text_encoder, hub.for_others)
+        find = partial(with_text_encoder, parts, text_encoder)
+        parts = _of_another(find, "text_encoder", hub, is_named=text_encoder is not None)
     if parts.card is not None:
         hashes = {name: value for name, value in parts.card.hashes.items() if name not in foreign}
         parts = replace(parts, card=replace(parts.card, hashes=hashes))
     replaced = {name: Origin.of(source) for name, source in named.items() if source is not None}
     return replace(parts, revision=hub.revision, replaced=replaced)
+
+
+def _of_another(find: Callable[[HubOptions], T], component: str, hub: HubOptions, *, is_named: bool) -> T:
+    """A part of another source; one that the model borrows is of the commit that is wanted, or where that cannot be
+    had, of the present one."""
+    others = hub.for_others
+    if is_named or component not in hub.commits:
+        return find(others)
+    try:
+        return find(replace(others, revision=hub.commits[component]))
+    except DownloadError as error:
+        logger.warning("%s; the present one is taken", error)
+        return find(others)
 
 
 def check_transformer(parts: ModelParts) -> None:

@@ -40,13 +40,15 @@ def curate(
     """
     from sanakit.cli.terminal.recipe_file import apply_override, read_recipe
     from sanakit.common.config import from_mapping
-    from sanakit.data.curation.config import CurationConfig, trusting
+    from sanakit.data.curation.config import CurationConfig, pinned, trusting
     from sanakit.data.curation.curate import run_here, run_on_ray
+    from sanakit.data.curation.output import begun_settings
 
     settings = read_recipe(recipe)
     for override in overrides or []:
         apply_override(settings, override, CurationConfig)
     config = trusting(from_mapping(CurationConfig, settings, where="recipe"), trust_remote_code)
+    config = pinned(config, begun_settings(out), partial(_commit_of, trusted=trust_remote_code))
     sys.path.append(str(Path.cwd()))  # for plug-in captioners that lie beside the recipe
     run = run_on_ray if ray else partial(run_here, num_threads=threads)
     kept = f"what is finished is kept in {out}, and the same command continues"
@@ -81,6 +83,19 @@ def lineage(
                     say(f"{'caption':<16} {item['source']}: {item['text']}{score}")
             elif value is not None:
                 say(f"{name:<16} {value}")
+
+
+def _commit_of(model: str, revision: str | None, *, trusted: str | None) -> str | None:
+    """Of a captioner of the hub, whose files are fetched and checked byte for byte; None of a folder."""
+    from sanakit.checkpoints.files.hub import HubOptions, resolve_source
+    from sanakit.checkpoints.files.hub_check import Snapshot
+    from sanakit.common.paths import as_path
+
+    if as_path(model).exists():
+        return None
+    hub = HubOptions(revision=revision, trust_remote_code=trusted).for_source(model)
+    snapshot = Snapshot.around(resolve_source(model, hub=hub))
+    return None if snapshot is None else snapshot.commit
 
 
 def _scorer_loader(config: CurationConfig, trusted: str | None) -> ScorerLoader | None:

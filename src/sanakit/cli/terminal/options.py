@@ -106,7 +106,7 @@ class SourceOptions:
 
     def named(self, recorded: ModelReference, model: str | None, path: Path) -> tuple[str | Path, dict[str, Any]]:
         """Source and options of `load_bundle` for what the record in ``path`` describes: what the user named, else the
-        starter; of the record only the dtypes and schemes of fewer bits are taken.
+        starter; of the record only dtypes, schemes of fewer bits and commits of borrowed parts are taken.
 
         Raises:
             PictureError: another model made it, and the user named none.
@@ -115,8 +115,9 @@ class SourceOptions:
 
         if model is None:
             recorded.refuse_unnamed(path)
-        how = {"dtype": dict(recorded.dtypes), "quantize": dict(recorded.quantized) or None, "hub": self.hub}
-        return model or starter_folder(), how
+        source = model or starter_folder()
+        hub = replace(self.hub, commits=recorded.borrowed_commits(source))
+        return source, {"dtype": dict(recorded.dtypes), "quantize": dict(recorded.quantized) or None, "hub": hub}
 
 
 @dataclass(frozen=True, kw_only=True)

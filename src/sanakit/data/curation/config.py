@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -61,6 +62,7 @@ class TransformersCaptions:
     type: Literal["transformers"] = "transformers"
     source: str  # the name under which the captions are kept, such as SmolVLM
     model: str  # a folder, or an id of the Hugging Face hub
+    revision: str | None = None  # of a hub id: the shell finds its commit, which is kept in what is written
     prompt: str = "Describe this picture in one or two sentences."
     max_new_tokens: int = 120
     batch_size: int = 8
@@ -171,6 +173,8 @@ def plain_settings(config: CurationConfig) -> dict[str, Any]:
         del settings["also"]  # so that a recipe has the hash that it had before there was one
     for captioner in settings["captioners"]:
         captioner.pop("trust_remote_code", None)  # without it a recipe has the hash that it always had
+        if captioner.get("revision") is None:
+            captioner.pop("revision", None)  # and so it has without this
     return settings
 
 
@@ -195,6 +199,28 @@ def trusting(config: CurationConfig, model: str | None) -> CurationConfig:
         for each in config.captioners
     ]
     return replace(config, captioners=tuple(trusted))
+
+
+def pinned(
+    config: CurationConfig, begun: Mapping[str, Any], commit_of: Callable[[str, str | None], str | None]
+) -> CurationConfig:
+    """The recipe with the commit of every captioner of the hub, whose files are then those of no other day.
+
+    Args:
+        begun: the settings that the curation was begun with, if it was: it goes on with the same commits.
+        commit_of: fetches and checks a model at a revision (None: the newest) and gives its commit; None of a folder.
+    """
+    before = {each.get("source"): each for each in begun.get("captioners", ())}
+    captioners: list[CaptionerConfig] = []
+    for each in config.captioners:
+        if isinstance(each, TransformersCaptions):
+            same = before.get(each.source, {}).get("model") == each.model
+            wanted = before[each.source].get("revision") if same and each.revision is None else each.revision
+            commit = commit_of(each.model, wanted)
+            captioners.append(each if same and wanted is None else replace(each, revision=commit))
+        else:
+            captioners.append(each)
+    return replace(config, captioners=tuple(captioners))
 
 
 def captioner_name(config: CaptionerConfig) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 
 from sanakit.common.user_cache import content_facts, user_cache_folder
 from sanakit.data.curation.captioners import Scorer
-from sanakit.data.curation.config import CaptionerConfig, ExistingCaptions, PluginCaptions
+from sanakit.data.curation.config import CaptionerConfig, ExistingCaptions, PluginCaptions, TransformersCaptions
 from sanakit.data.curation.steps import Row, existing_captions
 from sanakit.data.sources.data_source import DataSource
 
@@ -35,8 +35,10 @@ def captioner_identity(config: CaptionerConfig) -> str | None:
     files of a model. None: that cannot be told, or it invents nothing."""
     if isinstance(config, ExistingCaptions):
         return None
-    settings = {name: value for name, value in asdict(config).items() if name not in ("source", "batch_size")}
-    files = _code_of(config.target) if isinstance(config, PluginCaptions) else _model_files(config.model)
+    settings = {
+        name: value for name, value in asdict(config).items() if name not in ("source", "batch_size", "revision")
+    }
+    files = _code_of(config.target) if isinstance(config, PluginCaptions) else _model_files(config)
     return None if files is None else answer_key("captioner", json.dumps(settings, sort_keys=True), files)
 
 
@@ -151,15 +153,17 @@ def _code_of(target: str) -> str | None:
         return None
 
 
-def _model_files(model: str) -> str | None:
-    """What tells a model's files from others, unread; of a hub id those in the snapshot that is used."""
-    folder = Path(model).expanduser()
+def _model_files(config: TransformersCaptions) -> str | None:
+    """What tells a model's files from others, unread; of a hub id its commit, or those in the snapshot that is used."""
+    folder = Path(config.model).expanduser()
     if not folder.is_dir():
         from huggingface_hub import try_to_load_from_cache
 
-        config = try_to_load_from_cache(model, "config.json")
-        if not isinstance(config, str):
+        if config.revision is not None:
+            return config.revision
+        place = try_to_load_from_cache(config.model, "config.json")
+        if not isinstance(place, str):
             return None
-        folder = Path(config).parent
+        folder = Path(place).parent
     files = [(file.name, file.stat()) for file in sorted(folder.iterdir()) if file.is_file()]
     return json.dumps([(name, *content_facts(facts)) for name, facts in files])

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from sanakit.common.config import from_mapping, json_values
 from sanakit.common.errors import ConfigError, PictureError
@@ -32,6 +33,16 @@ def begin(out: Path, source: DataSource, config: CurationConfig) -> None:
         OutputError: it cannot be written.
     """
     writer.begin_folder(out, plain_settings(config) | {"source_hash": source_hash(source)}, _BEGUN)
+
+
+def begun_settings(out: Path) -> dict[str, Any]:
+    """What a curation was begun with, as ``begin`` wrote it; nothing where there is none, or where it is damaged, which
+    ``begin`` tells."""
+    try:
+        found = json_values((out / _BEGUN).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def source_hash(source: DataSource) -> str:

@@ -32,10 +32,10 @@ class TransformersCaptioner:
 
         self._config, source = config, str(as_path(config.model))
         try:
-            trust = {"trust_remote_code": _trusted(config)}
-            self._processor: Any = AutoProcessor.from_pretrained(source, **trust)
+            how: dict[str, Any] = {"trust_remote_code": _trusted(config), "revision": config.revision or "main"}
+            self._processor: Any = AutoProcessor.from_pretrained(source, **how)
             dtype = getattr(torch, config.dtype)
-            model: Any = AutoModelForImageTextToText.from_pretrained(source, dtype=dtype, use_safetensors=True, **trust)
+            model: Any = AutoModelForImageTextToText.from_pretrained(source, dtype=dtype, use_safetensors=True, **how)
         except (ImportError, OSError, ValueError) as error:
             raise _not_opened(config, error) from error
         self._model = model.to(config.device).eval().requires_grad_(False)
@@ -77,8 +77,9 @@ def check_model(config: TransformersCaptions) -> None:
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
+    how: dict[str, Any] = {"revision": config.revision or "main"}
     try:
-        found = AutoConfig.from_pretrained(str(as_path(config.model)), trust_remote_code=_trusted(config))
+        found = AutoConfig.from_pretrained(str(as_path(config.model)), trust_remote_code=_trusted(config), **how)
     except (ImportError, OSError, ValueError) as error:
         raise _not_opened(config, error) from error
     if not config.trust_remote_code and type(found) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
@@ -91,7 +92,7 @@ def _trusted(config: TransformersCaptions) -> bool:
 
     source = str(as_path(config.model))
     for name in CONFIGS_WITH_CODE if config.trust_remote_code else ():
-        path = cached_file(source, name, _raise_exceptions_for_missing_entries=False)
+        path = cached_file(source, name, revision=config.revision, _raise_exceptions_for_missing_entries=False)
         if path is not None and (other := code_of_others(Path(path), config.model)):
             raise ValueError(f"its {name} asks for code of another repository, {other}, which is not run")
     return config.trust_remote_code
