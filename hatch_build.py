@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 import sysconfig
 from pathlib import Path
 from types import ModuleType
@@ -18,10 +19,10 @@ class NativeLibraryHook(BuildHookInterface[Any]):
     """A wheel with the library is one for this system, whatever its Python; one without runs anywhere."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        native = _load(Path(self.root, NATIVE, "build.py"))
         try:
+            native = _load(Path(self.root, NATIVE, "build.py"))
             native.build()
-        except native.BuildError as error:
+        except Exception as error:  # nothing that happens here may end an installation
             self.app.display_warning(f"sanakit goes without its native library: {error}")
             return
         build_data["artifacts"] += [f"/{NATIVE}/{native.LIBRARY.name}", f"/{NATIVE}/{native.SEAL}"]
@@ -33,6 +34,6 @@ def _load(file: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location("native_build", file)
     assert spec is not None
     assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # where its dataclasses look for it
     spec.loader.exec_module(module)
     return module

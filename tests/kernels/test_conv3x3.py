@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from sanakit.kernels.conv3x3 import PixelNorm, conv3x3, native, reference
+from sanakit.kernels.native import library as opening
 from sanakit.kernels.native.library import NativeLibrary
 
 
 @pytest.fixture
 def _use(variant: NativeLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "native_library", lambda: variant)
     monkeypatch.setattr(native, "native_library", lambda: variant)
     monkeypatch.setattr(native, "MIN_PIXELS", 1)
 
@@ -149,7 +151,7 @@ def test_what_does_not_fit_goes_to_the_reference(monkeypatch: pytest.MonkeyPatch
         training.requires_grad_(False)
     monkeypatch.setattr(native, "MIN_PIXELS", 401)
     assert not fits(x, weight)
-    monkeypatch.setattr(native, "native_library", lambda: None)
+    monkeypatch.setattr(opening, "native_library", lambda: None)
     monkeypatch.setattr(native, "MIN_PIXELS", 1)
     assert not fits(x, weight)
     assert torch.equal(conv3x3(x, weight, bias), torch.nn.functional.conv2d(x, weight, bias, padding=1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sanakit.kernels.rms_norm import pixel_rms_norm, rms_normalised
+from sanakit.kernels.pixel_norm import Activation, pixel_rms_norm, rms_normalised
 
 
 class RMSNorm(nn.Module):
@@ -32,5 +32,5 @@ class PixelRMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return pixel_rms_norm(x, self.weight, self.bias, self.eps)
+    def forward(self, x: Tensor, *, activation: Activation = "none") -> Tensor:
+        return pixel_rms_norm(x, self.weight, self.bias, self.eps, activation)

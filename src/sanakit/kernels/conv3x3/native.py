@@ -5,13 +5,12 @@ from __future__ import annotations
 import ctypes
 from ctypes import c_float, c_int32, c_int64, c_void_p
 
-import torch
 from torch import Tensor
 
 from sanakit.kernels.conv3x3.reference import Activation, PixelNorm
-from sanakit.kernels.native.library import address, native_library, num_threads
+from sanakit.kernels.native.library import address, channels_last, native_library, num_threads, takes
+from sanakit.kernels.pixel_norm.native import ACTIVATIONS
 
-ACTIVATIONS: tuple[Activation, ...] = ("none", "silu", "relu")
 MULTIPLE = 16
 """Of numbers of channels."""
 MIN_PIXELS = 256
@@ -38,20 +37,11 @@ def fits(
     even belong together is left to the reference, which says so.
     """
     tensors = [each for each in (x, weight, bias, residual, *(norm[:2] if norm else ())) if each is not None]
-    if native_library() is None or not all(map(_is_plain, tensors)) or torch.is_autocast_enabled("cpu"):
-        return False
-    if torch.compiler.is_compiling() or weight.requires_grad:
-        return False
-    if torch.is_grad_enabled() and any(each.requires_grad for each in tensors):
+    if not takes(*tensors) or weight.requires_grad:
         return False
     return _shapes_fit(x, weight, residual, upsample) and all(
         each.shape == weight.shape[:1] for each in (bias, *(norm[:2] if norm else ())) if each is not None
     )
-
-
-def _is_plain(x: Tensor) -> bool:
-    usual = type(x) in (Tensor, torch.nn.Parameter) and x.layout == torch.strided
-    return usual and x.dtype == torch.float32 and x.device.type == "cpu"
 
 
 def _shapes_fit(x: Tensor, weight: Tensor, residual: Tensor | None, upsample: bool) -> bool:
@@ -83,17 +73,12 @@ def conv3x3(
     """As the reference, of what fits; channels of the result lie last in memory, and inputs whose do not are copied."""
     library = native_library()
     assert library is not None
-    x, scale = _channels_last(x), 2 if upsample else 1
+    x, scale = channels_last(x), 2 if upsample else 1
     sizes = (len(x), scale * x.shape[1], scale * x.shape[2], x.shape[3], len(weight))
     y = x.new_empty((*sizes[:3], sizes[4]))
     after = (None, None) if norm is None else norm[:2]
-    residual = None if residual is None else _channels_last(residual)
+    residual = None if residual is None else channels_last(residual)
     parts = [None if each is None else each.contiguous() for each in (x, weight, bias, *after, residual, y)]
     flags = (ACTIVATIONS.index(activation), upsample, upsample and residual is not None, num_threads())
     library.call("conv3x3", _Arguments(*map(address, parts), *sizes, norm.eps if norm else 0.0, *flags))
     return y.permute(0, 3, 1, 2)
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    """``(B, C, H, W)`` as a contiguous ``(B, H, W, C)``."""
-    return x.permute(0, 2, 3, 1).contiguous()

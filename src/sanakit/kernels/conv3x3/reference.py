@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from sanakit.kernels.rms_norm import pixel_rms_norm
-
-Activation = Literal["none", "silu", "relu"]
+from sanakit.kernels.pixel_norm.reference import Activation, activated, pixel_rms_norm
 
 
 class PixelNorm(NamedTuple):
@@ -45,9 +43,9 @@ def conv3x3(
 
     Source: DC-AE, arXiv:2410.10733, section 3.2.
     """
-    y = F.conv2d(F.interpolate(x, scale_factor=2.0, mode="nearest") if upsample else x, weight, bias, padding=1)
-    if activation != "none":
-        y = F.silu(y) if activation == "silu" else F.relu(y)
+    if upsample:
+        x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+    y = activated(F.conv2d(x, weight, bias, padding=1), activation)
     if norm is not None:
         y = pixel_rms_norm(y, *norm)
     if residual is not None:

@@ -65,6 +65,28 @@ def address(tensor: torch.Tensor | None) -> int | None:
     return tensor.data_ptr()
 
 
+def takes(*tensors: torch.Tensor) -> bool:
+    """Whether the library is here and may compute with these: float32 on the CPU, where nobody wants gradients.
+
+    Where torch casts (autocast) or only records (its compiler), it may not.
+    """
+    if native_library() is None or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
+        return False
+    if torch.is_grad_enabled() and any(each.requires_grad for each in tensors):
+        return False
+    return all(map(_is_plain, tensors))
+
+
+def _is_plain(x: torch.Tensor) -> bool:
+    usual = type(x) in (torch.Tensor, torch.nn.Parameter) and x.layout == torch.strided
+    return usual and x.dtype == torch.float32 and x.device.type == "cpu"
+
+
+def channels_last(x: torch.Tensor) -> torch.Tensor:
+    """``(B, C, H, W)`` as a contiguous ``(B, H, W, C)``, copied where it does not lie so."""
+    return x.permute(0, 2, 3, 1).contiguous()
+
+
 def open_library(file: Path = LIBRARY, variant: str | None = None) -> NativeLibrary:
     """Check a library and open it, with its best variant or with the one that is named.
 

@@ -13,7 +13,7 @@ from sanakit.layers.linear_attention import MultiscaleLinearAttention
 from sanakit.layers.mix_ffn import MixFFN
 from sanakit.layers.norms import PixelRMSNorm
 from sanakit.layers.resample import Downsample, Upsample, average_groups, repeat_groups
-from sanakit.models.autoencoders.dc_ae_config import Activation, DCAutoencoderConfig, DCAutoencoderStage
+from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, DCAutoencoderStage
 from sanakit.models.network import Network
 
 
@@ -105,7 +105,6 @@ class Decoder(nn.Module):
             self.stages.append(nn.Sequential(*blocks))
         channels = first.channels if first.num_blocks else config.decoder[1].channels
         self.norm_out = PixelRMSNorm(channels)
-        self.activation = _activation(config.head_activation)
         if first.num_blocks:
             self.conv_out: nn.Module = Conv3x3(channels, config.in_channels)
         else:
@@ -117,7 +116,7 @@ class Decoder(nn.Module):
             x = x + repeat_groups(latent, x.shape[1])
         for stage in reversed(self.stages):
             x = stage(x)
-        return self.conv_out(self.activation(self.norm_out(x)))
+        return self.conv_out(self.norm_out(x, activation=self.config.head_activation))
 
 
 class DCAutoencoder(Network):
@@ -165,7 +164,3 @@ def _blocks(stage: DCAutoencoderStage, head_dim: int) -> list[nn.Module]:
 
 def _norm(stage: DCAutoencoderStage) -> nn.Module:
     return PixelRMSNorm(stage.channels) if stage.norm == "rms" else nn.BatchNorm2d(stage.channels)
-
-
-def _activation(name: Activation) -> nn.Module:
-    return nn.SiLU() if name == "silu" else nn.ReLU()

@@ -237,6 +237,7 @@ static int conv3x3(const struct Conv3x3 *args) {
     float *memory = workspace(POINTS * plan.weight_plane + busy * plan.scratch);
     if (!memory) return 1;
     plan.weights = memory, plan.threads = memory + POINTS * plan.weight_plane;
+    large_pages(args->y, args->batch * args->height * args->width * args->out * sizeof(float));
     parallel(panels, threads, transform_weights, &plan);
     parallel(blocks, (int)busy, convolve_block, &plan);
     free(memory);

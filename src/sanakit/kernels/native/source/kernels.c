@@ -6,10 +6,11 @@
 #include "vector.h"
 
 #include "conv3x3.h"
+#include "pixel_norm.h"
 
 #define JOIN(a, b) a##b
 #define NAMED(name) JOIN(variant_, name)
 #define QUOTED(name) #name
 #define TEXT(name) QUOTED(name)
 
-const struct Variant NAMED(VARIANT) = {TEXT(VARIANT), conv3x3};
+const struct Variant NAMED(VARIANT) = {TEXT(VARIANT), conv3x3, pixel_norm};

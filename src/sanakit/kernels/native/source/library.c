@@ -45,11 +45,15 @@ static const struct Variant *named(const char *name) {
     return NULL;
 }
 
-/* 0, 1 without memory, 2 for a variant that does not run here. */
-EXPORT int sanakit_conv3x3(const char *variant, const struct Conv3x3 *args) {
-    const struct Variant *chosen = named(variant);
-    return chosen ? chosen->conv3x3(args) : 2;
-}
+/* The door of a kernel: 0, 1 without memory, 2 for a variant that does not run here. */
+#define DOOR(kernel, Arguments)                                                                \
+    EXPORT int sanakit_##kernel(const char *variant, const struct Arguments *arguments) {     \
+        const struct Variant *chosen = named(variant);                                         \
+        return chosen ? chosen->kernel(arguments) : 2;                                         \
+    }
+
+DOOR(conv3x3, Conv3x3)
+DOOR(pixel_norm, PixelNorm)
 
 struct Team {
     int64_t tasks;
@@ -88,12 +92,18 @@ void parallel(int64_t tasks, int threads, void (*work)(int64_t, int, void *), vo
     for (int i = 1; i <= made; i++) pthread_join(others[i], NULL);
 }
 
-float *workspace(size_t floats) {
-    const size_t page = 2u << 20;
-    const size_t bytes = (floats * sizeof(float) + page - 1) / page * page;
-    float *memory = aligned_alloc(page, bytes);
+void large_pages(void *memory, size_t bytes) {
 #ifdef MADV_HUGEPAGE
-    if (memory) madvise(memory, bytes, MADV_HUGEPAGE);
+    const uintptr_t page = 2u << 20, first = ((uintptr_t)memory + page - 1) / page * page;
+    const uintptr_t end = ((uintptr_t)memory + bytes) / page * page;
+    if (first < end) madvise((void *)first, end - first, MADV_HUGEPAGE);
+#else
+    (void)memory, (void)bytes;
 #endif
+}
+
+float *workspace(size_t floats) {
+    float *memory = malloc(floats * sizeof(float));
+    if (memory) large_pages(memory, floats * sizeof(float));
     return memory;
 }

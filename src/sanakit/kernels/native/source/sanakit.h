@@ -31,10 +31,20 @@ struct Conv3x3 {
     int32_t activation, upsample, shortcut, threads;
 };
 
+/* y = act(x / rms(x) * weight + bias) over the channels of a pixel, a multiple of 16; y may be x. */
+struct PixelNorm {
+    const float *x, *weight, *bias;
+    float *y;
+    int64_t pixels, channels;
+    float eps;
+    int32_t activation, threads;
+};
+
 /* The kernels of one instruction set. They give 0, or 1 where there was no memory for what they need. */
 struct Variant {
     const char *name;
     int (*conv3x3)(const struct Conv3x3 *);
+    int (*pixel_norm)(const struct PixelNorm *);
 };
 
 extern const struct Variant variant_portable;
@@ -44,5 +54,8 @@ extern const struct Variant variant_avx512;
 /* Calls work(task, number of the thread, context) for every task below `tasks`, each once, in any order. */
 void parallel(int64_t tasks, int threads, void (*work)(int64_t, int, void *), void *context);
 
-/* Memory in large pages where the system has them, which spares page faults; free it with free(). */
+/* Ask for large pages of memory that nobody wrote to yet, where the system has them: they spare page faults. */
+void large_pages(void *memory, size_t bytes);
+
+/* Memory of that kind, NULL where there is none; free it with free(). */
 float *workspace(size_t floats);

@@ -1,0 +1,47 @@
+"""The native RMS norm of pixels against the plain one in float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from sanakit.kernels.native import library as opening
+from sanakit.kernels.native.library import NativeLibrary
+from sanakit.kernels.pixel_norm import native, pixel_rms_norm, reference
+
+
+@pytest.fixture
+def _use(variant: NativeLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "native_library", lambda: variant)
+    monkeypatch.setattr(native, "native_library", lambda: variant)
+
+
+@pytest.mark.usefixtures("_use")
+@pytest.mark.parametrize("activation", ["none", "silu", "relu"])
+@pytest.mark.parametrize("shape", [(1, 16, 1, 1), (2, 48, 7, 5), (1, 32, 40, 33)])
+def test_equals_the_formula(shape: tuple[int, ...], activation: Any, lent_threads: Any) -> None:
+    g = torch.Generator().manual_seed(0)
+    x, weight, bias = torch.randn(shape, generator=g), *torch.randn(2, shape[1], generator=g)
+    x[0, :, 0, 0] = 0  # a pixel without length
+    expected = reference.pixel_rms_norm(x.double(), weight.double(), bias.double(), 1e-5, activation)
+    assert native.fits(x, weight, bias)
+    ours = []
+    for threads in (1, 2):
+        lent_threads(threads)
+        ours.append(pixel_rms_norm(x, weight, bias, 1e-5, activation))
+    assert torch.equal(*ours)
+    assert (ours[0] - expected).abs().max() <= 1e-6 * expected.abs().max()
+
+
+@pytest.mark.usefixtures("_use")
+def test_what_does_not_fit_goes_to_the_reference() -> None:
+    x, weight, bias = torch.randn(1, 16, 3, 3), torch.ones(16), torch.zeros(16)
+    assert not native.fits(x.bfloat16(), weight.bfloat16(), bias.bfloat16())
+    assert not native.fits(x[:, :15], weight[:15], bias[:15])
+    assert not native.fits(x, weight[:1], bias)
+    assert not native.fits(x, weight.requires_grad_(True), bias)
+    with torch.no_grad():
+        assert not native.fits(x, weight, bias)
+    assert pixel_rms_norm(x, weight, bias, 1e-5).requires_grad
