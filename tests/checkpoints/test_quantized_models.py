@@ -22,7 +22,7 @@ from sanakit.common.errors import CheckpointError, RequestError
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
-@pytest.fixture(scope="module", params=["bf16", "int8-weight", "int8"])
+@pytest.fixture(scope="module", params=["bf16", "int8", "nf4"])
 def scheme(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

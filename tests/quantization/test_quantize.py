@@ -10,10 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sanakit.common.errors import ConfigError, RequestError
+from sanakit.kernels.svdquant_linear import round_groups
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
+from sanakit.quantization.calibration import MAX_ROWS, LayerInputs, recorded
+from sanakit.quantization.codecs import encode, num_bytes, stored
 from sanakit.quantization.layers import QuantizedConv2d, QuantizedEmbedding, QuantizedLinear
 from sanakit.quantization.quantize import Quantization, quantization_of, quantize_, quantize_layers_
-from sanakit.quantization.schemes import SCHEMES, BFloat16, Int8, Int8Weight, scheme_named
+from sanakit.quantization.schemes import SCHEMES, BFloat16, Int8, Int8Weight, SVDQuant, scheme_named
 
 CONFIG = LinearDiTConfig(hidden_size=64, num_layers=2, cross_head_dim=16, in_channels=4, out_channels=4)
 BLOCK_LAYERS = ("attention.qkv", "attention.out", "cross_attention.q", "cross_attention.out", "mix_ffn.expand",
@@ -66,7 +69,65 @@ def test_weights_alone_take_keys_and_values_too(network: LinearDiT) -> None:
     assert "blocks.0.cross_attention.kv" in quantize_(network, Int8Weight()).layers
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("channels", [50, 64, 65, 7, 1])
+def test_four_bits_take_any_number_of_channels(channels: int) -> None:
+    weight = torch.randn(6, channels, generator=torch.Generator().manual_seed(0))
+    weight[2] = 0
+    for scheme, most in (("int4-weight", 0.02), ("nf4", 0.02)):
+        layer = linear(weight, scheme)
+        found = layer.dequantized(torch.float32)
+        assert (found - weight).square().mean() < most * weight.square().mean()
+        assert torch.equal(found[2], weight[2])
+        assert layer(torch.ones(2, channels)).shape == (2, 6)
+
+
+def test_sizes_are_what_the_bits_promise() -> None:
+    shape, plain = (128, 256), 128 * 256
+    bits = {name: 8 * num_bytes(kind(), shape) / plain for name, kind in SCHEMES.items()}
+    assert bits["bf16"] == 16
+    assert bits["int8"] == bits["int8-weight"] == 8.125
+    assert bits["int4-weight"] == bits["nf4"] == 4.25
+    for name, kind in SCHEMES.items():
+        weight = torch.randn(shape)
+        seen = LayerInputs(largest=torch.ones(256), kept=[torch.randn(8, 256)])
+        tensors = encode(weight, kind(), seen)
+        assert {leaf: (tuple(each.shape), each.dtype) for leaf, each in tensors.items()} == stored(kind(), shape), name
+
+
+def test_svdquant_keeps_outliers_that_four_bits_lose() -> None:
+    g = torch.Generator().manual_seed(0)
+    weight, rows = torch.randn(48, 96, generator=g), torch.randn(64, 96, generator=g)
+    rows[:, 5] *= 60  # a channel of the activations
+    weight[:, 11] *= 20
+    seen = LayerInputs(largest=rows.abs().amax(0), kept=[rows])
+    network = nn.Sequential(nn.Linear(96, 48, bias=False)).requires_grad_(False)
+    network[0].weight.data = weight
+    expected = network(rows)
+    quantize_(network, SVDQuant(rank=8), seen={"0": seen})
+    error = (network(rows) - expected).square().mean() / expected.square().mean()
+    rounded = round_groups(rows, 64) @ linear(weight, "int4-weight").dequantized(torch.float32).mT
+    without = (rounded - expected).square().mean() / expected.square().mean()
+    assert 4 * error < without
+
+
+def test_svdquant_without_calibration_is_refused(network: LinearDiT) -> None:
+    with pytest.raises(RequestError, match="svdquant is calibrated on prompts"):
+        quantize_(network, SVDQuant())
+
+
+def test_calibration_sees_ranges_and_some_rows() -> None:
+    network = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2)).requires_grad_(False)
+    x = torch.randn(500, 2, 3)
+    with recorded(network) as seen:
+        for row in x:
+            network(row)
+    network(1e6 * x)
+    assert torch.equal(seen["0"].largest, x.abs().amax((0, 1)))
+    assert 0 < len(seen["0"].rows) <= 2 * MAX_ROWS + 8
+    assert seen["1"].rows.shape[1] == 4
+
+
+@pytest.mark.parametrize("scheme", [name for name in SCHEMES if name != "svdquant"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_network_computes_in_its_own_dtype(network: LinearDiT, scheme: str, dtype: torch.dtype) -> None:
     quantize_(network.to(dtype), scheme_named(scheme))

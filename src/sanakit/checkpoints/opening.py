@@ -133,7 +133,7 @@ def open_model(
     parse_dtypes(dtype)  # before anything is fetched
     schemes = parse_schemes(quantize)
     hub = hub or HubOptions()
-    named = {"text_encoder": others.get("text_encoder"), "autoencoder": others.get("autoencoder")}
+    named: dict[str, Any] = {"text_encoder": None, "autoencoder": None, **others}
     hub.check_trust(named["text_encoder"] or source)
     without = [FOLDERS_OF[name] for name, other in named.items() if other is not None]
     parts = find_parts(source, hub=hub, without=[folder for folders in without for folder in folders])

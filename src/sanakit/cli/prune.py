@@ -77,7 +77,7 @@ def draw_and_measure(
     """Sample a latent of every prompt with the model's own guidance; the importance of each block."""
     from sanakit.cli.terminal.picture_run import PictureRun
     from sanakit.common.seeds import image_seed
-    from sanakit.pipelines.block_importance import measure_block_importance
+    from sanakit.pipelines.measuring.block_importance import measure_block_importance
     from sanakit.pipelines.request import GenerationRequest
 
     requests = [

@@ -14,9 +14,11 @@ from torch import Tensor, nn
 
 from sanakit.common.errors import ConfigError, RequestError
 from sanakit.kernels.int8_linear import int8_linear
+from sanakit.kernels.svdquant_linear import LowRank, svdquant_linear
 from sanakit.layers.conv3x3 import After, Conv3x3, convolved
+from sanakit.quantization.calibration import LayerInputs
 from sanakit.quantization.codecs import decode, encode, stored
-from sanakit.quantization.schemes import Int8, Scheme
+from sanakit.quantization.schemes import Int8, Scheme, SVDQuant
 
 
 class QuantizedLayer(nn.Module):
@@ -29,16 +31,17 @@ class QuantizedLayer(nn.Module):
             self.register_buffer(leaf, torch.empty(kept.shape, dtype=kept.dtype))
         self.bias = nn.Parameter(torch.empty(weight_shape[0])) if bias else None
 
-    def take_(self, layer: nn.Module) -> Self:
-        """Weights and bias of the layer that this one stands for.
+    def take_(self, layer: nn.Module, seen: LayerInputs | None = None) -> Self:
+        """Weights and bias of the layer that this one stands for, which was given ``seen`` in calibration.
 
         Raises:
             ConfigError: weights that are no numbers.
+            RequestError: the scheme is calibrated, and nothing was seen.
         """
         weight, bias = layer.weight, layer.bias if self.bias is not None else None
         assert isinstance(weight, Tensor)
         with torch.no_grad():
-            for leaf, tensor in encode(weight.detach(), self.scheme).items():
+            for leaf, tensor in encode(weight.detach(), self.scheme, seen).items():
                 setattr(self, leaf, tensor)
         if isinstance(bias, Tensor):
             self.bias = nn.Parameter(bias.detach(), requires_grad=False)
@@ -76,6 +79,9 @@ class QuantizedLinear(QuantizedLayer):
             )
         if isinstance(self.scheme, Int8):
             return int8_linear(x, self.weight, self.weight_scale, self.bias)  # type: ignore[arg-type]
+        if isinstance(self.scheme, SVDQuant):
+            branch = LowRank(*(self.get_buffer(name) for name in ("smooth", "low_rank_down", "low_rank_up")))
+            return svdquant_linear(x, self.weight, self.weight_scale, branch, self.bias)  # type: ignore[arg-type]
         return F.linear(x, self.dequantized(x.dtype), self.bias)
 
 

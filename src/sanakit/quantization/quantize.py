@@ -14,10 +14,14 @@ from torch import nn
 from sanakit.common.errors import ConfigError, RequestError
 from sanakit.layers.conv3x3 import Conv3x3
 from sanakit.layers.cross_attention import CrossAttention
+from sanakit.quantization.calibration import LayerInputs
 from sanakit.quantization.layers import QuantizedLayer, empty_like
 from sanakit.quantization.schemes import BFloat16, Int8Weight, Scheme, scheme_from_json, scheme_to_json
 
 logger = logging.getLogger(__name__)
+
+Seen = Mapping[str, LayerInputs]
+"""What layers were given in calibration, by their names."""
 
 METHOD = "sanakit"
 """Of ``quantization_config`` in a ``config.json``, where diffusers and transformers look for who can read it."""
@@ -71,19 +75,22 @@ class Quantization:
         return cls(layers=layers)
 
 
-def quantize_(network: nn.Module, scheme: Scheme, *, only: Collection[str] | None = None) -> Quantization:
+def quantize_(
+    network: nn.Module, scheme: Scheme, *, only: Collection[str] | None = None, seen: Seen | None = None
+) -> Quantization:
     """Exchange the layers of a network, in place, for ones that keep their weights in a scheme.
 
     Args:
         scheme: of linear layers; convolutions and embeddings take 8-bit weights where it is of fewer bits or of
             activations too.
         only: names of layers; None for all that can be and need not stay wide.
+        seen: what the layers were given in calibration (`recorded`), which svdquant needs.
 
     Raises:
-        RequestError: nothing of it can be quantized, or some of it is already.
+        RequestError: nothing of it can be quantized, some of it is already, or a calibrated scheme saw nothing.
         ConfigError: a layer's weights are not numbers.
     """
-    return quantize_layers_(network, schemes_of(network, scheme, only))
+    return quantize_layers_(network, schemes_of(network, scheme, only), seen)
 
 
 def schemes_of(network: nn.Module, scheme: Scheme, only: Collection[str] | None = None) -> Quantization:
@@ -105,16 +112,16 @@ def schemes_of(network: nn.Module, scheme: Scheme, only: Collection[str] | None 
     return Quantization(layers=layers, kept=kept)
 
 
-def quantize_layers_(network: nn.Module, quantization: Quantization) -> Quantization:
+def quantize_layers_(network: nn.Module, quantization: Quantization, seen: Seen | None = None) -> Quantization:
     """Each layer in its own scheme, one after the other, so that no second copy of the network is ever there."""
     for name, scheme in quantization.layers.items():
         layer = network.get_submodule(name)
         with torch.device("meta"):
             empty = empty_like(layer, scheme)
         try:
-            _put(network, name, empty.take_(layer))
-        except ConfigError as error:
-            raise ConfigError(f"{name} cannot be quantized: {error}") from None
+            _put(network, name, empty.take_(layer, (seen or {}).get(name)))
+        except (ConfigError, RequestError) as error:
+            raise type(error)(f"{name} cannot be quantized: {error}") from None
     logger.info(
         "quantized %d layers as %s; %d stay as they are", len(quantization.layers), quantization.name,
         len(quantization.kept),

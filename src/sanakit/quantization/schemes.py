@@ -35,8 +35,50 @@ class Int8:
     rounds_activations: ClassVar[bool] = True
 
 
-Scheme = BFloat16 | Int8Weight | Int8
-SCHEMES: dict[str, type[Scheme]] = {kind.name: kind for kind in (BFloat16, Int8Weight, Int8)}
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Int4Weight:
+    """Weights in 4 bits, whole numbers with one scale for each group of channels of a row."""
+
+    name: ClassVar[str] = "int4-weight"
+    rounds_activations: ClassVar[bool] = False
+    group_size: int = 64
+
+    def __post_init__(self) -> None:
+        _check_group(self.group_size)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NF4:
+    """The same with the quantiles of a normal distribution as levels (QLoRA, arXiv:2305.14314)."""
+
+    name: ClassVar[str] = "nf4"
+    rounds_activations: ClassVar[bool] = False
+    group_size: int = 64
+
+    def __post_init__(self) -> None:
+        _check_group(self.group_size)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SVDQuant:
+    """Weights and activations in 4 bits with a low-rank branch in bfloat16 beside them (arXiv:2411.05007).
+
+    It is calibrated: which channels are smoothed follows from what the layers see as pictures are made.
+    """
+
+    name: ClassVar[str] = "svdquant"
+    rounds_activations: ClassVar[bool] = True
+    group_size: int = 64
+    rank: int = 32
+
+    def __post_init__(self) -> None:
+        _check_group(self.group_size)
+        if not 1 <= self.rank <= MAX_GROUP:
+            raise ConfigError(f"rank={self.rank} must be from 1 to {MAX_GROUP}")
+
+
+Scheme = BFloat16 | Int8Weight | Int8 | Int4Weight | NF4 | SVDQuant
+SCHEMES: dict[str, type[Scheme]] = {kind.name: kind for kind in (BFloat16, Int8Weight, Int8, Int4Weight, NF4, SVDQuant)}
 
 
 def scheme_named(name: str) -> Scheme:
@@ -61,4 +103,11 @@ def scheme_from_json(content: Any) -> Scheme:
     settings = {name: value for name, value in content.items() if name != "type"}
     if unknown := settings.keys() - {each.name for each in fields(kind)}:
         raise ConfigError(f"{kind.name} has no setting {min(unknown)}")
+    if not all(type(value) is int for value in settings.values()):
+        raise ConfigError(f"the settings of {kind.name} are whole numbers, not {settings}")
     return kind(**settings)
+
+
+def _check_group(size: int) -> None:
+    if size < 2 or size % 2 or size > MAX_GROUP:
+        raise ConfigError(f"group_size={size} must be an even number from 2 to {MAX_GROUP}")

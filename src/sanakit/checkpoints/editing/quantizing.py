@@ -22,7 +22,7 @@ from sanakit.checkpoints.sources.content_hashes import hash_parts
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts
 from sanakit.common.errors import CheckpointError, RequestError
 from sanakit.common.files import written_aside
-from sanakit.quantization.quantize import Quantization
+from sanakit.quantization.quantize import Quantization, Seen
 from sanakit.quantization.schemes import Scheme
 
 
@@ -39,6 +39,7 @@ def quantize_model(
     target: Path,
     schemes: Mapping[str, Scheme],
     *,
+    seen: Seen | None = None,
     hub: HubOptions | None = None,
     force: bool = False,
 ) -> QuantizedModel:
@@ -50,6 +51,7 @@ def quantize_model(
         source: a folder, file, hub id or ``starter``, of plain weights.
         target: the new folder.
         schemes: by component; others stay as they are.
+        seen: what the transformer's layers were given in calibration, which svdquant needs.
 
     Raises:
         CheckpointError: the source cannot be read, or holds no numbers.
@@ -63,7 +65,7 @@ def quantize_model(
         if name != "text_encoder" and name not in parts.networks:
             raise RequestError(f"{parts.path} has no {name}, so it cannot be quantized")
     quantizations: dict[str, Quantization] = {}
-    states = [_quantized(found, schemes.get(name), quantizations) for name, found in parts.networks.items()]
+    states = [_quantized(found, schemes.get(name), quantizations, seen) for name, found in parts.networks.items()]
     hashes = {**_other_hashes(parts), **{each.kind.component: hash_tensors(each.tensors) for each in states}}
     names = {name: each.name for name, each in quantizations.items()} | scheme_names(
         {name: scheme for name, scheme in schemes.items() if name == "text_encoder"}
@@ -76,7 +78,7 @@ def quantize_model(
 
 
 def _quantized(
-    found: Found[Any, Any], scheme: Scheme | None, quantizations: dict[str, Quantization]
+    found: Found[Any, Any], scheme: Scheme | None, quantizations: dict[str, Quantization], seen: Seen | None
 ) -> NetworkState[Any, Any]:
     """One network as stored, or in its scheme; what was done is noted."""
     state = read_network(found)
@@ -88,7 +90,7 @@ def _quantized(
         )
     check_finite(state.tensors.items(), found.header.place)
     model = state.build().eval()
-    quantizations[found.kind.component] = quantize_found_(model, found, scheme)
+    quantizations[found.kind.component] = quantize_found_(model, found, scheme, seen)
     return NetworkState.of(found.kind, model)
 
 

@@ -14,10 +14,14 @@ SchemeRequest = str | Mapping[str, str] | None
 PLAIN = "plain"
 """The name of no scheme, where another would follow."""
 
+_EIGHT_BITS = {"autoencoder": "int8-weight", "text_encoder": "int8-weight"}
 _FOLLOWING = {
     "bf16": {"autoencoder": "bf16", "text_encoder": "bf16"},
     "int8-weight": {"autoencoder": "int8-weight", "text_encoder": "int8-weight"},
     "int8": {"autoencoder": "int8", "text_encoder": "int8-weight"},
+    "int4-weight": _EIGHT_BITS,
+    "nf4": _EIGHT_BITS,
+    "svdquant": _EIGHT_BITS,
 }
 
 

@@ -20,7 +20,7 @@ from sanakit.checkpoints.networks.kinds import looks_like
 from sanakit.common.errors import CheckpointError, ConfigError, RequestError
 from sanakit.common.free_memory import refuse_lack
 from sanakit.kernels.native import native_library
-from sanakit.quantization.quantize import Quantization, quantize_, schemes_of
+from sanakit.quantization.quantize import Quantization, Seen, quantize_, schemes_of
 from sanakit.quantization.schemes import Scheme
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ def read_network(found: Found[C, M]) -> NetworkState[C, M]:
     return NetworkState(kind=found.kind, config=found.config, tensors=state, quantization=found.quantization)
 
 
-def quantize_found_(model: nn.Module, found: Found[Any, Any], scheme: Scheme) -> Quantization:
+def quantize_found_(model: nn.Module, found: Found[Any, Any], scheme: Scheme, seen: Seen | None = None) -> Quantization:
     """Quantize a network that was read from a file, unless it lies there in just this scheme.
 
     Raises:
@@ -72,7 +72,7 @@ def quantize_found_(model: nn.Module, found: Found[Any, Any], scheme: Scheme) ->
             and schemes_of(found.kind.empty(found.config), scheme).layers == found.quantization.layers
         ):
             return found.quantization
-        return quantize_(model, scheme)
+        return quantize_(model, scheme, seen=seen)
     except (RequestError, ConfigError) as error:
         raise type(error)(f"{found.header.place}: {error}") from error
 

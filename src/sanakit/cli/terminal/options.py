@@ -166,9 +166,6 @@ class RunOptions(SourceOptions, DeviceOptions):
     dtype: Annotated[
         str | None, typer.Option(help="float32, bfloat16 or float16; what the model was made for if not given.")
     ] = None
-    quantize: Annotated[
-        str | None, typer.Option(metavar="SCHEME", help="Hold the weights in fewer bits: int8, int8-weight, bf16.")
-    ] = None
 
     def load(
         self,
@@ -190,7 +187,7 @@ class RunOptions(SourceOptions, DeviceOptions):
         from sanakit.checkpoints.opening import open_model
         from sanakit.pipelines.check import load_for
 
-        chosen: dict[str, Any] = {"device": device, "dtype": self.dtype, "quantize": self.quantize, "hub": self.hub}
+        chosen: dict[str, Any] = {"device": device, "dtype": self.dtype, "hub": self.hub}
         chosen |= {**self.parts, **options}
         how: dict[str, Any] = {"deterministic": deterministic}
         if place is not None:
@@ -199,7 +196,7 @@ class RunOptions(SourceOptions, DeviceOptions):
 
     @property
     def parts(self) -> dict[str, str | None]:
-        """Sources of parts that take the place of a model's own."""
+        """Sources of parts that take the place of a model's own, and what else of it is as the user wants it."""
         return {}
 
 
@@ -230,6 +227,10 @@ class PartsOptions(TrustOptions, RunOptions):
     autoencoder: Annotated[
         str | None, typer.Option(metavar="SOURCE", help="Folder, file or hub id of another autoencoder.")
     ] = None
+    quantize: Annotated[
+        str | None,
+        typer.Option(metavar="SCHEME", help="Weights in fewer bits: int8, int8-weight, int4-weight, nf4, bf16."),
+    ] = None
 
     @property
     def hub(self) -> HubOptions:
@@ -237,7 +238,7 @@ class PartsOptions(TrustOptions, RunOptions):
 
     @property
     def parts(self) -> dict[str, str | None]:
-        return {"text_encoder": self.text_encoder, "autoencoder": self.autoencoder}
+        return {"text_encoder": self.text_encoder, "autoencoder": self.autoencoder, "quantize": self.quantize}
 
 
 def add_commands(app: typer.Typer, *commands: Callable[..., None]) -> None:

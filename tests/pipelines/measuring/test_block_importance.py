@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.models.transformers.linear_dit import Block
-from sanakit.pipelines.block_importance import BlockImportance, measure_block_importance
+from sanakit.pipelines.measuring.block_importance import BlockImportance, measure_block_importance
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 

@@ -1,0 +1,1 @@
+"""What the networks of a pipeline do while pictures are made."""
