@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +18,11 @@ from sanakit.bench.report import BenchReport, machine_facts, memory_row, time_ro
 from sanakit.bench.run import CASES, measure, run_stages
 from sanakit.bench.settings import TINY, BenchSettings, parse_stages, shape_of
 from sanakit.bench.stages.networks import step_work
-from sanakit.bench.stopwatch import Sample, Times, interleaved, peak_bytes
+from sanakit.bench.stages.text import NUM_WORDS, PROMPT, tokenizer_of_words
+from sanakit.bench.stopwatch import Sample, Times, interleaved, peak_bytes, timed
 from sanakit.cli.app import main
 from sanakit.common.errors import RequestError
+from sanakit.models.text.instructions import DIFFUSERS_INSTRUCTION
 
 SETTINGS = BenchSettings(model="tiny", height=64, width=96, repeats=1)
 RATES = Rates(flops=1e9, bytes=1e9)
@@ -26,8 +30,8 @@ RATES = Rates(flops=1e9, bytes=1e9)
 
 @pytest.mark.parametrize("batch", [1, 2])
 def test_both_sides_agree_and_the_control_differs(batch: int) -> None:
-    stages = ("step", "decode", "encode")
-    found = list(run_stages(replace(SETTINGS, batch=batch), stages, RATES))
+    stages = ("text", "step", "decode", "encode", "picture", "sprint")
+    found = list(run_stages(replace(SETTINGS, batch=batch, steps=3), stages, RATES))
     assert [result.name for result in found] == list(stages)
     for result in found:
         assert result.error is not None
@@ -37,6 +41,8 @@ def test_both_sides_agree_and_the_control_differs(batch: int) -> None:
         assert result.ratio is not None
         assert result.floor
         assert 0 < result.weights < 2e6
+        assert (result.psnr is not None) == (result.name in ("picture", "sprint"))
+        assert result.psnr is None or result.psnr > 100
 
 
 def test_without_diffusers_ours_is_measured_alone() -> None:
@@ -63,6 +69,22 @@ def test_every_tensor_counts(seed: int) -> None:
             other.remove(0)
         assert relative_error(steps.ours(), before) > 1e-6, name
         tensor.copy_(kept)
+
+
+def test_text_has_the_layers_that_were_asked_for() -> None:
+    whole, one = SETTINGS.text_shape, replace(SETTINGS, text_layers=1).text_shape
+    assert (whole.num_layers, one.num_layers) == (3, 1)
+    assert whole.sliding_layers == (0, 2)
+    assert one.sliding_layers == (0,)
+    assert shape_of("0.6B").text.num_layers == 26
+    tokenizer = tokenizer_of_words()
+    assert len(tokenizer.encode(PROMPT).ids) == NUM_WORDS + 1  # after the start token
+    assert "<unk>" not in tokenizer.encode(DIFFUSERS_INSTRUCTION.lower() + PROMPT).tokens
+
+
+def test_processes_that_were_started_count() -> None:
+    busy = [sys.executable, "-c", "sum(range(3_000_000))"]
+    assert timed(lambda: subprocess.run(busy, check=True), "cpu").cpu >= 0.03
 
 
 def test_weights_are_drawn_by_name_and_seed() -> None:
@@ -147,7 +169,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         (["--model", "2B"], "--model 2B is no shape that there is; write one of 0.6B, 1.6B, tiny"),
         (["--size", "100"], "--size 100x100 does not fit; both sides must be multiples of 32 pixels"),
         (["--size", "0x64"], "both sides must be multiples of 32"),
-        (["--stages", "dance"], "--stages has no dance; write some of step, decode"),
+        (["--stages", "dance"], "--stages has no dance; write some of text, step"),
         (["--stages", ","], "--stages names nothing"),
         (["--dtype", "int3"], "--dtype int3 is not offered"),
     ],

@@ -15,15 +15,23 @@ from sanakit.bench.case import Case, StageResult, psnr_of, relative_error
 from sanakit.bench.floors import Rates
 from sanakit.bench.settings import BenchSettings, StageName
 from sanakit.bench.stages.networks import decode_case, encode_case, step_case
+from sanakit.bench.stages.pictures import picture_case, sprint_case, starter_case
+from sanakit.bench.stages.shell import shell_case
+from sanakit.bench.stages.text import text_case
 from sanakit.bench.stopwatch import interleaved, others_cores, peak_bytes
 from sanakit.kernels.arithmetic import own_arithmetic
 
 logger = logging.getLogger(__name__)
 
 CASES: Mapping[StageName, Callable[[BenchSettings], Case]] = {
+    "text": text_case,
     "step": step_case,
     "decode": decode_case,
     "encode": encode_case,
+    "picture": picture_case,
+    "sprint": sprint_case,
+    "starter": starter_case,
+    "shell": shell_case,
 }
 
 
@@ -51,7 +59,7 @@ def measure(name: str, case: Case, settings: BenchSettings, rates: Rates, *, sec
     peer_peak = peak_bytes(keeping("peer", case.peer), settings.device) if case.peer is not None else None
     expected = kept.get("peer", kept["ours"])
     control = relative_error(case.control(), expected) if case.control is not None else None
-    sides = [case.ours] if case.peer is None else [case.ours, case.peer]
+    sides: list[Callable[[], object]] = [case.ours] if case.peer is None else [case.ours, case.peer]
     left = seconds - (time.perf_counter() - start)
     times = interleaved(sides, repeats=settings.repeats, seconds=left, device=settings.device)
     _, others = others_cores(since)

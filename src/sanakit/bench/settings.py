@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal, get_args
 
 import torch
 
 from sanakit.checkpoints.identity.precision import DTYPES, DtypeName
+from sanakit.checkpoints.networks.decoder_folder import decoder_config
 from sanakit.common.errors import RequestError
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
 from sanakit.models.presets import DC_AE_PRESETS, LINEAR_DIT_PRESETS
+from sanakit.models.text.decoder_config import DecoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiTConfig
 
-StageName = Literal["step", "decode", "encode"]
+StageName = Literal["text", "step", "decode", "encode", "picture", "sprint", "starter", "shell"]
 STAGES: tuple[StageName, ...] = get_args(StageName)
 GUIDANCE_SCALE = 4.5
 
@@ -27,6 +29,14 @@ class ModelShape:
     name: str
     transformer: LinearDiTConfig
     autoencoder: DCAutoencoderConfig
+    text: DecoderConfig
+
+
+def _gemma2(**fields: int) -> DecoderConfig:
+    """Gemma-2-2B, but for ``fields`` of its ``config.json``."""
+    config = decoder_config({"model_type": "gemma2", **fields})
+    assert config is not None
+    return config
 
 
 _TINY = stages((8, 8, 16, 16, 32, 32), (1, 1, 1, 1, 1, 1))
@@ -35,6 +45,15 @@ TINY = ModelShape(
     name="tiny",
     transformer=LinearDiTConfig(hidden_size=64, num_layers=2, cross_head_dim=16, head_dim=16, caption_channels=48),
     autoencoder=DCAutoencoderConfig(encoder=_TINY, decoder=_TINY, head_dim=8, scaling_factor=0.4),
+    text=_gemma2(
+        hidden_size=48,
+        intermediate_size=64,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        query_pre_attn_scalar=16,
+    ),
 )
 SHORT_NAMES: Mapping[str, str] = MappingProxyType({"0.6B": "sana-600m-1024", "1.6B": "sana-1600m-1024"})
 
@@ -52,7 +71,7 @@ def shape_of(name: str) -> ModelShape:
     if preset not in presets:
         offered = ", ".join([*SHORT_NAMES, TINY.name, *presets])
         raise RequestError(f"--model {name} is no shape that there is; write one of {offered}")
-    return ModelShape(name=name, transformer=LINEAR_DIT_PRESETS[preset], autoencoder=_REAL)
+    return ModelShape(name=name, transformer=LINEAR_DIT_PRESETS[preset], autoencoder=_REAL, text=_gemma2())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +90,7 @@ class BenchSettings:
     threads: int | None = None  # of the CPU; None: as many as torch takes
     batch: int = 1
     steps: int = 20
+    text_layers: int | None = None  # the first so many of the text encoder's; None: all
     seed: int = 0
     repeats: int = 5
     budget: float | None = None
@@ -94,6 +114,19 @@ class BenchSettings:
     @property
     def torch_dtype(self) -> torch.dtype:
         return DTYPES[self.dtype]
+
+    @property
+    def text_dtype(self) -> torch.dtype:
+        """Text encoders take no float16."""
+        return torch.bfloat16 if self.torch_dtype == torch.float16 else self.torch_dtype
+
+    @property
+    def text_shape(self) -> DecoderConfig:
+        """With the layers that are made, and a table of the words that the bench needs."""
+        whole = self.shape.text
+        layers = min(self.text_layers or whole.num_layers, whole.num_layers)
+        sliding = tuple(index for index in whole.sliding_layers if index < layers)
+        return replace(whole, vocab_size=1024, num_layers=layers, sliding_layers=sliding)
 
     @property
     def latent_shape(self) -> tuple[int, int, int, int]:

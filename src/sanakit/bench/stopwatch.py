@@ -18,7 +18,7 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One call, in seconds: by the clock, and of all its threads on the CPU."""
+    """One call, in seconds: by the clock, and on the CPU of all its threads and processes."""
 
     wall: float
     cpu: float
@@ -70,10 +70,10 @@ def interleaved(sides: list[Callable[[], object]], *, repeats: int, seconds: flo
 def timed(call: Callable[[], object], device: str) -> Sample:
     """One call, until its device is done."""
     synchronize(device)
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall, cpu = time.perf_counter(), _cpu_time()
     call()
     synchronize(device)
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    wall, cpu = time.perf_counter() - wall, _cpu_time() - cpu
     alone = torch.device(device).type == "cpu" and torch.get_num_threads() == 1
     return Sample(wall, cpu, cpu if alone else None)
 
@@ -119,6 +119,11 @@ def synchronize(device: str) -> None:
     """Wait for an accelerator."""
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def _cpu_time() -> float:
+    """Of this process and of those that it started and that have ended."""
+    return time.process_time() + sum(os.times()[2:4])
 
 
 def _resident(name: str) -> int:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from sanakit.bench.report import BenchReport
     from sanakit.bench.settings import BenchSettings
 
-QUICK_SECONDS, QUICK_SIDE = 150.0, 256
+_STAGES_HELP = "Some of text, step, decode, encode, picture, sprint, starter, shell."
+QUICK_SECONDS, QUICK_SIDE, QUICK_TEXT_LAYERS = 150.0, 256, 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,9 @@ class ShapeOptions:
     threads: Annotated[int | None, typer.Option(min=1, max=256, help="Of the CPU; torch's own if not given.")] = None
     batch: Annotated[int, typer.Option(min=1, max=64, help="Pictures at a time.")] = 1
     steps: Annotated[int, typer.Option(min=1, max=1000, help="Of a whole picture.")] = 20
+    text_layers: Annotated[
+        int | None, typer.Option(min=1, help="Of the text encoder; all 26, quick 4, if not given.")
+    ] = None
     seed: Annotated[int, typer.Option(min=0, help="Of weights and inputs.")] = 0
     repeats: Annotated[int, typer.Option(min=1, max=1000, help="Pairs of measurements, at most.")] = 5
     peer: Annotated[bool, typer.Option(help="Measure diffusers beside, where it is installed.")] = True
@@ -50,14 +54,15 @@ class ShapeOptions:
 
         if self.dtype not in DTYPES:
             raise RequestError(f"--dtype {self.dtype} is not offered; write float32, bfloat16 or float16")
-        side = str(QUICK_SIDE if budget is not None else 512)
-        size = self.size or side
+        side, layers = (512, None) if budget is None else (QUICK_SIDE, QUICK_TEXT_LAYERS)
+        size = self.size or str(side)
         width, height = parse_size(f"{size}x{size}" if re.fullmatch(r"\s*\d+\s*", size) else size)
         assert width is not None
         assert height is not None
         return BenchSettings(
             model=self.model, height=height, width=width, dtype=self.dtype, device=device, threads=self.threads,  # type: ignore[arg-type]
-            batch=self.batch, steps=self.steps, seed=self.seed, repeats=self.repeats, budget=budget,
+            batch=self.batch, steps=self.steps, text_layers=self.text_layers or layers, seed=self.seed,
+            repeats=self.repeats, budget=budget,
             peer=self.peer and peer_version() is not None,
         )  # fmt: skip
 
@@ -65,9 +70,10 @@ class ShapeOptions:
 def bench(
     shape: ShapeOptions,
     run: DeviceOptions,
-    stages: Annotated[str, typer.Option(metavar="NAME,...", help="Some of step, decode, encode.")] = (
-        "step,decode,encode"
-    ),
+    stages: Annotated[
+        str,
+        typer.Option(metavar="NAME,...", help="Some of text, step, decode, encode, picture, sprint, starter, shell."),
+    ] = ("text,step,decode,encode"),
     quick: Annotated[bool, typer.Option("--quick", help="End within three minutes on two cores.")] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File of the whole report, JSON.")] = None,
 ) -> None:
@@ -137,6 +143,7 @@ def _command(shape: ShapeOptions, stages: str, quick: bool) -> str:
     """What measures the same again."""
     words = ["sanakit", "bench", "--stages", stages, "--model", shape.model, "--dtype", shape.dtype]
     words += [] if shape.size is None else ["--size", shape.size]
+    words += [] if shape.text_layers is None else ["--text-layers", str(shape.text_layers)]
     words += [] if shape.threads is None else ["--threads", str(shape.threads)]
     for name in ("batch", "steps", "seed", "repeats"):
         words += [f"--{name}", str(getattr(shape, name))]
