@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sanakit.common.errors import ShapeError
-from sanakit.kernels.linear_attention import linear_attention
+from sanakit.kernels.linear_attention import by_rows, linear_attention, reference
 
 EPS = 1e-15
 
@@ -108,3 +108,21 @@ def test_shapes_can_be_followed_without_numbers() -> None:
     x = torch.empty(2, 3, 5, 4, device="meta", dtype=torch.bfloat16)
     out = linear_attention(x, x, x)
     assert (out.shape, out.dtype, out.is_meta) == (x.shape, x.dtype, True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(1, 2, 5, 4), (3, 6, 64, 32), (2, 4, 63, 8), (2, 3, 0, 8)])
+def test_without_gradients_rows_are_the_reference_to_the_bit(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    batch, heads, num_tokens, size = shape
+    g = torch.Generator().manual_seed(0)
+    qkv = torch.randn(batch, num_tokens, 3, heads, size, generator=g, dtype=dtype)
+    q, k, v = qkv.permute(2, 0, 3, 1, 4)
+    q[0, 0, :1] = -1  # no positive channel
+    assert not by_rows.fits(q, k, v)
+    with torch.no_grad():
+        assert by_rows.fits(q, k, v)
+        found = linear_attention(q, k, v)
+        assert torch.equal(found, reference.linear_attention(q, k, v))
+        assert found.transpose(1, 2).is_contiguous()
+        assert not by_rows.fits(q, k[..., 1:], v)
+        assert not by_rows.fits(*qkv.bfloat16().permute(2, 0, 3, 1, 4))

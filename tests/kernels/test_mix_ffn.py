@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from sanakit.common.errors import ShapeError
-from sanakit.kernels.mix_ffn import gated_depthwise
+from sanakit.kernels.mix_ffn import gated_depthwise, native
+from sanakit.kernels.native import library as opening
+from sanakit.kernels.native.library import NativeLibrary
 
 
 def by_pixels(tokens: Tensor, weight: Tensor, bias: Tensor, *, height: int, width: int) -> Tensor:
@@ -68,3 +72,42 @@ def test_narrow_dtypes(dtype: torch.dtype, tolerance: float) -> None:
 def test_a_grid_that_does_not_hold_the_tokens_is_refused() -> None:
     with pytest.raises(ShapeError, match="12 tokens do not fill a grid of 3x5"):
         gated_depthwise(*draw(3, 4), height=3, width=5)
+
+
+@pytest.fixture
+def _use(variant: NativeLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "native_library", lambda: variant)
+    monkeypatch.setattr(native, "native_library", lambda: variant)
+
+
+@pytest.mark.usefixtures("_use")
+@pytest.mark.parametrize(
+    ("height", "width", "inner"), [(1, 1, 16), (1, 9, 48), (7, 1, 64), (2, 3, 80), (5, 4, 144), (33, 17, 32)]
+)
+def test_the_native_twin_matches_the_definition(height: int, width: int, inner: int, lent_threads: Any) -> None:
+    inputs = draw(height, width, inner=inner, batch=3)
+    inputs[0][0, 0, :2] = torch.tensor([1e4, -1e4])  # where e^x has no float
+    narrow, size = [x.float() for x in inputs], {"height": height, "width": width}
+    assert native.fits(*narrow, **size)
+    found = []
+    for threads in (1, 3):
+        lent_threads(threads)
+        found.append(gated_depthwise(*narrow, **size))
+    exact = by_pixels(*(x.double() for x in narrow), **size)
+    assert torch.equal(*found)
+    assert torch.equal(gated_depthwise(narrow[0][1:2], *narrow[1:], **size), found[0][1:2])  # alone and in company
+    assert (found[0] - exact).abs().max() <= 1e-6 * exact.abs().max()
+    assert torch.equal(gated_depthwise(narrow[0].mT.contiguous().mT, *narrow[1:], **size), found[0])
+
+
+@pytest.mark.usefixtures("_use")
+def test_what_does_not_fit_goes_to_the_reference() -> None:
+    tokens, weight, bias = (x.float() for x in draw(3, 4, inner=16))
+    assert native.fits(tokens, weight, bias, height=3, width=4)
+    assert not native.fits(tokens, weight, bias, height=3, width=5)
+    assert not native.fits(tokens[:0], weight, bias, height=3, width=4)
+    assert not native.fits(tokens.double(), weight.double(), bias.double(), height=3, width=4)
+    assert not native.fits(*(x.float() for x in draw(3, 4, inner=8)), height=3, width=4)
+    assert not native.fits(tokens, weight[:16], bias, height=3, width=4)
+    with torch.no_grad():
+        assert not native.fits(tokens, weight.clone().requires_grad_(), bias, height=3, width=4)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sanakit.layers.cross_attention import CrossAttention
+from sanakit.layers.cross_attention import AttendedText, CrossAttention
 from sanakit.layers.linear_attention import LinearAttention, MultiscaleLinearAttention
 
 
@@ -63,14 +63,14 @@ def test_cross_attention(qk_norm: bool) -> None:
     for head in (slice(0, 4), slice(4, 8)):
         scores = (q[..., head] @ k[..., head].mT / math.sqrt(4)).masked_fill(~mask[:, None], -math.inf)
         heads.append(scores.softmax(-1) @ v[..., head])
-    found = layer(x, *layer.prepare(text), mask[:, None, None])
+    found = layer(x, AttendedText(*layer.prepare(text), mask[:, None, None]))
     torch.testing.assert_close(found, layer.out(torch.cat(heads, dim=-1)))
 
 
 def test_a_text_without_a_visible_token_gives_no_nan() -> None:
     layer = randomized(CrossAttention(8, head_dim=4, qk_norm=False, qk_norm_eps=1e-5)).float()
     nothing = torch.zeros(2, 1, 1, 3, dtype=torch.bool)
-    found = layer(draw(2, 5, 8).float(), *layer.prepare(draw(2, 3, 8).float()), nothing)
+    found = layer(draw(2, 5, 8).float(), AttendedText(*layer.prepare(draw(2, 3, 8).float()), nothing))
     torch.testing.assert_close(found, layer.out.bias.expand(2, 5, 8))  # nothing seen, nothing said
 
 

@@ -175,7 +175,7 @@ class LinearDiT(Network):
         self._check(latent, timestep, condition)
         patch = self.config.patch_size
         height, width = latent.shape[-2] // patch, latent.shape[-1] // patch
-        x = self.patch_embed(latent).flatten(2).mT  # (B, N, C)
+        x = self.patch_embed(latent).flatten(2).mT.contiguous()  # (B, N, C); every sum with x takes its layout
         x = x + self._position(height, width, x)
         time = self._time(timestep * self.config.timestep_scale, condition.guidance)  # (B, C)
         modulation = two_rows(self.modulation, F.silu(time)).unflatten(-1, (6, -1))

@@ -6,6 +6,7 @@
 #include "vector.h"
 
 #include "conv3x3.h"
+#include "mix_ffn.h"
 #include "pixel_norm.h"
 
 #define JOIN(a, b) a##b
@@ -13,4 +14,4 @@
 #define QUOTED(name) #name
 #define TEXT(name) QUOTED(name)
 
-const struct Variant NAMED(VARIANT) = {TEXT(VARIANT), conv3x3, pixel_norm};
+const struct Variant NAMED(VARIANT) = {TEXT(VARIANT), conv3x3, gated_depthwise, pixel_norm};

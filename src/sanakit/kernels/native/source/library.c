@@ -53,6 +53,7 @@ static const struct Variant *named(const char *name) {
     }
 
 DOOR(conv3x3, Conv3x3)
+DOOR(gated_depthwise, GatedDepthwise)
 DOOR(pixel_norm, PixelNorm)
 
 struct Team {

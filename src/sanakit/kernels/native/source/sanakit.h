@@ -40,10 +40,20 @@ struct PixelNorm {
     int32_t activation, threads;
 };
 
+/* SiLU, a depth-wise 3x3 convolution of padding 1, and a gate, on pictures (batch, height, width, 2 * channels), of which
+ * the second half of the channels are the gate: y = value * SiLU(gate), (batch, height, width, channels). */
+struct GatedDepthwise {
+    const float *x, *weight, *bias; /* weight (2 * channels, 9), bias (2 * channels) */
+    float *y;
+    int64_t batch, height, width, channels; /* a multiple of 16 */
+    int32_t threads;
+};
+
 /* The kernels of one instruction set. They give 0, or 1 where there was no memory for what they need. */
 struct Variant {
     const char *name;
     int (*conv3x3)(const struct Conv3x3 *);
+    int (*gated_depthwise)(const struct GatedDepthwise *);
     int (*pixel_norm)(const struct PixelNorm *);
 };
 
