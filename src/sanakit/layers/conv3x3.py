@@ -6,16 +6,18 @@ from typing import TypedDict, Unpack
 
 from torch import Tensor, nn
 
-from sanakit.kernels.conv3x3 import Activation, PixelNorm, conv3x3
+from sanakit.kernels.conv3x3 import Epilogue, PixelNorm, conv3x3
+from sanakit.kernels.pixel_norm import Activation
 from sanakit.layers.norms import PixelRMSNorm
 
 
 class After(TypedDict, total=False):
-    """What may follow a convolution; shapes are those of `sanakit.kernels.conv3x3`."""
+    """What may follow a convolution, and what goes before; shapes are those of `sanakit.kernels.conv3x3`."""
 
     activation: Activation
     norm: nn.Module | None
     residual: Tensor | None
+    in_place: bool  # the result may take the residual's memory
     upsample: bool
 
 
@@ -30,20 +32,13 @@ class Conv3x3(nn.Conv2d):
         return convolved(x, self.weight, self.bias, **after)
 
 
-def convolved(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    *,
-    activation: Activation = "none",
-    norm: nn.Module | None = None,
-    residual: Tensor | None = None,
-    upsample: bool = False,
-) -> Tensor:
+def convolved(x: Tensor, weight: Tensor, bias: Tensor | None, **after: Unpack[After]) -> Tensor:
     """What ``Conv3x3`` computes with these weights, whoever keeps them and how."""
+    norm, upsample = after.pop("norm", None), after.pop("upsample", False)
     if norm is None or isinstance(norm, PixelRMSNorm):
         last = None if norm is None else PixelNorm(norm.weight, norm.bias, norm.eps)
-        return conv3x3(x, weight, bias, activation=activation, norm=last, residual=residual, upsample=upsample)
+        return conv3x3(x, weight, bias, Epilogue(norm=last, **after), upsample=upsample)
     assert not upsample
-    y = norm(conv3x3(x, weight, bias, activation=activation))
+    y = norm(conv3x3(x, weight, bias, Epilogue(activation=after.get("activation", "none"))))
+    residual = after.get("residual")
     return y if residual is None else residual + y

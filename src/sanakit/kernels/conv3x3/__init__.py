@@ -5,26 +5,17 @@ from __future__ import annotations
 from torch import Tensor
 
 from sanakit.kernels.conv3x3 import native, reference
-from sanakit.kernels.conv3x3.reference import Activation, PixelNorm
+from sanakit.kernels.conv3x3.reference import NOTHING, Epilogue, PixelNorm
 
-__all__ = ["Activation", "PixelNorm", "conv3x3"]
+__all__ = ["Epilogue", "PixelNorm", "conv3x3"]
 
 
 def conv3x3(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    *,
-    activation: Activation = "none",
-    norm: PixelNorm | None = None,
-    residual: Tensor | None = None,
-    upsample: bool = False,
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, after: Epilogue = NOTHING, *, upsample: bool = False
 ) -> Tensor:
-    """``norm(activation(conv(x) + bias)) + residual``; arguments are those of the reference.
+    """A convolution and what follows it; arguments are those of the reference.
 
     Frozen weights in float32 on the CPU go to the native twin where that is here, everything else to the reference.
     """
-    after = {"activation": activation, "norm": norm, "residual": residual, "upsample": upsample}
-    if native.fits(x, weight, bias, norm=norm, residual=residual, upsample=upsample):
-        return native.conv3x3(x, weight, bias, **after)
-    return reference.conv3x3(x, weight, bias, **after)
+    twin = native if native.fits(x, weight, bias, after, upsample=upsample) else reference
+    return twin.conv3x3(x, weight, bias, after, upsample=upsample)

@@ -7,7 +7,7 @@ from ctypes import c_float, c_int32, c_int64, c_void_p
 
 from torch import Tensor
 
-from sanakit.kernels.conv3x3.reference import Activation, PixelNorm
+from sanakit.kernels.conv3x3.reference import Epilogue
 from sanakit.kernels.native.library import address, channels_last, native_library, num_threads, takes
 from sanakit.kernels.pixel_norm.native import ACTIVATIONS
 
@@ -28,29 +28,25 @@ class _Arguments(ctypes.Structure):
     )
 
 
-def fits(
-    x: Tensor, weight: Tensor, bias: Tensor | None, *, norm: PixelNorm | None, residual: Tensor | None, upsample: bool
-) -> bool:
+def fits(x: Tensor, weight: Tensor, bias: Tensor | None, after: Epilogue, *, upsample: bool) -> bool:
     """Whether the native twin is here and takes these: float32 on the CPU, frozen, neither tiny nor of odd channels.
 
     It does not depend on the number of pictures, so that one comes out the same alone and in company. What does not
     even belong together is left to the reference, which says so.
     """
-    tensors = [each for each in (x, weight, bias, residual, *(norm[:2] if norm else ())) if each is not None]
-    if not takes(*tensors) or weight.requires_grad:
+    per_channel = [each for each in (bias, *(after.norm[:2] if after.norm else ())) if each is not None]
+    pictures = [x] if after.residual is None else [x, after.residual]
+    if not takes(weight, *per_channel, *pictures) or weight.requires_grad:
         return False
-    return _shapes_fit(x, weight, residual, upsample) and all(
-        each.shape == weight.shape[:1] for each in (bias, *(norm[:2] if norm else ())) if each is not None
-    )
+    if any(each.shape != weight.shape[:1] for each in per_channel):
+        return False
+    return _shapes_fit(x, weight, after.residual, upsample)
 
 
 def _shapes_fit(x: Tensor, weight: Tensor, residual: Tensor | None, upsample: bool) -> bool:
-    if (
-        x.ndim != 4
-        or weight.shape[1:] != (x.shape[1], 3, 3)
-        or not len(x)
-        or any(n % MULTIPLE for n in weight.shape[:2])
-    ):
+    if x.ndim != 4 or not len(x) or weight.shape[1:] != (x.shape[1], 3, 3):
+        return False
+    if len(weight) % MULTIPLE or x.shape[1] % MULTIPLE:
         return False
     batch, channels, height, width = x.shape
     if height * width * (4 if upsample else 1) < MIN_PIXELS:
@@ -60,25 +56,23 @@ def _shapes_fit(x: Tensor, weight: Tensor, residual: Tensor | None, upsample: bo
     return residual is None or residual.shape == (batch, len(weight), height, width)
 
 
-def conv3x3(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    *,
-    activation: Activation,
-    norm: PixelNorm | None,
-    residual: Tensor | None,
-    upsample: bool,
-) -> Tensor:
+def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None, after: Epilogue, *, upsample: bool) -> Tensor:
     """As the reference, of what fits; channels of the result lie last in memory, and inputs whose do not are copied."""
     library = native_library()
     assert library is not None
     x, scale = channels_last(x), 2 if upsample else 1
     sizes = (len(x), scale * x.shape[1], scale * x.shape[2], x.shape[3], len(weight))
-    y = x.new_empty((*sizes[:3], sizes[4]))
-    after = (None, None) if norm is None else norm[:2]
-    residual = None if residual is None else channels_last(residual)
-    parts = [None if each is None else each.contiguous() for each in (x, weight, bias, *after, residual, y)]
-    flags = (ACTIVATIONS.index(activation), upsample, upsample and residual is not None, num_threads())
-    library.call("conv3x3", _Arguments(*map(address, parts), *sizes, norm.eps if norm else 0.0, *flags))
+    residual = None if after.residual is None else channels_last(after.residual)
+    y = residual if after.in_place and not upsample and not _share(residual, x) else None
+    y = x.new_empty((*sizes[:3], sizes[4])) if y is None else y
+    norm = (None, None) if after.norm is None else after.norm[:2]
+    parts = [None if each is None else each.contiguous() for each in (x, weight, bias, *norm, residual, y)]
+    flags = (ACTIVATIONS.index(after.activation), upsample, upsample and residual is not None, num_threads())
+    eps = after.norm.eps if after.norm else 0.0
+    library.call("conv3x3", _Arguments(*map(address, parts), *sizes, eps, *flags))
     return y.permute(0, 3, 1, 2)
+
+
+def _share(a: Tensor | None, b: Tensor) -> bool:
+    """Whether one may hold memory of the other, whose surroundings the kernel still reads."""
+    return a is not None and a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()

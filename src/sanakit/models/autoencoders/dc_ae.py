@@ -18,7 +18,10 @@ from sanakit.models.network import Network
 
 
 class ResBlock(nn.Module):
-    """Two 3x3 convolutions with the norm at their end, and the input added."""
+    """Two 3x3 convolutions with the norm at their end, and the input added.
+
+    Where the weights are frozen the result may take the memory of x, which in these networks nobody needs any more.
+    """
 
     def __init__(self, stage: DCAutoencoderStage) -> None:
         super().__init__()
@@ -29,7 +32,7 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = self.conv1(x, activation=self.activation)
-        return self.conv2(hidden, norm=self.norm, residual=x)
+        return self.conv2(hidden, norm=self.norm, residual=x, in_place=True)
 
 
 class PixelMixFFN(MixFFN):

@@ -136,6 +136,15 @@ static void multiply(int64_t in, const float *tiles, int64_t row, const float *w
         for (int j = 0; j < COLUMNS; j++) store(out + i * out_row + j * WIDTH, total[i][j]);
 }
 
+/* One point of a block: (count x in) @ (in x out). A panel of weights stays in the nearest caches while all tiles pass
+ * by. Beyond `count` it computes what nobody reads. */
+static void multiply_point(const struct Plan *plan, int64_t count, const float *in, const float *weights, float *out) {
+    for (int64_t column = 0; column < plan->args->out; column += PANEL)
+        for (int64_t row = 0; row < count; row += ROWS)
+            multiply(plan->args->in, in + row * plan->in_row, plan->in_row, weights + column * plan->args->in,
+                     out + row * plan->out_row + column, plan->out_row);
+}
+
 /* The channels of a pixel of the residual that belong to pixel (row, column) of its four, added: what pixel_shuffle makes of it after its
  * channels were repeated until there were 4 * out of them. */
 static void add_shortcut(const struct Conv3x3 *args, const float *x, int corner, float *out) {
@@ -205,19 +214,18 @@ static void convolve_block(int64_t block, int thread, void *context) {
     memset(zeros, 0, args->in * sizeof(float));
     for (int64_t i = 0; i < count; i++) gather_tile(plan, first + i, zeros, in + i * plan->in_row);
     for (int point = 0; point < POINTS; point++)
-        for (int64_t column = 0; column < args->out; column += PANEL)
-            for (int64_t row = 0; row < count; row += ROWS) /* beyond `count` it computes what nobody reads */
-                multiply(args->in, in + point * plan->in_plane + row * plan->in_row, plan->in_row,
-                         plan->weights + point * plan->weight_plane + column * args->in,
-                         out + point * plan->out_plane + row * plan->out_row + column, plan->out_row);
+        multiply_point(plan, count, in + point * plan->in_plane, plan->weights + point * plan->weight_plane,
+                       out + point * plan->out_plane);
     for (int64_t i = 0; i < count; i++) scatter_tile(plan, first + i, out + i * plan->out_row, pixels);
 }
 
-/* Tiles in a block: as many as keep both sides of the product in some 6 MB of cache, and no more than there are. */
+/* Tiles in a block. Few channels: both sides of the product stay in the second cache. Many: the weights come from far
+ * away, and every visit to them should be worth it, within some 12 MB of the last cache. */
 static int64_t block_of(const struct Plan *plan, int threads) {
-    const int64_t fitting = (6 << 20) / (int64_t)sizeof(float) / (POINTS * (plan->in_row + plan->out_row));
+    const int64_t fitting = (12 << 20) / (int64_t)sizeof(float) / (POINTS * (plan->in_row + plan->out_row));
     const int64_t share = (plan->tiles + threads - 1) / threads;
-    int64_t block = fitting < 128 ? fitting : 128;
+    int64_t block = plan->args->in * plan->args->out < 256 * 256 ? 24 : 72;
+    if (block > fitting) block = fitting;
     if (block > share) block = share;
     if (block < 1) block = 1;
     return (block + ROWS - 1) / ROWS * ROWS;
