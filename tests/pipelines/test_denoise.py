@@ -200,11 +200,11 @@ def test_a_corrected_velocity_paints_inside_a_mask(pipeline: TextToImagePipeline
 
 
 @pytest.mark.parametrize("solver", ["flow-dpm", "flow-euler"])
-@pytest.mark.parametrize("step", [0, 1, 3, 5])
+@pytest.mark.parametrize(("step", "reuse"), [(0, 0.0), (1, 0.0), (3, 0.0), (5, 0.0), (1, 0.9), (2, 0.9)])
 def test_an_unfinished_picture_is_saved_and_finished_later(
-    pipeline: TextToImagePipeline, tmp_path: Path, solver: str, step: int
+    pipeline: TextToImagePipeline, tmp_path: Path, solver: str, step: int, reuse: float
 ) -> None:
-    plan = plan_of(GenerationRequest(prompt="a cat", solver=solver, num_inference_steps=6), pipeline)
+    plan = plan_of(GenerationRequest(prompt="a cat", solver=solver, num_inference_steps=6, reuse=reuse), pipeline)
     record = pipeline.record_of(plan, model_reference(pipeline.bundle))
     whole = pipeline(record.request).images[0].latent
     denoiser = pipeline.denoiser()
@@ -213,14 +213,30 @@ def test_an_unfinished_picture_is_saved_and_finished_later(
         (taken, *_) = denoiser.round()
     assert isinstance(taken, StepTaken)
     wish = taken.evaluation
-    left = SavedLatent(latent=wish.latent, record=record, index=wish.index, previous=wish.previous)
+    step = wish.index  # later than the round where some were spared
+    left = SavedLatent(latent=wish.latent, record=record, index=wish.index, previous=wish.previous, known=wish.known)
     saved = load_latent(save_latent(tmp_path / "left.safetensors", left))
     assert saved.index == step
     with pytest.raises(PictureError, match=f"step {step} of its picture is still to be done"):
         pipeline.decode(saved)
     again = plan_of(saved.record.request, pipeline)
-    job = picture_job(again, saved.latent, pipeline.prepare, start=step, previous=saved.previous)
+    job = picture_job(again, saved.latent, pipeline.prepare, start=step, previous=saved.previous, known=saved.known)
     assert torch.equal(latents_of(pipeline.denoiser(), [job])[0], whole)
+
+
+def test_reused_velocities_spare_calls_and_pictures_are_the_same_in_any_company(
+    pipeline: TextToImagePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [request.model_copy(update={"reuse": 0.9, "num_inference_steps": 12}) for request in REQUESTS]
+    alone = [latents_of(pipeline.denoiser(), [job_of(request, pipeline)])[0] for request in requests]
+    calls = Calls(pipeline.bundle.transformer, monkeypatch)
+    together = pipeline(requests).images
+    assert all(torch.equal(image.latent, latent) for image, latent in zip(together, alone, strict=True))
+    assert 9 <= len(calls.rows) < 3 * 12, calls.rows
+    assert "velocities that were reused" in together[0].record.needs
+    assert '"reuse": 0.9' in together[0].record.to_json()
+    plain = pipeline(REQUESTS[0]).images[0].record
+    assert "reuse" not in plain.to_json()  # as before there was such a thing
 
 
 def test_a_round_of_nobody_is_no_call(pipeline: TextToImagePipeline, monkeypatch: pytest.MonkeyPatch) -> None:

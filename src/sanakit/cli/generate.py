@@ -38,6 +38,13 @@ class WishOptions:
         int | None, typer.Option("--steps", help="Steps of the solver; the model's own if not given.")
     ] = None
     guidance_scale: Annotated[float | None, typer.Option(help="How closely to follow the prompt; 1 is off.")] = None
+    guidance_interval: Annotated[
+        tuple[float, float],
+        typer.Option(metavar="LOW HIGH", help="Noise levels from 0 to 1 with guidance; outside, steps cost half."),
+    ] = (0.0, 1.0)
+    reuse: Annotated[
+        float, typer.Option(help="Spare steps whose velocity changes by a smaller share; 0 is off, 0.2 spares some.")
+    ] = 0.0
     pag_scale: Annotated[float, typer.Option(help="Perturbed-attention guidance; 0 is off.")] = 0.0
     solver: Annotated[SolverName | None, typer.Option(help="The model's own if not given.")] = None
     seed: Annotated[

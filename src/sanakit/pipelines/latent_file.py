@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
 import tempfile
@@ -21,9 +22,11 @@ from sanakit.common.errors import PictureError, RequestError
 from sanakit.common.files import unwritten, write_new, written_aside
 from sanakit.common.paths import as_path
 from sanakit.pipelines.record import PictureRecord
+from sanakit.sampling.evaluation import Known
 
 _RECORD = "sanakit_recipe"  # as 0.1.0 wrote it
 _INDEX = "sanakit_step"
+_SIGMAS = "sanakit_known_sigmas"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -37,6 +40,7 @@ class SavedLatent:
     record: PictureRecord
     index: int | None = None
     previous: Tensor | None = None
+    known: Known | None = None
 
 
 def save_latent(path: str | Path, saved: SavedLatent) -> Path:
@@ -52,9 +56,12 @@ def save_latent(path: str | Path, saved: SavedLatent) -> Path:
 
 
 def _write(path: Path, saved: SavedLatent) -> None:
-    given = {"latent": saved.latent, "previous": saved.previous}
+    known = saved.known
+    given = {"latent": saved.latent, "previous": saved.previous, "known": None if known is None else known.velocities}
     tensors = {name: x.detach().float().cpu().contiguous() for name, x in given.items() if x is not None}
     step = {} if saved.index is None else {_INDEX: str(saved.index)}
+    if known is not None:
+        step[_SIGMAS] = json.dumps(known.sigmas)
     save_file(tensors, path, metadata={_RECORD: saved.record.to_json(), **step})
 
 
@@ -154,4 +161,17 @@ def load_latent(path: str | Path) -> SavedLatent:
         record=PictureRecord.from_json(metadata[_RECORD]),
         index=None if index is None else int(index),
         previous=tensors.get("previous"),
+        known=_known(path, tensors.get("known"), metadata.get(_SIGMAS)),
     )
+
+
+def _known(path: Path, velocities: Tensor | None, sigmas: str | None) -> Known | None:
+    if velocities is None and sigmas is None:
+        return None
+    try:
+        levels = tuple(float(sigma) for sigma in json.loads(sigmas or ""))
+    except (ValueError, TypeError):
+        levels = ()
+    if velocities is None or velocities.ndim == 0 or not 1 <= len(velocities) == len(levels) <= 2:
+        raise PictureError(f"{path} is damaged: what it remembers of the last velocities does not fit together")
+    return Known(levels, velocities)

@@ -24,10 +24,11 @@ FORMAT = 1
 """Of records, the newest that is read."""
 
 READING, UPSCALING, LATENTS = "words of other languages and emoji", "upscaling", "latents that were given"
+REUSE = "velocities that were reused"
 QUANTIZED = "quantized weights"
 MAX_STEPS, MAX_PIXELS, MAX_ROWS = 100, 1024**2, 16
 """What a record may ask for unasked; a picture as large as its file is never too large."""
-KNOWN_NEEDS = frozenset({READING, UPSCALING, LATENTS, QUANTIZED})
+KNOWN_NEEDS = frozenset({READING, UPSCALING, LATENTS, QUANTIZED, REUSE})
 """Features without which a picture would come out otherwise."""
 
 
@@ -208,6 +209,8 @@ class PictureRecord(_Plain):
         }
         if request.pag_scale > 0:
             facts["PAG scale"] = request.pag_scale
+        if request.reuse > 0:
+            facts["Reuse threshold"] = request.reuse
         if self.upscaler is not None:
             facts |= {"Postprocess upscale by": request.upscale, "Postprocess upscaler": self.upscaler.name}
         lines = [request.prompt]

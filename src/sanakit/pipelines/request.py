@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from sanakit.common.errors import RequestError
 from sanakit.common.seeds import MAX_SEED, generator_seed
+from sanakit.sampling.reuse import MAX_THRESHOLD
 from sanakit.sampling.solvers import solver_kind, solver_names
 
 MAX_SIDE = 16384
@@ -76,6 +77,14 @@ class GenerationRequest(BaseModel):
         (0.0, 1.0), description="two rising noise levels between 0 and 1, outside of which guidance is off"
     )
     pag_scale: Scale = Field(0.0, description="a number from 0 (off) to 1000")
+    reuse: float = Field(
+        0.0,
+        ge=0,
+        le=MAX_THRESHOLD,
+        allow_inf_nan=False,
+        exclude_if=lambda threshold: threshold == 0,
+        description="a number from 0 (off) to 1",
+    )
     solver: Annotated[str, AfterValidator(lambda name: solver_kind(name).name)] | None = Field(
         None, description=solver_names()
     )

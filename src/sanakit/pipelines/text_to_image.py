@@ -47,6 +47,7 @@ from sanakit.pipelines.record import (
     LATENTS,
     QUANTIZED,
     READING,
+    REUSE,
     ModelReference,
     PictureRecord,
     describe_image,
@@ -58,7 +59,9 @@ from sanakit.pipelines.result import GeneratedImage, GenerationResult, Output, a
 from sanakit.pipelines.upscaling.images import enlarge
 from sanakit.pipelines.upscaling.records import upscaled_record
 from sanakit.pipelines.upscaling.upscaler import Upscaler, load_upscaler
+from sanakit.sampling.evaluation import Known
 from sanakit.sampling.guidance import Branch
+from sanakit.sampling.reuse import reusing
 
 logger = logging.getLogger(__name__)
 
@@ -237,7 +240,12 @@ class TextToImagePipeline:
 
     def record_of(self, plan: PicturePlan, model: ModelReference, latents: str | None = None) -> PictureRecord:
         """How the picture of a plan is made here and now; ``latents`` is the hash of noise that was given for it."""
-        needed = {READING: plan.read_as, LATENTS: latents, QUANTIZED: model.quantized or None}
+        needed = {
+            READING: plan.read_as,
+            LATENTS: latents,
+            QUANTIZED: model.quantized or None,
+            REUSE: plan.request.reuse or None,
+        }
         return PictureRecord(
             request=plan.request,
             model=model,
@@ -281,7 +289,13 @@ class TextToImagePipeline:
 
 
 def picture_job(
-    plan: PicturePlan, latent: Tensor, prepare: Prepare, *, start: int = 0, previous: Tensor | None = None
+    plan: PicturePlan,
+    latent: Tensor,
+    prepare: Prepare,
+    *,
+    start: int = 0,
+    previous: Tensor | None = None,
+    known: Known | None = None,
 ) -> PictureJob:
     """What a denoiser needs for a picture: from its noise ``(1, C, h, w)`` on, or from where an evaluation left it."""
 
@@ -289,6 +303,8 @@ def picture_job(
         return draw_step_noise(latent.shape[1:], plan.request.seed, step)[None].to(latent.device)
 
     solver = plan.solver.start(latent, draw, start=start, previous=previous)
+    if plan.request.reuse:
+        solver = reusing(solver, plan.request.reuse, kind=plan.guidance.branches, known=known)
     return PictureJob(solver=solver, guidance=plan.guidance, conditions=conditions_of(plan, prepare))
 
 

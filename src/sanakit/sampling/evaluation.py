@@ -17,10 +17,28 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """The last velocities that were evaluated, at most two, ``(K, *latent.shape)``, and where; the newest is last."""
+
+    sigmas: tuple[float, ...]
+    velocities: Tensor
+
+    @staticmethod
+    def after(known: Known | None, sigma: float, velocity: Tensor) -> Known:
+        """With one more, and without the oldest of three."""
+        import torch
+
+        if known is None:
+            return Known((sigma,), velocity[None])
+        return Known((known.sigmas[-1], sigma), torch.stack([known.velocities[-1], velocity]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
     """A solver's wish: the velocity of ``latent`` at noise level ``sigma``, for step ``index`` of ``total``.
 
-    ``previous`` is what a multistep solver remembers of the steps before, of the latent's shape.
+    ``previous`` is what a multistep solver remembers of the steps before, of the latent's shape; ``known`` what a run
+    remembers that reuses velocities.
     """
 
     latent: Tensor
@@ -29,6 +47,7 @@ class Evaluation:
     index: int
     total: int
     previous: Tensor | None = None
+    known: Known | None = None
 
 
 Solver: TypeAlias = "Generator[Evaluation, Tensor, Tensor]"
