@@ -37,6 +37,8 @@ from sanakit.pipelines.published import AUTOENCODER, TEXT_ENCODER_PARAMETERS
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.pipelines.resolution import granularity_of
 from sanakit.pipelines.text_to_image import FIXED_ROWS, MAX_BATCH, TextToImagePipeline
+from sanakit.quantization.codecs import num_bytes
+from sanakit.quantization.schemes import scheme_named
 
 logger = logging.getLogger(__name__)
 
@@ -155,7 +157,7 @@ def memory_of_pictures(
     size = ModelSize(
         transformer=transformer.config,
         autoencoder=autoencoder,
-        weights={name: count * model.dtypes[name].itemsize for name, count in counts.items()},
+        weights={name: _bytes_of_weights(model, name, count) for name, count in counts.items()},
         dtype=model.dtypes["transformer"],
     )
     height, width = plan.generated
@@ -165,6 +167,13 @@ def memory_of_pictures(
     rows = fixed_rows or max(alone, min(alone * num_pictures, together))
     tiling = TILINGS[-1] if max(height, width) > TILINGS[-1].tile else None
     return size.picture(height, width, rows=rows, tiling=tiling, upscale=plan.request.upscale)
+
+
+def _bytes_of_weights(model: OpenedModel, component: str, count: int) -> int:
+    """In its dtype, or as it is quantized: all of it, though some layers stay as they are."""
+    name = model.card.quantization.get(component)
+    scheme = model.schemes.get(component) or (None if name is None else scheme_named(name))
+    return count * model.dtypes[component].itemsize if scheme is None else num_bytes(scheme, (1, count))
 
 
 def _text_encoder_parameters(model: OpenedModel) -> int:
