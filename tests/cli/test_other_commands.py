@@ -28,6 +28,7 @@ def test_info(run: Any, tiny_model: Path) -> None:
     assert {part["name"] for part in facts["components"]} == {"transformer", "autoencoder", "text_encoder"}
     assert all(part["num_parameters"] > 0 for part in facts["components"])
     outcome = run("info", tiny_model)
+    assert f"{facts['model_hash']}, as its card says; --verify reads every byte\n" in outcome.out
     assert outcome.code == 0
     assert "128x128 px" in outcome.out
     assert "transformer" in outcome.out

@@ -154,7 +154,9 @@ def readable_facts(facts: dict[str, Any]) -> dict[str, str]:
             "text": f"the first {facts['max_text_tokens'] - 1} tokens of a prompt count",
             "precision": f"the transformer runs in {dtypes}" + (f": {reason}" if reason else ""),
             "licence": facts["licence"] or "not stated in its files",
-            "hash": facts["model_hash"] or "not computed yet (a picture's record holds it)",
+            "hash": f"{facts['model_hash']}, as its card says; --verify reads every byte"
+            if facts["model_hash"]
+            else "not computed yet (a picture's record holds it)",
         }
     return lines
 
