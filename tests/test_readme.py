@@ -11,7 +11,7 @@ import pytest
 import typer
 import yaml
 
-from sanakit.cli.app import app
+from sanakit.cli.app import program
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -50,7 +50,7 @@ def sanakit_calls() -> list[tuple[str, list[str]]]:
 )
 def test_every_call_of_sanakit_parses(page: str, words: list[str]) -> None:
     """The command and its options exist and take such values; nothing is run."""
-    command, context = typer.main.get_command(app), None
+    command, context = typer.main.get_command(program()), None
     rest = list(words)
     while True:
         context = command.make_context(rest[0] if rest else "sanakit", rest, parent=context)

@@ -42,6 +42,16 @@ def test_a_bad_request_is_answered_without_torch() -> None:
     assert run_python(code)[0].strip() == "2 False"
 
 
+def test_a_command_loads_no_other_and_the_end_is_quick() -> None:
+    code = (
+        "import atexit, gc, sys; atexit.register(lambda: print(gc.get_freeze_count() > 0))\n"
+        "from sanakit.cli.app import main; main(['generate', 'x', '--steps', '0'])\n"
+        "print(sorted(name for name in sys.modules if name.startswith('sanakit.cli.') and name.count('.') == 2))"
+    )
+    loaded = str(["sanakit.cli.app", "sanakit.cli.generate", "sanakit.cli.terminal"])
+    assert run_python(code)[0].split("\n")[:2] == [loaded, "True"]
+
+
 @pytest.mark.network
 @pytest.mark.slow
 def test_a_picture_of_the_starter_needs_neither_transformers_nor_a_compiler(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import typer
 from PIL import Image
 
-from sanakit.cli.app import app
+from sanakit.cli.app import program
 from sanakit.common.errors import RequestError
 from sanakit.evaluation.reports.captioned import open_captioned
 from sanakit.evaluation.reports.picture_sets import open_pictures
@@ -123,7 +123,7 @@ DOORS = (
 
 @pytest.mark.parametrize("door", DOORS)
 def test_every_door_that_refuses_what_lies_outside_has_the_way_to_allow_it(door: str) -> None:
-    command: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(program())
     for name in door.split():
         command = command.commands[name]
     assert "--also" in [option for parameter in command.params for option in parameter.opts]

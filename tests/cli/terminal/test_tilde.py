@@ -10,7 +10,7 @@ import pytest
 import typer
 from PIL import Image
 
-from sanakit.cli.app import app
+from sanakit.cli.app import program
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def commands(group: Any) -> Iterator[Any]:
 
 
 def test_every_command_takes_its_paths_through_one_function() -> None:
-    assert [c.name for c in commands(typer.main.get_command(app)) if not hasattr(c.callback, "__wrapped__")] == []
+    assert [c.name for c in commands(typer.main.get_command(program())) if not hasattr(c.callback, "__wrapped__")] == []
 
 
 def test_arguments_and_options(run: Any, home: Path, tiny_model: Path) -> None:

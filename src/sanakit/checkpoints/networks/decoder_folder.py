@@ -93,6 +93,8 @@ def read_decoder(
 ) -> Decoder:
     """The network with the tensors of ``files``; what stands beside it there, a head or a vision part, is left out.
 
+    A table of embeddings in half precision stays as it is stored: a row is widened as it is looked up.
+
     Raises:
         CheckpointError: a file is damaged, a tensor or layer is missing, or one is there that its config does not name.
     """
@@ -113,15 +115,18 @@ def read_decoder(
     found = header.tensors
     refuse_gaps(folder, [name for name, shape in expected.items() if name not in found or found[name].shape != shape])
     _refuse_strangers(folder, found.keys() - expected.keys(), prefix, config.num_layers)
-    tensors = read_listed(header)
-    model.load_state_dict({name.removeprefix(prefix): tensors[name].to(dtype) for name in expected}, assign=True)
+    tensors = {name.removeprefix(prefix): tensor for name, tensor in read_listed(header).items() if name in expected}
+    table = tensors.pop("embed_tokens.weight")  # of which a text needs some rows: half precision stays on the disk
+    tensors = {name: tensor.to(dtype) for name, tensor in tensors.items()}
+    tensors["embed_tokens.weight"] = table if table.dtype in (torch.bfloat16, torch.float16) else table.to(dtype)
+    model.load_state_dict(tensors, assign=True)
     return model
 
 
 def write_decoder(model: Decoder, folder: Path) -> None:
     """``config.json`` and ``model.safetensors``, as transformers reads and writes them."""
     folder.mkdir(exist_ok=True)
-    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
+    dtype = str(model.compute_dtype).removeprefix("torch.")
     write_json(folder / "config.json", transformers_config(model.config) | {"dtype": dtype})
     write_safetensors(folder / "model.safetensors", model.state_dict(), {})
 

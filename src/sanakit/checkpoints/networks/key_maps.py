@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -75,14 +75,6 @@ class KeyMap:
 
     layout: str
     rows: tuple[Row, ...]
-    by_ours: tuple[tuple[re.Pattern[str], Row], ...] = field(init=False, repr=False)
-    by_theirs: tuple[tuple[re.Pattern[str], Row], ...] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        ours = tuple((_compile_pattern(row.ours), row) for row in self.rows if not isinstance(row, Drop))
-        theirs = tuple((_compile_pattern(name), row) for row in self.rows for name in _foreign_names(row))
-        object.__setattr__(self, "by_ours", ours)
-        object.__setattr__(self, "by_theirs", theirs)
 
     @property
     def whole(self) -> KeyMap:
@@ -127,15 +119,16 @@ class KeyMap:
 
     def find_ours(self, name: str) -> tuple[Row, tuple[str, ...]]:
         """The row of one of our tensors, and the names under which this layout stores it."""
-        for pattern, row in self.by_ours:
-            if found := pattern.fullmatch(name):
+        for row in self.rows:
+            if not isinstance(row, Drop) and (found := _compile_pattern(row.ours).fullmatch(name)):
                 return row, tuple(theirs.format(**found.groupdict()) for theirs in _foreign_names(row))
         raise KeyError(f"{name} has no place in the {self.layout} layout")
 
     def find_theirs(self, name: str) -> tuple[Row, dict[str, str]] | None:
-        for pattern, row in self.by_theirs:
-            if found := pattern.fullmatch(name):
-                return row, found.groupdict()
+        for row in self.rows:
+            for pattern in _foreign_names(row):
+                if found := _compile_pattern(pattern).fullmatch(name):
+                    return row, found.groupdict()
         return None
 
 

@@ -148,7 +148,7 @@ class Decoder(Network):
             keep: without it the second result is empty.
         """
         config, kept = self.config, []
-        x = self.embed_tokens(ids)  # (B, L, C)
+        x = self.embed_tokens(ids).to(self.compute_dtype)  # (B, L, C); the table may stay as it is stored
         if config.is_gemma:
             x = x * torch.tensor(config.hidden_size**0.5, dtype=x.dtype, device=x.device)
         num_past = past[0][0].shape[2] if past else 0

@@ -114,8 +114,8 @@ class TextEncoder:
 
     @property
     def compute_dtype(self) -> torch.dtype:
-        """Of the hidden states."""
-        return next(self.model.parameters()).dtype
+        """Of the hidden states; that of norms, whatever the table of embeddings and matrices are kept in."""
+        return next(parameter.dtype for parameter in self.model.parameters() if parameter.ndim == 1)
 
     @property
     def device(self) -> torch.device:
