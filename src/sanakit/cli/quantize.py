@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,13 +14,17 @@ from sanakit.cli.prune import read_calibration_prompts
 from sanakit.cli.terminal.console import plural, print_json, say
 from sanakit.cli.terminal.options import ReplaceOption, RunOptions
 from sanakit.common.byte_counts import readable_bytes
+from sanakit.common.errors import RequestError
 from sanakit.common.files import check_free
 
 if TYPE_CHECKING:
+    from sanakit.pipelines.request import GenerationRequest
     from sanakit.quantization.calibration import LayerInputs
     from sanakit.quantization.quantize import Quantization
+    from sanakit.quantization.schemes import Scheme
 
 MAX_PROMPTS = 16  # to calibrate on
+MIXED_PROMPTS = 4  # whose pictures are drawn for every mixture that is tried
 
 
 def quantize(
@@ -27,20 +32,29 @@ def quantize(
     target: Annotated[Path, typer.Argument(metavar="OUT", help="New folder.")],
     run: RunOptions,
     scheme: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="SCHEME",
             help="int8, int8-weight, int4-weight, nf4, svdquant or bf16; or by component, as in "
             "transformer=int8,text_encoder=plain.",
         ),
-    ],
-    prompts: Annotated[
-        Path | None, typer.Option(help="For svdquant: prompts to calibrate on, one a line; the starter's sheet if not.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="For svdquant: steps of a picture; the model's own if not.")] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE|DB", help="Instead: 4, 8 or 16 bits layer by layer, in a transformer of 6MB or within 30dB."
+        ),
+    ] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(help="For svdquant and budgets: prompts, one a line; the starter's sheet if not.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="For these: steps of a picture; the model's own if not.")] = None,
     force: ReplaceOption = False,
 ) -> None:
     """Write a model in fewer bits: smaller on disk and in memory, with errors that `sanakit eval` measures."""
+    if (scheme is None) == (budget is None):
+        raise RequestError("give --scheme or --budget, and not both")
+    limit = None if budget is None else parse_budget(budget)
     if not force:
         check_free(target)
 
@@ -48,10 +62,13 @@ def quantize(
     from sanakit.checkpoints.identity.schemes import parse_schemes
     from sanakit.quantization.schemes import SVDQuant
 
-    schemes = parse_schemes(scheme)
+    texts = read_calibration_prompts(prompts)[:MAX_PROMPTS]
+    schemes: dict[str, Scheme | Quantization] = dict(parse_schemes(scheme or "int8-weight"))
     seen = None
-    if isinstance(schemes.get("transformer"), SVDQuant):
-        seen = see_layers(run, source, read_calibration_prompts(prompts)[:MAX_PROMPTS], steps=steps)
+    if limit is not None:
+        schemes["transformer"] = mix(run, source, texts, limit, steps=steps)
+    elif isinstance(schemes.get("transformer"), SVDQuant):
+        seen = see_layers(run, source, texts, steps=steps)
     made = quantize_model(source, target, schemes, seen=seen, hub=run.hub, force=force)
     num_bytes = sum(file.stat().st_size for file in target.rglob("*.safetensors"))
     parts = {name: _facts(each) for name, each in made.quantizations.items()}
@@ -73,14 +90,42 @@ def see_layers(run: RunOptions, model: str, texts: Sequence[str], *, steps: int 
     """What the layers of the plain model are given while pictures of these prompts are made."""
     from sanakit.cli.terminal.picture_run import PictureRun
     from sanakit.pipelines.measuring.calibration import calibrate
-    from sanakit.pipelines.request import GenerationRequest
 
-    requests = [
-        GenerationRequest(prompt=text, seed=index, num_inference_steps=steps) for index, text in enumerate(texts)
-    ]
+    requests = wishes(texts, steps)
     watch = PictureRun(num_images=len(requests), quiet=run.quiet)
     with watch.bar() as on_event:
         return calibrate(run.load(requests, model), requests, on_event=on_event)
+
+
+def parse_budget(text: str) -> tuple[float, str]:
+    """A number and its unit, bytes or dB; raises RequestError for anything else."""
+    found = re.fullmatch(r"\s*(\d+\.?\d*)\s*(dB|[kMG]B)\s*", text)
+    if found is None or float(found[1]) <= 0:
+        raise RequestError(f"--budget {text!r} is no size such as 6MB or 1.2GB, and no error such as 30dB")
+    if found[2] == "dB":
+        return float(found[1]), "dB"
+    return float(found[1]) * {"k": 1e3, "M": 1e6, "G": 1e9}[found[2][0]], "bytes"
+
+
+def mix(
+    run: RunOptions, model: str, texts: Sequence[str], limit: tuple[float, str], *, steps: int | None
+) -> Quantization:
+    """The scheme of every layer that keeps to the budget, measured on the plain model."""
+    from sanakit.evaluation.reports.mixed_precision import find_mixture, narrowest_within
+
+    requests = wishes(texts[:MIXED_PROMPTS], steps)
+    pipeline = run.load(requests, model)
+    mixture = find_mixture(pipeline, requests[0])
+    most, unit = limit
+    if unit == "bytes":
+        return mixture.within(int(most))
+    return narrowest_within(pipeline, mixture, requests, most, run.tell)
+
+
+def wishes(texts: Sequence[str], steps: int | None) -> list[GenerationRequest]:
+    from sanakit.pipelines.request import GenerationRequest
+
+    return [GenerationRequest(prompt=text, seed=index, num_inference_steps=steps) for index, text in enumerate(texts)]
 
 
 def _facts(quantization: Quantization) -> dict[str, Any]:

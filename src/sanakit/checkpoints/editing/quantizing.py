@@ -12,7 +12,6 @@ from sanakit.checkpoints.editing.convert import text_copier
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.card import ModelCard
 from sanakit.checkpoints.identity.hashing import hash_tensors
-from sanakit.checkpoints.identity.schemes import scheme_names
 from sanakit.checkpoints.networks.finite import check_finite
 from sanakit.checkpoints.networks.identify import Found
 from sanakit.checkpoints.networks.kind import NetworkState
@@ -37,7 +36,7 @@ class QuantizedModel:
 def quantize_model(
     source: str | Path,
     target: Path,
-    schemes: Mapping[str, Scheme],
+    schemes: Mapping[str, Scheme | Quantization],
     *,
     seen: Seen | None = None,
     hub: HubOptions | None = None,
@@ -50,7 +49,7 @@ def quantize_model(
     Args:
         source: a folder, file, hub id or ``starter``, of plain weights.
         target: the new folder.
-        schemes: by component; others stay as they are.
+        schemes: by component, or the layers of one with the scheme of each; others stay as they are.
         seen: what the transformer's layers were given in calibration, which svdquant needs.
 
     Raises:
@@ -67,9 +66,9 @@ def quantize_model(
     quantizations: dict[str, Quantization] = {}
     states = [_quantized(found, schemes.get(name), quantizations, seen) for name, found in parts.networks.items()]
     hashes = {**_other_hashes(parts), **{each.kind.component: hash_tensors(each.tensors) for each in states}}
-    names = {name: each.name for name, each in quantizations.items()} | scheme_names(
-        {name: scheme for name, scheme in schemes.items() if name == "text_encoder"}
-    )
+    names = {name: each.name for name, each in quantizations.items()}
+    if (ordered := schemes.get("text_encoder")) is not None:
+        names["text_encoder"] = ordered.name
     card = card_of(parts)
     card = replace(card, name=f"{card.name}-{names.get('transformer', 'quantized')}", quantization=names, hashes=hashes)
     with written_aside(target, force=force) as path:
@@ -78,7 +77,10 @@ def quantize_model(
 
 
 def _quantized(
-    found: Found[Any, Any], scheme: Scheme | None, quantizations: dict[str, Quantization], seen: Seen | None
+    found: Found[Any, Any],
+    scheme: Scheme | Quantization | None,
+    quantizations: dict[str, Quantization],
+    seen: Seen | None,
 ) -> NetworkState[Any, Any]:
     """One network as stored, or in its scheme; what was done is noted."""
     state = read_network(found)

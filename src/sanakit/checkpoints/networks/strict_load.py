@@ -20,7 +20,7 @@ from sanakit.checkpoints.networks.kinds import looks_like
 from sanakit.common.errors import CheckpointError, ConfigError, RequestError
 from sanakit.common.free_memory import refuse_lack
 from sanakit.kernels.native import native_library
-from sanakit.quantization.quantize import Quantization, Seen, quantize_, schemes_of
+from sanakit.quantization.quantize import Quantization, Seen, quantize_, quantize_layers_, schemes_of
 from sanakit.quantization.schemes import Scheme
 
 logger = logging.getLogger(__name__)
@@ -60,13 +60,18 @@ def read_network(found: Found[C, M]) -> NetworkState[C, M]:
     return NetworkState(kind=found.kind, config=found.config, tensors=state, quantization=found.quantization)
 
 
-def quantize_found_(model: nn.Module, found: Found[Any, Any], scheme: Scheme, seen: Seen | None = None) -> Quantization:
-    """Quantize a network that was read from a file, unless it lies there in just this scheme.
+def quantize_found_(
+    model: nn.Module, found: Found[Any, Any], scheme: Scheme | Quantization, seen: Seen | None = None
+) -> Quantization:
+    """Quantize a network that was read from a file, each layer in its own scheme or all in one, unless it lies there in
+    just that one.
 
     Raises:
         RequestError: it lies there in another scheme, or nothing of it can be quantized.
     """
     try:
+        if isinstance(scheme, Quantization):
+            return quantize_layers_(model, scheme)
         if (
             found.quantization
             and schemes_of(found.kind.empty(found.config), scheme).layers == found.quantization.layers

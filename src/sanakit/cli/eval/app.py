@@ -6,10 +6,11 @@ import typer
 
 from sanakit.cli.eval.distances import clip_score, fid, kid
 from sanakit.cli.eval.prompts import prompts
+from sanakit.cli.eval.quantized import quantized
 from sanakit.cli.eval.read import read
 from sanakit.cli.eval.reconstruction import reconstruction
 from sanakit.cli.eval.starter import starter
 from sanakit.cli.terminal.options import add_commands
 
 eval_app = typer.Typer(no_args_is_help=True, help="Score pictures and models.")
-add_commands(eval_app, fid, kid, clip_score, reconstruction, prompts, read, starter)
+add_commands(eval_app, fid, kid, clip_score, reconstruction, prompts, quantized, read, starter)
