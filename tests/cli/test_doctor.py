@@ -113,12 +113,12 @@ def test_about_the_hub(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str
 
 
 def test_about_extras(monkeypatch: pytest.MonkeyPatch) -> None:
-    installed(monkeypatch, "resvg_py", "scipy", *doctor.NOT_USED)
+    installed(monkeypatch, "resvg_py", "scipy", "transformers", *doctor.NOT_USED)
     (found,) = doctor._about_extras()
     assert found.severity == "remark"
     assert found.text.startswith("matplotlib is not installed; it draws the curves")
     assert found.advice == 'only for that: pip install "sanakit[train]"'
-    installed(monkeypatch, "resvg_py", "scipy", "matplotlib", "triton")
+    installed(monkeypatch, "resvg_py", "scipy", "matplotlib", "transformers", "triton")
     (found,) = doctor._about_extras()
     assert found.text == "xformers, flash_attn, bitsandbytes: not installed, and sanakit never uses them"
 

@@ -31,6 +31,7 @@ TEXT_ENCODER_DISK = 0.65e9  # bytes, once, while the starter's language model is
 
 # What may be missing: its module, the extra that brings it, and what for. A picture needs none of them.
 EXTRAS = (
+    ("transformers", "transformers", "runs text encoders other than Llama and Gemma, CLIP, detectors and captioners"),
     ("resvg_py", "worlds", "draws emoji and people when a bank of things is built; a tiny bank comes with sanakit"),
     ("matplotlib", "train", "draws the curves of a training report"),
     ("scipy", "eval", "computes Fréchet distances"),

@@ -5,6 +5,7 @@ sentence and exits with 2 for what the user typed (``RequestError``, ``ConfigErr
 """
 
 import importlib
+import importlib.util
 from typing import Any
 
 
@@ -72,6 +73,16 @@ class MissingExtraError(SanakitError, ImportError):
 
 class PictureError(SanakitError):
     """A picture or latent file that cannot be read, or that holds no record."""
+
+
+def need_transformers(what: str) -> None:
+    """Raises ``MissingExtraError`` where transformers, which runs ``what``, is not installed."""
+    try:
+        is_there = importlib.util.find_spec("transformers") is not None
+    except ValueError:  # it is imported, and says nothing of where from
+        is_there = True
+    if not is_there:
+        raise MissingExtraError(f"{what} needs transformers; install it with: pip install 'sanakit[transformers]'")
 
 
 def optional(module: str, sentence: str) -> Any:

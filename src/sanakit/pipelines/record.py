@@ -235,9 +235,9 @@ def _check_known(content: Mapping[str, Any]) -> None:
         )
 
 
-def software_versions() -> dict[str, str]:
-    """Of ourselves and of what computes the numbers."""
-    return {"sanakit": __version__} | {name: version(name) for name in ("torch", "transformers", "pillow")}
+def software_versions(*others: str) -> dict[str, str]:
+    """Of ourselves and of what computes the numbers, ``others`` among it."""
+    return {"sanakit": __version__} | {name: version(name) for name in ("torch", *others, "pillow")}
 
 
 def describe_image(image: Image.Image) -> ImageReference:

@@ -152,7 +152,7 @@ def _circumstances(then: PictureRecord, now: PictureRecord) -> Iterator[str]:
         yield f"the CPU computed in {then.threads} threads and does so in {now.threads}"
     for name, version in then.versions.items():
         if now.versions.get(name) != version:
-            yield f"{name} was {version} and is {now.versions.get(name)}"
+            yield f"{name} was {version} and is {now.versions.get(name, 'not used')}"
 
 
 def _other_arithmetic(then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:

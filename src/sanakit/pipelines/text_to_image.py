@@ -250,7 +250,7 @@ class TextToImagePipeline:
             request=plan.request,
             model=model,
             device=self.device.type,
-            versions=software_versions(),
+            versions=software_versions(*self.bundle.text_encoder.libraries),
             threads=torch.get_num_threads(),
             arithmetic=self._arithmetic(),
             rows_per_call=self.fixed_rows,

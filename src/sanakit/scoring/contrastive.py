@@ -74,9 +74,9 @@ def load_contrastive_scorer(
     Raises:
         RequestError, DownloadError, CheckpointError: it is not there, or has no text tower.
     """
+    network, preprocessing, kind = load_transformers_model(name_or_path, hub)
     from transformers import AutoTokenizer
 
-    network, preprocessing, kind = load_transformers_model(name_or_path, hub)
     if not hasattr(network, "get_text_features"):
         raise CheckpointError(f"{name_or_path} is a {kind} model without a text tower; give a CLIP or SigLIP")
     otherwise, trusted = f"the tokenizer of {name_or_path} cannot be read", hub is not None and hub.trusts(name_or_path)

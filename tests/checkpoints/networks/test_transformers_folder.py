@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from sanakit.checkpoints.networks import transformers_folder
+from sanakit.checkpoints.networks import text_encoder_folder, transformers_folder
 from sanakit.checkpoints.networks.text_encoder_folder import load_text_encoder
-from sanakit.common.errors import SanakitError
+from sanakit.common.errors import MissingExtraError, SanakitError
 
 
 @pytest.fixture
@@ -21,6 +21,15 @@ def foreign(tmp_path: Path) -> Path:
     (tmp_path / "model.safetensors").write_bytes(b"not looked at")
     (tmp_path / "tokenizer.json").write_text("{}")
     return tmp_path
+
+
+def test_a_core_installation_says_what_to_install(foreign: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(MissingExtraError, match=r"tokenizer in .*, which is not stored as it is used, needs transform"):
+        load_text_encoder(foreign)
+    monkeypatch.setattr(text_encoder_folder, "load_tokenizer", lambda *args, **options: None)
+    with pytest.raises(MissingExtraError, match=r"another form than Llama, Gemma 2 and Gemma 3 needs .*'sanakit\[tra"):
+        load_text_encoder(foreign)
 
 
 def test_docstrings_are_needed(foreign: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,7 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> TextToke
 
 
 def _read_by_transformers(folder: Path, trust_remote_code: bool) -> PreTrainedTokenizerBase:
-    check_transformers()
+    check_transformers(f"the tokenizer in {folder}, which is not stored as it is used,")
     from transformers import AutoTokenizer
 
     try:

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from sanakit.checkpoints.networks.decoder_folder import refuse_gaps
-from sanakit.common.errors import CheckpointError, SanakitError, first_line, first_sentence, own_code
+from sanakit.common.errors import CheckpointError, SanakitError, first_line, first_sentence, need_transformers, own_code
 from sanakit.common.free_memory import refuse_lack
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 
-def check_transformers() -> None:
+def check_transformers(what: str = "a text encoder of another form than Llama, Gemma 2 and Gemma 3") -> None:
     """Raises ``SanakitError`` where transformers cannot be imported, so that no file of a user's is blamed for it."""
+    need_transformers(what)
     if sys.flags.optimize > 1:
         raise SanakitError(
             "transformers, which runs this text encoder, reads its own docstrings, and they are removed here by python "
@@ -30,7 +31,7 @@ def check_transformers() -> None:
     except Exception as error:  # of another version, or beside a torchvision of another torch: in many ways
         raise SanakitError(
             f"transformers, which runs this text encoder, cannot be imported here ({first_line(error)}); "
-            f"pip install -c constraints.txt . installs one that fits"
+            f"pip install -c constraints.txt '.[transformers]' installs one that fits"
         ) from error
 
 

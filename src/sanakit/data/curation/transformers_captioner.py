@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sanakit.common.config import CONFIGS_WITH_CODE, code_of_others
-from sanakit.common.errors import ConfigError, first_line, own_code
+from sanakit.common.errors import ConfigError, first_line, need_transformers, own_code
 from sanakit.common.paths import as_path
 from sanakit.data.curation.config import TransformersCaptions
 
@@ -27,6 +27,7 @@ class TransformersCaptioner:
     """
 
     def __init__(self, config: TransformersCaptions) -> None:
+        need_transformers(f"the captioner {config.model}")
         import torch
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -74,6 +75,7 @@ def check_model(config: TransformersCaptions) -> None:
     Raises:
         ConfigError: there is none, or it is of another kind of model.
     """
+    need_transformers(f"the captioner {config.model}")
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.hashing import hash_tensors
-from sanakit.common.errors import RequestError
+from sanakit.common.errors import RequestError, need_transformers
 from sanakit.evaluation.benchmarks.geneval_rules import COLOURS, SeenObject
 from sanakit.scoring.extractors.preprocessing import find_model_folder, pretrained
 from sanakit.scoring.scorers import ImageTextScorer
@@ -81,6 +81,7 @@ def load_object_detector(
     Raises:
         RequestError, DownloadError, CheckpointError: it is not there, or no object detector.
     """
+    need_transformers(f"{name_or_path} as a detector")
     from transformers import AutoImageProcessor, AutoModelForObjectDetection
 
     folder, trusted = find_model_folder(name_or_path, hub), hub is not None and hub.trusts(name_or_path)

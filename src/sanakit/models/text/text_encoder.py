@@ -23,6 +23,7 @@ from torch import Tensor
 
 from sanakit.common.errors import ConfigError
 from sanakit.kernels.arithmetic import own_arithmetic
+from sanakit.models.text.decoder import Decoder
 from sanakit.models.text.encoded_prefix import EncodedPrefix
 from sanakit.models.text.instructions import INSTRUCTIONS
 from sanakit.models.text.language_model import LanguageModel, attention_of, hidden_states
@@ -124,6 +125,11 @@ class TextEncoder:
     @property
     def _circumstances(self) -> _Circumstances:
         return self.compute_dtype, self.device, torch.get_num_threads(), self.attention
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """Those that compute its numbers beside torch."""
+        return () if isinstance(self.model, Decoder) else ("transformers",)
 
     @property
     def attention(self) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.hashing import hash_tensors
-from sanakit.common.errors import CheckpointError
+from sanakit.common.errors import CheckpointError, need_transformers
 from sanakit.scoring.extractors.preprocessing import Preprocessing, find_model_folder, pretrained, read_preprocessing
 
 _WITH_PROJECTION = frozenset({"clip", "siglip"})  # SigLIP 2 of a fixed size says "siglip"; NaFlex is not offered
@@ -56,6 +56,7 @@ def load_vision_tower(
 
 def load_transformers_model(name_or_path: str, hub: HubOptions | None = None) -> tuple[Any, Preprocessing, str]:
     """The network in float32, how it wants its pictures, and the kind of model, which is any where code is trusted."""
+    need_transformers(f"{name_or_path} as a scorer")
     from transformers import AutoConfig, AutoModel
 
     folder, trusted = find_model_folder(name_or_path, hub), hub is not None and hub.trusts(name_or_path)
