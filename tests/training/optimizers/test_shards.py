@@ -23,6 +23,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 
 from sanakit.common.errors import ConfigError
+from sanakit.common.ranks import ALONE, Ranks
 from sanakit.training.optimizers.build import build_optimizers
 from sanakit.training.optimizers.config import AdamWConfig, CAME8BitConfig, CAMEConfig, MuonConfig, OptimizerConfig
 
@@ -50,7 +51,8 @@ def begin(config: OptimizerConfig, *, sharded: bool) -> tuple[nn.Module, list[to
     net = Net()
     if sharded:
         fully_shard(net, mesh=init_device_mesh("cpu", (dist.get_world_size(),)))
-    return net, build_optimizers(net, config, learning_rate=1e-2)
+    ranks = Ranks(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else ALONE
+    return net, build_optimizers(net, config, learning_rate=1e-2, ranks=ranks)
 
 
 def run(net: nn.Module, optimizers: list[torch.optim.Optimizer], steps: range) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from sanakit.common.errors import ConfigError
+from sanakit.common.ranks import ALONE, Ranks
 from sanakit.training.optimizers.came import CAME, CAME8Bit
 from sanakit.training.optimizers.config import AdamWConfig, CAME8BitConfig, CAMEConfig, MuonConfig, OptimizerConfig
 from sanakit.training.optimizers.muon import Muon
@@ -16,11 +17,14 @@ from sanakit.training.optimizers.muon import Muon
 BASE_BATCH = 256  # samples of a step that a learning rate is meant for, with the rules "sqrt" and "linear"
 
 
-def build_optimizers(model: nn.Module, config: OptimizerConfig, *, learning_rate: float) -> list[torch.optim.Optimizer]:
+def build_optimizers(
+    model: nn.Module, config: OptimizerConfig, *, learning_rate: float, ranks: Ranks = ALONE
+) -> list[torch.optim.Optimizer]:
     """Optimisers that together train every parameter of ``model`` with ``requires_grad`` exactly once.
 
     Parameters may be shards of FSDP2 (``DTensor`` cut along their first dimension): the step is that of the whole
-    tensor, to rounding, and the state can be saved by ``torch.distributed.checkpoint``.
+    tensor, to rounding, and the state can be saved by ``torch.distributed.checkpoint``. ``ranks`` are the processes
+    that step the same model.
 
     Raises:
         ConfigError: nothing is trained.
@@ -36,7 +40,7 @@ def build_optimizers(model: nn.Module, config: OptimizerConfig, *, learning_rate
             matrices = {name: p for name, p in named.items() if is_block_matrix(name, p)}
             rest = [p for name, p in named.items() if name not in matrices]
             return [
-                *([Muon(matrices.values(), config, learning_rate=learning_rate)] if matrices else []),
+                *([Muon(matrices.values(), config, learning_rate=learning_rate, ranks=ranks)] if matrices else []),
                 *([_adamw(rest, config, learning_rate)] if rest else []),
             ]
         case CAMEConfig():

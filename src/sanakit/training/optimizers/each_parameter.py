@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
 
 import torch
@@ -26,10 +26,13 @@ class EachParameter(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is not None:
-                    self.step_parameter(p, group)
+            self.step_group([p for p in group["params"] if p.grad is not None], group)
         return loss
+
+    def step_group(self, parameters: Sequence[Tensor], group: Mapping[str, Any]) -> None:
+        """One step of all parameters of a group that have a gradient."""
+        for p in parameters:
+            self.step_parameter(p, group)
 
     @abstractmethod
     def step_parameter(self, p: Tensor, group: Mapping[str, Any]) -> None:

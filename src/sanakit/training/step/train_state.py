@@ -93,7 +93,9 @@ def assemble(session: Session, stage: Stage, before: TrainState | None) -> Train
     kept = before.optimizers if before is not None and stage.keep_optimizer else {}
     optimizers = {
         trainee.name: kept.get(trainee.name)
-        or build_optimizers(trainee.model, trainee.optimizer, learning_rate=stage.config.learning_rate)
+        or build_optimizers(
+            trainee.model, trainee.optimizer, learning_rate=stage.config.learning_rate, ranks=session.ranks
+        )
         for trainee in stage.trainees
     }
     rate = highest_rate(stage.config, session.ranks)
