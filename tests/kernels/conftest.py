@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from sanakit.kernels.native.build import BuildError, build
+from sanakit.kernels import conv3x3, pixel_norm
+from sanakit.kernels.native import library
+from sanakit.kernels.native.build import LIBRARY, BuildError, build
 from sanakit.kernels.native.library import NativeLibrary, NativeLibraryError, open_library
 
 
@@ -22,18 +24,23 @@ def built_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
             return build(tmp_path_factory.mktemp("native"))
         except BuildError as error:
             pytest.skip(str(error))
-    from sanakit.kernels.native.build import LIBRARY
-
     return LIBRARY
 
 
 @pytest.fixture(params=["avx512", "avx2", "portable"])
 def variant(request: pytest.FixtureRequest, built_library: Path) -> NativeLibrary:
     """Every instruction set that this processor runs."""
-    library = open_library(built_library)
-    if request.param not in library.variants:
+    opened = open_library(built_library)
+    if request.param not in opened.variants:
         pytest.skip(f"this processor does not run {request.param}")
-    return replace(library, variant=request.param)
+    return replace(opened, variant=request.param)
+
+
+@pytest.fixture
+def native_everywhere(variant: NativeLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This instruction set, in every kernel, whatever the environment says."""
+    for module in (library, conv3x3.native, pixel_norm.native):
+        monkeypatch.setattr(module, "native_library", lambda: variant)
 
 
 @pytest.fixture

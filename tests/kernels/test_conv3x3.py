@@ -13,13 +13,12 @@ from torch import Tensor
 
 from sanakit.kernels.conv3x3 import Epilogue, PixelNorm, conv3x3, native, reference
 from sanakit.kernels.native import library as opening
-from sanakit.kernels.native.library import NativeLibrary
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder
+from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
 
 
 @pytest.fixture
-def _use(variant: NativeLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening, "native_library", lambda: variant)
-    monkeypatch.setattr(native, "native_library", lambda: variant)
+def _use(native_everywhere: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "MIN_PIXELS", 1)
 
 
@@ -184,3 +183,45 @@ def test_no_memory_is_an_error_and_no_crash() -> None:
     arguments = native._Arguments(batch=1, height=16, width=16, in_channels=2**32, out_channels=2**20, threads=1)
     with pytest.raises(MemoryError, match="not enough memory for the native kernel conv3x3"):
         library.call("conv3x3", arguments)
+
+
+def small_autoencoder(*, up: Any, down: Any) -> DCAutoencoder:
+    first = 1 if up == "interpolate" else 0
+    shape = stages((32, 64, 64), (first, 2, 1), num_res=2)
+    config = DCAutoencoderConfig(encoder=shape, decoder=shape, latent_channels=16, up=up, down=down, scaling_factor=0.5)
+    torch.manual_seed(0)
+    model = DCAutoencoder(config).eval().requires_grad_(False)
+    for parameter in model.parameters():
+        if parameter.ndim == 1:
+            parameter.add_(0.3 * torch.randn(parameter.shape))
+    return model
+
+
+@pytest.mark.usefixtures("_use")
+@pytest.mark.parametrize(("up", "down"), [("interpolate", "conv"), ("pixel_shuffle", "pixel_unshuffle")])
+def test_a_frozen_autoencoder_is_the_plain_one(
+    up: str, down: str, lent_threads: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, latent, pixels = small_autoencoder(up=up, down=down), normal(2, 16, 6, 9), normal(2, 3, 24, 36)
+    kept = latent.clone(), pixels.clone()
+    lent_threads(1)
+    decoded, encoded = model.decode(latent), model.encode(pixels)
+    if up == "interpolate":  # of three channels torch's own convolution is not the same in company everywhere
+        assert torch.equal(model.decode(latent[1:]), decoded[1:])
+    assert torch.equal(latent, kept[0])
+    assert torch.equal(pixels, kept[1])
+    monkeypatch.setattr(opening, "native_library", lambda: None)
+    assert_close(decoded, model.double().decode(latent.double()))
+    assert_close(encoded, model.encode(pixels.double()))
+
+
+@pytest.mark.usefixtures("_use")
+def test_training_is_computed_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights that learn, and pictures whose gradient is asked for, never meet the native twin."""
+    monkeypatch.setattr(native, "conv3x3", lambda *_, **__: pytest.fail("the native twin"))
+    model, latent = small_autoencoder(up="interpolate", down="conv"), normal(1, 16, 6, 9)
+    model.decode(latent.requires_grad_(True)).sum().backward()
+    assert latent.grad is not None
+    model.requires_grad_(True)
+    with torch.no_grad():
+        model.encode(model.decode(latent))

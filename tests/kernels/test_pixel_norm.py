@@ -7,18 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from sanakit.kernels.native import library as opening
-from sanakit.kernels.native.library import NativeLibrary
 from sanakit.kernels.pixel_norm import native, pixel_rms_norm, reference
 
 
-@pytest.fixture
-def _use(variant: NativeLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening, "native_library", lambda: variant)
-    monkeypatch.setattr(native, "native_library", lambda: variant)
-
-
-@pytest.mark.usefixtures("_use")
+@pytest.mark.usefixtures("native_everywhere")
 @pytest.mark.parametrize("activation", ["none", "silu", "relu"])
 @pytest.mark.parametrize("shape", [(1, 16, 1, 1), (2, 48, 7, 5), (1, 32, 40, 33)])
 def test_equals_the_formula(shape: tuple[int, ...], activation: Any, lent_threads: Any) -> None:
@@ -35,7 +27,7 @@ def test_equals_the_formula(shape: tuple[int, ...], activation: Any, lent_thread
     assert (ours[0] - expected).abs().max() <= 1e-6 * expected.abs().max()
 
 
-@pytest.mark.usefixtures("_use")
+@pytest.mark.usefixtures("native_everywhere")
 def test_what_does_not_fit_goes_to_the_reference() -> None:
     x, weight, bias = torch.randn(1, 16, 3, 3), torch.ones(16), torch.zeros(16)
     assert not native.fits(x.bfloat16(), weight.bfloat16(), bias.bfloat16())

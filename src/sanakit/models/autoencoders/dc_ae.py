@@ -85,7 +85,8 @@ class Encoder(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         x = self.conv_in(pixels)
         for stage in self.stages:
-            x = stage(x)  # (B, channels, H / 2**stage, W / 2**stage)
+            for block in _modules(stage):  # one by one, so that no input of a whole stage stays in memory
+                x = block(x)  # (B, channels, H / 2**stage, W / 2**stage)
         latent = self.conv_out(x)
         if self.config.encoder_shortcut:
             latent = latent + average_groups(x, self.config.latent_channels)
@@ -118,7 +119,8 @@ class Decoder(nn.Module):
         if self.config.decoder_shortcut:
             x = x + repeat_groups(latent, x.shape[1])
         for stage in reversed(self.stages):
-            x = stage(x)
+            for block in _modules(stage):
+                x = block(x)
         return self.conv_out(self.norm_out(x, activation=self.config.head_activation))
 
 
@@ -163,6 +165,10 @@ def _blocks(stage: DCAutoencoderStage, head_dim: int) -> list[nn.Module]:
     if stage.block == "res":
         return [ResBlock(stage) for _ in range(stage.num_blocks)]
     return [EfficientViTBlock(stage, head_dim) for _ in range(stage.num_blocks)]
+
+
+def _modules(stage: nn.Module) -> tuple[nn.Module, ...]:
+    return tuple(stage) if isinstance(stage, nn.Sequential) else (stage,)
 
 
 def _norm(stage: DCAutoencoderStage) -> nn.Module:
