@@ -24,8 +24,8 @@ def num_threads(request: pytest.FixtureRequest) -> Iterator[int]:
 def test_an_image_alone_equals_it_in_company(tiny_bundle: ModelBundle, tmp_path: Path, num_threads: int) -> None:
     pipeline = TextToImagePipeline(tiny_bundle, rescue_folder=tmp_path)
     requests = [
-        GenerationRequest(prompt="a cat", seed=5, num_images=2),
-        GenerationRequest(prompt="two red apples on a blue table", seed=6, height=96, width=160),
+        GenerationRequest(prompt="a cat", seed=5, num_images=2, num_inference_steps=3),
+        GenerationRequest(prompt="two red apples on a blue table", seed=6, height=96, width=160, num_inference_steps=3),
     ]
     together = pipeline(requests).images
     alone = [image for request in requests for image in pipeline(request).images]

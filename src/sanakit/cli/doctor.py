@@ -225,8 +225,7 @@ def judge_model(machine: Machine, model: PublishedModel) -> Ability:
     device, dtype, _, need = (running or fitting or tried[-1:])[0]
     speed = machine.gigaflops if fitting and device == "cpu" else None
     seconds = model.flops() / 1e9 / speed if speed else None
-    where = {"device": device, "dtype": dtype, "memory": need, "seconds": seconds}
-    return Ability(model.name, model.side, bool(running), bool(fitting), **where)
+    return Ability(model.name, model.side, bool(running), bool(fitting), device, dtype, need, seconds)
 
 
 def show(machine: Machine, abilities: list[Ability], findings: list[Finding]) -> None:

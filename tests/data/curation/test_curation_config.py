@@ -99,5 +99,7 @@ def test_captioners_of_the_hub_are_pinned_by_commit() -> None:
         assert pinned(recipe, began, commit_of).captioners[0].revision == expected  # type: ignore[union-attr]
     other = {"captioners": [{"source": "a", "model": "org/other", "revision": "c1"}]}
     assert pinned(recipe, other, commit_of).captioners[0].revision == "c2"  # type: ignore[union-attr]
+    for damaged in (5, [5, {"source": ["a"]}], [{"source": "a", "model": "org/other", "revision": 5}]):
+        assert pinned(recipe, {"captioners": damaged}, commit_of).captioners[0].revision == "c2"  # type: ignore[union-attr]
     named = replace(recipe, captioners=(replace(models[0], revision="v1"),))
     assert pinned(named, {}, commit_of).captioners[0].revision == "v1"  # type: ignore[union-attr]

@@ -210,12 +210,15 @@ def pinned(
         begun: the settings that the curation was begun with, if it was: it goes on with the same commits.
         commit_of: fetches and checks a model at a revision (None: the newest) and gives its commit; None of a folder.
     """
-    before = {each.get("source"): each for each in begun.get("captioners", ())}
+    listed = begun.get("captioners")
+    found = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    before = {str(each.get("source")): each for each in found}
     captioners: list[CaptionerConfig] = []
     for each in config.captioners:
         if isinstance(each, TransformersCaptions):
             same = before.get(each.source, {}).get("model") == each.model
-            wanted = before[each.source].get("revision") if same and each.revision is None else each.revision
+            kept = before[each.source].get("revision") if same else None
+            wanted = each.revision or (kept if isinstance(kept, str) else None)
             commit = commit_of(each.model, wanted)
             captioners.append(each if same and wanted is None else replace(each, revision=commit))
         else:
