@@ -17,6 +17,8 @@ from sanakit.cli.terminal.options import ModelOption, PartsOptions, PlaceOptions
 from sanakit.cli.terminal.output_place import check_metadata
 from sanakit.cli.terminal.prompts import PROMPTS, collect_prompts
 from sanakit.cli.terminal.size import parse_size
+from sanakit.common.byte_counts import parse_bytes, readable_bytes
+from sanakit.common.free_memory import process_memory
 from sanakit.sampling.solvers import SOLVERS
 
 if TYPE_CHECKING:
@@ -82,6 +84,10 @@ def generate(
     metadata: Annotated[
         bool, typer.Option("--metadata/--no-metadata", help="Put prompt, seed and settings into the file.")
     ] = True,
+    memory: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Stay within, such as 8GB: narrower weights and smaller tiles where needed."),
+    ] = None,
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="The same to the bit in any company, also on a GPU; slower.")
     ] = False,
@@ -93,6 +99,7 @@ def generate(
 
     A FILE that exists is replaced; in a FOLDER every picture gets a new name of prompt and seed.
     """
+    limit = None if memory is None else parse_bytes(memory)
     texts = collect_prompts(prompts or [], prompt_file)
     total = len(texts) * wishes.num_images
     requests = wishes.requests(texts)
@@ -107,11 +114,14 @@ def generate(
     watch = PictureRun(num_images=total, quiet=run.quiet, save=save, on_file=run.name_file)
     done = run.telling_what_is_done(lambda: {"pictures": watch.facts, "notices": watch.notices})
     with done, watch.bar() as on_event:
-        pipeline = run.load(requests, model, place, force=force, deterministic=deterministic)
+        pipeline = run.load(requests, model, place, force=force, deterministic=deterministic, memory=limit)
         loaded = time.perf_counter()
         pipeline(requests, on_event=on_event)
     loading, drawing = loaded - start, time.perf_counter() - loaded
     run.tell(f"{plural(total, 'picture')} in {readable_seconds(drawing)}, after {readable_seconds(loading)} of loading")
+    peak = process_memory(peak=True) if limit is not None else None
+    if peak is not None:
+        run.tell(f"{readable_bytes(peak)} of memory at the peak")
     if run.as_json:
         seconds = {"loading": round(loading, 3), "pictures": round(drawing, 3)}
         print_json({"pictures": watch.facts, "notices": watch.notices, "seconds": seconds})

@@ -58,6 +58,16 @@ def free_memory(proc: Path = PROC, cgroup: Path = CGROUP) -> int | None:
     return max(min([available, *lefts]), 0)
 
 
+def process_memory(*, peak: bool = False, proc: Path = PROC) -> int | None:
+    """Bytes of this process in memory, now or at its ``peak``; ``None`` where the system does not tell."""
+    try:
+        lines = (proc / "self" / "status").read_text().splitlines()
+        name = "VmHWM:" if peak else "VmRSS:"
+        return next(int(line.split()[1]) for line in lines if line.startswith(name)) * 1024
+    except (OSError, ValueError, IndexError, StopIteration):  # not Linux
+        return None
+
+
 def total_memory(cgroup: Path = CGROUP, proc: Path = PROC) -> int | None:
     """Bytes of memory, or the lowest limit of a container or job; ``None`` where the system does not tell."""
     try:

@@ -9,18 +9,22 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from sanakit.checkpoints.files.reader import read_header
-from sanakit.checkpoints.identity.card import PUBLISHED_TEXT_ENCODER
+from sanakit.checkpoints.identity.card import PUBLISHED_TEXT_ENCODER, SMALL_TEXT_ENCODER
+from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_place
 from sanakit.checkpoints.networks.text_encoder_folder import text_encoder_files
 from sanakit.checkpoints.opening import OpenedModel
 from sanakit.checkpoints.sources.complete import compression_of
 from sanakit.common.byte_counts import readable_bytes
 from sanakit.common.errors import PictureError, SanakitError
 from sanakit.common.paths import as_path
+from sanakit.pipelines.decoding.budget import within
 from sanakit.pipelines.decoding.decode import TILINGS
 from sanakit.pipelines.decoding.memory import (
     FreeMemory,
@@ -49,19 +53,27 @@ def load_for(
     *,
     check_room: Callable[[int], object] = lambda num_bytes: None,
     deterministic: bool = False,
+    memory: int | None = None,
 ) -> TextToImagePipeline:
     """The pipeline of a model that can make these pictures. Where memory is short, that is told first.
 
     Args:
+        memory: bytes that this process is to stay within, by narrower weights and smaller tiles where needed.
         check_room: is told how many bytes the pictures may take; what it raises comes before the weights are read.
 
     Raises:
-        RequestError: the model cannot do what a request asks for.
+        RequestError: the model cannot do what a request asks for, or not within that memory.
     """
     plans = plan_for_model(model, requests)
     check_room(bytes_of_pictures(plans))
-    tell_lack_of_memory(model, plans, fixed_rows=FIXED_ROWS if deterministic else None)
-    return TextToImagePipeline(model.load(), deterministic=deterministic)
+    rows = FIXED_ROWS if deterministic else None
+    if memory is not None and plans:
+        largest = max(plans, key=lambda plan: math.prod(plan.generated))
+        model = within(
+            memory, model, partial(memory_of_pictures, plan=largest, num_pictures=len(plans), fixed_rows=rows)
+        )
+    tell_lack_of_memory(model, plans, fixed_rows=rows)
+    return TextToImagePipeline(model.load(), deterministic=deterministic, memory=memory)
 
 
 def load_to_decode(saved: SavedLatent, path: Path, model: OpenedModel) -> TextToImagePipeline:
@@ -166,7 +178,13 @@ def memory_of_pictures(
     together = rows_per_call(torch.device(model.device), shape, 2 * MAX_BATCH)
     rows = fixed_rows or max(alone, min(alone * num_pictures, together))
     tiling = TILINGS[-1] if max(height, width) > TILINGS[-1].tile else None
-    return size.picture(height, width, rows=rows, tiling=tiling, upscale=plan.request.upscale)
+    need = size.picture(height, width, rows=rows, tiling=tiling, upscale=plan.request.upscale)
+    return replace(need, loading=_loading(model, counts["text_encoder"], size.weights["text_encoder"]))
+
+
+def _loading(model: OpenedModel, count: int, kept: int) -> int:
+    """The text encoder is read first, as it is, and then kept in fewer bits."""
+    return count * model.dtypes["text_encoder"].itemsize + kept if "text_encoder" in model.schemes else 0
 
 
 def _bytes_of_weights(model: OpenedModel, component: str, count: int) -> int:
@@ -180,6 +198,8 @@ def _text_encoder_parameters(model: OpenedModel) -> int:
     """By the files that are here; of the published one its number, and 0 of others that are not here yet."""
     named = model.named.get("text_encoder")
     folder = model.parts.text_encoder if named is None else as_path(named)
+    if folder is None and model.card.text_encoder == SMALL_TEXT_ENCODER:
+        folder = starter_text_encoder_place(model.card.text.num_layers)
     with suppress(SanakitError, OSError):  # which loading tells
         if folder is not None:
             inner = folder / "text_encoder"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from sanakit.kernels.int8_linear import products_on
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.condition import Condition
 from sanakit.pipelines.decoding.decode import decode_latent
+from sanakit.pipelines.decoding.memory import free_within
 from sanakit.pipelines.denoise import Denoiser, Finished, PictureJob, StepTaken, denoise
 from sanakit.pipelines.events import (
     ImageDone,
@@ -85,6 +86,8 @@ class TextToImagePipeline:
         rescue_folder: where a finished latent is kept while its decoding might run out of memory; ``None`` is a folder
             of this user alone in the system's temporary folder.
         upscalers: gives the upscaler of a scale on a device, where a request asks for a larger picture.
+        memory: bytes that the process is to stay within, which decides the tiles of decoding on the CPU; None for what
+            is free.
     """
 
     def __init__(
@@ -95,7 +98,9 @@ class TextToImagePipeline:
         deterministic: bool | int = False,
         rescue_folder: str | Path | None = None,
         upscalers: Callable[[int, torch.device], Upscaler] = load_upscaler,
+        memory: int | None = None,
     ) -> None:
+        self.free_memory = partial(free_within, memory)
         self.bundle, self.max_batch, self.upscalers = bundle, max_batch, upscalers
         self.fixed_rows = FIXED_ROWS if deterministic is True else deterministic or None
         self.reader = PromptReader(Words(bundle.words)) if bundle.words else None
@@ -183,7 +188,7 @@ class TextToImagePipeline:
             def save() -> str:
                 return f"{rescue()}{finished.record.model.options}"
 
-            pixels = decode_latent(self.bundle.autoencoder, latent, save_latent=save)
+            pixels = decode_latent(self.bundle.autoencoder, latent, save_latent=save, free_memory=self.free_memory)
             _refuse_nan(pixels, "picture")
             pixels = resize_and_crop(pixels, record.request.height, record.request.width)[0]
             if output != "pil" and record.request.upscale == 1:

@@ -174,6 +174,7 @@ class RunOptions(SourceOptions, DeviceOptions):
         place: OutputPlace | None = None,
         *,
         deterministic: bool = False,
+        memory: int | None = None,
         **options: Any,
     ) -> TextToImagePipeline:
         """The pipeline, where and as the options say, once it is known that it can make such pictures and that there is
@@ -189,7 +190,7 @@ class RunOptions(SourceOptions, DeviceOptions):
 
         chosen: dict[str, Any] = {"device": device, "dtype": self.dtype, "hub": self.hub}
         chosen |= {**self.parts, **options}
-        how: dict[str, Any] = {"deterministic": deterministic}
+        how: dict[str, Any] = {"deterministic": deterministic, "memory": memory}
         if place is not None:
             how["check_room"] = partial(check_folder, place.folder)
         return load_for(requests, open_model(model, **chosen), **how)

@@ -9,7 +9,7 @@ from functools import lru_cache
 import torch
 from torch import nn
 
-from sanakit.common.free_memory import free_memory
+from sanakit.common.free_memory import free_memory, process_memory
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
@@ -65,11 +65,13 @@ class PictureMemory:
     denoising: int
     decoding: int
     upscaling: int = 0
+    loading: int = 0  # weights that are there for a moment, before they are kept in fewer bits
 
     @property
     def total(self) -> int:
         """At the peak, with what the process itself takes."""
-        return sum(self.weights.values()) + max(self.denoising, self.decoding, self.upscaling) + OWN_BYTES
+        drawing = sum(self.weights.values()) + max(self.denoising, self.decoding, self.upscaling)
+        return max(drawing, self.loading) + OWN_BYTES
 
 
 def denoising_bytes(config: LinearDiTConfig, height: int, width: int, dtype: torch.dtype) -> int:
@@ -122,6 +124,14 @@ def measured_free_memory(device: torch.device) -> int | None:
     if device.type == "cpu":
         return free_memory()
     return None
+
+
+def free_within(memory: int | None, device: torch.device) -> int | None:
+    """Bytes that can still be had on ``device`` while the process stays within ``memory``, where that is given."""
+    free, own = measured_free_memory(device), process_memory()
+    if memory is None or device.type != "cpu" or own is None:
+        return free
+    return max(min(memory - own, memory if free is None else free), 0)
 
 
 def _count(network: nn.Module) -> int:
