@@ -6,13 +6,14 @@ import os
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from sanakit.cli import doctor
 from sanakit.cli.terminal.machine import Accelerator, Machine
 from sanakit.common.errors import OutputError
+from sanakit.kernels.int8_linear.products import Products
 
 HERE = Machine(
     system="Linux x86_64", python="3.12", num_cores=4, memory=8_000_000_000, free_memory=None, free_disk=650_000_000,
@@ -134,7 +135,9 @@ def test_problems_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_a_machine_and_its_models_are_shown_as(capsys: pytest.CaptureFixture[str]) -> None:
     gpus = Accelerator(kind="cuda", name="card", memory=24_000_000_000), Accelerator(kind="mps", name="M", memory=None)
-    assert doctor._facts(replace(HERE, accelerators=gpus)) == {
+    facts = doctor._facts(replace(HERE, accelerators=gpus))
+    assert facts.pop("int8").removesuffix(" (layers of the scheme int8)") in get_args(Products)
+    assert facts == {
         "system": "Linux x86_64, Python 3.12", "cores": "4 (123 GFLOP/s in float32)",
         "memory": "8.0 GB, unknown of it free", "disk": "650 MB free for the cache", "torch": "2.9",
         "kernels": "torch's alone", "GPU": "card (24 GB), M (shared memory)",

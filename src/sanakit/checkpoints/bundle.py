@@ -55,7 +55,7 @@ class ModelBundle:
     @property
     def quantizations(self) -> dict[str, Quantization]:
         """Of the components that are in fewer bits."""
-        networks = {**self.components, "text_encoder": self.text_encoder.model}
+        networks: dict[str, Any] = {**self.components, "text_encoder": self.text_encoder.model}
         found = {name: quantization_of(network) for name, network in networks.items()}
         return {name: quantization for name, quantization in found.items() if quantization}
 

@@ -219,7 +219,11 @@ def judge_model(machine: Machine, model: PublishedModel) -> Ability:
     shared = (0.0, 0.0) if machine.memory is None else (whole, free)
     places = [(a.kind, shared if a.memory is None else (float(a.memory),) * 2) for a in machine.accelerators]
     places.append(("cpu", (0.9 * whole, free)))
-    tried = [(device, dtype, rooms, model.memory(dtype)) for device, rooms in places for dtype in model.dtypes(device)]
+    tried = []
+    for device, rooms in places:
+        dtypes = model.dtypes(device)
+        tried += [(device, str(dtype), rooms, model.memory(dtype)) for dtype in dtypes]
+        tried.append((device, f"{dtypes[-1]}, weights in 8 bits", rooms, model.memory(dtypes[-1], eight_bits=True)))
     fitting = [each for each in tried if each[3] <= each[2][0]]
     running = [each for each in fitting if each[3] <= each[2][1]]
     device, dtype, _, need = (running or fitting or tried[-1:])[0]
@@ -263,6 +267,12 @@ def _duration(ability: Ability) -> str:
     return readable_seconds(ability.seconds) if ability.seconds is not None else "-"
 
 
+def _int8_products() -> str:
+    from sanakit.kernels.int8_linear import products_on
+
+    return f"{products_on('cpu')} (layers of the scheme int8)"
+
+
 def _facts(machine: Machine) -> dict[str, Any]:
     def told(number: int | None, otherwise: str = "unknown") -> str:
         return readable_bytes(number) if number is not None else otherwise
@@ -273,6 +283,7 @@ def _facts(machine: Machine) -> dict[str, Any]:
         "cores": f"{machine.num_cores}{speed}",
         "memory": f"{told(machine.memory)}, {told(machine.free_memory)} of it free",
         "disk": f"{told(machine.free_disk)} free for the cache",
+        "int8": _int8_products() if machine.torch else "-",
         "torch": machine.torch or f"missing ({machine.torch_problem})",
         "kernels": f"native, {machine.native_kernels}" if machine.native_kernels else "torch's alone",
         "GPU": ", ".join(f"{a.name} ({told(a.memory, 'shared memory')})" for a in machine.accelerators) or "none",

@@ -27,18 +27,19 @@ class Conv3x3(nn.Conv2d):
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True) -> None:
         super().__init__(in_channels, out_channels, 3, padding=1, bias=bias)
 
-    def forward(self, x: Tensor, **after: Unpack[After]) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, **after: Unpack[After]) -> Tensor:
         """``norm(activation(conv(x))) + residual``; with ``upsample`` of x doubled, and with DC-AE's shortcut."""
         return convolved(x, self.weight, self.bias, **after)
 
 
 def convolved(x: Tensor, weight: Tensor, bias: Tensor | None, **after: Unpack[After]) -> Tensor:
     """What ``Conv3x3`` computes with these weights, whoever keeps them and how."""
-    norm, upsample = after.pop("norm", None), after.pop("upsample", False)
+    norm, residual, upsample = after.get("norm"), after.get("residual"), after.get("upsample", False)
+    activation = after.get("activation", "none")
     if norm is None or isinstance(norm, PixelRMSNorm):
         last = None if norm is None else PixelNorm(norm.weight, norm.bias, norm.eps)
-        return conv3x3(x, weight, bias, Epilogue(norm=last, **after), upsample=upsample)
+        epilogue = Epilogue(activation=activation, norm=last, residual=residual, in_place=after.get("in_place", False))
+        return conv3x3(x, weight, bias, epilogue, upsample=upsample)
     assert not upsample
-    y = norm(conv3x3(x, weight, bias, Epilogue(activation=after.get("activation", "none"))))
-    residual = after.get("residual")
+    y = norm(conv3x3(x, weight, bias, Epilogue(activation=activation)))
     return y if residual is None else residual + y

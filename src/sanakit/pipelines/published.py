@@ -11,6 +11,9 @@ from sanakit.pipelines.decoding.memory import ModelSize, autoencoder_parameters,
 from sanakit.pipelines.decoding.tiling import Tiling
 
 STEPS = 20
+EIGHT_BITS = "transformer=int8-weight,autoencoder=int8-weight,text_encoder=int8-weight"
+"""Of ``--quantize``: the least that costs hardly any error."""
+_EIGHT_BIT_WIDTH = 1.05  # bytes of a weight, with scales and with the layers that stay in 16 bits
 
 AUTOENCODER = DC_AE_PRESETS["dc-ae-f32c32-sana-1.1"]
 TEXT_ENCODER_PARAMETERS = 2_614_341_888  # Gemma-2 2B without its language head
@@ -40,18 +43,19 @@ class PublishedModel:
         offered = self.precision.dtypes["transformer"]
         return tuple(sorted(set(offered) - {"float16"}, reverse=True)) if device == "cpu" else offered[:1]
 
-    def memory(self, dtype: DtypeName) -> int:
-        """Bytes at the peak of making one picture with guidance, decoded in tiles of 512 px."""
+    def memory(self, dtype: DtypeName, *, eight_bits: bool = False) -> int:
+        """Bytes at the peak of making one picture with guidance, decoded in tiles of 512 px; with ``eight_bits`` all
+        parts are quantized as ``EIGHT_BITS`` says."""
         counts = {
             "transformer": transformer_parameters(self.transformer),
             "autoencoder": autoencoder_parameters(AUTOENCODER),
             "text_encoder": TEXT_ENCODER_PARAMETERS,
         }
-        width = DTYPES[dtype].itemsize
+        width = _EIGHT_BIT_WIDTH if eight_bits else DTYPES[dtype].itemsize
         size = ModelSize(
             transformer=self.transformer,
             autoencoder=AUTOENCODER,
-            weights={name: count * width for name, count in counts.items()},
+            weights={name: round(count * width) for name, count in counts.items()},
             dtype=DTYPES[dtype],
         )
         return size.picture(self.side, self.side, tiling=Tiling(tile=512, stride=448)).total

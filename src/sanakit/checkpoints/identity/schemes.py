@@ -9,20 +9,17 @@ from sanakit.common.errors import RequestError
 from sanakit.quantization.schemes import Scheme, scheme_named
 
 SchemeRequest = str | Mapping[str, str] | None
-"""One name for the transformer, which the other parts follow as far as it is good for them, or a name by component."""
+"""One name for the transformer, which the autoencoder follows, or a name by component."""
 
 PLAIN = "plain"
 """The name of no scheme, where another would follow."""
 
-_EIGHT_BITS = {"autoencoder": "int8-weight", "text_encoder": "int8-weight"}
 _FOLLOWING = {
     "bf16": {"autoencoder": "bf16", "text_encoder": "bf16"},
-    "int8-weight": {"autoencoder": "int8-weight", "text_encoder": "int8-weight"},
-    "int8": {"autoencoder": "int8", "text_encoder": "int8-weight"},
-    "int4-weight": _EIGHT_BITS,
-    "nf4": _EIGHT_BITS,
-    "svdquant": _EIGHT_BITS,
+    "int8": {"autoencoder": "int8"},
+    **{name: {"autoencoder": "int8-weight"} for name in ("int8-weight", "int4-weight", "nf4", "svdquant")},
 }
+"""Of the other components; text encoders are rounded by name alone, since guidance carries their errors far."""
 
 
 def parse_schemes(requested: SchemeRequest) -> dict[str, Scheme]:
