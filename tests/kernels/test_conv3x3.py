@@ -168,6 +168,7 @@ def test_what_does_not_fit_goes_to_the_reference(monkeypatch: pytest.MonkeyPatch
         with torch.no_grad():
             assert fits(x, weight, bias) == (training is not weight)  # weights that learn are computed as they learn
         training.requires_grad_(False)
+    assert torch.func.vmap(lambda each: conv3x3(each[None], weight))(x.expand(3, -1, -1, -1)).shape[0] == 3
     monkeypatch.setattr(native, "MIN_PIXELS", 401)
     assert not fits(x, weight)
     monkeypatch.setattr(opening, "native_library", lambda: None)

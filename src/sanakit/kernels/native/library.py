@@ -79,7 +79,8 @@ def takes(*tensors: torch.Tensor) -> bool:
 
 def _is_plain(x: torch.Tensor) -> bool:
     usual = type(x) in (torch.Tensor, torch.nn.Parameter) and x.layout == torch.strided
-    return usual and x.dtype == torch.float32 and x.device.type == "cpu"
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor(x)  # by vmap and grad of torch.func: it has no memory
+    return usual and not wrapped and x.dtype == torch.float32 and x.device.type == "cpu"
 
 
 def channels_last(x: torch.Tensor) -> torch.Tensor:
