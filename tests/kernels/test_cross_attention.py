@@ -50,6 +50,9 @@ def test_what_cannot_be_folded_is_left() -> None:
     quantized = layer(torch.float32)
     quantized.out = nn.Sequential(quantized.out)  # type: ignore[assignment]
     assert quantized.fold(keys[0], values[0], all_seen) is None
+    watched = layer(torch.float32)
+    watched.q.register_forward_pre_hook(lambda *_: None)  # a calibration wants to see what comes in
+    assert watched.fold(keys[0], values[0], all_seen) is None
     long = torch.randn(4, 11, 8)
     assert layer(torch.float32).fold(long, long, torch.ones(11, dtype=torch.bool)) is None  # 3 * 11 > 32
 

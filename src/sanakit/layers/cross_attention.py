@@ -47,7 +47,9 @@ class CrossAttention(nn.Module):
 
     def fold(self, keys: Tensor, values: Tensor, seen: Tensor) -> FoldedText | None:
         """A row of keys and values, ``(heads, L, D)`` of which ``seen`` ``(L,)`` counts, in the form that is quickest
-        for many steps; None where that is the plain one."""
+        for many steps; None where that is the plain one, or where somebody watches what the projections are given."""
+        if any(layer._forward_pre_hooks or layer._forward_hooks for layer in (self.q, self.out)):
+            return None
         keys, values = keys[:, seen], values[:, seen]
         num_heads, length, _ = keys.shape
         if length == 1:

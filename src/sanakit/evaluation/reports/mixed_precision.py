@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from sanakit.common.errors import RequestError
 from sanakit.evaluation.reports.quantized import distances, draw_each
+from sanakit.models.transformers.condition import Condition
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.quantization.codecs import num_bytes
@@ -151,9 +152,14 @@ def narrowest_within(
 
 @contextmanager
 def kept_calls(network: nn.Module) -> Iterator[list[Call]]:
-    """While it lasts, the arguments of every call of ``network``."""
+    """While it lasts, the arguments of every call of ``network``, for networks with other weights too."""
     calls: list[Call] = []
-    hook = network.register_forward_pre_hook(lambda _, args, named: calls.append((args, named)), with_kwargs=True)
+
+    def keep(_: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+        unfolded = (replace(arg, folded=()) if isinstance(arg, Condition) else arg for arg in args)
+        calls.append((tuple(unfolded), named))
+
+    hook = network.register_forward_pre_hook(keep, with_kwargs=True)
     try:
         yield calls
     finally:
