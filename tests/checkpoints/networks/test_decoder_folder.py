@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,7 @@ def test_what_is_not_ours_is_left_to_transformers(change: dict[str, Any]) -> Non
     ({"hidden_size": "wide"}, "hidden_size in config.json is 'wide'; it should be a number from 1"),
     ({"num_hidden_layers": True}, "num_hidden_layers in config.json is True"),
     ({"num_hidden_layers": 10**7}, "num_hidden_layers in config.json is 10000000"),
+    ({"hidden_activation": ["gelu"]}, "hidden_activation in config.json is ['gelu']; it should be the name"),
     ({"head_dim": 0}, "head_dim in config.json is 0"), ({"head_dim": 255}, "head_dim=255 has no halves"),
     ({"sliding_window": None}, "sliding_window in config.json is None"),
     ({"rms_norm_eps": float("nan")}, "rms_norm_eps in config.json is nan; it should be above 0"),
@@ -127,6 +129,13 @@ def test_a_decoder_of_ours_is_read_without_transformers(tmp_path: Path) -> None:
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output.strip() == "False"
+
+
+def test_more_layers_than_there_are_cost_no_time(tmp_path: Path) -> None:
+    write_decoder(tiny(), tmp_path)
+    config = replace(tiny().config, num_layers=60_000)
+    with pytest.raises(CheckpointError, match=r"fewer layers than the 60000 that its config\.json says"):
+        read_decoder(config, tmp_path, [tmp_path / "model.safetensors"], dtype=torch.float32, num_layers=None)
 
 
 def test_a_weight_without_a_place_is_told(tmp_path: Path) -> None:

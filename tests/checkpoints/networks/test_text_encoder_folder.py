@@ -281,3 +281,12 @@ def test_the_attention_that_a_config_chooses_is_not_obeyed(folder: Path, choice:
     (folder / "config.json").write_text(json.dumps(config | {"_attn_implementation": choice}))
     found = load_text_encoder(folder, dtype=torch.float32, config=CONFIG).encode(["word7 word8"])[0].embeds
     assert torch.equal(found, expected)
+
+
+def test_a_token_that_the_model_does_not_know(folder: Path) -> None:
+    settings = json.loads((folder / "tokenizer.json").read_text())
+    settings["model"]["vocab"]["word7"] = 50_000
+    (folder / "tokenizer.json").write_text(json.dumps(settings))
+    encoder = load_text_encoder(folder, dtype=torch.float32, config=replace(CONFIG, instruction=""))
+    with pytest.raises(ConfigError, match="the tokenizer gives token 50000 and the model knows 1100"):
+        encoder.encode(["word7"])

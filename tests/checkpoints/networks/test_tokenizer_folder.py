@@ -11,6 +11,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from transformers import AutoTokenizer
 
 from sanakit.checkpoints.networks.tokenizer_folder import load_tokenizer
+from sanakit.common.errors import CheckpointError
 from sanakit.models.text.text_tokenizer import TextTokenizer
 
 CORPUS = ["a red circle on a blue square", "two green triangles left of a yellow star", "word picture words pictures"]
@@ -128,3 +129,16 @@ def test_what_is_saved_is_read_again(tmp_path: Path) -> None:
     again, theirs = load_tokenizer(tmp_path / "again"), AutoTokenizer.from_pretrained(tmp_path / "again")
     for prompt in PROMPTS:
         assert again.encode(prompt) == ours.encode(prompt) == theirs(prompt).input_ids
+
+
+@pytest.mark.parametrize(("settings", "sentence"), [
+    ({"added_tokens_decoder": {"0": {"content": 5}}}, "tokenizer_config.json holds a value of another kind"),
+    ({"added_tokens_decoder": [1]}, "tokenizer_config.json holds a value of another kind"),
+    ({"extra_special_tokens": 5}, "tokenizer_config.json holds a value of another kind"),
+    ({"truncation_side": "sideways"}, "could not be read: Truncation side should be"),
+])  # fmt: skip
+def test_settings_of_another_kind_are_told(settings: dict[str, Any], sentence: str, tmp_path: Path) -> None:
+    folder = write(tmp_path / "tokenizer", llama_like(), **PLAIN, **settings)
+    with pytest.raises(CheckpointError, match=sentence) as caught:
+        load_tokenizer(folder)
+    assert "\n" not in str(caught.value)

@@ -105,14 +105,17 @@ def read_decoder(
             )
         sliding = tuple(index for index in config.sliding_layers if index < num_layers)
         config = replace(config, num_layers=num_layers, sliding_layers=sliding)
+    header = read_header(files)
+    found = header.tensors
+    prefix = next((n.removesuffix("embed_tokens.weight") for n in found if n.endswith("embed_tokens.weight")), "")
+    if f"{prefix}layers.{config.num_layers - 1}.input_layernorm.weight" not in found:  # before they are made
+        raise CheckpointError(
+            f"the text encoder in {folder} has fewer layers than the {config.num_layers} that its config.json says, or "
+            f"lacks weights of them; the folder is incomplete or its config.json is another model's"
+        )
     with torch.device("meta"):
         model = Decoder(config)
-    header = read_header(files)
-    prefix = next(
-        (n.removesuffix("embed_tokens.weight") for n in header.tensors if n.endswith("embed_tokens.weight")), ""
-    )
     expected = {prefix + name: tensor.shape for name, tensor in model.state_dict().items()}
-    found = header.tensors
     refuse_gaps(folder, [name for name, shape in expected.items() if name not in found or found[name].shape != shape])
     _refuse_strangers(folder, found.keys() - expected.keys(), prefix, config.num_layers)
     tensors = {name.removeprefix(prefix): tensor for name, tensor in read_listed(header).items() if name in expected}
@@ -155,7 +158,9 @@ def _refuse_strangers(folder: Path, names: Iterable[str], prefix: str, num_layer
 def _config(kind: str, fields: Mapping[str, Any]) -> DecoderConfig | None:
     rotary = _rotary(fields, _FULL)
     sliding_rotary = _rotary(fields, _SLIDING) if kind == "gemma3_text" else None
-    activation = fields["hidden_act" if kind == "llama" else "hidden_activation"]
+    activation = fields[name := "hidden_act" if kind == "llama" else "hidden_activation"]
+    if not isinstance(activation, str):
+        raise CheckpointError(f"{name} in config.json is {activation!r}; it should be the name of an activation")
     if rotary is None or (sliding_rotary is None and kind == "gemma3_text") or activation not in _ACTIVATIONS:
         return None
     num_heads, hidden_size = count(fields, "num_attention_heads", 0), count(fields, "hidden_size", 0)

@@ -86,8 +86,15 @@ def _read_directly(folder: Path) -> TextTokenizer | None:
         backend = Tokenizer.from_file(str(folder / _FAST))
     except Exception:  # the bare class, for a broken file
         return None
-    if (name in _GEMMA and not _is_gemma(backend)) or not _add_special(backend, settings):
+    if (name in _GEMMA and not _is_gemma(backend)) or settings.get("truncation_side", "right") not in ("left", "right"):
         return None
+    try:
+        if not _add_special(backend, settings):
+            return None
+    except (TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"{folder / 'tokenizer_config.json'} holds a value of another kind than it should: {first_sentence(error)}"
+        ) from error
     return TextTokenizer(backend, settings)
 
 

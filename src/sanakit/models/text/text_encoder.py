@@ -207,7 +207,13 @@ class TextEncoder:
 
     def _ids(self, text: str, with_instruction: bool, max_length: int) -> list[int]:
         whole = self.config.instruction_text + text if with_instruction else text
-        return list(self.tokenizer.encode(whole, truncation=True, max_length=max_length))
+        ids = list(self.tokenizer.encode(whole, truncation=True, max_length=max_length))
+        largest, known = max(ids, default=0), self.model.config.vocab_size
+        if largest >= known:
+            raise ConfigError(
+                f"the tokenizer gives token {largest} and the model knows {known}; they do not belong together"
+            )
+        return ids
 
     @torch.no_grad()
     @own_arithmetic()
