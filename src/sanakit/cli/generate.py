@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sanakit.cli.terminal.console import plural, print_json, readable_seconds
 from sanakit.cli.terminal.options import ModelOption, PartsOptions, PlaceOptions
 from sanakit.cli.terminal.output_place import check_metadata
 from sanakit.cli.terminal.prompts import PROMPTS, collect_prompts
@@ -117,11 +116,7 @@ def generate(
         pipeline = run.load(requests, model, place, force=force, deterministic=deterministic, memory=limit)
         loaded = time.perf_counter()
         pipeline(requests, on_event=on_event)
-    loading, drawing = loaded - start, time.perf_counter() - loaded
-    run.tell(f"{plural(total, 'picture')} in {readable_seconds(drawing)}, after {readable_seconds(loading)} of loading")
+    run.tell_result(total, {"pictures": watch.facts, "notices": watch.notices}, start=start, loaded=loaded)
     peak = process_memory(peak=True) if limit is not None else None
     if peak is not None:
         run.tell(f"{readable_bytes(peak)} of memory at the peak")
-    if run.as_json:
-        seconds = {"loading": round(loading, 3), "pictures": round(drawing, 3)}
-        print_json({"pictures": watch.facts, "notices": watch.notices, "seconds": seconds})

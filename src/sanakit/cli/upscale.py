@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sanakit.cli.terminal.console import plural, print_json, readable_seconds
 from sanakit.cli.terminal.failures import check_all, one_by_one
 from sanakit.cli.terminal.options import DeviceOptions, PlaceOptions
 from sanakit.common.progress import OnProgress
@@ -45,14 +44,8 @@ def upscale(
     results: list[dict[str, Any]] = []
     with run.telling_what_is_done(lambda: {"pictures": results}):
         upscale_files(pictures, upscaler, place, run, results)
-    loading, drawing = loaded - start, time.perf_counter() - loaded
-    done = [result for result in results if "error" not in result]
-    run.tell(
-        f"{plural(len(done), 'picture')} in {readable_seconds(drawing)}, after {readable_seconds(loading)} of loading"
-    )
-    if run.as_json:
-        seconds = {"loading": round(loading, 3), "pictures": round(drawing, 3)}
-        print_json({"pictures": results, "seconds": seconds})
+    num_done = sum("error" not in result for result in results)
+    run.tell_result(num_done, {"pictures": results}, start=start, loaded=loaded)
     check_all(results)
 
 

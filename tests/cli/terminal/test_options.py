@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 import pytest
@@ -11,10 +13,12 @@ import typer
 
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.sources.origin import starter_folder
+from sanakit.cli.app import main
 from sanakit.cli.terminal.failures import Interrupted
-from sanakit.cli.terminal.options import RunOptions, SourceOptions, TellOptions, add_commands
+from sanakit.cli.terminal.options import PlaceOptions, RunOptions, SourceOptions, TellOptions, add_commands
 from sanakit.common.errors import PictureError
 from sanakit.pipelines.record import ModelReference
+from sanakit.pipelines.request import GenerationRequest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,3 +72,47 @@ def test_an_interrupted_bar_says_what_is_kept() -> None:
         raise KeyboardInterrupt
     with pytest.raises(KeyboardInterrupt), TellOptions().bar("x", unit="y"):
         raise KeyboardInterrupt
+
+
+def test_how_long_loading_and_pictures_took(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("time.perf_counter", lambda: 16.0004)
+    TellOptions(as_json=True).tell_result(2, {"pictures": []}, start=10.0, loaded=12.5)
+    shown = capsys.readouterr()
+    assert json.loads(shown.out) == {"pictures": [], "seconds": {"loading": 2.5, "pictures": 3.5}}
+    assert shown.err == "2 pictures in 3.5 s, after 2.5 s of loading\n"
+    TellOptions(quiet=True).tell_result(1, {}, start=10.0, loaded=12.5)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_loading_and_pictures_are_told_apart(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both commands give the moments in their order."""
+    told: list[tuple[float, float]] = []
+    monkeypatch.setattr(
+        TellOptions, "tell_result", lambda self, number, facts, *, start, loaded: told.append((start, loaded))
+    )
+    moments = iter([1.0, 4.0, 1.0, 4.0])
+    clock = SimpleNamespace(perf_counter=lambda: next(moments))
+    monkeypatch.setattr("sanakit.cli.generate.time", clock)
+    monkeypatch.setattr("sanakit.cli.upscale.time", clock)
+    monkeypatch.setattr(RunOptions, "load", lambda *words, **options: lambda requests, on_event: None)
+    monkeypatch.setattr("sanakit.pipelines.upscaling.upscaler.load_upscaler", lambda scale, device: None)
+    monkeypatch.setattr("sanakit.cli.upscale.upscale_files", lambda *words: None)
+    (tmp_path / "a.png").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    assert main(["generate", "a cat"]) == main(["upscale", "a.png"]) == 0
+    assert told == [(1.0, 4.0), (1.0, 4.0)]
+
+
+def test_room_is_that_of_the_pictures_that_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        PlaceOptions, "with_room", lambda self, num_bytes, *, num_images: asked.append((num_bytes, num_images))
+    )
+    for fields in ({"width": 64, "height": 96, "upscale": 2}, {"width": 64}, {"height": 96}):
+        PlaceOptions().choose(GenerationRequest(prompt="a cat", **fields), num_images=3)
+    side = 1024
+    assert asked == [(3 * 4 * 64 * 96 * 4, 3), (3 * 4 * 64 * side, 3), (3 * 4 * side * 96, 3)]

@@ -7,6 +7,7 @@ hands on as one thing. ``add_commands`` makes an option of every field of a grou
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from sanakit.cli.terminal.console import print_json, say, tell
+from sanakit.cli.terminal.console import plural, print_json, readable_seconds, say, tell
 from sanakit.cli.terminal.failures import Interrupted, sentence
 from sanakit.cli.terminal.output_place import check_folder
 from sanakit.cli.terminal.prompts import PromptCommand
@@ -62,6 +63,15 @@ class TellOptions:
         """The name of a file, on stdout as soon as it is written: also where an error comes after it."""
         if not (self.as_json or self.quiet):
             say(path)
+
+    def tell_result(self, num_pictures: int, facts: dict[str, Any], *, start: float, loaded: float) -> None:
+        """How long pictures took, and what was loaded before, since two moments of ``time.perf_counter``; with
+        ``--json`` beside other facts."""
+        loading, drawing = loaded - start, time.perf_counter() - loaded
+        words = f"{plural(num_pictures, 'picture')} in {readable_seconds(drawing)}"
+        self.tell(f"{words}, after {readable_seconds(loading)} of loading")
+        if self.as_json:
+            print_json({**facts, "seconds": {"loading": round(loading, 3), "pictures": round(drawing, 3)}})
 
     @contextmanager
     def telling_what_is_done(self, facts: Callable[[], dict[str, Any]]) -> Iterator[None]:
