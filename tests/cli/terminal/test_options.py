@@ -54,7 +54,7 @@ def test_what_an_option_may_be_is_checked() -> None:
         entered("cat", "--side", "0")
 
 
-def test_a_record_decides_dtypes_and_nothing_else() -> None:
+def test_a_record_decides_dtypes_and_commits_of_borrowed_parts_alone() -> None:
     dtypes = {"transformer": "bfloat16"}
     recorded = ModelReference(
         name="m", source="org/m", kind="hub", hash="0", dtypes=dtypes, variant="fp16", revision="v1"
@@ -62,7 +62,11 @@ def test_a_record_decides_dtypes_and_nothing_else() -> None:
     with pytest.raises(PictureError, match=r"name the model with --model org/m --variant fp16 --revision v1$"):
         SourceOptions(revision="v2").named(recorded, None, Path("a.png"))
     source, options = SourceOptions(variant="bf16").named(recorded, "folder", Path("a.png"))
-    assert (source, options) == ("folder", {"dtype": dtypes, "hub": HubOptions(variant="bf16")})
+    assert (source, options) == ("folder", {"dtype": dtypes, "quantize": None, "hub": HubOptions(variant="bf16")})
+    commits = {"transformer": "c1", "autoencoder": "c1", "text_encoder": "c2"}
+    borrowing = recorded.model_copy(update={"commits": commits})
+    assert SourceOptions().named(borrowing, "org/m", Path("a.png"))[1]["hub"].commits == {"text_encoder": "c2"}
+    assert SourceOptions().named(borrowing, "org/other", Path("a.png"))[1]["hub"].commits == {}
     starter = recorded.model_copy(update={"kind": "starter", "source": "starter"})
     assert SourceOptions().named(starter, None, Path("a.png"))[0] == starter_folder()
 
