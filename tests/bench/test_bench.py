@@ -45,6 +45,19 @@ def test_both_sides_agree_and_the_control_differs(batch: int) -> None:
         assert result.psnr is None or result.psnr > 100
 
 
+def test_fewer_bits_for_ours_alone() -> None:
+    names = ("text", "step", "decode", "picture")
+    quantized = replace(SETTINGS, quantize="int8-weight", steps=2)
+    plain, narrow = (list(run_stages(each, names, RATES)) for each in (replace(SETTINGS, steps=2), quantized))
+    for wide, result in zip(plain, narrow, strict=True):
+        assert result.error is not None
+        assert wide.error is not None
+        assert result.error > 100 * wide.error, result.name
+        assert result.weights < 0.95 * wide.weights, result.name
+    with pytest.raises(RequestError, match="int9"):
+        replace(SETTINGS, quantize="int9")
+
+
 def test_without_diffusers_ours_is_measured_alone() -> None:
     [result] = run_stages(replace(SETTINGS, peer=False), ("step",), RATES)
     assert result.ours.wall > 0

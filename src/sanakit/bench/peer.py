@@ -66,14 +66,15 @@ def peer_tokenizer(backend: Any, names: Mapping[str, str]) -> Any:
 
 def peer_pipeline(*, flow_shift: float = 3.0, **parts: Any) -> Any:
     """diffusers' pipeline of these parts, silent; the others are None."""
-    from diffusers import DPMSolverMultistepScheduler, SanaPipeline
+    import diffusers
 
+    library: Any = diffusers
     logging.getLogger("diffusers").setLevel(logging.ERROR)
-    scheduler = DPMSolverMultistepScheduler(
+    scheduler = library.DPMSolverMultistepScheduler(
         use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=flow_shift
     )
     given = {"tokenizer": None, "text_encoder": None, "vae": None, "transformer": None, **parts}
-    pipeline = SanaPipeline(scheduler=scheduler, **given)
+    pipeline = library.SanaPipeline(scheduler=scheduler, **given)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

@@ -19,6 +19,8 @@ from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
+from sanakit.quantization.quantize import quantize_
+from sanakit.quantization.schemes import Scheme
 
 SPREAD = 0.2
 """By which vectors move off their default."""
@@ -34,11 +36,19 @@ def random_autoencoder(config: DCAutoencoderConfig, seed: int, dtype: torch.dtyp
     return _random_state(DC_AE, config, seed, dtype)
 
 
-def built(state: NetworkState[Any, M], device: str) -> M:
-    """The network that holds these very tensors, as loading it from files would build it."""
+def built(state: NetworkState[Any, M], device: str, scheme: Scheme | None = None) -> M:
+    """The network that holds these very tensors, as loading it from files would build it; in a scheme of fewer bits it
+    holds new ones.
+
+    Raises:
+        RequestError: such a network cannot be quantized so.
+    """
     tensors = {name: tensor.to(device) for name, tensor in state.tensors.items()}
     network = NetworkState(kind=state.kind, config=state.config, tensors=tensors).build()
-    return network.eval().requires_grad_(False)
+    network.eval().requires_grad_(False)
+    if scheme is not None:
+        quantize_(network, scheme)
+    return network
 
 
 def _random_state(kind: NetworkKind[C, M], config: C, seed: int, dtype: torch.dtype) -> NetworkState[C, M]:

@@ -10,12 +10,14 @@ from typing import Literal, get_args
 import torch
 
 from sanakit.checkpoints.identity.precision import DTYPES, DtypeName
+from sanakit.checkpoints.identity.schemes import parse_schemes
 from sanakit.checkpoints.networks.decoder_folder import decoder_config
 from sanakit.common.errors import RequestError
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
 from sanakit.models.presets import DC_AE_PRESETS, LINEAR_DIT_PRESETS
 from sanakit.models.text.decoder_config import DecoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiTConfig
+from sanakit.quantization.schemes import Scheme
 
 StageName = Literal["text", "step", "decode", "encode", "picture", "sprint", "starter", "shell"]
 STAGES: tuple[StageName, ...] = get_args(StageName)
@@ -91,12 +93,14 @@ class BenchSettings:
     batch: int = 1
     steps: int = 20
     text_layers: int | None = None  # the first so many of the text encoder's; None: all
+    quantize: str | None = None  # a scheme of fewer bits for ours, or one by component; the peer keeps plain weights
     seed: int = 0
     repeats: int = 5
     budget: float | None = None
     peer: bool = True  # also measure diffusers, where it is installed
 
     def __post_init__(self) -> None:
+        parse_schemes(self.quantize)
         shape = shape_of(self.model)
         granularity = shape.autoencoder.compression * shape.transformer.patch_size
         if self.height % granularity or self.width % granularity or min(self.height, self.width) < granularity:
@@ -110,6 +114,11 @@ class BenchSettings:
     @property
     def shape(self) -> ModelShape:
         return shape_of(self.model)
+
+    @property
+    def schemes(self) -> Mapping[str, Scheme]:
+        """Of our networks, by component."""
+        return parse_schemes(self.quantize)
 
     @property
     def torch_dtype(self) -> torch.dtype:

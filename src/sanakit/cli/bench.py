@@ -42,6 +42,9 @@ class ShapeOptions:
     text_layers: Annotated[
         int | None, typer.Option(min=1, help="Of the text encoder; all 26, quick 4, if not given.")
     ] = None
+    quantize: Annotated[
+        str | None, typer.Option(metavar="SCHEME", help="Fewer bits for ours, such as int8; diffusers keeps its own.")
+    ] = None
     seed: Annotated[int, typer.Option(min=0, help="Of weights and inputs.")] = 0
     repeats: Annotated[int, typer.Option(min=1, max=1000, help="Pairs of measurements, at most.")] = 5
     peer: Annotated[bool, typer.Option(help="Measure diffusers beside, where it is installed.")] = True
@@ -60,9 +63,9 @@ class ShapeOptions:
         assert width is not None
         assert height is not None
         return BenchSettings(
-            model=self.model, height=height, width=width, dtype=self.dtype, device=device, threads=self.threads,  # type: ignore[arg-type]
+            model=self.model, height=height, width=width, dtype=self.dtype, device=device, threads=self.threads,
             batch=self.batch, steps=self.steps, text_layers=self.text_layers or layers, seed=self.seed,
-            repeats=self.repeats, budget=budget,
+            quantize=self.quantize, repeats=self.repeats, budget=budget,
             peer=self.peer and peer_version() is not None,
         )  # fmt: skip
 
@@ -111,7 +114,7 @@ def measure_all(settings: BenchSettings, stages: Any, command: str, run: DeviceO
         rates = measured_rates(settings.torch_dtype, settings.device)
         for result in run_stages(settings, stages, rates):
             found.append(result)
-            told(len(found), len(stages))
+            told(len(found), len(stages), result.name)
     return BenchReport(settings=settings, command=command, rates=rates, stages=found, machine=facts)
 
 
@@ -120,8 +123,9 @@ def show(report: BenchReport) -> None:
     from sanakit.bench.report import MEMORY_HEADERS, TIME_HEADERS, memory_row, time_row
 
     s, m = report.settings, report.machine
+    bits = f" (ours {s.quantize})" if s.quantize else ""
     say(
-        f"{s.model}, {s.width}x{s.height} px, {s.dtype}, batch {s.batch}, seed {s.seed}; "
+        f"{s.model}, {s.width}x{s.height} px, {s.dtype}{bits}, batch {s.batch}, seed {s.seed}; "
         f"{m.get('processor') or m.get('GPU')}, {m['cores']} cores, {m['threads']} threads, load {m['load'] or 0:.1f}",
         ", ".join(f"{name} {version}" for name, version in report.versions.items()),
         f"products {report.rates.flops / 1e9:.0f} GFLOP/s, copies {report.rates.bytes / 1e9:.1f} GB/s",
@@ -144,6 +148,7 @@ def _command(shape: ShapeOptions, stages: str, quick: bool) -> str:
     words = ["sanakit", "bench", "--stages", stages, "--model", shape.model, "--dtype", shape.dtype]
     words += [] if shape.size is None else ["--size", shape.size]
     words += [] if shape.text_layers is None else ["--text-layers", str(shape.text_layers)]
+    words += [] if shape.quantize is None else ["--quantize", shape.quantize]
     words += [] if shape.threads is None else ["--threads", str(shape.threads)]
     for name in ("batch", "steps", "seed", "repeats"):
         words += [f"--{name}", str(getattr(shape, name))]

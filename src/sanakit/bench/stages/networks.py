@@ -29,7 +29,7 @@ def step_case(settings: BenchSettings) -> Case:
     """The velocities of ``batch`` guided pictures: two rows each, prompt and no prompt."""
     config, device, dtype = settings.shape.transformer, settings.device, settings.torch_dtype
     state = random_transformer(config, settings.seed, dtype)
-    ours = built(state, device)
+    ours = built(state, device, settings.schemes.get("transformer"))
     prompt, null = _texts(config, settings)
     latent = draw_noise(settings.latent_shape, settings.seed).to(device)
     guidance = ClassifierFreeGuidance(scale=GUIDANCE_SCALE)
@@ -107,7 +107,7 @@ def step_work(settings: BenchSettings) -> Work:
 def decode_case(settings: BenchSettings) -> Case:
     """Latents to pixels."""
     state = random_autoencoder(settings.shape.autoencoder, settings.seed, settings.torch_dtype)
-    ours = built(state, settings.device)
+    ours = built(state, settings.device, settings.schemes.get("autoencoder"))
     latent = draw_noise(settings.latent_shape, settings.seed).to(settings.device, settings.torch_dtype)
     other = latent.clone()
     other[..., :1, :1] *= 1.1
@@ -123,7 +123,7 @@ def decode_case(settings: BenchSettings) -> Case:
 def encode_case(settings: BenchSettings) -> Case:
     """Pixels to scaled latents."""
     state = random_autoencoder(settings.shape.autoencoder, settings.seed, settings.torch_dtype)
-    ours = built(state, settings.device)
+    ours = built(state, settings.device, settings.schemes.get("autoencoder"))
     shape = (settings.batch, 3, settings.height, settings.width)
     pixels = draw_noise(shape, settings.seed).to(settings.device, settings.torch_dtype)
     other = pixels.clone()

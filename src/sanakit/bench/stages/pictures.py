@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sanakit.bench.case import Case, Run
 from sanakit.bench.floors import Work
@@ -24,6 +24,7 @@ from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
 from sanakit.checkpoints.opening import load_bundle
 from sanakit.common.seeds import draw_noise
 from sanakit.pipelines.text_to_image import TextToImagePipeline
+from sanakit.quantization.quantize import quantize_
 
 SPRINT_STEPS = 2
 STARTER_PROMPT = "two red apples"
@@ -94,6 +95,10 @@ def _random_picture(settings: BenchSettings, steps: int, scale: float) -> Case:
 
 
 def _case(bundle: ModelBundle, wish: Wish, settings: BenchSettings, *, work: Work | None, note: str) -> Case:
+    peer = _peer_picture(bundle, wish) if settings.peer else None
+    networks = {**bundle.components, "text_encoder": bundle.text_encoder.model}
+    for name, scheme in settings.schemes.items():
+        quantize_(cast(nn.Module, networks[name]), scheme)
     pipeline = TextToImagePipeline(bundle)
 
     def ours(prompt: str = wish.prompt) -> Tensor:
@@ -102,7 +107,7 @@ def _case(bundle: ModelBundle, wish: Wish, settings: BenchSettings, *, work: Wor
 
     return Case(
         ours=ours,
-        peer=_peer_picture(bundle, wish) if settings.peer else None,
+        peer=peer,
         control=lambda: ours(f"{wish.prompt} red"),
         work=work,
         weights=sum(num_bytes(part) for part in (bundle.transformer, bundle.autoencoder, bundle.text_encoder.model)),

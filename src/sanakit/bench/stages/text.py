@@ -18,6 +18,7 @@ from sanakit.models.text.decoder import Decoder
 from sanakit.models.text.instructions import DIFFUSERS_INSTRUCTION
 from sanakit.models.text.text_encoder import TextEncoder, TextEncoderConfig
 from sanakit.models.text.text_tokenizer import TextTokenizer
+from sanakit.quantization.quantize import quantize_
 
 PROMPT = "a small house by a lake under tall green trees in the light of an early morning, with a boat and two birds"
 NUM_WORDS = 24  # of it, which are its tokens here
@@ -31,12 +32,15 @@ def text_case(settings: BenchSettings) -> Case:
     """The instruction is read in the first call, which is not counted; diffusers reads it with every prompt."""
     encoder = random_text_encoder(settings)
     prompts, others = ([f"{PROMPT} {word}" for word in words[: settings.batch]] for words in (_COLOURS, _COLOURS[1:]))
+    peer = _peer_text(settings, encoder, prompts) if settings.peer else None
+    if (scheme := settings.schemes.get("text_encoder")) is not None:
+        quantize_(encoder.model, scheme)
     note = f"{settings.text_shape.num_layers} layers"
     if settings.text_layers is not None:
         note += f"; Gemma-2-2B has {settings.shape.text.num_layers}"
     return Case(
         ours=lambda: _encoded(encoder, prompts),
-        peer=_peer_text(settings, encoder, prompts) if settings.peer else None,
+        peer=peer,
         control=lambda: _encoded(encoder, others),
         work=text_work(settings),
         weights=num_bytes(encoder.model),
