@@ -121,6 +121,7 @@ def test_plain_weights_under_a_quantized_config_are_refused(folder: Path, tmp_pa
     ("change", "sentence"),
     [
         ({"quant_method": "bitsandbytes"}, "quantized by bitsandbytes, which is not followed"),
+        ({"quant_method": None}, "quantized by another program, which is not followed"),
         ({"format": 2}, "of format 2"),
         ({"schemes": [{"type": "int3", "layers": ["blocks.0.attention.qkv"]}]}, "quantized as 'int3'"),
         ({"schemes": [{"type": "int8", "layers": ["blocks.7.attention.qkv"]}]}, "names the layer blocks.7.attention"),

@@ -92,7 +92,7 @@ def test_facts_for_a_person() -> None:
 
 def test_the_rest_of_a_model_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     part = {"name": "text_encoder", "kind": "Llama", "num_parameters": 1_500_000, "num_bytes": 3_000_000,
-            "dtypes": ["bfloat16", "float32"], "layout": "transformers"}  # fmt: skip
+            "dtypes": ["bfloat16", "float32"], "layout": "transformers", "quantization": ""}  # fmt: skip
     info.show({"source": "a", "path": "b", "components": [part], "missing": ["text_encoder", "autoencoder"],
                "vocabulary": {"colours": ["red", "blue"]}})  # fmt: skip
     out = capsys.readouterr().out

@@ -89,7 +89,7 @@ def test_only_the_starter_is_loaded_because_a_file_says_so(
     write_image(tmp_path / "picture.png", made.image, made.record.model_copy(update={"model": model}))
     assert replay(tmp_path / "picture.png").identical
     dtypes = dict.fromkeys(("transformer", "autoencoder", "text_encoder"), "float32")
-    assert asked == {"source": starter_folder(), "dtype": dtypes}
+    assert asked == {"source": starter_folder(), "dtype": dtypes, "quantize": None}
 
 
 def test_given_latents_are_in_the_record_and_asked_for(tmp_path: Path, pipeline: TextToImagePipeline) -> None:

@@ -57,7 +57,7 @@ class Quantization:
     def from_json(cls, content: Any) -> Quantization:
         """Raises ConfigError for one of another program, or of a newer version, or with what is not known."""
         if not isinstance(content, dict) or content.get("quant_method") != METHOD:
-            method = content.get("quant_method") if isinstance(content, dict) else content
+            method = (content.get("quant_method") if isinstance(content, dict) else None) or "another program"
             raise ConfigError(
                 f"its weights are quantized by {method}, which is not followed; turn them back into plain weights first"
             )

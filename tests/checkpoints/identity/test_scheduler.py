@@ -84,7 +84,7 @@ def test_a_model_folder_obeys_it_with_a_card_and_without(
 
 
 @pytest.mark.parametrize(("part", "field", "value"), [
-    ("transformer", "qk_norm_type", "layer"), ("transformer", "quantization_config", {"load_in_4bit": True}),
+    ("transformer", "qk_norm_type", "layer"),
     ("transformer", "use_pe", True), ("vae", "shift_factor", 0.1), ("vae", "latents_mean", [0.0]),
 ])  # fmt: skip
 def test_a_setting_of_a_network_that_is_not_followed_is_refused_by_name(

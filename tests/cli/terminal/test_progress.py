@@ -219,7 +219,8 @@ def machine(memory: int | None, *accelerators: Accelerator, speed: float | None 
 
 
 MODEL: Any = SimpleNamespace(
-    name="m", side=64, memory=lambda dtype: {"float32": 100.0, "bfloat16": 45.0}[dtype], flops=lambda: 5e12,
+    name="m", side=64, flops=lambda: 5e12,
+    memory=lambda dtype, eight_bits=False: 30.0 if eight_bits else {"float32": 100.0, "bfloat16": 45.0}[dtype],
     dtypes=lambda device: ("bfloat16",) if device != "cpu" else ("float32", "bfloat16"),
 )  # fmt: skip
 
@@ -228,11 +229,13 @@ MODEL: Any = SimpleNamespace(
     ("memory", "card", "expected"),
     [
         (1000, (45, "cuda"), (True, "cuda", "bfloat16", None)),
-        (1000, (44, "cuda"), (True, "cpu", "float32", 50.0)),
+        (1000, (44, "cuda"), (True, "cuda", "bfloat16, weights in 8 bits", None)),
+        (1000, (29, "cuda"), (True, "cpu", "float32", 50.0)),
         (112, None, (True, "cpu", "float32", 50.0)),  # nine tenths of the memory are for it
         (111, None, (True, "cpu", "bfloat16", 50.0)),
         (50, None, (True, "cpu", "bfloat16", 50.0)),
-        (49, None, (False, "cpu", "bfloat16", None)),
+        (49, None, (True, "cpu", "bfloat16, weights in 8 bits", 50.0)),
+        (33, None, (False, "cpu", "bfloat16, weights in 8 bits", None)),
         (None, None, (True, "cpu", "float32", 50.0)),
         (60, (None, "mps"), (True, "mps", "bfloat16", None)),  # shares the memory of the machine
     ],

@@ -40,7 +40,7 @@ class SamplePainter:
         config = self._config
         with self._start.encoders.loaded() as encoders:
             bundle = ModelBundle(
-                transformer=network.to(self._device).eval(),
+                transformer=network.to(self._device).eval().requires_grad_(False),
                 autoencoder=encoders.autoencoder,
                 text_encoder=encoders.text,
                 card=self._card,
