@@ -47,7 +47,8 @@ def test_both_sides_agree_and_the_control_differs(batch: int) -> None:
 
 def test_fewer_bits_for_ours_alone() -> None:
     names = ("text", "step", "decode", "picture")
-    quantized = replace(SETTINGS, quantize="int8-weight", steps=2)
+    every = ",".join(f"{name}=int8-weight" for name in ("transformer", "autoencoder", "text_encoder"))
+    quantized = replace(SETTINGS, quantize=every, steps=2)
     plain, narrow = (list(run_stages(each, names, RATES)) for each in (replace(SETTINGS, steps=2), quantized))
     for wide, result in zip(plain, narrow, strict=True):
         assert result.error is not None
