@@ -13,15 +13,17 @@ import torch
 
 from sanakit.bench.case import Case, StageResult, psnr_of, relative_error
 from sanakit.bench.floors import Rates, Work, counted_flops
+from sanakit.bench.peer import peer_language_model
 from sanakit.bench.random_weights import built, random_autoencoder, random_transformer
 from sanakit.bench.report import BenchReport, machine_facts, memory_row, time_row
 from sanakit.bench.run import CASES, measure, run_stages
 from sanakit.bench.settings import TINY, BenchSettings, parse_stages, shape_of
 from sanakit.bench.stages.networks import step_work
-from sanakit.bench.stages.text import NUM_WORDS, PROMPT, tokenizer_of_words
+from sanakit.bench.stages.text import NUM_WORDS, PROMPT, random_text_encoder, tokenizer_of_words
 from sanakit.bench.stopwatch import Sample, Times, interleaved, peak_bytes, timed
 from sanakit.cli.app import main
 from sanakit.common.errors import RequestError
+from sanakit.models.text.decoder import Decoder
 from sanakit.models.text.instructions import DIFFUSERS_INSTRUCTION
 
 SETTINGS = BenchSettings(model="tiny", height=64, width=96, repeats=1)
@@ -43,6 +45,16 @@ def test_both_sides_agree_and_the_control_differs(batch: int) -> None:
         assert 0 < result.weights < 2e6
         assert (result.psnr is not None) == (result.name in ("picture", "sprint"))
         assert result.psnr is None or result.psnr > 100
+
+
+def test_a_table_of_tokens_that_is_stored_narrower_is_wide_at_the_peer() -> None:
+    model = random_text_encoder(SETTINGS).model
+    assert isinstance(model, Decoder)
+    model.embed_tokens.bfloat16()
+    ids = torch.arange(2, 9)[None]
+    ours, theirs = model(ids)[0], peer_language_model(model)(ids).last_hidden_state
+    assert theirs.dtype == torch.float32
+    assert relative_error(ours, theirs) < 1e-5
 
 
 def test_fewer_bits_for_ours_alone() -> None:

@@ -42,12 +42,13 @@ def peer_network(state: NetworkState[Any, Any], tensors: Mapping[str, Tensor]) -
 
 
 def peer_language_model(model: LanguageModel) -> nn.Module:
-    """transformers' class of a decoder, over the same memory."""
+    """transformers' class of a decoder, over the same memory, but for a table of tokens that is stored narrower: ours
+    widens the rows that it takes, there it would be the dtype of everything."""
     from transformers import AutoConfig, AutoModel
 
     assert isinstance(model, Decoder)
     fields = transformers_config(model.config)
-    tensors = model.state_dict()
+    tensors = {name: tensor.to(model.compute_dtype) for name, tensor in model.state_dict().items()}
     with torch.device("meta"):
         network = AutoModel.from_config(AutoConfig.for_model(**fields), attn_implementation=model.attention)
     network.load_state_dict(tensors, strict=True, assign=True)
