@@ -62,7 +62,7 @@ def test_sums_are_kept_in_float32_or_wider() -> None:
 def test_cores_are_those_that_a_container_or_job_is_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], cores: int
 ) -> None:
-    monkeypatch.setattr(devices, "_allowed_cores", lambda: 16)
+    monkeypatch.setattr(devices, "allowed_cores", lambda: 16)
     for name, content in {"self/cgroup": "4:cpu,cpuacct:/old\n0::/job/step\n", **files}.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content)
@@ -73,7 +73,7 @@ def test_cores_are_those_that_a_container_or_job_is_given(
 def test_as_many_threads_as_there_is_time_for(
     monkeypatch: pytest.MonkeyPatch, cores: int, own: str | None, threads: str | None
 ) -> None:
-    monkeypatch.setattr(devices, "_allowed_cores", lambda: 16)
+    monkeypatch.setattr(devices, "allowed_cores", lambda: 16)
     monkeypatch.setattr(devices, "num_cores", lambda: cores)
     monkeypatch.setattr(devices, "sys", type("sys", (), {"modules": {}}))
     monkeypatch.setattr(os, "environ", {} if own is None else {"OMP_NUM_THREADS": own})

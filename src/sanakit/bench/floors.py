@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from sanakit.bench.stopwatch import timed
@@ -59,11 +58,6 @@ def counted_flops(call: Callable[[], object]) -> float:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         call()
     return float(counter.get_total_flops())
-
-
-def moved_bytes(*tensors: Tensor) -> int:
-    """Of tensors that are read or written once."""
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def _best(call: Callable[[], object], device: str, seconds: float) -> float:

@@ -11,7 +11,7 @@ import hashlib
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sanakit.checkpoints.networks.dc_ae import DC_AE
 from sanakit.checkpoints.networks.kind import C, M, NetworkKind, NetworkState
@@ -70,8 +70,3 @@ def draw(name: str, shape: tuple[int, ...], seed: int, dtype: torch.dtype, *, no
         return tensor.uniform_(-(3**0.5) * SPREAD, 3**0.5 * SPREAD, generator=generator).add_(centre)
     bound = (3 / tensor[0].numel()) ** 0.5
     return tensor.uniform_(-bound, bound, generator=generator)
-
-
-def num_bytes(network: nn.Module) -> int:
-    """Of its parameters and buffers."""
-    return sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())

@@ -15,6 +15,7 @@ from sanakit.bench.peer import peer_version
 from sanakit.bench.settings import BenchSettings
 from sanakit.bench.stopwatch import Times
 from sanakit.common.byte_counts import readable_bytes
+from sanakit.common.devices import allowed_cores
 from sanakit.common.free_memory import free_memory, total_memory
 from sanakit.evaluation.reports.report import measured_with
 from sanakit.kernels.arithmetic import arithmetic_facts
@@ -27,7 +28,7 @@ def machine_facts(device: str) -> dict[str, Any]:
     """The hardware, and how busy it is now."""
     return {
         **arithmetic_facts(torch.device(device)),
-        "cores": _cores(),
+        "cores": allowed_cores(),
         "memory": total_memory(),
         "free memory": free_memory(),
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
@@ -67,9 +68,9 @@ class BenchReport:
     def remarks(self) -> Iterator[str]:
         """What a reader must know before a number is believed."""
         busy = [stage.others for stage in self.stages if stage.others is not None]
-        if busy and max(busy) > BUSY * _cores():
+        if busy and max(busy) > BUSY * (cores := allowed_cores()):
             yield (
-                f"this machine is busy: other programs used up to {max(busy):.1f} of its {_cores()} cores meanwhile; "
+                f"this machine is busy: other programs used up to {max(busy):.1f} of its {cores} cores meanwhile; "
                 f"believe the ratios of CPU time, with one thread, more than those of the clock"
             )
         if not self.settings.peer:
@@ -120,10 +121,6 @@ def memory_row(stage: StageResult) -> tuple[str, ...]:
 def seconds(value: float) -> str:
     """With three digits."""
     return f"{1000 * value:.3g} ms" if value < 1 else f"{value:.3g} s"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _spread(times: Times | None) -> str:

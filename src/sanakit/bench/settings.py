@@ -134,8 +134,7 @@ class BenchSettings:
         """With the layers that are made, and a table of the words that the bench needs."""
         whole = self.shape.text
         layers = min(self.text_layers or whole.num_layers, whole.num_layers)
-        sliding = tuple(index for index in whole.sliding_layers if index < layers)
-        return replace(whole, vocab_size=1024, num_layers=layers, sliding_layers=sliding)
+        return replace(whole.first_layers(layers), vocab_size=1024)
 
     @property
     def latent_shape(self) -> tuple[int, int, int, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import statistics
@@ -13,7 +12,9 @@ from pathlib import Path
 
 import torch
 
-_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+from sanakit.common.free_memory import give_back_freed_memory, process_memory
+
+_CLEAR = Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +87,16 @@ def peak_bytes(call: Callable[[], object], device: str) -> int | None:
         before = torch.cuda.memory_allocated(device)
         call()
         return torch.cuda.max_memory_allocated(device) - before
-    _give_back()
+    give_back_freed_memory()  # or it hides what the call takes
     try:
         _CLEAR.write_text("5")  # the highest mark starts anew
     except OSError:
         call()
         return None
-    before = _resident("VmRSS")
+    held = process_memory()
     call()
-    return max(_resident("VmHWM") - before, 0)
+    highest = process_memory(peak=True)
+    return None if held is None or highest is None else max(highest - held, 0)
 
 
 def others_cores(since: tuple[float, float, float] | None = None) -> tuple[tuple[float, float, float], float | None]:
@@ -124,15 +126,3 @@ def synchronize(device: str) -> None:
 def _cpu_time() -> float:
     """Of this process and of those that it started and that have ended."""
     return time.process_time() + sum(os.times()[2:4])
-
-
-def _resident(name: str) -> int:
-    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(name + ":"))
-    return int(line.split()[1]) * 1024
-
-
-def _give_back() -> None:
-    """Ask the C library to return what is free, so that it does not hide what the next call takes."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
-    if trim is not None:
-        trim(0)

@@ -13,7 +13,7 @@ import typer
 from sanakit.cli.prune import read_calibration_prompts
 from sanakit.cli.terminal.console import plural, print_json, say
 from sanakit.cli.terminal.options import ReplaceOption, RunOptions
-from sanakit.common.byte_counts import readable_bytes
+from sanakit.common.byte_counts import parse_bytes, readable_bytes
 from sanakit.common.errors import RequestError
 from sanakit.common.files import check_free
 
@@ -104,7 +104,7 @@ def parse_budget(text: str) -> tuple[float, str]:
         raise RequestError(f"--budget {text!r} is no size such as 6MB or 1.2GB, and no error such as 30dB")
     if found[2] == "dB":
         return float(found[1]), "dB"
-    return float(found[1]) * {"k": 1e3, "M": 1e6, "G": 1e9}[found[2][0]], "bytes"
+    return parse_bytes(text), "bytes"
 
 
 def mix(

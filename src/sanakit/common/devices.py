@@ -83,10 +83,11 @@ def resolve_device(device: torch.device | str) -> str:
 def num_cores(proc: Path = PROC, cgroup: Path = CGROUP) -> int:
     """Cores that this process may use: those of the machine, or fewer by its affinity or by the processor time that a
     container or job is given (``docker --cpus 2``); a part of a core counts as one."""
-    return min([_allowed_cores(), *(max(math.ceil(quota), 1) for quota in _quotas(proc, cgroup))])
+    return min([allowed_cores(), *(max(math.ceil(quota), 1) for quota in _quotas(proc, cgroup))])
 
 
-def _allowed_cores() -> int:
+def allowed_cores() -> int:
+    """Of the machine, or fewer by this process's affinity."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -112,5 +113,5 @@ def prepare_threads() -> None:
     if "torch" in sys.modules:  # it would reach other programs only
         return
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    if (cores := num_cores()) < _allowed_cores():
+    if (cores := num_cores()) < allowed_cores():
         os.environ.setdefault("OMP_NUM_THREADS", str(cores))

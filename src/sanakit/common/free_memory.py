@@ -30,7 +30,8 @@ def keep_freed_memory(largest: int = USUAL_PIECE) -> bool:
     return bool(libc.mallopt(_MMAP_THRESHOLD, largest) and libc.mallopt(_TRIM_THRESHOLD, -1))
 
 
-def _give_back_freed_memory() -> None:
+def give_back_freed_memory() -> None:
+    """Where the C library can: what is free in the process becomes free for all."""
     if (libc := _glibc()) is not None:
         libc.malloc_trim(0)
 
@@ -49,7 +50,7 @@ def free_memory(proc: Path = PROC, cgroup: Path = CGROUP) -> int | None:
     keeps in memory, as mapped weights are, count as free there, because they are let go when memory is needed. What the
     process itself has freed and kept is given back first, and so counts as free.
     """
-    _give_back_freed_memory()
+    give_back_freed_memory()
     try:
         available = _table(proc / "meminfo")["MemAvailable:"] * 1024
     except (OSError, ValueError, KeyError):  # not Linux

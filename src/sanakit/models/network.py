@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class Network(nn.Module):
@@ -40,3 +41,8 @@ class Network(nn.Module):
 def units_of(model: nn.Module) -> tuple[nn.Module, ...]:
     """The units of every network in ``model``, which may hold several or be none."""
     return tuple(unit for module in model.modules() if isinstance(module, Network) for unit in module.units)
+
+
+def state_bytes(state: Mapping[str, Tensor]) -> int:
+    """Of the parameters and buffers of a network, as its ``state_dict`` names them."""
+    return sum(tensor.nbytes for tensor in state.values())

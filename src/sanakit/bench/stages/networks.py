@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from sanakit.bench.case import Case, Run
-from sanakit.bench.floors import Work, counted_flops, moved_bytes
+from sanakit.bench.floors import Work, counted_flops
 from sanakit.bench.peer import peer_network
-from sanakit.bench.random_weights import built, num_bytes, random_autoencoder, random_transformer
+from sanakit.bench.random_weights import built, random_autoencoder, random_transformer
 from sanakit.bench.settings import GUIDANCE_SCALE, BenchSettings
 from sanakit.common.seeds import draw_noise
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
+from sanakit.models.network import state_bytes
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.pipelines.decoding.decode import decode_latent
@@ -45,7 +46,7 @@ def step_case(settings: BenchSettings) -> Case:
         peer=_peer_step(settings, state, latent, (null, prompt)) if settings.peer else None,
         control=steps_of(other),
         work=step_work(settings),
-        weights=num_bytes(ours),
+        weights=state_bytes(ours.state_dict()),
         note=f"{settings.batch} guided, {PROMPT_TOKENS} text tokens",
     )
 
@@ -101,7 +102,7 @@ def step_work(settings: BenchSettings) -> Work:
         time = torch.empty(batch)
         condition = network.prepare(text)
     weights = settings.torch_dtype.itemsize * sum(parameter.numel() for parameter in network.parameters())
-    return Work(flops=counted_flops(lambda: network(latent, time, condition)), bytes=weights + 2 * moved_bytes(latent))
+    return Work(flops=counted_flops(lambda: network(latent, time, condition)), bytes=weights + 2 * latent.nbytes)
 
 
 def decode_case(settings: BenchSettings) -> Case:
@@ -116,7 +117,7 @@ def decode_case(settings: BenchSettings) -> Case:
         peer=_peer_decode(settings, state, latent) if settings.peer else None,
         control=lambda: decode_latent(ours, other),
         work=autoencoder_work(settings, decode=True),
-        weights=num_bytes(ours.decoder),
+        weights=state_bytes(ours.decoder.state_dict()),
     )
 
 
@@ -133,7 +134,7 @@ def encode_case(settings: BenchSettings) -> Case:
         peer=_peer_encode(settings, state, pixels) if settings.peer else None,
         control=lambda: ours.encode(other),
         work=autoencoder_work(settings, decode=False),
-        weights=num_bytes(ours.encoder),
+        weights=state_bytes(ours.encoder.state_dict()),
     )
 
 

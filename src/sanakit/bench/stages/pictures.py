@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sanakit.bench.case import Case, Run
 from sanakit.bench.floors import Work
 from sanakit.bench.peer import peer_language_model, peer_network, peer_pipeline, peer_tokenizer
-from sanakit.bench.random_weights import built, num_bytes, random_autoencoder, random_transformer
+from sanakit.bench.random_weights import built, random_autoencoder, random_transformer
 from sanakit.bench.settings import GUIDANCE_SCALE, BenchSettings
 from sanakit.bench.stages.networks import autoencoder_work, step_work
 from sanakit.bench.stages.text import PROMPT, TEXT, random_text_encoder, text_work
@@ -23,6 +23,7 @@ from sanakit.checkpoints.networks.kind import NetworkState
 from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
 from sanakit.checkpoints.opening import load_bundle
 from sanakit.common.seeds import draw_noise
+from sanakit.models.network import state_bytes
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.quantization.quantize import quantize_
 
@@ -110,7 +111,7 @@ def _case(bundle: ModelBundle, wish: Wish, settings: BenchSettings, *, work: Wor
         peer=peer,
         control=lambda: ours(f"{wish.prompt} red"),
         work=work,
-        weights=sum(num_bytes(part) for part in (bundle.transformer, bundle.autoencoder, bundle.text_encoder.model)),
+        weights=sum(state_bytes(part.state_dict()) for part in networks.values()),
         is_picture=True,
         note=note,
     )

@@ -12,8 +12,9 @@ from torch import Tensor
 from sanakit.bench.case import Case, Run
 from sanakit.bench.floors import Work
 from sanakit.bench.peer import peer_language_model, peer_pipeline, peer_tokenizer
-from sanakit.bench.random_weights import draw, num_bytes
+from sanakit.bench.random_weights import draw
 from sanakit.bench.settings import BenchSettings
+from sanakit.models.network import state_bytes
 from sanakit.models.text.decoder import Decoder
 from sanakit.models.text.instructions import DIFFUSERS_INSTRUCTION
 from sanakit.models.text.text_encoder import TextEncoder, TextEncoderConfig
@@ -43,7 +44,7 @@ def text_case(settings: BenchSettings) -> Case:
         peer=peer,
         control=lambda: _encoded(encoder, others),
         work=text_work(settings),
-        weights=num_bytes(encoder.model),
+        weights=state_bytes(encoder.model.state_dict()),
         note=f"{note}, an instruction of {len(encoder.tokenizer.encode(DIFFUSERS_INSTRUCTION))} tokens",
     )
 

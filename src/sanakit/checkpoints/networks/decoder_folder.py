@@ -103,8 +103,7 @@ def read_decoder(
             raise CheckpointError(
                 f"the text encoder in {folder} has {config.num_layers} layers, not num_layers={num_layers}"
             )
-        sliding = tuple(index for index in config.sliding_layers if index < num_layers)
-        config = replace(config, num_layers=num_layers, sliding_layers=sliding)
+        config = config.first_layers(num_layers)
     header = read_header(files)
     found = header.tensors
     prefix = next((n.removesuffix("embed_tokens.weight") for n in found if n.endswith("embed_tokens.weight")), "")

@@ -33,6 +33,7 @@ def quantized(
 
     from sanakit.evaluation.reports.quantized import PROTOCOL, distances, draw_each
     from sanakit.evaluation.reports.report import Report
+    from sanakit.models.network import state_bytes
 
     requests = [draw.wish(text, seed=index) for index, text in enumerate(texts)]
     total = 2 * len(requests)
@@ -42,10 +43,7 @@ def quantized(
         del pipeline
         pipeline = draw.load(requests, model)
         found = draw_each(pipeline, requests, lambda done: on_progress(len(plain) + done, total, "drawing quantized"))
-    weights = {
-        name: sum(tensor.numel() * tensor.element_size() for tensor in part.state_dict().values())
-        for name, part in pipeline.bundle.components.items()
-    }
+    weights = {name: state_bytes(part.state_dict()) for name, part in pipeline.bundle.components.items()}
     report = Report(
         title="Pictures in fewer bits",
         protocol=PROTOCOL,

@@ -8,11 +8,9 @@ from ctypes import c_float, c_int32, c_int64, c_void_p
 from torch import Tensor
 
 from sanakit.kernels.conv3x3.reference import Epilogue
-from sanakit.kernels.native.library import address, channels_last, native_library, num_threads, takes
+from sanakit.kernels.native.library import MULTIPLE, address, channels_last, native_library, num_threads, takes
 from sanakit.kernels.pixel_norm.native import ACTIVATIONS
 
-MULTIPLE = 16
-"""Of numbers of channels."""
 MIN_PIXELS = 256
 """Of a picture. The weights are transformed in every call, which costs as much as the plain sum of some 70 pixels."""
 

@@ -7,10 +7,7 @@ from ctypes import c_int32, c_int64, c_void_p
 
 from torch import Tensor
 
-from sanakit.kernels.native.library import address, native_library, num_threads, takes
-
-MULTIPLE = 16
-"""Of channels behind the gate."""
+from sanakit.kernels.native.library import MULTIPLE, address, native_library, num_threads, takes
 
 
 class _Arguments(ctypes.Structure):

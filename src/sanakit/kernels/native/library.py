@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 VARIABLE = "SANAKIT_NATIVE"
 """``auto`` or unset: the best that this processor runs; ``off``: torch alone; ``avx2`` and so on: this one."""
 
+MULTIPLE = 16
+"""Of numbers of channels, for every kernel: whole vectors of each variant."""
+
 _BUILD = "python -m sanakit.kernels.native"
 _MAX_THREADS = 256  # of a call, as in the C files
 

@@ -7,14 +7,11 @@ from ctypes import c_float, c_int32, c_int64, c_void_p
 
 from torch import Tensor
 
-from sanakit.kernels.native.library import address, channels_last, native_library, num_threads, takes
+from sanakit.kernels.native.library import MULTIPLE, address, channels_last, native_library, num_threads, takes
 from sanakit.kernels.pixel_norm.reference import Activation
 
 ACTIVATIONS: tuple[Activation, ...] = ("none", "silu", "relu")
 """As ``enum Activation`` of ``native/source/sanakit.h`` counts them."""
-
-MULTIPLE = 16
-"""Of numbers of channels."""
 
 
 class _Arguments(ctypes.Structure):

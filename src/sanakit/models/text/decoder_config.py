@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from sanakit.common.errors import ConfigError
@@ -32,6 +32,11 @@ class DecoderConfig:
     mlp_bias: bool = False
     qk_norm: bool = False  # of every head's query and key (Gemma 3)
     is_gemma: bool = False  # norms scale by 1 + weight and follow attention and MLP too; embeddings times sqrt(C)
+
+    def first_layers(self, num_layers: int) -> DecoderConfig:
+        """The same cut behind so many layers."""
+        sliding = tuple(index for index in self.sliding_layers if index < num_layers)
+        return replace(self, num_layers=num_layers, sliding_layers=sliding)
 
     def __post_init__(self) -> None:
         if self.num_heads % self.num_kv_heads:
