@@ -42,6 +42,8 @@ def load(
 ) -> TextToImagePipeline:
     """A pipeline for a model folder, a weights file, a hub id, or the starter that ships with the package.
 
+    Where one picture of the model's own size takes more memory than is free, a warning says so before weights are read.
+
     Args:
         source: a diffusers folder, an upstream ``.pth``, one safetensors of the transformer, a hub id or ``starter``.
         device: where the networks go; ``"auto"`` is CUDA where there is one.
@@ -66,13 +68,16 @@ def load(
     options = _checked(dict(files), dtype)
     dtype = options.pop("torch_dtype") if "torch_dtype" in options else dtype
     from sanakit.checkpoints.files.hub import HubOptions
-    from sanakit.checkpoints.opening import load_bundle  # torch and friends load only now
+    from sanakit.checkpoints.opening import open_model  # torch and friends load only now
+    from sanakit.pipelines.check import plan_for_model, tell_lack_of_memory
+    from sanakit.pipelines.request import GenerationRequest
     from sanakit.pipelines.text_to_image import TextToImagePipeline
 
     others = {name: options.pop(name, None) for name in ("text_encoder", "autoencoder", "quantize")}
     where = resolve_device(device)
-    bundle = load_bundle(source, device=where, dtype=dtype, force=force, hub=HubOptions(**options), **others)
-    return TextToImagePipeline(bundle, deterministic=deterministic)
+    model = open_model(source, device=where, dtype=dtype, force=force, hub=HubOptions(**options), **others)
+    tell_lack_of_memory(model, plan_for_model(model, [GenerationRequest(prompt="")]))
+    return TextToImagePipeline(model.load(), deterministic=deterministic)
 
 
 def _checked(files: dict[str, Any], dtype: DtypeRequest) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+import sanakit
 from sanakit.checkpoints.opening import OpenedModel, open_model
 from sanakit.pipelines.check import memory_of_pictures, plan_for_model
 from sanakit.pipelines.decoding.memory import denoising_bytes
@@ -62,6 +63,10 @@ def test_memory_that_is_short_is_told_before_weights_are_read(
         monkeypatch.setattr("sanakit.pipelines.decoding.memory.free_memory", lambda free=free: free)
         with pytest.raises(pytest.fail.Exception):
             run("generate", "a cat", "--model", tiny_model)
+        assert ("memory is short: tiny takes up to" in caplog.text) == told
+        caplog.clear()
+        with pytest.raises(pytest.fail.Exception):
+            sanakit.load(tiny_model)
         assert ("memory is short: tiny takes up to" in caplog.text) == told
 
 

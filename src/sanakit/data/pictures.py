@@ -8,10 +8,10 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from sanakit.common.colours.named import add_named_profile
+from sanakit.common.colours.profiles import in_srgb, is_srgb
 from sanakit.common.errors import PictureError
 from sanakit.common.picture_limits import open_within_limit, too_large
-from sanakit.data.colours import in_srgb, is_srgb
-from sanakit.data.named_colours import add_named_profile
 
 READING = 3  # version of how a file becomes pixels: part of the keys of cached latents
 # What is tried on a file whatever its name is.

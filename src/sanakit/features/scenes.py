@@ -38,10 +38,12 @@ _TEXT_LENGTHS = (24, 48, 96)
 class Paintings:
     """The numbered stream of a bank's scenes, each with its caption and any number of paintings."""
 
-    def __init__(self, bank: Bank, seed: int, split: Split = "train") -> None:
+    def __init__(self, bank: Bank, seed: int, split: Split = "train", *, single_share: float | None = None) -> None:
         self._bank, self._seed = bank, seed
-        self._scenes = WorldScenes(bank, split, seed)
+        self._scenes = WorldScenes(bank, split, seed, single_share=single_share)
         self.identity = f"scenes {SCENES_VERSION} {bank.hash} {seed}"
+        if single_share is not None:
+            self.identity += f" single {single_share}"
 
     def caption(self, index: int) -> str:
         return self._scenes.truth(index)[1]
@@ -118,7 +120,7 @@ def open_scenes(config: ScenesData, demand: Demand, work: Work) -> CachedScenes:
     sizes = _checked_sizes(demand.resolutions, work.encoders.compression)
     bank = open_bank(config.bank, config.names)
     demand.on_identity(identity_of_scenes(bank))
-    paintings = Paintings(bank, config.seed)
+    paintings = Paintings(bank, config.seed, single_share=config.single_share)
     captions = [paintings.caption(index) for index in range(config.num_captions)]
     store = text_store(config.cache_folder, work.encoders)
     keys, _ = cache_texts(captions, store, work)

@@ -31,11 +31,13 @@ class WorldScenes:
     Any process can make any sample, so shards and resumed runs need no state.
     """
 
-    def __init__(self, bank: Bank, split: Split, seed: int, size: int = 128) -> None:
+    def __init__(
+        self, bank: Bank, split: Split, seed: int, size: int = 128, *, single_share: float | None = None
+    ) -> None:
         if split not in get_args(Split):
             raise ConfigError(f"split={split!r} is unknown; choose one of {', '.join(get_args(Split))}")
         self.bank = bank
-        self._split, self._seed, self._size = split, seed, size
+        self._split, self._seed, self._size, self._single_share = split, seed, size, single_share
 
     def sample(self, index: int) -> Sample:
         scene, text = self.truth(index)
@@ -44,7 +46,7 @@ class WorldScenes:
     def truth(self, index: int) -> tuple[Scene, str]:
         """The scene and caption of `sample`, without painting the picture."""
         rng = self._rng(index)
-        scene = sample_scene(rng, self.bank, self._split)
+        scene = sample_scene(rng, self.bank, self._split, single_share=self._single_share)
         return scene, caption(scene, rng, self.bank, split=self._split)
 
     def _rng(self, index: int) -> Generator:

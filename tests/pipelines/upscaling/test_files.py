@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import piexif
 import piexif.helper
 import pytest
-from PIL import ExifTags, Image, PngImagePlugin
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.common.errors import OutputError, PictureError, RequestError
@@ -63,6 +66,22 @@ def test_orientation_profile_and_texts(tmp_path: Path, upscaler: NetworkUpscaler
 def saved(picture: Image.Image, folder: Path) -> Path:
     picture.save(folder / "upright.png", exif=b"")
     return folder / "upright.png"
+
+
+def test_colours_that_a_file_only_names_are_kept_as_a_profile(tmp_path: Path, upscaler: NetworkUpscaler) -> None:
+    """A PNG whose cICP says Display P3; HDR would look pale, and is refused."""
+    colours().save(tmp_path / "plain.png")
+    content = (tmp_path / "plain.png").read_bytes()
+    for curve in (13, 16):
+        chunk = b"cICP" + bytes([12, curve, 0, 1])
+        chunk = struct.pack(">I", 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        (tmp_path / f"{curve}.png").write_bytes(content[:33] + chunk + content[33:])
+    larger = upscale_picture(upscaler, read_for_upscaling(tmp_path / "13.png", 2))
+    assert larger.carried.profile is not None
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(larger.carried.profile)).profile
+    assert profile.red_primary[1][:2] == pytest.approx((0.680, 0.320), abs=0.04)
+    with pytest.raises(PictureError, match=r"16\.png cannot be enlarged: its colours are of HDR"):
+        read_for_upscaling(tmp_path / "16.png", 2)
 
 
 def test_a_picture_of_ours_keeps_a_record_that_makes_it_again(

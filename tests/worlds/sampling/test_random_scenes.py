@@ -49,6 +49,15 @@ def test_samples_depend_on_seed_split_and_index_alone(toy_bank: Bank) -> None:
     assert all(other.scene != first.scene for other in others)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.7, 1.0])
+def test_so_many_scenes_hold_one_thing_alone(toy_bank: Bank, share: float) -> None:
+    world = WorldScenes(toy_bank, "train", seed=3, single_share=share)
+    kinds = Counter(world.truth(index)[0].kind for index in range(400))
+    assert abs(kinds["single"] / 400 - share) < 0.06
+    if 0 < share < 1:  # the others share the rest as ever: 36 relations and 5 pairs to 18 counts
+        assert 1.3 < kinds["pair"] / kinds["count"] < 4
+
+
 def test_a_bank_without_things_is_told(toy_bank: Bank) -> None:
     with pytest.raises(RequestError, match="the bank 'toy' has no things"):
         WorldScenes(toy_bank.subset([]), "train", seed=0).sample(0)

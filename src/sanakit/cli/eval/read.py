@@ -59,7 +59,7 @@ def open_upright(path: Path) -> NDArray[np.uint8]:
     """
     import numpy as np
 
-    from sanakit.data.named_colours import add_named_profile
+    from sanakit.common.colours.named import add_named_profile
     from sanakit.data.pictures import upright_rgb
     from sanakit.pipelines.picture_file import open_single_picture
 

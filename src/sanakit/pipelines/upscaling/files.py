@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import ExifTags, Image, ImageOps
 
+from sanakit.common.colours.named import add_named_profile
 from sanakit.common.errors import PictureError, RequestError, SanakitError
 from sanakit.common.free_memory import free_memory
 from sanakit.common.paths import pictures_below
@@ -74,6 +75,7 @@ def read_for_upscaling(path: Path, scale: int) -> LargerPicture:
     picture = open_single_picture(path, check=lambda size: _check_size(path, size, scale))
     record = _record_that_fits(path, picture)
     try:
+        add_named_profile(picture, path.read_bytes())  # the larger file has it as a profile
         image = in_levels(ImageOps.exif_transpose(picture))
     except PictureError as error:
         raise PictureError(f"{path} cannot be enlarged: {error}") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from numpy.random import Generator
@@ -60,18 +60,30 @@ CARRIED_GROUPS = ("animal", "food", "thing", "clothing")
 _COLOURED = tuple(name for name in PLAIN_BACKGROUNDS if name != DEFAULT_BACKGROUND)
 
 
-def sample_scene(rng: Generator, bank: Bank, split: Split = "train") -> Scene:
+def sample_scene(rng: Generator, bank: Bank, split: Split = "train", *, single_share: float | None = None) -> Scene:
     """Draw a scene that belongs to the split; what the bank lacks (places, people, sides) is left out.
+
+    ``single_share`` of them hold one thing alone, where given; the other kinds share the rest as in `MIXTURE`.
 
     Raises:
         RequestError: the bank has no things, or too few for such a scene.
     """
     stock = stock_of(bank)
-    kind = choose(only(MIXTURE, _possible(stock)), rng)
+    kind = choose(_mixture(_possible(stock), single_share), rng)
     for _ in range(_NUM_TRIES):
         if (scene := _draw_scene(kind, stock, rng)) is not None and belongs_to(scene, split):
             return scene
     raise RequestError(f"the bank {bank.name!r} is too small: it gives no scene of kind {kind} and split {split!r}")
+
+
+def _mixture(kinds: Sequence[Draw], single_share: float | None) -> Mapping[Draw, float]:
+    shares = only(MIXTURE, kinds)
+    if single_share is None:
+        return shares
+    others = {kind: share for kind, share in shares.items() if kind != "single"}
+    return {"single": single_share} | {
+        kind: share / sum(others.values()) * (1 - single_share) for kind, share in others.items()
+    }
 
 
 def _possible(stock: Stock) -> list[Draw]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sanakit.data.named_colours import _OF_ADOBE, _PRIMARIES, Primaries, _adapted, _linear
+from sanakit.common.colours.named import _OF_ADOBE, _PRIMARIES, Primaries, _adapted, _linear
 
 
 @pytest.mark.parametrize(

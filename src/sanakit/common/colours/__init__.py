@@ -1,0 +1,1 @@
+"""Colours of picture files: what a picture is in sRGB."""
