@@ -69,6 +69,8 @@ def run_here(
 ) -> CurationSummary:
     """Curate the data set at ``path`` into ``out`` in this process; a stopped run is continued.
 
+    Models are taken as ``config`` names them; ``config.pinned`` ties it to their commits, as the shell does.
+
     Args:
         load_scorer: (name or path, device) to a scorer; needed if the recipe has one.
         num_threads: that decode pictures; as many as there are cores if not given.
