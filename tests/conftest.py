@@ -9,6 +9,7 @@ import atexit
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,6 +103,15 @@ def tiny_bundle(tiny_language_model: LlamaModel, tiny_tokenizer: PreTrainedToken
     )
     text_encoder = TextEncoder(tiny_language_model, tiny_tokenizer, text)
     return ModelBundle(transformer=transformer, autoencoder=autoencoder, text_encoder=text_encoder, card=card)
+
+
+@pytest.fixture(scope="session")
+def sprint_bundle(tiny_bundle: ModelBundle) -> ModelBundle:
+    """The same distilled for few steps, with the guidance scale as an input; never change it."""
+    torch.manual_seed(4)
+    config = replace(tiny_bundle.transformer.config, guidance_embeds=True, qk_norm=True, timestep_scale=0.001)
+    card = replace(tiny_bundle.card, distilled=True, defaults=tiny_bundle.card.defaults.of_few_steps())
+    return replace(tiny_bundle, transformer=LinearDiT(config).eval().requires_grad_(False), card=card)
 
 
 @pytest.fixture(scope="session")

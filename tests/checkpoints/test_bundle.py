@@ -24,11 +24,13 @@ from sanakit.checkpoints.sources.content_hashes import hash_network, verify_hash
 from sanakit.checkpoints.sources.sources import find_parts
 from sanakit.common.errors import CheckpointError, RequestError
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
+from sanakit.pipelines.text_to_image import TextToImagePipeline
 
 SPRINT = LinearDiTConfig(
     hidden_size=64, num_layers=1, cross_head_dim=16, in_channels=4, out_channels=4, caption_channels=32, qk_norm=True,
-    guidance_embeds=True,
+    guidance_embeds=True, timestep_scale=0.001, sample_size=32,
 )  # fmt: skip
+SPRINT_FILES = ("model_index.json", "scheduler/scheduler_config.json")
 
 
 def same(first: torch.nn.Module, second: torch.nn.Module) -> bool:
@@ -224,7 +226,7 @@ def test_a_failed_conversion_leaves_nothing(folder: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("class_name", "sentence"),
     [
-        ("StableDiffusionPipeline", "is a StableDiffusionPipeline; sanakit runs SanaPipeline and SanaPAGPipeline"),
+        ("StableDiffusionPipeline", "is a StableDiffusionPipeline; sanakit runs SanaPipeline and SanaSprintPipeline"),
         ("SanaVideoPipeline", "is a SanaVideoPipeline, a video model; sanakit runs"),
     ],
 )
@@ -278,16 +280,37 @@ def test_a_named_part_changes_the_hash_of_the_model(folder: Path, tmp_path: Path
     assert load_bundle(folder, autoencoder=tmp_path / "other").model_hash == expected  # it is the same one
 
 
-def test_sprint_is_described_and_makes_no_pictures(folder: Path, tmp_path: Path) -> None:
-    sprint = LinearDiT(SPRINT)
-    bundle = replace(load_bundle(folder), transformer=sprint)
-    save_bundle(bundle, tmp_path / "sprint")
-    (tmp_path / "sprint" / "sanakit.json").unlink()
-    card = describe(tmp_path / "sprint").card
-    assert card is not None
-    assert card.family == "sana-sprint"
-    with pytest.raises(CheckpointError, match="SANA-Sprint"):
-        load_bundle(tmp_path / "sprint")
+def test_sprint_makes_the_same_picture_from_every_layout(folder: Path, tmp_path: Path) -> None:
+    """A folder with our card, one as others write it, upstream's file, one safetensors."""
+    torch.manual_seed(5)
+    bundle = load_bundle(folder)
+    card = replace(bundle.card, family="sana-sprint", distilled=True, defaults=bundle.card.defaults.of_few_steps())
+    save_bundle(replace(bundle, transformer=LinearDiT(SPRINT), card=card), tmp_path / "sprint")
+    others = shutil.copytree(tmp_path / "sprint", tmp_path / "others")
+    (others / "sanakit.json").unlink()
+    found = describe(others).card
+    assert found is not None
+    assert (found.family, found.distilled) == ("sana-sprint", True)
+    assert found.defaults == replace(card.defaults, base_size=256, guidance_scale=4.5)
+    index, scheduler = (json.loads((others / name).read_text()) for name in SPRINT_FILES)
+    assert index["_class_name"] == "SanaSprintPipeline"
+    assert {name: scheduler[name] for name in ("_class_name", "prediction_type", "sigma_data")} == {
+        "_class_name": "SCMScheduler", "prediction_type": "trigflow", "sigma_data": 0.5,
+    }  # fmt: skip
+    (tmp_path / "upstream").mkdir()
+    convert(others, tmp_path / "upstream" / "sprint.pth", "upstream")
+    shutil.copy(others / "transformer" / "config.json", tmp_path / "upstream")
+    convert(others, tmp_path / "sprint.safetensors", "safetensors")
+    parts = {"autoencoder": others, "text_encoder": others}
+    models = [load_bundle(tmp_path / "sprint"), load_bundle(others)]
+    models += [load_bundle(tmp_path / name, **parts) for name in ("upstream/sprint.pth", "sprint.safetensors")]
+    wish = {"height": 64, "width": 64, "use_resolution_binning": False, "use_instruction": False, "output": "latent"}
+    latents = [TextToImagePipeline(model)("w5", **wish, guidance_scale=4.0).images[0].latent for model in models[:1]]
+    for model in models[1:]:
+        model = replace(model, card=replace(model.card, defaults=card.defaults, text=card.text))
+        latents.append(TextToImagePipeline(model)("w5", **wish, guidance_scale=4.0).images[0].latent)
+    assert all(torch.equal(latent, latents[0]) for latent in latents)
+    assert not torch.equal(TextToImagePipeline(models[0])("w5", **wish).images[0].latent, latents[0])
 
 
 @pytest.mark.parametrize("family", ["sana", "starter"])

@@ -97,9 +97,10 @@ def test_what_counts_do_not_tell_is_as_published() -> None:
         for name, each in LINEAR_DIT_PRESETS.items()
     } == SHAPES
     assert {
-        (each.head_dim, each.patch_size, each.timestep_scale, each.guidance_scale_factor, each.attention_eps,
-         each.qk_norm_eps) for each in LINEAR_DIT_PRESETS.values()
-    } == {(32, 1, 1.0, 0.1, 1e-15, 1e-5)}  # fmt: skip
+        (each.head_dim, each.patch_size, each.guidance_scale_factor, each.attention_eps, each.qk_norm_eps)
+        for each in LINEAR_DIT_PRESETS.values()
+    } == {(32, 1, 0.1, 1e-15, 1e-5)}
+    assert all(each.timestep_scale == (0.001 if each.guidance_embeds else 1.0) for each in LINEAR_DIT_PRESETS.values())
     assert {name: each.cross_head_dim for name, each in LINEAR_DIT_PRESETS.items()} == {
         name: 72 if "600m-" in name and "1600m" not in name else 112 for name in SHAPES
     }

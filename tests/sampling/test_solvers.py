@@ -17,7 +17,7 @@ from sanakit.sampling.evaluation import Evaluation
 from sanakit.sampling.flow_dpm import flow_dpm_solver
 from sanakit.sampling.flow_euler import flow_euler_solver
 from sanakit.sampling.schedules import Schedule, flow_dpm_schedule, flow_euler_schedule
-from sanakit.sampling.solvers import SOLVERS, SolverConfig
+from sanakit.sampling.solvers import SOLVERS, SolverConfig, solver_of
 
 METHODS = {"flow-dpm": (flow_dpm_solver, flow_dpm_schedule), "flow-euler": (flow_euler_solver, flow_euler_schedule)}
 
@@ -172,7 +172,7 @@ def curved(evaluation: Evaluation) -> Tensor:
 @pytest.mark.parametrize("name", SOLVERS)
 def test_a_run_goes_on_from_any_of_its_evaluations(name: str) -> None:
     """To the bit, of every solver that there is; an evaluation and the noise of a step are all that it needs."""
-    config = SOLVERS[name](num_steps=20, flow_shift=3.0)
+    config = solver_of(name, num_steps=20, flow_shift=3.0)
 
     def run(latent: Tensor, **where: Any) -> tuple[Tensor, list[Evaluation]]:
         steps: list[Evaluation] = []
@@ -191,7 +191,7 @@ def test_a_run_goes_on_from_any_of_its_evaluations(name: str) -> None:
 
 @pytest.fixture(params=METHODS)
 def ode(request: pytest.FixtureRequest) -> SolverConfig:
-    return SOLVERS[request.param](num_steps=20, flow_shift=3.0)
+    return solver_of(request.param, num_steps=20, flow_shift=3.0)
 
 
 @pytest.mark.parametrize("start", [1, 7, 19])

@@ -11,19 +11,17 @@ from torch import nn
 from sanakit.checkpoints.files.reader import read_json
 from sanakit.checkpoints.files.writer import write_weights
 from sanakit.checkpoints.identity.card import ModelCard, card_to_metadata, write_card
-from sanakit.checkpoints.identity.scheduler import SPRINT_SCHEDULER
 from sanakit.checkpoints.networks.config_fields import DIFFUSERS_VERSION
 from sanakit.checkpoints.networks.kind import Json, NetworkKind, NetworkState
 from sanakit.common.files import write_json, written_aside
 from sanakit.common.paths import as_path
-from sanakit.sampling.solvers import solver_kind
+from sanakit.sampling.solvers import solver_of
 
 WriteText = Callable[[Path], None]
 """Writes ``text_encoder/`` and ``tokenizer/`` into a model folder."""
 
 WORDS_FILE = "words.json"
 _ABSENT = [None, None]
-_SPRINT_SETTINGS = {"num_train_timesteps": 1000, "prediction_type": "trigflow", "sigma_data": 0.5}
 
 
 def write_model_folder(
@@ -87,12 +85,9 @@ def save_network(kind: NetworkKind[Any, Any], model: nn.Module, folder: Path, *,
 
 def scheduler_to_json(card: ModelCard) -> Json:
     """The scheduler that diffusers' ``SanaPipeline`` or ``SanaSprintPipeline`` runs with this model."""
-    if card.distilled:
-        return {"_class_name": SPRINT_SCHEDULER, "_diffusers_version": DIFFUSERS_VERSION, **_SPRINT_SETTINGS}
     defaults = card.defaults
-    kind = solver_kind(defaults.solver)
-    settings = kind(num_steps=defaults.num_inference_steps, flow_shift=defaults.flow_shift).to_diffusers()
-    return {"_class_name": kind.diffusers_class, "_diffusers_version": DIFFUSERS_VERSION, **settings}
+    solver = solver_of(defaults.solver, num_steps=defaults.num_inference_steps, flow_shift=defaults.flow_shift)
+    return {"_class_name": solver.diffusers_class, "_diffusers_version": DIFFUSERS_VERSION, **solver.to_diffusers()}
 
 
 def _text_encoder_class(folder: Path) -> list[Any]:

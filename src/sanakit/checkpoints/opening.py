@@ -23,7 +23,6 @@ from sanakit.checkpoints.networks.tokenizer_folder import check_tokenizer_files
 from sanakit.checkpoints.sources.complete import card_of, check_transformer, complete, words_of_parts
 from sanakit.checkpoints.sources.content_hashes import check_small_weights
 from sanakit.checkpoints.sources.sources import FOLDERS_OF, ModelParts, find_parts
-from sanakit.common.errors import CheckpointError
 from sanakit.kernels.arithmetic import own_arithmetic
 from sanakit.models.text.text_encoder import TextEncoder
 from sanakit.quantization.quantize import quantize_
@@ -139,8 +138,6 @@ def open_model(
     parts = find_parts(source, hub=hub, without=[folder for folders in without for folder in folders])
     check_transformer(parts)
     card = card_of(parts)
-    if card.distilled:
-        raise CheckpointError(f"{source} is a SANA-Sprint model, which sanakit converts but makes no pictures with yet")
     return OpenedModel(
         parts=parts,
         card=card,

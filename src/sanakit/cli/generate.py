@@ -17,6 +17,7 @@ from sanakit.cli.terminal.output_place import check_metadata
 from sanakit.cli.terminal.prompts import PROMPTS, collect_prompts
 from sanakit.cli.terminal.size import parse_size
 from sanakit.common.byte_counts import parse_bytes, readable_bytes
+from sanakit.common.errors import RequestError
 from sanakit.common.free_memory import process_memory
 from sanakit.sampling.solvers import SOLVERS
 
@@ -37,6 +38,10 @@ class WishOptions:
     ] = None
     num_inference_steps: Annotated[
         int | None, typer.Option("--steps", help="Steps of the solver; the model's own if not given.")
+    ] = None
+    angles: Annotated[
+        str | None,
+        typer.Option(metavar="ANGLE,...", help="Steps of the solver scm by angle, from 1.5708 (all noise) down."),
     ] = None
     guidance_scale: Annotated[float | None, typer.Option(help="How closely to follow the prompt; 1 is off.")] = None
     guidance_interval: Annotated[
@@ -67,8 +72,17 @@ class WishOptions:
         width, height = parse_size(fields.pop("size"))
         with suppress(ValueError):  # of a word, which the request refuses unless it is random
             fields["seed"] = int(self.seed)
+        fields["angles"] = None if self.angles is None else parse_angles(self.angles)
         fields |= {"width": width, "height": height, "solver": self.solver.value if self.solver else None}
         return [GenerationRequest(prompt=prompt, **fields) for prompt in prompts]
+
+
+def parse_angles(words: str) -> tuple[float, ...]:
+    """``1.57,1.3,0.6``; raises RequestError for anything else."""
+    try:
+        return tuple(float(word) for word in words.split(","))
+    except ValueError:
+        raise RequestError(f"--angles {words} is not usable; give numbers such as 1.5708,1.3,0.6") from None
 
 
 def generate(

@@ -145,12 +145,15 @@ def show(facts: dict[str, Any]) -> None:
 def readable_facts(facts: dict[str, Any]) -> dict[str, str]:
     lines = {"source": f"{facts['source']} ({facts['path']})"}
     if "family" in facts:
+        from sanakit.sampling.scm import SCM
+
         side, dtypes = facts["base_size"], " or ".join(facts["precision"]["transformer"])
         reason = facts["precision"]["reason"]
         lines |= {
             "model": f"{facts['name']} of the family {facts['family']}, trained at {side}x{side} px",
             "use with": f"{facts['num_inference_steps']} steps of {facts['solver']}, guidance scale "
-            f"{facts['guidance_scale']:g}, flow shift {facts['flow_shift']:g}",
+            f"{facts['guidance_scale']:g}"
+            + ("" if facts["solver"] == SCM.name else f", flow shift {facts['flow_shift']:g}"),
             "text": f"the first {facts['max_text_tokens'] - 1} tokens of a prompt count",
             "precision": f"the transformer runs in {dtypes}" + (f": {reason}" if reason else ""),
             "licence": facts["licence"] or "not stated in its files",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Any
 
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
 from sanakit.models.transformers.linear_dit import LinearDiTConfig
@@ -11,6 +12,7 @@ from sanakit.models.transformers.linear_dit import LinearDiTConfig
 _600M = LinearDiTConfig(hidden_size=1152, num_layers=28, cross_head_dim=72)
 _1600M = LinearDiTConfig(hidden_size=2240, num_layers=20, cross_head_dim=112)
 _V1_5 = replace(_1600M, qk_norm=True)
+_SPRINT: dict[str, Any] = {"guidance_embeds": True, "timestep_scale": 0.001}
 
 LINEAR_DIT_PRESETS: dict[str, LinearDiTConfig] = {
     "sana-600m-512": replace(_600M, sample_size=16),
@@ -23,8 +25,8 @@ LINEAR_DIT_PRESETS: dict[str, LinearDiTConfig] = {
     "sana1.5-2400m-1024": replace(_V1_5, num_layers=30),
     "sana1.5-3200m-1024": replace(_V1_5, num_layers=40),
     "sana1.5-4800m-1024": replace(_V1_5, num_layers=60),
-    "sana-sprint-600m-1024": replace(_600M, qk_norm=True, guidance_embeds=True),
-    "sana-sprint-1600m-1024": replace(_V1_5, guidance_embeds=True),
+    "sana-sprint-600m-1024": replace(_600M, qk_norm=True, **_SPRINT),
+    "sana-sprint-1600m-1024": replace(_V1_5, **_SPRINT),
 }
 
 _WIDTHS = (128, 256, 512, 512, 1024, 1024)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sanakit.checkpoints.identity.card import ImageDefaults, ModelCard
+from sanakit.checkpoints.identity.card import ModelCard
 from sanakit.common.errors import RequestError
 from sanakit.common.seeds import image_seed
 from sanakit.pipelines.reading.read import PromptReader
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.pipelines.resolution import check_upscaled_size, generated_size
-from sanakit.sampling.guidance import ClassifierFreeGuidance, Guidance, PerturbedAttentionGuidance
-from sanakit.sampling.solvers import SolverConfig, solver_kind
+from sanakit.sampling.guidance import ClassifierFreeGuidance, EmbeddedGuidance, Guidance, PerturbedAttentionGuidance
+from sanakit.sampling.scm import SCM
+from sanakit.sampling.solvers import SolverConfig, solver_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,16 +59,16 @@ def _pictures_of(
     height, width = request.height or side, request.width or side
     generated = generated_size(height, width, side, granularity, use_binning=request.use_resolution_binning)
     check_upscaled_size(height, width, request.upscale)
-    guidance, solver = _guidance(request, card), _solver(request, card.defaults)
+    guidance, solver = _guidance(request, card), _solver(request, card)
     told = {
         "height": height,
         "width": width,
         "num_inference_steps": solver.num_steps,
         "guidance_scale": guidance.scale,
         "solver": solver.name,
-        "flow_shift": solver.flow_shift,
         "num_images": 1,
     }
+    told |= {"angles": solver.angles} if isinstance(solver, SCM) else {"flow_shift": solver.flow_shift}
     told_as = reader.read(request.prompt).text if reader is not None else request.prompt
     read_as = told_as if told_as != request.prompt else None
     for index in range(request.num_images):
@@ -75,15 +76,26 @@ def _pictures_of(
         yield PicturePlan(request=complete, generated=generated, solver=solver, guidance=guidance, read_as=read_as)
 
 
-def _solver(request: GenerationRequest, defaults: ImageDefaults) -> SolverConfig:
-    return solver_kind(request.solver or defaults.solver)(
-        num_steps=request.num_inference_steps or defaults.num_inference_steps,
-        flow_shift=request.flow_shift or defaults.flow_shift,
-    )
+def _solver(request: GenerationRequest, card: ModelCard) -> SolverConfig:
+    defaults = card.defaults
+    name, steps = request.solver or defaults.solver, request.num_inference_steps or defaults.num_inference_steps
+    if name == SCM.name:
+        _refuse(request, ("flow_shift", "reuse"), f"the solver {SCM.name}, whose steps are angles with new noise")
+    else:
+        _refuse(request, ("angles",), f"the solver {name}; angles belong to {SCM.name}")
+    if card.distilled and name != SCM.name:
+        raise RequestError(
+            f"{card.name} is distilled for the solver {SCM.name}, and {name} cannot use it; leave it out."
+        )
+    return solver_of(name, num_steps=steps, flow_shift=request.flow_shift or defaults.flow_shift, angles=request.angles)
 
 
 def _guidance(request: GenerationRequest, card: ModelCard) -> Guidance:
     scale = card.defaults.guidance_scale if request.guidance_scale is None else request.guidance_scale
+    if card.distilled:
+        others = ("negative_prompt", "guidance_interval", "pag_scale")
+        _refuse(request, others, f"{card.name}, which reads its guidance scale itself and is called once a step")
+        return EmbeddedGuidance(scale=scale)
     if request.pag_scale == 0:
         return ClassifierFreeGuidance(scale=scale, interval=request.guidance_interval)
     if not card.defaults.pag_layers:
@@ -91,3 +103,10 @@ def _guidance(request: GenerationRequest, card: ModelCard) -> Guidance:
             f"pag_scale={request.pag_scale:g} needs layers to perturb, and {card.name} names none; leave it at 0."
         )
     return PerturbedAttentionGuidance(scale=scale, pag_scale=request.pag_scale, layers=card.defaults.pag_layers)
+
+
+def _refuse(request: GenerationRequest, names: Sequence[str], beside: str) -> None:
+    """Raises RequestError where one of these settings is not as it is when nothing is said."""
+    for name in names:
+        if getattr(request, name) != GenerationRequest.model_fields[name].default:
+            raise RequestError(f"{name} has no meaning beside {beside}; leave it out.")

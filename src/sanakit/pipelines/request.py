@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from sanakit.common.errors import RequestError
 from sanakit.common.seeds import MAX_SEED, generator_seed
 from sanakit.sampling.reuse import MAX_THRESHOLD
+from sanakit.sampling.scm import SCM
 from sanakit.sampling.solvers import solver_kind, solver_names
 
 MAX_SIDE = 16384
@@ -26,6 +27,11 @@ def _rising(interval: tuple[float, float]) -> tuple[float, float]:
     if not 0.0 <= interval[0] <= interval[1] <= 1.0:
         raise ValueError("not two rising noise levels")
     return interval
+
+
+def _usable_angles(angles: tuple[float, ...]) -> tuple[float, ...]:
+    ends_at_zero = len(angles) > 1 and angles[-1] == 0  # as every schedule does
+    return SCM(angles=angles[:-1] if ends_at_zero else angles).angles
 
 
 def _offered_scale(scale: int) -> int:
@@ -89,7 +95,18 @@ class GenerationRequest(BaseModel):
         None, description=solver_names()
     )
     flow_shift: float | None = Field(
-        None, gt=0, le=1000, allow_inf_nan=False, description="a number above 0, at most 1000"
+        None,
+        gt=0,
+        le=1000,
+        allow_inf_nan=False,
+        exclude_if=lambda shift: shift is None,
+        description="a number above 0, at most 1000",
+    )
+    angles: Annotated[tuple[float, ...], AfterValidator(_usable_angles)] | None = Field(
+        None,
+        max_length=MAX_STEPS,
+        exclude_if=lambda angles: angles is None,
+        description="angles that fall from at most 1.5708 (all noise) to above 0, one a step",
     )
     seed: Annotated[int, BeforeValidator(_drawn)] = Field(
         0, ge=0, le=MAX_SEED, description=f"a whole number from 0 to {MAX_SEED}, or random"
@@ -119,6 +136,11 @@ class GenerationRequest(BaseModel):
         """Refuse combinations that no field can see alone."""
         if self.pag_scale > 0 and self.guidance_interval != (0.0, 1.0):
             raise RequestError("guidance_interval and pag_scale cannot be combined; leave one of them out.")
+        if self.angles is not None and self.num_inference_steps not in (None, len(self.angles)):
+            raise RequestError(
+                f"num_inference_steps={self.num_inference_steps} and {len(self.angles)} angles do not fit; every angle "
+                f"is a step, so leave one of them out."
+            )
         if (self.height is None) != (self.width is None):
             raise RequestError(
                 f"a size needs both sides, but height={self.height} and width={self.width}; give both or neither."

@@ -149,7 +149,10 @@ class TextToImagePipeline:
         model = Meanwhile(lambda: model_reference(self.bundle))  # the weights may be read once more, for their hash
         prepare = lru_cache(maxsize=16)(self.prepare)
         given = [None if latents is None else hash_latent(noise) for noise in noises]
-        jobs = (picture_job(plan, noise, prepare) for plan, noise in zip(plans, noises, strict=True))
+        jobs = (
+            picture_job(plan, plan.solver.schedule().first_latent(noise), prepare)
+            for plan, noise in zip(plans, noises, strict=True)
+        )
         images: dict[int, GeneratedImage] = {}
         for event in denoise(self.denoiser(), jobs):
             which = {"image_index": event.key, "num_images": len(plans)}
@@ -302,7 +305,8 @@ def picture_job(
     previous: Tensor | None = None,
     known: Known | None = None,
 ) -> PictureJob:
-    """What a denoiser needs for a picture: from its noise ``(1, C, h, w)`` on, or from where an evaluation left it."""
+    """What a denoiser needs for a picture: from its first latent ``(1, C, h, w)`` on, or from where an evaluation left
+    it."""
 
     def draw(step: int) -> Tensor:
         return draw_step_noise(latent.shape[1:], plan.request.seed, step)[None].to(latent.device)
@@ -319,7 +323,8 @@ def conditions_of(plan: PicturePlan, prepare: Prepare) -> dict[Branch, Condition
     conditions: dict[Branch, Condition] = {}
     for branch, told in plan.guidance.inputs().items():
         text = prepare(plan.request.negative_prompt, False) if told.text == "negative" else prompt
-        conditions[branch] = text.perturb(told.perturbed_layers) if told.perturbed_layers else text
+        text = text.perturb(told.perturbed_layers) if told.perturbed_layers else text
+        conditions[branch] = text if told.guidance is None else text.with_guidance(told.guidance)
     return conditions
 
 

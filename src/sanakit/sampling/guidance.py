@@ -20,10 +20,11 @@ Branch = Literal["conditional", "unconditional", "perturbed"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BranchInput:
-    """Which text a branch reads, and in which layers its self-attention sees nothing."""
+    """Which text a branch reads, in which layers its self-attention sees nothing, and the scale that it is told."""
 
     text: Literal["prompt", "negative"] = "prompt"
     perturbed_layers: tuple[int, ...] = ()
+    guidance: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,7 +106,29 @@ class PerturbedAttentionGuidance(ClassifierFreeGuidance):
         return max(self.pag_scale - self.adaptive_scale * 1000.0 * (1.0 - sigma), 0.0)
 
 
-Guidance = ClassifierFreeGuidance | PerturbedAttentionGuidance
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EmbeddedGuidance:
+    """The network reads the scale and answers as if it were guided (SANA-Sprint, arXiv:2503.09641): one branch."""
+
+    scale: float
+
+    def __post_init__(self) -> None:
+        _check_scale("guidance_scale", self.scale)
+
+    def inputs(self) -> Mapping[Branch, BranchInput]:
+        """The prompt and the scale."""
+        return {"conditional": BranchInput(guidance=self.scale)}
+
+    def branches(self, sigma: float) -> tuple[Branch, ...]:
+        """The one, at every noise level."""
+        return ("conditional",)
+
+    def combine(self, velocities: Mapping[Branch, Tensor], sigma: float) -> Tensor:
+        """The velocity ``(B, C, H, W)`` to follow."""
+        return velocities["conditional"]
+
+
+Guidance = ClassifierFreeGuidance | PerturbedAttentionGuidance | EmbeddedGuidance
 
 
 def _check_scale(name: str, value: float) -> None:

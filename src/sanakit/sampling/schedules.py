@@ -8,8 +8,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from sanakit.common.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TRAIN_STEPS = 1000  # the network is told time in units of 1/1000 of the noise level
 MAX_FLOW_SHIFT = 1000.0  # beyond it the first sigma rounds towards 1, where the log-SNR has no value
@@ -20,10 +24,12 @@ class Schedule:
     """Falling noise levels with the time the network is told at each.
 
     ``sigmas`` holds N+1 values, strictly falling, the last exactly 0; ``timesteps`` the N times of all but the last.
+    ``noise_scale`` is what noise without a picture is multiplied with to be the first latent.
     """
 
     sigmas: tuple[float, ...]
     timesteps: tuple[float, ...]
+    noise_scale: float = 1.0
 
     def __post_init__(self) -> None:
         if not self.timesteps or len(self.sigmas) != len(self.timesteps) + 1:
@@ -39,6 +45,13 @@ class Schedule:
     def num_steps(self) -> int:
         """Network evaluations the schedule asks for."""
         return len(self.timesteps)
+
+    def first_latent(self, noise: Tensor, picture: Tensor | None = None, start: int = 0) -> Tensor:
+        """Where step ``start`` begins: noise alone, or the latent of a picture under as much of it."""
+        if picture is None:
+            return noise if self.noise_scale == 1.0 else self.noise_scale * noise
+        sigma = self.sigmas[start]
+        return (1.0 - sigma) * picture + sigma * noise
 
     def steps(self, start: int = 0) -> range:
         """Numbers of the steps from ``start`` on.

@@ -5,10 +5,11 @@ from __future__ import annotations
 from sanakit.common.errors import ConfigError
 from sanakit.sampling.flow_dpm import FlowDPM
 from sanakit.sampling.flow_euler import FlowEuler
+from sanakit.sampling.scm import SCM, scm_angles
 
-SolverConfig = FlowDPM | FlowEuler
+SolverConfig = FlowDPM | FlowEuler | SCM
 
-SOLVERS: dict[str, type[SolverConfig]] = {kind.name: kind for kind in (FlowDPM, FlowEuler)}
+SOLVERS: dict[str, type[SolverConfig]] = {kind.name: kind for kind in (FlowDPM, FlowEuler, SCM)}
 
 
 def solver_kind(name: str) -> type[SolverConfig]:
@@ -22,6 +23,19 @@ def solver_kind(name: str) -> type[SolverConfig]:
     return SOLVERS[name]
 
 
+def solver_of(name: str, *, num_steps: int, flow_shift: float, angles: tuple[float, ...] | None = None) -> SolverConfig:
+    """The solver of that name with what it takes of these settings: angles, or steps and a shift.
+
+    Raises:
+        ConfigError: there is none, or it cannot work so.
+    """
+    kind = solver_kind(name)
+    if issubclass(kind, SCM):
+        return SCM(angles=scm_angles(num_steps) if angles is None else angles)
+    return kind(num_steps=num_steps, flow_shift=flow_shift)
+
+
 def solver_names() -> str:
     """All names, for a sentence."""
-    return " or ".join(SOLVERS)
+    *first, last = SOLVERS
+    return f"{', '.join(first)} or {last}"

@@ -35,7 +35,7 @@ V1, V1_5, SPRINT = (LINEAR_DIT_PRESETS[f"{name}-1600m-1024"] for name in ("sana"
     [
         (V1, "sana", 5.0, False, (8,)),
         (V1_5, "sana-1.5", 4.5, False, (8,)),
-        (SPRINT, "sana-sprint", 4.5, True, (8,)),
+        (SPRINT, "sana-sprint", 4.5, True, ()),
         (LINEAR_DIT_PRESETS["sana-600m-1024"], "sana", 5.0, False, (14,)),
         (LINEAR_DIT_PRESETS["sana1.5-4800m-1024"], "sana-1.5", 4.5, False, (30,)),  # the middle of 60
         (replace(V1, num_layers=7), "sana", 5.0, False, (3,)),
@@ -47,8 +47,9 @@ def test_cards(config: Any, family: str, guidance: float, distilled: bool, layer
     )
     assert (card.name, card.family, card.distilled, card.source) == ("some-name", family, distilled, "owner/some-name/")
     assert card.precision is BFLOAT16_LINE
+    solver, steps = ("scm", 2) if distilled else ("flow-dpm", 20)
     assert card.defaults == ImageDefaults(
-        base_size=32 * 16, flow_shift=3.0, solver="flow-dpm", num_inference_steps=20, guidance_scale=guidance,
+        base_size=32 * 16, flow_shift=3.0, solver=solver, num_inference_steps=steps, guidance_scale=guidance,
         pag_layers=layers,
     )  # fmt: skip
 
@@ -61,7 +62,7 @@ def test_cards(config: Any, family: str, guidance: float, distilled: bool, layer
         ("Sana_600M_1024px", {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 2.5}, 2.5, "flow-euler"),
         ("", {"_class_name": "FlowMatchEulerDiscreteScheduler"}, 1.0, "flow-euler"),
         ("", {"_class_name": "DPMSolverMultistepScheduler", "flow_shift": 5}, 5.0, "flow-dpm"),
-        ("", {"_class_name": "SCMScheduler"}, 3.0, "flow-dpm"),
+        ("", {"_class_name": "SCMScheduler"}, 3.0, "scm"),
     ],
 )
 def test_shifts_and_solvers(names: str, scheduler: dict[str, Any] | None, shift: float, solver: str) -> None:

@@ -38,7 +38,17 @@ EULER = {
 @pytest.mark.parametrize("scheduler", [PUBLISHED, EULER, {"flow_shift": 3.0}])
 def test_what_is_published_is_followed(scheduler: dict[str, Any]) -> None:
     check_scheduler(scheduler, is_sprint=False, where="f")
-    check_scheduler({"_class_name": "SCMScheduler", "sigma_data": 0.5}, is_sprint=True, where="f")
+    sprint = {"_class_name": "SCMScheduler", "num_train_timesteps": 1000, "prediction_type": "trigflow"}
+    check_scheduler(sprint | {"sigma_data": 0.5}, is_sprint=True, where="f")
+
+
+@pytest.mark.parametrize(("scheduler", "sentence"), [
+    ({"_class_name": "SCMScheduler", "sigma_data": 1.0}, "sigma_data in f is 1.0, and sanakit follows 0.5 alone"),
+    (PUBLISHED, "f names 'DPMSolverMultistepScheduler', and sanakit follows SCMScheduler of such a model"),
+])  # fmt: skip
+def test_sprint_has_a_scheduler_of_its_own(scheduler: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(CheckpointError, match=sentence):
+        check_scheduler(scheduler, is_sprint=True, where="f")
 
 
 @pytest.mark.parametrize(("base", "field", "value"), [

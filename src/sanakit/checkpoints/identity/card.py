@@ -22,6 +22,7 @@ from sanakit.common.files import write_json
 from sanakit.common.version import __version__
 from sanakit.models.text.text_encoder import TextEncoderConfig
 from sanakit.sampling.flow_dpm import FlowDPM
+from sanakit.sampling.scm import SCM
 from sanakit.sampling.solvers import solver_kind
 
 _CARD_FILE = "sanakit.json"
@@ -47,6 +48,10 @@ class ImageDefaults:
 
     def __post_init__(self) -> None:
         solver_kind(self.solver)
+
+    def of_few_steps(self) -> ImageDefaults:
+        """Those of SANA-Sprint where its teacher's are known."""
+        return replace(self, solver=SCM.name, num_inference_steps=2, pag_layers=())
 
 
 Defaults = ImageDefaults
@@ -106,14 +111,18 @@ def card_from_json(content: Mapping[str, Any], *, where: str) -> ModelCard:
             f"the model card {where} has an entry {min(unknown)!r} that this sanakit {__version__} does not know; a "
             f"newer one that wrote it reads it, else leave the entry out"
         )
-    defaults = {name: value for name, value in content.items() if name in flat}
+    told = {name: value for name, value in content.items() if name in flat}
     try:
         precision = PrecisionPolicy.from_json(entries.get("precision", {}), where=f"{where}: precision")
         entries = {**_told_by_family(entries.get("family")), **entries, "precision": precision}
-        card = from_mapping(ModelCard, {**entries, "defaults": defaults}, where=where)
+        card = from_mapping(ModelCard, {**entries, "defaults": told}, where=where)
     except (ConfigError, TypeError, AttributeError) as error:
         raise CheckpointError(f"the model card {error}") from error
-    return replace(card, hashes={component: value for component, value in card.hashes.items() if value})
+    defaults = card.defaults
+    if card.distilled and defaults.solver != SCM.name:  # earlier cards have the teacher's
+        defaults = defaults.of_few_steps()
+    hashes = {component: value for component, value in card.hashes.items() if value}
+    return replace(card, defaults=defaults, hashes=hashes)
 
 
 def _told_by_family(family: object) -> dict[str, Any]:

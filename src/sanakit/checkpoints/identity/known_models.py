@@ -52,16 +52,17 @@ def known_card(
     precision: PrecisionPolicy,
 ) -> ModelCard:
     """The card of a checkpoint that came without one; a scheduler's config, where there is one, has the last word."""
+    defaults = ImageDefaults(
+        base_size=config.sample_size * compression,
+        flow_shift=_known_flow_shift(names, config, scheduler),
+        solver=known_solver(scheduler),
+        guidance_scale=4.5 if config.qk_norm else 5.0,
+        pag_layers=_PAG_LAYERS.get(config.num_layers, (config.num_layers // 2,)),
+    )
     return ModelCard(
         name=source.rstrip("/").rsplit("/", 1)[-1],
         family="sana-sprint" if config.guidance_embeds else "sana-1.5" if config.qk_norm else "sana",
-        defaults=ImageDefaults(
-            base_size=config.sample_size * compression,
-            flow_shift=_known_flow_shift(names, config, scheduler),
-            solver=known_solver(scheduler),
-            guidance_scale=4.5 if config.qk_norm else 5.0,
-            pag_layers=_PAG_LAYERS.get(config.num_layers, (config.num_layers // 2,)),
-        ),
+        defaults=defaults.of_few_steps() if config.guidance_embeds else defaults,
         precision=precision,
         distilled=config.guidance_embeds,
         source=source,

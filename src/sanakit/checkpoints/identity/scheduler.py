@@ -8,9 +8,9 @@ from typing import Any
 from sanakit.common.errors import CheckpointError
 from sanakit.sampling.flow_dpm import FlowDPM
 from sanakit.sampling.schedules import MAX_FLOW_SHIFT
-from sanakit.sampling.solvers import SOLVERS, SolverConfig
+from sanakit.sampling.scm import SCM
+from sanakit.sampling.solvers import SOLVERS, SolverConfig, solver_of
 
-SPRINT_SCHEDULER = "SCMScheduler"
 _SHIFTS = ("flow_shift", "shift")  # what the two classes call it; both take 1 where it is absent
 # What changes nothing where it is off, and ours never does.
 _OFF = frozenset({
@@ -26,7 +26,7 @@ _UNUSED = frozenset({
 
 
 def known_solver(scheduler: Mapping[str, Any] | None) -> str:
-    """The solver of ours that does what diffusers' scheduler does; Flow-DPM where none does, as Sprint's."""
+    """The solver of ours that does what diffusers' scheduler does; Flow-DPM where none does."""
     kind = _kind(scheduler)
     return kind.name if kind is not None else FlowDPM.name
 
@@ -35,6 +35,8 @@ def scheduler_defaults(scheduler: Mapping[str, Any]) -> dict[str, Any]:
     """Solver and flow shift, as far as it says them."""
     kind = _kind(scheduler)
     given = [scheduler[name] for name in _SHIFTS if scheduler.get(name)]
+    if kind is SCM:
+        return {"solver": kind.name}
     if kind is None:
         return {"flow_shift": float(given[0])} if given else {}
     return {"solver": kind.name, "flow_shift": float(given[0]) if given else 1.0}
@@ -52,12 +54,13 @@ def check_scheduler(scheduler: Mapping[str, Any], *, is_sprint: bool, where: str
         CheckpointError: its class, or a field that is named, is not followed.
     """
     kind, name = _kind(scheduler), scheduler.get("_class_name", FlowDPM.diffusers_class)
-    if kind is None and not (is_sprint and name == SPRINT_SCHEDULER):
-        classes = " and ".join(each.diffusers_class for each in SOLVERS.values())
-        raise CheckpointError(f"{where} names {name!r}, and sanakit follows {classes}; remove it to use Flow-DPM")
-    if kind is None:
-        return
-    settings = kind(num_steps=1, flow_shift=1.0).to_diffusers()
+    if kind is None or (kind is SCM) != is_sprint:
+        followed = [each for each in SOLVERS.values() if (each is SCM) == is_sprint]
+        classes, instead = " and ".join(each.diffusers_class for each in followed), followed[0].a1111_name
+        raise CheckpointError(
+            f"{where} names {name!r}, and sanakit follows {classes} of such a model; remove it to use {instead}"
+        )
+    settings = solver_of(kind.name, num_steps=1, flow_shift=1.0).to_diffusers()
     for field, value in scheduler.items():
         if field in _SHIFTS and field in settings:
             if type(value) not in (int, float) or not 0 < value <= MAX_FLOW_SHIFT:

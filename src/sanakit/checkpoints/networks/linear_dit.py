@@ -30,6 +30,7 @@ _FIELDS: dict[str, tuple[str, Callable[[Mapping[str, Any], str, Any], Any], Any]
     "sample_size": ("sample_size", count, 32),
     "timestep_scale": ("timestep_scale", number, 1.0),
 }
+_SPRINT_TIME = 0.001  # Sprint's pipelines tell their network the noise level itself, and not 1000 times it
 _BUILT_IN = {"attention_bias": False, "norm_elementwise_affine": False, "norm_eps": 1e-6}
 _CROSS_HEAD_DIMS = {1152: 72, 2240: 112}  # shapes do not show how cross-attention is split into heads
 _SIZES = {"512": 16, "1024": 32, "2k": 64, "4k": 128}  # side of the trained latent, by the name of a size
@@ -131,9 +132,11 @@ def linear_dit_to_json(config: LinearDiTConfig) -> Json:
             raise CheckpointError(
                 f"{name}={getattr(config, name)} cannot be written: diffusers' transformer has {theirs} built in"
             )
+    unit = _SPRINT_TIME if config.guidance_embeds else 1.0
     fields = {
         **{theirs: getattr(config, ours) for theirs, (ours, _, _) in _FIELDS.items()},
         **_BUILT_IN,
+        "timestep_scale": config.timestep_scale / unit,
         "_class_name": "SanaTransformer2DModel",
         "_diffusers_version": DIFFUSERS_VERSION,
         "cross_attention_dim": config.hidden_size,
@@ -150,6 +153,8 @@ def linear_dit_to_json(config: LinearDiTConfig) -> Json:
 def _linear_dit_from_json(fields: Mapping[str, Any]) -> LinearDiTConfig:
     """Our config; absent fields take the defaults of diffusers' class."""
     plain = {ours: read(fields, theirs, default) for theirs, (ours, read, default) in _FIELDS.items()}
+    if plain["guidance_embeds"]:
+        plain["timestep_scale"] *= _SPRINT_TIME
     hidden_size = count(fields, "num_attention_heads", 70) * plain["head_dim"]
     if hidden_size > MAX_COUNT:
         raise CheckpointError(f"num_attention_heads in config.json gives a width of {hidden_size}, above {MAX_COUNT}")
@@ -206,7 +211,8 @@ def infer_linear_dit(shapes: Shapes, names: str = "") -> LinearDiTConfig:
         caption_channels=caption_channels,
         mlp_ratio=inner_size / hidden_size,
         qk_norm="blocks.0.attention.norm_q.weight" in shapes,
-        guidance_embeds="guidance_embed.linear_1.weight" in shapes,
+        guidance_embeds=(is_sprint := "guidance_embed.linear_1.weight" in shapes),
+        timestep_scale=_SPRINT_TIME if is_sprint else 1.0,
         sample_size=sample_size,
         interpolation_scale=_INTERPOLATION_SCALES.get(sample_size),
     )

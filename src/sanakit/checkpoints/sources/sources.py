@@ -45,12 +45,11 @@ CONFIG_KEY = "config"  # of the metadata of a single safetensors file
 _OTHER_FOLDERS = ("text_encoder", "tokenizer", "scheduler")
 FOLDERS_OF = {"text_encoder": ("text_encoder", "tokenizer"), "autoencoder": ("vae",)}
 """Of a diffusers folder, by the parts that another source may give."""
-_PIPELINES = ("SanaPipeline", "SanaPAGPipeline", "SanaSprintPipeline")
+_PIPELINES = ("SanaPipeline", "SanaSprintPipeline", "SanaPAGPipeline", "SanaSprintImg2ImgPipeline")
 _OTHER_FAMILIES = {
     "SanaVideoPipeline": "a video model",
     "SanaImageToVideoPipeline": "a video model",
     "SanaControlNetPipeline": "a model with a ControlNet",
-    "SanaSprintImg2ImgPipeline": "an image-to-image model",
 }
 
 

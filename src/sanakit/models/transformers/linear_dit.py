@@ -41,7 +41,7 @@ class LinearDiTConfig:
     qk_norm: bool = False  # SANA-1.5 and Sprint
     guidance_embeds: bool = False  # Sprint
     guidance_scale_factor: float = 0.1
-    timestep_scale: float = 1.0
+    timestep_scale: float = 1.0  # 0.001 of Sprint, whose embedding reads the noise level itself
     interpolation_scale: float | None = None  # of the positional embedding; None = none, as up to 1024 px
     sample_size: int = 32  # side of the latent that it was trained on
     attention_eps: float = 1e-15
