@@ -255,7 +255,9 @@ def test_functions_are_short() -> None:
 
 
 def test_no_function_takes_a_crowd() -> None:
-    crowded = {name for name, function in functions() if num_parameters(function) > MAX_PARAMETERS}
+    """But for kernels, which take addresses and strides one by one."""
+    plain = [(name, each) for name, each in functions() if "triton.jit" not in map(ast.unparse, each.decorator_list)]
+    crowded = {name for name, function in plain if num_parameters(function) > MAX_PARAMETERS}
     assert not {name for name in crowded if not name.startswith("cli/")}
 
 

@@ -32,6 +32,10 @@ def told(findings: Any) -> list[tuple[str, str]]:
 def test_about_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     installed(monkeypatch)
     gpu = Accelerator(kind="cuda", name="card", memory=1)
+    assert told(doctor._about_torch(replace(HERE, accelerators=(gpu,)))) == [
+        ("remark", "Triton is not installed; torch does the work of its kernels on the GPU, in more time")
+    ]
+    installed(monkeypatch, "triton")
     assert told(doctor._about_torch(replace(HERE, accelerators=(gpu,)))) == []
     ((severity, text),) = told(doctor._about_torch(HERE))
     assert (severity, text.split(";")[0]) == ("remark", "no GPU that this torch can use")
@@ -119,7 +123,7 @@ def test_about_extras(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.severity == "remark"
     assert found.text.startswith("matplotlib is not installed; it draws the curves")
     assert found.advice == 'only for that: pip install "sanakit[train]"'
-    installed(monkeypatch, "resvg_py", "scipy", "matplotlib", "transformers", "triton")
+    installed(monkeypatch, "resvg_py", "scipy", "matplotlib", "transformers")
     (found,) = doctor._about_extras()
     assert found.text == "xformers, flash_attn, bitsandbytes: not installed, and sanakit never uses them"
 
@@ -133,15 +137,20 @@ def test_problems_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "remark" in severities
 
 
-def test_what_a_machine_and_its_models_are_shown_as(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_machine_and_its_models_are_shown_as(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(monkeypatch)
     gpus = Accelerator(kind="cuda", name="card", memory=24_000_000_000), Accelerator(kind="mps", name="M", memory=None)
     facts = doctor._facts(replace(HERE, accelerators=gpus))
     assert facts.pop("int8").removesuffix(" (layers of the scheme int8)") in get_args(Products)
     assert facts == {
         "system": "Linux x86_64, Python 3.12", "cores": "4 (123 GFLOP/s in float32)",
         "memory": "8.0 GB, unknown of it free", "disk": "650 MB free for the cache", "torch": "2.9",
-        "kernels": "torch's alone", "GPU": "card (24 GB), M (shared memory)",
+        "kernels": "torch's alone", "kernels on a GPU": "torch's alone", "GPU": "card (24 GB), M (shared memory)",
     }  # fmt: skip
+    installed(monkeypatch, "triton")
+    assert doctor._facts(HERE)["kernels on a GPU"] == "Triton's"
     bare = doctor._facts(replace(HERE, gigaflops=None, torch=None, torch_problem="gone"))
     assert (bare["cores"], bare["torch"], bare["GPU"]) == ("4", "missing (gone)", "none")
     starter = doctor.Ability("starter", 128, True, True, device="cpu", dtype="float32", memory=1.3e9)

@@ -36,7 +36,7 @@ EXTRAS = (
     ("matplotlib", "train", "draws the curves of a training report"),
     ("scipy", "eval", "computes Fréchet distances"),
 )
-NOT_USED = ("triton", "xformers", "flash_attn", "bitsandbytes")
+NOT_USED = ("xformers", "flash_attn", "bitsandbytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,9 @@ def _about_torch(machine: Machine) -> Iterator[Finding]:
     elif not machine.accelerators:
         text = "no GPU that this torch can use; the starter does not need one, the published models are slow without"
         yield Finding("remark", text, "with a GPU in the machine, install the torch build made for it")
+    elif any(each.kind == "cuda" for each in machine.accelerators) and not is_installed("triton"):
+        text = "Triton is not installed; torch does the work of its kernels on the GPU, in more time"
+        yield Finding("remark", text, "pip install triton, on Linux")
     if is_installed("torchvision"):
         text = "torchvision is installed; where it does not match torch, transformers' models cannot be imported"
         yield Finding("remark", text, "pip uninstall torchvision, unless you need it")
@@ -286,5 +289,6 @@ def _facts(machine: Machine) -> dict[str, Any]:
         "int8": _int8_products() if machine.torch else "-",
         "torch": machine.torch or f"missing ({machine.torch_problem})",
         "kernels": f"native, {machine.native_kernels}" if machine.native_kernels else "torch's alone",
+        "kernels on a GPU": "Triton's" if is_installed("triton") else "torch's alone",
         "GPU": ", ".join(f"{a.name} ({told(a.memory, 'shared memory')})" for a in machine.accelerators) or "none",
     }

@@ -11,6 +11,7 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sanakit.kernels.native import native_library
+from sanakit.kernels.on_gpu import triton_runs_on
 
 MAX_THREADS = 256
 """So many can be asked for by a file; more would only take memory."""
@@ -64,6 +66,8 @@ def arithmetic_facts(device: torch.device) -> dict[str, str]:
     """
     if device.type == "cuda":
         facts = {"GPU": torch.cuda.get_device_name(device), "cuDNN": str(torch.backends.cudnn.version())}
+        if triton_runs_on(device):  # since 0.2.0
+            facts["kernels on the GPU"] = f"Triton {version('triton')}"
     else:
         facts = {"instruction set": torch.backends.cpu.get_cpu_capability(), "processor": _processor()}
         facts["cross-attention to short texts"] = "folded"  # since 0.2.0

@@ -58,19 +58,21 @@ def sincos_position(
 ) -> Tensor:
     """Fixed 2-D positional embedding, ``(1, height * width, channels)`` float32; columns come first.
 
-    Any grid is stretched onto the trained square of ``base_size`` positions a side. The waves are computed on the CPU
-    in float64, which not every accelerator has.
+    Any grid is stretched onto the trained square of ``base_size`` positions a side. The waves are computed in float64:
+    on CUDA there, as a copy would be waited for, else on the CPU, as not every accelerator has it.
 
     Source: SANA at 2K and 4K; the formula is the one of the masked autoencoder, arXiv:2111.06377.
     """
 
+    place = device if device.type == "cuda" else "cpu"
+
     def wave(positions: Tensor) -> Tensor:  # (P,) to (P, channels / 2)
-        exponents = torch.arange(channels // 4, device="cpu", dtype=torch.float64) / (channels / 4)
+        exponents = torch.arange(channels // 4, device=place, dtype=torch.float64) / (channels / 4)
         angles = positions[:, None] * 10000.0**-exponents
         return torch.cat([angles.sin(), angles.cos()], dim=-1).float().to(device)
 
-    rows = torch.arange(height, device="cpu", dtype=torch.float64) / (height / base_size) / interpolation_scale
-    columns = torch.arange(width, device="cpu", dtype=torch.float64) / (width / base_size) / interpolation_scale
+    rows = torch.arange(height, device=place, dtype=torch.float64) / (height / base_size) / interpolation_scale
+    columns = torch.arange(width, device=place, dtype=torch.float64) / (width / base_size) / interpolation_scale
     half = channels // 2
     row_waves = wave(rows)[:, None, :].expand(height, width, half)
     column_waves = wave(columns)[None, :, :].expand(height, width, half)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sanakit.kernels.pixel_norm import Activation, pixel_rms_norm, rms_normalised
+from sanakit.kernels.modulated_norm import rms_norm
+from sanakit.kernels.pixel_norm import Activation, pixel_rms_norm
 
 
 class RMSNorm(nn.Module):
@@ -17,7 +18,7 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        return (rms_normalised(x, dim=-1, eps=self.eps) * self.weight).to(x.dtype)
+        return rms_norm(x, self.weight, eps=self.eps)
 
 
 class PixelRMSNorm(nn.Module):

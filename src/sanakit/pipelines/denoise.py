@@ -20,6 +20,8 @@ from sanakit.sampling.guidance import Branch, Guidance
 MAX_ROWS = 16  # of a call on an accelerator: eight pictures with guidance
 MAX_POSITIONS = 16 * 32 * 32  # of the latents of all rows: at 4K, one tensor of eight guided pictures would take 6 GB
 
+Step = Callable[[Tensor, Tensor, Condition], Tensor]
+"""The network, or what stands in for it: noisy latents, times and conditions to velocities."""
 KeyT = TypeVar("KeyT", bound=Hashable)
 Correct = Callable[[Evaluation, Tensor], Tensor]
 
@@ -74,10 +76,19 @@ class Denoiser(Generic[KeyT]):
         max_rows: of a call on an accelerator.
         fixed_rows: every call has exactly that many rows, on any device; some of them are filler. Products are cut by
             the number of rows, so a picture is the same to the bit whoever keeps it company, at the cost of the filler.
+        step: what computes in the network's place.
     """
 
-    def __init__(self, transformer: LinearDiT, *, max_rows: int = MAX_ROWS, fixed_rows: int | None = None) -> None:
+    def __init__(
+        self,
+        transformer: LinearDiT,
+        *,
+        max_rows: int = MAX_ROWS,
+        fixed_rows: int | None = None,
+        step: Step | None = None,
+    ) -> None:
         self.transformer, self.max_rows, self.fixed_rows = transformer, max_rows, fixed_rows
+        self._step: Step = step or transformer
         self._running: dict[KeyT, tuple[PictureJob, Evaluation]] = {}
         # put together anew only when its rows change, which most steps do not
         self._together = lru_cache(maxsize=1)(lambda *rows: Condition.cat(rows))
@@ -157,12 +168,13 @@ class Denoiser(Generic[KeyT]):
         branches = [job.guidance.branches(wish.sigma) for job, wish in wishes]
         rows = [(wish, job.conditions[name]) for (job, wish), own in zip(wishes, branches, strict=True) for name in own]
         rows += rows[:1] * ((self.fixed_rows or 0) - len(rows))
-        network, device = self.transformer, self.transformer.device
-        velocity = network(
-            torch.cat([wish.latent for wish, _ in rows]).to(device, network.compute_dtype),
-            torch.tensor([wish.timestep for wish, _ in rows], device=device),
-            self._together(*(condition for _, condition in rows)),
-        ).float()  # (rows, C, h, w)
+        device, dtype = self.transformer.device, self.transformer.compute_dtype
+        with torch.cuda.device(device if device.type == "cuda" else -1):  # where Triton starts its kernels
+            velocity = self._step(
+                torch.cat([wish.latent for wish, _ in rows]).to(device, dtype),
+                torch.cat([torch.full((1,), wish.timestep, device=device) for wish, _ in rows]),  # without waiting
+                self._together(*(condition for _, condition in rows)),
+            ).float()  # (rows, C, h, w)
         parts = iter(velocity.split(1))
         return [
             job.guidance.combine({name: next(parts) for name in own}, wish.sigma)

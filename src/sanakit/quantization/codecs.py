@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sanakit.common.errors import ConfigError, RequestError
-from sanakit.kernels.int4_linear import INT4, four_bit_weight, pack_nibbles
+from sanakit.kernels.int4_linear import INT4, four_bit_weight, levels_on, pack_nibbles
 from sanakit.kernels.int4_linear import NF4 as NF4_LEVELS
 from sanakit.kernels.int8_linear.reference import LARGEST
 from sanakit.kernels.svdquant_linear import LowRank, svdquant_linear
@@ -83,17 +83,20 @@ def decode(tensors: Mapping[str, Tensor], scheme: Scheme, shape: tuple[int, ...]
             scale = tensors["weight_scale"].reshape(-1, *(1 for _ in shape[1:]))
             return tensors["weight"] * scale
         case Int4Weight() | NF4():
-            levels = torch.tensor(
-                INT4 if isinstance(scheme, Int4Weight) else NF4_LEVELS, device=tensors["weight"].device
-            )
+            levels = levels_of(scheme, tensors["weight"].device)
             return four_bit_weight(tensors["weight"], tensors["weight_scale"], levels, shape[1])
         case SVDQuant():
-            levels = torch.tensor(INT4, device=tensors["weight"].device)
+            levels = levels_on(INT4, tensors["weight"].device)
             rest = four_bit_weight(tensors["weight"], tensors["weight_scale"], levels, shape[1])
             branch = tensors["low_rank_up"].float() @ tensors["low_rank_down"].float()
             return rest / tensors["smooth"].float() + branch
         case _:
             assert_never(scheme)
+
+
+def levels_of(scheme: Int4Weight | NF4, device: torch.device) -> Tensor:
+    """What the codes of a scheme mean, ``(16,)`` float32."""
+    return levels_on(INT4 if isinstance(scheme, Int4Weight) else NF4_LEVELS, device)
 
 
 def num_bytes(scheme: Scheme, shape: tuple[int, ...]) -> int:
@@ -147,7 +150,7 @@ def _groups_to_int4(weight: Tensor, group_size: int) -> dict[str, Tensor]:
 def _groups_to_nf4(weight: Tensor, group_size: int) -> dict[str, Tensor]:
     groups = _in_groups(weight, group_size)
     scale = groups.abs().amax(dim=-1, keepdim=True).bfloat16().float()
-    levels = torch.tensor(NF4_LEVELS, device=weight.device)
+    levels = levels_on(NF4_LEVELS, weight.device)
     middles = (levels[1:] + levels[:-1]) / 2
     codes = torch.bucketize(groups / scale.clamp_min(torch.finfo(torch.float32).tiny), middles)
     return _packed(codes, scale)

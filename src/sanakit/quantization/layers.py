@@ -13,12 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sanakit.common.errors import ConfigError, RequestError
+from sanakit.kernels.int4_linear import four_bit_linear
 from sanakit.kernels.int8_linear import int8_linear
 from sanakit.kernels.svdquant_linear import LowRank, svdquant_linear
 from sanakit.layers.conv3x3 import After, Conv3x3, convolved
 from sanakit.quantization.calibration import LayerInputs
-from sanakit.quantization.codecs import decode, encode, stored
-from sanakit.quantization.schemes import Int8, Scheme, SVDQuant
+from sanakit.quantization.codecs import decode, encode, levels_of, stored
+from sanakit.quantization.schemes import NF4, Int4Weight, Int8, Scheme, SVDQuant
 
 
 class QuantizedLayer(nn.Module):
@@ -82,6 +83,9 @@ class QuantizedLinear(QuantizedLayer):
         if isinstance(self.scheme, SVDQuant):
             branch = LowRank(*(self.get_buffer(name) for name in ("smooth", "low_rank_down", "low_rank_up")))
             return svdquant_linear(x, self.weight, self.weight_scale, branch, self.bias)  # type: ignore[arg-type]
+        if isinstance(self.scheme, Int4Weight | NF4):
+            levels = levels_of(self.scheme, x.device)
+            return four_bit_linear(x, self.weight, self.weight_scale, levels, self.bias)  # type: ignore[arg-type]
         return F.linear(x, self.dequantized(x.dtype), self.bias)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,6 +15,13 @@ NF4 = (
     0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
 )  # fmt: skip
 """Quantiles of a normal distribution with 0 among them (QLoRA, arXiv:2305.14314, appendix E)."""
+
+
+@cache
+def levels_on(levels: tuple[float, ...], device: torch.device) -> Tensor:
+    """``(16,)`` float32, made once a device: to make it is to wait for a GPU."""
+    with torch.inference_mode(False):
+        return torch.tensor(levels, device=device)
 
 
 def pack_nibbles(codes: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sanakit.kernels.int4_linear.reference import INT4, four_bit_weight
+from sanakit.kernels.int4_linear.reference import INT4, four_bit_weight, levels_on
 
 LARGEST = 7
 
@@ -40,8 +40,7 @@ def svdquant_linear(x: Tensor, packed: Tensor, scale: Tensor, branch: LowRank, b
 
     Source: SVDQuant, arXiv:2411.05007, section 4.2.
     """
-    levels = torch.tensor(INT4, device=x.device)
-    weight = four_bit_weight(packed, scale, levels, x.shape[-1])  # (N, K)
+    weight = four_bit_weight(packed, scale, levels_on(INT4, x.device), x.shape[-1])  # (N, K)
     group = 2 * packed.shape[1] // scale.shape[1]
     wide = x.float()
     smoothed = (wide / branch.smooth.float()).reshape(-1, x.shape[-1])

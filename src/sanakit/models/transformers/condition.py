@@ -48,6 +48,11 @@ class Condition:
         """Positions of the text, those that nobody sees too."""
         return self.mask.shape[-1]
 
+    def tensors(self) -> list[Tensor]:
+        """Everything that a network reads of it, but for what is folded."""
+        own = [] if self.guidance is None else [self.guidance]
+        return [*self.keys, *self.values, self.mask, *self.perturbed.values(), *own]
+
     def text_of(self, block: int) -> AttendedText:
         """The texts as the cross-attention of a block, by number, sees them."""
         return AttendedText(self.keys[block], self.values[block], self.mask, self.folded[block] if self.folded else ())

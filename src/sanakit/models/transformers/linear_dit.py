@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sanakit.common.errors import ConfigError, ShapeError
+from sanakit.kernels.modulated_norm import gated_sum, modulated_norm
 from sanakit.layers.cross_attention import AttendedText, CrossAttention
 from sanakit.layers.embeddings import CaptionProjection, ScalarEmbedding, sincos_position
 from sanakit.layers.linear_attention import LinearAttention
@@ -104,9 +105,9 @@ class Block(nn.Module):
         """
         height, width = size
         shift1, scale1, gate1, shift2, scale2, gate2 = (self.scale_shift_table + modulation).chunk(6, dim=1)
-        x = x + gate1 * self.attention(modulated_norm(x, shift1, scale1), identity_rows=identity_rows)
+        x = gated_sum(x, gate1, self.attention(modulated_norm(x, shift1, scale1), identity_rows=identity_rows))
         x = x + self.cross_attention(x, text)
-        return x + gate2 * self.mix_ffn(modulated_norm(x, shift2, scale2), height=height, width=width)
+        return gated_sum(x, gate2, self.mix_ffn(modulated_norm(x, shift2, scale2), height=height, width=width))
 
 
 class LinearDiT(Network):
@@ -227,11 +228,6 @@ def _table(rows: int, size: int) -> Tensor:
     """
     bound = (3 / size) ** 0.5
     return torch.empty(rows, size).uniform_(-bound, bound)
-
-
-def modulated_norm(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """Layer norm without weights, then ``* (1 + scale) + shift``; ``(B, N, C)`` with ``(B, 1, C)``."""
-    return F.layer_norm(x, x.shape[-1:], eps=1e-6) * (1 + scale) + shift
 
 
 def two_rows(layer: nn.Module, x: Tensor) -> Tensor:
