@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sanakit.kernels import conv3x3, mix_ffn, pixel_norm
+from sanakit.kernels import conv3x3, mix_ffn, newton_schulz, pixel_norm
 from sanakit.kernels.native import library
 from sanakit.kernels.native.build import LIBRARY, BuildError, build
 from sanakit.kernels.native.library import NativeLibrary, NativeLibraryError, open_library
@@ -39,7 +39,7 @@ def variant(request: pytest.FixtureRequest, built_library: Path) -> NativeLibrar
 @pytest.fixture
 def native_everywhere(variant: NativeLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
     """This instruction set, in every kernel, whatever the environment says."""
-    for module in (library, conv3x3.native, mix_ffn.native, pixel_norm.native):
+    for module in (library, conv3x3.native, mix_ffn.native, newton_schulz.native, pixel_norm.native):
         monkeypatch.setattr(module, "native_library", lambda: variant)
 
 

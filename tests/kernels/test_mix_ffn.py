@@ -109,5 +109,36 @@ def test_what_does_not_fit_goes_to_the_reference() -> None:
     assert not native.fits(tokens.double(), weight.double(), bias.double(), height=3, width=4)
     assert not native.fits(*(x.float() for x in draw(3, 4, inner=8)), height=3, width=4)
     assert not native.fits(tokens, weight[:16], bias, height=3, width=4)
-    with torch.no_grad():
-        assert not native.fits(tokens, weight.clone().requires_grad_(), bias, height=3, width=4)
+    with torch.autograd.forward_ad.dual_level():
+        assert not native.fits(tokens, weight, bias, height=3, width=4)
+
+
+@pytest.mark.usefixtures("_use")
+@pytest.mark.parametrize(("height", "width", "inner"), [(1, 1, 16), (1, 9, 48), (7, 3, 80)])
+def test_native_gradients_match_the_definition(height: int, width: int, inner: int, lent_threads: Any) -> None:
+    exact = [x.requires_grad_() for x in draw(height, width, inner=inner, batch=3)]
+    size = {"height": height, "width": width}
+    upwards = torch.randn(3, height * width, inner, generator=torch.Generator().manual_seed(1))
+    by_pixels(*exact, **size).backward(upwards.double())
+    found = []
+    for threads in (1, 3):
+        lent_threads(threads)
+        narrow = [x.detach().float().requires_grad_() for x in exact]
+        assert native.fits(*narrow, **size)
+        gated_depthwise(*narrow, **size).backward(upwards)
+        found.append([x.grad for x in narrow])
+    for one, other, x in zip(*found, exact, strict=True):
+        assert torch.equal(one, other)
+        assert (one - x.grad).abs().max() <= 2e-6 * x.grad.abs().max()
+
+
+@pytest.mark.usefixtures("_use")
+def test_the_native_twin_can_be_differentiated_twice() -> None:
+    def curvature(*inputs: Tensor) -> Tensor:
+        first = torch.autograd.grad(gated_depthwise(*inputs, height=2, width=3).sum(), inputs, create_graph=True)
+        return torch.autograd.grad(sum(each.square().sum() for each in first), inputs[0])[0]
+
+    exact = draw(2, 3, inner=16)
+    found = curvature(*(x.float().requires_grad_() for x in exact))
+    expected = curvature(*(x.requires_grad_() for x in exact))
+    assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()

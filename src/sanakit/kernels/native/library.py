@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.autograd import forward_ad
 
 from sanakit.common.errors import ConfigError
 from sanakit.kernels.native.build import LIBRARY, SEAL, sources_hash
@@ -68,16 +69,19 @@ def address(tensor: torch.Tensor | None) -> int | None:
     return tensor.data_ptr()
 
 
-def takes(*tensors: torch.Tensor) -> bool:
-    """Whether the library is here and may compute with these: float32 on the CPU, where nobody wants gradients.
+def takes(*tensors: torch.Tensor, gradients: bool = False) -> bool:
+    """Whether the library is here and may compute with these: float32 on the CPU.
 
-    Where torch casts (autocast) or only records (its compiler), it may not.
+    Where torch casts (autocast), only records (its compiler) or differentiates forward, it may not.
+
+    Args:
+        gradients: whether the kernel has a backward pass; else nobody may want one.
     """
     if native_library() is None or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
         return False
-    if torch.is_grad_enabled() and any(each.requires_grad for each in tensors):
+    if not gradients and torch.is_grad_enabled() and any(each.requires_grad for each in tensors):
         return False
-    return all(map(_is_plain, tensors))
+    return forward_ad._current_level < 0 and all(map(_is_plain, tensors))
 
 
 def _is_plain(x: torch.Tensor) -> bool:

@@ -17,12 +17,10 @@ from torch import Tensor, nn
 from sanakit.common.devices import has_quick_bfloat16
 from sanakit.common.errors import ConfigError
 from sanakit.common.ranks import ALONE, Ranks
+from sanakit.kernels.newton_schulz import newton_schulz
 from sanakit.training.optimizers.config import MuonConfig
 from sanakit.training.optimizers.each_parameter import EachParameter
 from sanakit.training.optimizers.shards import Rows, gradient, here
-
-NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # a, b, c of s <- a s + b s^3 + c s^5, steep at 0 and flat at 1
-NUM_ITERATIONS = 5
 
 
 class Muon(EachParameter):
@@ -89,15 +87,5 @@ def rounded(matrix: Tensor) -> Tensor:
 
 
 def orthogonalize(matrix: Tensor) -> Tensor:
-    """``U V^T`` of ``matrix = U S V^T``, roughly: singular values end between about 0.7 and 1.2.
-
-    In bfloat16 where that is quick.
-    """
-    a, b, c = NEWTON_SCHULZ
-    x = rounded(matrix)
-    x = x.mT if x.shape[0] > x.shape[1] else x
-    x = x / x.norm().clamp(min=1e-7)
-    for _ in range(NUM_ITERATIONS):
-        gram = x @ x.mT
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.mT if matrix.shape[0] > matrix.shape[1] else x
+    """``U V^T`` of ``matrix = U S V^T``, roughly; in bfloat16 where that is quick."""
+    return newton_schulz(rounded(matrix))

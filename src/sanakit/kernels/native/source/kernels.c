@@ -7,6 +7,7 @@
 
 #include "conv3x3.h"
 #include "mix_ffn.h"
+#include "newton_schulz.h"
 #include "pixel_norm.h"
 
 #define JOIN(a, b) a##b
@@ -14,4 +15,11 @@
 #define QUOTED(name) #name
 #define TEXT(name) QUOTED(name)
 
-const struct Variant NAMED(VARIANT) = {TEXT(VARIANT), conv3x3, gated_depthwise, pixel_norm};
+const struct Variant NAMED(VARIANT) = {
+    .name = TEXT(VARIANT),
+    .conv3x3 = conv3x3,
+    .gated_depthwise = gated_depthwise,
+    .gated_depthwise_backward = gated_depthwise_backward,
+    .newton_schulz = newton_schulz,
+    .pixel_norm = pixel_norm,
+};

@@ -54,6 +54,8 @@ static const struct Variant *named(const char *name) {
 
 DOOR(conv3x3, Conv3x3)
 DOOR(gated_depthwise, GatedDepthwise)
+DOOR(gated_depthwise_backward, GatedDepthwiseBackward)
+DOOR(newton_schulz, NewtonSchulz)
 DOOR(pixel_norm, PixelNorm)
 
 struct Team {

@@ -37,20 +37,25 @@ static inline Vector nine(const float *const row[3], const float *weights, const
     return total;
 }
 
+/* Weights and biases of a strip's channels: nine rows (2, STRIP), and one. */
+static void gather_weights(const struct GatedDepthwise *args, int64_t first, int64_t channels, float *weights) {
+    for (int half = 0; half < 2; half++)
+        for (int64_t c = 0; c < channels; c++) {
+            const int64_t channel = half * args->channels + first + c;
+            for (int tap = 0; tap < TAPS; tap++)
+                weights[(2 * tap + half) * STRIP + c] = args->weight[channel * TAPS + tap];
+            weights[(2 * TAPS + half) * STRIP + c] = args->bias[channel];
+        }
+}
+
 static void filter_strip(int64_t task, int thread, void *context) {
     const struct Strips *strips = context;
     const struct GatedDepthwise *args = strips->args;
     const int64_t picture = task / strips->across, first = task % strips->across * STRIP, inner = args->channels;
     const int64_t channels = inner - first < STRIP ? inner - first : STRIP;
     float *rows = strips->memory + thread * strips->scratch, *weights = rows + 3 * strips->row;
-    float *biases = weights + TAPS * 2 * STRIP;
-    for (int half = 0; half < 2; half++)
-        for (int64_t c = 0; c < channels; c++) {
-            const int64_t channel = half * inner + first + c;
-            for (int tap = 0; tap < TAPS; tap++)
-                weights[(2 * tap + half) * STRIP + c] = args->weight[channel * TAPS + tap];
-            biases[half * STRIP + c] = args->bias[channel];
-        }
+    const float *biases = weights + 2 * TAPS * STRIP;
+    gather_weights(args, first, channels, weights);
     const float *x = args->x + picture * args->height * args->width * 2 * inner + first;
     float *y = args->y + picture * args->height * args->width * inner + first;
     memset(rows, 0, 3 * strips->row * sizeof(float));
@@ -82,6 +87,129 @@ static int gated_depthwise(const struct GatedDepthwise *args) {
     strips.memory = workspace(busy * strips.scratch);
     if (!strips.memory) return 1;
     parallel(tasks, (int)busy, filter_strip, &strips);
+    free(strips.memory);
+    return 0;
+}
+
+/* The backward pass. A task is a strip of channels of all pictures, so that sums over pictures have one order. Of a
+ * picture it keeps SiLU(x) and the gradient of what the convolution gave, both with a border of zeros; the former is
+ * made again from x, so that nothing has to be kept from the forward pass. */
+struct BackwardStrips {
+    const struct GatedDepthwiseBackward *args;
+    struct GatedDepthwise forward;
+    int64_t plane; /* floats of a picture with its border */
+    float *memory;
+    int64_t scratch;
+};
+
+static inline Vector sigmoid(Vector x) {
+    Vector y = -x;
+    y = choose(y > 87.0f, all(87.0f), y);
+    y = choose(y < -87.0f, all(-87.0f), y);
+    return 1.0f / (1.0f + exponential(y));
+}
+
+/* What SiLU makes of a change of x. */
+static inline Vector silu_slope(Vector x) {
+    const Vector s = sigmoid(x);
+    return s + x * s * (1.0f - s);
+}
+
+/* The gradients of value and gate of every pixel, from those of y. */
+static void gate_backward(const struct GatedDepthwise *args, const float *kept, const float *dy, int64_t channels,
+                          const float *weights, float *slopes) {
+    const int64_t row = (args->width + 2) * 2 * STRIP, border = row + 2 * STRIP;
+    for (int64_t i = 0; i < args->height; i++)
+        for (int64_t j = 0; j < args->width; j++)
+            for (int64_t c = 0; c < channels; c += WIDTH) {
+                const float *top = kept + i * row + 2 * j * STRIP + c;
+                const float *const value[3] = {top, top + row, top + 2 * row};
+                const float *const gate[3] = {top + STRIP, top + row + STRIP, top + 2 * row + STRIP};
+                const Vector v = nine(value, weights + c, weights + 2 * TAPS * STRIP + c);
+                const Vector g = nine(gate, weights + STRIP + c, weights + (2 * TAPS + 1) * STRIP + c);
+                const Vector s = sigmoid(g), d = load(dy + (i * args->width + j) * args->channels + c);
+                float *to = slopes + border + i * row + 2 * j * STRIP + c;
+                store(to, d * g * s);
+                store(to + STRIP, d * v * (s + g * s * (1.0f - s)));
+            }
+}
+
+/* Add a picture's part to the gradients of WIDTH channels' weights and biases. */
+static void weights_backward(const struct GatedDepthwise *args, const float *kept, const float *slopes, float *sums) {
+    const int64_t row = (args->width + 2) * 2 * STRIP, border = row + 2 * STRIP;
+    Vector total[TAPS + 1];
+    for (int tap = 0; tap <= TAPS; tap++) total[tap] = load(sums + tap * 2 * STRIP);
+    for (int64_t i = 0; i < args->height; i++)
+        for (int64_t j = 0; j < args->width; j++) {
+            const int64_t place = i * row + 2 * j * STRIP;
+            const Vector slope = load(slopes + border + place);
+#pragma GCC unroll 9
+            for (int tap = 0; tap < TAPS; tap++)
+                total[tap] += slope * load(kept + place + tap / 3 * row + tap % 3 * 2 * STRIP);
+            total[TAPS] += slope;
+        }
+    for (int tap = 0; tap <= TAPS; tap++) store(sums + tap * 2 * STRIP, total[tap]);
+}
+
+/* The gradient of x of every pixel: the convolution's weights turned around, then SiLU's slope. */
+static void pixels_backward(const struct GatedDepthwise *args, const float *slopes, const float *x, int64_t channels,
+                            const float *weights, float *dx) {
+    const int64_t row = (args->width + 2) * 2 * STRIP;
+    for (int64_t i = 0; i < args->height; i++)
+        for (int64_t j = 0; j < args->width; j++)
+            for (int half = 0; half < 2; half++) {
+                const int64_t pixel = ((i * args->width + j) * 2 + half) * args->channels;
+                const float *place = slopes + i * row + (2 * j + half) * STRIP;
+                for (int64_t c = 0; c < channels; c += WIDTH) {
+                    Vector total = {0};
+#pragma GCC unroll 9
+                    for (int tap = 0; tap < TAPS; tap++)
+                        total += load(place + tap / 3 * row + tap % 3 * 2 * STRIP + c) *
+                                 load(weights + (2 * (TAPS - 1 - tap) + half) * STRIP + c);
+                    store(dx + pixel + c, total * silu_slope(load(x + pixel + c)));
+                }
+            }
+}
+
+static void strip_backward(int64_t strip, int thread, void *context) {
+    const struct BackwardStrips *strips = context;
+    const struct GatedDepthwise *args = &strips->forward;
+    const int64_t first = strip * STRIP, inner = args->channels, pixels = args->height * args->width;
+    const int64_t channels = inner - first < STRIP ? inner - first : STRIP, row = (args->width + 2) * 2 * STRIP;
+    float *kept = strips->memory + thread * strips->scratch, *slopes = kept + strips->plane;
+    float *weights = slopes + strips->plane, *sums = weights + (TAPS + 1) * 2 * STRIP;
+    memset(kept, 0, strips->scratch * sizeof(float));
+    gather_weights(args, first, channels, weights);
+    for (int64_t picture = 0; picture < args->batch; picture++) {
+        const float *x = args->x + picture * pixels * 2 * inner + first;
+        for (int64_t i = 0; i < args->height; i++)
+            activate_row(args, x + i * args->width * 2 * inner, channels, kept + (i + 1) * row);
+        gate_backward(args, kept, strips->args->dy + picture * pixels * inner + first, channels, weights, slopes);
+        for (int half = 0; half < 2; half++)
+            for (int64_t c = half * STRIP; c < half * STRIP + channels; c += WIDTH)
+                weights_backward(args, kept + c, slopes + c, sums + c);
+        pixels_backward(args, slopes, x, channels, weights, strips->args->dx + picture * pixels * 2 * inner + first);
+    }
+    for (int half = 0; half < 2; half++)
+        for (int64_t c = 0; c < channels; c++) {
+            const int64_t channel = half * inner + first + c;
+            for (int tap = 0; tap < TAPS; tap++)
+                strips->args->dweight[channel * TAPS + tap] = sums[(2 * tap + half) * STRIP + c];
+            strips->args->dbias[channel] = sums[(2 * TAPS + half) * STRIP + c];
+        }
+}
+
+static int gated_depthwise_backward(const struct GatedDepthwiseBackward *args) {
+    struct BackwardStrips strips = {
+        .args = args,
+        .forward = {args->x, args->weight, args->bias, NULL, args->batch, args->height, args->width, args->channels, 1},
+    };
+    const int64_t across = (args->channels + STRIP - 1) / STRIP, busy = args->threads < across ? args->threads : across;
+    strips.plane = (args->height + 2) * (args->width + 2) * 2 * STRIP;
+    strips.scratch = 2 * strips.plane + 2 * (TAPS + 1) * 2 * STRIP;
+    strips.memory = workspace(busy * strips.scratch);
+    if (!strips.memory) return 1;
+    parallel(across, (int)busy, strip_backward, &strips);
     free(strips.memory);
     return 0;
 }

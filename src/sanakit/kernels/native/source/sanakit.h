@@ -49,11 +49,31 @@ struct GatedDepthwise {
     int32_t threads;
 };
 
+/* Its gradients, from that of y. */
+struct GatedDepthwiseBackward {
+    const float *x, *weight, *bias, *dy;
+    float *dx, *dweight, *dbias;
+    int64_t batch, height, width, channels;
+    int32_t threads;
+};
+
+/* y = p(x x^T) x / |x|, where p is what `iterations` of s <- a s + b s^3 + c s^5 make of a singular value over itself.
+ * Rows and columns are multiples of 16. */
+struct NewtonSchulz {
+    const float *x;
+    float *y;
+    int64_t rows, columns;
+    float coefficients[3];
+    int32_t iterations;
+};
+
 /* The kernels of one instruction set. They give 0, or 1 where there was no memory for what they need. */
 struct Variant {
     const char *name;
     int (*conv3x3)(const struct Conv3x3 *);
     int (*gated_depthwise)(const struct GatedDepthwise *);
+    int (*gated_depthwise_backward)(const struct GatedDepthwiseBackward *);
+    int (*newton_schulz)(const struct NewtonSchulz *);
     int (*pixel_norm)(const struct PixelNorm *);
 };
 

@@ -1,0 +1,75 @@
+/* Small matrix products, for what lies between the large ones. */
+#pragma once
+
+#include "vector.h"
+
+enum { DEPTH = 256 }; /* of a panel, which then stays in the nearest cache */
+
+/* A matrix: element (i, j) is at[i * row + j * column]. */
+struct Matrix {
+    const float *at;
+    int64_t row, column;
+};
+
+static inline struct Matrix rows_of(const float *at, int64_t row) { return (struct Matrix){at, row, 1}; }
+static inline struct Matrix transposed(struct Matrix m) { return (struct Matrix){m.at, m.column, m.row}; }
+
+/* `height` x `width` vectors of y, from a panel of depth x (width * WIDTH); the numbers are known to the compiler. */
+__attribute__((always_inline)) static inline void product_block(int height, int width, int64_t depth, struct Matrix a,
+                                                                const float *panel, float *y, int64_t row, int add) {
+    Vector total[ROWS][COLUMNS];
+    for (int i = 0; i < height; i++)
+        for (int j = 0; j < width; j++) total[i][j] = add ? load(y + i * row + j * WIDTH) : (Vector){0};
+    for (int64_t k = 0; k < depth; k++) {
+        Vector b[COLUMNS];
+#pragma GCC unroll 16
+        for (int j = 0; j < width; j++) b[j] = load(panel + (k * width + j) * WIDTH);
+#pragma GCC unroll 16
+        for (int i = 0; i < height; i++) {
+            const Vector x = all(a.at[i * a.row + k * a.column]);
+#pragma GCC unroll 16
+            for (int j = 0; j < width; j++) total[i][j] += x * b[j];
+        }
+    }
+    for (int i = 0; i < height; i++)
+        for (int j = 0; j < width; j++) store(y + i * row + j * WIDTH, total[i][j]);
+}
+
+/* All rows of a panel's columns. */
+__attribute__((always_inline)) static inline void product_panel(int width, int64_t rows, int64_t depth, struct Matrix a,
+                                                                const float *panel, float *y, int64_t row, int add) {
+    int64_t i = 0;
+    for (; i + ROWS <= rows; i += ROWS, a.at += ROWS * a.row, y += ROWS * row)
+        product_block(ROWS, width, depth, a, panel, y, row, add);
+    for (; i < rows; i++, a.at += a.row, y += row) product_block(1, width, depth, a, panel, y, row, add);
+}
+
+/* Columns of b, `columns` of them, as a panel reads them: (depth, columns). */
+static void pack(struct Matrix b, int64_t depth, int64_t columns, float *panel) {
+    if (b.column == 1) {
+        for (int64_t k = 0; k < depth; k++)
+            for (int64_t j = 0; j < columns; j += WIDTH) store(panel + k * columns + j, load(b.at + k * b.row + j));
+    } else {
+        for (int64_t j = 0; j < columns; j++)
+            for (int64_t k = 0; k < depth; k++) panel[k * columns + j] = b.at[k * b.row + j * b.column];
+    }
+}
+
+/* y (rows, columns) = a (rows, depth) @ b (depth, columns), or added to it; columns are a multiple of WIDTH. With `upper` no
+ * more is computed than what lies on or above the diagonal. Sums run along the depth, whatever the other sizes are. */
+static void product(int64_t rows, int64_t depth, int64_t columns, struct Matrix a, struct Matrix b, float *y, int64_t row,
+                    int add, int upper) {
+    float panel[DEPTH * COLUMNS * WIDTH];
+    for (int64_t k = 0; k < depth; k += DEPTH) {
+        const int64_t deep = depth - k < DEPTH ? depth - k : DEPTH;
+        const struct Matrix left = {a.at + k * a.column, a.row, a.column};
+        for (int64_t j = 0; j < columns;) {
+            const int64_t wide = columns - j < COLUMNS * WIDTH ? WIDTH : COLUMNS * WIDTH;
+            const int64_t high = upper && j + wide < rows ? j + wide : rows;
+            pack((struct Matrix){b.at + k * b.row + j * b.column, b.row, b.column}, deep, wide, panel);
+            if (wide == WIDTH) product_panel(1, high, deep, left, panel, y + j, row, add || k);
+            else product_panel(COLUMNS, high, deep, left, panel, y + j, row, add || k);
+            j += wide;
+        }
+    }
+}
