@@ -56,6 +56,29 @@ def test_parts_of_others_and_a_seed_that_nobody_chose(generate: Any, tiny_model:
     assert "holds no autoencoder" in generate("a cat", "--autoencoder", tiny_model / "transformer").err
 
 
+def test_a_picture_from_a_picture_is_made_again_where_that_is(
+    generate: Any, run: Any, tiny_model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    Image.linear_gradient("L").resize((160, 96)).save(tmp_path / "source.png")
+    outcome = generate("a cat", "--image", "source.png", "--strength", "0.5", "--steps", "2", "--output", "out/a.png")
+    assert outcome.code == 0
+    assert Image.open("out/a.png").size == (160, 96)
+    assert read_record("out/a.png").request.image.name == "source.png"
+    outcome = run("replay", "out/a.png", "--model", tiny_model)
+    assert (outcome.code, "made from source.png (160x96 px" in outcome.err, "--image" in outcome.err) == (1, True, True)
+    assert run("replay", "out/a.png", "--model", tiny_model, "--image", "source.png").out == "identical\n"
+    for words, sentence in (
+        (("--image", "nowhere.png"), "nowhere.png does not exist"),
+        (("--image", "source.png", "--output", "source.png"), "would replace the picture that it begins with"),
+        (("--strength", "0.5"), "strength says how a picture is changed"),
+        (("--image", "source.png", "--start-angle", "1"), "start_angle has no meaning beside the solver flow-dpm"),
+        (("--solver", "scm", "--angles", "1.5,x"), "--angles 1.5,x is not usable"),
+    ):
+        outcome = generate("a cat", *words)
+        assert (outcome.code > 0, outcome.err.count("\n"), sentence in outcome.err) == (True, 1, True)
+
+
 def test_json_and_several_prompts_in_a_folder(generate: Any, tmp_path: Path) -> None:
     (tmp_path / "more.txt").write_text("# remark\na dog\n", encoding="utf-8")
     outcome = generate(

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import AutoencoderDC, SanaSprintPipeline, SanaTransformer2DModel, SCMScheduler
+from diffusers import AutoencoderDC, SanaSprintImg2ImgPipeline, SanaSprintPipeline, SanaTransformer2DModel, SCMScheduler
+from PIL import Image
 from torch import Tensor
 from transformers import LlamaModel, PreTrainedTokenizerFast
 from weights import autoencoder_pair, relative_error, transformer_pair
@@ -87,6 +88,10 @@ def peer(
             scheduler=OurAngles(),
         )  # fmt: skip
         pipeline.set_progress_bar_config(disable=True)
+        monkeypatch.setattr(
+            "diffusers.pipelines.sana.pipeline_sana_sprint_img2img.randn_tensor",
+            lambda *_, **__: draw_noise(SHAPE, SEED)[None],
+        )
         pictures: Tensor = pipeline("A red apple", output_type="pt", **COMMON, **options).images
         return pictures[0]
 
@@ -115,6 +120,27 @@ def ours(pipeline: TextToImagePipeline, **options: Any) -> Tensor:
 def test_pictures(ours_and_parts, peer, note, steps: int, theirs: dict[str, Any]) -> None:
     expected = peer(SanaSprintPipeline, latents=0 + draw_noise(SHAPE, SEED)[None], **theirs)
     found = ours(ours_and_parts[0], num_inference_steps=steps)
+    assert expected.std() > 0.05
+    note(-psnr(found, expected), -60, "minus PSNR")
+
+
+@pytest.mark.parametrize(
+    ("strength", "first_step", "options"),
+    [
+        (0.5, 1, {"num_inference_steps": 2}),
+        (0.6, 0, {"num_inference_steps": 2}),  # where all is noise
+        (0.6, 1, {"num_inference_steps": 4, "intermediate_timesteps": None}),
+        (0.4, 3, {"num_inference_steps": 5, "intermediate_timesteps": None}),
+    ],
+)
+def test_pictures_from_a_picture(
+    ours_and_parts, peer, note, strength: float, first_step: int, options: dict[str, Any]
+) -> None:
+    levels = torch.randint(0, 256, (256, 256, 3), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    source = Image.fromarray(levels.numpy()).resize((32, 32)).resize((256, 256))
+    expected = peer(SanaSprintImg2ImgPipeline, first_step=first_step, image=source, strength=strength, **options)
+    steps = options["num_inference_steps"]
+    found = ours(ours_and_parts[0], num_inference_steps=steps, image=source, strength=strength)
     assert expected.std() > 0.05
     note(-psnr(found, expected), -60, "minus PSNR")
 

@@ -43,6 +43,16 @@ class WishOptions:
         str | None,
         typer.Option(metavar="ANGLE,...", help="Steps of the solver scm by angle, from 1.5708 (all noise) down."),
     ] = None
+    image: Annotated[
+        Path | None, typer.Option(help="A picture to begin with, in whose shape it is made if there is no --size.")
+    ] = None
+    strength: Annotated[
+        float | None, typer.Option(help="Share of the steps that change --image, from 0 to 1; 0.6 if not given.")
+    ] = None
+    start_angle: Annotated[
+        float | None,
+        typer.Option(help="The same for the solver scm as an angle: 0.6 changes little, 1.3 much; 1.3 if not given."),
+    ] = None
     guidance_scale: Annotated[float | None, typer.Option(help="How closely to follow the prompt; 1 is off.")] = None
     guidance_interval: Annotated[
         tuple[float, float],
@@ -67,12 +77,14 @@ class WishOptions:
     def requests(self, prompts: Sequence[str]) -> list[GenerationRequest]:
         """One a prompt; raises RequestError where no model could do it."""
         from sanakit.pipelines.request import GenerationRequest
+        from sanakit.pipelines.source_picture import SourcePicture
 
         fields = asdict(self)
         width, height = parse_size(fields.pop("size"))
         with suppress(ValueError):  # of a word, which the request refuses unless it is random
             fields["seed"] = int(self.seed)
         fields["angles"] = None if self.angles is None else parse_angles(self.angles)
+        fields["image"] = None if self.image is None else SourcePicture.of(self.image)
         fields |= {"width": width, "height": height, "solver": self.solver.value if self.solver else None}
         return [GenerationRequest(prompt=prompt, **fields) for prompt in prompts]
 
@@ -117,6 +129,8 @@ def generate(
     total = len(texts) * wishes.num_images
     requests = wishes.requests(texts)
     place = places.with_room(0, num_images=total)
+    if wishes.image is not None and place.file is not None and place.file.resolve() == wishes.image.resolve():
+        raise RequestError(f"--output {place.file} would replace the picture that it begins with; choose another name")
     if metadata:
         check_metadata(place, [text + wishes.negative_prompt for text in texts])
 

@@ -20,6 +20,9 @@ def replay(
     places: PlaceOptions,
     told: TellOptions,
     model: Annotated[str | None, typer.Option(help="The model, if it is not the starter.")] = None,
+    image: Annotated[
+        Path | None, typer.Option(help="The picture that it was made from, if that is not beside it.")
+    ] = None,
     device: DeviceOption = "cpu",
     long: Annotated[bool, typer.Option("--long", help="Also if the record asks for unusually much work.")] = False,
 ) -> None:
@@ -38,14 +41,16 @@ def replay(
     from sanakit.checkpoints.opening import open_model
     from sanakit.cli.terminal.picture_run import PictureRun, save_to
     from sanakit.pipelines.check import load_for
+    from sanakit.pipelines.replay import find_source
     from sanakit.pipelines.replay import replay as replay_picture
 
+    origin = find_source(record, picture, image)  # before weights are read
     source, options = files.named(record.model, model, picture)
     save = save_to(place, with_metadata=True) if place else None
     watch = PictureRun(num_images=1, quiet=told.quiet, save=save, on_file=lambda file: told.tell(f"written to {file}"))
     with watch.bar() as on_event:
         pipeline = load_for([record.request], open_model(source, device=resolve_device(device), **options))
-        result = replay_picture(picture, pipeline, on_event=on_event, long=long)
+        result = replay_picture(picture, pipeline, on_event=on_event, image=origin, long=long)
     file = str(watch.files[0]) if watch.files else None
     if told.as_json:
         again = result.image.record.model_dump(mode="json")

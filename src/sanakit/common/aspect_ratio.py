@@ -1,7 +1,7 @@
 """Aspect-ratio bins: the picture sizes that a SANA model was trained on, all of about the same area.
 
 One table at 1024 px is everything; the other base sizes are exact multiples of it. It lives here because data
-(sorting training pictures) and pipelines (choosing a size to generate) both need it and neither may import the other.
+(sorting training pictures) and pipelines (choosing a size to generate) both need it.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ An exception raised by the listener ends the run at that step, and nothing is le
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,10 +15,13 @@ from torch import Tensor
 
 from sanakit.common.errors import RequestError
 from sanakit.pipelines.reading.unknown import told
+from sanakit.sampling.scm import SCM
+from sanakit.sampling.trigflow import angle_of
 
 if TYPE_CHECKING:
     from sanakit.checkpoints.bundle import ModelBundle
     from sanakit.models.text.text_encoder import TextEncoder, TokenCount
+    from sanakit.pipelines.plan import PicturePlan
     from sanakit.pipelines.reading.read import PromptReader
     from sanakit.pipelines.request import GenerationRequest
     from sanakit.pipelines.result import GeneratedImage
@@ -80,6 +84,7 @@ def check_listeners(**listeners: object) -> None:
             raise RequestError(text) from None
 
 
+_LEAST_SHARE = 1e-3  # of a picture, below which nothing of it is seen
 LONG_READ = 10**9  # bytes of weights whose hashing takes long enough to be told about
 
 
@@ -107,6 +112,29 @@ def notices_about_words(requests: Sequence[GenerationRequest], reader: PromptRea
             yield Notice(f'the prompt was read as "{reading.text}"')
         if reading.unknown:
             yield Notice(told(reading.unknown, model))
+
+
+def notices_about_sources(plans: Sequence[PicturePlan]) -> Iterator[Notice]:
+    """That a picture is to be changed of which the first step sees nothing."""
+    yield from map(Notice, dict.fromkeys(filter(None, map(_source_without_influence, plans))))
+
+
+def _source_without_influence(plan: PicturePlan) -> str:
+    """What there is to say of it: steps are whole, and the first begins with noise alone."""
+    request, solver = plan.request, plan.solver
+    if request.image is None or math.cos(angle_of(solver.schedule().sigmas[plan.start])) >= _LEAST_SHARE:
+        return ""
+    steps, ways = solver.num_steps, []
+    if request.strength is not None:
+        ways.append(f"strength up to {(steps - 1) / steps:.3g}" if steps > 1 else "more steps")
+    if isinstance(solver, SCM):
+        ways.append("--start-angle (start_angle=) from 0.6 to 1.3")
+    given = f"start_angle={request.start_angle}" if request.strength is None else f"strength={request.strength:g}"
+    name, step = request.image.name or "the picture", plan.start + 1
+    return (
+        f"{name} has no influence: {given} begins with step {step} of {steps}, where all is noise; give "
+        f"{' or '.join(ways)}."
+    )
 
 
 def notices_about_model(bundle: ModelBundle) -> Iterator[Notice]:

@@ -10,10 +10,13 @@ from sanakit.common.errors import RequestError
 from sanakit.common.seeds import image_seed
 from sanakit.pipelines.reading.read import PromptReader
 from sanakit.pipelines.request import GenerationRequest
-from sanakit.pipelines.resolution import check_upscaled_size, generated_size
+from sanakit.pipelines.resolution import check_upscaled_size, generated_size, size_like
 from sanakit.sampling.guidance import ClassifierFreeGuidance, EmbeddedGuidance, Guidance, PerturbedAttentionGuidance
 from sanakit.sampling.scm import SCM
 from sanakit.sampling.solvers import SolverConfig, solver_of
+
+DEFAULT_STRENGTH = 0.6  # of the steps, where a picture is changed and nothing is said
+DEFAULT_START_ANGLE = 1.3  # of a consistency model, whose few steps have no fine shares
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +31,7 @@ class PicturePlan:
     solver: SolverConfig
     guidance: Guidance
     read_as: str | None = None
+    start: int = 0  # the first step of the solver; later ones begin with a picture
 
     @property
     def told(self) -> str:
@@ -57,6 +61,8 @@ def _pictures_of(
 ) -> Iterator[PicturePlan]:
     side = card.defaults.base_size
     height, width = request.height or side, request.width or side
+    if request.image is not None and request.height is None:
+        height, width = size_like(request.image.height, request.image.width, side, granularity)
     generated = generated_size(height, width, side, granularity, use_binning=request.use_resolution_binning)
     check_upscaled_size(height, width, request.upscale)
     guidance, solver = _guidance(request, card), _solver(request, card)
@@ -69,11 +75,15 @@ def _pictures_of(
         "num_images": 1,
     }
     told |= {"angles": solver.angles} if isinstance(solver, SCM) else {"flow_shift": solver.flow_shift}
+    solver, start, beginning = _beginning(request, solver)
+    told |= beginning
     told_as = reader.read(request.prompt).text if reader is not None else request.prompt
     read_as = told_as if told_as != request.prompt else None
     for index in range(request.num_images):
         complete = GenerationRequest(**{**dict(request), **told, "seed": image_seed(request.seed, index)})
-        yield PicturePlan(request=complete, generated=generated, solver=solver, guidance=guidance, read_as=read_as)
+        yield PicturePlan(
+            request=complete, generated=generated, solver=solver, guidance=guidance, read_as=read_as, start=start
+        )
 
 
 def _solver(request: GenerationRequest, card: ModelCard) -> SolverConfig:
@@ -88,6 +98,23 @@ def _solver(request: GenerationRequest, card: ModelCard) -> SolverConfig:
             f"{card.name} is distilled for the solver {SCM.name}, and {name} cannot use it; leave it out."
         )
     return solver_of(name, num_steps=steps, flow_shift=request.flow_shift or defaults.flow_shift, angles=request.angles)
+
+
+def _beginning(request: GenerationRequest, solver: SolverConfig) -> tuple[SolverConfig, int, dict[str, float]]:
+    """The solver and its first step where a picture is changed, and how the request says that."""
+    if request.image is None:
+        return solver, 0, {}
+    if isinstance(solver, SCM) and request.strength is None:
+        angle = request.start_angle or min(DEFAULT_START_ANGLE, solver.angles[0])
+        return solver.beginning_at(angle), 0, {"start_angle": angle}
+    _refuse(request, ("start_angle",), f"the solver {solver.name}, which begins where strength says")
+    strength = DEFAULT_STRENGTH if request.strength is None else request.strength
+    return solver, first_step(solver.num_steps, strength), {"strength": strength}
+
+
+def first_step(num_steps: int, strength: float) -> int:
+    """The step that a share ``strength`` of all steps begins with, as diffusers counts: parts of a step are done."""
+    return min(int(max(num_steps - min(num_steps * strength, num_steps), 0)), num_steps - 1)
 
 
 def _guidance(request: GenerationRequest, card: ModelCard) -> Guidance:

@@ -181,7 +181,8 @@ class PictureRecord(_Plain):
         """
         if self.image is None:
             raise PictureError(f"the record in {path} does not say what the picture looked like; it cannot be compared")
-        steps, rows = self.request.num_inference_steps or 0, self.rows_per_call or 0
+        steps = max(self.request.num_inference_steps or 0, len(self.request.angles or ()))
+        rows = self.rows_per_call or 0
         width, height = ((side or 0) * self.request.upscale for side in (self.request.width, self.request.height))
         asked = [
             f"{steps} steps" if steps > MAX_STEPS else "",
@@ -207,6 +208,8 @@ class PictureRecord(_Plain):
             "Model": self.model.name,
             "Version": f"sanakit {self.versions.get('sanakit', '')}",
         }
+        if request.strength is not None:
+            facts["Denoising strength"] = request.strength
         if request.pag_scale > 0:
             facts["PAG scale"] = request.pag_scale
         if request.reuse > 0:
@@ -226,6 +229,8 @@ def _check_known(content: Mapping[str, Any]) -> None:
     strange = [f"request.{name}" for name in request if name not in GenerationRequest.model_fields]
     if model.get("kind") not in (None, *get_args(OriginKind)):
         strange.append("model.kind")
+    if not isinstance(request.get("image"), dict | None):  # a name of a file would be opened
+        raise PictureError("the record is damaged: request.image: it holds no facts of a picture.")
     if request.get("seed") == "random":  # which a request would draw
         raise PictureError("the record is damaged: request.seed: random is no seed of a picture that is made.")
     if strange:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import Tensor
 from sanakit.checkpoints.opening import open_model
 from sanakit.checkpoints.sources.origin import starter_folder
 from sanakit.common.errors import PictureError
+from sanakit.common.paths import as_path
 from sanakit.kernels.arithmetic import MAX_THREADS, own_arithmetic
 from sanakit.pipelines.check import load_for
 from sanakit.pipelines.events import OnEvent
@@ -23,6 +25,7 @@ from sanakit.pipelines.latent_file import as_latents, hash_latent
 from sanakit.pipelines.picture_file import as_stored, open_single_picture, read_record
 from sanakit.pipelines.record import PictureRecord, describe_image
 from sanakit.pipelines.result import GeneratedImage
+from sanakit.pipelines.source_picture import SourcePicture
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 
 Outcome = Literal["identical", "nearly identical", "different"]
@@ -51,6 +54,7 @@ def replay(
     *,
     on_event: OnEvent | None = None,
     latents: Tensor | NDArray[Any] | None = None,
+    image: object = None,
     long: bool = False,
 ) -> ReplayResult:
     """Make the picture in ``path`` again, in as many threads of the CPU as it was made in.
@@ -60,11 +64,13 @@ def replay(
         pipeline: the model to use; None loads the starter, if that made the picture.
         on_event: as in the pipeline.
         latents: the initial noise ``(1, C, h, w)``, tensor or array, of a picture that was made from given latents.
+        image: the picture that it was made from, where it was made from one, as a request takes it; None looks for its
+            file beside ``path``.
         long: also where the record asks for more work than `PictureRecord.check_work` lets it.
 
     Raises:
         PictureError: the file cannot be read or holds no record, was made with another model than the starter and
-            there is no ``pipeline``, with latents that are not here, or its record asks for too much.
+            there is no ``pipeline``, with latents or from a picture that are not here, or its record asks for too much.
     """
     record, picture = read_record(path), open_single_picture(path)
     if not long:
@@ -74,10 +80,11 @@ def replay(
         how: dict[str, Any] = {"dtype": dict(record.model.dtypes), "quantize": dict(record.model.quantized) or None}
         pipeline = load_for([record.request], open_model(starter_folder(), **how))
     _check_latents(record, latents, path)
+    request = record.request.model_copy(update={"image": find_source(record, path, image)})
     again = copy(pipeline)
     again.fixed_rows = record.rows_per_call
     with own_arithmetic(_threads(record)):
-        made = again(record.request, on_event=on_event, latents=latents).images[0]
+        made = again(request, on_event=on_event, latents=latents).images[0]
     outcome, pixels = _compare(record, picture, made.picture)
     return ReplayResult(outcome=outcome, image=made, differences=(*pixels, *_circumstances(record, made.record)))
 
@@ -90,6 +97,29 @@ def _check_latents(record: PictureRecord, latents: Tensor | NDArray[Any] | None,
             f"{path} was made from {_noise(record)}, which its record does not hold; give them to "
             f"sanakit.pipelines.replay.replay as latents="
         )
+
+
+def find_source(record: PictureRecord, path: str | Path, given: object = None) -> SourcePicture | None:
+    """The picture that another was made from: the one that is given, else the file of its name beside ``path``.
+
+    Raises:
+        PictureError: it is not there, or another.
+    """
+    wanted = record.request.image
+    if wanted is None:
+        if given is not None:
+            raise PictureError(f"{path} was made from its prompt alone, and no picture; leave image out")
+        return None
+    if given is not None:
+        found = SourcePicture.of(given)
+        if found != wanted:
+            raise PictureError(f"{path} was made from {wanted}, and this is {found}")
+        return found
+    beside = as_path(path).parent / wanted.name
+    with suppress(PictureError):
+        if wanted.name and (found := SourcePicture.of(beside)) == wanted:
+            return found
+    raise PictureError(f"{path} was made from {wanted}, which is not beside it; name it with --image (image=)")
 
 
 def _noise(record: PictureRecord) -> str:

@@ -12,8 +12,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from sanakit.common.errors import RequestError
 from sanakit.common.seeds import MAX_SEED, generator_seed
+from sanakit.pipelines.source_picture import SourcePicture, as_source
 from sanakit.sampling.reuse import MAX_THRESHOLD
-from sanakit.sampling.scm import SCM
+from sanakit.sampling.scm import ROUNDED_MAX_ANGLE, SCM
 from sanakit.sampling.solvers import solver_kind, solver_names
 
 MAX_SIDE = 16384
@@ -108,6 +109,27 @@ class GenerationRequest(BaseModel):
         exclude_if=lambda angles: angles is None,
         description="angles that fall from at most 1.5708 (all noise) to above 0, one a step",
     )
+    image: Annotated[SourcePicture | None, BeforeValidator(as_source)] = Field(
+        None,
+        exclude_if=lambda image: image is None,
+        description="a picture to begin with: the name of a file, Pillow's picture or an array",
+    )
+    strength: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        allow_inf_nan=False,
+        exclude_if=lambda strength: strength is None,
+        description="the share of the steps that change the picture, above 0 and at most 1 (all)",
+    )
+    start_angle: float | None = Field(
+        None,
+        gt=0,
+        le=ROUNDED_MAX_ANGLE,
+        allow_inf_nan=False,
+        exclude_if=lambda angle: angle is None,
+        description=f"an angle above 0, at most {ROUNDED_MAX_ANGLE} (all noise)",
+    )
     seed: Annotated[int, BeforeValidator(_drawn)] = Field(
         0, ge=0, le=MAX_SEED, description=f"a whole number from 0 to {MAX_SEED}, or random"
     )
@@ -141,6 +163,11 @@ class GenerationRequest(BaseModel):
                 f"num_inference_steps={self.num_inference_steps} and {len(self.angles)} angles do not fit; every angle "
                 f"is a step, so leave one of them out."
             )
+        beginnings = [name for name in ("strength", "start_angle") if getattr(self, name) is not None]
+        if beginnings and self.image is None:
+            raise RequestError(f"{beginnings[0]} says how a picture is changed; give that as image, or leave it out.")
+        if len(beginnings) > 1:
+            raise RequestError("strength and start_angle both say where to begin; give one of them.")
         if (self.height is None) != (self.width is None):
             raise RequestError(
                 f"a size needs both sides, but height={self.height} and width={self.width}; give both or neither."
@@ -159,6 +186,8 @@ def as_requests(asked: Asked | Sequence[Asked] | None, fields: Mapping[str, Any]
         RequestError: ``fields`` came with a finished request, there is nothing to do, or it is something else.
     """
     fields = dict(fields)
+    if fields.get("image") is not None:  # read once, whatever the number of prompts
+        fields["image"] = SourcePicture.of(fields["image"])
     if asked is None:
         asked = fields.pop("prompt", ())
     elif "prompt" in fields:
@@ -209,13 +238,16 @@ _NAMES = (*GenerationRequest.model_fields, "generator", "latents", "output", "on
 _ELSEWHERE = {  # what other libraries call these
     "output_type": "output", "num_images_per_prompt": "num_images", "callback": "on_step",
     "callback_on_step_end": "on_step", "steps": "num_inference_steps", "cfg_scale": "guidance_scale",
-    "complex_human_instruction": "use_instruction",
+    "complex_human_instruction": "use_instruction", "timesteps": "angles", "init_image": "image",
+    "denoising_strength": "strength",
 }  # fmt: skip
 
 
 def _sentence(error: ValidationError) -> str:
     """The first problem that pydantic found, in our words."""
     problem = error.errors(include_url=False)[0]
+    if isinstance(own := problem.get("ctx", {}).get("error"), RequestError):
+        return str(own)
     name = str(problem["loc"][0]) if problem["loc"] else "request"
     field = GenerationRequest.model_fields.get(name)
     if field is None:

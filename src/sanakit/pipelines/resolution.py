@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -44,6 +46,16 @@ def generated_size(
         return generated
     _check_exact(height, width, base_size, granularity)
     return height, width
+
+
+def size_like(height: int, width: int, base_size: int, granularity: int) -> tuple[int, int]:
+    """Height and width in pixels that a model makes, in the shape of another picture and of about its own area."""
+    if base_size in _BINNED_SIZES:
+        return nearest_bin(height, width, base_size)
+    lowest, highest = _exact_range(base_size, granularity)
+    scale = base_size / math.sqrt(height * width) / granularity
+    made_height, made_width = (min(max(round(side * scale) * granularity, lowest), highest) for side in (height, width))
+    return made_height, made_width
 
 
 def resize_and_crop(pixels: Tensor, height: int | None, width: int | None) -> Tensor:
@@ -94,8 +106,7 @@ def _check_binned(height: int, width: int, generated: tuple[int, int]) -> None:
 
 
 def _check_exact(height: int, width: int, base_size: int, granularity: int) -> None:
-    lowest = -(-base_size // 2 // granularity) * granularity or granularity
-    highest = max(2 * base_size // granularity * granularity, lowest)
+    lowest, highest = _exact_range(base_size, granularity)
     for name, side in (("width", width), ("height", height)):
         if side % granularity or not lowest <= side <= highest:
             nearest = min(max(round(side / granularity) * granularity, lowest), highest)
@@ -103,3 +114,9 @@ def _check_exact(height: int, width: int, base_size: int, granularity: int) -> N
                 f"{name}={side} does not suit this model, which makes multiples of {granularity} "
                 f"from {lowest} to {highest} px a side; the nearest is {nearest}."
             )
+
+
+def _exact_range(base_size: int, granularity: int) -> tuple[int, int]:
+    """The shortest and the longest side of a picture that is made as it is asked for."""
+    lowest = -(-base_size // 2 // granularity) * granularity or granularity
+    return lowest, max(2 * base_size // granularity * granularity, lowest)

@@ -27,6 +27,7 @@ from sanakit.kernels.int8_linear import products_on
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.condition import Condition
 from sanakit.pipelines.decoding.decode import decode_latent
+from sanakit.pipelines.decoding.encode import encode_pixels
 from sanakit.pipelines.decoding.memory import free_within
 from sanakit.pipelines.denoise import Denoiser, Finished, PictureJob, StepTaken, denoise
 from sanakit.pipelines.events import (
@@ -38,6 +39,7 @@ from sanakit.pipelines.events import (
     check_listeners,
     notices_about,
     notices_about_model,
+    notices_about_sources,
     notices_about_words,
 )
 from sanakit.pipelines.latent_file import SavedLatent, as_latents, hash_latent, rescued
@@ -57,6 +59,7 @@ from sanakit.pipelines.record import (
 from sanakit.pipelines.request import Asked, GenerationRequest, as_requests
 from sanakit.pipelines.resolution import granularity_of, resize_and_crop
 from sanakit.pipelines.result import GeneratedImage, GenerationResult, Output, as_output, check_output, to_image
+from sanakit.pipelines.source_picture import SourcePicture
 from sanakit.pipelines.upscaling.images import enlarge
 from sanakit.pipelines.upscaling.records import upscaled_record
 from sanakit.pipelines.upscaling.upscaler import Upscaler, load_upscaler
@@ -67,6 +70,7 @@ from sanakit.sampling.reuse import reusing
 logger = logging.getLogger(__name__)
 
 Prepare = Callable[[str, bool], Condition]
+Encode = Callable[[SourcePicture, tuple[int, int]], Tensor]
 
 MAX_BATCH = 8  # pictures denoised together where there is an accelerator
 FIXED_ROWS = 4  # of a deterministic call: two pictures with guidance, or one that is perturbed too
@@ -144,13 +148,14 @@ class TextToImagePipeline:
         if output != "latent":
             self._prepare_upscaling(plans)
         noises = self._noises(plans, latents)
-        for notice in self._notices(requests):
+        for notice in (*self._notices(requests), *notices_about_sources(plans)):
             tell(notice)
         model = Meanwhile(lambda: model_reference(self.bundle))  # the weights may be read once more, for their hash
         prepare = lru_cache(maxsize=16)(self.prepare)
         given = [None if latents is None else hash_latent(noise) for noise in noises]
+        encode = lru_cache(maxsize=4)(self.encode)
         jobs = (
-            picture_job(plan, plan.solver.schedule().first_latent(noise), prepare)
+            picture_job(plan, first_latent(plan, noise, encode), prepare, start=plan.start)
             for plan, noise in zip(plans, noises, strict=True)
         )
         images: dict[int, GeneratedImage] = {}
@@ -158,7 +163,8 @@ class TextToImagePipeline:
             which = {"image_index": event.key, "num_images": len(plans)}
             match event:
                 case StepTaken(evaluation=step) if on_event is not None or on_step is not None:
-                    done = StepDone(index=step.index, total=step.total, latent=event.denoised, **which)
+                    start = plans[event.key].start
+                    done = StepDone(index=step.index - start, total=step.total - start, latent=event.denoised, **which)
                     tell(done)
                     if on_step is not None:
                         on_step(done.index, done.latent)
@@ -240,6 +246,15 @@ class TextToImagePipeline:
         condition = self.bundle.transformer.prepare(TextCondition(embeds, mask))
         return condition.pad(encoder.config.max_tokens) if self.fixed_rows else condition
 
+    def encode(self, source: SourcePicture, size: tuple[int, int]) -> Tensor:
+        """The latent ``(1, C, h, w)`` float32 of a picture, brought to height and width.
+
+        Raises:
+            RequestError: its pixels are not here.
+        """
+        pixels = to_signed([source.fitted(*size)])
+        return encode_pixels(self.bundle.autoencoder, pixels, free_memory=self.free_memory).to(self.device)
+
     def _notices(self, requests: Sequence[GenerationRequest]) -> Iterator[Notice]:
         yield from notices_about(requests, self.bundle.text_encoder)
         if self.reader is not None:
@@ -294,6 +309,13 @@ class TextToImagePipeline:
         if not latents.isfinite().all():
             raise RequestError("latents hold values that are not numbers; give normal noise.")
         return [noise[None].to(self.device, torch.float32) for noise in latents]
+
+
+def first_latent(plan: PicturePlan, noise: Tensor, encode: Encode) -> Tensor:
+    """Where a picture begins: with its noise ``(1, C, h, w)``, or with another picture's latent under some of it."""
+    source = plan.request.image
+    latent = None if source is None else encode(source, plan.generated)
+    return plan.solver.schedule().first_latent(noise, latent, plan.start)
 
 
 def picture_job(

@@ -16,7 +16,7 @@ from sanakit.sampling.trigflow import MAX_ANGLE, SIGMA_DATA, path_scale, sigma_o
 if TYPE_CHECKING:
     from torch import Tensor
 
-_ROUNDED_UP = 1.5708  # as a quarter turn is published, a little beyond it
+ROUNDED_MAX_ANGLE = 1.5708  # as a quarter turn is published, a little beyond it
 # Found one angle after the other by FID and CLIP score (SANA-Sprint, arXiv:2503.09641); of two, as diffusers has them.
 _SEARCHED = {1: (MAX_ANGLE,), 2: (MAX_ANGLE, 1.3), 4: (math.atan(200 / SIGMA_DATA), 1.3, 1.1, 0.6)}
 
@@ -33,10 +33,10 @@ class SCM:
 
     def __post_init__(self) -> None:
         falling = all(high > low for high, low in pairwise((*self.angles, 0.0)))
-        if not self.angles or not falling or not self.angles[0] <= _ROUNDED_UP:
+        if not self.angles or not falling or not self.angles[0] <= ROUNDED_MAX_ANGLE:
             raise ConfigError(
                 f"angles={', '.join(f'{angle:g}' for angle in self.angles)} are not usable; they must fall from at "
-                f"most {_ROUNDED_UP} to above 0."
+                f"most {ROUNDED_MAX_ANGLE} to above 0."
             )
         object.__setattr__(self, "angles", tuple(min(angle, MAX_ANGLE) for angle in self.angles))
 
@@ -47,7 +47,8 @@ class SCM:
 
     def beginning_at(self, angle: float) -> SCM:
         """The same from ``angle`` on, in the place of all larger ones."""
-        return SCM(angles=(angle, *(each for each in self.angles if each < angle)))
+        first = min(angle, MAX_ANGLE)
+        return SCM(angles=(first, *(each for each in self.angles if each < first)))
 
     def schedule(self) -> Schedule:
         """The noise levels that it visits."""

@@ -1,4 +1,4 @@
-"""Decode a latent in overlapping tiles that fade into each other."""
+"""Decode a latent, or encode a picture, in overlapping tiles that fade into each other."""
 
 from __future__ import annotations
 
@@ -47,6 +47,30 @@ def decode_tiled(decode: Callable[[Tensor], Tensor], latent: Tensor, tiling: Til
             pixels *= _ramp(top, bottom, height, tile - stride, compression)[:, None]
             pixels *= _ramp(left, right, width, tile - stride, compression)
             canvas[..., top * compression : bottom * compression, left * compression : right * compression] += pixels
+    return canvas
+
+
+def encode_tiled(encode: Callable[[Tensor], Tensor], pixels: Tensor, tiling: Tiling, compression: int) -> Tensor:
+    """``(B, 3, H, W)`` to the latent ``(B, C, h, w)`` float32, one tile in memory at a time; the way back of
+    ``decode_tiled``, with its tiles.
+
+    Args:
+        encode: a tile of pixels to its latent, ``compression`` times smaller.
+        pixels: both sides multiples of ``compression``.
+    """
+    tile, stride = max(tiling.tile // compression, 2), max(tiling.stride // compression, 1)
+    height, width = (side // compression for side in pixels.shape[-2:])
+    canvas: Tensor | None = None
+    for top, bottom in spans(height, tile, stride):
+        for left, right in spans(width, tile, stride):
+            rows, columns = (slice(a * compression, b * compression) for a, b in ((top, bottom), (left, right)))
+            latent = encode(pixels[..., rows, columns]).float()
+            latent *= _ramp(top, bottom, height, tile - stride, 1)[:, None].to(latent.device)
+            latent *= _ramp(left, right, width, tile - stride, 1).to(latent.device)
+            if canvas is None:
+                canvas = latent.new_zeros(*latent.shape[:2], height, width)
+            canvas[..., top:bottom, left:right] += latent
+    assert canvas is not None
     return canvas
 
 
