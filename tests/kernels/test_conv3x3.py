@@ -84,6 +84,15 @@ def test_every_side(side: int) -> None:
 
 
 @pytest.mark.usefixtures("_use")
+@pytest.mark.parametrize("outputs", [1, 3, 15, 17])
+def test_any_number_of_output_channels(outputs: int) -> None:
+    x, weight, bias = normal(2, 32, 9, 14), normal(outputs, 32, 3, 3), normal(outputs)
+    arguments = x, weight, bias, Epilogue(activation="relu")
+    assert native.fits(*arguments, upsample=False)
+    assert_close(conv3x3(*arguments), exact(arguments))
+
+
+@pytest.mark.usefixtures("_use")
 def test_bits_depend_neither_on_threads_nor_on_company(lent_threads: Any) -> None:
     x, weight, bias = normal(3, 32, 21, 50), normal(48, 32, 3, 3), normal(48)
     after = Epilogue(norm=PixelNorm(normal(48), normal(48), 1e-5))
@@ -153,7 +162,8 @@ def test_what_does_not_fit_goes_to_the_reference(monkeypatch: pytest.MonkeyPatch
     assert not fits(x.double(), weight.double())
     assert not fits(x, weight.double())
     assert not fits(x[:, :15], weight[:, :15])
-    assert not fits(x, weight[:15])
+    assert not fits(x, weight[:15], residual=x[:, :15])
+    assert not native.fits(x, weight[:15], None, Epilogue(), upsample=True)
     assert not fits(x, weight, normal(15))
     assert not fits(x, weight, residual=x[:, :, :19])
     assert not fits(x, weight[:, :, :2])

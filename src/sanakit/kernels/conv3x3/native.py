@@ -5,10 +5,12 @@ from __future__ import annotations
 import ctypes
 from ctypes import c_float, c_int32, c_int64, c_void_p
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from sanakit.kernels.conv3x3.reference import Epilogue
 from sanakit.kernels.native.library import MULTIPLE, address, channels_last, native_library, num_threads, takes
+from sanakit.kernels.native.memory import new_result
 from sanakit.kernels.pixel_norm.native import ACTIVATIONS
 
 MIN_PIXELS = 256
@@ -38,13 +40,16 @@ def fits(x: Tensor, weight: Tensor, bias: Tensor | None, after: Epilogue, *, ups
         return False
     if any(each.shape != weight.shape[:1] for each in per_channel):
         return False
+    odd = len(weight) % MULTIPLE != 0  # as of pixels
+    if odd and (upsample or after.norm is not None or after.residual is not None):
+        return False
     return _shapes_fit(x, weight, after.residual, upsample)
 
 
 def _shapes_fit(x: Tensor, weight: Tensor, residual: Tensor | None, upsample: bool) -> bool:
     if x.ndim != 4 or not len(x) or weight.shape[1:] != (x.shape[1], 3, 3):
         return False
-    if len(weight) % MULTIPLE or x.shape[1] % MULTIPLE:
+    if x.shape[1] % MULTIPLE:
         return False
     batch, channels, height, width = x.shape
     if height * width * (4 if upsample else 1) < MIN_PIXELS:
@@ -58,11 +63,14 @@ def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None, after: Epilogue, *, 
     """As the reference, of what fits; channels of the result lie last in memory, and inputs whose do not are copied."""
     library = native_library()
     assert library is not None
+    if odd := -len(weight) % MULTIPLE:  # zeros of other channels cost less than another layout
+        padded = F.pad(weight, (0, 0) * 3 + (0, odd)), None if bias is None else F.pad(bias, (0, odd))
+        return conv3x3(x, *padded, after, upsample=upsample)[:, : len(weight)]
     x, scale = channels_last(x), 2 if upsample else 1
     sizes = (len(x), scale * x.shape[1], scale * x.shape[2], x.shape[3], len(weight))
     residual = None if after.residual is None else channels_last(after.residual)
     y = residual if after.in_place and not upsample and not _share(residual, x) else None
-    y = x.new_empty((*sizes[:3], sizes[4])) if y is None else y
+    y = new_result(*sizes[:3], sizes[4]) if y is None else y
     norm = (None, None) if after.norm is None else after.norm[:2]
     parts = [None if each is None else each.contiguous() for each in (x, weight, bias, *norm, residual, y)]
     flags = (ACTIVATIONS.index(after.activation), upsample, upsample and residual is not None, num_threads())

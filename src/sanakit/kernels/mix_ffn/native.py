@@ -12,6 +12,7 @@ from torch import Tensor
 from sanakit.kernels.mix_ffn import reference
 from sanakit.kernels.native.gradients import Twin, apply
 from sanakit.kernels.native.library import MULTIPLE, address, native_library, num_threads, takes
+from sanakit.kernels.native.memory import new_result
 
 
 class _Arguments(ctypes.Structure):
@@ -53,7 +54,7 @@ def gated_depthwise(tokens: Tensor, weight: Tensor, bias: Tensor, *, height: int
 def _forward(size: tuple[int, ...], *parts: Tensor) -> Tensor:
     library = native_library()
     assert library is not None
-    y = parts[0].new_empty(*parts[0].shape[:2], size[3])
+    y = new_result(*parts[0].shape[:2], size[3])
     library.call("gated_depthwise", _Arguments(*map(address, (*parts, y)), *size, num_threads()))
     return y
 

@@ -8,6 +8,7 @@ from ctypes import c_float, c_int32, c_int64, c_void_p
 from torch import Tensor
 
 from sanakit.kernels.native.library import MULTIPLE, address, channels_last, native_library, num_threads, takes
+from sanakit.kernels.native.memory import new_result
 from sanakit.kernels.pixel_norm.reference import Activation
 
 ACTIVATIONS: tuple[Activation, ...] = ("none", "silu", "relu")
@@ -37,7 +38,7 @@ def pixel_rms_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float, activati
     library = native_library()
     assert library is not None
     x = channels_last(x)
-    y, pixels = x.new_empty(x.shape), x.shape[:3].numel()
+    y, pixels = new_result(*x.shape), x.shape[:3].numel()
     parts = [each.contiguous() for each in (x, weight, bias, y)]
     flags = (ACTIVATIONS.index(activation), num_threads())
     library.call("pixel_norm", _Arguments(*map(address, parts), pixels, x.shape[3], eps, *flags))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from sanakit.common.errors import ShapeError
+from sanakit.kernels.native.memory import reused_memory
 from sanakit.layers.conv3x3 import Conv3x3
 from sanakit.layers.linear_attention import MultiscaleLinearAttention
 from sanakit.layers.mix_ffn import MixFFN
@@ -149,7 +150,8 @@ class DCAutoencoder(Network):
                 f"pixels {tuple(pixels.shape)} do not fit this autoencoder, which reads (B, {channels}, H, W) with "
                 f"both sides multiples of {multiple}"
             )
-        return self.encoder(pixels) * self.config.scaling_factor
+        with reused_memory():
+            return self.encoder(pixels) * self.config.scaling_factor
 
     def decode(self, latent: Tensor) -> Tensor:
         """The scaled latent ``(B, C, h, w)`` to pixels ``(B, 3, f*h, f*w)``, about [-1, 1], not clamped."""
@@ -158,7 +160,8 @@ class DCAutoencoder(Network):
                 f"a latent {tuple(latent.shape)} does not fit this autoencoder, which reads "
                 f"(B, {self.config.latent_channels}, h, w)"
             )
-        return self.decoder(latent / self.config.scaling_factor)
+        with reused_memory():
+            return self.decoder(latent / self.config.scaling_factor)
 
 
 def _blocks(stage: DCAutoencoderStage, head_dim: int) -> list[nn.Module]:
