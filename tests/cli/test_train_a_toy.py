@@ -12,9 +12,9 @@ import pytest
 import torch
 import yaml
 
+from sanakit.kernels.compiler import compiler_problem
 from sanakit.training.recipes.recipe import RECIPES
 from sanakit.training.run.run_lock import only_sitting
-from sanakit.training.step.parallel import compiler_problem
 
 SETTINGS: dict[str, Any] = {
     "type": "toy",
@@ -137,7 +137,7 @@ def test_a_setuptools_that_came_too_late_is_no_end(monkeypatch: pytest.MonkeyPat
     def refuse(*_: Any) -> None:
         raise AssertionError("distutils/core.py")  # what setuptools says where distutils is loaded from elsewhere
 
-    monkeypatch.setattr("sanakit.training.step.parallel.import_module", refuse)
+    monkeypatch.setattr("sanakit.kernels.compiler.import_module", refuse)
     monkeypatch.setattr("torch.compile", refuse)
     assert compiler_problem("cpu") == "distutils/core.py"
 

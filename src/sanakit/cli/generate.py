@@ -116,6 +116,9 @@ def generate(
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="The same to the bit in any company, also on a GPU; slower.")
     ] = False,
+    compile: Annotated[
+        bool, typer.Option("--compile", help="On CUDA: quicker pictures after a minute of compiling for each size.")
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Run in a dtype that the model is known not to work in, or changed weights.")
     ] = False,
@@ -141,7 +144,8 @@ def generate(
     watch = PictureRun(num_images=total, quiet=run.quiet, save=save, on_file=run.name_file)
     done = run.telling_what_is_done(lambda: {"pictures": watch.facts, "notices": watch.notices})
     with done, watch.bar() as on_event:
-        pipeline = run.load(requests, model, place, force=force, deterministic=deterministic, memory=limit)
+        how = {"deterministic": deterministic, "compile": compile}
+        pipeline = run.load(requests, model, place, force=force, memory=limit, how=how)
         loaded = time.perf_counter()
         pipeline(requests, on_event=on_event)
     run.tell_result(total, {"pictures": watch.facts, "notices": watch.notices}, start=start, loaded=loaded)

@@ -29,6 +29,13 @@ def widened(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
+def moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """From the CPU to a device, without waiting for what a GPU is still to do."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 def has_quick_bfloat16(device: torch.device | str) -> bool:
     """On accelerators, and CPUs that multiply it themselves; on others it takes ten times as long as float32."""
     import torch

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sanakit.common.errors import ConfigError
+from sanakit.models.transformers.compiled_step import Step
 from sanakit.models.transformers.condition import Condition
 from sanakit.models.transformers.linear_dit import LinearDiT
 from sanakit.sampling.evaluation import Evaluation, Solver
@@ -20,8 +21,6 @@ from sanakit.sampling.guidance import Branch, Guidance
 MAX_ROWS = 16  # of a call on an accelerator: eight pictures with guidance
 MAX_POSITIONS = 16 * 32 * 32  # of the latents of all rows: at 4K, one tensor of eight guided pictures would take 6 GB
 
-Step = Callable[[Tensor, Tensor, Condition], Tensor]
-"""The network, or what stands in for it: noisy latents, times and conditions to velocities."""
 KeyT = TypeVar("KeyT", bound=Hashable)
 Correct = Callable[[Evaluation, Tensor], Tensor]
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.identity.hashing import combined_hash
 from sanakit.checkpoints.sources.origin import Origin
-from sanakit.common.devices import resolve_device
+from sanakit.common.devices import moved, resolve_device
 from sanakit.common.errors import CheckpointError, PictureError, RequestError, SanakitError
 from sanakit.common.paths import as_path
 from sanakit.common.pixels import to_signed
@@ -25,8 +25,10 @@ from sanakit.common.seeds import draw_noise, draw_step_noise
 from sanakit.kernels.arithmetic import arithmetic_facts, own_arithmetic
 from sanakit.kernels.int8_linear import products_on
 from sanakit.models.text.text_condition import TextCondition
+from sanakit.models.transformers.compiled_step import CompiledStep, check_compiler
 from sanakit.models.transformers.condition import Condition
-from sanakit.pipelines.decoding.decode import decode_latent
+from sanakit.pipelines.decoding.beside import Decodings
+from sanakit.pipelines.decoding.decode import TIGHT_SHARE, decode_latent
 from sanakit.pipelines.decoding.encode import encode_pixels
 from sanakit.pipelines.decoding.memory import free_within
 from sanakit.pipelines.denoise import Denoiser, Finished, PictureJob, StepTaken, denoise
@@ -92,6 +94,11 @@ class TextToImagePipeline:
         upscalers: gives the upscaler of a scale on a device, where a request asks for a larger picture.
         memory: bytes that the process is to stay within, which decides the tiles of decoding on the CPU; None for what
             is free.
+        compile: compile the denoising step and play it back as a CUDA graph, once for every size and number of rows; a
+            minute each, and other last bits. On the CPU it does not pay.
+
+    Raises:
+        RequestError: it is to be compiled, and cannot be here.
     """
 
     def __init__(
@@ -103,7 +110,11 @@ class TextToImagePipeline:
         rescue_folder: str | Path | None = None,
         upscalers: Callable[[int, torch.device], Upscaler] = load_upscaler,
         memory: int | None = None,
+        compile: bool = False,
     ) -> None:
+        if compile:
+            check_compiler(str(bundle.transformer.device))
+        self._step = CompiledStep(bundle.transformer) if compile else None
         self.free_memory = partial(free_within, memory)
         self.bundle, self.max_batch, self.upscalers = bundle, max_batch, upscalers
         self.fixed_rows = FIXED_ROWS if deterministic is True else deterministic or None
@@ -159,20 +170,29 @@ class TextToImagePipeline:
             for plan, noise in zip(plans, noises, strict=True)
         )
         images: dict[int, GeneratedImage] = {}
-        for event in denoise(self.denoiser(), jobs):
-            which = {"image_index": event.key, "num_images": len(plans)}
-            match event:
-                case StepTaken(evaluation=step) if on_event is not None or on_step is not None:
-                    start = plans[event.key].start
-                    done = StepDone(index=step.index - start, total=step.total - start, latent=event.denoised, **which)
-                    tell(done)
-                    if on_step is not None:
-                        on_step(done.index, done.latent)
-                case Finished(key=index, latent=latent):
-                    record = self.record_of(plans[index], model.result(), given[index])
-                    finished = SavedLatent(latent=latent.cpu(), record=record)
-                    images[index] = self.decode(finished, output=output)
-                    tell(ImageDone(image=images[index], **which))
+
+        def keep(done: Iterator[tuple[int, GeneratedImage]]) -> None:
+            for index, image in done:
+                images[index] = image
+                tell(ImageDone(image=image, image_index=index, num_images=len(plans)))
+
+        beside = self.device if output != "latent" and self._has_room_beside(plans) else None
+        with Decodings(partial(self.decode, output=output), beside=beside) as decodings:
+            for event in denoise(self.denoiser(), jobs):
+                match event:
+                    case StepTaken(evaluation=step) if on_event is not None or on_step is not None:
+                        which = {"image_index": event.key, "num_images": len(plans)}
+                        begun = plans[event.key].start
+                        index, total = step.index - begun, step.total - begun
+                        done = StepDone(index=index, total=total, latent=event.denoised, **which)
+                        tell(done)
+                        if on_step is not None:
+                            on_step(done.index, done.latent)
+                    case Finished(key=index, latent=latent):
+                        record = self.record_of(plans[index], model.result(), given[index])
+                        decodings.add(index, SavedLatent(latent=latent.cpu(), record=record))
+                keep(decodings.ready())
+            keep(decodings.ready(wait=True))
         return GenerationResult(images=[images[index] for index in range(len(plans))])
 
     @torch.no_grad()
@@ -220,8 +240,11 @@ class TextToImagePipeline:
         if isinstance(device, torch.dtype) or dtype is not None:
             raise RequestError("a dtype is chosen as the model is loaded: sanakit.load(..., dtype=...), not by to()")
         name = resolve_device(device)
+        if self._step is not None:
+            check_compiler(name)
         for part in self.bundle.components.values():
             part.to(name)
+        self._step = None if self._step is None else CompiledStep(self.bundle.transformer)  # which knew the old place
         return self
 
     @property
@@ -236,7 +259,8 @@ class TextToImagePipeline:
 
     def denoiser(self) -> Denoiser[Any]:
         """What pictures of this pipeline join and leave."""
-        return Denoiser(self.bundle.transformer, max_rows=2 * self.max_batch, fixed_rows=self.fixed_rows)
+        rows = {"max_rows": 2 * self.max_batch, "fixed_rows": self.fixed_rows}
+        return Denoiser(self.bundle.transformer, **rows, step=self._step)
 
     def prepare(self, text: str, with_instruction: bool) -> Condition:
         """Everything that depends on one text alone, one row; a negative prompt has no instruction."""
@@ -244,7 +268,7 @@ class TextToImagePipeline:
         text_condition = encoder.encode([text])[0] if with_instruction else encoder.encode_null(text)
         embeds, mask = text_condition.embeds.to(self.device), text_condition.mask.to(self.device)
         condition = self.bundle.transformer.prepare(TextCondition(embeds, mask))
-        return condition.pad(encoder.config.max_tokens) if self.fixed_rows else condition
+        return condition.pad(encoder.config.max_tokens) if self.fixed_rows or self._step else condition
 
     def encode(self, source: SourcePicture, size: tuple[int, int]) -> Tensor:
         """The latent ``(1, C, h, w)`` float32 of a picture, brought to height and width.
@@ -285,7 +309,16 @@ class TextToImagePipeline:
     def _arithmetic(self) -> dict[str, str]:
         attention = {"attention of the text encoder": self.bundle.text_encoder.attention}
         products = {"int8 products": products_on(self.device.type)} if self.bundle.rounds_activations else {}
-        return {**arithmetic_facts(self.device), **attention, **products}
+        step = {"denoising step": "compiled"} if self._step else {}
+        return {**arithmetic_facts(self.device), **attention, **products, **step}
+
+    def _has_room_beside(self, plans: Sequence[PicturePlan]) -> bool:
+        """Whether a decoding may run while others are denoised: on a GPU with so much free memory that no picture is
+        divided for that."""
+        if self.device.type != "cuda" or len(plans) < 2:
+            return False
+        need = max(self.bundle.autoencoder.config.decode_bytes(*plan.generated) for plan in plans)
+        return need <= TIGHT_SHARE * (self.free_memory(self.device) or 0)
 
     def _prepare_upscaling(self, plans: Sequence[PicturePlan]) -> None:
         """What may have to be fetched is fetched before any work."""
@@ -299,7 +332,7 @@ class TextToImagePipeline:
         shapes = [(channels, *(side // compression for side in plan.generated)) for plan in plans]
         if latents is None:
             drawn = (draw_noise(shape, plan.request.seed) for shape, plan in zip(shapes, plans, strict=True))
-            return [noise[None].to(self.device) for noise in drawn]
+            return [moved(noise[None], self.device) for noise in drawn]
         latents = as_latents(latents)
         if len(set(shapes)) > 1 or latents.shape != (len(plans), *shapes[0]):
             raise RequestError(
@@ -331,7 +364,7 @@ def picture_job(
     it."""
 
     def draw(step: int) -> Tensor:
-        return draw_step_noise(latent.shape[1:], plan.request.seed, step)[None].to(latent.device)
+        return moved(draw_step_noise(latent.shape[1:], plan.request.seed, step)[None], latent.device)
 
     solver = plan.solver.start(latent, draw, start=start, previous=previous)
     if plan.request.reuse:

@@ -77,7 +77,7 @@ def takes(*tensors: torch.Tensor, gradients: bool = False) -> bool:
     Args:
         gradients: whether the kernel has a backward pass; else nobody may want one.
     """
-    if native_library() is None or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu") or native_library() is None:
         return False
     if not gradients and torch.is_grad_enabled() and any(each.requires_grad for each in tensors):
         return False

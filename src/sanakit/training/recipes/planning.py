@@ -16,12 +16,12 @@ from sanakit.common.devices import has_quick_bfloat16
 from sanakit.common.errors import ConfigError, OutputError, RequestError
 from sanakit.common.free_memory import free_memory
 from sanakit.common.ranks import Ranks, any_rank
+from sanakit.kernels.compiler import compiler_problem
 from sanakit.training.memory.memory_plan import MemoryPlan, fit_memory, plan_memories
 from sanakit.training.memory.step_memory import StepSettings
 from sanakit.training.recipes.recipe import Recipe
 from sanakit.training.run.run_config import Precision
 from sanakit.training.run.stage import StageConfig
-from sanakit.training.step.parallel import compiler_problem
 
 logger = logging.getLogger(__name__)
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import functools
 import logging
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from importlib import import_module
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +15,6 @@ from torch.distributed.tensor import DTensor
 from torch.nn.attention import SDPBackend
 from torch.utils.checkpoint import checkpoint
 
-from sanakit.common.errors import first_line
 from sanakit.common.ranks import Ranks, broadcast_parameters, sum_gradients
 from sanakit.kernels.attention import attention_kernels
 from sanakit.models.network import Network, units_of
@@ -101,27 +98,6 @@ def compile_blocks(model: nn.Module) -> None:
     """Fuse what lies between the matrix products of each block; every new shape is compiled anew."""
     for unit in units_of(model):
         unit.compile(dynamic=False)
-
-
-def compiler_problem(device: str) -> str:
-    """Why nothing can be compiled for a device, in words; "" if it can, which some seconds of compiling show."""
-    with suppress(ImportError, AssertionError):  # the second: distutils is loaded already, and from elsewhere
-        import_module("setuptools")  # before distutils, which the compiler imports: setuptools refuses to come after it
-    try:
-        from torch._inductor import config, cpp_builder
-
-        if torch.device(device).type == "cpu":
-            cpp_builder.get_cpp_compiler()
-        with warnings.catch_warnings(), config.patch(force_disable_caches=True):  # earlier work tells nothing of today
-            warnings.simplefilter("ignore")
-            torch.compile(_trial)(torch.ones(8, device=device))
-    except (RuntimeError, ImportError, OSError, AttributeError, AssertionError) as error:  # of any part of the compiler
-        return first_line(error).removesuffix(":")
-    return ""
-
-
-def _trial(x: Tensor) -> Tensor:
-    return x.sin() * 2 + 1
 
 
 @contextmanager
