@@ -33,12 +33,20 @@ def test_the_arithmetic_is_that_of_a_flop_counter() -> None:
 
 
 def test_larger_pictures_and_wider_dtypes_take_more() -> None:
-    assert [model.side for model in PUBLISHED] == [512, 1024, 512, 1024, 2048, 4096, 1024, 1024]
+    assert [model.side for model in PUBLISHED] == [512, 1024, 512, 1024, 2048, 4096, 1024, 1024, 1024, 1024]
     for smaller, larger in pairwise(PUBLISHED):
         if smaller.name == larger.name:
             assert smaller.memory("float32") <= larger.memory("float32")
             assert smaller.flops() < larger.flops()
     assert all(model.memory("bfloat16") < model.memory("float32") for model in PUBLISHED)
+
+
+def test_sprint_takes_a_twentieth_of_the_denoising() -> None:
+    sprint, base = ({model.name: model for model in PUBLISHED}[name] for name in ("SANA-Sprint 1.6B", "SANA-1.5 1.6B"))
+    tokens = 32 * 32
+    denoising = [model.steps * model.rows * step_flops(model.transformer, tokens) for model in (sprint, base)]
+    assert denoising[0] == denoising[1] / 20
+    assert sprint.memory("float32") <= base.memory("float32") * 1.01
 
 
 def test_eight_bits_bring_sana_of_1024_px_under_eight_gigabytes() -> None:

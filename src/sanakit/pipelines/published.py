@@ -10,7 +10,7 @@ from sanakit.models.transformers.linear_dit import LinearDiTConfig
 from sanakit.pipelines.decoding.memory import ModelSize, autoencoder_parameters, transformer_parameters
 from sanakit.pipelines.decoding.tiling import Tiling
 
-STEPS = 20
+STEPS, SPRINT_STEPS = 20, 2
 EIGHT_BITS = "transformer=int8-weight,autoencoder=int8-weight,text_encoder=int8-weight"
 """Of ``--quantize``: the least that costs hardly any error."""
 _EIGHT_BIT_WIDTH = 1.05  # bytes of a weight, with scales and with the layers that stay in 16 bits
@@ -28,6 +28,8 @@ class PublishedModel:
     name: str
     preset: str
     precision: PrecisionPolicy
+    steps: int = STEPS
+    rows: int = 2  # of a step: the prompt and the empty one, for guidance
 
     @property
     def transformer(self) -> LinearDiTConfig:
@@ -44,7 +46,7 @@ class PublishedModel:
         return tuple(sorted(set(offered) - {"float16"}, reverse=True)) if device == "cpu" else offered[:1]
 
     def memory(self, dtype: DtypeName, *, eight_bits: bool = False) -> int:
-        """Bytes at the peak of making one picture with guidance, decoded in tiles of 512 px; with ``eight_bits`` all
+        """Bytes at the peak of making one picture, decoded in tiles of 512 px; with ``eight_bits`` all
         parts are quantized as ``EIGHT_BITS`` says."""
         counts = {
             "transformer": transformer_parameters(self.transformer),
@@ -58,12 +60,12 @@ class PublishedModel:
             weights={name: round(count * width) for name, count in counts.items()},
             dtype=DTYPES[dtype],
         )
-        return size.picture(self.side, self.side, tiling=Tiling(tile=512, stride=448)).total
+        return size.picture(self.side, self.side, rows=self.rows, tiling=Tiling(tile=512, stride=448)).total
 
     def flops(self) -> float:
-        """Arithmetic of a picture with guidance and 20 steps, without the text encoder's."""
+        """Arithmetic of a picture in its usual steps, without the text encoder's."""
         side = self.transformer.sample_size // self.transformer.patch_size
-        return STEPS * 2 * step_flops(self.transformer, side * side) + _DECODING_FLOPS * self.side**2
+        return self.steps * self.rows * step_flops(self.transformer, side * side) + _DECODING_FLOPS * self.side**2
 
 
 def step_flops(config: LinearDiTConfig, num_tokens: int) -> float:
@@ -84,4 +86,8 @@ PUBLISHED = (
     PublishedModel(name="Sana 1.6B", preset="sana-1600m-4k", precision=BFLOAT16_LINE),
     PublishedModel(name="SANA-1.5 1.6B", preset="sana1.5-1600m-1024", precision=BFLOAT16_LINE),
     PublishedModel(name="SANA-1.5 4.8B", preset="sana1.5-4800m-1024", precision=BFLOAT16_LINE),
+    *(
+        PublishedModel(name=f"SANA-Sprint {size}", preset=preset, precision=BFLOAT16_LINE, steps=SPRINT_STEPS, rows=1)
+        for size, preset in (("0.6B", "sana-sprint-600m-1024"), ("1.6B", "sana-sprint-1600m-1024"))
+    ),
 )
