@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from sanakit.common.errors import RequestError
 from sanakit.common.free_memory import process_memory
 from sanakit.pipelines.check import load_for, memory_of_pictures, plan_for_model
 from sanakit.pipelines.decoding.budget import MARGIN, within
-from sanakit.pipelines.decoding.memory import PictureMemory, free_within
+from sanakit.pipelines.decoding.memory import OWN_BYTES, PictureMemory, free_within
 from sanakit.pipelines.request import GenerationRequest
+from sanakit.pipelines.text_to_image import TextToImagePipeline
 
 REQUEST = GenerationRequest(prompt="a cat", num_inference_steps=1)
 
@@ -37,10 +39,24 @@ def test_a_limit_that_holds_changes_nothing(model: OpenedModel) -> None:
     assert within(limit_of(need(model).total), model, need) is model
 
 
-def test_the_text_encoder_gives_way_first(model: OpenedModel, caplog: pytest.LogCaptureFixture) -> None:
+def test_first_networks_take_turns(model: OpenedModel, caplog: pytest.LogCaptureFixture) -> None:
     whole = need(model)
     with caplog.at_level(logging.WARNING):
         narrow = within(limit_of(whole.total) - 10, model, need)
+    assert narrow == replace(model, in_turns=True)
+    assert "one network in memory at a time" in caplog.text
+    assert need(narrow).total == OWN_BYTES + whole.weights["autoencoder"] + whole.decoding  # which is the largest
+
+
+def test_then_the_text_encoder_gives_way(model: OpenedModel, caplog: pytest.LogCaptureFixture) -> None:
+    def toy(way: OpenedModel) -> PictureMemory:
+        text = 10_000 * way.dtypes["text_encoder"].itemsize
+        sizes = {"text_encoder": text, "transformer": 1_000_000 if way.schemes else 9_000}
+        return PictureMemory(weights=sizes, denoising=0, decoding=0, in_turns=way.in_turns)
+
+    whole = need(model)
+    with caplog.at_level(logging.WARNING):
+        narrow = within(limit_of(OWN_BYTES + 30_000), model, toy)
     assert narrow.dtypes["text_encoder"] == torch.bfloat16
     assert narrow.dtypes["transformer"] == model.dtypes["transformer"]
     assert not narrow.schemes
@@ -58,11 +74,12 @@ def test_then_weights_of_fewer_bits_the_widest_that_fit(model: OpenedModel) -> N
         return PictureMemory(weights=weights, denoising=0, decoding=0)
 
     own = toy(model).total - 1800
-    chosen = {limit: within(limit_of(own + limit), model, toy).schemes for limit in (1800, 900, 700, 550, 500, 260)}
+    assert within(limit_of(own + 1800), model, toy) is model
+    chosen = {limit: within(limit_of(own + limit), model, toy).schemes for limit in (1800, 1500, 900, 550, 500, 260)}
     names = [{name: scheme.name for name, scheme in schemes.items()} for schemes in chosen.values()]
-    text = {"text_encoder": "int8-weight"}
+    text, wide = {"text_encoder": "int8-weight"}, {"transformer": "bf16", "autoencoder": "bf16"}
     assert names == [
-        {}, text, {**text, "transformer": "bf16", "autoencoder": "bf16"},
+        {}, wide, {**text, **wide},
         {**text, "transformer": "int8-weight", "autoencoder": "bf16"},
         {**text, "transformer": "int8-weight", "autoencoder": "bf16"},
         {"text_encoder": "nf4", "transformer": "nf4", "autoencoder": "int8-weight"},
@@ -75,15 +92,25 @@ def test_what_was_asked_for_is_never_changed(tiny_model: Path) -> None:
     asked = open_model(tiny_model, quantize="transformer=bf16")
     assert within(limit_of(need(asked).total), asked, need) is asked
     with pytest.raises(RequestError, match="is not enough"):
-        within(limit_of(need(asked).total) - 10, asked, need)
+        within(limit_of(need(replace(asked, in_turns=True)).total) - 10, asked, need)
 
 
-def test_a_text_encoder_is_read_whole_before_it_has_fewer_bits(tiny_model: Path) -> None:
-    plain, narrow = open_model(tiny_model), open_model(tiny_model, quantize="text_encoder=int8-weight")
-    whole, kept = need(plain).weights["text_encoder"], need(narrow).weights["text_encoder"]
-    assert kept < 0.3 * whole
-    assert need(narrow).loading == whole + kept
-    assert need(plain).loading == 0
+@pytest.mark.parametrize("quantize", [None, "transformer=int8,text_encoder=nf4"])
+def test_networks_that_take_turns_make_the_same_pictures(tiny_model: Path, quantize: str | None) -> None:
+    opened = open_model(tiny_model, quantize=quantize)
+    expected = TextToImagePipeline(opened.load())(["a cat", "w5"], num_inference_steps=2, seed=3)
+    pipeline = TextToImagePipeline(replace(opened, in_turns=True).load())
+    for _ in range(2):  # it begins with what the last picture left
+        here: list[list[str]] = []
+
+        def look(event: object, here: list[list[str]] = here) -> None:
+            networks = pipeline.bundle.networks.items()
+            here.append([name for name, each in networks if not next(each.parameters()).is_meta])
+
+        found = pipeline(["a cat", "w5"], num_inference_steps=2, seed=3, on_event=look)
+        assert [each.record.image for each in found.images] == [each.record.image for each in expected.images]
+        assert found.images[0].record.model == expected.images[0].record.model
+        assert here[-6:] == [["transformer"]] * 4 + [["autoencoder"]] * 2  # both pictures are on their way together
 
 
 def test_a_pipeline_within_a_limit_knows_what_is_left(model: OpenedModel) -> None:

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from sanakit.checkpoints.identity.schemes import parse_schemes
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.presets import DC_AE_PRESETS, LINEAR_DIT_PRESETS
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.linear_dit import LinearDiT
-from sanakit.pipelines.published import _DECODING_FLOPS, EIGHT_BITS, PUBLISHED, step_flops
+from sanakit.pipelines.decoding.budget import MARGIN
+from sanakit.pipelines.published import _DECODING_FLOPS, PUBLISHED, step_flops
 
 
 def test_the_arithmetic_is_that_of_a_flop_counter() -> None:
@@ -49,12 +49,13 @@ def test_sprint_takes_a_twentieth_of_the_denoising() -> None:
     assert sprint.memory("float32") <= base.memory("float32") * 1.01
 
 
-def test_eight_bits_bring_sana_of_1024_px_under_eight_gigabytes() -> None:
+def test_turns_or_eight_bits_bring_sana_of_1024_px_under_eight_gigabytes() -> None:
     models = [model for model in PUBLISHED if model.name in ("Sana 0.6B", "Sana 1.6B") and model.side <= 1024]
     assert len(models) == 4
     assert max(model.memory("bfloat16", eight_bits=True) for model in models) < 8e9
     assert max(model.memory("bfloat16") for model in models) > 8e9
-    assert set(parse_schemes(EIGHT_BITS)) == {"transformer", "autoencoder", "text_encoder"}
+    assert max(model.memory("bfloat16", in_turns=True) for model in models) < 8e9 / MARGIN
+    assert max(model.memory("bfloat16", eight_bits=True, in_turns=True) for model in models) < 4e9
 
 
 def test_float16_is_for_accelerators_only() -> None:

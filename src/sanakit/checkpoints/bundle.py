@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import nn
 
 from sanakit.checkpoints.diffusers_layout import write_model_folder
 from sanakit.checkpoints.identity.card import ModelCard
@@ -39,6 +42,20 @@ class ModelBundle:
     loaded: str = ""  # a digest of the weights as they came from the files
     quantized: Mapping[str, str] = field(default_factory=dict)  # schemes by component, applied as it was loaded
     words: Mapping[str, Any] = field(default_factory=dict)  # that it was trained on, if its folder has a words.json
+    readers: Mapping[str, Callable[[], nn.Module]] = field(default_factory=dict)  # of networks that take turns
+
+    def need(self, component: str) -> None:
+        """Have the weights of a network in memory; where networks take turns they are read, and the others' leave."""
+        for name in self.readers.keys() - {component}:
+            self.networks[name].to("meta")
+        network = self.networks[component]
+        if component in self.readers and next(network.parameters()).is_meta:
+            vars(network).update(vars(self.readers[component]()))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are, or those of them whose turn it is."""
+        return next(part.device for part in self.components.values() if part.device.type != "meta")
 
     def _sampled(self) -> str:
         return " ".join(sampled(part.state_dict()) for part in self.components.values())
@@ -55,8 +72,7 @@ class ModelBundle:
     @property
     def quantizations(self) -> dict[str, Quantization]:
         """Of the components that are in fewer bits."""
-        networks: dict[str, Any] = {**self.components, "text_encoder": self.text_encoder.model}
-        found = {name: quantization_of(network) for name, network in networks.items()}
+        found = {name: quantization_of(network) for name, network in self.networks.items()}
         return {name: quantization for name, quantization in found.items() if quantization}
 
     @property
@@ -96,6 +112,11 @@ class ModelBundle:
     def components(self) -> dict[str, LinearDiT | DCAutoencoder | TextEncoder]:
         """The networks by what they are to the model."""
         return {"transformer": self.transformer, "autoencoder": self.autoencoder, "text_encoder": self.text_encoder}
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The modules that hold the weights of the components."""
+        return {**self.components, "text_encoder": self.text_encoder.model}
 
     @property
     def precisions(self) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -16,7 +17,7 @@ from sanakit.checkpoints.identity.precision import DtypeRequest, parse_dtypes, r
 from sanakit.checkpoints.identity.schemes import SchemeRequest, parse_schemes, scheme_names
 from sanakit.checkpoints.networks.identify import Found
 from sanakit.checkpoints.networks.kind import C, M
-from sanakit.checkpoints.networks.strict_load import load_network
+from sanakit.checkpoints.networks.strict_load import check_whole, load_network
 from sanakit.checkpoints.networks.text_encoder_check import check_text_encoder
 from sanakit.checkpoints.networks.text_encoder_folder import load_text_encoder
 from sanakit.checkpoints.networks.tokenizer_folder import check_tokenizer_files
@@ -25,7 +26,7 @@ from sanakit.checkpoints.sources.content_hashes import check_small_weights
 from sanakit.checkpoints.sources.sources import FOLDERS_OF, ModelParts, find_parts
 from sanakit.kernels.arithmetic import own_arithmetic
 from sanakit.models.text.text_encoder import TextEncoder
-from sanakit.quantization.quantize import quantize_
+from sanakit.quantization.quantize import lay_out_, schemes_of
 from sanakit.quantization.schemes import Scheme, scheme_named
 
 
@@ -62,6 +63,7 @@ class OpenedModel:
     force: bool
     named: Mapping[str, str | Path | None]
     schemes: Mapping[str, Scheme] = field(default_factory=dict)  # that parts are to be quantized in as they are loaded
+    in_turns: bool = False  # one network in memory at a time: the text encoder first, the others when they are needed
 
     @property
     def replaces(self) -> bool:
@@ -80,20 +82,24 @@ class OpenedModel:
         if not self.force:
             check_small_weights(parts)
         card = card_of(parts) if parts.card is None else replace(self.card, hashes=parts.card.hashes)
-        text_encoder = self._text_encoder(parts, card)
-        return ModelBundle(
-            transformer=self._network(parts.transformer),
-            autoencoder=self._network(parts.autoencoder),
-            text_encoder=text_encoder,
+        read = self._empty if self.in_turns else self._network
+        bundle = ModelBundle(
+            text_encoder=self._text_encoder(parts, card),
+            transformer=read(parts.transformer),
+            autoencoder=read(parts.autoencoder),
             card=card,
             parts=parts,
             words=self.words,
             quantized=scheme_names(self.schemes),
-        ).keep_sample()
+        )
+        if not self.in_turns:
+            return bundle.keep_sample()
+        networks = {name: partial(self._network, found) for name, found in parts.networks.items()}
+        return replace(bundle, readers={**networks, "text_encoder": lambda: self._text_encoder(parts, card).model})
 
     def _text_encoder(self, parts: ModelParts, card: ModelCard) -> TextEncoder:
         assert parts.text_encoder is not None
-        encoder = load_text_encoder(
+        return load_text_encoder(
             parts.text_encoder,
             parts.tokenizer,
             dtype=self.dtypes["text_encoder"],
@@ -101,14 +107,21 @@ class OpenedModel:
             config=card.text,
             variant=parts.variant,
             trust_remote_code=self.hub.trusts(self.named.get("text_encoder") or parts.source),
+            quantize=self.schemes.get("text_encoder") or _ordered(card),
         )
-        if (scheme := self.schemes.get("text_encoder") or _ordered(card)) is not None:
-            quantize_(encoder.model, scheme)
-        return encoder
 
     def _network(self, found: Found[C, M]) -> M:
         name = found.kind.component
         return load_network(found, dtype=self.dtypes[name], device=self.device, quantize=self.schemes.get(name))
+
+    def _empty(self, found: Found[C, M]) -> M:
+        """The network without its weights, which the files were seen to have."""
+        check_whole(found)
+        model, scheme = found.kind.empty(found.config, found.quantization), self.schemes.get(found.kind.component)
+        if scheme is not None and not found.quantization:
+            with torch.device("meta"):
+                lay_out_(model, schemes_of(model, scheme))
+        return model.to(self.dtypes[found.kind.component]).eval().requires_grad_(False)
 
 
 def _ordered(card: ModelCard) -> Scheme | None:

@@ -6,9 +6,9 @@ import math
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,7 +18,7 @@ from sanakit.cli.terminal.failures import sentence
 from sanakit.cli.terminal.machine import Machine, is_installed, look_at_machine
 from sanakit.cli.terminal.options import PrintJsonOption
 from sanakit.cli.terminal.output_place import check_folder
-from sanakit.common.byte_counts import readable_bytes
+from sanakit.common.byte_counts import parse_bytes, readable_bytes
 from sanakit.common.errors import OutputError, SanakitError
 from sanakit.common.user_cache import user_cache_folder
 
@@ -63,10 +63,17 @@ class Ability:
     seconds: float | None = None
 
 
-def doctor(as_json: PrintJsonOption = False) -> None:
+def doctor(
+    as_json: PrintJsonOption = False,
+    memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Judge as if so much memory were there, such as 8GB.")
+    ] = None,
+) -> None:
     """Tell what this machine has, what it can run, what is missing and what to do about it."""
     cache = user_cache_folder()
     machine = look_at_machine(cache)
+    if memory is not None:
+        machine = replace(machine, memory=parse_bytes(memory), free_memory=parse_bytes(memory))
     findings = find(machine, cache)
     abilities = judge(machine)
     if as_json:
@@ -226,7 +233,11 @@ def judge_model(machine: Machine, model: PublishedModel) -> Ability:
     for device, rooms in places:
         dtypes = model.dtypes(device)
         tried += [(device, str(dtype), rooms, model.memory(dtype)) for dtype in dtypes]
-        tried.append((device, f"{dtypes[-1]}, weights in 8 bits", rooms, model.memory(dtypes[-1], eight_bits=True)))
+        turns = device == "cpu"
+        if turns:
+            tried += [(device, f"{dtype}, in turns", rooms, model.memory(dtype, in_turns=True)) for dtype in dtypes]
+        way = f"{dtypes[-1]}, weights in 8 bits{', in turns' if turns else ''}"
+        tried.append((device, way, rooms, model.memory(dtypes[-1], eight_bits=True, in_turns=turns)))
     fitting = [each for each in tried if each[3] <= each[2][0]]
     running = [each for each in fitting if each[3] <= each[2][1]]
     device, dtype, _, need = (running or fitting or tried[-1:])[0]
@@ -253,7 +264,8 @@ def show(machine: Machine, abilities: list[Ability], findings: list[Finding]) ->
     ]
     say(
         "",
-        "What it can run (times and memory of the published models are rough estimates; not now: too little is free)",
+        "What it can run (times and memory of the published models are rough estimates; not now: too little is free;",
+        "in turns or in 8 bits: sanakit generate --memory SIZE sees to it)",
     )
     show_table(("model", "side", "runs", "on", "memory", "a picture takes"), rows)
     say("", "What to do")

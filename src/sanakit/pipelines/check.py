@@ -180,12 +180,7 @@ def memory_of_pictures(
     rows = fixed_rows or max(alone, min(alone * num_pictures, together))
     tiling = TILINGS[-1] if max(height, width) > TILINGS[-1].tile else None
     need = size.picture(height, width, rows=rows, tiling=tiling, upscale=plan.request.upscale)
-    return replace(need, loading=_loading(model, counts["text_encoder"], size.weights["text_encoder"]))
-
-
-def _loading(model: OpenedModel, count: int, kept: int) -> int:
-    """The text encoder is read first, as it is, and then kept in fewer bits."""
-    return count * model.dtypes["text_encoder"].itemsize + kept if "text_encoder" in model.schemes else 0
+    return replace(need, in_turns=model.in_turns)
 
 
 def _bytes_of_weights(model: OpenedModel, component: str, count: int) -> int:

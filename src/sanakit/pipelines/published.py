@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sanakit.checkpoints.identity.precision import BFLOAT16_LINE, DTYPES, FLOAT16_LINE, DtypeName, PrecisionPolicy
 from sanakit.models.presets import DC_AE_PRESETS, LINEAR_DIT_PRESETS
@@ -11,8 +11,6 @@ from sanakit.pipelines.decoding.memory import ModelSize, autoencoder_parameters,
 from sanakit.pipelines.decoding.tiling import Tiling
 
 STEPS, SPRINT_STEPS = 20, 2
-EIGHT_BITS = "transformer=int8-weight,autoencoder=int8-weight,text_encoder=int8-weight"
-"""Of ``--quantize``: the least that costs hardly any error."""
 _EIGHT_BIT_WIDTH = 1.05  # bytes of a weight, with scales and with the layers that stay in 16 bits
 
 AUTOENCODER = DC_AE_PRESETS["dc-ae-f32c32-sana-1.1"]
@@ -45,9 +43,9 @@ class PublishedModel:
         offered = self.precision.dtypes["transformer"]
         return tuple(sorted(set(offered) - {"float16"}, reverse=True)) if device == "cpu" else offered[:1]
 
-    def memory(self, dtype: DtypeName, *, eight_bits: bool = False) -> int:
+    def memory(self, dtype: DtypeName, *, eight_bits: bool = False, in_turns: bool = False) -> int:
         """Bytes at the peak of making one picture, decoded in tiles of 512 px; with ``eight_bits`` all
-        parts are quantized as ``EIGHT_BITS`` says."""
+        parts are in int8-weight, ``in_turns`` has one of them in memory at a time, as ``--memory`` sees to."""
         counts = {
             "transformer": transformer_parameters(self.transformer),
             "autoencoder": autoencoder_parameters(AUTOENCODER),
@@ -60,7 +58,8 @@ class PublishedModel:
             weights={name: round(count * width) for name, count in counts.items()},
             dtype=DTYPES[dtype],
         )
-        return size.picture(self.side, self.side, rows=self.rows, tiling=Tiling(tile=512, stride=448)).total
+        need = size.picture(self.side, self.side, rows=self.rows, tiling=Tiling(tile=512, stride=448))
+        return replace(need, in_turns=in_turns).total
 
     def flops(self) -> float:
         """Arithmetic of a picture in its usual steps, without the text encoder's."""

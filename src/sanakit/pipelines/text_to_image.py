@@ -162,7 +162,7 @@ class TextToImagePipeline:
         for notice in (*self._notices(requests), *notices_about_sources(plans)):
             tell(notice)
         model = Meanwhile(lambda: model_reference(self.bundle))  # the weights may be read once more, for their hash
-        prepare = lru_cache(maxsize=16)(self.prepare)
+        prepare = lru_cache(maxsize=16)(self._preparing(plans))
         given = [None if latents is None else hash_latent(noise) for noise in noises]
         encode = lru_cache(maxsize=4)(self.encode)
         jobs = (
@@ -175,6 +175,8 @@ class TextToImagePipeline:
             for index, image in done:
                 images[index] = image
                 tell(ImageDone(image=image, image_index=index, num_images=len(plans)))
+                if len(images) < len(plans):
+                    self.bundle.need("transformer")
 
         beside = self.device if output != "latent" and self._has_room_beside(plans) else None
         with Decodings(partial(self.decode, output=output), beside=beside) as decodings:
@@ -212,6 +214,7 @@ class TextToImagePipeline:
         _refuse_nan(latent, "latent")
         if output == "latent":
             return GeneratedImage(record=record, latent=latent)
+        self.bundle.need("autoencoder")
         with rescued(finished, self.rescue_folder) as rescue:
 
             def save() -> str:
@@ -250,7 +253,7 @@ class TextToImagePipeline:
     @property
     def device(self) -> torch.device:
         """Where the networks are."""
-        return self.bundle.transformer.device
+        return self.bundle.device
 
     @property
     def granularity(self) -> int:
@@ -264,11 +267,22 @@ class TextToImagePipeline:
 
     def prepare(self, text: str, with_instruction: bool) -> Condition:
         """Everything that depends on one text alone, one row; a negative prompt has no instruction."""
-        encoder = self.bundle.text_encoder
-        text_condition = encoder.encode([text])[0] if with_instruction else encoder.encode_null(text)
-        embeds, mask = text_condition.embeds.to(self.device), text_condition.mask.to(self.device)
+        return self._condition(self.bundle.text_encoder.encode_one(text, with_instruction))
+
+    def _preparing(self, plans: Sequence[PicturePlan]) -> Prepare:
+        """``prepare``; where networks take turns, all texts are encoded first, before the transformer takes its own."""
+        if not self.bundle.readers:
+            return self.prepare
+        self.bundle.need("text_encoder")
+        encode = self.bundle.text_encoder.encode_one
+        encoded = {text: encode(*text) for plan in plans for text in texts_of(plan)}
+        self.bundle.need("transformer")
+        return lambda *text: self._condition(encoded[text])
+
+    def _condition(self, text: TextCondition) -> Condition:
+        embeds, mask = text.embeds.to(self.device), text.mask.to(self.device)
         condition = self.bundle.transformer.prepare(TextCondition(embeds, mask))
-        return condition.pad(encoder.config.max_tokens) if self.fixed_rows or self._step else condition
+        return condition.pad(self.bundle.text_encoder.config.max_tokens) if self.fixed_rows or self._step else condition
 
     def encode(self, source: SourcePicture, size: tuple[int, int]) -> Tensor:
         """The latent ``(1, C, h, w)`` float32 of a picture, brought to height and width.
@@ -277,7 +291,10 @@ class TextToImagePipeline:
             RequestError: its pixels are not here.
         """
         pixels = to_signed([source.fitted(*size)])
-        return encode_pixels(self.bundle.autoencoder, pixels, free_memory=self.free_memory).to(self.device)
+        self.bundle.need("autoencoder")
+        latent = encode_pixels(self.bundle.autoencoder, pixels, free_memory=self.free_memory).to(self.device)
+        self.bundle.need("transformer")
+        return latent
 
     def _notices(self, requests: Sequence[GenerationRequest]) -> Iterator[Notice]:
         yield from notices_about(requests, self.bundle.text_encoder)
@@ -374,13 +391,18 @@ def picture_job(
 
 def conditions_of(plan: PicturePlan, prepare: Prepare) -> dict[Branch, Condition]:
     """What the network is told in each branch that the guidance may ask for."""
-    prompt = prepare(plan.told, plan.request.use_instruction)
     conditions: dict[Branch, Condition] = {}
-    for branch, told in plan.guidance.inputs().items():
-        text = prepare(plan.request.negative_prompt, False) if told.text == "negative" else prompt
-        text = text.perturb(told.perturbed_layers) if told.perturbed_layers else text
-        conditions[branch] = text if told.guidance is None else text.with_guidance(told.guidance)
+    for (branch, told), text in zip(plan.guidance.inputs().items(), texts_of(plan), strict=True):
+        condition = prepare(*text)
+        condition = condition.perturb(told.perturbed_layers) if told.perturbed_layers else condition
+        conditions[branch] = condition if told.guidance is None else condition.with_guidance(told.guidance)
     return conditions
+
+
+def texts_of(plan: PicturePlan) -> list[tuple[str, bool]]:
+    """The text of each branch, and whether the instruction stands before it."""
+    prompt, negative = (plan.told, plan.request.use_instruction), (plan.request.negative_prompt, False)
+    return [negative if told.text == "negative" else prompt for told in plan.guidance.inputs().values()]
 
 
 def model_reference(bundle: ModelBundle) -> ModelReference:

@@ -169,6 +169,6 @@ def test_memory_that_ran_out_is_no_damage_of_a_file(tmp_path: Path, monkeypatch:
         raise OSError("Cannot allocate memory (os error 12)")
 
     save_file({"a": torch.ones(2)}, path := tmp_path / "a.safetensors")
-    monkeypatch.setattr("sanakit.checkpoints.files.reader.safe_open", no_room)
+    monkeypatch.setattr("mmap.mmap", no_room)
     with pytest.raises(MemoryError):
         read_tensors([path])

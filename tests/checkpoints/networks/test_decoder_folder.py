@@ -109,7 +109,7 @@ def test_what_is_written_is_read_by_both(tmp_path: Path) -> None:
     write_decoder(written, tmp_path)
     config = decoder_config(AutoConfig.from_pretrained(tmp_path).to_dict())
     assert config == written.config
-    ours = read_decoder(config, tmp_path, [tmp_path / "model.safetensors"], dtype=torch.float32, num_layers=None)
+    ours = read_decoder(config, tmp_path, [tmp_path / "model.safetensors"], num_layers=None)
     theirs = AutoModel.from_pretrained(tmp_path, dtype=torch.float32).eval()
     torch.testing.assert_close(ours(ids)[0], written(ids)[0], rtol=0, atol=0)
     torch.testing.assert_close(theirs(input_ids=ids).last_hidden_state, written(ids)[0], rtol=1e-5, atol=1e-5)
@@ -124,7 +124,7 @@ def test_a_decoder_of_ours_is_read_without_transformers(tmp_path: Path) -> None:
         f"folder = Path({str(tmp_path)!r})\n"
         "config = decoder_config(read_json(folder / 'config.json'))\n"
         "files = [folder / 'model.safetensors']\n"
-        "read_decoder(config, folder, files, dtype=torch.bfloat16, num_layers=1)\n"
+        "read_decoder(config, folder, files, num_layers=1)\n"
         "print('transformers' in sys.modules)"
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -135,7 +135,7 @@ def test_more_layers_than_there_are_cost_no_time(tmp_path: Path) -> None:
     write_decoder(tiny(), tmp_path)
     config = replace(tiny().config, num_layers=60_000)
     with pytest.raises(CheckpointError, match=r"fewer layers than the 60000 that its config\.json says"):
-        read_decoder(config, tmp_path, [tmp_path / "model.safetensors"], dtype=torch.float32, num_layers=None)
+        read_decoder(config, tmp_path, [tmp_path / "model.safetensors"], num_layers=None)
 
 
 def test_a_weight_without_a_place_is_told(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_weight_without_a_place_is_told(tmp_path: Path) -> None:
     file, state = tmp_path / "model.safetensors", written.state_dict()
     for beside in ("lm_head.weight", "layers.0.self_attn.rotary_emb.inv_freq", "layers.2.self_attn.q_proj.weight"):
         save_file({**state, beside: torch.zeros(2)}, file)
-        read_decoder(written.config, tmp_path, [file], dtype=torch.float32, num_layers=None)
+        read_decoder(written.config, tmp_path, [file], num_layers=None)
     save_file({**state, "layers.1.self_attn.q_norm.weight": torch.zeros(8)}, file)
     with pytest.raises(CheckpointError, match=r"1 weights .* says nothing of, such as layers\.1\.self_attn\.q_norm"):
-        read_decoder(written.config, tmp_path, [file], dtype=torch.float32, num_layers=None)
+        read_decoder(written.config, tmp_path, [file], num_layers=None)

@@ -25,6 +25,7 @@ from sanakit.checkpoints.networks.linear_dit import (
 from sanakit.checkpoints.networks.strict_load import load_network
 from sanakit.common.errors import CheckpointError
 from sanakit.models.presets import DC_AE_PRESETS, LINEAR_DIT_PRESETS
+from sanakit.quantization.schemes import NF4, Scheme
 
 SIZES = {16: "512px", 32: "1024px", 64: "2Kpx", 128: "4Kpx"}
 
@@ -67,6 +68,29 @@ def test_tensors_that_need_no_change_stay_mapped_from_the_file(folder: Path) -> 
     assert not model.training
     assert not any(parameter.requires_grad or parameter.is_meta for parameter in model.parameters())
     assert load(LINEAR_DIT, file, config, dtype=torch.bfloat16).final.weight.dtype == torch.bfloat16
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="this system does not tell what is mapped")
+@pytest.mark.parametrize("quantize", [None, NF4()])
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_what_is_made_into_other_numbers_leaves_memory_one_by_one(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, quantize: Scheme | None
+) -> None:
+    tensors, _, config = transformer_of(folder)
+    file = tmp_path / f"w{suffix}"
+    write_torch(file, tensors) if suffix == ".pth" else write_safetensors(file, tensors, {})
+    mapped: list[int] = []
+
+    def count(*_: object) -> None:
+        mapped.append(Path("/proc/self/maps").read_text().count(str(file)))
+
+    monkeypatch.setattr("sanakit.checkpoints.networks.strict_load.check_finite", count)
+    model = load(LINEAR_DIT, file, config, dtype=torch.bfloat16, quantize=quantize)
+    count()
+    assert model.final.weight.dtype == torch.bfloat16
+    assert mapped[0] > 10
+    assert mapped == sorted(mapped, reverse=True)
+    assert mapped[-1] == 0
 
 
 Change = Callable[[dict[str, Tensor]], object]

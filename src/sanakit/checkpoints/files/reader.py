@@ -6,19 +6,20 @@ Tensors are mapped from the disk, not copied.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from safetensors import SafetensorError, safe_open
+import torch
 from torch import Tensor
 
+from sanakit.checkpoints.files.stored import Stored, StoredTensors
 from sanakit.checkpoints.files.torch_archive import ARCHIVE, LEGACY, read_torch
 from sanakit.checkpoints.files.weight_names import WEIGHT_SUFFIXES, index_names
 from sanakit.common.config import json_values
 from sanakit.common.errors import CheckpointError
-from sanakit.common.free_memory import refuse_lack
 
 _EXPECTED = "expected a safetensors file, or a .pth of tensors"
 _MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors format itself
@@ -44,17 +45,12 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True)
 class WeightHeader:
-    """The table of contents of one or several files that hold one component.
-
-    ``listed`` and ``mapped`` are for ``read_listed``: names by safetensors file, and the tensors of archives, which
-    cannot be listed without mapping them. Both are before the names of wrapping modules are removed.
-    """
+    """The table of contents of one or several files that hold one component: ``stored`` says where each tensor lies."""
 
     tensors: dict[str, TensorInfo]
     metadata: dict[str, str] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
-    listed: dict[Path, tuple[str, ...]] = field(default_factory=dict)
-    mapped: dict[str, Tensor] = field(default_factory=dict)
+    stored: dict[str, Stored | Tensor] = field(default_factory=dict)
 
     @property
     def place(self) -> Path:
@@ -73,43 +69,24 @@ def read_header(files: Sequence[Path]) -> WeightHeader:
         if _detect_format(path) == "safetensors":
             part, metadata = _read_safetensors_header(path)
             header.metadata.update(metadata)
-            header.listed[path] = tuple(part)
         else:
-            tensors = read_torch(path)
-            header.mapped.update(tensors)
-            part = {name: _info_of(tensor) for name, tensor in tensors.items()}
-        if twice := header.tensors.keys() & part.keys():
+            part = read_torch(path)
+        if twice := header.stored.keys() & part.keys():
             raise CheckpointError(f"{path} holds {min(twice)}, which another file of the same model holds already")
-        header.tensors.update(part)
-    return replace(header, tensors=strip_wrapper(header.tensors))
+        header.stored.update(part)
+    stored = strip_wrapper(header.stored)
+    return replace(header, stored=stored, tensors={name: _info_of(each) for name, each in stored.items()})
 
 
-def read_listed(header: WeightHeader) -> dict[str, Tensor]:
-    """All tensors of a component whose header was read, mapped from its files, without the names of wrapping modules.
-
-    Raises:
-        CheckpointError: a file has changed since, or is corrupt.
-    """
-    tensors = dict(header.mapped)
-    for path, names in header.listed.items():
-        tensors.update(read_safetensors(path, names))
-    return strip_wrapper(tensors)
-
-
-def read_safetensors(path: Path, names: Iterable[str] | None = None) -> dict[str, Tensor]:
-    """The tensors of one file under the names that it has for them; all, if none are given."""
-    names = _read_safetensors_header(path)[0] if names is None else names
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            return {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError, RuntimeError) as error:
-        refuse_lack(error)
-        raise CheckpointError(f"{path} is a corrupt safetensors file ({error}); download it again") from error
+def read_listed(header: WeightHeader) -> Mapping[str, Tensor]:
+    """All tensors of a component whose header was read, without the names of wrapping modules; each is mapped from its
+    file as it is asked for, which raises CheckpointError where the file has changed since."""
+    return StoredTensors(header.stored)
 
 
 def read_tensors(files: Sequence[Path]) -> dict[str, Tensor]:
-    """All tensors of a component, as ``read_listed`` of its header."""
-    return read_listed(read_header(files))
+    """All tensors of a component; errors are those of ``read_header``."""
+    return dict(read_listed(read_header(files)))
 
 
 def _detect_format(path: Path) -> WeightFormat:
@@ -145,7 +122,7 @@ def _read_start(path: Path) -> bytes:
         raise CheckpointError(f"{path} cannot be read ({error.strerror}); {_EXPECTED}") from error
 
 
-def _read_safetensors_header(path: Path) -> tuple[dict[str, TensorInfo], dict[str, str]]:
+def _read_safetensors_header(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
     """Tensors and metadata: the JSON at the start of the file, checked against the length of the file."""
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -155,13 +132,13 @@ def _read_safetensors_header(path: Path) -> tuple[dict[str, TensorInfo], dict[st
                 f"{path} is cut short or corrupt: its header should take {length} bytes and {size - 8} are there"
             )
         text = file.read(length)
+    corrupt = CheckpointError(f"{path} has a corrupt safetensors header; download it again")
     try:
         content: dict[str, Any] = json_values(text)
         metadata = content.pop("__metadata__", None) or {}
-        tensors = {name: _tensor_info(entry) for name, entry in content.items()}
         end = max((entry["data_offsets"][1] for entry in content.values()), default=0)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise CheckpointError(f"{path} has a corrupt safetensors header; download it again") from error
+        raise corrupt from error
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise CheckpointError(
             f"{path} has __metadata__ that is no mapping of texts, as the safetensors format has it; write it again "
@@ -171,17 +148,28 @@ def _read_safetensors_header(path: Path) -> tuple[dict[str, TensorInfo], dict[st
         raise CheckpointError(
             f"{path} is cut short or corrupt: it should have {8 + length + end} bytes and has {size}; download it again"
         )
-    return tensors, metadata
+    try:
+        return {name: _stored(path, 8 + length, entry) for name, entry in content.items()}, metadata
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise corrupt from error
 
 
-def _tensor_info(entry: Mapping[str, Any]) -> TensorInfo:
-    start, end = entry["data_offsets"]
-    return TensorInfo(_DTYPES.get(entry["dtype"], entry["dtype"].lower()), tuple(entry["shape"]), end - start)
+def _stored(path: Path, begin: int, entry: Mapping[str, Any]) -> Stored:
+    """By its entry in a header; ValueError where its place and its shape do not fit together."""
+    (start, end), shape = entry["data_offsets"], tuple(entry["shape"])
+    dtype, count = _DTYPES.get(entry["dtype"], entry["dtype"].lower()), math.prod(shape)
+    itemsize = getattr(getattr(torch, dtype, None), "itemsize", None)
+    fits = all(type(side) is int and side >= 0 for side in (start, *shape))
+    if not fits or end < start or (itemsize not in (None, (end - start) / max(count, 1)) and count):
+        raise ValueError(f"{shape} values of {dtype} do not take the bytes from {start} to {end}")
+    stride = tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+    return Stored(path=path, start=begin + start, count=count, dtype=dtype, shape=shape, stride=stride)
 
 
-def _info_of(tensor: Tensor) -> TensorInfo:
-    dtype = str(tensor.dtype).removeprefix("torch.")
-    return TensorInfo(dtype, tuple(tensor.shape), tensor.numel() * tensor.element_size())
+def _info_of(stored: Stored | Tensor) -> TensorInfo:
+    dtype = str(stored.dtype).removeprefix("torch.")
+    itemsize = getattr(getattr(torch, dtype, None), "itemsize", 1)
+    return TensorInfo(dtype, tuple(stored.shape), math.prod(stored.shape) * itemsize)
 
 
 def strip_wrapper(tensors: dict[str, T]) -> dict[str, T]:

@@ -12,6 +12,7 @@ import pickletools
 import re
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from sanakit.checkpoints.files.instructions import Name, follow
+from sanakit.checkpoints.files.stored import Stored
 from sanakit.common.errors import CheckpointError, first_sentence
 from sanakit.common.free_memory import refuse_lack
 
@@ -34,8 +36,8 @@ _TYPES = {
 logger = logging.getLogger(__name__)
 
 
-def read_torch(path: Path) -> dict[str, Tensor]:
-    """The tensors of an archive, mapped from the disk; those of the form before it, which begins otherwise, too.
+def read_torch(path: Path) -> dict[str, Stored | Tensor]:
+    """Where the tensors of an archive lie; those of the form before it, which begins otherwise, are read.
 
     Raises:
         CheckpointError: it is cut short, no such file, or holds no tensors.
@@ -81,7 +83,6 @@ class _Archive:
         self.root = found[0].removesuffix("data.pkl")
         if f"{self.root}byteorder" in archive.namelist() and self.read("byteorder") != b"little":
             raise ValueError("its numbers begin with their high bytes")
-        self.whole = torch.UntypedStorage.from_file(str(path), False, path.stat().st_size)
         self.makers: dict[str, Callable[..., Any]] = {
             "collections.OrderedDict": dict,
             "torch.Size": tuple,
@@ -114,7 +115,7 @@ class _Archive:
             self.asked.append(name.path)
         return None
 
-    def storage(self, entry: Any) -> Tensor:
+    def storage(self, entry: Any) -> Stored:
         """The numbers of one or several tensors, in one dimension."""
         _, kind, key, _, count = entry
         dtype = _TYPES[kind.path.rsplit(".", 1)[-1].removesuffix("Storage")]
@@ -125,15 +126,19 @@ class _Archive:
             file.seek(member.header_offset + 26)  # of the header before the numbers: lengths of its two last fields
             lengths = file.read(4)
         start = member.header_offset + 30 + sum(int.from_bytes(lengths[i : i + 2], "little") for i in (0, 2))
-        return torch.empty(0, dtype=dtype).set_(self.whole[start : start + member.file_size])
+        name = str(dtype).removeprefix("torch.")
+        return Stored(path=self.path, start=start, count=count, dtype=name, shape=(count,), stride=(1,))
 
-    def tensor(self, numbers: Tensor, offset: int, shape: Any, stride: Any, *rest: Any) -> Tensor:
-        return numbers.as_strided(tuple(shape), tuple(stride), offset)  # which refuses what lies outside
+    def tensor(self, numbers: Stored, offset: int, shape: Any, stride: Any, *rest: Any) -> Stored:
+        stored = replace(numbers, offset=offset, shape=tuple(shape), stride=tuple(stride))
+        stored.read()  # which refuses what lies outside
+        return stored
 
-    def tensor_of_type(self, numbers: Tensor, offset: int, shape: Any, stride: Any, *rest: Any) -> Tensor:
+    def tensor_of_type(self, numbers: Stored, offset: int, shape: Any, stride: Any, *rest: Any) -> Stored:
         """Of a type without a storage of its own, such as eight-bit floats: it is named after gradient and hooks."""
-        dtype = getattr(torch, rest[2].path.removeprefix("torch."))
-        return self.tensor(numbers.view(dtype), offset, shape, stride)
+        name = rest[2].path.removeprefix("torch.")
+        count = numbers.count * getattr(torch, numbers.dtype).itemsize // getattr(torch, name).itemsize
+        return self.tensor(replace(numbers, dtype=name, count=count), offset, shape, stride)
 
 
 def _told(names: list[str]) -> str:
@@ -142,10 +147,10 @@ def _told(names: list[str]) -> str:
     return f"it asks for {', '.join(shown[:_SHOWN])}{more}, which may run code"
 
 
-def find_state(content: object) -> dict[str, Tensor]:
+def find_state(content: object) -> dict[str, Stored | Tensor]:
     """The tensors of a training checkpoint, or of a bare state dict; empty when there are none."""
     if not isinstance(content, dict):
         return {}
     places = [*(content[key] for key in _STATE_KEYS if isinstance(content.get(key), dict)), content]
-    found = ({name: value for name, value in place.items() if isinstance(value, Tensor)} for place in places)
+    found = ({name: value for name, value in place.items() if isinstance(value, (Stored, Tensor))} for place in places)
     return next(filter(None, found), {})

@@ -13,6 +13,7 @@ import torch
 from sanakit.checkpoints.files.reader import read_header, read_listed
 from sanakit.checkpoints.files.writer import write_safetensors
 from sanakit.checkpoints.networks.config_fields import count, flag, number, sequence
+from sanakit.checkpoints.networks.finite import check_finite
 from sanakit.common.errors import CheckpointError
 from sanakit.common.files import write_json
 from sanakit.layers.rotary import RotaryConfig
@@ -88,12 +89,11 @@ def transformers_config(config: DecoderConfig) -> dict[str, Any]:
     }
 
 
-def read_decoder(
-    config: DecoderConfig, folder: Path, files: Sequence[Path], *, dtype: torch.dtype, num_layers: int | None
-) -> Decoder:
+def read_decoder(config: DecoderConfig, folder: Path, files: Sequence[Path], *, num_layers: int | None) -> Decoder:
     """The network with the tensors of ``files``; what stands beside it there, a head or a vision part, is left out.
 
-    A table of embeddings in half precision stays as it is stored: a row is widened as it is looked up.
+    All are as they are stored, and mapped. The table of embeddings has been looked through: a text needs some rows of
+    it, and what was read for that is let go.
 
     Raises:
         CheckpointError: a file is damaged, a tensor or layer is missing, or one is there that its config does not name.
@@ -117,11 +117,9 @@ def read_decoder(
     expected = {prefix + name: tensor.shape for name, tensor in model.state_dict().items()}
     refuse_gaps(folder, [name for name, shape in expected.items() if name not in found or found[name].shape != shape])
     _refuse_strangers(folder, found.keys() - expected.keys(), prefix, config.num_layers)
-    tensors = {name.removeprefix(prefix): tensor for name, tensor in read_listed(header).items() if name in expected}
-    table = tensors.pop("embed_tokens.weight")  # of which a text needs some rows: half precision stays on the disk
-    tensors = {name: tensor.to(dtype) for name, tensor in tensors.items()}
-    tensors["embed_tokens.weight"] = table if table.dtype in (torch.bfloat16, torch.float16) else table.to(dtype)
-    model.load_state_dict(tensors, assign=True)
+    tensors = read_listed(header)
+    check_finite([(name, tensors[name]) for name in [f"{prefix}embed_tokens.weight"]], folder)
+    model.load_state_dict({name.removeprefix(prefix): tensors[name] for name in expected}, assign=True)
     return model
 
 

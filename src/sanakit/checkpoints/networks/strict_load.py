@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,8 @@ def load_network(
 ) -> M:
     """The network in evaluation mode; raises ``CheckpointError`` unless every tensor fits.
 
-    Counters keep their integer dtype; a tensor that is right already stays mapped from its file.
+    Counters keep their integer dtype; a tensor that is right already stays mapped from its file, and every other leaves
+    its file's memory as soon as it is made into one: there is no second copy of the weights.
 
     Args:
         dtype: of what is not quantized, and of the activations.
@@ -39,17 +40,39 @@ def load_network(
     """
     native_library()  # which is chosen and logged before there is work for it
     start = time.perf_counter()
-    state = read_network(found)
-    model = state.build().eval().requires_grad_(False)
+    model = read_network(found).build().eval().requires_grad_(False)
     if quantize is not None:
-        check_finite(state.tensors.items(), found.header.place)
         quantize_found_(model, found, quantize)
-    model.to(device=device, dtype=dtype)
-    check_finite(model.state_dict().items(), found.header.place, state.tensors)
+    settle_(model, found.header.place, dtype=dtype, device=device)
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     seconds = time.perf_counter() - start
     logger.info("loaded %s: %.1fM parameters in %s in %.2f s", found.header.place.name, millions, dtype, seconds)
     return model
+
+
+def settle_(
+    model: nn.Module,
+    where: Path,
+    *,
+    dtype: torch.dtype,
+    device: torch.device | str = "cpu",
+    as_stored: Collection[nn.Module] = (),
+) -> None:
+    """Move a network, one layer after the other; raises ``CheckpointError`` at the first value that is no number. Of
+    the layers ``as_stored``, whose values were looked at, the device alone is changed."""
+    for prefix, layer in model.named_modules():
+        stored = dict(_own_tensors(layer, prefix))
+        if layer in as_stored:
+            layer._apply(lambda tensor: tensor.to(device), recurse=False)
+            continue
+        layer._apply(lambda tensor: tensor.to(device, dtype if tensor.is_floating_point() else None), recurse=False)
+        check_finite(_own_tensors(layer, prefix), where, stored)
+
+
+def _own_tensors(layer: nn.Module, prefix: str) -> Iterator[tuple[str, Tensor]]:
+    """Of a layer itself, not of those inside; as they are now, whatever becomes of the layer's parameters."""
+    for name, tensor in (*layer.named_parameters(prefix, False), *layer.named_buffers(prefix, False)):
+        yield name, tensor.detach()
 
 
 def read_network(found: Found[C, M]) -> NetworkState[C, M]:

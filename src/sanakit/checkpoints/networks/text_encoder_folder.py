@@ -11,7 +11,7 @@ import torch
 from sanakit.checkpoints.files.reader import find_weight_files, is_there, read_header
 from sanakit.checkpoints.files.weight_names import choose_variant, variants_among
 from sanakit.checkpoints.networks.decoder_folder import decoder_config, read_decoder, write_decoder
-from sanakit.checkpoints.networks.finite import check_finite
+from sanakit.checkpoints.networks.strict_load import settle_
 from sanakit.checkpoints.networks.text_encoder_check import check_text_encoder, refuse_code_of_others
 from sanakit.checkpoints.networks.tokenizer_folder import check_vocabulary, load_tokenizer
 from sanakit.checkpoints.networks.transformers_folder import read_foreign_model
@@ -19,6 +19,8 @@ from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.models.text.decoder import Decoder
 from sanakit.models.text.language_model import LanguageModel
 from sanakit.models.text.text_encoder import TextEncoder, TextEncoderConfig
+from sanakit.quantization.quantize import quantize_
+from sanakit.quantization.schemes import Scheme
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +34,7 @@ def load_text_encoder(
     config: TextEncoderConfig | None = None,
     variant: str | None = None,
     trust_remote_code: bool = False,
+    quantize: Scheme | None = None,
 ) -> TextEncoder:
     """Load a decoder-only language model strictly; a saved language head is left out.
 
@@ -45,6 +48,8 @@ def load_text_encoder(
         config: instruction and lengths; with ``num_layers`` the layers after these are not read.
         trust_remote_code: run the code that came with the folder, if its config names some.
         variant: preferred weight files, as in ``model.bf16.safetensors``; others serve if there are none.
+        quantize: exchange its layers for ones in this scheme; but not a table of embeddings in half precision, which
+            stays in its file, where a row is looked up and widened.
 
     Raises:
         CheckpointError: a file is missing or broken, a weight or a layer is missing, or model and tokenizer do not fit.
@@ -66,14 +71,18 @@ def load_text_encoder(
     tokenizer = load_tokenizer(tokenizer_folder or folder, trust_remote_code=trust_remote_code)
     model: LanguageModel
     if ours is not None:
-        model = read_decoder(ours, folder, files, dtype=dtype, num_layers=num_layers)
+        model = read_decoder(ours, folder, files, num_layers=num_layers)
     else:
         how = {"local_files_only": True, "trust_remote_code": trust_remote_code}
         model = read_foreign_model(folder, dtype, _weights_name(folder, variant), num_layers, how)
     check_vocabulary(tokenizer, model.config.vocab_size, tokenizer_folder or folder)
-    check_finite(model.named_parameters(), folder)
+    table = model.get_input_embeddings() if ours is None else model.embed_tokens
+    in_file = [table] if table.weight.element_size() < 4 else []
     millions = sum(p.numel() for p in model.parameters()) / 1e6
-    encoder = TextEncoder(model, tokenizer, config).to(device)
+    if quantize is not None:
+        quantize_(model, quantize, only=[name for name, layer in model.named_modules() if layer not in in_file])
+    settle_(model, folder, dtype=dtype, device=device, as_stored=in_file)
+    encoder = TextEncoder(model, tokenizer, config)
     logger.info("loaded text encoder: %.0fM parameters in %s in %.1f s", millions, dtype, time.perf_counter() - start)
     return encoder
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.files.hub_check import Snapshot, digest_of
-from sanakit.checkpoints.files.reader import read_listed, read_tensors
+from sanakit.checkpoints.files.reader import read_header, read_listed
 from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER, ModelCard
 from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.checkpoints.identity.precision import COMPONENTS
@@ -31,7 +31,7 @@ def hash_parts(parts: ModelParts) -> dict[str, str]:
 def hash_text_encoder(parts: ModelParts) -> str:
     """The hash of a source's text encoder as it is stored, from every byte of it."""
     assert parts.text_encoder is not None
-    return hash_tensors(read_tensors(text_encoder_files(parts.text_encoder, parts.variant)))
+    return hash_tensors(read_listed(read_header(text_encoder_files(parts.text_encoder, parts.variant))))
 
 
 def unknown_hashes(parts: ModelParts, known: Mapping[str, str]) -> dict[str, str]:
@@ -140,7 +140,7 @@ def _check_cached_text_encoder(card: ModelCard, expected: str) -> HashCheck:
     if reason := starter_text_encoder_fault(card.text.num_layers, every_byte=True):
         fault = f"damaged in the cache ({reason}); the next picture fetches it again"
         return HashCheck(name="text_encoder", found="", expected=expected, fault=fault)
-    found = hash_tensors(read_tensors(text_encoder_files(place / "text_encoder")))
+    found = hash_tensors(read_listed(read_header(text_encoder_files(place / "text_encoder"))))
     return HashCheck(name="text_encoder", found=found, expected=expected)
 
 
@@ -156,4 +156,6 @@ def _unknown_files(parts: ModelParts, known: Mapping[str, str]) -> dict[str, tup
 
 
 def _hash_component(parts: ModelParts, name: str, files: Sequence[Path]) -> str:
-    return hash_network(parts.networks[name]) if name in parts.networks else hash_tensors(read_tensors(files))
+    if name in parts.networks:
+        return hash_network(parts.networks[name])
+    return hash_tensors(read_listed(read_header(files)))

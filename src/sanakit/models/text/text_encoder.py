@@ -163,6 +163,10 @@ class TextEncoder:
             return [self._encode_kept(text, True, self._circumstances) for text in texts]
         return self._encode_grouped(texts, rows_per_call)
 
+    def encode_one(self, text: str, with_instruction: bool) -> TextCondition:
+        """A prompt, or a text without the instruction before it."""
+        return self.encode([text])[0] if with_instruction else self.encode_null(text)
+
     def encode_null(self, negative: str = "") -> TextCondition:
         """The embeds of the unconditional branch ``(1, L, C)``: no instruction, every position kept."""
         return self._encode_kept(self._clean(negative), False, self._circumstances)

@@ -65,13 +65,15 @@ class PictureMemory:
     denoising: int
     decoding: int
     upscaling: int = 0
-    loading: int = 0  # weights that are there for a moment, before they are kept in fewer bits
+    in_turns: bool = False  # the weights of one network at a time
 
     @property
     def total(self) -> int:
         """At the peak, with what the process itself takes."""
-        drawing = sum(self.weights.values()) + max(self.denoising, self.decoding, self.upscaling)
-        return max(drawing, self.loading) + OWN_BYTES
+        later = {"transformer": self.denoising, "autoencoder": max(self.decoding, self.upscaling)}
+        if self.in_turns:
+            return max(size + later.get(name, 0) for name, size in self.weights.items()) + OWN_BYTES
+        return sum(self.weights.values()) + max(later.values()) + OWN_BYTES
 
 
 def denoising_bytes(config: LinearDiTConfig, height: int, width: int, dtype: torch.dtype) -> int:
