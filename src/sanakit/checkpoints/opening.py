@@ -103,12 +103,11 @@ class OpenedModel:
             parts.text_encoder,
             parts.tokenizer,
             dtype=self.dtypes["text_encoder"],
-            device=self.device,
             config=card.text,
             variant=parts.variant,
             trust_remote_code=self.hub.trusts(self.named.get("text_encoder") or parts.source),
             quantize=self.schemes.get("text_encoder") or _ordered(card),
-        )
+        ).to(self.device)
 
     def _network(self, found: Found[C, M]) -> M:
         name = found.kind.component

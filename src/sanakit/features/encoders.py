@@ -115,9 +115,9 @@ def encoders_of_parts(parts: ModelParts, card: ModelCard, *, device: str) -> Enc
     def load_text() -> TextEncoder:
         assert parts.text_encoder is not None
         return load_text_encoder(
-            parts.text_encoder, parts.tokenizer, dtype=quick_dtype(device), device=device, config=card.text,
+            parts.text_encoder, parts.tokenizer, dtype=quick_dtype(device), config=card.text,
             variant=parts.variant,
-        )  # fmt: skip
+        ).to(device)  # fmt: skip
 
     return Encoders(autoencoder=load_autoencoder, text=load_text)
 

@@ -152,12 +152,8 @@ def load_scorer_text_encoder(config: DualEncoderConfig, *, device: str | torch.d
     """The starter's language model as the towers of this config read it, in bfloat16 where that is quick."""
     folder = starter_text_encoder_folder()
     return load_text_encoder(
-        folder / "text_encoder",
-        folder / "tokenizer",
-        dtype=quick_dtype(device),
-        device=device,
-        config=scorer_text(config),
-    )
+        folder / "text_encoder", folder / "tokenizer", dtype=quick_dtype(device), config=scorer_text(config)
+    ).to(device)
 
 
 def save_dual_encoder(model: DualEncoder, folder: Path) -> None:

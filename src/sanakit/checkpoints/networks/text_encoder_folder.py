@@ -30,13 +30,12 @@ def load_text_encoder(
     tokenizer_folder: Path | None = None,
     *,
     dtype: torch.dtype = torch.bfloat16,
-    device: torch.device | str = "cpu",
     config: TextEncoderConfig | None = None,
     variant: str | None = None,
     trust_remote_code: bool = False,
     quantize: Scheme | None = None,
 ) -> TextEncoder:
-    """Load a decoder-only language model strictly; a saved language head is left out.
+    """Load a decoder-only language model strictly, on the CPU; a saved language head is left out.
 
     Llama, Gemma 2 and Gemma 3 are networks of ours; transformers is imported for every other form alone.
 
@@ -81,7 +80,7 @@ def load_text_encoder(
     millions = sum(p.numel() for p in model.parameters()) / 1e6
     if quantize is not None:
         quantize_(model, quantize, only=[name for name, layer in model.named_modules() if layer not in in_file])
-    settle_(model, folder, dtype=dtype, device=device, as_stored=in_file)
+    settle_(model, folder, dtype=dtype, as_stored=in_file)
     encoder = TextEncoder(model, tokenizer, config)
     logger.info("loaded text encoder: %.0fM parameters in %s in %.1f s", millions, dtype, time.perf_counter() - start)
     return encoder
