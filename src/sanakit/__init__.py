@@ -52,8 +52,8 @@ def load(
             which the other parts follow where they can, or a dtype by component. ``torch_dtype`` says the same.
         force: load in a dtype that the model is known not to work in, or weights whose hash is not the card's.
         deterministic: pictures are the same to the bit in any company, also on a GPU; slower.
-        compile: on CUDA, compile the denoising step and play it back as one graph: quicker pictures after a minute for
-            each size, with other last bits.
+        compile: on CUDA, compile the denoising step and play it back as one graph: quicker pictures after some seconds
+            for each size, with other last bits.
         files: ``quantize``, a scheme of fewer bits (``"int8"``, ``"int8-weight"``, ...) or one by component, in which
             the weights are held; ``variant`` ("fp16" or "bf16" files), ``revision``, ``cache_dir``,
             ``local_files_only`` and ``token``, as everywhere in the ecosystem; ``text_encoder`` and ``autoencoder``,

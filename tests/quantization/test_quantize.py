@@ -85,7 +85,7 @@ def test_sizes_are_what_the_bits_promise() -> None:
     shape, plain = (128, 256), 128 * 256
     bits = {name: 8 * num_bytes(kind(), shape) / plain for name, kind in SCHEMES.items()}
     assert bits["bf16"] == 16
-    assert bits["int8"] == bits["int8-weight"] == 8.125
+    assert bits["int8"] == bits["int8-weight"] == bits["fp8"] == 8.125
     assert bits["int4-weight"] == bits["nf4"] == 4.25
     for name, kind in SCHEMES.items():
         weight = torch.randn(shape)

@@ -117,7 +117,7 @@ def generate(
         bool, typer.Option("--deterministic", help="The same to the bit in any company, also on a GPU; slower.")
     ] = False,
     compile: Annotated[
-        bool, typer.Option("--compile", help="On CUDA: quicker pictures after a minute of compiling for each size.")
+        bool, typer.Option("--compile", help="On CUDA: quicker pictures, after seconds of compiling for each size.")
     ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Run in a dtype that the model is known not to work in, or changed weights.")

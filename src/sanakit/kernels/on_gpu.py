@@ -17,10 +17,20 @@ _CHOSEN: dict[int, bool] = {}  # by the number of a device
 
 
 def takes(*tensors: Tensor) -> bool:
-    """Whether the twins may compute with these activations, all of one dtype, and parameters beside them.
+    """Whether Triton twins may compute with these activations, all of one dtype, and parameters beside them.
 
     Triton starts its kernels on the current device, so that tensors of another one are left to torch.
     """
+    if not takes_plain(*tensors):
+        return False
+    device = tensors[0].device
+    if torch.compiler.is_compiling():  # which cannot follow what is asked there
+        return _CHOSEN.get(device.index or 0, False)
+    return triton_runs_on(device)
+
+
+def takes_plain(*tensors: Tensor) -> bool:
+    """Whether these are what twins for GPUs take: on one, of one dtype, with memory, and without gradients."""
     first = tensors[0]
     if first.device.type != KIND or first.dtype not in _DTYPES or torch.is_autocast_enabled(KIND):
         return False
@@ -28,9 +38,7 @@ def takes(*tensors: Tensor) -> bool:
         return False
     if any(each.device != first.device or each.dtype != first.dtype for each in tensors) or not first.numel():
         return False
-    if torch.compiler.is_compiling():  # which follows neither of these
-        return _CHOSEN.get(first.device.index or 0, False)
-    return all(map(_is_plain, tensors)) and triton_runs_on(first.device)
+    return torch.compiler.is_compiling() or all(map(_is_plain, tensors))
 
 
 def triton_runs_on(device: torch.device) -> bool:

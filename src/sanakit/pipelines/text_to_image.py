@@ -94,8 +94,8 @@ class TextToImagePipeline:
         upscalers: gives the upscaler of a scale on a device, where a request asks for a larger picture.
         memory: bytes that the process is to stay within, which decides the tiles of decoding on the CPU; None for what
             is free.
-        compile: compile the denoising step and play it back as a CUDA graph, once for every size and number of rows; a
-            minute each, and other last bits. On the CPU it does not pay.
+        compile: compile the denoising step and play it back as a CUDA graph, once for every size and number of rows;
+            takes seconds each, and gives other last bits. On the CPU it does not pay.
 
     Raises:
         RequestError: it is to be compiled, and cannot be here.

@@ -11,12 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sanakit.common.errors import ConfigError, RequestError
+from sanakit.kernels.fp8_linear.reference import round_to_fp8
 from sanakit.kernels.int4_linear import INT4, four_bit_weight, levels_on, pack_nibbles
 from sanakit.kernels.int4_linear import NF4 as NF4_LEVELS
 from sanakit.kernels.int8_linear.reference import LARGEST
 from sanakit.kernels.svdquant_linear import LowRank, svdquant_linear
 from sanakit.quantization.calibration import LayerInputs
-from sanakit.quantization.schemes import NF4, BFloat16, Int4Weight, Int8, Int8Weight, Scheme, SVDQuant
+from sanakit.quantization.schemes import FP8, NF4, BFloat16, Int4Weight, Int8, Int8Weight, Scheme, SVDQuant
 
 _SCALES = (1.0, 0.94, 0.88, 0.82, 0.76)
 _STRENGTHS = (0.0, 0.3, 0.5, 0.7, 0.9)
@@ -37,6 +38,8 @@ def stored(scheme: Scheme, shape: tuple[int, ...]) -> dict[str, Kept]:
             return {"weight": Kept(shape, torch.bfloat16)}
         case Int8Weight() | Int8():
             return {"weight": Kept(shape, torch.int8), "weight_scale": Kept(shape[:1], torch.float32)}
+        case FP8():
+            return {"weight": Kept(shape, torch.float8_e4m3fn), "weight_scale": Kept(shape[:1], torch.float32)}
         case Int4Weight() | NF4():
             return _stored_in_groups(scheme.group_size, shape)
         case SVDQuant():
@@ -62,6 +65,9 @@ def encode(weight: Tensor, scheme: Scheme, seen: LayerInputs | None = None) -> d
             return {"weight": weight.to(torch.bfloat16)}
         case Int8Weight() | Int8():
             return _rows_to_int8(weight.float())
+        case FP8():
+            rounded, scale = round_to_fp8(weight.flatten(1))
+            return {"weight": rounded.view(weight.shape), "weight_scale": scale[:, 0]}
         case Int4Weight():
             return _groups_to_int4(weight.float(), scheme.group_size)
         case NF4():
@@ -79,9 +85,9 @@ def decode(tensors: Mapping[str, Tensor], scheme: Scheme, shape: tuple[int, ...]
     match scheme:
         case BFloat16():
             return tensors["weight"]
-        case Int8Weight() | Int8():
+        case Int8Weight() | Int8() | FP8():
             scale = tensors["weight_scale"].reshape(-1, *(1 for _ in shape[1:]))
-            return tensors["weight"] * scale
+            return tensors["weight"].float() * scale
         case Int4Weight() | NF4():
             levels = levels_of(scheme, tensors["weight"].device)
             return four_bit_weight(tensors["weight"], tensors["weight_scale"], levels, shape[1])

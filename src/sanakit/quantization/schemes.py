@@ -36,6 +36,15 @@ class Int8:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FP8:
+    """Weights in 8-bit floats (e4m3) with one scale a row, and activations in such with one scale a token
+    (arXiv:2209.05433)."""
+
+    name: ClassVar[str] = "fp8"
+    rounds_activations: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Int4Weight:
     """Weights in 4 bits, whole numbers with one scale for each group of channels of a row."""
 
@@ -77,8 +86,10 @@ class SVDQuant:
             raise ConfigError(f"rank={self.rank} must be from 1 to {MAX_GROUP}")
 
 
-Scheme = BFloat16 | Int8Weight | Int8 | Int4Weight | NF4 | SVDQuant
-SCHEMES: dict[str, type[Scheme]] = {kind.name: kind for kind in (BFloat16, Int8Weight, Int8, Int4Weight, NF4, SVDQuant)}
+Scheme = BFloat16 | Int8Weight | Int8 | FP8 | Int4Weight | NF4 | SVDQuant
+SCHEMES: dict[str, type[Scheme]] = {
+    kind.name: kind for kind in (BFloat16, Int8Weight, Int8, FP8, Int4Weight, NF4, SVDQuant)
+}
 
 
 def scheme_named(name: str) -> Scheme:

@@ -17,7 +17,7 @@ PLAIN = "plain"
 _FOLLOWING = {
     "bf16": {"autoencoder": "bf16", "text_encoder": "bf16"},
     "int8": {"autoencoder": "int8"},
-    **{name: {"autoencoder": "int8-weight"} for name in ("int8-weight", "int4-weight", "nf4", "svdquant")},
+    **{name: {"autoencoder": "int8-weight"} for name in ("int8-weight", "fp8", "int4-weight", "nf4", "svdquant")},
 }
 """Of the other components; text encoders are rounded by name alone, since guidance carries their errors far."""
 

@@ -243,7 +243,7 @@ class PartsOptions(TrustOptions, RunOptions):
     ] = None
     quantize: Annotated[
         str | None,
-        typer.Option(metavar="SCHEME", help="Weights in fewer bits: int8, int8-weight, int4-weight, nf4, bf16."),
+        typer.Option(metavar="SCHEME", help="Weights in fewer bits: int8, int8-weight, fp8, int4-weight, nf4, bf16."),
     ] = None
 
     @property

@@ -17,7 +17,7 @@ def int8_linear(x: Tensor, weight: Tensor, weight_scale: Tensor, bias: Tensor | 
     (num_rows, channels), columns = rows.shape, weight.shape[0]
     whole = torch.empty(rows.shape, dtype=torch.int8, device=x.device)
     scale = torch.empty(num_rows, dtype=torch.float32, device=x.device)
-    _round_rows[num_rows,](rows, whole, scale, channels, LARGEST, WIDTH=triton.next_power_of_2(channels))
+    _round_rows[num_rows,](rows, whole, scale, channels, float(LARGEST), WIDTH=triton.next_power_of_2(channels))
     y = torch.empty(num_rows, columns, dtype=x.dtype, device=x.device)
     _multiply[triton.cdiv(num_rows, ROWS), triton.cdiv(columns, COLUMNS)](
         whole, weight.contiguous(), scale, weight_scale, weight_scale if bias is None else bias, y,
@@ -33,9 +33,9 @@ def _round_rows(x, whole, scale, channels, largest, WIDTH: tl.constexpr):
     row, c = tl.program_id(0).to(tl.int64), tl.arange(0, WIDTH)
     seen = c < channels
     v = tl.load(x + row * channels + c, mask=seen, other=0.0).to(tl.float32)
-    s = tl.max(tl.abs(v), axis=0) / largest
+    s = tl.div_rn(tl.max(tl.abs(v), axis=0), largest)
     s = tl.where(tl.sum(v - v, axis=0) == 0.0, s, float("nan"))
-    v = v / tl.maximum(s, 1.1754943508222875e-38)
+    v = tl.div_rn(v, tl.maximum(s, 1.1754943508222875e-38))  # to the last bit, which decides a tie
     v = (v + 12582912.0) - 12582912.0  # beside 1.5 * 2**23 float32 has whole numbers only
     tl.store(whole + row * channels + c, v.to(tl.int8), mask=seen)
     tl.store(scale + row, s)

@@ -1,4 +1,4 @@
-"""The network of a denoising step for shapes that stay: compiled once, and on a GPU played back as one graph.
+"""The network of a denoising step for shapes that stay: blocks compiled once, and on a GPU played back as one graph.
 
 A step of a small picture is a thousand kernels of microseconds, which Python starts no faster than a GPU runs them. A
 CUDA graph starts them all at once. It reads and writes the same memory each time, so that what is new is copied there:
@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from sanakit.models.transformers.condition import Condition
 from sanakit.models.transformers.linear_dit import LinearDiT
 
 MAX_RECORDINGS = 4  # shapes that are remembered, each with the memory that its graph works in
+MAX_COMPILED = 64  # forms of a block, after which further ones are not compiled
 _WARM_UP = 2  # calls before a recording, in which kernels are compiled and libraries begin
 
 
@@ -54,7 +55,8 @@ class CompiledStep:
     def __init__(self, transformer: LinearDiT, *, backend: str = "inductor") -> None:
         if transformer.device.type == "cuda":
             triton_runs_on(transformer.device)  # which the compiler cannot find out
-        self._network: Step = torch.compile(transformer, dynamic=False, backend=backend)
+        self._transformer = transformer
+        self._block = torch.compile(type(transformer.units[0]).forward, dynamic=False, backend=backend)  # all share it
         self._recordings: OrderedDict[Hashable, Recording] = OrderedDict()
 
     def __call__(self, latent: Tensor, timestep: Tensor, condition: Condition) -> Tensor:
@@ -66,6 +68,18 @@ class CompiledStep:
             self._recordings[key] = Recording(self._network, latent, timestep, condition)
         self._recordings.move_to_end(key)
         return self._recordings[key](latent, timestep, condition)
+
+    def _network(self, latent: Tensor, timestep: Tensor, condition: Condition) -> Tensor:
+        """With blocks that are compiled as long as it lasts; others may use the network as it is."""
+        blocks = self._transformer.units
+        for block in blocks:
+            block.forward = partial(self._block, block)  # type: ignore[method-assign]
+        try:
+            with torch._dynamo.config.patch(recompile_limit=MAX_COMPILED):
+                return self._transformer(latent, timestep, condition)
+        finally:
+            for block in blocks:
+                del block.forward
 
 
 class Recording:
