@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from sanakit.kernels import conv3x3, mix_ffn, newton_schulz, pixel_norm
+from sanakit.kernels import (
+    conv3x3,
+    cross_attention,
+    linear_attention,
+    mix_ffn,
+    modulated_norm,
+    newton_schulz,
+    pixel_norm,
+)
 from sanakit.kernels.native import library
 from sanakit.kernels.native.build import LIBRARY, BuildError, build
 from sanakit.kernels.native.library import NativeLibrary, NativeLibraryError, open_library
@@ -39,7 +47,8 @@ def variant(request: pytest.FixtureRequest, built_library: Path) -> NativeLibrar
 @pytest.fixture
 def native_everywhere(variant: NativeLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
     """This instruction set, in every kernel, whatever the environment says."""
-    for module in (library, conv3x3.native, mix_ffn.native, newton_schulz.native, pixel_norm.native):
+    twins = (conv3x3, cross_attention, linear_attention, mix_ffn, modulated_norm, newton_schulz, pixel_norm)
+    for module in (library, *(each.native for each in twins)):
         monkeypatch.setattr(module, "native_library", lambda: variant)
 
 

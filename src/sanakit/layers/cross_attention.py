@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -19,6 +20,30 @@ class AttendedText(NamedTuple):
     values: Tensor  # (B, heads, L, D)
     mask: Tensor  # (B, 1, 1, L) bool, True where text may be seen
     folded: tuple[FoldedText | None, ...] = ()  # one a row, where there are any; in place of keys and values
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the tokens that are seen stand in a batch of texts, ``mask`` ``(B, L)``: padding costs no products.
+
+    For the CPU; elsewhere their number would have to be waited for.
+    """
+
+    mask: Tensor
+    index: Tensor  # (T,), of B * L
+
+    @classmethod
+    def of(cls, mask: Tensor) -> Places:
+        return cls(mask, mask.flatten().nonzero()[:, 0])
+
+    def take(self, text: Tensor) -> Tensor:
+        """``(B, L, C)`` to ``(T, C)``."""
+        return text.flatten(0, 1).index_select(0, self.index)
+
+    def put(self, tokens: Tensor) -> Tensor:
+        """``(T, C)`` to ``(B, L, C)``, with zeros as padding."""
+        text = tokens.new_zeros(self.mask.numel(), tokens.shape[-1])
+        return text.index_copy_(0, self.index, tokens).unflatten(0, self.mask.shape)
 
 
 class CrossAttention(nn.Module):
@@ -40,10 +65,13 @@ class CrossAttention(nn.Module):
         self.norm_k = RMSNorm(hidden_size, eps=qk_norm_eps) if qk_norm else nn.Identity()
         self.out = nn.Linear(hidden_size, hidden_size)
 
-    def prepare(self, text: Tensor) -> tuple[Tensor, Tensor]:
-        """Text ``(B, L, C)`` to keys and values, each ``(B, heads, L, D)``."""
+    def prepare(self, text: Tensor, places: Places | None = None) -> tuple[Tensor, Tensor]:
+        """Text ``(B, L, C)``, or what ``places`` took of it, to keys and values, each ``(B, heads, L, D)``."""
         k, v = self.kv(text).chunk(2, dim=-1)
-        return self._heads(self.norm_k(k)), self._heads(v)
+        k = self.norm_k(k)
+        if places is not None:
+            k, v = places.put(k), places.put(v)
+        return self._heads(k), self._heads(v)
 
     def fold(self, keys: Tensor, values: Tensor, seen: Tensor) -> FoldedText | None:
         """A row of keys and values, ``(heads, L, D)`` of which ``seen`` ``(L,)`` counts, in the form that is quickest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from sanakit.kernels import on_gpu
-from sanakit.kernels.linear_attention import by_rows, reference
+from sanakit.kernels.linear_attention import by_rows, native, reference
 
 __all__ = ["linear_attention"]
 
@@ -13,12 +13,15 @@ __all__ = ["linear_attention"]
 def linear_attention(q: Tensor, k: Tensor, v: Tensor, *, eps: float = 1e-15) -> Tensor:
     """ReLU attention whose cost grows linearly with the number of tokens; arguments are those of the reference.
 
-    Without gradients it is computed on the CPU row by row, in fewer copies and to the same bits, and on a GPU by the
-    Triton twin.
+    In float32 on the CPU the native twin computes it where that is here and the heads of a token lie together; else,
+    without gradients, it goes row by row, in fewer copies and to the same bits. Without gradients on a GPU the Triton
+    twin takes it.
     """
     if on_gpu.takes(v, q, k) and k.shape == v.shape and q.stride(-1) == k.stride(-1) == v.stride(-1) == 1:
         from sanakit.kernels.linear_attention import triton
 
         return triton.linear_attention(q, k, v, eps=eps)
+    if native.fits(q, k, v):
+        return native.linear_attention(q, k, v, eps=eps)
     twin = by_rows if by_rows.fits(q, k, v) else reference
     return twin.linear_attention(q, k, v, eps=eps)

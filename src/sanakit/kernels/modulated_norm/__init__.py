@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sanakit.kernels import on_gpu
-from sanakit.kernels.modulated_norm import reference
+from sanakit.kernels.modulated_norm import native, reference
 
 __all__ = ["gated_sum", "modulated_norm", "rms_norm"]
 
@@ -14,13 +14,15 @@ __all__ = ["gated_sum", "modulated_norm", "rms_norm"]
 def modulated_norm(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """Layer norm without weights, then ``* (1 + scale) + shift``; arguments are those of the reference.
 
-    The Triton twin takes it on a GPU where no gradients are wanted, unless torch's compiler fuses it with more.
+    The native twin takes it in float32 on the CPU, the Triton twin on a GPU where no gradients are wanted, unless
+    torch's compiler fuses it with more.
     """
     if _is_ours(x, shift, scale):
         from sanakit.kernels.modulated_norm import triton
 
         return triton.modulated_norm(x, shift, scale)
-    return reference.modulated_norm(x, shift, scale)
+    twin = native if x.ndim == 3 and native.fits(x, shift, scale) else reference
+    return twin.modulated_norm(x, shift, scale)
 
 
 def rms_norm(x: Tensor, weight: Tensor, *, eps: float) -> Tensor:
@@ -29,7 +31,8 @@ def rms_norm(x: Tensor, weight: Tensor, *, eps: float) -> Tensor:
         from sanakit.kernels.modulated_norm import triton
 
         return triton.rms_norm(x, weight, eps=eps)
-    return reference.rms_norm(x, weight, eps=eps)
+    twin = native if native.fits(x, weight) else reference
+    return twin.rms_norm(x, weight, eps=eps)
 
 
 def gated_sum(x: Tensor, gate: Tensor, y: Tensor) -> Tensor:

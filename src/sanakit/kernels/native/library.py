@@ -34,6 +34,22 @@ class NativeLibraryError(Exception):
     """A file that is not, or not any more, our library; one sentence, told where the choice is logged."""
 
 
+class Tokens(ctypes.Structure):
+    """``struct Tokens`` of the C files: where the heads of ``(B, N, heads, D)`` lie."""
+
+    _fields_ = (("at", ctypes.c_void_p), ("picture", ctypes.c_int64), ("token", ctypes.c_int64))
+
+    @classmethod
+    def of(cls, x: torch.Tensor) -> Tokens:
+        """Of float32 on the CPU that ``side_by_side`` gave, and that lives as long as the call."""
+        return cls(x.data_ptr(), x.stride(0), x.stride(1))
+
+
+def side_by_side(x: torch.Tensor) -> torch.Tensor:
+    """``(B, N, heads, D)`` with the heads of a token next to one another; copied where they lie otherwise."""
+    return x if x.stride(3) == 1 and x.stride(2) == x.shape[3] else x.contiguous()
+
+
 @dataclass(frozen=True, slots=True)
 class NativeLibrary:
     """An open library; ``variant`` names the instruction set of its kernels, of the ``variants`` that run here."""

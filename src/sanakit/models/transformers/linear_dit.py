@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sanakit.common.errors import ConfigError, ShapeError
 from sanakit.kernels.modulated_norm import gated_sum, modulated_norm
-from sanakit.layers.cross_attention import AttendedText, CrossAttention
+from sanakit.layers.cross_attention import AttendedText, CrossAttention, Places
 from sanakit.layers.embeddings import CaptionProjection, ScalarEmbedding, sincos_position
 from sanakit.layers.linear_attention import LinearAttention
 from sanakit.layers.mix_ffn import MixFFN
@@ -145,8 +145,10 @@ class LinearDiT(Network):
                 f"the text has {text.embeds.shape[-1]} channels and this network reads "
                 f"{self.config.caption_channels}; it was trained with another text encoder"
             )
-        embeds = self.caption_norm(self.caption_projection(text.embeds.to(self.compute_dtype)))
-        keys, values = zip(*(block.cross_attention.prepare(embeds) for block in self.units), strict=True)
+        places = Places.of(text.mask) if text.mask.device.type == "cpu" and not text.mask.all() else None
+        embeds = text.embeds if places is None else places.take(text.embeds)
+        embeds = self.caption_norm(self.caption_projection(embeds.to(self.compute_dtype)))
+        keys, values = zip(*(block.cross_attention.prepare(embeds, places) for block in self.units), strict=True)
         folded = self._fold(keys, values, text.mask)
         return Condition(keys=keys, values=values, mask=text.mask[:, None, None, :], folded=folded)
 

@@ -5,9 +5,11 @@
  */
 #include "vector.h"
 
+#include "attention.h"
 #include "conv3x3.h"
 #include "mix_ffn.h"
 #include "newton_schulz.h"
+#include "norms.h"
 #include "pixel_norm.h"
 
 #define JOIN(a, b) a##b
@@ -20,6 +22,14 @@ const struct Variant NAMED(VARIANT) = {
     .conv3x3 = conv3x3,
     .gated_depthwise = gated_depthwise,
     .gated_depthwise_backward = gated_depthwise_backward,
+    .linear_attention = linear_attention,
+    .linear_attention_backward = linear_attention_backward,
+    .modulated_norm = modulated_norm,
+    .modulated_norm_backward = modulated_norm_backward,
     .newton_schulz = newton_schulz,
     .pixel_norm = pixel_norm,
+    .rms_norm = rms_norm,
+    .rms_norm_backward = rms_norm_backward,
+    .text_attention = text_attention,
+    .text_attention_backward = text_attention_backward,
 };

@@ -55,8 +55,16 @@ static const struct Variant *named(const char *name) {
 DOOR(conv3x3, Conv3x3)
 DOOR(gated_depthwise, GatedDepthwise)
 DOOR(gated_depthwise_backward, GatedDepthwiseBackward)
+DOOR(linear_attention, LinearAttention)
+DOOR(linear_attention_backward, LinearAttention)
+DOOR(modulated_norm, ModulatedNorm)
+DOOR(modulated_norm_backward, ModulatedNorm)
 DOOR(newton_schulz, NewtonSchulz)
 DOOR(pixel_norm, PixelNorm)
+DOOR(rms_norm, RmsNorm)
+DOOR(rms_norm_backward, RmsNorm)
+DOOR(text_attention, TextAttention)
+DOOR(text_attention_backward, TextAttention)
 
 struct Team {
     int64_t tasks;

@@ -41,6 +41,14 @@ __attribute__((always_inline)) static inline void product_panel(int width, int64
     int64_t i = 0;
     for (; i + ROWS <= rows; i += ROWS, a.at += ROWS * a.row, y += ROWS * row)
         product_block(ROWS, width, depth, a, panel, y, row, add);
+    if (rows - i >= 4) {
+        product_block(4, width, depth, a, panel, y, row, add);
+        i += 4, a.at += 4 * a.row, y += 4 * row;
+    }
+    if (rows - i >= 2) {
+        product_block(2, width, depth, a, panel, y, row, add);
+        i += 2, a.at += 2 * a.row, y += 2 * row;
+    }
     for (; i < rows; i++, a.at += a.row, y += row) product_block(1, width, depth, a, panel, y, row, add);
 }
 

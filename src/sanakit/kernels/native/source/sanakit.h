@@ -57,6 +57,57 @@ struct GatedDepthwiseBackward {
     int32_t threads;
 };
 
+/* Tokens of pictures, (batch, tokens, heads, size); the heads of a token lie together, and size is a multiple of 16. */
+struct Tokens {
+    const float *at;
+    int64_t picture, token; /* floats from one to the next */
+};
+
+/* y = relu(q) S / (relu(q) . z + eps) with the sums S = relu(k)^T v and z = relu(k) over all tokens of a head; y and the
+ * gradients are contiguous. */
+struct LinearAttention {
+    struct Tokens q, k, v;
+    float *y;
+    const float *dy;
+    float *dq, *dk, *dv;
+    int64_t batch, heads, tokens, size;
+    float eps;
+    int32_t threads;
+};
+
+/* y = softmax(q k^T / sqrt(size)) v over those of the `length` keys that are seen, (batch, length). */
+struct TextAttention {
+    struct Tokens q, k, v;
+    const uint8_t *seen;
+    float *y;
+    const float *dy;
+    float *dq, *dk, *dv;
+    int64_t batch, heads, tokens, length, size;
+    int32_t threads;
+};
+
+/* y = x / rms(x) * weight, of tokens `row` floats apart. Sums for dweight are taken over 256 tokens at a time. */
+struct RmsNorm {
+    const float *x, *weight;
+    float *y;
+    const float *dy;
+    float *dx, *dweight; /* dweight (shares, channels) */
+    int64_t tokens, channels, row;
+    float eps;
+    int32_t threads;
+};
+
+/* y = (x - mean(x)) / deviation(x) * (1 + scale) + shift, with a row of scale and shift for each picture. */
+struct ModulatedNorm {
+    const float *x, *shift, *scale;
+    float *y;
+    const float *dy;
+    float *dx, *dshift, *dscale;
+    int64_t batch, tokens, channels, shift_row, scale_row;
+    float eps;
+    int32_t threads;
+};
+
 /* y = p(x x^T) x / |x|, where p is what `iterations` of s <- a s + b s^3 + c s^5 make of a singular value over itself.
  * Rows and columns are multiples of 16. */
 struct NewtonSchulz {
@@ -73,8 +124,16 @@ struct Variant {
     int (*conv3x3)(const struct Conv3x3 *);
     int (*gated_depthwise)(const struct GatedDepthwise *);
     int (*gated_depthwise_backward)(const struct GatedDepthwiseBackward *);
+    int (*linear_attention)(const struct LinearAttention *);
+    int (*linear_attention_backward)(const struct LinearAttention *);
+    int (*modulated_norm)(const struct ModulatedNorm *);
+    int (*modulated_norm_backward)(const struct ModulatedNorm *);
     int (*newton_schulz)(const struct NewtonSchulz *);
     int (*pixel_norm)(const struct PixelNorm *);
+    int (*rms_norm)(const struct RmsNorm *);
+    int (*rms_norm_backward)(const struct RmsNorm *);
+    int (*text_attention)(const struct TextAttention *);
+    int (*text_attention_backward)(const struct TextAttention *);
 };
 
 extern const struct Variant variant_portable;
