@@ -125,6 +125,7 @@ def test_plain_weights_under_a_quantized_config_are_refused(folder: Path, tmp_pa
         ({"format": 2}, "of format 2"),
         ({"schemes": [{"type": "int3", "layers": ["blocks.0.attention.qkv"]}]}, "quantized as 'int3'"),
         ({"schemes": [{"type": "int8", "layers": ["blocks.7.attention.qkv"]}]}, "names the layer blocks.7.attention"),
+        ({"schemes": [{"type": ["int8"], "layers": []}]}, r"quantized as \['int8'\]"),
         ({"schemes": [{"type": "int8"}]}, "does not say which layers"),
         ({"schemes": 3}, "does not say which layers"),
     ],

@@ -62,13 +62,16 @@ def quantize(
     from sanakit.checkpoints.identity.schemes import parse_schemes
     from sanakit.quantization.schemes import SVDQuant
 
-    texts = read_calibration_prompts(prompts)[:MAX_PROMPTS]
-    schemes: dict[str, Scheme | Quantization] = dict(parse_schemes(scheme or "int8-weight"))
+    schemes: dict[str, Scheme | Quantization] = dict(parse_schemes("int8-weight" if scheme is None else scheme))
+    if not schemes:
+        raise RequestError(f"--scheme {scheme} leaves everything as it is; name a scheme for a component")
     seen = None
     if limit is not None:
-        schemes["transformer"] = mix(run, source, texts, limit, steps=steps)
+        schemes["transformer"] = mix(run, source, read_calibration_prompts(prompts), limit, steps=steps)
     elif isinstance(schemes.get("transformer"), SVDQuant):
-        seen = see_layers(run, source, texts, steps=steps)
+        seen = see_layers(run, source, read_calibration_prompts(prompts), steps=steps)
+    else:
+        refuse_idle(run, prompts, steps)
     made = quantize_model(source, target, schemes, seen=seen, hub=run.hub, force=force)
     num_bytes = sum(file.stat().st_size for file in target.rglob("*.safetensors"))
     parts = {name: _facts(each) for name, each in made.quantizations.items()}
@@ -86,12 +89,20 @@ def quantize(
     run.tell(f"{readable_bytes(num_bytes)} of weights")
 
 
+def refuse_idle(run: RunOptions, prompts: Path | None, steps: int | None) -> None:
+    """Raises RequestError for options of pictures, where none are made."""
+    given = {"--prompts": prompts, "--steps": steps, "--dtype": run.dtype}
+    given["--device"] = None if run.device == "auto" else run.device
+    if idle := next((name for name, value in given.items() if value is not None), None):
+        raise RequestError(f"{idle} does nothing here: only svdquant and --budget make pictures; leave it out")
+
+
 def see_layers(run: RunOptions, model: str, texts: Sequence[str], *, steps: int | None) -> dict[str, LayerInputs]:
     """What the layers of the plain model are given while pictures of these prompts are made."""
     from sanakit.cli.terminal.picture_run import PictureRun
     from sanakit.pipelines.measuring.calibration import calibrate
 
-    requests = wishes(texts, steps)
+    requests = wishes(texts[:MAX_PROMPTS], steps)
     watch = PictureRun(num_images=len(requests), quiet=run.quiet)
     with watch.bar() as on_event:
         return calibrate(run.load(requests, model), requests, on_event=on_event)
@@ -99,12 +110,15 @@ def see_layers(run: RunOptions, model: str, texts: Sequence[str], *, steps: int 
 
 def parse_budget(text: str) -> tuple[float, str]:
     """A number and its unit, bytes or dB; raises RequestError for anything else."""
-    found = re.fullmatch(r"\s*(\d+\.?\d*)\s*(dB|[kMG]B)\s*", text)
-    if found is None or float(found[1]) <= 0:
-        raise RequestError(f"--budget {text!r} is no size such as 6MB or 1.2GB, and no error such as 30dB")
-    if found[2] == "dB":
-        return float(found[1]), "dB"
-    return parse_bytes(text), "bytes"
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*dB\s*", text, flags=re.IGNORECASE)
+    try:
+        if found is None:
+            return parse_bytes(text), "bytes"
+        if float(found[1]) > 0:
+            return float(found[1]), "dB"
+    except RequestError:
+        pass
+    raise RequestError(f"--budget {text!r} is no size such as 6MB or 1.2GB, and no error such as 30dB")
 
 
 def mix(

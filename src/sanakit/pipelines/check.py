@@ -24,6 +24,7 @@ from sanakit.checkpoints.sources.complete import compression_of
 from sanakit.common.byte_counts import readable_bytes
 from sanakit.common.errors import PictureError, SanakitError
 from sanakit.common.paths import as_path
+from sanakit.models.network import state_bytes
 from sanakit.pipelines.decoding.budget import within
 from sanakit.pipelines.decoding.decode import TILINGS
 from sanakit.pipelines.decoding.memory import (
@@ -184,9 +185,14 @@ def memory_of_pictures(
 
 
 def _bytes_of_weights(model: OpenedModel, component: str, count: int) -> int:
-    """In its dtype, or as it is quantized: all of it, though some layers stay as they are."""
-    name = model.card.quantization.get(component)
-    scheme = model.schemes.get(component) or (None if name is None else scheme_named(name))
+    """In its dtype, or as its files are quantized; where it is quantized as it is loaded, all of it in that scheme,
+    though some layers stay as they are."""
+    found = model.parts.networks.get(component)
+    if found is not None and found.quantization:
+        network = found.kind.empty(found.config, found.quantization)
+        return state_bytes(network.to(dtype=model.dtypes[component]).state_dict())
+    ordered = model.card.quantization.get(component) if component == "text_encoder" else None
+    scheme = model.schemes.get(component) or (None if ordered is None else scheme_named(ordered))
     return count * model.dtypes[component].itemsize if scheme is None else num_bytes(scheme, (1, count))
 
 

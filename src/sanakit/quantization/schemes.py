@@ -107,10 +107,10 @@ def scheme_to_json(scheme: Scheme) -> dict[str, Any]:
 
 def scheme_from_json(content: Any) -> Scheme:
     """Raises ConfigError for a scheme, or a setting of one, that is not known."""
-    if not isinstance(content, dict) or content.get("type") not in SCHEMES:
-        kind = content.get("type") if isinstance(content, dict) else content
-        raise ConfigError(f"its weights are quantized as {kind!r}, and known are {', '.join(SCHEMES)}")
-    kind = SCHEMES[content["type"]]
+    name = content.get("type") if isinstance(content, dict) else content
+    if not isinstance(name, str) or name not in SCHEMES:
+        raise ConfigError(f"its weights are quantized as {name!r}, and known are {', '.join(SCHEMES)}")
+    kind = SCHEMES[name]
     settings = {name: value for name, value in content.items() if name != "type"}
     if unknown := settings.keys() - {each.name for each in fields(kind)}:
         raise ConfigError(f"{kind.name} has no setting {min(unknown)}")

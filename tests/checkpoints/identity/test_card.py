@@ -97,6 +97,11 @@ def test_what_no_family_tells_is_written() -> None:
         ({"precision": {"autoencoder": ["float32"]}}, "which dtypes the transformer works in"),
         ({"precision": 3}, "model card"),
         ({"family": "other"}, "family"),
+        ({"quantization": "int8"}, "x.quantization='int8' must be a mapping"),
+        ({"quantization": {"text_encoder": 3}}, "x.quantization.text_encoder=3 must be of type str"),
+        ({"quantization": {"text_encoder": "fp2"}}, "card x: there is no way to quantize called 'fp2'"),
+        ({"quantization": {"text_encoder": "svdquant"}}, "text_encoder=svdquant cannot be"),
+        ({"hashes": {"transformer": None}}, "x.hashes.transformer=None"),
     ],
 )
 def test_a_wrong_entry_is_told(change: dict[str, Any], sentence: str) -> None:

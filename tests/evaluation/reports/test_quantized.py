@@ -79,6 +79,8 @@ def test_budgets_as_people_write_them() -> None:
     assert parse_budget("6MB") == (6e6, "bytes")
     assert parse_budget("1.2 GB") == (1.2e9, "bytes")
     assert parse_budget("30dB") == (30, "dB")
-    for text in ("", "6", "-3MB", "0dB", "1.2.3MB", "6mb"):
+    assert parse_budget("6mib ") == (6 * 2**20, "bytes")
+    assert parse_budget(" 30 db") == (30, "dB")
+    for text in ("", "0", "-3MB", "0dB", "1.2.3MB", "1e9 GB", "nan dB", "6MB30dB"):
         with pytest.raises(RequestError, match="no size such as 6MB"):
             parse_budget(text)

@@ -15,9 +15,10 @@ from typing import Any, Literal
 from sanakit.checkpoints.files.reader import parse_json, read_json
 from sanakit.checkpoints.identity.hashing import combined_hash
 from sanakit.checkpoints.identity.precision import COMPONENTS, PrecisionPolicy
+from sanakit.checkpoints.identity.schemes import parse_schemes
 from sanakit.checkpoints.networks.starter_text_encoder import HUB_ID
 from sanakit.common.config import check_format, from_mapping, to_mapping
-from sanakit.common.errors import CheckpointError, ConfigError
+from sanakit.common.errors import CheckpointError, ConfigError, RequestError
 from sanakit.common.files import write_json
 from sanakit.common.version import __version__
 from sanakit.models.text.text_encoder import TextEncoderConfig
@@ -118,6 +119,10 @@ def card_from_json(content: Mapping[str, Any], *, where: str) -> ModelCard:
         card = from_mapping(ModelCard, {**entries, "defaults": told}, where=where)
     except (ConfigError, TypeError, AttributeError) as error:
         raise CheckpointError(f"the model card {error}") from error
+    try:
+        parse_schemes({name: scheme for name, scheme in card.quantization.items() if name == "text_encoder"})
+    except RequestError as error:
+        raise CheckpointError(f"the model card {where}: {error}") from error
     defaults = card.defaults
     if card.distilled and defaults.solver != SCM.name:  # earlier cards have the teacher's
         defaults = defaults.of_few_steps()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from sanakit.checkpoints.identity.precision import COMPONENTS
 from sanakit.common.errors import RequestError
-from sanakit.quantization.schemes import Scheme, scheme_named
+from sanakit.quantization.schemes import Scheme, SVDQuant, scheme_named
 
 SchemeRequest = str | Mapping[str, str] | None
 """One name for the transformer, which the autoencoder follows, or a name by component."""
@@ -29,19 +29,34 @@ def parse_schemes(requested: SchemeRequest) -> dict[str, Scheme]:
         requested: ``"int8"``, ``"transformer=int8,text_encoder=plain"`` or the same as a mapping; None for none.
 
     Raises:
-        RequestError: a scheme or a component that there is not, with the nearest name.
+        RequestError: a scheme or a component that there is not, with the nearest name; one that a component cannot
+            take, or two for one component.
     """
     if requested is None:
         return {}
-    if isinstance(requested, str) and "=" in requested:
-        pairs = (part.partition("=") for part in requested.split(","))
-        requested = {name.strip().replace("-", "_"): value.strip() for name, _, value in pairs}
-    if isinstance(requested, Mapping):
-        if strangers := set(requested) - set(COMPONENTS):
-            raise RequestError(f"{min(strangers)!r} is no component of a model; they are {', '.join(COMPONENTS)}")
-        return {name: scheme_named(value) for name, value in requested.items() if value != PLAIN}
-    first = scheme_named(requested)
-    return {name: scheme_named(value) for name, value in {"transformer": first.name, **_FOLLOWING[first.name]}.items()}
+    if isinstance(requested, str):
+        requested = _by_component(requested)
+    if strangers := set(requested) - set(COMPONENTS):
+        raise RequestError(f"{min(strangers)!r} is no component of a model; they are {', '.join(COMPONENTS)}")
+    schemes = {name: scheme_named(value) for name, value in requested.items() if value != PLAIN}
+    for name, scheme in schemes.items():
+        if isinstance(scheme, SVDQuant) and name != "transformer":
+            raise RequestError(f"{name}={scheme.name} cannot be, since transformers alone are calibrated; take another")
+    return schemes
+
+
+def _by_component(text: str) -> dict[str, str]:
+    if "=" not in text:
+        first = scheme_named(text.strip()).name
+        return {"transformer": first, **_FOLLOWING[first]}
+    found: dict[str, str] = {}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        name = name.strip().replace("-", "_")
+        if name in found:
+            raise RequestError(f"{text!r} names {name} twice; give it one scheme")
+        found[name] = value.strip()
+    return found
 
 
 def scheme_names(schemes: Mapping[str, Scheme]) -> dict[str, str]:

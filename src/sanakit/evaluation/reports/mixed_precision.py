@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sanakit.common.byte_counts import readable_bytes
 from sanakit.common.errors import RequestError
 from sanakit.evaluation.reports.quantized import distances, draw_each
 from sanakit.models.transformers.condition import Condition
@@ -62,8 +63,8 @@ class Mixture:
         """The widest mixture of so many bytes; RequestError where not even the narrowest fits."""
         if self.num_bytes > most_bytes:
             raise RequestError(
-                f"the transformer takes {self.num_bytes / 1e6:.1f} MB with all layers in {LADDER[0].name}, which is "
-                f"more than a budget of {most_bytes / 1e6:.1f} MB"
+                f"the transformer takes {readable_bytes(self.num_bytes)} with all layers in {LADDER[0].name}, which is "
+                f"more than a budget of {readable_bytes(most_bytes)}; ask for more"
             )
         fitting = (count for count in range(len(self.steps), -1, -1) if self.bytes_after(count) <= most_bytes)
         return self.widened(next(fitting))
@@ -138,7 +139,7 @@ def narrowest_within(
         quantize_layers_(narrow, mixture.widened(count))
         bundle = replace(pipeline.bundle, transformer=narrow)
         found = distances(plain, draw_each(TextToImagePipeline(bundle), requests))[0].value
-        told(f"{mixture.bytes_after(count) / 1e6:.1f} MB: {found:.1f} dB")
+        told(f"{readable_bytes(mixture.bytes_after(count))}: {found:.1f} dB")
         return found
 
     low, high = 0, len(mixture.steps)
