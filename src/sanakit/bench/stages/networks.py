@@ -16,14 +16,15 @@ from sanakit.common.seeds import draw_noise
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.network import state_bytes
 from sanakit.models.text.text_condition import TextCondition
+from sanakit.models.transformers.compiled_step import Step
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.pipelines.decoding.decode import decode_latent
 from sanakit.pipelines.denoise import Denoiser, PictureJob, StepTaken, rows_per_call
 from sanakit.sampling.flow_dpm import FlowDPM
 from sanakit.sampling.guidance import ClassifierFreeGuidance
 
-PROMPT_TOKENS, TEXT_POSITIONS = 28, 300
-"""Of a prompt of some twenty words, and what diffusers pads every text to."""
+PROMPT_TOKENS = 28  # of a prompt of some twenty words
+TEXT_POSITIONS = 300  # what diffusers pads every text to
 
 
 def step_case(settings: BenchSettings) -> Case:
@@ -31,7 +32,7 @@ def step_case(settings: BenchSettings) -> Case:
     config, device, dtype = settings.shape.transformer, settings.device, settings.torch_dtype
     state = random_transformer(config, settings.seed, dtype)
     ours = built(state, device, settings.schemes.get("transformer"))
-    prompt, null = _texts(config, settings)
+    prompt, null = bench_texts(config, settings)
     latent = draw_noise(settings.latent_shape, settings.seed).to(device)
     guidance = ClassifierFreeGuidance(scale=GUIDANCE_SCALE)
 
@@ -52,7 +53,11 @@ def step_case(settings: BenchSettings) -> Case:
 
 
 def _peer_step(settings: BenchSettings, state: Any, latent: Tensor, texts: tuple[TextCondition, TextCondition]) -> Run:
-    network = peer_network(state, on_device(state.tensors, settings.device))
+    return peer_step(peer_network(state, on_device(state.tensors, settings.device)), settings, latent, texts)
+
+
+def peer_step(network: Any, settings: BenchSettings, latent: Tensor, texts: tuple[TextCondition, TextCondition]) -> Run:
+    """The same velocities by diffusers' network, of the empty text and the prompt, in that order."""
     embeds, mask = _padded([text for text in texts for _ in range(settings.batch)])
     timestep = FlowDPM(num_steps=settings.steps, flow_shift=3.0).schedule().timesteps[0]
     both = torch.cat([latent, latent]).to(settings.torch_dtype)
@@ -67,13 +72,22 @@ def _peer_step(settings: BenchSettings, state: Any, latent: Tensor, texts: tuple
 
 
 class DenoisingSteps:
-    """One step of every picture of a batch a call, as a pipeline makes it; a new run begins when one has ended."""
+    """One step of every picture of a batch a call, as a pipeline makes it; a new run begins when one has ended.
+
+    ``step`` is what a denoiser may be given in the network's place.
+    """
 
     def __init__(
-        self, transformer: LinearDiT, latent: Tensor, guidance: ClassifierFreeGuidance, conditions: Any, num_steps: int
+        self,
+        transformer: LinearDiT,
+        latent: Tensor,
+        guidance: ClassifierFreeGuidance,
+        conditions: Any,
+        num_steps: int,
+        step: Step | None = None,
     ) -> None:
         together = max(rows_per_call(latent.device, latent.shape[1:]) // 2, 1)
-        self.groups = [(Denoiser[int](transformer), group) for group in latent.split(together)]
+        self.groups = [(Denoiser[int](transformer, step=step), group) for group in latent.split(together)]
         self.guidance, self.conditions = guidance, conditions
         self.solver = FlowDPM(num_steps=num_steps, flow_shift=3.0)
 
@@ -166,7 +180,7 @@ def _peer_encode(settings: BenchSettings, state: Any, pixels: Tensor) -> Run:
     return lambda: network.encode(pixels).latent * state.config.scaling_factor
 
 
-def _texts(config: LinearDiTConfig, settings: BenchSettings) -> tuple[TextCondition, TextCondition]:
+def bench_texts(config: LinearDiTConfig, settings: BenchSettings) -> tuple[TextCondition, TextCondition]:
     """A prompt and the empty one: one token, which is all that an empty prompt has."""
     embeds = draw_noise((1, PROMPT_TOKENS + 1, config.caption_channels), settings.seed + 1)
     embeds = embeds.to(settings.device, settings.torch_dtype)
