@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sanakit.kernels.cross_attention import FoldedText, attend, fold
 from sanakit.kernels.cross_attention.folded import pays
+from sanakit.layers.linear import Linear
 from sanakit.layers.norms import RMSNorm
 
 
@@ -59,11 +60,11 @@ class CrossAttention(nn.Module):
     def __init__(self, hidden_size: int, *, head_dim: int, qk_norm: bool, qk_norm_eps: float) -> None:
         super().__init__()
         self.head_dim = head_dim
-        self.q = nn.Linear(hidden_size, hidden_size)
+        self.q = Linear(hidden_size, hidden_size)
         self.kv = nn.Linear(hidden_size, 2 * hidden_size)
         self.norm_q = RMSNorm(hidden_size, eps=qk_norm_eps) if qk_norm else nn.Identity()
         self.norm_k = RMSNorm(hidden_size, eps=qk_norm_eps) if qk_norm else nn.Identity()
-        self.out = nn.Linear(hidden_size, hidden_size)
+        self.out = Linear(hidden_size, hidden_size)
 
     def prepare(self, text: Tensor, places: Places | None = None) -> tuple[Tensor, Tensor]:
         """Text ``(B, L, C)``, or what ``places`` took of it, to keys and values, each ``(B, heads, L, D)``."""
@@ -82,7 +83,7 @@ class CrossAttention(nn.Module):
         num_heads, length, _ = keys.shape
         if length == 1:
             return FoldedText(None, None, self.out(values.transpose(0, 1).flatten(1)), num_heads)
-        plain = type(self.q) is type(self.out) is nn.Linear and isinstance(self.norm_q, nn.Identity)
+        plain = type(self.q) is type(self.out) is Linear and isinstance(self.norm_q, nn.Identity)
         if not plain or not length or not pays(self.q.out_features, num_heads, length):
             return None
         return fold(keys, values, _wide(self.q), _wide(self.out))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sanakit.kernels.linear_attention import linear_attention
+from sanakit.layers.linear import Linear
 from sanakit.layers.norms import RMSNorm
 
 
@@ -23,10 +24,10 @@ class LinearAttention(nn.Module):
     def __init__(self, hidden_size: int, *, head_dim: int, qk_norm: bool, eps: float, qk_norm_eps: float) -> None:
         super().__init__()
         self.head_dim, self.eps = head_dim, eps
-        self.qkv = nn.Linear(hidden_size, 3 * hidden_size, bias=False)
+        self.qkv = Linear(hidden_size, 3 * hidden_size, bias=False)
         self.norm_q = RMSNorm(hidden_size, eps=qk_norm_eps) if qk_norm else nn.Identity()
         self.norm_k = RMSNorm(hidden_size, eps=qk_norm_eps) if qk_norm else nn.Identity()
-        self.out = nn.Linear(hidden_size, hidden_size)
+        self.out = Linear(hidden_size, hidden_size)
 
     def forward(self, x: Tensor, *, identity_rows: Tensor | None = None) -> Tensor:
         """``(B, N, C)`` to ``(B, N, C)``.
@@ -74,11 +75,11 @@ class MultiscaleLinearAttention(nn.Module):
     def __init__(self, channels: int, *, head_dim: int, scales: tuple[int, ...], norm: nn.Module) -> None:
         super().__init__()
         self.head_dim = head_dim
-        self.qkv = nn.Linear(channels, 3 * channels, bias=False)
+        self.qkv = Linear(channels, 3 * channels, bias=False)
         self.multiscale = nn.ModuleList(
             MultiscaleProjection(3 * channels, kernel_size=scale, head_dim=head_dim) for scale in scales
         )
-        self.out = nn.Linear(channels * (1 + len(scales)), channels, bias=False)
+        self.out = Linear(channels * (1 + len(scales)), channels, bias=False)
         self.norm = norm
 
     def forward(self, x: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from sanakit.kernels.mix_ffn import gated_depthwise
+from sanakit.layers.linear import Linear
 
 
 class MixFFN(nn.Module):
@@ -17,9 +18,9 @@ class MixFFN(nn.Module):
 
     def __init__(self, hidden_size: int, inner_size: int) -> None:
         super().__init__()
-        self.expand = nn.Linear(hidden_size, 2 * inner_size)
+        self.expand = Linear(hidden_size, 2 * inner_size)
         self.depthwise = nn.Conv2d(2 * inner_size, 2 * inner_size, 3, padding=1, groups=2 * inner_size)
-        self.project = nn.Linear(inner_size, hidden_size, bias=False)
+        self.project = Linear(inner_size, hidden_size, bias=False)
 
     def forward(self, x: Tensor, *, height: int, width: int) -> Tensor:
         """``(B, N, C)`` to ``(B, N, C)``, ``N = height * width`` in row-major order."""

@@ -14,6 +14,7 @@ from torch import nn
 from sanakit.common.errors import ConfigError, RequestError
 from sanakit.layers.conv3x3 import Conv3x3
 from sanakit.layers.cross_attention import CrossAttention
+from sanakit.layers.linear import Linear
 from sanakit.quantization.calibration import LayerInputs
 from sanakit.quantization.layers import QuantizedLayer, empty_like
 from sanakit.quantization.schemes import BFloat16, Int8Weight, Scheme, scheme_from_json, scheme_to_json
@@ -157,7 +158,7 @@ def _weighty(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _reason_to_stay(network: nn.Module, name: str, layer: nn.Module, scheme: Scheme) -> str:
-    if type(layer) not in (nn.Linear, nn.Conv2d, Conv3x3, nn.Embedding):
+    if type(layer) not in (nn.Linear, Linear, nn.Conv2d, Conv3x3, nn.Embedding):
         return f"it is a {type(layer).__name__}, of which no quantized form is known"
     if isinstance(layer, nn.Conv2d):
         if layer.groups > 1:

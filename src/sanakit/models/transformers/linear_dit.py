@@ -18,6 +18,7 @@ from sanakit.common.errors import ConfigError, ShapeError
 from sanakit.kernels.modulated_norm import gated_sum, modulated_norm
 from sanakit.layers.cross_attention import AttendedText, CrossAttention, Places
 from sanakit.layers.embeddings import CaptionProjection, ScalarEmbedding, sincos_position
+from sanakit.layers.linear import Linear
 from sanakit.layers.linear_attention import LinearAttention
 from sanakit.layers.mix_ffn import MixFFN
 from sanakit.layers.norms import RMSNorm
@@ -127,7 +128,7 @@ class LinearDiT(Network):
         self.caption_norm = RMSNorm(size, eps=1e-5)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.final_scale_shift_table = nn.Parameter(_table(2, size))
-        self.final = nn.Linear(size, patch * patch * config.out_channels)
+        self.final = Linear(size, patch * patch * config.out_channels)
 
     @property
     def units(self) -> tuple[Block, ...]:

@@ -6,9 +6,9 @@
  */
 #pragma once
 
-#include "vector.h"
+#include "product.h"
 
-enum { TILE = 4, SPAN = 6, POINTS = SPAN * SPAN, PIXELS = TILE * TILE, PANEL = COLUMNS * WIDTH };
+enum { TILE = 4, SPAN = 6, POINTS = SPAN * SPAN, PIXELS = TILE * TILE };
 
 #define A 0.70710678118654752f /* the points are 0, +-A, +-B and infinity; A * B = 1 */
 #define B 1.41421356237309505f

@@ -7,6 +7,7 @@
 
 #include "attention.h"
 #include "conv3x3.h"
+#include "linear.h"
 #include "mix_ffn.h"
 #include "newton_schulz.h"
 #include "norms.h"
@@ -22,6 +23,7 @@ const struct Variant NAMED(VARIANT) = {
     .conv3x3 = conv3x3,
     .gated_depthwise = gated_depthwise,
     .gated_depthwise_backward = gated_depthwise_backward,
+    .linear = linear,
     .linear_attention = linear_attention,
     .linear_attention_backward = linear_attention_backward,
     .modulated_norm = modulated_norm,

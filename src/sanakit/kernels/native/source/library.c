@@ -55,6 +55,7 @@ static const struct Variant *named(const char *name) {
 DOOR(conv3x3, Conv3x3)
 DOOR(gated_depthwise, GatedDepthwise)
 DOOR(gated_depthwise_backward, GatedDepthwiseBackward)
+DOOR(linear, Linear)
 DOOR(linear_attention, LinearAttention)
 DOOR(linear_attention_backward, LinearAttention)
 DOOR(modulated_norm, ModulatedNorm)

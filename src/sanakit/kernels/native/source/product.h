@@ -3,7 +3,7 @@
 
 #include "vector.h"
 
-enum { DEPTH = 256 }; /* of a panel, which then stays in the nearest cache */
+enum { DEPTH = 256, PANEL = COLUMNS * WIDTH }; /* a panel is DEPTH x PANEL and then stays in the nearest cache */
 
 /* A matrix: element (i, j) is at[i * row + j * column]. */
 struct Matrix {
@@ -57,10 +57,18 @@ static void pack(struct Matrix b, int64_t depth, int64_t columns, float *panel) 
     if (b.column == 1) {
         for (int64_t k = 0; k < depth; k++)
             for (int64_t j = 0; j < columns; j += WIDTH) store(panel + k * columns + j, load(b.at + k * b.row + j));
-    } else {
-        for (int64_t j = 0; j < columns; j++)
-            for (int64_t k = 0; k < depth; k++) panel[k * columns + j] = b.at[k * b.row + j * b.column];
+        return;
     }
+    const int64_t squares = b.row == 1 ? depth / WIDTH * WIDTH : 0;
+    for (int64_t k = 0; k < squares; k += WIDTH)
+        for (int64_t j = 0; j < columns; j += WIDTH) {
+            Vector square[WIDTH];
+            for (int i = 0; i < WIDTH; i++) square[i] = load(b.at + k + (j + i) * b.column);
+            transpose(square);
+            for (int i = 0; i < WIDTH; i++) store(panel + (k + i) * columns + j, square[i]);
+        }
+    for (int64_t j = 0; j < columns; j++)
+        for (int64_t k = squares; k < depth; k++) panel[k * columns + j] = b.at[k * b.row + j * b.column];
 }
 
 /* y (rows, columns) = a (rows, depth) @ b (depth, columns), or added to it; columns are a multiple of WIDTH. With `upper` no

@@ -31,6 +31,14 @@ struct Conv3x3 {
     int32_t activation, upsample, shortcut, threads;
 };
 
+/* y = x @ weight^T + bias of x (rows, in), weight (out, in), bias (out) or NULL; `out` is a multiple of 16. */
+struct Linear {
+    const float *x, *weight, *bias;
+    float *y;
+    int64_t rows, in, out;
+    int32_t threads;
+};
+
 /* y = act(x / rms(x) * weight + bias) over the channels of a pixel, a multiple of 16; y may be x. */
 struct PixelNorm {
     const float *x, *weight, *bias;
@@ -124,6 +132,7 @@ struct Variant {
     int (*conv3x3)(const struct Conv3x3 *);
     int (*gated_depthwise)(const struct GatedDepthwise *);
     int (*gated_depthwise_backward)(const struct GatedDepthwiseBackward *);
+    int (*linear)(const struct Linear *);
     int (*linear_attention)(const struct LinearAttention *);
     int (*linear_attention_backward)(const struct LinearAttention *);
     int (*modulated_norm)(const struct ModulatedNorm *);

@@ -17,6 +17,38 @@ static inline Vector choose(Integers mask, Vector yes, Vector no) {
     return (Vector)((mask & (Integers)yes) | (~mask & (Integers)no));
 }
 
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLED(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLED(a, b, ...) __builtin_shuffle(a, b, (Integers){__VA_ARGS__})
+#endif
+#if WIDTH == 4
+#define LOW_HALVES 0, 4, 1, 5
+#define HIGH_HALVES 2, 6, 3, 7
+#elif WIDTH == 8
+#define LOW_HALVES 0, 8, 1, 9, 2, 10, 3, 11
+#define HIGH_HALVES 4, 12, 5, 13, 6, 14, 7, 15
+#else
+#define LOW_HALVES 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define HIGH_HALVES 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#endif
+
+/* Rows of a square become its columns: every round takes rows half a square apart and mixes them element by element, and
+ * after log2(WIDTH) rounds each element has moved to where its row and column have changed places. */
+static inline void transpose(Vector square[WIDTH]) {
+#pragma GCC unroll 4
+    for (int round = 1; round < WIDTH; round *= 2) {
+        Vector mixed[WIDTH];
+#pragma GCC unroll 8
+        for (int i = 0; i < WIDTH / 2; i++) {
+            mixed[2 * i] = SHUFFLED(square[i], square[i + WIDTH / 2], LOW_HALVES);
+            mixed[2 * i + 1] = SHUFFLED(square[i], square[i + WIDTH / 2], HIGH_HALVES);
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < WIDTH; i++) square[i] = mixed[i];
+    }
+}
+
 static inline float sum(Vector v) {
     float total = 0;
     for (int i = 0; i < WIDTH; i++) total += v[i];
