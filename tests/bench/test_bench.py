@@ -18,6 +18,7 @@ from sanakit.bench.random_weights import built, random_autoencoder, random_trans
 from sanakit.bench.report import BenchReport, machine_facts, memory_row, time_row
 from sanakit.bench.run import CASES, measure, run_stages
 from sanakit.bench.settings import TINY, BenchSettings, parse_stages, shape_of
+from sanakit.bench.stages import training
 from sanakit.bench.stages.networks import step_work
 from sanakit.bench.stages.text import NUM_WORDS, PROMPT, random_text_encoder, tokenizer_of_words
 from sanakit.bench.stopwatch import Sample, Times, interleaved, peak_bytes, timed
@@ -25,6 +26,8 @@ from sanakit.cli.app import main
 from sanakit.common.errors import RequestError
 from sanakit.models.text.decoder import Decoder
 from sanakit.models.text.instructions import DIFFUSERS_INSTRUCTION
+from sanakit.models.transformers.linear_dit import LinearDiT
+from sanakit.training.optimizers.build import is_block_matrix
 
 SETTINGS = BenchSettings(model="tiny", height=64, width=96, repeats=1)
 RATES = Rates(flops=1e9, bytes=1e9)
@@ -45,6 +48,21 @@ def test_both_sides_agree_and_the_control_differs(batch: int) -> None:
         assert 0 < result.weights < 2e6
         assert (result.psnr is not None) == (result.name in ("picture", "sprint"))
         assert result.psnr is None or result.psnr > 100
+
+
+def test_training_steps_have_the_gradients_of_torchs_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = replace(training.SHAPE, hidden_size=64, num_layers=2, caption_channels=32)
+    monkeypatch.setattr(training, "SHAPE", small)
+    monkeypatch.setattr(training, "NUM_PICTURES", 2)
+    [result] = run_stages(replace(SETTINGS, repeats=2), ("training",), RATES)
+    assert result.error is not None
+    assert result.control is not None
+    assert result.error < 1e-5 < 1e-3 < result.control
+    assert result.ratio
+    assert result.weights == 4 * sum(p.numel() for p in LinearDiT(small).parameters())
+    products = 3 * 2 * sum(p.numel() for name, p in LinearDiT(small).named_parameters() if is_block_matrix(name, p))
+    assert result.flops is not None
+    assert result.flops > 0.8 * products * 2 * 64  # of every token at least; the text has fewer for fewer weights
 
 
 def test_a_table_of_tokens_that_is_stored_narrower_is_wide_at_the_peer() -> None:

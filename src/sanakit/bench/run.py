@@ -18,6 +18,7 @@ from sanakit.bench.stages.networks import decode_case, encode_case, step_case
 from sanakit.bench.stages.pictures import picture_case, sprint_case, starter_case
 from sanakit.bench.stages.shell import shell_case
 from sanakit.bench.stages.text import text_case
+from sanakit.bench.stages.training import training_case
 from sanakit.bench.stopwatch import interleaved, others_cores, peak_bytes
 from sanakit.kernels.arithmetic import own_arithmetic
 
@@ -32,6 +33,7 @@ CASES: Mapping[StageName, Callable[[BenchSettings], Case]] = {
     "sprint": sprint_case,
     "starter": starter_case,
     "shell": shell_case,
+    "training": training_case,
 }
 
 

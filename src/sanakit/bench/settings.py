@@ -19,7 +19,7 @@ from sanakit.models.text.decoder_config import DecoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiTConfig
 from sanakit.quantization.schemes import Scheme
 
-StageName = Literal["text", "step", "decode", "encode", "picture", "sprint", "starter", "shell"]
+StageName = Literal["text", "step", "decode", "encode", "picture", "sprint", "starter", "shell", "training"]
 STAGES: tuple[StageName, ...] = get_args(StageName)
 GUIDANCE_SCALE = 4.5
 

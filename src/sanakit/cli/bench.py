@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sanakit.bench.report import BenchReport
     from sanakit.bench.settings import BenchSettings
 
-_STAGES_HELP = "Some of text, step, decode, encode, picture, sprint, starter, shell."
+_STAGES_HELP = "Some of text, step, decode, encode, picture, sprint, starter, shell, training."
 QUICK_SECONDS, QUICK_SIDE, QUICK_TEXT_LAYERS = 150.0, 256, 4
 
 
@@ -73,10 +73,7 @@ class ShapeOptions:
 def bench(
     shape: ShapeOptions,
     run: DeviceOptions,
-    stages: Annotated[
-        str,
-        typer.Option(metavar="NAME,...", help="Some of text, step, decode, encode, picture, sprint, starter, shell."),
-    ] = ("text,step,decode,encode"),
+    stages: Annotated[str, typer.Option(metavar="NAME,...", help=_STAGES_HELP)] = ("text,step,decode,encode"),
     quick: Annotated[bool, typer.Option("--quick", help="End within three minutes on two cores.")] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File of the whole report, JSON.")] = None,
 ) -> None:

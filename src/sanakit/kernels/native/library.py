@@ -7,6 +7,8 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -28,6 +30,7 @@ MULTIPLE = 16
 
 _BUILD = "python -m sanakit.kernels.native"
 _MAX_THREADS = 256  # of a call, as in the C files
+_is_paused = False
 
 
 class NativeLibraryError(Exception):
@@ -85,6 +88,17 @@ def address(tensor: torch.Tensor | None) -> int | None:
     return tensor.data_ptr()
 
 
+@contextmanager
+def torch_alone() -> Iterator[None]:
+    """Within it, in any thread, torch does all work, as where there is no library: to be measured beside it."""
+    global _is_paused
+    before, _is_paused = _is_paused, True
+    try:
+        yield
+    finally:
+        _is_paused = before
+
+
 def takes(*tensors: torch.Tensor, gradients: bool = False) -> bool:
     """Whether the library is here and may compute with these: float32 on the CPU.
 
@@ -93,7 +107,7 @@ def takes(*tensors: torch.Tensor, gradients: bool = False) -> bool:
     Args:
         gradients: whether the kernel has a backward pass; else nobody may want one.
     """
-    if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu") or native_library() is None:
+    if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu") or _is_paused or native_library() is None:
         return False
     if not gradients and torch.is_grad_enabled() and any(each.requires_grad for each in tensors):
         return False
