@@ -18,8 +18,8 @@ import pytest
 from sanakit.checkpoints.files.reader import read_tensors
 from sanakit.checkpoints.identity.card import ModelCard, read_card
 from sanakit.checkpoints.identity.hashing import hash_tensors
-from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_folder
 from sanakit.checkpoints.sources.content_hashes import verify_hashes
+from sanakit.checkpoints.text.starter_text_encoder import starter_text_encoder_folder
 
 ROOT = Path(__file__).parents[1]
 STARTER = Path(str(resources.files("sanakit").joinpath("starter")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,9 @@ from sanakit.checkpoints.editing.quantizing import quantize_model
 from sanakit.checkpoints.identity.schemes import parse_schemes
 from sanakit.checkpoints.opening import load_bundle
 from sanakit.checkpoints.sources.content_hashes import verify_hashes
+from sanakit.checkpoints.text.text_encoder_folder import load_text_encoder
 from sanakit.common.errors import CheckpointError, RequestError
+from sanakit.quantization.schemes import NF4
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -52,6 +55,33 @@ def test_a_folder_is_the_model_that_is_quantized_as_it_is_loaded(folder: Path, q
     assert set(stored.fewer_bits) == {"transformer", "autoencoder", "text_encoder"}
     assert at_once.quantized["transformer"] == scheme
     assert stored.quantized == {}
+
+
+def test_a_text_encoder_lies_there_in_fewer_bits(folder: Path, quantized: Path, tmp_path: Path) -> None:
+    place = quantized / "text_encoder"
+    config, tensors = json.loads((place / "config.json").read_text()), load_file(place / "model.safetensors")
+    layers = {name: group["type"] for group in config["quantization_config"]["schemes"] for name in group["layers"]}
+    assert layers["layers.0.mlp.up_proj"] == "int4-weight"
+    assert layers["embed_tokens"] == "int8-weight"
+    assert tensors["layers.0.mlp.up_proj.weight"].dtype == torch.uint8
+    told, plain = describe(quantized).components[-1], describe(folder).components[-1]
+    assert (told.quantization, told.num_parameters) == ("int4-weight and int8-weight", plain.num_parameters)
+    assert told.num_bytes < plain.num_bytes / 2
+    bundle = load_bundle(quantized)
+    save_bundle(bundle, tmp_path / "saved")
+    assert (tmp_path / "saved" / "text_encoder" / "config.json").read_text() == (place / "config.json").read_text()
+    again = load_bundle(tmp_path / "saved")
+    assert torch.equal(*(each.text_encoder.encode(["w5"])[0].embeds for each in (bundle, again)))
+    first = load_text_encoder(place, quantized / "tokenizer", config=replace(bundle.card.text, num_layers=1))
+    assert len(first.model.layers) == 1
+    with pytest.raises(RequestError, match="it is quantized already"):
+        load_bundle(quantized, quantize="text_encoder=nf4")
+    with pytest.raises(RequestError, match=r"text encoder in .* is quantized already"):
+        quantize_model(quantized, tmp_path / "twice", {"text_encoder": NF4()})
+    save_file({**tensors, "norm.weight": tensors["norm.weight"].to(torch.int8)}, place / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"holds int8 numbers as norm.weight, and its config.json wants float32"):
+        load_bundle(quantized, force=True)
+    save_file(tensors, place / "model.safetensors")
 
 
 def test_it_is_told_and_its_hashes_are_its_own(folder: Path, quantized: Path, scheme: str) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from sanakit.checkpoints.identity.card import read_card
-from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_place
 from sanakit.checkpoints.sources.content_hashes import HashCheck
+from sanakit.checkpoints.text.starter_text_encoder import starter_text_encoder_place
 from sanakit.cli.doctor import judge
 from sanakit.cli.info import verdict
 from sanakit.cli.terminal.machine import Accelerator, Machine

@@ -11,9 +11,9 @@ from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 
 import sanakit
-from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_folder
 from sanakit.checkpoints.networks.strict_load import load_network
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts
+from sanakit.checkpoints.text.starter_text_encoder import starter_text_encoder_folder
 from sanakit.common.seeds import draw_noise
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.sampling.driver import drive

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sanakit.checkpoints.networks.decoder_folder import transformers_config
 from sanakit.checkpoints.networks.kind import NetworkState
+from sanakit.checkpoints.text.decoder_json import transformers_config
 from sanakit.models.text.decoder import Decoder
 from sanakit.models.text.language_model import LanguageModel
 

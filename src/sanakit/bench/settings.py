@@ -11,7 +11,7 @@ import torch
 
 from sanakit.checkpoints.identity.precision import DTYPES, DtypeName
 from sanakit.checkpoints.identity.schemes import parse_schemes
-from sanakit.checkpoints.networks.decoder_folder import decoder_config
+from sanakit.checkpoints.text.decoder_json import decoder_config
 from sanakit.common.errors import RequestError
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
 from sanakit.models.presets import DC_AE_PRESETS, LINEAR_DIT_PRESETS

@@ -17,11 +17,10 @@ from sanakit.checkpoints.identity.hashing import combined_hash, hash_settings, h
 from sanakit.checkpoints.networks.dc_ae import DC_AE
 from sanakit.checkpoints.networks.kind import NetworkState
 from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
-from sanakit.checkpoints.networks.text_encoder_folder import save_text_encoder
 from sanakit.checkpoints.sources.content_hashes import bytes_to_hash, hash_text_encoder, unknown_hashes
 from sanakit.checkpoints.sources.sources import ModelParts
+from sanakit.checkpoints.text.text_encoder_folder import save_text_encoder
 from sanakit.common.config import to_mapping
-from sanakit.common.errors import CheckpointError
 from sanakit.common.files import written_aside
 from sanakit.common.paths import as_path
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
@@ -154,11 +153,6 @@ def save_bundle(
     hashes = {network.kind.component: hash_tensors(network.tensors) for network in networks}
     text_hash = _hash_as_written(bundle.text_encoder) if include_text_encoder else _hash_as_borrowed(bundle)
     card = replace(bundle.card, hashes={**hashes, "text_encoder": text_hash})
-
-    if include_text_encoder and "text_encoder" in bundle.quantizations:
-        raise CheckpointError(
-            "a text encoder in fewer bits is not written; leave it out with include_text_encoder=False"
-        )
 
     def write_text(building: Path) -> None:
         save_text_encoder(bundle.text_encoder, building / "text_encoder", building / "tokenizer")

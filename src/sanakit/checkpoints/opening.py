@@ -18,12 +18,12 @@ from sanakit.checkpoints.identity.schemes import SchemeRequest, parse_schemes, s
 from sanakit.checkpoints.networks.identify import Found
 from sanakit.checkpoints.networks.kind import C, M
 from sanakit.checkpoints.networks.strict_load import check_whole, load_network
-from sanakit.checkpoints.networks.text_encoder_check import check_text_encoder
-from sanakit.checkpoints.networks.text_encoder_folder import load_text_encoder
-from sanakit.checkpoints.networks.tokenizer_folder import check_tokenizer_files
 from sanakit.checkpoints.sources.complete import card_of, check_transformer, complete, words_of_parts
 from sanakit.checkpoints.sources.content_hashes import check_small_weights
 from sanakit.checkpoints.sources.sources import FOLDERS_OF, ModelParts, find_parts
+from sanakit.checkpoints.text.text_encoder_check import check_text_encoder
+from sanakit.checkpoints.text.text_encoder_folder import load_text_encoder
+from sanakit.checkpoints.text.tokenizer_folder import check_tokenizer_files
 from sanakit.kernels.arithmetic import own_arithmetic
 from sanakit.models.text.text_encoder import TextEncoder
 from sanakit.quantization.quantize import lay_out_, schemes_of

@@ -124,9 +124,9 @@ def _about_the_starter(machine: Machine, cache: Path) -> Iterator[Finding]:
     except (SanakitError, ImportError) as error:
         yield Finding("problem", str(error), "then ask sanakit doctor again")
         return
-    from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_fault, starter_text_encoder_place
     from sanakit.checkpoints.sources.content_hashes import check_small_weights
     from sanakit.checkpoints.sources.sources import find_parts
+    from sanakit.checkpoints.text.starter_text_encoder import starter_text_encoder_fault, starter_text_encoder_place
 
     try:
         parts = find_parts(STARTER)

@@ -84,7 +84,8 @@ def quantize(
         for reason, count in Counter(each.kept.values()).items():
             example = next(layer for layer, why in each.kept.items() if why == reason)
             run.tell(f"  {plural(count, 'layer')} stay as they are, such as {example}: {reason}")
-    if wanted := made.card.quantization.get("text_encoder"):
+    wanted = made.card.quantization.get("text_encoder")
+    if wanted and "text_encoder" not in made.quantizations:
         run.tell(f"text encoder: its files stay as they are, and it is made {wanted} as the model is loaded")
     run.tell(f"{readable_bytes(num_bytes)} of weights")
 

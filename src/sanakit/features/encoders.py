@@ -15,9 +15,9 @@ from sanakit.checkpoints.identity.card import ModelCard
 from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.checkpoints.identity.precision import resolve_dtypes
 from sanakit.checkpoints.networks.strict_load import load_network
-from sanakit.checkpoints.networks.text_encoder_folder import load_text_encoder
 from sanakit.checkpoints.sources.complete import card_of, complete
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts
+from sanakit.checkpoints.text.text_encoder_folder import load_text_encoder
 from sanakit.common.config import to_mapping
 from sanakit.common.devices import quick_dtype
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder

@@ -15,12 +15,15 @@ from pathlib import Path
 
 import torch
 
-from sanakit.checkpoints.files.reader import read_header
+from sanakit.checkpoints.files.reader import read_header, read_json
 from sanakit.checkpoints.identity.card import PUBLISHED_TEXT_ENCODER, SMALL_TEXT_ENCODER
-from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_place
-from sanakit.checkpoints.networks.text_encoder_folder import text_encoder_files
+from sanakit.checkpoints.networks.kind import QUANTIZATION
 from sanakit.checkpoints.opening import OpenedModel
 from sanakit.checkpoints.sources.complete import compression_of
+from sanakit.checkpoints.text.decoder_folder import decoder_parameters
+from sanakit.checkpoints.text.decoder_json import decoder_config
+from sanakit.checkpoints.text.starter_text_encoder import starter_text_encoder_place
+from sanakit.checkpoints.text.text_encoder_folder import text_encoder_files
 from sanakit.common.byte_counts import readable_bytes
 from sanakit.common.errors import PictureError, SanakitError
 from sanakit.common.paths import as_path
@@ -205,6 +208,10 @@ def _text_encoder_parameters(model: OpenedModel) -> int:
     with suppress(SanakitError, OSError):  # which loading tells
         if folder is not None:
             inner = folder / "text_encoder"
-            header = read_header(text_encoder_files(inner if inner.is_dir() else folder, model.parts.variant))
+            place = inner if inner.is_dir() else folder
+            fields = read_json(place / "config.json")
+            if fields.get(QUANTIZATION) and (config := decoder_config(fields)) is not None:
+                return decoder_parameters(config)
+            header = read_header(text_encoder_files(place, model.parts.variant))
             return sum(math.prod(tensor.shape) for tensor in header.tensors.values())
     return TEXT_ENCODER_PARAMETERS if named is None and model.card.text_encoder == PUBLISHED_TEXT_ENCODER else 0

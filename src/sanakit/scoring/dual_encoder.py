@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from sanakit.checkpoints.files.small_network import load_small_network, save_small_network
 from sanakit.checkpoints.identity.hashing import hash_tensors
-from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_folder
-from sanakit.checkpoints.networks.text_encoder_folder import load_text_encoder
+from sanakit.checkpoints.text.starter_text_encoder import starter_text_encoder_folder
+from sanakit.checkpoints.text.text_encoder_folder import load_text_encoder
 from sanakit.common.devices import quick_autocast, quick_dtype
 from sanakit.common.errors import ConfigError
 from sanakit.models.dual_encoder import DualEncoder, DualEncoderConfig

@@ -18,7 +18,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from sanakit.checkpoints.networks.decoder_folder import decoder_config
+from sanakit.checkpoints.text.decoder_json import decoder_config
 from sanakit.common.errors import ConfigError
 from sanakit.models.text.decoder import Decoder
 from sanakit.models.text.decoder_config import DecoderConfig

@@ -18,14 +18,16 @@ from sanakit.checkpoints.identity.precision import COMPONENTS
 from sanakit.checkpoints.networks.identify import Found
 from sanakit.checkpoints.networks.key_maps import Drop
 from sanakit.checkpoints.networks.strict_load import read_network
-from sanakit.checkpoints.networks.text_encoder_check import check_text_encoder
-from sanakit.checkpoints.networks.text_encoder_folder import text_encoder_files
 from sanakit.checkpoints.sources.complete import card_of, find_autoencoder, with_text_encoder, words_of_parts
 from sanakit.checkpoints.sources.content_hashes import hash_parts
 from sanakit.checkpoints.sources.sources import CONFIG_KEY, ModelParts, find_parts
+from sanakit.checkpoints.text.decoder_folder import write_decoder
+from sanakit.checkpoints.text.text_encoder_check import check_text_encoder
+from sanakit.checkpoints.text.text_encoder_folder import text_encoder_files
 from sanakit.common.errors import CheckpointError, RequestError
 from sanakit.common.files import check_free, written_aside
 from sanakit.common.paths import as_path
+from sanakit.models.text.decoder import Decoder
 
 TargetLayout = Literal["diffusers", "upstream", "safetensors"]
 _SUFFIXES: dict[TargetLayout, tuple[str, ...]] = {"upstream": (".pth", ".pt"), "safetensors": (".safetensors",)}
@@ -179,17 +181,21 @@ def _alone(parts: ModelParts) -> list[str]:
     return ["only the transformer is written; a file in this layout holds nothing else"] if others else []
 
 
-def text_copier(parts: ModelParts) -> WriteText | None:
-    """Copies the files of the text encoder as they are, a ``.bin`` as safetensors; None where there is none."""
+def text_copier(parts: ModelParts, decoder: Decoder | None = None) -> WriteText | None:
+    """Copies the files of the text encoder as they are, a ``.bin`` as safetensors, or writes ``decoder`` instead; None
+    where there is none."""
     encoder, tokenizer = parts.text_encoder, parts.tokenizer or parts.text_encoder
     if encoder is None or tokenizer is None:
         return None
     check_text_encoder(encoder)
 
     def write(folder: Path) -> None:
-        _copy_files(encoder, folder / "text_encoder", _TEXT_ENCODER_FILES)
-        if (files := text_encoder_files(encoder, parts.variant))[0].suffix != ".safetensors":
-            write_safetensors(folder / "text_encoder" / "model.safetensors", read_tensors(files), {})
+        if decoder is not None:
+            write_decoder(decoder, folder / "text_encoder")
+        else:
+            _copy_files(encoder, folder / "text_encoder", _TEXT_ENCODER_FILES)
+            if (files := text_encoder_files(encoder, parts.variant))[0].suffix != ".safetensors":
+                write_safetensors(folder / "text_encoder" / "model.safetensors", read_tensors(files), {})
         _copy_files(tokenizer, folder / "tokenizer", _TOKENIZER_FILES)
 
     return write

@@ -13,12 +13,16 @@ from sanakit.checkpoints.files.reader import TensorInfo, read_header
 from sanakit.checkpoints.identity.card import ModelCard
 from sanakit.checkpoints.identity.precision import COMPONENTS
 from sanakit.checkpoints.networks.identify import Found
+from sanakit.checkpoints.networks.kind import QUANTIZATION
 from sanakit.checkpoints.networks.strict_load import check_whole
-from sanakit.checkpoints.networks.text_encoder_check import check_text_encoder
-from sanakit.checkpoints.networks.text_encoder_folder import text_encoder_files
 from sanakit.checkpoints.sources.complete import card_of, words_of_parts
 from sanakit.checkpoints.sources.sources import find_parts
+from sanakit.checkpoints.text.decoder_folder import decoder_parameters
+from sanakit.checkpoints.text.decoder_json import decoder_config
+from sanakit.checkpoints.text.text_encoder_check import check_text_encoder
+from sanakit.checkpoints.text.text_encoder_folder import text_encoder_files
 from sanakit.common.config import to_mapping
+from sanakit.quantization.quantize import Quantization
 
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -92,7 +96,7 @@ def _describe_network(found: Found[Any, Any]) -> ComponentDescription:
 def _describe_text_encoder(folder: Path, variant: str | None) -> ComponentDescription:
     config = check_text_encoder(folder)
     header = read_header(text_encoder_files(folder, variant))
-    return ComponentDescription(
+    stored = ComponentDescription(
         name="text_encoder",
         kind=(config.get("architectures") or ["unknown"])[0],
         layout="transformers",
@@ -101,6 +105,10 @@ def _describe_text_encoder(folder: Path, variant: str | None) -> ComponentDescri
         quantization="",
         **_sizes(header.tensors),
     )
+    if not config.get(QUANTIZATION) or (ours := decoder_config(config)) is None:
+        return stored
+    name = Quantization.from_json(config[QUANTIZATION]).name
+    return replace(stored, quantization=name, num_parameters=decoder_parameters(ours))
 
 
 def _count(shapes: Mapping[str, tuple[int, ...]]) -> int:

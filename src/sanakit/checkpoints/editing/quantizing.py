@@ -14,14 +14,19 @@ from sanakit.checkpoints.identity.card import ModelCard
 from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.checkpoints.networks.finite import check_finite
 from sanakit.checkpoints.networks.identify import Found
-from sanakit.checkpoints.networks.kind import NetworkState
+from sanakit.checkpoints.networks.kind import QUANTIZATION, NetworkState
 from sanakit.checkpoints.networks.strict_load import quantize_found_, read_network
 from sanakit.checkpoints.sources.complete import card_of, words_of_parts
 from sanakit.checkpoints.sources.content_hashes import hash_parts
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts
-from sanakit.common.errors import CheckpointError, RequestError
+from sanakit.checkpoints.text.decoder_folder import read_decoder
+from sanakit.checkpoints.text.decoder_json import decoder_config
+from sanakit.checkpoints.text.text_encoder_check import check_text_encoder
+from sanakit.checkpoints.text.text_encoder_folder import text_encoder_files
+from sanakit.common.errors import CheckpointError, ConfigError, RequestError
 from sanakit.common.files import written_aside
-from sanakit.quantization.quantize import Quantization, Seen
+from sanakit.models.text.decoder import Decoder
+from sanakit.quantization.quantize import Quantization, Seen, quantize_
 from sanakit.quantization.schemes import Scheme
 
 
@@ -44,7 +49,8 @@ def quantize_model(
 ) -> QuantizedModel:
     """Write a model in fewer bits, whole or not at all; what stays wide keeps the dtype that it is stored in.
 
-    The text encoder's files stay as they are: its scheme is in the card, and followed as the folder is loaded.
+    A text encoder that the source borrows, or that transformers runs, stays as it is: its scheme is in the card, and
+    followed as the folder is loaded.
 
     Args:
         source: a folder, file, hub id or ``starter``, of plain weights.
@@ -66,13 +72,16 @@ def quantize_model(
     quantizations: dict[str, Quantization] = {}
     states = [_quantized(found, schemes.get(name), quantizations, seen) for name, found in parts.networks.items()]
     hashes = {**_other_hashes(parts), **{each.kind.component: hash_tensors(each.tensors) for each in states}}
+    decoder = _quantized_decoder(parts, schemes.get("text_encoder"), quantizations)
+    if decoder is not None:
+        hashes["text_encoder"] = hash_tensors(decoder.state_dict())
     names = {name: each.name for name, each in quantizations.items()}
     if (ordered := schemes.get("text_encoder")) is not None:
         names["text_encoder"] = ordered.name
     card = card_of(parts)
     card = replace(card, name=f"{card.name}-{names.get('transformer', 'quantized')}", quantization=names, hashes=hashes)
     with written_aside(target, force=force) as path:
-        write_model_folder(path, states, card, text=text_copier(parts), words=words_of_parts(parts))
+        write_model_folder(path, states, card, text=text_copier(parts, decoder), words=words_of_parts(parts))
     return QuantizedModel(card=card, quantizations=quantizations)
 
 
@@ -94,6 +103,27 @@ def _quantized(
     model = state.build().eval()
     quantizations[found.kind.component] = quantize_found_(model, found, scheme, seen)
     return NetworkState.of(found.kind, model)
+
+
+def _quantized_decoder(
+    parts: ModelParts, scheme: Scheme | Quantization | None, quantizations: dict[str, Quantization]
+) -> Decoder | None:
+    """The text encoder in its scheme, as it is to be written; None where it is not ours to write."""
+    folder = parts.text_encoder
+    if folder is None or scheme is None or isinstance(scheme, Quantization):
+        return None
+    fields = check_text_encoder(folder)
+    if fields.get(QUANTIZATION):
+        raise RequestError(f"the text encoder in {folder} is quantized already; begin with the plain model")
+    if (config := decoder_config(fields)) is None:
+        return None
+    decoder = read_decoder(config, folder, text_encoder_files(folder, parts.variant), num_layers=None)
+    decoder.eval().requires_grad_(False)
+    try:
+        quantizations["text_encoder"] = quantize_(decoder, scheme)
+    except (RequestError, ConfigError) as error:
+        raise type(error)(f"{folder}: {error}") from error
+    return decoder
 
 
 def _other_hashes(parts: ModelParts) -> dict[str, str]:

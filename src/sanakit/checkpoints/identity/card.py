@@ -16,7 +16,7 @@ from sanakit.checkpoints.files.reader import parse_json, read_json
 from sanakit.checkpoints.identity.hashing import combined_hash
 from sanakit.checkpoints.identity.precision import COMPONENTS, PrecisionPolicy
 from sanakit.checkpoints.identity.schemes import parse_schemes
-from sanakit.checkpoints.networks.starter_text_encoder import HUB_ID
+from sanakit.checkpoints.text.starter_text_encoder import HUB_ID
 from sanakit.common.config import check_format, from_mapping, to_mapping
 from sanakit.common.errors import CheckpointError, ConfigError, RequestError
 from sanakit.common.files import write_json

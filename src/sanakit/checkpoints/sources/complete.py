@@ -20,9 +20,9 @@ from sanakit.checkpoints.identity.known_models import (
 from sanakit.checkpoints.identity.scheduler import scheduler_defaults
 from sanakit.checkpoints.identity.words import read_words
 from sanakit.checkpoints.networks.identify import Found
-from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_folder
 from sanakit.checkpoints.sources.origin import Origin
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts, locate
+from sanakit.checkpoints.text.starter_text_encoder import starter_text_encoder_folder
 from sanakit.common.errors import CheckpointError, DownloadError
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig

@@ -14,10 +14,10 @@ from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER, ModelCard
 from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.checkpoints.identity.precision import COMPONENTS
 from sanakit.checkpoints.networks.identify import Found
-from sanakit.checkpoints.networks.starter_text_encoder import starter_text_encoder_fault, starter_text_encoder_place
 from sanakit.checkpoints.networks.strict_load import check_whole
-from sanakit.checkpoints.networks.text_encoder_folder import text_encoder_files
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts
+from sanakit.checkpoints.text.starter_text_encoder import starter_text_encoder_fault, starter_text_encoder_place
+from sanakit.checkpoints.text.text_encoder_folder import text_encoder_files
 from sanakit.common.errors import CheckpointError
 
 MAX_BYTES = 100_000_000  # of all networks, to be compared as they are loaded; the starter's 22 MB take 0.1 s

@@ -19,11 +19,7 @@ if TYPE_CHECKING:
 
 Save = Callable[["GeneratedImage"], Path]
 OnFile = Callable[[Path], None]
-_FETCHES = (
-    "checkpoints.networks.starter_text_encoder",
-    "checkpoints.upscalers.real_esrgan",
-    "worlds.building.assembly",
-)
+_FETCHES = ("checkpoints.text.starter_text_encoder", "checkpoints.upscalers.real_esrgan", "worlds.building.assembly")
 
 
 class PictureRun:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sanakit.checkpoints.files.hub import HubOptions, resolve_source
-from sanakit.checkpoints.networks.text_encoder_check import refuse_code_of_others
+from sanakit.checkpoints.text.text_encoder_check import refuse_code_of_others
 from sanakit.common.config import json_values
 from sanakit.common.errors import CheckpointError, RequestError, first_sentence, own_code
 from sanakit.common.free_memory import refuse_lack

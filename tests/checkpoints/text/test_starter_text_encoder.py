@@ -17,13 +17,13 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 
 from sanakit.checkpoints.networks import starter_text_encoder
-from sanakit.checkpoints.networks.gguf_llama import GgufLlama
-from sanakit.checkpoints.networks.starter_text_encoder import (
+from sanakit.checkpoints.text.gguf_llama import GgufLlama
+from sanakit.checkpoints.text.starter_text_encoder import (
     VOCABULARY_SIZE,
     starter_text_encoder_fault,
     starter_text_encoder_folder,
 )
-from sanakit.checkpoints.networks.text_encoder_folder import load_text_encoder
+from sanakit.checkpoints.text.text_encoder_folder import load_text_encoder
 from sanakit.common.errors import CheckpointError, DownloadError
 from sanakit.common.fetching.made_once import file_digest
 from sanakit.models.text.text_encoder import TextEncoderConfig

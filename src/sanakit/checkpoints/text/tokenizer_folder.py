@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sanakit.checkpoints.files.reader import is_there, read_json
-from sanakit.checkpoints.networks.text_encoder_check import refuse_marks
-from sanakit.checkpoints.networks.transformers_folder import check_transformers
+from sanakit.checkpoints.text.text_encoder_check import refuse_marks
+from sanakit.checkpoints.text.transformers_folder import check_transformers
 from sanakit.common.errors import CheckpointError, first_sentence, own_code
 from sanakit.models.text.text_tokenizer import TextTokenizer, token_text
 

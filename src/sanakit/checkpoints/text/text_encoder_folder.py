@@ -10,16 +10,18 @@ import torch
 
 from sanakit.checkpoints.files.reader import find_weight_files, is_there, read_header
 from sanakit.checkpoints.files.weight_names import choose_variant, variants_among
-from sanakit.checkpoints.networks.decoder_folder import decoder_config, read_decoder, write_decoder
+from sanakit.checkpoints.networks.kind import QUANTIZATION
 from sanakit.checkpoints.networks.strict_load import settle_
-from sanakit.checkpoints.networks.text_encoder_check import check_text_encoder, refuse_code_of_others
-from sanakit.checkpoints.networks.tokenizer_folder import check_vocabulary, load_tokenizer
-from sanakit.checkpoints.networks.transformers_folder import read_foreign_model
-from sanakit.common.errors import CheckpointError, ConfigError
+from sanakit.checkpoints.text.decoder_folder import read_decoder, write_decoder
+from sanakit.checkpoints.text.decoder_json import decoder_config
+from sanakit.checkpoints.text.text_encoder_check import check_text_encoder, refuse_code_of_others
+from sanakit.checkpoints.text.tokenizer_folder import check_vocabulary, load_tokenizer
+from sanakit.checkpoints.text.transformers_folder import read_foreign_model
+from sanakit.common.errors import CheckpointError, ConfigError, RequestError
 from sanakit.models.text.decoder import Decoder
 from sanakit.models.text.language_model import LanguageModel
 from sanakit.models.text.text_encoder import TextEncoder, TextEncoderConfig
-from sanakit.quantization.quantize import quantize_
+from sanakit.quantization.quantize import Quantization, quantize_
 from sanakit.quantization.schemes import Scheme
 
 logger = logging.getLogger(__name__)
@@ -53,12 +55,14 @@ def load_text_encoder(
     Raises:
         CheckpointError: a file is missing or broken, a weight or a layer is missing, or model and tokenizer do not fit.
         ConfigError: ``dtype`` is neither bfloat16 nor float32.
+        RequestError: it lies there in another scheme than ``quantize``.
     """
     start = time.perf_counter()
     num_layers = config.num_layers if config is not None else None
     fields = check_text_encoder(folder)
     try:
         ours = decoder_config(fields)
+        stored = Quantization.from_json(fields[QUANTIZATION]) if fields.get(QUANTIZATION) else Quantization()
     except (CheckpointError, ConfigError) as error:
         raise CheckpointError(f"{folder} could not be read as a text encoder: {error}") from error
     if trust_remote_code:
@@ -70,15 +74,17 @@ def load_text_encoder(
     tokenizer = load_tokenizer(tokenizer_folder or folder, trust_remote_code=trust_remote_code)
     model: LanguageModel
     if ours is not None:
-        model = read_decoder(ours, folder, files, num_layers=num_layers)
+        model = read_decoder(ours, folder, files, num_layers=num_layers, quantization=stored)
     else:
         how = {"local_files_only": True, "trust_remote_code": trust_remote_code}
         model = read_foreign_model(folder, dtype, _weights_name(folder, variant), num_layers, how)
     check_vocabulary(tokenizer, model.config.vocab_size, tokenizer_folder or folder)
     table = model.get_input_embeddings() if ours is None else model.embed_tokens
-    in_file = [table] if table.weight.element_size() < 4 else []
+    in_file = [table] if type(table) is torch.nn.Embedding and table.weight.element_size() < 4 else []
     millions = sum(p.numel() for p in model.parameters()) / 1e6
-    if quantize is not None:
+    if stored and quantize is not None and quantize.name != stored.name.partition(" and ")[0]:
+        raise RequestError(f"{folder}: it is quantized already ({stored.name}); begin with the plain one")
+    if quantize is not None and not stored:
         quantize_(model, quantize, only=[name for name, layer in model.named_modules() if layer not in in_file])
     settle_(model, folder, dtype=dtype, as_stored=in_file)
     encoder = TextEncoder(model, tokenizer, config)

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, processors
 from torch import Tensor, bfloat16
 
-from sanakit.checkpoints.networks.gguf_llama import GgufLlama
+from sanakit.checkpoints.text.gguf_llama import GgufLlama
 from sanakit.common.config import json_values
 from sanakit.common.errors import CheckpointError, DownloadError, OutputError
 from sanakit.common.fetching.made_once import CONTENTS, fault_of, file_digest, made_once, seal

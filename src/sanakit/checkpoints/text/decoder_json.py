@@ -1,23 +1,14 @@
-"""Our own ``Decoder`` from a folder of transformers, and back: its config, and its tensors whatever wraps them."""
+"""The ``config.json`` of transformers as the config of our own ``Decoder``, and back."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
-from sanakit.checkpoints.files.reader import read_header, read_listed
-from sanakit.checkpoints.files.writer import write_safetensors
 from sanakit.checkpoints.networks.config_fields import count, flag, number, sequence
-from sanakit.checkpoints.networks.finite import check_finite
 from sanakit.common.errors import CheckpointError
-from sanakit.common.files import write_json
 from sanakit.layers.rotary import RotaryConfig
-from sanakit.models.text.decoder import Decoder
 from sanakit.models.text.decoder_config import DecoderConfig
 
 _ACTIVATIONS: dict[str, Literal["silu", "gelu", "gelu_tanh"]] = {
@@ -87,69 +78,6 @@ def transformers_config(config: DecoderConfig) -> dict[str, Any]:
         "query_pre_attn_scalar": round(scalar) if abs(scalar - round(scalar)) < 1e-9 * scalar else scalar,
         "attn_logit_softcapping": config.logit_cap,
     }
-
-
-def read_decoder(config: DecoderConfig, folder: Path, files: Sequence[Path], *, num_layers: int | None) -> Decoder:
-    """The network with the tensors of ``files``; what stands beside it there, a head or a vision part, is left out.
-
-    All are as they are stored, and mapped. The table of embeddings has been looked through: a text needs some rows of
-    it, and what was read for that is let go.
-
-    Raises:
-        CheckpointError: a file is damaged, a tensor or layer is missing, or one is there that its config does not name.
-    """
-    if num_layers is not None:
-        if num_layers > config.num_layers:
-            raise CheckpointError(
-                f"the text encoder in {folder} has {config.num_layers} layers, not num_layers={num_layers}"
-            )
-        config = config.first_layers(num_layers)
-    header = read_header(files)
-    found = header.tensors
-    prefix = next((n.removesuffix("embed_tokens.weight") for n in found if n.endswith("embed_tokens.weight")), "")
-    if f"{prefix}layers.{config.num_layers - 1}.input_layernorm.weight" not in found:  # before they are made
-        raise CheckpointError(
-            f"the text encoder in {folder} has fewer layers than the {config.num_layers} that its config.json says, or "
-            f"lacks weights of them; the folder is incomplete or its config.json is another model's"
-        )
-    with torch.device("meta"):
-        model = Decoder(config)
-    expected = {prefix + name: tensor.shape for name, tensor in model.state_dict().items()}
-    refuse_gaps(folder, [name for name, shape in expected.items() if name not in found or found[name].shape != shape])
-    _refuse_strangers(folder, found.keys() - expected.keys(), prefix, config.num_layers)
-    tensors = read_listed(header)
-    check_finite([(name, tensors[name]) for name in [f"{prefix}embed_tokens.weight"]], folder)
-    model.load_state_dict({name.removeprefix(prefix): tensors[name] for name in expected}, assign=True)
-    return model
-
-
-def write_decoder(model: Decoder, folder: Path) -> None:
-    """``config.json`` and ``model.safetensors``, as transformers reads and writes them."""
-    folder.mkdir(exist_ok=True)
-    dtype = str(model.compute_dtype).removeprefix("torch.")
-    write_json(folder / "config.json", transformers_config(model.config) | {"dtype": dtype})
-    write_safetensors(folder / "model.safetensors", model.state_dict(), {})
-
-
-def refuse_gaps(folder: Path, gaps: Sequence[str]) -> None:
-    """Raises ``CheckpointError`` where weights are missing; random ones would make plausible nonsense."""
-    if gaps:
-        shown = ", ".join(gaps[:3]) + (", ..." if len(gaps) > 3 else "")
-        raise CheckpointError(
-            f"the text encoder in {folder} lacks {len(gaps)} of its weights or has them in another shape ({shown}); "
-            f"the folder is incomplete or its config.json is another model's"
-        )
-
-
-def _refuse_strangers(folder: Path, names: Iterable[str], prefix: str, num_layers: int) -> None:
-    """Weights in a layer that our network has no place for: without them it would compute something else."""
-    layer = re.compile(re.escape(prefix) + r"layers\.(\d+)\.(?!.*rotary_emb\.inv_freq$)")  # which old files keep
-    strangers = sorted(name for name in names if (found := layer.match(name)) and int(found[1]) < num_layers)
-    if strangers:
-        raise CheckpointError(
-            f"the text encoder in {folder} has {len(strangers)} weights that its config.json says nothing of, such as "
-            f"{strangers[0]}; the config.json is another model's"
-        )
 
 
 def _config(kind: str, fields: Mapping[str, Any]) -> DecoderConfig | None:

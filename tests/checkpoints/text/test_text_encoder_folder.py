@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, models, processors
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
-from sanakit.checkpoints.networks.text_encoder_folder import load_text_encoder, save_text_encoder
+from sanakit.checkpoints.text.text_encoder_folder import load_text_encoder, save_text_encoder
 from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.models.text.decoder import Decoder
 from sanakit.models.text.text_encoder import TextEncoderConfig

@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModel
 
-from sanakit.checkpoints.networks.decoder_folder import decoder_config, read_decoder, transformers_config, write_decoder
+from sanakit.checkpoints.text.decoder_folder import read_decoder, write_decoder
+from sanakit.checkpoints.text.decoder_json import decoder_config, transformers_config
 from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.layers.rotary import RotaryConfig
 from sanakit.models.text.decoder import Decoder
@@ -120,7 +121,7 @@ def test_a_decoder_of_ours_is_read_without_transformers(tmp_path: Path) -> None:
     code = (
         "import sys, torch\nfrom pathlib import Path\n"
         "from sanakit.checkpoints.files.reader import read_json\n"
-        "from sanakit.checkpoints.networks.text_encoder_folder import decoder_config, read_decoder\n"
+        "from sanakit.checkpoints.text.text_encoder_folder import decoder_config, read_decoder\n"
         f"folder = Path({str(tmp_path)!r})\n"
         "config = decoder_config(read_json(folder / 'config.json'))\n"
         "files = [folder / 'model.safetensors']\n"

@@ -10,7 +10,7 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer
 
-from sanakit.checkpoints.networks.tokenizer_folder import load_tokenizer
+from sanakit.checkpoints.text.tokenizer_folder import load_tokenizer
 from sanakit.common.errors import CheckpointError
 from sanakit.models.text.text_tokenizer import TextTokenizer
 

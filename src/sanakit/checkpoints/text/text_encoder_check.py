@@ -8,8 +8,10 @@ from typing import Any
 
 from sanakit.checkpoints.files.hub_check import Snapshot
 from sanakit.checkpoints.files.reader import is_there, read_json
+from sanakit.checkpoints.networks.kind import QUANTIZATION
 from sanakit.common.config import CONFIGS_WITH_CODE, code_of_others
 from sanakit.common.errors import CheckpointError
+from sanakit.quantization.quantize import METHOD
 
 _QUANTIZED = ("quantization_config", "compression_config")  # of config.json
 _QUANTIZED_FILES = ("quantization_config.json", "quantize_config.json", "quant_config.json", "hf_quant_config.json")
@@ -19,7 +21,7 @@ def check_text_encoder(folder: Path) -> dict[str, Any]:
     """The ``config.json`` of a language model that can be an encoder of prompts.
 
     Raises:
-        CheckpointError: there is none, its weights are quantized, or it is no decoder.
+        CheckpointError: there is none, its weights are quantized by another program, or it is no decoder.
     """
     if not is_there(folder / "config.json"):
         raise CheckpointError(f"{folder} holds no text encoder: there is no config.json in it")
@@ -75,6 +77,8 @@ def _quantization(config: dict[str, Any], folder: Path) -> str | None:
         return None if file is None else f"as {file} says"
     if not isinstance(settings, dict):
         return str(settings)
+    if settings is config.get(QUANTIZATION) and settings.get("quant_method") == METHOD:
+        return None
     bits = settings.get("bits") or next((n for n in (4, 8) if settings.get(f"load_in_{n}bit")), None)
     method = str(settings.get("quant_method") or settings.get("quant_algo") or "unknown method")
     return f"{method}, {bits} bits" if bits else method

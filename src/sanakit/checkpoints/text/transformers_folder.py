@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from sanakit.checkpoints.networks.decoder_folder import refuse_gaps
+from sanakit.checkpoints.text.decoder_folder import refuse_gaps
 from sanakit.common.errors import CheckpointError, SanakitError, first_line, first_sentence, need_transformers, own_code
 from sanakit.common.free_memory import refuse_lack
 

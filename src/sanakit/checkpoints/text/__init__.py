@@ -1,0 +1,1 @@
+"""Text encoders in files: language models of transformers and their tokenizers."""
