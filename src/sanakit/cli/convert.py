@@ -13,11 +13,12 @@ from sanakit.cli.terminal.options import PrintJsonOption, ReplaceOption, SourceO
 
 
 class Layout(StrEnum):
-    """How the weights are laid out: a diffusers folder, upstream's .pth, or one .safetensors file."""
+    """How the weights are laid out: a diffusers folder, upstream's .pth, one .safetensors file, or nunchaku's."""
 
     diffusers = "diffusers"
     upstream = "upstream"
     safetensors = "safetensors"
+    nunchaku = "nunchaku"
 
 
 def convert(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from sanakit.kernels.linear_attention import linear_attention
 from sanakit.layers.linear import Linear
 from sanakit.layers.norms import RMSNorm
+
+MULTISCALE_EPS = 1e-15
+"""Added to the normaliser of DC-AE's."""
 
 
 class LinearAttention(nn.Module):
@@ -74,7 +79,7 @@ class MultiscaleLinearAttention(nn.Module):
 
     def __init__(self, channels: int, *, head_dim: int, scales: tuple[int, ...], norm: nn.Module) -> None:
         super().__init__()
-        self.head_dim = head_dim
+        self.head_dim, self.scales = head_dim, scales
         self.qkv = Linear(channels, 3 * channels, bias=False)
         self.multiscale = nn.ModuleList(
             MultiscaleProjection(3 * channels, kernel_size=scale, head_dim=head_dim) for scale in scales
@@ -83,10 +88,16 @@ class MultiscaleLinearAttention(nn.Module):
         self.norm = norm
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[-2:]
+        return self.merged(linear_attention(*self.heads(x), eps=MULTISCALE_EPS), x.shape[-2:])
+
+    def heads(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Queries, keys and values, each ``(B, heads, N, D)``."""
         qkv = self.qkv(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # (B, 3C, H, W), channels last
         qkv = torch.cat([qkv, *(project(qkv) for project in self.multiscale)], dim=1)
         heads = qkv.flatten(2).unflatten(1, (-1, 3 * self.head_dim)).mT  # (B, heads, N, 3D)
-        mixed = linear_attention(*heads.chunk(3, dim=-1), eps=1e-15)  # (B, heads, N, D)
+        return heads.chunk(3, dim=-1)
+
+    def merged(self, mixed: Tensor, size: Sequence[int]) -> Tensor:
+        """What heads have seen, ``(B, heads, N, D)``, to ``(B, C, *size)``."""
         tokens = self.out(mixed.transpose(1, 2).flatten(2))  # (B, N, C)
-        return self.norm(tokens.unflatten(1, (height, width)).permute(0, 3, 1, 2))
+        return self.norm(tokens.unflatten(1, size).permute(0, 3, 1, 2))

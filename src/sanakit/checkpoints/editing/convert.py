@@ -17,6 +17,7 @@ from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER, card_to_metada
 from sanakit.checkpoints.identity.precision import COMPONENTS
 from sanakit.checkpoints.networks.identify import Found
 from sanakit.checkpoints.networks.key_maps import Drop
+from sanakit.checkpoints.networks.nunchaku import to_nunchaku
 from sanakit.checkpoints.networks.strict_load import read_network
 from sanakit.checkpoints.sources.complete import card_of, find_autoencoder, with_text_encoder, words_of_parts
 from sanakit.checkpoints.sources.content_hashes import hash_parts
@@ -29,8 +30,10 @@ from sanakit.common.files import check_free, written_aside
 from sanakit.common.paths import as_path
 from sanakit.models.text.decoder import Decoder
 
-TargetLayout = Literal["diffusers", "upstream", "safetensors"]
-_SUFFIXES: dict[TargetLayout, tuple[str, ...]] = {"upstream": (".pth", ".pt"), "safetensors": (".safetensors",)}
+TargetLayout = Literal["diffusers", "upstream", "safetensors", "nunchaku"]
+_SUFFIXES: dict[TargetLayout, tuple[str, ...]] = {  # of several the first is meant, where a name alone says it
+    "upstream": (".pth", ".pt"), "safetensors": (".safetensors",), "nunchaku": (".safetensors",)
+}  # fmt: skip
 _OTHER_FILES = (*WEIGHT_SUFFIXES, ".gguf", ".onnx", ".pkl", ".zip")  # what no folder is called
 _TOKENIZER_FILES = ("tokenizer*", "special_tokens*", "added_tokens*", "vocab*", "merges*", "chat_template*")
 _TEXT_ENCODER_FILES = ("config.json", "generation_config.json", "model*.safetensors", "model*.safetensors*.json")
@@ -51,7 +54,8 @@ def convert(
     Args:
         source: a folder, a file, a hub id or ``starter``.
         target: a folder for ``diffusers``, a ``.pth`` for ``upstream``, a ``.safetensors`` for ``safetensors``.
-        layout: ``upstream`` and ``safetensors`` hold the transformer alone (or the autoencoder, if that is the source).
+        layout: ``upstream`` and ``safetensors`` hold the transformer alone (or the autoencoder, if that is the source);
+            ``nunchaku`` one that is in svdquant.
         autoencoder, text_encoder: sources of parts that the source lacks, for a complete folder.
         hub: which files, and for hub ids how they are fetched.
         force: replace what is at the target.
@@ -76,6 +80,8 @@ def convert(
                 return _write_upstream(parts, path)
             case "safetensors":
                 return _write_single(parts, path)
+            case "nunchaku":
+                return _write_nunchaku(parts, path)
             case _:
                 assert_never(layout)
 
@@ -93,7 +99,7 @@ def check_target(target: Path, layout: TargetLayout = "diffusers", *, force: boo
         RequestError: it exists, or its name does not fit the layout.
     """
     if layout not in ("diffusers", *_SUFFIXES):
-        raise RequestError(f"layout {layout!r} is not offered; choose diffusers, upstream or safetensors")
+        raise RequestError(f"layout {layout!r} is not offered; choose diffusers, upstream, safetensors or nunchaku")
     suffix = target.suffix.lower()
     if layout in _SUFFIXES and suffix not in _SUFFIXES[layout]:
         raise RequestError(f"{target} is no name for the {layout} layout, which is a {_SUFFIXES[layout][0]} file")
@@ -165,6 +171,15 @@ def _write_single(parts: ModelParts, path: Path) -> list[str]:
         metadata = card_to_metadata(card) | metadata
     write_safetensors(path, network.layout.from_ours(network.tensors), metadata)
     return [*_left_out(found), *_alone(parts)]
+
+
+def _write_nunchaku(parts: ModelParts, path: Path) -> list[str]:
+    """A transformer in svdquant as nunchaku's GPU kernels load it, with its card."""
+    if parts.transformer is None:
+        raise CheckpointError(f"{parts.path} has no transformer, which is what nunchaku's file holds")
+    tensors, metadata = to_nunchaku(read_network(parts.transformer))
+    write_safetensors(path, tensors, card_to_metadata(card_of(parts)) | metadata)
+    return ["nunchaku ignores the bias of the linear attention's output", *_alone(parts)]
 
 
 def _only(parts: ModelParts) -> Found[Any, Any]:

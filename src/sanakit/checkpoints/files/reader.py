@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
-from sanakit.checkpoints.files.stored import Stored, StoredTensors
+from sanakit.checkpoints.files.stored import Listed, Stored, StoredTensors
 from sanakit.checkpoints.files.torch_archive import ARCHIVE, LEGACY, read_torch
 from sanakit.checkpoints.files.weight_names import WEIGHT_SUFFIXES, index_names
 from sanakit.common.config import json_values
@@ -50,7 +50,7 @@ class WeightHeader:
     tensors: dict[str, TensorInfo]
     metadata: dict[str, str] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
-    stored: dict[str, Stored | Tensor] = field(default_factory=dict)
+    stored: dict[str, Listed] = field(default_factory=dict)
 
     @property
     def place(self) -> Path:
@@ -75,7 +75,7 @@ def read_header(files: Sequence[Path]) -> WeightHeader:
             raise CheckpointError(f"{path} holds {min(twice)}, which another file of the same model holds already")
         header.stored.update(part)
     stored = strip_wrapper(header.stored)
-    return replace(header, stored=stored, tensors={name: _info_of(each) for name, each in stored.items()})
+    return replace(header, stored=stored, tensors={name: info_of(each) for name, each in stored.items()})
 
 
 def read_listed(header: WeightHeader) -> Mapping[str, Tensor]:
@@ -166,7 +166,8 @@ def _stored(path: Path, begin: int, entry: Mapping[str, Any]) -> Stored:
     return Stored(path=path, start=begin + start, count=count, dtype=dtype, shape=shape, stride=stride)
 
 
-def _info_of(stored: Stored | Tensor) -> TensorInfo:
+def info_of(stored: Listed) -> TensorInfo:
+    """What a header says of it."""
     dtype = str(stored.dtype).removeprefix("torch.")
     itemsize = getattr(getattr(torch, dtype, None), "itemsize", 1)
     return TensorInfo(dtype, tuple(stored.shape), math.prod(stored.shape) * itemsize)

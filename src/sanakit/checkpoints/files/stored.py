@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +49,19 @@ class Stored:
         return numbers.as_strided(self.shape, self.stride, self.offset)  # which refuses what lies outside
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A tensor that is made of others as it is asked for, such as one of another layout."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    read: Callable[[], Tensor]
+
+
+Listed = Stored | Made | Tensor
+"""What a header knows of a tensor."""
+
+
 class StoredTensors(Mapping[str, Tensor]):
     """Tensors by name, of which each is mapped anew as it is asked for, and gone once nobody holds it.
 
@@ -56,7 +69,7 @@ class StoredTensors(Mapping[str, Tensor]):
         CheckpointError: the file has changed since its header was read.
     """
 
-    def __init__(self, stored: Mapping[str, Stored | Tensor]) -> None:
+    def __init__(self, stored: Mapping[str, Listed]) -> None:
         self._stored = stored
 
     def __getitem__(self, name: str) -> Tensor:
@@ -67,7 +80,7 @@ class StoredTensors(Mapping[str, Tensor]):
             return stored.read()
         except (OSError, ValueError, RuntimeError) as error:
             refuse_lack(error)
-            raise CheckpointError(f"{stored.path} has changed since it was looked at ({error}); try again") from error
+            raise CheckpointError(f"{name} cannot be read from its file any more ({error}); try again") from error
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._stored)

@@ -33,6 +33,7 @@ from sanakit.checkpoints.identity.scheduler import check_scheduler
 from sanakit.checkpoints.networks.identify import Found, identify
 from sanakit.checkpoints.networks.kind import NetworkKind
 from sanakit.checkpoints.networks.kinds import kind_of_class, kind_of_names, kinds_by_folder, looks_like, nouns
+from sanakit.checkpoints.networks.nunchaku import as_ours
 from sanakit.checkpoints.sources.origin import STARTER, Origin, starter_folder
 from sanakit.common.errors import CheckpointError, RequestError
 from sanakit.common.files import as_utf8
@@ -209,7 +210,7 @@ def _component_files(folder: Path, variant: str | None) -> tuple[Path, ...]:
 def _with_file(parts: ModelParts) -> ModelParts:
     """A single file: one network in any layout that we know."""
     path = parts.path
-    header = read_header([path])
+    header = as_ours(read_header([path]))
     kind = kind_of_names(header.tensors)
     if kind is None:
         raise CheckpointError(f"{path} is neither a {nouns(' nor a ')}: {looks_like(header.tensors)}")

@@ -101,10 +101,10 @@ def _of_layers(quantization: Quantization, num_layers: int) -> Quantization:
 
 
 def _refuse_other_numbers(folder: Path, dtypes: Mapping[str, tuple[str, str]]) -> None:
-    """Whole numbers are due where a scheme keeps them, and there alone."""
+    """Numbers of 8 bits are due where a scheme keeps them, and there alone."""
     for name, (due, found) in dtypes.items():
         due = due.removeprefix("torch.")
-        if ("int" in due or "int" in found) and due != found:
+        if due != found and any(mark in dtype for mark in ("int", "float8") for dtype in (due, found)):
             raise CheckpointError(
                 f"the text encoder in {folder} holds {found} numbers as {name}, and its config.json wants {due} ones"
             )

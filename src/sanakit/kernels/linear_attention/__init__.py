@@ -6,8 +6,9 @@ from torch import Tensor
 
 from sanakit.kernels import on_gpu
 from sanakit.kernels.linear_attention import by_rows, native, reference
+from sanakit.kernels.linear_attention.reference import key_sums, read_sums
 
-__all__ = ["linear_attention"]
+__all__ = ["key_sums", "linear_attention", "read_sums"]
 
 
 def linear_attention(q: Tensor, k: Tensor, v: Tensor, *, eps: float = 1e-15) -> Tensor:

@@ -27,12 +27,27 @@ def linear_attention(q: Tensor, k: Tensor, v: Tensor, *, eps: float = 1e-15) -> 
 
     Source: SANA, arXiv:2410.10629, section 2.2.
     """
+    return read_sums(q, *key_sums(k, v), eps=eps).to(v.dtype)
+
+
+def key_sums(k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """``sum_j relu(k_j) v_j`` ``(B, heads, D, D)`` and ``sum_j relu(k_j)`` ``(B, heads, 1, D)``, float32 or wider;
+    those of parts of the tokens add up to those of all. ShapeError where there are not as many keys as values."""
     if k.shape[-2] != v.shape[-2]:
         raise ShapeError(f"k has {k.shape[-2]} tokens and v has {v.shape[-2]}; each key needs one value")
     wide = torch.promote_types(v.dtype, torch.float32)
-    device = v.device.type if v.device.type != "meta" else "cpu"  # autocast knows no meta device
-    with torch.autocast(device, enabled=False):  # which would round the products to half precision
-        q, k = F.relu(q).to(wide), F.relu(k).to(wide)
-        state = k.mT @ v.to(wide)  # (B, heads, D, D)
-        total = k.sum(dim=-2, keepdim=True)  # (B, heads, 1, D)
-        return (q @ state / (q @ total.mT + eps)).to(v.dtype)
+    with _as_they_are(v):
+        k = F.relu(k).to(wide)
+        return k.mT @ v.to(wide), k.sum(dim=-2, keepdim=True)
+
+
+def read_sums(q: Tensor, state: Tensor, total: Tensor, *, eps: float) -> Tensor:
+    """What queries find in the sums over all keys, in the dtype of these."""
+    with _as_they_are(state):
+        q = F.relu(q).to(state.dtype)
+        return q @ state / (q @ total.mT + eps)
+
+
+def _as_they_are(x: Tensor) -> torch.autocast:
+    """Without autocast, which would round the products to half precision, and which knows no meta device."""
+    return torch.autocast(x.device.type if x.device.type != "meta" else "cpu", enabled=False)

@@ -5,6 +5,8 @@ Pixels ``(B, 3, H, W)`` in [-1, 1] to a latent ``(B, C, H/f, W/f)`` and back. De
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from torch import Tensor, nn
 
 from sanakit.common.errors import ShapeError
@@ -116,12 +118,23 @@ class Decoder(nn.Module):
             self.conv_out = Upsample(channels, config.in_channels, op=config.up, shortcut=False)
 
     def forward(self, latent: Tensor) -> Tensor:
+        x = self.begin(latent)
+        for module in self.modules_in_order():
+            x = module(x)
+        return self.end(x)
+
+    def begin(self, latent: Tensor) -> Tensor:
+        """The latent to the deepest stage."""
         x = self.conv_in(latent)
-        if self.config.decoder_shortcut:
-            x = x + repeat_groups(latent, x.shape[1])
+        return x + repeat_groups(latent, x.shape[1]) if self.config.decoder_shortcut else x
+
+    def modules_in_order(self) -> Iterator[nn.Module]:
+        """Blocks and the upsamplings between them."""
         for stage in reversed(self.stages):
-            for block in _modules(stage):
-                x = block(x)
+            yield from _modules(stage)
+
+    def end(self, x: Tensor) -> Tensor:
+        """The first stage to pixels."""
         return self.conv_out(self.norm_out(x, activation=self.config.head_activation))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -107,6 +108,35 @@ class DCAutoencoderConfig:
             values = _PER_UPSAMPLED_CHANNEL * deeper.channels + _PER_UPSAMPLE_OUTPUT * channels
             per_pixel = max(per_pixel, values / 4**depth)
         return int(4 * per_pixel * height * width)
+
+    @property
+    def band_reach(self) -> int:
+        """Rows around a band of the first attended stage, of the deepest where there is none, that its pixels see."""
+        depth = self._kept_depth
+        reach = 1 if self.decoder[0].num_blocks else 2  # of the head
+        for stage in self.decoder[:depth] if self._is_attended else self.decoder:
+            reach += 2 * stage.num_blocks
+            if stage.num_blocks and stage is not self.decoder[-1]:
+                reach = math.ceil(reach / 2) + 1
+        return reach
+
+    def band_bytes(self, height: int, width: int, rows: int) -> int:
+        """Upper estimate of the memory that decoding one picture in bands of so many pixel rows needs beside the
+        weights: the two copies of what is kept whole, a band, and the pixels."""
+        depth = self._kept_depth
+        kept = max(stage.channels / 4**index for index, stage in enumerate(self.decoder) if index >= depth)
+        around = 2 * self.band_reach * 2**depth
+        return int(4 * height * width * (2 * kept + 3)) + self.decode_bytes(min(rows + around, height), width)
+
+    @property
+    def _is_attended(self) -> bool:
+        return any(stage.block == "vit" for stage in self.decoder)
+
+    @property
+    def _kept_depth(self) -> int:
+        """Of the first stage that is kept whole where a picture is decoded in bands."""
+        attended = (depth for depth, stage in enumerate(self.decoder) if stage.block == "vit")
+        return next(attended, len(self.decoder) - 1)
 
     def largest_tensor(self, height: int, width: int) -> int:
         """Values in the largest single tensor of decoding one ``height`` x ``width`` picture."""

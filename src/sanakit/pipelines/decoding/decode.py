@@ -12,15 +12,21 @@ from torch import Tensor
 
 from sanakit.common.errors import DecodeMemoryError, OutputError
 from sanakit.common.free_memory import is_out_of_memory
+from sanakit.models.autoencoders.bands import decode_in_bands
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
 from sanakit.pipelines.decoding.memory import MAX_VALUES, FreeMemory, measured_free_memory
-from sanakit.pipelines.decoding.tiling import Tiling, decode_tiled
+from sanakit.pipelines.decoding.tiling import Bands, Tiling, decode_tiled
 
 logger = logging.getLogger(__name__)
 
-# From best to smallest; larger tiles have fewer seams.
-TILINGS = (Tiling(tile=1024, stride=896), Tiling(tile=512, stride=448), Tiling(tile=256, stride=192))
+SMALLEST = Tiling(tile=256, stride=192)
+# From best to smallest: bands have no seams, and larger tiles have fewer.
+TILINGS: tuple[Bands | Tiling, ...] = (
+    *(Bands(rows=rows) for rows in (512, 256, 128)),
+    *(Tiling(tile=tile, stride=stride) for tile, stride in ((1024, 896), (512, 448))),
+    SMALLEST,
+)
 
 USABLE_SHARE = 0.8  # of the free memory; the rest is for estimates that are off and for other programs
 TIGHT_SHARE = 0.5  # a decode that needs more of the free memory than this might be killed without a word
@@ -35,12 +41,12 @@ def decode_latent(
     *,
     save_latent: SaveLatent | None = None,
     free_memory: FreeMemory = measured_free_memory,
-    tilings: Sequence[Tiling] = TILINGS,
+    tilings: Sequence[Bands | Tiling] = TILINGS,
 ) -> Tensor:
     """Latent ``(B, C, h, w)`` to pixels ``(B, 3, H, W)``, float32 on the CPU, about [-1, 1].
 
     Undivided when that fits into the free memory (and, on an accelerator, into its 32-bit indices: up to some 2900 px
-    a side for SANA's), else in the largest tiles that do; after an out-of-memory error in ever smaller ones.
+    a side for SANA's), else in the largest bands or tiles that do; after an out-of-memory error in ever smaller ones.
 
     Args:
         autoencoder: whose dtype and device are used.
@@ -58,7 +64,7 @@ def decode_latent(
     sizes = _attempts(latent, autoencoder.config, device, tilings)
     measured = free_memory(device)
     free = math.inf if measured is None else measured
-    needs = [latent.shape[0] * autoencoder.config.decode_bytes(*_pixels(latent, autoencoder, size)) for size in sizes]
+    needs = [latent.shape[0] * _need(latent, autoencoder, size) for size in sizes]
     saved = _save(save_latent) if needs[0] > TIGHT_SHARE * free else None
     fitting = (index for index, need in enumerate(needs) if need <= USABLE_SHARE * free)
     for size in sizes[next(fitting, len(needs) - 1) :]:
@@ -74,15 +80,17 @@ def decode_latent(
 
 
 def _attempts(
-    latent: Tensor, config: DCAutoencoderConfig, device: torch.device, tilings: Sequence[Tiling]
-) -> list[Tiling | None]:
-    """The whole picture (``None``), then the tilings that divide it at all.
+    latent: Tensor, config: DCAutoencoderConfig, device: torch.device, tilings: Sequence[Bands | Tiling]
+) -> list[Bands | Tiling | None]:
+    """The whole picture (``None``), then the bands and tilings that divide it at all.
 
     A picture of 4096 px is never decoded whole on an accelerator, however much memory it has: the tensors are too
     long for its kernels, which refuse them or count wrongly.
     """
     height, width = (side * config.compression for side in latent.shape[-2:])
-    dividing = [tiling for tiling in tilings if tiling.tile < max(height, width)]
+    dividing = [
+        each for each in tilings if (each.rows < height if isinstance(each, Bands) else each.tile < max(height, width))
+    ]
     too_long = device.type != "cpu" and latent.shape[0] * config.largest_tensor(height, width) > MAX_VALUES
     return [*dividing] if too_long and dividing else [None, *dividing]
 
@@ -93,10 +101,19 @@ def _pixels(latent: Tensor, autoencoder: DCAutoencoder, tiling: Tiling | None) -
     return (height, width) if tiling is None else (min(height, tiling.tile), min(width, tiling.tile))
 
 
-def _decode(autoencoder: DCAutoencoder, latent: Tensor, tiling: Tiling | None) -> Tensor:
+def _need(latent: Tensor, autoencoder: DCAutoencoder, size: Bands | Tiling | None) -> int:
+    """Bytes for one picture."""
+    if isinstance(size, Bands):
+        return autoencoder.config.band_bytes(*_pixels(latent, autoencoder, None), size.rows)
+    return autoencoder.config.decode_bytes(*_pixels(latent, autoencoder, size))
+
+
+def _decode(autoencoder: DCAutoencoder, latent: Tensor, tiling: Bands | Tiling | None) -> Tensor:
     if tiling is None:
         return autoencoder.decode(latent).to("cpu", torch.float32)
     logger.info("decoding in %s", _name(tiling))
+    if isinstance(tiling, Bands):
+        return decode_in_bands(autoencoder, latent, tiling.rows)
     return decode_tiled(autoencoder.decode, latent, tiling, autoencoder.config.compression)
 
 
@@ -111,7 +128,9 @@ def _save(save_latent: SaveLatent | None) -> Path | str | None:
         return None
 
 
-def _name(tiling: Tiling | None) -> str:
+def _name(tiling: Bands | Tiling | None) -> str:
+    if isinstance(tiling, Bands):
+        return f"bands of {tiling.rows} rows"
     return "the whole picture" if tiling is None else f"tiles of {tiling.tile} px every {tiling.stride} px"
 
 

@@ -26,6 +26,13 @@ class Tiling:
             )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bands:
+    """The whole width, so many rows of pixels at a time; without seams."""
+
+    rows: int
+
+
 def decode_tiled(decode: Callable[[Tensor], Tensor], latent: Tensor, tiling: Tiling, compression: int) -> Tensor:
     """``(B, C, h, w)`` to ``(B, 3, H, W)`` float32 on the CPU, one tile in memory at a time.
 
