@@ -24,18 +24,17 @@ SHUFFLED = replace(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("config", [SANA, RESIDUAL, SHUFFLED], ids=["sana", "residual", "shuffled"])
-@pytest.mark.parametrize("rows", [8, 24, 64])
+@pytest.mark.parametrize(("config", "rows"), [(SANA, 8), (SANA, 40), (RESIDUAL, 24), (SHUFFLED, 24)])
 def test_bands_are_the_whole_picture(config: DCAutoencoderConfig, rows: int) -> None:
     torch.manual_seed(0)
     autoencoder = DCAutoencoder(config).double().eval().requires_grad_(False)
     for parameter in autoencoder.parameters():
         if parameter.ndim > 1:
             parameter.mul_(2)
-    latent = torch.randn(1, 4, 13, 5, dtype=torch.float64)
+    latent = torch.randn(1, 4, 9, 3, dtype=torch.float64)
     with torch.no_grad():
         whole, banded = autoencoder.decode(latent), decode_in_bands(autoencoder, latent, rows)
-    assert banded.shape == whole.shape == (1, 3, 104, 40)
+    assert banded.shape == whole.shape == (1, 3, 72, 24)
     assert whole.std() > 0.05
     torch.testing.assert_close(banded.double(), whole, atol=1e-6, rtol=1e-6)
 
@@ -43,7 +42,7 @@ def test_bands_are_the_whole_picture(config: DCAutoencoderConfig, rows: int) -> 
 def test_a_row_less_around_a_band_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     autoencoder = DCAutoencoder(SANA).eval().requires_grad_(False)
-    latent = torch.randn(1, 4, 13, 5)
+    latent = torch.randn(1, 4, 9, 3)
     with torch.no_grad():
         whole = autoencoder.decode(latent)
         monkeypatch.setattr(DCAutoencoderConfig, "band_reach", SANA.band_reach - 2)
