@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from diffusers import (
@@ -102,6 +103,41 @@ def test_twenty_steps_with_guidance(
     assert ours.pixels is not None
     assert ours.pixels.shape == (3, height, width)
     note(relative_error((ours.pixels / 2 + 0.5).clamp(0, 1), expected), TOLERANCE)
+
+
+class ScaleOfStep(float):
+    """A guidance scale that counts as ``now`` where velocities are multiplied by it."""
+
+    now = 1.0
+
+    def __mul__(self, other: Any) -> Any:
+        return self.now * other
+
+
+def test_guidance_within_an_interval(ours_and_parts, peer, note) -> None:
+    """diffusers has no interval, so that its scale is changed between the steps."""
+    start, low, high = noise(512, 512), 0.35, 0.85
+    common = {"num_inference_steps": 10, "height": 512, "width": 512}
+    scale, guided = ScaleOfStep(4.5), []
+
+    def before_the_next(pipeline: SanaPipeline, index: int, _: object, kept: dict[str, Tensor]) -> dict[str, Tensor]:
+        scale.now = 4.5 if low <= pipeline.scheduler.sigmas[index + 1] <= high else 1.0
+        guided.append(scale.now > 1)
+        return kept
+
+    expected = peer()(
+        "A red apple", latents=start.clone(), output_type="latent", guidance_scale=scale,
+        callback_on_step_end=before_the_next, **common,
+    ).images  # fmt: skip
+    assert 2 < sum(guided) < 8
+    found, always = (
+        ours_and_parts[0](
+            "A red apple", latents=start, output="latent", guidance_scale=4.5, guidance_interval=interval, **common
+        ).images[0].latent
+        for interval in ((low, high), (0.0, 1.0))
+    )  # fmt: skip
+    assert relative_error(always, expected) > 10 * TOLERANCE
+    note(relative_error(found, expected), TOLERANCE)
 
 
 def test_without_guidance_the_latents_agree(ours_and_parts, peer, note) -> None:

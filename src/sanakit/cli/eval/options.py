@@ -73,12 +73,31 @@ class DrawOptions(PartsOptions):
     steps: Annotated[int | None, typer.Option(help="The model's own if not given.")] = None
     guidance_scale: Annotated[float | None, typer.Option(help="The model's own if not given.")] = None
 
+    guidance_interval: Annotated[
+        tuple[float, float], typer.Option(metavar="LOW HIGH", help="Noise levels from 0 to 1 with guidance.")
+    ] = (0.0, 1.0)
+    reuse: Annotated[float, typer.Option(help="Spare steps whose velocity changes by a smaller share; 0 is off.")] = 0.0
+
+    @property
+    def spares(self) -> bool:
+        """Network calls, by options that change pictures."""
+        return self.reuse > 0 or self.guidance_interval != (0.0, 1.0)
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """Fields of ``GenerationRequest``."""
+        return {
+            "num_inference_steps": self.steps,
+            "guidance_scale": self.guidance_scale,
+            "guidance_interval": self.guidance_interval,
+            "reuse": self.reuse,
+        }
+
     def wish(self, prompt: str = "a picture", **fields: Any) -> GenerationRequest:
         """What is asked for with every prompt."""
         from sanakit.pipelines.request import GenerationRequest
 
-        chosen = {"num_inference_steps": self.steps, "guidance_scale": self.guidance_scale}
-        return GenerationRequest(prompt=prompt, **chosen, **fields)
+        return GenerationRequest(prompt=prompt, **self.chosen, **fields)
 
     def settings(self, pipeline: TextToImagePipeline) -> dict[str, Setting]:
         """What draws, for a report."""
@@ -86,6 +105,7 @@ class DrawOptions(PartsOptions):
         return {
             "steps": defaults.num_inference_steps if self.steps is None else self.steps,
             "guidance": defaults.guidance_scale if self.guidance_scale is None else self.guidance_scale,
+            **({"guidance between": str(self.guidance_interval), "reuse": self.reuse} if self.spares else {}),
             "solver": defaults.solver,
             "dtype": pipeline.bundle.precision,
             "device": pipeline.device.type,

@@ -87,6 +87,7 @@ def prompts(
     name, model_hash, drawn = pipeline.bundle.card.name, pipeline.bundle.model_hash, draw.settings(pipeline)
     settings = {"num_inference_steps": drawn["steps"], "guidance_scale": drawn["guidance"], "solver": drawn["solver"]}
     settings |= {"width": width, "height": height}
+    settings |= {"guidance_interval": draw.guidance_interval, "reuse": draw.reuse} if draw.spares else {}
     drawing = Drawing(prompts=listed, num_images=num_images, seed=seed, settings=settings)
     kept = f"the pictures in {output} are kept, and the same command goes on"
     with draw.bar("drawing", unit="pictures", kept=kept) as on_progress:

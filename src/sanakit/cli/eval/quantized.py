@@ -25,9 +25,12 @@ def quantized(
     num_prompts: Annotated[int, typer.Option(min=1, help="So many of them.")] = 16,
     output: ReportOption = None,
 ) -> None:
-    """How many dB the pictures of a model in fewer bits are from those of the plain one, in float32."""
-    if reference is None and draw.quantize is None:
-        raise RequestError("give --quantize SCHEME, or a quantized MODEL and the plain one as --reference")
+    """How many dB the pictures of a model in fewer bits are from those of the plain one, in float32; or with --reuse or
+    --guidance-interval from those of all network calls."""
+    if reference is None and draw.quantize is None and not draw.spares:
+        raise RequestError(
+            "give --quantize SCHEME, a quantized MODEL and the plain one as --reference, --reuse or --guidance-interval"
+        )
     check_report(output)
     texts = read_calibration_prompts(prompts)[:num_prompts]
 
@@ -35,17 +38,20 @@ def quantized(
     from sanakit.evaluation.reports.report import Report
     from sanakit.models.network import state_bytes
 
-    requests = [draw.wish(text, seed=index) for index, text in enumerate(texts)]
+    whole = replace(draw, quantize=None, dtype="float32", reuse=0.0, guidance_interval=(0.0, 1.0))
+    requests, plain_requests = (
+        [each.wish(text, seed=index) for index, text in enumerate(texts)] for each in (draw, whole)
+    )
     total = 2 * len(requests)
     with draw.bar("drawing", unit="pictures") as on_progress:
-        pipeline = replace(draw, quantize=None, dtype="float32").load(requests, reference or model)
-        plain = draw_each(pipeline, requests, lambda done: on_progress(done, total, "drawing plain"))
+        pipeline = whole.load(plain_requests, reference or model)
+        plain = draw_each(pipeline, plain_requests, lambda done: on_progress(done, total, "drawing plain"))
         del pipeline
         pipeline = draw.load(requests, model)
         found = draw_each(pipeline, requests, lambda done: on_progress(len(plain) + done, total, "drawing quantized"))
     weights = {name: state_bytes(part.state_dict()) for name, part in pipeline.bundle.components.items()}
     report = Report(
-        title="Pictures in fewer bits",
+        title="Pictures in fewer bits or calls",
         protocol=PROTOCOL,
         measurements=distances(plain, found),
         seed=0,

@@ -55,8 +55,11 @@ class AskOptions:
         given |= {"--steps": draw.steps, "--guidance-scale": draw.guidance_scale, "--dtype": draw.dtype}
         given |= {"--variant": draw.variant, "--revision": draw.revision}
         given |= {"--device": None if draw.device == "auto" else draw.device}
+        given |= {"--reuse": draw.reuse or None}
         words += [str(word) for pair in given.items() if pair[1] is not None for word in pair]
         words += [word for word, chosen in (("--quick", self.quick), ("--full", self.full)) if chosen]
+        if draw.guidance_interval != (0.0, 1.0):
+            words += ["--guidance-interval", *map(str, draw.guidance_interval)]
         return shlex.join(words)
 
 
@@ -110,8 +113,7 @@ def starter(
 def _drawing(draw: DrawOptions, pipeline: TextToImagePipeline) -> Draw:
     from sanakit.evaluation.drawing import drawing_with
 
-    settings = draw.settings(pipeline)
-    return drawing_with(pipeline, num_inference_steps=settings["steps"], guidance_scale=settings["guidance"])
+    return drawing_with(pipeline, **draw.chosen)
 
 
 def _places(output: Path | None) -> tuple[Path | None, Path | None]:
