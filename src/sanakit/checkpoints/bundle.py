@@ -115,7 +115,11 @@ class ModelBundle:
     @property
     def networks(self) -> dict[str, nn.Module]:
         """The modules that hold the weights of the components."""
-        return {**self.components, "text_encoder": self.text_encoder.model}
+        return {
+            "transformer": self.transformer,
+            "autoencoder": self.autoencoder,
+            "text_encoder": self.text_encoder.model,
+        }
 
     @property
     def precisions(self) -> dict[str, str]:

@@ -29,7 +29,7 @@ from sanakit.common.errors import PictureError, SanakitError
 from sanakit.common.paths import as_path
 from sanakit.models.network import state_bytes
 from sanakit.pipelines.decoding.budget import within
-from sanakit.pipelines.decoding.decode import SMALLEST
+from sanakit.pipelines.decoding.decode import TILINGS
 from sanakit.pipelines.decoding.memory import (
     FreeMemory,
     ModelSize,
@@ -182,7 +182,7 @@ def memory_of_pictures(
     alone = len(plan.guidance.inputs())
     together = rows_per_call(torch.device(model.device), shape, 2 * MAX_BATCH)
     rows = fixed_rows or max(alone, min(alone * num_pictures, together))
-    tiling = SMALLEST if max(height, width) > SMALLEST.tile else None
+    tiling = TILINGS[-1] if max(height, width) > TILINGS[-1].tile else None
     need = size.picture(height, width, rows=rows, tiling=tiling, upscale=plan.request.upscale)
     return replace(need, in_turns=model.in_turns)
 

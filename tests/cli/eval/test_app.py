@@ -188,3 +188,13 @@ def test_code_of_a_source_that_is_not_named_is_refused(
     assert main(["eval", *words, "--trust-remote-code", "org/stranger"]) == 2
     refused = "sanakit: --trust-remote-code org/stranger is no source whose own code could be run here; that would be"
     assert re.fullmatch(rf"{refused} {allowed}\n", capsys.readouterr().err)
+
+
+def test_spared_calls_are_measured_against_all(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["eval", "quantized", str(tiny_model), "--steps", "6", "--num-prompts", "1"]
+    assert "--reuse or --guidance-interval" in sentence(capsys, *words)
+    assert main([*words, "--reuse", "0.9", "--guidance-interval", "0.2", "0.8", "-q", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["settings"]["reuse"] == 0.9
+    assert report["settings"]["guidance between"] == "(0.2, 0.8)"
+    assert report["measurements"][2]["value"] < 100  # dB of the latent: other calls, another picture

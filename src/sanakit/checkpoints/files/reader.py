@@ -65,6 +65,7 @@ def read_header(files: Sequence[Path]) -> WeightHeader:
         CheckpointError: a file is missing, cut short, corrupt, or no file of weights.
     """
     header = WeightHeader({}, files=tuple(files))
+    part: Mapping[str, Listed]
     for path in files:
         if _detect_format(path) == "safetensors":
             part, metadata = _read_safetensors_header(path)

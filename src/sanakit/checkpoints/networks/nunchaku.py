@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sanakit.checkpoints.files.reader import WeightHeader, info_of, parse_json
-from sanakit.checkpoints.files.stored import Made, StoredTensors
+from sanakit.checkpoints.files.stored import Listed, Made, StoredTensors
 from sanakit.checkpoints.networks.kind import QUANTIZATION, NetworkState
 from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
 from sanakit.common.errors import CheckpointError
@@ -126,7 +126,7 @@ def as_ours(header: WeightHeader) -> WeightHeader:
     _check(config, quantization)
     expected = LINEAR_DIT.empty(config, quantization).state_dict()
     layout, theirs = LINEAR_DIT.layouts(config)["diffusers"].whole, StoredTensors(header.stored)
-    stored = {
+    stored: dict[str, Listed] = {
         layout.find_ours(name)[1][0]: Made(
             tuple(tensor.shape), _dtype(name, tensor, header), partial(_unpacked, name, tensor, theirs, config)
         )

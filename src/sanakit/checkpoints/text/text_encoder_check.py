@@ -77,7 +77,7 @@ def _quantization(config: dict[str, Any], folder: Path) -> str | None:
         return None if file is None else f"as {file} says"
     if not isinstance(settings, dict):
         return str(settings)
-    if settings is config.get(QUANTIZATION) and settings.get("quant_method") == METHOD:
+    if settings.get("quant_method") == METHOD and settings is config.get(QUANTIZATION):
         return None
     bits = settings.get("bits") or next((n for n in (4, 8) if settings.get(f"load_in_{n}bit")), None)
     method = str(settings.get("quant_method") or settings.get("quant_algo") or "unknown method")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -79,7 +80,7 @@ def load_text_encoder(
         how = {"local_files_only": True, "trust_remote_code": trust_remote_code}
         model = read_foreign_model(folder, dtype, _weights_name(folder, variant), num_layers, how)
     check_vocabulary(tokenizer, model.config.vocab_size, tokenizer_folder or folder)
-    table = model.get_input_embeddings() if ours is None else model.embed_tokens
+    table: Any = model.embed_tokens if isinstance(model, Decoder) else model.get_input_embeddings()
     in_file = [table] if type(table) is torch.nn.Embedding and table.weight.element_size() < 4 else []
     millions = sum(p.numel() for p in model.parameters()) / 1e6
     if stored and quantize is not None and quantize.name != stored.name.partition(" and ")[0]:

@@ -20,13 +20,9 @@ from sanakit.pipelines.decoding.tiling import Bands, Tiling, decode_tiled
 
 logger = logging.getLogger(__name__)
 
-SMALLEST = Tiling(tile=256, stride=192)
 # From best to smallest: bands have no seams, and larger tiles have fewer.
-TILINGS: tuple[Bands | Tiling, ...] = (
-    *(Bands(rows=rows) for rows in (512, 256, 128)),
-    *(Tiling(tile=tile, stride=stride) for tile, stride in ((1024, 896), (512, 448))),
-    SMALLEST,
-)
+BANDS = (Bands(rows=512), Bands(rows=256), Bands(rows=128))
+TILINGS = (Tiling(tile=1024, stride=896), Tiling(tile=512, stride=448), Tiling(tile=256, stride=192))
 
 USABLE_SHARE = 0.8  # of the free memory; the rest is for estimates that are off and for other programs
 TIGHT_SHARE = 0.5  # a decode that needs more of the free memory than this might be killed without a word
@@ -41,7 +37,7 @@ def decode_latent(
     *,
     save_latent: SaveLatent | None = None,
     free_memory: FreeMemory = measured_free_memory,
-    tilings: Sequence[Bands | Tiling] = TILINGS,
+    tilings: Sequence[Bands | Tiling] = (*BANDS, *TILINGS),
 ) -> Tensor:
     """Latent ``(B, C, h, w)`` to pixels ``(B, 3, H, W)``, float32 on the CPU, about [-1, 1].
 
