@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -85,8 +85,8 @@ def prompts(
     wishes = [draw.wish(entry.prompt, width=width, height=height) for entry in listed.entries]
     pipeline = draw.load(wishes, model, hub=draw.hub.for_source(encoder))
     name, model_hash, drawn = pipeline.bundle.card.name, pipeline.bundle.model_hash, draw.settings(pipeline)
-    settings = {"num_inference_steps": drawn["steps"], "guidance_scale": drawn["guidance"], "solver": drawn["solver"]}
-    settings |= {"width": width, "height": height}
+    settings: dict[str, Any] = {"num_inference_steps": drawn["steps"], "guidance_scale": drawn["guidance"]}
+    settings |= {"solver": drawn["solver"], "width": width, "height": height}
     settings |= {"guidance_interval": draw.guidance_interval, "reuse": draw.reuse} if draw.spares else {}
     drawing = Drawing(prompts=listed, num_images=num_images, seed=seed, settings=settings)
     kept = f"the pictures in {output} are kept, and the same command goes on"
