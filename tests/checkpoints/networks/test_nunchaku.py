@@ -116,12 +116,17 @@ def test_what_it_does_not_hold_is_refused(network: LinearDiT, file: Path, tmp_pa
     state = NetworkState.of(LINEAR_DIT, network)
     with pytest.raises(CheckpointError, match="this transformer is in plain weights; sanakit quantize makes it so"):
         to_nunchaku(NetworkState.of(LINEAR_DIT, LinearDiT(CONFIG)))
-    with pytest.raises(CheckpointError, match="without query and key norms alone"):
+    with pytest.raises(CheckpointError, match="without query and key norms"):
         to_nunchaku(replace(state, config=replace(CONFIG, qk_norm=True)))
     tensors = load_file(file)
     save_file(tensors, tmp_path / "a.safetensors")
     with pytest.raises(CheckpointError, match="without the config in its metadata"):
         find_parts(tmp_path / "a.safetensors")
+    metadata = read_header([file]).metadata
+    for name in ("transformer_blocks.0.attn.qkv_proj.lora_down", "proj_out.bias"):
+        save_file({key: each for key, each in tensors.items() if key != name}, tmp_path / "c.safetensors", metadata)
+        with pytest.raises(CheckpointError, match=f"lacks 1 tensors .* such as {name}; it is a part"):
+            find_parts(tmp_path / "c.safetensors")
     save_file(tensors | {"transformer_blocks.0.attn.qkv_proj.wtscale": torch.ones(1)}, tmp_path / "b.safetensors")
     with pytest.raises(CheckpointError, match="is in nunchaku's FP4"):
         find_parts(tmp_path / "b.safetensors")

@@ -120,11 +120,17 @@ def as_ours(header: WeightHeader) -> WeightHeader:
         )
     plain = parse_json(header.metadata[CONFIG], f"the config inside {header.place}")
     config = LINEAR_DIT.from_json(plain)
-    rank = header.tensors[mark.replace("qweight", "lora_down")].shape[1]
+    down = header.tensors.get(mark.replace("qweight", "lora_down"))
+    rank = down.shape[-1] if down is not None and down.shape else 1
     layers = [f"blocks.{block}.{layer}" for block in range(config.num_layers) for layer in _QUANTIZED]
     quantization = Quantization(layers=dict.fromkeys(layers, SVDQuant(group_size=GROUP, rank=rank)))
     _check(config, quantization)
     expected = LINEAR_DIT.empty(config, quantization).state_dict()
+    if lacks := sorted({_source(name, config) for name in expected} - header.stored.keys() - _optional(config)):
+        raise CheckpointError(
+            f"{header.place} lacks {len(lacks)} tensors that nunchaku's file of such a transformer has, such as "
+            f"{lacks[0]}; it is a part of one, or its config is another's"
+        )
     layout, theirs = LINEAR_DIT.layouts(config)["diffusers"].whole, StoredTensors(header.stored)
     stored: dict[str, Listed] = {
         layout.find_ours(name)[1][0]: Made(
@@ -161,6 +167,16 @@ def _place(name: str) -> tuple[str, str, str] | None:
 def _their_name(block: str, layer: str, leaf: str) -> str:
     leaf = leaf if layer in _PLAIN else _LEAVES[leaf]
     return f"transformer_blocks.{block}.{_PLAIN.get(layer) or _QUANTIZED[layer]}.{leaf}"
+
+
+def _source(name: str, config: LinearDiTConfig) -> str:
+    """Where one of our tensors lies in their file."""
+    place = _place(name)
+    return _their_name(*place) if place else LINEAR_DIT.layouts(config)["diffusers"].find_ours(name)[1][0]
+
+
+def _optional(config: LinearDiTConfig) -> set[str]:
+    return {_their_name(str(block), "attention.out", "bias") for block in range(config.num_layers)}
 
 
 @lru_cache(maxsize=16)
@@ -220,10 +236,11 @@ def _packed(leaf: str, ours: Tensor, rows: Tensor) -> Tensor:
 
 def _unpacked(name: str, like: Tensor, theirs: Mapping[str, Tensor], config: LinearDiTConfig) -> Tensor:
     """One of our tensors, of the shape of ``like`` and, of a quantized layer's, its dtype."""
+    their_name = _source(name, config)
     if (place := _place(name)) is None:
-        return theirs[LINEAR_DIT.layouts(config)["diffusers"].find_ours(name)[1][0]]
+        return theirs[their_name]
     _, layer, leaf = place
-    their_name, rows = _their_name(*place), _rows(layer, config)
+    rows = _rows(layer, config)
     if layer in _PLAIN:
         x = theirs[their_name]
         return _given(x.permute(0, 3, 1, 2) if x.ndim == 4 and x.shape[-1] == 1 else x, rows, len(like))
