@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sanakit.kernels.int8_linear import int8_linear
+from sanakit.kernels.int8_linear import int8_linear, reference
 from sanakit.kernels.int8_linear.products import whole_number_products
 
 FLOAT32, DOT = "float32 products of whole numbers", "int8 dot products"
@@ -22,7 +22,7 @@ def test_is_the_definition(rows: int, channels: int, products: str) -> None:
     step = wide.abs().amax(-1, keepdim=True) / 127
     whole = (wide / step).round()
     expected = whole @ weight.double().mT * step * scale.double() + bias.double()
-    found = int8_linear(x, weight, scale, bias, products=products)  # type: ignore[arg-type]
+    found = reference.int8_linear(x, weight, scale, bias, products=products)  # type: ignore[arg-type]
     torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-4)
 
 

@@ -218,9 +218,12 @@ def machine(memory: int | None, *accelerators: Accelerator, speed: float | None 
     )  # fmt: skip
 
 
+def memory_of(dtype: str, *, eight_bits: bool = False, in_turns: bool = False) -> float:
+    return (30.0 if eight_bits else {"float32": 100.0, "bfloat16": 45.0}[dtype]) - (10.0 if in_turns else 0.0)
+
+
 MODEL: Any = SimpleNamespace(
-    name="m", side=64, flops=lambda: 5e12,
-    memory=lambda dtype, eight_bits=False: 30.0 if eight_bits else {"float32": 100.0, "bfloat16": 45.0}[dtype],
+    name="m", side=64, flops=lambda: 5e12, memory=memory_of,
     dtypes=lambda device: ("bfloat16",) if device != "cpu" else ("float32", "bfloat16"),
 )  # fmt: skip
 
@@ -234,8 +237,10 @@ MODEL: Any = SimpleNamespace(
         (112, None, (True, "cpu", "float32", 50.0)),  # nine tenths of the memory are for it
         (111, None, (True, "cpu", "bfloat16", 50.0)),
         (50, None, (True, "cpu", "bfloat16", 50.0)),
-        (49, None, (True, "cpu", "bfloat16, weights in 8 bits", 50.0)),
-        (33, None, (False, "cpu", "bfloat16, weights in 8 bits", None)),
+        (49, None, (True, "cpu", "bfloat16, in turns", 50.0)),
+        (39, None, (True, "cpu", "bfloat16, in turns", 50.0)),
+        (38, None, (True, "cpu", "bfloat16, weights in 8 bits, in turns", 50.0)),
+        (22, None, (False, "cpu", "bfloat16, weights in 8 bits, in turns", None)),
         (None, None, (True, "cpu", "float32", 50.0)),
         (60, (None, "mps"), (True, "mps", "bfloat16", None)),  # shares the memory of the machine
     ],

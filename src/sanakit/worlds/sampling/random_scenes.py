@@ -80,9 +80,10 @@ def _mixture(kinds: Sequence[Draw], single_share: float | None) -> Mapping[Draw,
     shares = only(MIXTURE, kinds)
     if single_share is None:
         return shares
-    others = {kind: share for kind, share in shares.items() if kind != "single"}
-    return {"single": single_share} | {
-        kind: share / sum(others.values()) * (1 - single_share) for kind, share in others.items()
+    others = sum(share for kind, share in shares.items() if kind != "single")
+    return {
+        kind: single_share if kind == "single" else share / others * (1 - single_share)
+        for kind, share in shares.items()
     }
 
 
