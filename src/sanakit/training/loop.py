@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from sanakit.common.config import to_mapping
@@ -101,7 +102,7 @@ def _run_stage(
     with closing(feed), closing(Stopwatch()) as watch, Interruption() as interruption:
         while (progress := agree(stage_progress(stage.config, state, feed.num_batches), ranks)) < 1:
             plan = plan_step(feed.num_samples, state.position, end, accumulation, ranks)
-            batches = _take(session, feed, plan, state.stage)
+            batches = _take(session, feed, plan, state)
             following = state.position + plan.num_microbatches
             if end is None or following < end:
                 feed.expect(plan_step(feed.num_samples, following, end, accumulation, ranks))
@@ -124,14 +125,15 @@ def _run_stage(
             state.count_seconds(watch.lap("other"))
 
 
-def _take(session: Session, feed: Feed[Any], plan: StepPlan, stage: int) -> list[WeightedBatch]:
+def _take(session: Session, feed: Feed[Any], plan: StepPlan, state: RunState) -> list[WeightedBatch]:
     batches = [batch.to(session.device) for batch in feed.take(plan)]
     return [
         WeightedBatch(
             number,
             batch,
-            microbatch_seed(session.config.seed, stage, number),
+            microbatch_seed(session.config.seed, state.stage, number),
             weight,
+            {"step": torch.tensor(state.step)},
             describe=partial(feed.describe, number),
         )
         for number, weight, batch in zip(plan.numbers, plan.weights, batches, strict=True)

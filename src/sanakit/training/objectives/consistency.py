@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend
 
 from sanakit.common.errors import ConfigError
-from sanakit.kernels.attention import attention_kernels
 from sanakit.sampling.trigflow import SIGMA_DATA, Field
+from sanakit.training.step.parallel import plain_attention
 
 _LEAST_ANGLE = 1e-3  # below it the weight, 1 / tan t, grows beyond what the tangent makes up for
 
@@ -68,7 +67,7 @@ def scm_loss(
 
     Returns:
         ``loss`` (scalar), whose value says nothing but that of the tangent, ``tangent (B,)``, its norm before it is
-        normalised, which falls as the student learns, and ``angle (B,)``.
+        normalised, which falls as the student learns, ``angle (B,)`` and ``error (B,)``.
     """
     angle = sample_angles(latent.shape[0], generator, mean=config.logit_mean, std=config.logit_std).to(latent.device)
     noise = torch.randn(latent.shape, generator=generator, device=generator.device).to(latent.device)
@@ -83,15 +82,19 @@ def scm_loss(
     norm = tangent.flatten(1).norm(dim=1)
     tangent = tangent / (norm + config.tangent_floor).reshape(cos.shape)
     error = (predicted - kept - tangent).square().flatten(1).mean(dim=1)  # (B,)
-    weight, log = 1 / (SIGMA_DATA * angle.tan()), logvar(angle)
-    return {"loss": (weight * (-log).exp() * error + log).mean(), "tangent": norm, "angle": angle}
+    return {"loss": weighted_error(error, angle, logvar(angle)), "tangent": norm, "angle": angle, "error": error}
+
+
+def weighted_error(error: Tensor, angle: Tensor, logvar: Tensor) -> Tensor:
+    """The mean of ``error / (SIGMA_DATA tan t) exp(-logvar) + logvar``, all ``(B,)``."""
+    return (error / (SIGMA_DATA * angle.tan()) * (-logvar).exp() + logvar).mean()
 
 
 def premultiplied_change(student: Field, x: Tensor, angle: Tensor, direction: Tensor) -> Tensor:
     """``cos t sin t dF/dt`` along ``direction``, ``dx/dt``, in forward mode; the factors keep it finite near noise."""
     cos, sin = _waves(angle, x)
     along = (cos * sin * direction / SIGMA_DATA, angle.cos() * angle.sin())
-    with attention_kernels([SDPBackend.MATH]):  # the others know no forward mode
+    with plain_attention():
         change: Tensor = torch.func.jvp(student, (x / SIGMA_DATA, angle), along)[1]
     return change
 

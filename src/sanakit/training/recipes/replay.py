@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from sanakit.common.errors import CheckpointError, RequestError
 from sanakit.training.recipes.recipe import build_recipe
 from sanakit.training.run.session import Session
@@ -46,8 +48,9 @@ def replay_bundle(folder: Path, *, device: str = "cpu") -> Replay:
         trainee, batch = recipe.replayed(bundle)
         trainee.model.load_state_dict(dict(bundle.weights))
         recorded = {**{n: float(v) for n, v in facts["terms"].items()}, "gradient_norm": float(facts["gradient_norm"])}
-        micro = WeightedBatch(int(facts["number"]), batch, int(facts["seed"]))
         step = int(facts["step"])
+        made = {"step": torch.tensor(step - 1)}
+        micro = WeightedBatch(int(facts["number"]), batch, int(facts["seed"]), made=made)
     except RequestError:
         raise
     except (ValueError, KeyError, RuntimeError) as error:

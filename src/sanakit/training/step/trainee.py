@@ -15,7 +15,8 @@ from sanakit.training.run.stage import StageConfig
 from sanakit.training.step.feeds import Feed
 
 Made = dict[str, Tensor]
-"""What trainees hand on of one micro-batch, such as a generator its pictures to a discriminator that steps after it."""
+"""What trainees hand on of one micro-batch, such as a generator its pictures to a discriminator that steps after it;
+the loop begins it with ``step``, the number of the run's update from 0."""
 
 Loss = Callable[[Any, torch.Generator, Made], Mapping[str, Tensor]]
 """A micro-batch (on the device), the generator of its noise and what was handed on to terms: ``loss`` is minimised,

@@ -40,7 +40,9 @@ def export_model(
     autoencoder = start.encoders.autoencoder
     is_small = card.text_encoder == SMALL_TEXT_ENCODER  # such a model is stored as the starter is
     stored = autoencoder.bfloat16() if is_small else autoencoder
-    defaults = replace(card.defaults, pag_layers=card.defaults.pag_layers or (config.num_layers // 2,))
+    defaults = card.defaults
+    if not card.distilled:
+        defaults = replace(defaults, pag_layers=defaults.pag_layers or (config.num_layers // 2,))
     card = replace(card, name=folder.parent.name, defaults=defaults)
     dtype = DTYPES[card.precision.dtypes["transformer"][0]]
     bundle = ModelBundle(

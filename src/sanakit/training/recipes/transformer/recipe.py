@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from sanakit.common.paths import as_path
 from sanakit.features.batches import LatentBatch, TrainingData
 from sanakit.features.configs import FilesData, LatentDataConfig, ScenesData
 from sanakit.features.contrasts import contrasts
+from sanakit.features.encoders import Encoders
 from sanakit.features.identity import identity_of_encoders, named_data
 from sanakit.features.open import latent_data
 from sanakit.features.work import Demand, Work
@@ -70,6 +71,18 @@ class TransformerStage(StageConfig):
             return config
         side = max(self.resolutions) // compression
         return replace(config, interpolation_scale=self.interpolation_scale, sample_size=side)
+
+
+class HasData(Protocol):
+    """A recipe of latents."""
+
+    @property
+    def data(self) -> LatentDataConfig:
+        """Of stages without their own."""
+
+    @property
+    def seed(self) -> int:
+        """Of the run."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,19 +163,10 @@ def _build_stage(
 ) -> Stage:
     if start.given:
         check(INIT, {"weights": start.given[:16]})
-    chosen = config.data or recipe.data
-    whose = named_data(chosen, "the recipe" if config.data is None else f"stage {config.name}")
     with start.encoders.loaded() as encoders:
         # the same weights: positions are computed from the config in every call, and the export has the last stage's
         start.transformer.config = config.network(start.transformer.config, encoders.compression)
-        demand = Demand(
-            resolutions=config.resolutions,
-            batch_size=config.batch_size,
-            seed=recipe.seed,
-            on_identity=lambda found: check(whose, found | identity_of_encoders(encoders)),
-        )
-        told = session.watchers.on_caching
-        work = Work(encoders=encoders, ranks=session.ranks, device=session.device, on_progress=told)
+        chosen, demand, work = demand_of(recipe, config, encoders, session, check)
         data = latent_data(chosen, demand, work)
         null = encoders.text.encode_null()
         constants = {"null.embeds": null.embeds, "null.mask": null.mask, **_standard_text(recipe, start, data)}
@@ -176,6 +180,22 @@ def _build_stage(
         watched.captions.begin(tests, replace(recipe.objective, flow_shift=recipe.flow_shift(config)))
         test = partial(watched.captions.run, start.transformer, start.standard)
     return Stage(config, Prefetched(data), (trainee,), keep_optimizer=True, test=test)
+
+
+def demand_of(
+    recipe: HasData, config: TransformerStage, encoders: Encoders, session: Session, check: CheckData
+) -> tuple[LatentDataConfig, Demand, Work]:
+    """The data of a stage, what it wants of that, and who makes its features."""
+    chosen = config.data or recipe.data
+    whose = named_data(chosen, "the recipe" if config.data is None else f"stage {config.name}")
+    demand = Demand(
+        resolutions=config.resolutions,
+        batch_size=config.batch_size,
+        seed=recipe.seed,
+        on_identity=lambda found: check(whose, found | identity_of_encoders(encoders)),
+    )
+    told = session.watchers.on_caching
+    return chosen, demand, Work(encoders=encoders, ranks=session.ranks, device=session.device, on_progress=told)
 
 
 def _standard_text(

@@ -32,8 +32,9 @@ def report_transformer(
         run: what was done; the log tells it only as far as its last line.
     """
     log = read_log(folder / "log.jsonl")
-    keys = ("loss", ALL_KINDS) if any(ALL_KINDS in line for line in log) else ("loss",)
-    images = draw_curves({"flow matching": log}, keys, folder)
+    main = "tangent" if bundle.card.distilled else "loss"  # whose loss is no measure
+    keys = (main, ALL_KINDS) if any(ALL_KINDS in line for line in log) else (main,)
+    images = draw_curves({"consistency" if bundle.card.distilled else "flow matching": log}, keys, folder)
     if prompts:
         pipeline = TextToImagePipeline(bundle)
         pictures = [np.asarray(pipeline(prompt, seed=0).images[0].picture) for prompt in prompts]
@@ -42,7 +43,7 @@ def report_transformer(
     defaults = bundle.card.defaults
     results = {
         "run": spent_in_words(run.steps, run.samples, run.seconds),
-        "loss": f"{log[-1]['loss']:.4f} (mean of the last lines)" if log else "-",
+        main: f"{log[-1][main]:.4f} (mean of the last lines)" if log else "-",
         **{name.replace("_", " "): f"{value:.0%} of scenes" for name, value in tested.items()},
         "model": f"{folder / 'model'}, {defaults.base_size} px, flow shift {defaults.flow_shift:g}",
         **({"trained from": bundle.card.trained_from} if bundle.card.trained_from else {}),

@@ -1,0 +1,132 @@
+"""Distillation for few steps: the student it begins with, a short run, its continuation, what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+import sanakit
+from sanakit.checkpoints.bundle import ModelBundle, save_bundle
+from sanakit.checkpoints.opening import load_bundle
+from sanakit.common.config import from_mapping
+from sanakit.common.errors import ConfigError
+from sanakit.models.text.text_condition import TextCondition
+from sanakit.models.transformers.linear_dit import LinearDiT
+from sanakit.training.recipes.replay import replay_bundle
+from sanakit.training.recipes.sprint.recipe import SprintRecipe, student_of
+from sanakit.training.recipes.train import train
+from sanakit.training.saving.guard import NonFiniteError
+
+
+@pytest.fixture(scope="module")
+def teacher(tiny_bundle: ModelBundle) -> LinearDiT:
+    torch.manual_seed(7)
+    return LinearDiT(replace(tiny_bundle.transformer.config, qk_norm=True, timestep_scale=0.001)).requires_grad_(False)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, tiny_model: Path, teacher: LinearDiT) -> dict[str, Any]:
+    """A teacher, three pictures, and a run of four steps."""
+    save_bundle(replace(load_bundle(tiny_model), transformer=teacher), tmp_path / "teacher")
+    (tmp_path / "photos").mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(3):
+        Image.fromarray(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "photos" / f"{index}.png")
+        (tmp_path / "photos" / f"{index}.txt").write_text(f"picture {index}")
+    stage = {"name": "distil", "resolutions": [64], "batch_size": 2, "accumulation": 2, "learning_rate": 1e-3}
+    return {
+        "init": str(tmp_path / "teacher"),
+        "data": {"type": "files", "path": str(tmp_path / "photos")},
+        "objective": {"tangent_warmup": 2},
+        "precision": "fp32",
+        "ema_decay": 0.0,
+        "log": {"steps": 1, "report_to": []},
+        "checkpoints": {"minutes": None, "steps": 2, "keep_last": 9},
+        "samples": {"prompts": ["a cat"], "every_steps": 4, "steps": 2},
+        "stages": [stage | {"steps": 4, "warmup_steps": 0}],
+    }
+
+
+@pytest.mark.parametrize("scale", [0.0, 4.5, 100.0])
+def test_the_student_begins_as_its_teacher_whatever_it_is_told(teacher: LinearDiT, scale: float) -> None:
+    student = student_of(teacher)
+    generator = torch.Generator().manual_seed(0)
+    latent, time = torch.randn(2, 4, 8, 8, generator=generator), torch.tensor([900.0, 300.0])
+    text = TextCondition(torch.randn(2, 5, 32, generator=generator), torch.ones(2, 5, dtype=torch.bool))
+    with torch.no_grad():
+        expected = teacher(latent, time, teacher.prepare(text))
+        student.requires_grad_(False)
+        assert torch.equal(student(latent, time, student.prepare(text).with_guidance(scale)), expected)
+
+
+def test_a_run_leaves_a_model_of_few_steps_and_continues_to_the_bit(tmp_path: Path, settings: dict[str, Any]) -> None:
+    recipe, run = from_mapping(SprintRecipe, settings), tmp_path / "run"
+    train(recipe, run)
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert len(lines) == 4
+    assert all(0 < line["tangent"] < 1e3 for line in lines)
+    assert [path.name for path in (run / "samples").iterdir()] == ["step-00000004.png"]
+    pipeline = sanakit.load(run / "model")
+    card = pipeline.bundle.card
+    assert (card.family, card.distilled, card.defaults.solver, card.defaults.pag_layers) == (
+        "sana-sprint", True, "scm", (),
+    )  # fmt: skip
+    assert card.trained_from.startswith("tiny (")
+    drawn = pipeline("a cat", seed=1, output="latent").images[0]
+    assert drawn.record.request.num_inference_steps == 2
+    config = json.loads((run / "model" / "transformer" / "config.json").read_text())
+    assert (config["guidance_embeds"], config["timestep_scale"]) == (True, 1.0)  # as diffusers' Sprint means it
+    weights = run / "model" / "transformer" / "diffusion_pytorch_model.safetensors"
+    first = load_file(weights)
+    assert first["time_embed.guidance_embedder.linear_2.weight"].any()
+    shutil.rmtree(run / "checkpoints" / "step-00000004")
+    weights.unlink()
+    train(recipe, run)
+    again = load_file(weights)
+    assert all(torch.equal(again[name], tensor) for name, tensor in first.items())
+
+
+def test_a_number_that_is_none_stops_it_and_is_met_again(
+    tmp_path: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoilt(*given: Any, **named: Any) -> Any:
+        return tangent(*given, **named) / 0
+
+    from sanakit.training.objectives import consistency
+
+    tangent = consistency.tangent_of
+    monkeypatch.setattr(consistency, "tangent_of", spoilt)
+    with pytest.raises(NonFiniteError, match="the term 'loss' of the loss"):
+        train(from_mapping(SprintRecipe, settings), tmp_path / "run")
+    found = replay_bundle(tmp_path / "run" / "guard" / "step-1")
+    assert found.is_reproduced
+    assert not (tmp_path / "run" / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"compile": True}, "compile: True knows no forward mode"),
+        ({"parallel": "fsdp"}, "parallel: fsdp does not go together with a teacher and the forward mode"),
+        ({"guidance_scales": []}, r"guidance_scales=\[\] must be numbers from 0 up"),
+        ({"standardise_text": True}, "a sprint recipe distils init: as it is"),
+        ({"objective": {"tangent_floor": 0}}, "tangent_floor=0"),
+    ],
+)
+def test_what_cannot_be_distilled_so(settings: dict[str, Any], change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        from_mapping(SprintRecipe, settings | change)
+
+
+def test_a_teacher_that_is_told_a_thousand_times_the_level(tiny_bundle: ModelBundle) -> None:
+    with pytest.raises(ConfigError, match="the teacher's timestep_scale is 1: 1000 times the noise level blows"):
+        student_of(tiny_bundle.transformer)
