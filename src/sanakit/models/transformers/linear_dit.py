@@ -146,7 +146,7 @@ class LinearDiT(Network):
                 f"the text has {text.embeds.shape[-1]} channels and this network reads "
                 f"{self.config.caption_channels}; it was trained with another text encoder"
             )
-        places = Places.of(text.mask) if text.mask.device.type == "cpu" and not text.mask.all() else None
+        places = Places.of(text.mask) if _is_padded(text.mask) else None
         embeds = text.embeds if places is None else places.take(text.embeds)
         embeds = self.caption_norm(self.caption_projection(embeds.to(self.compute_dtype)))
         keys, values = zip(*(block.cross_attention.prepare(embeds, places) for block in self.units), strict=True)
@@ -222,6 +222,11 @@ class LinearDiT(Network):
         if self.guidance_embed is not None and guidance is not None:
             time = time + two_rows(self.guidance_embed, guidance * self.config.guidance_scale_factor)
         return time
+
+
+def _is_padded(mask: Tensor) -> bool:
+    """On the CPU, and where values are there at all: plans of memory run on tensors without them."""
+    return type(mask) is Tensor and mask.device.type == "cpu" and not mask.all()
 
 
 def _table(rows: int, size: int) -> Tensor:
