@@ -117,7 +117,9 @@ def test_norms(shape: tuple[int, ...], dtype: torch.dtype, tolerance: float, dev
     assert_near(found, modulated_norm.reference.modulated_norm(wide, shift64, scale64), dtype, tolerance)
     weight = gate[0, 0].contiguous()
     expected = modulated_norm.reference.rms_norm(wide, weight.double(), eps=1e-5)
-    assert_near(norm_twin.rms_norm(x, weight, eps=1e-5), expected, dtype, tolerance)
+    apart = torch.cat([x, x, x], dim=-1)[..., channels : 2 * channels]  # as queries and keys lie
+    for given in (x, apart):
+        assert_near(norm_twin.rms_norm(given, weight, eps=1e-5), expected, dtype, tolerance)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.pipelines.events import StepDone
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.pipelines.result import GeneratedImage
 from sanakit.pipelines.text_to_image import TextToImagePipeline
@@ -60,3 +61,38 @@ def test_a_picture_is_that_of_the_cpu(there: ModelBundle, tiny_bundle: ModelBund
     )
     torch.testing.assert_close(made.latent.cpu(), here.latent, rtol=1e-2, atol=1e-2)
     assert made.record.device == DEVICE
+
+
+def test_a_compiled_step_makes_the_same_pictures_but_for_rounding(there: ModelBundle) -> None:
+    """Two prompts of one size, of which the second is played back from the graph of the first."""
+    plain, compiled = TextToImagePipeline(there), TextToImagePipeline(there, compile=True)
+    for request in (REQUESTS[0], REQUESTS[1], REQUESTS[3]):
+        torch.testing.assert_close(latents(compiled, [request]), latents(plain, [request]), rtol=1e-2, atol=1e-2)
+    assert compiled._arithmetic()["denoising step"] == "compiled"
+
+
+def test_pictures_decoded_beside_others_are_the_same_to_the_bit(
+    there: ModelBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = TextToImagePipeline(there, max_batch=1)
+    beside = pipeline(REQUESTS, output="tensor").images
+    monkeypatch.setattr(pipeline, "_has_room_beside", lambda plans: False)
+    alone = pipeline(REQUESTS, output="tensor").images
+    assert all(torch.equal(a.pixels, b.pixels) for a, b in zip(beside, alone, strict=True))
+
+
+def test_the_loop_starts_its_steps_without_waiting(there: ModelBundle) -> None:
+    """CUDA itself tells of every wait."""
+    pipeline = TextToImagePipeline(there)
+    pipeline(REQUESTS[1], output="latent")  # kernels are compiled and libraries begun
+
+    def listen(event: object) -> None:
+        if isinstance(event, StepDone) and event.index == 0:
+            torch.cuda.set_sync_debug_mode("error")
+        if isinstance(event, StepDone) and event.index == event.total - 1:
+            torch.cuda.set_sync_debug_mode("default")
+
+    try:
+        pipeline(REQUESTS[1], output="latent", on_event=listen)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

@@ -144,8 +144,9 @@ def generate(
     watch = PictureRun(num_images=total, quiet=run.quiet, save=save, on_file=run.name_file)
     done = run.telling_what_is_done(lambda: {"pictures": watch.facts, "notices": watch.notices})
     with done, watch.bar() as on_event:
-        how = {"deterministic": deterministic, "compile": compile}
-        pipeline = run.load(requests, model, place, force=force, memory=limit, how=how)
+        pipeline = run.load(
+            requests, model, place, force=force, deterministic=deterministic, compile=compile, memory=limit
+        )
         loaded = time.perf_counter()
         pipeline(requests, on_event=on_event)
     run.tell_result(total, {"pictures": watch.facts, "notices": watch.notices}, start=start, loaded=loaded)

@@ -56,14 +56,14 @@ def load_for(
     model: OpenedModel,
     *,
     check_room: Callable[[int], object] = lambda num_bytes: None,
+    deterministic: bool = False,
+    compile: bool = False,
     memory: int | None = None,
-    **options: bool,
 ) -> TextToImagePipeline:
     """The pipeline of a model that can make these pictures. Where memory is short, that is told first.
 
     Args:
         memory: bytes that this process is to stay within, by narrower weights and smaller tiles where needed.
-        options: ``deterministic`` and ``compile``, as of the pipeline.
         check_room: is told how many bytes the pictures may take; what it raises comes before the weights are read.
 
     Raises:
@@ -71,14 +71,14 @@ def load_for(
     """
     plans = plan_for_model(model, requests)
     check_room(bytes_of_pictures(plans))
-    rows = FIXED_ROWS if options.get("deterministic") else None
+    rows = FIXED_ROWS if deterministic else None
     if memory is not None and plans:
         largest = max(plans, key=lambda plan: math.prod(plan.generated))
         model = within(
             memory, model, partial(memory_of_pictures, plan=largest, num_pictures=len(plans), fixed_rows=rows)
         )
     tell_lack_of_memory(model, plans, fixed_rows=rows)
-    return TextToImagePipeline(model.load(), memory=memory, **options)
+    return TextToImagePipeline(model.load(), deterministic=deterministic, compile=compile, memory=memory)
 
 
 def load_to_decode(saved: SavedLatent, path: Path, model: OpenedModel) -> TextToImagePipeline:

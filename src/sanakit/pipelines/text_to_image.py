@@ -262,8 +262,9 @@ class TextToImagePipeline:
 
     def denoiser(self) -> Denoiser[Any]:
         """What pictures of this pipeline join and leave."""
-        rows = {"max_rows": 2 * self.max_batch, "fixed_rows": self.fixed_rows}
-        return Denoiser(self.bundle.transformer, **rows, step=self._step)
+        return Denoiser(
+            self.bundle.transformer, max_rows=2 * self.max_batch, fixed_rows=self.fixed_rows, step=self._step
+        )
 
     def prepare(self, text: str, with_instruction: bool) -> Condition:
         """Everything that depends on one text alone, one row; a negative prompt has no instruction."""

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial, wraps
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
@@ -184,19 +183,20 @@ class RunOptions(SourceOptions, DeviceOptions):
         model: str,
         place: OutputPlace | None = None,
         *,
+        deterministic: bool = False,
+        compile: bool = False,
         memory: int | None = None,
-        how: Mapping[str, bool] = MappingProxyType({}),
         **options: Any,
     ) -> TextToImagePipeline:
         """The pipeline, where and as the options say, once it is known that it can make such pictures and that there is
-        room for them; ``how`` as of the pipeline, ``options`` as of ``open_model``, before the own ones.
+        room for them; ``options`` as of ``open_model``, before the own ones.
 
         Raises:
             RequestError: the model cannot do what a request asks for.
             OutputError: there is no room.
         """
         device = self.start()
-        if how.get("compile"):
+        if compile:
             from sanakit.models.transformers.compiled_step import check_compiler
 
             check_compiler(device)
@@ -205,8 +205,10 @@ class RunOptions(SourceOptions, DeviceOptions):
 
         chosen: dict[str, Any] = {"device": device, "dtype": self.dtype, "hub": self.hub}
         chosen |= {**self.parts, **options}
-        room: dict[str, Any] = {} if place is None else {"check_room": partial(check_folder, place.folder)}
-        return load_for(requests, open_model(model, **chosen), memory=memory, **room, **how)
+        how: dict[str, Any] = {"deterministic": deterministic, "compile": compile, "memory": memory}
+        if place is not None:
+            how["check_room"] = partial(check_folder, place.folder)
+        return load_for(requests, open_model(model, **chosen), **how)
 
     @property
     def parts(self) -> dict[str, str | None]:

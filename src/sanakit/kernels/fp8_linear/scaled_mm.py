@@ -14,6 +14,8 @@ MULTIPLE = 16  # of both sides of a matrix
 
 def fits(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     """Whether the GPU has such products and takes these: bfloat16 without gradients, sides that are multiples of 16."""
+    if torch.version.hip is not None:  # AMD's of these floats are others
+        return False
     if x.dtype != torch.bfloat16 or any(side % MULTIPLE for side in weight.shape):
         return False
     if not on_gpu.takes_plain(x, *([] if bias is None else [bias])):

@@ -10,6 +10,8 @@ from sanakit.kernels.linear_attention.reference import key_sums, read_sums
 
 __all__ = ["key_sums", "linear_attention", "read_sums"]
 
+MAX_HEAD_ON_GPU = 64  # channels; the state of a larger head is no tile of registers
+
 
 def linear_attention(q: Tensor, k: Tensor, v: Tensor, *, eps: float = 1e-15) -> Tensor:
     """ReLU attention whose cost grows linearly with the number of tokens; arguments are those of the reference.
@@ -18,7 +20,8 @@ def linear_attention(q: Tensor, k: Tensor, v: Tensor, *, eps: float = 1e-15) -> 
     without gradients, it goes row by row, in fewer copies and to the same bits. Without gradients on a GPU the Triton
     twin takes it.
     """
-    if on_gpu.takes(v, q, k) and k.shape == v.shape and q.stride(-1) == k.stride(-1) == v.stride(-1) == 1:
+    dense = q.stride(-1) == k.stride(-1) == v.stride(-1) == 1
+    if on_gpu.takes(v, q, k) and k.shape == v.shape and dense and v.shape[-1] <= MAX_HEAD_ON_GPU:
         from sanakit.kernels.linear_attention import triton
 
         return triton.linear_attention(q, k, v, eps=eps)

@@ -11,35 +11,34 @@ from sanakit.kernels.triton_language import tl, triton
 
 def modulated_norm(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """As the reference; shift and scale may be views whose channels lie next to each other."""
-    x, y = x.contiguous(), torch.empty(x.shape, dtype=x.dtype, device=x.device)
-    _norm[x.shape[0] * x.shape[1],](
-        x, scale, shift, y, x.shape[1], scale.stride(0), shift.stride(0), x.shape[2], EPS,
+    tokens, y = x.flatten(0, 1), torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    _norm[len(tokens),](
+        tokens, scale, shift, y, tokens.stride(0), x.shape[1], scale.stride(0), shift.stride(0), x.shape[2], EPS,
         CENTRED=True, SHIFTED=True, WIDTH=triton.next_power_of_2(x.shape[2]),
     )  # fmt: skip
     return y
 
 
 def rms_norm(x: Tensor, weight: Tensor, *, eps: float) -> Tensor:
-    """As the reference."""
-    rows = x.reshape(-1, x.shape[-1]).contiguous()
-    y = torch.empty(rows.shape, dtype=x.dtype, device=x.device)
-    _norm[len(rows),](
-        rows, weight, weight, y, len(rows), 0, 0, rows.shape[1], eps,
-        CENTRED=False, SHIFTED=False, WIDTH=triton.next_power_of_2(rows.shape[1]),
+    """As the reference; tokens may lie apart, as queries and keys of one product do."""
+    tokens, y = x.reshape(-1, x.shape[-1]), torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    _norm[len(tokens),](
+        tokens, weight, weight, y, tokens.stride(0), len(tokens), 0, 0, x.shape[-1], eps,
+        CENTRED=False, SHIFTED=False, WIDTH=triton.next_power_of_2(x.shape[-1]),
     )  # fmt: skip
-    return y.view(x.shape)
+    return y
 
 
 @triton.jit
 def _norm(
-    x, scale, shift, y, tokens, scale_row, shift_row, channels, eps,
+    x, scale, shift, y, x_token, tokens, scale_row, shift_row, channels, eps,
     CENTRED: tl.constexpr, SHIFTED: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     """One token; scale and shift are those of its row of the batch, ``tokens`` of which lie in one."""
     token = tl.program_id(0).to(tl.int64)
     row, c = token // tokens, tl.arange(0, WIDTH)
     seen = c < channels
-    v = tl.load(x + token * channels + c, mask=seen, other=0.0).to(tl.float32)
+    v = tl.load(x + token * x_token + c, mask=seen, other=0.0).to(tl.float32)
     if CENTRED:
         v = tl.where(seen, v - tl.sum(v, axis=0) / channels, 0.0)
     v = v * tl.rsqrt(tl.sum(v * v, axis=0) / channels + eps)
