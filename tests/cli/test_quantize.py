@@ -29,6 +29,15 @@ def test_pictures_are_made_and_made_again_with_every_folder(run, tiny_model: Pat
     assert again.code == 0, again.err
 
 
+def test_a_transformer_alone(run, tiny_model: Path, caplog: pytest.LogCaptureFixture) -> None:
+    made = run("quantize", tiny_model / "transformer", "narrow", "--scheme", "int8")
+    assert made.code == 0
+    assert "has no autoencoder, so none is quantized" in caplog.text
+    assert not Path("narrow/vae").exists()
+    outcome = run("quantize", tiny_model / "transformer", "other", "--scheme", "autoencoder=int8")
+    assert (outcome.code, Path("other").exists()) == (2, False)
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -57,6 +57,7 @@ def quantize(
     limit = None if budget is None else parse_budget(budget)
     if not force:
         check_free(target)
+    run.start()
 
     from sanakit.checkpoints.editing.quantizing import quantize_model
     from sanakit.checkpoints.identity.schemes import parse_schemes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,8 @@ from sanakit.common.files import written_aside
 from sanakit.models.text.decoder import Decoder
 from sanakit.quantization.quantize import Quantization, Seen, quantize_
 from sanakit.quantization.schemes import Scheme
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,15 +63,17 @@ def quantize_model(
 
     Raises:
         CheckpointError: the source cannot be read, or holds no numbers.
-        RequestError: it is quantized already, or a component is not there or has no layer that can be quantized.
+        RequestError: it is quantized already, or what is to be quantized is not there or has no layer that can be.
         OutputError: the target cannot be written.
     """
     parts = find_parts(source, hub=hub)
     if parts.transformer is None:
         raise CheckpointError(f"{parts.path} has no transformer, so it is no model to be quantized")
-    for name in schemes:
-        if name != "text_encoder" and name not in parts.networks:
-            raise RequestError(f"{parts.path} has no {name}, so it cannot be quantized")
+    if parts.autoencoder is None and "autoencoder" in schemes:
+        schemes = {name: scheme for name, scheme in schemes.items() if name != "autoencoder"}
+        if not schemes:
+            raise RequestError(f"{parts.path} has no autoencoder, so it cannot be quantized")
+        logger.warning("%s has no autoencoder, so none is quantized", parts.path)
     quantizations: dict[str, Quantization] = {}
     states = [_quantized(found, schemes.get(name), quantizations, seen) for name, found in parts.networks.items()]
     hashes = {**_other_hashes(parts), **{each.kind.component: hash_tensors(each.tensors) for each in states}}

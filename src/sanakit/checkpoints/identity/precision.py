@@ -145,4 +145,5 @@ def _parse_dtype(value: str | torch.dtype) -> DtypeName:
 def _refusal(component: str, wish: DtypeName, allowed: tuple[DtypeName, ...], reason: str) -> str:
     why = reason if component == "transformer" else "its activations overflow float16 and the pictures turn black"
     name = component.replace("_", " ")
-    return f"the {name} is not run in {wish}: {why}; use {' or '.join(allowed)}, or force it to see for yourself"
+    because = f": {why}" if why else ""
+    return f"the {name} is not run in {wish}{because}; use {' or '.join(allowed)}, or force it to see for yourself"
