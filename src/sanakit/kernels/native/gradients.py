@@ -28,20 +28,20 @@ class Twin:
 def apply(twin: Twin, *tensors: Tensor) -> Tensor:
     """The kernel; nothing but its tensors is kept for the way back."""
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-        found: Tensor = _Apply.apply(twin, *tensors)
+        found: Tensor = _Apply.apply(twin, *tensors)  # type: ignore[no-untyped-call]
         return found
     return twin.forward(*tensors)
 
 
 class _Apply(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, twin: Twin, *tensors: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, twin: Twin, *tensors: Tensor) -> Tensor:
         ctx.twin = twin
         ctx.save_for_backward(*tensors)
         return twin.forward(*tensors)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         tensors = ctx.saved_tensors
         if not torch.is_grad_enabled():
             return None, *ctx.twin.backward(gradient.contiguous(), *tensors)
