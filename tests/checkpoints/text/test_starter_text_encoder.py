@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 
-from sanakit.checkpoints.networks import starter_text_encoder
+from sanakit.checkpoints.text import starter_text_encoder
 from sanakit.checkpoints.text.gguf_llama import GgufLlama
 from sanakit.checkpoints.text.starter_text_encoder import (
     VOCABULARY_SIZE,

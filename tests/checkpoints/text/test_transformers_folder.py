@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sanakit.checkpoints.networks import text_encoder_folder, transformers_folder
+from sanakit.checkpoints.text import text_encoder_folder, transformers_folder
 from sanakit.checkpoints.text.text_encoder_folder import load_text_encoder
 from sanakit.common.errors import MissingExtraError, SanakitError
 
