@@ -187,7 +187,7 @@ def test_medians_and_a_busy_machine() -> None:
     assert (times.wall, times.cpu, times.least, times.most) == (3.0, 2.0, 1.0, 8.0)
     result = StageResult(name="step", ours=times, peer=Times((Sample(6.0, 8.0),)), floor=1.5, others=50.0)
     assert (result.ratio, result.cpu_ratio, result.reached) == (2.0, 4.0, 0.5)
-    assert time_row(result)[:6] == ("step", "3 s", "-67% +167%", "6 s", "+0% +0%", "2.00x")
+    assert time_row(result)[:6] == ("step", "3 s", "-67% +167%", "6 s", "-", "2.00x")  # one sample has no spread
     report = BenchReport(settings=SETTINGS, command="", rates=RATES, stages=[result], machine=machine_facts("cpu"))
     assert "this machine is busy: other programs used up to 50.0 of its" in next(report.remarks())
     assert json.loads(json.dumps(report.to_json()))["stages"][0]["ours"]["samples"][0]["wall"] == 3.0
@@ -196,13 +196,14 @@ def test_medians_and_a_busy_machine() -> None:
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "bench.json"
     words = ["bench", "--model", "tiny", "--size", "64", "--stages", "decode,step", "--repeats", "1", "--threads", "1"]
-    assert main([*words, "--quick", "--output", str(file)]) == 0
+    assert main([*words, "--quick", "--device", "cpu", "--output", str(file)]) == 0
     out = capsys.readouterr().out
     assert "tiny, 64x64 px, float32" in out
     assert out.index("\nstep") < out.index("\ndecode")
     report = json.loads(file.read_text())
     assert [stage["name"] for stage in report["stages"]] == ["step", "decode"]
     assert report["command"].startswith("sanakit bench --stages decode,step --model tiny")
+    assert "--device cpu" in report["command"]
     assert report["versions"]["diffusers"]
     assert report["machine"]["threads"] == 1
 

@@ -124,8 +124,10 @@ def seconds(value: float) -> str:
 
 
 def _spread(times: Times | None) -> str:
-    """Least and most, against the median."""
-    return "-" if times is None else f"{times.least / times.wall - 1:+.0%} {times.most / times.wall - 1:+.0%}"
+    """Least and most, against the median; one sample has none."""
+    if times is None or len(times.samples) == 1:
+        return "-"
+    return f"{times.least / times.wall - 1:+.0%} {times.most / times.wall - 1:+.0%}"
 
 
 def _times(times: Times | None) -> dict[str, Any] | None:

@@ -88,7 +88,7 @@ def bench(
     if output is not None:
         check_folder(output.parent, 1_000_000)
     settings = shape.settings(run.start(), QUICK_SECONDS if quick else None)
-    report = measure_all(settings, chosen, _command(shape, stages, quick), run)
+    report = measure_all(settings, chosen, _command(shape, run.device, stages, quick), run)
     if output is not None:
         write_json(output, report.to_json())
         run.tell(f"the report is in {output}")
@@ -140,9 +140,10 @@ def show(report: BenchReport) -> None:
     )
 
 
-def _command(shape: ShapeOptions, stages: str, quick: bool) -> str:
+def _command(shape: ShapeOptions, device: str, stages: str, quick: bool) -> str:
     """What measures the same again."""
     words = ["sanakit", "bench", "--stages", stages, "--model", shape.model, "--dtype", shape.dtype]
+    words += [] if device == "auto" else ["--device", device]
     words += [] if shape.size is None else ["--size", shape.size]
     words += [] if shape.text_layers is None else ["--text-layers", str(shape.text_layers)]
     words += [] if shape.quantize is None else ["--quantize", shape.quantize]
