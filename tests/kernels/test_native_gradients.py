@@ -24,6 +24,12 @@ def linear(tokens: int, size: int, g: torch.Generator) -> Drawn:
     return lambda *x: linear_attention.linear_attention(*(each.transpose(1, 2) for each in x)), linear_attention, [*qkv]
 
 
+def interleaved(tokens: int, size: int, g: torch.Generator) -> Drawn:
+    """As in an autoencoder: each head has its own three beside one another."""
+    function, module, _ = linear(tokens, size, g)
+    return function, module, [*torch.randn(3, tokens, 2, 3 * size, generator=g).chunk(3, dim=-1)]
+
+
 def text(tokens: int, size: int, g: torch.Generator) -> Drawn:
     queries, keys = torch.randn(3, tokens, 2 * size, generator=g), torch.randn(3, 2, 21, size, generator=g)
     values = torch.randn(3, 21, 2, size, generator=g).transpose(1, 2)
@@ -43,7 +49,7 @@ def modulated(tokens: int, size: int, g: torch.Generator) -> Drawn:
     return modulated_norm.modulated_norm, modulated_norm, [torch.randn(3, tokens, size, generator=g) + 2, shift, scale]
 
 
-@pytest.mark.parametrize("draw", [linear, text, rms, modulated])
+@pytest.mark.parametrize("draw", [linear, interleaved, text, rms, modulated])
 @pytest.mark.parametrize(("tokens", "size"), [(1, 16), (7, 48), (300, 32)])
 def test_equals_the_reference(draw: Callable[..., Drawn], tokens: int, size: int, lent_threads: Any) -> None:
     function, _, inputs = draw(tokens, size, torch.Generator().manual_seed(tokens))

@@ -12,6 +12,7 @@ from torch import Tensor
 from sanakit.kernels.linear_attention import reference
 from sanakit.kernels.native.gradients import Twin, apply
 from sanakit.kernels.native.library import MULTIPLE, Tokens, address, native_library, num_threads, takes
+from sanakit.kernels.native.memory import new_result
 
 
 class _Arguments(ctypes.Structure):
@@ -27,11 +28,11 @@ class _Arguments(ctypes.Structure):
 
 
 def fits(q: Tensor, k: Tensor, v: Tensor) -> bool:
-    """Whether the native twin is here and takes these: float32 on the CPU, as many keys as queries, the heads of a
-    token together in memory."""
+    """Whether the native twin is here and takes these: float32 on the CPU, as many keys as queries, the
+    channels of a head together in memory."""
     if not takes(q, k, v, gradients=True) or q.ndim != 4:
         return False
-    together = all(x.stride(1) == x.shape[3] and x.stride(3) == 1 for x in (q, k, v))
+    together = all(x.stride(3) == 1 for x in (q, k, v))
     return together and q.shape == k.shape == v.shape and q.numel() > 0 and q.shape[-1] % MULTIPLE == 0
 
 
@@ -48,7 +49,7 @@ def _plain(eps: float, *tokens: Tensor) -> Tensor:
 
 def _forward(eps: float, *tokens: Tensor) -> Tensor:
     """``(B, N, heads, D)``, as all that follows."""
-    y = tokens[0].new_empty(tokens[0].shape)
+    y = new_result(*tokens[0].shape)
     _call("linear_attention", eps, tokens, (y, None, None, None, None))
     return y
 

@@ -40,12 +40,12 @@ class NativeLibraryError(Exception):
 class Tokens(ctypes.Structure):
     """``struct Tokens`` of the C files: where the heads of ``(B, N, heads, D)`` lie."""
 
-    _fields_ = (("at", ctypes.c_void_p), ("picture", ctypes.c_int64), ("token", ctypes.c_int64))
+    _fields_ = (("at", ctypes.c_void_p), *((name, ctypes.c_int64) for name in ("picture", "token", "head")))
 
     @classmethod
     def of(cls, x: torch.Tensor) -> Tokens:
         """Of float32 on the CPU that ``side_by_side`` gave, and that lives as long as the call."""
-        return cls(x.data_ptr(), x.stride(0), x.stride(1))
+        return cls(x.data_ptr(), *x.stride()[:3])
 
 
 def side_by_side(x: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,6 @@
 /* Attention by heads, forward and backward: ReLU linear attention of tokens, and softmax attention of tokens to a text.
  *
- * A task is a head of a picture. Tokens are (batch, tokens, heads, size), of which the heads of a token lie together;
+ * A task is a head of a picture. Tokens are (batch, tokens, heads, size), of which the channels of a head lie together;
  * nothing is kept for the way back.
  */
 #pragma once
@@ -8,8 +8,8 @@
 #include "product.h"
 
 /* Where a head's tokens are. */
-static inline struct Matrix head_of(struct Tokens tokens, int64_t picture, int64_t head, int64_t size) {
-    return rows_of(tokens.at + picture * tokens.picture + head * size, tokens.token);
+static inline struct Matrix head_of(struct Tokens tokens, int64_t picture, int64_t head) {
+    return rows_of(tokens.at + picture * tokens.picture + head * tokens.head, tokens.token);
 }
 
 static inline float *out_head(float *at, int64_t heads, int64_t tokens, int64_t picture, int64_t head, int64_t size) {
@@ -61,9 +61,9 @@ static struct LinearState linear_state(const struct LinearAttention *args, int64
     const int64_t n = args->tokens, size = args->size;
     struct LinearState s = {memory, memory + n * size, memory + 2 * n * size, memory + 3 * n * size, NULL};
     s.total = s.sums + size * size;
-    gather_rows(head_of(args->q, picture, head, size), n, n, size, 1, s.q);
-    gather_rows(head_of(args->k, picture, head, size), n, n, size, 1, s.k);
-    product(size, n, size, transposed(rows_of(s.k, size)), head_of(args->v, picture, head, size), s.sums, size, 0, 0);
+    gather_rows(head_of(args->q, picture, head), n, n, size, 1, s.q);
+    gather_rows(head_of(args->k, picture, head), n, n, size, 1, s.k);
+    product(size, n, size, transposed(rows_of(s.k, size)), head_of(args->v, picture, head), s.sums, size, 0, 0);
     memset(s.total, 0, size * sizeof(float));
     for (int64_t i = 0; i < n; i++) blend(s.total, 1, 1, s.k + i * size, size);
     product(n, size, size, rows_of(s.q, size), rows_of(s.sums, size), s.y, size, 0, 0);
@@ -109,7 +109,7 @@ static void attend_linearly_backward(int64_t task, int thread, void *context) {
     }
     product(n, size, size, rows_of(s.y, size), transposed(rows_of(s.sums, size)), dq, row, 0, 0);
     product(size, n, size, transposed(rows_of(s.q, size)), rows_of(s.y, size), dsums, size, 0, 0);
-    product(n, size, size, head_of(args->v, picture, head, size), transposed(rows_of(dsums, size)), dk, row, 0, 0);
+    product(n, size, size, head_of(args->v, picture, head), transposed(rows_of(dsums, size)), dk, row, 0, 0);
     product(n, size, size, rows_of(s.k, size), rows_of(dsums, size), dv, row, 0, 0);
     for (int64_t i = 0; i < n; i++)
         for (int64_t d = 0; d < size; d += WIDTH) {
@@ -162,9 +162,9 @@ static struct TextState text_state(const struct TextAttention *args, int64_t pic
     while (s.length && !seen[s.length - 1]) s.length--;
     s.padded = (s.length + WIDTH - 1) / WIDTH * WIDTH;
     s.k = memory, s.v = s.k + s.padded * size, s.weights = s.v + s.padded * size, s.spare = s.weights + n * s.padded, s.seen = s.spare + n * s.padded;
-    gather_rows(head_of(args->k, picture, head, size), s.length, s.padded, size, 0, s.k);
-    gather_rows(head_of(args->v, picture, head, size), s.length, s.padded, size, 0, s.v);
-    product(n, size, s.padded, head_of(args->q, picture, head, size), transposed(rows_of(s.k, size)), s.weights, s.padded, 0, 0);
+    gather_rows(head_of(args->k, picture, head), s.length, s.padded, size, 0, s.k);
+    gather_rows(head_of(args->v, picture, head), s.length, s.padded, size, 0, s.v);
+    product(n, size, s.padded, head_of(args->q, picture, head), transposed(rows_of(s.k, size)), s.weights, s.padded, 0, 0);
     for (int64_t j = 0; j < s.padded; j++) s.seen[j] = j < s.length && seen[j] ? 1 : 0;
     for (int64_t i = 0; i < n; i++) softmax(s.weights + i * s.padded, s.seen, s.padded, scale);
     return s;
@@ -195,7 +195,7 @@ static void attend_to_text_backward(int64_t task, int thread, void *context) {
     const int64_t picture = task / args->heads, head = task % args->heads, size = args->size, n = args->tokens;
     const int64_t row = args->heads * size, first = (picture * n * args->heads + head) * size;
     const struct TextState s = text_state(args, picture, head, tasks->memory + thread * tasks->scratch);
-    const struct Matrix dy = rows_of(args->dy + first, row), q = head_of(args->q, picture, head, size);
+    const struct Matrix dy = rows_of(args->dy + first, row), q = head_of(args->q, picture, head);
     const float scale = 1.0f / __builtin_sqrtf((float)size);
     float *dk = out_head(args->dk, args->heads, args->length, picture, head, size);
     float *dv = out_head(args->dv, args->heads, args->length, picture, head, size);

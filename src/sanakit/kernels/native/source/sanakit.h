@@ -65,10 +65,10 @@ struct GatedDepthwiseBackward {
     int32_t threads;
 };
 
-/* Tokens of pictures, (batch, tokens, heads, size); the heads of a token lie together, and size is a multiple of 16. */
+/* Tokens of pictures, (batch, tokens, heads, size); size is a multiple of 16, and a head's channels lie together. */
 struct Tokens {
     const float *at;
-    int64_t picture, token; /* floats from one to the next */
+    int64_t picture, token, head; /* floats from one to the next */
 };
 
 /* y = relu(q) S / (relu(q) . z + eps) with the sums S = relu(k)^T v and z = relu(k) over all tokens of a head; y and the
