@@ -122,6 +122,14 @@ def test_strange_prompts_make_pictures(generate: Any) -> None:
     assert len(list(Path("out").iterdir())) == 4
     assert "the prompt is empty" in outcome.err
     assert "was cut off" in outcome.err
+    assert "guidance" not in outcome.err
+
+
+def test_a_guidance_interval_without_guidance_is_told(generate: Any) -> None:
+    options = ("--guidance-interval", "0.2", "0.8", "--guidance-scale", "1", "--steps", "1", "-o", "a.png")
+    outcome = generate("a cat", *options)
+    assert outcome.code == 0
+    assert "guidance is off at guidance scale 1, so the guidance interval changes nothing" in outcome.err
 
 
 @pytest.mark.parametrize("press_at", [1, 3])

@@ -89,11 +89,13 @@ LONG_READ = 10**9  # bytes of weights whose hashing takes long enough to be told
 
 
 def notices_about(requests: Sequence[GenerationRequest], text_encoder: TextEncoder) -> Iterator[Notice]:
-    """What is unusual about prompts: empty ones, and those that do not fit into the text encoder, negative ones too."""
+    """What is unusual: prompts that are empty or do not fit into the text encoder, and settings without effect."""
     for prompt, with_instruction in dict.fromkeys((request.prompt, request.use_instruction) for request in requests):
         if not prompt.strip():
             yield Notice("the prompt is empty, so the picture is of nothing in particular.")
         yield from _notice_of_a_cut("prompt", text_encoder.count_tokens(prompt, with_instruction=with_instruction))
+    if any(request.guidance_interval != (0.0, 1.0) and request.guidance_scale == 1.0 for request in requests):
+        yield Notice("guidance is off at guidance scale 1, so the guidance interval changes nothing.")
     for negative in dict.fromkeys(request.negative_prompt for request in requests):
         yield from _notice_of_a_cut("negative prompt", text_encoder.count_tokens(negative, with_instruction=False))
 

@@ -190,4 +190,4 @@ def _other_arithmetic(then: Mapping[str, str], now: Mapping[str, str]) -> Iterat
     for name in dict.fromkeys((*then, *now)) if then else ():
         old, new = (facts.get(name, "as usual") for facts in (then, now))
         if old != new:
-            yield f"the {name} was {old} and is {new}"
+            yield f"{name}: {old} then, {new} now"
