@@ -144,7 +144,7 @@ def test_configs_are_plain_values(rule: CaptionChoice) -> None:
         (PowerLawChoice, {"temperature": float("nan")}, "must be 0 or more"),
         (PowerLawChoice, {"threshold": float("inf")}, "threshold=inf"),
         (ProportionChoice, {"proportions": {}}, "weights by source"),
-        (ProportionChoice, {"proportions": ["prompt"]}, "weights by source"),
+        (ProportionChoice, {"proportions": ["prompt"]}, "must be a mapping"),
         (ProportionChoice, {"proportions": {"prompt": "much"}}, "proportions.prompt='much'"),
         (ProportionChoice, {"proportions": {"prompt": 0}}, "all 0"),
     ],
