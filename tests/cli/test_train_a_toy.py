@@ -119,8 +119,9 @@ def no_compiler() -> Iterator[None]:
 
 
 def test_what_cannot_be_compiled_goes_on_with_a_note_or_is_refused_first(
-    run: Any, recipe: Path, no_compiler: None, caplog: pytest.LogCaptureFixture
+    run: Any, recipe: Path, no_compiler: None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("sanakit.training.recipes.planning.native_library", lambda: None)
     refused = run("train", recipe, "--output", "refused", "--set", "compile=true")
     assert refused.code == 2
     assert "compile: true cannot be done here (" in refused.err
@@ -131,6 +132,15 @@ def test_what_cannot_be_compiled_goes_on_with_a_note_or_is_refused_first(
     assert "no-such-compiler" in caplog.text
     assert yaml.safe_load(Path("out/recipe.yaml").read_text())["compile"] == "auto"
     assert run("train", recipe, "--output", "out", "--set", "compile=false").code == 0  # the same run
+
+
+def test_auto_compiles_nothing_where_native_kernels_train(
+    run: Any, recipe: Path, no_compiler: None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sanakit.training.recipes.planning.native_library", object)
+    options = ("--set", "compile=auto", "--set", "precision=fp32", "--set", "stages.1.steps=1")
+    assert run("train", recipe, "--output", "out", *options).code == 0
+    assert "no-such-compiler" not in caplog.text
 
 
 def test_a_setuptools_that_came_too_late_is_no_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from sanakit.common.errors import ConfigError, OutputError, RequestError
 from sanakit.common.free_memory import free_memory
 from sanakit.common.ranks import Ranks, any_rank
 from sanakit.kernels.compiler import compiler_problem
+from sanakit.kernels.native.library import native_library
 from sanakit.training.memory.memory_plan import MemoryPlan, fit_memory, plan_memories
 from sanakit.training.memory.step_memory import StepSettings
 from sanakit.training.recipes.recipe import Recipe
@@ -119,13 +120,16 @@ def check_disk(recipe: Recipe, plans: Sequence[MemoryPlan], folder: Path) -> Non
 
 
 def with_compiler(recipe: RecipeT, device: str, ranks: Ranks) -> RecipeT:
-    """The recipe with ``compile`` decided: where there is no compiler, auto goes on without, with a note.
+    """The recipe with ``compile`` decided: where there is no compiler, auto goes on without, with a note, and where the
+    native kernels train, without one: they are as fast, and no minutes are spent on compiling.
 
     Raises:
         ConfigError: it must be compiled, and cannot.
     """
     if recipe.compile is False:
         return recipe
+    if recipe.compile == "auto" and not any_rank(not _trains_natively(recipe, device), ranks):
+        return replace(recipe, compile=False)
     problem = compiler_problem(device)
     if not any_rank(problem != "", ranks):
         return replace(recipe, compile=True)
@@ -136,6 +140,11 @@ def with_compiler(recipe: RecipeT, device: str, ranks: Ranks) -> RecipeT:
         )
     logger.warning("compile: auto goes on uncompiled, with the same numbers up to rounding and slower (%s)", why)
     return replace(recipe, compile=False)
+
+
+def _trains_natively(recipe: Recipe, device: str) -> bool:
+    """Whether native kernels with backward passes compute here."""
+    return device == "cpu" and recipe.precision == "fp32" and native_library() is not None
 
 
 def _stage_text(stage: StageConfig) -> str:
