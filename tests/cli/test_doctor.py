@@ -147,10 +147,11 @@ def test_what_a_machine_and_its_models_are_shown_as(
     assert facts == {
         "system": "Linux x86_64, Python 3.12", "cores": "4 (123 GFLOP/s in float32)",
         "memory": "8.0 GB, unknown of it free", "disk": "650 MB free for the cache", "torch": "2.9",
-        "kernels": "torch's alone", "kernels on a GPU": "torch's alone", "GPU": "card (24 GB), M (shared memory)",
+        "kernels": "torch's alone", "Triton": "not installed (kernels on a GPU are torch's alone)",
+        "GPU": "card (24 GB), M (shared memory)",
     }  # fmt: skip
     installed(monkeypatch, "triton")
-    assert doctor._facts(HERE)["kernels on a GPU"] == "Triton's"
+    assert doctor._facts(HERE)["Triton"] == "installed"
     bare = doctor._facts(replace(HERE, gigaflops=None, torch=None, torch_problem="gone"))
     assert (bare["cores"], bare["torch"], bare["GPU"]) == ("4", "missing (gone)", "none")
     starter = doctor.Ability("starter", 128, True, True, device="cpu", dtype="float32", memory=1.3e9)

@@ -301,6 +301,6 @@ def _facts(machine: Machine) -> dict[str, Any]:
         "int8": _int8_products() if machine.torch else "-",
         "torch": machine.torch or f"missing ({machine.torch_problem})",
         "kernels": f"native, {machine.native_kernels}" if machine.native_kernels else "torch's alone",
-        "kernels on a GPU": "Triton's" if is_installed("triton") else "torch's alone",
+        "Triton": "installed" if is_installed("triton") else "not installed (kernels on a GPU are torch's alone)",
         "GPU": ", ".join(f"{a.name} ({told(a.memory, 'shared memory')})" for a in machine.accelerators) or "none",
     }
