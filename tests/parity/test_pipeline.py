@@ -7,44 +7,30 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from diffusers import (
-    AutoencoderDC,
-    DPMSolverMultistepScheduler,
-    FlowMatchEulerDiscreteScheduler,
-    SanaPAGPipeline,
-    SanaPipeline,
-    SanaTransformer2DModel,
-)
+from diffusers import DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler, SanaPAGPipeline, SanaPipeline
 from torch import Tensor
 from transformers import LlamaModel, PreTrainedTokenizerFast
-from weights import autoencoder_pair, relative_error, transformer_pair
+from weights import Parts, pipeline_and_parts, relative_error
 
-from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.identity.card import ImageDefaults, ModelCard
 from sanakit.checkpoints.identity.precision import PrecisionPolicy
 from sanakit.common.seeds import draw_noise
-from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
 from sanakit.models.text.text_encoder import DIFFUSERS_TEXT, TextEncoder
 from sanakit.models.transformers.linear_dit import LinearDiTConfig
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 
 TOLERANCE = 1e-3
-PARTS = tuple[SanaTransformer2DModel, AutoencoderDC]
 
 
 @pytest.fixture(scope="module")
 def ours_and_parts(
     tiny_language_model: LlamaModel, tiny_tokenizer: PreTrainedTokenizerFast
-) -> tuple[TextToImagePipeline, PARTS]:
+) -> tuple[TextToImagePipeline, Parts]:
     """A 512 px model: 16x16 latents, bins as the published ones, 300 text positions."""
-    transformer, our_transformer = transformer_pair(LinearDiTConfig(
+    config = LinearDiTConfig(
         hidden_size=64, num_layers=2, head_dim=16, cross_head_dim=16, in_channels=4, out_channels=4,
         caption_channels=32, sample_size=16,
-    ))  # fmt: skip
-    shape = stages((4, 8, 8, 8, 16, 16), (1, 1, 1, 1, 1, 1))
-    autoencoder, our_autoencoder = autoencoder_pair(
-        DCAutoencoderConfig(encoder=shape, decoder=shape, latent_channels=4, head_dim=8, scaling_factor=0.4)
-    )
+    )  # fmt: skip
     card = ModelCard(
         name="tiny",
         family="sana",
@@ -52,16 +38,13 @@ def ours_and_parts(
         precision=PrecisionPolicy({"transformer": ("float32",)}),
         text=DIFFUSERS_TEXT,
     )
-    bundle = ModelBundle(
-        transformer=our_transformer.requires_grad_(False), autoencoder=our_autoencoder.requires_grad_(False),
-        text_encoder=TextEncoder(tiny_language_model, tiny_tokenizer, replace(DIFFUSERS_TEXT)), card=card,
-    )  # fmt: skip
-    return TextToImagePipeline(bundle), (transformer, autoencoder)
+    text_encoder = TextEncoder(tiny_language_model, tiny_tokenizer, replace(DIFFUSERS_TEXT))
+    return pipeline_and_parts(config, card, text_encoder)
 
 
 @pytest.fixture
 def peer(
-    ours_and_parts: tuple[TextToImagePipeline, PARTS],
+    ours_and_parts: tuple[TextToImagePipeline, Parts],
     tiny_language_model: LlamaModel, tiny_tokenizer: PreTrainedTokenizerFast,
 ) -> Callable[..., SanaPipeline]:  # fmt: skip
     transformer, autoencoder = ours_and_parts[1]

@@ -9,17 +9,15 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import AutoencoderDC, SanaSprintImg2ImgPipeline, SanaSprintPipeline, SanaTransformer2DModel, SCMScheduler
+from diffusers import SanaSprintImg2ImgPipeline, SanaSprintPipeline, SCMScheduler
 from PIL import Image
 from torch import Tensor
 from transformers import LlamaModel, PreTrainedTokenizerFast
-from weights import autoencoder_pair, relative_error, transformer_pair
+from weights import Parts, pipeline_and_parts, relative_error
 
-from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.identity.card import ImageDefaults, ModelCard
 from sanakit.checkpoints.identity.precision import PrecisionPolicy
 from sanakit.common.seeds import draw_noise, draw_step_noise
-from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.text.text_encoder import DIFFUSERS_TEXT, TextEncoder
 from sanakit.models.transformers.linear_dit import LinearDiTConfig
@@ -27,7 +25,6 @@ from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.sampling.scm import scm_angles
 from sanakit.sampling.trigflow import trigflow
 
-Parts = tuple[SanaTransformer2DModel, AutoencoderDC]
 SHAPE, SEED = (4, 8, 8), 11
 COMMON = {"height": 256, "width": 256, "guidance_scale": 4.5, "use_resolution_binning": False}
 
@@ -45,14 +42,10 @@ class OurAngles(SCMScheduler):
 def ours_and_parts(
     tiny_language_model: LlamaModel, tiny_tokenizer: PreTrainedTokenizerFast
 ) -> tuple[TextToImagePipeline, Parts]:
-    transformer, our_transformer = transformer_pair(LinearDiTConfig(
+    config = LinearDiTConfig(
         hidden_size=64, num_layers=2, head_dim=16, cross_head_dim=16, in_channels=4, out_channels=4,
         caption_channels=32, sample_size=8, qk_norm=True, guidance_embeds=True, timestep_scale=0.001,
-    ))  # fmt: skip
-    shape = stages((4, 8, 8, 8, 16, 16), (1, 1, 1, 1, 1, 1))
-    autoencoder, our_autoencoder = autoencoder_pair(
-        DCAutoencoderConfig(encoder=shape, decoder=shape, latent_channels=4, head_dim=8, scaling_factor=0.4)
-    )
+    )  # fmt: skip
     card = ModelCard(
         name="tiny sprint",
         family="sana-sprint",
@@ -61,11 +54,8 @@ def ours_and_parts(
         text=DIFFUSERS_TEXT,
         distilled=True,
     )
-    bundle = ModelBundle(
-        transformer=our_transformer.requires_grad_(False), autoencoder=our_autoencoder.requires_grad_(False),
-        text_encoder=TextEncoder(tiny_language_model, tiny_tokenizer, replace(DIFFUSERS_TEXT)), card=card,
-    )  # fmt: skip
-    return TextToImagePipeline(bundle), (transformer, autoencoder)
+    text_encoder = TextEncoder(tiny_language_model, tiny_tokenizer, replace(DIFFUSERS_TEXT))
+    return pipeline_and_parts(config, card, text_encoder)
 
 
 @pytest.fixture

@@ -12,11 +12,17 @@ import torch
 from diffusers import AutoencoderDC, SanaTransformer2DModel
 from torch import Tensor, nn
 
+from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.checkpoints.identity.card import ModelCard
 from sanakit.checkpoints.networks.dc_ae import DIFFUSERS_DC_AE, dc_ae_to_json
 from sanakit.checkpoints.networks.linear_dit import diffusers_linear_dit, linear_dit_to_json
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
-from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
+from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
+from sanakit.models.text.text_encoder import TextEncoder
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
+from sanakit.pipelines.text_to_image import TextToImagePipeline
+
+Parts = tuple[SanaTransformer2DModel, AutoencoderDC]
 
 
 @torch.no_grad()
@@ -50,6 +56,22 @@ def autoencoder_pair(config: DCAutoencoderConfig, seed: int = 0) -> tuple[Autoen
     ours = DCAutoencoder(config).eval()
     ours.load_state_dict(DIFFUSERS_DC_AE.to_ours(theirs.state_dict()))
     return theirs, ours
+
+
+def pipeline_and_parts(
+    config: LinearDiTConfig, card: ModelCard, text_encoder: TextEncoder
+) -> tuple[TextToImagePipeline, Parts]:
+    """Our pipeline of a tiny transformer and an autoencoder of 32 pixels a latent, and diffusers' networks."""
+    transformer, our_transformer = transformer_pair(config)
+    shape = stages((4, 8, 8, 8, 16, 16), (1, 1, 1, 1, 1, 1))
+    autoencoder, our_autoencoder = autoencoder_pair(
+        DCAutoencoderConfig(encoder=shape, decoder=shape, latent_channels=4, head_dim=8, scaling_factor=0.4)
+    )
+    bundle = ModelBundle(
+        transformer=our_transformer.requires_grad_(False), autoencoder=our_autoencoder.requires_grad_(False),
+        text_encoder=text_encoder, card=card,
+    )  # fmt: skip
+    return TextToImagePipeline(bundle), (transformer, autoencoder)
 
 
 def class_arguments(fields: dict[str, Any]) -> dict[str, Any]:
