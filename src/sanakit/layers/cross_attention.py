@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sanakit.kernels.cross_attention import FoldedText, attend, fold
 from sanakit.kernels.cross_attention.folded import pays
+from sanakit.layers.beside import one_row, watched, whole_weight
 from sanakit.layers.linear import Linear
 from sanakit.layers.norms import RMSNorm
 
@@ -77,7 +78,7 @@ class CrossAttention(nn.Module):
     def fold(self, keys: Tensor, values: Tensor, seen: Tensor) -> FoldedText | None:
         """A row of keys and values, ``(heads, L, D)`` of which ``seen`` ``(L,)`` counts, in the form that is quickest
         for many steps; None where that is the plain one, or where somebody watches what the projections are given."""
-        if any(layer._forward_pre_hooks or layer._forward_hooks for layer in (self.q, self.out)):
+        if watched(self.q) or watched(self.out):
             return None
         keys, values = keys[:, seen], values[:, seen]
         num_heads, length, _ = keys.shape
@@ -92,19 +93,20 @@ class CrossAttention(nn.Module):
         """Tokens ``(B, N, C)`` to what is added to them, ``(B, N, C)``."""
         if not any(text.folded):
             return self.out(attend(self.norm_q(self.q(x)), *text[:3]))
-        rows = [
-            self.out(attend(self.norm_q(self.q(own)), *(part[row : row + 1] for part in text[:3])))
-            if folded is None
-            else folded(own).expand_as(own)
-            for row, (own, folded) in enumerate(zip(x.split(1), text.folded, strict=True))
-        ]
+        rows = []
+        for row, (own, folded) in enumerate(zip(x.split(1), text.folded, strict=True)):
+            with one_row(row):
+                rows.append(self._attended(own, text, row) if folded is None else folded(own).expand_as(own))
         return torch.cat(rows)
+
+    def _attended(self, own: Tensor, text: AttendedText, row: int) -> Tensor:
+        return self.out(attend(self.norm_q(self.q(own)), *(part[row : row + 1] for part in text[:3])))
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
 
 
 def _wide(linear: nn.Linear) -> tuple[Tensor, Tensor | None]:
-    """Weight and bias in float32, or as they are if that is wider."""
-    wide = torch.promote_types(linear.weight.dtype, torch.float32)
-    return linear.weight.to(wide), None if linear.bias is None else linear.bias.to(wide)
+    """Weight, with what is beside it, and bias in float32, or as they are if that is wider."""
+    weight = whole_weight(linear)
+    return weight, None if linear.bias is None else linear.bias.to(weight.dtype)

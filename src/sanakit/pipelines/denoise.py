@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sanakit.common.errors import ConfigError
+from sanakit.layers.beside import told_by_row
 from sanakit.models.transformers.compiled_step import Step
 from sanakit.models.transformers.condition import Condition
 from sanakit.models.transformers.linear_dit import LinearDiT
@@ -168,11 +169,13 @@ class Denoiser(Generic[KeyT]):
         rows = [(wish, job.conditions[name]) for (job, wish), own in zip(wishes, branches, strict=True) for name in own]
         rows += rows[:1] * ((self.fixed_rows or 0) - len(rows))
         device, dtype = self.transformer.device, self.transformer.compute_dtype
-        with torch.cuda.device(device if device.type == "cuda" else -1):  # where Triton starts its kernels
+        together = self._together(*(condition for _, condition in rows))
+        on_device = torch.cuda.device(device if device.type == "cuda" else -1)  # where Triton starts its kernels
+        with on_device, told_by_row(together.beside):
             velocity = self._step(
                 torch.cat([wish.latent for wish, _ in rows]).to(device, dtype),
                 torch.cat([torch.full((1,), wish.timestep, device=device) for wish, _ in rows]),  # without waiting
-                self._together(*(condition for _, condition in rows)),
+                together,
             ).float()  # (rows, C, h, w)
         parts = iter(velocity.split(1))
         return [

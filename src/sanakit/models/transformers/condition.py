@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
@@ -29,6 +29,8 @@ class Condition:
         perturbed: blocks, by number, in which self-attention is the identity for some rows, ``(B,)`` bool each, for
             perturbed-attention guidance (arXiv:2403.17377).
         guidance: ``(B,)`` guidance scale, of networks with a guidance embedding (Sprint) only.
+        beside: what each of the ``B`` rows takes of the adapters that the network carries, or ``()`` for nothing; who
+            calls the network tells it by ``told_by_row`` (``layers/beside.py``).
     """
 
     keys: tuple[Tensor, ...]
@@ -37,6 +39,7 @@ class Condition:
     folded: tuple[FoldedRows, ...] = ()
     perturbed: Mapping[int, Tensor] = field(default_factory=dict)
     guidance: Tensor | None = None
+    beside: tuple[Hashable, ...] = ()
 
     @property
     def batch_size(self) -> int:
@@ -89,11 +92,17 @@ class Condition:
             folded=tuple(map(_in_one_row, zip(*(part.folded for part in parts), strict=False))),
             perturbed={layer: _perturbed_rows(parts, layer) for layer in set().union(*(p.perturbed for p in parts))},
             guidance=_all_or_none([part.guidance for part in parts]),
+            beside=_in_order([part.beside or (None,) * part.batch_size for part in parts]),
         )
 
 
 def _in_one_row(parts: Sequence[FoldedRows]) -> FoldedRows:
     return tuple(chain.from_iterable(parts))
+
+
+def _in_order(parts: Sequence[tuple[Hashable, ...]]) -> tuple[Hashable, ...]:
+    rows = tuple(chain.from_iterable(parts))
+    return rows if any(rows) else ()
 
 
 def _perturbed_rows(parts: Sequence[Condition], layer: int) -> Tensor:

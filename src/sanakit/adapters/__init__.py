@@ -1,0 +1,1 @@
+"""Adapters: low-rank side paths of a network's layers, the same modules for training and for use."""
