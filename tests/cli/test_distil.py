@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -21,8 +23,10 @@ from sanakit.common.config import from_mapping
 from sanakit.common.errors import ConfigError
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.linear_dit import LinearDiT
+from sanakit.training.objectives import consistency, ladd
 from sanakit.training.recipes.replay import replay_bundle
-from sanakit.training.recipes.sprint.recipe import SprintRecipe, student_of
+from sanakit.training.recipes.sprint.distillation import Distillation, student_of
+from sanakit.training.recipes.sprint.recipe import SprintRecipe
 from sanakit.training.recipes.train import train
 from sanakit.training.saving.guard import NonFiniteError
 
@@ -35,7 +39,7 @@ def teacher(tiny_bundle: ModelBundle) -> LinearDiT:
 
 @pytest.fixture
 def settings(tmp_path: Path, tiny_model: Path, teacher: LinearDiT) -> dict[str, Any]:
-    """A teacher, three pictures, and a run of four steps."""
+    """A teacher, three pictures, and a run of five steps."""
     save_bundle(replace(load_bundle(tiny_model), transformer=teacher), tmp_path / "teacher")
     (tmp_path / "photos").mkdir()
     rng = np.random.default_rng(0)
@@ -50,9 +54,9 @@ def settings(tmp_path: Path, tiny_model: Path, teacher: LinearDiT) -> dict[str, 
         "precision": "fp32",
         "ema_decay": 0.0,
         "log": {"steps": 1, "report_to": []},
-        "checkpoints": {"minutes": None, "steps": 2, "keep_last": 9},
+        "checkpoints": {"minutes": None, "steps": 3, "keep_last": 9},
         "samples": {"prompts": ["a cat"], "every_steps": 4, "steps": 2},
-        "stages": [stage | {"steps": 4, "warmup_steps": 0}],
+        "stages": [stage | {"steps": 5, "warmup_steps": 0}],
     }
 
 
@@ -72,8 +76,10 @@ def test_a_run_leaves_a_model_of_few_steps_and_continues_to_the_bit(tmp_path: Pa
     recipe, run = from_mapping(SprintRecipe, settings), tmp_path / "run"
     train(recipe, run)
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    assert len(lines) == 4
-    assert all(0 < line["tangent"] < 1e3 for line in lines)
+    assert len(lines) == 5
+    own, others = lines[::2], lines[1::2]  # student and judge take turns
+    assert all(0 < line["tangent"] < 1e3 and "adversarial" in line and "heads/loss" not in line for line in own)
+    assert all(0 < line["heads/loss"] < 9 and "loss" not in line for line in others)
     assert [path.name for path in (run / "samples").iterdir()] == ["step-00000004.png"]
     pipeline = sanakit.load(run / "model")
     card = pipeline.bundle.card
@@ -88,28 +94,76 @@ def test_a_run_leaves_a_model_of_few_steps_and_continues_to_the_bit(tmp_path: Pa
     weights = run / "model" / "transformer" / "diffusion_pytorch_model.safetensors"
     first = load_file(weights)
     assert first["time_embed.guidance_embedder.linear_2.weight"].any()
-    shutil.rmtree(run / "checkpoints" / "step-00000004")
+    shutil.rmtree(run / "checkpoints" / "step-00000005")  # killed after the third: next is the judge's turn
     weights.unlink()
     train(recipe, run)
     again = load_file(weights)
     assert all(torch.equal(again[name], tensor) for name, tensor in first.items())
 
 
+@pytest.mark.parametrize(
+    ("module", "function", "good", "step"), [(consistency, "tangent_of", 2, 3), (ladd, "discriminator_loss", 0, 2)]
+)
 def test_a_number_that_is_none_stops_it_and_is_met_again(
-    tmp_path: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    settings: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    module: ModuleType,
+    function: str,
+    good: int,
+    step: int,
 ) -> None:
+    """In the student's turn and in the judge's; the bundle holds all networks as they were."""
+    calls, right = iter(range(99)), getattr(module, function)
+
     def spoilt(*given: Any, **named: Any) -> Any:
-        return tangent(*given, **named) / 0
+        return right(*given, **named) * (math.inf if next(calls) >= good else 1.0)
 
-    from sanakit.training.objectives import consistency
-
-    tangent = consistency.tangent_of
-    monkeypatch.setattr(consistency, "tangent_of", spoilt)
-    with pytest.raises(NonFiniteError, match="the term 'loss' of the loss"):
+    monkeypatch.setattr(module, function, spoilt)
+    with pytest.raises(NonFiniteError, match=f"step {step} has a loss"):
         train(from_mapping(SprintRecipe, settings), tmp_path / "run")
-    found = replay_bundle(tmp_path / "run" / "guard" / "step-1")
+    found = replay_bundle(tmp_path / "run" / "guard" / f"step-{step}")
     assert found.is_reproduced
     assert not (tmp_path / "run" / "model").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"adversarial": {"weight": 0.0}}, {"objective": {"weight": 0.0}}, {"guidance_embedding": False}],
+    ids=["consistency alone", "judge alone", "not told the guidance"],
+)
+def test_each_half_runs_alone(tmp_path: Path, settings: dict[str, Any], change: dict[str, Any]) -> None:
+    settings = settings | {"samples": {}, "stages": [settings["stages"][0] | {"steps": 2}]} | change
+    train(from_mapping(SprintRecipe, settings), tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert ("tangent" in lines[0], "adversarial" in lines[0]) == (
+        "objective" not in change, change.get("adversarial") is None,
+    )  # fmt: skip
+    assert ("loss" in lines[1]) == ("adversarial" in change)  # without a judge every step is the student's
+    pipeline = sanakit.load(tmp_path / "run" / "model")
+    assert pipeline("a cat", seed=1, output="latent").images[0].record.request.num_inference_steps == 2
+
+
+def test_what_the_judge_feels_reaches_the_student_through_the_teacher(
+    teacher: LinearDiT, settings: dict[str, Any]
+) -> None:
+    """The frozen teacher reads texts folded together; its gradients are those of the plain network, and it has none."""
+    distillation = Distillation(teacher, from_mapping(SprintRecipe, settings))
+    text = TextCondition(drawn(2, 5, 32), torch.ones(2, 5, dtype=torch.bool))
+    told = teacher.prepare(text)
+    gradients = []
+    for condition in (told, replace(told, folded=())):
+        latent = drawn(2, 4, 8, 8).requires_grad_()
+        distillation.judge(condition)(latent, torch.tensor([0.3, 1.2])).mean().backward()
+        gradients.append(latent.grad)
+    assert gradients[0] is not None
+    assert gradients[0].any()
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-7)
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+
+
+def drawn(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ def _take(session: Session, feed: Feed[Any], plan: StepPlan, state: RunState) ->
             batch,
             microbatch_seed(session.config.seed, state.stage, number),
             weight,
-            {"step": torch.tensor(state.step)},
+            {"step": torch.tensor(state.stage_step)},
             describe=partial(feed.describe, number),
         )
         for number, weight, batch in zip(plan.numbers, plan.weights, batches, strict=True)
@@ -146,14 +146,14 @@ def _update(
     """One step of every trainee whose turn it is, one after the other on the same micro-batches."""
     outcomes = {}
     for trainee in train_state.trainees:
-        if (state.stage_step + 1) % trainee.every:
+        if not trainee.takes(state.stage_step):
             continue
         outcome = compute_gradients(session, trainee, batches)
         watch.lap("compute")
         if outcome.is_finite:
             train_state.update(trainee)
         elif trainee.on_bad == "stop":
-            stop_at_bad_step(session, trainee, batches, outcome, state)
+            stop_at_bad_step(session, trainee, batches, outcome, state, train_state.networks)
         trainee.model.zero_grad(set_to_none=True)
         watch.lap("optimizer")
         outcomes[trainee.name] = outcome

@@ -49,7 +49,7 @@ def test_a_step_of_an_autoencoder_is_replayed_and_a_damaged_bundle_is_refused(tm
     batches = [WeightedBatch(6, PixelBatch(pixels), seed=1)]
     outcome = Outcome({"loss": float("nan")}, float("nan"))
     with pytest.raises(NonFiniteError, match=r"step 7 .*encoder"):
-        stop_at_bad_step(Session(config=recipe, folder=tmp_path), trainee, batches, outcome, RunState(step=6))
+        stop_at_bad_step(Session(config=recipe, folder=tmp_path), trainee, batches, outcome, RunState(step=6), {})
     bundle = tmp_path / "guard" / "step-7"
     replayed = replay_bundle(bundle)
     assert replayed.is_reproduced

@@ -20,16 +20,20 @@ class ConsistencyConfig:
     """How angles are drawn, and how the tangent is tamed.
 
     Angles are ``atan(exp(rho) / SIGMA_DATA)`` of a normal ``rho``. ``tangent_warmup`` is the number of steps over which
-    the second half of the tangent grows to its full size, ``tangent_floor`` what is added to its norm.
+    the second half of the tangent grows to its full size, ``tangent_floor`` what is added to its norm; ``weight`` is
+    that of the term in a student's loss, and 0 leaves it out.
     Source: SANA-Sprint, arXiv:2503.09641; its code has 0.2 for the mean, and its table 0.
     """
 
+    weight: float = 1.0
     logit_mean: float = 0.2
     logit_std: float = 1.6
     tangent_warmup: int = 4000
     tangent_floor: float = 0.1
 
     def __post_init__(self) -> None:
+        if self.weight < 0:
+            raise ConfigError(f"objective.weight={self.weight} must not be negative")
         if not self.logit_std > 0 or not self.tangent_floor > 0 or self.tangent_warmup < 1:
             raise ConfigError(
                 f"logit_std={self.logit_std}, tangent_floor={self.tangent_floor} and tangent_warmup="

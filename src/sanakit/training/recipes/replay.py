@@ -49,7 +49,7 @@ def replay_bundle(folder: Path, *, device: str = "cpu") -> Replay:
         trainee.model.load_state_dict(dict(bundle.weights))
         recorded = {**{n: float(v) for n, v in facts["terms"].items()}, "gradient_norm": float(facts["gradient_norm"])}
         step = int(facts["step"])
-        made = {"step": torch.tensor(step - 1)}
+        made = {"step": torch.tensor(int(facts.get("stage_step", step - 1)))}
         micro = WeightedBatch(int(facts["number"]), batch, int(facts["seed"]), made=made)
     except RequestError:
         raise

@@ -1,8 +1,8 @@
 """The files of a step that the guard kept: all that is needed to make it again, without a data set.
 
 ``batch.safetensors`` holds the micro-batch and what else the loss knows, ``weights.safetensors`` the weights before the
-step, ``random.safetensors`` the random generators, and ``guard.json`` the recipe, the step, the terms of the loss and
-the range of every module's output.
+step, ``others.safetensors`` those of the networks beside, ``random.safetensors`` the random generators, and
+``guard.json`` the recipe, the step, the terms of the loss and the range of every module's output.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class Bundle:
     weights: Mapping[str, Tensor]
     random: Mapping[str, Tensor]
     device: str
+    others: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
 
     @property
     def stage(self) -> int:
@@ -57,6 +58,10 @@ class Bundle:
         """What the loss knew beside model and batch."""
         return {n.removeprefix(_CONSTANTS): t for n, t in self.tensors.items() if n.startswith(_CONSTANTS)}
 
+    def weights_of(self, name: str) -> dict[str, Tensor]:
+        """Of another network of the step; ``{}`` if there was none of that name."""
+        return {n.removeprefix(f"{name}:"): t for n, t in self.others.items() if n.startswith(f"{name}:")}
+
     def batch(self, cls: type[T]) -> T:
         """The micro-batch, of the class that it had."""
         return unflatten(cls, self.tensors)
@@ -69,10 +74,12 @@ def write_bundle(
     *,
     constants: Mapping[str, Tensor],
     weights: Mapping[str, Tensor],
+    others: Mapping[str, Tensor],
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {**flatten(batch), **{f"{_CONSTANTS}{name}": tensor for name, tensor in constants.items()}}
-    for name, content in (("batch", tensors), ("weights", weights), ("random", random_state())):
+    files = {"batch": tensors, "weights": weights, "others": others, "random": random_state()}
+    for name, content in files.items():
         own = {n: t.detach().cpu().contiguous().clone() for n, t in content.items()}
         write_safetensors(folder / f"{name}.safetensors", own, {})
     (folder / BUNDLE_FILE).write_text(
@@ -94,10 +101,12 @@ def read_bundle(folder: Path, device: str) -> Bundle:
         facts = json_values(path.read_text(encoding="utf-8"))
         tensors, weights = (load_file(folder / f"{name}.safetensors", device=device) for name in ("batch", "weights"))
         random = load_file(folder / "random.safetensors")
+        beside = folder / "others.safetensors"  # not there in bundles of 0.1.0
+        others = load_file(beside, device=device) if beside.exists() else {}
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(f"the bundle {folder} is damaged ({error})") from error
     check_format(facts, FORMAT, f"the bundle {folder}", error=CheckpointError)
-    return Bundle(facts=facts, tensors=tensors, weights=weights, random=random, device=device)
+    return Bundle(facts=facts, tensors=tensors, weights=weights, random=random, device=device, others=others)
 
 
 def flatten(batch: Any, prefix: str = "batch") -> dict[str, Tensor]:

@@ -48,9 +48,17 @@ class StepDiagnosis:
 
 
 def stop_at_bad_step(
-    session: Session, trainee: Trainee, batches: Sequence[WeightedBatch], outcome: Outcome, state: RunState
+    session: Session,
+    trainee: Trainee,
+    batches: Sequence[WeightedBatch],
+    outcome: Outcome,
+    state: RunState,
+    networks: Mapping[str, nn.Module],
 ) -> NoReturn:
     """Find the micro-batch and the module, write the bundle, and raise. All processes must call; the weights stay.
+
+    Args:
+        networks: of all trainees of the step and their companions, by name; a loss may look at any of them.
 
     Raises:
         NonFiniteError: always.
@@ -61,6 +69,12 @@ def stop_at_bad_step(
     flags = sum_over_ranks([float(rank == ranks.rank and bool(mine.culprit)) for rank in range(ranks.world)], ranks)
     writer = next((rank for rank, flag in enumerate(flags) if flag), 0)
     weights = whole_state(trainee.model.state_dict())
+    others = {
+        f"{name}:{part}": tensor
+        for name, network in networks.items()
+        if network is not trainee.model
+        for part, tensor in whole_state(network.state_dict()).items()
+    }
     place = session.folder / "guard" / f"step-{state.step + 1}"
     trouble = (
         f"step {state.step + 1} has a loss of {outcome.terms['loss']:g} with a gradient of norm "
@@ -71,13 +85,15 @@ def stop_at_bad_step(
         facts = {
             "step": state.step + 1,
             "stage": state.stage,
+            "stage_step": state.stage_step,
             "loss_of_step": repr(outcome.terms["loss"]),
             "gradient_norm_of_step": repr(outcome.gradient_norm),
             "samples": samples,
             **_facts(session, trainee, batches[index], mine),
         }
         try:
-            write_bundle(place, facts, batches[index].batch, constants=trainee.constants, weights=weights)
+            content = {"constants": trainee.constants, "weights": weights, "others": others}
+            write_bundle(place, facts, batches[index].batch, **content)
         except OSError as error:
             raise OutputError(f"{trouble}, and {place} could not be written ({error})") from error
     wait_for_all(ranks)

@@ -36,6 +36,15 @@ class TrainState:
         """The one whose average is shipped."""
         return self.trainees[0]
 
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """Every network by name, companions behind who has them: ``student``, ``student.teacher``."""
+        named: dict[str, nn.Module] = {}
+        for trainee in self.trainees:
+            named[trainee.name] = trainee.model
+            named |= {f"{trainee.name}.{name}": network for name, network in trainee.companions.items()}
+        return named
+
     def set_rate(self, factor: float) -> float:
         rate = self.learning_rate * factor
         for trainee in self.trainees:

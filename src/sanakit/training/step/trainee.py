@@ -16,7 +16,7 @@ from sanakit.training.step.feeds import Feed
 
 Made = dict[str, Tensor]
 """What trainees hand on of one micro-batch, such as a generator its pictures to a discriminator that steps after it;
-the loop begins it with ``step``, the number of the run's update from 0."""
+the loop begins it with ``step``, the number of the stage's step from 0."""
 
 Loss = Callable[[Any, torch.Generator, Made], Mapping[str, Tensor]]
 """A micro-batch (on the device), the generator of its noise and what was handed on to terms: ``loss`` is minimised,
@@ -34,7 +34,8 @@ class Trainee:
         name: "generator", "discriminator", "transformer".
         model: its parameters with ``requires_grad`` are trained.
         constants: tensors that the loss knows beside model and batch; a bundle of the guard keeps them.
-        every: steps of the run to one of its own; it takes the last of them.
+        every: steps of the stage to one of its own.
+        turn: which of them it takes, from 0; None: the last.
         rate: its learning rate as a multiple of the stage's.
         clip: the norm of its gradient at most; None: the recipe's.
         average: decay of a running average of its weights; None: the recipe's for the first trainee of a stage, and
@@ -50,6 +51,7 @@ class Trainee:
     optimizer: OptimizerConfig
     constants: Mapping[str, Tensor] = field(default_factory=dict)
     every: int = 1
+    turn: int | None = None
     rate: float = 1.0
     clip: float | None = None
     average: float | None = None
@@ -61,8 +63,14 @@ class Trainee:
             raise ConfigError(
                 f"{self.name}: every={self.every} must be at least 1, rate={self.rate} and clip={self.clip} positive"
             )
+        if self.turn is not None and not 0 <= self.turn < self.every:
+            raise ConfigError(f"{self.name}: turn={self.turn} must lie from 0 to below every={self.every}")
         if self.average is not None and not 0 <= self.average < 1:
             raise ConfigError(f"{self.name}: average={self.average} must lie within [0, 1)")
+
+    def takes(self, step: int) -> bool:
+        """Whether it takes part in a step of the stage, counted from 0."""
+        return step % self.every == (self.every - 1 if self.turn is None else self.turn)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ def report_transformer(
     log = read_log(folder / "log.jsonl")
     main = "tangent" if bundle.card.distilled else "loss"  # whose loss is no measure
     keys = (main, ALL_KINDS) if any(ALL_KINDS in line for line in log) else (main,)
+    known = [line[main] for line in log if main in line]
     images = draw_curves({"consistency" if bundle.card.distilled else "flow matching": log}, keys, folder)
     if prompts:
         pipeline = TextToImagePipeline(bundle)
@@ -43,7 +44,7 @@ def report_transformer(
     defaults = bundle.card.defaults
     results = {
         "run": spent_in_words(run.steps, run.samples, run.seconds),
-        main: f"{log[-1][main]:.4f} (mean of the last lines)" if log else "-",
+        main: f"{known[-1]:.4f} (mean of the last lines)" if known else "-",
         **{name.replace("_", " "): f"{value:.0%} of scenes" for name, value in tested.items()},
         "model": f"{folder / 'model'}, {defaults.base_size} px, flow shift {defaults.flow_shift:g}",
         **({"trained from": bundle.card.trained_from} if bundle.card.trained_from else {}),
