@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sanakit.cli.terminal.console import print_json, say
-from sanakit.cli.terminal.options import DeviceOptions, PlaceOptions, SourceOptions
+from sanakit.cli.terminal.options import DeviceOptions, OriginOptions, PlaceOptions, SourceOptions
 
 
 def decode(
@@ -16,6 +17,7 @@ def decode(
     files: SourceOptions,
     places: PlaceOptions,
     run: DeviceOptions,
+    origin: OriginOptions,
     model: Annotated[str | None, typer.Option(help="The model, if it is not the starter.")] = None,
 ) -> None:
     """Finish a picture whose decoding ran out of memory, from its saved latent. The latent is kept."""
@@ -27,7 +29,11 @@ def decode(
     from sanakit.checkpoints.opening import open_model
     from sanakit.cli.terminal.picture_run import picture_facts, save_to
     from sanakit.pipelines.check import load_to_decode
+    from sanakit.pipelines.replay import with_sources
 
+    if saved.record.request.edit is not None:  # what was made is laid into its picture
+        request = with_sources(saved.record, latent, image=origin.image, mask=origin.mask)
+        saved = replace(saved, record=saved.record.model_copy(update={"request": request}))
     source, options = files.named(saved.record.model, model, latent)
     opened = open_model(source, device=run.start(), **options)
     picture = load_to_decode(saved, latent, opened).decode(saved)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sanakit.cli.terminal.edit_options import EditOptions
 from sanakit.cli.terminal.options import ModelOption, PartsOptions, PlaceOptions
 from sanakit.cli.terminal.output_place import check_metadata
 from sanakit.cli.terminal.prompts import PROMPTS, collect_prompts
@@ -22,6 +23,7 @@ from sanakit.common.free_memory import process_memory
 from sanakit.sampling.solvers import SOLVERS
 
 if TYPE_CHECKING:
+    from sanakit.pipelines.editing.edit import Edit
     from sanakit.pipelines.request import GenerationRequest
 
 
@@ -74,7 +76,7 @@ class WishOptions:
         bool, typer.Option("--instruction/--no-instruction", help="Put the model's instruction before the prompt.")
     ] = True
 
-    def requests(self, prompts: Sequence[str]) -> list[GenerationRequest]:
+    def requests(self, prompts: Sequence[str], edit: Edit | None = None) -> list[GenerationRequest]:
         """One a prompt; raises RequestError where no model could do it."""
         from sanakit.pipelines.request import GenerationRequest
         from sanakit.pipelines.source_picture import SourcePicture
@@ -85,6 +87,7 @@ class WishOptions:
             fields["seed"] = int(self.seed)
         fields["angles"] = None if self.angles is None else parse_angles(self.angles)
         fields["image"] = None if self.image is None else SourcePicture.of(self.image)
+        fields["edit"] = edit
         fields |= {"width": width, "height": height, "solver": self.solver.value if self.solver else None}
         return [GenerationRequest(prompt=prompt, **fields) for prompt in prompts]
 
@@ -100,6 +103,7 @@ def parse_angles(words: str) -> tuple[float, ...]:
 def generate(
     run: PartsOptions,
     wishes: WishOptions,
+    edits: EditOptions,
     places: PlaceOptions,
     prompts: Annotated[
         list[str] | None, typer.Argument(metavar=PROMPTS, help="What to draw; several are allowed.")
@@ -130,10 +134,11 @@ def generate(
     limit = None if memory is None else parse_bytes(memory)
     texts = collect_prompts(prompts or [], prompt_file)
     total = len(texts) * wishes.num_images
-    requests = wishes.requests(texts)
+    requests = wishes.requests(texts, edits.edit())
     place = places.with_room(0, num_images=total)
-    if wishes.image is not None and place.file is not None and place.file.resolve() == wishes.image.resolve():
-        raise RequestError(f"--output {place.file} would replace the picture that it begins with; choose another name")
+    for given, what in ((wishes.image, "the picture that it begins with"), (edits.mask, "its mask")):
+        if given is not None and place.file is not None and place.file.resolve() == given.resolve():
+            raise RequestError(f"--output {place.file} would replace {what}; choose another name")
     if metadata:
         check_metadata(place, [text + wishes.negative_prompt for text in texts])
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sanakit.cli.terminal.console import print_json, say
-from sanakit.cli.terminal.options import DeviceOption, PlaceOptions, SourceOptions, TellOptions
+from sanakit.cli.terminal.options import DeviceOption, OriginOptions, PlaceOptions, SourceOptions, TellOptions
 from sanakit.common.devices import resolve_device
 
 NEARLY = 3  # the exit code
@@ -19,10 +19,8 @@ def replay(
     files: SourceOptions,
     places: PlaceOptions,
     told: TellOptions,
+    origin: OriginOptions,
     model: Annotated[str | None, typer.Option(help="The model, if it is not the starter.")] = None,
-    image: Annotated[
-        Path | None, typer.Option(help="The picture that it was made from, if that is not beside it.")
-    ] = None,
     device: DeviceOption = "cpu",
     long: Annotated[bool, typer.Option("--long", help="Also if the record asks for unusually much work.")] = False,
 ) -> None:
@@ -41,16 +39,17 @@ def replay(
     from sanakit.checkpoints.opening import open_model
     from sanakit.cli.terminal.picture_run import PictureRun, save_to
     from sanakit.pipelines.check import load_for
-    from sanakit.pipelines.replay import find_source
     from sanakit.pipelines.replay import replay as replay_picture
+    from sanakit.pipelines.replay import with_sources
 
-    origin = find_source(record, picture, image)  # before weights are read
+    request = with_sources(record, picture, image=origin.image, mask=origin.mask)  # before weights are read
     source, options = files.named(record.model, model, picture)
     save = save_to(place, with_metadata=True) if place else None
     watch = PictureRun(num_images=1, quiet=told.quiet, save=save, on_file=lambda file: told.tell(f"written to {file}"))
     with watch.bar() as on_event:
         pipeline = load_for([record.request], open_model(source, device=resolve_device(device), **options))
-        result = replay_picture(picture, pipeline, on_event=on_event, image=origin, long=long)
+        given = {"image": request.image, "mask": request.edit and request.edit.mask}
+        result = replay_picture(picture, pipeline, on_event=on_event, **given, long=long)
     file = str(watch.files[0]) if watch.files else None
     if told.as_json:
         again = result.image.record.model_dump(mode="json")

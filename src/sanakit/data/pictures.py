@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import BinaryIO
 
 import numpy as np
@@ -45,17 +46,35 @@ def decode_picture(content: bytes) -> Image.Image:
     Raises:
         PictureError: it is no picture, a damaged one, or one of HDR.
     """
+    return upright_rgb(open_picture(content))
+
+
+def open_picture(content: bytes) -> Image.Image:
+    """As Pillow has it, with the profile that it names; errors as of `decode_picture`."""
     picture = _open(io.BytesIO(content))
     add_named_profile(picture, content)
-    return upright_rgb(picture)
+    return picture
 
 
 def upright_rgb(picture: Image.Image) -> Image.Image:
     """What `decode_picture` gives, of a file that Pillow has opened; errors as there."""
+    return _upright(picture, _in_rgb)
+
+
+def upright_alpha(picture: Image.Image) -> Image.Image | None:
+    """How much is seen of each pixel, as gray from 0 to 255; None where the file speaks of no transparency."""
+    return _upright(picture, lambda each: each.convert("RGBA").getchannel("A")) if _is_see_through(picture) else None
+
+
+def _is_see_through(picture: Image.Image) -> bool:
+    return picture.has_transparency_data and picture.mode not in _SIXTEEN_BIT
+
+
+def _upright(picture: Image.Image, read: Callable[[Image.Image], Image.Image]) -> Image.Image:
     orientation = _orientation(picture)
     try:
         picture.load()
-        image = _in_rgb(picture)
+        image = read(picture)
         return image if orientation == 1 else image.transpose(_TURNS[orientation])
     except PictureError:
         raise
@@ -68,8 +87,7 @@ def upright_rgb(picture: Image.Image) -> Image.Image:
 def stored_upright(content: bytes) -> str | None:
     """``png``, ``jpg`` or ``webp`` if the file is one whose pixels lie upright in sRGB, so that any reader sees them
     right."""
-    picture = _open(io.BytesIO(content))
-    add_named_profile(picture, content)
+    picture = open_picture(content)
     # Phones write JPEG files with a second picture, which Pillow calls MPO.
     suffix = {"PNG": "png", "JPEG": "jpg", "MPO": "jpg", "WEBP": "webp"}.get(picture.format or "")
     plain = _orientation(picture) == 1 and picture.mode not in _SIXTEEN_BIT and is_srgb(picture)

@@ -117,14 +117,28 @@ def notices_about_words(requests: Sequence[GenerationRequest], reader: PromptRea
 
 
 def notices_about_sources(plans: Sequence[PicturePlan]) -> Iterator[Notice]:
-    """That a picture is to be changed of which the first step sees nothing."""
-    yield from map(Notice, dict.fromkeys(filter(None, map(_source_without_influence, plans))))
+    """That a picture is to be changed of which the first step sees nothing; and how a mask was read."""
+    for about in (_source_without_influence, _how_a_mask_is_read):
+        yield from map(Notice, dict.fromkeys(filter(None, map(about, plans))))
+
+
+def _how_a_mask_is_read(plan: PicturePlan) -> str:
+    image, edit = plan.request.image, plan.request.edit
+    if image is None or edit is None or edit.mask is None:
+        return ""
+    mask, size = edit.mask, f"{image.width}x{image.height} px"
+    other = (mask.width, mask.height) != (image.width, image.height)
+    stretched = f", stretched from {mask.width}x{mask.height} to {size}" if other else ""
+    share = f"{mask.share:.0%}" if mask.share >= 0.01 else "less than 1%"
+    of, where = image.name or "the picture", mask.name or "the mask"
+    return f"{share} of {of} is made anew, where {where} is {mask.means}{stretched}."
 
 
 def _source_without_influence(plan: PicturePlan) -> str:
     """What there is to say of it: steps are whole, and the first begins with noise alone."""
     request, solver = plan.request, plan.solver
-    if request.image is None or math.cos(angle_of(solver.schedule().sigmas[plan.start])) >= _LEAST_SHARE:
+    anew = request.edit is not None and request.edit.changes_parts
+    if request.image is None or anew or math.cos(angle_of(solver.schedule().sigmas[plan.start])) >= _LEAST_SHARE:
         return ""
     steps, ways = solver.num_steps, []
     if request.strength is not None:

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from sanakit.checkpoints.identity.card import ModelCard
 from sanakit.common.errors import RequestError
 from sanakit.common.seeds import image_seed
+from sanakit.pipelines.editing.canvas import Canvas
 from sanakit.pipelines.reading.read import PromptReader
 from sanakit.pipelines.request import GenerationRequest
-from sanakit.pipelines.resolution import check_upscaled_size, generated_size, size_like
+from sanakit.pipelines.resolution import check_upscaled_size, generated_size, size_like, size_near
 from sanakit.sampling.guidance import ClassifierFreeGuidance, EmbeddedGuidance, Guidance, PerturbedAttentionGuidance
 from sanakit.sampling.scm import SCM
 from sanakit.sampling.solvers import SolverConfig, solver_of
 
 DEFAULT_STRENGTH = 0.6  # of the steps, where a picture is changed and nothing is said
+_ALL_NOISE = 1.5  # an angle beyond which nothing of a picture is seen
 DEFAULT_START_ANGLE = 1.3  # of a consistency model, whose few steps have no fine shares
 
 
@@ -59,11 +61,7 @@ def plan_pictures(
 def _pictures_of(
     request: GenerationRequest, card: ModelCard, granularity: int, reader: PromptReader | None
 ) -> Iterator[PicturePlan]:
-    side = card.defaults.base_size
-    height, width = request.height or side, request.width or side
-    if request.image is not None and request.height is None:
-        height, width = size_like(request.image.height, request.image.width, side, granularity)
-    generated = generated_size(height, width, side, granularity, use_binning=request.use_resolution_binning)
+    height, width, generated = _sizes(request, card.defaults.base_size, granularity)
     check_upscaled_size(height, width, request.upscale)
     guidance, solver = _guidance(request, card), _solver(request, card)
     told = {
@@ -86,6 +84,33 @@ def _pictures_of(
         )
 
 
+def _sizes(request: GenerationRequest, side: int, granularity: int) -> tuple[int, int, tuple[int, int]]:
+    """Height and width of the picture, and both as the network makes them."""
+    if request.image is not None and request.edit is not None:
+        height, width = request.edit.size(request.image.height, request.image.width)
+        height, width = request.height or height, request.width or width
+        return height, width, size_near(height, width, side, granularity)
+    height, width = request.height or side, request.width or side
+    if request.image is not None and request.height is None:
+        height, width = size_like(request.image.height, request.image.width, side, granularity)
+    return height, width, generated_size(height, width, side, granularity, use_binning=request.use_resolution_binning)
+
+
+def canvas_of(request: GenerationRequest) -> Canvas | None:
+    """Of a complete request, if it edits a picture."""
+    if request.edit is None or request.image is None:
+        return None
+    assert request.height is not None
+    assert request.width is not None
+    return Canvas(
+        image=request.image,
+        edit=request.edit,
+        height=request.height,
+        width=request.width,
+        anew=request.strength == 1 or (request.start_angle or 0.0) > _ALL_NOISE,
+    )
+
+
 def _solver(request: GenerationRequest, card: ModelCard) -> SolverConfig:
     defaults = card.defaults
     name, steps = request.solver or defaults.solver, request.num_inference_steps or defaults.num_inference_steps
@@ -104,11 +129,12 @@ def _beginning(request: GenerationRequest, solver: SolverConfig) -> tuple[Solver
     """The solver and its first step where a picture is changed, and how the request says that."""
     if request.image is None:
         return solver, 0, {}
+    anew = request.edit is not None and request.edit.changes_parts
     if isinstance(solver, SCM) and request.strength is None:
-        angle = request.start_angle or min(DEFAULT_START_ANGLE, solver.angles[0])
+        angle = request.start_angle or (solver.angles[0] if anew else min(DEFAULT_START_ANGLE, solver.angles[0]))
         return solver.beginning_at(angle), 0, {"start_angle": angle}
     _refuse(request, ("start_angle",), f"the solver {solver.name}, which begins where strength says")
-    strength = DEFAULT_STRENGTH if request.strength is None else request.strength
+    strength = request.strength or (1.0 if anew else DEFAULT_STRENGTH)
     return solver, first_step(solver.num_steps, strength), {"strength": strength}
 
 

@@ -25,10 +25,10 @@ FORMAT = 1
 
 READING, UPSCALING, LATENTS = "words of other languages and emoji", "upscaling", "latents that were given"
 REUSE = "velocities that were reused"
-QUANTIZED = "quantized weights"
+QUANTIZED, EDIT = "quantized weights", "an edit of a picture"
 MAX_STEPS, MAX_PIXELS, MAX_ROWS = 100, 1024**2, 16
 """What a record may ask for unasked; a picture as large as its file is never too large."""
-KNOWN_NEEDS = frozenset({READING, UPSCALING, LATENTS, QUANTIZED, REUSE})
+KNOWN_NEEDS = frozenset({READING, UPSCALING, LATENTS, QUANTIZED, REUSE, EDIT})
 """Features without which a picture would come out otherwise."""
 
 
@@ -229,8 +229,10 @@ def _check_known(content: Mapping[str, Any]) -> None:
     strange = [f"request.{name}" for name in request if name not in GenerationRequest.model_fields]
     if model.get("kind") not in (None, *get_args(OriginKind)):
         strange.append("model.kind")
-    if not isinstance(request.get("image"), dict | None):  # a name of a file would be opened
-        raise PictureError("the record is damaged: request.image: it holds no facts of a picture.")
+    edit = edit if isinstance(edit := request.get("edit"), dict) else {"mask": edit}
+    for name, given in {"image": request.get("image"), "edit": edit.get("mask")}.items():
+        if not isinstance(given, dict | None):  # a name of a file would be opened
+            raise PictureError(f"the record is damaged: request.{name}: it holds no facts of a picture.")
     if request.get("seed") == "random":  # which a request would draw
         raise PictureError("the record is damaged: request.seed: random is no seed of a picture that is made.")
     if strange:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,18 +16,21 @@ from torch import Tensor
 
 from sanakit.checkpoints.opening import open_model
 from sanakit.checkpoints.sources.origin import starter_folder
-from sanakit.common.errors import PictureError
+from sanakit.common.errors import PictureError, SanakitError
 from sanakit.common.paths import as_path
 from sanakit.kernels.arithmetic import MAX_THREADS, own_arithmetic
 from sanakit.pipelines.check import load_for
+from sanakit.pipelines.editing.edit import Mask
 from sanakit.pipelines.events import OnEvent
 from sanakit.pipelines.latent_file import as_latents, hash_latent
 from sanakit.pipelines.picture_file import as_stored, open_single_picture, read_record
 from sanakit.pipelines.record import PictureRecord, describe_image
+from sanakit.pipelines.request import GenerationRequest
 from sanakit.pipelines.result import GeneratedImage
-from sanakit.pipelines.source_picture import SourcePicture
+from sanakit.pipelines.source_picture import PictureFacts, SourcePicture
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 
+T = TypeVar("T", bound=PictureFacts)
 Outcome = Literal["identical", "nearly identical", "different"]
 
 
@@ -55,6 +58,7 @@ def replay(
     on_event: OnEvent | None = None,
     latents: Tensor | NDArray[Any] | None = None,
     image: object = None,
+    mask: object = None,
     long: bool = False,
 ) -> ReplayResult:
     """Make the picture in ``path`` again, in as many threads of the CPU as it was made in.
@@ -66,6 +70,7 @@ def replay(
         latents: the initial noise ``(1, C, h, w)``, tensor or array, of a picture that was made from given latents.
         image: the picture that it was made from, where it was made from one, as a request takes it; None looks for its
             file beside ``path``.
+        mask: the mask that it was edited with, in the same way; None looks beside ``path`` and beside ``image``.
         long: also where the record asks for more work than `PictureRecord.check_work` lets it.
 
     Raises:
@@ -80,7 +85,7 @@ def replay(
         how: dict[str, Any] = {"dtype": dict(record.model.dtypes), "quantize": dict(record.model.quantized) or None}
         pipeline = load_for([record.request], open_model(starter_folder(), **how))
     _check_latents(record, latents, path)
-    request = record.request.model_copy(update={"image": find_source(record, path, image)})
+    request = with_sources(record, path, image=image, mask=mask)
     again = copy(pipeline)
     again.fixed_rows = record.rows_per_call
     with own_arithmetic(_threads(record)):
@@ -99,27 +104,45 @@ def _check_latents(record: PictureRecord, latents: Tensor | NDArray[Any] | None,
         )
 
 
-def find_source(record: PictureRecord, path: str | Path, given: object = None) -> SourcePicture | None:
-    """The picture that another was made from: the one that is given, else the file of its name beside ``path``.
+def with_sources(
+    record: PictureRecord, path: str | Path, *, image: object = None, mask: object = None
+) -> GenerationRequest:
+    """The request of a record with the pixels of what it was made from: what is given, else files of these names
+    beside ``path``, or beside the picture that is given.
 
     Raises:
-        PictureError: it is not there, or another.
+        PictureError: they are not there, or others.
     """
-    wanted = record.request.image
+    edit, places = record.request.edit, [as_path(path).parent]
+    if isinstance(image, str | Path):
+        places.append(as_path(image).parent)
+    found = _found(record.request.image, image, SourcePicture.of, path, places, "image")
+    if edit is None or edit.mask is None:
+        _found(None, mask, Mask.of, path, places, "mask")
+        return record.request.model_copy(update={"image": found})
+    means = edit.mask.means
+    levels = _found(edit.mask, mask, lambda given: Mask.of(given, means), path, places, "mask")
+    return record.request.model_copy(update={"image": found, "edit": edit.model_copy(update={"mask": levels})})
+
+
+def _found(
+    wanted: T | None, given: object, read: Callable[[object], T], path: str | Path, places: Sequence[Path], name: str
+) -> T | None:
     if wanted is None:
         if given is not None:
-            raise PictureError(f"{path} was made from its prompt alone, and no picture; leave image out")
+            without = "from its prompt alone, and no picture" if name == "image" else "without a mask"
+            raise PictureError(f"{path} was made {without}; leave {name} out")
         return None
     if given is not None:
-        found = SourcePicture.of(given)
+        found = read(given)
         if found != wanted:
             raise PictureError(f"{path} was made from {wanted}, and this is {found}")
         return found
-    beside = as_path(path).parent / wanted.name
-    with suppress(PictureError):
-        if wanted.name and (found := SourcePicture.of(beside)) == wanted:
-            return found
-    raise PictureError(f"{path} was made from {wanted}, which is not beside it; name it with --image (image=)")
+    for place in places if wanted.name else ():
+        with suppress(SanakitError):
+            if (found := read(place / wanted.name)) == wanted:
+                return found
+    raise PictureError(f"{path} was made from {wanted}, which is not beside it; name it with --{name} ({name}=)")
 
 
 def _noise(record: PictureRecord) -> str:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from sanakit.common.errors import RequestError
 from sanakit.common.seeds import MAX_SEED, generator_seed
+from sanakit.pipelines.editing.edit import Edit, as_edit
 from sanakit.pipelines.source_picture import SourcePicture, as_source
 from sanakit.sampling.reuse import MAX_THRESHOLD
 from sanakit.sampling.scm import ROUNDED_MAX_ANGLE, SCM
@@ -130,6 +131,9 @@ class GenerationRequest(BaseModel):
         exclude_if=lambda angle: angle is None,
         description=f"an angle above 0, at most {ROUNDED_MAX_ANGLE} (all noise)",
     )
+    edit: Annotated[Edit | None, BeforeValidator(as_edit)] = Field(
+        None, exclude_if=lambda edit: edit is None, description="an edit of the picture, such as Edit(mask='mask.png')"
+    )
     seed: Annotated[int, BeforeValidator(_drawn)] = Field(
         0, ge=0, le=MAX_SEED, description=f"a whole number from 0 to {MAX_SEED}, or random"
     )
@@ -166,6 +170,8 @@ class GenerationRequest(BaseModel):
         beginnings = [name for name in ("strength", "start_angle") if getattr(self, name) is not None]
         if beginnings and self.image is None:
             raise RequestError(f"{beginnings[0]} says how a picture is changed; give that as image, or leave it out.")
+        if self.edit is not None and self.image is None:
+            raise RequestError("edit says what is done to a picture; give that as image, or leave it out.")
         if len(beginnings) > 1:
             raise RequestError("strength and start_angle both say where to begin; give one of them.")
         if (self.height is None) != (self.width is None):
@@ -239,7 +245,7 @@ _ELSEWHERE = {  # what other libraries call these
     "output_type": "output", "num_images_per_prompt": "num_images", "callback": "on_step",
     "callback_on_step_end": "on_step", "steps": "num_inference_steps", "cfg_scale": "guidance_scale",
     "complex_human_instruction": "use_instruction", "timesteps": "angles", "init_image": "image",
-    "denoising_strength": "strength",
+    "denoising_strength": "strength", "mask": "edit", "mask_image": "edit", "expand": "edit", "factor": "edit",
 }  # fmt: skip
 
 

@@ -58,6 +58,15 @@ def size_like(height: int, width: int, base_size: int, granularity: int) -> tupl
     return made_height, made_width
 
 
+def size_near(height: int, width: int, base_size: int, granularity: int) -> tuple[int, int]:
+    """Height and width in pixels that a model makes, for a picture of any size: its own where that can be."""
+    lowest, highest = _exact_range(base_size, granularity)
+    can_be = all(side % granularity == 0 and lowest <= side <= highest for side in (height, width))
+    if can_be and base_size not in _BINNED_SIZES:
+        return height, width
+    return size_like(height, width, base_size, granularity)
+
+
 def resize_and_crop(pixels: Tensor, height: int | None, width: int | None) -> Tensor:
     """``(B, 3, H, W)`` as generated to the requested size: bilinear until it covers the frame, then centre crop.
 

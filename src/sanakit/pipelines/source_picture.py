@@ -1,12 +1,12 @@
-"""A picture that others are made from: its pixels as a model is shown them, and what records tell of it."""
+"""Pictures that others are made from: their pixels as a model is shown them, and what records tell of them."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 from sanakit.common.errors import PictureError, RequestError
 from sanakit.common.paths import as_path
 from sanakit.data.fitting import covering_size, fit_to_bin
-from sanakit.data.pictures import decode_picture, upright_rgb
+from sanakit.data.pictures import open_picture, upright_rgb
+
+T = TypeVar("T")
 
 
 def _last_name(name: str) -> str:
@@ -25,13 +27,16 @@ def _last_name(name: str) -> str:
     return name
 
 
-class SourcePicture(BaseModel):
-    """Upright sRGB of 8 bits, transparency over white; in a record its facts alone.
+class PictureFacts(BaseModel):
+    """What a record holds of a picture that was given; its pixels are there only where it was given.
 
-    ``sha256`` is that of its RGB bytes row by row, ``name`` the last name of its file, "" where it was none.
+    ``sha256`` is that of its bytes row by row, ``name`` the last name of its file, "" where it was none.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+    _called: ClassVar[str] = "the picture"
+    _given_as: ClassVar[str] = "image="
+    _hashed: ClassVar[str] = "RGB"
 
     width: int = Field(gt=0)
     height: int = Field(gt=0)
@@ -40,14 +45,35 @@ class SourcePicture(BaseModel):
     _image: Image.Image | None = PrivateAttr(None)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, SourcePicture) and self._facts == other._facts
+        return isinstance(other, type(self)) and self._facts == other._facts
 
     def __hash__(self) -> int:
         return hash(self._facts)
 
     @property
-    def _facts(self) -> tuple[int, int, str]:
+    def _facts(self) -> tuple[Any, ...]:
         return self.width, self.height, self.sha256
+
+    @property
+    def image(self) -> Image.Image:
+        """Raises RequestError where only its facts are here."""
+        if self._image is None:
+            raise RequestError(f"{self} is not here; give it as {self._given_as}.")
+        return self._image
+
+    @classmethod
+    def _holding(cls, image: Image.Image, name: str, **facts: Any) -> Self:
+        digest = hashlib.sha256(image.tobytes()).hexdigest()
+        made = cls(width=image.width, height=image.height, sha256=digest, name=name, **facts)
+        made._image = image
+        return made
+
+    def __str__(self) -> str:
+        return f"{self.name or self._called} ({self.width}x{self.height} px, {self._hashed} SHA-256 {self.sha256[:10]})"
+
+
+class SourcePicture(PictureFacts):
+    """Upright sRGB of 8 bits, transparency over white."""
 
     @staticmethod
     def of(given: object) -> SourcePicture:
@@ -57,18 +83,10 @@ class SourcePicture(BaseModel):
             PictureError: it cannot be read.
             RequestError: it is something else.
         """
-        match given:
-            case SourcePicture():
-                return given
-            case str() | Path():
-                return _of_file(as_path(given))
-            case Image.Image():
-                return _of_image(upright_rgb(given))
-            case np.ndarray():
-                return _of_image(upright_rgb(_from_array(given)))
-        raise RequestError(
-            f"image={type(given).__name__} is not usable; give the name of a file, Pillow's picture or an array."
-        )
+        if isinstance(given, SourcePicture):
+            return given
+        image, name = read_given(given, upright_rgb, "image=")
+        return SourcePicture._holding(image, name)
 
     def fitted(self, height: int, width: int) -> NDArray[np.uint8]:
         """``(height, width, 3)``: resized until it covers that, then cut at the centre.
@@ -76,17 +94,12 @@ class SourcePicture(BaseModel):
         Raises:
             RequestError: only its facts are here.
         """
-        if self._image is None:
-            raise RequestError(f"{self} is not here; give it as image=.")
         from sanakit.pipelines.resolution import MAX_PICTURE_PIXELS  # and torch, which a bad request need not wait for
 
-        covering = covering_size((self.width, self.height), height, width)
+        image, covering = self.image, covering_size((self.width, self.height), height, width)
         if math.prod(covering) > MAX_PICTURE_PIXELS:
             raise RequestError(f"{self} is too long for a picture of {width}x{height} px; cut it before.")
-        return fit_to_bin(self._image, height, width)
-
-    def __str__(self) -> str:
-        return f"{self.name or 'the picture'} ({self.width}x{self.height} px, RGB SHA-256 {self.sha256[:10]})"
+        return fit_to_bin(image, height, width)
 
 
 def as_source(given: Any) -> Any:
@@ -94,11 +107,31 @@ def as_source(given: Any) -> Any:
     return given if given is None or isinstance(given, Mapping) else SourcePicture.of(given)
 
 
-def _of_file(path: Path) -> SourcePicture:
+def read_given(given: object, read: Callable[[Image.Image], T], argument: str) -> tuple[T, str]:
+    """What ``read`` makes of Pillow's picture of what was given, and its last name, "" where it is no file.
+
+    Raises:
+        PictureError: it cannot be read.
+        RequestError: it is no picture.
+    """
+    match given:
+        case str() | Path():
+            path = as_path(given)
+            return _of_file(path, read), _name_of(path)
+        case Image.Image():
+            return read(given), ""
+        case np.ndarray():
+            return read(_from_array(given, argument)), ""
+    raise RequestError(
+        f"{argument}{type(given).__name__} is not usable; give the name of a file, Pillow's picture or an array."
+    )
+
+
+def _of_file(path: Path, read: Callable[[Image.Image], T]) -> T:
     if not path.is_file():  # a pipe would wait for its writer
         raise PictureError(f"{path} does not exist or is no file; give a picture")
     try:
-        return _of_image(decode_picture(path.read_bytes()), _name_of(path))
+        return read(open_picture(path.read_bytes()))
     except PictureError as error:
         raise PictureError(f"{path}: {error}") from error
     except OSError as error:
@@ -114,20 +147,15 @@ def _name_of(path: Path) -> str:
         return ""
 
 
-def _of_image(image: Image.Image, name: str = "") -> SourcePicture:
-    digest = hashlib.sha256(image.tobytes()).hexdigest()
-    source = SourcePicture(width=image.width, height=image.height, sha256=digest, name=name)
-    source._image = image
-    return source
-
-
-def _from_array(array: NDArray[Any]) -> Image.Image:
+def _from_array(array: NDArray[Any], argument: str) -> Image.Image:
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * 255
     if np.issubdtype(array.dtype, np.floating) and array.size and array.min() >= 0 and array.max() <= 1:
         array = (array * 255).round().astype(np.uint8)
     is_picture = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
     if array.dtype != np.uint8 or not is_picture or not array.size:
         raise RequestError(
-            f"image={array.dtype} of shape {array.shape} is not usable; give (H, W), (H, W, 3) or (H, W, 4), of bytes "
-            f"or of numbers in [0, 1]."
+            f"{argument}{array.dtype} of shape {array.shape} is not usable; give (H, W), (H, W, 3) or (H, W, 4), of "
+            f"bytes or of numbers in [0, 1]."
         )
     return Image.fromarray(array)

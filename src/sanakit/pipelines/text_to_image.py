@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -31,7 +32,8 @@ from sanakit.pipelines.decoding.beside import Decodings
 from sanakit.pipelines.decoding.decode import TIGHT_SHARE, decode_latent
 from sanakit.pipelines.decoding.encode import encode_pixels
 from sanakit.pipelines.decoding.memory import free_within
-from sanakit.pipelines.denoise import Denoiser, Finished, PictureJob, StepTaken, denoise
+from sanakit.pipelines.denoise import Correct, Denoiser, Finished, PictureJob, StepTaken, denoise
+from sanakit.pipelines.editing.canvas import Canvas, keeping
 from sanakit.pipelines.events import (
     ImageDone,
     Notice,
@@ -45,10 +47,11 @@ from sanakit.pipelines.events import (
     notices_about_words,
 )
 from sanakit.pipelines.latent_file import SavedLatent, as_latents, hash_latent, rescued
-from sanakit.pipelines.plan import PicturePlan, plan_pictures
+from sanakit.pipelines.plan import PicturePlan, canvas_of, plan_pictures
 from sanakit.pipelines.reading.read import PromptReader
 from sanakit.pipelines.reading.words import Words
 from sanakit.pipelines.record import (
+    EDIT,
     LATENTS,
     QUANTIZED,
     READING,
@@ -72,7 +75,7 @@ from sanakit.sampling.reuse import reusing
 logger = logging.getLogger(__name__)
 
 Prepare = Callable[[str, bool], Condition]
-Encode = Callable[[SourcePicture, tuple[int, int]], Tensor]
+Encode = Callable[[SourcePicture | Canvas, tuple[int, int]], Tensor]
 
 MAX_BATCH = 8  # pictures denoised together where there is an accelerator
 FIXED_ROWS = 4  # of a deterministic call: two pictures with guidance, or one that is perturbed too
@@ -166,7 +169,9 @@ class TextToImagePipeline:
         given = [None if latents is None else hash_latent(noise) for noise in noises]
         encode = lru_cache(maxsize=4)(self.encode)
         jobs = (
-            picture_job(plan, first_latent(plan, noise, encode), prepare, start=plan.start)
+            picture_job(
+                plan, first_latent(plan, noise, encode), prepare, start=plan.start, correct=correction_of(plan, encode)
+            )
             for plan, noise in zip(plans, noises, strict=True)
         )
         images: dict[int, GeneratedImage] = {}
@@ -207,6 +212,7 @@ class TextToImagePipeline:
             DecodeMemoryError: it does not fit into memory; the latent was saved.
             DownloadError: the upscaler could not be fetched.
             PictureError: there are steps left to do.
+            RequestError: the picture that was edited is not here.
         """
         record, latent = finished.record, finished.latent
         if finished.index is not None:
@@ -214,6 +220,8 @@ class TextToImagePipeline:
         _refuse_nan(latent, "latent")
         if output == "latent":
             return GeneratedImage(record=record, latent=latent)
+        if (canvas := canvas_of(record.request)) is not None and canvas.keeps:
+            canvas.check_here()
         self.bundle.need("autoencoder")
         with rescued(finished, self.rescue_folder) as rescue:
 
@@ -222,7 +230,7 @@ class TextToImagePipeline:
 
             pixels = decode_latent(self.bundle.autoencoder, latent, save_latent=save, free_memory=self.free_memory)
             _refuse_nan(pixels, "picture")
-            pixels = resize_and_crop(pixels, record.request.height, record.request.width)[0]
+            pixels = self._in_place(pixels, record.request)[0]
             if output != "pil" and record.request.upscale == 1:
                 return as_output(output, pixels, record, latent)
             image = to_image(pixels)
@@ -233,6 +241,16 @@ class TextToImagePipeline:
             return as_output(output, to_signed([np.asarray(image)])[0], record, latent)
         record = record.model_copy(update={"image": describe_image(image)})
         return GeneratedImage(record=record, latent=latent, image=image)
+
+    def _in_place(self, pixels: Tensor, request: GenerationRequest) -> Tensor:
+        """``(1, 3, H, W)`` as generated, to the size that was asked for, and into the picture that is edited."""
+        canvas = canvas_of(request)
+        if canvas is None:
+            return resize_and_crop(pixels, request.height, request.width)
+        size = (canvas.height, canvas.width)
+        if pixels.shape[-2:] != size:
+            pixels = F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=True)
+        return canvas.blended(pixels[0])[None] if canvas.keeps else pixels
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> TextToImagePipeline:
         """Move all networks; returns the pipeline itself.
@@ -285,7 +303,7 @@ class TextToImagePipeline:
         condition = self.bundle.transformer.prepare(TextCondition(embeds, mask))
         return condition.pad(self.bundle.text_encoder.config.max_tokens) if self.fixed_rows or self._step else condition
 
-    def encode(self, source: SourcePicture, size: tuple[int, int]) -> Tensor:
+    def encode(self, source: SourcePicture | Canvas, size: tuple[int, int]) -> Tensor:
         """The latent ``(1, C, h, w)`` float32 of a picture, brought to height and width.
 
         Raises:
@@ -310,6 +328,7 @@ class TextToImagePipeline:
             LATENTS: latents,
             QUANTIZED: model.quantized or None,
             REUSE: plan.request.reuse or None,
+            EDIT: plan.request.edit,
         }
         return PictureRecord(
             request=plan.request,
@@ -364,9 +383,18 @@ class TextToImagePipeline:
 
 def first_latent(plan: PicturePlan, noise: Tensor, encode: Encode) -> Tensor:
     """Where a picture begins: with its noise ``(1, C, h, w)``, or with another picture's latent under some of it."""
-    source = plan.request.image
+    source = canvas_of(plan.request) or plan.request.image
     latent = None if source is None else encode(source, plan.generated)
     return plan.solver.schedule().first_latent(noise, latent, plan.start)
+
+
+def correction_of(plan: PicturePlan, encode: Encode) -> Correct | None:
+    """What keeps the velocities of an edit on the way to the picture, where that is kept."""
+    canvas = canvas_of(plan.request)
+    if canvas is None or not canvas.edit.changes_parts:
+        return None
+    known = encode(canvas, plan.generated)
+    return keeping(known, canvas.free(*known.shape[-2:]).to(known.device))
 
 
 def picture_job(
@@ -377,6 +405,7 @@ def picture_job(
     start: int = 0,
     previous: Tensor | None = None,
     known: Known | None = None,
+    correct: Correct | None = None,
 ) -> PictureJob:
     """What a denoiser needs for a picture: from its first latent ``(1, C, h, w)`` on, or from where an evaluation left
     it."""
@@ -387,7 +416,7 @@ def picture_job(
     solver = plan.solver.start(latent, draw, start=start, previous=previous)
     if plan.request.reuse:
         solver = reusing(solver, plan.request.reuse, kind=plan.guidance.branches, known=known)
-    return PictureJob(solver=solver, guidance=plan.guidance, conditions=conditions_of(plan, prepare))
+    return PictureJob(solver=solver, guidance=plan.guidance, conditions=conditions_of(plan, prepare), correct=correct)
 
 
 def conditions_of(plan: PicturePlan, prepare: Prepare) -> dict[Branch, Condition]:

@@ -131,6 +131,18 @@ class SourceOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OriginOptions:
+    """What a picture was made from."""
+
+    image: Annotated[Path | None, typer.Option(help="The picture that it was made from, if that is not beside it.")] = (
+        None
+    )
+    mask: Annotated[Path | None, typer.Option(help="The mask that it was edited with, if that is not beside it.")] = (
+        None
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlaceOptions:
     """Where pictures go."""
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from sanakit.common.errors import DecodeMemoryError, PictureError
 from sanakit.common.free_memory import is_out_of_memory
+from sanakit.common.pixels import spread_visible
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.pipelines.decoding.decode import SaveLatent
 from sanakit.pipelines.upscaling.tiles import upscale_levels
@@ -36,7 +33,7 @@ def upscale_image(upscaler: Upscaler, image: Image.Image, *, on_progress: OnProg
             return Image.fromarray(upscale_levels(upscaler, np.asarray(image), on_progress=on_progress))
         case _:  # LA, RGBA
             colours, alpha = image.convert("RGBA").convert("RGB"), image.getchannel("A")
-            shown = _without_hidden_colours(np.asarray(colours), np.asarray(alpha))
+            shown = spread_visible(np.asarray(colours), np.asarray(alpha) > 0, _SPREAD_LEVELS)
             large = Image.fromarray(upscale_levels(upscaler, shown, on_progress=on_progress))
             large.putalpha(Image.fromarray(upscale_levels(upscaler, np.asarray(alpha), on_progress=on_progress)))
             return large if image.mode == "RGBA" else large.convert("LA")
@@ -78,23 +75,3 @@ def in_levels(image: Image.Image) -> Image.Image:
         return image.convert("L" if image.mode == "1" else "RGB")
     except ValueError:
         raise PictureError(f"its kind of pixels ({image.mode}) is not known; save it as RGB") from None
-
-
-def _without_hidden_colours(colours: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """``(H, W, 3)`` where pixels with alpha 0, ``(H, W)``, have a mean of visible ones near by, else white."""
-    seen = torch.from_numpy(alpha > 0).float()[None, None]  # (1, 1, H, W)
-    if seen.all():
-        return colours
-    shown = torch.from_numpy(colours.astype(np.float32)).permute(2, 0, 1)[None] * seen
-    return _spread(shown, seen, _SPREAD_LEVELS)[0].permute(1, 2, 0).round().byte().numpy()
-
-
-def _spread(shown: Tensor, seen: Tensor, levels: int) -> Tensor:
-    """Colours ``(1, 3, H, W)``, each weighted with ``seen`` ``(1, 1, H, W)``; where that is 0, those of a picture of
-    half the size, and so on ``levels`` times."""
-    coarse = torch.full((1, 1, 1, 1), 255.0)
-    if levels > 0 and max(seen.shape[-2:]) > 1:
-        half_shown, half_seen = (F.avg_pool2d(part, 2, ceil_mode=True) for part in (shown, seen))
-        coarse = _spread(half_shown, half_seen, levels - 1)
-        coarse = coarse.repeat_interleave(2, 2).repeat_interleave(2, 3)[..., : seen.shape[-2], : seen.shape[-1]]
-    return torch.where(seen > 0, shown / seen, coarse)

@@ -1,0 +1,58 @@
+"""Options that say what is done to a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sanakit.common.errors import RequestError
+
+if TYPE_CHECKING:
+    from sanakit.pipelines.editing.edit import Edit
+
+
+class MaskMeans(StrEnum):
+    """What of a mask is to change."""
+
+    white = "white"
+    black = "black"
+    transparent = "transparent"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditOptions:
+    """Which part of ``--image`` changes; fields of ``Edit``."""
+
+    mask: Annotated[
+        Path | None, typer.Option(help="Where --image is made anew; --image itself, for where it is transparent.")
+    ] = None
+    mask_means: Annotated[
+        MaskMeans | None, typer.Option(help="What of the mask changes; transparent if it has such parts, else white.")
+    ] = None
+    expand: Annotated[
+        str | None, typer.Option(metavar="left=64,top=32", help="Pixels to add at each side of --image, and to make.")
+    ] = None
+    blend: Annotated[
+        bool, typer.Option("--blend/--no-blend", help="Keep every pixel outside of the mask as it is in --image.")
+    ] = True
+
+    def edit(self) -> Edit | None:
+        """None where nothing is said.
+
+        Raises:
+            RequestError: the options do not fit together, or the mask marks nothing.
+            PictureError: the mask cannot be read.
+        """
+        if self.mask is None and self.expand is None:
+            if self.mask_means is not None or not self.blend:
+                raise RequestError("--mask-means and --no-blend belong to an edit; give --mask or --expand, too.")
+            return None
+        from sanakit.pipelines.editing.edit import Edit, Mask
+
+        means = self.mask_means.value if self.mask_means else None
+        mask = None if self.mask is None else Mask.of(self.mask, means)
+        return Edit(mask=mask, expand=self.expand, blend=self.blend)
