@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sanakit.cli.terminal.best_of import BestOfOptions
 from sanakit.cli.terminal.edit_options import EditOptions
 from sanakit.cli.terminal.options import ModelOption, PartsOptions, PlaceOptions
 from sanakit.cli.terminal.output_place import check_metadata
@@ -105,6 +107,7 @@ def generate(
     wishes: WishOptions,
     edits: EditOptions,
     places: PlaceOptions,
+    best: BestOfOptions,
     prompts: Annotated[
         list[str] | None, typer.Argument(metavar=PROMPTS, help="What to draw; several are allowed.")
     ] = None,
@@ -129,32 +132,46 @@ def generate(
 ) -> None:
     """Turn prompts into pictures.
 
-    A FILE that exists is replaced; in a FOLDER every picture gets a new name of prompt and seed.
+    A FILE that exists is replaced; in a FOLDER every picture gets a new name of prompt and seed. With --best-of, a
+    prompt whose pictures are in the FOLDER is finished: a run that was stopped goes on.
     """
     limit = None if memory is None else parse_bytes(memory)
     texts = collect_prompts(prompts or [], prompt_file)
-    total = len(texts) * wishes.num_images
+    settings = best.settings(model)
+    if settings is not None:
+        if wishes.num_images > 1:
+            raise RequestError(f"--num-images {wishes.num_images} has no meaning beside --best-of; say --keep")
+        texts = list(dict.fromkeys(texts))
+    total = len(texts) * (wishes.num_images if settings is None else settings.keep)
     requests = wishes.requests(texts, edits.edit())
     place = places.with_room(0, num_images=total)
     for given, what in ((wishes.image, "the picture that it begins with"), (edits.mask, "its mask")):
         if given is not None and place.file is not None and place.file.resolve() == given.resolve():
             raise RequestError(f"--output {place.file} would replace {what}; choose another name")
     if metadata:
-        check_metadata(place, [text + wishes.negative_prompt for text in texts])
+        num_scores = 0 if settings is None else settings.num * len(best.judges)
+        check_metadata(place, [text + wishes.negative_prompt for text in texts], num_scores)
+    hub, judges = (run.hub, []) if settings is None else best.found(run, model)
 
     from sanakit.cli.terminal.picture_run import PictureRun, save_to
+    from sanakit.pipelines.best_of.finished import finished_in
+    from sanakit.pipelines.best_of.run import best_of
 
     start = time.perf_counter()
     save = save_to(place, with_metadata=metadata)
     watch = PictureRun(num_images=total, quiet=run.quiet, save=save, on_file=run.name_file)
     done = run.telling_what_is_done(lambda: {"pictures": watch.facts, "notices": watch.notices})
     with done, watch.bar() as on_event:
-        pipeline = run.load(
-            requests, model, place, force=force, deterministic=deterministic, compile=compile, memory=limit
-        )
-        loaded = time.perf_counter()
-        pipeline(requests, on_event=on_event)
-    run.tell_result(total, {"pictures": watch.facts, "notices": watch.notices}, start=start, loaded=loaded)
+        how: dict[str, Any] = {"deterministic": deterministic, "compile": compile, "memory": limit}
+        pipeline = run.load(requests, model, place, force=force, hub=hub, **how)
+        if settings is None:
+            loaded = time.perf_counter()
+            pipeline(requests, on_event=on_event)
+        else:
+            jury = [judge.load(pipeline.bundle.words, device=pipeline.device) for judge in judges]
+            loaded = time.perf_counter()
+            best_of(pipeline, requests, settings, jury, on_event=on_event, finished=partial(finished_in, place))
+    run.tell_result(watch.num_done, {"pictures": watch.facts, "notices": watch.notices}, start=start, loaded=loaded)
     peak = process_memory(peak=True) if limit is not None else None
     if peak is not None:
         run.tell(f"{readable_bytes(peak)} of memory at the peak")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -66,6 +66,18 @@ class Finished(Generic[KeyT]):
     latent: Tensor
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Paused(Generic[KeyT]):
+    """Picture ``key`` has left before a step; when it joins again, it goes on as if it had stayed."""
+
+    key: KeyT
+    job: PictureJob
+    wish: Evaluation
+
+
+Event: TypeAlias = StepTaken[KeyT] | Finished[KeyT] | Paused[KeyT]
+
+
 class Denoiser(Generic[KeyT]):
     """Pictures on their way through one network; they may join and leave between any two rounds.
 
@@ -102,13 +114,16 @@ class Denoiser(Generic[KeyT]):
         rows = sum(len(job.conditions) for job, _ in self._running.values())
         return not self._running or rows < self._capacity(next(iter(self._running.values()))[1])
 
-    def add(self, key: KeyT, job: PictureJob) -> None:
-        """Let a picture join.
+    def add(self, key: KeyT, job: PictureJob | Paused[KeyT]) -> None:
+        """Let a picture join, or join again.
 
         Raises:
             ConfigError: it needs more rows than a call is to have.
         """
         assert key not in self._running, key
+        if isinstance(job, Paused):
+            self._running[key] = job.job, job.wish
+            return
         if self.fixed_rows is not None:
             if len(job.conditions) > self.fixed_rows:
                 raise ConfigError(f"a picture of {len(job.conditions)} rows does not fit into {self.fixed_rows} rows")
@@ -120,6 +135,13 @@ class Denoiser(Generic[KeyT]):
         """Let a picture leave as it is; one that has left already is no error."""
         if key in self._running:
             self._running.pop(key)[0].solver.close()
+
+    def pause(self, step: int) -> list[Paused[KeyT]]:
+        """Let all leave whose next step is this one or a later one."""
+        found = [Paused(key, *running) for key, running in self._running.items() if running[1].index >= step]
+        for each in found:
+            del self._running[each.key]
+        return found
 
     def round(self) -> Iterator[StepTaken[KeyT] | Finished[KeyT]]:
         """One call of the network, for the pictures that joined first and fit into it.
@@ -192,12 +214,21 @@ def rows_per_call(device: torch.device, shape: Sequence[int], max_rows: int = MA
     return 1 if device.type == "cpu" else max(min(max_rows, MAX_POSITIONS // math.prod(shape[1:])), 1)
 
 
-def denoise(denoiser: Denoiser[int], jobs: Iterable[PictureJob]) -> Iterator[StepTaken[int] | Finished[int]]:
+def denoise(denoiser: Denoiser[int], jobs: Iterable[PictureJob]) -> Iterator[Event[int]]:
     """Run all jobs to their end, each under its number; the next is asked for when there is room for it."""
-    waiting = enumerate(jobs)
+    return advance(denoiser, enumerate(jobs))
+
+
+def advance(
+    denoiser: Denoiser[KeyT], joining: Iterable[tuple[KeyT, PictureJob | Paused[KeyT]]], *, until: int | None = None
+) -> Iterator[Event[KeyT]]:
+    """Let pictures join as soon as there is room, and run them to their end, or until their next step is ``until``."""
+    waiting = iter(joining)
     while True:
-        while denoiser.has_room and (joining := next(waiting, None)) is not None:
-            denoiser.add(*joining)
+        while denoiser.has_room and (next_one := next(waiting, None)) is not None:
+            denoiser.add(*next_one)
         if not len(denoiser):
             return
         yield from denoiser.round()
+        if until is not None:
+            yield from denoiser.pause(until)

@@ -57,7 +57,17 @@ class Notice:
     message: str
 
 
-Event = StepDone | ImageDone | Notice
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Candidates for a picture were looked at after ``step`` of ``total``: so many stay, and the others do no more."""
+
+    step: int
+    total: int
+    stayed: int
+    dropped: int
+
+
+Event = StepDone | ImageDone | Judged | Notice
 OnEvent = Callable[[Event], None]
 OnStep = Callable[[int, Tensor], None]
 

@@ -32,6 +32,11 @@ class OutputPlace:
     file: Path | None
     image_format: ImageFormat
 
+    @property
+    def suffix(self) -> str:
+        """Of files in the folder."""
+        return ".jpg" if self.image_format == "jpeg" else f".{self.image_format}"
+
     def write(
         self, stem: str, image: Image.Image, record: PictureRecord | None, carried: Carried | None = None
     ) -> Path:
@@ -42,8 +47,7 @@ class OutputPlace:
         """
         from sanakit.pipelines.picture_file import NOTHING_CARRIED, write_image
 
-        suffix = ".jpg" if self.image_format == "jpeg" else f".{self.image_format}"
-        path = self.file or self.folder / f"{stem}{suffix}"
+        path = self.file or self.folder / f"{stem}{self.suffix}"
         carried = carried or NOTHING_CARRIED
         return write_image(path, image, record, self.image_format, carried=carried, new=self.file is None)
 

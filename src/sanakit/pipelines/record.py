@@ -112,6 +112,34 @@ class UpscalerReference(_Plain):
     hash: str
 
 
+class JudgeReference(_Plain):
+    """A judge of candidates, the SHA-256 of its weights ("" where it has none) and what its ranks count."""
+
+    name: str
+    hash: str = ""
+    weight: float = 1.0
+
+
+class Candidate(_Plain):
+    """A picture that was looked at: its seed, what each judge said the last time, None for what is no number, and the
+    step after which it was dropped, None if it was finished."""
+
+    seed: int
+    scores: tuple[tuple[float | None, ...], ...]
+    dropped_after: int | None = None
+
+
+class Choice(_Plain):
+    """How a picture was chosen among candidates: it came out as number ``place``, from 0, of ``keep``."""
+
+    place: int
+    keep: int
+    mode: str
+    stages: tuple[int, ...] = ()
+    judges: tuple[JudgeReference, ...]
+    candidates: tuple[Candidate, ...]
+
+
 class PictureRecord(_Plain):
     """How one picture was made.
 
@@ -121,7 +149,8 @@ class PictureRecord(_Plain):
     CPU, and ``arithmetic`` says by name what else the last bits depend on, such as the processor's instruction set.
     ``latents`` is the SHA-256 of initial noise that was given and did not follow from the seed (`hash_latent`).
     ``rows_per_call`` is None where a call had as many rows as there were. ``needs`` names what a reader must know to
-    make the picture again, so that an older sanakit refuses it and does not leave that out.
+    make the picture again, so that an older sanakit refuses it and does not leave that out. ``choice`` is there where
+    it is the best of many, and is nothing that it depends on.
     """
 
     format: int = FORMAT
@@ -137,6 +166,7 @@ class PictureRecord(_Plain):
     latents: str | None = None
     needs: tuple[str, ...] = ()
     read_as: str | None = None
+    choice: Choice | None = Field(None, exclude_if=lambda choice: choice is None)
 
     def to_json(self) -> str:
         """One line of ASCII, which every place that holds metadata takes."""

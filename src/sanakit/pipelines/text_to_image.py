@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -160,20 +160,13 @@ class TextToImagePipeline:
         requests = as_requests(request, fields)
         plans = plan_pictures(requests, self.bundle.card, self.granularity, self.reader)
         if output != "latent":
-            self._prepare_upscaling(plans)
+            self.prepare_upscaling(plans)
         noises = self._noises(plans, latents)
-        for notice in (*self._notices(requests), *notices_about_sources(plans)):
+        for notice in self.notices(requests, plans):
             tell(notice)
         model = Meanwhile(lambda: model_reference(self.bundle))  # the weights may be read once more, for their hash
-        prepare = lru_cache(maxsize=16)(self._preparing(plans))
         given = [None if latents is None else hash_latent(noise) for noise in noises]
-        encode = lru_cache(maxsize=4)(self.encode)
-        jobs = (
-            picture_job(
-                plan, first_latent(plan, noise, encode), prepare, start=plan.start, correct=correction_of(plan, encode)
-            )
-            for plan, noise in zip(plans, noises, strict=True)
-        )
+        jobs = self.jobs(plans, noises)
         images: dict[int, GeneratedImage] = {}
 
         def keep(done: Iterator[tuple[int, GeneratedImage]]) -> None:
@@ -284,6 +277,14 @@ class TextToImagePipeline:
             self.bundle.transformer, max_rows=2 * self.max_batch, fixed_rows=self.fixed_rows, step=self._step
         )
 
+    def jobs(self, plans: Sequence[PicturePlan], noises: Iterable[Tensor] | None = None) -> Iterator[PictureJob]:
+        """What a denoiser needs for each picture, one by one; with the noise of its seed if there is no other."""
+        prepare = lru_cache(maxsize=16)(self._preparing(plans))
+        encode = lru_cache(maxsize=4)(self.encode)
+        for plan, noise in zip(plans, self._drawn(plans) if noises is None else noises, strict=True):
+            first, correct = first_latent(plan, noise, encode), correction_of(plan, encode)
+            yield picture_job(plan, first, prepare, start=plan.start, correct=correct)
+
     def prepare(self, text: str, with_instruction: bool) -> Condition:
         """Everything that depends on one text alone, one row; a negative prompt has no instruction."""
         return self._condition(self.bundle.text_encoder.encode_one(text, with_instruction))
@@ -315,11 +316,13 @@ class TextToImagePipeline:
         self.bundle.need("transformer")
         return latent
 
-    def _notices(self, requests: Sequence[GenerationRequest]) -> Iterator[Notice]:
+    def notices(self, requests: Sequence[GenerationRequest], plans: Sequence[PicturePlan]) -> Iterator[Notice]:
+        """What there is to say of requests and their plans before any work."""
         yield from notices_about(requests, self.bundle.text_encoder)
         if self.reader is not None:
             yield from notices_about_words(requests, self.reader, self.bundle.card.name)
         yield from notices_about_model(self.bundle)
+        yield from notices_about_sources(plans)
 
     def record_of(self, plan: PicturePlan, model: ModelReference, latents: str | None = None) -> PictureRecord:
         """How the picture of a plan is made here and now; ``latents`` is the hash of noise that was given for it."""
@@ -357,20 +360,16 @@ class TextToImagePipeline:
         need = max(self.bundle.autoencoder.config.decode_bytes(*plan.generated) for plan in plans)
         return need <= TIGHT_SHARE * (self.free_memory(self.device) or 0)
 
-    def _prepare_upscaling(self, plans: Sequence[PicturePlan]) -> None:
+    def prepare_upscaling(self, plans: Sequence[PicturePlan]) -> None:
         """What may have to be fetched is fetched before any work."""
         for scale in {plan.request.upscale for plan in plans} - {1}:
             self.upscalers(scale, self.device)
 
     def _noises(self, plans: Sequence[PicturePlan], latents: Tensor | NDArray[Any] | None) -> list[Tensor]:
         """Initial noise ``(1, C, h, w)`` float32 of each picture, drawn on the CPU and moved."""
-        channels = self.bundle.transformer.config.in_channels
-        compression = self.bundle.autoencoder.config.compression
-        shapes = [(channels, *(side // compression for side in plan.generated)) for plan in plans]
         if latents is None:
-            drawn = (draw_noise(shape, plan.request.seed) for shape, plan in zip(shapes, plans, strict=True))
-            return [moved(noise[None], self.device) for noise in drawn]
-        latents = as_latents(latents)
+            return list(self._drawn(plans))
+        latents, shapes = as_latents(latents), [self._latent_shape(plan) for plan in plans]
         if len(set(shapes)) > 1 or latents.shape != (len(plans), *shapes[0]):
             raise RequestError(
                 f"latents of shape {tuple(latents.shape)} do not fit; all pictures must have one size, "
@@ -379,6 +378,15 @@ class TextToImagePipeline:
         if not latents.isfinite().all():
             raise RequestError("latents hold values that are not numbers; give normal noise.")
         return [noise[None].to(self.device, torch.float32) for noise in latents]
+
+    def _drawn(self, plans: Sequence[PicturePlan]) -> Iterator[Tensor]:
+        """The noise ``(1, C, h, w)`` of each seed."""
+        for plan in plans:
+            yield moved(draw_noise(self._latent_shape(plan), plan.request.seed)[None], self.device)
+
+    def _latent_shape(self, plan: PicturePlan) -> tuple[int, ...]:
+        compression = self.bundle.autoencoder.config.compression
+        return (self.bundle.transformer.config.in_channels, *(side // compression for side in plan.generated))
 
 
 def first_latent(plan: PicturePlan, noise: Tensor, encode: Encode) -> Tensor:

@@ -12,20 +12,23 @@ from pathlib import Path
 from sanakit.common.errors import OutputError, RequestError
 from sanakit.pipelines.picture_place import OutputPlace
 
+_BYTES_OF_A_SCORE = 130  # at most, with the seed of its candidate
 _EXIF_BYTES_FOR_PROMPTS = 60_000  # of 65 000, the rest being settings and versions
 
 
-def check_metadata(place: OutputPlace, texts: Sequence[str]) -> None:
-    """Find out before minutes are spent whether prompts fit into a file: PNG takes any, EXIF is limited.
+def check_metadata(place: OutputPlace, texts: Sequence[str], num_scores: int = 0) -> None:
+    """Find out before minutes are spent whether prompts, and so many scores of candidates, fit into a file: PNG takes
+    any, EXIF is limited.
 
     Raises:
         RequestError: they do not.
     """
-    longest = max(len(json.dumps(text)) for text in texts)
-    if place.image_format != "png" and longest > _EXIF_BYTES_FOR_PROMPTS:
+    longest, scores = max(len(json.dumps(text)) for text in texts), num_scores * _BYTES_OF_A_SCORE
+    if place.image_format != "png" and longest + scores > _EXIF_BYTES_FOR_PROMPTS:
+        what = f"a prompt of {longest} bytes" + (f" with {num_scores} scores" if num_scores else "")
         raise RequestError(
-            f"a prompt of {longest} bytes does not fit into the metadata of a {place.image_format} file, which holds "
-            f"{_EXIF_BYTES_FOR_PROMPTS}; write a PNG, or add --no-metadata"
+            f"{what} does not fit into the metadata of a {place.image_format} file, which holds "
+            f"{_EXIF_BYTES_FOR_PROMPTS} bytes; write a PNG, or add --no-metadata"
         )
 
 

@@ -53,7 +53,7 @@ class PictureRun:
                 raise Interrupted(self._farewell()) from None
 
     def _on_event(self, event: Event, bar: Any) -> None:
-        from sanakit.pipelines.events import ImageDone, Notice, StepDone
+        from sanakit.pipelines.events import ImageDone, Judged, Notice, StepDone
 
         match event:
             case StepDone():
@@ -64,6 +64,8 @@ class PictureRun:
                 if self.save is not None:
                     self._keep(event.image, self.save(event.image))
                 self.num_done += 1
+            case Judged():
+                self.num_steps += event.dropped * (event.total - event.step)  # which nobody has to wait for
             case Notice():
                 self.notices.append(event.message)
                 tell(f"note: {event.message}", quiet=self.quiet)

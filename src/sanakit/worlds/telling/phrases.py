@@ -95,6 +95,11 @@ def has_rendered(scene: Scene, bank: Bank) -> bool:
 
 def ground_wordings(ground: Ground, bank: Bank) -> tuple[str, ...]:
     """Ways to say what is behind, the plain one first."""
+    return bank.places[ground.name].wordings if ground.kind == "place" else wordings_behind(ground)
+
+
+def wordings_behind(ground: Ground) -> tuple[str, ...]:
+    """The same for all but places, whose words are a bank's."""
     match ground.kind:
         case "plain":
             vowel = ground.name[0] in "aeiou"
@@ -104,10 +109,8 @@ def ground_wordings(ground: Ground, bank: Bank) -> tuple[str, ...]:
             first, second = ground.name.split()
             texts = (wording.format(first, second) for wording in _GRADED_GROUND)
             return tuple(text.replace(" a orange", " an orange") for text in texts)
-        case "drawn":
+        case _:
             return tuple(_DRAWN_GROUND[ground.name])
-        case "place":
-            return bank.places[ground.name].wordings
 
 
 def is_default(ground: Ground) -> bool:

@@ -1,0 +1,1 @@
+"""Many pictures of a prompt, of which the best stay."""

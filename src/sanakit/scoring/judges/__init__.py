@@ -1,0 +1,1 @@
+"""Judges of pictures beside a prompt: the reader of the worlds, scorers of similarity, models that answer yes or no."""
