@@ -58,6 +58,25 @@ def test_sides(generate: Any, photo: np.ndarray) -> None:
     assert record.request.edit.mask.means == "black"
 
 
+def test_a_picture_becomes_larger(generate: Any, run: Any, tiny_model: Path, photo: np.ndarray) -> None:
+    words = ("--model", tiny_model, "--device", "cpu", "--steps", "2")
+    outcome = run("enhance", "photo.png", "--factor", "2", "--output", "large.png", *words)
+    assert (outcome.code, Image.open("large.png").size) == (0, (192, 256))
+    assert read_record("large.png").request.guidance_scale == 1
+    assert generate("--seamless", "--style", "neon", "--output", "made.png").code == 0
+    request = read_record("made.png").request
+    assert (request.prompt[:6], "neon light" in request.prompt, request.seamless) == ("a cat ", True, True)
+    for words, sentence in (
+        (("enhance", "photo.png", "--factor", "1"), "--factor 1 is not usable"),
+        (("enhance", "nowhere.png"), "nowhere.png does not exist"),
+        (("enhance", "photo.png", "--output", "photo.png"), "would replace the picture"),
+        (("generate", "a cat", "--style", "water"), "there is no style 'water'"),
+        (("generate", "a cat", "--styles", "mine.yaml"), "--style says which"),
+    ):
+        outcome = run(*words)
+        assert (outcome.code > 0, outcome.err.count("\n"), sentence in outcome.err) == (True, 1, True)
+
+
 def test_what_does_not_fit_is_one_sentence(generate: Any, photo: np.ndarray) -> None:
     Image.new("L", (8, 8)).save("black.png")
     for words, sentence in (
@@ -66,7 +85,7 @@ def test_what_does_not_fit_is_one_sentence(generate: Any, photo: np.ndarray) -> 
         (("--image", "photo.png", "--mask", "black.png"), "has nothing white, so nothing would change; --mask-means"),
         (("--image", "photo.png", "--mask", "mask.png", "--output", "mask.png"), "would replace its mask"),
         (("--image", "photo.png", "--expand", "up=3"), "expand='up=3' is not usable"),
-        (("--image", "photo.png", "--no-blend"), "--mask-means and --no-blend belong to an edit"),
+        (("--image", "photo.png", "--no-blend"), "--resample and --no-blend belong to an edit"),
     ):
         outcome = generate(*words)
         assert (outcome.code > 0, outcome.err.count("\n"), sentence in outcome.err) == (True, 1, True)

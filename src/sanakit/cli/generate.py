@@ -25,7 +25,6 @@ from sanakit.common.free_memory import process_memory
 from sanakit.sampling.solvers import SOLVERS
 
 if TYPE_CHECKING:
-    from sanakit.pipelines.editing.edit import Edit
     from sanakit.pipelines.request import GenerationRequest
 
 
@@ -78,7 +77,7 @@ class WishOptions:
         bool, typer.Option("--instruction/--no-instruction", help="Put the model's instruction before the prompt.")
     ] = True
 
-    def requests(self, prompts: Sequence[str], edit: Edit | None = None) -> list[GenerationRequest]:
+    def requests(self, prompts: Sequence[str], edits: EditOptions) -> list[GenerationRequest]:
         """One a prompt; raises RequestError where no model could do it."""
         from sanakit.pipelines.request import GenerationRequest
         from sanakit.pipelines.source_picture import SourcePicture
@@ -89,9 +88,11 @@ class WishOptions:
             fields["seed"] = int(self.seed)
         fields["angles"] = None if self.angles is None else parse_angles(self.angles)
         fields["image"] = None if self.image is None else SourcePicture.of(self.image)
-        fields["edit"] = edit
+        fields |= {"edit": edits.edit(), "seamless": edits.seamless}
         fields |= {"width": width, "height": height, "solver": self.solver.value if self.solver else None}
-        return [GenerationRequest(prompt=prompt, **fields) for prompt in prompts]
+        negative = fields.pop("negative_prompt")
+        worded = [edits.worded(prompt, negative) for prompt in prompts]
+        return [GenerationRequest(prompt=text, negative_prompt=other, **fields) for text, other in worded]
 
 
 def parse_angles(words: str) -> tuple[float, ...]:
@@ -143,7 +144,7 @@ def generate(
             raise RequestError(f"--num-images {wishes.num_images} has no meaning beside --best-of; say --keep")
         texts = list(dict.fromkeys(texts))
     total = len(texts) * (wishes.num_images if settings is None else settings.keep)
-    requests = wishes.requests(texts, edits.edit())
+    requests = wishes.requests(texts, edits)
     place = places.with_room(0, num_images=total)
     for given, what in ((wishes.image, "the picture that it begins with"), (edits.mask, "its mask")):
         if given is not None and place.file is not None and place.file.resolve() == given.resolve():

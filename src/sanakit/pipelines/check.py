@@ -43,7 +43,7 @@ from sanakit.pipelines.latent_file import SavedLatent
 from sanakit.pipelines.plan import PicturePlan, plan_pictures
 from sanakit.pipelines.published import AUTOENCODER, TEXT_ENCODER_PARAMETERS
 from sanakit.pipelines.request import GenerationRequest
-from sanakit.pipelines.resolution import granularity_of
+from sanakit.pipelines.resolution import LARGEST, granularity_of
 from sanakit.pipelines.text_to_image import FIXED_ROWS, MAX_BATCH, TextToImagePipeline
 from sanakit.quantization.codecs import num_bytes
 from sanakit.quantization.schemes import scheme_named
@@ -177,7 +177,8 @@ def memory_of_pictures(
         weights={name: _bytes_of_weights(model, name, count) for name, count in counts.items()},
         dtype=model.dtypes["transformer"],
     )
-    height, width = plan.generated
+    most = LARGEST * model.card.defaults.base_size if plan.is_larger else max(plan.generated)  # else in tiles
+    height, width = (min(side, most) for side in plan.generated)
     shape = (transformer.config.in_channels, height // autoencoder.compression, width // autoencoder.compression)
     alone = len(plan.guidance.inputs())
     together = rows_per_call(torch.device(model.device), shape, 2 * MAX_BATCH)

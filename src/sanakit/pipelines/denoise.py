@@ -36,12 +36,15 @@ class PictureJob:
         conditions: of one row each, for every branch that the guidance may ask for.
         correct: what is done to a velocity before the solver gets it. For inpainting, with ``known`` where ``mask`` is
             False: ``where(mask, velocity, (latent - known) / sigma)`` ends exactly there, as noise paths are straight.
+        shift: rows and columns by which the latent of a step is rolled before the network sees it, and its velocity
+            back: in a picture whose edges meet no place is an edge at every step.
     """
 
     solver: Solver
     guidance: Guidance
     conditions: Mapping[Branch, Condition]
     correct: Correct | None = None
+    shift: Callable[[int], tuple[int, int]] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -188,22 +191,30 @@ class Denoiser(Generic[KeyT]):
         if not wishes:
             return []
         branches = [job.guidance.branches(wish.sigma) for job, wish in wishes]
-        rows = [(wish, job.conditions[name]) for (job, wish), own in zip(wishes, branches, strict=True) for name in own]
+        rows = [
+            (job, wish, job.conditions[name]) for (job, wish), own in zip(wishes, branches, strict=True) for name in own
+        ]
         rows += rows[:1] * ((self.fixed_rows or 0) - len(rows))
         device, dtype = self.transformer.device, self.transformer.compute_dtype
-        together = self._together(*(condition for _, condition in rows))
+        together = self._together(*(condition for _, _, condition in rows))
         on_device = torch.cuda.device(device if device.type == "cuda" else -1)  # where Triton starts its kernels
         with on_device, told_by_row(together.beside):
             velocity = self._step(
-                torch.cat([wish.latent for wish, _ in rows]).to(device, dtype),
-                torch.cat([torch.full((1,), wish.timestep, device=device) for wish, _ in rows]),  # without waiting
+                torch.cat([_rolled(job, wish.index, wish.latent) for job, wish, _ in rows]).to(device, dtype),
+                torch.cat([torch.full((1,), wish.timestep, device=device) for _, wish, _ in rows]),  # without waiting
                 together,
             ).float()  # (rows, C, h, w)
         parts = iter(velocity.split(1))
         return [
-            job.guidance.combine({name: next(parts) for name in own}, wish.sigma)
+            _rolled(job, wish.index, job.guidance.combine({name: next(parts) for name in own}, wish.sigma), -1)
             for (job, wish), own in zip(wishes, branches, strict=True)
         ]
+
+
+def _rolled(job: PictureJob, step: int, values: Tensor, direction: int = 1) -> Tensor:
+    if job.shift is None:
+        return values
+    return values.roll([direction * number for number in job.shift(step)], (-2, -1))
 
 
 def rows_per_call(device: torch.device, shape: Sequence[int], max_rows: int = MAX_ROWS) -> int:

@@ -11,11 +11,12 @@ from sanakit.common.seeds import image_seed
 from sanakit.pipelines.editing.canvas import Canvas
 from sanakit.pipelines.reading.read import PromptReader
 from sanakit.pipelines.request import GenerationRequest
-from sanakit.pipelines.resolution import check_upscaled_size, generated_size, size_like, size_near
+from sanakit.pipelines.resolution import check_upscaled_size, generated_size, size_around, size_like, size_near
 from sanakit.sampling.guidance import ClassifierFreeGuidance, EmbeddedGuidance, Guidance, PerturbedAttentionGuidance
 from sanakit.sampling.scm import SCM
 from sanakit.sampling.solvers import SolverConfig, solver_of
 
+ENHANCING_STRENGTH = 0.3  # of a picture that is made larger and should stay what it is
 DEFAULT_STRENGTH = 0.6  # of the steps, where a picture is changed and nothing is said
 _ALL_NOISE = 1.5  # an angle beyond which nothing of a picture is seen
 DEFAULT_START_ANGLE = 1.3  # of a consistency model, whose few steps have no fine shares
@@ -39,6 +40,11 @@ class PicturePlan:
     def told(self) -> str:
         """The prompt as the text encoder gets it."""
         return self.request.prompt if self.read_as is None else self.read_as
+
+    @property
+    def is_larger(self) -> bool:
+        """Than the model makes pictures by itself, perhaps."""
+        return self.request.edit is not None and self.request.edit.factor > 1
 
 
 def plan_pictures(
@@ -89,7 +95,8 @@ def _sizes(request: GenerationRequest, side: int, granularity: int) -> tuple[int
     if request.image is not None and request.edit is not None:
         height, width = request.edit.size(request.image.height, request.image.width)
         height, width = request.height or height, request.width or width
-        return height, width, size_near(height, width, side, granularity)
+        size = size_near if request.edit.factor == 1 else size_around
+        return height, width, size(height, width, side, granularity)
     height, width = request.height or side, request.width or side
     if request.image is not None and request.height is None:
         height, width = size_like(request.image.height, request.image.width, side, granularity)
@@ -134,7 +141,8 @@ def _beginning(request: GenerationRequest, solver: SolverConfig) -> tuple[Solver
         angle = request.start_angle or (solver.angles[0] if anew else min(DEFAULT_START_ANGLE, solver.angles[0]))
         return solver.beginning_at(angle), 0, {"start_angle": angle}
     _refuse(request, ("start_angle",), f"the solver {solver.name}, which begins where strength says")
-    strength = request.strength or (1.0 if anew else DEFAULT_STRENGTH)
+    larger = request.edit is not None and request.edit.factor > 1
+    strength = request.strength or (1.0 if anew else ENHANCING_STRENGTH if larger else DEFAULT_STRENGTH)
     return solver, first_step(solver.num_steps, strength), {"strength": strength}
 
 

@@ -26,9 +26,10 @@ FORMAT = 1
 READING, UPSCALING, LATENTS = "words of other languages and emoji", "upscaling", "latents that were given"
 REUSE = "velocities that were reused"
 QUANTIZED, EDIT = "quantized weights", "an edit of a picture"
+SEAMLESS = "edges that meet"
 MAX_STEPS, MAX_PIXELS, MAX_ROWS = 100, 1024**2, 16
 """What a record may ask for unasked; a picture as large as its file is never too large."""
-KNOWN_NEEDS = frozenset({READING, UPSCALING, LATENTS, QUANTIZED, REUSE, EDIT})
+KNOWN_NEEDS = frozenset({READING, UPSCALING, LATENTS, QUANTIZED, REUSE, EDIT, SEAMLESS})
 """Features without which a picture would come out otherwise."""
 
 

@@ -134,6 +134,7 @@ class GenerationRequest(BaseModel):
     edit: Annotated[Edit | None, BeforeValidator(as_edit)] = Field(
         None, exclude_if=lambda edit: edit is None, description="an edit of the picture, such as Edit(mask='mask.png')"
     )
+    seamless: bool = Field(False, exclude_if=lambda seamless: not seamless, description="true or false")
     seed: Annotated[int, BeforeValidator(_drawn)] = Field(
         0, ge=0, le=MAX_SEED, description=f"a whole number from 0 to {MAX_SEED}, or random"
     )
@@ -172,6 +173,10 @@ class GenerationRequest(BaseModel):
             raise RequestError(f"{beginnings[0]} says how a picture is changed; give that as image, or leave it out.")
         if self.edit is not None and self.image is None:
             raise RequestError("edit says what is done to a picture; give that as image, or leave it out.")
+        if self.seamless and self.edit is not None:
+            raise RequestError(
+                "seamless makes edges that meet, and an edit keeps those that a picture has; leave one out."
+            )
         if len(beginnings) > 1:
             raise RequestError("strength and start_angle both say where to begin; give one of them.")
         if (self.height is None) != (self.width is None):

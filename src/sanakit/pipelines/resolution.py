@@ -12,6 +12,7 @@ from sanakit.common.errors import RequestError
 from sanakit.models.transformers.linear_dit import LinearDiTConfig
 
 MAX_ASPECT_RATIO = 4.0  # of the widest bin; beyond it most of a picture would be cropped away
+LARGEST = 2  # times the side of a model that a picture of its own may have
 MAX_ENLARGEMENT = 2.0  # of what the network made; beyond it the picture is mostly interpolation
 MAX_PICTURE_PIXELS = 178_956_970  # of a file that Pillow opens without suspecting an attack
 _BINNED_SIZES = tuple(size for size in BASE_SIZES if size >= 512)
@@ -65,6 +66,13 @@ def size_near(height: int, width: int, base_size: int, granularity: int) -> tupl
     if can_be and base_size not in _BINNED_SIZES:
         return height, width
     return size_like(height, width, base_size, granularity)
+
+
+def size_around(height: int, width: int, base_size: int, granularity: int) -> tuple[int, int]:
+    """Both sides rounded up to what a network that works tile by tile can make."""
+    lowest, _ = _exact_range(base_size, granularity)
+    made_height, made_width = (max(-(-side // granularity) * granularity, lowest) for side in (height, width))
+    return made_height, made_width
 
 
 def resize_and_crop(pixels: Tensor, height: int | None, width: int | None) -> Tensor:
@@ -128,4 +136,4 @@ def _check_exact(height: int, width: int, base_size: int, granularity: int) -> N
 def _exact_range(base_size: int, granularity: int) -> tuple[int, int]:
     """The shortest and the longest side of a picture that is made as it is asked for."""
     lowest = -(-base_size // 2 // granularity) * granularity or granularity
-    return lowest, max(2 * base_size // granularity * granularity, lowest)
+    return lowest, max(LARGEST * base_size // granularity * granularity, lowest)

@@ -29,11 +29,13 @@ from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.compiled_step import CompiledStep, check_compiler
 from sanakit.models.transformers.condition import Condition
 from sanakit.pipelines.decoding.beside import Decodings
-from sanakit.pipelines.decoding.decode import TIGHT_SHARE, decode_latent
+from sanakit.pipelines.decoding.decode import TIGHT_SHARE, USABLE_SHARE, decode_latent
 from sanakit.pipelines.decoding.encode import encode_pixels
-from sanakit.pipelines.decoding.memory import free_within
+from sanakit.pipelines.decoding.memory import FreeMemory, free_within
 from sanakit.pipelines.denoise import Correct, Denoiser, Finished, PictureJob, StepTaken, denoise
 from sanakit.pipelines.editing.canvas import Canvas, keeping
+from sanakit.pipelines.editing.seamless import middle, shift_of, wrap
+from sanakit.pipelines.editing.tiles import TiledStep
 from sanakit.pipelines.events import (
     ImageDone,
     Notice,
@@ -56,20 +58,22 @@ from sanakit.pipelines.record import (
     QUANTIZED,
     READING,
     REUSE,
+    SEAMLESS,
     ModelReference,
     PictureRecord,
     describe_image,
     software_versions,
 )
 from sanakit.pipelines.request import Asked, GenerationRequest, as_requests
-from sanakit.pipelines.resolution import granularity_of, resize_and_crop
+from sanakit.pipelines.resolution import LARGEST, granularity_of, resize_and_crop
 from sanakit.pipelines.result import GeneratedImage, GenerationResult, Output, as_output, check_output, to_image
 from sanakit.pipelines.source_picture import SourcePicture
 from sanakit.pipelines.upscaling.images import enlarge
 from sanakit.pipelines.upscaling.records import upscaled_record
 from sanakit.pipelines.upscaling.upscaler import Upscaler, load_upscaler
-from sanakit.sampling.evaluation import Known
+from sanakit.sampling.evaluation import Known, Solver
 from sanakit.sampling.guidance import Branch
+from sanakit.sampling.resampling import resampling
 from sanakit.sampling.reuse import reusing
 
 logger = logging.getLogger(__name__)
@@ -168,6 +172,7 @@ class TextToImagePipeline:
         given = [None if latents is None else hash_latent(noise) for noise in noises]
         jobs = self.jobs(plans, noises)
         images: dict[int, GeneratedImage] = {}
+        last_told: dict[int, int] = {}
 
         def keep(done: Iterator[tuple[int, GeneratedImage]]) -> None:
             for index, image in done:
@@ -180,7 +185,8 @@ class TextToImagePipeline:
         with Decodings(partial(self.decode, output=output), beside=beside) as decodings:
             for event in denoise(self.denoiser(), jobs):
                 match event:
-                    case StepTaken(evaluation=step) if on_event is not None or on_step is not None:
+                    case StepTaken(evaluation=step) if step.index > last_told.get(event.key, -1):
+                        last_told[event.key] = step.index  # of a step that is taken back, the first time
                         which = {"image_index": event.key, "num_images": len(plans)}
                         begun = plans[event.key].start
                         index, total = step.index - begun, step.total - begun
@@ -213,7 +219,8 @@ class TextToImagePipeline:
         _refuse_nan(latent, "latent")
         if output == "latent":
             return GeneratedImage(record=record, latent=latent)
-        if (canvas := canvas_of(record.request)) is not None and canvas.keeps:
+        canvas = canvas_of(record.request)
+        if canvas is not None and canvas.keeps:
             canvas.check_here()
         self.bundle.need("autoencoder")
         with rescued(finished, self.rescue_folder) as rescue:
@@ -221,7 +228,10 @@ class TextToImagePipeline:
             def save() -> str:
                 return f"{rescue()}{finished.record.model.options}"
 
-            pixels = decode_latent(self.bundle.autoencoder, latent, save_latent=save, free_memory=self.free_memory)
+            free = self._free_for(canvas)
+            wrapped = wrap(latent) if record.request.seamless else latent
+            pixels = decode_latent(self.bundle.autoencoder, wrapped, save_latent=save, free_memory=free)
+            pixels = middle(pixels, latent.shape[-2:], self.bundle.autoencoder.config.compression)
             _refuse_nan(pixels, "picture")
             pixels = self._in_place(pixels, record.request)[0]
             if output != "pil" and record.request.upscale == 1:
@@ -241,6 +251,8 @@ class TextToImagePipeline:
         if canvas is None:
             return resize_and_crop(pixels, request.height, request.width)
         size = (canvas.height, canvas.width)
+        if canvas.edit.factor > 1:
+            return pixels[..., : canvas.height, : canvas.width]
         if pixels.shape[-2:] != size:
             pixels = F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=True)
         return canvas.blended(pixels[0])[None] if canvas.keeps else pixels
@@ -272,10 +284,11 @@ class TextToImagePipeline:
         return granularity_of(self.bundle.transformer.config, self.bundle.autoencoder.config.compression)
 
     def denoiser(self) -> Denoiser[Any]:
-        """What pictures of this pipeline join and leave."""
-        return Denoiser(
-            self.bundle.transformer, max_rows=2 * self.max_batch, fixed_rows=self.fixed_rows, step=self._step
-        )
+        """What pictures of this pipeline join and leave; such that are larger than it makes by itself go in tiles."""
+        transformer = self.bundle.transformer
+        tile = self.bundle.card.defaults.base_size // self.bundle.autoencoder.config.compression
+        step = TiledStep(self._step or transformer, tile=tile, largest=LARGEST * tile)
+        return Denoiser(transformer, max_rows=2 * self.max_batch, fixed_rows=self.fixed_rows, step=step)
 
     def jobs(self, plans: Sequence[PicturePlan], noises: Iterable[Tensor] | None = None) -> Iterator[PictureJob]:
         """What a denoiser needs for each picture, one by one; with the noise of its seed if there is no other."""
@@ -312,9 +325,18 @@ class TextToImagePipeline:
         """
         pixels = to_signed([source.fitted(*size)])
         self.bundle.need("autoencoder")
-        latent = encode_pixels(self.bundle.autoencoder, pixels, free_memory=self.free_memory).to(self.device)
+        free = self._free_for(source if isinstance(source, Canvas) else None)
+        latent = encode_pixels(self.bundle.autoencoder, pixels, free_memory=free).to(self.device)
         self.bundle.need("transformer")
         return latent
+
+    def _free_for(self, canvas: Canvas | None) -> FreeMemory:
+        """What is free; where a picture may be larger than the model makes, no more than one that it makes needs."""
+        if canvas is None or canvas.edit.factor == 1:
+            return self.free_memory
+        side = LARGEST * self.bundle.card.defaults.base_size
+        most = int(self.bundle.autoencoder.config.decode_bytes(side, side) / USABLE_SHARE) + 1
+        return lambda device: most if (free := self.free_memory(device)) is None else min(free, most)
 
     def notices(self, requests: Sequence[GenerationRequest], plans: Sequence[PicturePlan]) -> Iterator[Notice]:
         """What there is to say of requests and their plans before any work."""
@@ -332,6 +354,7 @@ class TextToImagePipeline:
             QUANTIZED: model.quantized or None,
             REUSE: plan.request.reuse or None,
             EDIT: plan.request.edit,
+            SEAMLESS: plan.request.seamless or None,
         }
         return PictureRecord(
             request=plan.request,
@@ -422,9 +445,22 @@ def picture_job(
         return moved(draw_step_noise(latent.shape[1:], plan.request.seed, step)[None], latent.device)
 
     solver = plan.solver.start(latent, draw, start=start, previous=previous)
+    edit = plan.request.edit
+    if edit is not None and edit.changes_parts and not plan.request.reuse:  # which spares calls, and these first
+
+        def again(latent: Tensor, step: int, previous: Tensor | None) -> Solver:
+            return plan.solver.start(latent, draw, start=step, previous=previous)
+
+        solver = resampling(solver, again, draw, edit.resample)
     if plan.request.reuse:
         solver = reusing(solver, plan.request.reuse, kind=plan.guidance.branches, known=known)
-    return PictureJob(solver=solver, guidance=plan.guidance, conditions=conditions_of(plan, prepare), correct=correct)
+    return PictureJob(
+        solver=solver,
+        guidance=plan.guidance,
+        conditions=conditions_of(plan, prepare),
+        correct=correct,
+        shift=partial(shift_of, latent.shape[-2:]) if plan.request.seamless else None,
+    )
 
 
 def conditions_of(plan: PicturePlan, prepare: Prepare) -> dict[Branch, Condition]:

@@ -16,7 +16,7 @@ from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.common.errors import PictureError, RequestError
 from sanakit.pipelines.editing.canvas import seam
 from sanakit.pipelines.editing.edit import Edit, Expand, Mask
-from sanakit.pipelines.events import Notice
+from sanakit.pipelines.events import Notice, StepDone
 from sanakit.pipelines.latent_file import SavedLatent
 from sanakit.pipelines.picture_file import write_image
 from sanakit.pipelines.plan import canvas_of, plan_pictures
@@ -55,7 +55,8 @@ def levels_of(image: Any) -> np.ndarray:
 @pytest.mark.parametrize(
     "fields",
     [
-        {}, {"solver": "flow-euler"}, {"solver": "scm"}, {"reuse": 0.5, "num_inference_steps": 6}, {"strength": 0.5},
+        {}, {"solver": "flow-euler", "num_inference_steps": 6}, {"solver": "scm"}, {"strength": 0.5},
+        {"reuse": 0.5, "num_inference_steps": 6},
         {"guidance_interval": (0.2, 0.8)}, {"pag_scale": 1.0}, {"guidance_scale": 1.0},
     ],
     ids=str,
@@ -91,8 +92,34 @@ def test_the_kept_cells_of_the_latent_end_where_they_are_known(pipeline: TextToI
     assert canvas is not None
     assert canvas.anew
     known, free = pipeline.encode(canvas, (128, 128)), canvas.free(8, 8)
-    assert free.sum() == 4 * 6  # of 16 px each, touched by columns 40 to 90 and rows 30 to 100
+    assert free[..., 2:6, 2:6].all()  # of 16 px each: columns 40 to 90, rows 30 to 100
+    assert free.sum() == 16
     torch.testing.assert_close(made.latent.masked_fill(free, 0), known.masked_fill(free, 0), rtol=0, atol=1e-5)
+
+
+def test_thin_masks_change_what_they_touch(pipeline: TextToImagePipeline) -> None:
+    line = mask(box=(0, 60, 127, 62))
+    made = pipeline("a cat", image=picture(), edit=Edit(mask=line)).images[0]
+    canvas = canvas_of(made.record.request)
+    assert canvas is not None
+    assert canvas.free(8, 8).sum() == 8
+    kept = np.asarray(line) == 0
+    assert (levels_of(made.image)[kept] == levels_of(picture())[kept]).all()
+    assert (levels_of(made.image)[~kept] != levels_of(picture())[~kept]).mean() > 0.8
+
+
+def test_steps_are_taken_back_and_told_once(pipeline: TextToImagePipeline) -> None:
+    told: list[Any] = []
+    common: dict[str, Any] = {"image": picture(), "num_inference_steps": 5, "output": "latent"}
+    edits = {times: Edit(mask=mask(), resample=times) for times in (0, 2)}
+    made = {
+        times: pipeline("a cat", edit=edit, on_event=told.append, **common).images[0] for times, edit in edits.items()
+    }
+    assert not torch.equal(made[0].latent, made[2].latent)
+    steps = [(event.index, event.total) for event in told if isinstance(event, StepDone)]
+    assert steps == 2 * [(index, 5) for index in range(5)]
+    assert made[2].record.request.edit is not None
+    assert made[2].record.request.edit.resample == 2
 
 
 def test_what_is_made_anew_is_hidden_from_the_model(pipeline: TextToImagePipeline) -> None:

@@ -82,13 +82,20 @@ class Canvas:
             pixels = spread_visible(pixels, ~hidden)
         if pixels.shape[:2] == (height, width):
             return pixels
+        if self.edit.factor > 1:  # tiles keep its scale
+            return np.pad(pixels, ((0, height - self.height), (0, width - self.width), (0, 0)), mode="edge")
         rule = Image.Resampling[resize_rule(height, width).upper()]
         return np.asarray(Image.fromarray(pixels).resize((width, height), rule))
 
     def free(self, height: int, width: int) -> Tensor:
-        """``(1, 1, height, width)`` bool, the cells of a latent that any changed pixel is in."""
-        levels = torch.from_numpy(self.levels())[None, None]
-        return F.adaptive_max_pool2d(levels, (height, width)) > 0
+        """``(1, 1, height, width)`` bool, the cells of a latent that may change: of which half changes or more; and of
+        a thin mask, that fills no cell so far, all that it touches.
+
+        What is painted beyond the mask is cut off, so a cell that hardly changes is better kept.
+        """
+        share = F.adaptive_avg_pool2d(torch.from_numpy(self.levels() > 0).float()[None, None], (height, width))
+        filled = (share >= 0.5).float()
+        return (filled > 0) | ((share > 0) & (F.max_pool2d(filled, 3, stride=1, padding=1) == 0))
 
     def blended(self, made: Tensor) -> Tensor:
         """``(3, H, W)`` in [-1, 1]: what was made where the picture changes, and the picture everywhere else.

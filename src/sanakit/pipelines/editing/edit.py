@@ -18,6 +18,7 @@ Means = Literal["white", "black", "transparent"]
 
 MAX_ADDED = 8192  # pixels at one side
 MAX_FACTOR = 8
+RESAMPLED, MAX_RESAMPLED = 4, 32
 _NOISE = 16  # of 255 levels at both ends that a mask does not mean: JPEG's black is not quite black
 
 
@@ -133,6 +134,8 @@ class Edit(BaseModel):
         mask: where it is made anew; it is stretched to the picture where it has another size.
         expand: pixels that are added around it, and made.
         factor: how many times larger it is made, tile by tile.
+        resample: how often a step is taken back so that what is made fits what is kept (`sanakit.sampling.resampling`);
+            0 is quickest.
         blend: every pixel outside of mask and added sides is the picture's own; else the model's copy of it.
     """
 
@@ -141,6 +144,7 @@ class Edit(BaseModel):
     mask: Annotated[Mask | None, BeforeValidator(_as_mask)] = Field(None, exclude_if=lambda mask: mask is None)
     expand: Annotated[Expand | None, BeforeValidator(_as_expand)] = Field(None, exclude_if=lambda sides: sides is None)
     factor: int = Field(1, ge=1, le=MAX_FACTOR, exclude_if=lambda factor: factor == 1)
+    resample: int = Field(RESAMPLED, ge=0, le=MAX_RESAMPLED)
     blend: bool = Field(True, exclude_if=lambda blend: blend)
 
     def __init__(self, **fields: Any) -> None:

@@ -1,0 +1,49 @@
+"""``sanakit eval inpainting``"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sanakit.cli.eval.options import DrawOptions, ReportOption, check_report, show_report
+from sanakit.cli.terminal.options import ModelOption
+
+if TYPE_CHECKING:
+    from sanakit.common.pixels import Picture
+
+
+def inpainting(
+    draw: DrawOptions,
+    model: ModelOption = "starter",
+    bank: Annotated[str, typer.Option(help="The bank of things: full, tiny, or a folder.")] = "full",
+    reader: Annotated[str | None, typer.Option(help="Folder of a recogniser; the one that ships if not given.")] = None,
+    num: Annotated[int, typer.Option(min=1, help="Pictures that a thing is painted into.")] = 60,
+    seed: Annotated[int, typer.Option(min=0, help="Decides the pictures; picture i has the seed SEED + i.")] = 0,
+    output: ReportOption = None,
+) -> None:
+    """Whether a model paints what it is asked for under a mask, on held-out scenes; the reader's own errors stand
+    beside."""
+    check_report(output)
+
+    import numpy as np
+
+    from sanakit.evaluation.worlds.inpainting import holes, inpainting_report
+    from sanakit.evaluation.worlds.subject import subject_of
+    from sanakit.pipelines.editing.edit import Edit
+    from sanakit.scoring.reading.load import load_reader
+    from sanakit.worlds.banks.bank_files import load_bank
+
+    read_by = load_reader(reader, device=draw.start())
+    pipeline = draw.load([draw.wish()], model)
+    readable = {*read_by.words.names, *read_by.words.grounds}
+    cases = holes(subject_of(load_bank(bank), pipeline.bundle.words, readable=readable), num, seed)
+
+    def inpaint(prompt: str, seed: int, picture: Picture, mask: Any) -> Picture:
+        request = draw.wish(prompt, seed=seed, image=picture, edit=Edit(mask=mask))
+        return np.asarray(pipeline(request).images[0].picture)
+
+    settings = {"model": pipeline.bundle.card.name, "hash": pipeline.bundle.model_hash[:10], **draw.settings(pipeline)}
+    with draw.bar("painting and reading", unit="pictures") as on_progress:
+        report = inpainting_report(inpaint, read_by, cases, seed=seed, settings=settings, on_progress=on_progress)
+    show_report(report, output, draw)
