@@ -44,8 +44,8 @@ def pipeline(tiny_bundle: ModelBundle) -> TextToImagePipeline:
 def jobs_of(requests: list[GenerationRequest], pipeline: TextToImagePipeline) -> list[Any]:
     """As on a GPU: texts of one length, none folded."""
 
-    def prepare(text: str, with_instruction: bool) -> Condition:
-        return replace(pipeline.prepare(text, with_instruction).pad(20), folded=())
+    def prepare(*asked: Any) -> Condition:
+        return replace(pipeline.prepare(*asked).pad(20), folded=())
 
     plans = plan_pictures(requests, pipeline.bundle.card, pipeline.granularity)
     return [picture_job(plan, noise, prepare) for plan, noise in zip(plans, pipeline._noises(plans, None), strict=True)]

@@ -189,6 +189,11 @@ class Kronecker(SidePath):
         inner = [factors[1].shape[0] for factors in (self.right, self.left) if len(factors) > 1]
         return inner[0] if inner else min(*self.right[0].shape)
 
+    @property
+    def is_ranked(self) -> bool:
+        """One of both is a product, whose inner side is the rank; else alpha has nothing to be divided by."""
+        return len(self.left) + len(self.right) > 2
+
     def _factors(self) -> tuple[Tensor, Tensor]:
         left, right = (
             factors[0] @ factors[1] if len(factors) > 1 else factors[0] for factors in (self.left, self.right)

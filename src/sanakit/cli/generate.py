@@ -56,6 +56,10 @@ class WishOptions:
         float | None,
         typer.Option(help="The same for the solver scm as an angle: 0.6 changes little, 1.3 much; 1.3 if not given."),
     ] = None
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE[:WEIGHT]", help="LoRA or kin, a .safetensors file; repeat it for several."),
+    ] = None
     guidance_scale: Annotated[float | None, typer.Option(help="How closely to follow the prompt; 1 is off.")] = None
     guidance_interval: Annotated[
         tuple[float, float],
@@ -79,6 +83,7 @@ class WishOptions:
 
     def requests(self, prompts: Sequence[str], edits: EditOptions) -> list[GenerationRequest]:
         """One a prompt; raises RequestError where no model could do it."""
+        from sanakit.pipelines.adapting.use import as_adapters
         from sanakit.pipelines.request import GenerationRequest
         from sanakit.pipelines.source_picture import SourcePicture
 
@@ -87,6 +92,7 @@ class WishOptions:
         with suppress(ValueError):  # of a word, which the request refuses unless it is random
             fields["seed"] = int(self.seed)
         fields["angles"] = None if self.angles is None else parse_angles(self.angles)
+        fields["adapters"] = as_adapters(fields.pop("adapter") or ())
         fields["image"] = None if self.image is None else SourcePicture.of(self.image)
         fields |= {"edit": edits.edit(), "seamless": edits.seamless}
         fields |= {"width": width, "height": height, "solver": self.solver.value if self.solver else None}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,6 +21,10 @@ def replay(
     told: TellOptions,
     origin: OriginOptions,
     model: Annotated[str | None, typer.Option(help="The model, if it is not the starter.")] = None,
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="One that it was made with, if that is not beside it; repeatable."),
+    ] = None,
     device: DeviceOption = "cpu",
     long: Annotated[bool, typer.Option("--long", help="Also if the record asks for unusually much work.")] = False,
 ) -> None:
@@ -39,16 +43,18 @@ def replay(
     from sanakit.checkpoints.opening import open_model
     from sanakit.cli.terminal.picture_run import PictureRun, save_to
     from sanakit.pipelines.check import load_for
+    from sanakit.pipelines.replay import find_adapters, with_sources
     from sanakit.pipelines.replay import replay as replay_picture
-    from sanakit.pipelines.replay import with_sources
 
     request = with_sources(record, picture, image=origin.image, mask=origin.mask)  # before weights are read
+    request = request.model_copy(update={"adapters": find_adapters(record, picture, adapter or ())})
     source, options = files.named(record.model, model, picture)
     save = save_to(place, with_metadata=True) if place else None
     watch = PictureRun(num_images=1, quiet=told.quiet, save=save, on_file=lambda file: told.tell(f"written to {file}"))
     with watch.bar() as on_event:
-        pipeline = load_for([record.request], open_model(source, device=resolve_device(device), **options))
-        given = {"image": request.image, "mask": request.edit and request.edit.mask}
+        pipeline = load_for([request], open_model(source, device=resolve_device(device), **options))
+        given: dict[str, Any] = {"image": request.image, "mask": request.edit and request.edit.mask}
+        given["adapters"] = request.adapters
         result = replay_picture(picture, pipeline, on_event=on_event, **given, long=long)
     file = str(watch.files[0]) if watch.files else None
     if told.as_json:

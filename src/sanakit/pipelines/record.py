@@ -26,10 +26,10 @@ FORMAT = 1
 READING, UPSCALING, LATENTS = "words of other languages and emoji", "upscaling", "latents that were given"
 REUSE = "velocities that were reused"
 QUANTIZED, EDIT = "quantized weights", "an edit of a picture"
-SEAMLESS = "edges that meet"
+SEAMLESS, ADAPTERS = "edges that meet", "adapters"
 MAX_STEPS, MAX_PIXELS, MAX_ROWS = 100, 1024**2, 16
 """What a record may ask for unasked; a picture as large as its file is never too large."""
-KNOWN_NEEDS = frozenset({READING, UPSCALING, LATENTS, QUANTIZED, REUSE, EDIT, SEAMLESS})
+KNOWN_NEEDS = frozenset({READING, UPSCALING, LATENTS, QUANTIZED, REUSE, EDIT, SEAMLESS, ADAPTERS})
 """Features without which a picture would come out otherwise."""
 
 
@@ -245,6 +245,8 @@ class PictureRecord(_Plain):
             facts["PAG scale"] = request.pag_scale
         if request.reuse > 0:
             facts["Reuse threshold"] = request.reuse
+        if request.adapters:
+            facts["Lora hashes"] = ", ".join(f"{Path(use.name).stem}: {use.sha256[:12]}" for use in request.adapters)
         if self.upscaler is not None:
             facts |= {"Postprocess upscale by": request.upscale, "Postprocess upscaler": self.upscaler.name}
         lines = [request.prompt]
@@ -264,6 +266,8 @@ def _check_known(content: Mapping[str, Any]) -> None:
     for name, given in {"image": request.get("image"), "edit": edit.get("mask")}.items():
         if not isinstance(given, dict | None):  # a name of a file would be opened
             raise PictureError(f"the record is damaged: request.{name}: it holds no facts of a picture.")
+    if not isinstance(uses := request.get("adapters", []), list) or not all(isinstance(use, dict) for use in uses):
+        raise PictureError("the record is damaged: request.adapters: it holds no facts of adapters.")
     if request.get("seed") == "random":  # which a request would draw
         raise PictureError("the record is damaged: request.seed: random is no seed of a picture that is made.")
     if strange:

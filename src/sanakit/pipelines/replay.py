@@ -7,7 +7,7 @@ from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypedDict, TypeVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from sanakit.checkpoints.sources.origin import starter_folder
 from sanakit.common.errors import PictureError, SanakitError
 from sanakit.common.paths import as_path
 from sanakit.kernels.arithmetic import MAX_THREADS, own_arithmetic
+from sanakit.pipelines.adapting.use import AdapterUse
 from sanakit.pipelines.check import load_for
 from sanakit.pipelines.editing.edit import Mask
 from sanakit.pipelines.events import OnEvent
@@ -51,15 +52,23 @@ class ReplayResult:
         return self.outcome == "identical"
 
 
+class Sources(TypedDict, total=False):
+    """What a picture was made from: files of their names are looked for beside it; masks beside ``image``, too, and
+    adapters in the current folder."""
+
+    image: object
+    mask: object
+    adapters: Sequence[Any]
+
+
 def replay(
     path: str | Path,
     pipeline: TextToImagePipeline | None = None,
     *,
     on_event: OnEvent | None = None,
     latents: Tensor | NDArray[Any] | None = None,
-    image: object = None,
-    mask: object = None,
     long: bool = False,
+    **sources: Unpack[Sources],
 ) -> ReplayResult:
     """Make the picture in ``path`` again, in as many threads of the CPU as it was made in.
 
@@ -68,24 +77,25 @@ def replay(
         pipeline: the model to use; None loads the starter, if that made the picture.
         on_event: as in the pipeline.
         latents: the initial noise ``(1, C, h, w)``, tensor or array, of a picture that was made from given latents.
-        image: the picture that it was made from, where it was made from one, as a request takes it; None looks for its
-            file beside ``path``.
-        mask: the mask that it was edited with, in the same way; None looks beside ``path`` and beside ``image``.
         long: also where the record asks for more work than `PictureRecord.check_work` lets it.
+        sources: what it was made from, as a request takes it, where that is not found by its name.
 
     Raises:
         PictureError: the file cannot be read or holds no record, was made with another model than the starter and
-            there is no ``pipeline``, with latents or from a picture that are not here, or its record asks for too much.
+            there is no ``pipeline``, with latents, adapters or from a picture that are not here, or its record asks
+            for too much.
     """
     record, picture = read_record(path), open_single_picture(path)
     if not long:
         record.check_work(path, picture.size)
+    uses = find_adapters(record, path, sources.get("adapters", ()))
     if pipeline is None:
         record.model.refuse_unnamed(path)
         how: dict[str, Any] = {"dtype": dict(record.model.dtypes), "quantize": dict(record.model.quantized) or None}
-        pipeline = load_for([record.request], open_model(starter_folder(), **how))
+        pipeline = load_for([record.request.model_copy(update={"adapters": uses})], open_model(starter_folder(), **how))
     _check_latents(record, latents, path)
-    request = with_sources(record, path, image=image, mask=mask)
+    request = with_sources(record, path, image=sources.get("image"), mask=sources.get("mask"))
+    request = request.model_copy(update={"adapters": uses})
     again = copy(pipeline)
     again.fixed_rows = record.rows_per_call
     with own_arithmetic(_threads(record)):
@@ -143,6 +153,18 @@ def _found(
             if (found := read(place / wanted.name)) == wanted:
                 return found
     raise PictureError(f"{path} was made from {wanted}, which is not beside it; name it with --{name} ({name}=)")
+
+
+def find_adapters(record: PictureRecord, path: str | Path, given: Sequence[Any] = ()) -> tuple[AdapterUse, ...]:
+    """Those that a picture was made with, by their hashes: of those that are given, else files of their names.
+
+    Raises:
+        PictureError: one is not there, or one that is given is none of them.
+    """
+    named, wanted = [AdapterUse.of(each) for each in given], record.request.adapters
+    if strangers := [str(each) for each in named if each.sha256 not in {use.sha256 for use in wanted}]:
+        raise PictureError(f"{path} was not made with {strangers[0]}; leave it out")
+    return tuple(use.found((as_path(path).parent, Path()), named) for use in wanted)
 
 
 def _noise(record: PictureRecord) -> str:

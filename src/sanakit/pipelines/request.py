@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from sanakit.common.errors import RequestError
+from sanakit.common.errors import RequestError, SanakitError
 from sanakit.common.seeds import MAX_SEED, generator_seed
+from sanakit.pipelines.adapting.use import AdapterUse, as_adapters
 from sanakit.pipelines.editing.edit import Edit, as_edit
 from sanakit.pipelines.source_picture import SourcePicture, as_source
 from sanakit.sampling.reuse import MAX_THRESHOLD
@@ -21,6 +22,7 @@ from sanakit.sampling.solvers import solver_kind, solver_names
 MAX_SIDE = 16384
 MAX_STEPS = 1000
 MAX_IMAGES = 1000
+MAX_ADAPTERS = 16
 MAX_PROMPT = 100_000  # characters; the largest models read some 1500 of them
 UPSCALES = (2, 4)  # times a side, by a small network after the model's own
 
@@ -135,6 +137,12 @@ class GenerationRequest(BaseModel):
         None, exclude_if=lambda edit: edit is None, description="an edit of the picture, such as Edit(mask='mask.png')"
     )
     seamless: bool = Field(False, exclude_if=lambda seamless: not seamless, description="true or false")
+    adapters: Annotated[tuple[AdapterUse, ...], BeforeValidator(as_adapters)] = Field(
+        (),
+        max_length=MAX_ADAPTERS,
+        exclude_if=lambda adapters: not adapters,
+        description=f"up to {MAX_ADAPTERS} names of .safetensors files, each alone or with a weight",
+    )
     seed: Annotated[int, BeforeValidator(_drawn)] = Field(
         0, ge=0, le=MAX_SEED, description=f"a whole number from 0 to {MAX_SEED}, or random"
     )
@@ -199,6 +207,8 @@ def as_requests(asked: Asked | Sequence[Asked] | None, fields: Mapping[str, Any]
     fields = dict(fields)
     if fields.get("image") is not None:  # read once, whatever the number of prompts
         fields["image"] = SourcePicture.of(fields["image"])
+    if fields.get("adapters"):
+        fields["adapters"] = as_adapters(fields["adapters"])
     if asked is None:
         asked = fields.pop("prompt", ())
     elif "prompt" in fields:
@@ -251,13 +261,14 @@ _ELSEWHERE = {  # what other libraries call these
     "callback_on_step_end": "on_step", "steps": "num_inference_steps", "cfg_scale": "guidance_scale",
     "complex_human_instruction": "use_instruction", "timesteps": "angles", "init_image": "image",
     "denoising_strength": "strength", "mask": "edit", "mask_image": "edit", "expand": "edit", "factor": "edit",
+    "loras": "adapters", "lora": "adapters", "adapter": "adapters",
 }  # fmt: skip
 
 
 def _sentence(error: ValidationError) -> str:
     """The first problem that pydantic found, in our words."""
     problem = error.errors(include_url=False)[0]
-    if isinstance(own := problem.get("ctx", {}).get("error"), RequestError):
+    if isinstance(own := problem.get("ctx", {}).get("error"), SanakitError):
         return str(own)
     name = str(problem["loc"][0]) if problem["loc"] else "request"
     field = GenerationRequest.model_fields.get(name)

@@ -21,7 +21,8 @@ from sanakit.data.pictures import open_picture, upright_rgb
 T = TypeVar("T")
 
 
-def _last_name(name: str) -> str:
+def last_name(name: str) -> str:
+    """The name of a file alone, as records hold it; ValueError for one that leads elsewhere."""
     if name in (".", "..") or any(mark in name for mark in "/\\\0"):
         raise ValueError("no name of a file alone")
     return name
@@ -41,7 +42,7 @@ class PictureFacts(BaseModel):
     width: int = Field(gt=0)
     height: int = Field(gt=0)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    name: Annotated[str, AfterValidator(_last_name)] = ""
+    name: Annotated[str, AfterValidator(last_name)] = ""
     _image: Image.Image | None = PrivateAttr(None)
 
     def __eq__(self, other: object) -> bool:
@@ -142,7 +143,7 @@ def _name_of(path: Path) -> str:
     """Its last name, "" for one that a record cannot hold."""
     try:
         path.name.encode()
-        return _last_name(path.name)
+        return last_name(path.name)
     except ValueError:
         return ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,12 @@ from sanakit.common.progress import Meanwhile
 from sanakit.common.seeds import draw_noise, draw_step_noise
 from sanakit.kernels.arithmetic import arithmetic_facts, own_arithmetic
 from sanakit.kernels.int8_linear import products_on
+from sanakit.layers.beside import told_by_row
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.compiled_step import CompiledStep, check_compiler
 from sanakit.models.transformers.condition import Condition
+from sanakit.pipelines.adapting.carried import CarriedAdapters, check_adapters
+from sanakit.pipelines.adapting.use import AdapterUse
 from sanakit.pipelines.decoding.beside import Decodings
 from sanakit.pipelines.decoding.decode import TIGHT_SHARE, USABLE_SHARE, decode_latent
 from sanakit.pipelines.decoding.encode import encode_pixels
@@ -53,6 +57,7 @@ from sanakit.pipelines.plan import PicturePlan, canvas_of, plan_pictures
 from sanakit.pipelines.reading.read import PromptReader
 from sanakit.pipelines.reading.words import Words
 from sanakit.pipelines.record import (
+    ADAPTERS,
     EDIT,
     LATENTS,
     QUANTIZED,
@@ -78,7 +83,7 @@ from sanakit.sampling.reuse import reusing
 
 logger = logging.getLogger(__name__)
 
-Prepare = Callable[[str, bool], Condition]
+Prepare = Callable[[str, bool, tuple[AdapterUse, ...]], Condition]
 Encode = Callable[[SourcePicture | Canvas, tuple[int, int]], Tensor]
 
 MAX_BATCH = 8  # pictures denoised together where there is an accelerator
@@ -124,6 +129,7 @@ class TextToImagePipeline:
         self._step = CompiledStep(bundle.transformer) if compile else None
         self.free_memory = partial(free_within, memory)
         self.bundle, self.max_batch, self.upscalers = bundle, max_batch, upscalers
+        self._adapters = CarriedAdapters()
         self.fixed_rows = FIXED_ROWS if deterministic is True else deterministic or None
         self.reader = PromptReader(Words(bundle.words)) if bundle.words else None
         self.rescue_folder = as_path(rescue_folder) if rescue_folder else None
@@ -179,7 +185,7 @@ class TextToImagePipeline:
                 images[index] = image
                 tell(ImageDone(image=image, image_index=index, num_images=len(plans)))
                 if len(images) < len(plans):
-                    self.bundle.need("transformer")
+                    self.need_transformer()
 
         beside = self.device if output != "latent" and self._has_room_beside(plans) else None
         with Decodings(partial(self.decode, output=output), beside=beside) as decodings:
@@ -270,6 +276,7 @@ class TextToImagePipeline:
             check_compiler(name)
         for part in self.bundle.components.values():
             part.to(name)
+        self._adapters.clear()
         self._step = None if self._step is None else CompiledStep(self.bundle.transformer)  # which knew the old place
         return self
 
@@ -298,9 +305,10 @@ class TextToImagePipeline:
             first, correct = first_latent(plan, noise, encode), correction_of(plan, encode)
             yield picture_job(plan, first, prepare, start=plan.start, correct=correct)
 
-    def prepare(self, text: str, with_instruction: bool) -> Condition:
-        """Everything that depends on one text alone, one row; a negative prompt has no instruction."""
-        return self._condition(self.bundle.text_encoder.encode_one(text, with_instruction))
+    def prepare(self, text: str, with_instruction: bool, adapters: tuple[AdapterUse, ...] = ()) -> Condition:
+        """Everything that depends on one text and the adapters beside it, one row; a negative prompt has no
+        instruction."""
+        return self._condition(self.bundle.text_encoder.encode_one(text, with_instruction), adapters)
 
     def _preparing(self, plans: Sequence[PicturePlan]) -> Prepare:
         """``prepare``; where networks take turns, all texts are encoded first, before the transformer takes its own."""
@@ -309,12 +317,21 @@ class TextToImagePipeline:
         self.bundle.need("text_encoder")
         encode = self.bundle.text_encoder.encode_one
         encoded = {text: encode(*text) for plan in plans for text in texts_of(plan)}
-        self.bundle.need("transformer")
-        return lambda *text: self._condition(encoded[text])
+        self.need_transformer()
+        return lambda *asked: self._condition(encoded[asked[:2]], asked[2])
 
-    def _condition(self, text: TextCondition) -> Condition:
+    def need_transformer(self) -> None:
+        """Have its weights in memory, and what it carries beside them."""
+        self.bundle.need("transformer")
+        self._adapters.hang_in(self.bundle.transformer)
+
+    def _condition(self, text: TextCondition, adapters: tuple[AdapterUse, ...]) -> Condition:
         embeds, mask = text.embeds.to(self.device), text.mask.to(self.device)
-        condition = self.bundle.transformer.prepare(TextCondition(embeds, mask))
+        mix = self._adapters.mix(adapters, self.bundle.transformer)
+        self._adapters.hang_in(self.bundle.transformer)
+        with told_by_row((mix,) if mix else ()):
+            condition = self.bundle.transformer.prepare(TextCondition(embeds, mask))
+        condition = replace(condition, beside=(mix,)) if mix else condition
         return condition.pad(self.bundle.text_encoder.config.max_tokens) if self.fixed_rows or self._step else condition
 
     def encode(self, source: SourcePicture | Canvas, size: tuple[int, int]) -> Tensor:
@@ -327,7 +344,7 @@ class TextToImagePipeline:
         self.bundle.need("autoencoder")
         free = self._free_for(source if isinstance(source, Canvas) else None)
         latent = encode_pixels(self.bundle.autoencoder, pixels, free_memory=free).to(self.device)
-        self.bundle.need("transformer")
+        self.need_transformer()
         return latent
 
     def _free_for(self, canvas: Canvas | None) -> FreeMemory:
@@ -343,6 +360,8 @@ class TextToImagePipeline:
         yield from notices_about(requests, self.bundle.text_encoder)
         if self.reader is not None:
             yield from notices_about_words(requests, self.reader, self.bundle.card.name)
+        uses = [use for each in requests for use in each.adapters]
+        yield from map(Notice, check_adapters(uses, self.bundle.transformer.config, compile=self._step is not None))
         yield from notices_about_model(self.bundle)
         yield from notices_about_sources(plans)
 
@@ -355,6 +374,7 @@ class TextToImagePipeline:
             REUSE: plan.request.reuse or None,
             EDIT: plan.request.edit,
             SEAMLESS: plan.request.seamless or None,
+            ADAPTERS: plan.request.adapters or None,
         }
         return PictureRecord(
             request=plan.request,
@@ -467,7 +487,7 @@ def conditions_of(plan: PicturePlan, prepare: Prepare) -> dict[Branch, Condition
     """What the network is told in each branch that the guidance may ask for."""
     conditions: dict[Branch, Condition] = {}
     for (branch, told), text in zip(plan.guidance.inputs().items(), texts_of(plan), strict=True):
-        condition = prepare(*text)
+        condition = prepare(*text, plan.request.adapters)
         condition = condition.perturb(told.perturbed_layers) if told.perturbed_layers else condition
         conditions[branch] = condition if told.guidance is None else condition.with_guidance(told.guidance)
     return conditions

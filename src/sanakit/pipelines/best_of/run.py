@@ -126,12 +126,12 @@ class _Race:
             self.latents = {number: self.latents[number] for number in stay}
             self.tell(Judged(stage - contest.plan.start, contest.num_steps, len(stay), len(leaving)))
             joining = [(number, paused[number]) for number in stay if number in paused]
-            self.pipeline.bundle.need("transformer")
+            self.pipeline.need_transformer()
         self._advance(denoiser, joining, None)
         for place, number in enumerate(winners(self._values(), settings.groups, settings.stay)):
             choice = contest.choice(place, self.said, self.dropped)
             yield place, self._decode(number, choice=choice, request=self.plans[number].request)
-        self.pipeline.bundle.need("transformer")
+        self.pipeline.need_transformer()
 
     def _advance(self, denoiser: Denoiser[int], joining: Joining, until: int | None) -> dict[int, Paused[int]]:
         """Let candidates run to a step, or to their end; gives those that may go on from there."""
