@@ -21,14 +21,22 @@ from sanakit.checkpoints.bundle import ModelBundle, save_bundle
 from sanakit.checkpoints.opening import load_bundle
 from sanakit.common.config import from_mapping
 from sanakit.common.errors import ConfigError
+from sanakit.layers.embeddings import ScalarEmbedding
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.linear_dit import LinearDiT
 from sanakit.training.objectives import consistency, ladd
 from sanakit.training.recipes.replay import replay_bundle
+from sanakit.training.recipes.sprint.adaptation import refit_
 from sanakit.training.recipes.sprint.distillation import Distillation, student_of
 from sanakit.training.recipes.sprint.recipe import SprintRecipe
 from sanakit.training.recipes.train import train
 from sanakit.training.saving.guard import NonFiniteError
+
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+STAGE = {
+    "name": "distil", "resolutions": [64], "batch_size": 2, "accumulation": 2, "learning_rate": 1e-3, "steps": 2,
+    "warmup_steps": 0,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +54,6 @@ def settings(tmp_path: Path, tiny_model: Path, teacher: LinearDiT) -> dict[str, 
     for index in range(3):
         Image.fromarray(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "photos" / f"{index}.png")
         (tmp_path / "photos" / f"{index}.txt").write_text(f"picture {index}")
-    stage = {"name": "distil", "resolutions": [64], "batch_size": 2, "accumulation": 2, "learning_rate": 1e-3}
     return {
         "init": str(tmp_path / "teacher"),
         "data": {"type": "files", "path": str(tmp_path / "photos")},
@@ -56,7 +63,7 @@ def settings(tmp_path: Path, tiny_model: Path, teacher: LinearDiT) -> dict[str, 
         "log": {"steps": 1, "report_to": []},
         "checkpoints": {"minutes": None, "steps": 3, "keep_last": 9},
         "samples": {"prompts": ["a cat"], "every_steps": 4, "steps": 2},
-        "stages": [stage | {"steps": 5, "warmup_steps": 0}],
+        "stages": [STAGE | {"steps": 5}],
     }
 
 
@@ -91,7 +98,7 @@ def test_a_run_leaves_a_model_of_few_steps_and_continues_to_the_bit(tmp_path: Pa
     assert drawn.record.request.num_inference_steps == 2
     config = json.loads((run / "model" / "transformer" / "config.json").read_text())
     assert (config["guidance_embeds"], config["timestep_scale"]) == (True, 1.0)  # as diffusers' Sprint means it
-    weights = run / "model" / "transformer" / "diffusion_pytorch_model.safetensors"
+    weights = run / "model" / "transformer" / WEIGHTS
     first = load_file(weights)
     assert first["time_embed.guidance_embedder.linear_2.weight"].any()
     shutil.rmtree(run / "checkpoints" / "step-00000005")  # killed after the third: next is the judge's turn
@@ -129,11 +136,15 @@ def test_a_number_that_is_none_stops_it_and_is_met_again(
 
 @pytest.mark.parametrize(
     "change",
-    [{"adversarial": {"weight": 0.0}}, {"objective": {"weight": 0.0}}, {"guidance_embedding": False}],
+    [
+        {"adversarial": {"weight": 0.0}, "activation_checkpointing": True},
+        {"objective": {"weight": 0.0}},
+        {"guidance_embedding": False},
+    ],
     ids=["consistency alone", "judge alone", "not told the guidance"],
 )
 def test_each_half_runs_alone(tmp_path: Path, settings: dict[str, Any], change: dict[str, Any]) -> None:
-    settings = settings | {"samples": {}, "stages": [settings["stages"][0] | {"steps": 2}]} | change
+    settings = settings | {"samples": {}, "stages": [STAGE]} | change
     train(from_mapping(SprintRecipe, settings), tmp_path / "run")
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert ("tangent" in lines[0], "adversarial" in lines[0]) == (
@@ -170,7 +181,12 @@ def drawn(*shape: int) -> torch.Tensor:
     ("change", "sentence"),
     [
         ({"compile": True}, "compile: True knows no forward mode"),
-        ({"parallel": "fsdp"}, "parallel: fsdp does not go together with a teacher and the forward mode"),
+        (
+            {"stages": [STAGE, STAGE | {"name": "late", "trains": "teacher"}]},
+            "stages that train the teacher come before",
+        ),
+        ({"stages": [STAGE | {"interpolation_scale": 2.0}]}, "interpolation_scale: has no part"),
+        ({"adaptation": {"tolerance": 0.0}}, "tolerance=0.0"),
         ({"guidance_scales": []}, r"guidance_scales=\[\] must be numbers from 0 up"),
         ({"standardise_text": True}, "a sprint recipe distils init: as it is"),
         ({"objective": {"tangent_floor": 0}}, "tangent_floor=0"),
@@ -181,6 +197,45 @@ def test_what_cannot_be_distilled_so(settings: dict[str, Any], change: dict[str,
         from_mapping(SprintRecipe, settings | change)
 
 
-def test_a_teacher_that_is_told_a_thousand_times_the_level(tiny_bundle: ModelBundle) -> None:
-    with pytest.raises(ConfigError, match="the teacher's timestep_scale is 1: 1000 times the noise level blows"):
-        student_of(tiny_bundle.transformer)
+def test_a_teacher_that_is_told_a_thousand_times_the_level_is_adapted_first(
+    tmp_path: Path, settings: dict[str, Any], teacher: LinearDiT
+) -> None:
+    """Its embedding of time is fitted to the old one; what it learns after that is measured, and the run goes on to the
+    bit from the end of the stage."""
+    given = LinearDiT(replace(teacher.config, timestep_scale=1.0))
+    given.load_state_dict(teacher.state_dict())
+    save_bundle(replace(load_bundle(tmp_path / "teacher"), transformer=given), tmp_path / "given")
+    settings |= {"init": str(tmp_path / "given"), "samples": {}, "adaptation": {"num_samples": 8, "tolerance": 0.3}}
+    with pytest.raises(ConfigError, match="timestep_scale is 1: 1000 times the noise level blows"):
+        train(from_mapping(SprintRecipe, settings), tmp_path / "run")
+    adapt = STAGE | {"name": "adapt", "trains": "teacher", "learning_rate": 1e-5, "steps": 3}
+    settings["stages"] = [adapt, STAGE]
+    strict = settings | {"adaptation": {"num_samples": 8, "tolerance": 1e-6}}
+    with pytest.raises(ConfigError, match="the adapted teacher differs from what it was by"):
+        train(from_mapping(SprintRecipe, strict), tmp_path / "run")
+    train(from_mapping(SprintRecipe, settings), tmp_path / "run")
+    assert 0 < json.loads((tmp_path / "run" / "teacher.json").read_text())["velocity_error"] < 0.3
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert ["tangent" in line for line in lines] == [False, False, False, True, False]
+    train(from_mapping(SprintRecipe, settings), tmp_path / "whole")
+    files = [tmp_path / run / "model" / "transformer" / WEIGHTS for run in ("run", "whole")]
+    first, second = map(load_file, files)
+    assert all(torch.equal(first[name], tensor) for name, tensor in second.items())
+
+
+def test_the_embedding_of_time_is_fitted_to_the_old_one() -> None:
+    torch.manual_seed(0)
+    before, embedding = ScalarEmbedding(64).requires_grad_(False), ScalarEmbedding(64).requires_grad_(False)
+    before.linear_1.weight[:, :64] = before.linear_1.weight[:, 128:192] = 0.0  # smooth, as a trained one
+    refit_(embedding, before, scale=1000.0)
+    levels = torch.linspace(0, 1, 301)
+    wanted, found = before(1000 * levels), embedding(levels)
+    assert (found - wanted).norm() / wanted.norm() < 0.05
+
+
+def test_a_teacher_alone_is_a_model_of_many_steps(tmp_path: Path, settings: dict[str, Any]) -> None:
+    settings |= {"samples": {}, "stages": [STAGE | {"trains": "teacher"}]}
+    settings |= {"adaptation": {"target": "data", "tolerance": 9.0, "num_samples": 4}}
+    train(from_mapping(SprintRecipe, settings), tmp_path / "run")
+    card = sanakit.load(tmp_path / "run" / "model").bundle.card
+    assert (card.distilled, card.defaults.solver) == (False, "flow-dpm")

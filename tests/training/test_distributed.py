@@ -50,6 +50,23 @@ def test_two_processes_train_a_transformer_like_one_with_twice_the_accumulation(
         assert losses(tmp_path / "two")[5:] == pytest.approx(losses(tmp_path / "one")[5:], rel=2e-4)
 
 
+@pytest.mark.parametrize("sharded", [pytest.param(False, id="ddp", marks=pytest.mark.slow), True])
+def test_two_processes_distil_like_one_with_twice_the_accumulation(
+    tmp_path: Path, toy: ModuleType, launch: Launch, sharded: bool
+) -> None:
+    """The forward mode of a student in shards, a frozen teacher in shards, and the judge's own state."""
+    settings = {"model": "sprint", "steps": 2, "save_steps": 2}
+    processes = launch([tmp_path / "two", json.dumps({**settings, "sharded": sharded})], world=2)
+    toy.run(tmp_path / "one", toy.Settings(**settings, accumulation=2))
+    for process in processes:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+    two, one = (read_log(tmp_path / name / "log.jsonl") for name in ("two", "one"))
+    for index, names in enumerate([("loss", "tangent", "adversarial"), ("heads/loss", "heads/gradient_norm")]):
+        for name in names:
+            assert two[index][name] == pytest.approx(one[index][name], rel=1e-4)
+
+
 @pytest.mark.slow
 def test_an_autoencoder_is_trained_in_shards_like_the_whole(tmp_path: Path, toy: ModuleType, launch: Launch) -> None:
     """Whose weights lie channels last until they are cut."""

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sanakit.common.config import from_mapping
 from sanakit.common.ranks import process_group
 from sanakit.features.batches import LatentBatch, PixelBatch
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
@@ -30,6 +31,8 @@ from sanakit.training.objectives.flow_matching import FlowMatchingConfig, flow_m
 from sanakit.training.objectives.reconstruction import ReconstructionConfig, reconstruction_loss
 from sanakit.training.optimizers.config import AdamWConfig, CAME8BitConfig, CAMEConfig, MuonConfig, OptimizerConfig
 from sanakit.training.recipes.autoencoder.weights import new_autoencoder
+from sanakit.training.recipes.sprint.distillation import Distillation
+from sanakit.training.recipes.sprint.recipe import SprintRecipe
 from sanakit.training.recipes.transformer.initialization import initialize_
 from sanakit.training.run.run_config import CheckpointConfig, LogConfig, RunConfig
 from sanakit.training.run.run_state import RunState
@@ -218,6 +221,18 @@ def dit_stage(model: LinearDiT, config: StageConfig, *, optimizer: OptimizerConf
     )
 
 
+def sprint_stage(config: StageConfig) -> tuple[nn.Module, PlannedStage]:
+    """A student, its teacher and its judge; the judge's norms see one micro-batch."""
+    teacher = LinearDiT(replace(TOY_DIT, timestep_scale=0.001))
+    initialize_(teacher, torch.Generator().manual_seed(0))
+    settings = {"init": "starter", "data": {"type": "scenes", "bank": "tiny"}, "objective": {"tangent_warmup": 4}}
+    stage = {"name": "distil", "resolutions": [128], "batch_size": 4, "learning_rate": 1e-3, "steps": 1}
+    distillation = Distillation(teacher, from_mapping(SprintRecipe, settings | {"stages": [stage]}))
+    trainees = distillation.trainees(TextCondition(torch.zeros(1, 1, 4), torch.ones(1, 1, dtype=torch.bool)))
+    data = ToyLatents(24, config.batch_size)
+    return distillation.student, PlannedStage(config, lambda check: Stage(config, Prefetched(data), trainees, True))
+
+
 def autoencoder_stage(config: StageConfig) -> tuple[DCAutoencoder, PlannedStage]:
     """An autoencoder, channels last as the recipes have it."""
     shape = network_stages((8, 16, 16), (1, 1, 1), num_res=2)
@@ -299,6 +314,9 @@ def run(folder: Path, settings: Settings) -> tuple[nn.Module, RunResult]:
             initialize_(transformer, torch.Generator().manual_seed(ranks.rank))
             model: nn.Module = transformer
             stages = [dit_stage(transformer, replace(first, learning_rate=1e-3), optimizer=optimizer, noiseless=True)]
+        elif settings.model == "sprint":
+            model, stage = sprint_stage(replace(first, learning_rate=1e-3))
+            stages = [stage]
         elif settings.model == "autoencoder":
             model, stage = autoencoder_stage(first)
             stages = [stage]

@@ -58,7 +58,7 @@ def run_stages(
         what was done; the models hold their averages.
 
     Raises:
-        ConfigError: the data is not what the run began with.
+        ConfigError: the data is not what the run began with, or a stage has changed nothing.
         NonFiniteError: the loss or its gradient is no longer finite; the weights are as before that step.
         RunInterrupted: Ctrl-C or SIGTERM came; where the run was is saved.
         OutputError: something could not be written; the last good checkpoint is as it was.
@@ -78,12 +78,14 @@ def run_stages(
             note_length(stage.config, state, stage.feed.num_batches, train_state.learning_rate)
             _run_stage(session, stage, train_state, state, checkpointer, run_logger)
             _save(train_state, state, checkpointer, run_logger)
+            checkpointer.check_learned(train_state, state, stage.config.name)
+            if stage.accept is not None:
+                train_state.put_averages()
+                stage.accept()
             if state.stage + 1 == len(stages):
                 break
             state.next_stage()
-    for trainee in train_state.trainees:
-        if trainee.name in train_state.averages:
-            train_state.averages[trainee.name].copy_to(trainee.model)
+    train_state.put_averages()
     weights = whole_state(train_state.first.model.state_dict())
     return RunResult(state.step, state.samples, state.seconds, weights)
 

@@ -157,5 +157,5 @@ def test_a_state_counts_its_run_and_its_stage() -> None:
     state.count_seconds(0.25)
     assert state.to_json() == {
         "step": 4, "samples": 28, "seconds": 4.75, "stage": 1, "stage_step": 1, "position": 1, "stage_seconds": 0.25,
-        "data": {}, "length": {}, "window": {},
+        "data": {}, "length": {}, "learned": [], "window": {},
     }  # fmt: skip

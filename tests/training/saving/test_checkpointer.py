@@ -11,12 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from sanakit.common.errors import ConfigError
 from sanakit.common.ranks import ALONE
 from sanakit.training.run.run_config import CheckpointConfig
 from sanakit.training.saving.checkpoint import load_tensors, newest
 
 
-def test_weights_that_do_not_change_are_warned_of(
+def test_weights_that_do_not_change_are_warned_of_and_refused_at_the_end(
     tmp_path: Path, toy: ModuleType, caplog: pytest.LogCaptureFixture
 ) -> None:
     def stuck(batch: Any, generator: torch.Generator, made: Any) -> dict[str, Tensor]:
@@ -24,14 +25,18 @@ def test_weights_that_do_not_change_are_warned_of(
 
     model = toy.network()
     config = toy.toy_config(checkpoints=CheckpointConfig(minutes=None, steps=5))
-    with caplog.at_level(logging.WARNING):
-        toy.train_in([toy.toy_stage(model, toy.STAGE, loss=stuck)], config, tmp_path / "stuck")
-    assert caplog.text.count("the same as 5 steps ago") == 2
+    stages = [toy.toy_stage(model, toy.STAGE, loss=stuck)]
+    with (
+        caplog.at_level(logging.WARNING),
+        pytest.raises(ConfigError, match="stage only is over, and the weights of toy"),
+    ):
+        toy.train_in(stages, config, tmp_path / "stuck")
+    assert caplog.text.count("the same as 5 updates ago") == 2
     caplog.clear()
     model = toy.network()
     with caplog.at_level(logging.WARNING):
         toy.train_in([toy.toy_stage(model, toy.STAGE)], config, tmp_path / "moving")
-    assert "steps ago" not in caplog.text
+    assert "updates ago" not in caplog.text
 
 
 def test_the_trained_model_is_its_average_and_again_when_nothing_is_left_to_do(tmp_path: Path, toy: ModuleType) -> None:

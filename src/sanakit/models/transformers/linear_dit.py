@@ -154,8 +154,9 @@ class LinearDiT(Network):
         return Condition(keys=keys, values=values, mask=text.mask[:, None, None, :], folded=folded)
 
     def _fold(self, keys: Sequence[Tensor], values: Sequence[Tensor], mask: Tensor) -> tuple[FoldedRows, ...]:
-        """Of frozen weights on the CPU, where calls have few rows; none of other weights, which may change or learn."""
-        if mask.device.type != "cpu" or any(parameter.requires_grad for parameter in self.parameters()):
+        """Of frozen weights on the CPU, where calls have few rows; none of other weights, which may change or learn,
+        and none of shards, which are put together only for the call of their block."""
+        if mask.device.type != "cpu" or any(p.requires_grad or hasattr(p, "device_mesh") for p in self.parameters()):
             return ()
         return tuple(
             tuple(map(block.cross_attention.fold, k, v, mask))

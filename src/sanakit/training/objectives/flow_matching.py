@@ -59,7 +59,12 @@ def sample_sigmas(num_samples: int, generator: torch.Generator, config: FlowMatc
 
 
 def flow_matching_loss(
-    velocity: Velocity, latent: Tensor, generator: torch.Generator, *, config: FlowMatchingConfig
+    velocity: Velocity,
+    latent: Tensor,
+    generator: torch.Generator,
+    *,
+    config: FlowMatchingConfig,
+    target: Velocity | None = None,
 ) -> dict[str, Tensor]:
     """Mean square error of the velocity, of pictures, videos or anything else with a noise level a sample.
 
@@ -67,6 +72,7 @@ def flow_matching_loss(
         velocity: noisy latents and the times ``(B,)`` that a network is told to its prediction of ``noise - latent``.
         latent: scaled, ``(B, ...)``.
         generator: of noise levels and noise.
+        target: a frozen network to be like; None: ``noise - latent``.
 
     Returns:
         ``loss`` (scalar), ``per_sample (B,)`` and ``sigma (B,)`` for the curve of loss against noise level.
@@ -76,7 +82,12 @@ def flow_matching_loss(
     sigma, timestep = sigma.to(latent.device), timestep.to(latent.device)
     level = sigma.view(-1, *[1] * (latent.ndim - 1))  # (B, 1, ...)
     noisy = (1 - level) * latent + level * noise
-    error = velocity(noisy, timestep).float() - (noise - latent)
+    if target is None:
+        wanted = noise - latent
+    else:
+        with torch.no_grad():
+            wanted = target(noisy, timestep).float()
+    error = velocity(noisy, timestep).float() - wanted
     per_sample = error.square().mean(dim=tuple(range(1, latent.ndim)))
     return {"loss": per_sample.mean(), "per_sample": per_sample.detach(), "sigma": sigma}
 

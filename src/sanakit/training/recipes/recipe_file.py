@@ -22,7 +22,10 @@ from sanakit.training.saving.checkpoint import newest, read_state
 RECIPE_FILE = "recipe.yaml"
 # What a run may continue with although it began otherwise: the numbers of its steps stay what they would have been,
 # or change as it is plainly meant when a stage is made longer.
-_HARMLESS = ("intent", "log.", "samples.", "checkpoints.", "parallel", "compile", "accept_data", "report")
+_HARMLESS = (
+    "intent", "log.", "samples.", "checkpoints.", "parallel", "compile", "accept_data", "report",
+    "adaptation.tolerance",
+)  # fmt: skip
 # Fingerprints say whether what lies there is the same.
 _PLACES = (["data", "path"], ["data", "also"], ["data", "bank"], ["data", "names"])
 _LENGTHS = ("steps", "epochs", "minutes")

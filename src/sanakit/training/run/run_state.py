@@ -19,6 +19,7 @@ class RunState:
     stage_seconds: float = 0.0
     data: dict[str, dict[str, str]] = field(default_factory=dict)  # fingerprints of what was trained on, by whose it is
     length: dict[str, float | None] = field(default_factory=dict)  # of the stage, as it was when its rate was last set
+    learned: list[str] = field(default_factory=list)  # trainees whose weights a save of the stage found changed
     window: dict[str, Any] = field(default_factory=dict)  # what the next line of the log has so far; the logger's own
 
     def count_step(self, microbatches: int, samples: int) -> None:
@@ -34,7 +35,7 @@ class RunState:
     def next_stage(self) -> None:
         self.stage += 1
         self.stage_step = self.position = 0
-        self.stage_seconds, self.length = 0.0, {}
+        self.stage_seconds, self.length, self.learned = 0.0, {}, []
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

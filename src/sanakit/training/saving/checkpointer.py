@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from pathlib import Path
 
+from sanakit.common.errors import ConfigError
 from sanakit.common.ranks import agree, any_rank
 from sanakit.training.run.run_state import RunState
 from sanakit.training.run.session import Session
@@ -27,7 +29,9 @@ class Checkpointer:
 
     def __init__(self, session: Session) -> None:
         self.folder, self.config, self.ranks = session.folder / "checkpoints", session.config.checkpoints, session.ranks
-        self._last_time, self._last_step, self._weights = time.monotonic(), -1, 0
+        self._last_time = time.monotonic()
+        self._weights: dict[str, int] = {}  # fingerprints of the trainees that have learned, at their last save
+        self._updates: Counter[str] = Counter()  # of each, then
         self._found: Path | None = None  # to continue from, until it is restored
         self._saved: tuple[int, int, Path] | None = None  # step, stage and place of the newest
 
@@ -49,7 +53,8 @@ class Checkpointer:
         if self._found is not None:
             self.restore(train_state, self._found)
             self._saved, self._found = (state.step, state.stage, self._found), None
-        self._weights, self._last_step = fingerprint(train_state.first.model), state.step
+        self._weights = {trainee.name: fingerprint(trainee.model) for trainee in train_state.trainees}
+        self._updates = train_state.updates.copy()
 
     def restore(self, train_state: TrainState, path: Path) -> None:
         """Continue from a checkpoint; a process that was not there when it was written keeps its random state.
@@ -78,14 +83,7 @@ class Checkpointer:
         """Save now, unless just this is saved; older checkpoints are deleted by the rule once this one is whole."""
         if self._saved is not None and self._saved[:2] == (state.step, state.stage):
             return self._saved[2]
-        weights = fingerprint(train_state.first.model)
-        if state.step > self._last_step and not any_rank(weights != self._weights, self.ranks):
-            logger.warning(
-                "the weights of %s are the same as %d steps ago: nothing is learned, because the learning rate is 0, "
-                "or the loss does not depend on them",
-                train_state.first.name,
-                state.step - self._last_step,
-            )
+        self._compare(train_state, state)
         steps = {name: average.step for name, average in train_state.averages.items()}
         content = {
             "step": state.step,
@@ -98,6 +96,37 @@ class Checkpointer:
         if self.ranks.is_first:
             prune(self.folder, self.config)
             logger.info("saved %s", path)
-        self._last_time, self._last_step, self._weights = time.monotonic(), state.step, weights
+        self._last_time = time.monotonic()
         self._saved = state.step, state.stage, path
         return path
+
+    def _compare(self, train_state: TrainState, state: RunState) -> None:
+        """With the last save, those that were updated since; what did not change is told."""
+        for trainee in train_state.trainees:
+            updates = train_state.updates[trainee.name] - self._updates[trainee.name]
+            if not updates:
+                continue
+            weights, before = fingerprint(trainee.model), self._weights[trainee.name]
+            if any_rank(weights != before, self.ranks):
+                state.learned = sorted({*state.learned, trainee.name})
+            else:
+                logger.warning(
+                    "the weights of %s are the same as %d updates ago: nothing is learned, because the learning rate "
+                    "is 0, or the loss does not depend on them",
+                    trainee.name, updates,
+                )  # fmt: skip
+            self._weights[trainee.name], self._updates[trainee.name] = weights, train_state.updates[trainee.name]
+
+    def check_learned(self, train_state: TrainState, state: RunState, stage: str) -> None:
+        """At the end of a stage, after its save.
+
+        Raises:
+            ConfigError: the weights of a trainee never changed in it.
+        """
+        for trainee in train_state.trainees:
+            if train_state.updates[trainee.name] and trainee.name not in state.learned:
+                raise ConfigError(
+                    f"stage {stage} is over, and the weights of {trainee.name} are to the bit those that it began "
+                    f"with: no save found them changed, so nothing is exported; raise the learning rate, or look for "
+                    f"what keeps its loss from them"
+                )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 
 from sanakit.common.ranks import Ranks
 from sanakit.training.optimizers.build import auto_learning_rate, build_optimizers
@@ -30,6 +32,7 @@ class TrainState:
     optimizers: dict[str, list[torch.optim.Optimizer]]  # by trainee
     averages: dict[str, Ema]  # by trainee; the first has one
     learning_rate: float  # at its height
+    updates: Counter[str] = field(default_factory=Counter)  # of each trainee in this sitting
 
     @property
     def first(self) -> Trainee:
@@ -57,8 +60,15 @@ class TrainState:
         """Take a step along the gradient that its model holds, and follow with the average."""
         for optimizer in self.optimizers[trainee.name]:
             optimizer.step()
+        self.updates[trainee.name] += 1
         if trainee.name in self.averages:
             self.averages[trainee.name].update(trainee.model)
+
+    def put_averages(self) -> None:
+        """Write the averages into the models, for good."""
+        for trainee in self.trainees:
+            if trainee.name in self.averages:
+                self.averages[trainee.name].copy_to(trainee.model)
 
     def tensors(self, ranks: Ranks) -> dict[str, Tensor]:
         """All that a checkpoint holds, by name: weights, averages, optimisers, and this process's random generators."""
@@ -93,11 +103,11 @@ def assemble(session: Session, stage: Stage, before: TrainState | None) -> Train
     """Spread the models, build optimisers and averages or keep those of the stage before."""
     config = session.config
     for trainee in stage.trainees:
-        if before is None and config.activation_checkpointing:
-            checkpoint_activations(trainee.model)
         if before is None and config.compile:
             compile_blocks(trainee.model)
         for network in (trainee.model, *trainee.companions.values()):
+            if config.activation_checkpointing:
+                checkpoint_activations(network)
             spread(network, session)
     kept = before.optimizers if before is not None and stage.keep_optimizer else {}
     optimizers = {
@@ -131,6 +141,9 @@ def highest_rate(config: StageConfig, ranks: Ranks) -> float:
 def fingerprint(model: nn.Module) -> int:
     """A number that changes with any bit of this process's trained weights."""
     value = 0
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()  # a forward pass without a backward one leaves some put together
     for p in model.parameters():
         if p.requires_grad:
             part = here(p.detach()).cpu().contiguous()

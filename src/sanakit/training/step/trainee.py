@@ -82,6 +82,7 @@ class Stage:
     trainees: tuple[Trainee, ...]  # step one after the other on the same micro-batches; the first has the average
     keep_optimizer: bool  # continue the previous stage's optimiser state, or begin anew because others are trained
     test: Callable[[], Mapping[str, float]] | None = None  # of the first trainee, for the log; all processes must call
+    accept: Callable[[], None] | None = None  # of the averaged weights at its end; raises if the run must not go on
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sanakit.common.errors import ConfigError
 from sanakit.features.batches import LatentBatch
 from sanakit.layers.embeddings import ScalarEmbedding
 from sanakit.models.text.text_condition import TextCondition
@@ -25,23 +24,11 @@ from sanakit.training.optimizers.config import AdamWConfig
 from sanakit.training.recipes.sprint.settings import SprintSettings
 from sanakit.training.step.trainee import Made, Trainee
 
-DENSE_TIME = 0.001  # timestep_scale of a network that is told the noise level itself
-
 
 def student_of(teacher: LinearDiT) -> LinearDiT:
-    """A copy with a guidance embedding that adds nothing yet, so that it is its teacher whatever scale it is told.
-
-    Raises:
-        ConfigError: the teacher has one itself, or is told 1000 times the noise level.
-    """
-    config = teacher.config
-    if config.timestep_scale != DENSE_TIME:
-        raise ConfigError(
-            f"the teacher's timestep_scale is {config.timestep_scale:g}: 1000 times the noise level blows the tangent "
-            f"up, so train it with {DENSE_TIME} and norms of queries and keys first"
-        )
+    """A copy with a guidance embedding that adds nothing yet, so that it is its teacher whatever scale it is told."""
     with torch.device(teacher.device):
-        student = LinearDiT(replace(config, guidance_embeds=True))
+        student = LinearDiT(replace(teacher.config, guidance_embeds=True))
     assert student.guidance_embed is not None
     nn.init.zeros_(student.guidance_embed.linear_2.weight)
     nn.init.zeros_(student.guidance_embed.linear_2.bias)
@@ -121,9 +108,7 @@ class Distillation:
             terms["sigma"] = _sigma(found["angle"])
             loss = loss + objective.weight * found["loss"]
         if adversarial.weight:
-            self.heads.requires_grad_(False)
             terms["adversarial"] = adversarial_loss(student, self.judge(told), batch.latent, self.draws(generator))
-            self.heads.requires_grad_(True)
             loss = loss + adversarial.weight * terms["adversarial"]
         return {"loss": loss, **terms}
 
