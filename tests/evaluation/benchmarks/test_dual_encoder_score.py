@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,9 @@ import torch
 from PIL import Image
 
 from sanakit.common.errors import ConfigError
-from sanakit.common.pixels import Picture
 from sanakit.evaluation.benchmarks import dual_encoder_score as module
-from sanakit.evaluation.benchmarks.dual_encoder_score import best_of_report, dual_encoder_report, heldout_pairs
+from sanakit.evaluation.benchmarks.dual_encoder_score import dual_encoder_report, heldout_pairs
 from sanakit.worlds.banks.bank_files import load_bank
-from sanakit.worlds.reading.read_scene import ReadObject, ReadScene
 from sanakit.worlds.sampling.holdout import heldout_pairings
 from sanakit.worlds.telling.truth import truth
 from sanakit.worlds.telling.wrong_captions import WRONG_WORDS
@@ -33,19 +30,6 @@ class Brightness:
 
     def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
         return torch.tensor([[0.0, 1.0]]).expand(len(texts), -1)
-
-    def score(self, images: Sequence[Image.Image], texts: Sequence[str]) -> list[float]:
-        return self.embed_pictures(images)[:, 1].tolist()
-
-
-class SeesInTheDark:
-    """Something in the dark; nothing in the light."""
-
-    name, weights_hash, resize_rule = "reader", "none", "none"
-
-    def read(self, picture: Picture) -> ReadScene:
-        something = ReadObject(name=None, colour=None, box=(0.1, 0.1, 0.9, 0.9), score=1.0)
-        return ReadScene(objects=(something,) if picture.mean() < 100 else (), ground="white", place=None)
 
 
 def test_every_kind_is_asked_with_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,19 +55,6 @@ def test_pairs_are_held_out_and_wrong() -> None:
         assert heldout_pairings(pair.scene)
         assert truth(pair.wrong, pair.scene, bank) == -1
         assert pair.caption != pair.wrong_caption
-
-
-def test_the_best_of_several_is_chosen_by_the_scorer(monkeypatch: pytest.MonkeyPatch) -> None:
-    scorer: Any = Brightness()
-    monkeypatch.setattr(module, "judge", lambda scene, read: SimpleNamespace(all_right=bool(read.objects)))
-
-    def draw(prompts: Sequence[str], seeds: Sequence[int]) -> list[Picture]:
-        return [np.full((8, 8, 3), 250 - 100 * (seed % 3), dtype=np.uint8) for seed in seeds]
-
-    report = best_of_report(scorer, draw, SeesInTheDark(), load_bank("tiny"), num_prompts=4, num_seeds=3, seed=0)
-    assert report["chosen by this scorer"].value == report["best possible"].value == 1.0
-    assert report["random seed"].value == pytest.approx(1 / 3)
-    assert report["gain"].value == pytest.approx(2 / 3)
 
 
 def test_as_many_pairs_as_asked_for() -> None:

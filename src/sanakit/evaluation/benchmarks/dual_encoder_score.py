@@ -1,4 +1,4 @@
-"""How good the dual encoder is, on scenes that training held out: one wrong word, 64 captions, the best of four."""
+"""How good the dual encoder is, on scenes that training held out: one wrong word, and 64 captions."""
 
 from __future__ import annotations
 
@@ -13,16 +13,13 @@ from torch import Tensor
 from sanakit.common.errors import ConfigError
 from sanakit.common.pixels import Picture
 from sanakit.common.progress import OnProgress, no_progress
-from sanakit.evaluation.drawing import Draw
 from sanakit.evaluation.reports.report import Report, mean_of, use_of
 from sanakit.scoring.dual_encoder import DualEncoderScorer
-from sanakit.scoring.named import NamedReader
 from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.drawing.compose import compose
-from sanakit.worlds.reading.judge import judge
 from sanakit.worlds.sampling.random_scenes import sample_scene
 from sanakit.worlds.scenes.description import Scene
-from sanakit.worlds.telling.captions import canonical_caption, caption
+from sanakit.worlds.telling.captions import caption
 from sanakit.worlds.telling.truth import truth
 from sanakit.worlds.telling.wrong_captions import WRONG_WORDS, WrongWord
 from sanakit.worlds.telling.wrong_scenes import wrong_scene
@@ -90,41 +87,6 @@ def dual_encoder_report(
         inputs={"scenes": {"of each kind": num_scenes}, "bank": {"name": bank.name, "hash": bank.hash}},
         settings={},
         networks=(use_of(scorer),),
-    )
-
-
-def best_of_report(
-    scorer: DualEncoderScorer, draw: Draw, reader: NamedReader, bank: Bank, *, num_prompts: int, num_seeds: int,
-    seed: int,
-) -> Report:  # fmt: skip
-    """Draw every held-out prompt with ``num_seeds`` seeds and let the scorer choose; bootstrap over prompts.
-
-    The gain is the scorer's share of right pictures above that of a random seed, the best possible the share of
-    prompts with a right picture among the seeds.
-    """
-    right, chosen = [], []
-    for index in range(num_prompts):
-        scene = sample_scene(np.random.default_rng((seed, 3, index)), bank, "heldout")
-        prompt = canonical_caption(scene, bank)
-        pictures = list(draw([prompt] * num_seeds, range(seed, seed + num_seeds)))
-        scores = scorer.score([Image.fromarray(picture) for picture in pictures], [prompt] * num_seeds)
-        answers = [judge(scene, reader.read(picture)).all_right for picture in pictures]
-        right.append(answers)
-        chosen.append(answers[int(np.argmax(scores))])
-    random = [float(np.mean(answers)) for answers in right]
-    return Report(
-        title=f"The best of {num_seeds} pictures, chosen by {scorer.name}",
-        protocol='Generated pictures of held-out prompts, judged "all right" by the reader.',
-        measurements=(
-            mean_of("random seed", random, seed=seed),
-            mean_of("chosen by this scorer", chosen, seed=seed),
-            mean_of("gain", [float(c) - r for c, r in zip(chosen, random, strict=True)], seed=seed),
-            mean_of("best possible", [any(answers) for answers in right], seed=seed),
-        ),
-        seed=seed,
-        inputs={"prompts": {"held-out": num_prompts}},
-        settings={"seeds_per_prompt": num_seeds},
-        networks=(use_of(scorer), use_of(reader)),
     )
 
 

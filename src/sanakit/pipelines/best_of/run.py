@@ -66,8 +66,10 @@ def best_of(
     pipeline.prepare_upscaling(plans)
     for notice in pipeline.notices(requests, plans):
         tell(notice)
-    model, how = model_reference(pipeline.bundle), {"settings": settings, "jury": jury}
-    contests = [Contest(plan=plan, record=pipeline.record_of(plan, model), **how) for plan in plans]
+    model = model_reference(pipeline.bundle)
+    contests = [
+        Contest(settings=settings, jury=jury, plan=plan, record=pipeline.record_of(plan, model)) for plan in plans
+    ]
     if settings.dropping and any(not contest.stages for contest in contests):
         tell(Notice("nobody is dropped early: there are too few steps or candidates for that."))
     there = [set(finished(contest)) for contest in contests]
@@ -131,7 +133,6 @@ class _Race:
         for place, number in enumerate(winners(self._values(), settings.groups, settings.stay)):
             choice = contest.choice(place, self.said, self.dropped)
             yield place, self._decode(number, choice=choice, request=self.plans[number].request)
-        self.pipeline.need_transformer()
 
     def _advance(self, denoiser: Denoiser[int], joining: Joining, until: int | None) -> dict[int, Paused[int]]:
         """Let candidates run to a step, or to their end; gives those that may go on from there."""

@@ -10,7 +10,7 @@ from sanakit.common.errors import RequestError
 
 Mode = Literal["topk", "bracket"]
 MAX_CANDIDATES = 4096
-DROPPING = (0.3, 0.5)  # after these shares of the steps, where nothing else is said
+DROPPING = (0.2, 0.4)  # after these shares of the steps, where nothing else is said
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,7 +17,7 @@ from sanakit.common.pixels import Picture
 from sanakit.evaluation.benchmarks import dual_encoder_score
 from sanakit.evaluation.reports.report import Report, mean_of
 from sanakit.training.recipes.dual_encoder import report as module
-from sanakit.training.recipes.dual_encoder.report import counted, report_dual_encoder, through
+from sanakit.training.recipes.dual_encoder.report import report_dual_encoder, through
 
 RECIPE = {"type": "dual_encoder", "name": "test", "data": {"bank": "tiny", "names": None}}
 
@@ -72,15 +72,6 @@ def test_scores_page_and_progress(run_folder: Path, reads: bool, monkeypatch: py
     assert [done for done, total, _ in told].count(told[0][1]) == 2  # both reach their end
     assert "own caption first of 4" in page.read_text()
     assert ("gain 50.0%" in page.read_text()) == reads
-
-
-def test_prompts_are_counted_as_they_are_drawn() -> None:
-    told: list[tuple[int, int, str]] = []
-    draw = counted(
-        lambda prompts, seeds: [np.zeros((4, 4, 3), np.uint8)] * len(prompts), lambda *facts: told.append(facts)
-    )
-    assert [len(draw(["a cat"] * 4, range(4))) for _ in range(2)] == [4, 4]
-    assert told == [(1, 40, "drawing the best of 4"), (2, 40, "drawing the best of 4")]
 
 
 def test_pictures_pass_through_the_autoencoder_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,16 @@ from sanakit.checkpoints.sources.complete import find_autoencoder
 from sanakit.common.files import write_json
 from sanakit.common.pixels import Picture, from_unit, to_unit
 from sanakit.common.progress import OnProgress, no_progress
-from sanakit.evaluation.benchmarks.dual_encoder_score import best_of_report, dual_encoder_report
-from sanakit.evaluation.drawing import Draw, drawing_with
+from sanakit.evaluation.benchmarks.best_of import Trial, best_of_report, heldout_prompts
+from sanakit.evaluation.benchmarks.dual_encoder_score import dual_encoder_report
 from sanakit.evaluation.reports.report import Report
+from sanakit.evaluation.worlds.subject import Subject
 from sanakit.features.scenes import open_bank
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
+from sanakit.pipelines.best_of.settings import BestOf
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.scoring.dual_encoder import DualEncoderScorer, load_dual_encoder, load_scorer_text_encoder
+from sanakit.scoring.judges.judge import SimilarityJudge
 from sanakit.scoring.reading.load import load_reader, shipped_recogniser
 from sanakit.training.recipes.dual_encoder.families import reconstructed
 from sanakit.training.watching.report import draw_curves, read_log, spent, write_report
@@ -81,21 +83,14 @@ def has_reader() -> bool:
 
 def best_of(scorer: DualEncoderScorer, bank: Bank, device: str, on_progress: OnProgress = no_progress) -> Report:
     """The starter draws held-out prompts with several seeds, and the scorer chooses."""
-    draw = counted(drawing_with(TextToImagePipeline(load_bundle("starter", device=device))), on_progress)
-    reader = load_reader(device=device)
-    return best_of_report(scorer, draw, reader, bank, num_prompts=_NUM_PROMPTS, num_seeds=_NUM_SEEDS, seed=_SEED)
-
-
-def counted(draw: Draw, on_progress: OnProgress) -> Draw:
-    """The same, which tells after each of the prompts."""
-    done = count(1)
-
-    def counting(prompts: Sequence[str], seeds: Sequence[int]) -> Sequence[Picture]:
-        pictures = draw(prompts, seeds)
-        on_progress(next(done), _NUM_PROMPTS, f"drawing the best of {_NUM_SEEDS}")
-        return pictures
-
-    return counting
+    trial = Trial(
+        pipeline=TextToImagePipeline(load_bundle("starter", device=device)),
+        judges=[SimilarityJudge(scorer)],
+        reader=load_reader(device=device),
+        settings=BestOf(num=_NUM_SEEDS),
+    )
+    prompts = heldout_prompts(Subject(bank=bank, places=tuple(bank.places)), _NUM_PROMPTS, seed=_SEED)
+    return best_of_report(trial, prompts, seed=_SEED, settings={}, on_progress=on_progress)[0]
 
 
 def starter_autoencoder(device: str = "cpu") -> DCAutoencoder:
