@@ -49,5 +49,7 @@ def test_a_perfect_painter_and_a_lazy_one() -> None:
     common: dict[str, Any] = {"seed": 0, "settings": {}}
     perfect = inpainting_report(lambda prompt, *_: whole[prompt], reader, cases, **common)
     assert (perfect["found"].value, perfect["true"].value) == (1, 1)
-    lazy = inpainting_report(lambda prompt, seed, picture, mask: picture, reader, cases, **common)
-    assert (lazy["found"].value, lazy["kept"].value, lazy["true"].value) == (0, 1, 1)
+    lazy = inpainting_report(
+        lambda prompt, seed, picture, mask: whole[prompt] if picture is None else picture, reader, cases, **common
+    )
+    assert (lazy["found"].value, lazy["kept"].value, lazy["true"].value, lazy["drawn"].value) == (0, 1, 1, 1)

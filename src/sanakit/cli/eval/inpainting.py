@@ -39,8 +39,9 @@ def inpainting(
     readable = {*read_by.words.names, *read_by.words.grounds}
     cases = holes(subject_of(load_bank(bank), pipeline.bundle.words, readable=readable), num, seed)
 
-    def inpaint(prompt: str, seed: int, picture: Picture, mask: Any) -> Picture:
-        request = draw.wish(prompt, seed=seed, image=picture, edit=Edit(mask=mask))
+    def inpaint(prompt: str, seed: int, picture: Picture | None, mask: Any) -> Picture:
+        edit = None if mask is None else Edit(mask=mask)
+        request = draw.wish(prompt, seed=seed, image=picture, edit=edit)
         return np.asarray(pipeline(request).images[0].picture)
 
     settings = {"model": pipeline.bundle.card.name, "hash": pipeline.bundle.model_hash[:10], **draw.settings(pipeline)}
