@@ -10,7 +10,7 @@ from sanakit.common.errors import RequestError
 from sanakit.common.seeds import image_seed
 from sanakit.pipelines.editing.canvas import Canvas
 from sanakit.pipelines.reading.read import PromptReader
-from sanakit.pipelines.request import GenerationRequest
+from sanakit.pipelines.request import MAX_SIDE, MIN_SIDE, GenerationRequest
 from sanakit.pipelines.resolution import check_upscaled_size, generated_size, size_around, size_like, size_near
 from sanakit.sampling.guidance import ClassifierFreeGuidance, EmbeddedGuidance, Guidance, PerturbedAttentionGuidance
 from sanakit.sampling.scm import SCM
@@ -95,12 +95,23 @@ def _sizes(request: GenerationRequest, side: int, granularity: int) -> tuple[int
     if request.image is not None and request.edit is not None:
         height, width = request.edit.size(request.image.height, request.image.width)
         height, width = request.height or height, request.width or width
+        if not all(MIN_SIDE <= side <= MAX_SIDE for side in (height, width)):
+            raise RequestError(
+                f"{request.image} would become {width}x{height} px; an edited picture has from {MIN_SIDE} to "
+                f"{MAX_SIDE} px a side."
+            )
         size = size_near if request.edit.factor == 1 else size_around
         return height, width, size(height, width, side, granularity)
     height, width = request.height or side, request.width or side
     if request.image is not None and request.height is None:
         height, width = size_like(request.image.height, request.image.width, side, granularity)
-    return height, width, generated_size(height, width, side, granularity, use_binning=request.use_resolution_binning)
+    made = generated_size(height, width, side, granularity, use_binning=request.use_resolution_binning)
+    if request.seamless and made != (height, width):
+        raise RequestError(
+            f"seamless needs a size that the model makes as it is, so that nothing is cut off; the nearest to "
+            f"{width}x{height} is {made[1]}x{made[0]}."
+        )
+    return height, width, made
 
 
 def canvas_of(request: GenerationRequest) -> Canvas | None:

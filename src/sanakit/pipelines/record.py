@@ -17,6 +17,7 @@ from sanakit.checkpoints.sources.origin import STARTER, Origin, OriginKind
 from sanakit.common.config import check_format, json_values
 from sanakit.common.errors import PictureError
 from sanakit.common.version import __version__
+from sanakit.pipelines.editing.edit import RESAMPLED
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.sampling.solvers import solver_kind
 
@@ -213,6 +214,8 @@ class PictureRecord(_Plain):
         if self.image is None:
             raise PictureError(f"the record in {path} does not say what the picture looked like; it cannot be compared")
         steps = max(self.request.num_inference_steps or 0, len(self.request.angles or ()))
+        if self.request.edit is not None and self.request.edit.resample > RESAMPLED:
+            steps = steps * (1 + self.request.edit.resample) // (1 + RESAMPLED)
         rows = self.rows_per_call or 0
         width, height = ((side or 0) * self.request.upscale for side in (self.request.width, self.request.height))
         asked = [

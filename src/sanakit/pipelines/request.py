@@ -19,7 +19,8 @@ from sanakit.sampling.reuse import MAX_THRESHOLD
 from sanakit.sampling.scm import ROUNDED_MAX_ANGLE, SCM
 from sanakit.sampling.solvers import solver_kind, solver_names
 
-MAX_SIDE = 16384
+MIN_SIDE, MAX_SIDE = 32, 16384
+_SIDES = f"a whole number of pixels from {MIN_SIDE} to {MAX_SIDE}"
 MAX_STEPS = 1000
 MAX_IMAGES = 1000
 MAX_ADAPTERS = 16
@@ -60,7 +61,7 @@ def _drawn(seed: object) -> object:
 
 
 Text = Annotated[str, Field(max_length=MAX_PROMPT), AfterValidator(_encodable)]
-Side = Annotated[int, Field(ge=32, le=MAX_SIDE, description=f"a whole number of pixels from 32 to {MAX_SIDE}")]
+Side = Annotated[int, Field(ge=MIN_SIDE, le=MAX_SIDE, description=_SIDES)]
 Scale = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False, description="a number from 0 to 1000")]
 
 
@@ -77,8 +78,8 @@ class GenerationRequest(BaseModel):
     negative_prompt: Annotated[Text, BeforeValidator(_none_is_empty)] = Field(
         "", description=f"text in valid Unicode, of at most {MAX_PROMPT} characters"
     )
-    height: Side | None = Field(None, description=f"a whole number of pixels from 32 to {MAX_SIDE}")
-    width: Side | None = Field(None, description=f"a whole number of pixels from 32 to {MAX_SIDE}")
+    height: Side | None = Field(None, description=_SIDES)
+    width: Side | None = Field(None, description=_SIDES)
     num_inference_steps: int | None = Field(
         None, ge=1, le=MAX_STEPS, description=f"a whole number of steps from 1 to {MAX_STEPS}"
     )
@@ -181,6 +182,8 @@ class GenerationRequest(BaseModel):
             raise RequestError(f"{beginnings[0]} says how a picture is changed; give that as image, or leave it out.")
         if self.edit is not None and self.image is None:
             raise RequestError("edit says what is done to a picture; give that as image, or leave it out.")
+        if self.seamless and self.upscale > 1:
+            raise RequestError("seamless makes edges that meet, and upscale would part them; leave one out.")
         if self.seamless and self.edit is not None:
             raise RequestError(
                 "seamless makes edges that meet, and an edit keeps those that a picture has; leave one out."

@@ -20,7 +20,7 @@ from sanakit.pipelines.events import Notice, StepDone
 from sanakit.pipelines.latent_file import SavedLatent
 from sanakit.pipelines.picture_file import write_image
 from sanakit.pipelines.plan import canvas_of, plan_pictures
-from sanakit.pipelines.record import EDIT, PictureRecord
+from sanakit.pipelines.record import EDIT, ImageReference, PictureRecord
 from sanakit.pipelines.replay import replay, with_sources
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.pipelines.source_picture import SourcePicture
@@ -242,6 +242,22 @@ def test_an_edit_needs_a_picture_and_other_names_are_told() -> None:
     with pytest.raises(RequestError, match="no setting named 'mask_image'; did you mean edit"):
         GenerationRequest(prompt="a cat", mask_image=mask())
     assert Expand.of("left=3,top=4") == Expand(left=3, top=4)
+
+
+def test_sizes_that_are_not_made_and_work_that_a_file_may_not_cause(pipeline: TextToImagePipeline) -> None:
+    with pytest.raises(RequestError, match=r"the picture .* would become 20x20 px; an edited picture has from 32 to"):
+        pipeline("a cat", image=picture(20, 20), edit=Edit(mask=mask(20, 20, (3, 3, 9, 9))))
+    with pytest.raises(RequestError, match="would become 20000x8 px"):
+        pipeline("a cat", image=Image.new("RGB", (2500, 1)), edit=Edit(factor=8))
+    with pytest.raises(RequestError, match="upscale would part them"):
+        GenerationRequest(prompt="a cat", seamless=True, upscale=2)
+    made = pipeline("a cat", image=picture(), edit=Edit(mask=mask()), num_inference_steps=25, output="latent").images[0]
+    image = ImageReference(width=128, height=128, sha256="0" * 64)
+    made.record.model_copy(update={"image": image}).check_work("x.png", (128, 128))
+    request = made.record.request.model_copy(update={"edit": Edit(mask=mask(), resample=32)})
+    hostile = made.record.model_copy(update={"image": image, "request": request})
+    with pytest.raises(PictureError, match="asks for 165 steps"):
+        hostile.check_work("x.png", (128, 128))
 
 
 def test_masks_of_other_sizes_are_told_and_stretched(pipeline: TextToImagePipeline) -> None:

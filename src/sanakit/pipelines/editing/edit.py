@@ -26,7 +26,7 @@ class Mask(PictureFacts):
     """Where a picture is to change: gray of 8 bits, 255 where it is to change wholly and 0 where it is kept."""
 
     _called: ClassVar[str] = "the mask"
-    _given_as: ClassVar[str] = "its mask"
+    _given_as: ClassVar[str] = "edit=Edit(mask=...)"
     _hashed: ClassVar[str] = "gray"
 
     means: Means = "white"
