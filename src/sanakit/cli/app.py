@@ -30,7 +30,7 @@ _COMMANDS = (
     "generate", "replay", "decode", "upscale", "enhance", "info", "convert", "quantize", "grow", "prune", "doctor",
     "bench", "train", "version",
 )  # fmt: skip
-_GROUPS = ("data", "eval")  # of commands, each a folder with its ``app.py``
+_GROUPS = ("adapter", "data", "eval")  # of commands, each a folder with its ``app.py``
 
 
 def program(words: Sequence[str] = ()) -> typer.Typer:

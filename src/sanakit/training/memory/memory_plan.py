@@ -134,13 +134,14 @@ class _Planner:
 
     def plan(self, settings: StepSettings) -> MemoryPlan:
         work, shards, step = self.work, self.work.shards, measure_step(self.work, settings)
+        learner = work.model if work.learner is None else work.learner
         return MemoryPlan(
             settings=settings,
-            weights=size_of(work.model) // shards + self.gathered,
+            weights=size_of(learner) // shards + self.gathered,
             gradients=sum(_bytes(p) for p in work.model.parameters() if p.requires_grad) // shards,
             optimizer=self.optimizer.state // shards,
-            ema=4 * sum(p.numel() for p in work.model.parameters()) // shards,  # float32
-            frozen=work.frozen,
+            ema=4 * sum(p.numel() for p in learner.parameters()) // shards,  # float32
+            frozen=work.frozen + (size_of(work.model) - size_of(learner)) // shards,
             activations=max(step.forward, step.backward, self.optimizer.update // shards),
         )
 

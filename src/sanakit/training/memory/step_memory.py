@@ -49,6 +49,7 @@ class Workload:
         model: trained where ``requires_grad``; on any device, the meta device too, and never touched.
         loss: of a batch of a size.
         optimizer: whose state is counted.
+        learner: the part of it that is averaged and kept in checkpoints, such as an adapter; None for all of it.
         frozen: bytes of networks beside it, such as encoders that are not released.
         shards: processes that share weights, gradients and state (FSDP); 1 for a copy on each.
         device: of the run.
@@ -58,6 +59,7 @@ class Workload:
     model: nn.Module
     loss: LossOfBatch
     optimizer: OptimizerConfig
+    learner: nn.Module | None = None
     frozen: int = 0
     shards: int = 1
     device: str = "cpu"

@@ -105,7 +105,7 @@ def assemble(session: Session, stage: Stage, before: TrainState | None) -> Train
     for trainee in stage.trainees:
         if before is None and config.compile:
             compile_blocks(trainee.model)
-        for network in (trainee.model, *trainee.companions.values()):
+        for network in (trainee.model, *trainee.companions.values(), *trainee.around):
             if config.activation_checkpointing:
                 checkpoint_activations(network)
             spread(network, session)

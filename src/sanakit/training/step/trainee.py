@@ -42,6 +42,8 @@ class Trainee:
             none for the others.
         companions: networks that go with it and are not trained by an optimiser, such as a reference or earlier
             weights; checkpoints keep them.
+        around: frozen networks that the model is a part of, such as the one that an adapter is beside: sharded and
+            recomputed like it, and not in checkpoints.
         on_bad: what a loss or gradient that is not finite does: "stop" the run, or "skip" the step, which is counted.
     """
 
@@ -56,6 +58,7 @@ class Trainee:
     clip: float | None = None
     average: float | None = None
     companions: Mapping[str, nn.Module] = field(default_factory=dict)
+    around: tuple[nn.Module, ...] = ()
     on_bad: Literal["stop", "skip"] = "stop"
 
     def __post_init__(self) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from sanakit.adapters.new import AdapterConfig
+from sanakit.checkpoints.adapters.files import NAMES
+from sanakit.checkpoints.adapters.write import tags, write_adapter
 from sanakit.checkpoints.bundle import ModelBundle, save_bundle
 from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER, ModelCard
 from sanakit.checkpoints.identity.precision import DTYPES
@@ -59,6 +63,38 @@ def export_model(
         text_encoder=start.encoders.text,
         card=card,
         words=words,
+    )
+
+
+def export_adapter(
+    weights: Mapping[str, Tensor], start: StartingModel, config: AdapterConfig, card: ModelCard, folder: Path
+) -> ModelBundle:
+    """Write the adapter into ``folder``, in diffusers' layout.
+
+    Args:
+        weights: of the adapter, averaged, whole.
+        start: what the run began with.
+        config: of the adapter.
+        card: for the size of the last stage.
+        folder: the target, in the folder that names the run; an earlier export is replaced.
+
+    Returns:
+        the model that it was made for, carrying it, on the CPU.
+    """
+    network = start.network(weights)
+    assert start.adapter is not None
+    assert start.layers is not None
+    adapter = deepcopy(start.adapter).cpu()
+    adapter.load_state_dict(dict(weights))
+    title = folder.parent.name
+    facts = tags(title=title, trained_on=card.trained_from, trigger=config.trigger)
+    write_adapter(folder / NAMES[0], adapter, start.layers, facts=facts, force=True)
+    return ModelBundle(
+        transformer=network.eval(),
+        autoencoder=start.encoders.autoencoder.float().cpu(),
+        text_encoder=start.encoders.text,
+        card=replace(card, name=title),
+        words=start.words,
     )
 
 

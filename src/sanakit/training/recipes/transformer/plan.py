@@ -5,9 +5,13 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from sanakit.adapters.adapter import Adapter, carry
+from sanakit.adapters.new import AdapterConfig, new_adapter
+from sanakit.checkpoints.adapters.places import Layers
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.known_models import known_precision
 from sanakit.checkpoints.identity.precision import PrecisionPolicy
+from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
 from sanakit.checkpoints.sources.complete import card_of, complete, compression_of, find_autoencoder
 from sanakit.checkpoints.sources.sources import find_parts
 from sanakit.common.errors import CheckpointError, ConfigError
@@ -36,6 +40,14 @@ def latent_loss(*, side: int, num_tokens: int) -> LossOfBatch:
         return terms["loss"]
 
     return loss
+
+
+def meta_adapter(model: LinearDiT, config: AdapterConfig) -> Adapter:
+    """The adapter of a network without weights, which carries it and holds it as a part, to be counted."""
+    adapter = new_adapter(model.requires_grad_(False), Layers.of(LINEAR_DIT, model.config).diffusers, config, 0)
+    carry(model, adapter, always=True)
+    model.add_module("adapter", adapter)
+    return adapter
 
 
 def network_shape(recipe: NetworkRecipe) -> tuple[LinearDiTConfig, int, int]:

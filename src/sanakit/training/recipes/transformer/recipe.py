@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
+from sanakit.adapters.adapter import Adapter
 from sanakit.checkpoints.identity.precision import PrecisionPolicy
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import ConfigError, RequestError
@@ -29,8 +30,8 @@ from sanakit.training.memory.step_memory import Workload
 from sanakit.training.objectives.flow_matching import FlowMatchingConfig, drop_captions, flow_matching_loss
 from sanakit.training.optimizers.config import AdamWConfig, OptimizerConfig
 from sanakit.training.recipes.recipe import Run
-from sanakit.training.recipes.transformer.export import export_model, words_after
-from sanakit.training.recipes.transformer.plan import begun_policy, latent_loss, network_shape
+from sanakit.training.recipes.transformer.export import export_adapter, export_model, words_after
+from sanakit.training.recipes.transformer.plan import begun_policy, latent_loss, meta_adapter, network_shape
 from sanakit.training.recipes.transformer.report import report_transformer
 from sanakit.training.recipes.transformer.samples import SamplePainter
 from sanakit.training.recipes.transformer.starting_model import NetworkRecipe, StartingModel, starting_model
@@ -111,16 +112,19 @@ class TransformerRecipe(NetworkRecipe):
         config, compression, num_tokens = network_shape(self)
         with torch.device("meta"):
             model = LinearDiT(self.growth.grown_config(config) if self.growth else config)
+            learner = None if self.adapter is None else meta_adapter(model, self.adapter)
         works = []
         for stage in self.stages:
             loss = latent_loss(side=max(1, max(stage.resolutions) // compression), num_tokens=num_tokens)
-            works.append(Workload(name=stage.name, model=model, loss=loss, optimizer=self.optimizer, device=device))
+            what = {"model": model, "loss": loss, "optimizer": self.optimizer, "learner": learner}
+            works.append(Workload(name=stage.name, device=device, **what))
         return works
 
     def start(self, session: Session) -> Run:
         _check_data(self.stages)
         start = starting_model(self, session.device)
-        start.transformer.train().requires_grad_(True)
+        start.transformer.train()
+        start.learner.train().requires_grad_(True)
         painter = SamplePainter(self.samples, start, device=session.device)
         watched = Watched(painter, CaptionTest(session) if self.log.captions is not None else None)
         stages = [
@@ -130,8 +134,13 @@ class TransformerRecipe(NetworkRecipe):
         return Run(stages=stages, finish=finish, draw_samples=painter.draw)
 
     def replayed(self, bundle: Bundle) -> tuple[Trainee, Any]:
-        network = LinearDiT(from_mapping(LinearDiTConfig, bundle.model)).to(bundle.device)
-        return build_trainee(self, self.stages[bundle.stage], network, bundle.constants), bundle.batch(LatentBatch)
+        stage, adapter = self.stages[bundle.stage], None
+        if self.adapter is None:
+            network = LinearDiT(from_mapping(LinearDiTConfig, bundle.model)).to(bundle.device)
+        else:
+            start = starting_model(self, bundle.device)
+            network, adapter = start.transformer, start.adapter
+        return build_trainee(self, stage, network, bundle.constants, adapter), bundle.batch(LatentBatch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +181,7 @@ def _build_stage(
         constants = {"null.embeds": null.embeds, "null.mask": null.mask, **_standard_text(recipe, start, data)}
         tests = contrasts(chosen, data, demand, work) if watched.captions is not None else []
     watched.painter.begin(max(config.resolutions), recipe.flow_shift(config))
-    trainee = build_trainee(recipe, config, start.transformer, constants)
+    trainee = build_trainee(recipe, config, start.transformer, constants, start.adapter)
     if start.standard is not None:
         trainee = replace(trainee, companions={"text": start.standard})
     test = None
@@ -218,7 +227,11 @@ def _finish(recipe: TransformerRecipe, start: StartingModel, watched: Watched, f
     """Write the averaged weights as ``folder / "model"``, and a report."""
     last = recipe.stages[-1]
     card = start.card_for(max(last.resolutions), recipe.flow_shift(last))
-    bundle = export_model(result.weights, start, card, words_after(recipe.data, start), folder / "model")
+    words = words_after(recipe.data, start)
+    if recipe.adapter is None:
+        bundle = export_model(result.weights, start, card, words, folder / "model")
+    else:
+        bundle = export_adapter(result.weights, start, recipe.adapter, card, folder / "adapter")
     starter = isinstance(recipe.data, ScenesData) and not recipe.samples.prompts
     prompts = SHEET_PROMPTS if starter else recipe.samples.prompts
     tested = watched.captions.run_alone(bundle.transformer) if watched.captions is not None else {}
@@ -226,13 +239,20 @@ def _finish(recipe: TransformerRecipe, start: StartingModel, watched: Watched, f
 
 
 def build_trainee(
-    recipe: TransformerRecipe, stage: TransformerStage, model: LinearDiT, constants: Mapping[str, Tensor]
+    recipe: TransformerRecipe,
+    stage: TransformerStage,
+    model: LinearDiT,
+    constants: Mapping[str, Tensor],
+    adapter: Adapter | None = None,
 ) -> Trainee:
-    """The network with its objective in a stage.
+    """The network, or the adapter that it carries, with its objective in a stage.
 
     Args:
+        recipe, stage: what is learned.
+        model: the network.
         constants: the null text, ``null.embeds (1, L, C)`` and ``null.mask (1, L)``, and ``text.mean`` and
             ``text.deviation (C,)`` where the text is standardised, as a bundle of the guard keeps them.
+        adapter: what is trained in its place.
     """
     objective = replace(recipe.objective, flow_shift=recipe.flow_shift(stage))
     null = TextCondition(constants["null.embeds"], constants["null.mask"])
@@ -248,4 +268,6 @@ def build_trainee(
             lambda noisy, timestep: model(noisy, timestep, prepared), batch.latent, generator, config=objective
         )
 
+    if adapter is not None:
+        return Trainee("adapter", adapter, loss, recipe.optimizer, constants, around=(model,))
     return Trainee("transformer", model, loss, recipe.optimizer, constants)

@@ -41,12 +41,12 @@ def report_transformer(
         pictures = [np.asarray(pipeline(prompt, seed=0).images[0].picture) for prompt in prompts]
         picture_grid(pictures, prompts).save(folder / "sheet.png")
         images.append("sheet.png")
-    defaults = bundle.card.defaults
+    defaults, made = bundle.card.defaults, "adapter" if recipe.get("adapter") else "model"
     results = {
         "run": spent_in_words(run.steps, run.samples, run.seconds),
         main: f"{known[-1]:.4f} (mean of the last lines)" if known else "-",
         **{name.replace("_", " "): f"{value:.0%} of scenes" for name, value in tested.items()},
-        "model": f"{folder / 'model'}, {defaults.base_size} px, flow shift {defaults.flow_shift:g}",
+        made: f"{folder / made}, {defaults.base_size} px, flow shift {defaults.flow_shift:g}",
         **({"trained from": bundle.card.trained_from} if bundle.card.trained_from else {}),
     }
     return write_report(folder, title=f"Training of {bundle.card.name}", recipe=recipe, results=results, images=images)

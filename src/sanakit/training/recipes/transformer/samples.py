@@ -10,7 +10,6 @@ from torch import Tensor
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.evaluation.drawing import drawing_with
 from sanakit.evaluation.reports.picture_grid import picture_grid
-from sanakit.models.transformers.linear_dit import LinearDiT
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.training.recipes.transformer.starting_model import StartingModel
 from sanakit.training.run.run_config import SampleConfig
@@ -35,8 +34,7 @@ class SamplePainter:
 
     def draw(self, weights: Mapping[str, Tensor], step: int) -> Image.Image:
         """One picture per prompt, in a grid; the same weights give the same pictures."""
-        network = LinearDiT(self._start.transformer.config)  # of now: a stage may have added positions
-        network.load_state_dict(dict(self._start.folded(weights)))
+        network = self._start.network(weights)
         config = self._config
         with self._start.encoders.loaded() as encoders:
             bundle = ModelBundle(

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from sanakit.adapters.adapter import Adapter, carry
+from sanakit.adapters.new import AdapterConfig, new_adapter
+from sanakit.checkpoints.adapters.places import Layers
 from sanakit.checkpoints.editing.derived_model import derived_card
 from sanakit.checkpoints.editing.growth import GrowthConfig, grow
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER, ImageDefaults, ModelCard
 from sanakit.checkpoints.identity.precision import continued_policy, trained_policy
+from sanakit.checkpoints.networks.identify import Found
 from sanakit.checkpoints.networks.kind import NetworkState
 from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
 from sanakit.checkpoints.networks.strict_load import load_network
@@ -43,6 +48,7 @@ class NetworkRecipe(Recipe):
     autoencoder: str | None = None  # starter, a folder such as a run leaves; None: that of init
     text_encoder: str | None = None  # of a new model: a folder or hub id; None: the starter's
     text: TextEncoderConfig | None = None  # None: as init has it
+    adapter: AdapterConfig | None = None  # what is trained beside the weights of init, which then stay as they are
     standardise_text: bool = False  # train on text states of mean 0 and deviation 1; the model is saved without it
 
     def __post_init__(self) -> None:
@@ -51,6 +57,13 @@ class NetworkRecipe(Recipe):
             raise ConfigError("text_encoder: belongs to a new model; with init: the model keeps its own")
         if self.init is None and self.growth is not None:
             raise ConfigError("growth: belongs to the weights of init:; a new network has the size that model: says")
+        if self.adapter is not None:
+            if self.init is None or self.growth is not None or self.standardise_text:
+                raise ConfigError(
+                    "adapter: is beside the weights of init: as they are, without growth or standardise_text"
+                )
+            if self.adapter.dropout and self.activation_checkpointing:
+                raise ConfigError("adapter: dropout does not go together with activation_checkpointing; leave one out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +76,9 @@ class StartingModel:
         words: that the weights were trained on before, as their folder says.
         standard: what the network's text goes through while it is trained, if it does.
         given: the content hash of the network of ``init``; "" of a new one.
+        adapter: what is trained in the place of the transformer, which carries it in every row.
+        layers: of the transformer, where an adapter may be beside them.
+        found: the files of the network of ``init``.
     """
 
     transformer: LinearDiT
@@ -72,6 +88,30 @@ class StartingModel:
     words: Mapping[str, Any] = field(default_factory=dict)
     standard: StandardText | None = None
     given: str = ""
+    adapter: Adapter | None = None
+    layers: Layers | None = None
+    found: Found[LinearDiTConfig, LinearDiT] | None = None
+
+    @property
+    def learner(self) -> nn.Module:
+        """What is trained."""
+        return self.transformer if self.adapter is None else self.adapter
+
+    def network(self, weights: Mapping[str, Tensor]) -> LinearDiT:
+        """The transformer with weights of the run, on the CPU, apart from the one that is trained: a base model is read
+        from its files once more, as a process may have only a part of it."""
+        config = self.transformer.config  # of now: a stage may have added positions
+        if self.adapter is None:
+            network = LinearDiT(config)
+            network.load_state_dict(dict(self.folded(weights)))
+            return network
+        assert self.found is not None
+        network = load_network(self.found, dtype=torch.float32)
+        network.config = config
+        adapter = deepcopy(self.adapter).cpu().eval()
+        adapter.load_state_dict(dict(weights))
+        carry(network, adapter.requires_grad_(False), always=True)
+        return network
 
     def folded(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Weights of the run, for a network that is given the text encoder's states as they come."""
@@ -95,6 +135,8 @@ def starting_model(recipe: NetworkRecipe, device: str) -> StartingModel:
     else:
         assert recipe.model is not None
         start = _new(recipe, recipe.model, device)
+    if recipe.adapter is not None:
+        return _with_adapter(start, recipe.adapter, recipe.seed)
     if not recipe.standardise_text:
         return start
     return replace(start, standard=StandardText(start.transformer.config.caption_channels).to(device))
@@ -125,7 +167,17 @@ def _continued(recipe: NetworkRecipe, source: str, device: str) -> StartingModel
     card = replace(card, text=text, precision=policy, trained_from=began, hashes=kept)
     encoders = encoders_of_parts(parts, card, device=device)
     brings = found.text_encoder is not None
-    return StartingModel(transformer, encoders, card, brings, words_of_parts(found), given=given)
+    return StartingModel(
+        transformer, encoders, card, brings, words_of_parts(found), given=given, found=parts.transformer
+    )
+
+
+def _with_adapter(start: StartingModel, config: AdapterConfig, seed: int) -> StartingModel:
+    layers = Layers.of(LINEAR_DIT, start.transformer.config)
+    start.transformer.requires_grad_(False)
+    adapter = new_adapter(start.transformer, layers.diffusers, config, seed)
+    carry(start.transformer, adapter, always=True)
+    return replace(start, adapter=adapter, layers=layers)
 
 
 def _new(recipe: NetworkRecipe, model: LinearDiTConfig, device: str) -> StartingModel:

@@ -1,0 +1,1 @@
+"""``sanakit adapter``"""
