@@ -21,6 +21,7 @@ from sanakit.checkpoints.bundle import ModelBundle, save_bundle
 from sanakit.checkpoints.opening import load_bundle
 from sanakit.common.config import from_mapping
 from sanakit.common.errors import ConfigError
+from sanakit.common.progress import no_progress
 from sanakit.layers.embeddings import ScalarEmbedding
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.linear_dit import LinearDiT
@@ -29,8 +30,11 @@ from sanakit.training.recipes.replay import replay_bundle
 from sanakit.training.recipes.sprint.adaptation import refit_
 from sanakit.training.recipes.sprint.distillation import Distillation, student_of
 from sanakit.training.recipes.sprint.recipe import SprintRecipe
+from sanakit.training.recipes.sprint.report import Drawn, held_out_scores
 from sanakit.training.recipes.train import train
 from sanakit.training.saving.guard import NonFiniteError
+from sanakit.worlds.banks.bank_files import load_bank
+from sanakit.worlds.world_scenes import WorldScenes
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 STAGE = {
@@ -88,6 +92,10 @@ def test_a_run_leaves_a_model_of_few_steps_and_continues_to_the_bit(tmp_path: Pa
     assert all(0 < line["tangent"] < 1e3 and "adversarial" in line and "heads/loss" not in line for line in own)
     assert all(0 < line["heads/loss"] < 9 and "loss" not in line for line in others)
     assert [path.name for path in (run / "samples").iterdir()] == ["step-00000004.png"]
+    report = (run / "report.md").read_text()
+    assert "| heads/real |" in report
+    assert "![sheet.png](sheet.png)" in report
+    assert "| right, " not in report  # of photographs nobody knows what is right
     pipeline = sanakit.load(run / "model")
     card = pipeline.bundle.card
     assert (card.family, card.distilled, card.defaults.solver, card.defaults.pag_layers) == (
@@ -221,6 +229,18 @@ def test_a_teacher_that_is_told_a_thousand_times_the_level_is_adapted_first(
     files = [tmp_path / run / "model" / "transformer" / WEIGHTS for run in ("run", "whole")]
     first, second = map(load_file, files)
     assert all(torch.equal(first[name], tensor) for name, tensor in second.items())
+
+
+def test_held_out_prompts_are_read_from_what_each_draws() -> None:
+    scenes = WorldScenes(load_bank("tiny"), "heldout", 1)
+    painted = {sample.caption: sample.image for sample in map(scenes.sample, range(6))}
+    drawers = [
+        Drawn("truth", lambda prompts, seeds: [painted[prompt] for prompt in prompts]),
+        Drawn("nothing", lambda prompts, seeds: [np.full((128, 128, 3), 255, np.uint8)] * len(prompts)),
+    ]
+    scores = held_out_scores(drawers, scenes, 6, on_progress=no_progress)
+    assert scores["truth"].mean > 0.5 > scores["nothing"].mean == 0
+    assert scores["truth"].num_samples == 6
 
 
 def test_the_embedding_of_time_is_fitted_to_the_old_one() -> None:

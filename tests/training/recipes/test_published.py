@@ -9,8 +9,10 @@ import yaml
 
 from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.models.presets import LINEAR_DIT_PRESETS
+from sanakit.training.objectives.ladd import AdversarialConfig
 from sanakit.training.recipes.planning import plan, plan_text
 from sanakit.training.recipes.recipe import Recipe, build_recipe
+from sanakit.training.recipes.sprint.recipe import SprintRecipe
 from sanakit.training.recipes.transformer.recipe import TransformerRecipe
 
 FOLDER = Path(__file__).parents[3] / "recipes"
@@ -54,6 +56,17 @@ def test_the_large_one_grows_from_the_small_one() -> None:
     assert recipe.growth is not None
     grown = recipe.growth.grown_config(LINEAR_DIT_PRESETS["sana-1600m-1024"])
     assert grown == LINEAR_DIT_PRESETS["sana1.5-4800m-1024"]
+
+
+def test_a_distillation_has_the_papers_numbers() -> None:
+    recipe = read("sprint-1600m")
+    assert isinstance(recipe, SprintRecipe)
+    assert recipe.adversarial.blocks_of(20) == AdversarialConfig().blocks_of(20) == (2, 8, 14, 19)
+    assert (recipe.objective.weight, recipe.adversarial.weight, recipe.gradient_clip) == (1.0, 0.5, 0.1)
+    assert [(s.trains, s.learning_rate, s.steps) for s in recipe.stages] == [
+        ("teacher", 2e-5, 5000), ("student", 2e-6, 20000),
+    ]  # fmt: skip
+    assert isinstance(read("starter-sprint"), SprintRecipe)
 
 
 def test_the_autoencoder_of_a_recipe_that_was_not_trained_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,8 @@ def draw_curves(logs: Mapping[str, Sequence[Mapping[str, float]]], keys: Sequenc
             chosen = [line for line in lines if key in line]
             if not chosen:
                 continue
-            panel.set_yscale("log")  # not of an empty panel: it would look for ticks for a minute
+            if all(line[key] > 0 for line in chosen):
+                panel.set_yscale("log")  # not of an empty panel: it would look for ticks for a minute
             panel.plot([offset + line["samples"] for line in chosen], [line[key] for line in chosen], label=name)
             offset += lines[-1]["samples"] if lines else 0.0
         panel.set_title(key)

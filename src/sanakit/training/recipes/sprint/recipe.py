@@ -25,6 +25,7 @@ from sanakit.training.loop import RunResult
 from sanakit.training.recipes.recipe import Run
 from sanakit.training.recipes.sprint.adaptation import DENSE_TIME, Adaptation, adapted
 from sanakit.training.recipes.sprint.distillation import Distillation
+from sanakit.training.recipes.sprint.report import report_sprint
 from sanakit.training.recipes.sprint.settings import SprintSettings, SprintStage
 from sanakit.training.recipes.transformer.export import export_model, words_after
 from sanakit.training.recipes.transformer.plan import begun_policy
@@ -143,6 +144,9 @@ class Distilling:
         recipe, start, folder = self.recipe, self.starts[self.trains], self.session.folder
         card = start.card_for(max(recipe.stages[-1].resolutions), start.card.defaults.flow_shift)
         bundle = export_model(result.weights, start, card, words_after(recipe.data, start), folder / "model")
+        if self.trains == "student":
+            report_sprint(bundle, recipe, folder, run=result, on_progress=self.session.watchers.on_scoring)
+            return
         report_transformer(bundle, to_mapping(recipe), folder, prompts=recipe.samples.prompts, run=result, tested={})
 
 

@@ -35,6 +35,7 @@ class SprintSettings(NetworkRecipe):
     guidance_embedding: bool = True  # the student learns what that scale means
     optimizer: OptimizerConfig = field(default_factory=AdamWConfig)
     stages: tuple[SprintStage, ...]
+    report_prompts: int = 200  # held-out prompts of a report on scenes, drawn by teacher and student; 0: none
 
     def __post_init__(self) -> None:
         NetworkRecipe.__post_init__(self)

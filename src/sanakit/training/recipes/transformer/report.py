@@ -32,10 +32,8 @@ def report_transformer(
         run: what was done; the log tells it only as far as its last line.
     """
     log = read_log(folder / "log.jsonl")
-    main = "tangent" if bundle.card.distilled else "loss"  # whose loss is no measure
-    keys = (main, ALL_KINDS) if any(ALL_KINDS in line for line in log) else (main,)
-    known = [line[main] for line in log if main in line]
-    images = draw_curves({"consistency" if bundle.card.distilled else "flow matching": log}, keys, folder)
+    keys = ("loss", ALL_KINDS) if any(ALL_KINDS in line for line in log) else ("loss",)
+    images = draw_curves({"flow matching": log}, keys, folder)
     if prompts:
         pipeline = TextToImagePipeline(bundle)
         pictures = [np.asarray(pipeline(prompt, seed=0).images[0].picture) for prompt in prompts]
@@ -44,7 +42,7 @@ def report_transformer(
     defaults, made = bundle.card.defaults, "adapter" if recipe.get("adapter") else "model"
     results = {
         "run": spent_in_words(run.steps, run.samples, run.seconds),
-        main: f"{known[-1]:.4f} (mean of the last lines)" if known else "-",
+        "loss": f"{log[-1]['loss']:.4f} (mean of the last lines)" if log else "-",
         **{name.replace("_", " "): f"{value:.0%} of scenes" for name, value in tested.items()},
         made: f"{folder / made}, {defaults.base_size} px, flow shift {defaults.flow_shift:g}",
         **({"trained from": bundle.card.trained_from} if bundle.card.trained_from else {}),
