@@ -128,7 +128,7 @@ def _tried(trial: Trial, settings: BestOf, asked: Asked, spent: _Spent) -> tuple
         spent.steps += isinstance(event, StepDone)
 
     start = time.process_time()
-    judges = [witness, *trial.judges[1:]]
+    judges: list[Judge] = [witness, *trial.judges[1:]]
     (winner,) = best_of(trial.pipeline, asked.prompt, settings, judges, on_event=on_event, **trial.request).images
     spent.seconds += time.process_time() - start - witness.seconds
     return witness.right, winner.record.request.seed - int(trial.request.get("seed", 0))
