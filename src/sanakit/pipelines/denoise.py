@@ -16,6 +16,7 @@ from sanakit.layers.beside import told_by_row
 from sanakit.models.transformers.compiled_step import Step
 from sanakit.models.transformers.condition import Condition
 from sanakit.models.transformers.linear_dit import LinearDiT
+from sanakit.pipelines.editing.seamless import middle, wrap
 from sanakit.sampling.evaluation import Evaluation, Solver
 from sanakit.sampling.guidance import Branch, Guidance
 
@@ -36,15 +37,14 @@ class PictureJob:
         conditions: of one row each, for every branch that the guidance may ask for.
         correct: what is done to a velocity before the solver gets it. For inpainting, with ``known`` where ``mask`` is
             False: ``where(mask, velocity, (latent - known) / sigma)`` ends exactly there, as noise paths are straight.
-        shift: rows and columns by which the latent of a step is rolled before the network sees it, and its velocity
-            back: in a picture whose edges meet no place is an edge at every step.
+        wrapped: cells of the pattern that the network is shown more at each side, for a picture whose edges meet.
     """
 
     solver: Solver
     guidance: Guidance
     conditions: Mapping[Branch, Condition]
     correct: Correct | None = None
-    shift: Callable[[int], tuple[int, int]] | None = None
+    wrapped: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,7 +184,7 @@ class Denoiser(Generic[KeyT]):
     def _kind(self, job: PictureJob, wish: Evaluation) -> Hashable:
         """What pictures of one call have in common; with fixed rows also the length of their texts, for the bits."""
         length = max(each.text_length for each in job.conditions.values()) if self.fixed_rows else None
-        return wish.latent.shape, length
+        return wish.latent.shape, job.wrapped, length
 
     def _velocities(self, wishes: Sequence[tuple[PictureJob, Evaluation]]) -> list[Tensor]:
         """One velocity ``(1, C, h, w)`` float32 per wish."""
@@ -200,21 +200,15 @@ class Denoiser(Generic[KeyT]):
         on_device = torch.cuda.device(device if device.type == "cuda" else -1)  # where Triton starts its kernels
         with on_device, told_by_row(together.beside):
             velocity = self._step(
-                torch.cat([_rolled(job, wish.index, wish.latent) for job, wish, _ in rows]).to(device, dtype),
+                torch.cat([wrap(wish.latent, job.wrapped) for job, wish, _ in rows]).to(device, dtype),
                 torch.cat([torch.full((1,), wish.timestep, device=device) for _, wish, _ in rows]),  # without waiting
                 together,
             ).float()  # (rows, C, h, w)
         parts = iter(velocity.split(1))
         return [
-            _rolled(job, wish.index, job.guidance.combine({name: next(parts) for name in own}, wish.sigma), -1)
+            middle(job.guidance.combine({name: next(parts) for name in own}, wish.sigma), wish.latent.shape[-2:])
             for (job, wish), own in zip(wishes, branches, strict=True)
         ]
-
-
-def _rolled(job: PictureJob, step: int, values: Tensor, direction: int = 1) -> Tensor:
-    if job.shift is None:
-        return values
-    return values.roll([direction * number for number in job.shift(step)], (-2, -1))
 
 
 def rows_per_call(device: torch.device, shape: Sequence[int], max_rows: int = MAX_ROWS) -> int:

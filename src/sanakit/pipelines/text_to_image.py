@@ -38,7 +38,7 @@ from sanakit.pipelines.decoding.encode import encode_pixels
 from sanakit.pipelines.decoding.memory import FreeMemory, free_within
 from sanakit.pipelines.denoise import Correct, Denoiser, Finished, PictureJob, StepTaken, denoise
 from sanakit.pipelines.editing.canvas import Canvas, keeping
-from sanakit.pipelines.editing.seamless import middle, shift_of, wrap
+from sanakit.pipelines.editing.seamless import DECODED, SHOWN, middle, wrap
 from sanakit.pipelines.editing.tiles import TiledStep
 from sanakit.pipelines.events import (
     ImageDone,
@@ -235,7 +235,7 @@ class TextToImagePipeline:
                 return f"{rescue()}{finished.record.model.options}"
 
             free = self._free_for(canvas)
-            wrapped = wrap(latent) if record.request.seamless else latent
+            wrapped = wrap(latent, DECODED if record.request.seamless else 0)
             pixels = decode_latent(self.bundle.autoencoder, wrapped, save_latent=save, free_memory=free)
             pixels = middle(pixels, latent.shape[-2:], self.bundle.autoencoder.config.compression)
             _refuse_nan(pixels, "picture")
@@ -479,7 +479,7 @@ def picture_job(
         guidance=plan.guidance,
         conditions=conditions_of(plan, prepare),
         correct=correct,
-        shift=partial(shift_of, latent.shape[-2:]) if plan.request.seamless else None,
+        wrapped=SHOWN if plan.request.seamless else 0,
     )
 
 
