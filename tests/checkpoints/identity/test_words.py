@@ -40,7 +40,7 @@ BROKEN: list[tuple[Callable[[dict[str, Any]], object], str]] = [
     (lambda words: words.update(version="1"), "version must be a whole number"),
     (lambda words: words.pop("things"), "things is missing"),
     (lambda words: words.update(things=None), "things must be a list, not None"),
-    (lambda words: words["things"].append("cat"), "things[50] must be an object, not 'cat'"),
+    (lambda words: words["things"].insert(1, "cat"), "things[1] must be an object, not 'cat'"),
     (lambda words: words["things"][0].pop("plural"), "things[0].plural is missing"),
     (lambda words: first(words, name=" "), "things[0].name must be a text, not ' '"),
     (lambda words: first(words, name="\ud800"), "things[0].name must be a text, not '\\ud800'"),
