@@ -97,7 +97,7 @@ def _with_paths(layer: nn.Module, paths: list[tuple[SidePath, float]], x: Tensor
     for path, share in paths:
         rows = path.place.rows
         own = None if bias is None else bias[rows]
-        added.append(share * path(x, y[..., rows], own, lambda rows=rows: matrix_of(layer)[rows]))  # type: ignore[misc]
+        added.append(share * path(x, y[..., rows], own, lambda rows=rows: matrix_of(layer)[rows]))
     if not in_place:
         y = y.clone()
     for (path, _), part in zip(paths, added, strict=True):

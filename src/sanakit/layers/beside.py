@@ -56,7 +56,8 @@ def watched(layer: nn.Module) -> bool:
 def whole_weight(layer: nn.Linear) -> Tensor:
     """The weight and what is beside it for the one row that is told, in float32 or wider."""
     weight = layer.weight.to(torch.promote_types(layer.weight.dtype, torch.float32))
-    changes = [hook.change_of(layer) for hook in layer._forward_hooks.values() if isinstance(hook, Beside)]
-    for change in changes:
+    hooks: list[object] = list(layer._forward_hooks.values())
+    for hook in hooks:
+        change = hook.change_of(layer) if isinstance(hook, Beside) else None
         weight = weight if change is None else weight + change.to(weight.dtype)
     return weight

@@ -168,6 +168,10 @@ def broken(part: str) -> dict[str, Tensor]:
             return lora("transformer.double_blocks.0.to_q")
         case "changes nothing":
             return {**good, up: torch.zeros(16, 2)}
+        case "changes nothing:":
+            return {**good, f"{name}.alpha": torch.tensor(0.0)}
+        case "the change of":
+            return {down: 1e30 * good[down], up: 1e30 * good[up]}
         case "is 24x24 and not 16x16":
             return lora(name, size=24)
         case "deeper model":
@@ -196,7 +200,8 @@ def broken(part: str) -> dict[str, Tensor]:
 @pytest.mark.parametrize(
     "part",
     [
-        "matches no layer", "changes nothing", "is 24x24 and not 16x16", "deeper model", "no number", "make no matrix",
+        "matches no layer", "changes nothing", "changes nothing:", "the change of",
+        "is 24x24 and not 16x16", "deeper model", "no number", "make no matrix",
         "has down", "in int64", "two adapters", "names transformer_blocks.1.attn1.to_q twice", "magnitude of",
         "an alpha", "holds no adapter",
     ],

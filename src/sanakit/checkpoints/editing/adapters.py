@@ -145,9 +145,10 @@ def merge(uses: Weighted, layers: Layers) -> Adapter:
 
 def _sum(paths: Sequence[tuple[SidePath, float]]) -> SidePath:
     place = paths[0][0].place
-    if all(isinstance(path, LowRank) for path, _ in paths):
-        down = torch.cat([path.down for path, _ in paths])  # type: ignore[attr-defined]
-        up = torch.cat([path.up * (path.scale * weight) for path, weight in paths], dim=1)  # type: ignore[attr-defined]
+    low = [(path, path.scale * weight) for path, weight in paths if isinstance(path, LowRank)]
+    if len(low) == len(paths):
+        down = torch.cat([path.down for path, _ in low])
+        up = torch.cat([path.up * share for path, share in low], dim=1)
         return LowRank(place, down.detach(), up.detach())
     total = sum(path.matrix() * (path.scale * weight) for path, weight in paths)
     assert isinstance(total, Tensor)

@@ -116,8 +116,8 @@ class TransformerRecipe(NetworkRecipe):
         works = []
         for stage in self.stages:
             loss = latent_loss(side=max(1, max(stage.resolutions) // compression), num_tokens=num_tokens)
-            what = {"model": model, "loss": loss, "optimizer": self.optimizer, "learner": learner}
-            works.append(Workload(name=stage.name, device=device, **what))
+            work = Workload(name=stage.name, model=model, loss=loss, optimizer=self.optimizer, device=device)
+            works.append(replace(work, learner=learner))
         return works
 
     def start(self, session: Session) -> Run:
