@@ -64,7 +64,7 @@ def fit_adapter(file: AdapterFile, layers: Layers) -> FittedAdapter:
             raise CheckpointError(f"{file.path} names {own} twice, as {matched[own]} and as {name}")
         paths[own], matched[own] = path, name
     _refuse_others(file, layers, misfits, unmatched, any_fits=bool(paths))
-    norms = {name: float(torch.linalg.vector_norm(path.matrix() * path.scale)) for name, path in paths.items()}
+    norms = {name: float(torch.linalg.vector_norm(path.matrix().detach() * path.scale)) for name, path in paths.items()}
     if endless := [matched[name] for name, norm in norms.items() if not math.isfinite(norm)]:
         raise CheckpointError(f"{file.path} is damaged: the change of {file.few(endless)} is no number")
     if not any(norms[name] or path.magnitude is not None for name, path in paths.items()):
