@@ -60,7 +60,7 @@ class SprintRecipe(SprintSettings):
         given = starting_model(self, bundle.device).transformer
         null = TextCondition(constants["null.embeds"], constants["null.mask"])
         if self.stages[bundle.stage].trains == "teacher":
-            found = (Adaptation(given, self.adaptation).trainee(null, self.optimizer),)
+            found: tuple[Trainee, ...] = (Adaptation(given, self.adaptation).trainee(null, self.optimizer),)
         else:
             found = Distillation(adapted(given) if self.adapts else given, self).trainees(null)
         for trainee in found:
