@@ -113,3 +113,31 @@ def test_the_log_of_a_run_falls(settings: dict[str, Any], tmp_path: Path) -> Non
     train(from_mapping(TransformerRecipe, settings), tmp_path / "run")
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert all(0 < line["loss"] < 99 for line in lines)
+
+
+def test_dreambooth_continues_to_the_bit(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SANAKIT_CACHE", str(tmp_path / "cache"))
+    for text in (tmp_path / "photos").glob("*.txt"):
+        text.unlink()
+    instance = str(tmp_path / "photos")
+    settings["data"] = {"type": "dreambooth", "instance": instance, "prompt": "a zorbl cup", "class_prompt": "a cup"}
+    settings["data"]["num_class_pictures"] = 3
+    run, file = tmp_path / "run", tmp_path / "run" / "adapter" / NAMES[0]
+    recipe = from_mapping(TransformerRecipe, settings)
+    train(recipe, run)
+    first = load_file(file)
+    pictures = sorted((tmp_path / "cache" / "features" / "class-pictures").rglob("*.png"))
+    assert len(pictures) == 3
+    contents = [path.read_bytes() for path in pictures]
+    shutil.rmtree(run / "checkpoints" / "step-00000005")
+    shutil.rmtree(tmp_path / "cache")  # the pictures are made again, by the model without what it has learned
+    train(recipe, run)
+    assert [path.read_bytes() for path in pictures] == contents
+    again = load_file(file)
+    assert all(torch.equal(again[name], tensor) for name, tensor in first.items())
+    shutil.rmtree(run / "checkpoints" / "step-00000005")
+    settings["data"]["class_prompt"] = "a mug"
+    with pytest.raises(ConfigError):
+        train(from_mapping(TransformerRecipe, settings), run)

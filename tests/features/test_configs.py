@@ -8,7 +8,9 @@ import pytest
 
 from sanakit.common.errors import ConfigError
 from sanakit.data.caption_choice import PowerLawChoice
-from sanakit.features.configs import FilePictures, FilesData, ScenePictures, ScenesData
+from sanakit.features.configs import DreamBoothData, FilePictures, FilesData, ScenePictures, ScenesData
+
+THING = {"instance": "cup", "prompt": "a sks cup", "class_prompt": "a cup"}
 
 
 def test_what_is_left_out_is_as_documented() -> None:
@@ -34,6 +36,12 @@ def test_what_is_left_out_is_as_documented() -> None:
         (ScenesData, {"num_captions": 0}, "num_captions=0"),
         (ScenesData, {"num_copies": 0}, "num_copies=0"),
         (ScenesData, {"seed": -1}, "seed=-1 must be 0 or more"),
+        (FilesData, {"path": "photos", "prompt": " "}, "data.prompt is empty"),
+        (DreamBoothData, THING | {"instance": ""}, "data.instance is empty"),
+        (DreamBoothData, THING | {"class_prompt": ""}, "data.class_prompt is empty"),
+        (DreamBoothData, THING | {"num_class_pictures": 0}, "num_class_pictures=0"),
+        (DreamBoothData, THING | {"class_seed": -1}, "class_seed=-1"),
+        (DreamBoothData, THING | {"prior_share": 1.0}, "prior_share=1.0 must lie between 0 and 1"),
         (ScenePictures, {"seed": -1}, "seed=-1 must be 0 or more"),
     ],
 )

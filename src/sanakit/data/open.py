@@ -27,7 +27,12 @@ _log = logging.getLogger(__name__)
 
 
 def open_data(
-    path: str | Path, *, min_size: int = 1, need_captions: bool = True, also: Sequence[str | Path] = ()
+    path: str | Path,
+    *,
+    min_size: int = 1,
+    need_captions: bool = True,
+    also: Sequence[str | Path] = (),
+    caption: str | None = None,
 ) -> DataSource:
     """Open a data set of any layout of docs/data.md.
 
@@ -39,6 +44,7 @@ def open_data(
         min_size: pixels that the shorter side of a picture must have.
         also: folders outside of it that rows, indexes and links of the data set may lead to.
         need_captions: False also uses pictures without captions, for an autoencoder or before captioning.
+        caption: of pictures that have none; one that cannot be read stays a problem.
 
     Raises:
         RequestError: nothing there is a data set; the sentence says what would be one.
@@ -50,6 +56,8 @@ def open_data(
         layout, findings = _read(path, bounds)
     except PermissionError as error:
         raise RequestError(f"{error.filename or path} must not be read by you: {error.strerror}") from error
+    if caption is not None:
+        findings.caption_bare(caption)
     source = collect(path, layout, findings, bounds, min_size=min_size, need_captions=need_captions)
     took = time.perf_counter() - start
     _log.info(

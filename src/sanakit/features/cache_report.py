@@ -42,7 +42,7 @@ def cache_files(config: FilesData, resolutions: Sequence[int], work: Work) -> Ca
         RequestError: there is no such data, or it holds cached features already.
         OutputError: the cache cannot be written; what was finished stays.
     """
-    source = open_data(as_path(config.path), min_size=config.min_size, also=config.also)
+    source = open_data(as_path(config.path), min_size=config.min_size, also=config.also, caption=config.prompt)
     if source.has_latents():
         raise RequestError(f"{source.path} holds cached features already; a recipe uses them as they are")
     samples = passing_samples(source, config)

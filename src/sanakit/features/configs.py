@@ -15,6 +15,7 @@ class FilesData:
 
     type: Literal["files"] = "files"
     path: str
+    prompt: str | None = None  # the caption of pictures that have none; None: they are left out
     caption_choice: CaptionChoice = field(default_factory=PowerLawChoice)
     drop_below: float | None = None  # leave out pictures whose best caption scores less; those without scores stay
     min_size: int = 1  # pixels; smaller pictures are left out
@@ -25,6 +26,8 @@ class FilesData:
 
     def __post_init__(self) -> None:
         _check_files(self.path, self.min_size)
+        if self.prompt is not None:
+            _check_prompt("prompt", self.prompt)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +51,36 @@ class ScenesData:
         if self.single_share is not None and not 0 <= self.single_share <= 1:
             raise ConfigError(f"data.single_share={self.single_share} must be from 0 to 1")
         _check_seed(self.seed)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DreamBoothData:
+    """A few pictures of one thing, and as many of its class as the model made itself before it learned the thing, so
+    that the class stays as it was (DreamBooth, arXiv:2208.12242, section 3.2)."""
+
+    type: Literal["dreambooth"] = "dreambooth"
+    instance: str  # folder of pictures of the thing
+    prompt: str  # of those that have no caption: "a sks cup"
+    class_prompt: str  # of the pictures that the model of init: makes: "a cup"
+    num_class_pictures: int = 100
+    class_seed: int = 0  # of the first of them; the others count on
+    prior_share: float = 0.5  # of micro-batches that are of the class; s is a prior weight of s / (1 - s)
+    cache_folder: str | None = None  # None: the user's cache
+
+    def __post_init__(self) -> None:
+        if not self.instance:
+            raise ConfigError("data.instance is empty; give the folder that holds pictures of the thing")
+        _check_prompt("prompt", self.prompt)
+        _check_prompt("class_prompt", self.class_prompt)
+        if self.num_class_pictures < 1:
+            raise ConfigError(f"data.num_class_pictures={self.num_class_pictures} must be at least 1")
+        if self.class_seed < 0:
+            raise ConfigError(f"data.class_seed={self.class_seed} must be 0 or more")
+        if not 0 < self.prior_share < 1:
+            raise ConfigError(
+                f"data.prior_share={self.prior_share} must lie between 0 and 1; without pictures of the class use "
+                f"data of type files with a prompt"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +110,7 @@ class ScenePictures:
         _check_seed(self.seed)
 
 
-LatentDataConfig = FilesData | ScenesData
+LatentDataConfig = FilesData | ScenesData | DreamBoothData
 PixelDataConfig = FilePictures | ScenePictures
 
 
@@ -86,6 +119,11 @@ def _check_files(path: str, min_size: int) -> None:
         raise ConfigError("data.path is empty; give the folder or file that holds the pictures")
     if min_size < 1:
         raise ConfigError(f"data.min_size={min_size} must be at least 1 px")
+
+
+def _check_prompt(name: str, prompt: str) -> None:
+    if not prompt.strip():
+        raise ConfigError(f"data.{name} is empty; say what is in the pictures")
 
 
 def _check_counts(num_captions: int, num_copies: int) -> None:

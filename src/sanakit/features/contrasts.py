@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from sanakit.common.pixels import Picture
-from sanakit.features.batches import LatentBatch, TrainingData
+from sanakit.features.batches import LatentBatch, TextRows, TrainingData
 from sanakit.features.configs import LatentDataConfig, ScenesData
 from sanakit.features.pixel_tensors import encode_pictures, encode_texts
-from sanakit.features.text_rows import TextRows
 from sanakit.features.work import Demand, Work
 from sanakit.models.text.text_condition import TextCondition
 

@@ -95,7 +95,7 @@ def pad_texts(texts: Sequence[tuple[Tensor, Tensor]], *, multiple: int = 8) -> T
 
 def open_files(config: FilesData, demand: Demand, work: Work) -> FileLatents:
     """See ``latent_data``. What is left out, and why, is logged."""
-    source = open_data(as_path(config.path), min_size=config.min_size, also=config.also)
+    source = open_data(as_path(config.path), min_size=config.min_size, also=config.also, caption=config.prompt)
     tell_fates(source)
     samples = passing_samples(source, config)
     if source.has_latents():

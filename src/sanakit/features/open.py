@@ -16,7 +16,8 @@ def latent_data(config: configs.LatentDataConfig, demand: Demand, work: Work) ->
     ``cache: false`` loads them again if they are released.
 
     Raises:
-        RequestError: nothing in the path could be trained on, or a resolution does not suit the autoencoder.
+        RequestError: nothing in the path could be trained on, a resolution does not suit the autoencoder, or pictures
+            of a class are wanted and no model is there to make them.
         OutputError: the cache cannot be written.
     """
     match config:
@@ -28,6 +29,10 @@ def latent_data(config: configs.LatentDataConfig, demand: Demand, work: Work) ->
             from sanakit.features.scenes import open_scenes
 
             return open_scenes(config, demand, work)
+        case configs.DreamBoothData():
+            from sanakit.features.dreambooth import open_dreambooth
+
+            return open_dreambooth(config, demand, work)
         case _:
             assert_never(config)
 

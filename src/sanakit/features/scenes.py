@@ -13,12 +13,11 @@ from sanakit.common.errors import RequestError
 from sanakit.common.pixels import Picture, to_signed
 from sanakit.common.seeds import derived_seed
 from sanakit.data.order import BatchOrder
-from sanakit.features.batches import LatentBatch, OrderedData, PixelBatch
+from sanakit.features.batches import LatentBatch, OrderedData, PixelBatch, TextRows
 from sanakit.features.caching import cache_texts, fill_store, latent_key, latent_store, text_store
 from sanakit.features.configs import ScenePictures, ScenesData
 from sanakit.features.identity import Identity, digest_of
 from sanakit.features.pixel_tensors import QUICK, encode_pictures
-from sanakit.features.text_rows import TextRows
 from sanakit.features.work import Demand, Work
 from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.banks.bank_files import load_bank, read_names

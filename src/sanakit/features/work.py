@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from sanakit.common.pixels import Picture
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.common.ranks import ALONE, Ranks
 from sanakit.features.encoders import Encoders
@@ -22,10 +24,21 @@ class Demand:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Painter:
+    """A model that makes pictures for data: ``identity`` tells its weights and settings from any other's, ``open``
+    reads them and gives a function from prompts and as many seeds to a picture each."""
+
+    identity: str
+    open: Callable[[], Callable[[Sequence[str], Sequence[int]], Sequence[Picture]]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Work:
-    """The encoders run on ``device``; every rank computes a share and tells of its own progress."""
+    """The encoders run on ``device``; every rank computes a share and tells of its own progress. ``painter`` is the
+    model that training begins with, if it begins with one."""
 
     encoders: Encoders
     ranks: Ranks = ALONE
     device: str = "cpu"
     on_progress: OnProgress = no_progress
+    painter: Painter | None = None

@@ -55,6 +55,13 @@ class Findings:
         self.seen |= others.seen
         self.unused += others.unused
 
+    def caption_bare(self, text: str) -> None:
+        """Give this caption to every candidate that has none."""
+        for candidate in self.candidates:
+            said = any(caption.text for caption in candidate.captions) or candidate.unreadable_captions
+            if not said and candidate.text_features is None:
+                candidate.captions = [Caption(source=MAIN_SOURCE, text=text)]
+
 
 def collect(
     path: Path, layout: Layout, findings: Findings, bounds: Bounds, *, min_size: int, need_captions: bool

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sanakit.common.errors import ConfigError
-from sanakit.features.text_rows import TextRows
+from sanakit.features.batches import TextRows
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.training.recipes.dual_encoder.families import FAMILY_SIZE, FamiliesConfig, part_files
 

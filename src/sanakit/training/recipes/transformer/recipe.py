@@ -17,7 +17,7 @@ from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import ConfigError, RequestError
 from sanakit.common.paths import as_path
 from sanakit.features.batches import LatentBatch, TrainingData
-from sanakit.features.configs import FilesData, LatentDataConfig, ScenesData
+from sanakit.features.configs import DreamBoothData, FilesData, LatentDataConfig, ScenesData
 from sanakit.features.contrasts import contrasts
 from sanakit.features.encoders import Encoders
 from sanakit.features.identity import identity_of_encoders, named_data
@@ -33,7 +33,7 @@ from sanakit.training.recipes.recipe import Run
 from sanakit.training.recipes.transformer.export import export_adapter, export_model, words_after
 from sanakit.training.recipes.transformer.plan import begun_policy, latent_loss, meta_adapter, network_shape
 from sanakit.training.recipes.transformer.report import report_transformer
-from sanakit.training.recipes.transformer.samples import SamplePainter
+from sanakit.training.recipes.transformer.samples import SamplePainter, begun_painter
 from sanakit.training.recipes.transformer.starting_model import NetworkRecipe, StartingModel, starting_model
 from sanakit.training.run.continuing import INIT
 from sanakit.training.run.session import Session
@@ -158,8 +158,9 @@ def _check_data(stages: Sequence[TransformerStage]) -> None:
         RequestError: one is missing.
     """
     for stage in stages:
-        if isinstance(stage.data, FilesData) and not as_path(stage.data.path).exists():
-            raise RequestError(f"there is no {stage.data.path}, the data of stage {stage.name}")
+        match stage.data:
+            case FilesData(path=path) | DreamBoothData(instance=path) if not as_path(path).exists():
+                raise RequestError(f"there is no {path}, the data of stage {stage.name}")
 
 
 def _build_stage(
@@ -176,6 +177,7 @@ def _build_stage(
         # the same weights: positions are computed from the config in every call, and the export has the last stage's
         start.transformer.config = config.network(start.transformer.config, encoders.compression)
         chosen, demand, work = demand_of(recipe, config, encoders, session, check)
+        work = replace(work, painter=begun_painter(start, encoders, session.device))
         data = latent_data(chosen, demand, work)
         null = encoders.text.encode_null()
         constants = {"null.embeds": null.embeds, "null.mask": null.mask, **_standard_text(recipe, start, data)}

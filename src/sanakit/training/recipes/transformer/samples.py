@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from PIL import Image
 from torch import Tensor
 
 from sanakit.checkpoints.bundle import ModelBundle
-from sanakit.evaluation.drawing import drawing_with
+from sanakit.checkpoints.networks.strict_load import load_network
+from sanakit.common.config import to_mapping
+from sanakit.evaluation.drawing import Draw, drawing_with
 from sanakit.evaluation.reports.picture_grid import picture_grid
+from sanakit.features.encoders import Encoders
+from sanakit.features.identity import digest_of
+from sanakit.features.work import Painter
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.training.recipes.transformer.starting_model import StartingModel
 from sanakit.training.run.run_config import SampleConfig
@@ -48,3 +54,23 @@ class SamplePainter:
             )
             pictures = [draw([prompt], [config.seed])[0] for prompt in config.prompts]
         return picture_grid(pictures, config.prompts, columns=min(6, len(pictures)))
+
+
+def begun_painter(start: StartingModel, encoders: Encoders, device: str) -> Painter | None:
+    """The model of ``init`` as it was before the run, at its own size and settings; None if the network is new.
+
+    It is read from its files once more, so that a run that goes on has the same one.
+    """
+    found, defaults = start.found, repr(to_mapping(start.card.defaults))
+    if found is None:
+        return None
+
+    def open_model() -> Draw:
+        network = load_network(found, dtype=torch.float32, device=device).eval().requires_grad_(False)
+        bundle = ModelBundle(
+            transformer=network, autoencoder=encoders.autoencoder, text_encoder=encoders.text, card=start.card
+        )
+        return drawing_with(TextToImagePipeline(bundle))
+
+    identity = digest_of((start.given, encoders.latent_id, encoders.text_id, defaults))
+    return Painter(identity=identity, open=open_model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sanakit.features.text_rows import TextRows
+from sanakit.features.batches import TextRows
 
 
 @pytest.mark.parametrize("length", [None, 7])
