@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
-    from sanakit.pipelines.editing.edit import Edit
+    from sanakit.pipelines.editing.edit import Edit, Means
 
 
 class MaskMeans(StrEnum):
@@ -75,7 +75,7 @@ class EditOptions:
             return None
         from sanakit.pipelines.editing.edit import Edit, Mask
 
-        means = self.mask_means.value if self.mask_means else None
+        means = cast("Means | None", self.mask_means and self.mask_means.value)
         mask = None if self.mask is None else Mask.of(self.mask, means)
         resample = {} if self.resample is None else {"resample": self.resample}
         return Edit(mask=mask, expand=self.expand, blend=self.blend, **resample)

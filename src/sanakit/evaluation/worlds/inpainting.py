@@ -71,12 +71,10 @@ class Hole:
 def holes(subject: Subject, num: int, seed: int) -> list[Hole]:
     """The first ``num`` of a seed."""
     sets = PromptSets(subject, replace(DEFAULT, pairs=-(-num // 8), words=-(-num // 2)), seed)
+    sides = ("left", "right", "above", "below")
     kinds = [
-        [row for row in rows if isinstance(row, Question) and wanted(row)]
-        for rows, wanted in (
-            (sets.relations(), lambda row: row.name in ("left", "right", "above", "below")),
-            (sets.new_pairings(), lambda row: "ground" in row.answers),
-        )
+        [row for row in sets.relations() if isinstance(row, Question) and row.name in sides],
+        [row for row in sets.new_pairings() if isinstance(row, Question) and "ground" in row.answers],
     ]
     asked = [_in_turn([row.asked for row in rows]) for rows in kinds]
     return [_hole(each, subject) for each in islice(_in_turn(asked), num)]

@@ -72,7 +72,7 @@ class Canvas:
             mask = self.edit.mask.image
             mask = mask if mask.size == size else mask.resize(size, Image.Resampling.BILINEAR)
         levels = fit_to_bin(self._with_sides(mask, "white"), self.height, self.width)
-        return levels.astype(np.float32) / 255
+        return (levels / 255).astype(np.float32)
 
     def fitted(self, height: int, width: int) -> NDArray[np.uint8]:
         """``(height, width, 3)``: what the model is shown, of another size and perhaps a slightly other shape."""

@@ -65,9 +65,9 @@ class Mask(PictureFacts):
 
 def _levels(picture: Image.Image, means: Means | None) -> tuple[Image.Image, Means]:
     alpha = upright_alpha(picture)
-    if means is None:
-        means = "transparent" if alpha is not None and alpha.getextrema()[0] < 255 - _NOISE else "white"
     seen = np.full((1, 1), 255) if alpha is None else np.asarray(alpha, dtype=np.int64)
+    if means is None:
+        means = "transparent" if seen.min() < 255 - _NOISE else "white"
     over_white = np.asarray(upright_rgb(picture).convert("L"), dtype=np.int64)
     match means:
         case "white":
