@@ -154,10 +154,13 @@ def test_a_setuptools_that_came_too_late_is_no_end(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("word", ["--quiet", "-q"])
 def test_quiet_is_quiet(run: Any, recipe: Path, caplog: pytest.LogCaptureFixture, word: str) -> None:
-    outcome = run("train", recipe, "--output", "out", "--set", "stages.0.learning_rate=1e-300", word)
+    outcome = run("train", recipe, "--output", "out", word)
     assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
+    frozen = ("--set", "stages.0.learning_rate=1e-300")
+    quiet = run("train", recipe, "--output", "still", *frozen, word)
+    assert (quiet.code, quiet.out, quiet.err.count("\n")) == (2, "", 1)
     assert [record for record in caplog.records if record.name.startswith("sanakit")] == []
-    assert run("train", recipe, "--output", "told", "--set", "stages.0.learning_rate=1e-300").code == 0
+    assert run("train", recipe, "--output", "told", *frozen).code == 2
     assert "nothing is learned" in caplog.text
 
 

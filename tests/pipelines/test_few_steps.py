@@ -79,7 +79,7 @@ def test_scale_and_angles_change_the_picture(pipeline: TextToImagePipeline) -> N
         ({"flow_shift": 3.0}, "flow_shift has no meaning beside the solver scm, whose steps are angles"),
         ({"reuse": 0.2}, "reuse has no meaning beside the solver scm"),
         ({"solver": "flow-dpm"}, "tiny is distilled for the solver scm, and flow-dpm cannot use it; leave it out"),
-        ({"angles": (1.5, 1.6)}, r"angles=\(1.5, 1.6\) is not usable; it must be angles that fall"),
+        ({"angles": (1.5, 1.6)}, r"angles=1.5, 1.6 are not usable; they must fall"),
         ({"angles": (1.5, 1.0), "num_inference_steps": 3}, "num_inference_steps=3 and 2 angles do not fit"),
     ],
 )

@@ -178,7 +178,7 @@ class TextToImagePipeline:
         given = [None if latents is None else hash_latent(noise) for noise in noises]
         jobs = self.jobs(plans, noises)
         images: dict[int, GeneratedImage] = {}
-        last_told: dict[int, int] = {}
+        listened, last_told = on_event is not None or on_step is not None, dict[int, int]()
 
         def keep(done: Iterator[tuple[int, GeneratedImage]]) -> None:
             for index, image in done:
@@ -191,7 +191,7 @@ class TextToImagePipeline:
         with Decodings(partial(self.decode, output=output), beside=beside) as decodings:
             for event in denoise(self.denoiser(), jobs):
                 match event:
-                    case StepTaken(evaluation=step) if step.index > last_told.get(event.key, -1):
+                    case StepTaken(evaluation=step) if listened and step.index > last_told.get(event.key, -1):
                         last_told[event.key] = step.index  # of a step that is taken back, the first time
                         which = {"image_index": event.key, "num_images": len(plans)}
                         begun = plans[event.key].start

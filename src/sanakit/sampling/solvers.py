@@ -19,7 +19,7 @@ def solver_kind(name: str) -> type[SolverConfig]:
         ConfigError: there is none.
     """
     if name not in SOLVERS:
-        raise ConfigError(f"there is no solver {name!r}; it must be {solver_names()}")
+        raise ConfigError(f"there is no solver {name!r}; it must be {solver_names()}.")
     return SOLVERS[name]
 
 
