@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -96,13 +95,12 @@ class CrossAttention(nn.Module):
             return self.out(attend(self.norm_q(self.q(x)), *text[:3]))
         rows = []
         for row, (own, folded) in enumerate(zip(x.split(1), text.folded, strict=True)):
-            rows.append(self._attended(own, text, row) if folded is None else folded(own).expand_as(own))
+            with one_row(row):
+                rows.append(self._attended(own, text, row) if folded is None else folded(own).expand_as(own))
         return torch.cat(rows)
 
     def _attended(self, own: Tensor, text: AttendedText, row: int) -> Tensor:
-        hooks = self.q._forward_hooks or self.out._forward_hooks
-        with one_row(row) if hooks else nullcontext():
-            return self.out(attend(self.norm_q(self.q(own)), *(part[row : row + 1] for part in text[:3])))
+        return self.out(attend(self.norm_q(self.q(own)), *(part[row : row + 1] for part in text[:3])))
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,8 @@ def adapter(folder: Path, bundle: ModelBundle, name: str, seed: int, *, more: bo
 
 @pytest.fixture
 def pipeline(tiny_bundle: ModelBundle) -> TextToImagePipeline:
-    return TextToImagePipeline(tiny_bundle)
+    """Of a network of its own, which carries what it was given once."""
+    return TextToImagePipeline(replace(tiny_bundle, transformer=deepcopy(tiny_bundle.transformer)))
 
 
 def pixels(pipeline: TextToImagePipeline, *adapters: object, prompt: str = "a cat") -> np.ndarray:
