@@ -36,11 +36,6 @@ def without_gradients() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def pipeline(tiny_bundle: ModelBundle) -> TextToImagePipeline:
-    return TextToImagePipeline(tiny_bundle)
-
-
 def jobs_of(requests: list[GenerationRequest], pipeline: TextToImagePipeline) -> list[Any]:
     """As on a GPU: texts of one length, none folded."""
 

@@ -35,11 +35,6 @@ def without_gradients() -> Iterable[None]:
         yield
 
 
-@pytest.fixture
-def pipeline(tiny_bundle: ModelBundle) -> TextToImagePipeline:
-    return TextToImagePipeline(tiny_bundle)
-
-
 def plan_of(request: GenerationRequest, pipeline: TextToImagePipeline) -> PicturePlan:
     return plan_pictures([request], pipeline.bundle.card, pipeline.granularity)[0]
 

@@ -36,16 +36,6 @@ def picture(width: int = 128, height: int = 128, seed: int = 0) -> Image.Image:
     return Image.fromarray(levels).resize((width, height), Image.Resampling.NEAREST)
 
 
-@pytest.fixture
-def pipeline(tiny_bundle: ModelBundle) -> TextToImagePipeline:
-    return TextToImagePipeline(tiny_bundle)
-
-
-@pytest.fixture
-def sprint(sprint_bundle: ModelBundle) -> TextToImagePipeline:
-    return TextToImagePipeline(sprint_bundle)
-
-
 def plan_of(pipeline: TextToImagePipeline, **fields: Any) -> PicturePlan:
     request = GenerationRequest(prompt="a cat", image=picture(), **fields)
     return plan_pictures([request], pipeline.bundle.card, pipeline.granularity)[0]

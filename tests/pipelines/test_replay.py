@@ -21,11 +21,6 @@ from sanakit.pipelines.replay import replay
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 
 
-@pytest.fixture
-def pipeline(tiny_bundle: ModelBundle) -> TextToImagePipeline:
-    return TextToImagePipeline(tiny_bundle)
-
-
 @pytest.mark.parametrize("picture_format", ["png", "jpeg", "webp"])
 def test_a_picture_is_made_again_to_the_bit(tmp_path: Path, pipeline: TextToImagePipeline, picture_format: str) -> None:
     made = pipeline("a cat", seed=3, num_images=2).images[1]

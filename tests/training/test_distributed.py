@@ -26,6 +26,12 @@ from sanakit.training.watching.report import read_log
 Launch = Callable[..., list[subprocess.Popen[str]]]
 
 
+def check_ended(processes: list[subprocess.Popen[str]]) -> None:
+    for process in processes:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+
+
 def losses(folder: Path) -> list[float]:
     return [line["loss"] for line in read_log(folder / "log.jsonl")]
 
@@ -39,9 +45,7 @@ def test_two_processes_train_a_transformer_like_one_with_twice_the_accumulation(
     settings = {"model": "dit", "steps": 5, "save_steps": 3}
     processes = launch([tmp_path / "two", json.dumps({**settings, "sharded": sharded})], world=2)
     toy.run(tmp_path / "one", toy.Settings(**settings, accumulation=2))
-    for process in processes:
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
+    check_ended(processes)
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=2e-5)
     assert [line["samples"] for line in read_log(tmp_path / "two" / "log.jsonl")] == [8, 16, 24, 32, 40]
     if sharded:  # what two wrote in shards, one continues
@@ -58,9 +62,7 @@ def test_two_processes_distil_like_one_with_twice_the_accumulation(
     settings = {"model": "sprint", "steps": 2, "save_steps": 2}
     processes = launch([tmp_path / "two", json.dumps({**settings, "sharded": sharded})], world=2)
     toy.run(tmp_path / "one", toy.Settings(**settings, accumulation=2))
-    for process in processes:
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
+    check_ended(processes)
     two, one = (read_log(tmp_path / name / "log.jsonl") for name in ("two", "one"))
     for index, names in enumerate([("loss", "tangent", "adversarial"), ("heads/loss", "heads/gradient_norm")]):
         for name in names:
@@ -73,9 +75,7 @@ def test_an_autoencoder_is_trained_in_shards_like_the_whole(tmp_path: Path, toy:
     settings = {"model": "autoencoder", "steps": 3, "save_steps": 3}
     processes = launch([tmp_path / "two", json.dumps({**settings, "sharded": True})], world=2)
     toy.run(tmp_path / "one", toy.Settings(**settings, accumulation=2))
-    for process in processes:
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
+    check_ended(processes)
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
 
 
@@ -84,9 +84,7 @@ def test_every_optimizer_steps_shards_like_the_whole(tmp_path: Path, toy: Module
     names = ["adamw", "came", "came8bit", "muon"]
     processes = launch([tmp_path / "two", json.dumps(names)], world=2)
     toy.run_float64(tmp_path / "one", names, accumulation=2)
-    for process in processes:
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
+    check_ended(processes)
     for name in names:
         assert losses(tmp_path / "two" / name) == pytest.approx(losses(tmp_path / "one" / name), rel=1e-9), name
 

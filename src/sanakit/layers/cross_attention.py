@@ -93,14 +93,15 @@ class CrossAttention(nn.Module):
         """Tokens ``(B, N, C)`` to what is added to them, ``(B, N, C)``."""
         if not any(text.folded):
             return self.out(attend(self.norm_q(self.q(x)), *text[:3]))
-        rows = []
-        for row, (own, folded) in enumerate(zip(x.split(1), text.folded, strict=True)):
-            with one_row(row):
-                rows.append(self._attended(own, text, row) if folded is None else folded(own).expand_as(own))
+        rows = [
+            self._attended(own, text, row) if folded is None else folded(own).expand_as(own)
+            for row, (own, folded) in enumerate(zip(x.split(1), text.folded, strict=True))
+        ]
         return torch.cat(rows)
 
     def _attended(self, own: Tensor, text: AttendedText, row: int) -> Tensor:
-        return self.out(attend(self.norm_q(self.q(own)), *(part[row : row + 1] for part in text[:3])))
+        with one_row(row):
+            return self.out(attend(self.norm_q(self.q(own)), *(part[row : row + 1] for part in text[:3])))
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)

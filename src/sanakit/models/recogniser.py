@@ -47,6 +47,11 @@ class RecogniserConfig:
         """Behind the first, which is of one or two colours."""
         return (*self.drawn_grounds, *self.places)
 
+    @property
+    def readable(self) -> set[str]:
+        """Names of things and of grounds that it can say."""
+        return {*self.names, *self.grounds}
+
 
 class PictureMaps(NamedTuple):
     """Of a picture: maps ``(B, C, 16, 16)``, ``(B, C, 8, 8)``, ``(B, C, 4, 4)``, and colours ``(B, 3, 16, 16)``."""

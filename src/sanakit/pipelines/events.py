@@ -9,7 +9,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -21,6 +21,7 @@ from sanakit.sampling.trigflow import angle_of
 if TYPE_CHECKING:
     from sanakit.checkpoints.bundle import ModelBundle
     from sanakit.models.text.text_encoder import TextEncoder, TokenCount
+    from sanakit.pipelines.denoise import StepTaken
     from sanakit.pipelines.plan import PicturePlan
     from sanakit.pipelines.reading.read import PromptReader
     from sanakit.pipelines.request import GenerationRequest
@@ -39,6 +40,24 @@ class StepDone:
     image_index: int
     num_images: int
     latent: Tensor
+
+
+class StepsTold:
+    """Steps of pictures as events; one that is taken back is told the first time alone."""
+
+    def __init__(self, num_images: int) -> None:
+        self._num_images, self._last = num_images, dict[int, int]()
+
+    def done(self, image_index: int, taken: StepTaken[Any], begun: int) -> StepDone | None:
+        """Of a picture whose solver began at step ``begun``; None for a step that was told."""
+        step = taken.evaluation
+        if step.index <= self._last.get(image_index, -1):
+            return None
+        self._last[image_index] = step.index
+        return StepDone(
+            index=step.index - begun, total=step.total - begun, image_index=image_index, num_images=self._num_images,
+            latent=taken.denoised,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -45,7 +45,7 @@ from sanakit.pipelines.events import (
     Notice,
     OnEvent,
     OnStep,
-    StepDone,
+    StepsTold,
     check_listeners,
     notices_about,
     notices_about_model,
@@ -178,7 +178,7 @@ class TextToImagePipeline:
         given = [None if latents is None else hash_latent(noise) for noise in noises]
         jobs = self.jobs(plans, noises)
         images: dict[int, GeneratedImage] = {}
-        listened, last_told = on_event is not None or on_step is not None, dict[int, int]()
+        listened, steps = on_event is not None or on_step is not None, StepsTold(len(plans))
 
         def keep(done: Iterator[tuple[int, GeneratedImage]]) -> None:
             for index, image in done:
@@ -191,12 +191,7 @@ class TextToImagePipeline:
         with Decodings(partial(self.decode, output=output), beside=beside) as decodings:
             for event in denoise(self.denoiser(), jobs):
                 match event:
-                    case StepTaken(evaluation=step) if listened and step.index > last_told.get(event.key, -1):
-                        last_told[event.key] = step.index  # of a step that is taken back, the first time
-                        which = {"image_index": event.key, "num_images": len(plans)}
-                        begun = plans[event.key].start
-                        index, total = step.index - begun, step.total - begun
-                        done = StepDone(index=index, total=total, latent=event.denoised, **which)
+                    case StepTaken(key=index) if listened and (done := steps.done(index, event, plans[index].start)):
                         tell(done)
                         if on_step is not None:
                             on_step(done.index, done.latent)
@@ -328,7 +323,6 @@ class TextToImagePipeline:
     def _condition(self, text: TextCondition, adapters: tuple[AdapterUse, ...]) -> Condition:
         embeds, mask = text.embeds.to(self.device), text.mask.to(self.device)
         mix = self._adapters.mix(adapters, self.bundle.transformer)
-        self._adapters.hang_in(self.bundle.transformer)
         with told_by_row((mix,) if mix else ()):
             condition = self.bundle.transformer.prepare(TextCondition(embeds, mask))
         condition = replace(condition, beside=(mix,)) if mix else condition

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from PIL import Image
 
 from sanakit.evaluation.worlds import sheets
 from sanakit.evaluation.worlds.prompt_sets import Numbers
+from sanakit.models.recogniser import RecogniserConfig
 from sanakit.worlds.reading.read_scene import ReadObject, ReadScene
 
 from ..conftest import Run
@@ -20,7 +20,10 @@ from ..conftest import Run
 
 class SeesCats:
     name = weights_hash = resize_rule = "by hand"
-    words = SimpleNamespace(names=("cat", "dog", "apple", "car"), grounds=("night",))
+    words = RecogniserConfig(
+        names=("cat", "dog", "apple", "car"), colours=("red",), ground_colours=("white",), drawn_grounds=("night",),
+        places=(),
+    )  # fmt: skip
 
     def read(self, picture: NDArray[np.uint8]) -> ReadScene:
         cat = ReadObject(name="cat", colour=None, box=(0.2, 0.2, 0.8, 0.8), score=1.0)

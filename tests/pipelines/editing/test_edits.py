@@ -12,7 +12,6 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.common.errors import PictureError, RequestError
 from sanakit.pipelines.editing.canvas import seam
 from sanakit.pipelines.editing.edit import Edit, Expand, Mask
@@ -36,16 +35,6 @@ def mask(width: int = 128, height: int = 128, box: tuple[int, ...] = (40, 30, 90
     drawn = Image.new("L", (width, height), 0)
     ImageDraw.Draw(drawn).rectangle(box, fill=255)
     return drawn
-
-
-@pytest.fixture
-def pipeline(tiny_bundle: ModelBundle) -> TextToImagePipeline:
-    return TextToImagePipeline(tiny_bundle)
-
-
-@pytest.fixture
-def sprint(sprint_bundle: ModelBundle) -> TextToImagePipeline:
-    return TextToImagePipeline(sprint_bundle)
 
 
 def levels_of(image: Any) -> np.ndarray:

@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.common.errors import RequestError
 from sanakit.models.transformers.condition import Condition
 from sanakit.pipelines.editing.edit import Edit
@@ -20,11 +19,6 @@ from sanakit.pipelines.editing.tiles import TiledStep
 from sanakit.pipelines.picture_file import write_image
 from sanakit.pipelines.replay import replay
 from sanakit.pipelines.text_to_image import TextToImagePipeline
-
-
-@pytest.fixture
-def pipeline(tiny_bundle: ModelBundle) -> TextToImagePipeline:
-    return TextToImagePipeline(tiny_bundle)
 
 
 def picture(width: int, height: int) -> Image.Image:

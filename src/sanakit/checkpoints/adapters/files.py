@@ -59,6 +59,11 @@ class AdapterFile:
     metadata: Mapping[str, str]
     peft: Mapping[str, Any]
 
+    @property
+    def tags(self) -> dict[str, str]:
+        """Of its metadata, what galleries show."""
+        return {name: text for name, text in self.metadata.items() if name.startswith(("ss_", "modelspec."))}
+
     def few(self, names: Sequence[str], count: int = 3) -> str:
         """The first of several names, for a sentence."""
         rest = len(names) - count

@@ -39,6 +39,11 @@ class FittedAdapter:
     matched: Mapping[str, str]
     unmatched: tuple[str, ...]
 
+    @property
+    def left_out(self) -> list[str]:
+        """What of the file plays no part: layers of other networks, and tensors of no known kind."""
+        return [*self.unmatched, *self.file.strange]
+
 
 def fit_adapter(file: AdapterFile, layers: Layers) -> FittedAdapter:
     """Match the layers of a file with those of a network.

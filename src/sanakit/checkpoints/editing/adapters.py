@@ -39,7 +39,6 @@ def describe_adapter(fitted: FittedAdapter) -> dict[str, Any]:
         }
         for name, path in paths.items()
     }
-    told = {name: text for name, text in file.metadata.items() if name.startswith(("ss_", "modelspec."))}
     return {
         "file": str(file.path),
         "sha256": file.sha256,
@@ -47,8 +46,8 @@ def describe_adapter(fitted: FittedAdapter) -> dict[str, Any]:
         "kinds": sorted({layer["kind"] for layer in layers.values()}),
         "ranks": sorted({path.rank for path in paths.values()}),
         "layers": layers,
-        "unmatched": [*fitted.unmatched, *file.strange],
-        "metadata": told,
+        "unmatched": fitted.left_out,
+        "metadata": file.tags,
     }
 
 

@@ -50,9 +50,8 @@ def convert(
 
     layers = _layers(model)
     fitted = open_adapter(file, layers)
-    kept = {name: text for name, text in fitted.file.metadata.items() if name.startswith(("ss_", "modelspec."))}
-    _write(output, fitted.adapter, layers, facts=kept, force=force)
-    if left := [*fitted.unmatched, *fitted.file.strange]:
+    _write(output, fitted.adapter, layers, facts=fitted.file.tags, force=force)
+    if left := fitted.left_out:
         tell(f"{len(left)} parts are not of {model} and were left out: {fitted.file.few(left)}")
 
 

@@ -48,8 +48,8 @@ def best_of(
         settings=settings,
         request={**draw.chosen, "seed": seed},
     )
-    known = subject_of(things, words, readable={*reader.words.names, *reader.words.grounds})
-    facts = {"model": pipeline.bundle.card.name, "hash": pipeline.bundle.model_hash[:10], **draw.settings(pipeline)}
+    known = subject_of(things, words, readable=reader.words.readable)
+    facts = draw.facts(pipeline)
     with draw.bar("drawing and judging", unit="prompts") as on_progress:
         prompts = heldout_prompts(known, num_prompts, seed=seed)
         report, seconds = best_of_report(trial, prompts, seed=seed, settings=facts, on_progress=on_progress)

@@ -36,15 +36,15 @@ def inpainting(
 
     read_by = load_reader(reader, device=draw.start())
     pipeline = draw.load([draw.wish()], model)
-    readable = {*read_by.words.names, *read_by.words.grounds}
-    cases = holes(subject_of(load_bank(bank), pipeline.bundle.words, readable=readable), num, seed)
+    subject = subject_of(load_bank(bank), pipeline.bundle.words, readable=read_by.words.readable)
+    cases = holes(subject, num, seed)
 
     def inpaint(prompt: str, seed: int, picture: Picture | None, mask: Any) -> Picture:
         edit = None if mask is None else Edit(mask=mask)
         request = draw.wish(prompt, seed=seed, image=picture, edit=edit)
         return np.asarray(pipeline(request).images[0].picture)
 
-    settings = {"model": pipeline.bundle.card.name, "hash": pipeline.bundle.model_hash[:10], **draw.settings(pipeline)}
+    settings = draw.facts(pipeline)
     with draw.bar("painting and reading", unit="pictures") as on_progress:
         report = inpainting_report(inpaint, read_by, cases, seed=seed, settings=settings, on_progress=on_progress)
     show_report(report, output, draw)

@@ -99,6 +99,11 @@ class DrawOptions(PartsOptions):
 
         return GenerationRequest(prompt=prompt, **self.chosen, **fields)
 
+    def facts(self, pipeline: TextToImagePipeline) -> dict[str, Setting]:
+        """Which model draws, and how, for a report."""
+        bundle = pipeline.bundle
+        return {"model": bundle.card.name, "hash": bundle.model_hash[:10], **self.settings(pipeline)}
+
     def settings(self, pipeline: TextToImagePipeline) -> dict[str, Setting]:
         """What draws, for a report."""
         defaults = pipeline.bundle.card.defaults

@@ -94,14 +94,14 @@ def starter(
     reader = load_reader(ask.reader, device=draw.start())
     pipeline = draw.load([draw.wish()], model)
     words = {**pipeline.bundle.words, **({} if names is None else {"things": [{"name": name} for name in names]})}
-    subject = subject_of(bank, words, readable={*reader.words.names, *reader.words.grounds})
-    settings = draw.settings(pipeline)
+    subject = subject_of(bank, words, readable=reader.words.readable)
+    settings = draw.facts(pipeline)
     with draw.bar("drawing and reading", unit="pictures") as on_progress:
         found = evaluate_starter(
             Examiner(draw=_drawing(draw, pipeline), reader=reader, subject=subject),
             all_questions(subject, ask.numbers(), ask.seed),
             seed=ask.seed,
-            settings={"model": pipeline.bundle.card.name, "hash": pipeline.bundle.model_hash[:10], **settings},
+            settings=settings,
             keep=None if folder is None else _keeping(folder),
             on_progress=on_progress,
         )

@@ -48,8 +48,7 @@ def _fitted(path: Path, sha256: str, config: LinearDiTConfig) -> FittedAdapter:
 
 
 def _note_of(fitted: FittedAdapter) -> str:
-    file = fitted.file
-    left = [*fitted.unmatched, *file.strange]
+    file, left = fitted.file, fitted.left_out
     if not left:
         return ""
     return f"{file.path.name}: {len(left)} of its parts are not of this model and are left out: {file.few(left)}"
@@ -66,12 +65,12 @@ class CarriedAdapters:
         self._kept.clear()
 
     def hang_in(self, network: LinearDiT) -> None:
-        """Let the network carry them: again and again, as its weights may have been read anew."""
+        """Let a network carry them whose weights may have been read anew."""
         for adapter in self._kept.values():
             carry(network, adapter)
 
     def mix(self, uses: Sequence[AdapterUse], network: LinearDiT) -> Mix:
-        """What a row takes; nothing of those that weigh nothing."""
+        """What a row takes; nothing of those that weigh nothing. The network carries it from now on."""
         return tuple(Use(self._adapter(use, network), use.weight) for use in uses if use.weight)
 
     def _adapter(self, use: AdapterUse, network: LinearDiT) -> Adapter:
@@ -79,6 +78,7 @@ class CarriedAdapters:
         if use.sha256 not in self._kept:
             fitted = _fitted(use.path, use.sha256, network.config)
             self._kept[use.sha256] = deepcopy(fitted.adapter).to(network.device, network.compute_dtype)
+            carry(network, self._kept[use.sha256])
             if len(self._kept) > MAX_KEPT:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(use.sha256)

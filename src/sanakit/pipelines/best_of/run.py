@@ -21,7 +21,7 @@ from sanakit.pipelines.best_of.judging import Judge, Jury, is_number, name_of
 from sanakit.pipelines.best_of.ranking import Score, better_half, values_of, winners
 from sanakit.pipelines.best_of.settings import BestOf
 from sanakit.pipelines.denoise import Denoiser, Finished, Paused, PictureJob, StepTaken, advance
-from sanakit.pipelines.events import ImageDone, Judged, Notice, OnEvent, StepDone, check_listeners
+from sanakit.pipelines.events import ImageDone, Judged, Notice, OnEvent, StepsTold, check_listeners
 from sanakit.pipelines.latent_file import SavedLatent
 from sanakit.pipelines.plan import plan_pictures
 from sanakit.pipelines.request import Asked, as_requests
@@ -77,8 +77,9 @@ def best_of(
     if done := len(contests) - len(left):
         tell(Notice(f"{done} of {len(contests)} prompts are finished already and not made again."))
     images: list[GeneratedImage] = []
+    steps = StepsTold(len(left) * settings.num)
     for index, (contest, places) in enumerate(left):
-        tell_step = partial(_tell_step, tell, contest, index * settings.num, len(left) * settings.num)
+        tell_step = partial(_tell_step, tell, steps, contest.plan.start, index * settings.num)
         for place, image in _Race(pipeline, contest, tell, tell_step).winners():
             if place not in places:
                 images.append(image)
@@ -87,11 +88,9 @@ def best_of(
     return GenerationResult(images=images)
 
 
-def _tell_step(tell: OnEvent, contest: Contest, first: int, num_images: int, step: StepTaken[int]) -> None:
-    begun = contest.plan.start
-    index, total = step.evaluation.index - begun, step.evaluation.total - begun
-    which = {"image_index": first + step.key, "num_images": num_images}
-    tell(StepDone(index=index, total=total, latent=step.denoised, **which))
+def _tell_step(tell: OnEvent, steps: StepsTold, begun: int, first: int, taken: StepTaken[int]) -> None:
+    if done := steps.done(first + taken.key, taken, begun):
+        tell(done)
 
 
 class _Race:
