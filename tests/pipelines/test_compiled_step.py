@@ -20,9 +20,10 @@ from sanakit.models.transformers.compiled_step import MAX_RECORDINGS, CompiledSt
 from sanakit.models.transformers.condition import Condition
 from sanakit.pipelines.decoding.beside import Decodings
 from sanakit.pipelines.denoise import Denoiser, Finished, denoise
+from sanakit.pipelines.jobs import picture_job
 from sanakit.pipelines.plan import plan_pictures
 from sanakit.pipelines.request import GenerationRequest
-from sanakit.pipelines.text_to_image import TextToImagePipeline, picture_job
+from sanakit.pipelines.text_to_image import TextToImagePipeline
 
 REQUESTS = [
     GenerationRequest(prompt=prompt, seed=seed, num_inference_steps=4, guidance_scale=4.5, pag_scale=pag)
@@ -43,7 +44,7 @@ def jobs_of(requests: list[GenerationRequest], pipeline: TextToImagePipeline) ->
         return replace(pipeline.prepare(*asked).pad(20), folded=())
 
     plans = plan_pictures(requests, pipeline.bundle.card, pipeline.granularity)
-    return [picture_job(plan, noise, prepare) for plan, noise in zip(plans, pipeline._noises(plans, None), strict=True)]
+    return [picture_job(plan, noise, prepare) for plan, noise in zip(plans, pipeline.noises(plans, None), strict=True)]
 
 
 def latents(denoiser: Denoiser[int], jobs: list[Any]) -> list[Tensor]:

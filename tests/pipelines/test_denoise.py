@@ -16,10 +16,11 @@ from sanakit.common.errors import ConfigError, PictureError
 from sanakit.common.seeds import draw_noise
 from sanakit.models.transformers.linear_dit import LinearDiT
 from sanakit.pipelines.denoise import Denoiser, Finished, PictureJob, StepTaken, denoise, rows_per_call
+from sanakit.pipelines.jobs import picture_job
 from sanakit.pipelines.latent_file import SavedLatent, load_latent, save_latent
 from sanakit.pipelines.plan import PicturePlan, plan_pictures
 from sanakit.pipelines.request import GenerationRequest
-from sanakit.pipelines.text_to_image import TextToImagePipeline, model_reference, picture_job
+from sanakit.pipelines.text_to_image import TextToImagePipeline, model_reference
 from sanakit.sampling.evaluation import Evaluation
 
 REQUESTS = [

@@ -14,7 +14,7 @@ from sanakit.models.presets import DC_AE_PRESETS, LINEAR_DIT_PRESETS
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.linear_dit import LinearDiT
 from sanakit.pipelines.decoding.budget import MARGIN
-from sanakit.pipelines.published import _DECODING_FLOPS, PUBLISHED, step_flops
+from sanakit.pipelines.decoding.published import _DECODING_FLOPS, PUBLISHED, step_flops
 
 
 def test_the_arithmetic_is_that_of_a_flop_counter() -> None:

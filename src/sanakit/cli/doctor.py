@@ -23,7 +23,7 @@ from sanakit.common.errors import OutputError, SanakitError
 from sanakit.common.user_cache import user_cache_folder
 
 if TYPE_CHECKING:
-    from sanakit.pipelines.published import PublishedModel
+    from sanakit.pipelines.decoding.published import PublishedModel
 
 Severity = Literal["problem", "remark"]
 STARTER_MEMORY = 1.3e9  # bytes; 1.2 GB were measured at the peak
@@ -213,7 +213,7 @@ def judge(machine: Machine) -> list[Ability]:
     starter = Ability("starter", 128, runs, fits, device="cpu", dtype="float32", memory=STARTER_MEMORY)
     if machine.torch is None:
         return [starter]
-    from sanakit.pipelines.published import PUBLISHED
+    from sanakit.pipelines.decoding.published import PUBLISHED
 
     return [starter, *(judge_model(machine, model) for model in PUBLISHED)]
 

@@ -39,10 +39,10 @@ from sanakit.pipelines.decoding.memory import (
     measured_free_memory,
     transformer_parameters,
 )
+from sanakit.pipelines.decoding.published import AUTOENCODER, TEXT_ENCODER_PARAMETERS
 from sanakit.pipelines.denoise import rows_per_call
 from sanakit.pipelines.latent_file import SavedLatent
 from sanakit.pipelines.plan import PicturePlan, plan_pictures
-from sanakit.pipelines.published import AUTOENCODER, TEXT_ENCODER_PARAMETERS
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.pipelines.resolution import LARGEST, granularity_of
 from sanakit.pipelines.text_to_image import FIXED_ROWS, MAX_BATCH, TextToImagePipeline

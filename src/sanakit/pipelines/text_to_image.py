@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
-from functools import lru_cache, partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +17,19 @@ from torch import Tensor
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.identity.hashing import combined_hash
 from sanakit.checkpoints.sources.origin import Origin
-from sanakit.common.devices import moved, resolve_device
+from sanakit.common.devices import resolve_device
 from sanakit.common.errors import CheckpointError, PictureError, RequestError, SanakitError
 from sanakit.common.paths import as_path
 from sanakit.common.pixels import to_signed
 from sanakit.common.progress import Meanwhile
-from sanakit.common.seeds import draw_noise, draw_step_noise
 from sanakit.kernels.arithmetic import arithmetic_facts, own_arithmetic
 from sanakit.kernels.int8_linear import products_on
-from sanakit.layers.beside import told_by_row
-from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.compiled_step import CompiledStep, check_compiler
-from sanakit.models.transformers.condition import Condition
-from sanakit.pipelines.adapting.carried import CarriedAdapters, check_adapters
-from sanakit.pipelines.adapting.use import AdapterUse
+from sanakit.pipelines.adapting.carried import check_adapters
 from sanakit.pipelines.decoding.beside import Decodings
-from sanakit.pipelines.decoding.decode import TIGHT_SHARE, USABLE_SHARE, decode_latent
-from sanakit.pipelines.decoding.encode import encode_pixels
-from sanakit.pipelines.decoding.memory import FreeMemory, free_within
-from sanakit.pipelines.denoise import Correct, Denoiser, Finished, PictureJob, StepTaken, denoise
-from sanakit.pipelines.editing.canvas import Canvas, keeping
-from sanakit.pipelines.editing.seamless import DECODED, SHOWN, middle, wrap
+from sanakit.pipelines.decoding.decode import TIGHT_SHARE, decode_latent
+from sanakit.pipelines.denoise import Denoiser, Finished, StepTaken, denoise
+from sanakit.pipelines.editing.seamless import DECODED, middle, wrap
 from sanakit.pipelines.editing.tiles import TiledStep
 from sanakit.pipelines.events import (
     ImageDone,
@@ -52,7 +43,8 @@ from sanakit.pipelines.events import (
     notices_about_sources,
     notices_about_words,
 )
-from sanakit.pipelines.latent_file import SavedLatent, as_latents, hash_latent, rescued
+from sanakit.pipelines.jobs import JobMaker
+from sanakit.pipelines.latent_file import SavedLatent, hash_latent, rescued
 from sanakit.pipelines.plan import PicturePlan, canvas_of, plan_pictures
 from sanakit.pipelines.reading.read import PromptReader
 from sanakit.pipelines.reading.words import Words
@@ -70,27 +62,19 @@ from sanakit.pipelines.record import (
     software_versions,
 )
 from sanakit.pipelines.request import Asked, GenerationRequest, as_requests
-from sanakit.pipelines.resolution import LARGEST, granularity_of, resize_and_crop
+from sanakit.pipelines.resolution import LARGEST, resize_and_crop
 from sanakit.pipelines.result import GeneratedImage, GenerationResult, Output, as_output, check_output, to_image
-from sanakit.pipelines.source_picture import SourcePicture
 from sanakit.pipelines.upscaling.images import enlarge
 from sanakit.pipelines.upscaling.records import upscaled_record
 from sanakit.pipelines.upscaling.upscaler import Upscaler, load_upscaler
-from sanakit.sampling.evaluation import Known, Solver
-from sanakit.sampling.guidance import Branch
-from sanakit.sampling.resampling import resampling
-from sanakit.sampling.reuse import reusing
 
 logger = logging.getLogger(__name__)
-
-Prepare = Callable[[str, bool, tuple[AdapterUse, ...]], Condition]
-Encode = Callable[[SourcePicture | Canvas, tuple[int, int]], Tensor]
 
 MAX_BATCH = 8  # pictures denoised together where there is an accelerator
 FIXED_ROWS = 4  # of a deterministic call: two pictures with guidance, or one that is perturbed too
 
 
-class TextToImagePipeline:
+class TextToImagePipeline(JobMaker):
     """Prompt in, picture out.
 
     On the CPU every picture has its own network calls, so that it is the same to the bit alone and in company; on
@@ -126,11 +110,10 @@ class TextToImagePipeline:
     ) -> None:
         if compile:
             check_compiler(str(bundle.transformer.device))
-        self._step = CompiledStep(bundle.transformer) if compile else None
-        self.free_memory = partial(free_within, memory)
-        self.bundle, self.max_batch, self.upscalers = bundle, max_batch, upscalers
-        self._adapters = CarriedAdapters()
-        self.fixed_rows = FIXED_ROWS if deterministic is True else deterministic or None
+        rows = FIXED_ROWS if deterministic is True else deterministic or None
+        step = CompiledStep(bundle.transformer) if compile else None
+        super().__init__(bundle, fixed_rows=rows, step=step, memory=memory)
+        self.max_batch, self.upscalers = max_batch, upscalers
         self.reader = PromptReader(Words(bundle.words)) if bundle.words else None
         self.rescue_folder = as_path(rescue_folder) if rescue_folder else None
 
@@ -171,7 +154,7 @@ class TextToImagePipeline:
         plans = plan_pictures(requests, self.bundle.card, self.granularity, self.reader)
         if output != "latent":
             self.prepare_upscaling(plans)
-        noises = self._noises(plans, latents)
+        noises = self.noises(plans, latents)
         for notice in self.notices(requests, plans):
             tell(notice)
         model = Meanwhile(lambda: model_reference(self.bundle))  # the weights may be read once more, for their hash
@@ -275,79 +258,12 @@ class TextToImagePipeline:
         self._step = None if self._step is None else CompiledStep(self.bundle.transformer)  # which knew the old place
         return self
 
-    @property
-    def device(self) -> torch.device:
-        """Where the networks are."""
-        return self.bundle.device
-
-    @property
-    def granularity(self) -> int:
-        """Both sides of a generated picture are multiples of this many pixels."""
-        return granularity_of(self.bundle.transformer.config, self.bundle.autoencoder.config.compression)
-
     def denoiser(self) -> Denoiser[Any]:
         """What pictures of this pipeline join and leave; such that are larger than it makes by itself go in tiles."""
         transformer = self.bundle.transformer
         tile = self.bundle.card.defaults.base_size // self.bundle.autoencoder.config.compression
         step = TiledStep(self._step or transformer, tile=tile, largest=LARGEST * tile)
         return Denoiser(transformer, max_rows=2 * self.max_batch, fixed_rows=self.fixed_rows, step=step)
-
-    def jobs(self, plans: Sequence[PicturePlan], noises: Iterable[Tensor] | None = None) -> Iterator[PictureJob]:
-        """What a denoiser needs for each picture, one by one; with the noise of its seed if there is no other."""
-        prepare = lru_cache(maxsize=16)(self._preparing(plans))
-        encode = lru_cache(maxsize=4)(self.encode)
-        for plan, noise in zip(plans, self._drawn(plans) if noises is None else noises, strict=True):
-            first, correct = first_latent(plan, noise, encode), correction_of(plan, encode)
-            yield picture_job(plan, first, prepare, start=plan.start, correct=correct)
-
-    def prepare(self, text: str, with_instruction: bool, adapters: tuple[AdapterUse, ...] = ()) -> Condition:
-        """Everything that depends on one text and the adapters beside it, one row; a negative prompt has no
-        instruction."""
-        return self._condition(self.bundle.text_encoder.encode_one(text, with_instruction), adapters)
-
-    def _preparing(self, plans: Sequence[PicturePlan]) -> Prepare:
-        """``prepare``; where networks take turns, all texts are encoded first, before the transformer takes its own."""
-        if not self.bundle.readers:
-            return self.prepare
-        self.bundle.need("text_encoder")
-        encode = self.bundle.text_encoder.encode_one
-        encoded = {text: encode(*text) for plan in plans for text in texts_of(plan)}
-        self.need_transformer()
-        return lambda *asked: self._condition(encoded[asked[:2]], asked[2])
-
-    def need_transformer(self) -> None:
-        """Have its weights in memory, and what it carries beside them."""
-        self.bundle.need("transformer")
-        self._adapters.hang_in(self.bundle.transformer)
-
-    def _condition(self, text: TextCondition, adapters: tuple[AdapterUse, ...]) -> Condition:
-        embeds, mask = text.embeds.to(self.device), text.mask.to(self.device)
-        mix = self._adapters.mix(adapters, self.bundle.transformer)
-        with told_by_row((mix,) if mix else ()):
-            condition = self.bundle.transformer.prepare(TextCondition(embeds, mask))
-        condition = replace(condition, beside=(mix,)) if mix else condition
-        return condition.pad(self.bundle.text_encoder.config.max_tokens) if self.fixed_rows or self._step else condition
-
-    def encode(self, source: SourcePicture | Canvas, size: tuple[int, int]) -> Tensor:
-        """The latent ``(1, C, h, w)`` float32 of a picture, brought to height and width.
-
-        Raises:
-            RequestError: its pixels are not here.
-        """
-        pixels = to_signed([source.fitted(*size)])
-        self.bundle.need("autoencoder")
-        free = self._free_for(source if isinstance(source, Canvas) else None)
-        latent = encode_pixels(self.bundle.autoencoder, pixels, free_memory=free).to(self.device)
-        self.need_transformer()
-        return latent
-
-    def _free_for(self, canvas: Canvas | None) -> FreeMemory:
-        """What is free; where a picture may be larger than the model makes, no more than one that it makes needs."""
-        if canvas is None or canvas.edit.factor == 1:
-            return self.free_memory
-        side = LARGEST * self.bundle.card.defaults.base_size
-        most = int(self.bundle.autoencoder.config.decode_bytes(side, side) / USABLE_SHARE) + 1
-        return lambda device: most if (free := self.free_memory(device)) is None else min(free, most)
 
     def notices(self, requests: Sequence[GenerationRequest], plans: Sequence[PicturePlan]) -> Iterator[Notice]:
         """What there is to say of requests and their plans before any work."""
@@ -401,96 +317,6 @@ class TextToImagePipeline:
         """What may have to be fetched is fetched before any work."""
         for scale in {plan.request.upscale for plan in plans} - {1}:
             self.upscalers(scale, self.device)
-
-    def _noises(self, plans: Sequence[PicturePlan], latents: Tensor | NDArray[Any] | None) -> list[Tensor]:
-        """Initial noise ``(1, C, h, w)`` float32 of each picture, drawn on the CPU and moved."""
-        if latents is None:
-            return list(self._drawn(plans))
-        latents, shapes = as_latents(latents), [self._latent_shape(plan) for plan in plans]
-        if len(set(shapes)) > 1 or latents.shape != (len(plans), *shapes[0]):
-            raise RequestError(
-                f"latents of shape {tuple(latents.shape)} do not fit; all pictures must have one size, "
-                f"and these need {(len(plans), *shapes[0])}."
-            )
-        if not latents.isfinite().all():
-            raise RequestError("latents hold values that are not numbers; give normal noise.")
-        return [noise[None].to(self.device, torch.float32) for noise in latents]
-
-    def _drawn(self, plans: Sequence[PicturePlan]) -> Iterator[Tensor]:
-        """The noise ``(1, C, h, w)`` of each seed."""
-        for plan in plans:
-            yield moved(draw_noise(self._latent_shape(plan), plan.request.seed)[None], self.device)
-
-    def _latent_shape(self, plan: PicturePlan) -> tuple[int, ...]:
-        compression = self.bundle.autoencoder.config.compression
-        return (self.bundle.transformer.config.in_channels, *(side // compression for side in plan.generated))
-
-
-def first_latent(plan: PicturePlan, noise: Tensor, encode: Encode) -> Tensor:
-    """Where a picture begins: with its noise ``(1, C, h, w)``, or with another picture's latent under some of it."""
-    source = canvas_of(plan.request) or plan.request.image
-    latent = None if source is None else encode(source, plan.generated)
-    return plan.solver.schedule().first_latent(noise, latent, plan.start)
-
-
-def correction_of(plan: PicturePlan, encode: Encode) -> Correct | None:
-    """What keeps the velocities of an edit on the way to the picture, where that is kept."""
-    canvas = canvas_of(plan.request)
-    if canvas is None or not canvas.edit.changes_parts:
-        return None
-    known = encode(canvas, plan.generated)
-    return keeping(known, canvas.free(*known.shape[-2:]).to(known.device))
-
-
-def picture_job(
-    plan: PicturePlan,
-    latent: Tensor,
-    prepare: Prepare,
-    *,
-    start: int = 0,
-    previous: Tensor | None = None,
-    known: Known | None = None,
-    correct: Correct | None = None,
-) -> PictureJob:
-    """What a denoiser needs for a picture: from its first latent ``(1, C, h, w)`` on, or from where an evaluation left
-    it."""
-
-    def draw(step: int) -> Tensor:
-        return moved(draw_step_noise(latent.shape[1:], plan.request.seed, step)[None], latent.device)
-
-    solver = plan.solver.start(latent, draw, start=start, previous=previous)
-    edit = plan.request.edit
-    if edit is not None and edit.changes_parts and not plan.request.reuse:  # which spares calls, and these first
-
-        def again(latent: Tensor, step: int, previous: Tensor | None) -> Solver:
-            return plan.solver.start(latent, draw, start=step, previous=previous)
-
-        solver = resampling(solver, again, draw, edit.resample)
-    if plan.request.reuse:
-        solver = reusing(solver, plan.request.reuse, kind=plan.guidance.branches, known=known)
-    return PictureJob(
-        solver=solver,
-        guidance=plan.guidance,
-        conditions=conditions_of(plan, prepare),
-        correct=correct,
-        wrapped=SHOWN if plan.request.seamless else 0,
-    )
-
-
-def conditions_of(plan: PicturePlan, prepare: Prepare) -> dict[Branch, Condition]:
-    """What the network is told in each branch that the guidance may ask for."""
-    conditions: dict[Branch, Condition] = {}
-    for (branch, told), text in zip(plan.guidance.inputs().items(), texts_of(plan), strict=True):
-        condition = prepare(*text, plan.request.adapters)
-        condition = condition.perturb(told.perturbed_layers) if told.perturbed_layers else condition
-        conditions[branch] = condition if told.guidance is None else condition.with_guidance(told.guidance)
-    return conditions
-
-
-def texts_of(plan: PicturePlan) -> list[tuple[str, bool]]:
-    """The text of each branch, and whether the instruction stands before it."""
-    prompt, negative = (plan.told, plan.request.use_instruction), (plan.request.negative_prompt, False)
-    return [negative if told.text == "negative" else prompt for told in plan.guidance.inputs().values()]
 
 
 def model_reference(bundle: ModelBundle) -> ModelReference:
