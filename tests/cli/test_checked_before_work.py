@@ -29,6 +29,9 @@ def test_a_model_is_asked_before_its_weights_are_loaded(
     outcome = run("generate", "a cat", "--model", tiny_model, "--size", "100x128")
     assert outcome.code == 2
     assert "the nearest is 96" in outcome.err
+    outcome = run("generate", "a cat", "--model", tiny_model, "--quantize", "svdquant")
+    assert outcome.code == 2
+    assert "sanakit quantize MODEL FOLDER --scheme svdquant" in outcome.err
     free: list[int] = []
     monkeypatch.setattr("sanakit.cli.terminal.options.check_folder", lambda _, num_bytes: free.append(num_bytes))
     assert run("generate", "a cat", "--model", tiny_model, "--size", "4096x4096").code == 2

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import torch
 
 from sanakit.checkpoints.identity.precision import DTYPES, DtypeName
-from sanakit.checkpoints.identity.schemes import parse_schemes
+from sanakit.checkpoints.identity.schemes import check_uncalibrated, parse_schemes
 from sanakit.checkpoints.text.decoder_json import decoder_config
 from sanakit.common.errors import RequestError
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
@@ -100,7 +100,7 @@ class BenchSettings:
     peer: bool = True  # also measure diffusers, where it is installed
 
     def __post_init__(self) -> None:
-        parse_schemes(self.quantize)
+        check_uncalibrated(self.schemes)
         shape = shape_of(self.model)
         granularity = shape.autoencoder.compression * shape.transformer.patch_size
         if self.height % granularity or self.width % granularity or min(self.height, self.width) < granularity:

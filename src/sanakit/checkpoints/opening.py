@@ -14,7 +14,7 @@ from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.card import ModelCard
 from sanakit.checkpoints.identity.precision import DtypeRequest, parse_dtypes, resolve_dtypes
-from sanakit.checkpoints.identity.schemes import SchemeRequest, parse_schemes, scheme_names
+from sanakit.checkpoints.identity.schemes import SchemeRequest, check_uncalibrated, parse_schemes, scheme_names
 from sanakit.checkpoints.networks.identify import Found
 from sanakit.checkpoints.networks.kind import C, M
 from sanakit.checkpoints.networks.strict_load import check_whole, load_network
@@ -143,6 +143,7 @@ def open_model(
     ``hub`` says which files and how they come. Of a hub id, parts that are named otherwise are not fetched."""
     parse_dtypes(dtype)  # before anything is fetched
     schemes = parse_schemes(quantize)
+    check_uncalibrated(schemes)
     hub = hub or HubOptions()
     named: dict[str, Any] = {"text_encoder": None, "autoencoder": None, **others}
     hub.check_trust(named["text_encoder"] or source)

@@ -168,11 +168,13 @@ def _about_fetching(machine: Machine, place: Path) -> Iterator[Finding]:
 def _about_drawing() -> Iterator[Finding]:
     """One step is drawn: a library that does not work here, or a limit on memory, shows in nothing else."""
     import sanakit
+    from sanakit.kernels.native.library import VARIABLE
 
     try:
         sanakit.load(STARTER)("two red apples", num_inference_steps=1)
     except Exception as error:  # whatever a library raises, telling so is this command's job
-        yield Finding("problem", f"the starter draws nothing: {sentence(error)}", "pip install -c constraints.txt .")
+        remedy = f"unset {VARIABLE}" if VARIABLE in str(error) else "pip install -c constraints.txt ."
+        yield Finding("problem", f"the starter draws nothing: {sentence(error)}", remedy)
 
 
 def _about_this_folder() -> Iterator[Finding]:

@@ -45,6 +45,16 @@ def parse_schemes(requested: SchemeRequest) -> dict[str, Scheme]:
     return schemes
 
 
+def check_uncalibrated(schemes: Mapping[str, Scheme]) -> None:
+    """Raises RequestError for schemes that plain weights cannot be given as they are loaded."""
+    for name, scheme in schemes.items():
+        if isinstance(scheme, SVDQuant):
+            raise RequestError(
+                f"{name}={scheme.name} cannot be made as weights are loaded, since it is calibrated on prompts; "
+                f"write a folder with sanakit quantize MODEL FOLDER --scheme {scheme.name}, and load that"
+            )
+
+
 def _by_component(text: str) -> dict[str, str]:
     if "=" not in text:
         first = scheme_named(text.strip()).name

@@ -111,7 +111,11 @@ def _run(command: list[str]) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BuildError(f"the compiler {command[0]} cannot be run ({error})") from None
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines() or ["?"]
+        lines = (
+            [line for line in done.stderr.splitlines() if "error" in line]
+            or done.stderr.splitlines()
+            or ["it said nothing"]
+        )
         raise BuildError(f"the compiler {command[0]} failed ({lines[0][:200]}); GCC 9 or Clang 12 and later are known")
 
 
