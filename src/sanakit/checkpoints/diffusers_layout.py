@@ -46,7 +46,8 @@ def write_model_folder(
         kind = network.kind
         metadata = card_to_metadata(card) if kind.component == "transformer" else {}
         write_network(folder / kind.folder, network, metadata=metadata)
-        classes[kind.folder] = ["diffusers", kind.class_name]
+        if kind.of_diffusers:
+            classes[kind.folder] = ["diffusers", kind.class_name]
     if text is not None:
         text(folder)
     scheduler = scheduler_to_json(card)
@@ -59,6 +60,7 @@ def write_model_folder(
         **classes,
     }
     pipeline = "SanaSprintPipeline" if card.distilled else "SanaPipeline"
+    pipeline = "SanaControlNetPipeline" if "controlnet" in classes else pipeline
     first = {"_class_name": pipeline, "_diffusers_version": DIFFUSERS_VERSION}
     write_json(folder / "model_index.json", {**first, **dict(sorted(index.items()))})
     if words:

@@ -94,7 +94,7 @@ class OpenedModel:
         )
         if not self.in_turns:
             return bundle.keep_sample()
-        networks = {name: partial(self._network, found) for name, found in parts.networks.items()}
+        networks = {name: partial(self._network, parts.networks[name]) for name in ("transformer", "autoencoder")}
         return replace(bundle, readers={**networks, "text_encoder": lambda: self._text_encoder(parts, card).model})
 
     def _text_encoder(self, parts: ModelParts, card: ModelCard) -> TextEncoder:

@@ -17,6 +17,7 @@ from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER, card_to_metada
 from sanakit.checkpoints.identity.precision import COMPONENTS
 from sanakit.checkpoints.networks.identify import Found
 from sanakit.checkpoints.networks.key_maps import Drop
+from sanakit.checkpoints.networks.linear_dit import OF_CONTROLNET
 from sanakit.checkpoints.networks.nunchaku import to_nunchaku
 from sanakit.checkpoints.networks.strict_load import read_network
 from sanakit.checkpoints.sources.complete import card_of, find_autoencoder, with_text_encoder, words_of_parts
@@ -131,7 +132,7 @@ def _write_folder(parts: ModelParts, folder: Path) -> list[str]:
     """A whole diffusers folder, or one component's folder for a network that is no model by itself."""
     if parts.transformer is None:
         write_network(folder, read_network(_only(parts)))
-        return []
+        return _only_here(parts)
     card = replace(card_of(parts), hashes=hash_parts(parts))
     networks = map(read_network, parts.networks.values())
     write_model_folder(folder, networks, card, text=text_copier(parts), words=words_of_parts(parts))
@@ -139,14 +140,23 @@ def _write_folder(parts: ModelParts, folder: Path) -> list[str]:
     if parts.text_encoder is not None:
         missing.remove("text_encoder")
     absent = [f"the folder has no {name.replace('_', ' ')}: the source has none and none was named" for name in missing]
-    return [*_left_out(parts.transformer), *absent]
+    own = _left_out(parts.transformer)
+    if "controlnet" in parts.networks:
+        own = [note for note in own if OF_CONTROLNET not in note]
+    return [*own, *absent, *_only_here(parts)]
 
 
 def _write_upstream(parts: ModelParts, path: Path) -> list[str]:
     """Upstream's names in a ``.pth``."""
     found = _only(parts)
     found.refuse_quantized("the upstream layout")
-    network, layout = read_network(found), found.kind.layouts(found.config)["upstream"]
+    layout = found.kind.layouts(found.config).get("upstream")
+    if layout is None:
+        raise CheckpointError(
+            f"{parts.path} is a ControlNet as diffusers computes it, from the latent and with embedders of its own; "
+            f"upstream's begins behind the transformer's first block, so one cannot be written as the other"
+        )
+    network = read_network(found)
     tensors, notes = layout.from_ours(network.tensors), _alone(parts)
     if found.layout == layout:
         stored = read_listed(found.header)
@@ -188,7 +198,18 @@ def _only(parts: ModelParts) -> Found[Any, Any]:
 
 
 def _left_out(found: Found[Any, Any]) -> list[str]:
-    return [f"{name} is left out: {reason}" for name, reason in found.plan.dropped.items()]
+    names: dict[str, list[str]] = {}
+    for name, reason in found.plan.dropped.items():
+        names.setdefault(reason, []).append(name)
+    more = {reason: f" and {len(own) - 1} more are" if len(own) > 1 else " is" for reason, own in names.items()}
+    return [f"{own[0]}{more[reason]} left out: {reason}" for reason, own in names.items()]
+
+
+def _only_here(parts: ModelParts) -> list[str]:
+    found = parts.networks.get("controlnet")
+    if found is None or found.kind.of_diffusers:
+        return []
+    return ["the ControlNet computes what upstream's does, which diffusers has no class for: it is written for sanakit"]
 
 
 def _alone(parts: ModelParts) -> list[str]:

@@ -44,6 +44,7 @@ class NetworkKind(Generic[C, M]):
         diagnose: from the names of a file, those that are missing and those that are unknown, what may be the
             reason; "" when they do not tell.
         dtypes: what its tensors may be stored in; counters are integers always.
+        of_diffusers: whether diffusers has such a network, to be named in a model folder's index.
     """
 
     component: str
@@ -60,6 +61,7 @@ class NetworkKind(Generic[C, M]):
     num_blocks: Callable[[C], int]
     diagnose: Callable[[Sequence[str], Sequence[str], Sequence[str]], str] = lambda found, missing, strangers: ""
     dtypes: frozenset[str] = FLOATING
+    of_diffusers: bool = True
 
     def empty(self, config: C, quantization: Quantization | None = None) -> M:
         """The network without memory, with layers in fewer bits where ``quantization`` names some.

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from sanakit.checkpoints.networks.controlnet import DIFFUSERS_CONTROLNET, UPSTREAM_CONTROLNET
 from sanakit.checkpoints.networks.dc_ae import DC_AE
 from sanakit.checkpoints.networks.kind import NetworkKind
 from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
 
-KINDS: tuple[NetworkKind[Any, Any], ...] = (LINEAR_DIT, DC_AE)
+KINDS: tuple[NetworkKind[Any, Any], ...] = (LINEAR_DIT, DC_AE, DIFFUSERS_CONTROLNET, UPSTREAM_CONTROLNET)
 
 
-def kind_of_names(names: Collection[str]) -> NetworkKind[Any, Any] | None:
-    """The kind whose tensors a file's names are, in any layout."""
-    return next((kind for kind in KINDS if kind.layout_of(names) is not None), None)
+def kinds_of_names(names: Collection[str]) -> list[NetworkKind[Any, Any]]:
+    """The kinds whose tensors a file's names are, in any layout; several where it holds as many networks."""
+    return [kind for kind in KINDS if kind.layout_of(names) is not None]
 
 
 def kind_of_class(class_name: object) -> NetworkKind[Any, Any] | None:
@@ -29,14 +30,13 @@ def kinds_by_folder() -> dict[str, tuple[NetworkKind[Any, Any], ...]]:
 
 def nouns(conjunction: str) -> str:
     """All of them in a sentence."""
-    return conjunction.join(kind.noun for kind in KINDS)
+    return conjunction.join(dict.fromkeys(kind.noun for kind in KINDS))
 
 
 # What other files of weights are told by: a piece of a tensor's name, and what has it. The first that fits is named.
 _MARKS = (
     ("lora_A", "a LoRA adapter"),
     ("lora_down", "a LoRA adapter"),
-    ("controlnet_blocks", "a ControlNet"),
     ("quantization", "a quantized model"),
     ("qweight", "a quantized model"),
     ("joint_blocks", "a Stable Diffusion 3 transformer"),

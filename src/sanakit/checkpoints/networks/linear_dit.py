@@ -73,6 +73,28 @@ def diffusers_linear_dit(*, guidance_embeds: bool) -> KeyMap:
     )
 
 
+def upstream_blocks(theirs: str) -> tuple[Row, ...]:
+    """Rows of the blocks under a name of upstream's."""
+    return (
+        Rename("blocks.{n}.scale_shift_table", theirs + ".scale_shift_table"),
+        Rename("blocks.{n}.attention.qkv.{leaf}", theirs + ".attn.qkv.{leaf}"),
+        Rename("blocks.{n}.attention.norm_q.{leaf}", theirs + ".attn.q_norm.{leaf}"),
+        Rename("blocks.{n}.attention.norm_k.{leaf}", theirs + ".attn.k_norm.{leaf}"),
+        Rename("blocks.{n}.attention.out.{leaf}", theirs + ".attn.proj.{leaf}"),
+        Rename("blocks.{n}.cross_attention.q.{leaf}", theirs + ".cross_attn.q_linear.{leaf}"),
+        Rename("blocks.{n}.cross_attention.kv.{leaf}", theirs + ".cross_attn.kv_linear.{leaf}"),
+        Rename("blocks.{n}.cross_attention.norm_q.{leaf}", theirs + ".cross_attn.q_norm.{leaf}"),
+        Rename("blocks.{n}.cross_attention.norm_k.{leaf}", theirs + ".cross_attn.k_norm.{leaf}"),
+        Rename("blocks.{n}.cross_attention.out.{leaf}", theirs + ".cross_attn.proj.{leaf}"),
+        Pointwise("blocks.{n}.mix_ffn.expand.{leaf}", theirs + ".mlp.inverted_conv.conv.{leaf}"),
+        Rename("blocks.{n}.mix_ffn.depthwise.{leaf}", theirs + ".mlp.depth_conv.conv.{leaf}"),
+        Pointwise("blocks.{n}.mix_ffn.project.{leaf}", theirs + ".mlp.point_conv.conv.{leaf}"),
+    )
+
+
+COPIED = "controlnet.{n}.copied_block"
+OF_CONTROLNET = "it is of the ControlNet that the file holds too"
+
 UPSTREAM_LINEAR_DIT = KeyMap(
     layout="upstream",
     rows=(
@@ -85,19 +107,7 @@ UPSTREAM_LINEAR_DIT = KeyMap(
         Rename("caption_projection.linear_1.{leaf}", "y_embedder.y_proj.fc1.{leaf}"),
         Rename("caption_projection.linear_2.{leaf}", "y_embedder.y_proj.fc2.{leaf}"),
         Rename("caption_norm.weight", "attention_y_norm.weight"),
-        Rename("blocks.{n}.scale_shift_table", "blocks.{n}.scale_shift_table"),
-        Rename("blocks.{n}.attention.qkv.{leaf}", "blocks.{n}.attn.qkv.{leaf}"),
-        Rename("blocks.{n}.attention.norm_q.{leaf}", "blocks.{n}.attn.q_norm.{leaf}"),
-        Rename("blocks.{n}.attention.norm_k.{leaf}", "blocks.{n}.attn.k_norm.{leaf}"),
-        Rename("blocks.{n}.attention.out.{leaf}", "blocks.{n}.attn.proj.{leaf}"),
-        Rename("blocks.{n}.cross_attention.q.{leaf}", "blocks.{n}.cross_attn.q_linear.{leaf}"),
-        Rename("blocks.{n}.cross_attention.kv.{leaf}", "blocks.{n}.cross_attn.kv_linear.{leaf}"),
-        Rename("blocks.{n}.cross_attention.norm_q.{leaf}", "blocks.{n}.cross_attn.q_norm.{leaf}"),
-        Rename("blocks.{n}.cross_attention.norm_k.{leaf}", "blocks.{n}.cross_attn.k_norm.{leaf}"),
-        Rename("blocks.{n}.cross_attention.out.{leaf}", "blocks.{n}.cross_attn.proj.{leaf}"),
-        Pointwise("blocks.{n}.mix_ffn.expand.{leaf}", "blocks.{n}.mlp.inverted_conv.conv.{leaf}"),
-        Rename("blocks.{n}.mix_ffn.depthwise.{leaf}", "blocks.{n}.mlp.depth_conv.conv.{leaf}"),
-        Pointwise("blocks.{n}.mix_ffn.project.{leaf}", "blocks.{n}.mlp.point_conv.conv.{leaf}"),
+        *upstream_blocks("blocks.{n}"),
         Rename("final_scale_shift_table", "final_layer.scale_shift_table"),
         Rename("final.{leaf}", "final_layer.linear.{leaf}"),
         _RECOMPUTED_POSITIONS,
@@ -107,6 +117,8 @@ UPSTREAM_LINEAR_DIT = KeyMap(
             unwritten="upstream fills it from its text encoder as it starts",
         ),
         Drop("logvar_linear.{leaf}", "the loss weight of Sprint's training is not used for pictures"),
+        *(Drop(f"controlnet.{{n}}.{name}.{{leaf}}", OF_CONTROLNET) for name in ("before_proj", "after_proj")),
+        *(Drop(str(row.theirs), OF_CONTROLNET) for row in upstream_blocks(COPIED)),
     ),
 )
 
@@ -119,6 +131,8 @@ def find_linear_dit_layout(names: Collection[str]) -> KeyMap | None:
     """The layout that a file's names are in, told by its patch embedding; None when it is no such transformer."""
     if any(name.startswith("x_embedder.proj.") for name in names):
         return UPSTREAM_LINEAR_DIT
+    if any(name.startswith("controlnet_blocks.") for name in names):
+        return None
     if any(name.startswith("transformer_blocks.") for name in names) and "caption_norm.weight" in names:
         layout = diffusers_linear_dit(guidance_embeds=any(".guidance_embedder." in name for name in names))
         return layout.whole if any(".to_qkv." in name for name in names) else layout
@@ -150,7 +164,7 @@ def linear_dit_to_json(config: LinearDiTConfig) -> Json:
     return dict(sorted(fields.items()))
 
 
-def _linear_dit_from_json(fields: Mapping[str, Any]) -> LinearDiTConfig:
+def linear_dit_from_json(fields: Mapping[str, Any]) -> LinearDiTConfig:
     """Our config; absent fields take the defaults of diffusers' class."""
     plain = {ours: read(fields, theirs, default) for theirs, (ours, read, default) in _FIELDS.items()}
     if plain["guidance_embeds"]:
@@ -194,17 +208,11 @@ def infer_linear_dit(shapes: Shapes, names: str = "") -> LinearDiTConfig:
         raise CheckpointError(
             f"the file is no whole SANA transformer: {error} is not as it should be, so its size cannot be told"
         ) from error
-    if hidden_size not in _CROSS_HEAD_DIMS:
-        known = " or ".join(map(str, _CROSS_HEAD_DIMS))
-        raise CheckpointError(
-            f"a width of {hidden_size} does not say how cross-attention is split into heads (published models have "
-            f"{known}); keep the config.json of its folder beside the weights"
-        )
     sample_size = _trained_side(names, shapes, patch_size)
     return LinearDiTConfig(
         hidden_size=hidden_size,
         num_layers=max(indices) + 1,
-        cross_head_dim=_CROSS_HEAD_DIMS[hidden_size],
+        cross_head_dim=cross_head_dim_of(hidden_size),
         in_channels=in_channels,
         out_channels=out_channels,
         patch_size=patch_size,
@@ -216,6 +224,18 @@ def infer_linear_dit(shapes: Shapes, names: str = "") -> LinearDiTConfig:
         sample_size=sample_size,
         interpolation_scale=_INTERPOLATION_SCALES.get(sample_size),
     )
+
+
+def cross_head_dim_of(hidden_size: int) -> int:
+    """Channels of a head of cross-attention, which shapes do not show; raises CheckpointError for a width that no
+    published model has."""
+    if hidden_size not in _CROSS_HEAD_DIMS:
+        known = " or ".join(map(str, _CROSS_HEAD_DIMS))
+        raise CheckpointError(
+            f"a width of {hidden_size} does not say how cross-attention is split into heads (published models have "
+            f"{known}); keep the config.json of its folder beside the weights"
+        )
+    return _CROSS_HEAD_DIMS[hidden_size]
 
 
 def _trained_side(names: str, shapes: Shapes, patch_size: int) -> int:
@@ -247,7 +267,7 @@ LINEAR_DIT = NetworkKind(
     noun="SANA transformer",
     build=LinearDiT,
     to_json=linear_dit_to_json,
-    from_json=_linear_dit_from_json,
+    from_json=linear_dit_from_json,
     infer=infer_linear_dit,
     layout_of=find_linear_dit_layout,
     layouts=lambda config: {

@@ -26,6 +26,7 @@ from sanakit.checkpoints.text.starter_text_encoder import starter_text_encoder_f
 from sanakit.common.errors import CheckpointError, DownloadError
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
+from sanakit.models.transformers.controlnet import ControlNet, ControlNetConfig
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -115,6 +116,18 @@ def find_autoencoder(source: str | Path, hub: HubOptions | None = None) -> Found
     found = find_parts(source, hub=hub, folders=("vae",)).autoencoder
     if found is None:
         raise CheckpointError(f"{source} holds no autoencoder")
+    return found
+
+
+def find_controlnet(source: str | Path, hub: HubOptions | None = None) -> Found[ControlNetConfig, ControlNet]:
+    """The ControlNet of a model, of a folder of its own, or of a single file, that of the transformer perhaps.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    found = find_parts(source, hub=hub, folders=("controlnet",)).networks.get("controlnet")
+    if found is None:
+        raise CheckpointError(f"{source} holds no ControlNet")
     return found
 
 

@@ -145,7 +145,8 @@ def _check_cached_text_encoder(card: ModelCard, expected: str) -> HashCheck:
 
 
 def _weight_files(parts: ModelParts) -> dict[str, tuple[Path, ...]]:
-    files = {name: found.header.files for name, found in parts.networks.items()}
+    """Of what every model has; a ControlNet beside it is hashed by itself, and the model's hash is the same without."""
+    files = {name: found.header.files for name, found in parts.networks.items() if name in COMPONENTS}
     if parts.text_encoder is not None:
         files["text_encoder"] = text_encoder_files(parts.text_encoder, parts.variant)
     return files

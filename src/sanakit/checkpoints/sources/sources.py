@@ -32,7 +32,7 @@ from sanakit.checkpoints.identity.known_models import names_of
 from sanakit.checkpoints.identity.scheduler import check_scheduler
 from sanakit.checkpoints.networks.identify import Found, identify
 from sanakit.checkpoints.networks.kind import NetworkKind
-from sanakit.checkpoints.networks.kinds import kind_of_class, kind_of_names, kinds_by_folder, looks_like, nouns
+from sanakit.checkpoints.networks.kinds import kind_of_class, kinds_by_folder, kinds_of_names, looks_like, nouns
 from sanakit.checkpoints.networks.nunchaku import as_ours
 from sanakit.checkpoints.sources.origin import STARTER, Origin, starter_folder
 from sanakit.common.errors import CheckpointError, RequestError
@@ -46,12 +46,10 @@ CONFIG_KEY = "config"  # of the metadata of a single safetensors file
 _OTHER_FOLDERS = ("text_encoder", "tokenizer", "scheduler")
 FOLDERS_OF = {"text_encoder": ("text_encoder", "tokenizer"), "autoencoder": ("vae",)}
 """Of a diffusers folder, by the parts that another source may give."""
-_PIPELINES = ("SanaPipeline", "SanaSprintPipeline", "SanaPAGPipeline", "SanaSprintImg2ImgPipeline")
-_OTHER_FAMILIES = {
-    "SanaVideoPipeline": "a video model",
-    "SanaImageToVideoPipeline": "a video model",
-    "SanaControlNetPipeline": "a model with a ControlNet",
-}
+_PIPELINES = (
+    "SanaPipeline", "SanaSprintPipeline", "SanaPAGPipeline", "SanaSprintImg2ImgPipeline", "SanaControlNetPipeline",
+)  # fmt: skip
+_OTHER_FAMILIES = {"SanaVideoPipeline": "a video model", "SanaImageToVideoPipeline": "a video model"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -208,15 +206,19 @@ def _component_files(folder: Path, variant: str | None) -> tuple[Path, ...]:
 
 
 def _with_file(parts: ModelParts) -> ModelParts:
-    """A single file: one network in any layout that we know."""
+    """A single file: one network in any layout that we know, or a transformer and its ControlNet."""
     path = parts.path
     header = as_ours(read_header([path]))
-    kind = kind_of_names(header.tensors)
-    if kind is None:
+    kinds = kinds_of_names(header.tensors)
+    if not kinds:
         raise CheckpointError(f"{path} is neither a {nouns(' nor a ')}: {looks_like(header.tensors)}")
-    network = identify(kind, header, config=_config_of_file(path, header, kind.class_name), names=parts.names)
+    configs = [_config_of_file(path, header, kind.class_name) for kind in kinds]
+    networks = {
+        kind.component: identify(kind, header, config=config, names=parts.names)
+        for kind, config in zip(kinds, configs, strict=True)
+    }
     card = card_from_metadata(header.metadata, where=str(path))
-    return replace(parts, networks={kind.component: network}, card=card)
+    return replace(parts, networks=networks, card=card)
 
 
 def _config_of_file(path: Path, header: WeightHeader, class_name: str) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,55 @@ from sanakit.kernels.cross_attention import FoldedText
 from sanakit.layers.cross_attention import AttendedText
 
 FoldedRows = tuple[FoldedText | None, ...]
+
+
+class Beside(NamedTuple):
+    """What networks beside a transformer may read of it: its input, ``latent (B, C, H, W)`` and ``timestep (B,)``; and
+    the state ``x (B, N, C)`` behind its first block with the ``modulation (B, 6, C)`` of all."""
+
+    latent: Tensor
+    timestep: Tensor
+    x: Tensor
+    modulation: Tensor
+
+
+class SideNetwork(Protocol):
+    """A network beside a transformer: what it adds to the state behind blocks, by number, ``(B, N, C)`` each."""
+
+    def __call__(self, beside: Beside, control: Control) -> Mapping[int, Tensor]: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Control:
+    """What a side network is told, row by row.
+
+    Args:
+        network: the side network.
+        hint: of the picture that controls, ``(B, C, h, w)`` with a position for every token.
+        text: as the side network's own blocks see it.
+        scale: ``(B,)``, what its outputs are multiplied by.
+        interval: shares of the steps, from 0 to 1, between which it acts.
+    """
+
+    network: SideNetwork
+    hint: Tensor
+    text: Condition
+    scale: Tensor
+    interval: tuple[float, float] = (0.0, 1.0)
+
+    def acts_in(self, step: int, num_steps: int) -> bool:
+        """As diffusers counts: a step that is not wholly within the interval is none."""
+        return step / num_steps >= self.interval[0] and (step + 1) / num_steps <= self.interval[1]
+
+    @staticmethod
+    def cat(parts: Sequence[Control]) -> Control:
+        """Rows of one network, one after the other; all of them act."""
+        return Control(
+            network=parts[0].network,
+            hint=torch.cat([part.hint for part in parts]),
+            text=Condition.cat([part.text for part in parts]),
+            scale=torch.cat([part.scale for part in parts]),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -31,6 +81,7 @@ class Condition:
         guidance: ``(B,)`` guidance scale, of networks with a guidance embedding (Sprint) only.
         beside: what each of the ``B`` rows takes of the adapters that the network carries, or ``()`` for nothing; who
             calls the network tells it by ``told_by_row`` (``layers/beside.py``).
+        controls: what networks beside it are told; all rows have the same ones.
     """
 
     keys: tuple[Tensor, ...]
@@ -40,6 +91,7 @@ class Condition:
     perturbed: Mapping[int, Tensor] = field(default_factory=dict)
     guidance: Tensor | None = None
     beside: tuple[Hashable, ...] = ()
+    controls: tuple[Control, ...] = ()
 
     @property
     def batch_size(self) -> int:
@@ -60,6 +112,20 @@ class Condition:
         """The texts as the cross-attention of a block, by number, sees them."""
         return AttendedText(self.keys[block], self.values[block], self.mask, self.folded[block] if self.folded else ())
 
+    def beside_blocks(self, beside: Beside) -> Mapping[int, Tensor]:
+        """What the networks beside a transformer add behind its blocks, together."""
+        added: dict[int, Tensor] = {}
+        for control in self.controls:
+            for block, own in control.network(beside, control).items():
+                scaled = own * control.scale[:, None, None].to(own.dtype)
+                added[block] = added[block] + scaled if block in added else scaled
+        return added
+
+    def acting_in(self, step: int, num_steps: int) -> Condition:
+        """The same rows with those controls alone that act in a step; itself where that is all."""
+        acting = tuple(control for control in self.controls if control.acts_in(step, num_steps))
+        return self if len(acting) == len(self.controls) else replace(self, controls=acting)
+
     def perturb(self, layers: Collection[int]) -> Condition:
         """The same rows, with self-attention replaced by the identity in the blocks numbered in ``layers``."""
         every_row = torch.ones(self.batch_size, dtype=torch.bool, device=self.mask.device)
@@ -75,15 +141,18 @@ class Condition:
         if extra <= 0:
             return self
         keys, values = (tuple(F.pad(x, (0, 0, 0, extra)) for x in texts) for texts in (self.keys, self.values))
-        return replace(self, keys=keys, values=values, mask=F.pad(self.mask, (0, extra)))
+        controls = tuple(replace(control, text=control.text.pad(length)) for control in self.controls)
+        return replace(self, keys=keys, values=values, mask=F.pad(self.mask, (0, extra)), controls=controls)
 
     @staticmethod
     def cat(parts: Sequence[Condition]) -> Condition:
         """Rows one after the other; shorter texts are padded.
 
         Raises:
-            ShapeError: only some of the parts have a guidance scale.
+            ShapeError: only some of the parts have a guidance scale, or not all the same side networks.
         """
+        if len({tuple(control.network for control in part.controls) for part in parts}) > 1:
+            raise ShapeError("rows beside different side networks cannot share a call")
         padded = [part.pad(max(part.text_length for part in parts)) for part in parts]
         return Condition(
             keys=tuple(torch.cat(keys) for keys in zip(*(part.keys for part in padded), strict=True)),
@@ -93,6 +162,7 @@ class Condition:
             perturbed={layer: _perturbed_rows(parts, layer) for layer in set().union(*(p.perturbed for p in parts))},
             guidance=_all_or_none([part.guidance for part in parts]),
             beside=_in_order([part.beside or (None,) * part.batch_size for part in parts]),
+            controls=tuple(map(Control.cat, zip(*(part.controls for part in padded), strict=True))),
         )
 
 

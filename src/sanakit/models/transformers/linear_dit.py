@@ -6,7 +6,7 @@ depends on the prompt alone is computed once by ``prepare`` and reused by ``forw
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
@@ -24,7 +24,7 @@ from sanakit.layers.mix_ffn import MixFFN
 from sanakit.layers.norms import RMSNorm
 from sanakit.models.network import Network
 from sanakit.models.text.text_condition import TextCondition
-from sanakit.models.transformers.condition import Condition, FoldedRows
+from sanakit.models.transformers.condition import Beside, Condition, FoldedRows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,10 +111,8 @@ class Block(nn.Module):
         return gated_sum(x, gate2, self.mix_ffn(modulated_norm(x, shift2, scale2), height=height, width=width))
 
 
-class LinearDiT(Network):
-    """Velocity of a noisy latent, given its noise level and a prompt."""
-
-    outside_forward: ClassVar = ("prepare",)
+class Embedders(Network):
+    """What stands before the blocks: latents, times and texts as tokens and modulation of one width."""
 
     def __init__(self, config: LinearDiTConfig) -> None:
         super().__init__()
@@ -126,6 +124,60 @@ class LinearDiT(Network):
         self.modulation = nn.Linear(size, 6 * size)
         self.caption_projection = CaptionProjection(config.caption_channels, size)
         self.caption_norm = RMSNorm(size, eps=1e-5)
+
+    def tokens(self, latent: Tensor) -> Tensor:
+        """``(B, C, H, W)`` to ``(B, N, C)``, without positions; every sum with it takes its layout."""
+        return self.patch_embed(latent).flatten(2).mT.contiguous()
+
+    def position(self, size: tuple[int, int], x: Tensor) -> Tensor | float:
+        """What is added to the tokens ``x`` of a grid."""
+        if self.config.interpolation_scale is None:
+            return 0.0
+        return sincos_position(
+            *size,
+            self.config.hidden_size,
+            base_size=self.config.sample_size // self.config.patch_size,
+            interpolation_scale=self.config.interpolation_scale,
+            device=x.device,
+        ).to(x.dtype)
+
+    def time(self, timestep: Tensor, guidance: Tensor | None) -> Tensor:
+        """``(B,)`` to ``(B, C)``."""
+        time = two_rows(self.time_embed, timestep * self.config.timestep_scale)
+        if (self.guidance_embed is None) != (guidance is None):
+            raise ShapeError("a guidance scale per row belongs to networks with a guidance embedding, and to no other")
+        if self.guidance_embed is not None and guidance is not None:
+            time = time + two_rows(self.guidance_embed, guidance * self.config.guidance_scale_factor)
+        return time
+
+    def modulate(self, time: Tensor) -> Tensor:
+        """``(B, C)`` to what all blocks share, ``(B, 6, C)``."""
+        return two_rows(self.modulation, F.silu(time)).unflatten(-1, (6, -1))
+
+    def embed(self, text: TextCondition) -> tuple[Tensor, Places | None]:
+        """The tokens of a text; of one that is padded only those that are seen, and their places.
+
+        Raises:
+            ShapeError: it is another text encoder's.
+        """
+        if text.embeds.shape[-1] != self.config.caption_channels:
+            raise ShapeError(
+                f"the text has {text.embeds.shape[-1]} channels and this network reads "
+                f"{self.config.caption_channels}; it was trained with another text encoder"
+            )
+        places = Places.of(text.mask) if _is_padded(text.mask) else None
+        embeds = text.embeds if places is None else places.take(text.embeds)
+        return self.caption_norm(self.caption_projection(embeds.to(self.compute_dtype))), places
+
+
+class LinearDiT(Embedders):
+    """Velocity of a noisy latent, given its noise level and a prompt."""
+
+    outside_forward: ClassVar = ("prepare",)
+
+    def __init__(self, config: LinearDiTConfig) -> None:
+        super().__init__(config)
+        size, patch = config.hidden_size, config.patch_size
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.final_scale_shift_table = nn.Parameter(_table(2, size))
         self.final = Linear(size, patch * patch * config.out_channels)
@@ -137,31 +189,11 @@ class LinearDiT(Network):
     @property
     def apart(self) -> tuple[nn.Module, ...]:
         """What ``prepare`` runs of every block."""
-        return tuple(part for block in self.units for part in (block.cross_attention.kv, block.cross_attention.norm_k))
+        return run_before(self.units)
 
     def prepare(self, text: TextCondition) -> Condition:
         """Everything that depends on the prompt alone; exact, once per prompt instead of once per step."""
-        if text.embeds.shape[-1] != self.config.caption_channels:
-            raise ShapeError(
-                f"the text has {text.embeds.shape[-1]} channels and this network reads "
-                f"{self.config.caption_channels}; it was trained with another text encoder"
-            )
-        places = Places.of(text.mask) if _is_padded(text.mask) else None
-        embeds = text.embeds if places is None else places.take(text.embeds)
-        embeds = self.caption_norm(self.caption_projection(embeds.to(self.compute_dtype)))
-        keys, values = zip(*(block.cross_attention.prepare(embeds, places) for block in self.units), strict=True)
-        folded = self._fold(keys, values, text.mask)
-        return Condition(keys=keys, values=values, mask=text.mask[:, None, None, :], folded=folded)
-
-    def _fold(self, keys: Sequence[Tensor], values: Sequence[Tensor], mask: Tensor) -> tuple[FoldedRows, ...]:
-        """Of frozen weights on the CPU, where calls have few rows; none of other weights, which may change or learn,
-        and none of shards, which are put together only for the call of their block."""
-        if mask.device.type != "cpu" or any(p.requires_grad or hasattr(p, "device_mesh") for p in self.parameters()):
-            return ()
-        return tuple(
-            tuple(map(block.cross_attention.fold, k, v, mask))
-            for block, k, v in zip(self.units, keys, values, strict=True)
-        )
+        return condition_of(self.units, *self.embed(text), text.mask)
 
     def forward(self, latent: Tensor, timestep: Tensor, condition: Condition) -> Tensor:
         """Predict ``noise - latent``.
@@ -180,12 +212,17 @@ class LinearDiT(Network):
         self._check(latent, timestep, condition)
         patch = self.config.patch_size
         height, width = latent.shape[-2] // patch, latent.shape[-1] // patch
-        x = self.patch_embed(latent).flatten(2).mT.contiguous()  # (B, N, C); every sum with x takes its layout
-        x = x + self._position(height, width, x)
-        time = self._time(timestep * self.config.timestep_scale, condition.guidance)  # (B, C)
-        modulation = two_rows(self.modulation, F.silu(time)).unflatten(-1, (6, -1))
+        x = self.tokens(latent)  # (B, N, C)
+        x = x + self.position((height, width), x)
+        time = self.time(timestep, condition.guidance)  # (B, C)
+        modulation = self.modulate(time)
+        added: Mapping[int, Tensor] = {}  # behind blocks, by number, by the networks beside this one
         for index, block in enumerate(self.blocks):
             x = block(x, modulation, condition.text_of(index), (height, width), condition.perturbed.get(index))
+            if index == 0:
+                added = condition.beside_blocks(Beside(latent, timestep, x, modulation))
+            if index in added:
+                x = x + added[index]
         shift, scale = (self.final_scale_shift_table + time[:, None]).chunk(2, dim=1)
         x = self.final(modulated_norm(x, shift, scale))  # (B, N, patch * patch * C)
         x = x.unflatten(1, (height, width)).unflatten(-1, (patch, patch, -1))  # (B, H, W, p, p, C)
@@ -204,25 +241,32 @@ class LinearDiT(Network):
                 f"not fit; every latent needs one prompt and one time"
             )
 
-    def _position(self, height: int, width: int, x: Tensor) -> Tensor | float:
-        if self.config.interpolation_scale is None:
-            return 0.0
-        return sincos_position(
-            height,
-            width,
-            self.config.hidden_size,
-            base_size=self.config.sample_size // self.config.patch_size,
-            interpolation_scale=self.config.interpolation_scale,
-            device=x.device,
-        ).to(x.dtype)
 
-    def _time(self, timestep: Tensor, guidance: Tensor | None) -> Tensor:
-        time = two_rows(self.time_embed, timestep)
-        if (self.guidance_embed is None) != (guidance is None):
-            raise ShapeError("a guidance scale per row belongs to networks with a guidance embedding, and to no other")
-        if self.guidance_embed is not None and guidance is not None:
-            time = time + two_rows(self.guidance_embed, guidance * self.config.guidance_scale_factor)
-        return time
+def run_before(blocks: Sequence[Block]) -> tuple[nn.Module, ...]:
+    """The layers of blocks that ``condition_of`` runs."""
+    return tuple(part for block in blocks for part in (block.cross_attention.kv, block.cross_attention.norm_k))
+
+
+def condition_of(blocks: Sequence[Block], embeds: Tensor, places: Places | None, mask: Tensor) -> Condition:
+    """What blocks are told of texts ``(B, L, C)``, seen where ``mask (B, L)`` is True."""
+    keys, values = zip(*(block.cross_attention.prepare(embeds, places) for block in blocks), strict=True)
+    folded = _fold(blocks, keys, values, mask)
+    return Condition(keys=keys, values=values, mask=mask[:, None, None, :], folded=folded)
+
+
+def _fold(
+    blocks: Sequence[Block], keys: Sequence[Tensor], values: Sequence[Tensor], mask: Tensor
+) -> tuple[FoldedRows, ...]:
+    """Of frozen weights on the CPU, where calls have few rows; none of other weights, which may change or learn, of
+    shards, which are put together only for the call of their block, and none while gradients are kept."""
+    if torch.is_grad_enabled():
+        return ()
+    parameters = (parameter for block in blocks for parameter in block.parameters())
+    if mask.device.type != "cpu" or any(p.requires_grad or hasattr(p, "device_mesh") for p in parameters):
+        return ()
+    return tuple(
+        tuple(map(block.cross_attention.fold, k, v, mask)) for block, k, v in zip(blocks, keys, values, strict=True)
+    )
 
 
 def _is_padded(mask: Tensor) -> bool:
