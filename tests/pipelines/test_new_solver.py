@@ -85,7 +85,11 @@ def test_a_card_may_name_it_and_diffusers_is_told(pipeline: TextToImagePipeline)
 
 
 def test_a_name_that_is_not_in_the_table_is_refused_everywhere(tiny_bundle: ModelBundle) -> None:
-    with pytest.raises(RequestError, match="no solver 'wandering'; it must be flow-dpm, flow-euler or scm"):
+    with pytest.raises(
+        RequestError, match="no solver 'wandering'; it must be flow-dpm, flow-euler, scm, flow-sde or flow-cps"
+    ):
         GenerationRequest(prompt="", solver="wandering")
-    with pytest.raises(ConfigError, match="no solver 'wandering'; it must be flow-dpm, flow-euler or scm"):
+    with pytest.raises(
+        ConfigError, match="no solver 'wandering'; it must be flow-dpm, flow-euler, scm, flow-sde or flow-cps"
+    ):
         replace(tiny_bundle.card.defaults, solver="wandering")

@@ -36,7 +36,7 @@ def test_a_request_survives_json() -> None:
         ({"upscale": "much"}, "upscale='much'"),
         ({"pag_scale": 2.0, "guidance_interval": (0.0, 0.5)}, "cannot be combined"),
         ({"flow_shift": 0}, "flow_shift=0"),
-        ({"solver": "ddim"}, "no solver 'ddim'; it must be flow-dpm, flow-euler or scm"),
+        ({"solver": "ddim"}, "no solver 'ddim'; it must be flow-dpm, flow-euler, scm, flow-sde or flow-cps"),
         ({"seed": -1}, "seed=-1"),
         ({"seed": 2**63}, "seed=9223372036854775808"),
         ({"num_images": 0}, "num_images=0"),

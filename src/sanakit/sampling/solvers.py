@@ -6,10 +6,11 @@ from sanakit.common.errors import ConfigError
 from sanakit.sampling.flow_dpm import FlowDPM
 from sanakit.sampling.flow_euler import FlowEuler
 from sanakit.sampling.scm import SCM, scm_angles
+from sanakit.sampling.stochastic import FlowCPS, FlowSDE
 
-SolverConfig = FlowDPM | FlowEuler | SCM
+SolverConfig = FlowDPM | FlowEuler | SCM | FlowSDE | FlowCPS
 
-SOLVERS: dict[str, type[SolverConfig]] = {kind.name: kind for kind in (FlowDPM, FlowEuler, SCM)}
+SOLVERS: dict[str, type[SolverConfig]] = {kind.name: kind for kind in (FlowDPM, FlowEuler, SCM, FlowSDE, FlowCPS)}
 
 
 def solver_kind(name: str) -> type[SolverConfig]:

@@ -56,7 +56,8 @@ def check_scheduler(scheduler: Mapping[str, Any], *, is_sprint: bool, where: str
     kind, name = _kind(scheduler), scheduler.get("_class_name", FlowDPM.diffusers_class)
     if kind is None or (kind is SCM) != is_sprint:
         followed = [each for each in SOLVERS.values() if (each is SCM) == is_sprint]
-        classes, instead = " and ".join(each.diffusers_class for each in followed), followed[0].a1111_name
+        classes = " and ".join(dict.fromkeys(each.diffusers_class for each in followed))
+        instead = followed[0].a1111_name
         raise CheckpointError(
             f"{where} names {name!r}, and sanakit follows {classes} of such a model; remove it to use {instead}"
         )
