@@ -1,0 +1,1 @@
+"""Rewards: pictures beside their prompts to numbers that a model learns from."""
