@@ -146,12 +146,12 @@ class Denoiser(Generic[KeyT]):
             del self._running[each.key]
         return found
 
-    def round(self) -> Iterator[StepTaken[KeyT] | Finished[KeyT]]:
-        """One call of the network, for the pictures that joined first and fit into it.
+    def round(self, first: KeyT | None = None) -> Iterator[StepTaken[KeyT] | Finished[KeyT]]:
+        """One call of the network: for picture ``first``, or the one that joined first, and those that fit beside it.
 
         A picture whose step was not taken up, because the caller went away, asks for it again in the next round.
         """
-        company = self._company()
+        company = self._company(first)
         velocities = self._velocities([self._running[key] for key in company])
         for key, velocity in zip(company, velocities, strict=True):
             if key not in self._running:
@@ -170,13 +170,15 @@ class Denoiser(Generic[KeyT]):
     def _capacity(self, wish: Evaluation) -> int:
         return self.fixed_rows or rows_per_call(wish.latent.device, wish.latent.shape[1:], self.max_rows)
 
-    def _company(self) -> list[KeyT]:
+    def _company(self, first: KeyT | None) -> list[KeyT]:
         """Who takes part in the next call: the first picture, and those like it as long as their rows fit."""
         company: list[KeyT] = []
-        rows, kinds = 0, [self._kind(job, wish) for job, wish in self._running.values()]
-        for (key, (job, wish)), kind in zip(self._running.items(), kinds, strict=True):
+        rows, kinds = 0, {key: self._kind(*running) for key, running in self._running.items()}
+        first = next(iter(kinds), None) if first is None else first
+        for key in sorted(kinds, key=lambda key: key != first):
+            job, wish = self._running[key]
             needed = len(job.guidance.branches(wish.sigma))
-            if kind == kinds[0] and (not company or rows + needed <= self._capacity(wish)):
+            if kinds[key] == kinds[first] and (not company or rows + needed <= self._capacity(wish)):  # type: ignore[index]
                 company.append(key)
                 rows += needed
         return company

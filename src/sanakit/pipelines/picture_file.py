@@ -70,7 +70,7 @@ def write_image(
     if path.is_dir():
         raise OutputError(f"{path} is a folder; name a file in it to write a picture to")
     check_format(image, picture_format)
-    content = _encode(image, record, picture_format, carried)
+    content = encode_image(image, record, picture_format, carried=carried)
     if new:
         return write_new(path, lambda building: building.write_bytes(content))
     write_whole(path, content)
@@ -153,7 +153,7 @@ def as_stored(image: Image.Image, picture_format: str | None) -> Image.Image:
     name = str(picture_format).lower()
     if name not in ("jpeg", "webp"):
         return image
-    return Image.open(io.BytesIO(_encode(image, None, name, NOTHING_CARRIED)))  # type: ignore[arg-type]
+    return Image.open(io.BytesIO(encode_image(image, None, name)))  # type: ignore[arg-type]
 
 
 def _damaged(path: str | Path, error: Exception) -> PictureError:
@@ -161,16 +161,31 @@ def _damaged(path: str | Path, error: Exception) -> PictureError:
     return PictureError(f"{path} could not be read as a picture ({reason})")
 
 
-def _encode(image: Image.Image, record: PictureRecord | None, picture_format: PictureFormat, carried: Carried) -> bytes:
+def encode_image(
+    image: Image.Image,
+    record: PictureRecord | None,
+    picture_format: PictureFormat,
+    *,
+    quality: int = _QUALITY,
+    carried: Carried = NOTHING_CARRIED,
+) -> bytes:
+    """The bytes of the file that `write_image` writes.
+
+    Args:
+        quality: of JPEG and WebP, from 0 to 100.
+
+    Raises:
+        OutputError: the record does not fit into the format.
+    """
     buffer = io.BytesIO()
     profile = {"icc_profile": carried.profile}
     match picture_format:
         case "png":
             image.save(buffer, "png", pnginfo=_png_text(record, carried.texts), exif=carried.exif or None, **profile)
         case "jpeg":
-            image.save(buffer, "jpeg", quality=_QUALITY, subsampling=0, exif=_exif(record, carried), **profile)
+            image.save(buffer, "jpeg", quality=quality, subsampling=0, exif=_exif(record, carried), **profile)
         case "webp":
-            image.save(buffer, "webp", quality=_QUALITY, exif=_exif(record, carried), **profile)
+            image.save(buffer, "webp", quality=quality, exif=_exif(record, carried), **profile)
     return buffer.getvalue()
 
 

@@ -1,0 +1,275 @@
+"""The scheduler: which picture goes into which lane, and when. It knows no network; lanes do the work."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Protocol
+
+from sanakit.common.byte_counts import readable_bytes
+from sanakit.common.errors import SanakitError
+from sanakit.serving.messages import Add, Done, Failed, FromLane, Lost, Reason, Remove, Returned, Step, ToLane, Work
+
+logger = logging.getLogger(__name__)
+
+MAX_LOST = 2  # lanes that may end under one picture before it is given up
+MAX_SIZES = 4  # of pictures that take turns in one lane
+
+
+class BusyError(SanakitError):
+    """More pictures wait than are let in; it may be asked for again later."""
+
+
+class LackError(SanakitError):
+    """A picture takes more memory than there is."""
+
+
+class LaneHandle(Protocol):
+    """A lane as the engine sees it; ``slots`` pictures of one size share its calls, one on the CPU."""
+
+    slots: int
+
+    def send(self, message: ToLane) -> None:
+        """Raises nothing where the lane has ended, which is told by ``Lost``."""
+
+
+class Lanes(Protocol):
+    """All lanes there are."""
+
+    def messages(self, timeout: float | None) -> Iterable[tuple[LaneHandle, FromLane]]:
+        """What has come; waits for that, or for `wake`, or so many seconds."""
+
+    def wake(self) -> None:
+        """End the waiting; from any thread."""
+
+    def alive(self) -> Sequence[LaneHandle]:
+        """Those that take pictures; ones that ended are replaced."""
+
+
+@dataclass(kw_only=True, eq=False)
+class Ticket:
+    """A picture that somebody waits for.
+
+    Args:
+        size: pictures of one size share the calls of a lane.
+        memory: bytes that it takes beside the weights, at most.
+        deadline: on the engine's clock.
+        listen: told what happens to it, in the engine's thread; the last thing is ``Done`` or ``Failed``.
+    """
+
+    work: Work
+    size: Hashable
+    listen: Callable[[FromLane], None]
+    memory: int = 0
+    deadline: float = math.inf
+    number: int = 0
+    lane: LaneHandle | None = None
+    alone: bool = False  # memory ran out while others were there
+    lost: int = 0
+    begun: bool = False
+    seconds: dict[str, float] = field(default_factory=dict)
+    since: float = 0.0
+
+    @property
+    def key(self) -> str:
+        return self.work.key
+
+
+class Engine:
+    """Pictures wait in one queue, by priority and then by age, and go into lanes as there is room and memory.
+
+    ``step`` is called in a loop by one thread; everything else may be called from any.
+
+    Args:
+        memory: bytes that pictures may take together beside the weights; None where nobody can tell.
+        max_waiting: pictures that may wait.
+    """
+
+    def __init__(
+        self,
+        lanes: Lanes,
+        *,
+        memory: int | None = None,
+        max_waiting: int = 1000,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.lanes, self.memory, self.max_waiting, self.clock = lanes, memory, max_waiting, clock
+        self.waiting: dict[str, Ticket] = {}
+        self.running: dict[str, Ticket] = {}
+        self.accepting = True
+        self.recoveries = 0  # from lacks of memory
+        self.replaced = 0  # lanes
+        self._numbers, self._calls, self._lock = count(), deque[Callable[[], None]](), threading.Lock()
+
+    def step(self, timeout: float | None = None) -> None:
+        """Hear what lanes tell, obey what was called, end what is late, and give lanes what they have room for."""
+        for lane, message in self.lanes.messages(self._patience(timeout)):
+            self._hear(lane, message)
+        while self._calls:
+            self._calls.popleft()()
+        now = self.clock()
+        for ticket in [each for each in (*self.waiting.values(), *self.running.values()) if each.deadline <= now]:
+            self._end(ticket, "deadline", "the picture was not finished in the time that was given for it")
+        for ticket in sorted(self.waiting.values(), key=lambda each: (-each.work.priority, each.number)):
+            if not self._has_memory(ticket):
+                break  # those behind it do not overtake it for ever
+            rooms = [lane for lane in self.lanes.alive() if self._has_room(lane, ticket)]
+            if rooms:
+                self._place(ticket, min(rooms, key=lambda lane: len(self._in(lane))))
+
+    def submit(self, ticket: Ticket) -> None:
+        """Let a picture wait for its turn.
+
+        Raises:
+            BusyError: too many wait already, or the server is about to stop.
+            LackError: it would never fit.
+        """
+        with self._lock:  # of several threads, none gets past the limit
+            if not self.accepting:
+                raise BusyError("the server is about to stop and takes no new work; ask again in a moment")
+            if len(self.waiting) >= self.max_waiting:
+                raise BusyError(f"{len(self.waiting)} pictures wait already; ask again later")
+            if self.memory is not None and ticket.memory > self.memory:
+                need, free = readable_bytes(ticket.memory), readable_bytes(self.memory)
+                raise LackError(f"this picture takes up to {need} and {free} are free for it; ask for a smaller one")
+            ticket.number, ticket.since = next(self._numbers), self.clock()
+            self.waiting[ticket.key] = ticket
+        self.lanes.wake()
+
+    def cancel(self, key: str, reason: Reason = "cancelled", sentence: str = "the picture was cancelled") -> None:
+        """End a picture between two steps; one that has ended is no error."""
+
+        def end() -> None:
+            ticket = self.waiting.get(key) or self.running.get(key)
+            if ticket is not None:
+                self._end(ticket, reason, sentence)
+
+        self.call(end)
+
+    def call(self, wish: Callable[[], None]) -> None:
+        """Have something done in the engine's thread."""
+        self._calls.append(wish)
+        self.lanes.wake()
+
+    def hand_back(self) -> None:
+        """Every picture leaves its lane, kept as far as it is; ``Failed`` with the reason "stopped" is the last that
+        is told of it."""
+
+        def give_back() -> None:
+            for ticket in list(self.waiting.values()):
+                self._end(ticket, "stopped", "the server stopped before the picture was begun")
+            for ticket in self.running.values():
+                self._send(ticket, Remove(ticket.key, hand_back=True))
+
+        self.accepting = False
+        self.call(give_back)
+
+    def prioritise(self, key: str, priority: int) -> None:
+        """Of a picture that waits."""
+
+        def change() -> None:
+            if (ticket := self.waiting.get(key)) is not None:
+                ticket.work = ticket.work.with_priority(priority)
+
+        self.call(change)
+
+    def position(self, key: str) -> int | None:
+        """How many pictures come before one that waits; None for one that does not."""
+        tickets = list(self.waiting.values())
+        own = next((each for each in tickets if each.key == key), None)
+        if own is None:
+            return None
+        rank = (-own.work.priority, own.number)
+        return sum((-each.work.priority, each.number) < rank for each in tickets)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits and nothing runs."""
+        return not (self.waiting or self.running)
+
+    def _patience(self, timeout: float | None) -> float | None:
+        """Until the next deadline, or so long."""
+        if self._calls:
+            return 0.0
+        tickets = (*self.waiting.values(), *self.running.values())
+        until = min((ticket.deadline for ticket in tickets), default=math.inf) - self.clock()
+        return timeout if math.isinf(until) else max(min(until, math.inf if timeout is None else timeout), 0.0)
+
+    def _in(self, lane: LaneHandle) -> list[Ticket]:
+        return [ticket for ticket in self.running.values() if ticket.lane is lane]
+
+    def _has_memory(self, ticket: Ticket) -> bool:
+        if any(each.alone for each in self.running.values()) or (ticket.alone and self.running):
+            return False
+        taken = sum(each.memory for each in self.running.values())
+        return self.memory is None or taken + ticket.memory <= self.memory
+
+    def _has_room(self, lane: LaneHandle, ticket: Ticket) -> bool:
+        """Less urgent pictures are no hindrance: they wait in the lane as far as they are."""
+        equals = [each for each in self._in(lane) if each.work.priority >= ticket.work.priority]
+        sizes = {each.size for each in equals} | {ticket.size}
+        return sum(each.size == ticket.size for each in equals) < lane.slots and len(sizes) <= MAX_SIZES
+
+    def _place(self, ticket: Ticket, lane: LaneHandle) -> None:
+        self.running[ticket.key] = self.waiting.pop(ticket.key)
+        ticket.lane = lane
+        ticket.seconds["queue"] = self.clock() - ticket.since
+        lane.send(Add(ticket.work))
+
+    def _hear(self, lane: LaneHandle, message: FromLane) -> None:
+        if isinstance(message, Lost):
+            self._lose(lane)
+            return
+        ticket = self.running.get(message.key)
+        if ticket is None or ticket.lane is not lane:
+            return  # it was cancelled meanwhile
+        match message:
+            case Step():
+                ticket.begun = True
+            case Done() | Failed():
+                del self.running[ticket.key]
+            case Returned(lack=lack):
+                self.recoveries += lack
+                ticket.alone = ticket.alone or lack
+                self._wait_again(ticket)
+                return
+        self._tell(ticket, message)
+
+    def _lose(self, lane: LaneHandle) -> None:
+        self.replaced += 1
+        for ticket in self._in(lane):
+            ticket.lost += 1
+            if ticket.lost >= MAX_LOST:
+                self._end(ticket, "crash", f"{ticket.lost} processes ended while they made this picture")
+            else:
+                self._wait_again(ticket)
+
+    def _wait_again(self, ticket: Ticket) -> None:
+        if not self.accepting:
+            self._end(ticket, "stopped", "the server stopped before the picture was finished")
+            return
+        del self.running[ticket.key]
+        ticket.lane = None
+        self.waiting[ticket.key] = ticket  # with its old number, before all that came later
+
+    def _end(self, ticket: Ticket, reason: Reason, sentence: str) -> None:
+        self._send(ticket, Remove(ticket.key))
+        self.waiting.pop(ticket.key, None)
+        self.running.pop(ticket.key, None)
+        self._tell(ticket, Failed(ticket.key, reason, sentence))
+
+    def _send(self, ticket: Ticket, message: ToLane) -> None:
+        if ticket.lane is not None:
+            ticket.lane.send(message)
+
+    def _tell(self, ticket: Ticket, message: FromLane) -> None:
+        try:
+            ticket.listen(message)
+        except Exception:  # of a listener, which must not stop everybody's pictures
+            logger.exception("nobody could be told of picture %s", ticket.key)

@@ -1,0 +1,287 @@
+"""A lane: one process that denoises pictures which come and go, and tells how far they are."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing.connection import Connection
+
+import torch
+from PIL import Image
+
+from sanakit.common.errors import DecodeMemoryError, RequestError, SanakitError
+from sanakit.common.free_memory import is_out_of_memory
+from sanakit.kernels.arithmetic import own_arithmetic
+from sanakit.pipelines.denoise import Finished, PictureJob, StepTaken
+from sanakit.pipelines.jobs import picture_job
+from sanakit.pipelines.latent_file import SavedLatent, load_latent, save_latent
+from sanakit.pipelines.picture_file import check_format, encode_image
+from sanakit.pipelines.plan import PicturePlan, plan_pictures
+from sanakit.pipelines.record import PictureRecord
+from sanakit.pipelines.text_to_image import TextToImagePipeline, model_reference
+from sanakit.sampling.evaluation import Evaluation
+from sanakit.serving.messages import (
+    Add,
+    Done,
+    Failed,
+    FileForm,
+    FromLane,
+    Reason,
+    Remove,
+    Returned,
+    Step,
+    Stop,
+    ToLane,
+    Told,
+    Work,
+)
+from sanakit.serving.previews import Projection
+from sanakit.serving.turns import Turns
+
+logger = logging.getLogger(__name__)
+
+SAVE_EVERY = 2.0  # seconds between two latents of a picture that are kept
+
+
+@dataclass(kw_only=True, eq=False)
+class _Running:
+    work: Work
+    plan: PicturePlan
+    record: PictureRecord
+    wish: Evaluation | None = None  # the last that was not answered
+    saved: float = field(default_factory=time.monotonic)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def can_go_on(self) -> bool:
+        """From a latent: steps of an edit that are taken back have no number of their own."""
+        edit = self.plan.request.edit
+        return self.work.latent is not None and not (edit is not None and edit.changes_parts)
+
+
+class Lane:
+    """Pictures on their way, in turn by size; what comes in through ``connection`` is obeyed between two steps.
+
+    Args:
+        pipeline: of this process; its CPU threads are those that records tell.
+        previews: how a latent becomes a small picture.
+        beside: prepare and decode in a thread beside the steps, as it pays on an accelerator.
+    """
+
+    def __init__(
+        self, pipeline: TextToImagePipeline, connection: Connection, previews: Projection, *, beside: bool = False
+    ) -> None:
+        self.pipeline, self.previews, self._connection = pipeline, previews, connection
+        self._denoiser = pipeline.denoiser()
+        self._model = model_reference(pipeline.bundle)
+        self._running: dict[str, _Running] = {}
+        self._turns = Turns()
+        self._thread = ThreadPoolExecutor(1) if beside else None
+        self._coming: dict[str, tuple[Future[None], Callable[[], None]]] = {}
+
+    @torch.no_grad()
+    @own_arithmetic()
+    def run(self) -> None:
+        """Until it is told to end, or nobody is there to tell it."""
+        try:
+            while all(map(self._obey, self._received())):
+                self._finish_coming()
+                if len(self._denoiser):
+                    self._step()
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            logger.info("the server is gone; its lane ends")
+        finally:
+            if self._thread is not None:
+                self._thread.shutdown(cancel_futures=True)
+
+    def _received(self) -> Iterator[ToLane]:
+        """All that has come; where there is nothing else to do, waits for it."""
+        patience = 0.0 if len(self._denoiser) else 0.01 if self._coming else None
+        while self._connection.poll(patience):
+            yield self._connection.recv()
+            patience = 0.0
+
+    def _obey(self, message: ToLane) -> bool:
+        match message:
+            case Add(work):
+                self._add(work)
+            case Remove(key, hand_back) if key in self._running:
+                if hand_back:
+                    self._hand_back(key)
+                else:
+                    self._forget(key)
+            case Stop():
+                return False
+        return True
+
+    def _tell(self, message: FromLane) -> None:
+        self._connection.send(message)
+
+    def _add(self, work: Work) -> None:
+        with self._blaming(work.key):
+            pipeline = self.pipeline
+            (plan,) = plan_pictures([work.request], pipeline.bundle.card, pipeline.granularity, pipeline.reader)
+            pipeline.prepare_upscaling([plan])
+            for notice in pipeline.notices([work.request], [plan]):
+                self._tell(Told(work.key, notice.message))
+            running = _Running(work=work, plan=plan, record=pipeline.record_of(plan, self._model))
+            self._running[work.key] = running
+            jobs: list[PictureJob] = []
+            self._beside(work.key, lambda: jobs.append(self._job(running)), lambda: self._join(running, jobs[0]))
+
+    def _job(self, running: _Running) -> PictureJob:
+        start = time.perf_counter()
+        pipeline, plan, saved = self.pipeline, running.plan, self._saved(running)
+        if saved is None or saved.index is None:
+            (job,) = pipeline.jobs([plan])
+        else:
+            latent = saved.latent.to(pipeline.device)
+            previous = None if saved.previous is None else saved.previous.to(pipeline.device)
+            job = picture_job(plan, latent, pipeline.prepare, start=saved.index, previous=previous, known=saved.known)
+        running.seconds["encode"] = time.perf_counter() - start
+        return job
+
+    def _join(self, running: _Running, job: PictureJob) -> None:
+        work = running.work
+        if self._running.get(work.key) is running:
+            self._denoiser.add(work.key, job)
+            self._turns.join(work.key, running.plan.generated, work.priority)
+
+    def _saved(self, running: _Running) -> SavedLatent | None:
+        """Of an earlier process, if the same picture comes of it here."""
+        path = running.work.latent
+        if path is None or not running.can_go_on or not path.is_file():
+            return None
+        try:
+            saved = load_latent(path)
+        except SanakitError as error:
+            logger.warning("%s begins anew: %s", running.work.key, error)
+            return None
+        return saved if saved.record == running.record else None
+
+    def _step(self) -> None:
+        first = self._turns.first()
+        start, company = time.perf_counter(), 0
+        with self._blaming(first):
+            for event in self._denoiser.round(first):
+                company += 1
+                match event:
+                    case StepTaken(key=key):
+                        self._tell_step(event, time.perf_counter() - start)
+                    case Finished(key=key, latent=latent):
+                        self._finish(self._running[key], latent)
+        self._turns.took(first, time.perf_counter() - start)
+
+    def _tell_step(self, taken: StepTaken[str], seconds: float) -> None:
+        running, step = self._running[taken.key], taken.evaluation
+        work, index = running.work, step.index - running.plan.start
+        running.wish = step
+        running.seconds["denoise"] = running.seconds.get("denoise", 0.0) + seconds
+        preview = self._preview(running, taken) if work.shows(index) else None
+        self._tell(Step(work.key, index, step.total - running.plan.start, seconds, preview))
+        if time.monotonic() - running.saved > SAVE_EVERY:
+            self._save(running)
+
+    def _preview(self, running: _Running, taken: StepTaken[str]) -> bytes:
+        height, width = running.plan.request.height or 0, running.plan.request.width or 0
+        return encode_image(self.previews.picture(taken.denoised, height, width), None, running.work.form.format)
+
+    def _save(self, running: _Running) -> None:
+        """The step that is being done is done once more by whoever goes on from there."""
+        wish, path = running.wish, running.work.latent
+        running.saved = time.monotonic()
+        if wish is None or path is None or not running.can_go_on:
+            return
+        saved = SavedLatent(
+            latent=wish.latent, record=running.record, index=wish.index, previous=wish.previous, known=wish.known
+        )
+        try:
+            save_latent(path, saved)
+        except SanakitError as error:  # a full disk costs time after a crash, and no picture
+            logger.warning("%s", error)
+
+    def _finish(self, running: _Running, latent: torch.Tensor) -> None:
+        self._turns.leave(running.work.key)
+        finished = SavedLatent(latent=latent.cpu(), record=running.record)
+        self._beside(
+            running.work.key, partial(self._decode, running, finished), partial(self._forget, running.work.key)
+        )
+
+    def _decode(self, running: _Running, finished: SavedLatent) -> None:
+        start = time.perf_counter()
+        image = self.pipeline.decode(finished)
+        decoded = time.perf_counter()
+        picture, form = image.picture, running.work.form
+        check_format(picture, form.format)
+        content = encode(picture, image.record if form.metadata else None, form)
+        running.seconds |= {"decode": decoded - start, "save": time.perf_counter() - decoded}
+        if running.work.key in self._running:
+            self._tell(Done(running.work.key, content, image.record.to_json(), picture.size, running.seconds))
+
+    def _beside(self, key: str, work: Callable[[], None], then: Callable[[], None]) -> None:
+        """Do it at once, or in the thread, and ``then`` here."""
+        if self._thread is None:
+            work()
+            then()
+            return
+        self._coming[key] = self._thread.submit(torch.no_grad()(own_arithmetic()(work))), then
+
+    def _finish_coming(self) -> None:
+        for key in [key for key, (future, _) in self._coming.items() if future.done()]:
+            future, then = self._coming.pop(key)
+            with self._blaming(key):
+                future.result()
+                then()
+
+    def _hand_back(self, key: str, *, lack: bool = False) -> None:
+        self._save(self._running[key])
+        self._forget(key)
+        self._tell(Returned(key, lack))
+
+    def _forget(self, key: str) -> None:
+        self._running.pop(key, None)
+        self._coming.pop(key, None)
+        self._turns.leave(key)
+        self._denoiser.remove(key)
+
+    @contextmanager
+    def _blaming(self, key: str) -> Iterator[None]:
+        """What fails within is the failure of one picture; where memory runs out, the others leave first."""
+        try:
+            yield
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            raise
+        except Exception as error:
+            lack = is_out_of_memory(error) or isinstance(error, DecodeMemoryError)
+            if lack and torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            if lack and len(self._running) > 1:
+                for other in [other for other in self._running if other != key]:
+                    self._hand_back(other, lack=True)
+                if self._turns.has(key):
+                    return  # and tries again, alone
+                self._hand_back(key, lack=True)
+                return
+            self._forget(key)
+            self._tell(_failed(key, error, lack))
+
+
+def encode(picture: Image.Image, record: PictureRecord | None, form: FileForm) -> bytes:
+    """The file of a picture."""
+    quality = {} if form.quality is None else {"quality": form.quality}
+    return encode_image(picture, record, form.format, **quality)
+
+
+def _failed(key: str, error: Exception, lack: bool) -> Failed:
+    reason: Reason = "memory" if lack else "request" if isinstance(error, RequestError) else "failed"
+    if isinstance(error, SanakitError):
+        return Failed(key, reason, str(error))
+    if lack:
+        return Failed(key, reason, "there is not enough free memory for this picture; ask for a smaller one")
+    logger.exception("picture %s failed", key)
+    return Failed(key, reason, f"an unexpected {type(error).__name__} while the picture was made")

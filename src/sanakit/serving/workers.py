@@ -1,0 +1,204 @@
+"""Lanes as processes: one loads the model and divides itself, so that weights are in memory once."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from multiprocessing import reduction
+from multiprocessing.connection import Connection, Pipe, wait
+from multiprocessing.process import BaseProcess
+
+import torch
+
+from sanakit.common.errors import SanakitError
+from sanakit.pipelines.text_to_image import TextToImagePipeline, model_reference
+from sanakit.serving.lane import Lane
+from sanakit.serving.messages import FromLane, Lost, Stop, ToLane
+from sanakit.serving.previews import Projection, fit_projection
+
+logger = logging.getLogger(__name__)
+
+Load = Callable[[], TextToImagePipeline]
+"""Gives the pipeline of a model; can be sent to another process."""
+
+
+class WorkerLane:
+    """A lane at the other end of a connection."""
+
+    def __init__(self, connection: Connection, slots: int) -> None:
+        self.connection, self.slots = connection, slots
+
+    def send(self, message: ToLane) -> None:
+        """To a lane that ended nothing is sent; that is noticed where it is heard."""
+        with suppress(BrokenPipeError, ConnectionResetError, OSError):
+            self.connection.send(message)
+
+
+class Workers:
+    """Lanes of one model, each a process with CPU threads of its own; those that end are replaced.
+
+    On Linux and the CPU a process without threads, the nursery, loads the model and then divides itself into lanes;
+    elsewhere every lane loads by itself.
+
+    Args:
+        load: gives the pipeline, in a process of its own.
+        num_lanes: how many; one on an accelerator.
+        threads: of the CPU in each.
+        slots: pictures of one size that share a call of the network.
+    """
+
+    def __init__(
+        self, load: Load, *, num_lanes: int, threads: int, slots: int = 1, divides: bool | None = None
+    ) -> None:
+        self._load, self._num_lanes, self._threads, self._slots = load, num_lanes, threads, slots
+        self._divides = sys.platform == "linux" if divides is None else divides
+        self._lanes: list[WorkerLane] = []
+        self._nursery: tuple[BaseProcess, Connection] | None = None
+        self._woken, self._waker = Pipe(duplex=False)
+        self._wake_lock = threading.Lock()
+
+    def start(self) -> None:
+        """Load, and have all lanes.
+
+        Raises:
+            SanakitError: the model cannot be loaded.
+        """
+        for _ in range(self._num_lanes):
+            self._lanes.append(self._new_lane())
+
+    def messages(self, timeout: float | None) -> Iterator[tuple[WorkerLane, FromLane]]:
+        lanes = {lane.connection: lane for lane in self._lanes}
+        ready = wait([self._woken, *lanes], timeout)
+        for connection in ready:
+            if connection is self._woken:
+                self._woken.recv_bytes()
+                continue
+            assert isinstance(connection, Connection)
+            lane = lanes[connection]
+            try:
+                yield lane, connection.recv()
+            except (EOFError, ConnectionResetError, OSError):
+                self._replace(lane)
+                yield lane, Lost()
+
+    def wake(self) -> None:
+        with self._wake_lock:
+            if not self._woken.poll(0):
+                self._waker.send_bytes(b".")
+
+    def alive(self) -> Sequence[WorkerLane]:
+        return self._lanes
+
+    def close(self) -> None:
+        """End all lanes."""
+        for lane in self._lanes:
+            lane.send(Stop())
+            lane.connection.close()
+        self._lanes.clear()
+        if self._nursery is not None:
+            self._nursery[1].close()
+            self._nursery[0].join(5)
+            self._nursery = None
+
+    def _replace(self, lane: WorkerLane) -> None:
+        logger.warning("a lane has ended; another takes its place")
+        self._lanes.remove(lane)
+        lane.connection.close()
+        try:
+            self._lanes.append(self._new_lane())
+        except (SanakitError, OSError):
+            logger.exception("there is no lane in its place")
+
+    def _new_lane(self) -> WorkerLane:
+        if not self._divides:
+            _, connection = self._started()
+            return WorkerLane(connection, self._slots)
+        for attempt in (1, 2):
+            self._nursery = self._nursery or self._started()
+            ours, theirs = Pipe()
+            try:
+                reduction.send_handle(self._nursery[1], theirs.fileno(), self._nursery[0].pid)
+                return WorkerLane(ours, self._slots)
+            except OSError:
+                logger.warning("the process that lanes come from has ended; it is started again")
+                self._nursery = None
+                if attempt == 2:
+                    raise
+            finally:
+                theirs.close()
+        raise AssertionError("the second attempt has raised")
+
+    def _started(self) -> tuple[BaseProcess, Connection]:
+        """A process that has loaded the model."""
+        ours, theirs = Pipe()
+        context = multiprocessing.get_context("spawn")
+        process = context.Process(target=_begin, args=(theirs, self._load, self._threads, self._divides), daemon=True)
+        process.start()
+        theirs.close()
+        try:
+            problem = ours.recv()
+        except EOFError:
+            problem = SanakitError(f"the process that loads the model has ended (exit code {process.exitcode})")
+        if problem is not None:
+            process.join()
+            raise problem
+        return process, ours
+
+
+def _begin(connection: Connection, load: Load, threads: int, divides: bool) -> None:
+    """The life of a process that loads: told with None, or with why not."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # which is for the server; its end is ours
+    torch.set_num_threads(1 if divides else threads)  # a process with threads cannot be divided
+    try:
+        pipeline = load()
+        previews = fit_previews(pipeline)
+        model_reference(pipeline.bundle)  # the hash of its weights, once for all
+    except Exception as error:
+        connection.send(
+            error if isinstance(error, SanakitError) else SanakitError(f"the model cannot be loaded: {error}")
+        )
+        return
+    connection.send(None)
+    if divides:
+        _divide(connection, pipeline, previews, threads)
+    else:
+        Lane(pipeline, connection, previews, beside=pipeline.device.type != "cpu").run()
+
+
+def _divide(connection: Connection, pipeline: TextToImagePipeline, previews: Projection, threads: int) -> None:
+    """A lane for every connection that comes, until the server is gone."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # lanes that end are forgotten by the system
+    gc.freeze()  # what is here by now is not looked at again, and so stays one in memory
+    while True:
+        try:
+            handle = reduction.recv_handle(connection)
+        except (EOFError, OSError):
+            return
+        if os.fork():
+            os.close(handle)
+            continue
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        connection.close()
+        torch.set_num_threads(threads)
+        status = 1
+        try:
+            Lane(pipeline, Connection(handle), previews).run()
+            status = 0
+        except BaseException:
+            logger.exception("a lane ends")
+        finally:
+            os._exit(status)
+
+
+def fit_previews(pipeline: TextToImagePipeline) -> Projection:
+    """Of the pipeline's autoencoder."""
+    with torch.no_grad():
+        return fit_projection(pipeline.encode)
