@@ -17,7 +17,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.checkpoints.bundle import ModelBundle, save_bundle
 from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER, ImageDefaults, ModelCard
 from sanakit.checkpoints.identity.precision import PrecisionPolicy
 from sanakit.checkpoints.upscalers.real_esrgan import save_compact_upscaler
@@ -103,6 +103,28 @@ def tiny_bundle(tiny_language_model: LlamaModel, tiny_tokenizer: PreTrainedToken
     )
     text_encoder = TextEncoder(tiny_language_model, tiny_tokenizer, text)
     return ModelBundle(transformer=transformer, autoencoder=autoencoder, text_encoder=text_encoder, card=card)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_bundle: ModelBundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as ``sanakit generate --model`` takes it; never change it."""
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    save_bundle(replace(tiny_bundle, text_encoder=_with_idle_tokens(tiny_bundle.text_encoder)), folder)
+    return folder
+
+
+def _with_idle_tokens(encoder: TextEncoder) -> TextEncoder:
+    """Another, with tokens up to the least vocabulary that a folder is read with."""
+    from transformers import LlamaConfig, LlamaModel, PreTrainedTokenizerFast
+
+    tokens = ["<pad>", "<bos>", *sorted(pre_tokenizers.ByteLevel.alphabet()), *(f"<idle{i}>" for i in range(800))]
+    tokenizer = Tokenizer(models.BPE(vocab={token: index for index, token in enumerate(tokens)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 1)])
+    torch.manual_seed(1)
+    model = LlamaModel(LlamaConfig(**{**encoder.model.config.to_dict(), "vocab_size": len(tokens)})).eval()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<bos>", pad_token="<pad>")
+    return TextEncoder(model, fast, encoder.config)
 
 
 @pytest.fixture(scope="session")

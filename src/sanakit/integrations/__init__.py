@@ -1,0 +1,1 @@
+"""The same pipelines inside other programs."""
