@@ -7,8 +7,15 @@ import torch
 from torch import nn
 
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
-from sanakit.models.presets import DC_AE_PRESETS, LINEAR_DIT_PRESETS, published_autoencoder, published_transformer
+from sanakit.models.presets import (
+    DC_AE_PRESETS,
+    LINEAR_DIT_PRESETS,
+    VIDEO_DIT_PRESETS,
+    published_autoencoder,
+    published_transformer,
+)
 from sanakit.models.transformers.linear_dit import LinearDiT
+from sanakit.models.transformers.video_dit import VideoDiT
 
 LINEAR_DIT_COUNTS = {
     "sana-600m-512": 591_747_872,
@@ -23,6 +30,12 @@ LINEAR_DIT_COUNTS = {
     "sana1.5-4800m-1024": 4_721_825_952,
     "sana-sprint-600m-1024": 593_501_216,
     "sana-sprint-1600m-1024": 1_610_237_472,
+}
+VIDEO_DIT_COUNTS = {
+    "sana-video-2b-480p": 2_056_862_144,
+    "sana-video-2b-720p": 2_057_148_928,
+    "sana-video-2b-720p-dc-ae-v": 2_056_718_752,
+    "longsana-2b-480p": 2_056_862_144,
 }
 SANA_ENCODER, SANA_DECODER = 153_027_104, 159_223_171
 DC_AE_COUNTS = {  # and the statistics of batch norms
@@ -167,3 +180,11 @@ def test_published_autoencoders_by_name() -> None:
 def test_other_names_are_not_published(name: str) -> None:
     assert published_transformer(name) is None
     assert published_autoencoder(name) is None
+
+
+@pytest.mark.parametrize("name", VIDEO_DIT_PRESETS)
+def test_video_transformers_have_the_published_number_of_parameters(name: str) -> None:
+    with torch.device("meta"):
+        model = VideoDiT(VIDEO_DIT_PRESETS[name])
+    assert sum(parameter.numel() for parameter in model.parameters()) == VIDEO_DIT_COUNTS[name]
+    assert sum(parameter.numel() for parameter in model.blocks[0].parameters()) == 100_533_440

@@ -9,17 +9,19 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from diffusers import AutoencoderDC, SanaTransformer2DModel
+from diffusers import AutoencoderDC, SanaTransformer2DModel, SanaVideoTransformer3DModel
 from torch import Tensor, nn
 
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.identity.card import ModelCard
 from sanakit.checkpoints.networks.dc_ae import DIFFUSERS_DC_AE, dc_ae_to_json
 from sanakit.checkpoints.networks.linear_dit import diffusers_linear_dit, linear_dit_to_json
+from sanakit.checkpoints.networks.video_dit import DIFFUSERS_VIDEO_DIT, video_dit_to_json
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
 from sanakit.models.text.text_encoder import TextEncoder
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
+from sanakit.models.transformers.video_dit import VideoDiT, VideoDiTConfig
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 
 Parts = tuple[SanaTransformer2DModel, AutoencoderDC]
@@ -31,7 +33,7 @@ def randomize_(model: nn.Module, seed: int, *, spread: float = 0.2) -> None:
     generator = torch.Generator().manual_seed(seed)
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         noise = torch.randn(tensor.shape, generator=generator) if tensor.is_floating_point() else None
-        if noise is None or name.endswith("pos_embed"):
+        if noise is None or name.endswith(("pos_embed", "rope.freqs_cos", "rope.freqs_sin")):
             continue
         if name.endswith("running_var"):
             tensor.copy_((spread * noise).exp())
@@ -47,6 +49,14 @@ def transformer_pair(config: LinearDiTConfig, seed: int = 0) -> tuple[SanaTransf
     ours = LinearDiT(config).eval()
     layout = diffusers_linear_dit(guidance_embeds=config.guidance_embeds)
     ours.load_state_dict(layout.to_ours(theirs.state_dict()))
+    return theirs, ours
+
+
+def video_transformer_pair(config: VideoDiTConfig, seed: int = 0) -> tuple[SanaVideoTransformer3DModel, VideoDiT]:
+    theirs = SanaVideoTransformer3DModel(**class_arguments(video_dit_to_json(config))).eval()
+    randomize_(theirs, seed)
+    ours = VideoDiT(config).eval()
+    ours.load_state_dict(DIFFUSERS_VIDEO_DIT.to_ours(theirs.state_dict()))
     return theirs, ours
 
 

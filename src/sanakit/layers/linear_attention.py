@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from sanakit.kernels.linear_attention import linear_attention
+from sanakit.kernels.linear_attention import linear_attention, turned_linear_attention
 from sanakit.layers.linear import Linear
 from sanakit.layers.norms import RMSNorm
 
@@ -34,16 +35,20 @@ class LinearAttention(nn.Module):
         self.norm_k = RMSNorm(hidden_size, eps=qk_norm_eps) if qk_norm else nn.Identity()
         self.out = Linear(hidden_size, hidden_size)
 
-    def forward(self, x: Tensor, *, identity_rows: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, *, turns: Tensor | None = None, identity_rows: Tensor | None = None) -> Tensor:
         """``(B, N, C)`` to ``(B, N, C)``.
 
         Args:
             x: tokens.
+            turns: ``(N, D / 2)`` complex, their rotary positions, which count in the numerator alone (SANA-Video,
+                arXiv:2509.24695); None for none.
             identity_rows: ``(B,)`` bool; in these rows every token attends to itself alone, which is the
                 perturbation of perturbed-attention guidance.
         """
         q, k, v = self.qkv(x).chunk(3, dim=-1)  # (B, N, C) each
-        mixed = linear_attention(*map(self._heads, (self.norm_q(q), self.norm_k(k), v)), eps=self.eps)
+        heads = map(self._heads, (self.norm_q(q), self.norm_k(k), v))
+        attend = linear_attention if turns is None else partial(turned_linear_attention, turns=turns)
+        mixed = attend(*heads, eps=self.eps)
         mixed = mixed.transpose(1, 2).flatten(2)  # (B, N, C)
         if identity_rows is not None:
             mixed = torch.where(identity_rows[:, None, None], v, mixed)

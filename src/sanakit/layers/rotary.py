@@ -1,4 +1,5 @@
-"""Rotary positions (RoFormer, arXiv:2104.09864), a channel's partner half a head away, as language models have them."""
+"""Rotary positions (RoFormer, arXiv:2104.09864): a channel's partner half a head away, as language models have them;
+and of clips, where pairs are neighbours and time, row and column share the channels of a head."""
 
 from __future__ import annotations
 
@@ -50,3 +51,34 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """``x``, ``(..., L, D)``, turned by its positions."""
     first, second = x.chunk(2, dim=-1)
     return x * cos + torch.cat([-second, first], dim=-1) * sin
+
+
+def axis_sizes(head_dim: int) -> tuple[int, int, int]:
+    """Channels of a head that tell of time, row and column; what does not divide evenly goes to time."""
+    space = head_dim // 6 * 2
+    return head_dim - 2 * space, space, space
+
+
+def clip_turns(frames: Tensor, height: int, width: int, head_dim: int, *, theta: float = 10_000.0) -> Tensor:
+    """``(T * height * width, head_dim / 2)`` complex128: what each pair of channels of a token is multiplied with.
+
+    Args:
+        frames: ``(T,)``, where the frames of tokens stand in their clip, from 0.
+        height, width: of the grid of tokens.
+        head_dim: an even number.
+        theta: as of ``RotaryConfig``.
+
+    Source: Wan (arXiv:2503.20314), SANA-Video (arXiv:2509.24695).
+    """
+    axes = (frames, *(torch.arange(side, device=frames.device) for side in (height, width)))
+    angles = [
+        place.double()[:, None] * theta ** -(torch.arange(0, size, 2, device=place.device).double() / size)
+        for place, size in zip(axes, axis_sizes(head_dim), strict=True)
+    ]
+    grid = (len(frames), height, width)
+    spread = [
+        each.view(*(len(each) if axis == own else 1 for axis in range(3)), -1).expand(*grid, -1)
+        for own, each in enumerate(angles)
+    ]
+    together = torch.cat(spread, dim=-1).flatten(0, 2)  # (T * H * W, D / 2)
+    return torch.polar(torch.ones_like(together), together)

@@ -8,6 +8,7 @@ from typing import Any
 
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
 from sanakit.models.transformers.linear_dit import LinearDiTConfig
+from sanakit.models.transformers.video_dit import VideoDiTConfig
 
 _600M = LinearDiTConfig(hidden_size=1152, num_layers=28, cross_head_dim=72)
 _1600M = LinearDiTConfig(hidden_size=2240, num_layers=20, cross_head_dim=112)
@@ -27,6 +28,16 @@ LINEAR_DIT_PRESETS: dict[str, LinearDiTConfig] = {
     "sana1.5-4800m-1024": replace(_V1_5, num_layers=60),
     "sana-sprint-600m-1024": replace(_600M, qk_norm=True, **_SPRINT),
     "sana-sprint-1600m-1024": replace(_V1_5, **_SPRINT),
+}
+
+_VIDEO = VideoDiTConfig(hidden_size=2240, num_layers=20, cross_head_dim=112)
+_DEEP: dict[str, Any] = {"patch_size": (1, 1, 1), "sample_size": 22}  # of autoencoders of 32 pixels a side
+
+VIDEO_DIT_PRESETS: dict[str, VideoDiTConfig] = {
+    "sana-video-2b-480p": _VIDEO,
+    "sana-video-2b-720p": replace(_VIDEO, in_channels=128, out_channels=128, **_DEEP),  # with LTX-2's autoencoder
+    "sana-video-2b-720p-dc-ae-v": replace(_VIDEO, in_channels=32, out_channels=32, **_DEEP),
+    "longsana-2b-480p": _VIDEO,  # the same network, run chunk by chunk
 }
 
 _WIDTHS = (128, 256, 512, 512, 1024, 1024)

@@ -10,11 +10,14 @@ from torch import Tensor
 
 from sanakit.checkpoints.networks.dc_ae import DIFFUSERS_DC_AE, OriginalSpelling, find_dc_ae_layout, original_dc_ae
 from sanakit.checkpoints.networks.key_maps import Drop, Fuse, KeyMap, Pointwise, Rename
+from sanakit.checkpoints.networks.kinds import kinds_of_names
 from sanakit.checkpoints.networks.linear_dit import UPSTREAM_LINEAR_DIT, diffusers_linear_dit, find_linear_dit_layout
+from sanakit.checkpoints.networks.video_dit import VIDEO_DIT, find_video_dit_layout
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
-from sanakit.models.presets import DC_AE_PRESETS, LINEAR_DIT_PRESETS
+from sanakit.models.presets import DC_AE_PRESETS, LINEAR_DIT_PRESETS, VIDEO_DIT_PRESETS
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
+from sanakit.models.transformers.video_dit import TurnedLinearAttention, VideoDiT, VideoDiTConfig
 
 TINY = LinearDiTConfig(
     hidden_size=64, num_layers=2, cross_head_dim=16, in_channels=4, out_channels=4, caption_channels=24
@@ -152,3 +155,33 @@ def test_rows_of_a_table_are_read_in_both_directions() -> None:
     assert_same_bytes(layout.to_ours(theirs), ours)
     with pytest.raises(KeyError, match=r"nothing\.like\.it has no place in the toy layout"):
         layout.from_ours({"nothing.like.it": torch.ones(1)})
+
+
+@pytest.mark.parametrize("layout", ["diffusers", "upstream"])
+@pytest.mark.parametrize("name", VIDEO_DIT_PRESETS)
+def test_a_video_transformer_is_told_by_its_names_and_shapes_in_both_layouts(name: str, layout: str) -> None:
+    config = VIDEO_DIT_PRESETS[name]
+    state = VIDEO_DIT.empty(config).state_dict()
+    foreign = VIDEO_DIT.layouts(config)[layout].from_ours(state)
+    assert kinds_of_names(foreign) == [VIDEO_DIT]
+    found = find_video_dit_layout(foreign)
+    assert found is not None
+    assert not found.plan(foreign).unknown
+    assert shapes(found.to_ours(foreign)) == shapes(state)
+    assert VIDEO_DIT.infer(shapes(state), f"SANA_Video_2B_{'480p' if '480p' in name else '720p'}.pth") == config
+    assert VIDEO_DIT.from_json(VIDEO_DIT.to_json(config)) == config
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("layout", ["diffusers", "upstream"])
+def test_a_video_transformer_comes_back_byte_for_byte(layout: str) -> None:
+    config = VideoDiTConfig(
+        hidden_size=48, num_layers=2, cross_head_dim=12, attention=TurnedLinearAttention(head_dim=24),
+        in_channels=4, out_channels=4, caption_channels=24,
+    )  # fmt: skip
+    state = random_state(VideoDiT(config))
+    foreign = VIDEO_DIT.layouts(config)[layout].from_ours(state)
+    found = find_video_dit_layout(foreign)
+    assert found is not None
+    assert_same_bytes(found.to_ours(foreign), state)
+    assert_same_bytes(found.from_ours(found.to_ours(foreign)), foreign)

@@ -9,8 +9,9 @@ from sanakit.checkpoints.networks.controlnet import DIFFUSERS_CONTROLNET, UPSTRE
 from sanakit.checkpoints.networks.dc_ae import DC_AE
 from sanakit.checkpoints.networks.kind import NetworkKind
 from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
+from sanakit.checkpoints.networks.video_dit import VIDEO_DIT
 
-KINDS: tuple[NetworkKind[Any, Any], ...] = (LINEAR_DIT, DC_AE, DIFFUSERS_CONTROLNET, UPSTREAM_CONTROLNET)
+KINDS: tuple[NetworkKind[Any, Any], ...] = (LINEAR_DIT, VIDEO_DIT, DC_AE, DIFFUSERS_CONTROLNET, UPSTREAM_CONTROLNET)
 
 
 def kinds_of_names(names: Collection[str]) -> list[NetworkKind[Any, Any]]:

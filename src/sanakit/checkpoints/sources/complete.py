@@ -87,6 +87,8 @@ def check_transformer(parts: ModelParts) -> None:
     """Raises CheckpointError where a source has none."""
     if parts.transformer is None:
         lack = "has no transformer" if (parts.path / "model_index.json").is_file() else "holds an autoencoder alone"
+        if "transformer" in parts.networks:
+            lack = f"holds a {parts.networks['transformer'].kind.noun}"
         raise CheckpointError(f"{parts.path} {lack}; a transformer is needed to make pictures")
 
 

@@ -33,6 +33,7 @@ from sanakit.checkpoints.identity.scheduler import check_scheduler
 from sanakit.checkpoints.networks.identify import Found, identify
 from sanakit.checkpoints.networks.kind import NetworkKind
 from sanakit.checkpoints.networks.kinds import kind_of_class, kinds_by_folder, kinds_of_names, looks_like, nouns
+from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
 from sanakit.checkpoints.networks.nunchaku import as_ours
 from sanakit.checkpoints.sources.origin import STARTER, Origin, starter_folder
 from sanakit.common.errors import CheckpointError, RequestError
@@ -80,7 +81,9 @@ class ModelParts:
 
     @property
     def transformer(self) -> Found[LinearDiTConfig, LinearDiT] | None:
-        return self.networks.get("transformer")
+        """Of pictures; one of clips is among the networks alone."""
+        found = self.networks.get("transformer")
+        return found if found is not None and found.kind is LINEAR_DIT else None
 
     @property
     def autoencoder(self) -> Found[DCAutoencoderConfig, DCAutoencoder] | None:

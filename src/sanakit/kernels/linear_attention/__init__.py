@@ -6,9 +6,9 @@ from torch import Tensor
 
 from sanakit.kernels import on_gpu
 from sanakit.kernels.linear_attention import by_rows, native, reference
-from sanakit.kernels.linear_attention.reference import key_sums, read_sums
+from sanakit.kernels.linear_attention.reference import key_sums, read_sums, turned_linear_attention
 
-__all__ = ["key_sums", "linear_attention", "read_sums"]
+__all__ = ["key_sums", "linear_attention", "read_sums", "turned_linear_attention"]
 
 MAX_HEAD_ON_GPU = 64  # channels; the state of a larger head is no tile of registers
 

@@ -18,8 +18,8 @@ from torch import Tensor
 from sanakit.common.errors import RequestError
 from sanakit.kernels.compiler import compiler_problem
 from sanakit.kernels.on_gpu import triton_runs_on
+from sanakit.models.network import Network
 from sanakit.models.transformers.condition import Condition
-from sanakit.models.transformers.linear_dit import LinearDiT
 
 MAX_RECORDINGS = 4  # shapes that are remembered, each with the memory that its graph works in
 MAX_COMPILED = 64  # forms of a block, after which further ones are not compiled
@@ -52,7 +52,7 @@ class CompiledStep:
         backend: of ``torch.compile``.
     """
 
-    def __init__(self, transformer: LinearDiT, *, backend: str = "inductor") -> None:
+    def __init__(self, transformer: Network, *, backend: str = "inductor") -> None:
         if transformer.device.type == "cuda":
             triton_runs_on(transformer.device)  # which the compiler cannot find out
         self._transformer = transformer
@@ -61,7 +61,13 @@ class CompiledStep:
 
     def __call__(self, latent: Tensor, timestep: Tensor, condition: Condition) -> Tensor:
         """As of the network."""
-        key = (latent.shape, condition.text_length, *condition.perturbed, condition.guidance is None)
+        key = (
+            latent.shape,
+            condition.text_length,
+            *condition.perturbed,
+            condition.guidance is None,
+            condition.clean is None,
+        )
         if key not in self._recordings:
             if len(self._recordings) == MAX_RECORDINGS:
                 self._recordings.popitem(last=False)
@@ -73,7 +79,7 @@ class CompiledStep:
         """With blocks that are compiled as long as it lasts; others may use the network as it is."""
         blocks = self._transformer.units
         for block in blocks:
-            block.forward = partial(self._block, block)  # type: ignore[method-assign]
+            block.forward = partial(self._block, block)
         try:
             with torch._dynamo.config.patch(recompile_limit=MAX_COMPILED):
                 return self._transformer(latent, timestep, condition)

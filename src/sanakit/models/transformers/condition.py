@@ -79,6 +79,8 @@ class Condition:
         perturbed: blocks, by number, in which self-attention is the identity for some rows, ``(B,)`` bool each, for
             perturbed-attention guidance (arXiv:2403.17377).
         guidance: ``(B,)`` guidance scale, of networks with a guidance embedding (Sprint) only.
+        clean: ``(B, T)`` bool, latent frames of a clip that are given without noise: the network is told time 0 of
+            them; None where all have the same.
         beside: what each of the ``B`` rows takes of the adapters that the network carries, or ``()`` for nothing; who
             calls the network tells it by ``told_by_row`` (``layers/beside.py``).
         controls: what networks beside it are told; all rows have the same ones.
@@ -90,6 +92,7 @@ class Condition:
     folded: tuple[FoldedRows, ...] = ()
     perturbed: Mapping[int, Tensor] = field(default_factory=dict)
     guidance: Tensor | None = None
+    clean: Tensor | None = None
     beside: tuple[Hashable, ...] = ()
     controls: tuple[Control, ...] = ()
 
@@ -105,7 +108,7 @@ class Condition:
 
     def tensors(self) -> list[Tensor]:
         """Everything that a network reads of it, but for what is folded."""
-        own = [] if self.guidance is None else [self.guidance]
+        own = [each for each in (self.guidance, self.clean) if each is not None]
         return [*self.keys, *self.values, self.mask, *self.perturbed.values(), *own]
 
     def text_of(self, block: int) -> AttendedText:
@@ -149,7 +152,7 @@ class Condition:
         """Rows one after the other; shorter texts are padded.
 
         Raises:
-            ShapeError: only some of the parts have a guidance scale, or not all the same side networks.
+            ShapeError: only some of the parts have a guidance scale or clean frames, or not all the same side networks.
         """
         if len({tuple(control.network for control in part.controls) for part in parts}) > 1:
             raise ShapeError("rows beside different side networks cannot share a call")
@@ -160,7 +163,8 @@ class Condition:
             mask=torch.cat([part.mask for part in padded]),
             folded=tuple(map(_in_one_row, zip(*(part.folded for part in parts), strict=False))),
             perturbed={layer: _perturbed_rows(parts, layer) for layer in set().union(*(p.perturbed for p in parts))},
-            guidance=_all_or_none([part.guidance for part in parts]),
+            guidance=_all_or_none([part.guidance for part in parts], "a guidance scale"),
+            clean=_all_or_none([part.clean for part in parts], "clean frames"),
             beside=_in_order([part.beside or (None,) * part.batch_size for part in parts]),
             controls=tuple(map(Control.cat, zip(*(part.controls for part in padded), strict=True))),
         )
@@ -180,8 +184,8 @@ def _perturbed_rows(parts: Sequence[Condition], layer: int) -> Tensor:
     return torch.cat(rows)
 
 
-def _all_or_none(scales: Sequence[Tensor | None]) -> Tensor | None:
-    given = [scale for scale in scales if scale is not None]
-    if given and len(given) < len(scales):
-        raise ShapeError("rows with and without a guidance scale cannot share a call; a network reads it or does not")
+def _all_or_none(rows: Sequence[Tensor | None], what: str) -> Tensor | None:
+    given = [row for row in rows if row is not None]
+    if given and len(given) < len(rows):
+        raise ShapeError(f"rows with and without {what} cannot share a call; a network reads it or does not")
     return torch.cat(given) if given else None

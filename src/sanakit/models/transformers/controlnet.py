@@ -19,14 +19,8 @@ from sanakit.layers.linear import Linear
 from sanakit.models.network import Network
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.condition import Beside, Control
-from sanakit.models.transformers.linear_dit import (
-    Block,
-    Embedders,
-    LinearDiT,
-    LinearDiTConfig,
-    condition_of,
-    run_before,
-)
+from sanakit.models.transformers.linear_dit import Block, Embedders, LinearDiT, LinearDiTConfig
+from sanakit.models.transformers.prompted import condition_of, run_before
 
 Topology = Literal["upstream", "diffusers"]
 

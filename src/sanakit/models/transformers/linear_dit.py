@@ -6,25 +6,24 @@ depends on the prompt alone is computed once by ``prepare`` and reused by ``forw
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sanakit.common.errors import ConfigError, ShapeError
 from sanakit.kernels.modulated_norm import gated_sum, modulated_norm
-from sanakit.layers.cross_attention import AttendedText, CrossAttention, Places
+from sanakit.layers.cross_attention import AttendedText, CrossAttention
 from sanakit.layers.embeddings import CaptionProjection, ScalarEmbedding, sincos_position
 from sanakit.layers.linear import Linear
 from sanakit.layers.linear_attention import LinearAttention
 from sanakit.layers.mix_ffn import MixFFN
 from sanakit.layers.norms import RMSNorm
-from sanakit.models.network import Network
 from sanakit.models.text.text_condition import TextCondition
-from sanakit.models.transformers.condition import Beside, Condition, FoldedRows
+from sanakit.models.transformers.condition import Beside, Condition
+from sanakit.models.transformers.prompted import Prompted, PromptedBlock, condition_of, run_before, table, two_rows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,13 +72,13 @@ class LinearDiTConfig:
         return int(self.mlp_ratio * self.hidden_size)
 
 
-class Block(nn.Module):
+class Block(PromptedBlock):
     """Modulated linear attention, cross-attention, modulated Mix-FFN; each adds to its input."""
 
     def __init__(self, config: LinearDiTConfig) -> None:
         super().__init__()
         size = config.hidden_size
-        self.scale_shift_table = nn.Parameter(_table(6, size))
+        self.scale_shift_table = nn.Parameter(table(6, size))
         self.attention = LinearAttention(
             size,
             head_dim=config.head_dim,
@@ -111,8 +110,10 @@ class Block(nn.Module):
         return gated_sum(x, gate2, self.mix_ffn(modulated_norm(x, shift2, scale2), height=height, width=width))
 
 
-class Embedders(Network):
+class Embedders(Prompted):
     """What stands before the blocks: latents, times and texts as tokens and modulation of one width."""
+
+    config: LinearDiTConfig
 
     def __init__(self, config: LinearDiTConfig) -> None:
         super().__init__()
@@ -154,21 +155,6 @@ class Embedders(Network):
         """``(B, C)`` to what all blocks share, ``(B, 6, C)``."""
         return two_rows(self.modulation, F.silu(time)).unflatten(-1, (6, -1))
 
-    def embed(self, text: TextCondition) -> tuple[Tensor, Places | None]:
-        """The tokens of a text; of one that is padded only those that are seen, and their places.
-
-        Raises:
-            ShapeError: it is another text encoder's.
-        """
-        if text.embeds.shape[-1] != self.config.caption_channels:
-            raise ShapeError(
-                f"the text has {text.embeds.shape[-1]} channels and this network reads "
-                f"{self.config.caption_channels}; it was trained with another text encoder"
-            )
-        places = Places.of(text.mask) if _is_padded(text.mask) else None
-        embeds = text.embeds if places is None else places.take(text.embeds)
-        return self.caption_norm(self.caption_projection(embeds.to(self.compute_dtype))), places
-
 
 class LinearDiT(Embedders):
     """Velocity of a noisy latent, given its noise level and a prompt."""
@@ -179,7 +165,7 @@ class LinearDiT(Embedders):
         super().__init__(config)
         size, patch = config.hidden_size, config.patch_size
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
-        self.final_scale_shift_table = nn.Parameter(_table(2, size))
+        self.final_scale_shift_table = nn.Parameter(table(2, size))
         self.final = Linear(size, patch * patch * config.out_channels)
 
     @property
@@ -240,56 +226,3 @@ class LinearDiT(Embedders):
                 f"{latent.shape[0]} latents with {condition.batch_size} prompts and times {tuple(timestep.shape)} do "
                 f"not fit; every latent needs one prompt and one time"
             )
-
-
-def run_before(blocks: Sequence[Block]) -> tuple[nn.Module, ...]:
-    """The layers of blocks that ``condition_of`` runs."""
-    return tuple(part for block in blocks for part in (block.cross_attention.kv, block.cross_attention.norm_k))
-
-
-def condition_of(blocks: Sequence[Block], embeds: Tensor, places: Places | None, mask: Tensor) -> Condition:
-    """What blocks are told of texts ``(B, L, C)``, seen where ``mask (B, L)`` is True."""
-    keys, values = zip(*(block.cross_attention.prepare(embeds, places) for block in blocks), strict=True)
-    folded = _fold(blocks, keys, values, mask)
-    return Condition(keys=keys, values=values, mask=mask[:, None, None, :], folded=folded)
-
-
-def _fold(
-    blocks: Sequence[Block], keys: Sequence[Tensor], values: Sequence[Tensor], mask: Tensor
-) -> tuple[FoldedRows, ...]:
-    """Of frozen weights on the CPU, where calls have few rows; none of other weights, which may change or learn, of
-    shards, which are put together only for the call of their block, and none while gradients are kept."""
-    if torch.is_grad_enabled():
-        return ()
-    parameters = (parameter for block in blocks for parameter in block.parameters())
-    if mask.device.type != "cpu" or any(p.requires_grad or hasattr(p, "device_mesh") for p in parameters):
-        return ()
-    return tuple(
-        tuple(map(block.cross_attention.fold, k, v, mask)) for block, k, v in zip(blocks, keys, values, strict=True)
-    )
-
-
-def _is_padded(mask: Tensor) -> bool:
-    """On the CPU, and where values are there at all: plans of memory run on tensors without them."""
-    return type(mask) is Tensor and mask.device.type == "cpu" and not mask.all()
-
-
-def _table(rows: int, size: int) -> Tensor:
-    """Random ``(rows, size)`` of variance ``1 / size``, as upstream draws it.
-
-    Uniform, because on the meta device every other random function imports the compiler, seconds of start-up.
-    """
-    bound = (3 / size) ** 0.5
-    return torch.empty(rows, size).uniform_(-bound, bound)
-
-
-def two_rows(layer: nn.Module, x: Tensor) -> Tensor:
-    """Apply ``layer`` with at least two rows.
-
-    A product with one row takes another code path on the CPU (a matrix times a vector) and rounds differently from the
-    same row in a batch. Larger products may still be cut by their number of rows, in float32 seen with 2 against 5:
-    bits that must not depend on a batch need calls of one size, which is what the pipeline makes on the CPU.
-    """
-    if x.shape[0] > 1:
-        return layer(x)
-    return layer(torch.cat([x, x]))[:1]

@@ -6,19 +6,21 @@ import torch
 from torch import Tensor, nn
 
 from sanakit.layers.embeddings import CaptionProjection, ScalarEmbedding
-from sanakit.layers.mix_ffn import MixFFN
+from sanakit.layers.mix_ffn import MixFFN, TemporalMixFFN
 from sanakit.layers.norms import RMSNorm
 from sanakit.models.transformers.linear_dit import Block, LinearDiT
+from sanakit.models.transformers.video_dit import VideoBlock, VideoDiT
 
 
 @torch.no_grad()
-def initialize_(model: LinearDiT, generator: torch.Generator) -> None:
+def initialize_(model: LinearDiT | VideoDiT, generator: torch.Generator) -> None:
     """Draw all weights of ``model`` anew, in place, as SANA's own training does.
 
     Linear layers are Xavier-uniform with zero biases, embeddings and modulation N(0, 0.02), the Mix-FFN keeps
     PyTorch's default of a convolution, tables are N(0, 1) / sqrt(C), and the norm of the text starts at 0.01: hidden
     states of a language model are so large that the loss is lost in the first steps without. Nothing is zeroed but
-    the second layer of a guidance embedding, so that a teacher's network starts unchanged.
+    the second layer of a guidance embedding, so that a teacher's network starts unchanged, and the convolution over
+    time, so that a network of clips starts with each frame by itself.
 
     Args:
         model: on the device of ``generator``.
@@ -40,16 +42,18 @@ def initialize_(model: LinearDiT, generator: torch.Generator) -> None:
             case MixFFN():
                 for layer in (module.expand, module.depthwise, module.project):
                     _conv_default_(layer, generator)
+                if isinstance(module, TemporalMixFFN):
+                    nn.init.zeros_(module.temporal.weight)
             case RMSNorm():
                 nn.init.ones_(module.weight)
-            case Block():
+            case Block() | VideoBlock():
                 _normal_(module.scale_shift_table, table_std, generator)
     _xavier_(model.patch_embed.weight.flatten(1), generator)
     _zero_bias_(model.patch_embed)
     _normal_(model.modulation.weight, 0.02, generator)
     _normal_(model.final_scale_shift_table, table_std, generator)
     nn.init.constant_(model.caption_norm.weight, 0.01)
-    if model.guidance_embed is not None:
+    if isinstance(model, LinearDiT) and model.guidance_embed is not None:
         nn.init.zeros_(model.guidance_embed.linear_2.weight)
 
 
@@ -61,7 +65,7 @@ def _normal_(weight: Tensor, std: float, generator: torch.Generator) -> None:
     nn.init.normal_(weight, std=std, generator=generator)
 
 
-def _zero_bias_(layer: nn.Linear | nn.Conv2d) -> None:
+def _zero_bias_(layer: nn.Linear | nn.Conv2d | nn.Conv3d) -> None:
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
 

@@ -1,0 +1,231 @@
+"""The linear diffusion transformer of SANA-Video (arXiv:2509.24695): clips in time linear in their length.
+
+The image network over the tokens of all frames: linear attention with rotary positions in time, row and column, and a
+Mix-FFN that ends in a convolution over time. Frames may have times of their own, so that a clip can begin with a
+picture that is given: its noise level is zero throughout.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import ClassVar, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sanakit.common.errors import ConfigError, ShapeError
+from sanakit.kernels.modulated_norm import gated_sum, modulated_norm
+from sanakit.layers.cross_attention import AttendedText, CrossAttention
+from sanakit.layers.embeddings import CaptionProjection, ScalarEmbedding
+from sanakit.layers.linear import Linear
+from sanakit.layers.linear_attention import LinearAttention
+from sanakit.layers.mix_ffn import TemporalMixFFN
+from sanakit.layers.norms import RMSNorm
+from sanakit.layers.rotary import clip_turns
+from sanakit.models.text.text_condition import TextCondition
+from sanakit.models.transformers.condition import Condition
+from sanakit.models.transformers.prompted import Prompted, PromptedBlock, condition_of, run_before, table, two_rows
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TurnedLinearAttention:
+    """ReLU linear attention with rotary positions in its numerator (SANA-Video)."""
+
+    head_dim: int = 112
+    qk_norm: bool = True
+    eps: float = 1e-15
+    qk_norm_eps: float = 1e-5
+
+
+VideoAttention = TurnedLinearAttention
+"""A union once there are layers of another kind."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VideoDiTConfig:
+    """Every published SANA-Video transformer is one of these."""
+
+    hidden_size: int
+    num_layers: int
+    cross_head_dim: int
+    attention: VideoAttention = field(default_factory=TurnedLinearAttention)
+    in_channels: int = 16
+    out_channels: int = 16
+    patch_size: tuple[int, int, int] = (1, 2, 2)  # frames, rows, columns of the latent in a token
+    caption_channels: int = 2304
+    mlp_ratio: float = 3.0
+    sample_size: int = 30  # of the grid of tokens that it was trained on, the shorter side
+    rope_max_length: int = 1024  # positions of an axis
+
+    def __post_init__(self) -> None:
+        heads = {"attention.head_dim": self.attention.head_dim, "cross_head_dim": self.cross_head_dim}
+        for name, head_dim in heads.items():
+            if head_dim < 1 or self.hidden_size % head_dim:
+                raise ConfigError(
+                    f"hidden_size={self.hidden_size} does not split into heads of {name}={head_dim} channels; "
+                    f"pick a {name} that divides it"
+                )
+        if self.attention.head_dim < 6 or self.attention.head_dim % 2:
+            raise ConfigError(
+                f"attention.head_dim={self.attention.head_dim} does not hold rotary positions in time, row and "
+                f"column; give an even number of at least 6"
+            )
+        names = ("hidden_size", "num_layers", "in_channels", "out_channels", "caption_channels", "inner_size")
+        sizes = {name: getattr(self, name) for name in (*names, "sample_size", "rope_max_length")}
+        for name, size in (*sizes.items(), *(("patch_size", side) for side in self.patch_size)):
+            if size < 1:
+                raise ConfigError(f"{name}={size} must be at least 1")
+        if len(self.patch_size) != 3:
+            raise ConfigError(f"patch_size={self.patch_size} must be of frames, rows and columns")
+
+    @property
+    def inner_size(self) -> int:
+        """Channels behind the gate of the Mix-FFN."""
+        return int(self.mlp_ratio * self.hidden_size)
+
+
+class VideoBlock(PromptedBlock):
+    """Modulated linear attention, cross-attention, modulated Mix-FFN; each adds to its input."""
+
+    def __init__(self, config: VideoDiTConfig) -> None:
+        super().__init__()
+        size, attention = config.hidden_size, config.attention
+        self.scale_shift_table = nn.Parameter(table(6, size))
+        self.attention = LinearAttention(
+            size,
+            head_dim=attention.head_dim,
+            qk_norm=attention.qk_norm,
+            eps=attention.eps,
+            qk_norm_eps=attention.qk_norm_eps,
+        )
+        self.cross_attention = CrossAttention(
+            size, head_dim=config.cross_head_dim, qk_norm=attention.qk_norm, qk_norm_eps=attention.qk_norm_eps
+        )
+        self.mix_ffn = TemporalMixFFN(size, config.inner_size)
+
+    def forward(
+        self, x: Tensor, modulation: Tensor, text: AttendedText, size: tuple[int, int], turns: Tensor
+    ) -> Tensor:
+        """``x (B, N, C)``, ``modulation (B * G, 6, C)`` and what ``prepare`` made of the text to ``(B, N, C)``.
+
+        The tokens of a clip are ``G`` parts of one length, each with its own modulation: the whole, frames, or tokens.
+        ``size`` is the height and width of a frame's grid of tokens, ``turns`` are the tokens' positions.
+        """
+        height, width = size
+        shift1, scale1, gate1, shift2, scale2, gate2 = (self.scale_shift_table + modulation).chunk(6, dim=1)
+        x = _gated(x, gate1, self.attention(_modulated(x, shift1, scale1), turns=turns))
+        x = x + self.cross_attention(x, text)
+        return _gated(x, gate2, self.mix_ffn(_modulated(x, shift2, scale2), height=height, width=width))
+
+
+class VideoDiT(Prompted):
+    """Velocity of the noisy latent of a clip, given its noise level and a prompt."""
+
+    outside_forward: ClassVar = ("prepare",)
+    config: VideoDiTConfig
+
+    def __init__(self, config: VideoDiTConfig) -> None:
+        super().__init__()
+        self.config = config
+        size, patch = config.hidden_size, config.patch_size
+        self.patch_embed = nn.Conv3d(config.in_channels, size, patch, stride=patch)
+        self.time_embed = ScalarEmbedding(size)
+        self.modulation = nn.Linear(size, 6 * size)
+        self.caption_projection = CaptionProjection(config.caption_channels, size)
+        self.caption_norm = RMSNorm(size, eps=1e-5)
+        self.blocks = nn.ModuleList(VideoBlock(config) for _ in range(config.num_layers))
+        self.final_scale_shift_table = nn.Parameter(table(2, size))
+        self.final = Linear(size, math.prod(patch) * config.out_channels)
+
+    @property
+    def units(self) -> tuple[VideoBlock, ...]:
+        return tuple(cast(VideoBlock, block) for block in self.blocks)
+
+    @property
+    def apart(self) -> tuple[nn.Module, ...]:
+        """What ``prepare`` runs of every block."""
+        return run_before(self.units)
+
+    def prepare(self, text: TextCondition) -> Condition:
+        """Everything that depends on the prompt alone; exact, once per prompt instead of once per step."""
+        return condition_of(self.units, *self.embed(text), text.mask)
+
+    def forward(self, latent: Tensor, timestep: Tensor, condition: Condition) -> Tensor:
+        """Predict ``noise - latent``.
+
+        Args:
+            latent: noisy latent ``(B, C, T, H, W)``; frames and sides multiples of the patch size.
+            timestep: ``1000 * sigma``, of each clip ``(B,)``, of each frame of tokens ``(B, T)`` or of each token
+                ``(B, T, H, W)``, in any float dtype.
+            condition: what ``prepare`` made of the ``B`` prompts, and which frames are clean.
+
+        Returns:
+            velocity ``(B, C, T, H, W)`` in the dtype of the network's input.
+
+        Raises:
+            ShapeError: the channels, the sides, the number of times or prompts do not fit, or the clip is longer or
+                larger than the positions.
+        """
+        grid = self._grid(latent, condition)
+        x = self.patch_embed(latent).flatten(2).mT.contiguous()  # (B, N, C), frame after frame
+        time = two_rows(self.time_embed, self._times(timestep, condition, grid).flatten())  # (B * G, C)
+        modulation = two_rows(self.modulation, F.silu(time)).unflatten(-1, (6, -1))
+        turns = self._turns(grid, x)
+        for index, block in enumerate(self.blocks):
+            x = block(x, modulation, condition.text_of(index), grid[1:], turns)
+        shift, scale = (self.final_scale_shift_table + time[:, None]).chunk(2, dim=1)
+        x = self.final(_modulated(x, shift, scale))  # (B, N, p_t * p_h * p_w * C)
+        x = x.unflatten(1, grid).unflatten(-1, (*self.config.patch_size, -1))  # (B, T, H, W, p_t, p_h, p_w, C)
+        return x.permute(0, 7, 1, 4, 2, 5, 3, 6).flatten(6, 7).flatten(4, 5).flatten(2, 3)
+
+    def _grid(self, latent: Tensor, condition: Condition) -> tuple[int, int, int]:
+        """Frames, rows and columns of tokens."""
+        channels, patch = self.config.in_channels, self.config.patch_size
+        fits = latent.ndim == 5 and latent.shape[1] == channels
+        if not fits or any(side % part for side, part in zip(latent.shape[2:], patch, strict=True)):
+            raise ShapeError(
+                f"a latent {tuple(latent.shape)} does not fit this network, which reads (B, {channels}, T, H, W) with "
+                f"frames and sides multiples of {patch}"
+            )
+        if condition.batch_size != len(latent):
+            raise ShapeError(f"{len(latent)} latents with {condition.batch_size} prompts; every latent needs one")
+        frames, height, width = (side // part for side, part in zip(latent.shape[2:], patch, strict=True))
+        if max(frames, height, width) > self.config.rope_max_length:
+            raise ShapeError(
+                f"a clip of {frames} frames of {height}x{width} tokens is beyond this network's "
+                f"{self.config.rope_max_length} positions"
+            )
+        return frames, height, width
+
+    def _times(self, timestep: Tensor, condition: Condition, grid: tuple[int, int, int]) -> Tensor:
+        """``(B, G)``, of ``G`` parts of a clip."""
+        rows, clean = condition.batch_size, condition.clean
+        if tuple(timestep.shape) not in ((rows,), (rows, grid[0]), (rows, *grid)):
+            raise ShapeError(
+                f"times {tuple(timestep.shape)} do not fit {rows} clips of {grid[0]} frames; give one for each clip, "
+                f"each frame or each token"
+            )
+        if clean is None:
+            return timestep.reshape(rows, -1)
+        if tuple(clean.shape) != (rows, grid[0]):
+            raise ShapeError(f"clean frames {tuple(clean.shape)} do not fit {rows} clips of {grid[0]} frames")
+        of_parts = timestep[:, None] if timestep.ndim == 1 else timestep
+        return (of_parts * ~(clean[:, :, None, None] if timestep.ndim == 4 else clean)).flatten(1)
+
+    def _turns(self, grid: tuple[int, int, int], x: Tensor) -> Tensor:
+        """As wide as the sums of attention."""
+        frames = torch.arange(grid[0], device=x.device)
+        turns = clip_turns(frames, *grid[1:], self.config.attention.head_dim)
+        return turns if x.dtype == torch.float64 else turns.to(torch.complex64)
+
+
+def _modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """``(B, N, C)`` with a shift and a scale ``(B * G, 1, C)`` for each part of the tokens."""
+    return modulated_norm(x.reshape(len(shift), -1, x.shape[-1]), shift, scale).reshape(x.shape)
+
+
+def _gated(x: Tensor, gate: Tensor, y: Tensor) -> Tensor:
+    parts = (len(gate), -1, x.shape[-1])
+    return gated_sum(x.reshape(parts), gate, y.reshape(parts)).reshape(x.shape)
