@@ -10,8 +10,16 @@ from sanakit.checkpoints.networks.dc_ae import DC_AE
 from sanakit.checkpoints.networks.kind import NetworkKind
 from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
 from sanakit.checkpoints.networks.video_dit import VIDEO_DIT
+from sanakit.checkpoints.networks.wan import WAN
 
-KINDS: tuple[NetworkKind[Any, Any], ...] = (LINEAR_DIT, VIDEO_DIT, DC_AE, DIFFUSERS_CONTROLNET, UPSTREAM_CONTROLNET)
+KINDS: tuple[NetworkKind[Any, Any], ...] = (
+    LINEAR_DIT,
+    VIDEO_DIT,
+    DC_AE,
+    WAN,
+    DIFFUSERS_CONTROLNET,
+    UPSTREAM_CONTROLNET,
+)
 
 
 def kinds_of_names(names: Collection[str]) -> list[NetworkKind[Any, Any]]:

@@ -30,6 +30,7 @@ from sanakit.checkpoints.files.weight_names import choose_variant, variants_amon
 from sanakit.checkpoints.identity.card import ModelCard, card_from_metadata, read_card
 from sanakit.checkpoints.identity.known_models import names_of
 from sanakit.checkpoints.identity.scheduler import check_scheduler
+from sanakit.checkpoints.networks.dc_ae import DC_AE
 from sanakit.checkpoints.networks.identify import Found, identify
 from sanakit.checkpoints.networks.kind import NetworkKind
 from sanakit.checkpoints.networks.kinds import kind_of_class, kinds_by_folder, kinds_of_names, looks_like, nouns
@@ -87,7 +88,9 @@ class ModelParts:
 
     @property
     def autoencoder(self) -> Found[DCAutoencoderConfig, DCAutoencoder] | None:
-        return self.networks.get("autoencoder")
+        """Of pictures, as above."""
+        found = self.networks.get("autoencoder")
+        return found if found is not None and found.kind is DC_AE else None
 
 
 def find_parts(
