@@ -26,7 +26,7 @@ ROOMS: dict[str, set[str]] = {
     "worlds": {"data"},
     "scoring": {"checkpoints", "worlds"},
     "features": {"checkpoints", "worlds", "scoring"},
-    "pipelines": {"checkpoints", "sampling", "data"},
+    "pipelines": {"checkpoints", "sampling", "data", "scoring"},
     "evaluation": {"pipelines", "scoring", "worlds"},
     "training": {"evaluation", "features"},
     "serving": {"pipelines", "scoring"},

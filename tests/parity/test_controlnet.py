@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
-from diffusers import SanaControlNetModel
+from diffusers import DPMSolverMultistepScheduler, SanaControlNetModel, SanaControlNetPipeline
+from PIL import Image
 from test_linear_dit import TINY, inputs, text_of
 from torch import Tensor
-from weights import class_arguments, randomize_, relative_error, transformer_pair
+from transformers import LlamaModel, PreTrainedTokenizerFast
+from weights import class_arguments, pipeline_and_parts, randomize_, relative_error, transformer_pair
 
+from sanakit.checkpoints.identity.card import ImageDefaults, ModelCard
+from sanakit.checkpoints.identity.precision import PrecisionPolicy
 from sanakit.checkpoints.networks.controlnet import DIFFUSERS, DIFFUSERS_CONTROLNET
+from sanakit.common.seeds import draw_noise
+from sanakit.models.text.text_encoder import DIFFUSERS_TEXT, TextEncoder
 from sanakit.models.transformers.controlnet import ControlNet, ControlNetConfig
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 
@@ -80,3 +87,38 @@ def upstream(
     shift, scale = (base.final_scale_shift_table + time[:, None]).chunk(2, dim=1)
     x = base.final(torch.nn.functional.layer_norm(x, x.shape[-1:], eps=1e-6) * (1 + scale) + shift)
     return x.mT.unflatten(-1, size)
+
+
+def test_diffusers_pipeline(tiny_language_model: LlamaModel, tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+    """``SanaControlNetPipeline`` beside ``controls=``: the same noise, picture, scale and network."""
+    config = replace(BASE, caption_channels=32, sample_size=16)
+    card = ModelCard(
+        name="tiny", family="sana", defaults=ImageDefaults(base_size=512), text=DIFFUSERS_TEXT,
+        precision=PrecisionPolicy({"transformer": ("float32",)}),
+    )  # fmt: skip
+    text_encoder = TextEncoder(tiny_language_model, tiny_tokenizer, DIFFUSERS_TEXT)
+    ours, (transformer, autoencoder) = pipeline_and_parts(config, card, text_encoder)
+    own = beside(config, "diffusers")
+    their_net = SanaControlNetModel(**class_arguments(DIFFUSERS_CONTROLNET.to_json(own))).eval()
+    randomize_(their_net, 5)
+    scheduler = DPMSolverMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=3.0)
+    peer = SanaControlNetPipeline(
+        tokenizer=tiny_tokenizer, text_encoder=tiny_language_model, vae=autoencoder, transformer=transformer,
+        controlnet=their_net, scheduler=scheduler,
+    )  # fmt: skip
+    peer.set_progress_bar_config(disable=True)
+    picture = Image.effect_noise((512, 512), 90).convert("RGB")
+    latents = draw_noise((4, 16, 16), 3)[None]
+    expected = peer(
+        "two red apples", control_image=picture, controlnet_conditioning_scale=0.8, num_inference_steps=3,
+        guidance_scale=4.5, height=512, width=512, latents=latents.clone(), output_type="latent",
+        complex_human_instruction=None,
+    ).images  # fmt: skip
+    with TemporaryDirectory() as folder:
+        their_net.save_pretrained(f"{folder}/net")
+        use = {"image": picture, "model": f"{folder}/net", "scale": 0.8}
+        found = ours(
+            "two red apples", controls=[use], num_inference_steps=3, guidance_scale=4.5, latents=latents,
+            output="latent", use_instruction=False, height=512, width=512,
+        ).images[0].latent  # fmt: skip
+    assert relative_error(found, expected) < 1e-4

@@ -75,14 +75,21 @@ def write_network(folder: Path, network: NetworkState[Any, Any], *, metadata: di
     write_weights(folder, network.layout.from_ours(network.tensors), metadata or {})
 
 
-def save_network(kind: NetworkKind[Any, Any], model: nn.Module, folder: Path, *, force: bool = False) -> None:
+def save_network(
+    kind: NetworkKind[Any, Any],
+    model: nn.Module,
+    folder: Path,
+    *,
+    force: bool = False,
+    metadata: dict[str, str] | None = None,
+) -> None:
     """A folder of one network alone, whole or not at all; ``find_autoencoder`` and diffusers open an autoencoder's.
 
     Raises:
         RequestError, OutputError: the folder exists and ``force`` is not set, or it cannot be written.
     """
     with written_aside(as_path(folder), force=force) as building:
-        write_network(building, NetworkState.of(kind, model))
+        write_network(building, NetworkState.of(kind, model), metadata=metadata)
 
 
 def scheduler_to_json(card: ModelCard) -> Json:

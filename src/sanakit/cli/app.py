@@ -27,8 +27,8 @@ from sanakit.common.free_memory import keep_freed_memory
 from sanakit.common.version import __version__
 
 _COMMANDS = (
-    "generate", "replay", "decode", "upscale", "enhance", "info", "convert", "quantize", "grow", "prune", "doctor",
-    "bench", "train", "version",
+    "generate", "replay", "decode", "upscale", "enhance", "annotate", "info", "convert", "quantize", "grow", "prune",
+    "doctor", "bench", "train", "version",
 )  # fmt: skip
 _GROUPS = ("adapter", "data", "eval")  # of commands, each a folder with its ``app.py``
 

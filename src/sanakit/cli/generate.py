@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sanakit.cli.terminal.best_of import BestOfOptions
+from sanakit.cli.terminal.control_options import ControlOptions
 from sanakit.cli.terminal.edit_options import EditOptions
 from sanakit.cli.terminal.options import ModelOption, PartsOptions, PlaceOptions
 from sanakit.cli.terminal.output_place import check_metadata
@@ -81,7 +82,7 @@ class WishOptions:
         bool, typer.Option("--instruction/--no-instruction", help="Put the model's instruction before the prompt.")
     ] = True
 
-    def requests(self, prompts: Sequence[str], edits: EditOptions) -> list[GenerationRequest]:
+    def requests(self, prompts: Sequence[str], edits: EditOptions, controls: ControlOptions) -> list[GenerationRequest]:
         """One a prompt; raises RequestError where no model could do it."""
         from sanakit.pipelines.adapting.use import as_adapters
         from sanakit.pipelines.request import GenerationRequest
@@ -94,7 +95,7 @@ class WishOptions:
         fields["angles"] = None if self.angles is None else parse_angles(self.angles)
         fields["adapters"] = as_adapters(fields.pop("adapter") or ())
         fields["image"] = None if self.image is None else SourcePicture.of(self.image)
-        fields |= {"edit": edits.edit(), "seamless": edits.seamless}
+        fields |= {"edit": edits.edit(), "seamless": edits.seamless, "controls": controls.controls()}
         fields |= {"width": width, "height": height, "solver": self.solver.value if self.solver else None}
         negative = fields.pop("negative_prompt")
         worded = [edits.worded(prompt, negative) for prompt in prompts]
@@ -113,6 +114,7 @@ def generate(
     run: PartsOptions,
     wishes: WishOptions,
     edits: EditOptions,
+    controls: ControlOptions,
     places: PlaceOptions,
     best: BestOfOptions,
     prompts: Annotated[
@@ -150,9 +152,10 @@ def generate(
             raise RequestError(f"--num-images {wishes.num_images} has no meaning beside --best-of; say --keep")
         texts = list(dict.fromkeys(texts))
     total = len(texts) * (wishes.num_images if settings is None else settings.keep)
-    requests = wishes.requests(texts, edits)
+    requests = wishes.requests(texts, edits, controls)
     place = places.with_room(0, num_images=total)
-    for given, what in ((wishes.image, "the picture that it begins with"), (edits.mask, "its mask")):
+    drawn = [(picture, "a picture that controls it") for picture in controls.control or ()]
+    for given, what in ((wishes.image, "the picture that it begins with"), (edits.mask, "its mask"), *drawn):
         if given is not None and place.file is not None and place.file.resolve() == given.resolve():
             raise RequestError(f"--output {place.file} would replace {what}; choose another name")
     if metadata:

@@ -25,6 +25,13 @@ def replay(
         list[str] | None,
         typer.Option(metavar="FILE", help="One that it was made with, if that is not beside it; repeatable."),
     ] = None,
+    control: Annotated[
+        list[Path] | None, typer.Option(help="A picture that controlled it, if that is not beside it; repeatable.")
+    ] = None,
+    control_model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SOURCE", help="A ControlNet that it was made with, if not found; repeatable."),
+    ] = None,
     device: DeviceOption = "cpu",
     long: Annotated[bool, typer.Option("--long", help="Also if the record asks for unusually much work.")] = False,
 ) -> None:
@@ -43,18 +50,21 @@ def replay(
     from sanakit.checkpoints.opening import open_model
     from sanakit.cli.terminal.picture_run import PictureRun, save_to
     from sanakit.pipelines.check import load_for
-    from sanakit.pipelines.replay import find_adapters, with_sources
+    from sanakit.pipelines.replay import find_adapters, find_controls, with_sources
     from sanakit.pipelines.replay import replay as replay_picture
 
     request = with_sources(record, picture, image=origin.image, mask=origin.mask)  # before weights are read
-    request = request.model_copy(update={"adapters": find_adapters(record, picture, adapter or ())})
+    controls = find_controls(record, picture, control or (), control_model or ())
+    uses = {"adapters": find_adapters(record, picture, adapter or ()), "controls": controls}
+    request = request.model_copy(update=uses)
     source, options = files.named(record.model, model, picture)
     save = save_to(place, with_metadata=True) if place else None
     watch = PictureRun(num_images=1, quiet=told.quiet, save=save, on_file=lambda file: told.tell(f"written to {file}"))
     with watch.bar() as on_event:
         pipeline = load_for([request], open_model(source, device=resolve_device(device), **options))
         given: dict[str, Any] = {"image": request.image, "mask": request.edit and request.edit.mask}
-        given["adapters"] = request.adapters
+        given |= {"adapters": request.adapters, "controls": [use.image for use in controls]}
+        given["control_models"] = [use.model for use in controls if use.model is not None and use.model.is_here]
         result = replay_picture(picture, pipeline, on_event=on_event, **given, long=long)
     file = str(watch.files[0]) if watch.files else None
     if told.as_json:

@@ -29,6 +29,7 @@ from sanakit.common.errors import PictureError, SanakitError
 from sanakit.common.paths import as_path
 from sanakit.models.network import state_bytes
 from sanakit.pipelines.adapting.carried import check_adapters
+from sanakit.pipelines.controlling.carried import check_controls
 from sanakit.pipelines.decoding.budget import within
 from sanakit.pipelines.decoding.decode import TILINGS
 from sanakit.pipelines.decoding.memory import (
@@ -69,11 +70,13 @@ def load_for(
 
     Raises:
         RequestError: the model cannot do what a request asks for, or not within that memory.
-        CheckpointError: an adapter does not fit the model.
+        CheckpointError: an adapter or a ControlNet does not fit the model.
     """
     plans = plan_for_model(model, requests)
     assert model.parts.transformer is not None
     check_adapters([use for each in requests for use in each.adapters], model.parts.transformer.config, compile=compile)
+    controls = [use for each in requests for use in each.controls]
+    check_controls(controls, model.parts.transformer.config, model.parts.networks.get("controlnet"), compile=compile)
     check_room(bytes_of_pictures(plans))
     rows = FIXED_ROWS if deterministic else None
     if memory is not None and plans:

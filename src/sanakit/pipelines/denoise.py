@@ -107,6 +107,7 @@ class Denoiser(Generic[KeyT]):
         self._running: dict[KeyT, tuple[PictureJob, Evaluation]] = {}
         # put together anew only when its rows change, which most steps do not
         self._together = lru_cache(maxsize=1)(lambda *rows: Condition.cat(rows))
+        self._acting = lru_cache(maxsize=MAX_ROWS)(Condition.only)
 
     def __len__(self) -> int:
         return len(self._running)
@@ -184,9 +185,17 @@ class Denoiser(Generic[KeyT]):
         return company
 
     def _kind(self, job: PictureJob, wish: Evaluation) -> Hashable:
-        """What pictures of one call have in common; with fixed rows also the length of their texts, for the bits."""
+        """What pictures of one call have in common: their size and the networks beside this one; with fixed rows also
+        the length of their texts, for the bits."""
         length = max(each.text_length for each in job.conditions.values()) if self.fixed_rows else None
-        return wish.latent.shape, job.wrapped, length
+        told = self._told(job, wish, next(iter(job.conditions)))
+        return wish.latent.shape, job.wrapped, length, tuple(control.network for control in told.controls)
+
+    def _told(self, job: PictureJob, wish: Evaluation, branch: Branch) -> Condition:
+        """What the network is told in a step; the same object as long as that does not change."""
+        condition = job.conditions[branch]
+        acting = tuple(control.acts_in(wish.index, wish.total) for control in condition.controls)
+        return condition if all(acting) else self._acting(condition, acting)
 
     def _velocities(self, wishes: Sequence[tuple[PictureJob, Evaluation]]) -> list[Tensor]:
         """One velocity ``(1, C, h, w)`` float32 per wish."""
@@ -194,7 +203,9 @@ class Denoiser(Generic[KeyT]):
             return []
         branches = [job.guidance.branches(wish.sigma) for job, wish in wishes]
         rows = [
-            (job, wish, job.conditions[name]) for (job, wish), own in zip(wishes, branches, strict=True) for name in own
+            (job, wish, self._told(job, wish, name))
+            for (job, wish), own in zip(wishes, branches, strict=True)
+            for name in own
         ]
         rows += rows[:1] * ((self.fixed_rows or 0) - len(rows))
         device, dtype = self.transformer.device, self.transformer.compute_dtype

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from numpy.typing import NDArray
@@ -19,17 +19,22 @@ from sanakit.common.seeds import draw_noise, draw_step_noise
 from sanakit.layers.beside import told_by_row
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.compiled_step import CompiledStep
-from sanakit.models.transformers.condition import Condition
+from sanakit.models.transformers.condition import Condition, Control
 from sanakit.pipelines.adapting.carried import CarriedAdapters
 from sanakit.pipelines.adapting.use import AdapterUse
+from sanakit.pipelines.controlling.carried import CarriedControls
+from sanakit.pipelines.controlling.use import ControlUse
 from sanakit.pipelines.decoding.decode import USABLE_SHARE
 from sanakit.pipelines.decoding.encode import encode_pixels
 from sanakit.pipelines.decoding.memory import FreeMemory, free_within
 from sanakit.pipelines.denoise import Correct, PictureJob
 from sanakit.pipelines.editing.canvas import Canvas, keeping
-from sanakit.pipelines.editing.seamless import SHOWN
+from sanakit.pipelines.editing.seamless import SHOWN, wrap
 from sanakit.pipelines.latent_file import as_latents
-from sanakit.pipelines.plan import PicturePlan, canvas_of
+from sanakit.pipelines.plan import PicturePlan, canvas_of, plan_pictures
+from sanakit.pipelines.reading.read import PromptReader
+from sanakit.pipelines.reading.words import Words
+from sanakit.pipelines.request import MAX_CONTROLS, GenerationRequest
 from sanakit.pipelines.resolution import LARGEST, granularity_of
 from sanakit.pipelines.source_picture import SourcePicture
 from sanakit.sampling.evaluation import Known, Solver
@@ -37,8 +42,15 @@ from sanakit.sampling.guidance import Branch
 from sanakit.sampling.resampling import resampling
 from sanakit.sampling.reuse import reusing
 
-Prepare = Callable[[str, bool, tuple[AdapterUse, ...]], Condition]
-Encode = Callable[[SourcePicture | Canvas, tuple[int, int]], Tensor]
+Prepare = Callable[[str, bool, tuple[AdapterUse, ...], "Controlled"], Condition]
+Encode = Callable[[SourcePicture | Canvas | ControlUse, tuple[int, int]], Tensor]
+
+
+class Controlled(NamedTuple):
+    """By which pictures, and the size that these are brought to."""
+
+    uses: tuple[ControlUse, ...] = ()
+    size: tuple[int, int] = (0, 0)
 
 
 class JobMaker:
@@ -61,7 +73,10 @@ class JobMaker:
     ) -> None:
         self.bundle, self.fixed_rows, self._step = bundle, fixed_rows, step
         self.free_memory: FreeMemory = partial(free_within, memory)
-        self._adapters = CarriedAdapters()
+        self.reader = PromptReader(Words(bundle.words)) if bundle.words else None
+        own = bundle.parts.networks.get("controlnet") if bundle.parts is not None else None
+        self._adapters, self._controls = CarriedAdapters(), CarriedControls(own)
+        self._control_latent = lru_cache(maxsize=MAX_CONTROLS)(self.encode)
 
     @property
     def device(self) -> torch.device:
@@ -73,6 +88,14 @@ class JobMaker:
         """Both sides of a generated picture are multiples of this many pixels."""
         return granularity_of(self.bundle.transformer.config, self.bundle.autoencoder.config.compression)
 
+    def plan(self, requests: Sequence[GenerationRequest]) -> list[PicturePlan]:
+        """Every picture of the requests; raises RequestError where the model cannot do one."""
+        named = [
+            each.model_copy(update={"controls": tuple(map(self._controls.completed, each.controls))})
+            for each in requests
+        ]
+        return plan_pictures(named, self.bundle.card, self.granularity, self.reader)
+
     def jobs(self, plans: Sequence[PicturePlan], noises: Iterable[Tensor] | None = None) -> Iterator[PictureJob]:
         """What a denoiser needs for each picture, one by one; with the noise of its seed if there is no other."""
         prepare = lru_cache(maxsize=16)(self._preparing(plans))
@@ -81,10 +104,18 @@ class JobMaker:
             first, correct = first_latent(plan, noise, encode), correction_of(plan, encode)
             yield picture_job(plan, first, prepare, start=plan.start, correct=correct)
 
-    def prepare(self, text: str, with_instruction: bool, adapters: tuple[AdapterUse, ...] = ()) -> Condition:
-        """Everything that depends on one text and the adapters beside it, one row; a negative prompt has no
-        instruction."""
-        return self._condition(self.bundle.text_encoder.encode_one(text, with_instruction), adapters)
+    def prepare(
+        self,
+        text: str,
+        with_instruction: bool,
+        adapters: tuple[AdapterUse, ...] = (),
+        controlled: Controlled | None = None,
+    ) -> Condition:
+        """Everything that depends on one text and on the adapters and pictures beside it, one row; a negative prompt
+        has no instruction."""
+        return self._condition(
+            self.bundle.text_encoder.encode_one(text, with_instruction), adapters, controlled or Controlled()
+        )
 
     def _preparing(self, plans: Sequence[PicturePlan]) -> Prepare:
         """``prepare``; where networks take turns, all texts are encoded first, before the transformer takes its own."""
@@ -94,22 +125,31 @@ class JobMaker:
         encode = self.bundle.text_encoder.encode_one
         encoded = {text: encode(*text) for plan in plans for text in texts_of(plan)}
         self.need_transformer()
-        return lambda *asked: self._condition(encoded[asked[:2]], asked[2])
+        return lambda *asked: self._condition(encoded[asked[:2]], *asked[2:])
 
     def need_transformer(self) -> None:
         """Have its weights in memory, and what it carries beside them."""
         self.bundle.need("transformer")
         self._adapters.hang_in(self.bundle.transformer)
 
-    def _condition(self, text: TextCondition, adapters: tuple[AdapterUse, ...]) -> Condition:
-        embeds, mask = text.embeds.to(self.device), text.mask.to(self.device)
+    def _condition(self, text: TextCondition, adapters: tuple[AdapterUse, ...], controlled: Controlled) -> Condition:
+        text = TextCondition(text.embeds.to(self.device), text.mask.to(self.device))
+        latents = [(use, self._control_latent(use, controlled.size)) for use in controlled.uses if use.scale]
         mix = self._adapters.mix(adapters, self.bundle.transformer)
         with told_by_row((mix,) if mix else ()):
-            condition = self.bundle.transformer.prepare(TextCondition(embeds, mask))
-        condition = replace(condition, beside=(mix,)) if mix else condition
+            condition = self.bundle.transformer.prepare(text)
+            controls = tuple(self._control(use, text, latent) for use, latent in latents)
+        condition = replace(condition, beside=(mix,) if mix else (), controls=controls)
         return condition.pad(self.bundle.text_encoder.config.max_tokens) if self.fixed_rows or self._step else condition
 
-    def encode(self, source: SourcePicture | Canvas, size: tuple[int, int]) -> Tensor:
+    def _control(self, use: ControlUse, text: TextCondition, latent: Tensor) -> Control:
+        """What the network of a use that is completed is told."""
+        assert use.model is not None
+        network = self._controls.network(use.model, self.bundle.transformer)
+        control = network.prepare(text, latent, self.bundle.transformer, scale=use.scale)
+        return replace(control, interval=(use.start, use.end))
+
+    def encode(self, source: SourcePicture | Canvas | ControlUse, size: tuple[int, int]) -> Tensor:
         """The latent ``(1, C, h, w)`` float32 of a picture, brought to height and width.
 
         Raises:
@@ -196,20 +236,18 @@ def picture_job(
         solver = resampling(solver, again, draw, edit.resample)
     if plan.request.reuse:
         solver = reusing(solver, plan.request.reuse, kind=plan.guidance.branches, known=known)
-    return PictureJob(
-        solver=solver,
-        guidance=plan.guidance,
-        conditions=conditions_of(plan, prepare),
-        correct=correct,
-        wrapped=SHOWN if plan.request.seamless else 0,
-    )
+    wrapped = SHOWN if plan.request.seamless else 0
+    conditions = {
+        branch: told.on_map(partial(wrap, cells=wrapped)) for branch, told in conditions_of(plan, prepare).items()
+    }
+    return PictureJob(solver=solver, guidance=plan.guidance, conditions=conditions, correct=correct, wrapped=wrapped)
 
 
 def conditions_of(plan: PicturePlan, prepare: Prepare) -> dict[Branch, Condition]:
     """What the network is told in each branch that the guidance may ask for."""
     conditions: dict[Branch, Condition] = {}
     for (branch, told), text in zip(plan.guidance.inputs().items(), texts_of(plan), strict=True):
-        condition = prepare(*text, plan.request.adapters)
+        condition = prepare(*text, plan.request.adapters, Controlled(plan.request.controls, plan.generated))
         condition = condition.perturb(told.perturbed_layers) if told.perturbed_layers else condition
         conditions[branch] = condition if told.guidance is None else condition.with_guidance(told.guidance)
     return conditions

@@ -103,8 +103,9 @@ def _sizes(request: GenerationRequest, side: int, granularity: int) -> tuple[int
         size = size_near if request.edit.factor == 1 else size_around
         return height, width, size(height, width, side, granularity)
     height, width = request.height or side, request.width or side
-    if request.image is not None and request.height is None:
-        height, width = size_like(request.image.height, request.image.width, side, granularity)
+    shape = request.image or next((use.image for use in request.controls), None)
+    if shape is not None and request.height is None:
+        height, width = size_like(shape.height, shape.width, side, granularity)
     made = generated_size(height, width, side, granularity, use_binning=request.use_resolution_binning)
     if request.seamless and made != (height, width):
         raise RequestError(

@@ -27,10 +27,10 @@ FORMAT = 1
 READING, UPSCALING, LATENTS = "words of other languages and emoji", "upscaling", "latents that were given"
 REUSE = "velocities that were reused"
 QUANTIZED, EDIT = "quantized weights", "an edit of a picture"
-SEAMLESS, ADAPTERS = "edges that meet", "adapters"
+SEAMLESS, ADAPTERS, CONTROLS = "edges that meet", "adapters", "pictures that control"
 MAX_STEPS, MAX_PIXELS, MAX_ROWS = 100, 1024**2, 16
 """What a record may ask for unasked; a picture as large as its file is never too large."""
-KNOWN_NEEDS = frozenset({READING, UPSCALING, LATENTS, QUANTIZED, REUSE, EDIT, SEAMLESS, ADAPTERS})
+KNOWN_NEEDS = frozenset({READING, UPSCALING, LATENTS, QUANTIZED, REUSE, EDIT, SEAMLESS, ADAPTERS, CONTROLS})
 """Features without which a picture would come out otherwise."""
 
 
@@ -250,6 +250,12 @@ class PictureRecord(_Plain):
             facts["Reuse threshold"] = request.reuse
         if request.adapters:
             facts["Lora hashes"] = ", ".join(f"{Path(use.name).stem}: {use.sha256[:12]}" for use in request.adapters)
+        for number, use in enumerate(request.controls):
+            name = use.model.name if use.model else ""
+            facts[f"ControlNet {number}"] = (
+                f"Module: {use.type}, Model: {name}, Weight: {use.scale:g}, Guidance Start: {use.start:g}, "
+                f"Guidance End: {use.end:g}"
+            )
         if self.upscaler is not None:
             facts |= {"Postprocess upscale by": request.upscale, "Postprocess upscaler": self.upscaler.name}
         lines = [request.prompt]
@@ -271,6 +277,8 @@ def _check_known(content: Mapping[str, Any]) -> None:
             raise PictureError(f"the record is damaged: request.{name}: it holds no facts of a picture.")
     if not isinstance(uses := request.get("adapters", []), list) or not all(isinstance(use, dict) for use in uses):
         raise PictureError("the record is damaged: request.adapters: it holds no facts of adapters.")
+    if not isinstance(uses := request.get("controls", []), list) or not all(map(_is_control, uses)):
+        raise PictureError("the record is damaged: request.controls: it holds no facts of pictures that control.")
     if request.get("seed") == "random":  # which a request would draw
         raise PictureError("the record is damaged: request.seed: random is no seed of a picture that is made.")
     if strange:
@@ -278,6 +286,11 @@ def _check_known(content: Mapping[str, Any]) -> None:
             f"the record says {', '.join(strange)}, which this sanakit {__version__} does not know; a newer one wrote "
             f"it and reads it."
         )
+
+
+def _is_control(use: object) -> bool:
+    """Facts alone: a name in their place would be opened."""
+    return isinstance(use, dict) and all(isinstance(use.get(part), dict) for part in ("image", "model"))
 
 
 def software_versions(*others: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ from sanakit.common.paths import as_path
 from sanakit.kernels.arithmetic import MAX_THREADS, own_arithmetic
 from sanakit.pipelines.adapting.use import AdapterUse
 from sanakit.pipelines.check import load_for
+from sanakit.pipelines.controlling.use import ControlModel, ControlUse
 from sanakit.pipelines.editing.edit import Mask
 from sanakit.pipelines.events import OnEvent
 from sanakit.pipelines.latent_file import as_latents, hash_latent
@@ -53,12 +54,14 @@ class ReplayResult:
 
 
 class Sources(TypedDict, total=False):
-    """What a picture was made from: files of their names are looked for beside it; masks beside ``image``, too, and
-    adapters in the current folder."""
+    """What a picture was made from: files of their names are looked for beside it; masks beside ``image``, too,
+    adapters and ControlNets in the current folder. ``controls`` are pictures that control."""
 
     image: object
     mask: object
     adapters: Sequence[Any]
+    controls: Sequence[Any]
+    control_models: Sequence[Any]
 
 
 def replay(
@@ -89,13 +92,15 @@ def replay(
     if not long:
         record.check_work(path, picture.size)
     uses = find_adapters(record, path, sources.get("adapters", ()))
+    controls = find_controls(record, path, sources.get("controls", ()), sources.get("control_models", ()))
+    found = {"adapters": uses, "controls": controls}
     if pipeline is None:
         record.model.refuse_unnamed(path)
         how: dict[str, Any] = {"dtype": dict(record.model.dtypes), "quantize": dict(record.model.quantized) or None}
-        pipeline = load_for([record.request.model_copy(update={"adapters": uses})], open_model(starter_folder(), **how))
+        pipeline = load_for([record.request.model_copy(update=found)], open_model(starter_folder(), **how))
     _check_latents(record, latents, path)
     request = with_sources(record, path, image=sources.get("image"), mask=sources.get("mask"))
-    request = request.model_copy(update={"adapters": uses})
+    request = request.model_copy(update=found)
     again = copy(pipeline)
     again.fixed_rows = record.rows_per_call
     with own_arithmetic(_threads(record)):
@@ -165,6 +170,39 @@ def find_adapters(record: PictureRecord, path: str | Path, given: Sequence[Any] 
     if strangers := [str(each) for each in named if each.sha256 not in {use.sha256 for use in wanted}]:
         raise PictureError(f"{path} was not made with {strangers[0]}; leave it out")
     return tuple(use.found((as_path(path).parent, Path()), named) for use in wanted)
+
+
+def find_controls(
+    record: PictureRecord, path: str | Path, given: Sequence[Any] = (), models: Sequence[Any] = ()
+) -> tuple[ControlUse, ...]:
+    """The pictures that controlled one, and their networks, by their hashes: of what is given, else files of their
+    names; a network also where the model's own is that one.
+
+    Raises:
+        PictureError: one is not there, or one that is given is none of them.
+    """
+    pictures, networks = [SourcePicture.of(each) for each in given], [ControlModel.of(each) for each in models]
+    wanted, places = record.request.controls, (as_path(path).parent, Path())
+    strangers = [*(set(pictures) - {use.image for use in wanted}), *(set(networks) - {use.model for use in wanted})]
+    if strangers:
+        raise PictureError(f"{path} was not made with {strangers[0]}; leave it out")
+    found = []
+    for use in wanted:
+        image = next((each for each in pictures if each == use.image), None)
+        image = _found(use.image, image, SourcePicture.of, path, places[:1], "control")
+        found.append(use.changed(image=image, model=_network(use.model, networks, places)))
+    return tuple(found)
+
+
+def _network(wanted: ControlModel | None, given: Sequence[ControlModel], places: Sequence[Path]) -> ControlModel | None:
+    """Of those that are given, else of that name in a place, else its facts, which may be those of the model's own."""
+    if wanted is None or wanted in given:
+        return next((each for each in given if each == wanted), wanted)
+    for place in places if wanted.name else ():
+        with suppress(SanakitError):
+            if (found := ControlModel.of(place / wanted.name)) == wanted:
+                return found
+    return wanted
 
 
 def _noise(record: PictureRecord) -> str:

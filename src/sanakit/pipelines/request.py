@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from sanakit.common.errors import RequestError, SanakitError
 from sanakit.common.seeds import MAX_SEED, generator_seed
 from sanakit.pipelines.adapting.use import AdapterUse, as_adapters
+from sanakit.pipelines.controlling.use import ControlUse, as_controls
 from sanakit.pipelines.editing.edit import Edit, as_edit
 from sanakit.pipelines.source_picture import SourcePicture, as_source
 from sanakit.sampling.reuse import MAX_THRESHOLD
@@ -24,6 +25,7 @@ _SIDES = f"a whole number of pixels from {MIN_SIDE} to {MAX_SIDE}"
 MAX_STEPS = 1000
 MAX_IMAGES = 1000
 MAX_ADAPTERS = 16
+MAX_CONTROLS = 4
 MAX_PROMPT = 100_000  # characters; the largest models read some 1500 of them
 UPSCALES = (2, 4)  # times a side, by a small network after the model's own
 
@@ -144,6 +146,12 @@ class GenerationRequest(BaseModel):
         exclude_if=lambda adapters: not adapters,
         description=f"up to {MAX_ADAPTERS} names of .safetensors files, each alone or with a weight",
     )
+    controls: Annotated[tuple[ControlUse, ...], BeforeValidator(as_controls)] = Field(
+        (),
+        max_length=MAX_CONTROLS,
+        exclude_if=lambda controls: not controls,
+        description=f"up to {MAX_CONTROLS} pictures that control, such as {{'image': 'drawing.png', 'scale': 0.8}}",
+    )
     seed: Annotated[int, BeforeValidator(_drawn)] = Field(
         0, ge=0, le=MAX_SEED, description=f"a whole number from 0 to {MAX_SEED}, or random"
     )
@@ -212,6 +220,8 @@ def as_requests(asked: Asked | Sequence[Asked] | None, fields: Mapping[str, Any]
         fields["image"] = SourcePicture.of(fields["image"])
     if fields.get("adapters"):
         fields["adapters"] = as_adapters(fields["adapters"])
+    if fields.get("controls"):
+        fields["controls"] = as_controls(fields["controls"])
     if asked is None:
         asked = fields.pop("prompt", ())
     elif "prompt" in fields:
@@ -265,6 +275,7 @@ _ELSEWHERE = {  # what other libraries call these
     "complex_human_instruction": "use_instruction", "timesteps": "angles", "init_image": "image",
     "denoising_strength": "strength", "mask": "edit", "mask_image": "edit", "expand": "edit", "factor": "edit",
     "loras": "adapters", "lora": "adapters", "adapter": "adapters",
+    "control": "controls", "control_image": "controls", "controlnet_conditioning_scale": "controls",
 }  # fmt: skip
 
 

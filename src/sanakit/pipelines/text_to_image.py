@@ -26,6 +26,7 @@ from sanakit.kernels.arithmetic import arithmetic_facts, own_arithmetic
 from sanakit.kernels.int8_linear import products_on
 from sanakit.models.transformers.compiled_step import CompiledStep, check_compiler
 from sanakit.pipelines.adapting.carried import check_adapters
+from sanakit.pipelines.controlling.carried import check_controls
 from sanakit.pipelines.decoding.beside import Decodings
 from sanakit.pipelines.decoding.decode import TIGHT_SHARE, decode_latent
 from sanakit.pipelines.denoise import Denoiser, Finished, StepTaken, denoise
@@ -45,11 +46,10 @@ from sanakit.pipelines.events import (
 )
 from sanakit.pipelines.jobs import JobMaker
 from sanakit.pipelines.latent_file import SavedLatent, hash_latent, rescued
-from sanakit.pipelines.plan import PicturePlan, canvas_of, plan_pictures
-from sanakit.pipelines.reading.read import PromptReader
-from sanakit.pipelines.reading.words import Words
+from sanakit.pipelines.plan import PicturePlan, canvas_of
 from sanakit.pipelines.record import (
     ADAPTERS,
+    CONTROLS,
     EDIT,
     LATENTS,
     QUANTIZED,
@@ -114,7 +114,6 @@ class TextToImagePipeline(JobMaker):
         step = CompiledStep(bundle.transformer) if compile else None
         super().__init__(bundle, fixed_rows=rows, step=step, memory=memory)
         self.max_batch, self.upscalers = max_batch, upscalers
-        self.reader = PromptReader(Words(bundle.words)) if bundle.words else None
         self.rescue_folder = as_path(rescue_folder) if rescue_folder else None
 
     @torch.no_grad()
@@ -151,7 +150,7 @@ class TextToImagePipeline(JobMaker):
         check_listeners(on_event=on_event, on_step=on_step)
         tell: OnEvent = on_event or (lambda event: None)
         requests = as_requests(request, fields)
-        plans = plan_pictures(requests, self.bundle.card, self.granularity, self.reader)
+        plans = self.plan(requests)
         if output != "latent":
             self.prepare_upscaling(plans)
         noises = self.noises(plans, latents)
@@ -255,6 +254,8 @@ class TextToImagePipeline(JobMaker):
         for part in self.bundle.components.values():
             part.to(name)
         self._adapters.clear()
+        self._controls.clear()
+        self._control_latent.cache_clear()
         self._step = None if self._step is None else CompiledStep(self.bundle.transformer)  # which knew the old place
         return self
 
@@ -271,7 +272,10 @@ class TextToImagePipeline(JobMaker):
         if self.reader is not None:
             yield from notices_about_words(requests, self.reader, self.bundle.card.name)
         uses = [use for each in requests for use in each.adapters]
-        yield from map(Notice, check_adapters(uses, self.bundle.transformer.config, compile=self._step is not None))
+        config, compiled = self.bundle.transformer.config, self._step is not None
+        yield from map(Notice, check_adapters(uses, config, compile=compiled))
+        controls = [use for plan in plans for use in plan.request.controls]
+        yield from map(Notice, dict.fromkeys(check_controls(controls, config, None, compile=compiled)))
         yield from notices_about_model(self.bundle)
         yield from notices_about_sources(plans)
 
@@ -285,6 +289,7 @@ class TextToImagePipeline(JobMaker):
             EDIT: plan.request.edit,
             SEAMLESS: plan.request.seamless or None,
             ADAPTERS: plan.request.adapters or None,
+            CONTROLS: plan.request.controls or None,
         }
         return PictureRecord(
             request=plan.request,

@@ -21,7 +21,7 @@ from sanakit.pipelines.denoise import Finished, PictureJob, StepTaken
 from sanakit.pipelines.jobs import picture_job
 from sanakit.pipelines.latent_file import SavedLatent, load_latent, save_latent
 from sanakit.pipelines.picture_file import check_format, encode_image
-from sanakit.pipelines.plan import PicturePlan, plan_pictures
+from sanakit.pipelines.plan import PicturePlan
 from sanakit.pipelines.record import PictureRecord
 from sanakit.pipelines.text_to_image import TextToImagePipeline, model_reference
 from sanakit.sampling.evaluation import Evaluation
@@ -125,7 +125,7 @@ class Lane:
     def _add(self, work: Work) -> None:
         with self._blaming(work.key):
             pipeline = self.pipeline
-            (plan,) = plan_pictures([work.request], pipeline.bundle.card, pipeline.granularity, pipeline.reader)
+            (plan,) = pipeline.plan([work.request])
             pipeline.prepare_upscaling([plan])
             for notice in pipeline.notices([work.request], [plan]):
                 self._tell(Told(work.key, notice.message))

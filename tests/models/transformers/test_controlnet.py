@@ -73,10 +73,11 @@ def test_a_control_acts_in_its_part_of_the_steps(base: LinearDiT) -> None:
     words = text(1, 2)
     control = ControlNet.copied(base, 2).prepare(words, torch.randn(1, 4, 4, 4), base)
     told = replace(base.prepare(words), controls=(replace(control, interval=(0.2, 0.6)),))
-    acting = [bool(told.acting_in(step, 10).controls) for step in range(10)]
+    acting = [told.controls[0].acts_in(step, 10) for step in range(10)]
     assert acting == [False, False, True, True, True, True, False, False, False, False]
-    whole = replace(told, controls=(control,))
-    assert all(whole.acting_in(step, 7) is whole for step in range(7))
+    assert all(control.acts_in(step, 7) for step in range(7))
+    assert told.only([True]).controls == told.controls
+    assert not told.only([False]).controls
 
 
 def test_what_does_not_fit_is_refused(base: LinearDiT) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, compress
 from typing import NamedTuple, Protocol
 
 import torch
@@ -124,10 +124,14 @@ class Condition:
                 added[block] = added[block] + scaled if block in added else scaled
         return added
 
-    def acting_in(self, step: int, num_steps: int) -> Condition:
-        """The same rows with those controls alone that act in a step; itself where that is all."""
-        acting = tuple(control for control in self.controls if control.acts_in(step, num_steps))
-        return self if len(acting) == len(self.controls) else replace(self, controls=acting)
+    def only(self, acting: Sequence[bool]) -> Condition:
+        """The same rows with some of the controls."""
+        return replace(self, controls=tuple(compress(self.controls, acting)))
+
+    def on_map(self, change: Callable[[Tensor], Tensor]) -> Condition:
+        """The same rows with the pictures that control changed, ``(B, C, h, w)`` by token, as the latent is."""
+        controls = tuple(replace(control, hint=change(control.hint)) for control in self.controls)
+        return replace(self, controls=controls) if controls else self
 
     def perturb(self, layers: Collection[int]) -> Condition:
         """The same rows, with self-attention replaced by the identity in the blocks numbered in ``layers``."""

@@ -116,20 +116,19 @@ class ControlNet(Network):
         Raises:
             ShapeError: the picture has another size than the latents.
         """
+        height, width = control.hint.shape[-2:]
         hint = control.hint.flatten(2).mT  # (B, N, C)
         if hint.shape[:2] != beside.x.shape[:2]:
-            raise ShapeError(
-                f"a picture of {tuple(control.hint.shape[-2:])} positions does not fit a latent of {beside.x.shape[1]}"
-            )
+            raise ShapeError(f"a picture of {height}x{width} positions does not fit a latent of {beside.x.shape[1]}")
         x, modulation, first = beside.x, beside.modulation, 0
         if self.own is not None:
             x = self.own.tokens(beside.latent)
-            x = x + self.own.position(control.hint.shape[-2:], x)
+            x = x + self.own.position((height, width), x)
             modulation, first = self.own.modulate(self.own.time(beside.timestep, None)), 1
         x = x + hint
         added = {}
         for index, (block, after) in enumerate(zip(self.blocks, self.after, strict=True)):
-            x = block(x, modulation, control.text.text_of(index), control.hint.shape[-2:])
+            x = block(x, modulation, control.text.text_of(index), (height, width))
             added[first + index] = after(x)
         return added
 

@@ -23,7 +23,6 @@ from sanakit.pipelines.best_of.settings import BestOf
 from sanakit.pipelines.denoise import Denoiser, Finished, Paused, PictureJob, StepTaken, advance
 from sanakit.pipelines.events import ImageDone, Judged, Notice, OnEvent, StepsTold, check_listeners
 from sanakit.pipelines.latent_file import SavedLatent
-from sanakit.pipelines.plan import plan_pictures
 from sanakit.pipelines.request import Asked, as_requests
 from sanakit.pipelines.result import GeneratedImage, GenerationResult
 from sanakit.pipelines.text_to_image import TextToImagePipeline, model_reference
@@ -60,7 +59,7 @@ def best_of(
     requests, jury = as_requests(request, fields), Jury(judges, settings.weights)
     if one := next((each for each in requests if each.num_images > 1), None):
         raise RequestError(f"num_images={one.num_images} has no meaning beside best_of; say how many to keep")
-    plans = plan_pictures(requests, pipeline.bundle.card, pipeline.granularity, pipeline.reader)
+    plans = pipeline.plan(requests)
     for plan in plans:
         jury.check(plan.told)
     pipeline.prepare_upscaling(plans)

@@ -35,7 +35,8 @@ class TiledStep:
             for left, columns in _spans(width, self._tile):
                 place = (..., slice(top, top + len(rows)), slice(left, left + len(columns)))
                 weight = torch.outer(rows, columns).to(latent.device)
-                velocity = self._step(latent[place].contiguous(), timestep, condition)
+                told = condition.on_map(lambda hint, place=place: hint[place])  # type: ignore[misc]
+                velocity = self._step(latent[place].contiguous(), timestep, told)
                 total[place] += weight * velocity.float()
                 weights[place] += weight
         return total / weights

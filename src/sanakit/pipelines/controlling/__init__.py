@@ -1,0 +1,1 @@
+"""ControlNets of a request: which pictures control, through which networks, and those that a pipeline keeps."""

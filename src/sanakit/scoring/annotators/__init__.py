@@ -1,0 +1,1 @@
+"""What a picture looks like to a ControlNet: edges, lines, scribbles, blurred pictures."""

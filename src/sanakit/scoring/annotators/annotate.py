@@ -1,0 +1,122 @@
+"""What a ControlNet is shown of a picture, by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sanakit.common.errors import RequestError
+from sanakit.scoring.annotators.edges import blurred, canny, gray_of, soft_edges
+from sanakit.scoring.annotators.scribbles import DEFAULT_THICKNESS, MAX_THICKNESS, ink, scribble, thickened
+
+Pixels = NDArray[np.uint8]
+"""``(H, W, 3)``."""
+
+TILE = 8  # a tile picture has one colour for so many pixels a side
+BLUR = 1 / 64  # of the shorter side
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Annotator:
+    """``draw`` makes a map of pixels, at their size; of those that draw lines, in a thickness."""
+
+    draw: Callable[[Pixels, int], Pixels]
+    about: str
+    has_thickness: bool = False
+
+
+def _white(lines: NDArray[np.bool_]) -> Pixels:
+    return np.repeat((lines * np.uint8(255))[..., None], 3, axis=-1)
+
+
+def _levels(gray: NDArray[np.float64]) -> Pixels:
+    return np.repeat(gray.round().clip(0, 255).astype(np.uint8)[..., None], 3, axis=-1)
+
+
+def _lines(pixels: Pixels, thickness: int) -> Pixels:
+    """Soft lines where it is darker or lighter than around, as a pencil draws."""
+    gray = gray_of(pixels)
+    return _levels(np.abs(blurred(gray, 1.0) - blurred(gray, 4.0)) * 8)
+
+
+def _depth(pixels: Pixels, thickness: int) -> Pixels:
+    """A given map of one channel, from its least to its greatest."""
+    gray = gray_of(pixels)
+    low, high = gray.min(), gray.max()
+    return _levels((gray - low) * (255 / max(high - low, 1e-9)))
+
+
+def _blur(pixels: Pixels, thickness: int) -> Pixels:
+    sigma = max(1.0, BLUR * min(pixels.shape[:2]))
+    channels = [blurred(channel.astype(np.float64), sigma) for channel in np.moveaxis(pixels, -1, 0)]
+    return np.stack(channels, axis=-1).round().clip(0, 255).astype(np.uint8)
+
+
+def _tile(pixels: Pixels, thickness: int) -> Pixels:
+    """Mean colours of squares of ``TILE`` pixels."""
+    height, width = pixels.shape[:2]
+    padded = np.pad(pixels, ((0, -height % TILE), (0, -width % TILE), (0, 0)), mode="edge").astype(np.float64)
+    rows, columns = padded.shape[0] // TILE, padded.shape[1] // TILE
+    means = padded.reshape(rows, TILE, columns, TILE, 3).mean(axis=(1, 3))
+    large = means.repeat(TILE, axis=0).repeat(TILE, axis=1)[:height, :width]
+    return large.round().clip(0, 255).astype(np.uint8)
+
+
+ANNOTATORS: Mapping[str, Annotator] = {
+    "edges": Annotator(draw=lambda pixels, _: _white(canny(pixels)), about="thin edges, as Canny's"),
+    "scribble": Annotator(
+        draw=lambda pixels, thickness: _white(scribble(soft_edges(pixels), thickness)),
+        about="thick lines along soft edges, as a hand draws them",
+        has_thickness=True,
+    ),
+    "drawing": Annotator(
+        draw=lambda pixels, thickness: _white(thickened(ink(pixels), thickness)),
+        about="the lines of a picture that is a drawing, dark on light or light on dark",
+        has_thickness=True,
+    ),
+    "lines": Annotator(draw=_lines, about="soft lines, as of a pencil"),
+    "depth": Annotator(draw=_depth, about="a given map of depth, from its least to its greatest value"),
+    "segmentation": Annotator(draw=lambda pixels, _: pixels, about="a given map of colours, as it is"),
+    "tile": Annotator(draw=_tile, about=f"mean colours of squares of {TILE} pixels"),
+    "blur": Annotator(draw=_blur, about="the picture, blurred"),
+    "given": Annotator(draw=lambda pixels, _: pixels, about="a finished map of any kind, as it is"),
+}
+"""By name; ``KIND:THICKNESS`` says how thick lines are, of those that have it."""
+
+
+def parse_kind(words: str) -> tuple[str, int]:
+    """Name and thickness of ``scribble`` or ``scribble:4``.
+
+    Raises:
+        RequestError: there is no such annotator, or its lines have no such thickness.
+    """
+    name, colon, number = words.partition(":")
+    if name not in ANNOTATORS:
+        raise RequestError(f"a picture cannot control as {words!r}; it is one of {', '.join(ANNOTATORS)}.")
+    if not colon:
+        return name, DEFAULT_THICKNESS
+    is_number = re.fullmatch("[0-9]{1,2}", number) and int(number) <= MAX_THICKNESS
+    if not ANNOTATORS[name].has_thickness or not is_number:
+        thick = [other for other, each in ANNOTATORS.items() if each.has_thickness]
+        raise RequestError(
+            f"{words!r} is not usable; {' and '.join(thick)} have a thickness from 0 to {MAX_THICKNESS}, such as "
+            f"{thick[0]}:4."
+        )
+    return name, int(number)
+
+
+def annotate(pixels: Pixels, kind: str) -> Pixels:
+    """``(H, W, 3)`` of bytes to the map that a ControlNet is shown, of the same size.
+
+    Args:
+        kind: a name of ``ANNOTATORS``, with a thickness perhaps.
+
+    Raises:
+        RequestError: there is no such annotator.
+    """
+    name, thickness = parse_kind(kind)
+    return ANNOTATORS[name].draw(pixels, thickness)
