@@ -28,8 +28,9 @@ from sanakit.common.version import __version__
 
 _COMMANDS = (
     "generate", "replay", "decode", "upscale", "enhance", "annotate", "info", "convert", "quantize", "grow", "prune",
-    "doctor", "bench", "train", "version",
+    "doctor", "bench", "train", "serve", "version",
 )  # fmt: skip
+_WINGS = {"serve": "serving.serve"}  # modules of commands that lie in a folder
 _GROUPS = ("adapter", "data", "eval")  # of commands, each a folder with its ``app.py``
 
 
@@ -39,10 +40,14 @@ def program(words: Sequence[str] = ()) -> typer.Typer:
     app.callback()(describe)
     names = {*_COMMANDS, *_GROUPS}
     names = names.intersection(words[:1]) or names
-    add_commands(app, *(getattr(import_module(f"sanakit.cli.{name}"), name) for name in _COMMANDS if name in names))
+    add_commands(app, *(_command(name) for name in _COMMANDS if name in names))
     for name in (name for name in _GROUPS if name in names):
         app.add_typer(getattr(import_module(f"sanakit.cli.{name}.app"), f"{name}_app"), name=name)
     return app
+
+
+def _command(name: str) -> Callable[..., None]:
+    return getattr(import_module(f"sanakit.cli.{_WINGS.get(name, name)}"), name)
 
 
 def _print_version(wanted: bool) -> None:

@@ -18,7 +18,7 @@ from sanakit.serving.messages import Add, Done, Failed, FromLane, Lost, Reason, 
 
 logger = logging.getLogger(__name__)
 
-MAX_LOST = 2  # lanes that may end under one picture before it is given up
+MAX_LOST = 3  # lanes that may end under one picture before it is given up
 MAX_SIZES = 4  # of pictures that take turns in one lane
 
 

@@ -1,0 +1,1 @@
+"""Commands that answer others: a server, a page."""

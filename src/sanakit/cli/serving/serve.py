@@ -1,0 +1,117 @@
+"""``sanakit serve``"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sanakit.cli.terminal.options import ModelArgument, PartsOptions
+from sanakit.common.byte_counts import parse_bytes
+from sanakit.common.devices import num_cores
+from sanakit.common.errors import RequestError, optional
+
+if TYPE_CHECKING:
+    from sanakit.pipelines.text_to_image import TextToImagePipeline
+
+_EXTRA = "sanakit serve needs FastAPI and uvicorn; install them with: pip install 'sanakit[serve]'"
+_KEYS_VARIABLE = "SANAKIT_API_KEYS"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddressOptions:
+    """Where a server is, and who may ask."""
+
+    host: Annotated[str, typer.Option(help="0.0.0.0 for every network; give keys then.")] = "127.0.0.1"
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 8000
+    keys: Annotated[
+        Path | None, typer.Option(metavar="FILE", help=f"Keys of clients, one a line; also in ${_KEYS_VARIABLE}.")
+    ] = None
+    rate: Annotated[float | None, typer.Option(help="Requests of a key a minute.", min=0.1)] = None
+    max_body: Annotated[str, typer.Option(metavar="SIZE", help="Of one request.")] = "64MB"
+    max_pixels_of_picture: Annotated[int, typer.Option(metavar="NUMBER", help="Of one picture.", min=1)] = 4096 * 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaneOptions:
+    """How pictures are made."""
+
+    lanes: Annotated[int | None, typer.Option(help="Pictures made at once on the CPU; one a core.", min=1)] = None
+    threads: Annotated[int, typer.Option(help="Of the CPU in each lane.", min=1)] = 1
+    max_batch: Annotated[int, typer.Option(help="Pictures that share a network call on a GPU.", min=1)] = 8
+    max_waiting: Annotated[int, typer.Option(help="Pictures that may wait.", min=1)] = 1000
+    memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="For all pictures together, beside weights; what is free.")
+    ] = None
+    adapters: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Adapters that requests may name, .safetensors files.")
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """Gives the pipeline in another process; plain values only."""
+
+    model: str
+    options: dict[str, Any]
+    max_batch: int
+
+    def __call__(self) -> TextToImagePipeline:
+        from sanakit.checkpoints.opening import open_model
+        from sanakit.pipelines.text_to_image import TextToImagePipeline
+
+        return TextToImagePipeline(open_model(self.model, **self.options).load(), max_batch=self.max_batch)
+
+
+def serve(
+    run: PartsOptions,
+    address: AddressOptions,
+    lanes: LaneOptions,
+    model: ModelArgument = "starter",
+    stop_within: Annotated[float, typer.Option(help="Seconds for running pictures at the end.", min=0)] = 30.0,
+) -> None:
+    """Serve a model over HTTP, with OpenAI's images API."""
+    optional("fastapi", _EXTRA)
+    optional("uvicorn", _EXTRA)
+    device = run.start()
+    from sanakit.checkpoints.opening import open_model
+    from sanakit.common.free_memory import free_memory
+    from sanakit.serving.http.access import Limits, read_keys
+    from sanakit.serving.http.app import make_app
+    from sanakit.serving.http.server import serve_app
+    from sanakit.serving.service import Service
+    from sanakit.serving.workers import Workers
+
+    keys = read_keys(address.keys, os.environ.get(_KEYS_VARIABLE, ""))
+    if address.host not in ("127.0.0.1", "localhost", "::1") and not keys:
+        run.tell(f"everybody who reaches {address.host} may ask: there are no keys")
+    if lanes.adapters is not None and not lanes.adapters.is_dir():
+        raise RequestError(f"--adapters {lanes.adapters} is no folder")
+    body, memory = parse_bytes(address.max_body), None if lanes.memory is None else parse_bytes(lanes.memory)
+    options: dict[str, Any] = {"device": device, "dtype": run.dtype, "hub": run.hub, **run.parts}
+    opened = open_model(model, **options)
+    on_cpu = device == "cpu"
+    workers = Workers(
+        Loading(model, options, lanes.max_batch),
+        num_lanes=(lanes.lanes or max(num_cores() // lanes.threads, 1)) if on_cpu else 1,
+        threads=lanes.threads,
+        slots=1 if on_cpu else lanes.max_batch,
+        divides=None if on_cpu else False,
+    )
+    try:
+        workers.start()
+        if memory is None and on_cpu and (free := free_memory()) is not None:
+            memory = int(0.8 * free)
+        service = Service(
+            opened, workers, memory=memory, max_waiting=lanes.max_waiting, adapters=lanes.adapters, aliases=(model,)
+        )
+        limits = Limits(keys=keys, body=body, rate=address.rate or float("inf"), pixels=address.max_pixels_of_picture)
+        serve_app(
+            make_app(service, limits), service, host=address.host, port=address.port, stop_within=stop_within,
+            on_ready=lambda url: run.tell(f"{opened.card.name} is served at {url}"),
+        )  # fmt: skip
+    finally:
+        workers.close()

@@ -1,0 +1,1 @@
+"""OpenAI's images API, and ours beside it, over a `sanakit.serving.service.Service`."""

@@ -1,0 +1,130 @@
+"""Who may ask, how much and how large: keys, rates and bodies, before anything else sees a request."""
+
+from __future__ import annotations
+
+import hmac
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sanakit.common.errors import RequestError
+from sanakit.serving.http.errors import ApiError
+
+OPEN_PATHS = ("/health", "/ready")
+_LEAST_KEY = 8  # characters
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """Args:
+    keys: names by key; empty lets everybody in.
+    body: bytes of a request.
+    rate: requests of a key, or of an address, a minute.
+    pixels: of one picture.
+    """
+
+    keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: int = 64 * 2**20
+    rate: float = math.inf
+    pixels: int = 4096 * 4096
+
+
+def read_keys(file: Path | None, words: str = "") -> dict[str, str]:
+    """Keys of a file, one a line with a name behind it if wanted, and of words parted by commas.
+
+    Raises:
+        RequestError: the file cannot be read, or a key is too short to be one.
+    """
+    try:
+        lines = file.read_text().splitlines() if file is not None else []
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(f"{file} cannot be read as a file of keys ({error}).") from None
+    found: dict[str, str] = {}
+    for line in (*lines, *words.split(",")):
+        key, _, name = line.strip().partition(" ")
+        if not key or key.startswith("#"):
+            continue
+        if len(key) < _LEAST_KEY or not key.isascii():
+            raise RequestError(
+                f"a key has {_LEAST_KEY} or more characters of ASCII; one of those that were given has not."
+            )
+        found[key] = name.strip() or f"key {len(found) + 1}"
+    if file is not None and not found:
+        raise RequestError(f"{file} holds no key, and would let everybody in; put one on a line.")
+    return found
+
+
+class Guard:
+    """An ASGI layer that answers instead of the application where a client may not do what it does."""
+
+    def __init__(self, app: ASGIApp, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+        self._app, self._limits, self._clock = app, limits, clock
+        self._allowance: dict[str, tuple[float, float]] = {}  # by client: requests left, and when that was so
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
+            await self._app(scope, receive, send)
+            return
+        try:
+            headers = Headers(scope=scope)
+            client = self._known(headers, scope)
+            if scope["path"].startswith("/v1/") and scope["method"] == "POST":
+                self._count(client)
+            length = headers.get("content-length", "")
+            if length.isdecimal() and int(length) > self._limits.body:
+                raise self._too_large()
+        except ApiError as error:
+            await error.response(scope, receive, send)
+            return
+        scope.setdefault("state", {})["client"] = client
+        await self._app(scope, self._counting(receive), send)
+
+    def _known(self, headers: Headers, scope: Scope) -> str:
+        """The name of who asks."""
+        if not self._limits.keys:
+            return str((scope.get("client") or ("?",))[0])
+        kind, _, given = headers.get("authorization", "").partition(" ")
+        found = ""
+        for key, name in self._limits.keys.items():  # all of them, so that time tells nothing
+            if hmac.compare_digest(key.encode(), given.strip().encode()):
+                found = name
+        if kind.lower() != "bearer" or not found:
+            raise ApiError(401, "this server needs a key that it knows: send Authorization: Bearer KEY.")
+        return found
+
+    def _count(self, client: str) -> None:
+        rate = self._limits.rate
+        if math.isinf(rate):
+            return
+        now = self._clock()
+        left, since = self._allowance.get(client, (rate, now))
+        left = min(left + (now - since) * rate / 60, max(rate, 1.0))
+        if left < 1:
+            after = (1 - left) * 60 / rate
+            message = f"more than {rate:g} requests a minute came from {client}; wait {after:.0f} s."
+            raise ApiError(429, message, code="rate_limit_exceeded", retry=True, after=after)
+        if len(self._allowance) > 10_000:
+            self._allowance.clear()
+        self._allowance[client] = (left - 1, now)
+
+    def _counting(self, receive: Receive) -> Receive:
+        taken = 0
+
+        async def counted() -> Message:
+            nonlocal taken
+            message: Any = await receive()
+            taken += len(message.get("body", b""))
+            if taken > self._limits.body:
+                raise self._too_large()
+            return message
+
+        return counted
+
+    def _too_large(self) -> ApiError:
+        return ApiError(413, f"a request may have {self._limits.body} bytes, and this one has more.")

@@ -1,0 +1,94 @@
+"""What a server tells of itself: its models, its health, its numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
+
+from sanakit.common.version import __version__
+from sanakit.pipelines.reading.styles import load_styles
+from sanakit.pipelines.reading.words import Words
+from sanakit.pipelines.request import GenerationRequest
+from sanakit.sampling.solvers import SOLVERS
+from sanakit.serving.http.answers import pictures_of
+from sanakit.serving.http.errors import ApiError
+from sanakit.serving.http.images import ERRORS
+from sanakit.serving.messages import FileForm
+from sanakit.serving.service import Call, Order, Service
+
+_PATIENCE = 60.0  # seconds for the picture of a health check
+
+
+def fact_routes(service: Service) -> APIRouter:
+    """Models, health and metrics."""
+    router = APIRouter(responses=ERRORS, tags=["server"])
+
+    @router.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        """The model that is served."""
+        return {"object": "list", "data": [_model(service)]}
+
+    @router.get("/v1/models/{name:path}")
+    async def model(name: str) -> dict[str, Any]:
+        """The same with what a page wants to know: its own settings, words, styles and adapters."""
+        if name not in (service.name, *service.aliases):
+            raise ApiError(404, f"the model {name[:80]!r} is not here.", param="model", code="model_not_found")
+        return {**_model(service), "sanakit": await run_in_threadpool(_details, service)}
+
+    @router.get("/health")
+    async def health() -> dict[str, str]:
+        """The process answers."""
+        return {"status": "ok", "version": __version__}
+
+    @router.get("/ready")
+    async def ready() -> Response:
+        """The model is loaded and the queue is open."""
+        if not service.ready:
+            return ApiError(503, "the server takes no work now.", code="not_ready", retry=True, after=1.0).response
+        return JSONResponse({"status": "ready"})
+
+    @router.get("/health_generate")
+    async def health_generate() -> dict[str, Any]:
+        """A picture of one step can be made."""
+        request = GenerationRequest(prompt="", num_inference_steps=1)
+        plans = await run_in_threadpool(service.plan, [request])
+        with Order(service, plans, Call(form=FileForm(), priority=1, seconds=_PATIENCE)) as order:
+            (picture,) = await pictures_of(order, plans)
+        return {"status": "ok", "size": picture["size"]}
+
+    @router.get("/metrics")
+    async def metrics() -> Response:
+        """For Prometheus."""
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
+
+    return router
+
+
+def _model(service: Service) -> dict[str, Any]:
+    return {"id": service.name, "object": "model", "created": service.created, "owned_by": "sanakit"}
+
+
+def _details(service: Service) -> dict[str, Any]:
+    card = service.model.card
+    defaults = card.defaults
+    return {
+        "defaults": {
+            "size": f"{defaults.base_size}x{defaults.base_size}",
+            "num_inference_steps": defaults.num_inference_steps,
+            "guidance_scale": defaults.guidance_scale,
+            "solver": defaults.solver,
+            "flow_shift": defaults.flow_shift,
+        },
+        "granularity": service.granularity,
+        "few_steps": card.distilled or defaults.num_inference_steps <= 4,
+        "negative_prompt": not card.distilled,
+        "pag": bool(defaults.pag_layers),
+        "solvers": [card.defaults.solver] if card.distilled else list(SOLVERS),
+        "words": sorted(Words(service.model.words).known) if service.model.words else [],
+        "styles": list(load_styles()),
+        "adapters": list(service.adapter_files()),
+        "licence": card.licence,
+    }

@@ -1,0 +1,164 @@
+"""``/v1/images/generations`` and ``/v1/images/edits``."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from sanakit.pipelines.plan import PicturePlan
+from sanakit.serving.http.access import Limits
+from sanakit.serving.http.answers import pictures_of, response_of, stream_of
+from sanakit.serving.http.body import Body, read_body
+from sanakit.serving.http.errors import ApiError
+from sanakit.serving.service import Call, Order, Service
+from sanakit.serving.wishes import ImageWish, Wishes, as_wishes, read_wish
+
+T = TypeVar("T")
+
+_SCHEMA = ImageWish.model_json_schema()
+_FILE = {"type": "string", "format": "binary"}
+_FORM = {**_SCHEMA, "properties": {**_SCHEMA["properties"], "image": _FILE, "mask": _FILE}}
+_FORM["required"] = [*_SCHEMA["required"], "image"]
+JSON_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": _SCHEMA}}}}
+FORM_BODY = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}}
+ERROR = {
+    "description": "why not",
+    "content": {"application/json": {"schema": {
+        "type": "object",
+        "required": ["error"],
+        "properties": {"error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": ["string", "null"]},
+            },
+        }},
+    }}},
+}  # fmt: skip
+ERRORS: dict[int | str, dict[str, Any]] = {"4XX": ERROR, "5XX": ERROR}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that was read and can be done."""
+
+    wishes: Wishes
+    plans: Sequence[PicturePlan]
+    call: Call
+
+
+def image_routes(service: Service, limits: Limits) -> APIRouter:
+    """Both endpoints."""
+    router = APIRouter(responses=ERRORS, tags=["images"])
+
+    @router.post("/v1/images/generations", openapi_extra=JSON_BODY)
+    async def generations(request: Request) -> Response:
+        """Pictures of a prompt."""
+        body = await read_body(request)
+        if body.pictures or body.mask:
+            raise ApiError(
+                400, "pictures are edited at /v1/images/edits; leave image and mask out here.", param="image"
+            )
+        return await _answer(request, await asked(service, limits, body), "image_generation")
+
+    @router.post("/v1/images/edits", openapi_extra=FORM_BODY)
+    async def edits(request: Request) -> Response:
+        """A picture made anew, as a whole or where a mask says so."""
+        body = await read_body(request)
+        if not body.pictures:
+            raise ApiError(
+                400, "image is missing; send a picture as a file of a form.", param="image",
+                code="missing_required_parameter",
+            )  # fmt: skip
+        return await _answer(request, await asked(service, limits, body), "image_edit")
+
+    async def _answer(request: Request, found: Asked, kind: str) -> Response:
+        start, wishes = time.perf_counter(), found.wishes
+        order = Order(service, found.plans, found.call)
+        if wishes.wish.stream:
+            order.__enter__()  # what is refused is refused with a status of its own
+            return StreamingResponse(_closing(service, order, found, kind), media_type="text/event-stream")
+        with order:
+            data = await _while_connected(request, pictures_of(order, found.plans))
+        service.metrics.latency().observe(time.perf_counter() - start)
+        service.metrics.finished("stop").inc()
+        return JSONResponse(response_of(data, wishes, order.notices))
+
+    return router
+
+
+async def _closing(service: Service, order: Order, found: Asked, kind: str) -> AsyncIterator[bytes]:
+    """The stream; where the client goes away, its pictures are cancelled."""
+    start, told = time.perf_counter(), False
+    try:
+        async for part in stream_of(order, found.plans, found.wishes, kind):
+            if not told:
+                service.metrics.first_preview().observe(time.perf_counter() - start)
+                told = True
+            yield part
+        service.metrics.latency().observe(time.perf_counter() - start)
+        service.metrics.finished("stop").inc()
+    finally:
+        order.__exit__()
+
+
+async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """What comes of ``work``, which ends with the connection."""
+    task = asyncio.create_task(work)
+    gone = asyncio.create_task(_disconnected(request))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ApiError(499, "the client went away.", code="client_closed_request")
+        return task.result()
+    finally:
+        for each in (task, gone):
+            each.cancel()
+
+
+async def _disconnected(request: Request) -> None:
+    while not await request.is_disconnected():
+        await asyncio.sleep(0.25)
+
+
+async def asked(service: Service, limits: Limits, body: Body) -> Asked:
+    """What a body asks for; raises as `check_wish` and ``Service.plan`` do."""
+    return await run_in_threadpool(read_asked, service, limits, body)
+
+
+def read_asked(service: Service, limits: Limits, body: Body) -> Asked:
+    """The same, where it may take its time."""
+    wish = read_wish(body.fields)
+    if wish.model not in (None, "", service.name, *service.aliases):
+        raise ApiError(
+            404, f"the model {wish.model!r} is not here; this server has {service.name}.", param="model",
+            code="model_not_found",
+        )  # fmt: skip
+    usual = service.model.card.defaults.num_inference_steps
+    wishes = as_wishes(wish, body.pictures, body.mask, adapter=service.adapter, usual_steps=usual)
+    plans = service.plan(wishes.requests)
+    for plan in plans:
+        request = plan.request
+        pixels = (request.height or 0) * (request.width or 0) * request.upscale**2
+        if pixels > limits.pixels:
+            raise ApiError(
+                400, f"{request.width}x{request.height} px are more than this server makes; {limits.pixels} are the "
+                "most of a picture.", param="size", code="invalid_value",
+            )  # fmt: skip
+    call = Call(
+        form=wishes.form,
+        num_previews=wish.partial_images or 0,
+        priority=wish.priority,
+        seconds=service.patience if wish.deadline is None else wish.deadline,
+    )
+    return Asked(wishes, plans, call)

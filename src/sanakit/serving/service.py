@@ -1,0 +1,235 @@
+"""A model that is served: requests become plans, plans tickets of the engine, and who asked hears of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import secrets
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from sanakit.checkpoints.opening import OpenedModel
+from sanakit.checkpoints.sources.complete import compression_of
+from sanakit.common.errors import RequestError
+from sanakit.pipelines.check import memory_of_pictures
+from sanakit.pipelines.plan import PicturePlan, plan_pictures
+from sanakit.pipelines.reading.read import PromptReader
+from sanakit.pipelines.reading.words import Words
+from sanakit.pipelines.request import GenerationRequest
+from sanakit.pipelines.resolution import granularity_of
+from sanakit.serving.engine import Engine, Lanes, Ticket
+from sanakit.serving.messages import Done, Failed, FileForm, FromLane, Step, Told, Work
+from sanakit.serving.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+Listen = Callable[[FromLane], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """How pictures of one request are made: their files, previews, urgency, and when they must be there."""
+
+    form: FileForm
+    num_previews: int = 0
+    previews: frozenset[int] = frozenset()
+    priority: int = 0
+    seconds: float = math.inf
+
+    def shown(self, num_steps: int) -> frozenset[int]:
+        """Steps after which there is a preview: those asked for, and so many spread over the run, not its last."""
+        spread = {round(num_steps * (each + 1) / (self.num_previews + 1)) - 1 for each in range(self.num_previews)}
+        return self.previews | {step for step in spread if 0 <= step < num_steps - 1}
+
+
+class Service:
+    """Args:
+    model: opened, for plans; its weights are in the lanes.
+    adapters: a folder of .safetensors files that requests may name.
+    patience: seconds after which a request that says nothing of it is given up; clients of OpenAI wait 600.
+    aliases: other names of the model.
+    """
+
+    def __init__(
+        self,
+        model: OpenedModel,
+        lanes: Lanes,
+        *,
+        memory: int | None = None,
+        max_waiting: int = 1000,
+        adapters: Path | None = None,
+        patience: float = 570.0,
+        aliases: Sequence[str] = (),
+    ) -> None:
+        self.model, self.lanes, self.adapters, self.patience, self.aliases = model, lanes, adapters, patience, aliases
+        self.engine = Engine(lanes, memory=memory, max_waiting=max_waiting)
+        self.metrics = Metrics(self.name)
+        self.reader = PromptReader(Words(model.words)) if model.words else None
+        self.created = int(time.time())
+        self._memory_of = lru_cache(256)(self._need)
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        for name, text, value in (
+            ("num_requests_running", "Pictures in lanes.", lambda: len(self.engine.running)),
+            ("num_requests_waiting", "Pictures that wait.", lambda: len(self.engine.waiting)),
+            ("oom_recoveries", "Pictures that left a lane because memory ran out.", lambda: self.engine.recoveries),
+            ("lanes_replaced", "Lanes that ended and were replaced.", lambda: self.engine.replaced),
+        ):
+            self.metrics.watch(name, text, value)
+
+    @property
+    def name(self) -> str:
+        """Of the model."""
+        return self.model.card.name
+
+    @property
+    def granularity(self) -> int:
+        """Both sides of a picture that the model makes are multiples of it."""
+        assert self.model.parts.transformer is not None
+        return granularity_of(self.model.parts.transformer.config, compression_of(self.model.parts.autoencoder))
+
+    @property
+    def ready(self) -> bool:
+        """It takes work."""
+        return self._thread is not None and self._thread.is_alive() and self.engine.accepting
+
+    def start(self) -> None:
+        """Let the engine run."""
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    def stop(self, within: float) -> None:
+        """No new work; what runs may finish for so many seconds, and is handed back then."""
+        self.engine.accepting = False
+        end = time.monotonic() + within
+        while not self.engine.idle and time.monotonic() < end:
+            time.sleep(0.05)
+        self.engine.hand_back()
+        end = time.monotonic() + 10
+        while not self.engine.idle and time.monotonic() < end:
+            time.sleep(0.05)
+        self._stopping = True
+        self.lanes.wake()
+        if self._thread is not None:
+            self._thread.join(5)
+
+    def plan(self, requests: Sequence[GenerationRequest]) -> list[PicturePlan]:
+        """Every picture of the requests; raises RequestError where the model cannot make one."""
+        return plan_pictures(requests, self.model.card, self.granularity, self.reader)
+
+    def tickets(self, plans: Sequence[PicturePlan], call: Call, listen: Listen, *, name: str = "") -> list[Ticket]:
+        """One a picture, with keys that begin with ``name``, not in the queue yet."""
+        name = name or secrets.token_hex(8)
+        return [self._ticket(plan, call, listen, f"{name}-{index}") for index, plan in enumerate(plans)]
+
+    def submit(self, tickets: Iterable[Ticket]) -> None:
+        """All or none; raises as ``Engine.submit``."""
+        submitted: list[str] = []
+        try:
+            for ticket in tickets:
+                self.engine.submit(ticket)
+                submitted.append(ticket.key)
+        except Exception:
+            for key in submitted:
+                self.engine.cancel(key)
+            raise
+
+    def adapter(self, name: str) -> Path:
+        """The file of an adapter; raises RequestError for a name that there is not."""
+        files = self.adapter_files()
+        if name not in files:
+            there = ", ".join(files) or "none"
+            raise RequestError(f"there is no adapter {name[:80]!r} here; there are: {there}.")
+        return files[name]
+
+    def adapter_files(self) -> dict[str, Path]:
+        """Files by name, as they are in the folder now."""
+        found = () if self.adapters is None else sorted(self.adapters.glob("*.safetensors"))
+        return {path.stem: path for path in found}
+
+    def _ticket(self, plan: PicturePlan, call: Call, listen: Listen, key: str) -> Ticket:
+        steps = plan.solver.num_steps - plan.start
+        work = Work(key=key, request=plan.request, form=call.form, previews=call.shown(steps), priority=call.priority)
+        ticket = Ticket(
+            work=work,
+            size=plan.generated,
+            listen=lambda message: self._hear(ticket, message, listen),
+            memory=self._memory_of(plan.generated, len(plan.guidance.inputs()), plan.request.upscale, plan),
+            deadline=self.engine.clock() + call.seconds,
+        )
+        return ticket
+
+    def _need(self, size: tuple[int, int], rows: int, upscale: int, plan: PicturePlan) -> int:
+        need = memory_of_pictures(self.model, plan)
+        return max(need.denoising, need.decoding, need.upscaling)
+
+    def _hear(self, ticket: Ticket, message: FromLane, listen: Listen) -> None:
+        metrics = self.metrics
+        match message:
+            case Step(seconds=seconds):
+                metrics.steps().inc()
+                metrics.step_time().observe(seconds)
+            case Done(seconds=stages):
+                metrics.images().inc()
+                metrics.queue_time().observe(ticket.seconds.get("queue", 0.0))
+                metrics.batch_size().observe(len(self.engine.running) + 1)
+                for stage, seconds in stages.items():
+                    metrics.stage_time(stage).observe(seconds)
+            case Failed(reason=reason):
+                metrics.rejected(reason).inc()
+        listen(message)
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                self.engine.step(60.0)
+            except Exception:
+                logger.exception("a step of the engine failed")
+                time.sleep(0.1)
+
+
+class Order:
+    """Pictures that one client waits for: what is told of them, in an event loop.
+
+    Use it as a context: pictures of a client that went away are cancelled.
+    """
+
+    def __init__(self, service: Service, plans: Sequence[PicturePlan], call: Call) -> None:
+        self._service, self._loop = service, asyncio.get_running_loop()
+        self._told: asyncio.Queue[FromLane] = asyncio.Queue()
+        self.notices: list[str] = []
+        self.tickets = service.tickets(plans, call, self._hear)
+        self._left = {ticket.key: index for index, ticket in enumerate(self.tickets)}
+
+    def __enter__(self) -> Order:
+        self._service.submit(self.tickets)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for key in self._left:
+            self._service.engine.cancel(key)
+
+    @property
+    def begun(self) -> bool:
+        """Work was done for it."""
+        return any(ticket.begun for ticket in self.tickets)
+
+    async def told(self) -> AsyncIterator[tuple[int, Step | Done | Failed]]:
+        """What happens to pictures, by number, until all have ended."""
+        while self._left:
+            message = await self._told.get()
+            if isinstance(message, Told):
+                self.notices.append(message.sentence)
+            elif isinstance(message, (Step, Done, Failed)):
+                index = self._left[message.key]
+                if not isinstance(message, Step):
+                    del self._left[message.key]
+                yield index, message
+
+    def _hear(self, message: FromLane) -> None:
+        self._loop.call_soon_threadsafe(self._told.put_nowait, message)

@@ -1,0 +1,54 @@
+"""Lanes as processes, which takes seconds of importing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from sanakit.checkpoints.opening import open_model
+from sanakit.cli.serving.serve import Loading
+from sanakit.common.errors import SanakitError
+from sanakit.pipelines.request import GenerationRequest
+from sanakit.serving.messages import Done, FileForm, FromLane, Step
+from sanakit.serving.service import Call, Service
+from sanakit.serving.workers import Workers
+
+
+@pytest.mark.slow
+def test_a_lane_that_is_killed_is_replaced_and_its_picture_finished(tiny_model: Path) -> None:
+    workers = Workers(Loading(str(tiny_model), {"device": "cpu"}, 1), num_lanes=2, threads=1)
+    workers.start()
+    service = Service(open_model(tiny_model), workers)
+    service.start()
+    done, begun, told = threading.Event(), threading.Event(), list[FromLane]()
+
+    def listen(message: FromLane) -> None:
+        told.append(message)
+        (done if isinstance(message, Done) else begun).set()
+
+    try:
+        plans = service.plan([GenerationRequest(prompt="a", num_inference_steps=400, solver="flow-euler")])
+        service.submit(service.tickets(plans, Call(form=FileForm()), listen))
+        assert begun.wait(30)
+        assert workers._nursery is not None
+        children = Path(f"/proc/{workers._nursery[0].pid}/task/{workers._nursery[0].pid}/children").read_text()
+        for pid in children.split():
+            os.kill(int(pid), signal.SIGKILL)
+        assert done.wait(60)
+        assert [message.index for message in told if isinstance(message, Step)].count(0) >= 2
+        assert service.engine.replaced == 2
+        assert len(workers.alive()) == 2
+    finally:
+        service.stop(0)
+        workers.close()
+
+
+@pytest.mark.slow
+def test_a_model_that_cannot_be_loaded_is_told() -> None:
+    workers = Workers(Loading("nowhere", {"device": "cpu"}, 1), num_lanes=1, threads=1)
+    with pytest.raises(SanakitError, match="nowhere"):
+        workers.start()
