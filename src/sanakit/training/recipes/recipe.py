@@ -30,6 +30,7 @@ RECIPES = {
     "autoencoder": "sanakit.training.recipes.autoencoder.recipe.AutoencoderRecipe",
     "dual_encoder": "sanakit.training.recipes.dual_encoder.recipe.DualEncoderRecipe",
     "recogniser": "sanakit.training.recipes.recogniser.recipe.RecogniserRecipe",
+    "rl": "sanakit.training.recipes.rl.recipe.RLRecipe",
     "sprint": "sanakit.training.recipes.sprint.recipe.SprintRecipe",
     "transformer": "sanakit.training.recipes.transformer.recipe.TransformerRecipe",
 }

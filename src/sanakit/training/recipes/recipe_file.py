@@ -24,7 +24,7 @@ RECIPE_FILE = "recipe.yaml"
 # or change as it is plainly meant when a stage is made longer.
 _HARMLESS = (
     "intent", "log.", "samples.", "checkpoints.", "parallel", "compile", "accept_data", "report",
-    "adaptation.tolerance",
+    "adaptation.tolerance", "tested_prompts",
 )  # fmt: skip
 # Fingerprints say whether what lies there is the same.
 _PLACES = (["data", "path"], ["data", "also"], ["data", "bank"], ["data", "names"])

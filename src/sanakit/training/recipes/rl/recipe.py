@@ -1,0 +1,210 @@
+"""Improving a model by rewards of its own pictures: roll out, look, compare, learn."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.checkpoints.identity.hashing import hash_tensors
+from sanakit.checkpoints.identity.precision import PrecisionPolicy
+from sanakit.common.config import to_mapping
+from sanakit.common.errors import ConfigError
+from sanakit.data.curation.parts import arrow
+from sanakit.features.identity import digest_of, identity_of_encoders
+from sanakit.models.transformers.linear_dit import LinearDiT
+from sanakit.scoring.rewards.load import load_reward
+from sanakit.scoring.rewards.panel import Panel
+from sanakit.training.loop import RunResult
+from sanakit.training.memory.step_memory import Workload
+from sanakit.training.objectives.nft import NFTConfig, old_decay
+from sanakit.training.recipes.recipe import Run
+from sanakit.training.recipes.rl.learning import build_trainee
+from sanakit.training.recipes.rl.policy import Policy
+from sanakit.training.recipes.rl.report import HeldOut, report_rl
+from sanakit.training.recipes.rl.settings import RLSettings, RLStage
+from sanakit.training.recipes.transformer.export import export_adapter, export_model
+from sanakit.training.recipes.transformer.plan import begun_policy, latent_loss, meta_adapter, network_shape
+from sanakit.training.recipes.transformer.samples import SamplePainter
+from sanakit.training.recipes.transformer.starting_model import StartingModel, starting_model
+from sanakit.training.rollouts.buffer import Buffer
+from sanakit.training.rollouts.engine import Engine
+from sanakit.training.rollouts.feed import Learned, RolledBatch, Rollouts
+from sanakit.training.rollouts.maker import Maker
+from sanakit.training.rollouts.prompts import Prompts
+from sanakit.training.run.continuing import INIT
+from sanakit.training.run.session import Session
+from sanakit.training.saving.bundle import Bundle, unflatten
+from sanakit.training.step.trainee import CheckData, PlannedStage, Stage, Trainee
+
+logger = logging.getLogger(__name__)
+
+_LOOKED_AT = 64  # prompts, before a run, for whether rewards know anything of them
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RLRecipe(RLSettings):
+    """A run of such settings."""
+
+    def begun_policy(self) -> PrecisionPolicy | None:
+        return begun_policy(self)
+
+    def workloads(self, device: str) -> list[Workload]:
+        config, compression, num_tokens = network_shape(self)
+        with torch.device("meta"):
+            model = LinearDiT(config)
+            learner = None if self.adapter is None else meta_adapter(model, self.adapter)
+        works = []
+        for stage in self.stages:
+            loss = latent_loss(side=max(1, stage.resolution // compression), num_tokens=num_tokens)
+            work = Workload(name=stage.name, model=model, loss=loss, optimizer=self.optimizer, device=device)
+            works.append(replace(work, learner=learner))
+        return works
+
+    def start(self, session: Session) -> Run:
+        arrow()  # records are Parquet
+        run = Rewarding(self, starting_model(self, session.device), session)
+        stages = [PlannedStage(config, partial(run.build_stage, config)) for config in self.stages]
+        return Run(stages=stages, finish=run.finish, draw_samples=run.painter.draw)
+
+    def replayed(self, bundle: Bundle) -> tuple[Trainee, Any]:
+        start = starting_model(self, bundle.device)
+        policy = Policy(start, needs_reference=True)
+        policy.old.load_state_dict(bundle.weights_of(f"{bundle.facts['trainee']}.old"))
+        trainee = build_trainee(self, policy, bundle.constants, start.card.defaults.flow_shift)
+        return trainee, RolledBatch(unflatten(Learned, bundle.tensors, "batch.learned"))
+
+
+class Rewarding:
+    """A run: the policy, the engines that make its pictures, and who looks at them."""
+
+    def __init__(self, recipe: RLRecipe, start: StartingModel, session: Session) -> None:
+        self.recipe, self.start, self.session = recipe, start, session
+        self.policy = Policy(start, needs_reference=True)
+        self.painter = SamplePainter(recipe.samples, start, device=session.device)
+        load = partial(load_reward, words=start.words or None, device=session.device)
+        self.panel = Panel.of(recipe.rewards, lambda config: load(config.name))
+        self.prompts = Prompts(recipe.prompts, recipe.seed)
+        self.held_out = Prompts(recipe.prompts, recipe.seed, "heldout")
+        self._check_fit()
+
+    def build_stage(self, config: RLStage, check: CheckData) -> Stage:
+        recipe, start, session = self.recipe, self.start, self.session
+        check(INIT, {"weights": start.given[:16]})
+        check("the prompts", self.prompts.identity | identity_of_encoders(start.encoders))
+        card = start.card_for(config.resolution, start.card.defaults.flow_shift)
+        self.painter.begin(config.resolution, card.defaults.flow_shift)
+        scheme = recipe.explore.scheme if recipe.explore is not None else None
+        engines = [self._engine(config, None), *([self._engine(config, scheme)] if scheme is not None else [])]
+        shift, maker = card.defaults.flow_shift, self._maker(config, engines)
+        probe = maker.plans_of(0)[0].solver
+        layout = recipe.layout(config, probe.schedule().sigmas[:-1], shift)
+        accumulation = layout.accumulation(recipe.rollout.updates, session.ranks.world)
+
+        def refresh() -> None:
+            weights = self.policy.weights(self.policy.old)
+            revision = hash_tensors(weights)[:16]
+            for engine in engines:
+                engine.refresh(weights, revision)
+
+        def steps_of(iteration: int) -> tuple[int, ...]:
+            sampler = recipe.sampler(iteration, shift)
+            return () if sampler is None else sampler.trained_steps()
+
+        feed = Rollouts(maker, layout, seed=recipe.seed, steps_of=steps_of, renew=self._renew, refresh=refresh)
+        null = engines[0].pipeline.bundle.text_encoder.encode_null()
+        constants = {"null.embeds": null.embeds, "null.mask": null.mask}
+        trainee = build_trainee(recipe, self.policy, constants, shift)
+        test = partial(self._test, engines[0], maker) if recipe.tested_prompts else None
+        return Stage(replace(config, accumulation=accumulation), feed, (trainee,), keep_optimizer=True, test=test)
+
+    def finish(self, result: RunResult) -> None:
+        """Write the averaged policy as ``model/``, or as ``adapter/``, and a report."""
+        recipe, start, folder = self.recipe, self.start, self.session.folder
+        card = start.card_for(recipe.stages[-1].resolution, start.card.defaults.flow_shift)
+        if recipe.adapter is None:
+            bundle = export_model(result.weights, start, card, start.words, folder / "model")
+        else:
+            bundle = export_adapter(result.weights, start, recipe.adapter, card, folder / "adapter")
+        held_out = HeldOut(self.panel, self.held_out, recipe.report_prompts, self.session.watchers.on_scoring)
+        report_rl(bundle, recipe, folder, run=result, held_out=held_out)
+
+    def _engine(self, config: RLStage, scheme: str | None) -> Engine:
+        start, device = self.start, self.session.device
+        network = LinearDiT(start.transformer.config).to(device)
+        if self.session.config.precision == "bf16":
+            network = network.bfloat16()
+        bundle = ModelBundle(
+            transformer=network,
+            autoencoder=start.encoders.autoencoder,
+            text_encoder=start.encoders.text,
+            card=start.card_for(config.resolution, start.card.defaults.flow_shift),
+            words=start.words,
+        )
+        return Engine(bundle, scheme=scheme)
+
+    def _maker(self, config: RLStage, engines: list[Engine]) -> Maker:
+        recipe, shift = self.recipe, self.start.card.defaults.flow_shift
+        parts = (recipe.rollout, recipe.explore, recipe.algorithm, recipe.rewards, recipe.prompts, config.resolution)
+        is_stochastic = recipe.sampler(0, shift) is not None
+        return Maker(
+            seed=recipe.seed,
+            prompts=self.prompts,
+            panel=self.panel,
+            engine=engines[0],
+            buffer=Buffer(self.session.folder / "rollouts"),
+            ranks=self.session.ranks,
+            config=recipe.rollout,
+            explore=recipe.explore,
+            explorer=engines[1] if len(engines) > 1 else None,
+            sampler=(lambda iteration: recipe.sampler(iteration, shift)) if is_stochastic else None,
+            spread=recipe.advantages,
+            stamp=digest_of(repr(to_mapping(part)) for part in parts),
+        )
+
+    def _renew(self, iteration: int) -> None:
+        """Let the weights of rollouts follow, before an iteration."""
+        recipe = self.recipe
+        kind = recipe.old if isinstance(recipe.algorithm, NFTConfig) else "none"
+        self.policy.renew_old(old_decay(kind, iteration * recipe.rollout.updates))
+
+    def _test(self, engine: Engine, maker: Maker) -> Mapping[str, float]:
+        """What rewards say of held-out prompts, drawn as rollouts are, by the present policy."""
+        weights: dict[str, Tensor] = self.policy.weights(self.policy.learner)
+        if not self.session.ranks.is_first:
+            return {}
+        engine.refresh(weights, "")
+        prompts = self.held_out.first(self.recipe.tested_prompts)
+        plans = [maker.plans_for(prompt, [seed])[0] for seed, prompt in enumerate(prompts)]
+        held_out = HeldOut(self.panel, self.held_out, len(prompts))
+        found = held_out.score([each.image for each in engine.make(plans)], prompts)
+        return {
+            f"held_out/{part}{end}": value
+            for part, each in found.items()
+            for end, value in (("", each.mean), (" low", each.low), (" high", each.high))
+        }
+
+    def _check_fit(self) -> None:
+        """Tell of rewards that know nothing of the prompts.
+
+        Raises:
+            ConfigError: one knows nothing of any.
+        """
+        prompts = self.prompts.first(_LOOKED_AT)
+        for name, strange in self.panel.misfits(prompts).items():
+            if len(strange) == len(prompts):
+                raise ConfigError(
+                    f"reward {name} has nothing to say of these prompts, such as {strange[0]!r}; choose prompts: that "
+                    f"suit it"
+                )
+            if strange:
+                logger.warning(
+                    "reward %s has nothing to say of %d of %d prompts, such as %r", name, len(strange), len(prompts),
+                    strange[0],
+                )  # fmt: skip

@@ -1,0 +1,85 @@
+"""The page of a run that learned from rewards: its curves, and held-out prompts before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.checkpoints.opening import load_bundle
+from sanakit.common.config import to_mapping
+from sanakit.common.progress import OnProgress, no_progress
+from sanakit.evaluation.drawing import drawing_with
+from sanakit.evaluation.metrics.bootstrap import Estimate, estimate
+from sanakit.evaluation.reports.picture_grid import picture_grid
+from sanakit.pipelines.text_to_image import TextToImagePipeline
+from sanakit.scoring.rewards.panel import Panel
+from sanakit.training.loop import RunResult
+from sanakit.training.recipes.rl.settings import RLSettings
+from sanakit.training.rollouts.prompts import Prompt, Prompts
+from sanakit.training.watching.report import draw_curves, read_log, spent_in_words, write_report
+
+_CURVES = ("reward", "loss", "distance", "constant_groups", "clipped", "rank_agreement")
+_SEED = 2026  # of the pictures of held-out prompts
+_SHEET = 6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldOut:
+    """Prompts that are not learned from, and who looks at their pictures."""
+
+    panel: Panel
+    prompts: Prompts
+    num: int
+    on_progress: OnProgress = no_progress
+
+    def score(self, images: Sequence[Image.Image], prompts: Sequence[Prompt]) -> dict[str, Estimate]:
+        """Of each part, over the pictures whose prompts ask for it."""
+        texts, known = [each.text for each in prompts], [each.known for each in prompts]
+        looked = self.panel.look(images, texts, known, range(len(images)))
+        found: dict[str, list[float]] = {}
+        for marks, _ in looked:
+            for part, score in marks.items():
+                if score is not None:
+                    found.setdefault(part, []).append(score)
+        return {part: estimate(scores, seed=_SEED) for part, scores in found.items()}
+
+
+def report_rl(bundle: ModelBundle, recipe: RLSettings, folder: Path, *, run: RunResult, held_out: HeldOut) -> Path:
+    """``report.md``, ``curves.png`` and ``sheet.png``, in whose rows prompts are drawn before and after."""
+    log = read_log(folder / "log.jsonl")
+    keys = [key for key in _CURVES if any(key in line for line in log)]
+    images = draw_curves({recipe.algorithm.type: log}, keys, folder) if keys else []
+    assert recipe.init is not None
+    models = {"before": load_bundle(recipe.init), "after": bundle}
+    prompts = held_out.prompts.first(held_out.num)
+    drawers = {when: drawing_with(TextToImagePipeline(model)) for when, model in models.items()}
+    scores, done = dict[str, dict[str, Estimate]](), 0
+    for when, draw in drawers.items() if prompts else ():
+        pictures = []
+        for index, prompt in enumerate(prompts):
+            pictures.append(Image.fromarray(np.asarray(draw([prompt.text], [_SEED + index])[0])))
+            held_out.on_progress(done := done + 1, 2 * len(prompts), "drawing and looking")
+        scores[when] = held_out.score(pictures, prompts)
+    shown = list(recipe.samples.prompts) or [prompt.text for prompt in prompts[:_SHEET]]
+    if shown:
+        rows = [picture for draw in drawers.values() for picture in draw(shown, [0] * len(shown))]
+        labels = [f"{when}: {prompt}" for when in drawers for prompt in shown]
+        picture_grid(rows, labels, columns=len(shown)).save(folder / "sheet.png")
+        images.append("sheet.png")
+    results = {
+        "run": spent_in_words(run.steps, run.samples, run.seconds),
+        "held-out prompts": len(prompts),
+        **{f"{part}, {when}": _words(each) for when, own in scores.items() for part, each in own.items()},
+        "began with": bundle.card.trained_from,
+    }
+    title = f"Learning from rewards: {bundle.card.name}"
+    return write_report(folder, title=title, recipe=to_mapping(recipe), results=results, images=images)
+
+
+def _words(found: Estimate) -> str:
+    return f"{found.mean:.4f} ({found.low:.4f} to {found.high:.4f}, {found.num_samples} pictures)"

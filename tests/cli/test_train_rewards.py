@@ -1,0 +1,257 @@
+"""Learning from rewards in miniature: a run of each algorithm, its records, its continuation, what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sanakit.checkpoints.opening import load_bundle
+from sanakit.common.config import from_mapping
+from sanakit.common.errors import ConfigError, SanakitError
+from sanakit.pipelines.request import GenerationRequest
+from sanakit.pipelines.text_to_image import TextToImagePipeline
+from sanakit.training.recipes.rl.recipe import Rewarding, RLRecipe
+from sanakit.training.recipes.train import train
+from sanakit.training.rollouts.feed import Rollouts
+from sanakit.training.run.session import Session
+from sanakit.training.step.feeds import StepPlan
+
+WEIGHTS = Path("model") / "transformer" / "diffusion_pytorch_model.safetensors"
+REWARD = """
+import numpy as np
+
+def light(pictures, prompts, metadata):
+    return [float(np.asarray(each).mean()) / 255 for each in pictures]
+
+def broken(pictures, prompts, metadata):
+    return [float("nan")] * len(pictures)
+"""
+
+
+@pytest.fixture
+def settings(tmp_path: Path, tiny_model: Path) -> dict[str, Any]:
+    """Two iterations of two prompts with three pictures each, of which two are learned from at two levels."""
+    (tmp_path / "mine.py").write_text(REWARD)
+    (tmp_path / "prompts.txt").write_text("a zyx\n\na wvu\na tsr\n")
+    (tmp_path / "held.jsonl").write_text('{"prompt": "a cow", "tag": "animals"}\n')
+    return {
+        "init": str(tiny_model),
+        "prompts": {"type": "list", "path": str(tmp_path / "prompts.txt"), "held_out": str(tmp_path / "held.jsonl")},
+        "rewards": [{"name": f"{tmp_path / 'mine.py'}:light"}],
+        "rollout": {"prompts": 2, "candidates": 3, "keep": 2, "steps": 3, "updates": 2},
+        "algorithm": {"type": "nft", "levels": 0.7},
+        "precision": "fp32",
+        "ema_decay": 0.0,
+        "log": {"steps": 1, "captions": 2, "report_to": []},
+        "checkpoints": {"minutes": None, "steps": 1, "keep_last": 9},
+        "samples": {"prompts": ["a cat"], "every_steps": 4, "steps": 2},
+        "stages": [{"name": "learn", "resolution": 64, "batch_size": 2, "learning_rate": 1e-3, "steps": 4,
+                    "warmup_steps": 0}],
+    }  # fmt: skip
+
+
+def lines_of(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_run_improves_a_model_and_continues_to_the_bit_wherever_it_was_killed(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    recipe, run = from_mapping(RLRecipe, settings), tmp_path / "run"
+    train(recipe, run)
+    lines = lines_of(run)
+    assert len(lines) == 4
+    part = next(key for key in lines[0] if key.startswith("reward/"))
+    assert lines[0]["reward"] == pytest.approx(lines[0][part])
+    assert 0 <= lines[1][f"held_out/{part.removeprefix('reward/')}"] <= 1
+    report = (run / "report.md").read_text()
+    assert "score, before" in report
+    assert "score, after" in report
+    rows = pq.read_table(run / "rollouts" / "iteration-000001.parquet").to_pylist()
+    assert len(rows) == 6
+    assert sum(row["kept"] for row in rows) == 4
+    assert all((row["advantage"] is not None) == row["kept"] for row in rows)
+    assert {row["prompt"] for row in rows} <= {"a zyx", "a wvu", "a tsr"}
+    assert rows[0]["sigmas"][-1] == 0
+    assert json.loads(rows[0]["sampler"])["num_steps"] == 3
+    assert len({row["revision"] for row in rows}) == 1
+    assert len({row["seed"] for row in rows}) == 6
+    expected = load_file(run / WEIGHTS)
+    # killed within the second iteration; before it, with its rollouts there, in part there, or gone
+    buffer = run / "rollouts" / "buffer" / "000001"
+    for step, lost in ((3, []), (2, []), (2, ["0001.safetensors"]), (1, ["0000.safetensors", "0001.safetensors"])):
+        for later in range(step + 1, 5):
+            shutil.rmtree(run / "checkpoints" / f"step-{later:08d}", ignore_errors=True)
+        for name in lost:
+            (buffer / name).unlink()
+        train(replace(recipe, report_prompts=0, tested_prompts=0), run)
+        again = load_file(run / WEIGHTS)
+        assert all(torch.equal(again[name], tensor) for name, tensor in expected.items()), (step, lost)
+
+
+def begun(settings: dict[str, Any], folder: Path) -> tuple[Rewarding, Rollouts]:
+    """A run before its first step."""
+    from sanakit.training.recipes.transformer.starting_model import starting_model
+
+    recipe = from_mapping(RLRecipe, settings)
+    run = Rewarding(recipe, starting_model(recipe, "cpu"), Session(config=recipe, folder=folder))
+    stage = run.build_stage(recipe.stages[0], lambda whose, parts: None)
+    assert isinstance(stage.feed, Rollouts)
+    return run, stage.feed
+
+
+def taken(feed: Rollouts, number: int) -> Any:
+    [batch] = feed.take(StepPlan(number, (number,), (1.0,), 1, feed.num_samples(number)))
+    return batch
+
+
+@pytest.mark.parametrize("adapter", [None, {"rank": 2}])
+def test_a_rollout_is_the_picture_that_the_model_makes_of_its_seed(
+    tmp_path: Path, settings: dict[str, Any], adapter: dict[str, Any] | None
+) -> None:
+    """To the bit: the latents that are learned from, and what the reward saw."""
+    _, feed = begun({**settings, "adapter": adapter}, tmp_path / "run")
+    taken(feed, 0)
+    bundle = load_bundle(settings["init"])
+    card = replace(bundle.card, defaults=replace(bundle.card.defaults, base_size=64))
+    pipeline = TextToImagePipeline(replace(bundle, card=card))
+    seen = 0
+    for number in range(2):
+        group = feed.maker.buffer.find(0, number, f"{feed.maker.stamp} {feed.maker.engine.revision}")
+        assert group is not None
+        requests = [
+            GenerationRequest(prompt=row["prompt"], seed=row["seed"], num_inference_steps=3, guidance_scale=1.0)
+            for row in group.full
+        ]
+        for place, (image, row) in enumerate(zip(pipeline(requests).images, group.full, strict=True)):
+            assert torch.equal(image.latent[0], group.last_latent(place))
+            light = float(np.asarray(image.picture).mean()) / 255
+            assert next(iter(row["marks"].values())) == light
+            seen += 1
+    assert seen == 6
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"algorithm": {"type": "grpo", "kl": 0.1}, "rollout": {"prompts": 2, "candidates": 2, "steps": 3}},
+        {"algorithm": {"type": "grpo", "kind": "cps", "window": 1}, "adapter": {"rank": 2},
+         "rollout": {"prompts": 2, "candidates": 2, "steps": 4, "guidance_scale": 2.0}},
+        {"algorithm": {"type": "sft"}, "rollout": {"prompts": 2, "candidates": 3, "keep": 1, "select": "best"}},
+        {"explore": {"candidates": 5, "steps": 2, "scheme": "int8"}, "adapter": {"rank": 2}},
+    ],
+    ids=["grpo", "grpo-window-adapter-guidance", "sft", "sol-rl-adapter"],
+)  # fmt: skip
+def test_every_algorithm_runs_and_continues(tmp_path: Path, settings: dict[str, Any], change: dict[str, Any]) -> None:
+    plain = {**settings, "samples": {}, "report_prompts": 0, "tested_prompts": 0, **change}
+    plain["stages"] = (
+        [{**settings["stages"][0], "batch_size": 1 if change["algorithm"] == {"type": "sft"} else 2}]
+        if ("algorithm" in change)
+        else settings["stages"]
+    )
+    recipe, run = from_mapping(RLRecipe, plain), tmp_path / "run"
+    train(recipe, run)
+    lines = lines_of(run)
+    assert all(np.isfinite(line["loss"]) for line in lines)
+    if "grpo" in str(change):
+        assert lines[0]["drift"] == 0  # the first step of an iteration is on its policy, to the bit
+    result = run / ("adapter" if change.get("adapter") else WEIGHTS)
+    files = sorted(result.rglob("*.safetensors")) if result.is_dir() else [result]
+    expected = [load_file(file) for file in files]
+    for later in (2, 3, 4):
+        shutil.rmtree(run / "checkpoints" / f"step-{later:08d}", ignore_errors=True)
+    train(recipe, run)
+    for file, tensors in zip(files, expected, strict=True):
+        again = load_file(file)
+        assert all(torch.equal(again[name], tensor) for name, tensor in tensors.items())
+
+
+def test_exploration_chooses_seeds_and_never_comes_near_the_loss(tmp_path: Path, settings: dict[str, Any]) -> None:
+    _, feed = begun({**settings, "explore": {"candidates": 6, "steps": 2, "scheme": "int8"}}, tmp_path / "run")
+    batch = taken(feed, 0)
+    maker = feed.maker
+    assert maker.explorer is not None
+    group = maker.buffer.find(0, 0, f"{maker.stamp} {maker.engine.revision}")
+    assert group is not None
+    explored = [row for row in group.records if row["stage"] == "explore"]
+    assert [row["precision"] for row in explored] == ["int8"] * 6
+    marks = [next(iter(row["marks"].values())) for row in explored]
+    order = sorted(range(6), key=lambda place: -marks[place])
+    chosen = {explored[place]["seed"] for place in (order[0], *order[-2:])}  # the best, and one more of the worst
+    assert {row["seed"] for row in group.full} == chosen
+    # latents of the loss are those of the full engine; the seed gives the same noise to both
+    assert any(torch.equal(batch.learned.latent[0], group.last_latent(place)) for place in range(3)) or any(
+        torch.equal(batch.learned.latent[0], other.last_latent(place))
+        for other in [maker.buffer.find(0, 1, f"{maker.stamp} {maker.engine.revision}")]
+        if other is not None
+        for place in range(3)
+    )
+    assert batch.facts["rank_agreement"] == pytest.approx(batch.facts["rank_agreement"])
+
+
+def test_exploration_in_full_says_what_the_full_rollout_says(tmp_path: Path, settings: dict[str, Any]) -> None:
+    explore = {"candidates": 4, "steps": 3, "scheme": None}
+    _, feed = begun({**settings, "explore": explore}, tmp_path / "run")
+    batch = taken(feed, 0)
+    maker = feed.maker
+    for number in range(2):
+        group = maker.buffer.find(0, number, f"{maker.stamp} {maker.engine.revision}")
+        assert group is not None
+        first = {row["seed"]: row["marks"] for row in group.records if row["stage"] == "explore"}
+        assert all(row["marks"] == first[row["seed"]] for row in group.full)
+    assert batch.facts["rank_agreement"] == pytest.approx(1.0)
+
+
+def test_the_weights_of_rollouts_stay_within_an_iteration_and_follow_after_it(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    run, feed = begun({**settings, "old": "none"}, tmp_path / "run")
+    taken(feed, 0)
+    revision = feed.maker.engine.revision
+    with torch.no_grad():
+        for parameter in run.policy.learner.parameters():
+            parameter.add_(0.01)
+    taken(feed, 1)
+    assert feed.maker.engine.revision == revision
+    taken(feed, feed.layout.num_batches)
+    assert feed.maker.engine.revision != revision
+    weights = run.policy.weights(run.policy.learner)
+    assert all(
+        torch.equal(tensor, weights[name]) for name, tensor in feed.maker.engine.transformer.state_dict().items()
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"rollout": {"prompts": 2, "candidates": 3, "keep": 2, "updates": 3}}, ConfigError, "3 updates on 1 process"),
+        ({"algorithm": {"type": "sft"}}, ConfigError, "rollout.select must be best"),
+        ({"algorithm": {"type": "grpo"}, "rollout": {"solver": "flow-dpm"}}, ConfigError, "rollout.solver"),
+        ({"rewards": []}, ConfigError, "rewards: give one or more"),
+        ({"rewards": [{"name": "reader"}]}, ConfigError, "reward reader has nothing to say of these prompts"),
+        ({"explore": {"scheme": "int3"}}, SanakitError, "no way to quantize called 'int3'"),
+        ({"init": None, "model": {}}, ConfigError, "improves init: as it is|misses the required"),
+        ({"prompts": {"type": "list", "path": "nowhere.txt"}}, SanakitError, "nowhere.txt cannot be read"),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_is_one_sentence(
+    tmp_path: Path, settings: dict[str, Any], change: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words) as caught:
+        train(from_mapping(RLRecipe, {**settings, **change}), tmp_path / "run")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_reward_that_is_no_number_names_prompt_and_seed(tmp_path: Path, settings: dict[str, Any]) -> None:
+    recipe = from_mapping(RLRecipe, {**settings, "rewards": [{"name": f"{tmp_path / 'mine.py'}:broken"}]})
+    with pytest.raises(SanakitError, match=r"broken gave nan \(score\) for '[a-z ]+' \(seed \d+\)"):
+        train(recipe, tmp_path / "run")
