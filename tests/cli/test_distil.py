@@ -71,6 +71,12 @@ def settings(tmp_path: Path, tiny_model: Path, teacher: LinearDiT) -> dict[str, 
     }
 
 
+@pytest.fixture(autouse=True)
+def unplanned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs here begin without a plan of memory, which takes seconds; it has tests of its own."""
+    monkeypatch.setattr(SprintRecipe, "workloads", lambda self, device: [])
+
+
 @pytest.mark.parametrize("scale", [0.0, 4.5, 100.0])
 def test_the_student_begins_as_its_teacher_whatever_it_is_told(teacher: LinearDiT, scale: float) -> None:
     student = student_of(teacher)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 
 def fits(q: Tensor, k: Tensor, v: Tensor) -> bool:
-    """Whether these are float32 or wider, on the CPU, and no gradients are wanted: training has many small rows."""
+    """Whether these are float32 or wider, on the CPU, and no gradients are wanted: training has many small rows. Not
+    where every operation is watched, as by plans of memory, which it makes slow."""
     if v.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling() or not len(v):
+        return False
+    if _get_current_dispatch_mode() is not None:
         return False
     wide = q.dtype == k.dtype == v.dtype in (torch.float32, torch.float64)
     return wide and q.shape[1] == k.shape[1] and k.shape == v.shape

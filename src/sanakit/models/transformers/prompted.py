@@ -69,8 +69,9 @@ def _fold(
     blocks: Sequence[PromptedBlock], keys: Sequence[Tensor], values: Sequence[Tensor], mask: Tensor
 ) -> tuple[FoldedRows, ...]:
     """Of frozen weights on the CPU, where calls have few rows; none of other weights, which may change or learn, of
-    shards, which are put together only for the call of their block, and none while gradients are kept."""
-    if torch.is_grad_enabled():
+    shards, which are put together only for the call of their block, and none while gradients are kept or where a plan
+    of memory has no values."""
+    if torch.is_grad_enabled() or type(mask) is not Tensor:
         return ()
     parameters = (parameter for block in blocks for parameter in block.parameters())
     if mask.device.type != "cpu" or any(p.requires_grad or hasattr(p, "device_mesh") for p in parameters):

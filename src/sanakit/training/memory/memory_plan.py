@@ -140,7 +140,7 @@ class _Planner:
             weights=size_of(learner) // shards + self.gathered,
             gradients=sum(_bytes(p) for p in work.model.parameters() if p.requires_grad) // shards,
             optimizer=self.optimizer.state // shards,
-            ema=4 * sum(p.numel() for p in learner.parameters()) // shards,  # float32
+            ema=4 * sum(p.numel() for p in (work.averaged or learner).parameters()) // shards,  # float32
             frozen=work.frozen + (size_of(work.model) - size_of(learner)) // shards,
             activations=max(step.forward, step.backward, self.optimizer.update // shards),
         )

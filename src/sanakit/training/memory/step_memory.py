@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from sanakit.models.network import units_of
+from sanakit.models.network import Network
 from sanakit.training.optimizers.build import build_optimizers
 from sanakit.training.optimizers.config import OptimizerConfig
 from sanakit.training.run.run_config import Precision
@@ -50,6 +50,7 @@ class Workload:
         loss: of a batch of a size.
         optimizer: whose state is counted.
         learner: the part of it that is averaged and kept in checkpoints, such as an adapter; None for all of it.
+        averaged: the part of the learner whose running average is kept; None for all of it.
         frozen: bytes of networks beside it, such as encoders that are not released.
         shards: processes that share weights, gradients and state (FSDP); 1 for a copy on each.
         device: of the run.
@@ -60,6 +61,7 @@ class Workload:
     loss: LossOfBatch
     optimizer: OptimizerConfig
     learner: nn.Module | None = None
+    averaged: nn.Module | None = None
     frozen: int = 0
     shards: int = 1
     device: str = "cpu"
@@ -142,20 +144,30 @@ def measure_step(work: Workload, settings: StepSettings) -> StepMemory:
 
 
 def _extended(model: nn.Module, measured: Callable[[int | None], MemoryT]) -> MemoryT:
-    """What ``measured`` finds of all blocks; of a deep transformer, from its first ones."""
-    more = len(_equal_units(model)) - _MEASURED_BLOCKS
+    """What ``measured`` finds of all blocks; of deep transformers, which grow together, from their first ones."""
+    lists = _equal_units(model)
+    more = len(lists[0]) - _MEASURED_BLOCKS if lists else 0
     if more <= 0:
         return measured(None)
     first, second = measured(_MEASURED_BLOCKS - 1), measured(_MEASURED_BLOCKS)
     return type(second)(*(b + more * (b - a) for a, b in zip(astuple(first), astuple(second), strict=True)))
 
 
-def _equal_units(model: nn.Module) -> nn.ModuleList:
-    """The list of a model's units; an empty one if they do not lie in one list, or need different memory."""
-    units = units_of(model)
-    kinds = {tuple((name, p.shape, p.dtype) for name, p in unit.named_parameters()) for unit in units}
-    lists = (module for module in model.modules() if isinstance(module, nn.ModuleList) and tuple(module) == units)
-    return next(lists, nn.ModuleList()) if len(kinds) == 1 else nn.ModuleList()
+def _equal_units(model: nn.Module) -> list[nn.ModuleList]:
+    """The list of the units of each network in a model; none if one's units do not lie in a list or need different
+    memory, or if the networks differ in depth."""
+    networks = [module for module in model.modules() if isinstance(module, Network) and module.units]
+    found = []
+    for network in networks:
+        kinds = {tuple((name, p.shape, p.dtype) for name, p in unit.named_parameters()) for unit in network.units}
+        lists = (
+            each for each in network.children() if isinstance(each, nn.ModuleList) and tuple(each) == network.units
+        )
+        blocks = next((each for each in lists if tuple(each) == network.units), None)
+        if blocks is None or len(kinds) > 1:
+            return []
+        found.append(blocks)
+    return found if len({len(blocks) for blocks in found}) == 1 else []
 
 
 def measure_optimizer(work: Workload) -> OptimizerMemory:
@@ -204,12 +216,12 @@ def twin_of(model: nn.Module, device: torch.device, *, num_blocks: int | None = 
     Args:
         num_blocks: of the copy; None for all.
     """
-    blocks = _equal_units(model)
-    left_out = {id(tensor) for block in blocks[num_blocks:] for tensor in _tensors(block)} if num_blocks else set()
+    lists = _equal_units(model) if num_blocks else []
+    left_out = {id(tensor) for blocks in lists for block in blocks[num_blocks:] for tensor in _tensors(block)}
     memo: dict[int, Any] = {
         id(tensor): _without_data(tensor, device) for tensor in _tensors(model) if id(tensor) not in left_out
     }
-    if num_blocks:
+    for blocks in lists:
         memo[id(blocks)] = nn.ModuleList(copy.deepcopy(block, memo) for block in blocks[:num_blocks])
     return copy.deepcopy(model, memo)
 

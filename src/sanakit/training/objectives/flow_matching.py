@@ -105,8 +105,8 @@ def drop_captions(
     draws = torch.rand(text.mask.shape[0], generator=generator, device=generator.device)
     drop = draws.to(text.mask.device) < probability
     length = null.mask.shape[1]
-    embeds, mask = text.embeds.clone(), text.mask.clone()
-    embeds[drop, :length] = null.embeds.to(embeds.dtype)
-    mask[drop] = False
-    mask[drop, :length] = null.mask
-    return TextCondition(embeds, mask)
+    embeds, mask = text.embeds.clone(), torch.zeros_like(text.mask)
+    embeds[:, :length], mask[:, :length] = null.embeds.to(embeds.dtype), null.mask
+    return TextCondition(
+        torch.where(drop[:, None, None], embeds, text.embeds), torch.where(drop[:, None], mask, text.mask)
+    )

@@ -15,7 +15,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from sanakit.common.errors import ConfigError
 from sanakit.common.files import write_whole
@@ -105,7 +105,7 @@ def refit_(embedding: ScalarEmbedding, before: ScalarEmbedding, *, scale: float)
     embedding.linear_2.bias.copy_(found[-1])
 
 
-class Adaptation:
+class Adaptation(nn.Module):
     """A teacher that learns to be what it was.
 
     Args:
@@ -114,6 +114,7 @@ class Adaptation:
     """
 
     def __init__(self, given: LinearDiT, config: AdaptationConfig) -> None:
+        super().__init__()
         self.given, self.config = given.eval().requires_grad_(False), config
         self.teacher = adapted(given).train().requires_grad_(True)
 

@@ -51,7 +51,7 @@ class LevelWeights(nn.Module):
         return self.out(self.embed(_sigma(angle)).float()).squeeze(-1)
 
 
-class Distillation:
+class Distillation(nn.Module):
     """Who takes part in it. Trained are the student, the weights of noise levels and the heads of the judge.
 
     Student and judge take turns, a step each; with the judge left out the student takes every step.
@@ -62,9 +62,11 @@ class Distillation:
     """
 
     def __init__(self, teacher: LinearDiT, recipe: SprintSettings) -> None:
+        super().__init__()
         self.recipe, self.teacher = recipe, teacher.eval().requires_grad_(False)
         self.listened = recipe.adversarial.blocks_of(teacher.config.num_layers)
-        with torch.random.fork_rng(devices=[]):
+        drawn_on = "meta" if teacher.device.type == "meta" else "cpu"  # the same weights on every device
+        with torch.random.fork_rng(devices=[]), torch.device(drawn_on):
             torch.manual_seed(recipe.seed)
             self.student = student_of(teacher)
             size = teacher.config.hidden_size

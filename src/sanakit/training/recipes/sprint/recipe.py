@@ -22,9 +22,11 @@ from sanakit.features.open import latent_data
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.training.loop import RunResult
+from sanakit.training.memory.step_memory import Workload
 from sanakit.training.recipes.recipe import Run
 from sanakit.training.recipes.sprint.adaptation import DENSE_TIME, Adaptation, adapted
 from sanakit.training.recipes.sprint.distillation import Distillation
+from sanakit.training.recipes.sprint.plan import sprint_workloads
 from sanakit.training.recipes.sprint.report import report_sprint
 from sanakit.training.recipes.sprint.settings import SprintSettings, SprintStage
 from sanakit.training.recipes.transformer.export import export_model, words_after
@@ -47,6 +49,9 @@ class SprintRecipe(SprintSettings):
 
     def begun_policy(self) -> PrecisionPolicy | None:
         return begun_policy(self)
+
+    def workloads(self, device: str) -> list[Workload]:
+        return sprint_workloads(self, device)
 
     def start(self, session: Session) -> Run:
         run = Distilling(self, starting_model(self, session.device), session)
