@@ -87,6 +87,7 @@ def test_sizes_are_what_the_bits_promise() -> None:
     assert bits["bf16"] == 16
     assert bits["int8"] == bits["int8-weight"] == bits["fp8"] == 8.125
     assert bits["int4-weight"] == bits["nf4"] == 4.25
+    assert bits["nvfp4"] == 4.5 + 32 / plain
     for name, kind in SCHEMES.items():
         weight = torch.randn(shape)
         seen = LayerInputs(largest=torch.ones(256), kept=[torch.randn(8, 256)])

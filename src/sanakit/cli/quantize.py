@@ -35,7 +35,7 @@ def quantize(
         str | None,
         typer.Option(
             metavar="SCHEME",
-            help="int8, int8-weight, fp8, int4-weight, nf4, svdquant or bf16; or by component, as in "
+            help="int8, int8-weight, fp8, int4-weight, nf4, svdquant, nvfp4 or bf16; or by component, as in "
             "transformer=int8,text_encoder=plain.",
         ),
     ] = None,

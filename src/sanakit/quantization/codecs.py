@@ -14,10 +14,13 @@ from sanakit.common.errors import ConfigError, RequestError
 from sanakit.kernels.fp8_linear.reference import round_to_fp8
 from sanakit.kernels.int4_linear import INT4, four_bit_weight, levels_on, pack_nibbles
 from sanakit.kernels.int4_linear import NF4 as NF4_LEVELS
+from sanakit.kernels.int4_linear.reference import unpack_nibbles
 from sanakit.kernels.int8_linear.reference import LARGEST
+from sanakit.kernels.nvfp4_linear import nvfp4_weight, round_to_nvfp4
+from sanakit.kernels.nvfp4_linear.reference import BLOCK, Blocks
 from sanakit.kernels.svdquant_linear import LowRank, svdquant_linear
 from sanakit.quantization.calibration import LayerInputs
-from sanakit.quantization.schemes import FP8, NF4, BFloat16, Int4Weight, Int8, Int8Weight, Scheme, SVDQuant
+from sanakit.quantization.schemes import FP8, NF4, NVFP4, BFloat16, Int4Weight, Int8, Int8Weight, Scheme, SVDQuant
 
 _SCALES = (1.0, 0.94, 0.88, 0.82, 0.76)
 _STRENGTHS = (0.0, 0.3, 0.5, 0.7, 0.9)
@@ -42,6 +45,11 @@ def stored(scheme: Scheme, shape: tuple[int, ...]) -> dict[str, Kept]:
             return {"weight": Kept(shape, torch.float8_e4m3fn), "weight_scale": Kept(shape[:1], torch.float32)}
         case Int4Weight() | NF4():
             return _stored_in_groups(scheme.group_size, shape)
+        case NVFP4():
+            rows, blocks = shape[0], math.ceil(shape[1] / BLOCK)
+            scale = Kept((rows, blocks), torch.float8_e4m3fn)
+            packed = Kept((rows, blocks * BLOCK // 2), torch.uint8)
+            return {"weight": packed, "weight_scale": scale, "weight_whole": Kept((), torch.float32)}
         case SVDQuant():
             (rows, channels), rank = shape, min(scheme.rank, *shape)
             branch = {"smooth": (channels,), "low_rank_down": (rank, channels), "low_rank_up": (rows, rank)}
@@ -72,6 +80,9 @@ def encode(weight: Tensor, scheme: Scheme, seen: LayerInputs | None = None) -> d
             return _groups_to_int4(weight.float(), scheme.group_size)
         case NF4():
             return _groups_to_nf4(weight.float(), scheme.group_size)
+        case NVFP4():
+            codes, scale, whole = round_to_nvfp4(weight)
+            return {"weight": pack_nibbles(codes.flatten(1)), "weight_scale": scale, "weight_whole": whole}
         case SVDQuant():
             if seen is None:
                 raise RequestError("svdquant is calibrated on prompts, which sanakit quantize does; load its folder")
@@ -91,6 +102,9 @@ def decode(tensors: Mapping[str, Tensor], scheme: Scheme, shape: tuple[int, ...]
         case Int4Weight() | NF4():
             levels = levels_of(scheme, tensors["weight"].device)
             return four_bit_weight(tensors["weight"], tensors["weight_scale"], levels, shape[1])
+        case NVFP4():
+            codes = unpack_nibbles(tensors["weight"]).unflatten(1, (-1, BLOCK))
+            return nvfp4_weight(Blocks(codes, tensors["weight_scale"], tensors["weight_whole"]), shape[1])
         case SVDQuant():
             levels = levels_on(INT4, tensors["weight"].device)
             rest = four_bit_weight(tensors["weight"], tensors["weight_scale"], levels, shape[1])

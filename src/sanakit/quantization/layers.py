@@ -16,11 +16,12 @@ from sanakit.common.errors import ConfigError, RequestError
 from sanakit.kernels.fp8_linear import fp8_linear
 from sanakit.kernels.int4_linear import four_bit_linear
 from sanakit.kernels.int8_linear import int8_linear
+from sanakit.kernels.nvfp4_linear import nvfp4_linear
 from sanakit.kernels.svdquant_linear import LowRank, svdquant_linear
 from sanakit.layers.conv3x3 import After, Conv3x3, convolved
 from sanakit.quantization.calibration import LayerInputs
 from sanakit.quantization.codecs import decode, encode, levels_of, stored
-from sanakit.quantization.schemes import FP8, NF4, Int4Weight, Int8, Scheme, SVDQuant
+from sanakit.quantization.schemes import FP8, NF4, NVFP4, Int4Weight, Int8, Scheme, SVDQuant
 
 
 class QuantizedLayer(nn.Module):
@@ -82,6 +83,8 @@ class QuantizedLinear(QuantizedLayer):
         if isinstance(self.scheme, Int8 | FP8):
             linear = int8_linear if isinstance(self.scheme, Int8) else fp8_linear
             return linear(x, self.weight, self.weight_scale, self.bias)  # type: ignore[arg-type]
+        if isinstance(self.scheme, NVFP4):
+            return nvfp4_linear(x, self.dequantized(torch.float32), self.bias)
         if isinstance(self.scheme, SVDQuant):
             branch = LowRank(*(self.get_buffer(name) for name in ("smooth", "low_rank_down", "low_rank_up")))
             return svdquant_linear(x, self.weight, self.weight_scale, branch, self.bias)  # type: ignore[arg-type]

@@ -86,9 +86,18 @@ class SVDQuant:
             raise ConfigError(f"rank={self.rank} must be from 1 to {MAX_GROUP}")
 
 
-Scheme = BFloat16 | Int8Weight | Int8 | FP8 | Int4Weight | NF4 | SVDQuant
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NVFP4:
+    """Weights and activations in 4-bit floats (e2m1) with a scale in 8 (e4m3) for each 16 of them, and one for all
+    (arXiv:2509.25149): what hardware with it computes, as a reference that runs anywhere and is not quick."""
+
+    name: ClassVar[str] = "nvfp4"
+    rounds_activations: ClassVar[bool] = True
+
+
+Scheme = BFloat16 | Int8Weight | Int8 | FP8 | Int4Weight | NF4 | SVDQuant | NVFP4
 SCHEMES: dict[str, type[Scheme]] = {
-    kind.name: kind for kind in (BFloat16, Int8Weight, Int8, FP8, Int4Weight, NF4, SVDQuant)
+    kind.name: kind for kind in (BFloat16, Int8Weight, Int8, FP8, Int4Weight, NF4, SVDQuant, NVFP4)
 }
 
 

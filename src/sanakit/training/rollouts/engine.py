@@ -45,17 +45,20 @@ class Engine:
 
     Args:
         bundle: the model, whose transformer is a copy of the policy that nobody else changes.
-        scheme: exchange its layers for ones in fewer bits.
+        scheme: exchange its layers for ones in fewer bits, but for those whose larger side is at most
+            ``min_features``.
 
     Attributes:
         revision: whose weights it has; "" before the first refresh.
     """
 
-    def __init__(self, bundle: ModelBundle, *, scheme: str | None = None) -> None:
+    def __init__(self, bundle: ModelBundle, *, scheme: str | None = None, min_features: int = 0) -> None:
         self.scheme, self.revision = scheme, ""
-        bundle.transformer.eval().requires_grad_(False)
+        network = bundle.transformer.eval().requires_grad_(False)
         if scheme is not None:
-            quantize_(bundle.transformer, scheme_named(scheme))
+            sizes = {name: max(layer.weight.shape) for name, layer in network.named_modules() if _has_matrix(layer)}
+            only = [name for name, size in sizes.items() if size > min_features]
+            quantize_(network, scheme_named(scheme), only=only)
         self.pipeline = TextToImagePipeline(bundle)
 
     @property
@@ -113,6 +116,11 @@ class Engine:
     @cached_property
     def _model(self) -> ModelReference:
         return model_reference(self.pipeline.bundle)
+
+
+def _has_matrix(layer: nn.Module) -> bool:
+    weight = layer._parameters.get("weight")
+    return weight is not None and weight.ndim > 1
 
 
 @torch.no_grad()

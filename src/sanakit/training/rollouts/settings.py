@@ -20,12 +20,14 @@ class ExploreConfig:
         candidates: pictures of a prompt.
         steps: of the solver.
         scheme: the policy's copy in fewer bits, such as int8 or nvfp4; None: in full.
+        min_features: layers stay in full whose larger side is no more than this.
         select: which of them are made again.
     """
 
     candidates: int = 96
     steps: int = 6
     scheme: str | None = "int8"
+    min_features: int = 0
     select: Selection = "best_worst"
 
     def __post_init__(self) -> None:

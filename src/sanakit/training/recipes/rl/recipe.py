@@ -100,8 +100,10 @@ class Rewarding:
         check("the prompts", self.prompts.identity | identity_of_encoders(start.encoders))
         card = start.card_for(config.resolution, start.card.defaults.flow_shift)
         self.painter.begin(config.resolution, card.defaults.flow_shift)
-        scheme = recipe.explore.scheme if recipe.explore is not None else None
-        engines = [self._engine(config, None), *([self._engine(config, scheme)] if scheme is not None else [])]
+        engines = [self._engine(config)]
+        if recipe.explore is not None and recipe.explore.scheme is not None:
+            explore = recipe.explore
+            engines.append(self._engine(config, scheme=explore.scheme, min_features=explore.min_features))
         shift, maker = card.defaults.flow_shift, self._maker(config, engines)
         probe = maker.plans_of(0)[0].solver
         layout = recipe.layout(config, probe.schedule().sigmas[:-1], shift)
@@ -135,7 +137,7 @@ class Rewarding:
         held_out = HeldOut(self.panel, self.held_out, recipe.report_prompts, self.session.watchers.on_scoring)
         report_rl(bundle, recipe, folder, run=result, held_out=held_out)
 
-    def _engine(self, config: RLStage, scheme: str | None) -> Engine:
+    def _engine(self, config: RLStage, **bits: Any) -> Engine:
         start, device = self.start, self.session.device
         network = LinearDiT(start.transformer.config).to(device)
         if self.session.config.precision == "bf16":
@@ -147,7 +149,7 @@ class Rewarding:
             card=start.card_for(config.resolution, start.card.defaults.flow_shift),
             words=start.words,
         )
-        return Engine(bundle, scheme=scheme)
+        return Engine(bundle, **bits)
 
     def _maker(self, config: RLStage, engines: list[Engine]) -> Maker:
         recipe, shift = self.recipe, self.start.card.defaults.flow_shift
