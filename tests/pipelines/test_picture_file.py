@@ -11,11 +11,11 @@ import exifread
 import piexif
 import piexif.helper
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 import sanakit
 from sanakit.common.errors import OutputError, PictureError
-from sanakit.pipelines.picture_file import open_picture, open_single_picture, read_record, write_image
+from sanakit.pipelines.picture_file import Carried, open_picture, open_single_picture, read_record, write_image
 from sanakit.pipelines.record import ModelReference, PictureRecord, describe_image, software_versions
 from sanakit.pipelines.request import GenerationRequest
 
@@ -215,3 +215,15 @@ def test_a_newer_record_is_called_newer_and_not_damaged(image: Image.Image) -> N
     for text in ("{", "[1]", "{" * 100000, '{"format": ' + "9" * 5000 + "}"):
         with pytest.raises(PictureError):
             PictureRecord.from_json(text)
+
+
+def test_texts_keep_their_kind_of_chunk(tmp_path: Path) -> None:
+    """ComfyUI finds its graph in tEXt alone, and XMP is read from iTXt alone."""
+    xmp = PngImagePlugin.iTXt("<x:xmpmeta/>", "", "")
+    texts = {"workflow": '{"nodes": []}', "XML:com.adobe.xmp": xmp, "Comment": "Erdbeere, 莓"}
+    path = write_image(tmp_path / "a.png", Image.new("RGB", (2, 2)), carried=Carried(texts=texts))
+    content = path.read_bytes()
+    assert b"tEXtworkflow\0{" in content
+    assert b"iTXtXML:com.adobe.xmp\0\0\0\0\0<x" in content
+    with Image.open(path) as picture:
+        assert picture.info["Comment"] == texts["Comment"]

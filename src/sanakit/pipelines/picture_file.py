@@ -192,7 +192,8 @@ def encode_image(
 def _png_text(record: PictureRecord | None, texts: Mapping[str, str]) -> PngImagePlugin.PngInfo:
     chunks = PngImagePlugin.PngInfo()
     for keyword, text in texts.items():
-        chunks.add_itxt(keyword, text.replace("\0", ""))
+        international = isinstance(text, PngImagePlugin.iTXt)  # which XMP is; ComfyUI reads its graph from tEXt alone
+        (chunks.add_itxt if international else chunks.add_text)(keyword, text.replace("\0", ""))
     if record is not None:
         # A zero byte would end the text early in every reader.
         chunks.add_text(A1111_CHUNK, record.to_a1111().replace("\0", ""))
