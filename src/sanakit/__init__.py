@@ -82,7 +82,8 @@ def load(
     if compile:
         check_compiler(where)
     model = open_model(source, device=where, dtype=dtype, force=force, hub=HubOptions(**options), **others)
-    tell_lack_of_memory(model, plan_for_model(model, [GenerationRequest(prompt="")]))
+    if not model.makes_clips:
+        tell_lack_of_memory(model, plan_for_model(model, [GenerationRequest(prompt="")]))
     return TextToImagePipeline(model.load(), deterministic=deterministic, compile=compile)
 
 

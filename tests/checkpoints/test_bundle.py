@@ -227,7 +227,7 @@ def test_a_failed_conversion_leaves_nothing(folder: Path, tmp_path: Path) -> Non
     ("class_name", "sentence"),
     [
         ("StableDiffusionPipeline", "is a StableDiffusionPipeline; sanakit runs SanaPipeline and SanaSprintPipeline"),
-        ("SanaVideoPipeline", "is a SanaVideoPipeline, a video model; sanakit runs"),
+        ("WanPipeline", "is a WanPipeline; sanakit runs"),
     ],
 )
 def test_folders_of_other_models(tmp_path: Path, class_name: str, sentence: str) -> None:

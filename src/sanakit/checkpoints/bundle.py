@@ -14,9 +14,8 @@ from torch import nn
 from sanakit.checkpoints.diffusers_layout import write_model_folder
 from sanakit.checkpoints.identity.card import ModelCard
 from sanakit.checkpoints.identity.hashing import combined_hash, hash_settings, hash_tensors, sampled
-from sanakit.checkpoints.networks.dc_ae import DC_AE
 from sanakit.checkpoints.networks.kind import NetworkState
-from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
+from sanakit.checkpoints.networks.kinds import kind_of_network
 from sanakit.checkpoints.sources.content_hashes import bytes_to_hash, hash_text_encoder, unknown_hashes
 from sanakit.checkpoints.sources.sources import ModelParts
 from sanakit.checkpoints.text.text_encoder_folder import save_text_encoder
@@ -33,8 +32,8 @@ from sanakit.quantization.quantize import Quantization, quantization_of
 class ModelBundle:
     """Everything that a prompt passes through. Not slotted, so that the hash is kept once computed."""
 
-    transformer: LinearDiT
-    autoencoder: DCAutoencoder
+    transformer: LinearDiT | Any  # a VideoDiT of models of clips
+    autoencoder: DCAutoencoder | Any  # a ClipAutoencoder of such
     text_encoder: TextEncoder
     card: ModelCard
     parts: ModelParts | None = None  # the files it was loaded from; None for a model made in memory
@@ -108,7 +107,7 @@ class ModelBundle:
         return bytes_to_hash(self.parts, self.card.hashes)
 
     @property
-    def components(self) -> dict[str, LinearDiT | DCAutoencoder | TextEncoder]:
+    def components(self) -> dict[str, Any]:
         """The networks by what they are to the model."""
         return {"transformer": self.transformer, "autoencoder": self.autoencoder, "text_encoder": self.text_encoder}
 
@@ -153,7 +152,7 @@ def save_bundle(
     Returns:
         the card as written.
     """
-    networks = (NetworkState.of(LINEAR_DIT, bundle.transformer), NetworkState.of(DC_AE, bundle.autoencoder))
+    networks = [NetworkState.of(kind_of_network(each), each) for each in (bundle.transformer, bundle.autoencoder)]
     hashes = {network.kind.component: hash_tensors(network.tensors) for network in networks}
     text_hash = _hash_as_written(bundle.text_encoder) if include_text_encoder else _hash_as_borrowed(bundle)
     card = replace(bundle.card, hashes={**hashes, "text_encoder": text_hash})

@@ -10,7 +10,7 @@ from torch import nn
 
 from sanakit.checkpoints.files.reader import read_json
 from sanakit.checkpoints.files.writer import write_weights
-from sanakit.checkpoints.identity.card import ModelCard, card_to_metadata, write_card
+from sanakit.checkpoints.identity.card import ModelCard, VideoDefaults, card_to_metadata, write_card
 from sanakit.checkpoints.networks.config_fields import DIFFUSERS_VERSION
 from sanakit.checkpoints.networks.kind import Json, NetworkKind, NetworkState
 from sanakit.common.files import write_json, written_aside
@@ -60,6 +60,7 @@ def write_model_folder(
         **classes,
     }
     pipeline = "SanaSprintPipeline" if card.distilled else "SanaPipeline"
+    pipeline = "SanaVideoPipeline" if isinstance(card.defaults, VideoDefaults) else pipeline
     pipeline = "SanaControlNetPipeline" if "controlnet" in classes else pipeline
     first = {"_class_name": pipeline, "_diffusers_version": DIFFUSERS_VERSION}
     write_json(folder / "model_index.json", {**first, **dict(sorted(index.items()))})

@@ -12,7 +12,7 @@ import torch
 
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.files.hub import HubOptions
-from sanakit.checkpoints.identity.card import ModelCard
+from sanakit.checkpoints.identity.card import ModelCard, VideoDefaults
 from sanakit.checkpoints.identity.precision import DtypeRequest, parse_dtypes, resolve_dtypes
 from sanakit.checkpoints.identity.schemes import SchemeRequest, check_uncalibrated, parse_schemes, scheme_names
 from sanakit.checkpoints.networks.identify import Found
@@ -66,6 +66,11 @@ class OpenedModel:
     in_turns: bool = False  # one network in memory at a time: the text encoder first, the others when they are needed
 
     @property
+    def makes_clips(self) -> bool:
+        """And not pictures."""
+        return isinstance(self.card.defaults, VideoDefaults)
+
+    @property
     def replaces(self) -> bool:
         """Whether a part of another source, or of another variant, takes the place of one of its own."""
         return self.parts.variant is not None or any(source is not None for source in self.named.values())
@@ -74,8 +79,6 @@ class OpenedModel:
     def load(self) -> ModelBundle:
         """The model, with its weights; arguments and errors are those of ``sanakit.load``."""
         parts = complete(self.parts, self.hub, **self.named)
-        assert parts.transformer is not None
-        assert parts.autoencoder is not None
         assert parts.text_encoder is not None
         check_text_encoder(parts.text_encoder)
         check_tokenizer_files(parts.tokenizer or parts.text_encoder)
@@ -85,8 +88,8 @@ class OpenedModel:
         read = self._empty if self.in_turns else self._network
         bundle = ModelBundle(
             text_encoder=self._text_encoder(parts, card),
-            transformer=read(parts.transformer),
-            autoencoder=read(parts.autoencoder),
+            transformer=read(parts.networks["transformer"]),
+            autoencoder=read(parts.networks["autoencoder"]),
             card=card,
             parts=parts,
             words=self.words,

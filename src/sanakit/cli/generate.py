@@ -82,10 +82,12 @@ class WishOptions:
         bool, typer.Option("--instruction/--no-instruction", help="Put the model's instruction before the prompt.")
     ] = True
 
-    def requests(self, prompts: Sequence[str], edits: EditOptions, controls: ControlOptions) -> list[GenerationRequest]:
+    def requests(
+        self, prompts: Sequence[str], edits: EditOptions, controls: ControlOptions, clips: ClipOptions
+    ) -> list[GenerationRequest]:
         """One a prompt; raises RequestError where no model could do it."""
         from sanakit.pipelines.adapting.use import as_adapters
-        from sanakit.pipelines.request import GenerationRequest
+        from sanakit.pipelines.request import GenerationRequest, VideoRequest
         from sanakit.pipelines.source_picture import SourcePicture
 
         fields = asdict(self)
@@ -99,7 +101,27 @@ class WishOptions:
         fields |= {"width": width, "height": height, "solver": self.solver.value if self.solver else None}
         negative = fields.pop("negative_prompt")
         worded = [edits.worded(prompt, negative) for prompt in prompts]
-        return [GenerationRequest(prompt=text, negative_prompt=other, **fields) for text, other in worded]
+        kind = VideoRequest if clips.asked else GenerationRequest
+        fields |= asdict(clips) if clips.asked else {}
+        return [kind(prompt=text, negative_prompt=other, **fields) for text, other in worded]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipOptions:
+    """What clips have beside; fields of ``VideoRequest``."""
+
+    num_frames: Annotated[
+        int | None, typer.Option("--frames", help="Make clips of so many frames, with a model of clips.")
+    ] = None
+    fps: Annotated[int | None, typer.Option("--fps", help="Of clips, frames a second.")] = None
+    motion_score: Annotated[
+        int | None, typer.Option(help="Of clips, how much moves: 1 hardly anything, 30 much, 0 does not say it.")
+    ] = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether clips are asked for, and not pictures."""
+        return any(value is not None for value in (self.num_frames, self.fps, self.motion_score))
 
 
 def parse_angles(words: str) -> tuple[float, ...]:
@@ -117,6 +139,7 @@ def generate(
     controls: ControlOptions,
     places: PlaceOptions,
     best: BestOfOptions,
+    clips: ClipOptions,
     prompts: Annotated[
         list[str] | None, typer.Argument(metavar=PROMPTS, help="What to draw; several are allowed.")
     ] = None,
@@ -139,7 +162,7 @@ def generate(
         bool, typer.Option("--force", help="Run in a dtype that the model is known not to work in, or changed weights.")
     ] = False,
 ) -> None:
-    """Turn prompts into pictures.
+    """Turn prompts into pictures, or with --frames into clips.
 
     A FILE that exists is replaced; in a FOLDER every picture gets a new name of prompt and seed. With --best-of, a
     prompt whose pictures are in the FOLDER is finished: a run that was stopped goes on.
@@ -152,13 +175,15 @@ def generate(
             raise RequestError(f"--num-images {wishes.num_images} has no meaning beside --best-of; say --keep")
         texts = list(dict.fromkeys(texts))
     total = len(texts) * (wishes.num_images if settings is None else settings.keep)
-    requests = wishes.requests(texts, edits, controls)
-    place = places.with_room(0, num_images=total)
+    requests = wishes.requests(texts, edits, controls, clips)
+    if clips.asked and settings is not None:
+        raise RequestError("--best-of judges pictures, not clips; leave it or --frames out")
+    place = places.of_clips(num_clips=total) if clips.asked else places.with_room(0, num_images=total)
     drawn = [(picture, "a picture that controls it") for picture in controls.control or ()]
     for given, what in ((wishes.image, "the picture that it begins with"), (edits.mask, "its mask"), *drawn):
         if given is not None and place.file is not None and place.file.resolve() == given.resolve():
             raise RequestError(f"--output {place.file} would replace {what}; choose another name")
-    if metadata:
+    if metadata and not clips.asked:
         num_scores = 0 if settings is None else settings.num * len(best.judges)
         check_metadata(place, [text + wishes.negative_prompt for text in texts], num_scores)
     hub, judges = (run.hub, []) if settings is None else best.found(run, model)

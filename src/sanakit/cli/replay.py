@@ -15,7 +15,7 @@ NEARLY = 3  # the exit code
 
 
 def replay(
-    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="A picture that sanakit wrote.")],
+    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="A picture or clip that sanakit wrote.")],
     files: SourceOptions,
     places: PlaceOptions,
     told: TellOptions,
@@ -40,11 +40,11 @@ def replay(
     It is made in as many threads as before. Exit code 0 if every pixel is the same, 3 if none differs by more than one
     of 255 levels, else 1. The new picture is only written with --output.
     """
-    from sanakit.pipelines.picture_file import open_single_picture, read_record
+    from sanakit.pipelines.replay import read_made
 
-    record = read_record(picture)
+    record, pixels = read_made(picture)
     if not long:
-        record.check_work(picture, open_single_picture(picture).size)
+        record.check_work(picture, pixels.size if pixels is not None else (0, 0))
     place = places.choose(record.request, num_images=1) if places.output is not None else None
 
     from sanakit.checkpoints.opening import open_model

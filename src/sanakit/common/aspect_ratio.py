@@ -26,6 +26,16 @@ _TRAINING_ONLY = frozenset({0.26, 0.27, 2.89, 3.11, 3.62, 3.75, 3.88})
 
 BASE_SIZES = (256, 512, 1024, 2048, 4096)
 
+# The same of clips: at 480p in multiples of 16 and at 720p of 32 pixels.
+_CLIP_RATIOS = (0.5, 0.57, 0.68, 0.78, 1.0, 1.13, 1.29, 1.46, 1.67, 1.75, 2.0)
+_CLIP_SIZES = {
+    480: ((448, 896), (480, 832), (528, 768), (560, 720), (624, 624), (672, 592), (720, 560), (768, 528), (816, 496),
+          (832, 480), (896, 448)),
+    720: ((672, 1344), (704, 1280), (800, 1152), (832, 1088), (960, 960), (1024, 896), (1088, 832), (1152, 800),
+          (1248, 736), (1280, 704), (1344, 672)),
+}  # fmt: skip
+CLIP_SIZES = tuple(_CLIP_SIZES)
+
 Bins = MappingProxyType[float, tuple[int, int]]
 
 
@@ -48,4 +58,10 @@ def aspect_ratio_bins(base_size: int, *, training: bool = False) -> Bins:
 def nearest_bin(height: int, width: int, base_size: int, *, training: bool = False) -> tuple[int, int]:
     """The ``(height, width)`` of the bin whose ratio is nearest to ``height / width``; the flatter one on a tie."""
     bins = aspect_ratio_bins(base_size, training=training)
+    return bins[min(bins, key=lambda ratio: abs(ratio - height / width))]
+
+
+def nearest_clip_bin(height: int, width: int, base_size: int) -> tuple[int, int]:
+    """The same of clips of 480p and 720p, whose base sizes are ``CLIP_SIZES``."""
+    bins = dict(zip(_CLIP_RATIOS, _CLIP_SIZES[base_size], strict=True))
     return bins[min(bins, key=lambda ratio: abs(ratio - height / width))]

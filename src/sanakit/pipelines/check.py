@@ -73,6 +73,9 @@ def load_for(
         CheckpointError: an adapter or a ControlNet does not fit the model.
     """
     plans = plan_for_model(model, requests)
+    if model.makes_clips:
+        check_room(sum(plan.num_frames or 0 for plan in plans) * bytes_of_pictures(plans[:1]))
+        return TextToImagePipeline(model.load(), deterministic=deterministic, compile=compile, memory=memory)
     assert model.parts.transformer is not None
     check_adapters([use for each in requests for use in each.adapters], model.parts.transformer.config, compile=compile)
     controls = [use for each in requests for use in each.controls]
@@ -95,9 +98,11 @@ def load_to_decode(saved: SavedLatent, path: Path, model: OpenedModel) -> TextTo
         PictureError: another model made it, or it has not the shape that its record says.
     """
     (plan,) = plan_for_model(model, [saved.record.request])
-    transformer, compression = model.parts.transformer, compression_of(model.parts.autoencoder)
-    assert transformer is not None
-    expected = (1, transformer.config.in_channels, *(side // compression for side in plan.generated))
+    found = model.parts.networks.get("autoencoder")
+    compression, temporal = compression_of(found), getattr(found and found.config, "temporal_compression", 1)
+    frames = () if plan.num_frames is None else (1 + (plan.num_frames - 1) // temporal,)
+    channels = model.parts.networks["transformer"].config.in_channels
+    expected = (1, channels, *frames, *(side // compression for side in plan.generated))
     if saved.latent.shape != expected:
         raise PictureError(
             f"{path} holds a latent of shape {tuple(saved.latent.shape)}, and {model.card.name} makes {expected} for "
@@ -125,9 +130,10 @@ def plan_for_model(model: OpenedModel, requests: Sequence[GenerationRequest]) ->
     Raises:
         RequestError: the model cannot do what a request asks for.
     """
-    assert model.parts.transformer is not None
-    granularity = granularity_of(model.parts.transformer.config, compression_of(model.parts.autoencoder))
-    return plan_pictures(requests, model.card, granularity)
+    networks = model.parts.networks
+    config = networks["autoencoder"].config if "autoencoder" in networks else None
+    granularity = granularity_of(networks["transformer"].config, compression_of(networks.get("autoencoder")))
+    return plan_pictures(requests, model.card, granularity, temporal=getattr(config, "temporal_compression", 1))
 
 
 def bytes_of_pictures(plans: Sequence[PicturePlan]) -> int:

@@ -167,7 +167,12 @@ def _source_without_influence(plan: PicturePlan) -> str:
     """What there is to say of it: steps are whole, and the first begins with noise alone."""
     request, solver = plan.request, plan.solver
     anew = request.edit is not None and request.edit.changes_parts
-    if request.image is None or anew or math.cos(angle_of(solver.schedule().sigmas[plan.start])) >= _LEAST_SHARE:
+    if (
+        request.image is None
+        or plan.num_frames is not None
+        or anew
+        or math.cos(angle_of(solver.schedule().sigmas[plan.start])) >= _LEAST_SHARE
+    ):
         return ""
     steps, ways = solver.num_steps, []
     if request.strength is not None:

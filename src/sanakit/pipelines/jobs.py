@@ -12,16 +12,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.checkpoints.identity.card import VideoDefaults
 from sanakit.common.devices import moved
 from sanakit.common.errors import RequestError
 from sanakit.common.pixels import to_signed
 from sanakit.common.seeds import draw_noise, draw_step_noise
 from sanakit.layers.beside import told_by_row
+from sanakit.models.autoencoders.clips import ClipAutoencoder
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.compiled_step import CompiledStep
 from sanakit.models.transformers.condition import Condition, Control
 from sanakit.pipelines.adapting.carried import CarriedAdapters
 from sanakit.pipelines.adapting.use import AdapterUse
+from sanakit.pipelines.clips.frames import encode_first_frame, without_first_frame
 from sanakit.pipelines.controlling.carried import CarriedControls
 from sanakit.pipelines.controlling.use import ControlUse
 from sanakit.pipelines.decoding.decode import USABLE_SHARE
@@ -84,6 +87,11 @@ class JobMaker:
         return self.bundle.device
 
     @property
+    def makes_clips(self) -> bool:
+        """And not pictures."""
+        return isinstance(self.bundle.card.defaults, VideoDefaults)
+
+    @property
     def granularity(self) -> int:
         """Both sides of a generated picture are multiples of this many pixels."""
         return granularity_of(self.bundle.transformer.config, self.bundle.autoencoder.config.compression)
@@ -94,7 +102,8 @@ class JobMaker:
             each.model_copy(update={"controls": tuple(map(self._controls.completed, each.controls))})
             for each in requests
         ]
-        return plan_pictures(named, self.bundle.card, self.granularity, self.reader)
+        temporal = getattr(self.bundle.autoencoder.config, "temporal_compression", 1)
+        return plan_pictures(named, self.bundle.card, self.granularity, self.reader, temporal=temporal)
 
     def jobs(self, plans: Sequence[PicturePlan], noises: Iterable[Tensor] | None = None) -> Iterator[PictureJob]:
         """What a denoiser needs for each picture, one by one; with the noise of its seed if there is no other."""
@@ -157,6 +166,10 @@ class JobMaker:
         """
         pixels = to_signed([source.fitted(*size)])
         self.bundle.need("autoencoder")
+        if isinstance(self.bundle.autoencoder, ClipAutoencoder):
+            latent = encode_first_frame(self.bundle.autoencoder, pixels).to(self.device)
+            self.need_transformer()
+            return latent
         free = self._free_for(source if isinstance(source, Canvas) else None)
         latent = encode_pixels(self.bundle.autoencoder, pixels, free_memory=free).to(self.device)
         self.need_transformer()
@@ -190,19 +203,27 @@ class JobMaker:
             yield moved(draw_noise(self._latent_shape(plan), plan.request.seed)[None], self.device)
 
     def _latent_shape(self, plan: PicturePlan) -> tuple[int, ...]:
-        compression = self.bundle.autoencoder.config.compression
-        return (self.bundle.transformer.config.in_channels, *(side // compression for side in plan.generated))
+        config = self.bundle.autoencoder.config
+        frames = () if plan.num_frames is None else (1 + (plan.num_frames - 1) // config.temporal_compression,)
+        sides = (side // config.compression for side in plan.generated)
+        return (self.bundle.transformer.config.in_channels, *frames, *sides)
 
 
 def first_latent(plan: PicturePlan, noise: Tensor, encode: Encode) -> Tensor:
-    """Where a picture begins: with its noise ``(1, C, h, w)``, or with another picture's latent under some of it."""
+    """Where a picture begins: with its noise ``(1, C, h, w)``, or with another picture's latent under some of it; a
+    clip with a picture as its first frame."""
     source = canvas_of(plan.request) or plan.request.image
     latent = None if source is None else encode(source, plan.generated)
+    if plan.num_frames is not None:
+        return noise if latent is None else torch.cat([latent, noise[:, :, 1:]], dim=2)
     return plan.solver.schedule().first_latent(noise, latent, plan.start)
 
 
 def correction_of(plan: PicturePlan, encode: Encode) -> Correct | None:
-    """What keeps the velocities of an edit on the way to the picture, where that is kept."""
+    """What keeps the velocities of an edit on the way to the picture, where that is kept; and the first frame of a
+    clip where it is."""
+    if plan.num_frames is not None:
+        return None if plan.request.image is None else without_first_frame
     canvas = canvas_of(plan.request)
     if canvas is None or not canvas.edit.changes_parts:
         return None
@@ -236,10 +257,11 @@ def picture_job(
         solver = resampling(solver, again, draw, edit.resample)
     if plan.request.reuse:
         solver = reusing(solver, plan.request.reuse, kind=plan.guidance.branches, known=known)
+    conditions = conditions_of(plan, prepare)
+    if plan.num_frames is not None and plan.request.image is not None:
+        conditions = {branch: told.with_clean(latent.shape[2]) for branch, told in conditions.items()}
     wrapped = SHOWN if plan.request.seamless else 0
-    conditions = {
-        branch: told.on_map(partial(wrap, cells=wrapped)) for branch, told in conditions_of(plan, prepare).items()
-    }
+    conditions = {branch: told.on_map(partial(wrap, cells=wrapped)) for branch, told in conditions.items()}
     return PictureJob(solver=solver, guidance=plan.guidance, conditions=conditions, correct=correct, wrapped=wrapped)
 
 

@@ -201,6 +201,11 @@ def _png_text(record: PictureRecord | None, texts: Mapping[str, str]) -> PngImag
     return chunks
 
 
+def record_exif(record: PictureRecord) -> bytes:
+    """A record as EXIF alone."""
+    return _exif(record, NOTHING_CARRIED)
+
+
 def _exif(record: PictureRecord | None, carried: Carried) -> bytes:
     """EXIF with the A1111 text as the user comment, where galleries look, and our JSON as the description.
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sanakit.checkpoints.identity.card import ModelCard
+from sanakit.checkpoints.identity.card import ModelCard, VideoDefaults
 from sanakit.common.errors import RequestError
 from sanakit.common.seeds import image_seed
+from sanakit.pipelines.clips.plan import as_clips, motion_suffix, size_of_clip
 from sanakit.pipelines.editing.canvas import Canvas
 from sanakit.pipelines.reading.read import PromptReader
-from sanakit.pipelines.request import MAX_SIDE, MIN_SIDE, GenerationRequest
+from sanakit.pipelines.request import MAX_SIDE, MIN_SIDE, GenerationRequest, VideoRequest
 from sanakit.pipelines.resolution import check_upscaled_size, generated_size, size_around, size_like, size_near
 from sanakit.sampling.guidance import ClassifierFreeGuidance, EmbeddedGuidance, Guidance, PerturbedAttentionGuidance
 from sanakit.sampling.scm import SCM
@@ -35,11 +36,17 @@ class PicturePlan:
     guidance: Guidance
     read_as: str | None = None
     start: int = 0  # the first step of the solver; later ones begin with a picture
+    suffix: str = ""  # behind the prompt, as the text encoder gets it
+
+    @property
+    def num_frames(self) -> int | None:
+        """Of a clip."""
+        return self.request.num_frames if isinstance(self.request, VideoRequest) else None
 
     @property
     def told(self) -> str:
         """The prompt as the text encoder gets it."""
-        return self.request.prompt if self.read_as is None else self.read_as
+        return (self.request.prompt if self.read_as is None else self.read_as) + self.suffix
 
     @property
     def is_larger(self) -> bool:
@@ -48,8 +55,9 @@ class PicturePlan:
 
 
 def plan_pictures(
-    requests: Sequence[GenerationRequest], card: ModelCard, granularity: int, reader: PromptReader | None = None
-) -> list[PicturePlan]:
+    requests: Sequence[GenerationRequest], card: ModelCard, granularity: int, reader: PromptReader | None = None,
+    *, temporal: int = 1,
+) -> list[PicturePlan]:  # fmt: skip
     """Every picture of every request, in order.
 
     Args:
@@ -57,11 +65,43 @@ def plan_pictures(
         card: of the model, for what was not said.
         granularity: both generated sides are multiples of it.
         reader: of prompts, for models that have a table of their words.
+        temporal: frames of a clip are one more than a multiple of it.
 
     Raises:
         RequestError: the model cannot do what a request asks for.
     """
+    defaults = card.defaults
+    if isinstance(defaults, VideoDefaults):
+        clips = [request for request in requests if isinstance(request, VideoRequest)]
+        if len(clips) < len(requests):
+            raise RequestError(f"{card.name} makes clips; ask for one with num_frames= (--frames), or a VideoRequest.")
+        each = (clip for request in clips for clip in as_clips(request, defaults, temporal))
+        return [_plan_of_clip(clip, card, granularity, reader) for clip in each]
+    if any(isinstance(request, VideoRequest) for request in requests):
+        raise RequestError(f"{card.name} makes pictures, not clips; leave num_frames, fps and motion_score out.")
     return [plan for request in requests for plan in _pictures_of(request, card, granularity, reader)]
+
+
+def _plan_of_clip(request: VideoRequest, card: ModelCard, granularity: int, reader: PromptReader | None) -> PicturePlan:
+    generated = size_of_clip(request, card.defaults.base_size, granularity)
+    guidance, solver = _guidance(request, card), _solver(request, card)
+    if isinstance(solver, SCM):
+        raise RequestError(f"the solver {solver.name} is of pictures in few steps, and no model of clips knows it.")
+    told = {
+        "num_inference_steps": solver.num_steps,
+        "guidance_scale": guidance.scale,
+        "solver": solver.name,
+        "flow_shift": solver.flow_shift,
+    }
+    told_as = reader.read(request.prompt).text if reader is not None else request.prompt
+    return PicturePlan(
+        request=request.model_copy(update=told),
+        generated=generated,
+        solver=solver,
+        guidance=guidance,
+        read_as=told_as if told_as != request.prompt else None,
+        suffix=motion_suffix(request),
+    )
 
 
 def _pictures_of(

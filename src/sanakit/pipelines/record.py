@@ -18,7 +18,7 @@ from sanakit.common.config import check_format, json_values
 from sanakit.common.errors import PictureError
 from sanakit.common.version import __version__
 from sanakit.pipelines.editing.edit import RESAMPLED
-from sanakit.pipelines.request import GenerationRequest
+from sanakit.pipelines.request import GenerationRequest, VideoRequest
 from sanakit.sampling.solvers import solver_kind
 
 FORMAT = 1
@@ -28,9 +28,10 @@ READING, UPSCALING, LATENTS = "words of other languages and emoji", "upscaling",
 REUSE = "velocities that were reused"
 QUANTIZED, EDIT = "quantized weights", "an edit of a picture"
 SEAMLESS, ADAPTERS, CONTROLS = "edges that meet", "adapters", "pictures that control"
-MAX_STEPS, MAX_PIXELS, MAX_ROWS = 100, 1024**2, 16
+CLIP = "frames of a clip"
+MAX_STEPS, MAX_PIXELS, MAX_ROWS, MAX_FRAMES = 100, 1024**2, 16, 161
 """What a record may ask for unasked; a picture as large as its file is never too large."""
-KNOWN_NEEDS = frozenset({READING, UPSCALING, LATENTS, QUANTIZED, REUSE, EDIT, SEAMLESS, ADAPTERS, CONTROLS})
+KNOWN_NEEDS = frozenset({READING, UPSCALING, LATENTS, QUANTIZED, REUSE, EDIT, SEAMLESS, ADAPTERS, CONTROLS, CLIP})
 """Features without which a picture would come out otherwise."""
 
 
@@ -100,11 +101,13 @@ class ModelReference(_Plain):
 
 
 class ImageReference(_Plain):
-    """The finished picture: size, and SHA-256 of its RGB bytes row by row, before any compression."""
+    """The finished picture: size, and SHA-256 of its RGB bytes row by row, before any compression; of a clip that of
+    its frames, one after the other."""
 
     width: int
     height: int
     sha256: str
+    num_frames: int | None = Field(None, exclude_if=lambda frames: frames is None)
 
 
 class UpscalerReference(_Plain):
@@ -156,7 +159,7 @@ class PictureRecord(_Plain):
     """
 
     format: int = FORMAT
-    request: GenerationRequest
+    request: GenerationRequest | VideoRequest
     model: ModelReference
     device: str
     versions: Mapping[str, str]
@@ -216,12 +219,13 @@ class PictureRecord(_Plain):
         steps = max(self.request.num_inference_steps or 0, len(self.request.angles or ()))
         if self.request.edit is not None and self.request.edit.resample > RESAMPLED:
             steps = steps * (1 + self.request.edit.resample) // (1 + RESAMPLED)
-        rows = self.rows_per_call or 0
+        rows, frames = self.rows_per_call or 0, getattr(self.request, "num_frames", None) or 0
         width, height = ((side or 0) * self.request.upscale for side in (self.request.width, self.request.height))
         asked = [
             f"{steps} steps" if steps > MAX_STEPS else "",
             f"{width}x{height} pixels" if width * height > max(MAX_PIXELS, size[0] * size[1]) else "",
             f"calls of {rows} rows" if rows > MAX_ROWS else "",
+            f"{frames} frames" if frames > MAX_FRAMES else "",
         ]
         if any(asked):
             raise PictureError(
@@ -268,7 +272,7 @@ def _check_known(content: Mapping[str, Any]) -> None:
     """Raises PictureError for a record of a later version: by its format, or by what this one does not know in it."""
     check_format(content, FORMAT, "the record", error=PictureError)
     request, model = ({} if not isinstance(part := content.get(name), dict) else part for name in ("request", "model"))
-    strange = [f"request.{name}" for name in request if name not in GenerationRequest.model_fields]
+    strange = [f"request.{name}" for name in request if name not in VideoRequest.model_fields]
     if model.get("kind") not in (None, *get_args(OriginKind)):
         strange.append("model.kind")
     edit = edit if isinstance(edit := request.get("edit"), dict) else {"mask": edit}

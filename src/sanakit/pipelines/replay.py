@@ -21,13 +21,14 @@ from sanakit.common.paths import as_path
 from sanakit.kernels.arithmetic import MAX_THREADS, own_arithmetic
 from sanakit.pipelines.adapting.use import AdapterUse
 from sanakit.pipelines.check import load_for
+from sanakit.pipelines.clips.files import read_clip_record
 from sanakit.pipelines.controlling.use import ControlModel, ControlUse
 from sanakit.pipelines.editing.edit import Mask
 from sanakit.pipelines.events import OnEvent
 from sanakit.pipelines.latent_file import as_latents, hash_latent
 from sanakit.pipelines.picture_file import as_stored, open_single_picture, read_record
 from sanakit.pipelines.record import PictureRecord, describe_image
-from sanakit.pipelines.request import GenerationRequest
+from sanakit.pipelines.request import GenerationRequest, VideoRequest
 from sanakit.pipelines.result import GeneratedImage
 from sanakit.pipelines.source_picture import PictureFacts, SourcePicture
 from sanakit.pipelines.text_to_image import TextToImagePipeline
@@ -39,7 +40,8 @@ Outcome = Literal["identical", "nearly identical", "different"]
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ReplayResult:
     """``identical``: every pixel of ``image`` equals the picture as it was made, and the file holds that picture, a
-    JPEG or WebP as its format stores it. ``nearly identical``: no value differs by more than one of 255 levels.
+    JPEG or WebP as its format stores it; of a clip, all frames are what they were before they were encoded. ``nearly
+    identical``: no value differs by more than one of 255 levels.
 
     ``differences`` are sentences: what differs in the pixels, and what is not as it was then and may be the reason.
     """
@@ -88,9 +90,9 @@ def replay(
             there is no ``pipeline``, with latents, adapters or from a picture that are not here, or its record asks
             for too much.
     """
-    record, picture = read_record(path), open_single_picture(path)
+    record, picture = read_made(path)
     if not long:
-        record.check_work(path, picture.size)
+        record.check_work(path, picture.size if picture is not None else (0, 0))
     uses = find_adapters(record, path, sources.get("adapters", ()))
     controls = find_controls(record, path, sources.get("controls", ()), sources.get("control_models", ()))
     found = {"adapters": uses, "controls": controls}
@@ -105,8 +107,25 @@ def replay(
     again.fixed_rows = record.rows_per_call
     with own_arithmetic(_threads(record)):
         made = again(request, on_event=on_event, latents=latents).images[0]
-    outcome, pixels = _compare(record, picture, made.picture)
+    outcome, pixels = _compare(record, picture, made.picture) if picture is not None else _compare_frames(record, made)
     return ReplayResult(outcome=outcome, image=made, differences=(*pixels, *_circumstances(record, made.record)))
+
+
+def read_made(path: str | Path) -> tuple[PictureRecord, Image.Image | None]:
+    """The record in a picture or a clip, and the picture.
+
+    Raises:
+        PictureError: it cannot be read or holds no record.
+    """
+    record = read_clip_record(path) or read_record(path)
+    return record, None if isinstance(record.request, VideoRequest) else open_single_picture(path)
+
+
+def _compare_frames(record: PictureRecord, made: GeneratedImage) -> tuple[Outcome, list[str]]:
+    """By the hash of the frames before they were encoded, as their format changes them."""
+    if record.image == made.record.image:
+        return "identical", []
+    return "different", ["the frames are not those that the record describes"]
 
 
 def _check_latents(record: PictureRecord, latents: Tensor | NDArray[Any] | None, path: str | Path) -> None:

@@ -27,6 +27,8 @@ MAX_IMAGES = 1000
 MAX_ADAPTERS = 16
 MAX_CONTROLS = 4
 MAX_PROMPT = 100_000  # characters; the largest models read some 1500 of them
+MAX_FRAMES, MAX_FPS, MAX_MOTION = 4096, 240, 1000  # of clips
+_OF_PICTURES = ("strength", "start_angle", "edit", "seamless", "upscale", "angles", "pag_scale", "adapters", "controls")
 UPSCALES = (2, 4)  # times a side, by a small network after the model's own
 
 
@@ -173,7 +175,7 @@ class GenerationRequest(BaseModel):
             try:
                 super().__init__(**fields)
             except ValidationError as error:
-                raise RequestError(_sentence(error)) from None
+                raise RequestError(_sentence(error, type(self).model_fields)) from None
             self._check_together()
 
     def _check_together(self) -> None:
@@ -204,18 +206,42 @@ class GenerationRequest(BaseModel):
             )
 
 
-def as_requests(asked: Asked | Sequence[Asked] | None, fields: Mapping[str, Any]) -> list[GenerationRequest]:
+class VideoRequest(GenerationRequest):
+    """A request for clips; ``image`` is their first frame, which stays as it is."""
+
+    num_frames: int | None = Field(
+        None, ge=1, le=MAX_FRAMES, description=f"a whole number of frames from 1 to {MAX_FRAMES}"
+    )
+    fps: int | None = Field(
+        None, ge=1, le=MAX_FPS, description=f"a whole number of frames a second from 1 to {MAX_FPS}"
+    )
+    motion_score: int | None = Field(
+        None, ge=0, le=MAX_MOTION, description=f"a whole number from 1 (hardly any) to {MAX_MOTION}, or 0 for not said"
+    )
+
+    def _check_together(self) -> None:
+        fields = GenerationRequest.model_fields
+        for name in _OF_PICTURES:
+            if name in fields and getattr(self, name) != fields[name].get_default():
+                raise RequestError(f"{name} is not offered for clips; leave it out.")
+        super()._check_together()
+
+
+def as_requests(
+    asked: Asked | Sequence[Asked] | None, fields: Mapping[str, Any], kind: type[GenerationRequest] | None = None
+) -> list[GenerationRequest]:
     """Prompts with ``fields``, or finished requests, as a list; of one or of several.
 
     Args:
         asked: None where ``fields`` has the ``prompt``.
         fields: of ``GenerationRequest``, for every prompt; and ``generator``, of torch, in the place of ``seed``: one
             for all prompts, or a list with one for every picture.
+        kind: what prompts become; None for ``GenerationRequest``.
 
     Raises:
         RequestError: ``fields`` came with a finished request, there is nothing to do, or it is something else.
     """
-    fields = dict(fields)
+    fields, kind = dict(fields), kind or GenerationRequest
     if fields.get("image") is not None:  # read once, whatever the number of prompts
         fields["image"] = SourcePicture.of(fields["image"])
     if fields.get("adapters"):
@@ -234,7 +260,7 @@ def as_requests(asked: Asked | Sequence[Asked] | None, fields: Mapping[str, Any]
     if fields and any(isinstance(item, GenerationRequest) for item in items):
         raise RequestError(f"{', '.join(fields)} would be ignored beside a finished request; set them in the request.")
     generator = fields.pop("generator", None)
-    requests = [_as_request(item, fields) for item in items]
+    requests = [_as_request(item, fields, kind) for item in items]
     if generator is None:
         return requests
     if "seed" in fields:
@@ -242,12 +268,12 @@ def as_requests(asked: Asked | Sequence[Asked] | None, fields: Mapping[str, Any]
     return _seeded(requests, generator)
 
 
-def _as_request(item: Any, fields: Mapping[str, Any]) -> GenerationRequest:
+def _as_request(item: Any, fields: Mapping[str, Any], kind: type[GenerationRequest]) -> GenerationRequest:
     if isinstance(item, GenerationRequest):
         return item
     if not isinstance(item, str):
         raise RequestError(f"{_short(item)} in the list is neither a prompt nor a GenerationRequest.")
-    return GenerationRequest(prompt=item, **fields)
+    return kind(prompt=item, **fields)
 
 
 def _seeded(requests: list[GenerationRequest], generator: Any) -> list[GenerationRequest]:
@@ -268,7 +294,7 @@ def _seeded(requests: list[GenerationRequest], generator: Any) -> list[Generatio
 
 
 Asked = str | GenerationRequest
-_NAMES = (*GenerationRequest.model_fields, "generator", "latents", "output", "on_event", "on_step")
+_CALLED_WITH = ("generator", "latents", "output", "on_event", "on_step")
 _ELSEWHERE = {  # what other libraries call these
     "output_type": "output", "num_images_per_prompt": "num_images", "callback": "on_step",
     "callback_on_step_end": "on_step", "steps": "num_inference_steps", "cfg_scale": "guidance_scale",
@@ -279,16 +305,17 @@ _ELSEWHERE = {  # what other libraries call these
 }  # fmt: skip
 
 
-def _sentence(error: ValidationError) -> str:
+def _sentence(error: ValidationError, fields: Mapping[str, Any]) -> str:
     """The first problem that pydantic found, in our words."""
     problem = error.errors(include_url=False)[0]
     if isinstance(own := problem.get("ctx", {}).get("error"), SanakitError):
         return str(own)
     name = str(problem["loc"][0]) if problem["loc"] else "request"
-    field = GenerationRequest.model_fields.get(name)
+    field = fields.get(name)
     if field is None:
-        meant = _ELSEWHERE.get(name) or next(iter(get_close_matches(name, _NAMES, n=1)), None)
-        hint = f"did you mean {meant}" if meant else f"the settings are {', '.join(_NAMES)}"
+        names = (*fields, *_CALLED_WITH)
+        meant = _ELSEWHERE.get(name) or next(iter(get_close_matches(name, names, n=1)), None)
+        hint = f"did you mean {meant}" if meant else f"the settings are {', '.join(names)}"
         return f"there is no setting named {name!r}; {hint}{'?' if meant else '.'}"
     if problem["type"] == "missing":
         return f"{name} is missing; it must be {field.description}."

@@ -10,6 +10,7 @@ from torch import Tensor
 from sanakit.common.aspect_ratio import BASE_SIZES, nearest_bin
 from sanakit.common.errors import RequestError
 from sanakit.models.transformers.linear_dit import LinearDiTConfig
+from sanakit.models.transformers.video_dit import VideoDiTConfig
 
 MAX_ASPECT_RATIO = 4.0  # of the widest bin; beyond it most of a picture would be cropped away
 LARGEST = 2  # times the side of a model that a picture of its own may have
@@ -19,8 +20,10 @@ _BINNED_SIZES = tuple(size for size in BASE_SIZES if size >= 512)
 _LEAST_GRANULARITY = 32  # pixels
 
 
-def granularity_of(transformer: LinearDiTConfig, compression: int) -> int:
+def granularity_of(transformer: LinearDiTConfig | VideoDiTConfig, compression: int) -> int:
     """Both sides of a generated picture are multiples of this many pixels."""
+    if isinstance(transformer, VideoDiTConfig):
+        return compression * max(transformer.patch_size[1:])
     return max(compression * transformer.patch_size, _LEAST_GRANULARITY)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +54,7 @@ class GeneratedImage:
             raise RequestError('this picture is a latent only; make it without output="latent", or decode it first')
         return to_image(self.pixels)
 
-    def save(self, output: str | Path | OutputPlace = ".", *, metadata: bool = True) -> Path:
+    def save(self, output: str | Path | OutputPlace | Any = ".", *, metadata: bool = True) -> Path:
         """Write what ``sanakit generate --output`` writes, with the record inside; gives the file.
 
         Args:

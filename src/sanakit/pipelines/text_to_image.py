@@ -26,6 +26,8 @@ from sanakit.kernels.arithmetic import arithmetic_facts, own_arithmetic
 from sanakit.kernels.int8_linear import products_on
 from sanakit.models.transformers.compiled_step import CompiledStep, check_compiler
 from sanakit.pipelines.adapting.carried import check_adapters
+from sanakit.pipelines.clips.clip import GeneratedClip
+from sanakit.pipelines.clips.decode import decode_clip
 from sanakit.pipelines.controlling.carried import check_controls
 from sanakit.pipelines.decoding.beside import Decodings
 from sanakit.pipelines.decoding.decode import TIGHT_SHARE, decode_latent
@@ -49,6 +51,7 @@ from sanakit.pipelines.latent_file import SavedLatent, hash_latent, rescued
 from sanakit.pipelines.plan import PicturePlan, canvas_of
 from sanakit.pipelines.record import (
     ADAPTERS,
+    CLIP,
     CONTROLS,
     EDIT,
     LATENTS,
@@ -61,7 +64,7 @@ from sanakit.pipelines.record import (
     describe_image,
     software_versions,
 )
-from sanakit.pipelines.request import Asked, GenerationRequest, as_requests
+from sanakit.pipelines.request import Asked, GenerationRequest, VideoRequest, as_requests
 from sanakit.pipelines.resolution import LARGEST, resize_and_crop
 from sanakit.pipelines.result import GeneratedImage, GenerationResult, Output, as_output, check_output, to_image
 from sanakit.pipelines.upscaling.images import enlarge
@@ -149,7 +152,7 @@ class TextToImagePipeline(JobMaker):
         check_output(output)
         check_listeners(on_event=on_event, on_step=on_step)
         tell: OnEvent = on_event or (lambda event: None)
-        requests = as_requests(request, fields)
+        requests = as_requests(request, fields, VideoRequest if self.makes_clips else None)
         plans = self.plan(requests)
         if output != "latent":
             self.prepare_upscaling(plans)
@@ -201,7 +204,14 @@ class TextToImagePipeline(JobMaker):
             raise PictureError(f"this latent is unfinished: step {finished.index} of its picture is still to be done")
         _refuse_nan(latent, "latent")
         if output == "latent":
-            return GeneratedImage(record=record, latent=latent)
+            kind = GeneratedClip if isinstance(record.request, VideoRequest) else GeneratedImage
+            return kind(record=record, latent=latent)
+        if isinstance(record.request, VideoRequest):
+            with rescued(finished, self.rescue_folder) as rescue:
+                self.bundle.need("autoencoder")
+                return decode_clip(
+                    self.bundle.autoencoder, finished, output, lambda: f"{rescue()}{record.model.options}"
+                )
         canvas = canvas_of(record.request)
         if canvas is not None and canvas.keeps:
             canvas.check_here()
@@ -262,9 +272,12 @@ class TextToImagePipeline(JobMaker):
     def denoiser(self) -> Denoiser[Any]:
         """What pictures of this pipeline join and leave; such that are larger than it makes by itself go in tiles."""
         transformer = self.bundle.transformer
+        rows = 2 * self.max_batch
+        if self.makes_clips:
+            return Denoiser(transformer, max_rows=rows, fixed_rows=self.fixed_rows, step=self._step)
         tile = self.bundle.card.defaults.base_size // self.bundle.autoencoder.config.compression
         step = TiledStep(self._step or transformer, tile=tile, largest=LARGEST * tile)
-        return Denoiser(transformer, max_rows=2 * self.max_batch, fixed_rows=self.fixed_rows, step=step)
+        return Denoiser(transformer, max_rows=rows, fixed_rows=self.fixed_rows, step=step)
 
     def notices(self, requests: Sequence[GenerationRequest], plans: Sequence[PicturePlan]) -> Iterator[Notice]:
         """What there is to say of requests and their plans before any work."""
@@ -290,6 +303,7 @@ class TextToImagePipeline(JobMaker):
             SEAMLESS: plan.request.seamless or None,
             ADAPTERS: plan.request.adapters or None,
             CONTROLS: plan.request.controls or None,
+            CLIP: plan.num_frames,
         }
         return PictureRecord(
             request=plan.request,
@@ -313,7 +327,7 @@ class TextToImagePipeline(JobMaker):
     def _has_room_beside(self, plans: Sequence[PicturePlan]) -> bool:
         """Whether a decoding may run while others are denoised: on a GPU with so much free memory that no picture is
         divided for that."""
-        if self.device.type != "cuda" or len(plans) < 2:
+        if self.device.type != "cuda" or len(plans) < 2 or plans[0].num_frames is not None:
             return False
         need = max(self.bundle.autoencoder.config.decode_bytes(*plan.generated) for plan in plans)
         return need <= TIGHT_SHARE * (self.free_memory(self.device) or 0)

@@ -33,7 +33,7 @@ FORMAT = 1
 PUBLISHED_TEXT_ENCODER = "Efficient-Large-Model/gemma-2-2b-it"
 SMALL_TEXT_ENCODER = HUB_ID  # of the starter, made ready in the user's cache
 
-Family = Literal["sana", "sana-1.5", "sana-sprint", "starter"]
+Family = Literal["sana", "sana-1.5", "sana-sprint", "sana-video", "starter"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,8 +55,20 @@ class ImageDefaults:
         return replace(self, solver=SCM.name, num_inference_steps=2, pag_layers=())
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VideoDefaults(ImageDefaults):
+    """The same of a model of clips; ``base_size`` is 480 or 720 for what is published, else the side of its frames."""
+
+    flow_shift: float = 8.0
+    num_inference_steps: int = 50
+    guidance_scale: float = 6.0
+    num_frames: int = 81
+    fps: int = 16
+    motion_score: int = 10
+
+
 Defaults = ImageDefaults
-"""A union once there are models of another kind; ``card_from_json`` then tells them apart by ``type``."""
+"""Of pictures, or of clips."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,7 +117,8 @@ def card_from_json(content: Mapping[str, Any], *, where: str) -> ModelCard:
     CheckpointError: an entry is missing, unknown or of another type.
     """
     check_format(content, FORMAT, f"the model card {where}", error=CheckpointError)
-    flat = {each.name for each in fields(ImageDefaults)}
+    kind = VideoDefaults if "num_frames" in content else ImageDefaults
+    flat = {each.name for each in fields(kind)}
     entries = {name: value for name, value in content.items() if name not in (*flat, "format")}
     if unknown := entries.keys() - {each.name for each in fields(ModelCard)}:
         raise CheckpointError(
@@ -116,7 +129,8 @@ def card_from_json(content: Mapping[str, Any], *, where: str) -> ModelCard:
     try:
         precision = PrecisionPolicy.from_json(entries.get("precision", {}), where=f"{where}: precision")
         entries = {**_told_by_family(entries.get("family")), **entries, "precision": precision}
-        card = from_mapping(ModelCard, {**entries, "defaults": told}, where=where)
+        defaults = from_mapping(kind, told, where=where)
+        card = from_mapping(ModelCard, {**entries, "defaults": defaults}, where=where)
     except (ConfigError, TypeError, AttributeError) as error:
         raise CheckpointError(f"the model card {error}") from error
     try:

@@ -11,10 +11,12 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from sanakit.checkpoints.identity.card import ImageDefaults, ModelCard
+from sanakit.checkpoints.identity.card import ImageDefaults, ModelCard, VideoDefaults
 from sanakit.checkpoints.identity.precision import BFLOAT16_LINE, FLOAT16_LINE, UNKNOWN_LINE, PrecisionPolicy
 from sanakit.checkpoints.identity.scheduler import known_solver, scheduler_defaults
+from sanakit.models.text.text_encoder import TextEncoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiTConfig
+from sanakit.models.transformers.video_dit import VideoDiTConfig
 
 DEFAULT_AUTOENCODER = "mit-han-lab/dc-ae-f32c32-sana-1.1-diffusers"
 DEFAULT_LATENT_CHANNELS = 32  # of that autoencoder
@@ -65,6 +67,27 @@ def known_card(
         defaults=defaults.of_few_steps() if config.guidance_embeds else defaults,
         precision=precision,
         distilled=config.guidance_embeds,
+        source=source,
+    )
+
+
+_CLIP_SIZES = {30: 480, 22: 720}  # by the side of the trained grid of tokens
+
+
+def known_clip_card(
+    *, source: str, config: VideoDiTConfig, compression: int, scheduler: Mapping[str, Any] | None
+) -> ModelCard:
+    """The same of a model of clips; the published ones work in bfloat16."""
+    side = config.sample_size * config.patch_size[1] * compression
+    shift = 8.0 if scheduler is None else float(scheduler_defaults(scheduler).get("flow_shift", 8.0))
+    return ModelCard(
+        name=source.rstrip("/").rsplit("/", 1)[-1],
+        family="sana-video",
+        defaults=VideoDefaults(
+            base_size=_CLIP_SIZES.get(config.sample_size, side), flow_shift=shift, solver=known_solver(scheduler)
+        ),
+        precision=BFLOAT16_LINE,
+        text=TextEncoderConfig(instruction="video"),
         source=source,
     )
 

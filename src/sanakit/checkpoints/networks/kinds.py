@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from torch import nn
+
 from sanakit.checkpoints.networks.controlnet import DIFFUSERS_CONTROLNET, UPSTREAM_CONTROLNET
 from sanakit.checkpoints.networks.dc_ae import DC_AE
 from sanakit.checkpoints.networks.kind import NetworkKind
@@ -30,6 +32,11 @@ def kinds_of_names(names: Collection[str]) -> list[NetworkKind[Any, Any]]:
 def kind_of_class(class_name: object) -> NetworkKind[Any, Any] | None:
     """The kind that diffusers calls so."""
     return next((kind for kind in KINDS if kind.class_name == class_name), None)
+
+
+def kind_of_network(network: nn.Module) -> NetworkKind[Any, Any]:
+    """The kind of a network in memory."""
+    return next(kind for kind in KINDS if kind.build is type(network))
 
 
 def kinds_by_folder() -> dict[str, tuple[NetworkKind[Any, Any], ...]]:

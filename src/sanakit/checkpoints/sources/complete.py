@@ -15,17 +15,20 @@ from sanakit.checkpoints.identity.known_models import (
     DEFAULT_AUTOENCODER,
     DEFAULT_LATENT_CHANNELS,
     known_card,
+    known_clip_card,
     known_precision,
 )
 from sanakit.checkpoints.identity.scheduler import scheduler_defaults
 from sanakit.checkpoints.identity.words import read_words
 from sanakit.checkpoints.networks.identify import Found
+from sanakit.checkpoints.networks.wan import WAN
 from sanakit.checkpoints.sources.origin import Origin
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts, locate
 from sanakit.checkpoints.text.starter_text_encoder import starter_text_encoder_folder
 from sanakit.common.errors import CheckpointError, DownloadError
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
+from sanakit.models.autoencoders.wan import WanAutoencoder, WanAutoencoderConfig
 from sanakit.models.transformers.controlnet import ControlNet, ControlNetConfig
 
 logger = logging.getLogger(__name__)
@@ -50,15 +53,16 @@ def complete(
     asked for.
     """
     check_transformer(parts)
-    if parts.autoencoder is None and autoencoder is None:
+    if "autoencoder" not in parts.networks and autoencoder is None:
         _check_borrowing(parts)
     named = {"text_encoder": text_encoder, "autoencoder": autoencoder}
-    foreign = [name for name, source in named.items() if source is not None or getattr(parts, name) is None]
+    foreign = [name for name, source in named.items() if source is not None or not _has(parts, name)]
     if parts.variant is not None:
         foreign = ["transformer", *named]
-    if autoencoder is not None or parts.autoencoder is None:
+    if autoencoder is not None or not _has(parts, "autoencoder"):
         wanted = DEFAULT_AUTOENCODER if autoencoder is None else autoencoder
-        found = _of_another(partial(find_autoencoder, wanted), "autoencoder", hub, is_named=autoencoder is not None)
+        find_one = find_autoencoder if parts.transformer is not None else find_clip_autoencoder
+        found = _of_another(partial(find_one, wanted), "autoencoder", hub, is_named=autoencoder is not None)
         parts = replace(parts, networks={**parts.networks, "autoencoder": found})
     if text_encoder is not None or parts.text_encoder is None:
         find = partial(with_text_encoder, parts, text_encoder)
@@ -68,6 +72,10 @@ def complete(
         parts = replace(parts, card=replace(parts.card, hashes=hashes))
     replaced = {name: Origin.of(source) for name, source in named.items() if source is not None}
     return replace(parts, revision=hub.revision, replaced=replaced)
+
+
+def _has(parts: ModelParts, name: str) -> bool:
+    return parts.text_encoder is not None if name == "text_encoder" else name in parts.networks
 
 
 def _of_another(find: Callable[[HubOptions], T], component: str, hub: HubOptions, *, is_named: bool) -> T:
@@ -84,20 +92,17 @@ def _of_another(find: Callable[[HubOptions], T], component: str, hub: HubOptions
 
 
 def check_transformer(parts: ModelParts) -> None:
-    """Raises CheckpointError where a source has none."""
-    if parts.transformer is None:
+    """Raises CheckpointError where a source has none, of pictures or of clips."""
+    if "transformer" not in parts.networks:
         lack = "has no transformer" if (parts.path / "model_index.json").is_file() else "holds an autoencoder alone"
-        if "transformer" in parts.networks:
-            lack = f"holds a {parts.networks['transformer'].kind.noun}"
         raise CheckpointError(f"{parts.path} {lack}; a transformer is needed to make pictures")
 
 
 def _check_borrowing(parts: ModelParts) -> None:
     """Refuse, before anything is fetched, to decode with an autoencoder that cannot read these latents."""
-    assert parts.transformer is not None
-    channels = parts.transformer.config.in_channels
+    channels = parts.networks["transformer"].config.in_channels
     is_published = parts.card is None or parts.card.text_encoder == PUBLISHED_TEXT_ENCODER
-    if not is_published or channels != DEFAULT_LATENT_CHANNELS:
+    if parts.transformer is None or not is_published or channels != DEFAULT_LATENT_CHANNELS:
         raise CheckpointError(
             f"{parts.path} has no autoencoder (vae), and no published one fits in its place: its transformer makes "
             f"latents of {channels} channels; name the autoencoder that it was trained with"
@@ -118,6 +123,16 @@ def find_autoencoder(source: str | Path, hub: HubOptions | None = None) -> Found
     found = find_parts(source, hub=hub, folders=("vae",)).autoencoder
     if found is None:
         raise CheckpointError(f"{source} holds no autoencoder")
+    return found
+
+
+def find_clip_autoencoder(
+    source: str | Path, hub: HubOptions | None = None
+) -> Found[WanAutoencoderConfig, WanAutoencoder]:
+    """The same of a model of clips."""
+    found = find_parts(source, hub=hub, folders=("vae",)).networks.get("autoencoder")
+    if found is None or found.kind is not WAN:
+        raise CheckpointError(f"{source} holds no autoencoder of clips")
     return found
 
 
@@ -151,7 +166,12 @@ def card_of(parts: ModelParts) -> ModelCard:
     diffusers obeys too."""
     if parts.card is not None:
         return replace(parts.card, source=parts.source, defaults=_scheduled(parts.card.defaults, parts))
-    assert parts.transformer is not None
+    if parts.transformer is None:
+        found, autoencoder = parts.networks["transformer"], parts.networks.get("autoencoder")
+        compression = 8 if autoencoder is None else autoencoder.config.compression
+        return known_clip_card(
+            source=parts.origin.name, config=found.config, compression=compression, scheduler=parts.scheduler
+        )
     config = parts.transformer.config
     card = known_card(
         source=parts.source,
@@ -178,6 +198,6 @@ def _scheduled(defaults: ImageDefaults, parts: ModelParts) -> ImageDefaults:
     return defaults
 
 
-def compression_of(found: Found[DCAutoencoderConfig, DCAutoencoder] | None) -> int:
-    """Pixels of one side per latent position; 32 for the autoencoder of the published models."""
-    return found.config.compression if found else 32
+def compression_of(found: Found[Any, Any] | None) -> int:
+    """Pixels of one side per latent position; 32 for the autoencoder of the published models of pictures."""
+    return int(found.config.compression) if found else 32

@@ -50,8 +50,8 @@ FOLDERS_OF = {"text_encoder": ("text_encoder", "tokenizer"), "autoencoder": ("va
 """Of a diffusers folder, by the parts that another source may give."""
 _PIPELINES = (
     "SanaPipeline", "SanaSprintPipeline", "SanaPAGPipeline", "SanaSprintImg2ImgPipeline", "SanaControlNetPipeline",
+    "SanaVideoPipeline", "SanaImageToVideoPipeline",
 )  # fmt: skip
-_OTHER_FAMILIES = {"SanaVideoPipeline": "a video model", "SanaImageToVideoPipeline": "a video model"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,7 +156,7 @@ def _with_folder(parts: ModelParts, folders: Collection[str]) -> ModelParts:
     networks = {network.kind.component: network for network in found}
     settings = read_json(scheduler) if is_there(scheduler) else None
     if settings is not None and "transformer" in networks:
-        is_sprint = networks["transformer"].config.guidance_embeds
+        is_sprint = getattr(networks["transformer"].config, "guidance_embeds", False)
         check_scheduler(settings, is_sprint=is_sprint, where=str(scheduler))
     return replace(
         parts,
@@ -172,8 +172,7 @@ def _with_folder(parts: ModelParts, folders: Collection[str]) -> ModelParts:
 def _check_pipeline(folder: Path, class_name: str) -> None:
     if class_name in _PIPELINES:
         return
-    kind = f"a {class_name}" + (f", {_OTHER_FAMILIES[class_name]}" if class_name in _OTHER_FAMILIES else "")
-    raise CheckpointError(f"{folder} is {kind}; sanakit runs {' and '.join(_PIPELINES[:2])} folders")
+    raise CheckpointError(f"{folder} is a {class_name}; sanakit runs {' and '.join(_PIPELINES[:2])} folders")
 
 
 def _with_component(parts: ModelParts) -> ModelParts:

@@ -24,6 +24,7 @@ from sanakit.cli.terminal.prompts import PromptCommand
 from sanakit.common.devices import resolve_device
 from sanakit.common.paths import as_path
 from sanakit.common.progress import OnProgress
+from sanakit.pipelines.clips.place import ClipPlace, choose_clip_place
 from sanakit.pipelines.picture_place import OutputPlace, choose_place
 
 if TYPE_CHECKING:
@@ -151,14 +152,23 @@ class PlaceOptions:
         typer.Option("--output", "-o", metavar="FILE|FOLDER", help="Where to; the current folder if not given."),
     ] = None
     image_format: Annotated[
-        str | None, typer.Option("--format", help="png, jpeg or webp; the suffix of FILE decides, else png.")
+        str | None,
+        typer.Option("--format", help="png, jpeg, webp; of clips mp4, webm, gif, webp, png; FILE's suffix decides."),
     ] = None
 
-    def choose(self, request: GenerationRequest, *, num_images: int) -> OutputPlace:
+    def choose(self, request: GenerationRequest, *, num_images: int) -> OutputPlace | ClipPlace:
         """The place that the two options mean, with room for so many pictures of that size; raises as
         ``choose_place`` and ``check_folder`` do."""
+        if getattr(request, "num_frames", None) is not None:
+            return self.of_clips(num_clips=num_images)
         width, height = request.width or _ASSUMED_SIDE, request.height or _ASSUMED_SIDE
         return self.with_room(num_images * 4 * width * height * request.upscale**2, num_images=num_images)
+
+    def of_clips(self, *, num_clips: int) -> ClipPlace:
+        """The same for clips."""
+        place = choose_clip_place(self.output, self.image_format, num_clips=num_clips)
+        check_folder(place.folder, 0)
+        return place
 
     def with_room(self, num_bytes: int, *, num_images: int) -> OutputPlace:
         """The same for pictures that take so many bytes together."""
@@ -193,7 +203,7 @@ class RunOptions(SourceOptions, DeviceOptions):
         self,
         requests: Sequence[GenerationRequest],
         model: str,
-        place: OutputPlace | None = None,
+        place: OutputPlace | ClipPlace | None = None,
         *,
         deterministic: bool = False,
         compile: bool = False,

@@ -13,6 +13,7 @@ from sanakit.cli.terminal.failures import Interrupted
 from sanakit.common.errors import OutputError
 
 if TYPE_CHECKING:
+    from sanakit.pipelines.clips.place import ClipPlace
     from sanakit.pipelines.events import Event
     from sanakit.pipelines.picture_place import OutputPlace
     from sanakit.pipelines.result import GeneratedImage
@@ -85,7 +86,7 @@ class PictureRun:
         return f"interrupted {self.position}; {self.num_done} of {self.num_images} pictures were finished and are kept"
 
 
-def save_to(place: OutputPlace, *, with_metadata: bool) -> Save:
+def save_to(place: OutputPlace | ClipPlace, *, with_metadata: bool) -> Save:
     """A function that writes a picture where it belongs."""
 
     def save(picture: GeneratedImage) -> Path:

@@ -142,6 +142,11 @@ class Condition:
         """The same rows, which tell the network this guidance scale."""
         return replace(self, guidance=torch.full((self.batch_size,), scale, device=self.mask.device))
 
+    def with_clean(self, frames: int) -> Condition:
+        """The same rows of clips of so many latent frames, the first of which is given without noise."""
+        first = torch.arange(frames, device=self.mask.device) == 0
+        return replace(self, clean=first.expand(self.batch_size, -1))
+
     def pad(self, length: int) -> Condition:
         """At least ``length`` positions of text; nobody sees the new ones."""
         extra = length - self.text_length

@@ -1,0 +1,176 @@
+"""Clips through the pipeline: what is planned, what comes out, and that it comes out again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sanakit.checkpoints.bundle import ModelBundle, save_bundle
+from sanakit.checkpoints.identity.card import card_from_json, card_to_json
+from sanakit.checkpoints.opening import load_bundle
+from sanakit.cli.app import main
+from sanakit.common.errors import PictureError, RequestError
+from sanakit.pipelines.clips.clip import GeneratedClip
+from sanakit.pipelines.clips.files import read_clip_record, read_frames
+from sanakit.pipelines.clips.place import choose_clip_place
+from sanakit.pipelines.latent_file import load_latent, save_latent
+from sanakit.pipelines.record import PictureRecord
+from sanakit.pipelines.replay import replay
+from sanakit.pipelines.request import GenerationRequest, VideoRequest
+from sanakit.pipelines.text_to_image import TextToImagePipeline
+
+PICTURE = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+
+
+def made(pipeline: TextToImagePipeline, *prompts: Any, **fields: Any) -> list[GeneratedClip]:
+    found = pipeline(prompts, **fields).images
+    assert all(isinstance(clip, GeneratedClip) for clip in found)
+    return found  # type: ignore[return-value]
+
+
+def test_a_clip_has_what_was_asked_for_and_its_record_says_it(clips: TextToImagePipeline) -> None:
+    (clip,) = made(clips, "a ball", num_frames=5, fps=12, seed=3)
+    assert clip.latent.shape == (1, 16, 2, 4, 4)
+    assert clip.pictures.shape == (5, 32, 32, 3)
+    request = clip.record.request
+    assert isinstance(request, VideoRequest)
+    facts = request.num_frames, request.fps, request.motion_score, request.solver, request.num_inference_steps
+    assert facts == (5, 12, 10, "flow-dpm", 2)
+    assert clip.record.image is not None
+    assert clip.record.image.num_frames == 5
+    assert PictureRecord.from_json(clip.record.to_json()) == clip.record
+    assert clip.record.needs == ("frames of a clip",)
+
+
+def test_a_clip_is_the_same_alone_and_in_company(clips: TextToImagePipeline) -> None:
+    together = made(clips, "a ball", "a cat", num_frames=5, seed=1, num_images=2)
+    (alone,) = made(clips, "a cat", num_frames=5, seed=2)
+    assert torch.equal(alone.latent, together[3].latent)
+    assert alone.record.image == together[3].record.image
+    assert not torch.equal(together[0].latent, together[1].latent)
+
+
+def test_the_motion_score_stands_behind_the_prompt(clips: TextToImagePipeline) -> None:
+    said, unsaid, written = (
+        made(clips, prompt, num_frames=5, motion_score=score, output="latent")[0].latent
+        for prompt, score in (("a ball", 30), ("a ball", 0), ("a ball motion score: 30.", 0))
+    )
+    assert torch.equal(said, written)
+    assert not torch.equal(said, unsaid)
+
+
+def test_a_first_frame_stays_as_it_is(clips: TextToImagePipeline) -> None:
+    steps: list[torch.Tensor] = []
+    (clip,) = made(
+        clips, "a ball", num_frames=9, image=PICTURE, on_step=lambda index, latent: steps.append(latent[:, :, :1])
+    )
+    (other,) = made(clips, "a cat", num_frames=9, image=PICTURE, seed=5)
+    assert clip.record.request.solver == "flow-euler"
+    assert all(torch.equal(step, clip.latent[:, :, :1]) for step in steps)
+    assert torch.equal(clip.latent[:, :, 0], other.latent[:, :, 0])
+    assert not torch.equal(clip.latent[:, :, 1:], other.latent[:, :, 1:])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"num_frames": 8}, "1 frame more than a multiple of 4; the nearest are 5 or 9"),
+        ({"num_frames": 0}, "num_frames=0 is not usable; it must be a whole number of frames"),
+        ({"fps": 1000}, "fps=1000 is not usable"),
+        ({"num_frame": 9}, "did you mean num_frames"),
+        ({"height": 40, "width": 32}, "multiples of 16"),
+        ({"upscale": 2}, "upscale is not offered for clips"),
+        ({"image": PICTURE, "strength": 0.5}, "strength is not offered for clips"),
+        ({"image": PICTURE, "solver": "flow-dpm"}, "would change its first frame"),
+        ({"solver": "scm"}, "no model of clips knows it"),
+    ],
+)
+def test_what_cannot_be_is_refused(clips: TextToImagePipeline, fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        clips("a ball", **fields)
+
+
+def test_pictures_and_clips_are_told_apart(clips: TextToImagePipeline, pipeline: TextToImagePipeline) -> None:
+    with pytest.raises(RequestError, match="tiny-clips makes clips"):
+        clips(GenerationRequest(prompt="a ball"))
+    with pytest.raises(RequestError, match="makes pictures, not clips"):
+        pipeline(VideoRequest(prompt="a ball", num_frames=5))
+
+
+def test_the_card_comes_back(clip_bundle: ModelBundle) -> None:
+    assert card_from_json(card_to_json(clip_bundle.card), where="card") == clip_bundle.card
+
+
+@pytest.mark.parametrize("name", ["clip.gif", "clip.webp", "clip.png", "clip.mp4", "clip.webm"])
+def test_every_format_holds_the_frames_and_the_record(clips: TextToImagePipeline, tmp_path: Path, name: str) -> None:
+    if name.endswith(("mp4", "webm")):
+        pytest.importorskip("av")
+    (clip,) = made(clips, "a ball", num_frames=5)
+    path = clip.save(tmp_path / name)
+    result = replay(path, clips)
+    assert result.outcome == "identical", result.differences
+    match path.suffix:
+        case "":
+            found = np.stack([np.asarray(Image.open(path / f"{index:05d}.png")) for index in range(5)])
+            assert np.array_equal(found, clip.pictures)
+        case ".gif" | ".webp":
+            assert getattr(Image.open(path), "n_frames", 1) == 5
+        case _:
+            frames = np.stack([*read_frames(path)])
+            assert frames.shape == clip.pictures.shape
+            assert np.abs(frames.astype(int) - clip.pictures).mean() < 40  # noise does not survive a codec
+            assert read_clip_record(path) == clip.record
+
+
+def test_frames_that_differ_are_told(clips: TextToImagePipeline, tmp_path: Path) -> None:
+    (clip,) = made(clips, "a ball", num_frames=5)
+    changed = clip.record.model_copy(update={"request": clip.record.request.model_copy(update={"seed": 9})})
+    path = GeneratedClip(record=changed, latent=clip.latent, frames=clip.frames).save(tmp_path / "clip.gif")
+    assert replay(path, clips).outcome == "different"
+    Image.fromarray(PICTURE).save(tmp_path / "other.gif")
+    with pytest.raises(PictureError, match=r"holds no record of sanakit, and there is none beside it"):
+        replay(tmp_path / "other.gif", clips)
+
+
+def test_a_latent_is_kept_and_decoded_later(clips: TextToImagePipeline, tmp_path: Path) -> None:
+    (clip,) = made(clips, "a ball", num_frames=5)
+    saved = load_latent(save_latent(tmp_path / "a.safetensors", _saved(clip)))
+    assert clips.decode(saved).record.image == clip.record.image
+
+
+def _saved(clip: GeneratedClip) -> Any:
+    from sanakit.pipelines.latent_file import SavedLatent
+
+    return SavedLatent(latent=clip.latent, record=clip.record.model_copy(update={"image": None}))
+
+
+@pytest.mark.parametrize(
+    ("output", "message"), [("clip.avi", "is no clip"), ("no/clip.gif", "does not exist"), ("clip.jpg", "is no clip")]
+)
+def test_places_that_are_none(tmp_path: Path, output: str, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        choose_clip_place(tmp_path / output)
+    with pytest.raises(RequestError, match="one file for 2 clips"):
+        choose_clip_place(tmp_path / "clip.gif", num_clips=2)
+
+
+def test_from_the_shell(
+    clip_bundle: ModelBundle, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_bundle(replace(clip_bundle, text_encoder=load_bundle(tiny_model).text_encoder), tmp_path / "model")
+    model, options = str(tmp_path / "model"), ["--device", "cpu", "--quiet"]
+    shared = ["generate", "a ball", "--model", model, *options]
+    assert main([*shared, "--frames", "5", "--fps", "8", "--format", "gif", "--output", str(tmp_path / "out")]) == 0
+    (path,) = (tmp_path / "out").glob("*.gif")
+    assert path.with_suffix(".gif.json").is_file()
+    assert main(["replay", str(path), "--model", model, "--device", "cpu"]) == 0
+    assert "identical" in capsys.readouterr().out
+    assert main([*shared, "--output", str(tmp_path / "a.png")]) == 2
+    assert "makes clips; ask for one with num_frames= (--frames)" in capsys.readouterr().err
+    assert main([*shared, "--frames", "6", "--output", str(tmp_path / "a.gif")]) == 2
