@@ -31,7 +31,7 @@ _COMMANDS = (
     "doctor", "bench", "train", "serve", "version",
 )  # fmt: skip
 _WINGS = {"serve": "serving.serve"}  # modules of commands that lie in a folder
-_GROUPS = ("adapter", "data", "eval")  # of commands, each a folder with its ``app.py``
+_GROUPS = ("adapter", "data", "eval", "reward")  # of commands, each a folder with its ``app.py``
 
 
 def program(words: Sequence[str] = ()) -> typer.Typer:

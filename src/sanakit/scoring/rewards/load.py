@@ -18,6 +18,7 @@ from sanakit.checkpoints.sources.origin import starter_folder
 from sanakit.common.errors import ConfigError, first_line
 from sanakit.scoring.judges.judge import Judge
 from sanakit.scoring.judges.load import READER, find_judge
+from sanakit.scoring.rewards.remote import RemoteReward
 from sanakit.scoring.rewards.reward import ONE_PART, Metadata, Reward, Rewarded
 
 
@@ -31,8 +32,8 @@ def load_reward(
     """The reward of a name.
 
     "reader" reads the worlds' scenes, "jpeg" prefers pictures that a JPEG keeps small, ``module:function`` or
-    ``file.py:function`` is a function of your own, and every other name is that of a judge: "starter", or a folder or
-    hub id of a CLIP, a SigLIP or a vision-language model.
+    ``file.py:function`` is a function of your own, ``http://...`` those of a ``sanakit reward serve`` there, and every
+    other name is that of a judge: "starter", or a folder or hub id of a CLIP, a SigLIP or a vision-language model.
 
     Args:
         words: of the model whose pictures are judged; those of the starter if there are none.
@@ -49,6 +50,8 @@ def load_reward(
         return WorldReward(load_reader(device=device), words or read_words(starter_folder() / "words.json"))
     if name == "jpeg":
         return small_as_jpeg
+    if name.startswith(("http://", "https://")):
+        return RemoteReward(name)
     if ":" in name:
         return _own(name)
     return JudgeReward(find_judge(name, hub=hub).load(words, device=device))
