@@ -21,8 +21,7 @@ from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.serving import lane as lane_module
 from sanakit.serving.lane import Lane
 from sanakit.serving.messages import (
-    EVERY_STEP,
-    Add,
+        Add,
     Done,
     Failed,
     FileForm,
@@ -43,7 +42,7 @@ def work(
 ) -> Work:
     request = GenerationRequest(**{"prompt": "a cat", **fields})
     (plan,) = plan_pictures([request], bundle.card, 16)
-    return Work(key=key, request=plan.request, form=form or FileForm(), previews=frozenset({EVERY_STEP}), latent=latent)
+    return Work(key=key, request=plan.request, form=form or FileForm(), previews=frozenset(range(99)), latent=latent)
 
 
 def until_the_end(connection: Connection, *keys: str) -> list[FromLane]:

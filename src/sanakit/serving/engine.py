@@ -26,6 +26,13 @@ class BusyError(SanakitError):
     """More pictures wait than are let in; it may be asked for again later."""
 
 
+class StoppingError(BusyError):
+    """The server is about to end."""
+
+    def __init__(self) -> None:
+        super().__init__("the server is about to stop and takes no new work; ask again in a moment")
+
+
 class LackError(SanakitError):
     """A picture takes more memory than there is."""
 
@@ -132,7 +139,7 @@ class Engine:
         """
         with self._lock:  # of several threads, none gets past the limit
             if not self.accepting:
-                raise BusyError("the server is about to stop and takes no new work; ask again in a moment")
+                raise StoppingError
             if len(self.waiting) >= self.max_waiting:
                 raise BusyError(f"{len(self.waiting)} pictures wait already; ask again later")
             if self.memory is not None and ticket.memory > self.memory:

@@ -9,9 +9,6 @@ from typing import Literal
 from sanakit.pipelines.picture_file import PictureFormat
 from sanakit.pipelines.request import GenerationRequest
 
-EVERY_STEP = -1
-"""As the one entry of ``Work.previews``."""
-
 Reason = Literal["request", "memory", "cancelled", "deadline", "stopped", "crash", "failed"]
 """Why there is no picture: the request's fault, too little memory, somebody's wish, an end of the server, ours."""
 
@@ -44,7 +41,7 @@ class Work:
 
     def shows(self, step: int) -> bool:
         """Whether there is to be a preview after it."""
-        return step in self.previews or EVERY_STEP in self.previews
+        return step in self.previews
 
     def with_priority(self, priority: int) -> Work:
         """The same, more or less urgent."""

@@ -8,14 +8,14 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from sanakit.checkpoints.opening import OpenedModel
 from sanakit.checkpoints.sources.complete import compression_of
-from sanakit.common.errors import RequestError
+from sanakit.common.errors import RequestError, SanakitError
 from sanakit.pipelines.check import memory_of_pictures
 from sanakit.pipelines.plan import PicturePlan, plan_pictures
 from sanakit.pipelines.reading.read import PromptReader
@@ -29,6 +29,11 @@ from sanakit.serving.metrics import Metrics
 logger = logging.getLogger(__name__)
 
 Listen = Callable[[FromLane], None]
+_LOOK_EVERY = 0.25  # seconds of silence after which a client is looked for
+
+
+class ClientGoneError(SanakitError):
+    """Nobody waits for the pictures any more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,14 +42,15 @@ class Call:
 
     form: FileForm
     num_previews: int = 0
-    previews: frozenset[int] = frozenset()
+    preview_every: int | None = None
     priority: int = 0
     seconds: float = math.inf
 
     def shown(self, num_steps: int) -> frozenset[int]:
-        """Steps after which there is a preview: those asked for, and so many spread over the run, not its last."""
+        """Steps after which there is a preview: so many spread over the run, or every so many; not the last."""
         spread = {round(num_steps * (each + 1) / (self.num_previews + 1)) - 1 for each in range(self.num_previews)}
-        return self.previews | {step for step in spread if 0 <= step < num_steps - 1}
+        often = range(self.preview_every - 1, num_steps, self.preview_every) if self.preview_every else ()
+        return frozenset(step for step in spread.union(often) if 0 <= step < num_steps - 1)
 
 
 class Service:
@@ -99,7 +105,9 @@ class Service:
         return self._thread is not None and self._thread.is_alive() and self.engine.accepting
 
     def start(self) -> None:
-        """Let the engine run."""
+        """Let the engine run, if it does not yet."""
+        if self._thread is not None:
+            return
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
@@ -196,11 +204,16 @@ class Service:
 class Order:
     """Pictures that one client waits for: what is told of them, in an event loop.
 
-    Use it as a context: pictures of a client that went away are cancelled.
+    Use it as a context: pictures that are not finished at its end are cancelled.
+
+    Args:
+        gone: says whether the client went away; it is then told nothing more.
     """
 
-    def __init__(self, service: Service, plans: Sequence[PicturePlan], call: Call) -> None:
-        self._service, self._loop = service, asyncio.get_running_loop()
+    def __init__(
+        self, service: Service, plans: Sequence[PicturePlan], call: Call, gone: Callable[[], Awaitable[bool]]
+    ) -> None:
+        self._service, self._loop, self._gone = service, asyncio.get_running_loop(), gone
         self._told: asyncio.Queue[FromLane] = asyncio.Queue()
         self.notices: list[str] = []
         self.tickets = service.tickets(plans, call, self._hear)
@@ -222,7 +235,12 @@ class Order:
     async def told(self) -> AsyncIterator[tuple[int, Step | Done | Failed]]:
         """What happens to pictures, by number, until all have ended."""
         while self._left:
-            message = await self._told.get()
+            try:
+                message = await asyncio.wait_for(self._told.get(), _LOOK_EVERY)
+            except TimeoutError:
+                if await self._gone():
+                    raise ClientGoneError("the client went away") from None
+                continue
             if isinstance(message, Told):
                 self.notices.append(message.sentence)
             elif isinstance(message, (Step, Done, Failed)):

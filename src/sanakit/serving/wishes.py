@@ -101,6 +101,7 @@ class ImageWish(BaseModel):
     expand: str | None = None
     resample: int | None = None
     metadata: bool = True
+    preview_every: int | None = Field(None, ge=1, description="steps between two previews of a stream or a job")
     priority: int = Field(0, ge=-MAX_PRIORITY, le=MAX_PRIORITY)
     deadline: float | None = Field(None, gt=0, le=7 * 86_400, description="seconds from now")
 

@@ -71,6 +71,10 @@ def serve(
     address: AddressOptions,
     lanes: LaneOptions,
     model: ModelArgument = "starter",
+    jobs: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where jobs are kept; the user's cache if not given.")
+    ] = None,
+    keep_jobs: Annotated[float, typer.Option(metavar="DAYS", help="After they ended.", min=0)] = 7.0,
     stop_within: Annotated[float, typer.Option(help="Seconds for running pictures at the end.", min=0)] = 30.0,
 ) -> None:
     """Serve a model over HTTP, with OpenAI's images API."""
@@ -79,8 +83,9 @@ def serve(
     device = run.start()
     from sanakit.checkpoints.opening import open_model
     from sanakit.common.free_memory import free_memory
+    from sanakit.common.user_cache import user_cache_folder
     from sanakit.serving.http.access import Limits, read_keys
-    from sanakit.serving.http.app import make_app
+    from sanakit.serving.http.app import JobFiles, make_app
     from sanakit.serving.http.server import serve_app
     from sanakit.serving.service import Service
     from sanakit.serving.workers import Workers
@@ -109,9 +114,10 @@ def serve(
             opened, workers, memory=memory, max_waiting=lanes.max_waiting, adapters=lanes.adapters, aliases=(model,)
         )
         limits = Limits(keys=keys, body=body, rate=address.rate or float("inf"), pixels=address.max_pixels_of_picture)
+        files = JobFiles(folder=jobs or user_cache_folder() / "jobs", keep=86_400 * keep_jobs)
         serve_app(
-            make_app(service, limits), service, host=address.host, port=address.port, stop_within=stop_within,
-            on_ready=lambda url: run.tell(f"{opened.card.name} is served at {url}"),
+            make_app(service, limits, jobs=files), service, host=address.host, port=address.port,
+            stop_within=stop_within, on_ready=lambda url: run.tell(f"{opened.card.name} is served at {url}"),
         )  # fmt: skip
     finally:
         workers.close()

@@ -14,7 +14,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sanakit.common.errors import RequestError
-from sanakit.serving.http.errors import ApiError
+from sanakit.serving.errors import ApiError
 
 OPEN_PATHS = ("/health", "/ready")
 _LEAST_KEY = 8  # characters
@@ -82,7 +82,7 @@ class Guard:
         except ApiError as error:
             await error.response(scope, receive, send)
             return
-        scope.setdefault("state", {})["client"] = client
+        scope.setdefault("state", {})["owner"] = client if self._limits.keys else ""
         await self._app(scope, self._counting(receive), send)
 
     def _known(self, headers: Headers, scope: Scope) -> str:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from sanakit.pipelines.plan import PicturePlan
-from sanakit.serving.http.errors import ApiError, of_failure
+from sanakit.serving.errors import ApiError, of_failure
 from sanakit.serving.messages import Done, Failed, Step
 from sanakit.serving.service import Order
 from sanakit.serving.wishes import Wishes

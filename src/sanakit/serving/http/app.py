@@ -2,37 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request, Response
+from starlette.concurrency import run_in_threadpool
 
 from sanakit.common.version import __version__
+from sanakit.serving.errors import ApiError, answer_errors
 from sanakit.serving.http.access import Guard, Limits
-from sanakit.serving.http.errors import ApiError, answer_errors
+from sanakit.serving.http.body import Body
 from sanakit.serving.http.facts import fact_routes
-from sanakit.serving.http.images import ERRORS, image_routes
+from sanakit.serving.http.images import ERRORS, image_routes, read_asked
+from sanakit.serving.http.jobs import Counter, by_address, job_routes, once
+from sanakit.serving.jobs.database import Sqlite
+from sanakit.serving.jobs.desk import Desk
+from sanakit.serving.jobs.shelf import Shelf
+from sanakit.serving.jobs.store import JobStore
 from sanakit.serving.service import Service
 
 
-def make_app(service: Service, limits: Limits | None = None, *, routers: Sequence[APIRouter] = ()) -> FastAPI:
+def make_app(
+    service: Service, limits: Limits | None = None, *, jobs: JobFiles | None = None, routers: Sequence[APIRouter] = ()
+) -> FastAPI:
     """Args:
+    jobs: where they are kept; None for a server without.
     routers: of others, such as a page, added last.
     """
     limits = limits or Limits()
+    counter = None if jobs is None else Counter(jobs.desk(service, limits), limits)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        if not service.ready:
-            service.start()
+        service.start()
+        if counter is not None:
+            counter.desk.start()
         yield
+        if counter is not None:
+            await run_in_threadpool(counter.desk.stop)
 
     app = FastAPI(title="sanakit", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     answer_errors(app)
-    for router in (image_routes(service, limits), fact_routes(service), _not_yet(), *routers):
+    own = [fact_routes(service), _not_yet()]
+    if counter is None:
+        own.append(image_routes(service, limits))
+    else:
+        own += [image_routes(service, limits, partial(_remembered, counter)), job_routes(counter)]
+    for router in (*own, *routers):
         app.include_router(router)
     app.add_middleware(Guard, limits=limits)
     return app
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobFiles:
+    """Where jobs are kept, and for how many seconds after they ended."""
+
+    folder: Path
+    keep: float = 7 * 86_400.0
+
+    def desk(self, service: Service, limits: Limits) -> Desk:
+        """Raises OutputError where the folder cannot be written."""
+
+        def plan(fields: Mapping[str, Any], pictures: Sequence[bytes], mask: bytes | None) -> tuple[Any, Any]:
+            asked = read_asked(service, limits, Body(dict(fields), pictures, mask))
+            return asked.plans, asked.call
+
+        store = JobStore(Sqlite(self.folder / "jobs.sqlite"))
+        return Desk(service, store, Shelf(self.folder), plan, keep=self.keep)
+
+
+async def _remembered(counter: Counter, request: Request, body: Body) -> Response | None:
+    if (key := request.headers.get("idempotency-key")) is not None:
+        return await once(request, counter, body, key)
+    return await by_address(request, counter, body) if body.fields.get("response_format") == "url" else None
 
 
 def _not_yet() -> APIRouter:

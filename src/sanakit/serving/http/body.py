@@ -11,7 +11,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from sanakit.common.config import json_values
-from sanakit.serving.http.errors import ApiError
+from sanakit.serving.errors import ApiError
 from sanakit.serving.wishes import MAX_PICTURES
 
 _IMAGE = ("image", "image[]")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -13,8 +13,8 @@ from sanakit.pipelines.reading.styles import load_styles
 from sanakit.pipelines.reading.words import Words
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.sampling.solvers import SOLVERS
+from sanakit.serving.errors import ApiError
 from sanakit.serving.http.answers import pictures_of
-from sanakit.serving.http.errors import ApiError
 from sanakit.serving.http.images import ERRORS
 from sanakit.serving.messages import FileForm
 from sanakit.serving.service import Call, Order, Service
@@ -51,11 +51,11 @@ def fact_routes(service: Service) -> APIRouter:
         return JSONResponse({"status": "ready"})
 
     @router.get("/health_generate")
-    async def health_generate() -> dict[str, Any]:
+    async def health_generate(request: Request) -> dict[str, Any]:
         """A picture of one step can be made."""
-        request = GenerationRequest(prompt="", num_inference_steps=1)
-        plans = await run_in_threadpool(service.plan, [request])
-        with Order(service, plans, Call(form=FileForm(), priority=1, seconds=_PATIENCE)) as order:
+        plans = await run_in_threadpool(service.plan, [GenerationRequest(prompt="", num_inference_steps=1)])
+        call = Call(form=FileForm(), priority=1, seconds=_PATIENCE)
+        with Order(service, plans, call, request.is_disconnected) as order:
             (picture,) = await pictures_of(order, plans)
         return {"status": "ok", "size": picture["size"]}
 

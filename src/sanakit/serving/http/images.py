@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from sanakit.pipelines.plan import PicturePlan
+from sanakit.serving.errors import ApiError
 from sanakit.serving.http.access import Limits
 from sanakit.serving.http.answers import pictures_of, response_of, stream_of
 from sanakit.serving.http.body import Body, read_body
-from sanakit.serving.http.errors import ApiError
-from sanakit.serving.service import Call, Order, Service
+from sanakit.serving.service import Call, ClientGoneError, Order, Service
 from sanakit.serving.wishes import ImageWish, Wishes, as_wishes, read_wish
-
-T = TypeVar("T")
 
 _SCHEMA = ImageWish.model_json_schema()
 _FILE = {"type": "string", "format": "binary"}
@@ -57,7 +54,15 @@ class Asked:
     call: Call
 
 
-def image_routes(service: Service, limits: Limits) -> APIRouter:
+Remembered = Callable[[Request, Body], Awaitable[Response | None]]
+"""Answers what is to be remembered, such as a request with an ``Idempotency-Key``; None for all else."""
+
+
+async def never(request: Request, body: Body) -> None:
+    """Of a server without jobs."""
+
+
+def image_routes(service: Service, limits: Limits, remembered: Remembered = never) -> APIRouter:
     """Both endpoints."""
     router = APIRouter(responses=ERRORS, tags=["images"])
 
@@ -69,7 +74,7 @@ def image_routes(service: Service, limits: Limits) -> APIRouter:
             raise ApiError(
                 400, "pictures are edited at /v1/images/edits; leave image and mask out here.", param="image"
             )
-        return await _answer(request, await asked(service, limits, body), "image_generation")
+        return await remembered(request, body) or await _answer(request, body, "image_generation")
 
     @router.post("/v1/images/edits", openapi_extra=FORM_BODY)
     async def edits(request: Request) -> Response:
@@ -80,16 +85,17 @@ def image_routes(service: Service, limits: Limits) -> APIRouter:
                 400, "image is missing; send a picture as a file of a form.", param="image",
                 code="missing_required_parameter",
             )  # fmt: skip
-        return await _answer(request, await asked(service, limits, body), "image_edit")
+        return await remembered(request, body) or await _answer(request, body, "image_edit")
 
-    async def _answer(request: Request, found: Asked, kind: str) -> Response:
-        start, wishes = time.perf_counter(), found.wishes
-        order = Order(service, found.plans, found.call)
+    async def _answer(request: Request, body: Body, kind: str) -> Response:
+        start, found = time.perf_counter(), await run_in_threadpool(read_asked, service, limits, body)
+        wishes = found.wishes
+        order = Order(service, found.plans, found.call, request.is_disconnected)
         if wishes.wish.stream:
             order.__enter__()  # what is refused is refused with a status of its own
             return StreamingResponse(_closing(service, order, found, kind), media_type="text/event-stream")
         with order:
-            data = await _while_connected(request, pictures_of(order, found.plans))
+            data = await pictures_of(order, found.plans)
         service.metrics.latency().observe(time.perf_counter() - start)
         service.metrics.finished("stop").inc()
         return JSONResponse(response_of(data, wishes, order.notices))
@@ -108,36 +114,18 @@ async def _closing(service: Service, order: Order, found: Asked, kind: str) -> A
             yield part
         service.metrics.latency().observe(time.perf_counter() - start)
         service.metrics.finished("stop").inc()
+    except ClientGoneError:
+        service.metrics.finished("abort").inc()
     finally:
         order.__exit__()
 
 
-async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """What comes of ``work``, which ends with the connection."""
-    task = asyncio.create_task(work)
-    gone = asyncio.create_task(_disconnected(request))
-    try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ApiError(499, "the client went away.", code="client_closed_request")
-        return task.result()
-    finally:
-        for each in (task, gone):
-            each.cancel()
-
-
-async def _disconnected(request: Request) -> None:
-    while not await request.is_disconnected():
-        await asyncio.sleep(0.25)
-
-
-async def asked(service: Service, limits: Limits, body: Body) -> Asked:
-    """What a body asks for; raises as `check_wish` and ``Service.plan`` do."""
-    return await run_in_threadpool(read_asked, service, limits, body)
-
-
 def read_asked(service: Service, limits: Limits, body: Body) -> Asked:
-    """The same, where it may take its time."""
+    """What a body asks for; it may take its time.
+
+    Raises:
+        ApiError, RequestError: it cannot be done.
+    """
     wish = read_wish(body.fields)
     if wish.model not in (None, "", service.name, *service.aliases):
         raise ApiError(
@@ -158,6 +146,7 @@ def read_asked(service: Service, limits: Limits, body: Body) -> Asked:
     call = Call(
         form=wishes.form,
         num_previews=wish.partial_images or 0,
+        preview_every=wish.preview_every,
         priority=wish.priority,
         seconds=service.patience if wish.deadline is None else wish.deadline,
     )

@@ -12,8 +12,9 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from sanakit.common.errors import PictureError, RequestError, SanakitError
-from sanakit.serving.engine import BusyError, LackError
+from sanakit.serving.engine import BusyError, LackError, StoppingError
 from sanakit.serving.messages import Failed, Reason
+from sanakit.serving.service import ClientGoneError
 from sanakit.serving.wishes import WishError, about
 
 logger = logging.getLogger(__name__)
@@ -83,6 +84,8 @@ def as_api_error(error: Exception) -> ApiError:
     match error:
         case ApiError():
             return error
+        case StoppingError():
+            return ApiError(503, str(error), code="server_stopping", retry=True, after=1.0)
         case BusyError():
             return ApiError(429, str(error), code="server_busy", retry=True, after=2.0)
         case LackError():
@@ -98,6 +101,8 @@ def as_api_error(error: Exception) -> ApiError:
             return ApiError(422, f"{param}: {problem['msg']}.", param=param, code="invalid_value")
         case HTTPException(status_code=status):
             return ApiError(status, f"{error.detail}.".replace("..", "."))
+        case ClientGoneError():
+            return ApiError(499, str(error), code="client_closed_request")
         case SanakitError():
             return ApiError(500, str(error), code="server_error")
     logger.exception("an unexpected error", exc_info=error)

@@ -1,0 +1,280 @@
+"""``/v1/jobs``: long work by number; and pictures that are asked for with an ``Idempotency-Key``."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from sanakit.common.seeds import MAX_SEED
+from sanakit.serving.errors import ApiError
+from sanakit.serving.http.access import Limits
+from sanakit.serving.http.answers import event, response_of
+from sanakit.serving.http.body import Body, read_body
+from sanakit.serving.http.images import ERRORS, JSON_BODY, Asked, read_asked
+from sanakit.serving.jobs.desk import Desk
+from sanakit.serving.jobs.store import COMPLETED, FAILED, STATUSES, Job, ReusedKeyError
+from sanakit.serving.wishes import MAX_PRIORITY
+
+MAX_LISTED = 100
+_HEARTBEAT = 15.0  # seconds after which an idle stream says that it is there
+
+
+class Counter:
+    """Where work is handed in and fetched: a desk, and how its bodies are read."""
+
+    def __init__(self, desk: Desk, limits: Limits) -> None:
+        self.desk, self._limits = desk, limits
+
+    async def accept(self, request: Request, body: Body, idempotency: str | None = None) -> Job:
+        """Raises ApiError and kin for what cannot be done, now and not later."""
+        return await run_in_threadpool(self._accept, client_of(request), body, idempotency)
+
+    def _accept(self, client: str, body: Body, idempotency: str | None) -> Job:
+        desk, fields = self.desk, dict(body.fields)
+        if idempotency is not None and (len(idempotency) > 255 or not idempotency.isprintable()):
+            raise ApiError(400, "an Idempotency-Key has up to 255 printable characters.", code="invalid_value")
+        files = [hashlib.sha256(each).hexdigest() for each in (*body.pictures, body.mask or b"")]
+        fingerprint = hashlib.sha256(json.dumps([fields, files], sort_keys=True).encode()).hexdigest()
+        if fields.get("seed") in (None, "random", ""):
+            fields["seed"] = secrets.randbelow(min(2**32, MAX_SEED))
+        asked = read_asked(desk.service, self._limits, Body(fields, body.pictures, body.mask))
+        steps = sum(plan.solver.num_steps - plan.start for plan in asked.plans)
+        job = Job(
+            id="", client=client, model=desk.service.name, kind="edit" if body.pictures else "image", fields=fields,
+            fingerprint=fingerprint, priority=asked.wishes.wish.priority, steps=steps,
+        )  # fmt: skip
+        try:
+            return desk.accept(job, body.pictures, body.mask, idempotency)
+        except ReusedKeyError as error:
+            raise ApiError(409, str(error), code="idempotency_key_reused") from None
+
+    def owned(self, request: Request, job: str) -> Job:
+        """A job of who asks; raises ApiError where there is none."""
+        found = self.desk.store.get(job)
+        if found is None or found.client != client_of(request):
+            raise ApiError(404, f"there is no job {job[:60]!r}.", param="job", code="job_not_found")
+        return found
+
+    async def finished(self, job: Job) -> Job:
+        """The same when it has ended; raises ApiError where it has failed."""
+        async for _ in self.news(job):
+            pass
+        ended = await run_in_threadpool(self.desk.store.get, job.id)
+        if ended is None or ended.status != COMPLETED:
+            raise _error_of(ended)
+        return ended
+
+    async def news(self, job: Job) -> AsyncIterator[tuple[Mapping[str, Any], bytes | None] | None]:
+        """What happens until it ends; None where nothing did for a while."""
+        told: asyncio.Queue[tuple[Mapping[str, Any], bytes | None]] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+        end = self.desk.listen(job.id, lambda *news: loop.call_soon_threadsafe(told.put_nowait, news))
+        try:
+            while (now := await run_in_threadpool(self.desk.store.get, job.id)) is not None and not now.has_ended:
+                try:
+                    while True:  # what was told is passed on before the store is asked again
+                        yield await asyncio.wait_for(told.get(), _HEARTBEAT)
+                        if told.empty():
+                            break
+                except TimeoutError:
+                    yield None
+        finally:
+            end()
+
+    def answer(self, job: Job) -> dict[str, Any]:
+        """A finished job as the images endpoints answer."""
+        asked = self._asked(job)
+        data = [
+            {
+                "b64_json": base64.b64encode(self.desk.shelf.get(picture.sha256)).decode(),
+                "seed": picture.seed,
+                "size": f"{picture.width}x{picture.height}",
+            }
+            for picture in self.desk.store.pictures(job.id)
+        ]
+        return response_of(data, asked.wishes)
+
+    def _asked(self, job: Job) -> Asked:
+        inputs = job.inputs
+        pictures = [self.desk.shelf.get(name) for name in inputs.get("pictures", ())]
+        mask = self.desk.shelf.get(inputs["mask"]) if inputs.get("mask") else None
+        return read_asked(self.desk.service, self._limits, Body(dict(job.fields), pictures, mask))
+
+    def facts(self, job: Job, *, waiting: bool = True) -> dict[str, Any]:
+        """What a client sees of a job."""
+        desk = self.desk
+        ahead, steps = desk.store.ahead(job) if waiting and job.status == "queued" else (None, 0)
+        pictures = desk.store.pictures(job.id) if job.progress or job.status != "queued" else []
+        return {
+            "id": job.id,
+            "object": "job",
+            "kind": job.kind,
+            "model": job.model,
+            "status": job.status,
+            "progress": round(100 * desk.progress(job), 1),
+            "queue_position": ahead,
+            "estimated_seconds": desk.estimate(job, steps),
+            "priority": job.priority,
+            "created_at": int(job.created),
+            "started_at": None if job.started is None else int(job.started),
+            "completed_at": None if job.ended is None else int(job.ended),
+            "expires_at": None if job.ended is None else int(job.ended + desk.keep),
+            "request": dict(job.fields),
+            "data": [
+                {
+                    "url": f"/v1/jobs/{job.id}/pictures/{picture.number}",
+                    "sha256": picture.sha256,
+                    "seed": picture.seed,
+                    "size": f"{picture.width}x{picture.height}",
+                }
+                for picture in pictures
+            ],
+            "error": job.error,
+        }
+
+
+def client_of(request: Request) -> str:
+    """Whose jobs these are: of a key, or of everybody where there are no keys."""
+    return str(request.scope.get("state", {}).get("owner", ""))
+
+
+def job_routes(counter: Counter) -> APIRouter:
+    """All of ``/v1/jobs``."""
+    router, desk, owned = APIRouter(responses=ERRORS, tags=["jobs"]), counter.desk, counter.owned
+
+    @router.post("/v1/jobs", status_code=202, openapi_extra=JSON_BODY)
+    async def accept(request: Request) -> dict[str, Any]:
+        """Accept pictures or edits, whose body is that of their endpoints; it will be done."""
+        body = await read_body(request)
+        job = await counter.accept(request, body, request.headers.get("idempotency-key"))
+        return await run_in_threadpool(counter.facts, job)
+
+    @router.get("/v1/jobs")
+    def listed(
+        request: Request, after: str | None = None, limit: int = 20, status: str | None = None
+    ) -> dict[str, Any]:
+        """Newest first."""
+        if status is not None and status not in STATUSES:
+            raise ApiError(400, f"status is one of {', '.join(STATUSES)}.", param="status", code="invalid_value")
+        if not 1 <= limit <= MAX_LISTED:
+            raise ApiError(400, f"limit is from 1 to {MAX_LISTED}.", param="limit", code="invalid_value")
+        before = None if after is None else owned(request, after).number
+        found = desk.store.list(client_of(request), before=before, limit=limit + 1, status=status)
+        data = [counter.facts(job) for job in found[:limit]]
+        last = data[-1]["id"] if data else None
+        return {"object": "list", "data": data, "has_more": len(found) > limit, "last_id": last}
+
+    @router.get("/v1/jobs/{job}")
+    def shown(request: Request, job: str) -> dict[str, Any]:
+        """How far it is, its place in the queue, and when it may be there."""
+        return counter.facts(owned(request, job))
+
+    @router.post("/v1/jobs/{job}/cancel")
+    def cancelled(request: Request, job: str) -> dict[str, Any]:
+        """End it between two steps."""
+        desk.cancel(owned(request, job))
+        return counter.facts(owned(request, job))
+
+    @router.post("/v1/jobs/{job}/priority/{priority}")
+    def prioritised(request: Request, job: str, priority: int) -> dict[str, Any]:
+        """Sooner or later."""
+        if abs(priority) > MAX_PRIORITY:
+            told = f"priority is from -{MAX_PRIORITY} to {MAX_PRIORITY}."
+            raise ApiError(400, told, param="priority", code="invalid_value")
+        desk.prioritise(owned(request, job), priority)
+        return counter.facts(owned(request, job))
+
+    @router.delete("/v1/jobs/{job}")
+    def deleted(request: Request, job: str) -> dict[str, Any]:
+        """Forget one that has ended, with its pictures."""
+        found = owned(request, job)
+        if not desk.forget(found):
+            raise ApiError(409, "the job has not ended; cancel it before.", code="job_not_ended")
+        return {"id": found.id, "object": "job.deleted", "deleted": True}
+
+    _result_routes(router, counter)
+    return router
+
+
+def _result_routes(router: APIRouter, counter: Counter) -> None:
+    """What comes of a job."""
+    desk, owned = counter.desk, counter.owned
+
+    @router.get("/v1/jobs/{job}/result")
+    def result(request: Request, job: str) -> dict[str, Any]:
+        """All pictures, as the images endpoints answer."""
+        found = owned(request, job)
+        if found.status != COMPLETED:
+            raise _error_of(found)
+        return counter.answer(found)
+
+    @router.get("/v1/jobs/{job}/pictures/{number}")
+    def picture(request: Request, job: str, number: int) -> Response:
+        """One picture's file as it was written."""
+        found = owned(request, job)
+        picture = next((each for each in desk.store.pictures(found.id) if each.number == number), None)
+        if picture is None:
+            raise ApiError(404, f"the job has no finished picture {number}.", param="number", code="picture_not_found")
+        kind = found.fields.get("output_format") or "png"
+        headers = {"etag": f'"{picture.sha256}"', "cache-control": "private, immutable, max-age=604800"}
+        return Response(desk.shelf.get(picture.sha256), media_type=f"image/{kind}", headers=headers)
+
+    @router.get("/v1/jobs/{job}/events")
+    async def events(request: Request, job: str) -> Response:
+        """Server-sent events until it ends: ``job.progress``, with previews where ``preview_every`` asked for them, and
+        at the end ``job.completed``, ``job.failed`` or ``job.cancelled`` with all that there is to say."""
+        found = await run_in_threadpool(owned, request, job)
+        return StreamingResponse(_events(counter, found), media_type="text/event-stream")
+
+
+async def _events(counter: Counter, job: Job) -> AsyncIterator[bytes]:
+    async for news in counter.news(job):
+        if news is None:
+            yield b": still there\n\n"
+            continue
+        facts, preview = news
+        picture = {} if preview is None else {"b64_json": base64.b64encode(preview).decode()}
+        yield event("job.progress", {"id": job.id, **facts, **picture})
+    ended = await run_in_threadpool(counter.desk.store.get, job.id)
+    if ended is not None:
+        yield event(f"job.{ended.status}", {"job": await run_in_threadpool(counter.facts, ended)})
+
+
+async def once(request: Request, counter: Counter, body: Body, key: str) -> Response:
+    """Pictures of a request that may come again: made once, whatever happens to connections and processes."""
+    if body.fields.get("stream") in (True, "true", "1"):
+        raise ApiError(400, "a stream cannot be repeated; leave stream or the Idempotency-Key out.", param="stream")
+    job = await counter.finished(await counter.accept(request, body, key))
+    return JSONResponse(await run_in_threadpool(counter.answer, job))
+
+
+async def by_address(request: Request, counter: Counter, body: Body) -> Response:
+    """Pictures for ``response_format`` "url": addresses of this server, which need the client's key as all others."""
+    job = await counter.finished(await counter.accept(request, body))
+    told = await run_in_threadpool(counter.facts, job)
+    base = str(request.base_url).rstrip("/")
+    data = [{"url": base + each["url"], "seed": each["seed"], "size": each["size"]} for each in told["data"]]
+    return JSONResponse({"created": told["completed_at"], "data": data, "size": data[0]["size"]})
+
+
+def _error_of(job: Job | None) -> ApiError:
+    """Why there is no result."""
+    if job is None:
+        return ApiError(404, "the job was deleted.", code="job_not_found")
+    if job.status == FAILED and job.error is not None:
+        status = 500 if job.error.get("type") == "server_error" else 400
+        return ApiError(status, str(job.error["message"]), code=job.error.get("code"), param=job.error.get("param"))
+    if job.has_ended:
+        return ApiError(409, f"the job was {job.status}.", code="cancelled")
+    return ApiError(
+        409, f"the job is {job.status}; its result is not there yet.", code="job_not_ended", retry=True, after=1.0
+    )

@@ -1,0 +1,253 @@
+"""Jobs and what became of them. Whoever works on one has a lease; only its owner's results count."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sanakit.common.errors import RequestError
+from sanakit.serving.jobs.database import Database, Row
+
+QUEUED, RUNNING, COMPLETED, FAILED, CANCELLED = "queued", "running", "completed", "failed", "cancelled"
+STATUSES = (QUEUED, RUNNING, COMPLETED, FAILED, CANCELLED)
+_COLUMNS = (
+    "id", "client", "model", "kind", "fields", "inputs", "fingerprint", "status", "priority", "steps", "progress",
+    "created", "started", "ended", "owner", "error", "number",
+)  # fmt: skip
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM jobs"
+
+
+class ReusedKeyError(RequestError):
+    """An idempotency key came again with other content."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """What was accepted, and how far it is; times are seconds since 1970.
+
+    Attributes:
+        kind: which endpoint's body it is.
+        fields: the body, with a seed.
+        inputs: hashes of pictures that came along by name: a list under "pictures", one under "mask".
+        fingerprint: of what came, to tell whether the same is asked again.
+        steps: of all its pictures.
+        progress: from 0 to 1.
+        error: OpenAI's error object of one that failed.
+    """
+
+    id: str
+    client: str
+    model: str
+    kind: str
+    fields: Mapping[str, Any]
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
+    status: str = QUEUED
+    priority: int = 0
+    steps: int = 0
+    progress: float = 0.0
+    created: float = 0.0
+    started: float | None = None
+    ended: float | None = None
+    owner: str | None = None
+    error: Mapping[str, Any] | None = None
+    number: int = 0
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status not in (QUEUED, RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPicture:
+    """A finished picture of a job: its place there, the SHA-256 of its file, its seed and size."""
+
+    number: int
+    sha256: str
+    seed: int
+    width: int
+    height: int
+
+
+class JobStore:
+    """All that is asked of the database. What changes a job of an owner says whether it was still the owner's."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def accept(self, job: Job, idempotency: str | None = None) -> Job:
+        """Remember a job, and give it as it is; with a key that was used before, the job of then.
+
+        Raises:
+            ReusedKeyError: the key belongs to something else.
+            OutputError: it could not be written down; it is not accepted.
+        """
+        with self._database.transaction():
+            if idempotency is not None:
+                rows = self._database.run(f"{_SELECT} WHERE client = ? AND idempotency = ?", job.client, idempotency)
+                if rows:
+                    known = _job(rows[0])
+                    if known.fingerprint != job.fingerprint:
+                        raise ReusedKeyError("this Idempotency-Key came before with another body; take a new one.")
+                    return known
+            self._database.run(
+                "INSERT INTO jobs (id, client, model, kind, fields, inputs, idempotency, fingerprint, status, "
+                "priority, steps, progress, created, not_before) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0)",
+                job.id, job.client, job.model, job.kind, json.dumps(dict(job.fields)), json.dumps(dict(job.inputs)),
+                idempotency, job.fingerprint, QUEUED, job.priority, job.steps, job.created,
+            )  # fmt: skip
+        return self.get(job.id) or job
+
+    def claim(self, owner: str, model: str, now: float, until: float) -> Job | None:
+        """The next job of a model, with a lease; also one whose owner has let its lease go by."""
+        with self._database.transaction():
+            rows = self._database.run(
+                f"{_SELECT} WHERE model = ? AND ((status = ? AND not_before <= ?) OR "
+                "(status = ? AND lease < ? AND owner <> ?)) ORDER BY priority DESC, number LIMIT 1",
+                model, QUEUED, now, RUNNING, now, owner,
+            )  # fmt: skip
+            if not rows:
+                return None
+            job = _job(rows[0])
+            self._database.run(
+                "UPDATE jobs SET status = ?, owner = ?, lease = ?, started = COALESCE(started, ?) WHERE id = ?",
+                RUNNING, owner, until, now, job.id,
+            )  # fmt: skip
+        return self.get(job.id)
+
+    def renew(self, owner: str, until: float) -> None:
+        """All leases of an owner."""
+        self._database.run("UPDATE jobs SET lease = ? WHERE owner = ? AND status = ?", until, owner, RUNNING)
+
+    def release(self, owner: str, job: str | None = None, not_before: float = 0.0) -> None:
+        """Let others, or oneself later, go on with a job of an owner, or with all of them."""
+        one, values = ("", ()) if job is None else (" AND id = ?", (job,))
+        self._database.run(
+            "UPDATE jobs SET status = ?, owner = NULL, lease = NULL, not_before = ? "
+            f"WHERE owner = ? AND status = ?{one}",
+            QUEUED, not_before, owner, RUNNING, *values,
+        )  # fmt: skip
+
+    def owners(self) -> set[str]:
+        """Of jobs that run."""
+        return {str(row[0]) for row in self._database.run("SELECT DISTINCT owner FROM jobs WHERE status = ?", RUNNING)}
+
+    def keep_picture(self, owner: str, job: str, picture: StoredPicture) -> bool:
+        """Remember a finished picture, once."""
+        with self._database.transaction():
+            if not self._owns(owner, job):
+                return False
+            self._database.run(
+                "INSERT INTO pictures (job, number, sha256, seed, width, height) VALUES (?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT DO NOTHING",
+                job, picture.number, picture.sha256, picture.seed, picture.width, picture.height,
+            )  # fmt: skip
+        return True
+
+    def tell_progress(self, owner: str, job: str, progress: float) -> None:
+        self._database.run("UPDATE jobs SET progress = ? WHERE id = ? AND owner = ?", progress, job, owner)
+
+    def end(self, owner: str, job: str, status: str, now: float, error: Mapping[str, Any] | None = None) -> bool:
+        """The last word on a job."""
+        with self._database.transaction():
+            if not self._owns(owner, job):
+                return False
+            told = None if error is None else json.dumps(error)
+            self._database.run(
+                "UPDATE jobs SET status = ?, ended = ?, error = ?, owner = NULL, lease = NULL, "
+                "progress = CASE WHEN ? THEN 1 ELSE progress END WHERE id = ?",
+                status, now, told, status == COMPLETED, job,
+            )  # fmt: skip
+        return True
+
+    def cancel(self, job: str, now: float) -> bool:
+        """One that nobody works on."""
+        rows = self._database.run(
+            "UPDATE jobs SET status = ?, ended = ? WHERE id = ? AND status = ? RETURNING id",
+            CANCELLED,
+            now,
+            job,
+            QUEUED,
+        )
+        return bool(rows)
+
+    def prioritise(self, job: str, priority: int) -> None:
+        self._database.run("UPDATE jobs SET priority = ? WHERE id = ?", priority, job)
+
+    def get(self, job: str) -> Job | None:
+        rows = self._database.run(f"{_SELECT} WHERE id = ?", job)
+        return _job(rows[0]) if rows else None
+
+    def list(self, client: str, *, before: int | None = None, limit: int = 20, status: str | None = None) -> list[Job]:
+        """Newest first; of those whose number is smaller than ``before``."""
+        conditions, values = ["client = ?"], [client]
+        for condition, value in (("number < ?", before), ("status = ?", status)):
+            if value is not None:
+                conditions.append(condition)
+                values.append(value)  # type: ignore[arg-type]
+        rows = self._database.run(
+            f"{_SELECT} WHERE {' AND '.join(conditions)} ORDER BY number DESC LIMIT ?", *values, limit
+        )
+        return [_job(row) for row in rows]
+
+    def pictures(self, job: str) -> list[StoredPicture]:
+        rows = self._database.run(
+            "SELECT number, sha256, seed, width, height FROM pictures WHERE job = ? ORDER BY number", job
+        )
+        return [StoredPicture(*row) for row in rows]
+
+    def ahead(self, job: Job) -> tuple[int, int]:
+        """How many jobs come before one that waits, and their steps."""
+        (row,) = self._database.run(
+            "SELECT COUNT(*), COALESCE(SUM(steps), 0) FROM jobs WHERE status = ? AND model = ? AND "
+            "(priority > ? OR (priority = ? AND number < ?))",
+            QUEUED, job.model, job.priority, job.priority, job.number,
+        )  # fmt: skip
+        return int(row[0]), int(row[1])
+
+    def count(self, status: str) -> int:
+        return int(self._database.run("SELECT COUNT(*) FROM jobs WHERE status = ?", status)[0][0])
+
+    def forget(self, before: float, job: str | None = None) -> list[str]:
+        """Jobs that ended before then, or one that has ended; gives the hashes of files that nothing needs any more."""
+        one, values = ("", ()) if job is None else (" AND id = ?", (job,))
+        with self._database.transaction():
+            rows = self._database.run(
+                f"SELECT id, inputs FROM jobs WHERE ended < ? AND status NOT IN (?, ?){one} LIMIT 500",
+                before, QUEUED, RUNNING, *values,
+            )  # fmt: skip
+            hashes = {each for row in rows for each in input_hashes(json.loads(row[1]))}
+            for row in rows:
+                hashes |= {picture.sha256 for picture in self.pictures(row[0])}
+                self._database.run("DELETE FROM pictures WHERE job = ?", row[0])
+                self._database.run("DELETE FROM jobs WHERE id = ?", row[0])
+            return [each for each in hashes if not self._needed(each)]
+
+    def _needed(self, sha256: str) -> bool:
+        found = self._database.run("SELECT 1 FROM pictures WHERE sha256 = ? LIMIT 1", sha256)
+        return bool(found or self._database.run("SELECT 1 FROM jobs WHERE inputs LIKE ? LIMIT 1", f"%{sha256}%"))
+
+    def _owns(self, owner: str, job: str) -> bool:
+        return bool(
+            self._database.run("SELECT 1 FROM jobs WHERE id = ? AND owner = ? AND status = ?", job, owner, RUNNING)
+        )
+
+
+def input_hashes(inputs: Mapping[str, Any]) -> Sequence[str]:
+    """Of all pictures that came with a job."""
+    return [*inputs.get("pictures", ()), *([inputs["mask"]] if inputs.get("mask") else [])]
+
+
+def new_id() -> str:
+    """Of a job; nobody guesses it."""
+    return f"job_{secrets.token_hex(12)}"
+
+
+def _job(row: Row) -> Job:
+    values = dict(zip(_COLUMNS, row, strict=True))
+    for name in ("fields", "inputs", "error"):
+        values[name] = None if values[name] is None else json.loads(values[name])
+    return Job(**values)

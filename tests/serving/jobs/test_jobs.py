@@ -1,0 +1,181 @@
+"""Jobs through the front door."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+from tests.serving.conftest import ThreadLanes
+
+from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.checkpoints.opening import open_model
+from sanakit.common.errors import OutputError
+from sanakit.pipelines.text_to_image import TextToImagePipeline
+from sanakit.serving.http.app import JobFiles, make_app
+from sanakit.serving.jobs.shelf import Shelf
+from sanakit.serving.previews import Projection
+from sanakit.serving.service import Service
+
+LONG = {"prompt": "a cat", "num_inference_steps": 60, "solver": "flow-euler", "seed": 5}
+
+
+@pytest.fixture
+def start(
+    tiny_model: Path, tiny_bundle: ModelBundle, tiny_previews: Projection, tmp_path: Path
+) -> Iterator[Callable[[], TestClient]]:
+    """A server after the other over the same jobs; `stop` of the service ends one."""
+    opened: list[tuple[TestClient, Service, ThreadLanes]] = []
+
+    def begin() -> TestClient:
+        lanes = ThreadLanes(tiny_bundle, tiny_previews)
+        lanes.start()
+        service = Service(open_model(tiny_model), lanes)
+        client = TestClient(make_app(service, jobs=JobFiles(folder=tmp_path / "jobs")), raise_server_exceptions=False)
+        client.service = service  # type: ignore[attr-defined]
+        client.__enter__()
+        opened.append((client, service, lanes))
+        return client
+
+    yield begin
+    for client, service, lanes in opened:
+        service.stop(0)
+        client.__exit__()
+        lanes.close()
+
+
+def wait_for(client: TestClient, job: str, *statuses: str) -> dict[str, Any]:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        facts = client.get(f"/v1/jobs/{job}").json()
+        if facts["status"] in statuses:
+            return facts
+        time.sleep(0.02)
+    raise AssertionError(facts)
+
+
+def test_a_job_is_accepted_and_finished_and_its_pictures_are_there(
+    start: Callable[[], TestClient], tiny_bundle: ModelBundle
+) -> None:
+    client = start()
+    answer = client.post("/v1/jobs", json={**LONG, "num_inference_steps": 2, "n": 2})
+    assert answer.status_code == 202
+    job = answer.json()["id"]
+    facts = wait_for(client, job, "completed")
+    assert facts["progress"] == 100
+    alone = TextToImagePipeline(tiny_bundle)("a cat", num_inference_steps=2, solver="flow-euler", seed=5, num_images=2)
+    for number, own in enumerate(alone.images):
+        content = client.get(facts["data"][number]["url"])
+        assert content.headers["content-type"] == "image/png"
+        assert Image.open(io.BytesIO(content.content)).tobytes() == own.picture.tobytes()
+    result = client.get(f"/v1/jobs/{job}/result").json()
+    assert [base64.b64decode(each["b64_json"]) for each in result["data"]][1] == content.content
+    assert [each["id"] for each in client.get("/v1/jobs").json()["data"]] == [job]
+    assert client.delete(f"/v1/jobs/{job}").json()["deleted"]
+    assert client.get(f"/v1/jobs/{job}").json()["error"]["code"] == "job_not_found"
+
+
+def test_a_job_goes_on_in_the_next_process_to_the_same_picture(
+    start: Callable[[], TestClient], tiny_bundle: ModelBundle, tmp_path: Path
+) -> None:
+    client = start()
+    job = client.post("/v1/jobs", json=LONG).json()["id"]
+    while client.get(f"/v1/jobs/{job}").json()["progress"] < 20:
+        time.sleep(0.01)
+    client.service.stop(0)  # type: ignore[attr-defined]
+    assert list((tmp_path / "jobs" / "latents").glob(f"{job}-0*"))
+    busy = client.post("/v1/jobs", json=LONG)
+    assert (busy.status_code, busy.headers["x-should-retry"]) == (503, "true")
+    client.__exit__()
+    client.__enter__ = client.__exit__ = lambda *_: None  # type: ignore[assignment, method-assign]
+    after = start()
+    facts = wait_for(after, job, "completed")
+    content = after.get(facts["data"][0]["url"]).content
+    alone = TextToImagePipeline(tiny_bundle)("a cat", num_inference_steps=60, solver="flow-euler", seed=5)
+    assert Image.open(io.BytesIO(content)).tobytes() == alone.images[0].picture.tobytes()
+    assert not list((tmp_path / "jobs" / "latents").glob(f"{job}-0*"))
+
+
+def test_jobs_are_cancelled_waiting_or_running_and_told_over_a_stream(start: Callable[[], TestClient]) -> None:
+    client = start()
+    jobs = [client.post("/v1/jobs", json={**LONG, "num_inference_steps": 900}).json()["id"] for _ in range(3)]
+    wait_for(client, jobs[0], "running")
+    last = client.get(f"/v1/jobs/{jobs[2]}").json()
+    assert last["status"] == "queued"
+    assert last["queue_position"] <= 1
+    assert client.delete(f"/v1/jobs/{jobs[2]}").status_code == 409
+    assert client.get(f"/v1/jobs/{jobs[2]}/result").json()["error"]["code"] == "job_not_ended"
+    threading.Timer(0.3, lambda: client.post(f"/v1/jobs/{jobs[0]}/cancel")).start()
+    lines = [line for line in client.get(f"/v1/jobs/{jobs[0]}/events").text.splitlines() if line.startswith("event")]
+    assert lines[0] == "event: job.progress"
+    assert lines[-1] == "event: job.cancelled"
+    for job in reversed(jobs):
+        client.post(f"/v1/jobs/{job}/cancel")
+    for job in jobs:
+        wait_for(client, job, "cancelled")
+
+
+def test_previews_of_a_job_come_over_its_events(start: Callable[[], TestClient]) -> None:
+    client = start()
+    job = client.post("/v1/jobs", json={**LONG, "preview_every": 20}).json()["id"]
+    data = [line[6:] for line in client.get(f"/v1/jobs/{job}/events").text.splitlines() if line.startswith("data: ")]
+    events = [json.loads(line) for line in data]
+    assert events[-1]["job"]["status"] == "completed"
+    assert {event["step"] for event in events if "b64_json" in event} <= {20, 40}
+
+
+def test_a_request_with_a_key_is_done_once(start: Callable[[], TestClient]) -> None:
+    client, body, key = start(), {"prompt": "a cat", "num_inference_steps": 1}, {"Idempotency-Key": "k"}
+    first, second = (client.post("/v1/images/generations", json=body, headers=key).json() for _ in range(2))
+    assert first["data"] == second["data"]
+    other = client.post("/v1/images/generations", json={**body, "prompt": "a dog"}, headers=key)
+    assert (other.status_code, other.json()["error"]["code"]) == (409, "idempotency_key_reused")
+    assert len(client.get("/v1/jobs").json()["data"]) == 1
+
+
+def test_addresses_instead_of_content_and_edits_as_jobs(start: Callable[[], TestClient]) -> None:
+    client = start()
+    body = {"prompt": "a cat", "num_inference_steps": 1, "response_format": "url", "output_format": "webp"}
+    url = client.post("/v1/images/generations", json=body).json()["data"][0]["url"]
+    assert client.get(url).headers["content-type"] == "image/webp"
+    file = io.BytesIO()
+    Image.new("RGB", (96, 64), "red").save(file, "png")
+    fields = {"prompt": "a cat", "num_inference_steps": "2", "strength": "0.5"}
+    job = client.post("/v1/jobs", data=fields, files={"image": ("a.png", file.getvalue())}).json()
+    assert job["kind"] == "edit"
+    assert wait_for(client, job["id"], "completed")["data"][0]["size"] == "160x96"
+
+
+def test_what_cannot_be_done_is_refused_before_it_is_accepted(start: Callable[[], TestClient]) -> None:
+    client = start()
+    assert client.post("/v1/jobs", json={"prompt": "a", "size": "1x1"}).json()["error"]["param"] == "size"
+    assert client.get("/v1/jobs?limit=0").json()["error"]["param"] == "limit"
+    assert client.get("/v1/jobs?limit=x").status_code == 422
+    assert client.get("/v1/jobs?status=lost").status_code == 400
+    assert client.get("/v1/jobs").json()["data"] == []
+    late = client.post("/v1/jobs", json={**LONG, "num_inference_steps": 900, "deadline": 0.2}).json()["id"]
+    assert wait_for(client, late, "failed")["error"]["code"] == "deadline_exceeded"
+
+
+def test_a_full_disk_costs_time_and_no_job(start: Callable[[], TestClient], monkeypatch: pytest.MonkeyPatch) -> None:
+    client, put, full = start(), Shelf.put, [3]
+    monkeypatch.setattr("sanakit.serving.jobs.desk.AGAIN_AFTER", 0.2)
+
+    def put_or_not(self: Shelf, content: bytes) -> str:
+        if full and (full[0] > 0):
+            full[0] -= 1
+            raise OutputError("the disk is full")
+        return put(self, content)
+
+    monkeypatch.setattr(Shelf, "put", put_or_not)
+    job = client.post("/v1/jobs", json={"prompt": "a", "num_inference_steps": 1}).json()["id"]
+    assert wait_for(client, job, "completed")["data"]
+    assert full == [0]

@@ -1,0 +1,91 @@
+"""A server that is killed with -9 at random moments under load: no accepted job is lost, none is done twice.
+
+``SANAKIT_KILLS=100 pytest -m slow tests/serving/jobs/test_killed.py`` for more than the usual few.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sanakit.serving.jobs.database import Sqlite
+
+KILLS = int(os.environ.get("SANAKIT_KILLS", "3"))
+
+
+class Killable:
+    """``sanakit serve`` over one folder of jobs, started again whenever it is asked something and is not there."""
+
+    def __init__(self, model: Path, folder: Path) -> None:
+        self._words = [
+            sys.executable, "-m", "sanakit", "serve", str(model), "--port", "0", "--jobs", str(folder), "--lanes", "2",
+        ]  # fmt: skip
+        self.process: subprocess.Popen[str] | None = None
+        self.address = ""
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(self._words, stderr=subprocess.PIPE, text=True)
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if "is served at " in line:
+                self.address = line.rpartition(" ")[2].strip()
+                return
+        raise AssertionError("the server did not start")
+
+    def kill(self) -> None:
+        assert self.process is not None
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def ask(self, path: str, body: Any = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.address + path, data, {"content-type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
+
+
+@pytest.mark.slow
+def test_no_accepted_job_is_lost_or_done_twice(tiny_model: Path, tmp_path: Path) -> None:
+    chance, accepted = random.Random(0), list[str]()
+    server = Killable(tiny_model, tmp_path / "jobs")
+    for number in range(KILLS):
+        server.start()
+        end = time.monotonic() + chance.uniform(0.05, 2.5)
+        while time.monotonic() < end:
+            body = {"prompt": f"{number}", "num_inference_steps": chance.choice([5, 30, 120]), "solver": "flow-euler",
+                    "n": chance.choice([1, 2])}  # fmt: skip
+            if chance.random() < 0.3 or len(accepted) <= number:
+                accepted.append(server.ask("/v1/jobs", body)["id"])
+            time.sleep(chance.uniform(0, 0.3))
+        server.kill()
+    server.start()
+    try:
+        end = time.monotonic() + 60 + 10 * len(accepted)
+        while time.monotonic() < end:
+            found = {job: server.ask(f"/v1/jobs/{job}") for job in accepted}
+            if all(each["status"] == "completed" for each in found.values()):
+                break
+            time.sleep(1)
+        assert Counter(each["status"] for each in found.values()) == {"completed": len(accepted)}
+        assert all(len(each["data"]) == each["request"]["n"] for each in found.values())
+        assert len(server.ask("/v1/jobs?limit=100")["data"]) == min(len(accepted), 100)
+    finally:
+        assert server.process is not None
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(60) == 0
+    database = Sqlite(tmp_path / "jobs" / "jobs.sqlite")
+    (rows,) = database.run("SELECT COUNT(*), COUNT(DISTINCT job || '-' || number) FROM pictures")
+    assert rows[0] == rows[1] == sum(each["request"]["n"] for each in found.values())
+    assert not list((tmp_path / "jobs" / "latents").glob("*.safetensors"))

@@ -1,0 +1,140 @@
+"""The store alone: turns, leases, and that only the owner's word counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sanakit.common.errors import OutputError
+from sanakit.serving.jobs.database import Sqlite
+from sanakit.serving.jobs.shelf import Presence, Shelf
+from sanakit.serving.jobs.store import COMPLETED, Job, JobStore, ReusedKeyError, StoredPicture
+
+PICTURE = StoredPicture(0, "a" * 64, 7, 64, 32)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[JobStore]:
+    database = Sqlite(tmp_path / "jobs.sqlite")
+    yield JobStore(database)
+    database.close()
+
+
+def accept(store: JobStore, name: str, priority: int = 0, **facts: object) -> Job:
+    job = Job(id=name, client="c", model="m", kind="image", fields={"prompt": name}, priority=priority, steps=10)
+    return store.accept(replace(job, **facts))  # type: ignore[arg-type]
+
+
+def test_jobs_are_claimed_in_turn_and_once(store: JobStore) -> None:
+    for name, priority in (("a", 0), ("b", 0), ("urgent", 5), ("other model", 9)):
+        accept(store, name, priority, model="n" if name == "other model" else "m")
+    last = store.get("b")
+    assert last is not None
+    assert store.ahead(last) == (2, 20)
+    claimed = [store.claim(owner, "m", now=0.0, until=60.0) for owner in "xyxy"]
+    assert [job and job.id for job in claimed] == ["urgent", "a", "b", None]
+
+
+def test_who_has_lost_a_lease_has_no_say_any_more(store: JobStore) -> None:
+    accept(store, "a")
+    assert store.claim("x", "m", now=0.0, until=60.0)
+    store.renew("x", 80.0)
+    assert store.claim("y", "m", now=70.0, until=99.0) is None
+    assert store.claim("y", "m", now=81.0, until=141.0)
+    assert not store.keep_picture("x", "a", PICTURE)
+    assert not store.end("x", "a", COMPLETED, 90.0)
+    for _ in range(2):
+        assert store.keep_picture("y", "a", PICTURE)
+    assert store.end("y", "a", COMPLETED, 91.0)
+    assert not store.end("y", "a", COMPLETED, 92.0)
+    assert store.pictures("a") == [PICTURE]
+    found = store.get("a")
+    assert found is not None
+    assert (found.status, found.progress, found.ended, found.owner) == (COMPLETED, 1.0, 91.0, None)
+
+
+def test_an_owner_does_not_claim_what_it_has_even_when_the_clock_jumps(store: JobStore) -> None:
+    accept(store, "a")
+    assert store.claim("x", "m", now=0.0, until=60.0)
+    assert store.claim("x", "m", now=10.0**9, until=10.0**9 + 60) is None
+
+
+def test_what_is_given_back_waits_as_long_as_it_was_told(store: JobStore) -> None:
+    accept(store, "a")
+    store.claim("x", "m", now=0.0, until=60.0)
+    store.release("x", "a", not_before=5.0)
+    assert store.claim("x", "m", now=4.0, until=60.0) is None
+    assert store.claim("x", "m", now=5.0, until=60.0)
+
+
+def test_a_key_gives_the_job_of_then_or_an_error(store: JobStore) -> None:
+    job = Job(id="a", client="c", model="m", kind="image", fields={}, fingerprint="f")
+    assert store.accept(job, "key").id == "a"
+    assert store.accept(replace(job, id="b"), "key").id == "a"
+    assert store.accept(replace(job, id="c", client="d"), "key").id == "c"
+    with pytest.raises(ReusedKeyError, match="another body"):
+        store.accept(replace(job, id="b", fingerprint="g"), "key")
+
+
+def test_only_waiting_jobs_are_cancelled_and_only_ended_ones_forgotten(store: JobStore) -> None:
+    accept(store, "a")
+    accept(store, "b", inputs={"pictures": ["b" * 64]})
+    store.claim("x", "m", now=0.0, until=60.0)
+    assert not store.cancel("a", 1.0)
+    assert store.cancel("b", 1.0)
+    store.keep_picture("x", "a", PICTURE)
+    assert store.forget(10.0) == ["b" * 64]
+    store.end("x", "a", COMPLETED, 2.0)
+    assert store.forget(2.0) == []
+    assert store.forget(10.0) == ["a" * 64]
+    assert store.list("c") == []
+
+
+def test_ten_thousand_jobs_are_no_burden(store: JobStore) -> None:
+    with store._database.transaction():
+        for number in range(10_000):
+            store._database.run(
+                "INSERT INTO jobs (id, client, model, kind, fields, inputs, fingerprint, status, priority, steps, "
+                "progress, created, not_before) VALUES (?, 'c', 'm', 'image', '{}', '{}', '', 'queued', 0, 1, 0, 0, 0)",
+                str(number),
+            )
+    claimed = [store.claim("x", "m", now=0.0, until=60.0) for _ in range(20)]
+    assert [job.id for job in claimed if job] == [str(number) for number in range(20)]
+    assert [job.id for job in store.list("c", limit=2)] == ["9999", "9998"]
+
+
+def test_a_database_that_cannot_be_written_is_told(tmp_path: Path, store: JobStore) -> None:
+    (tmp_path / "file").write_text("no database, and no folder")
+    for path in (tmp_path / "file", tmp_path / "file" / "jobs.sqlite"):
+        with pytest.raises(OutputError, match="cannot be written"):
+            Sqlite(path)
+    store._database.run("PRAGMA max_page_count=1")
+    with pytest.raises(OutputError, match="full"):
+        accept(store, "large", fields={"prompt": "x" * 1_000_000})
+    store._database.run("PRAGMA max_page_count=100000")
+    assert accept(store, "after").id == "after"
+
+
+def test_files_are_kept_by_content_and_damage_is_seen(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    name = shelf.put(b"content")
+    assert shelf.put(b"content") == name
+    assert shelf.get(name) == b"content"
+    shelf._path(name).write_bytes(b"damaged")
+    with pytest.raises(OutputError, match="another hash"):
+        shelf.get(name)
+    shelf.remove([name, "0" * 64])
+    with pytest.raises(OutputError, match="cannot be read"):
+        shelf.get(name)
+
+
+def test_an_owner_that_is_gone_is_seen(tmp_path: Path) -> None:
+    first, second = Presence(tmp_path), Presence(tmp_path)
+    assert not second.is_gone(first.name)
+    assert not second.is_gone(second.name)
+    first._file.close()  # as the end of its process does
+    assert second.is_gone(first.name)
+    assert not second.is_gone("of another machine")
