@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,15 @@ def test_annotations_are_shown(run: Any, model: Path) -> None:
     assert Image.open("drawing-drawing-8.png").size == (80, 60)
     assert run("annotate", "drawing.png", "--size", "64x64", "--output", "e.png").code == 0
     assert set(np.unique(np.asarray(Image.open("e.png")))) == {0, 255}
+
+
+def test_overlap_is_measured(run: Any, model: Path) -> None:
+    words = ("--model", model, "--device", "cpu", "--steps", "1", "--bank", "tiny", "--num", "1", "--json")
+    outcome = run("eval", "control", *words)
+    assert outcome.code == 0
+    found = {each["name"]: each["value"] for each in json.loads(outcome.out)["measurements"]}
+    assert found.keys() == {"controlled", "outlined", "base", "read"}
+    assert all(0 <= value <= 1 for value in found.values())
 
 
 def test_what_does_not_fit_is_one_sentence(run: Any, model: Path, tiny_model: Path) -> None:

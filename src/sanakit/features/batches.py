@@ -88,6 +88,17 @@ class LatentBatch:
         return LatentBatch(self.latent.to(device, non_blocking=True), TextCondition(embeds, mask))
 
 
+@dataclass(frozen=True, slots=True)
+class ControlBatch(LatentBatch):
+    """And the latents of what controls them ``(B, C, H, W)``."""
+
+    control: Tensor
+
+    def to(self, device: torch.device | str) -> ControlBatch:
+        plain = LatentBatch(self.latent, self.text).to(device)
+        return ControlBatch(plain.latent, plain.text, self.control.to(device, non_blocking=True))
+
+
 class TextRows:
     """Texts of different lengths in one piece of memory, one behind the other.
 

@@ -62,7 +62,7 @@ def cache_latents(
     keys = []
     for digest, (height, width) in zip(digests, bins.tolist(), strict=True):
         rule = f"reading {READING}, cover {resize_rule(height, width)} centre"
-        keys.append(latent_key(digest, height, width, rule, EXACT, work.encoders) if digest else "")
+        keys.append(latent_key(digest, height, width, work.rule(rule), EXACT, work.encoders) if digest else "")
     places = {key: place for place, key in reversed(list(enumerate(keys))) if key}
 
     def compute(missing: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
@@ -76,7 +76,8 @@ def cache_latents(
                 bad = [(indices[place], error) for place, error in found if isinstance(error, PictureError)]
                 problems.extend(_undecodable(source, index, error) for index, error in bad)
                 if good:
-                    latents = encode_pictures(work.encoders.autoencoder, [picture for _, picture in good], work.device)
+                    shown = work.shown([picture for _, picture in good])
+                    latents = encode_pictures(work.encoders.autoencoder, shown, work.device)
                     yield from ((keys[place], latent) for (place, _), latent in zip(good, latents, strict=True))
 
     spent = fill_store(store, list(places), compute, work, what="pictures")
@@ -172,7 +173,7 @@ def encoded_latents(source: DataSource, work: Work) -> Latents:
     def encode(indices: Sequence[int], height: int, width: int) -> Tensor:
         pictures = [fit_named(source, index, height, width) for index in indices]
         with lock:
-            return encode_pictures(work.encoders.autoencoder, pictures, work.device).float()
+            return encode_pictures(work.encoders.autoencoder, work.shown(pictures), work.device).float()
 
     return encode
 

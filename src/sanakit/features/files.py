@@ -98,6 +98,8 @@ def open_files(config: FilesData, demand: Demand, work: Work) -> FileLatents:
     source = open_data(as_path(config.path), min_size=config.min_size, also=config.also, caption=config.prompt)
     tell_fates(source)
     samples = passing_samples(source, config)
+    if source.has_latents() and work.annotation is not None:
+        raise RequestError(f"{source.path} holds latents, and a ControlNet learns from pictures; name the data before")
     if source.has_latents():
         return _open_features(source, samples, config, demand, work)
     bins = bins_of(source, samples, demand.resolutions, work.encoders)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import assert_never
 
+from sanakit.common.errors import RequestError
 from sanakit.features import configs
-from sanakit.features.batches import LatentBatch, PixelBatch, TrainingData
+from sanakit.features.batches import ControlBatch, LatentBatch, PixelBatch, TrainingData
 from sanakit.features.work import Demand, Work
 
 
@@ -35,6 +37,40 @@ def latent_data(config: configs.LatentDataConfig, demand: Demand, work: Work) ->
             return open_dreambooth(config, demand, work)
         case _:
             assert_never(config)
+
+
+class ControlledData:
+    """Micro-batches of pictures beside what a ControlNet is shown of them: two streams of one order."""
+
+    def __init__(self, pictures: TrainingData[LatentBatch], maps: TrainingData[LatentBatch]) -> None:
+        self._pictures, self._maps = pictures, maps
+
+    @property
+    def num_batches(self) -> int | None:
+        return self._pictures.num_batches
+
+    def num_samples(self, number: int) -> int:
+        return self._pictures.num_samples(number)
+
+    def batch(self, number: int) -> ControlBatch:
+        """Latents, their text, and latents of their maps."""
+        batch = self._pictures.batch(number)
+        return ControlBatch(batch.latent, batch.text, self._maps.batch(number).latent)
+
+
+def controlled_data(config: configs.LatentDataConfig, annotation: str, demand: Demand, work: Work) -> ControlledData:
+    """See ``latent_data``.
+
+    Args:
+        annotation: the annotator's name.
+
+    Raises:
+        RequestError: as of ``latent_data``, or there are no pictures to annotate.
+    """
+    if isinstance(config, configs.DreamBoothData):
+        raise RequestError("data of type dreambooth is for adapters; a ControlNet learns from files or scenes")
+    pictures = latent_data(config, demand, work)
+    return ControlledData(pictures, latent_data(config, demand, replace(work, annotation=annotation)))
 
 
 def pixel_data(

@@ -144,13 +144,13 @@ def _latents(paintings: Paintings, config: ScenesData, samples: NDArray[np.int64
     for start in range(0, len(samples), _BLOCK):
         numbers = [divmod(int(number), config.num_captions) for number in samples[start : start + _BLOCK]]
         identity = f"{paintings.identity} {numbers}"
-        blocks[latent_key(identity, size, size, "rendered", QUICK, work.encoders)] = numbers
+        blocks[latent_key(identity, size, size, work.rule("rendered"), QUICK, work.encoders)] = numbers
 
     def compute(missing: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
         for key in missing:
             pictures = [paintings.paint(copy, index, size) for copy, index in blocks[key]]
             # always these together
-            yield key, encode_pictures(work.encoders.autoencoder, pictures, work.device, quick=True)
+            yield key, encode_pictures(work.encoders.autoencoder, work.shown(pictures), work.device, quick=True)
 
     fill_store(store, list(blocks), compute, work, what=f"blocks of {_BLOCK} scenes at {size} px")
     return torch.cat([store.get(key) for key in blocks])

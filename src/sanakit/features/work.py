@@ -10,6 +10,7 @@ from sanakit.common.progress import OnProgress, no_progress
 from sanakit.common.ranks import ALONE, Ranks
 from sanakit.features.encoders import Encoders
 from sanakit.features.identity import OnIdentity, any_identity
+from sanakit.scoring.annotators.annotate import ANNOTATORS_VERSION, annotate_for_training
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,3 +43,14 @@ class Work:
     device: str = "cpu"
     on_progress: OnProgress = no_progress
     painter: Painter | None = None
+    annotation: str | None = None  # what is encoded of every picture, by an annotator's name; None: itself
+
+    def shown(self, pictures: Sequence[Picture]) -> Sequence[Picture]:
+        """What is encoded of pictures."""
+        if self.annotation is None:
+            return pictures
+        return [annotate_for_training(picture, self.annotation) for picture in pictures]
+
+    def rule(self, rule: str) -> str:
+        """How pictures are made ready, for the keys of latents."""
+        return rule if self.annotation is None else f"{rule}, {self.annotation} {ANNOTATORS_VERSION}"

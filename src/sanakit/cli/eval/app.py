@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from sanakit.cli.eval.best_of import best_of
+from sanakit.cli.eval.control import control
 from sanakit.cli.eval.distances import clip_score, fid, kid
 from sanakit.cli.eval.inpainting import inpainting
 from sanakit.cli.eval.prompts import prompts
@@ -15,4 +16,6 @@ from sanakit.cli.eval.starter import starter
 from sanakit.cli.terminal.options import add_commands
 
 eval_app = typer.Typer(no_args_is_help=True, help="Score pictures and models.")
-add_commands(eval_app, fid, kid, clip_score, inpainting, reconstruction, prompts, quantized, read, starter, best_of)
+add_commands(
+    eval_app, fid, kid, clip_score, control, inpainting, reconstruction, prompts, quantized, read, starter, best_of
+)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sanakit.common.errors import RequestError
 from sanakit.scoring.annotators.edges import blurred, canny, gray_of, soft_edges
-from sanakit.scoring.annotators.scribbles import DEFAULT_THICKNESS, MAX_THICKNESS, ink, scribble, thickened
+from sanakit.scoring.annotators.scribbles import DEFAULT_THICKNESS, MAX_THICKNESS, ink, scale_of, scribble, thickened
 
 Pixels = NDArray[np.uint8]
 """``(H, W, 3)``."""
 
+ANNOTATORS_VERSION = 1  # changes whenever some picture has another map
 TILE = 8  # a tile picture has one colour for so many pixels a side
 BLUR = 1 / 64  # of the shorter side
 
@@ -69,7 +71,9 @@ def _tile(pixels: Pixels, thickness: int) -> Pixels:
 ANNOTATORS: Mapping[str, Annotator] = {
     "edges": Annotator(draw=lambda pixels, _: _white(canny(pixels)), about="thin edges, as Canny's"),
     "scribble": Annotator(
-        draw=lambda pixels, thickness: _white(scribble(soft_edges(pixels), thickness)),
+        draw=lambda pixels, thickness: _white(
+            scribble(soft_edges(pixels, sigma=max(0.7, 2 * scale_of(pixels.shape[:2]))), thickness)
+        ),
         about="thick lines along soft edges, as a hand draws them",
         has_thickness=True,
     ),
@@ -107,6 +111,15 @@ def parse_kind(words: str) -> tuple[str, int]:
             f"{thick[0]}:4."
         )
     return name, int(number)
+
+
+def annotate_for_training(pixels: Pixels, kind: str) -> Pixels:
+    """The same; lines whose thickness is not said have one of all at random, that follows from the pixels."""
+    name, _, thickness = kind.partition(":")
+    if thickness or not ANNOTATORS[name].has_thickness:
+        return annotate(pixels, kind)
+    most = round(MAX_THICKNESS * scale_of(pixels.shape[:2]))
+    return annotate(pixels, f"{name}:{crc32(pixels.tobytes()) % (most + 1)}")
 
 
 def annotate(pixels: Pixels, kind: str) -> Pixels:

@@ -101,7 +101,7 @@ def shrunk(mask: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
     return np.asarray(~grown(~mask, side))
 
 
-def soft_edges(pixels: NDArray[np.uint8], *, sigma: float = 2.0) -> Gray:
+def soft_edges(pixels: NDArray[np.uint8], *, sigma: float) -> Gray:
     """``(H, W)`` from 0 to 255: how much of an edge every pixel is, with soft flanks, as of a network of edges."""
     channels = [gradient(blurred(channel.astype(np.float64), sigma)) for channel in np.moveaxis(pixels, -1, 0)]
     strength = np.max([np.hypot(down, right) for down, right in channels], axis=0)

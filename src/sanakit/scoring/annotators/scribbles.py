@@ -6,6 +6,8 @@ as thick as is asked for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +15,7 @@ from sanakit.scoring.annotators.edges import Gray, blurred, gray_of, grown, shru
 
 MAX_THICKNESS = 24  # of training at random, upstream
 DEFAULT_THICKNESS = 2
+_SIDE = 512  # pixels of the shorter side, below which everything gets smaller with the picture
 _SIGMA = 3.0
 _RIDGE = 127  # the least level of one
 _INK = 4  # of 255 levels, of a blurred ridge
@@ -20,8 +23,14 @@ _INK = 4  # of 255 levels, of a blurred ridge
 
 def scribble(edges: Gray, thickness: int = DEFAULT_THICKNESS) -> NDArray[np.bool_]:
     """``(H, W)``: lines along the ridges of soft edges from 0 to 255."""
-    ridges = np.where(_is_greatest(blurred(edges, _SIGMA)), 255.0, 0.0)
-    return thickened(blurred(ridges, _SIGMA) > _INK, thickness)
+    sigma = _SIGMA * scale_of(edges.shape)
+    ridges = np.where(_is_greatest(blurred(edges, sigma)), 255.0, 0.0)
+    return thickened(blurred(ridges, sigma) > _INK, thickness)
+
+
+def scale_of(shape: Sequence[int]) -> float:
+    """Of lines in a picture ``(H, W)``: 1 at the sizes of the published models, less in small ones."""
+    return min(1.0, min(shape) / _SIDE)
 
 
 def _is_greatest(levels: Gray) -> NDArray[np.bool_]:
@@ -39,7 +48,7 @@ def _is_greatest(levels: Gray) -> NDArray[np.bool_]:
 def thickened(lines: NDArray[np.bool_], thickness: int) -> NDArray[np.bool_]:
     """0 makes them thinner, 1 leaves them, more makes them thicker by half of it."""
     if thickness == 0:
-        return shrunk(lines, 4)
+        return shrunk(lines, max(1, round(4 * scale_of(lines.shape))))
     return grown(lines, thickness // 2) if thickness > 1 else lines
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
@@ -18,9 +20,11 @@ from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.common.paths import as_path
 from sanakit.models.presets import published_autoencoder, published_transformer
 from sanakit.models.text.text_condition import TextCondition
+from sanakit.models.transformers.controlnet import ControlNet
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.training.memory.step_memory import LossOfBatch
 from sanakit.training.objectives.flow_matching import FlowMatchingConfig, flow_matching_loss
+from sanakit.training.recipes.transformer.control import ControlConfig
 from sanakit.training.recipes.transformer.starting_model import NetworkRecipe
 
 
@@ -33,7 +37,10 @@ def latent_loss(*, side: int, num_tokens: int) -> LossOfBatch:
         embeds = torch.zeros(batch_size, num_tokens, config.caption_channels, device=device)
         mask = torch.ones(batch_size, num_tokens, dtype=torch.bool, device=device)
         latent = torch.zeros(batch_size, config.in_channels, side, side, device=device)
-        prepared = model.prepare(TextCondition(embeds, mask))
+        text = TextCondition(embeds, mask)
+        prepared = model.prepare(text)
+        if isinstance(control := getattr(model, "control", None), ControlNet):
+            prepared = replace(prepared, controls=(control.prepare(text, latent, model),))
         terms = flow_matching_loss(
             lambda noisy, time: model(noisy, time, prepared), latent, torch.Generator(), config=FlowMatchingConfig()
         )
@@ -48,6 +55,13 @@ def meta_adapter(model: LinearDiT, config: AdapterConfig) -> Adapter:
     carry(model, adapter, always=True)
     model.add_module("adapter", adapter)
     return adapter
+
+
+def meta_control(model: LinearDiT, config: ControlConfig) -> ControlNet:
+    """The ControlNet of a network without weights, which holds it as a part, to be counted."""
+    control = ControlNet.copied(model.requires_grad_(False), config.blocks, config.topology).requires_grad_(True)
+    model.add_module("control", control)
+    return control
 
 
 def network_shape(recipe: NetworkRecipe) -> tuple[LinearDiTConfig, int, int]:

@@ -9,29 +9,38 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sanakit.adapters.adapter import Adapter
+from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.identity.precision import PrecisionPolicy
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import ConfigError, RequestError
 from sanakit.common.paths import as_path
-from sanakit.features.batches import LatentBatch, TrainingData
+from sanakit.features.batches import ControlBatch, LatentBatch, TrainingData
 from sanakit.features.configs import DreamBoothData, FilesData, LatentDataConfig, ScenesData
 from sanakit.features.contrasts import contrasts
 from sanakit.features.encoders import Encoders
 from sanakit.features.identity import identity_of_encoders, named_data
-from sanakit.features.open import latent_data
+from sanakit.features.open import controlled_data, latent_data
 from sanakit.features.work import Demand, Work
 from sanakit.models.text.text_condition import TextCondition
+from sanakit.models.transformers.controlnet import ControlNet
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.training.loop import RunResult
 from sanakit.training.memory.step_memory import Workload
 from sanakit.training.objectives.flow_matching import FlowMatchingConfig, drop_captions, flow_matching_loss
 from sanakit.training.optimizers.config import AdamWConfig, OptimizerConfig
 from sanakit.training.recipes.recipe import Run
+from sanakit.training.recipes.transformer.control import ControlConfig, export_controlnet
 from sanakit.training.recipes.transformer.export import export_adapter, export_model, words_after
-from sanakit.training.recipes.transformer.plan import begun_policy, latent_loss, meta_adapter, network_shape
+from sanakit.training.recipes.transformer.plan import (
+    begun_policy,
+    latent_loss,
+    meta_adapter,
+    meta_control,
+    network_shape,
+)
 from sanakit.training.recipes.transformer.report import report_transformer
 from sanakit.training.recipes.transformer.samples import SamplePainter, begun_painter
 from sanakit.training.recipes.transformer.starting_model import NetworkRecipe, StartingModel, starting_model
@@ -96,11 +105,23 @@ class TransformerRecipe(NetworkRecipe):
     optimizer: OptimizerConfig = field(default_factory=AdamWConfig)
     stages: tuple[TransformerStage, ...]
     caption_dropout: float = 0.1  # share of captions that are emptied, for guidance
+    control: ControlConfig | None = None  # a ControlNet is trained beside the weights of init, which stay as they are
 
     def __post_init__(self) -> None:
         NetworkRecipe.__post_init__(self)
+        if self.control is not None:
+            others = (self.growth, self.adapter, self.standardise_text or None)
+            if self.init is None or any(each is not None for each in others) or self.samples.prompts:
+                raise ConfigError(
+                    "control: is beside the weights of init: as they are, without growth, adapter, standardise_text "
+                    "or samples.prompts"
+                )
         if not 0 <= self.caption_dropout <= 1:
             raise ConfigError(f"caption_dropout={self.caption_dropout} must lie within [0, 1]")
+
+    @property
+    def only_whole(self) -> str:
+        return "control:, which uses the transformer's embedders" if self.control is not None else ""
 
     def flow_shift(self, stage: TransformerStage) -> float:
         return self.objective.flow_shift if stage.flow_shift is None else stage.flow_shift
@@ -112,7 +133,11 @@ class TransformerRecipe(NetworkRecipe):
         config, compression, num_tokens = network_shape(self)
         with torch.device("meta"):
             model = LinearDiT(self.growth.grown_config(config) if self.growth else config)
-            learner = None if self.adapter is None else meta_adapter(model, self.adapter)
+            learner: nn.Module | None = None
+            if self.adapter is not None:
+                learner = meta_adapter(model, self.adapter)
+            elif self.control is not None:
+                learner = meta_control(model, self.control)
         works = []
         for stage in self.stages:
             loss = latent_loss(side=max(1, max(stage.resolutions) // compression), num_tokens=num_tokens)
@@ -122,25 +147,36 @@ class TransformerRecipe(NetworkRecipe):
 
     def start(self, session: Session) -> Run:
         _check_data(self.stages)
-        start = starting_model(self, session.device)
+        start = self._starting_model(session.device)
         start.transformer.train()
         start.learner.train().requires_grad_(True)
         painter = SamplePainter(self.samples, start, device=session.device)
-        watched = Watched(painter, CaptionTest(session) if self.log.captions is not None else None)
+        watched = Watched(
+            painter, CaptionTest(session) if self.log.captions is not None and self.control is None else None
+        )
         stages = [
             PlannedStage(config, partial(_build_stage, self, config, start, watched, session)) for config in self.stages
         ]
         finish = partial(_finish, self, start, watched, session.folder)
         return Run(stages=stages, finish=finish, draw_samples=painter.draw)
 
+    def _starting_model(self, device: str) -> StartingModel:
+        """With the ControlNet beside it, if there is to be one."""
+        start = starting_model(self, device)
+        if self.control is None:
+            return start
+        start.transformer.requires_grad_(False)
+        return replace(start, control=ControlNet.copied(start.transformer, self.control.blocks, self.control.topology))
+
     def replayed(self, bundle: Bundle) -> tuple[Trainee, Any]:
-        stage, adapter = self.stages[bundle.stage], None
-        if self.adapter is None:
+        stage, beside = self.stages[bundle.stage], None
+        if self.adapter is None and self.control is None:
             network = LinearDiT(from_mapping(LinearDiTConfig, bundle.model)).to(bundle.device)
         else:
-            start = starting_model(self, bundle.device)
-            network, adapter = start.transformer, start.adapter
-        return build_trainee(self, stage, network, bundle.constants, adapter), bundle.batch(LatentBatch)
+            start = self._starting_model(bundle.device)
+            network, beside = start.transformer, start.adapter or start.control
+        batch = bundle.batch(LatentBatch if self.control is None else ControlBatch)
+        return build_trainee(self, stage, network, bundle.constants, beside), batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,12 +214,15 @@ def _build_stage(
         start.transformer.config = config.network(start.transformer.config, encoders.compression)
         chosen, demand, work = demand_of(recipe, config, encoders, session, check)
         work = replace(work, painter=begun_painter(start, encoders, session.device))
-        data = latent_data(chosen, demand, work)
+        if recipe.control is None:
+            data: TrainingData[LatentBatch] = latent_data(chosen, demand, work)
+        else:
+            data = controlled_data(chosen, recipe.control.type, demand, work)
         null = encoders.text.encode_null()
         constants = {"null.embeds": null.embeds, "null.mask": null.mask, **_standard_text(recipe, start, data)}
         tests = contrasts(chosen, data, demand, work) if watched.captions is not None else []
     watched.painter.begin(max(config.resolutions), recipe.flow_shift(config))
-    trainee = build_trainee(recipe, config, start.transformer, constants, start.adapter)
+    trainee = build_trainee(recipe, config, start.transformer, constants, start.adapter or start.control)
     if start.standard is not None:
         trainee = replace(trainee, companions={"text": start.standard})
     test = None
@@ -230,11 +269,19 @@ def _finish(recipe: TransformerRecipe, start: StartingModel, watched: Watched, f
     last = recipe.stages[-1]
     card = start.card_for(max(last.resolutions), recipe.flow_shift(last))
     words = words_after(recipe.data, start)
-    if recipe.adapter is None:
+    if recipe.control is not None:
+        assert start.control is not None
+        export_controlnet(result.weights, start.control, recipe.control, card, folder / "controlnet")
+        title = replace(card, name=folder.name)
+        encoders = start.encoders
+        bundle = ModelBundle(
+            transformer=start.transformer, autoencoder=encoders.autoencoder, text_encoder=encoders.text, card=title
+        )
+    elif recipe.adapter is None:
         bundle = export_model(result.weights, start, card, words, folder / "model")
     else:
         bundle = export_adapter(result.weights, start, recipe.adapter, card, folder / "adapter")
-    starter = isinstance(recipe.data, ScenesData) and not recipe.samples.prompts
+    starter = isinstance(recipe.data, ScenesData) and not recipe.samples.prompts and recipe.control is None
     prompts = SHEET_PROMPTS if starter else recipe.samples.prompts
     tested = watched.captions.run_alone(bundle.transformer) if watched.captions is not None else {}
     report_transformer(bundle, to_mapping(recipe), folder, prompts=prompts, run=result, tested=tested)
@@ -245,31 +292,34 @@ def build_trainee(
     stage: TransformerStage,
     model: LinearDiT,
     constants: Mapping[str, Tensor],
-    adapter: Adapter | None = None,
+    beside: Adapter | ControlNet | None = None,
 ) -> Trainee:
-    """The network, or the adapter that it carries, with its objective in a stage.
+    """The network, or the adapter that it carries or the ControlNet beside it, with its objective in a stage.
 
     Args:
         recipe, stage: what is learned.
         model: the network.
         constants: the null text, ``null.embeds (1, L, C)`` and ``null.mask (1, L)``, and ``text.mean`` and
             ``text.deviation (C,)`` where the text is standardised, as a bundle of the guard keeps them.
-        adapter: what is trained in its place.
+        beside: what is trained in its place.
     """
     objective = replace(recipe.objective, flow_shift=recipe.flow_shift(stage))
     null = TextCondition(constants["null.embeds"], constants["null.mask"])
 
-    def loss(batch: LatentBatch, generator: torch.Generator, made: Made) -> Mapping[str, Tensor]:
+    def loss(batch: Any, generator: torch.Generator, made: Made) -> Mapping[str, Tensor]:
         device = batch.latent.device
         empty = TextCondition(null.embeds.to(device), null.mask.to(device))
         text = drop_captions(batch.text, empty, generator, recipe.caption_dropout)
         if "text.mean" in constants:
             text = standardised(text, constants["text.mean"], constants["text.deviation"])
         prepared = model.prepare(text)
+        if isinstance(beside, ControlNet):
+            prepared = replace(prepared, controls=(beside.prepare(text, batch.control, model),))
         return flow_matching_loss(
             lambda noisy, timestep: model(noisy, timestep, prepared), batch.latent, generator, config=objective
         )
 
-    if adapter is not None:
-        return Trainee("adapter", adapter, loss, recipe.optimizer, constants, around=(model,))
+    if beside is not None:
+        name = "adapter" if isinstance(beside, Adapter) else "controlnet"
+        return Trainee(name, beside, loss, recipe.optimizer, constants, around=(model,))
     return Trainee("transformer", model, loss, recipe.optimizer, constants)

@@ -16,6 +16,11 @@ from sanakit.training.watching.caption_test import ALL_KINDS
 from sanakit.training.watching.report import draw_curves, read_log, spent_in_words, write_report
 
 
+def _made(recipe: Mapping[str, Any]) -> str:
+    """The folder that a run leaves."""
+    return "controlnet" if recipe.get("control") else "adapter" if recipe.get("adapter") else "model"
+
+
 def report_transformer(
     bundle: ModelBundle,
     recipe: Mapping[str, Any],
@@ -39,7 +44,7 @@ def report_transformer(
         pictures = [np.asarray(pipeline(prompt, seed=0).images[0].picture) for prompt in prompts]
         picture_grid(pictures, prompts).save(folder / "sheet.png")
         images.append("sheet.png")
-    defaults, made = bundle.card.defaults, "adapter" if recipe.get("adapter") else "model"
+    defaults, made = bundle.card.defaults, _made(recipe)
     results = {
         "run": spent_in_words(run.steps, run.samples, run.seconds),
         "loss": f"{log[-1]['loss']:.4f} (mean of the last lines)" if log else "-",

@@ -30,6 +30,7 @@ from sanakit.checkpoints.sources.sources import ModelParts, find_parts
 from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.features.encoders import Encoders, encoders_of_parts
 from sanakit.models.text.text_encoder import TextEncoderConfig
+from sanakit.models.transformers.controlnet import ControlNet
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.training.recipes.recipe import Recipe
 from sanakit.training.recipes.transformer.initialization import initialize_
@@ -79,6 +80,7 @@ class StartingModel:
         adapter: what is trained in the place of the transformer, which carries it in every row.
         layers: of the transformer, where an adapter may be beside them.
         found: the files of the network of ``init``.
+        control: what is trained in the place of the transformer, beside it.
     """
 
     transformer: LinearDiT
@@ -91,11 +93,12 @@ class StartingModel:
     adapter: Adapter | None = None
     layers: Layers | None = None
     found: Found[LinearDiTConfig, LinearDiT] | None = None
+    control: ControlNet | None = None
 
     @property
     def learner(self) -> nn.Module:
         """What is trained."""
-        return self.transformer if self.adapter is None else self.adapter
+        return self.adapter or self.control or self.transformer
 
     def network(self, weights: Mapping[str, Tensor]) -> LinearDiT:
         """The transformer with weights of the run, on the CPU, apart from the one that is trained: a base model is read
