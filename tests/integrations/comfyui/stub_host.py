@@ -24,7 +24,7 @@ class Host:
         self.texts, self.stop_after = list[tuple[str, str]](), -1
         self.args = SimpleNamespace(disable_metadata=False)
         self.folder_names_and_paths: dict[str, tuple[list[str], set[str]]] = {}
-        for kind in ("diffusion_models", "checkpoints", "diffusers", "loras"):
+        for kind in ("diffusion_models", "checkpoints", "diffusers", "loras", "controlnet"):
             self.add_model_folder_path(kind, str(folder / "models" / kind))
             Path(folder / "models" / kind).mkdir(parents=True)
 

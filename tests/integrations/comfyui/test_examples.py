@@ -22,7 +22,9 @@ EXAMPLES = sorted(PACK.glob("example_workflows/*.json"))
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_an_example_fits_the_nodes(file: Path, host: Host) -> None:
     prepare_folders()
-    (host.folder / "models" / "loras" / "zorbl.safetensors").write_bytes(b"")
+    for name in ("loras/zorbl.safetensors", "controlnet/drawn/config.json"):
+        (host.folder / "models" / name).parent.mkdir(exist_ok=True)
+        (host.folder / "models" / name).write_bytes(b"")
     graph = json.loads(file.read_text())
     picture = Image.open(file.with_suffix(".png"))
     assert json.loads(picture.info["workflow"]) == graph

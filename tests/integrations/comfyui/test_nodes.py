@@ -14,10 +14,15 @@ from PIL import Image
 from tests.integrations.comfyui.stub_host import Host, Interrupted
 
 import sanakit
+from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.checkpoints.diffusers_layout import save_network
+from sanakit.checkpoints.networks.controlnet import kind_of_controlnet
 from sanakit.common.errors import RequestError
 from sanakit.integrations.comfyui import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS, prepare_folders
+from sanakit.models.transformers.controlnet import ControlNet
 from sanakit.pipelines.editing.edit import Edit, Mask
 from sanakit.pipelines.picture_file import read_record
+from sanakit.scoring.annotators.annotate import annotate
 
 Graph = dict[str, dict[str, Any]]
 
@@ -51,7 +56,8 @@ def written(host: Host, made: dict[str, Any]) -> list[Path]:
 def test_names_of_nodes_stay_as_graphs_have_them() -> None:
     assert set(NODE_CLASS_MAPPINGS) == set(NODE_DISPLAY_NAME_MAPPINGS) == {
         "SanakitLoadModel", "SanakitAdapter", "SanakitEncodePrompt", "SanakitImageToImage", "SanakitInpaint",
-        "SanakitSettings", "SanakitSample", "SanakitDecode", "SanakitSave",
+        "SanakitLoadControlNet", "SanakitControl", "SanakitAnnotate", "SanakitSettings",
+        "SanakitSample", "SanakitDecode", "SanakitSave",
     }  # fmt: skip
 
 
@@ -121,6 +127,41 @@ def test_a_graph_edits_pictures_one_by_one(host: Host, tiny: str) -> None:
         ]
         assert np.array_equal(np.asarray(Image.open(file)), np.asarray(own.picture))
         assert read_record(file) == own.record
+
+
+def test_pictures_control_a_graph(host: Host, tiny: str, tiny_bundle: ModelBundle) -> None:
+    prepare_folders()
+    net = ControlNet.copied(tiny_bundle.transformer, 1)
+    for layer in (net.before, *net.after):
+        layer.weight.data.normal_(std=0.2, generator=torch.Generator().manual_seed(0))
+    folder = host.folder / "models" / "controlnet" / "net"
+    save_network(kind_of_controlnet(net.config), net, folder, metadata={"sanakit_control": "drawing"})
+    drawing = np.zeros((64, 64, 3), np.uint8)
+    drawing[16:48, 16:48] = 255
+    graph = graph_of(tiny, steps=2, controls=["8", 0])
+    graph["6"] = {"class_type": "SanakitLoadControlNet", "inputs": {"controlnet": "controlnet/net"}}
+    control = {"image": ["9", 0], "thickness": -1, "start": 0.0}
+    trained = {"type": "what it was trained on", "scale": 1.0, "end": 1.0, "controlnet": ["6", 0]}
+    edges = {"type": "scribble", "thickness": 6, "scale": 0.5, "end": 0.5, "controls": ["7", 0], "controlnet": ["6", 0]}
+    graph["7"] = {"class_type": "SanakitControl", "inputs": control | trained}
+    graph["8"] = {"class_type": "SanakitControl", "inputs": control | edges}
+    graph["9"] = {"class_type": "Given", "inputs": {}}
+    image = torch.from_numpy(drawing[None].astype(np.float32) / 255)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(NODE_CLASS_MAPPINGS, "Given", given(image))
+        (file,) = written(host, host.run(graph))
+    controls = [
+        {"image": drawing, "model": folder},
+        {"image": drawing, "model": folder, "type": "scribble:6", "scale": 0.5, "end": 0.5},
+    ]
+    pipeline = sanakit.load(host.folder / "models" / tiny)
+    own = pipeline("two red apples", seed=7, num_inference_steps=2, controls=controls).images[0]
+    assert np.array_equal(np.asarray(Image.open(file)), np.asarray(own.picture))
+    assert read_record(file) == own.record
+    (seen,) = NODE_CLASS_MAPPINGS["SanakitAnnotate"]().run(image, "scribble", 6)  # type: ignore[attr-defined]
+    assert np.array_equal((seen[0] * 255).numpy().astype(np.uint8), annotate(drawing, "scribble:6"))
+    with pytest.raises(RequestError, match="2 pictures come as one"):
+        NODE_CLASS_MAPPINGS["SanakitControl"]().run(image.repeat(2, 1, 1, 1), "edges", -1)  # type: ignore[attr-defined]
 
 
 def given(*outputs: object) -> Any:

@@ -6,7 +6,7 @@ The code is here so that it has one version with what it calls, and is checked w
 
 from __future__ import annotations
 
-from sanakit.integrations.comfyui import editing, loading, prompting, results, sampling
+from sanakit.integrations.comfyui import controlling, editing, loading, prompting, results, sampling
 from sanakit.integrations.comfyui.host import prepare_folders
 from sanakit.integrations.comfyui.nodes import Node
 
@@ -16,6 +16,9 @@ _NODES: dict[str, tuple[str, type[Node]]] = {
     "SanakitEncodePrompt": ("Encode Prompt (sanakit)", prompting.EncodePrompt),
     "SanakitImageToImage": ("Image to Image (sanakit)", editing.ImageToImage),
     "SanakitInpaint": ("Inpaint, Outpaint (sanakit)", editing.Inpaint),
+    "SanakitLoadControlNet": ("Load ControlNet (sanakit)", controlling.LoadControlNet),
+    "SanakitControl": ("Add Control (sanakit)", controlling.Control),
+    "SanakitAnnotate": ("Annotate (sanakit)", controlling.Annotate),
     "SanakitSettings": ("More Settings (sanakit)", sampling.Settings),
     "SanakitSample": ("Sample (sanakit)", sampling.Sample),
     "SanakitDecode": ("Decode (sanakit)", results.Decode),

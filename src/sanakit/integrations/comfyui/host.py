@@ -23,8 +23,6 @@ logger = logging.getLogger(__name__)
 OWN_FOLDER = "sanakit"
 """Of ComfyUI's models, for those that are none of its own: model folders, and ``styles.yaml``."""
 
-_FILES_OF = ("diffusion_models", "checkpoints", OWN_FOLDER)
-_FOLDERS_OF = ("diffusers", OWN_FOLDER)
 _SUFFIXES = (".safetensors", ".pth")
 
 
@@ -111,25 +109,29 @@ def own_folder() -> Path:
 
 def model_names() -> list[str]:
     """Files and folders that may hold a model, each after the kind of folder that ComfyUI has it in."""
+    return _names(("diffusers", OWN_FOLDER), "model_index.json", ("diffusion_models", "checkpoints", OWN_FOLDER))
+
+
+def control_names() -> list[str]:
+    """Those that may hold a ControlNet."""
+    return _names(("controlnet",), "config.json", ("controlnet",))
+
+
+def _names(kinds_of_folders: Sequence[str], index: str, kinds_of_files: Sequence[str]) -> list[str]:
     paths = _host("folder_paths")
-    places = {kind: map(Path, paths.get_folder_paths(kind)) for kind in _FOLDERS_OF}
-    folders = [
-        f"{kind}/{index.parent.relative_to(place).as_posix()}"
-        for kind, own in places.items()
-        for place in own
-        for index in sorted(place.glob("**/*/model_index.json"))
-    ]
-    listed = {kind: paths.get_filename_list(kind) for kind in _FILES_OF}
+    places = [(kind, Path(place)) for kind in kinds_of_folders for place in paths.get_folder_paths(kind)]
+    indices = [(kind, place, file) for kind, place in places for file in sorted(place.glob(f"**/*/{index}"))]
+    folders = [f"{kind}/{file.parent.relative_to(place).as_posix()}" for kind, place, file in indices]
+    listed = {kind: paths.get_filename_list(kind) for kind in kinds_of_files}
     files = [f"{kind}/{name}" for kind, names in listed.items() for name in names if name.endswith(_SUFFIXES)]
     within = tuple(f"{name}/" for name in folders)
     return [*folders, *(name for name in files if not name.replace("\\", "/").startswith(within))]
 
 
-def model_path(name: str) -> Path:
-    """Of one of ``model_names``; what ComfyUI raises comes out where it is not there."""
+def path_of(name: str) -> Path:
+    """Of one of these names; what ComfyUI raises comes out where it is not there."""
     paths, (kind, _, rest) = _host("folder_paths"), name.partition("/")
-    places = (Path(own) / rest for own in paths.get_folder_paths(kind))
-    folder = next((place for place in places if (place / "model_index.json").is_file()), None)
+    folder = next((place for own in paths.get_folder_paths(kind) if (place := Path(own) / rest).is_dir()), None)
     return folder or Path(paths.get_full_path_or_raise(kind, rest))
 
 

@@ -89,4 +89,4 @@ class Adapter(Node):
 def _source(model: str, source: str) -> str:
     if source.strip():
         return source.strip()
-    return model if model == STARTER else str(host.model_path(model))
+    return model if model == STARTER else str(host.path_of(model))

@@ -16,6 +16,7 @@ from sanakit.pipelines.text_to_image import TextToImagePipeline
 
 MODEL, PROMPT, LATENT, RECORDS = "SANAKIT_MODEL", "SANAKIT_PROMPT", "SANAKIT_LATENT", "SANAKIT_RECORDS"
 ADAPTERS, PICTURES, SETTINGS = "SANAKIT_ADAPTERS", "SANAKIT_PICTURES", "SANAKIT_SETTINGS"
+CONTROLNET, CONTROLS = "SANAKIT_CONTROLNET", "SANAKIT_CONTROLS"
 
 OWN = "the model's own"
 """Of a choice that is left to the model."""

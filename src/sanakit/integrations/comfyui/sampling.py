@@ -9,6 +9,7 @@ from sanakit.common.seeds import MAX_SEED, image_seed
 from sanakit.integrations.comfyui import host
 from sanakit.integrations.comfyui.nodes import (
     ADAPTERS,
+    CONTROLS,
     LATENT,
     MODEL,
     OWN,
@@ -27,7 +28,6 @@ from sanakit.integrations.comfyui.nodes import (
     whole,
     wire,
 )
-from sanakit.pipelines.adapting.use import AdapterUse
 from sanakit.pipelines.latent_file import SavedLatent
 from sanakit.pipelines.request import MAX_IMAGES, MAX_SIDE, MAX_STEPS, UPSCALES, GenerationRequest
 from sanakit.pipelines.text_to_image import TextToImagePipeline
@@ -99,6 +99,7 @@ class Sample(Node):
                 "adapters": wire(ADAPTERS, "LoRA and kin."),
                 "pictures": wire(PICTURES, "What to begin with: image to image, inpaint."),
                 "settings": wire(SETTINGS, "What is rarely set."),
+                "controls": wire(CONTROLS, "Pictures that control, by ControlNets."),
             },
             "hidden": {"node": "UNIQUE_ID"},
         }
@@ -112,32 +113,20 @@ class Sample(Node):
         **wishes: Any,
     ) -> tuple[Latents]:
         """Raises what a pipeline does, and ComfyUI's exception where its user wants no more of this."""
-        fields, seed = {**prompt._asdict(), **_fields(**wishes)}, wishes["seed"]
+        seed, fields = wishes.pop("seed"), {**prompt._asdict(), **_fields(wishes)}
         begun = pictures or [{}]
-        seeds = [image_seed(seed, index * wishes["num_images"]) for index in range(len(begun))]
+        seeds = [image_seed(seed, index * fields["num_images"]) for index in range(len(begun))]
         requests = [GenerationRequest(**fields, **own, seed=each) for own, each in zip(begun, seeds, strict=True)]
         result = model(requests, on_event=host.Telling(node), output="latent")
         return (Latents(model, [SavedLatent(latent=each.latent, record=each.record) for each in result.images]),)
 
 
-def _fields(
-    *,
-    adapters: tuple[AdapterUse, ...] = (),
-    settings: Fields | None = None,
-    guidance: float,
-    solver: str,
-    **wishes: Any,
-) -> dict[str, Any]:
-    """Of a request; what is left to the model is left out."""
-    numbers = {"num_inference_steps": wishes["steps"], "width": wishes["width"], "height": wishes["height"]}
+def _fields(wishes: dict[str, Any]) -> dict[str, Any]:
+    """Of a request, without what is left to the model; what is not named here is named as in a request."""
+    numbers = {"num_inference_steps": wishes.pop("steps"), **{side: wishes.pop(side) for side in ("width", "height")}}
     fields: dict[str, Any] = {name: value for name, value in numbers.items() if value}
+    guidance, solver = wishes.pop("guidance"), wishes.pop("solver")
     fields |= {} if guidance < 0 else {"guidance_scale": guidance}
     fields |= {} if solver == OWN else {"solver": solver}
-    interval = (wishes["interval_low"], wishes["interval_high"])
-    return {
-        **fields,
-        **(settings or {}),
-        "guidance_interval": interval,
-        "adapters": adapters,
-        "num_images": wishes["num_images"],
-    }
+    interval = (wishes.pop("interval_low"), wishes.pop("interval_high"))
+    return {**fields, "guidance_interval": interval, **(wishes.pop("settings", None) or {}), **wishes}

@@ -30,7 +30,7 @@ def as_masks(masks: Tensor, num: int) -> list[NDArray[np.uint8]]:
     return found * num if len(found) == 1 else found
 
 
-def as_batch(images: Sequence[Image.Image]) -> Tensor:
+def as_batch(images: Sequence[Image.Image | NDArray[np.uint8]]) -> Tensor:
     """Pictures of one size as ``IMAGE``, whose bytes ComfyUI finds again."""
     return torch.from_numpy(np.stack([np.asarray(image, dtype=np.float32) for image in images]) / np.float32(255))
 
