@@ -18,6 +18,13 @@ class ClipMemory:
     def __init__(self) -> None:
         self._kept: dict[nn.Module, Tensor] = {}
 
+    def begins(self, layer: nn.Module) -> bool:
+        """Whether it is the first time that the layer asks, at the beginning of a clip."""
+        first = layer not in self._kept
+        if first:
+            self._kept[layer] = torch.empty(0)
+        return first
+
     def has_begun(self, layer: nn.Module) -> bool:
         """Whether the layer has seen frames of this clip."""
         return layer in self._kept

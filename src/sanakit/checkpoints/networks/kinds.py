@@ -11,6 +11,7 @@ from sanakit.checkpoints.networks.controlnet import DIFFUSERS_CONTROLNET, UPSTRE
 from sanakit.checkpoints.networks.dc_ae import DC_AE
 from sanakit.checkpoints.networks.kind import NetworkKind
 from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
+from sanakit.checkpoints.networks.ltx2 import LTX2
 from sanakit.checkpoints.networks.video_dit import VIDEO_DIT
 from sanakit.checkpoints.networks.wan import WAN
 
@@ -19,6 +20,7 @@ KINDS: tuple[NetworkKind[Any, Any], ...] = (
     VIDEO_DIT,
     DC_AE,
     WAN,
+    LTX2,
     DIFFUSERS_CONTROLNET,
     UPSTREAM_CONTROLNET,
 )

@@ -21,6 +21,7 @@ from sanakit.checkpoints.identity.known_models import (
 from sanakit.checkpoints.identity.scheduler import scheduler_defaults
 from sanakit.checkpoints.identity.words import read_words
 from sanakit.checkpoints.networks.identify import Found
+from sanakit.checkpoints.networks.ltx2 import LTX2
 from sanakit.checkpoints.networks.wan import WAN
 from sanakit.checkpoints.sources.origin import Origin
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts, locate
@@ -28,7 +29,6 @@ from sanakit.checkpoints.text.starter_text_encoder import starter_text_encoder_f
 from sanakit.common.errors import CheckpointError, DownloadError
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
-from sanakit.models.autoencoders.wan import WanAutoencoder, WanAutoencoderConfig
 from sanakit.models.transformers.controlnet import ControlNet, ControlNetConfig
 
 logger = logging.getLogger(__name__)
@@ -126,12 +126,10 @@ def find_autoencoder(source: str | Path, hub: HubOptions | None = None) -> Found
     return found
 
 
-def find_clip_autoencoder(
-    source: str | Path, hub: HubOptions | None = None
-) -> Found[WanAutoencoderConfig, WanAutoencoder]:
+def find_clip_autoencoder(source: str | Path, hub: HubOptions | None = None) -> Found[Any, Any]:
     """The same of a model of clips."""
     found = find_parts(source, hub=hub, folders=("vae",)).networks.get("autoencoder")
-    if found is None or found.kind is not WAN:
+    if found is None or found.kind not in (WAN, LTX2):
         raise CheckpointError(f"{source} holds no autoencoder of clips")
     return found
 

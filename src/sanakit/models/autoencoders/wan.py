@@ -122,8 +122,7 @@ class Up(nn.Module):
 
     def forward(self, x: Tensor, memory: ClipMemory) -> Tensor:
         if self.time is not None:
-            first = 0 if memory.has_begun(self) else 1
-            memory.before(self, x, 0)
+            first = int(memory.begins(self))
             later = x[:, :, first:]
             if later.shape[2]:
                 pairs = self.time(later, memory).unflatten(1, (2, -1))  # (B, 2, C, T, H, W)
