@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -255,3 +259,45 @@ def test_a_reward_that_is_no_number_names_prompt_and_seed(tmp_path: Path, settin
     recipe = from_mapping(RLRecipe, {**settings, "rewards": [{"name": f"{tmp_path / 'mine.py'}:broken"}]})
     with pytest.raises(SanakitError, match=r"broken gave nan \(score\) for '[a-z ]+' \(seed \d+\)"):
         train(recipe, tmp_path / "run")
+
+
+@pytest.mark.parametrize("parallel", [pytest.param(each, marks=pytest.mark.slow) for each in ("ddp", "fsdp")])
+def test_two_processes_share_an_iteration(tmp_path: Path, settings: dict[str, Any], parallel: str) -> None:
+    """Each rolls out its prompts, both learn from all: what one does alone, up to rounding."""
+    stage = {**settings["stages"][0], "batch_size": 1, "steps": 3}
+    both = {
+        **settings,
+        "stages": [stage],
+        "samples": {},
+        "report_prompts": 0,
+        "parallel": parallel,
+        "adapter": {"rank": 2},
+    }
+    code = (
+        "import json, sys\nfrom pathlib import Path\nfrom sanakit.common.config import from_mapping\n"
+        "from sanakit.training.recipes.rl.recipe import RLRecipe\nfrom sanakit.training.recipes.train import train\n"
+        "train(from_mapping(RLRecipe, json.loads(sys.argv[1])), Path(sys.argv[2]))\n"
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {
+        **os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": os.pathsep.join(sys.path),
+    }  # fmt: skip
+    command = [sys.executable, "-c", code, json.dumps(both), str(tmp_path / "two")]
+    ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
+    processes = [subprocess.Popen(command, env=shared | rank, stderr=subprocess.PIPE, text=True) for rank in ranks]
+    train(from_mapping(RLRecipe, {**both, "parallel": "auto"}), tmp_path / "one")
+    for process in processes:
+        _, errors = process.communicate(timeout=400)
+        assert process.returncode == 0, errors
+    one, two = lines_of(tmp_path / "one"), lines_of(tmp_path / "two")
+    assert len(one) == len(two) == 3
+    for name in ("loss", "reward", "group_deviation"):
+        assert [line[name] for line in two] == pytest.approx([line[name] for line in one], rel=1e-3)
+    assert one[0]["reward"] == two[0]["reward"]  # the same pictures, whoever made them
+    files = [tmp_path / run / "adapter" / "pytorch_lora_weights.safetensors" for run in ("one", "two")]
+    first, second = map(load_file, files)
+    for name, tensor in first.items():
+        torch.testing.assert_close(second[name], tensor, rtol=0.05, atol=1e-4)

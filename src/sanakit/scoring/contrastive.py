@@ -41,7 +41,7 @@ class ContrastiveScorer:
         """One number for each picture with the text at the same place; higher is better."""
         if not are_pairs(images, texts):
             return []
-        pictures, captions = self._pictures(images), self._texts(texts)  # (N, F) each
+        pictures, captions = self.pictures(images), self._texts(texts)  # (N, F) each
         return (100 * F.cosine_similarity(pictures, captions)).tolist()
 
     def cuts(self, text: str) -> bool:
@@ -49,7 +49,8 @@ class ContrastiveScorer:
         return len(text) > self.length // 2 and len(self.tokenizer(text, verbose=False)["input_ids"]) > self.length
 
     @torch.no_grad()
-    def _pictures(self, images: Sequence[Image.Image]) -> Tensor:
+    def pictures(self, images: Sequence[Image.Image]) -> Tensor:
+        """Features ``(N, F)``, as long as the network makes them."""
         batches = same_size_batches((image.convert("RGB") for image in images), _BATCH)
         pixels = (self.preprocessing(as_images(batch).to(self.network.device)) for batch in batches)
         return torch.cat([features_of(self.network.get_image_features(part)) for part in pixels])

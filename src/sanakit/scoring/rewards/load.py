@@ -18,6 +18,7 @@ from sanakit.checkpoints.sources.origin import starter_folder
 from sanakit.common.errors import ConfigError, first_line
 from sanakit.scoring.judges.judge import Judge
 from sanakit.scoring.judges.load import READER, find_judge
+from sanakit.scoring.rewards.published import KINDS, load_published
 from sanakit.scoring.rewards.remote import RemoteReward
 from sanakit.scoring.rewards.reward import ONE_PART, Metadata, Reward, Rewarded
 
@@ -32,8 +33,9 @@ def load_reward(
     """The reward of a name.
 
     "reader" reads the worlds' scenes, "jpeg" prefers pictures that a JPEG keeps small, ``module:function`` or
-    ``file.py:function`` is a function of your own, ``http://...`` those of a ``sanakit reward serve`` there, and every
-    other name is that of a judge: "starter", or a folder or hub id of a CLIP, a SigLIP or a vision-language model.
+    ``file.py:function`` is a function of your own, ``http://...`` those of a ``sanakit reward serve`` there,
+    ``clipscore:``, ``pickscore:``, ``hpsv2:`` or ``aesthetic:`` before a place a published scorer, and every other name
+    is that of a judge: "starter", or a folder or hub id of a CLIP, a SigLIP or a vision-language model.
 
     Args:
         words: of the model whose pictures are judged; those of the starter if there are none.
@@ -52,6 +54,9 @@ def load_reward(
         return small_as_jpeg
     if name.startswith(("http://", "https://")):
         return RemoteReward(name)
+    kind, _, place = name.partition(":")
+    if kind in KINDS:
+        return load_published(kind, place, device=device, hub=hub)
     if ":" in name:
         return _own(name)
     return JudgeReward(find_judge(name, hub=hub).load(words, device=device))

@@ -78,7 +78,7 @@ class Engine:
             if isinstance(layer, QuantizedLayer):
                 stand_in = nn.Module()
                 stand_in.weight = weights[f"{name}.weight"].to(self.transformer.device)
-                stand_in.bias = weights.get(f"{name}.bias", layer.bias)
+                stand_in.bias = None if layer.bias is None else weights[f"{name}.bias"].to(layer.bias.device)
                 layer.take_(stand_in.eval())
                 encoded |= {f"{name}.{leaf}" for leaf in ("weight", "bias")}
         rest = {name: tensor for name, tensor in weights.items() if name not in encoded}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -76,7 +76,7 @@ class Maker:
     sampler: Callable[[int], StochasticSolver] | None = None
     spread: Spread = "all"
     stamp: str = ""
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def iteration(self, number: int) -> Iteration:
         """Of the weights that the engines have now; groups that are there already are taken as they are."""

@@ -19,10 +19,12 @@ from sanakit.common.errors import ConfigError
 from sanakit.data.curation.parts import arrow
 from sanakit.features.identity import digest_of, identity_of_encoders
 from sanakit.models.transformers.linear_dit import LinearDiT
+from sanakit.sampling.stochastic import StochasticSolver
 from sanakit.scoring.rewards.load import load_reward
 from sanakit.scoring.rewards.panel import Panel
 from sanakit.training.loop import RunResult
 from sanakit.training.memory.step_memory import Workload
+from sanakit.training.objectives.grpo import GRPOConfig
 from sanakit.training.objectives.nft import NFTConfig, old_decay
 from sanakit.training.recipes.recipe import Run
 from sanakit.training.recipes.rl.learning import build_trainee
@@ -154,7 +156,12 @@ class Rewarding:
     def _maker(self, config: RLStage, engines: list[Engine]) -> Maker:
         recipe, shift = self.recipe, self.start.card.defaults.flow_shift
         parts = (recipe.rollout, recipe.explore, recipe.algorithm, recipe.rewards, recipe.prompts, config.resolution)
-        is_stochastic = recipe.sampler(0, shift) is not None
+
+        def sampler(iteration: int) -> StochasticSolver:
+            found = recipe.sampler(iteration, shift)
+            assert found is not None
+            return found
+
         return Maker(
             seed=recipe.seed,
             prompts=self.prompts,
@@ -165,7 +172,7 @@ class Rewarding:
             config=recipe.rollout,
             explore=recipe.explore,
             explorer=engines[1] if len(engines) > 1 else None,
-            sampler=(lambda iteration: recipe.sampler(iteration, shift)) if is_stochastic else None,
+            sampler=sampler if isinstance(recipe.algorithm, GRPOConfig) else None,
             spread=recipe.advantages,
             stamp=digest_of(repr(to_mapping(part)) for part in parts),
         )
