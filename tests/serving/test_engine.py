@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -40,6 +40,9 @@ class FakeLanes:
 
     def alive(self) -> Sequence[FakeLane]:
         return self.lanes
+
+    def dismiss(self, busy: Collection[object]) -> None:
+        self.busy = busy
 
 
 class Clock:

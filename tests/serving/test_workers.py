@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,41 @@ def test_a_lane_that_is_killed_is_replaced_and_its_picture_finished(tiny_model: 
     finally:
         service.stop(0)
         workers.close()
+
+
+@pytest.mark.slow
+def test_a_model_is_read_again_while_a_picture_is_made(tiny_model: Path) -> None:
+    workers = Workers(Loading(str(tiny_model), {"device": "cpu"}, 1), num_lanes=1, threads=1)
+    workers.start()
+    service, told = Service(open_model(tiny_model), workers), list[FromLane]()
+    (old,) = workers.alive()
+    service.start()
+    try:
+        plans = service.plan([GenerationRequest(prompt="a", num_inference_steps=900, solver="flow-euler")])
+        service.submit(service.tickets(plans, Call(form=FileForm()), told.append))
+        service.reload(lambda: open_model(tiny_model))
+        wait_until(lambda: old not in workers.alive())
+        wait_until(lambda: service.engine.idle)
+        assert isinstance(told[-1], Done)
+        assert service.engine.replaced == 0
+        wait_until(lambda: not workers._leaving)
+        service.submit(
+            service.tickets(service.plan([GenerationRequest(prompt="a")]), Call(form=FileForm()), told.append)
+        )
+        wait_until(lambda: service.engine.idle)
+        assert isinstance(told[-1], Done)
+        service.reload(lambda: open_model("nowhere"))
+        assert service.ready
+    finally:
+        service.stop(0)
+        workers.close()
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 90
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 @pytest.mark.slow

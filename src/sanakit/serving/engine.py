@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Protocol
@@ -57,6 +57,9 @@ class Lanes(Protocol):
 
     def alive(self) -> Sequence[LaneHandle]:
         """Those that take pictures; ones that ended are replaced."""
+
+    def dismiss(self, busy: Collection[LaneHandle]) -> None:
+        """Lanes that take no pictures any more may end, but for those that have some still."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -129,6 +132,7 @@ class Engine:
             rooms = [lane for lane in self.lanes.alive() if self._has_room(lane, ticket)]
             if rooms:
                 self._place(ticket, min(rooms, key=lambda lane: len(self._in(lane))))
+        self.lanes.dismiss([ticket.lane for ticket in self.running.values() if ticket.lane is not None])
 
     def submit(self, ticket: Ticket) -> None:
         """Let a picture wait for its turn.

@@ -22,9 +22,10 @@ from sanakit.pipelines.reading.read import PromptReader
 from sanakit.pipelines.reading.words import Words
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.pipelines.resolution import granularity_of
-from sanakit.serving.engine import Engine, Lanes, Ticket
+from sanakit.serving.engine import Engine, Ticket
 from sanakit.serving.messages import Done, Failed, FileForm, FromLane, Step, Told, Work
 from sanakit.serving.metrics import Metrics
+from sanakit.serving.workers import Workers
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class Service:
     def __init__(
         self,
         model: OpenedModel,
-        lanes: Lanes,
+        lanes: Workers,
         *,
         memory: int | None = None,
         max_waiting: int = 1000,
@@ -125,6 +126,26 @@ class Service:
         self.lanes.wake()
         if self._thread is not None:
             self._thread.join(5)
+
+    def reload(self, reopen: Callable[[], OpenedModel]) -> None:
+        """Read the model again, as its files are now, while pictures go on; where that fails, all stays as it is."""
+
+        def read() -> None:
+            try:
+                model, fresh = reopen(), self.lanes.fresh()
+            except Exception as error:
+                logger.warning("the model stays as it was: %s", error)
+                return
+            self.engine.call(lambda: take(model, fresh))
+
+        def take(model: OpenedModel, fresh: Workers) -> None:
+            self.lanes.renew(fresh)
+            self.model = model
+            self.reader = PromptReader(Words(model.words)) if model.words else None
+            self._memory_of.cache_clear()
+            logger.warning("the model was read again")
+
+        threading.Thread(target=read, name="reload", daemon=True).start()
 
     def plan(self, requests: Sequence[GenerationRequest]) -> list[PicturePlan]:
         """Every picture of the requests; raises RequestError where the model cannot make one."""

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing import reduction
 from multiprocessing.connection import Connection, Pipe, wait
@@ -60,6 +60,7 @@ class Workers:
         self._load, self._num_lanes, self._threads, self._slots = load, num_lanes, threads, slots
         self._divides = sys.platform == "linux" if divides is None else divides
         self._lanes: list[WorkerLane] = []
+        self._leaving: list[WorkerLane] = []
         self._nursery: tuple[BaseProcess, Connection] | None = None
         self._woken, self._waker = Pipe(duplex=False)
         self._wake_lock = threading.Lock()
@@ -74,7 +75,7 @@ class Workers:
             self._lanes.append(self._new_lane())
 
     def messages(self, timeout: float | None) -> Iterator[tuple[WorkerLane, FromLane]]:
-        lanes = {lane.connection: lane for lane in self._lanes}
+        lanes = {lane.connection: lane for lane in (*self._lanes, *self._leaving)}
         ready = wait([self._woken, *lanes], timeout)
         for connection in ready:
             if connection is self._woken:
@@ -96,12 +97,37 @@ class Workers:
     def alive(self) -> Sequence[WorkerLane]:
         return self._lanes
 
+    def fresh(self) -> Workers:
+        """As many lanes with the model as it is in its files now; raises as ``start``."""
+        workers = Workers(
+            self._load, num_lanes=self._num_lanes, threads=self._threads, slots=self._slots, divides=self._divides
+        )
+        workers.start()
+        return workers
+
+    def renew(self, fresh: Workers) -> None:
+        """From now on pictures go to those lanes; ours finish what they have. In the engine's thread."""
+        self._leaving += self._lanes
+        self._close_nursery()
+        self._lanes, self._nursery = fresh._lanes, fresh._nursery
+
+    def dismiss(self, busy: Collection[object]) -> None:
+        for lane in [lane for lane in self._leaving if lane not in busy]:
+            self._leaving.remove(lane)
+            self._end(lane)
+
     def close(self) -> None:
         """End all lanes."""
-        for lane in self._lanes:
-            lane.send(Stop())
-            lane.connection.close()
-        self._lanes.clear()
+        for lane in (*self._lanes, *self._leaving):
+            self._end(lane)
+        self._lanes, self._leaving = [], []
+        self._close_nursery()
+
+    def _end(self, lane: WorkerLane) -> None:
+        lane.send(Stop())
+        lane.connection.close()
+
+    def _close_nursery(self) -> None:
         if self._nursery is not None:
             self._nursery[1].close()
             self._nursery[0].join(5)
@@ -109,8 +135,11 @@ class Workers:
 
     def _replace(self, lane: WorkerLane) -> None:
         logger.warning("a lane has ended; another takes its place")
-        self._lanes.remove(lane)
         lane.connection.close()
+        if lane in self._leaving:
+            self._leaving.remove(lane)
+            return
+        self._lanes.remove(lane)
         try:
             self._lanes.append(self._new_lane())
         except (SanakitError, OSError):

@@ -15,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,17 @@ class Killable:
             return json.load(answer)
 
 
-@pytest.mark.slow
-def test_no_accepted_job_is_lost_or_done_twice(tiny_model: Path, tmp_path: Path) -> None:
-    chance, accepted = random.Random(0), list[str]()
+@pytest.fixture
+def server(tiny_model: Path, tmp_path: Path) -> Iterator[Killable]:
     server = Killable(tiny_model, tmp_path / "jobs")
+    yield server
+    if server.process is not None and server.process.poll() is None:
+        server.kill()
+
+
+@pytest.mark.slow
+def test_no_accepted_job_is_lost_or_done_twice(server: Killable, tmp_path: Path) -> None:
+    chance, accepted = random.Random(0), list[str]()
     for number in range(KILLS):
         server.start()
         end = time.monotonic() + chance.uniform(0.05, 2.5)
@@ -71,20 +79,18 @@ def test_no_accepted_job_is_lost_or_done_twice(tiny_model: Path, tmp_path: Path)
             time.sleep(chance.uniform(0, 0.3))
         server.kill()
     server.start()
-    try:
-        end = time.monotonic() + 60 + 10 * len(accepted)
-        while time.monotonic() < end:
-            found = {job: server.ask(f"/v1/jobs/{job}") for job in accepted}
-            if all(each["status"] == "completed" for each in found.values()):
-                break
-            time.sleep(1)
-        assert Counter(each["status"] for each in found.values()) == {"completed": len(accepted)}
-        assert all(len(each["data"]) == each["request"]["n"] for each in found.values())
-        assert len(server.ask("/v1/jobs?limit=100")["data"]) == min(len(accepted), 100)
-    finally:
-        assert server.process is not None
-        server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(60) == 0
+    end = time.monotonic() + 60 + 10 * len(accepted)
+    while time.monotonic() < end:
+        found = {job: server.ask(f"/v1/jobs/{job}") for job in accepted}
+        if all(each["status"] == "completed" for each in found.values()):
+            break
+        time.sleep(1)
+    assert Counter(each["status"] for each in found.values()) == {"completed": len(accepted)}
+    assert all(len(each["data"]) == each["request"]["n"] for each in found.values())
+    assert len(server.ask("/v1/jobs?limit=100")["data"]) == min(len(accepted), 100)
+    assert server.process is not None
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(60) == 0
     database = Sqlite(tmp_path / "jobs" / "jobs.sqlite")
     (rows,) = database.run("SELECT COUNT(*), COUNT(DISTINCT job || '-' || number) FROM pictures")
     assert rows[0] == rows[1] == sum(each["request"]["n"] for each in found.values())

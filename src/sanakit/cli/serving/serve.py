@@ -81,6 +81,7 @@ def serve(
     optional("fastapi", _EXTRA)
     optional("uvicorn", _EXTRA)
     device = run.start()
+    from sanakit.checkpoints.identity.card import VideoDefaults
     from sanakit.checkpoints.opening import open_model
     from sanakit.common.free_memory import free_memory
     from sanakit.common.user_cache import user_cache_folder
@@ -98,6 +99,8 @@ def serve(
     body, memory = parse_bytes(address.max_body), None if lanes.memory is None else parse_bytes(lanes.memory)
     options: dict[str, Any] = {"device": device, "dtype": run.dtype, "hub": run.hub, **run.parts}
     opened = open_model(model, **options)
+    if isinstance(opened.card.defaults, VideoDefaults):
+        raise RequestError(f"{opened.card.name} makes clips, and a server makes pictures only so far")
     on_cpu = device == "cpu"
     workers = Workers(
         Loading(model, options, lanes.max_batch),
@@ -117,7 +120,8 @@ def serve(
         files = JobFiles(folder=jobs or user_cache_folder() / "jobs", keep=86_400 * keep_jobs)
         serve_app(
             make_app(service, limits, jobs=files), service, host=address.host, port=address.port,
-            stop_within=stop_within, on_ready=lambda url: run.tell(f"{opened.card.name} is served at {url}"),
+            stop_within=stop_within, on_hangup=lambda: service.reload(lambda: open_model(model, **options)),
+            on_ready=lambda url: run.tell(f"{opened.card.name} is served at {url}"),
         )  # fmt: skip
     finally:
         workers.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
@@ -48,12 +49,14 @@ def serve_app(
     port: int,
     stop_within: float,
     on_ready: Callable[[str], None] = lambda url: None,
+    on_hangup: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve until a signal comes.
 
     Args:
         port: 0 for any that is free.
         stop_within: seconds for what runs when the end comes.
+        on_hangup: called where SIGHUP comes.
 
     Raises:
         RequestError: the address cannot be had.
@@ -63,10 +66,13 @@ def serve_app(
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen(2048)  # whoever reads the address may come at once
     except OSError as error:
         raise RequestError(f"--host {host} --port {port} cannot be had ({error.strerror}); choose another") from None
     number = listening.getsockname()[1]
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5, access_log=False)
     server = _Server(config, service, stop_within)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda number, frame: on_hangup())
     on_ready(f"http://{f'[{host}]' if ':' in host else host}:{number}")
     server.run(sockets=[listening])
