@@ -28,9 +28,9 @@ from sanakit.common.version import __version__
 
 _COMMANDS = (
     "generate", "replay", "decode", "upscale", "enhance", "annotate", "info", "convert", "quantize", "grow", "prune",
-    "doctor", "bench", "train", "serve", "version",
+    "doctor", "bench", "train", "serve", "studio", "version",
 )  # fmt: skip
-_WINGS = {"serve": "serving.serve"}  # modules of commands that lie in a folder
+_WINGS = {"serve": "serving.serve", "studio": "serving.studio"}  # modules of commands that lie in a folder
 _GROUPS = ("adapter", "data", "eval", "reward")  # of commands, each a folder with its ``app.py``
 
 

@@ -96,12 +96,23 @@ def read_record(path: str | Path) -> PictureRecord:
         PictureError: no such file, not a picture, or a picture without a record of ours.
     """
     with open_picture(path) as picture:
-        text = picture.info.get(OUR_CHUNK) or picture.getexif().get(ExifTags.Base.ImageDescription)
-    if not isinstance(text, str) or not text.startswith("{"):
+        return record_of(picture, path)
+
+
+def record_of(picture: Image.Image, name: str | Path) -> PictureRecord:
+    """The same of an open picture, which errors call ``name``; raises PictureError."""
+    text = record_text(picture)
+    if text is None:
         raise PictureError(
-            f"{path} holds no record of sanakit; only pictures that it wrote with their metadata have one"
+            f"{name} holds no record of sanakit; only pictures that it wrote with their metadata have one"
         )
     return PictureRecord.from_json(text)
+
+
+def record_text(picture: Image.Image) -> str | None:
+    """The JSON of the record inside, not checked, which needs no pixels; None where there is none."""
+    text = picture.info.get(OUR_CHUNK) or picture.getexif().get(ExifTags.Base.ImageDescription)
+    return text if isinstance(text, str) and text.startswith("{") else None
 
 
 def open_picture(path: str | Path, *, check: Callable[[tuple[int, int]], None] | None = None) -> Image.Image:

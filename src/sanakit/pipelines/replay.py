@@ -107,8 +107,8 @@ def replay(
     again.fixed_rows = record.rows_per_call
     with own_arithmetic(_threads(record)):
         made = again(request, on_event=on_event, latents=latents).images[0]
-    outcome, pixels = _compare(record, picture, made.picture) if picture is not None else _compare_frames(record, made)
-    return ReplayResult(outcome=outcome, image=made, differences=(*pixels, *_circumstances(record, made.record)))
+    outcome, pixels = compare(record, picture, made.picture) if picture is not None else _compare_frames(record, made)
+    return ReplayResult(outcome=outcome, image=made, differences=(*pixels, *circumstances(record, made.record)))
 
 
 def read_made(path: str | Path) -> tuple[PictureRecord, Image.Image | None]:
@@ -234,7 +234,7 @@ def _threads(record: PictureRecord) -> int | None:
     return record.threads if counts else None
 
 
-def _compare(record: PictureRecord, picture: Image.Image, made: Image.Image) -> tuple[Outcome, list[str]]:
+def compare(record: PictureRecord, picture: Image.Image, made: Image.Image) -> tuple[Outcome, list[str]]:
     """The file's pixels with those that its format would hold of ``made``, and what differs."""
     stored = as_stored(made, picture.format)
     shown = ImageOps.exif_transpose(picture)
@@ -254,7 +254,7 @@ def _compare(record: PictureRecord, picture: Image.Image, made: Image.Image) -> 
     return "nearly identical" if levels.max() <= 1 else "different", told
 
 
-def _circumstances(then: PictureRecord, now: PictureRecord) -> Iterator[str]:
+def circumstances(then: PictureRecord, now: PictureRecord) -> Iterator[str]:
     """What is not as it was, whether or not the pixels show it."""
     if then.read_as != now.read_as:
         old, new = (record.read_as or record.request.prompt for record in (then, now))

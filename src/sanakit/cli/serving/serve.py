@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -66,18 +67,43 @@ class Loading:
         return TextToImagePipeline(open_model(self.model, **self.options).load(), max_batch=self.max_batch)
 
 
+@dataclass(frozen=True, kw_only=True)
+class KeepingOptions:
+    """What outlives the process, and its end."""
+
+    jobs: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where jobs are kept; the user's cache if not given.")
+    ] = None
+    keep_jobs: Annotated[float, typer.Option(metavar="DAYS", help="After they ended.", min=0)] = 7.0
+    stop_within: Annotated[float, typer.Option(help="Seconds for running pictures at the end.", min=0)] = 30.0
+
+
 def serve(
     run: PartsOptions,
     address: AddressOptions,
     lanes: LaneOptions,
+    keeping: KeepingOptions,
     model: ModelArgument = "starter",
-    jobs: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Where jobs are kept; the user's cache if not given.")
-    ] = None,
-    keep_jobs: Annotated[float, typer.Option(metavar="DAYS", help="After they ended.", min=0)] = 7.0,
-    stop_within: Annotated[float, typer.Option(help="Seconds for running pictures at the end.", min=0)] = 30.0,
 ) -> None:
     """Serve a model over HTTP, with OpenAI's images API."""
+    serve_model(run, address, lanes, keeping, model)
+
+
+def serve_model(
+    run: PartsOptions,
+    address: AddressOptions,
+    lanes: LaneOptions,
+    keeping: KeepingOptions,
+    model: str,
+    *,
+    gallery: Path | None = None,
+    on_ready: Callable[[str], None] = lambda url: None,
+) -> None:
+    """Until a signal comes; with the studio's page over a ``gallery`` where there is one.
+
+    Raises:
+        RequestError, OutputError: an option cannot be used.
+    """
     optional("fastapi", _EXTRA)
     optional("uvicorn", _EXTRA)
     device = run.start()
@@ -89,10 +115,13 @@ def serve(
     from sanakit.serving.http.app import JobFiles, make_app
     from sanakit.serving.http.server import serve_app
     from sanakit.serving.service import Service
+    from sanakit.serving.studio.gallery import Gallery
+    from sanakit.serving.studio.routes import studio_routes
     from sanakit.serving.workers import Workers
 
     keys = read_keys(address.keys, os.environ.get(_KEYS_VARIABLE, ""))
-    if address.host not in ("127.0.0.1", "localhost", "::1") and not keys:
+    is_local = address.host in ("127.0.0.1", "localhost", "::1")
+    if not is_local and not keys:
         run.tell(f"everybody who reaches {address.host} may ask: there are no keys")
     if lanes.adapters is not None and not lanes.adapters.is_dir():
         raise RequestError(f"--adapters {lanes.adapters} is no folder")
@@ -117,11 +146,22 @@ def serve(
             opened, workers, memory=memory, max_waiting=lanes.max_waiting, adapters=lanes.adapters, aliases=(model,)
         )
         limits = Limits(keys=keys, body=body, rate=address.rate or float("inf"), pixels=address.max_pixels_of_picture)
-        files = JobFiles(folder=jobs or user_cache_folder() / "jobs", keep=86_400 * keep_jobs)
+        pictures = None if gallery is None else Gallery(gallery)
+        files = JobFiles(
+            folder=keeping.jobs or user_cache_folder() / "jobs",
+            keep=86_400 * keeping.keep_jobs,
+            on_picture=pictures.keep if pictures else None,
+        )
+        routers = [studio_routes(service, pictures, local=is_local)] if pictures else []
+
+        def tell_ready(url: str) -> None:
+            run.tell(f"{opened.card.name} is served at {url}")
+            on_ready(url)
+
+        app = make_app(service, limits, jobs=files, routers=routers)
         serve_app(
-            make_app(service, limits, jobs=files), service, host=address.host, port=address.port,
-            stop_within=stop_within, on_hangup=lambda: service.reload(lambda: open_model(model, **options)),
-            on_ready=lambda url: run.tell(f"{opened.card.name} is served at {url}"),
+            app, service, host=address.host, port=address.port, stop_within=keeping.stop_within,
+            on_hangup=lambda: service.reload(lambda: open_model(model, **options)), on_ready=tell_ready,
         )  # fmt: skip
     finally:
         workers.close()

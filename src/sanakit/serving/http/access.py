@@ -16,7 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sanakit.common.errors import RequestError
 from sanakit.serving.errors import ApiError
 
-OPEN_PATHS = ("/health", "/ready")
+OPEN_PATHS = ("/", "/health", "/ready")
+PAGE = "/studio/page/"  # and all files under it, which ask for a key themselves
 _LEAST_KEY = 8  # characters
 
 
@@ -68,7 +69,7 @@ class Guard:
         self._allowance: dict[str, tuple[float, float]] = {}  # by client: requests left, and when that was so
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
+        if scope["type"] != "http" or scope["path"] in OPEN_PATHS or scope["path"].startswith(PAGE):
             await self._app(scope, receive, send)
             return
         try:

@@ -20,7 +20,7 @@ from sanakit.serving.http.facts import fact_routes
 from sanakit.serving.http.images import ERRORS, image_routes, read_asked
 from sanakit.serving.http.jobs import Counter, by_address, job_routes, once
 from sanakit.serving.jobs.database import Sqlite
-from sanakit.serving.jobs.desk import Desk
+from sanakit.serving.jobs.desk import Desk, OnPicture
 from sanakit.serving.jobs.shelf import Shelf
 from sanakit.serving.jobs.store import JobStore
 from sanakit.serving.service import Service
@@ -60,10 +60,11 @@ def make_app(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobFiles:
-    """Where jobs are kept, and for how many seconds after they ended."""
+    """Where jobs are kept, for how many seconds after they ended, and who gets their pictures too."""
 
     folder: Path
     keep: float = 7 * 86_400.0
+    on_picture: OnPicture | None = None
 
     def desk(self, service: Service, limits: Limits) -> Desk:
         """Raises OutputError where the folder cannot be written."""
@@ -73,7 +74,7 @@ class JobFiles:
             return asked.plans, asked.call
 
         store = JobStore(Sqlite(self.folder / "jobs.sqlite"))
-        return Desk(service, store, Shelf(self.folder), plan, keep=self.keep)
+        return Desk(service, store, Shelf(self.folder), plan, keep=self.keep, on_picture=self.on_picture)
 
 
 async def _remembered(counter: Counter, request: Request, body: Body) -> Response | None:

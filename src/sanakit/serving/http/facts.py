@@ -36,7 +36,7 @@ def fact_routes(service: Service) -> APIRouter:
         """The same with what a page wants to know: its own settings, words, styles and adapters."""
         if name not in (service.name, *service.aliases):
             raise ApiError(404, f"the model {name[:80]!r} is not here.", param="model", code="model_not_found")
-        return {**_model(service), "sanakit": await run_in_threadpool(_details, service)}
+        return {**_model(service), "sanakit": await run_in_threadpool(model_facts, service)}
 
     @router.get("/health")
     async def health() -> dict[str, str]:
@@ -71,7 +71,8 @@ def _model(service: Service) -> dict[str, Any]:
     return {"id": service.name, "object": "model", "created": service.created, "owned_by": "sanakit"}
 
 
-def _details(service: Service) -> dict[str, Any]:
+def model_facts(service: Service) -> dict[str, Any]:
+    """What a page wants to know of the model."""
     card = service.model.card
     defaults = card.defaults
     return {

@@ -31,6 +31,8 @@ _SWEEP_EVERY = 600.0  # seconds between two looks for jobs to be forgotten
 
 Listener = Callable[[Mapping[str, Any], "bytes | None"], None]
 """Told of a job's news: what happened, as JSON, and a preview."""
+OnPicture = Callable[[bytes], None]
+"""Given the file of every picture that is finished, at least once, before anybody hears of it."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -60,10 +62,11 @@ class Desk:
         plan: Callable[[Mapping[str, Any], Sequence[bytes], bytes | None], tuple[Any, Any]],
         *,
         keep: float = 7 * 86_400.0,
+        on_picture: OnPicture | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.service, self.store, self.shelf, self.keep = service, store, shelf, keep
-        self._plan, self._clock = plan, clock
+        self._plan, self._clock, self._on_picture = plan, clock, on_picture
         self._presence = Presence(shelf.folder)
         self._running: dict[str, _Running] = {}
         self._news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -271,6 +274,8 @@ class Desk:
         job, number = running.job, int(done.key.rpartition("-")[2])
         seed = running.tickets[number].work.request.seed
         try:
+            if self._on_picture is not None:
+                self._on_picture(done.content)
             with self._files:
                 sha256 = self.shelf.put(done.content)
                 picture = StoredPicture(number, sha256, seed, *done.size)

@@ -1,0 +1,148 @@
+"""Pictures that are kept: a folder of files as they were written, found again by what their records say."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from sanakit.common.config import json_values
+from sanakit.common.errors import OutputError, PictureError, SanakitError
+from sanakit.common.files import unwritten, write_whole
+from sanakit.common.picture_limits import open_within_limit
+from sanakit.pipelines.picture_file import record_text
+
+logger = logging.getLogger(__name__)
+
+_FORMATS = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}  # endings by what Pillow calls a file
+_THUMBNAIL = 384  # pixels of its longer side, at most
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """A picture of the gallery.
+
+    Args:
+        sha256: the first 16 digits, of the file.
+        size: width and height.
+        record: the JSON of its record, not checked; empty where there is none.
+    """
+
+    path: Path
+    sha256: str
+    size: tuple[int, int]
+    record: str
+
+    @cached_property
+    def request(self) -> dict[str, Any]:
+        """What was asked for, as far as it can be read."""
+        try:
+            found = json_values(self.record)["request"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    @cached_property
+    def searched(self) -> str:
+        """All that words are looked for in."""
+        names = ("prompt", "negative_prompt", "seed", "solver", "adapters")
+        told = " ".join(json.dumps(self.request.get(name, ""), ensure_ascii=False) for name in names)
+        return f"{self.path.name} {told}".casefold()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """For the page."""
+        return {
+            "name": self.path.name,
+            "sha256": self.sha256,
+            "size": f"{self.size[0]}x{self.size[1]}",
+            "prompt": str(self.request.get("prompt", "")),
+            "seed": self.request.get("seed"),
+        }
+
+
+class Gallery:
+    """The pictures in ``folder``, newest first, also those that somebody else put there or took away."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._known: dict[str, Kept | None] = {}
+        self._lock = threading.Lock()
+
+    def keep(self, content: bytes) -> None:
+        """A finished picture's file as it is, once; one that cannot be written is told in the log alone."""
+        sha256 = hashlib.sha256(content).hexdigest()[:16]
+        if any(self.folder.glob(f"*-{sha256}.*")):
+            return
+        with Image.open(io.BytesIO(content)) as picture:
+            ending = _FORMATS[str(picture.format)]
+        try:
+            write_whole(self.folder / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{sha256}.{ending}", content)
+        except OutputError as error:
+            logger.error("the gallery lacks a picture: %s", error)
+
+    def find(self, words: str = "", after: str = "", limit: int = 60) -> tuple[Sequence[Kept], int]:
+        """Up to ``limit`` pictures older than ``after`` whose records have all words, and how many have them in all."""
+        wanted = words.casefold().split()
+        found = [kept for kept in self._all() if all(word in kept.searched for word in wanted)]
+        start = (
+            next((number for number, kept in enumerate(found) if kept.path.name < after), len(found)) if after else 0
+        )
+        return found[start : start + limit], len(found)
+
+    def get(self, name: str) -> Kept:
+        """Raises PictureError for a name that is no picture of the gallery."""
+        with self._lock:
+            found = self._known.get(name) if name in self._known else self._read(name)
+        if found is None or not found.path.is_file():
+            raise PictureError(f"there is no picture {name[:80]!r} in the gallery; it may have been deleted")
+        return found
+
+    def delete(self, name: str) -> None:
+        """Raises PictureError for no picture of the gallery, OutputError where the file cannot be removed."""
+        path = self.get(name).path
+        with unwritten(path):
+            path.unlink(missing_ok=True)
+
+    def thumbnail(self, name: str) -> bytes:
+        """A small WebP of a picture."""
+        try:
+            with open_within_limit(self.get(name).path) as picture:
+                small = picture.convert("RGB")
+        except (OSError, ValueError, SyntaxError) as error:
+            raise PictureError(f"{name} cannot be read ({error})") from None
+        small.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
+        written = io.BytesIO()
+        small.save(written, "webp", quality=85)
+        return written.getvalue()
+
+    def _all(self) -> list[Kept]:
+        names = {path.name for path in self.folder.iterdir()} if self.folder.is_dir() else set()
+        with self._lock:
+            for gone in self._known.keys() - names:
+                del self._known[gone]
+            for new in names - self._known.keys():
+                self._known[new] = self._read(new)
+            return [kept for name in sorted(names, reverse=True) if (kept := self._known[name]) is not None]
+
+    def _read(self, name: str) -> Kept | None:
+        path = self.folder / name
+        if path.parent != self.folder or path.suffix.lower().lstrip(".") not in {*_FORMATS.values(), "jpeg"}:
+            return None
+        try:
+            with open_within_limit(path) as picture:  # its head alone
+                size, record = picture.size, record_text(picture) or ""
+        except (SanakitError, OSError, ValueError, SyntaxError):
+            return None
+        sha256 = path.stem.rpartition("-")[2]  # as `keep` names its files
+        return Kept(path=path, sha256=sha256, size=size, record=record)

@@ -1,0 +1,113 @@
+"""What the page asks the server for."""
+
+from __future__ import annotations
+
+import httpx2
+import pytest
+from PIL import Image, PngImagePlugin
+
+from sanakit.pipelines.picture_file import read_record
+from sanakit.serving.studio.gallery import Gallery
+
+WISH = {
+    "prompt": "Größe of two red apples", "seed": 7, "num_inference_steps": 2, "size": "64x64", "guidance_scale": 2.0,
+}  # fmt: skip
+
+
+@pytest.fixture
+def drawn(http: httpx2.Client, gallery: Gallery) -> str:
+    """The name of a picture in the gallery, which a job made."""
+    job = http.post("/v1/jobs", json=WISH).json()
+    with http.stream("GET", f"/v1/jobs/{job['id']}/events") as told:
+        assert any(line == "event: job.completed" for line in told.iter_lines())
+    sha256 = http.get(f"/v1/jobs/{job['id']}").json()["data"][0]["sha256"]
+    (picture,) = (each for each in gallery.find("größe")[0])  # the same wish is the same file
+    assert sha256.startswith(picture.sha256)
+    return picture.path.name
+
+
+def test_page(http: httpx2.Client) -> None:
+    page = http.get("/")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'; script-src 'self'" in page.headers["content-security-policy"]
+    script = http.get("/studio/page/main.js")
+    assert script.headers["content-type"].startswith("text/javascript")
+    assert script.headers["content-security-policy"] == page.headers["content-security-policy"]
+    assert http.get("/studio/page/main.js", headers={"if-none-match": script.headers["etag"]}).status_code == 304
+
+
+@pytest.mark.parametrize("name", ["..%2froutes.py", "%2e%2e/routes.py", "nothing.js", "main.js%00"])
+def test_other_files_are_not_given(http: httpx2.Client, name: str) -> None:
+    assert http.get(f"/studio/page/{name}").status_code == 404
+
+
+def test_facts_have_sizes_that_can_be_made(http: httpx2.Client) -> None:
+    facts = http.get("/studio/facts").json()
+    assert facts["defaults"]["num_inference_steps"]
+    assert isinstance(facts["words"], list)
+    assert any(facts["defaults"]["size"] in each["sizes"] for each in facts["shapes"])
+    for each in facts["shapes"]:
+        for size in each["sizes"]:
+            answer = http.post("/v1/jobs", json={"prompt": "", "size": size, "num_inference_steps": 1})
+            assert answer.status_code == 202, answer.text
+            http.post(f"/v1/jobs/{answer.json()['id']}/cancel")
+
+
+def test_a_picture_of_a_job_is_kept_as_it_is(http: httpx2.Client, gallery: Gallery, drawn: str) -> None:
+    assert http.get(f"/studio/pictures/{drawn}").content == (gallery.folder / drawn).read_bytes()
+    assert read_record(gallery.folder / drawn).request.seed == 7
+    listed = http.get("/studio/pictures", params={"words": "APPLES größe"}).json()
+    assert [each["name"] for each in listed["data"]] == [drawn]
+    assert http.get("/studio/pictures", params={"words": "größe pears"}).json() == {"data": [], "total": 0}
+    assert http.get(f"/studio/pictures/{drawn}/thumbnail").headers["content-type"] == "image/webp"
+
+
+def test_settings_come_back_from_the_gallery_and_from_a_file(http: httpx2.Client, gallery: Gallery, drawn: str) -> None:
+    told = http.get(f"/studio/pictures/{drawn}/settings").json()
+    assert WISH.items() <= told["settings"].items()
+    assert told["lacks"] == []
+    assert http.post("/studio/recall", content=(gallery.folder / drawn).read_bytes()).json() == told
+    answer = http.post("/v1/images/generations", json=told["settings"])  # which takes them as they are
+    assert answer.status_code == 200, answer.text
+
+
+def test_replay_says_identical_or_not(http: httpx2.Client, gallery: Gallery, drawn: str) -> None:
+    assert http.post(f"/studio/pictures/{drawn}/replay").json()["outcome"] == "identical"
+    with Image.open(gallery.folder / drawn) as picture:
+        chunks = PngImagePlugin.PngInfo()
+        chunks.add_text("sanakit", picture.info["sanakit"])
+        picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(gallery.folder / "turned.png", pnginfo=chunks)
+    told = http.post("/studio/pictures/turned.png/replay").json()
+    assert told["outcome"] == "different"
+    assert any("pixels" in each for each in told["differences"])
+    assert http.delete("/studio/pictures/turned.png").json()["deleted"]
+    assert not (gallery.folder / "turned.png").exists()
+
+
+def test_what_is_no_picture_of_ours_is_told(http: httpx2.Client, gallery: Gallery) -> None:
+    foreign = gallery.folder / "foreign.png"
+    Image.new("RGB", (8, 8)).save(foreign)
+    assert "foreign.png" in {each["name"] for each in http.get("/studio/pictures").json()["data"]}
+    for answer in (
+        http.get("/studio/pictures/foreign.png/settings"),
+        http.post("/studio/pictures/foreign.png/replay"),
+        http.post("/studio/recall", content=foreign.read_bytes()),
+        http.post("/studio/recall", content=b"no picture"),
+        http.post("/studio/recall", content=b""),
+    ):
+        assert answer.status_code == 400
+        assert answer.json()["error"]["message"]
+    foreign.unlink()
+
+
+@pytest.mark.parametrize("name", ["nothing.png", "..%2f..%2fetc%2fpasswd", "%2fetc%2fpasswd", "a" * 5000 + ".png"])
+def test_names_that_are_no_pictures(http: httpx2.Client, name: str) -> None:
+    for path in (f"/studio/pictures/{name}", f"/studio/pictures/{name}/thumbnail"):
+        assert http.get(path).status_code in (400, 404)
+    assert http.delete(f"/studio/pictures/{name}").status_code in (400, 404, 405)
+
+
+def test_other_pages_are_not_answered(http: httpx2.Client) -> None:
+    for headers in ({"host": "evil.example"}, {"host": "evil.example:80"}, {"sec-fetch-site": "cross-site"}):
+        assert http.get("/studio/pictures", headers=headers).status_code == 403
+        assert http.get("/", headers=headers).status_code == 403
