@@ -21,7 +21,7 @@ def annotate(
         typer.Option(
             "--type",
             metavar="TYPE[:THICKNESS]",
-            help="edges, scribble, drawing, lines, depth, segmentation, tile, blur.",
+            help="edges, scribble, hed, drawing, lines, depth, segmentation, tile, blur.",
         ),
     ] = "edges",
     size: Annotated[

@@ -29,7 +29,7 @@ from sanakit.common.errors import PictureError, SanakitError
 from sanakit.common.paths import as_path
 from sanakit.models.network import state_bytes
 from sanakit.pipelines.adapting.carried import check_adapters
-from sanakit.pipelines.controlling.carried import check_controls
+from sanakit.pipelines.controlling.carried import check_controls, found_for
 from sanakit.pipelines.decoding.budget import within
 from sanakit.pipelines.decoding.decode import TILINGS
 from sanakit.pipelines.decoding.memory import (
@@ -198,7 +198,17 @@ def memory_of_pictures(
     rows = fixed_rows or max(alone, min(alone * num_pictures, together))
     tiling = TILINGS[-1] if max(height, width) > TILINGS[-1].tile else None
     need = size.picture(height, width, rows=rows, tiling=tiling, upscale=plan.request.upscale)
-    return replace(need, in_turns=model.in_turns)
+    beside = _bytes_of_controlnets(model, plan)
+    later = {"denoising": need.denoising + beside, "decoding": need.decoding + beside}
+    return replace(need, in_turns=model.in_turns, **later)
+
+
+def _bytes_of_controlnets(model: OpenedModel, plan: PicturePlan) -> int:
+    """Weights of networks that stay beside the transformer."""
+    own = model.parts.networks.get("controlnet")
+    found = {id(net): net for use in plan.request.controls if (net := found_for(use, own)) is not None}
+    counts = (sum(map(math.prod, net.kind.shapes(net.config).values())) for net in found.values())
+    return sum(counts) * model.dtypes["transformer"].itemsize
 
 
 def _bytes_of_weights(model: OpenedModel, component: str, count: int) -> int:

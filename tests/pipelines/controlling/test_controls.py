@@ -140,7 +140,7 @@ def test_what_no_request_can_ask_for(pipeline: TextToImagePipeline, tmp_path: Pa
     wrong: list[tuple[Any, str]] = [
         ({"image": drawing(), "type": "magic"}, "it is one of edges, scribble"),
         ({"image": drawing(), "type": "scribble:99"}, "a thickness from 0 to 24"),
-        ({"image": drawing(), "type": "blur:2"}, "scribble and drawing have a thickness"),
+        ({"image": drawing(), "type": "blur:2"}, "scribble, hed, drawing have a thickness"),
         ({"image": drawing(), "scale": -1}, "scale is not usable"),
         ({"image": drawing(), "start": 0.5, "end": 0.5}, "cannot act from 0.5 to 0.5"),
         ({"image": drawing(), "strength": 1}, "strength is not usable"),

@@ -6,8 +6,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from sanakit.common.errors import RequestError
+from sanakit.scoring.annotators import hed
 from sanakit.scoring.annotators.annotate import ANNOTATORS, annotate, parse_kind
-from sanakit.scoring.annotators.edges import canny, grown, shrunk
+from sanakit.scoring.annotators.edges import canny, grown, shrunk, soft_edges
 
 
 def circle(fill: str = "red", paper: str = "green", side: int = 96) -> NDArray[np.uint8]:
@@ -21,7 +22,7 @@ def radii(lines: NDArray[np.uint8]) -> NDArray[np.float64]:
     return np.hypot(y - 47.5, x - 47.5)
 
 
-@pytest.mark.parametrize("kind", ANNOTATORS)
+@pytest.mark.parametrize("kind", [kind for kind in ANNOTATORS if kind != "hed"])
 @pytest.mark.parametrize("size", [(48, 96), (33, 65), (1, 7)])
 def test_maps_have_the_size_of_the_picture(kind: str, size: tuple[int, int]) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
@@ -61,6 +62,11 @@ def test_thickness(kind: str) -> None:
     assert areas[1] == areas[2] < areas[3] < areas[4]
     assert annotate(picture, kind).tobytes() == annotate(picture, f"{kind}:2").tobytes()
     assert abs(radii(annotate(picture, kind)).mean() - 28) < 1
+
+
+def test_hed_draws_scribbles_along_what_it_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hed, "hed_edges", lambda pixels: soft_edges(pixels, sigma=0.7))
+    assert np.array_equal(annotate(circle(), "hed:8"), annotate(circle(), "scribble:8"))
 
 
 def test_a_drawing_is_read_whatever_its_paper() -> None:

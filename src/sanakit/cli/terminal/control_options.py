@@ -26,7 +26,7 @@ class ControlOptions:
         list[str] | None,
         typer.Option(
             metavar="TYPE[:THICKNESS]",
-            help="What is taken of it: edges, scribble, drawing, lines, depth, segmentation, tile, blur, or given.",
+            help="What of it: edges, scribble, hed, drawing, lines, depth, segmentation, tile, blur, or given.",
         ),
     ] = None
     control_model: Annotated[

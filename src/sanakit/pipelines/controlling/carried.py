@@ -79,7 +79,7 @@ def check_controls(
         raise RequestError("a compiled step runs without ControlNets; leave --compile (compile=True) out.")
     notes = []
     for use in uses:
-        found = use.model.found if use.model is not None and (use.model.is_here or own is None) else _some(own)
+        found = found_for(use, own) or (_some(own) if use.model is None else use.model.found)
         try:
             found.config.check_beside(config)
         except ConfigError as error:
@@ -88,6 +88,11 @@ def check_controls(
         if trained not in (asked, "given") and asked != "given":
             notes.append(f"{found.header.place.name} was trained on pictures of type {trained}, and is shown {asked}.")
     return notes
+
+
+def found_for(use: ControlUse, own: Found[Any, Any] | None) -> Found[Any, Any] | None:
+    """The network of a use, or that of the model where only its facts are here; None where neither is."""
+    return use.model.found if use.model is not None and use.model.is_here else own
 
 
 def _some(own: Found[Any, Any] | None) -> Found[Any, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from zlib import crc32
 
 import numpy as np
@@ -22,13 +21,8 @@ TILE = 8  # a tile picture has one colour for so many pixels a side
 BLUR = 1 / 64  # of the shorter side
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Annotator:
-    """``draw`` makes a map of pixels, at their size; of those that draw lines, in a thickness."""
-
-    draw: Callable[[Pixels, int], Pixels]
-    about: str
-    has_thickness: bool = False
+Draw = Callable[[Pixels, int], Pixels]
+"""Pixels and a thickness, of those that draw lines, to a map of the same size."""
 
 
 def _white(lines: NDArray[np.bool_]) -> Pixels:
@@ -37,6 +31,12 @@ def _white(lines: NDArray[np.bool_]) -> Pixels:
 
 def _levels(gray: NDArray[np.float64]) -> Pixels:
     return np.repeat(gray.round().clip(0, 255).astype(np.uint8)[..., None], 3, axis=-1)
+
+
+def _hed(pixels: Pixels, thickness: int) -> Pixels:
+    from sanakit.scoring.annotators.hed import hed_edges  # and torch
+
+    return _white(scribble(hed_edges(pixels), thickness))
 
 
 def _lines(pixels: Pixels, thickness: int) -> Pixels:
@@ -68,28 +68,29 @@ def _tile(pixels: Pixels, thickness: int) -> Pixels:
     return large.round().clip(0, 255).astype(np.uint8)
 
 
-ANNOTATORS: Mapping[str, Annotator] = {
-    "edges": Annotator(draw=lambda pixels, _: _white(canny(pixels)), about="thin edges, as Canny's"),
-    "scribble": Annotator(
-        draw=lambda pixels, thickness: _white(
-            scribble(soft_edges(pixels, sigma=max(0.7, 2 * scale_of(pixels.shape[:2]))), thickness)
-        ),
-        about="thick lines along soft edges, as a hand draws them",
-        has_thickness=True,
-    ),
-    "drawing": Annotator(
-        draw=lambda pixels, thickness: _white(thickened(ink(pixels), thickness)),
-        about="the lines of a picture that is a drawing, dark on light or light on dark",
-        has_thickness=True,
-    ),
-    "lines": Annotator(draw=_lines, about="soft lines, as of a pencil"),
-    "depth": Annotator(draw=_depth, about="a given map of depth, from its least to its greatest value"),
-    "segmentation": Annotator(draw=lambda pixels, _: pixels, about="a given map of colours, as it is"),
-    "tile": Annotator(draw=_tile, about=f"mean colours of squares of {TILE} pixels"),
-    "blur": Annotator(draw=_blur, about="the picture, blurred"),
-    "given": Annotator(draw=lambda pixels, _: pixels, about="a finished map of any kind, as it is"),
-}
+def _as_it_is(pixels: Pixels, thickness: int) -> Pixels:
+    return pixels
+
+
+def _edges(pixels: Pixels, thickness: int) -> Pixels:
+    return _white(canny(pixels))
+
+
+def _scribble(pixels: Pixels, thickness: int) -> Pixels:
+    sigma = max(0.7, 2 * scale_of(pixels.shape[:2]))
+    return _white(scribble(soft_edges(pixels, sigma=sigma), thickness))
+
+
+def _drawing(pixels: Pixels, thickness: int) -> Pixels:
+    return _white(thickened(ink(pixels), thickness))
+
+
+ANNOTATORS: Mapping[str, Draw] = {
+    "edges": _edges, "scribble": _scribble, "hed": _hed, "drawing": _drawing, "lines": _lines, "depth": _depth,
+    "segmentation": _as_it_is, "tile": _tile, "blur": _blur, "given": _as_it_is,
+}  # fmt: skip
 """By name; ``KIND:THICKNESS`` says how thick lines are, of those that have it."""
+WITH_THICKNESS = ("scribble", "hed", "drawing")
 
 
 def parse_kind(words: str) -> tuple[str, int]:
@@ -104,11 +105,10 @@ def parse_kind(words: str) -> tuple[str, int]:
     if not colon:
         return name, DEFAULT_THICKNESS
     is_number = re.fullmatch("[0-9]{1,2}", number) and int(number) <= MAX_THICKNESS
-    if not ANNOTATORS[name].has_thickness or not is_number:
-        thick = [other for other, each in ANNOTATORS.items() if each.has_thickness]
+    if name not in WITH_THICKNESS or not is_number:
         raise RequestError(
-            f"{words!r} is not usable; {' and '.join(thick)} have a thickness from 0 to {MAX_THICKNESS}, such as "
-            f"{thick[0]}:4."
+            f"{words!r} is not usable; {', '.join(WITH_THICKNESS)} have a thickness from 0 to {MAX_THICKNESS}, such as "
+            f"{WITH_THICKNESS[0]}:4."
         )
     return name, int(number)
 
@@ -116,7 +116,7 @@ def parse_kind(words: str) -> tuple[str, int]:
 def annotate_for_training(pixels: Pixels, kind: str) -> Pixels:
     """The same; lines whose thickness is not said have one of all at random, that follows from the pixels."""
     name, _, thickness = kind.partition(":")
-    if thickness or not ANNOTATORS[name].has_thickness:
+    if thickness or name not in WITH_THICKNESS:
         return annotate(pixels, kind)
     most = round(MAX_THICKNESS * scale_of(pixels.shape[:2]))
     return annotate(pixels, f"{name}:{crc32(pixels.tobytes()) % (most + 1)}")
@@ -132,4 +132,4 @@ def annotate(pixels: Pixels, kind: str) -> Pixels:
         RequestError: there is no such annotator.
     """
     name, thickness = parse_kind(kind)
-    return ANNOTATORS[name].draw(pixels, thickness)
+    return ANNOTATORS[name](pixels, thickness)
