@@ -38,16 +38,22 @@ SURROUNDINGS: dict[str, Callable[[], object]] = {
     "mkldnn": lambda: changed(
         lambda: torch._C._set_mkldnn_enabled(False), lambda: torch._C._set_mkldnn_enabled(True)
     ),
+    "sums of attention": lambda: changed(
+        lambda: torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True),
+        lambda: torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(False),
+    ),
 }  # fmt: skip
 
 
 def numbers() -> torch.Tensor:
-    """Products, a convolution and attention, from what the defaults make."""
+    """Products, a convolution and attention, also in bfloat16 by the plain kernel, from what the defaults make."""
     generator = torch.Generator().manual_seed(0)
     x = torch.tensor([0.1]) + torch.randn(1, 4, 40, 32, generator=generator, dtype=torch.float32)
     with torch.no_grad():
         y = F.conv2d(x, x.mT[:, :4, :3, :3].expand(8, 4, 3, 3))
-        return torch.cat([part.double().flatten() for part in (x @ x.mT, y, F.scaled_dot_product_attention(x, x, x))])
+        half = x.bfloat16()
+        attended = (F.scaled_dot_product_attention(x, x, x), F.scaled_dot_product_attention(half, half, half[..., :16]))
+        return torch.cat([part.double().flatten() for part in (x @ x.mT, y, *attended)])
 
 
 @pytest.mark.parametrize("surrounding", SURROUNDINGS)
@@ -63,6 +69,7 @@ def test_nothing_around_us_reaches_the_numbers(surrounding: str) -> None:
         assert torch.get_default_dtype() == (torch.bfloat16 if surrounding == "default dtype" else torch.float32)
         assert torch.backends.cuda.flash_sdp_enabled() == (surrounding != "attention")
         assert torch.backends.mkldnn.enabled == (surrounding != "mkldnn")
+        assert torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed() == (surrounding == "sums of attention")
 
 
 def test_threads_are_lent() -> None:
@@ -82,6 +89,16 @@ def test_the_machine_and_what_was_changed_are_told(monkeypatch: pytest.MonkeyPat
         facts = arithmetic_facts(torch.device("cpu"))
     variables = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ONEDNN_DEFAULT_FPMATH_MODE": "BF16"}
     assert facts == {**usual, **variables, "denormal numbers": "taken as 0"}
+
+
+def test_sums_of_float16_are_told() -> None:
+    usual, matmul = arithmetic_facts(torch.device("cpu")), torch.backends.cuda.matmul
+    with changed(
+        lambda: setattr(matmul, "allow_fp16_accumulation", True),
+        lambda: setattr(matmul, "allow_fp16_accumulation", False),
+    ):
+        facts = arithmetic_facts(torch.device("cpu"))
+    assert facts == {**usual, "sums of float16 products on CUDA": "float16"}
 
 
 def test_native_kernels_are_told_where_they_run(monkeypatch: pytest.MonkeyPatch) -> None:

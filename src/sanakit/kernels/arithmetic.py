@@ -45,6 +45,10 @@ def own_arithmetic(threads: int | None = None) -> Iterator[None]:
                 stack.enter_context(torch.autocast(device_type, enabled=False))
         if not all(_attention_switches()):
             stack.enter_context(sdpa_kernel(list(_ATTENTION)))
+        cuda: Any = torch.backends.cuda
+        if cuda.fp16_bf16_reduction_math_sdp_allowed():  # as ComfyUI has it; on the CPU too, whatever its name says
+            stack.callback(cuda.allow_fp16_bf16_reduction_math_sdp, True)
+            cuda.allow_fp16_bf16_reduction_math_sdp(False)
         if torch.get_default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))
         if torch.backends.mkldnn.is_available() and not torch.backends.mkldnn.enabled:
@@ -91,6 +95,9 @@ def _switches() -> dict[str, tuple[str, str]]:
         "precision of float32 convolutions on the CPU": (told(backends.mkldnn.conv.fp32_precision), "none"),
         "precision of float32 products on CUDA": (told(backends.cuda.matmul.fp32_precision), "none"),
         "precision of float32 convolutions on CUDA": (backends.cudnn.conv.fp32_precision, "tf32"),
+        "sums of float16 products on CUDA": (
+            "float16" if backends.cuda.matmul.allow_fp16_accumulation else "float32", "float32"
+        ),
         "cuDNN's search for kernels": (_on(backends.cudnn.benchmark), "off"),
         "deterministic algorithms": (_on(torch.are_deterministic_algorithms_enabled()), "off"),
         "denormal numbers": ("taken as 0" if _flushes_denormals() else "kept", "kept"),

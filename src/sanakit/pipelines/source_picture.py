@@ -149,6 +149,8 @@ def _name_of(path: Path) -> str:
 
 
 def _from_array(array: NDArray[Any], argument: str) -> Image.Image:
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
     if np.issubdtype(array.dtype, np.floating) and array.size and array.min() >= 0 and array.max() <= 1:

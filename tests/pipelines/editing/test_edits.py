@@ -193,6 +193,7 @@ STROKES = Image.merge("LA", (Image.new("L", (48, 32), 255), WHITE_BOX))
         (WHITE_BOX.convert("1"), None, "white"),
         (np.asarray(WHITE_BOX) > 0, None, "white"),
         (np.asarray(WHITE_BOX) / 255.0, None, "white"),
+        (np.asarray(WHITE_BOX)[..., None], None, "white"),
     ],
 )
 def test_masks_of_every_kind(given: Any, means: Any, meant: str) -> None:

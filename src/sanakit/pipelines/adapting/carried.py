@@ -51,7 +51,8 @@ def _note_of(fitted: FittedAdapter) -> str:
     file, left = fitted.file, fitted.left_out
     if not left:
         return ""
-    return f"{file.path.name}: {len(left)} of its parts are not of this model and are left out: {file.few(left)}"
+    told = f"{len(left)} of its parts are of no layer of this model that can carry them, and are left out"
+    return f"{file.path.name}: {told}: {file.few(left)}"
 
 
 class CarriedAdapters:
