@@ -23,6 +23,7 @@ from sanakit.cli.terminal.size import parse_size
 from sanakit.common.byte_counts import parse_bytes, readable_bytes
 from sanakit.common.errors import RequestError
 from sanakit.common.free_memory import process_memory
+from sanakit.pipelines.picture_place import OutputPlace
 from sanakit.sampling.solvers import SOLVERS
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def generate(
     for given, what in ((wishes.image, "the picture that it begins with"), (edits.mask, "its mask"), *drawn):
         if given is not None and place.file is not None and place.file.resolve() == given.resolve():
             raise RequestError(f"--output {place.file} would replace {what}; choose another name")
-    if metadata and not clips.asked:
+    if metadata and isinstance(place, OutputPlace):
         num_scores = 0 if settings is None else settings.num * len(best.judges)
         check_metadata(place, [text + wishes.negative_prompt for text in texts], num_scores)
     hub, judges = (run.hub, []) if settings is None else best.found(run, model)
@@ -203,6 +204,7 @@ def generate(
             loaded = time.perf_counter()
             pipeline(requests, on_event=on_event)
         else:
+            assert isinstance(place, OutputPlace)
             jury = [judge.load(pipeline.bundle.words, device=pipeline.device) for judge in judges]
             loaded = time.perf_counter()
             best_of(pipeline, requests, settings, jury, on_event=on_event, finished=partial(finished_in, place))

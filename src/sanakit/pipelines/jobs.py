@@ -203,7 +203,7 @@ class JobMaker:
             yield moved(draw_noise(self._latent_shape(plan), plan.request.seed)[None], self.device)
 
     def _latent_shape(self, plan: PicturePlan) -> tuple[int, ...]:
-        config = self.bundle.autoencoder.config
+        config: Any = self.bundle.autoencoder.config
         frames = () if plan.num_frames is None else (1 + (plan.num_frames - 1) // config.temporal_compression,)
         sides = (side // config.compression for side in plan.generated)
         return (self.bundle.transformer.config.in_channels, *frames, *sides)

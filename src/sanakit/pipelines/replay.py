@@ -21,7 +21,7 @@ from sanakit.common.paths import as_path
 from sanakit.kernels.arithmetic import MAX_THREADS, own_arithmetic
 from sanakit.pipelines.adapting.use import AdapterUse
 from sanakit.pipelines.check import load_for
-from sanakit.pipelines.clips.files import read_clip_record
+from sanakit.pipelines.clips.files import read_clip_record, read_frames
 from sanakit.pipelines.controlling.use import ControlModel, ControlUse
 from sanakit.pipelines.editing.edit import Mask
 from sanakit.pipelines.events import OnEvent
@@ -107,8 +107,11 @@ def replay(
     again.fixed_rows = record.rows_per_call
     with own_arithmetic(_threads(record)):
         made = again(request, on_event=on_event, latents=latents).images[0]
-    outcome, pixels = compare(record, picture, made.picture) if picture is not None else _compare_frames(record, made)
-    return ReplayResult(outcome=outcome, image=made, differences=(*pixels, *circumstances(record, made.record)))
+    if picture is None:
+        outcome, differing = _compare_frames(record, made, path)
+    else:
+        outcome, differing = compare(record, picture, made.picture)
+    return ReplayResult(outcome=outcome, image=made, differences=(*differing, *circumstances(record, made.record)))
 
 
 def read_made(path: str | Path) -> tuple[PictureRecord, Image.Image | None]:
@@ -121,11 +124,13 @@ def read_made(path: str | Path) -> tuple[PictureRecord, Image.Image | None]:
     return record, None if isinstance(record.request, VideoRequest) else open_single_picture(path)
 
 
-def _compare_frames(record: PictureRecord, made: GeneratedImage) -> tuple[Outcome, list[str]]:
-    """By the hash of the frames before they were encoded, as their format changes them."""
-    if record.image == made.record.image:
-        return "identical", []
-    return "different", ["the frames are not those that the record describes"]
+def _compare_frames(record: PictureRecord, made: GeneratedImage, path: str | Path) -> tuple[Outcome, list[str]]:
+    """By the hash of the frames before they were encoded, as their format changes them; the file has as many."""
+    told = [] if record.image == made.record.image else ["the frames are not those that the record describes"]
+    wanted, found = record.image.num_frames if record.image else None, sum(1 for _ in read_frames(path))
+    if found != wanted:
+        told.append(f"the file holds {found} frames and the record describes {wanted}")
+    return "different" if told else "identical", told
 
 
 def _check_latents(record: PictureRecord, latents: Tensor | NDArray[Any] | None, path: str | Path) -> None:

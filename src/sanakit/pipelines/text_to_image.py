@@ -209,9 +209,8 @@ class TextToImagePipeline(JobMaker):
         if isinstance(record.request, VideoRequest):
             with rescued(finished, self.rescue_folder) as rescue:
                 self.bundle.need("autoencoder")
-                return decode_clip(
-                    self.bundle.autoencoder, finished, output, lambda: f"{rescue()}{record.model.options}"
-                )
+                autoencoder: Any = self.bundle.autoencoder
+                return decode_clip(autoencoder, finished, output, lambda: f"{rescue()}{record.model.options}")
         canvas = canvas_of(record.request)
         if canvas is not None and canvas.keeps:
             canvas.check_here()

@@ -133,6 +133,11 @@ def test_frames_that_differ_are_told(clips: TextToImagePipeline, tmp_path: Path)
     changed = clip.record.model_copy(update={"request": clip.record.request.model_copy(update={"seed": 9})})
     path = GeneratedClip(record=changed, latent=clip.latent, frames=clip.frames).save(tmp_path / "clip.gif")
     assert replay(path, clips).outcome == "different"
+    folder = clip.save(tmp_path / "frames.png")
+    (folder / "00002.png").unlink()
+    assert replay(folder, clips).differences == ("the file holds 4 frames and the record describes 5",)
+    with pytest.raises(RequestError, match="which exists already; choose another name"):
+        clip.save(tmp_path / "frames.png")
     Image.fromarray(PICTURE).save(tmp_path / "other.gif")
     with pytest.raises(PictureError, match=r"holds no record of sanakit, and there is none beside it"):
         replay(tmp_path / "other.gif", clips)

@@ -33,6 +33,7 @@ from sanakit.models.transformers.controlnet import ControlNet, ControlNetConfig
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+Find = Callable[[str | Path, HubOptions | None], Found[Any, Any]]
 
 
 def words_of_parts(parts: ModelParts) -> Mapping[str, Any]:
@@ -61,7 +62,7 @@ def complete(
         foreign = ["transformer", *named]
     if autoencoder is not None or not _has(parts, "autoencoder"):
         wanted = DEFAULT_AUTOENCODER if autoencoder is None else autoencoder
-        find_one = find_autoencoder if parts.transformer is not None else find_clip_autoencoder
+        find_one: Find = find_autoencoder if parts.transformer is not None else find_clip_autoencoder
         found = _of_another(partial(find_one, wanted), "autoencoder", hub, is_named=autoencoder is not None)
         parts = replace(parts, networks={**parts.networks, "autoencoder": found})
     if text_encoder is not None or parts.text_encoder is None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from sanakit.common.errors import OutputError, PictureError, RequestError
 from sanakit.common.files import write_json, written_aside
@@ -20,6 +20,7 @@ from sanakit.pipelines.record import PictureRecord
 
 _CODECS = {"mp4": ("libx264", "yuv420p"), "webm": ("libvpx-vp9", "yuv420p")}
 _RECORD = "record.json"  # of a folder of PNGs
+_STILLS = (".gif", ".webp")
 _WEBP_QUALITY = 90
 Frames = NDArray[np.uint8]
 """``(T, H, W, 3)`` RGB."""
@@ -146,10 +147,24 @@ def read_frames(path: str | Path) -> Iterator[Frames]:
     Raises:
         PictureError: it cannot be read.
     """
-    av, path = need_av(), as_path(path)
+    path = as_path(path)
+    try:
+        if path.is_dir():
+            yield from (np.asarray(Image.open(file).convert("RGB")) for file in sorted(path.glob("*.png")))
+        elif path.suffix.lower() in _STILLS:
+            with Image.open(path) as image:
+                yield from (np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(image))
+        else:
+            yield from _decoded(path)
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        raise PictureError(f"{path} could not be read as a clip ({error})") from error
+
+
+def _decoded(path: Path) -> Iterator[Frames]:
+    av = need_av()
     try:
         with av.open(str(path)) as container:
             for frame in container.decode(video=0):
                 yield frame.to_ndarray(format="rgb24")
-    except (av.error.FFmpegError, ValueError, IndexError) as error:
+    except (av.error.FFmpegError, IndexError) as error:
         raise PictureError(f"{path} could not be read as a clip ({error})") from error

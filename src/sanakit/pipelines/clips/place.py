@@ -78,9 +78,10 @@ def choose_clip_place(output: str | Path | None, clip_format: str | None = None,
         raise RequestError(f"output={output} is one file for {num_clips} clips; give a folder, such as {path.stem}/")
     if not path.parent.exists():
         raise RequestError(f"output={output} lies in a folder that does not exist; make {path.parent} first")
-    return ClipPlace(
-        folder=path.parent, file=path.with_suffix("") if suffix == "png" else path, clip_format=_known(suffix)
-    )
+    file = path.with_suffix("") if suffix == "png" else path
+    if suffix == "png" and file.exists():
+        raise RequestError(f"output={output} is the folder {file}, which exists already; choose another name")
+    return ClipPlace(folder=path.parent, file=file, clip_format=_known(suffix))
 
 
 def _free_folder(wanted: Path) -> Path:
