@@ -17,16 +17,20 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from sanakit.checkpoints.opening import load_bundle
 from sanakit.common.config import from_mapping
 from sanakit.common.errors import ConfigError, SanakitError
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.pipelines.text_to_image import TextToImagePipeline
+from sanakit.training.objectives import nft
+from sanakit.training.recipes.replay import replay_bundle
 from sanakit.training.recipes.rl.recipe import Rewarding, RLRecipe
 from sanakit.training.recipes.train import train
 from sanakit.training.rollouts.feed import Rollouts
 from sanakit.training.run.session import Session
+from sanakit.training.saving.guard import NonFiniteError
 from sanakit.training.step.feeds import StepPlan
 
 WEIGHTS = Path("model") / "transformer" / "diffusion_pytorch_model.safetensors"
@@ -242,6 +246,7 @@ def test_the_weights_of_rollouts_stay_within_an_iteration_and_follow_after_it(
         ({"algorithm": {"type": "grpo"}, "rollout": {"solver": "flow-dpm"}}, ConfigError, "rollout.solver"),
         ({"rewards": []}, ConfigError, "rewards: give one or more"),
         ({"rewards": [{"name": "reader"}]}, ConfigError, "reward reader has nothing to say of these prompts"),
+        ({"explore": {"candidates": 2}}, ConfigError, "explore.candidates=2 must be at least rollout.candidates=3"),
         ({"explore": {"scheme": "int3"}}, SanakitError, "no way to quantize called 'int3'"),
         ({"init": None, "model": {}}, ConfigError, "improves init: as it is|misses the required"),
         ({"prompts": {"type": "list", "path": "nowhere.txt"}}, SanakitError, "nowhere.txt cannot be read"),
@@ -301,3 +306,32 @@ def test_two_processes_share_an_iteration(tmp_path: Path, settings: dict[str, An
     first, second = map(load_file, files)
     for name, tensor in first.items():
         torch.testing.assert_close(second[name], tensor, rtol=0.05, atol=1e-4)
+
+
+@pytest.mark.parametrize("adapter", [None, {"rank": 2}])
+def test_a_step_that_is_no_number_is_kept_and_made_again(
+    tmp_path: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch, adapter: dict[str, Any] | None
+) -> None:
+    good = nft.contrast
+
+    def bad(now: Tensor, before: Tensor, *others: Any, **settings: Any) -> Tensor:
+        """Of weights that have moved."""
+        found = good(now, before, *others, **settings)
+        return found if torch.equal(now, before) else found * float("nan")
+
+    monkeypatch.setattr(nft, "contrast", bad)
+    plain = {**settings, "adapter": adapter, "samples": {}, "report_prompts": 0, "tested_prompts": 0}
+    with pytest.raises(NonFiniteError, match="step 2 has a loss of nan"):
+        train(from_mapping(RLRecipe, plain), tmp_path / "run")
+    assert replay_bundle(tmp_path / "run" / "guard" / "step-2").is_reproduced
+
+
+def test_what_the_network_is_told_is_what_it_was_told_in_the_rollout(tmp_path: Path, settings: dict[str, Any]) -> None:
+    """Flow-DPM tells whole numbers; the first step's velocity is then the pipeline's."""
+    _, feed = begun(settings, tmp_path / "run")
+    batch = taken(feed, 0)
+    schedule = feed.maker.plans_of(0)[0].solver.schedule()
+    assert batch.learned.time.tolist() == [
+        schedule.timesteps[min(range(3), key=lambda step: abs(schedule.sigmas[step] - sigma))]
+        for sigma in batch.learned.sigma.tolist()
+    ]

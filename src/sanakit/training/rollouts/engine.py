@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from types import SimpleNamespace
+from typing import cast
 
 import torch
 from PIL import Image
@@ -76,10 +78,9 @@ class Engine:
         encoded = set[str]()
         for name, layer in self.transformer.named_modules():
             if isinstance(layer, QuantizedLayer):
-                stand_in = nn.Module()
-                stand_in.weight = weights[f"{name}.weight"].to(self.transformer.device)
-                stand_in.bias = None if layer.bias is None else weights[f"{name}.bias"].to(layer.bias.device)
-                layer.take_(stand_in.eval())
+                weight = weights[f"{name}.weight"].to(self.transformer.device)
+                bias = None if layer.bias is None else weights[f"{name}.bias"].to(layer.bias.device)
+                layer.take_(cast(nn.Module, SimpleNamespace(weight=weight, bias=bias, training=False)))
                 encoded |= {f"{name}.{leaf}" for leaf in ("weight", "bias")}
         rest = {name: tensor for name, tensor in weights.items() if name not in encoded}
         self.transformer.load_state_dict(rest, strict=not encoded)

@@ -26,6 +26,7 @@ class Learned:
         text: as the network was told it.
         advantage: ``(B,)``, float32.
         sigma: the noise level to learn at, ``(B,)``; of a step of the rollout, where it begins.
+        time: what the network was told there in the rollout, ``(B,)``.
         step, iteration: its number and that of the iteration, scalars.
     """
 
@@ -34,6 +35,7 @@ class Learned:
     text: TextCondition
     advantage: Tensor
     sigma: Tensor
+    time: Tensor
     step: Tensor
     iteration: Tensor
 
@@ -48,10 +50,10 @@ class RolledBatch:
     def to(self, device: torch.device | str) -> RolledBatch:
         own = self.learned
         text = TextCondition(own.text.embeds.to(device), own.text.mask.to(device))
-        latent, following, advantage, sigma = (
-            each.to(device) for each in (own.latent, own.following, own.advantage, own.sigma)
+        latent, following, advantage, sigma, time = (
+            each.to(device) for each in (own.latent, own.following, own.advantage, own.sigma, own.time)
         )
-        learned = Learned(latent, following, text, advantage, sigma, own.step, own.iteration)
+        learned = Learned(latent, following, text, advantage, sigma, time, own.step, own.iteration)
         return RolledBatch(learned, self.facts)
 
 
@@ -67,7 +69,7 @@ class Layout:
         batch_size: of a micro-batch; the last ones of an iteration may have fewer.
         passes: of each picture.
         steps: of the rollout, that are learned from; () where clean latents are.
-        sigmas: the noise levels of the rollout, without 0.
+        sigmas, times: the noise levels of the rollout, without 0, and what the network is told at each.
     """
 
     samples: int
@@ -75,6 +77,7 @@ class Layout:
     passes: int
     steps: tuple[int, ...] = ()
     sigmas: tuple[float, ...] = ()
+    times: tuple[float, ...] = ()
 
     @property
     def num_batches(self) -> int:
@@ -152,19 +155,20 @@ class Rollouts(Feed[RolledBatch]):
             step = steps[turn]
             pairs = torch.stack([each.group.latents(each.picture, step, step + 2) for each in kept])  # (B, 2, C, h, w)
             latent, following = pairs.unbind(1)
-            sigma = torch.full((len(kept),), layout.sigmas[step])
+            levels = [step] * len(kept)
         else:
             step = 0
             latent = following = torch.stack([each.group.last_latent(each.picture) for each in kept])
-            sigma = torch.tensor([self._level(iteration.number, place, turn) for place, _ in chosen])
+            levels = [self._level(iteration.number, place, turn) for place, _ in chosen]
         advantage = torch.tensor([each.advantage for each in kept])
+        sigma, time = (torch.tensor([values[level] for level in levels]) for values in (layout.sigmas, layout.times))
         place = torch.tensor(step), torch.tensor(iteration.number)
-        return RolledBatch(Learned(latent, following, _texts(kept), advantage, sigma, *place), iteration.facts)
+        return RolledBatch(Learned(latent, following, _texts(kept), advantage, sigma, time, *place), iteration.facts)
 
-    def _level(self, iteration: int, place: int, turn: int) -> float:
+    def _level(self, iteration: int, place: int, turn: int) -> int:
         """Each picture meets the levels in an order of its own."""
-        sigmas = self.layout.sigmas
-        return sigmas[_permutation(derived_seed(self.seed, "levels", iteration, place), len(sigmas))[turn]]
+        order = _permutation(derived_seed(self.seed, "levels", iteration, place), len(self.layout.sigmas))
+        return order[turn % len(order)]
 
 
 def _permutation(seed: int, length: int) -> list[int]:

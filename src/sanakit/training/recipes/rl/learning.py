@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from sanakit.models.text.text_condition import TextCondition
-from sanakit.training.objectives.flow_matching import flow_matching_loss
+from sanakit.training.objectives.advantages import Roles
+from sanakit.training.objectives.flow_matching import Velocity, flow_matching_loss
 from sanakit.training.objectives.grpo import GRPOConfig, grpo_loss
 from sanakit.training.objectives.nft import NFTConfig, nft_loss
 from sanakit.training.recipes.rl.policy import Policy
@@ -33,7 +34,8 @@ def build_trainee(recipe: RLSettings, policy: Policy, constants: Mapping[str, Te
         match algorithm := recipe.algorithm:
             case NFTConfig():
                 noise = torch.randn(own.latent.shape, generator=generator).to(device)
-                terms = nft_loss(roles, own.latent, noise, own.sigma, own.advantage, config=algorithm)
+                told = Roles(*(_told(each, own.time) for each in roles))
+                terms = nft_loss(told, own.latent, noise, own.sigma, own.advantage, config=algorithm)
             case GRPOConfig():
                 sampler, step = recipe.sampler(int(own.iteration), flow_shift), int(own.step)
                 assert sampler is not None
@@ -50,3 +52,8 @@ def build_trainee(recipe: RLSettings, policy: Policy, constants: Mapping[str, Te
     return Trainee(
         name, policy.learner, loss, recipe.optimizer, constants, companions={"old": policy.old}, around=policy.around
     )
+
+
+def _told(velocity: Velocity, time: Tensor) -> Velocity:
+    """Told what the network was told in the rollout, which of some solvers is a whole number."""
+    return lambda noisy, _: velocity(noisy, time)

@@ -108,7 +108,7 @@ class Rewarding:
             engines.append(self._engine(config, scheme=explore.scheme, min_features=explore.min_features))
         shift, maker = card.defaults.flow_shift, self._maker(config, engines)
         probe = maker.plans_of(0)[0].solver
-        layout = recipe.layout(config, probe.schedule().sigmas[:-1], shift)
+        layout = recipe.layout(config, probe.schedule(), shift)
         accumulation = layout.accumulation(recipe.rollout.updates, session.ranks.world)
 
         def refresh() -> None:

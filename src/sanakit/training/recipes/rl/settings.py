@@ -7,6 +7,7 @@ from typing import Literal
 
 from sanakit.common.errors import ConfigError
 from sanakit.common.seeds import derived_seed
+from sanakit.sampling.schedules import Schedule
 from sanakit.sampling.stochastic import StochasticSolver
 from sanakit.scoring.rewards.panel import RewardConfig
 from sanakit.training.objectives.advantages import Spread
@@ -87,6 +88,11 @@ class RLSettings(NetworkRecipe):
             )
         if not self.rewards or len({reward.name for reward in self.rewards}) < len(self.rewards):
             raise ConfigError("rewards: give one or more, each with a name of its own")
+        if self.explore is not None and self.explore.candidates < self.rollout.candidates:
+            raise ConfigError(
+                f"explore.candidates={self.explore.candidates} must be at least rollout.candidates="
+                f"{self.rollout.candidates}, which are chosen from them"
+            )
         if isinstance(self.algorithm, GRPOConfig) and self.rollout.solver is not None:
             raise ConfigError("rollout.solver has no part in Flow-GRPO, whose steps have noise; leave it out")
         if isinstance(self.algorithm, GRPOConfig) and (self.rollout.steps is None or self.rollout.steps < 2):
@@ -103,17 +109,21 @@ class RLSettings(NetworkRecipe):
         draw = derived_seed(self.seed, "window", iteration)
         return self.algorithm.sampler(num_steps=self.rollout.steps, flow_shift=shift, draw=draw)
 
-    def layout(self, stage: RLStage, sigmas: tuple[float, ...], flow_shift: float) -> Layout:
-        """How an iteration is cut; ``sigmas`` are the levels of its rollouts, without 0."""
+    def layout(self, stage: RLStage, schedule: Schedule, flow_shift: float) -> Layout:
+        """How an iteration is cut, whose rollouts visit the levels of ``schedule``."""
         sampler = self.sampler(0, flow_shift)
         match self.algorithm:
             case NFTConfig(levels=levels):
-                passes = max(1, int(len(sigmas) * levels))
+                passes = max(1, int(schedule.num_steps * levels))
             case SFTConfig(passes=passes):
                 pass
             case _:
                 assert sampler is not None
                 passes = len(sampler.trained_steps())
         return Layout(
-            samples=self.rollout.prompts * self.rollout.kept, batch_size=stage.batch_size, passes=passes, sigmas=sigmas
+            samples=self.rollout.prompts * self.rollout.kept,
+            batch_size=stage.batch_size,
+            passes=passes,
+            sigmas=schedule.sigmas[:-1],
+            times=schedule.timesteps,
         )
