@@ -28,9 +28,9 @@ const watch = telling(async (job) => {
   await Promise.all([gallery.refresh(), queue.refresh()]);
 });
 
-// Another job that runs takes the stage when it is free.
+// The oldest job that runs takes the stage when it is free.
 queue.onChange((running) => {
-  if (!stage.followed() && running.length) watch(running.at(-1));
+  if (!stage.followed() && running.length) watch(running[0]);
 });
 
 const draw = telling(async () => {
@@ -40,6 +40,7 @@ const draw = telling(async () => {
   const wish = form.settings();
   const every = Math.max(1, Math.round(wish.num_inference_steps / PREVIEWS) || 1);
   await accepted(await ask("v1/jobs", { method: "POST", body: { ...wish, n: form.number(), preview_every: every } }));
+  at("stage").scrollIntoView({ block: "nearest", behavior: "smooth" });
 });
 
 async function accepted(job) {

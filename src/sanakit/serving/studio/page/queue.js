@@ -15,10 +15,11 @@ export async function refresh() {
   clearTimeout(timer);
   const [waiting, running] = await Promise.all(["queued", "running"].map((status) => ask(`v1/jobs?status=${status}&limit=${MOST}`)));
   queued = waiting.data.sort((one, other) => one.queue_position - other.queue_position);
-  const all = [...running.data.reverse(), ...queued];
+  const begun = running.data.toReversed(); // oldest first, as it goes
+  const all = [...begun, ...queued];
   show(all, waiting.has_more);
   if (all.length) timer = setTimeout(() => refresh().catch(() => { timer = setTimeout(telling(refresh), 4 * OFTEN); }), OFTEN);
-  changed(running.data);
+  changed(begun);
   return all;
 }
 
