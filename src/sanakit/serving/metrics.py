@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 MetricT = TypeVar("MetricT", Counter, Histogram)
 _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched(Collector):
+    tell: Callable[[], Metric]
+
+    def collect(self) -> Iterator[Metric]:
+        yield self.tell()
 
 
 class Metrics:
@@ -28,9 +40,15 @@ class Metrics:
         self.rejected = self._counter("requests_rejected", "Requests that were not done.", "reason")
 
     def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """A number that is asked for when somebody looks."""
-        gauge = Gauge(f"sanakit_{name}", text, ("model_name",), registry=self.registry)
-        gauge.labels(self._model).set_function(value)
+        """A number that is asked for when somebody looks; one whose name ends in ``_total`` only grows."""
+        family = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+
+        def tell() -> Metric:
+            metric = family(f"sanakit_{name}", text, labels=["model_name"])
+            metric.add_metric([self._model], value())
+            return metric
+
+        self.registry.register(_Watched(tell))
 
     def text(self) -> bytes:
         """As Prometheus reads it."""

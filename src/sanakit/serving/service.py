@@ -81,13 +81,11 @@ class Service:
         self._memory_of = lru_cache(256)(self._need)
         self._thread: threading.Thread | None = None
         self._stopping = False
-        for name, text, value in (
-            ("num_requests_running", "Pictures in lanes.", lambda: len(self.engine.running)),
-            ("num_requests_waiting", "Pictures that wait.", lambda: len(self.engine.waiting)),
-            ("oom_recoveries", "Pictures that left a lane because memory ran out.", lambda: self.engine.recoveries),
-            ("lanes_replaced", "Lanes that ended and were replaced.", lambda: self.engine.replaced),
-        ):
-            self.metrics.watch(name, text, value)
+        engine, watch = self.engine, self.metrics.watch
+        watch("num_requests_running", "Pictures in lanes.", lambda: len(engine.running))
+        watch("num_requests_waiting", "Pictures that wait.", lambda: len(engine.waiting))
+        watch("oom_recoveries_total", "Pictures that left a lane as memory ran out.", lambda: engine.recoveries)
+        watch("lanes_replaced_total", "Lanes that ended and were replaced.", lambda: engine.replaced)
 
     @property
     def name(self) -> str:
@@ -102,8 +100,9 @@ class Service:
 
     @property
     def ready(self) -> bool:
-        """It takes work."""
-        return self._thread is not None and self._thread.is_alive() and self.engine.accepting
+        """It takes work, and there is a lane to do it."""
+        runs = self._thread is not None and self._thread.is_alive()
+        return runs and self.engine.accepting and bool(self.lanes.alive())
 
     def start(self) -> None:
         """Let the engine run, if it does not yet."""

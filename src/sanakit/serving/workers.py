@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing import reduction
@@ -24,6 +25,8 @@ from sanakit.serving.messages import FromLane, Lost, Stop, ToLane
 from sanakit.serving.previews import Projection, fit_projection
 
 logger = logging.getLogger(__name__)
+
+_AGAIN_AFTER = 5.0  # seconds after which a lane is tried to be had again
 
 Load = Callable[[], TextToImagePipeline]
 """Gives the pipeline of a model; can be sent to another process."""
@@ -61,6 +64,7 @@ class Workers:
         self._divides = sys.platform == "linux" if divides is None else divides
         self._lanes: list[WorkerLane] = []
         self._leaving: list[WorkerLane] = []
+        self._started_once, self._again = False, 0.0
         self._nursery: tuple[BaseProcess, Connection] | None = None
         self._woken, self._waker = Pipe(duplex=False)
         self._wake_lock = threading.Lock()
@@ -73,8 +77,12 @@ class Workers:
         """
         for _ in range(self._num_lanes):
             self._lanes.append(self._new_lane())
+        self._started_once = True
 
     def messages(self, timeout: float | None) -> Iterator[tuple[WorkerLane, FromLane]]:
+        if self._lacking:
+            self._fill()
+            timeout = _AGAIN_AFTER if timeout is None else min(timeout, _AGAIN_AFTER)
         lanes = {lane.connection: lane for lane in (*self._lanes, *self._leaving)}
         ready = wait([self._woken, *lanes], timeout)
         for connection in ready:
@@ -120,7 +128,7 @@ class Workers:
         """End all lanes."""
         for lane in (*self._lanes, *self._leaving):
             self._end(lane)
-        self._lanes, self._leaving = [], []
+        self._lanes, self._leaving, self._started_once = [], [], False
         self._close_nursery()
 
     def _end(self, lane: WorkerLane) -> None:
@@ -140,10 +148,22 @@ class Workers:
             self._leaving.remove(lane)
             return
         self._lanes.remove(lane)
+        self._fill()
+
+    @property
+    def _lacking(self) -> int:
+        return max(self._num_lanes - len(self._lanes), 0) if self._started_once else 0
+
+    def _fill(self) -> None:
+        """Lanes in the place of those that ended; where there is none, as when memory is short, a little later."""
+        if time.monotonic() < self._again:
+            return
         try:
-            self._lanes.append(self._new_lane())
-        except (SanakitError, OSError):
-            logger.exception("there is no lane in its place")
+            for _ in range(self._lacking):
+                self._lanes.append(self._new_lane())
+        except (SanakitError, OSError) as error:
+            logger.warning("there is no lane in the place of one that ended: %s", error)
+            self._again = time.monotonic() + _AGAIN_AFTER
 
     def _new_lane(self) -> WorkerLane:
         if not self._divides:

@@ -9,8 +9,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from starlette.datastructures import Headers
 
 from sanakit.common.errors import RequestError
+from sanakit.serving.errors import ApiError
 from sanakit.serving.http.access import Guard, Limits, read_keys
 
 KEY = {"Authorization": "Bearer secret-of-tests"}
@@ -71,8 +73,25 @@ def test_health_needs_no_key_and_metrics_do(address: str) -> None:
     for name in (
         "num_requests_running", "queue_time_seconds_count", "e2e_request_latency_seconds_count", "steps_total",
         "images_total", "requests_rejected_total", "request_success_total",
+        "oom_recoveries_total",
     ):  # fmt: skip
         assert f"sanakit_{name}" in text
+
+
+def test_pages_of_other_places_may_not_ask(address: str) -> None:
+    host = urlsplit(address).netloc
+    assert ask(address, "GET", "/v1/models", Origin=f"http://{host}")[0] == 200
+    for origin in ("http://evil.example", "null", "http://["):
+        found, content, _ = ask(address, "GET", "/v1/models", Origin=origin)
+        assert (found, content["error"]["code"]) == (403, "wrong_origin")
+
+    async def app(*_: object) -> None: ...
+
+    guard = Guard(app, Limits(hosts=("localhost",)))
+    guard._refuse_other_pages(Headers({"host": "localhost:80"}))
+    for named in ("evil.example", "", "["):
+        with pytest.raises(ApiError, match="is not asked as"):
+            guard._refuse_other_pages(Headers({"host": named}))
 
 
 def test_a_rate_is_kept_and_comes_back_with_time() -> None:

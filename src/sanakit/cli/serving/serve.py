@@ -119,8 +119,9 @@ def serve_model(
     from sanakit.serving.studio.routes import studio_routes
     from sanakit.serving.workers import Workers
 
+    own = ("127.0.0.1", "localhost", "::1")
     keys = read_keys(address.keys, os.environ.get(_KEYS_VARIABLE, ""))
-    is_local = address.host in ("127.0.0.1", "localhost", "::1")
+    is_local = address.host in own
     if not is_local and not keys:
         run.tell(f"everybody who reaches {address.host} may ask: there are no keys")
     if lanes.adapters is not None and not lanes.adapters.is_dir():

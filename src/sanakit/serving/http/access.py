@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -28,12 +29,15 @@ class Limits:
     body: bytes of a request.
     rate: requests of a key, or of an address, a minute.
     pixels: of one picture.
+    hosts: names under which the server may be asked; empty allows all. Of one that only its own machine is to reach,
+        so that no page of the net can have a browser ask it under a name of that page's own.
     """
 
     keys: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: int = 64 * 2**20
     rate: float = math.inf
     pixels: int = 4096 * 4096
+    hosts: tuple[str, ...] = ()
 
 
 def read_keys(file: Path | None, words: str = "") -> dict[str, str]:
@@ -74,6 +78,7 @@ class Guard:
             return
         try:
             headers = Headers(scope=scope)
+            self._refuse_other_pages(headers)
             client = self._known(headers, scope)
             if scope["path"].startswith("/v1/") and scope["method"] == "POST":
                 self._count(client)
@@ -85,6 +90,17 @@ class Guard:
             return
         scope.setdefault("state", {})["owner"] = client if self._limits.keys else ""
         await self._app(scope, self._counting(receive), send)
+
+    def _refuse_other_pages(self, headers: Headers) -> None:
+        """A browser says which page asks, and a page of another place has no business here."""
+        host, origin = headers.get("host", ""), headers.get("origin")
+        name = _parts(f"//{host}").hostname
+        if self._limits.hosts and name not in self._limits.hosts:
+            raise ApiError(
+                403, f"this server is not asked as {name!s:.80}; ask {self._limits.hosts[0]}.", code="wrong_host"
+            )
+        if origin is not None and _parts(origin).netloc != host:
+            raise ApiError(403, "a page of another place may not ask this server.", code="wrong_origin")
 
     def _known(self, headers: Headers, scope: Scope) -> str:
         """The name of who asks."""
@@ -129,3 +145,11 @@ class Guard:
 
     def _too_large(self) -> ApiError:
         return ApiError(413, f"a request may have {self._limits.body} bytes, and this one has more.")
+
+
+def _parts(address: str) -> SplitResult:
+    """Empty ones of what is no address."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
