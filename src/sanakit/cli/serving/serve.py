@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,9 +17,11 @@ from sanakit.common.errors import RequestError, optional
 
 if TYPE_CHECKING:
     from sanakit.pipelines.text_to_image import TextToImagePipeline
+    from sanakit.serving.http.access import Limits
 
 _EXTRA = "sanakit serve needs FastAPI and uvicorn; install them with: pip install 'sanakit[serve]'"
 _KEYS_VARIABLE = "SANAKIT_API_KEYS"
+_LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,23 @@ class AddressOptions:
     rate: Annotated[float | None, typer.Option(help="Requests of a key a minute.", min=0.1)] = None
     max_body: Annotated[str, typer.Option(metavar="SIZE", help="Of one request.")] = "64MB"
     max_pixels_of_picture: Annotated[int, typer.Option(metavar="NUMBER", help="Of one picture.", min=1)] = 4096 * 4096
+
+    @property
+    def is_local(self) -> bool:
+        """Nobody else's machine reaches it."""
+        return self.host in _LOCAL
+
+    def limits(self, keys: Mapping[str, str]) -> Limits:
+        """Without keys, a local server is asked under its own names only."""
+        from sanakit.serving.http.access import Limits
+
+        return Limits(
+            keys=keys,
+            body=parse_bytes(self.max_body),
+            rate=self.rate or float("inf"),
+            pixels=self.max_pixels_of_picture,
+            hosts=_LOCAL if self.is_local and not keys else (),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +130,7 @@ def serve_model(
     from sanakit.checkpoints.opening import open_model
     from sanakit.common.free_memory import free_memory
     from sanakit.common.user_cache import user_cache_folder
-    from sanakit.serving.http.access import Limits, read_keys
+    from sanakit.serving.http.access import read_keys
     from sanakit.serving.http.app import JobFiles, make_app
     from sanakit.serving.http.server import serve_app
     from sanakit.serving.service import Service
@@ -119,14 +138,12 @@ def serve_model(
     from sanakit.serving.studio.routes import studio_routes
     from sanakit.serving.workers import Workers
 
-    own = ("127.0.0.1", "localhost", "::1")
     keys = read_keys(address.keys, os.environ.get(_KEYS_VARIABLE, ""))
-    is_local = address.host in own
-    if not is_local and not keys:
+    if not address.is_local and not keys:
         run.tell(f"everybody who reaches {address.host} may ask: there are no keys")
     if lanes.adapters is not None and not lanes.adapters.is_dir():
         raise RequestError(f"--adapters {lanes.adapters} is no folder")
-    body, memory = parse_bytes(address.max_body), None if lanes.memory is None else parse_bytes(lanes.memory)
+    memory = None if lanes.memory is None else parse_bytes(lanes.memory)
     options: dict[str, Any] = {"device": device, "dtype": run.dtype, "hub": run.hub, **run.parts}
     opened = open_model(model, **options)
     if isinstance(opened.card.defaults, VideoDefaults):
@@ -146,14 +163,14 @@ def serve_model(
         service = Service(
             opened, workers, memory=memory, max_waiting=lanes.max_waiting, adapters=lanes.adapters, aliases=(model,)
         )
-        limits = Limits(keys=keys, body=body, rate=address.rate or float("inf"), pixels=address.max_pixels_of_picture)
+        limits = address.limits(keys)
         pictures = None if gallery is None else Gallery(gallery)
         files = JobFiles(
             folder=keeping.jobs or user_cache_folder() / "jobs",
             keep=86_400 * keeping.keep_jobs,
             on_picture=pictures.keep if pictures else None,
         )
-        routers = [studio_routes(service, pictures, local=is_local)] if pictures else []
+        routers = [studio_routes(service, pictures, local=address.is_local)] if pictures else []
 
         def tell_ready(url: str) -> None:
             run.tell(f"{opened.card.name} is served at {url}")
