@@ -199,8 +199,8 @@ def memory_of_pictures(
     tiling = TILINGS[-1] if max(height, width) > TILINGS[-1].tile else None
     need = size.picture(height, width, rows=rows, tiling=tiling, upscale=plan.request.upscale)
     beside = _bytes_of_controlnets(model, plan)
-    later = {"denoising": need.denoising + beside, "decoding": need.decoding + beside}
-    return replace(need, in_turns=model.in_turns, **later)
+    denoising, decoding = need.denoising + beside, need.decoding + beside
+    return replace(need, in_turns=model.in_turns, denoising=denoising, decoding=decoding)
 
 
 def _bytes_of_controlnets(model: OpenedModel, plan: PicturePlan) -> int:

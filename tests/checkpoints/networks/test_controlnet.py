@@ -51,7 +51,10 @@ def test_folder_and_file(tiny_bundle: ModelBundle, topology: Topology, tmp_path:
     notes = convert(tmp_path / "one.safetensors", tmp_path / "again", "diffusers")
     assert is_same(read(tmp_path / "again"), net)
     assert bool(notes) == (topology == "upstream")
-    assert describe(tmp_path / "own").components[0].name == "controlnet"
+    description = describe(tmp_path / "own")
+    assert (description.components[0].name, description.missing) == ("controlnet", ())
+    with pytest.raises(CheckpointError, match="holds a ControlNet alone"):
+        open_model(tmp_path / "own").load()
     if topology == "diffusers":
         with pytest.raises(CheckpointError, match="one cannot be written as the other"):
             convert(tmp_path / "own", tmp_path / "one.pth", "upstream")

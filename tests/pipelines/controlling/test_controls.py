@@ -169,4 +169,6 @@ def test_a_network_says_what_it_was_trained_on(pipeline: TextToImagePipeline, tm
     assert image.record.request.controls[0].type == "scribble:3"
     pipeline("a cat", num_inference_steps=1, controls=[{**use, "type": "edges"}], on_event=told.append)
     notes = [event.message for event in told if isinstance(event, Notice)]
-    assert any("was trained on pictures of type scribble, and is shown edges" in note for note in notes)
+    assert any(
+        "the ControlNet net was trained on pictures of type scribble, and is shown edges" in note for note in notes
+    )

@@ -71,7 +71,7 @@ def describe(source: str | Path, *, hub: HubOptions | None = None) -> ModelDescr
         card=card_of(parts) if parts.transformer else None,
         components=tuple(components),
         words=words_of_parts(parts),
-        missing=tuple(name for name in COMPONENTS if name not in present),
+        missing=() if present == {"controlnet"} else tuple(name for name in COMPONENTS if name not in present),
     )
 
 

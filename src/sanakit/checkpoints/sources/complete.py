@@ -95,7 +95,8 @@ def _of_another(find: Callable[[HubOptions], T], component: str, hub: HubOptions
 def check_transformer(parts: ModelParts) -> None:
     """Raises CheckpointError where a source has none, of pictures or of clips."""
     if "transformer" not in parts.networks:
-        lack = "has no transformer" if (parts.path / "model_index.json").is_file() else "holds an autoencoder alone"
+        alone = "a ControlNet" if "controlnet" in parts.networks else "an autoencoder"
+        lack = "has no transformer" if (parts.path / "model_index.json").is_file() else f"holds {alone} alone"
         raise CheckpointError(f"{parts.path} {lack}; a transformer is needed to make pictures")
 
 

@@ -23,10 +23,12 @@ PROTOCOL = (
     "that is not reached from the border over pixels within {limit} of 255 levels of the border's median colour; drawn "
     "is what the scene's own masks have. Overlap is the area of both over that of either. controlled: the picture of "
     "the scene controls; outlined: a black outline of the drawn silhouettes on white controls, as type drawing; base: "
-    "nothing does, same prompt and seed; read: the silhouette of the composed picture, what this reading can reach. "
+    "nothing does, same prompt and seed; read: the silhouette of the composed picture, what this reading can reach: "
+    "scenes where that is below {readable:g}, as a thing has the colour of its ground, are left out. "
     "Intervals: 95 %, percentile bootstrap."
 )
 LIMIT = 24  # of 255 levels, in any channel
+READABLE = 0.9
 _LEAST, _MOST = 0.03, 0.6  # of the picture, that silhouettes fill
 
 Mask = NDArray[np.bool_]
@@ -60,8 +62,8 @@ def drawn_scenes(subject: Subject, num: int, seed: int, *, size: int = 128) -> l
             if scene.ground.kind != "plain":
                 continue
             mask = truth_maps(scene, subject.bank, size).visible.max(axis=0) > 127
-            if _LEAST <= mask.mean() <= _MOST:
-                picture = compose(scene, subject.bank, size)
+            picture = compose(scene, subject.bank, size)
+            if _LEAST <= mask.mean() <= _MOST and overlap(mask, silhouette(picture)) >= READABLE:
                 yield Drawn(prompt=prompt, seed=seed + index, picture=picture, mask=mask)
 
     return list(islice(fitting(), num))
@@ -114,7 +116,7 @@ def control_report(
     ]
     return Report(
         title="Silhouettes that are drawn and made",
-        protocol=PROTOCOL.format(limit=LIMIT),
+        protocol=PROTOCOL.format(limit=LIMIT, readable=READABLE),
         measurements=tuple(mean_of(name, values, seed=seed) for name, values in rows.items()),
         seed=seed,
         inputs={"scenes": len(cases)},

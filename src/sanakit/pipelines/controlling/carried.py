@@ -86,7 +86,8 @@ def check_controls(
             raise RequestError(f"{found.header.place}: {error}.") from None
         trained, asked = (kind.partition(":")[0] for kind in (kind_of(found), use.type or kind_of(found)))
         if trained not in (asked, "given") and asked != "given":
-            notes.append(f"{found.header.place.name} was trained on pictures of type {trained}, and is shown {asked}.")
+            name = "of the model" if use.model is None else use.model.name
+            notes.append(f"the ControlNet {name} was trained on pictures of type {trained}, and is shown {asked}.")
     return notes
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
-from sanakit.common.errors import RequestError
+from sanakit.common.errors import RequestError, SanakitError
 from sanakit.pipelines.source_picture import SourcePicture, as_source, last_name
 
 if TYPE_CHECKING:
@@ -115,6 +115,8 @@ class ControlUse(BaseModel):
             super().__init__(**fields)
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]
+            if isinstance(own := problem.get("ctx", {}).get("error"), SanakitError):
+                raise own from None
             name = ".".join(map(str, problem["loc"]))
             raise RequestError(f"controls.{name} is not usable: {problem['msg']}.") from None
         if self.start >= self.end:
