@@ -9,9 +9,11 @@ import yaml
 
 from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.models.presets import LINEAR_DIT_PRESETS
+from sanakit.sampling.flow_dpm import FlowDPM
 from sanakit.training.objectives.ladd import AdversarialConfig
 from sanakit.training.recipes.planning import plan, plan_text
 from sanakit.training.recipes.recipe import Recipe, build_recipe
+from sanakit.training.recipes.rl.recipe import RLRecipe
 from sanakit.training.recipes.sprint.recipe import SprintRecipe
 from sanakit.training.recipes.transformer.recipe import TransformerRecipe
 
@@ -77,3 +79,28 @@ def test_the_autoencoder_of_a_recipe_that_was_not_trained_yet(tmp_path: Path, mo
     Path("runs/starter-autoencoder/model").mkdir(parents=True)
     with pytest.raises(CheckpointError, match="no model folder"):
         plan(recipe, "cpu")
+
+
+@pytest.mark.parametrize("name", ["sana-1600m-nft", "sana-1600m-sol-rl"])
+def test_plans_of_learning_from_rewards(name: str) -> None:
+    """The published iteration: 48 prompts with 24 pictures each on eight GPUs, and one step of the optimiser."""
+    recipe = read(name)
+    assert isinstance(recipe, RLRecipe)
+    assert (recipe.rollout.prompts, recipe.rollout.candidates, recipe.rollout.steps) == (48, 24, 10)
+    layout = recipe.layout(recipe.stages[0], FlowDPM(num_steps=10, flow_shift=3.0).schedule(), 3.0)
+    assert layout.samples == 1152
+    passes = {"sana-1600m-nft": 9, "sana-1600m-sol-rl": 6}[name]
+    assert layout.accumulation(1, 8) == 1152 // 9 // 8 * passes  # 54 of the second, as published
+    (planned,) = plan(recipe, "cuda")
+    assert planned.total < 81e9
+    assert planned.gradients < planned.weights + 1  # of the adapter alone
+
+
+@pytest.mark.parametrize("name", ["nft", "grpo", "sol-rl", "sft"])
+def test_iterations_of_the_starter_can_be_shared(name: str) -> None:
+    recipe = read(f"rl-starter-{name}")
+    assert isinstance(recipe, RLRecipe)
+    schedule = FlowDPM(num_steps=recipe.rollout.steps or 20, flow_shift=3.0).schedule()
+    layout = recipe.layout(recipe.stages[0], schedule, 3.0)
+    for world in (1, 2):
+        assert layout.accumulation(recipe.rollout.updates, world) > 0
