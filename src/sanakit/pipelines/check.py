@@ -17,6 +17,7 @@ import torch
 
 from sanakit.checkpoints.files.reader import read_header, read_json
 from sanakit.checkpoints.identity.card import PUBLISHED_TEXT_ENCODER, SMALL_TEXT_ENCODER
+from sanakit.checkpoints.identity.precision import COMPONENTS
 from sanakit.checkpoints.networks.kind import QUANTIZATION
 from sanakit.checkpoints.opening import OpenedModel
 from sanakit.checkpoints.sources.complete import compression_of
@@ -75,6 +76,7 @@ def load_for(
     plans = plan_for_model(model, requests)
     if model.makes_clips:
         check_room(sum(plan.num_frames or 0 for plan in plans) * bytes_of_pictures(plans[:1]))
+        tell_lack_for_weights(model)
         return TextToImagePipeline(model.load(), deterministic=deterministic, compile=compile, memory=memory)
     assert model.parts.transformer is not None
     check_adapters([use for each in requests for use in each.adapters], model.parts.transformer.config, compile=compile)
@@ -168,6 +170,23 @@ def tell_lack_of_memory(
         "or ask for less, and `sanakit doctor` tells what runs here",
         *(model.card.name, readable_bytes(need.total), width, height, told, readable_bytes(free), model.device),
     )
+
+
+def tell_lack_for_weights(model: OpenedModel, *, free_memory: FreeMemory = measured_free_memory) -> None:
+    """Warn where the weights alone take more memory than is free, which is what is known of a model of clips."""
+    tensors = {name: found.header.tensors.values() for name, found in model.parts.networks.items()}
+    counts = {name: sum(math.prod(each.shape) for each in own) for name, own in tensors.items() if name in COMPONENTS}
+    counts["text_encoder"] = _text_encoder_parameters(model)
+    need, free = (
+        sum(_bytes_of_weights(model, *each) for each in counts.items()),
+        free_memory(torch.device(model.device)),
+    )
+    if free is not None and need > free:
+        logger.warning(
+            "memory is short: the weights of %s take %s, and %s are free on %s; close other programs, or load them in "
+            "bfloat16 or fewer bits (--dtype, --quantize)",
+            *(model.card.name, readable_bytes(need), readable_bytes(free), model.device),
+        )
 
 
 def memory_of_pictures(

@@ -13,9 +13,10 @@ from PIL import Image
 
 from sanakit.checkpoints.bundle import ModelBundle, save_bundle
 from sanakit.checkpoints.identity.card import card_from_json, card_to_json
-from sanakit.checkpoints.opening import load_bundle
+from sanakit.checkpoints.opening import load_bundle, open_model
 from sanakit.cli.app import main
 from sanakit.common.errors import PictureError, RequestError
+from sanakit.pipelines.check import tell_lack_for_weights
 from sanakit.pipelines.clips.clip import GeneratedClip
 from sanakit.pipelines.clips.files import read_clip_record, read_frames
 from sanakit.pipelines.clips.place import choose_clip_place
@@ -166,7 +167,11 @@ def test_places_that_are_none(tmp_path: Path, output: str, message: str) -> None
 
 
 def test_from_the_shell(
-    clip_bundle: ModelBundle, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    clip_bundle: ModelBundle,
+    tiny_model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     save_bundle(replace(clip_bundle, text_encoder=load_bundle(tiny_model).text_encoder), tmp_path / "model")
     model, options = str(tmp_path / "model"), ["--device", "cpu", "--quiet"]
@@ -178,4 +183,8 @@ def test_from_the_shell(
     assert "identical" in capsys.readouterr().out
     assert main([*shared, "--output", str(tmp_path / "a.png")]) == 2
     assert "makes clips; ask for one with num_frames= (--frames)" in capsys.readouterr().err
+    tell_lack_for_weights(open_model(model), free_memory=lambda device: 10**9)
+    assert not caplog.messages
+    tell_lack_for_weights(open_model(model), free_memory=lambda device: 1000)
+    assert "the weights of tiny-clips take" in caplog.text
     assert main([*shared, "--frames", "6", "--output", str(tmp_path / "a.gif")]) == 2
