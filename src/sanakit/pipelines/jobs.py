@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -79,7 +79,7 @@ class JobMaker:
         self.reader = PromptReader(Words(bundle.words)) if bundle.words else None
         own = bundle.parts.networks.get("controlnet") if bundle.parts is not None else None
         self._adapters, self._controls = CarriedAdapters(), CarriedControls(own)
-        self._control_latent = lru_cache(maxsize=MAX_CONTROLS)(self.encode)
+        self._control_latents: dict[Hashable, Tensor] = {}  # of the last pictures that controlled
 
     @property
     def device(self) -> torch.device:
@@ -150,6 +150,15 @@ class JobMaker:
             controls = tuple(self._control(use, text, latent) for use, latent in latents)
         condition = replace(condition, beside=(mix,) if mix else (), controls=controls)
         return condition.pad(self.bundle.text_encoder.config.max_tokens) if self.fixed_rows or self._step else condition
+
+    def _control_latent(self, use: ControlUse, size: tuple[int, int]) -> Tensor:
+        """Encoded once for every text of a picture, and for pictures to come."""
+        key = (use.image, use.type, size)
+        if key not in self._control_latents:
+            if len(self._control_latents) >= MAX_CONTROLS:
+                del self._control_latents[next(iter(self._control_latents))]
+            self._control_latents[key] = self.encode(use, size)
+        return self._control_latents[key]
 
     def _control(self, use: ControlUse, text: TextCondition, latent: Tensor) -> Control:
         """What the network of a use that is completed is told."""

@@ -264,7 +264,7 @@ class TextToImagePipeline(JobMaker):
             part.to(name)
         self._adapters.clear()
         self._controls.clear()
-        self._control_latent.cache_clear()
+        self._control_latents.clear()
         self._step = None if self._step is None else CompiledStep(self.bundle.transformer)  # which knew the old place
         return self
 

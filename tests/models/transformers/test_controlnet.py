@@ -69,6 +69,19 @@ def test_rows_together_are_as_rows_alone(base: LinearDiT, topology: Topology) ->
 
 
 @torch.no_grad()
+def test_it_runs_in_the_dtype_of_the_transformer(base: LinearDiT) -> None:
+    words, latent, time = text(1, 3), torch.randn(1, 4, 4, 4), torch.tensor([500.0])
+    found = []
+    for dtype in (torch.float32, torch.bfloat16):
+        net = nudged(ControlNet.copied(base.float(), 2)).to(dtype)
+        network = base.to(dtype)
+        told = replace(network.prepare(words), controls=(net.prepare(words, latent, network, scale=0.5),))
+        found.append(network(latent.to(dtype), time, told))
+    assert found[1].dtype == torch.bfloat16
+    assert found[1].isfinite().all()
+
+
+@torch.no_grad()
 def test_a_control_acts_in_its_part_of_the_steps(base: LinearDiT) -> None:
     words = text(1, 2)
     control = ControlNet.copied(base, 2).prepare(words, torch.randn(1, 4, 4, 4), base)

@@ -92,6 +92,14 @@ def test_with_what_else_a_picture_can_have(pipeline: TextToImagePipeline, tmp_pa
         assert not np.array_equal(made(pipeline, use, **fields), made(pipeline, {**use, "scale": 0.0}, **fields))
 
 
+def test_a_distilled_model_is_controlled_too(sprint: TextToImagePipeline, tmp_path: Path) -> None:
+    net = ControlNet.copied(sprint.bundle.transformer, 1)
+    torch.nn.init.normal_(net.after[0].weight, std=0.2)
+    save_network(kind_of_controlnet(net.config), net, tmp_path / "net")
+    use = {"image": drawing(), "type": "drawing", "model": tmp_path / "net"}
+    assert not np.array_equal(made(sprint, use), made(sprint, {**use, "scale": 0}))
+
+
 def test_a_picture_has_the_shape_of_what_controls_it(pipeline: TextToImagePipeline, tmp_path: Path) -> None:
     wide = drawing().resize((192, 96))
     picture = made(pipeline, {"image": wide, "model": controlnet(tmp_path, pipeline)})
