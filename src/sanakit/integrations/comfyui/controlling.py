@@ -23,7 +23,7 @@ from sanakit.integrations.comfyui.nodes import (
 )
 from sanakit.integrations.comfyui.tensors import as_arrays, as_batch
 from sanakit.pipelines.controlling.use import MAX_SCALE, ControlModel, ControlUse
-from sanakit.scoring.annotators.annotate import ANNOTATORS, annotate
+from sanakit.scoring.annotators.annotate import ANNOTATORS, WITH_THICKNESS, annotate
 from sanakit.scoring.annotators.scribbles import MAX_THICKNESS
 
 TRAINED = "what it was trained on"
@@ -114,7 +114,7 @@ class Annotate(Node):
 
 
 def _kind(name: str, thickness: int) -> str:
-    return f"{name}:{thickness}" if thickness >= 0 and ANNOTATORS[name].has_thickness else name
+    return f"{name}:{thickness}" if thickness >= 0 and name in WITH_THICKNESS else name
 
 
 def _place(controlnet: str, source: str) -> Path:
