@@ -83,7 +83,7 @@ class Telling:
 
     def progress(self, done: int, total: int) -> None:
         """So much is done of ``total``."""
-        self._bar = self._bar or _host("comfy.utils").ProgressBar(total, node_id=self._node)
+        self._bar = self._bar or _host("comfy.utils").ProgressBar(total)
         self._bar.update_absolute(done, total)
 
     def _tell(self, notice: str) -> None:
