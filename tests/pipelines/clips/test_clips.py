@@ -16,6 +16,8 @@ from sanakit.checkpoints.identity.card import card_from_json, card_to_json
 from sanakit.checkpoints.opening import load_bundle, open_model
 from sanakit.cli.app import main
 from sanakit.common.errors import PictureError, RequestError
+from sanakit.models.autoencoders.ltx2 import LTX2Autoencoder, LTX2AutoencoderConfig
+from sanakit.models.transformers.video_dit import VideoDiT
 from sanakit.pipelines.check import tell_lack_for_weights
 from sanakit.pipelines.clips.clip import GeneratedClip
 from sanakit.pipelines.clips.files import read_clip_record, read_frames
@@ -188,3 +190,23 @@ def test_from_the_shell(
     tell_lack_for_weights(open_model(model), free_memory=lambda device: 1000)
     assert "the weights of tiny-clips take" in caplog.text
     assert main([*shared, "--frames", "6", "--output", str(tmp_path / "a.gif")]) == 2
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_with_the_autoencoder_of_ltx2(clip_bundle: ModelBundle, tiny_model: Path, tmp_path: Path, causal: bool) -> None:
+    """As the models of 720p have it, through a folder."""
+    small = LTX2AutoencoderConfig(
+        channels=(8, 16, 32, 64), num_blocks=(1, 1, 1, 1, 1), decoder_channels=(16, 32, 64),
+        decoder_num_blocks=(1, 1, 1, 1), latent_channels=16, decoder_causal=causal,
+    )  # fmt: skip
+    config = replace(clip_bundle.transformer.config, patch_size=(1, 1, 1))
+    parts = {"transformer": VideoDiT(config).eval(), "autoencoder": LTX2Autoencoder(small).eval()}
+    card = replace(clip_bundle.card, defaults=replace(clip_bundle.card.defaults, base_size=64))
+    text = load_bundle(tiny_model).text_encoder
+    save_bundle(replace(clip_bundle, card=card, text_encoder=text, **parts), tmp_path / "model")
+    model = TextToImagePipeline(load_bundle(tmp_path / "model"))
+    (clip,) = made(model, "a ball", num_frames=17, image=PICTURE)
+    assert clip.latent.shape == (1, 16, 3, 2, 2)
+    assert clip.pictures.shape == (17, 64, 64, 3)
+    with pytest.raises(RequestError, match="1 frame more than a multiple of 8; the nearest are 9 or 17"):
+        model("a ball", num_frames=13)
