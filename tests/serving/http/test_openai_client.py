@@ -71,7 +71,7 @@ def test_no_partial_pictures_is_one_event(client: openai.OpenAI) -> None:
 
 def test_a_stream_that_is_closed_cancels_its_picture(client: openai.OpenAI, service: Service) -> None:
     stream = client.images.generate(
-        prompt="a", stream=True, partial_images=3, extra_body={"num_inference_steps": 1000, "solver": "flow-euler"}
+        prompt="a", stream=True, extra_body={"num_inference_steps": 1000, "solver": "flow-euler", "preview_every": 2}
     )
     next(iter(stream))
     stream.close()

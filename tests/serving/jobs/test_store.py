@@ -90,7 +90,7 @@ def test_only_waiting_jobs_are_cancelled_and_only_ended_ones_forgotten(store: Jo
     store.end("x", "a", COMPLETED, 2.0)
     assert store.forget(2.0) == []
     assert store.forget(10.0) == ["a" * 64]
-    assert store.list("c") == []
+    assert store.listed("c") == []
 
 
 def test_ten_thousand_jobs_are_no_burden(store: JobStore) -> None:
@@ -103,7 +103,7 @@ def test_ten_thousand_jobs_are_no_burden(store: JobStore) -> None:
             )
     claimed = [store.claim("x", "m", now=0.0, until=60.0) for _ in range(20)]
     assert [job.id for job in claimed if job] == [str(number) for number in range(20)]
-    assert [job.id for job in store.list("c", limit=2)] == ["9999", "9998"]
+    assert [job.id for job in store.listed("c", limit=2)] == ["9999", "9998"]
 
 
 def test_a_database_that_cannot_be_written_is_told(tmp_path: Path, store: JobStore) -> None:

@@ -168,7 +168,7 @@ def job_routes(counter: Counter) -> APIRouter:
         if not 1 <= limit <= MAX_LISTED:
             raise ApiError(400, f"limit is from 1 to {MAX_LISTED}.", param="limit", code="invalid_value")
         before = None if after is None else owned(request, after).number
-        found = desk.store.list(client_of(request), before=before, limit=limit + 1, status=status)
+        found = desk.store.listed(client_of(request), before=before, limit=limit + 1, status=status)
         data = [counter.facts(job) for job in found[:limit]]
         last = data[-1]["id"] if data else None
         return {"object": "list", "data": data, "has_more": len(found) > limit, "last_id": last}

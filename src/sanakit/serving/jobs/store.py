@@ -181,7 +181,9 @@ class JobStore:
         rows = self._database.run(f"{_SELECT} WHERE id = ?", job)
         return _job(rows[0]) if rows else None
 
-    def list(self, client: str, *, before: int | None = None, limit: int = 20, status: str | None = None) -> list[Job]:
+    def listed(
+        self, client: str, *, before: int | None = None, limit: int = 20, status: str | None = None
+    ) -> list[Job]:
         """Newest first; of those whose number is smaller than ``before``."""
         conditions, values = ["client = ?"], [client]
         for condition, value in (("number < ?", before), ("status = ?", status)):
