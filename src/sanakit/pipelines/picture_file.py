@@ -96,15 +96,10 @@ def read_record(path: str | Path) -> PictureRecord:
         PictureError: no such file, not a picture, or a picture without a record of ours.
     """
     with open_picture(path) as picture:
-        return record_of(picture, path)
-
-
-def record_of(picture: Image.Image, name: str | Path) -> PictureRecord:
-    """The same of an open picture, which errors call ``name``; raises PictureError."""
-    text = record_text(picture)
+        text = record_text(picture)
     if text is None:
         raise PictureError(
-            f"{name} holds no record of sanakit; only pictures that it wrote with their metadata have one"
+            f"{path} holds no record of sanakit; only pictures that it wrote with their metadata have one"
         )
     return PictureRecord.from_json(text)
 

@@ -90,8 +90,12 @@ def test_what_is_no_picture_of_ours_is_told(http: httpx2.Client, gallery: Galler
     assert "foreign.png" in {each["name"] for each in http.get("/studio/pictures").json()["data"]}
     for answer in (
         http.get("/studio/pictures/foreign.png/settings"),
-        http.post("/studio/pictures/foreign.png/replay"),
         http.post("/studio/recall", content=foreign.read_bytes()),
+    ):
+        assert answer.json()["settings"] is None
+        assert "no record" in answer.json()["lacks"][0]
+    for answer in (
+        http.post("/studio/pictures/foreign.png/replay"),
         http.post("/studio/recall", content=b"no picture"),
         http.post("/studio/recall", content=b""),
     ):

@@ -10,8 +10,7 @@ from typing import Any
 from PIL import Image
 
 from sanakit.common.errors import PictureError
-from sanakit.data.pictures import open_picture
-from sanakit.pipelines.picture_file import open_single_picture, read_record, record_of
+from sanakit.pipelines.picture_file import open_single_picture, read_record, record_text
 from sanakit.pipelines.record import PictureRecord
 from sanakit.pipelines.replay import circumstances, compare, find_adapters, find_controls, with_sources
 from sanakit.pipelines.request import GenerationRequest, VideoRequest
@@ -26,6 +25,14 @@ _ELSE = (
 )  # fmt: skip
 
 
+def settings_in(picture: Image.Image, service: Service) -> dict[str, Any]:
+    """`settings_of` an open picture; None and a sentence where it holds no record."""
+    text = record_text(picture)
+    if text is None:
+        return {"settings": None, "lacks": ["it holds no record of sanakit"]}
+    return settings_of(PictureRecord.from_json(text), service)
+
+
 def settings_of(record: PictureRecord, service: Service) -> dict[str, Any]:
     """``settings`` in the names of the images API, without what the model does anyway; ``lacks`` in a sentence each."""
     request = _of_picture(record)
@@ -38,12 +45,6 @@ def settings_of(record: PictureRecord, service: Service) -> dict[str, Any]:
     named = {Path(use.name).stem: use.weight for use in request.adapters}
     given["adapters"] = [{"name": name, "weight": weight} for name, weight in named.items() if name in here]
     return {"settings": given, "lacks": list(_lacks(record, service, [name for name in named if name not in here]))}
-
-
-def record_inside(content: bytes) -> PictureRecord:
-    """Of a picture's file; raises PictureError where there is none."""
-    with open_picture(content) as picture:
-        return record_of(picture, "this picture")
 
 
 def _of_picture(record: PictureRecord) -> GenerationRequest:

@@ -14,7 +14,8 @@ from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
 from sanakit.common.errors import RequestError
-from sanakit.pipelines.picture_file import read_record
+from sanakit.common.picture_limits import open_within_limit
+from sanakit.data.pictures import open_picture
 from sanakit.pipelines.reading.words import FUNCTION_WORDS
 from sanakit.pipelines.resolution import generated_size, size_like
 from sanakit.serving.errors import ApiError
@@ -23,7 +24,7 @@ from sanakit.serving.http.facts import model_facts
 from sanakit.serving.http.images import ERRORS
 from sanakit.serving.service import Service
 from sanakit.serving.studio.gallery import Gallery
-from sanakit.serving.studio.recall import record_inside, replayed, settings_of
+from sanakit.serving.studio.recall import replayed, settings_in
 
 SHAPES = ("1:1", "4:3", "3:4", "3:2", "2:3", "16:9", "9:16")
 _SCALES = (1.0, 1.5, 2.0)  # times the model's own side
@@ -98,7 +99,8 @@ def studio_routes(service: Service, gallery: Gallery, *, local: bool) -> APIRout
     @router.get("/studio/pictures/{name}/settings")
     def settings(name: str) -> dict[str, Any]:
         """All that it was made with."""
-        return settings_of(read_record(gallery.get(name).path), service)
+        with open_within_limit(gallery.get(name).path) as picture:
+            return settings_in(picture, service)
 
     @router.delete("/studio/pictures/{name}")
     def delete(name: str) -> dict[str, Any]:
@@ -115,8 +117,8 @@ def studio_routes(service: Service, gallery: Gallery, *, local: bool) -> APIRout
     @router.post("/studio/recall")
     async def recall(request: Request) -> dict[str, Any]:
         """All that a picture was made with, which is the body."""
-        content = await request.body()
-        return settings_of(await run_in_threadpool(record_inside, content), service)
+        with await run_in_threadpool(open_picture, await request.body()) as picture:
+            return settings_in(picture, service)
 
     return router
 

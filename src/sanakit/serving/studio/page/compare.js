@@ -10,7 +10,7 @@ export async function open(left, right) {
   await Promise.all([[left, "left-picture"], [right, "right-picture"]].map(([picture, id]) => showPicture(at(id), gallery.path(picture.name))));
   divide();
   const found = await Promise.all([left, right].map((each) => ask(`${gallery.path(each.name)}/settings`).catch(() => ({ settings: {} }))));
-  const [one, other] = found.map((each) => each.settings);
+  const [one, other] = found.map((each) => each.settings ?? {});
   const names = [...new Set([...Object.keys(one), ...Object.keys(other)])].filter((name) => told(one[name]) !== told(other[name]));
   const rows = names.map((name) => make("tr", {}, make("th", { scope: "row" }, name.replaceAll("_", " ")), make("td", {}, told(one[name])), make("td", {}, told(other[name]))));
   at("differences").replaceChildren(...(rows.length ? rows : [make("tr", {}, make("td", { colSpan: 3 }, "made with the same settings"))]));

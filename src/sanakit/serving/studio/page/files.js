@@ -7,11 +7,8 @@ import * as form from "./form.js";
 
 const take = telling(async (file) => {
   if (!file.type.startsWith("image/")) throw new Refused(`${file.name} is no picture; drop a PNG, JPEG or WebP file.`, 400);
-  let told;
-  try {
-    told = await ask("studio/recall", { method: "POST", body: file });
-  } catch (error) {
-    if (error.status !== 400) throw error;
+  const told = await ask("studio/recall", { method: "POST", body: file });
+  if (!told.settings) {
     await editor.open(file, at("prompt").value, file.name);
     at("editor-told").textContent = "It holds no settings, so it can be edited here.";
     return;
