@@ -136,5 +136,6 @@ def test_an_owner_that_is_gone_is_seen(tmp_path: Path) -> None:
     assert not second.is_gone(first.name)
     assert not second.is_gone(second.name)
     first._file.close()  # as the end of its process does
-    assert second.is_gone(first.name)
+    assert second.gone() == [first.name]
+    assert second.gone() == []
     assert not second.is_gone("of another machine")

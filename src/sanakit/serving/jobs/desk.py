@@ -84,9 +84,8 @@ class Desk:
 
     def start(self) -> None:
         """Work on jobs, those of a process that ended first."""
-        for owner in self.store.owners():
-            if self._presence.is_gone(owner):
-                self.store.release(owner)
+        for owner in self._presence.gone():
+            self.store.release(owner)
         self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
         self._thread.start()
 

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -82,6 +82,10 @@ class Presence:
         if gone:
             path.unlink(missing_ok=True)
         return gone
+
+    def gone(self) -> Sequence[str]:
+        """All owners that have ended since somebody looked."""
+        return [path.name for path in self._folder.iterdir() if self.is_gone(path.name)]
 
     def leave(self) -> None:
         (self._folder / self.name).unlink(missing_ok=True)

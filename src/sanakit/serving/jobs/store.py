@@ -131,10 +131,6 @@ class JobStore:
             QUEUED, not_before, owner, RUNNING, *values,
         )  # fmt: skip
 
-    def owners(self) -> set[str]:
-        """Of jobs that run."""
-        return {str(row[0]) for row in self._database.run("SELECT DISTINCT owner FROM jobs WHERE status = ?", RUNNING)}
-
     def keep_picture(self, owner: str, job: str, picture: StoredPicture) -> bool:
         """Remember a finished picture, once."""
         with self._database.transaction():
