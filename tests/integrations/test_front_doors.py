@@ -23,7 +23,8 @@ class Gradio(ModuleType):
     """Remembers what is called."""
 
     class Error(Exception):
-        pass
+        def __init__(self, message: str, print_exception: bool) -> None:
+            super().__init__(message)
 
     def __init__(self) -> None:
         super().__init__("gradio")

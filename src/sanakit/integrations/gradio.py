@@ -42,7 +42,7 @@ def make_demo(pipeline: TextToImagePipeline) -> Any:
             request = GenerationRequest(width=side, height=side, **given | ({"seed": "random"} if other else {}))
             images = pipeline(request, on_event=on_event).images
         except SanakitError as error:
-            raise gradio.Error(str(error)) from None
+            raise gradio.Error(str(error), print_exception=False) from None
         paths = [str(image.save(folder)) for image in images]
         return paths, paths, images[0].record.request.seed
 
