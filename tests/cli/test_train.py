@@ -147,7 +147,7 @@ def test_bad_recipes_are_usage_errors(run: Any, tmp_path: Path) -> None:
     (tmp_path / "both.yaml").write_text("type: transformer\ndata: {path: x}\nstages: []")
     for name, message in (
         ("none.yaml", "No such file"), ("broken.yaml", "not YAML at line"), ("list.yaml", "holds list"),
-        ("type.yaml", "autoencoder, dual_encoder, recogniser, sprint or transformer"),
+        ("type.yaml", "autoencoder, dual_encoder, recogniser, rl, sprint or transformer"),
         ("near.yaml", "did you mean transformer"),
         ("key.yaml", "did you mean 'stages'"), ("both.yaml", "needs init"),
     ):  # fmt: skip

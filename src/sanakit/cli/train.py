@@ -13,7 +13,6 @@ from sanakit.cli.terminal.console import say, tell
 from sanakit.cli.terminal.failures import Interrupted
 from sanakit.cli.terminal.options import DeviceOption
 from sanakit.cli.terminal.recipe_file import apply_overrides, read_recipe
-from sanakit.cli.terminal.train_progress import TrainingProgress, logged_to_stderr, terminated_like_ctrl_c
 from sanakit.common.byte_counts import parse_bytes
 from sanakit.common.devices import resolve_device
 from sanakit.common.errors import RequestError, SanakitError
@@ -68,6 +67,8 @@ def train(
         say(*told.split("\n"))
         return
     is_first = os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
+    from sanakit.cli.terminal.train_progress import logged_to_stderr
+
     with logged_to_stderr(quiet=quiet, only_warnings=not is_first):
         for path, recipe in prepared:
             folder = (output / path.stem if len(recipes) > 1 else output) if output else Path("runs") / path.stem
@@ -96,6 +97,7 @@ def _plan(recipe: Recipe, *, device: str, fit: str | None) -> str:
 
 
 def _run(recipe: Recipe, folder: Path, *, device: str, fit: str | None, quiet: bool) -> None:
+    from sanakit.cli.terminal.train_progress import TrainingProgress, terminated_like_ctrl_c
     from sanakit.training.recipes.train import train as train_recipe
     from sanakit.training.step.interruption import RunInterrupted
 

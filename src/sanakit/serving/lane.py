@@ -273,8 +273,9 @@ class Lane:
 
 def encode(picture: Image.Image, record: PictureRecord | None, form: FileForm) -> bytes:
     """The file of a picture."""
-    quality = {} if form.quality is None else {"quality": form.quality}
-    return encode_image(picture, record, form.format, **quality)
+    if form.quality is None:
+        return encode_image(picture, record, form.format)
+    return encode_image(picture, record, form.format, quality=form.quality)
 
 
 def _failed(key: str, error: Exception, lack: bool) -> Failed:

@@ -13,6 +13,7 @@ from sanakit.checkpoints.diffusers_layout import save_network
 from sanakit.checkpoints.editing.convert import convert
 from sanakit.checkpoints.editing.describe import describe
 from sanakit.checkpoints.files.writer import write_torch
+from sanakit.checkpoints.identity.hashing import combined_hash, hash_tensors
 from sanakit.checkpoints.networks import linear_dit
 from sanakit.checkpoints.networks.controlnet import UPSTREAM, kind_of_controlnet
 from sanakit.checkpoints.networks.linear_dit import UPSTREAM_LINEAR_DIT
@@ -93,9 +94,12 @@ def test_a_model_folder_with_one(tiny_bundle: ModelBundle, tmp_path: Path) -> No
     index = json.loads((tmp_path / "model" / "model_index.json").read_text())
     index |= {"_class_name": "SanaControlNetPipeline", "controlnet": ["diffusers", "SanaControlNetModel"]}
     (tmp_path / "model" / "model_index.json").write_text(json.dumps(index))
-    assert hash_parts(open_model(tmp_path / "model").parts) == card.hashes
+    found = hash_parts(open_model(tmp_path / "model").parts)
+    assert found == {**card.hashes, "controlnet": hash_tensors(net.state_dict())}
+    assert combined_hash(found) == card.model_hash
     assert is_same(read(tmp_path / "model"), net)
     convert(tmp_path / "model", tmp_path / "again", "diffusers")
+    assert open_model(tmp_path / "again").card.hashes == found
     assert json.loads((tmp_path / "again" / "model_index.json").read_text()) == index
     assert is_same(read(tmp_path / "again"), net)
 

@@ -41,8 +41,8 @@ class Recorder:
 def test_tiles_are_not_seen_where_a_step_works_by_position(size: tuple[int, int]) -> None:
     latent = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
     step = Recorder()
-    time, condition = torch.tensor([1.0, 2.0]), Condition.cat  # which the recorder does not read
-    found = TiledStep(step, tile=8, largest=16)(latent, time, condition)  # type: ignore[arg-type]
+    time, condition = torch.tensor([1.0, 2.0]), Condition(keys=(), values=(), mask=torch.ones(2, 1))
+    found = TiledStep(step, tile=8, largest=16)(latent, time, condition)
     torch.testing.assert_close(found, latent.square() + time[:, None, None, None])
     assert set(step.shapes) == {(min(size[0], 8), min(size[1], 8))}
     area = size[0] * size[1]

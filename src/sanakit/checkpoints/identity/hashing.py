@@ -20,9 +20,8 @@ _CHUNK_BYTES = 1 << 24
 
 
 def combined_hash(hashes: Mapping[str, str]) -> str:
-    """One SHA-256 for a whole model of ``COMPONENTS`` and what else it has; "" while a component's is not known."""
-    order = (*COMPONENTS, *sorted(set(hashes) - set(COMPONENTS)))
-    parts = [hashes.get(component, "") for component in order]
+    """One SHA-256 for a whole model of ``COMPONENTS``, whatever lies beside them; "" while one's is not known."""
+    parts = [hashes.get(component, "") for component in COMPONENTS]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest() if all(parts) else ""
 
 

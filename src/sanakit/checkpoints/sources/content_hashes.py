@@ -35,7 +35,7 @@ def hash_text_encoder(parts: ModelParts) -> str:
 
 
 def unknown_hashes(parts: ModelParts, known: Mapping[str, str]) -> dict[str, str]:
-    """As ``hash_parts``, of the components whose hash is not known."""
+    """As ``hash_parts``, of what every model has and whose hash is not known."""
     return {name: _hash_component(parts, name, files) for name, files in _unknown_files(parts, known).items()}
 
 
@@ -145,15 +145,15 @@ def _check_cached_text_encoder(card: ModelCard, expected: str) -> HashCheck:
 
 
 def _weight_files(parts: ModelParts) -> dict[str, tuple[Path, ...]]:
-    """Of what every model has; a ControlNet beside it is hashed by itself, and the model's hash is the same without."""
-    files = {name: found.header.files for name, found in parts.networks.items() if name in COMPONENTS}
+    files = {name: found.header.files for name, found in parts.networks.items()}
     if parts.text_encoder is not None:
         files["text_encoder"] = text_encoder_files(parts.text_encoder, parts.variant)
     return files
 
 
 def _unknown_files(parts: ModelParts, known: Mapping[str, str]) -> dict[str, tuple[Path, ...]]:
-    return {name: files for name, files in _weight_files(parts).items() if not known.get(name)}
+    files = _weight_files(parts)
+    return {name: files[name] for name in COMPONENTS if name in files and not known.get(name)}
 
 
 def _hash_component(parts: ModelParts, name: str, files: Sequence[Path]) -> str:

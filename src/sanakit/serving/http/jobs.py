@@ -77,7 +77,11 @@ class Counter:
         """What happens until it ends; None where nothing did for a while."""
         told: asyncio.Queue[tuple[Mapping[str, Any], bytes | None]] = asyncio.Queue()
         loop = asyncio.get_running_loop()
-        end = self.desk.listen(job.id, lambda *news: loop.call_soon_threadsafe(told.put_nowait, news))
+
+        def tell(fact: Mapping[str, Any], preview: bytes | None) -> None:
+            loop.call_soon_threadsafe(told.put_nowait, (fact, preview))
+
+        end = self.desk.listen(job.id, tell)
         try:
             while (now := await run_in_threadpool(self.desk.store.get, job.id)) is not None and not now.has_ended:
                 try:
