@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 from torch.distributed.checkpoint import FileSystemReader
 
@@ -25,23 +24,11 @@ from sanakit.training.recipes.transformer.recipe import TransformerRecipe
 
 
 @pytest.fixture
-def settings(tmp_path: Path, tiny_model: Path) -> dict[str, Any]:
-    (tmp_path / "photos").mkdir()
-    rng = np.random.default_rng(0)
-    for index in range(3):
-        Image.fromarray(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "photos" / f"{index}.png")
-        (tmp_path / "photos" / f"{index}.txt").write_text(f"zorbl {index}")
-    stage = {"name": "a", "resolutions": [64], "batch_size": 2, "learning_rate": 1e-2, "steps": 5, "warmup_steps": 0}
+def settings(short_run: dict[str, Any]) -> dict[str, Any]:
     return {
-        "init": str(tiny_model),
-        "data": {"type": "files", "path": str(tmp_path / "photos")},
+        **short_run,
         "adapter": {"rank": 2, "alpha": 4, "trigger": "zorbl"},
-        "precision": "fp32",
-        "ema_decay": 0.5,
-        "log": {"steps": 1, "report_to": []},
-        "checkpoints": {"minutes": None, "steps": 3, "keep_last": 9},
         "samples": {"prompts": ["zorbl"], "every_steps": 4, "steps": 2},
-        "stages": [stage],
     }
 
 

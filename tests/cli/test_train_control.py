@@ -6,10 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 
 import sanakit
@@ -23,23 +21,8 @@ FILE = "controlnet/diffusion_pytorch_model.safetensors"
 
 
 @pytest.fixture
-def settings(tmp_path: Path, tiny_model: Path) -> dict[str, Any]:
-    (tmp_path / "photos").mkdir()
-    rng = np.random.default_rng(0)
-    for index in range(3):
-        Image.fromarray(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "photos" / f"{index}.png")
-        (tmp_path / "photos" / f"{index}.txt").write_text(f"a thing {index}")
-    stage = {"name": "a", "resolutions": [64], "batch_size": 2, "learning_rate": 1e-2, "steps": 5, "warmup_steps": 0}
-    return {
-        "init": str(tiny_model),
-        "data": {"type": "files", "path": str(tmp_path / "photos")},
-        "control": {"type": "edges", "blocks": 1},
-        "precision": "fp32",
-        "ema_decay": 0.5,
-        "log": {"steps": 1, "report_to": []},
-        "checkpoints": {"minutes": None, "steps": 3, "keep_last": 9},
-        "stages": [stage],
-    }
+def settings(short_run: dict[str, Any]) -> dict[str, Any]:
+    return {**short_run, "control": {"type": "edges", "blocks": 1}}
 
 
 @pytest.mark.parametrize("topology", ["upstream", "diffusers"])

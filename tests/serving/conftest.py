@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 
 import openai
 import pytest
 import uvicorn
+from fastapi import FastAPI
 
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.opening import open_model
@@ -70,18 +72,29 @@ def service(tiny_model: Path, lanes: ThreadLanes, tmp_path_factory: pytest.TempP
     service.stop(0)
 
 
-@pytest.fixture(scope="session")
-def address(service: Service) -> Iterator[str]:
-    """Of a server with a key."""
-    limits = Limits(keys={"secret-of-tests": "tests"}, body=2**20, pixels=2048**2)
-    server = uvicorn.Server(uvicorn.Config(make_app(service, limits), port=0, log_level="warning"))
+@contextmanager
+def _served(app: FastAPI) -> Iterator[str]:
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.01)
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
-    thread.join()
+    thread.join(10)
+
+
+@pytest.fixture(scope="session")
+def served() -> Callable[[FastAPI], AbstractContextManager[str]]:
+    """An application at an address of its own, within."""
+    return _served
+
+
+@pytest.fixture(scope="session")
+def address(service: Service) -> Iterator[str]:
+    """Of a server with a key."""
+    with _served(make_app(service, Limits(keys={"secret-of-tests": "tests"}, body=2**20, pixels=2048**2))) as address:
+        yield address
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import uvicorn
 from PIL import Image
 
 from sanakit.scoring.rewards.load import load_reward
@@ -63,19 +62,9 @@ def desk(light: Light) -> Iterator[RewardDesk]:
 
 
 @pytest.fixture
-def url(desk: RewardDesk) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    app = reward_app(desk, ["light"], Limits(keys={"a-long-key": "me"}))
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="critical"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://a-long-key@127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(10)
+def url(desk: RewardDesk, served: Any) -> Iterator[str]:
+    with served(reward_app(desk, ["light"], Limits(keys={"a-long-key": "me"}))) as address:
+        yield address.replace("http://", "http://a-long-key@")
 
 
 def test_marks_come_back_in_order_and_a_refusal_is_told(url: str) -> None:

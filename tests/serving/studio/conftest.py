@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
+from typing import Any
 
 import httpx2
 import pytest
-import uvicorn
 
 from sanakit.serving.http.app import JobFiles, make_app
 from sanakit.serving.service import Service
@@ -22,17 +20,12 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
 
 
 @pytest.fixture(scope="session")
-def studio_address(service: Service, gallery: Gallery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def studio_address(
+    service: Service, gallery: Gallery, served: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     jobs = JobFiles(folder=tmp_path_factory.mktemp("jobs"), on_picture=gallery.keep)
-    app = make_app(service, jobs=jobs, routers=[studio_routes(service, gallery, local=True)])
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+    with served(make_app(service, jobs=jobs, routers=[studio_routes(service, gallery, local=True)])) as address:
+        yield address
 
 
 @pytest.fixture
