@@ -32,7 +32,7 @@ class _Server(uvicorn.Server):
 
         async def finish() -> None:
             await asyncio.to_thread(self._service.stop, self._stop_within)
-            uvicorn.Server.handle_exit(self, sig, frame)
+            self.should_exit = True  # told to uvicorn's own handler, the signal would come again and end the process
 
         self._loop.call_soon_threadsafe(lambda: setattr(self, "_finishing", self._loop.create_task(finish())))
 
