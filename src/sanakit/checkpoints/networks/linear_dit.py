@@ -6,6 +6,7 @@ layouts, only fused projections are split and 1x1 convolutions lose their two ax
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -173,13 +174,9 @@ def linear_dit_from_json(fields: Mapping[str, Any]) -> LinearDiTConfig:
     plain = {ours: read(fields, theirs, default) for theirs, (ours, read, default) in _FIELDS.items()}
     if plain["guidance_embeds"]:
         plain["timestep_scale"] *= _SPRINT_TIME
-    hidden_size = count(fields, "num_attention_heads", 70) * plain["head_dim"]
-    if hidden_size > MAX_COUNT:
-        raise CheckpointError(f"num_attention_heads in config.json gives a width of {hidden_size}, above {MAX_COUNT}")
+    hidden_size = width_in_json(fields, plain["head_dim"], plain["cross_head_dim"], heads=70)
     for name, value in _BUILT_IN.items():
         require(fields, name, value)
-    require(fields, "cross_attention_dim", hidden_size, default=2240)
-    require(fields, "num_cross_attention_heads", hidden_size // plain["cross_head_dim"], default=20)
     if fields.get("qk_norm") not in (None, "rms_norm_across_heads"):
         require(fields, "qk_norm", "rms_norm_across_heads")
     is_positioned = fields.get("interpolation_scale") is not None
@@ -192,6 +189,16 @@ def linear_dit_from_json(fields: Mapping[str, Any]) -> LinearDiTConfig:
     )
 
 
+def width_in_json(fields: Mapping[str, Any], head_dim: int, cross_head_dim: int, *, heads: int) -> int:
+    """The width that a ``config.json`` tells, of ``heads`` where it tells none; what follows from it must fit."""
+    width = count(fields, "num_attention_heads", heads) * head_dim
+    if width > MAX_COUNT:
+        raise CheckpointError(f"num_attention_heads in config.json gives a width of {width}, above {MAX_COUNT}")
+    require(fields, "cross_attention_dim", width, default=2240)
+    require(fields, "num_cross_attention_heads", width // cross_head_dim, default=20)
+    return width
+
+
 def infer_linear_dit(shapes: Shapes, names: str = "") -> LinearDiTConfig:
     """The config of a transformer.
 
@@ -202,32 +209,43 @@ def infer_linear_dit(shapes: Shapes, names: str = "") -> LinearDiTConfig:
     Raises:
         CheckpointError: the shapes are those of no published size.
     """
-    try:
-        hidden_size, in_channels, patch_size, _ = shapes["patch_embed.weight"]
-        caption_channels = shapes["caption_projection.linear_1.weight"][1]
-        out_channels = shapes["final.weight"][0] // patch_size**2
-        inner_size = shapes["blocks.0.mix_ffn.project.weight"][1]
-        indices = {int(found[1]) for name in shapes if (found := re.match(r"blocks\.(\d+)\.", name))}
-    except (KeyError, ValueError, IndexError, ZeroDivisionError) as error:
-        raise CheckpointError(
-            f"the file is no whole SANA transformer: {error} is not as it should be, so its size cannot be told"
-        ) from error
+    sizes, (patch_size, _) = sizes_in_shapes(shapes, noun="SANA transformer", axes=2)
     sample_size = _trained_side(names, shapes, patch_size)
     return LinearDiTConfig(
-        hidden_size=hidden_size,
-        num_layers=max(indices) + 1,
-        cross_head_dim=cross_head_dim_of(hidden_size),
-        in_channels=in_channels,
-        out_channels=out_channels,
+        **sizes,
+        cross_head_dim=cross_head_dim_of(sizes["hidden_size"]),
         patch_size=patch_size,
-        caption_channels=caption_channels,
-        mlp_ratio=inner_size / hidden_size,
         qk_norm="blocks.0.attention.norm_q.weight" in shapes,
         guidance_embeds=(is_sprint := "guidance_embed.linear_1.weight" in shapes),
         timestep_scale=_SPRINT_TIME if is_sprint else 1.0,
         sample_size=sample_size,
         interpolation_scale=_INTERPOLATION_SCALES.get(sample_size),
     )
+
+
+def sizes_in_shapes(shapes: Shapes, *, noun: str, axes: int) -> tuple[dict[str, Any], tuple[int, ...]]:
+    """What tensors of a transformer say by their shapes alone: fields of its config, and its patch of so many axes.
+
+    Raises:
+        CheckpointError: one is missing, or has another shape.
+    """
+    try:
+        hidden_size, in_channels, *patch = shapes["patch_embed.weight"]
+        if len(patch) != axes:
+            raise ValueError("patch_embed.weight")
+        sizes = {
+            "hidden_size": hidden_size,
+            "in_channels": in_channels,
+            "caption_channels": shapes["caption_projection.linear_1.weight"][1],
+            "out_channels": shapes["final.weight"][0] // math.prod(patch),
+            "mlp_ratio": shapes["blocks.0.mix_ffn.project.weight"][1] / hidden_size,
+            "num_layers": 1 + max(int(found[1]) for name in shapes if (found := re.match(r"blocks\.(\d+)\.", name))),
+        }
+    except (KeyError, ValueError, IndexError, ZeroDivisionError) as error:
+        raise CheckpointError(
+            f"the file is no whole {noun}: {error} is not as it should be, so its size cannot be told"
+        ) from error
+    return sizes, tuple(patch)
 
 
 def cross_head_dim_of(hidden_size: int) -> int:

@@ -11,18 +11,16 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from sanakit.checkpoints.networks.config_fields import (
-    DIFFUSERS_VERSION,
-    MAX_COUNT,
-    count,
-    counts,
-    number,
-    require,
-    sequence,
-)
+from sanakit.checkpoints.networks.config_fields import DIFFUSERS_VERSION, count, counts, number, require, sequence
 from sanakit.checkpoints.networks.key_maps import Drop, KeyMap, Rename
 from sanakit.checkpoints.networks.kind import Json, NetworkKind, Shapes
-from sanakit.checkpoints.networks.linear_dit import OVER_TIME, UPSTREAM_LINEAR_DIT, diffusers_linear_dit
+from sanakit.checkpoints.networks.linear_dit import (
+    OVER_TIME,
+    UPSTREAM_LINEAR_DIT,
+    diffusers_linear_dit,
+    sizes_in_shapes,
+    width_in_json,
+)
 from sanakit.common.errors import CheckpointError
 from sanakit.models.transformers.video_dit import TurnedLinearAttention, VideoDiT, VideoDiTConfig
 
@@ -101,13 +99,9 @@ def _video_dit_from_json(fields: Mapping[str, Any]) -> VideoDiTConfig:
     """Our config; absent fields take the defaults of diffusers' class."""
     plain = {ours: read(fields, theirs, default) for theirs, (ours, read, default) in _FIELDS.items()}
     head_dim = count(fields, "attention_head_dim", _HEAD_DIM)
-    hidden_size = count(fields, "num_attention_heads", 20) * head_dim
-    if hidden_size > MAX_COUNT:
-        raise CheckpointError(f"num_attention_heads in config.json gives a width of {hidden_size}, above {MAX_COUNT}")
+    hidden_size = width_in_json(fields, head_dim, plain["cross_head_dim"], heads=20)
     for name, value in _BUILT_IN.items():
         require(fields, name, value)
-    require(fields, "cross_attention_dim", hidden_size, default=2240)
-    require(fields, "num_cross_attention_heads", hidden_size // plain["cross_head_dim"], default=20)
     if fields.get("qk_norm", "rms_norm_across_heads") is not None:
         require(fields, "qk_norm", "rms_norm_across_heads")
     patch = counts(fields, "patch_size", (1, 2, 2))
@@ -134,33 +128,18 @@ def infer_video_dit(shapes: Shapes, names: str = "") -> VideoDiTConfig:
     Raises:
         CheckpointError: the shapes are those of no published size.
     """
-    try:
-        hidden_size, in_channels, *patch = shapes["patch_embed.weight"]
-        time, height, width = patch
-        caption_channels = shapes["caption_projection.linear_1.weight"][1]
-        out_channels = shapes["final.weight"][0] // (time * height * width)
-        inner_size = shapes["blocks.0.mix_ffn.project.weight"][1]
-        indices = {int(found[1]) for name in shapes if (found := re.match(r"blocks\.(\d+)\.", name))}
-    except (KeyError, ValueError, IndexError, ZeroDivisionError) as error:
-        raise CheckpointError(
-            f"the file is no whole SANA-Video transformer: {error} is not as it should be, so its size cannot be told"
-        ) from error
-    if hidden_size % _HEAD_DIM:
+    sizes, (time, height, width) = sizes_in_shapes(shapes, noun="SANA-Video transformer", axes=3)
+    if (hidden_size := sizes["hidden_size"]) % _HEAD_DIM:
         raise CheckpointError(
             f"a width of {hidden_size} does not say how attention is split into heads (published models have heads "
             f"of {_HEAD_DIM}); keep the config.json of its folder beside the weights"
         )
     named = re.search("|".join(_TRAINED_SIDES), names, re.IGNORECASE)
     return VideoDiTConfig(
-        hidden_size=hidden_size,
-        num_layers=max(indices) + 1,
+        **sizes,
         cross_head_dim=_HEAD_DIM,
         attention=TurnedLinearAttention(head_dim=_HEAD_DIM, qk_norm="blocks.0.attention.norm_q.weight" in shapes),
-        in_channels=in_channels,
-        out_channels=out_channels,
         patch_size=(time, height, width),
-        caption_channels=caption_channels,
-        mlp_ratio=inner_size / hidden_size,
         sample_size=_TRAINED_SIDES[named[0].lower()] if named else 30 if height == 2 else 22,
     )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,9 +20,8 @@ from sanakit.layers.linear import Linear
 from sanakit.layers.linear_attention import LinearAttention
 from sanakit.layers.mix_ffn import MixFFN
 from sanakit.layers.norms import RMSNorm
-from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.condition import Beside, Condition
-from sanakit.models.transformers.prompted import Prompted, PromptedBlock, condition_of, run_before, table, two_rows
+from sanakit.models.transformers.prompted import Prompted, PromptedBlock, PromptedTransformer, table, two_rows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,10 +154,8 @@ class Embedders(Prompted):
         return two_rows(self.modulation, F.silu(time)).unflatten(-1, (6, -1))
 
 
-class LinearDiT(Embedders):
+class LinearDiT(Embedders, PromptedTransformer):
     """Velocity of a noisy latent, given its noise level and a prompt."""
-
-    outside_forward: ClassVar = ("prepare",)
 
     def __init__(self, config: LinearDiTConfig) -> None:
         super().__init__(config)
@@ -167,19 +163,6 @@ class LinearDiT(Embedders):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.final_scale_shift_table = nn.Parameter(table(2, size))
         self.final = Linear(size, patch * patch * config.out_channels)
-
-    @property
-    def units(self) -> tuple[Block, ...]:
-        return tuple(cast(Block, block) for block in self.blocks)
-
-    @property
-    def apart(self) -> tuple[nn.Module, ...]:
-        """What ``prepare`` runs of every block."""
-        return run_before(self.units)
-
-    def prepare(self, text: TextCondition) -> Condition:
-        """Everything that depends on the prompt alone; exact, once per prompt instead of once per step."""
-        return condition_of(self.units, *self.embed(text), text.mask)
 
     def forward(self, latent: Tensor, timestep: Tensor, condition: Condition) -> Tensor:
         """Predict ``noise - latent``.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +51,26 @@ class Prompted(Network):
         places = Places.of(text.mask) if _is_padded(text.mask) else None
         embeds = text.embeds if places is None else places.take(text.embeds)
         return self.caption_norm(self.caption_projection(embeds.to(self.compute_dtype))), places
+
+
+class PromptedTransformer(Prompted):
+    """A network whose blocks all attend to the text."""
+
+    outside_forward: ClassVar = ("prepare",)
+    blocks: nn.ModuleList
+
+    @property
+    def units(self) -> tuple[PromptedBlock, ...]:
+        return tuple(cast(PromptedBlock, block) for block in self.blocks)
+
+    @property
+    def apart(self) -> tuple[nn.Module, ...]:
+        """What ``prepare`` runs of every block."""
+        return run_before(self.units)
+
+    def prepare(self, text: TextCondition) -> Condition:
+        """Everything that depends on the prompt alone; exact, once per prompt instead of once per step."""
+        return condition_of(self.units, *self.embed(text), text.mask)
 
 
 def run_before(blocks: Sequence[PromptedBlock]) -> tuple[nn.Module, ...]:

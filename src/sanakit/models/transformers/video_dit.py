@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -24,9 +23,8 @@ from sanakit.layers.linear_attention import LinearAttention
 from sanakit.layers.mix_ffn import TemporalMixFFN
 from sanakit.layers.norms import RMSNorm
 from sanakit.layers.rotary import clip_turns
-from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.condition import Condition
-from sanakit.models.transformers.prompted import Prompted, PromptedBlock, condition_of, run_before, table, two_rows
+from sanakit.models.transformers.prompted import PromptedBlock, PromptedTransformer, table, two_rows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,10 +118,9 @@ class VideoBlock(PromptedBlock):
         return _gated(x, gate2, self.mix_ffn(_modulated(x, shift2, scale2), height=height, width=width))
 
 
-class VideoDiT(Prompted):
+class VideoDiT(PromptedTransformer):
     """Velocity of the noisy latent of a clip, given its noise level and a prompt."""
 
-    outside_forward: ClassVar = ("prepare",)
     config: VideoDiTConfig
 
     def __init__(self, config: VideoDiTConfig) -> None:
@@ -138,19 +135,6 @@ class VideoDiT(Prompted):
         self.blocks = nn.ModuleList(VideoBlock(config) for _ in range(config.num_layers))
         self.final_scale_shift_table = nn.Parameter(table(2, size))
         self.final = Linear(size, math.prod(patch) * config.out_channels)
-
-    @property
-    def units(self) -> tuple[VideoBlock, ...]:
-        return tuple(cast(VideoBlock, block) for block in self.blocks)
-
-    @property
-    def apart(self) -> tuple[nn.Module, ...]:
-        """What ``prepare`` runs of every block."""
-        return run_before(self.units)
-
-    def prepare(self, text: TextCondition) -> Condition:
-        """Everything that depends on the prompt alone; exact, once per prompt instead of once per step."""
-        return condition_of(self.units, *self.embed(text), text.mask)
 
     def forward(self, latent: Tensor, timestep: Tensor, condition: Condition) -> Tensor:
         """Predict ``noise - latent``.

@@ -160,9 +160,7 @@ def _equal_units(model: nn.Module) -> list[nn.ModuleList]:
     found = []
     for network in networks:
         kinds = {tuple((name, p.shape, p.dtype) for name, p in unit.named_parameters()) for unit in network.units}
-        lists = (
-            each for each in network.children() if isinstance(each, nn.ModuleList) and tuple(each) == network.units
-        )
+        lists = (each for each in network.children() if isinstance(each, nn.ModuleList))
         blocks = next((each for each in lists if tuple(each) == network.units), None)
         if blocks is None or len(kinds) > 1:
             return []
