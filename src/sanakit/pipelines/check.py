@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,7 +21,6 @@ from sanakit.checkpoints.identity.card import PUBLISHED_TEXT_ENCODER, SMALL_TEXT
 from sanakit.checkpoints.identity.precision import COMPONENTS
 from sanakit.checkpoints.networks.kind import QUANTIZATION
 from sanakit.checkpoints.opening import OpenedModel
-from sanakit.checkpoints.sources.complete import compression_of
 from sanakit.checkpoints.text.decoder_folder import decoder_parameters
 from sanakit.checkpoints.text.decoder_json import decoder_config
 from sanakit.checkpoints.text.starter_text_encoder import starter_text_encoder_place
@@ -44,7 +44,8 @@ from sanakit.pipelines.decoding.memory import (
 from sanakit.pipelines.decoding.published import AUTOENCODER, TEXT_ENCODER_PARAMETERS
 from sanakit.pipelines.denoise import rows_per_call
 from sanakit.pipelines.latent_file import SavedLatent
-from sanakit.pipelines.plan import PicturePlan, plan_pictures
+from sanakit.pipelines.plan import PicturePlan, latent_shape, plan_pictures
+from sanakit.pipelines.reading.read import PromptReader
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.pipelines.resolution import LARGEST, granularity_of
 from sanakit.pipelines.text_to_image import FIXED_ROWS, MAX_BATCH, TextToImagePipeline
@@ -100,11 +101,8 @@ def load_to_decode(saved: SavedLatent, path: Path, model: OpenedModel) -> TextTo
         PictureError: another model made it, or it has not the shape that its record says.
     """
     (plan,) = plan_for_model(model, [saved.record.request])
-    found = model.parts.networks.get("autoencoder")
-    compression, temporal = compression_of(found), getattr(found and found.config, "temporal_compression", 1)
-    frames = () if plan.num_frames is None else (1 + (plan.num_frames - 1) // temporal,)
     channels = model.parts.networks["transformer"].config.in_channels
-    expected = (1, channels, *frames, *(side // compression for side in plan.generated))
+    expected = (1, *latent_shape(plan, channels, _autoencoder_of(model)))
     if saved.latent.shape != expected:
         raise PictureError(
             f"{path} holds a latent of shape {tuple(saved.latent.shape)}, and {model.card.name} makes {expected} for "
@@ -126,16 +124,27 @@ def _refuse_another(saved: SavedLatent, path: Path, name: str, model_hash: str) 
         )
 
 
-def plan_for_model(model: OpenedModel, requests: Sequence[GenerationRequest]) -> list[PicturePlan]:
-    """Every picture of the requests, by the model's card and configs alone.
+def plan_for_model(
+    model: OpenedModel, requests: Sequence[GenerationRequest], reader: PromptReader | None = None
+) -> list[PicturePlan]:
+    """Every picture of the requests, by the model's card and configs alone; ``reader`` is of prompts, if any.
 
     Raises:
         RequestError: the model cannot do what a request asks for.
     """
-    networks = model.parts.networks
-    config = networks["autoencoder"].config if "autoencoder" in networks else None
-    granularity = granularity_of(networks["transformer"].config, compression_of(networks.get("autoencoder")))
-    return plan_pictures(requests, model.card, granularity, temporal=getattr(config, "temporal_compression", 1))
+    temporal = _autoencoder_of(model).temporal_compression
+    return plan_pictures(requests, model.card, granularity_for(model), reader, temporal=temporal)
+
+
+def granularity_for(model: OpenedModel) -> int:
+    """Both sides of a picture that the model makes are multiples of so many pixels."""
+    return granularity_of(model.parts.networks["transformer"].config, _autoencoder_of(model).compression)
+
+
+def _autoencoder_of(model: OpenedModel) -> Any:
+    """The config of the model's own; of the published one where it has none."""
+    found = model.parts.networks.get("autoencoder")
+    return AUTOENCODER if found is None else found.config
 
 
 def bytes_of_pictures(plans: Sequence[PicturePlan]) -> int:
@@ -196,8 +205,7 @@ def memory_of_pictures(
     taken where larger ones do not fit."""
     transformer = model.parts.transformer
     assert transformer is not None
-    own = model.parts.autoencoder
-    autoencoder = own.config if own is not None else AUTOENCODER
+    autoencoder = _autoencoder_of(model)
     counts = {
         "transformer": transformer_parameters(transformer.config),
         "autoencoder": autoencoder_parameters(autoencoder),

@@ -34,7 +34,7 @@ from sanakit.pipelines.denoise import Correct, PictureJob
 from sanakit.pipelines.editing.canvas import Canvas, keeping
 from sanakit.pipelines.editing.seamless import SHOWN, wrap
 from sanakit.pipelines.latent_file import as_latents
-from sanakit.pipelines.plan import PicturePlan, canvas_of, plan_pictures
+from sanakit.pipelines.plan import PicturePlan, canvas_of, latent_shape, plan_pictures
 from sanakit.pipelines.reading.read import PromptReader
 from sanakit.pipelines.reading.words import Words
 from sanakit.pipelines.request import MAX_CONTROLS, GenerationRequest
@@ -102,7 +102,7 @@ class JobMaker:
             each.model_copy(update={"controls": tuple(map(self._controls.completed, each.controls))})
             for each in requests
         ]
-        temporal = getattr(self.bundle.autoencoder.config, "temporal_compression", 1)
+        temporal = self.bundle.autoencoder.config.temporal_compression
         return plan_pictures(named, self.bundle.card, self.granularity, self.reader, temporal=temporal)
 
     def jobs(self, plans: Sequence[PicturePlan], noises: Iterable[Tensor] | None = None) -> Iterator[PictureJob]:
@@ -212,10 +212,7 @@ class JobMaker:
             yield moved(draw_noise(self._latent_shape(plan), plan.request.seed)[None], self.device)
 
     def _latent_shape(self, plan: PicturePlan) -> tuple[int, ...]:
-        config: Any = self.bundle.autoencoder.config
-        frames = () if plan.num_frames is None else (1 + (plan.num_frames - 1) // config.temporal_compression,)
-        sides = (side // config.compression for side in plan.generated)
-        return (self.bundle.transformer.config.in_channels, *frames, *sides)
+        return latent_shape(plan, self.bundle.transformer.config.in_channels, self.bundle.autoencoder.config)
 
 
 def first_latent(plan: PicturePlan, noise: Tensor, encode: Encode) -> Tensor:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sanakit.checkpoints.identity.card import ModelCard, VideoDefaults
 from sanakit.common.errors import RequestError
 from sanakit.common.seeds import image_seed
+from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
 from sanakit.pipelines.clips.plan import as_clips, motion_suffix, size_of_clip
 from sanakit.pipelines.editing.canvas import Canvas
 from sanakit.pipelines.reading.read import PromptReader
@@ -153,6 +155,13 @@ def _sizes(request: GenerationRequest, side: int, granularity: int) -> tuple[int
             f"{width}x{height} is {made[1]}x{made[0]}."
         )
     return height, width, made
+
+
+def latent_shape(plan: PicturePlan, channels: int, autoencoder: DCAutoencoderConfig | Any) -> tuple[int, ...]:
+    """``(C, h, w)`` of a picture, ``(C, t, h, w)`` of a clip, as an autoencoder of this config decodes it."""
+    num, temporal = plan.num_frames, autoencoder.temporal_compression
+    frames = () if num is None else (1 + (num - 1) // temporal,)
+    return (channels, *frames, *(side // autoencoder.compression for side in plan.generated))
 
 
 def canvas_of(request: GenerationRequest) -> Canvas | None:

@@ -96,6 +96,11 @@ class DCAutoencoderConfig:
         """Pixels of one side per latent position."""
         return 2 ** (len(self.encoder) - 1)
 
+    @property
+    def temporal_compression(self) -> int:
+        """Frames in one of the latent, as of autoencoders of clips."""
+        return 1
+
     def decode_bytes(self, height: int, width: int) -> int:
         """Upper estimate of the memory that decoding one ``height`` x ``width`` picture needs beside the weights."""
         per_pixel = 0.0
