@@ -230,6 +230,7 @@ def test_how_much_the_old_policy_keeps() -> None:
     [
         (lambda: NFTConfig(beta=0), "beta=0"), (lambda: NFTConfig(levels=0), "levels=0"),
         (lambda: GRPOConfig(clip=0), "clip=0"), (lambda: GRPOConfig(kind="cps", noise_level=2), "noise_level=2"),
+        (lambda: GRPOConfig(noise_level=0), "noise_level=0 leaves no step with noise to learn from"),
     ],
 )  # fmt: skip
 def test_settings_that_cannot_work(make: Callable[[], object], words: str) -> None:

@@ -44,7 +44,10 @@ class GRPOConfig:
             raise ConfigError(
                 f"algorithm: clip={self.clip} and most={self.most} must be positive, and kl={self.kl} not negative"
             )
-        self.sampler(num_steps=2, flow_shift=1.0)
+        if not self.sampler(num_steps=2, flow_shift=1.0).trained_steps():
+            raise ConfigError(
+                "algorithm: noise_level=0 leaves no step with noise to learn from; give a positive one, or leave it out"
+            )
 
     def sampler(self, *, num_steps: int, flow_shift: float, draw: int = 0) -> StochasticSolver:
         """How pictures are made; ``draw`` is any number, from which the place of the window follows."""
