@@ -24,6 +24,7 @@ from sanakit.common.config import from_mapping
 from sanakit.common.errors import ConfigError, SanakitError
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.pipelines.text_to_image import TextToImagePipeline
+from sanakit.quantization.layers import QuantizedLayer
 from sanakit.training.objectives import nft
 from sanakit.training.recipes.replay import replay_bundle
 from sanakit.training.recipes.rl.recipe import Rewarding, RLRecipe
@@ -181,6 +182,15 @@ def test_every_algorithm_runs_and_continues(tmp_path: Path, settings: dict[str, 
     for file, tensors in zip(files, expected, strict=True):
         again = load_file(file)
         assert all(torch.equal(again[name], tensor) for name, tensor in tensors.items())
+
+
+def test_explorers_with_weights_in_eight_bits_work_in_bfloat16(tmp_path: Path, settings: dict[str, Any]) -> None:
+    explore = {"candidates": 3, "steps": 2, "scheme": "int8-weight"}
+    _, feed = begun({**settings, "precision": "bf16", "explore": explore}, tmp_path / "run")
+    taken(feed, 0)
+    assert feed.maker.explorer is not None
+    layers = [each for each in feed.maker.explorer.transformer.modules() if isinstance(each, QuantizedLayer)]
+    assert {each.bias.dtype for each in layers if each.bias is not None} == {torch.bfloat16}
 
 
 def test_exploration_chooses_seeds_and_never_comes_near_the_loss(tmp_path: Path, settings: dict[str, Any]) -> None:

@@ -79,7 +79,7 @@ class Engine:
         for name, layer in self.transformer.named_modules():
             if isinstance(layer, QuantizedLayer):
                 weight = weights[f"{name}.weight"].to(self.transformer.device)
-                bias = None if layer.bias is None else weights[f"{name}.bias"].to(layer.bias.device)
+                bias = None if layer.bias is None else weights[f"{name}.bias"].to(layer.bias)
                 layer.take_(cast(nn.Module, SimpleNamespace(weight=weight, bias=bias, training=False)))
                 encoded |= {f"{name}.{leaf}" for leaf in ("weight", "bias")}
         rest = {name: tensor for name, tensor in weights.items() if name not in encoded}
