@@ -193,6 +193,18 @@ def test_explorers_with_weights_in_eight_bits_work_in_bfloat16(tmp_path: Path, s
     assert {each.bias.dtype for each in layers if each.bias is not None} == {torch.bfloat16}
 
 
+def test_without_held_out_prompts_nothing_is_tested(tmp_path: Path, settings: dict[str, Any]) -> None:
+    listed = {name: value for name, value in settings["prompts"].items() if name != "held_out"}
+    (tmp_path / "strict.py").write_text(
+        REWARD.replace("metadata):\n", "metadata):\n    assert pictures, 'no pictures'\n")
+    )
+    rewards = [{"name": f"{tmp_path / 'strict.py'}:light"}]
+    stages, log = [{**settings["stages"][0], "steps": 2}], {**settings["log"], "captions": 1}
+    plain = {**settings, "prompts": listed, "rewards": rewards, "samples": {}, "stages": stages, "log": log}
+    train(from_mapping(RLRecipe, plain), tmp_path / "run")
+    assert not [key for line in lines_of(tmp_path / "run") for key in line if key.startswith("held_out/")]
+
+
 def test_exploration_chooses_seeds_and_never_comes_near_the_loss(tmp_path: Path, settings: dict[str, Any]) -> None:
     _, feed = begun({**settings, "explore": {"candidates": 6, "steps": 2, "scheme": "int8"}}, tmp_path / "run")
     batch = taken(feed, 0)

@@ -125,7 +125,7 @@ class Rewarding:
         null = engines[0].pipeline.bundle.text_encoder.encode_null()
         constants = {"null.embeds": null.embeds, "null.mask": null.mask}
         trainee = build_trainee(recipe, self.policy, constants, shift)
-        test = partial(self._test, engines[0], maker) if recipe.tested_prompts else None
+        test = partial(self._test, engines[0], maker) if self.held_out.first(recipe.tested_prompts) else None
         return Stage(replace(config, accumulation=accumulation), feed, (trainee,), keep_optimizer=True, test=test)
 
     def finish(self, result: RunResult) -> None:
