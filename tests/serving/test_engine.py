@@ -104,7 +104,7 @@ def test_urgent_pictures_come_first_and_wait_for_no_less_urgent_one() -> None:
     desk.submit("urgent", priority=5)
     desk.engine.step()
     assert desk.added() == ["first", "urgent"]
-    assert desk.engine.position("usual") == 0
+    assert list(desk.engine.waiting) == ["usual"]
 
 
 def test_changed_priority_changes_the_order() -> None:
@@ -114,7 +114,7 @@ def test_changed_priority_changes_the_order() -> None:
     desk.engine.step()
     desk.engine.prioritise("c", 1)
     desk.engine.step()
-    assert desk.engine.position("b") == 0  # c is in the lane by now, before a
+    assert list(desk.engine.waiting) == ["b"]  # c is in the lane by now, before a
     assert desk.added() == ["a", "c"]
 
 
@@ -147,6 +147,17 @@ def test_cancelled_and_late_pictures_leave_their_lane_at_once() -> None:
     desk.hear(done("a"))  # which came too late, and is told to nobody
     assert len(desk.told) == 2
     assert desk.engine.idle
+
+
+def test_lanes_are_looked_at_once_a_step_for_all_that_are_alike() -> None:
+    desk, looks = Desk(slots=2, memory=1000), list[str]()
+    has_room = desk.engine._has_room
+    desk.engine._has_room = lambda lane, ticket: looks.append(ticket.key) or has_room(lane, ticket)
+    for number in range(500):
+        desk.submit(str(number), size=256 + 256 * (number % 2), priority=number // 400, memory=1)
+    desk.engine.step()
+    assert desk.added() == ["400", "401", "402", "403"]
+    assert looks == ["400", "401", "402", "403", "404", "405", "0", "1"]
 
 
 def test_waiting_ends_with_the_next_deadline() -> None:

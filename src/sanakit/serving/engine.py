@@ -126,12 +126,17 @@ class Engine:
         now = self.clock()
         for ticket in [each for each in (*self.waiting.values(), *self.running.values()) if each.deadline <= now]:
             self._end(ticket, "deadline", "the picture was not finished in the time that was given for it")
+        full = set[tuple[Hashable, int]]()  # sizes and priorities for which no lane has room, and gets none in a step
         for ticket in sorted(self.waiting.values(), key=lambda each: (-each.work.priority, each.number)):
             if not self._has_memory(ticket):
                 break  # those behind it do not overtake it for ever
+            if (kind := (ticket.size, ticket.work.priority)) in full:
+                continue
             rooms = [lane for lane in self.lanes.alive() if self._has_room(lane, ticket)]
             if rooms:
                 self._place(ticket, min(rooms, key=lambda lane: len(self._in(lane))))
+            else:
+                full.add(kind)
         self.lanes.dismiss([ticket.lane for ticket in self.running.values() if ticket.lane is not None])
 
     def submit(self, ticket: Ticket) -> None:
@@ -189,15 +194,6 @@ class Engine:
                 ticket.work = ticket.work.with_priority(priority)
 
         self.call(change)
-
-    def position(self, key: str) -> int | None:
-        """How many pictures come before one that waits; None for one that does not."""
-        tickets = list(self.waiting.values())
-        own = next((each for each in tickets if each.key == key), None)
-        if own is None:
-            return None
-        rank = (-own.work.priority, own.number)
-        return sum((-each.work.priority, each.number) < rank for each in tickets)
 
     @property
     def idle(self) -> bool:

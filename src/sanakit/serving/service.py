@@ -8,9 +8,8 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from sanakit.checkpoints.opening import OpenedModel
@@ -78,7 +77,7 @@ class Service:
         self.metrics = Metrics(self.name)
         self.reader = PromptReader(Words(model.words)) if model.words else None
         self.created = int(time.time())
-        self._memory_of = lru_cache(256)(self._need)
+        self._needs: dict[Hashable, int] = {}  # bytes, by all that they depend on
         self._thread: threading.Thread | None = None
         self._stopping = False
         engine, watch = self.engine, self.metrics.watch
@@ -141,7 +140,7 @@ class Service:
             self.lanes.renew(fresh)
             self.model = model
             self.reader = PromptReader(Words(model.words)) if model.words else None
-            self._memory_of.cache_clear()
+            self._needs = {}
             logger.warning("the model was read again")
 
         threading.Thread(target=read, name="reload", daemon=True).start()
@@ -187,14 +186,20 @@ class Service:
             work=work,
             size=plan.generated,
             listen=lambda message: self._hear(ticket, message, listen),
-            memory=self._memory_of(plan.generated, len(plan.guidance.inputs()), plan.request.upscale, plan),
+            memory=self._memory_of(plan),
             deadline=self.engine.clock() + call.seconds,
         )
         return ticket
 
-    def _need(self, size: tuple[int, int], rows: int, upscale: int, plan: PicturePlan) -> int:
-        need = memory_of_pictures(self.model, plan)
-        return max(need.denoising, need.decoding, need.upscaling)
+    def _memory_of(self, plan: PicturePlan) -> int:
+        """Bytes that a picture takes, predicted once for all that are alike in what `memory_of_pictures` looks at."""
+        request, needs = plan.request, self._needs
+        networks = tuple(use.model for use in request.controls)
+        key = (plan.generated, len(plan.guidance.inputs()), request.upscale, plan.is_larger, networks)
+        if key not in needs:
+            need = memory_of_pictures(self.model, plan)
+            needs[key] = max(need.denoising, need.decoding, need.upscaling)
+        return needs[key]
 
     def _hear(self, ticket: Ticket, message: FromLane, listen: Listen) -> None:
         metrics = self.metrics
