@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -115,12 +115,10 @@ _TAKEN = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wishes:
-    """What a client wants: requests, how their pictures are written, and how it wants to hear of them."""
+    """What a client wants: requests, and how their pictures are written."""
 
     requests: Sequence[GenerationRequest]
     form: FileForm
-    wish: ImageWish
-    pictures: Sequence[bytes] = field(default=(), repr=False)
 
 
 def read_wish(fields: Mapping[str, Any]) -> ImageWish:
@@ -190,7 +188,7 @@ def as_wishes(
         quality=wish.output_compression,
         metadata=wish.metadata,
     )
-    return Wishes(requests=requests, form=form, wish=wish, pictures=pictures)
+    return Wishes(requests=requests, form=form)
 
 
 def _request(fields: Mapping[str, Any]) -> GenerationRequest:

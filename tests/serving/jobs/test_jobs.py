@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from fastapi.testclient import TestClient
 from PIL import Image
+from safetensors.torch import save_file
 from tests.serving.conftest import ThreadLanes
 
 from sanakit.checkpoints.bundle import ModelBundle
@@ -139,6 +141,26 @@ def test_a_request_with_a_key_is_done_once(start: Callable[[], TestClient]) -> N
     other = client.post("/v1/images/generations", json={**body, "prompt": "a dog"}, headers=key)
     assert (other.status_code, other.json()["error"]["code"]) == (409, "idempotency_key_reused")
     assert len(client.get("/v1/jobs").json()["data"]) == 1
+
+
+def test_a_finished_job_is_answered_when_its_adapter_is_gone(
+    start: Callable[[], TestClient], tiny_bundle: ModelBundle, tmp_path: Path
+) -> None:
+    client = start()
+    client.service.adapters = tmp_path  # type: ignore[attr-defined]
+    file, body = tmp_path / "cat.safetensors", {**LONG, "num_inference_steps": 1, "adapters": ["cat"]}
+    width = tiny_bundle.transformer.config.hidden_size
+    down, up = torch.full((1, width), 0.1), torch.full((width, 1), 0.1)
+    name = "transformer.transformer_blocks.0.attn1.to_q"
+    save_file({f"{name}.lora_A.weight": down, f"{name}.lora_B.weight": up}, file)
+    job = client.post("/v1/jobs", json={**body, "output_format": "webp", "safety_identifier": "me"}).json()["id"]
+    wait_for(client, job, "completed")
+    before = client.get(f"/v1/jobs/{job}/result").json()
+    assert (before["output_format"], before["safety_identifier"], before["quality"]) == ("webp", "me", "auto")
+    file.unlink()
+    answer = client.get(f"/v1/jobs/{job}/result")
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["data"] == before["data"]
 
 
 def test_addresses_instead_of_content_and_edits_as_jobs(start: Callable[[], TestClient]) -> None:

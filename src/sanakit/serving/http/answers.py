@@ -9,35 +9,31 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from sanakit.pipelines.plan import PicturePlan
-from sanakit.serving.errors import ApiError, of_failure
+from sanakit.serving.errors import of_failure
 from sanakit.serving.messages import Done, Failed, Step
 from sanakit.serving.service import Order
-from sanakit.serving.wishes import Wishes
+from sanakit.serving.wishes import ImageWish
 
 
-def picture_facts(done: Done, plan: PicturePlan) -> dict[str, Any]:
+def picture_facts(content: bytes, seed: object, size: tuple[int, int]) -> dict[str, Any]:
     """One entry of ``data``; seed and size are ours."""
-    return {
-        "b64_json": base64.b64encode(done.content).decode(),
-        "seed": plan.request.seed,
-        "size": f"{done.size[0]}x{done.size[1]}",
-    }
+    return {"b64_json": base64.b64encode(content).decode(), "seed": seed, "size": f"{size[0]}x{size[1]}"}
 
 
-def common_facts(wishes: Wishes, size: str) -> dict[str, Any]:
+def common_facts(wish: ImageWish, size: str) -> dict[str, Any]:
     """What a response and every event of a stream say alike."""
     return {
         "size": size,
-        "quality": wishes.wish.quality or "auto",
+        "quality": wish.quality or "auto",
         "background": "opaque",
-        "output_format": wishes.form.format,
+        "output_format": wish.output_format or "png",
     }
 
 
-def response_of(data: Sequence[Mapping[str, Any]], wishes: Wishes, notices: Sequence[str] = ()) -> dict[str, Any]:
+def response_of(data: Sequence[Mapping[str, Any]], wish: ImageWish, notices: Sequence[str] = ()) -> dict[str, Any]:
     """The whole answer; ``size`` is the one that was used for the first picture, ``notices`` what we have to say."""
-    told = {"created": int(time.time()), "data": list(data), **common_facts(wishes, str(data[0]["size"]))}
-    told |= {"safety_identifier": wishes.wish.safety_identifier} if wishes.wish.safety_identifier else {}
+    told = {"created": int(time.time()), "data": list(data), **common_facts(wish, str(data[0]["size"]))}
+    told |= {"safety_identifier": wish.safety_identifier} if wish.safety_identifier else {}
     return told | ({"notices": list(dict.fromkeys(notices))} if notices else {})
 
 
@@ -47,18 +43,18 @@ async def pictures_of(order: Order, plans: Sequence[PicturePlan]) -> list[dict[s
     async for index, message in order.told():
         match message:
             case Done():
-                data[index] = picture_facts(message, plans[index])
+                data[index] = picture_facts(message.content, plans[index].request.seed, message.size)
             case Failed():
                 raise of_failure(message, begun=order.begun)
     return [data[index] for index in range(len(plans))]
 
 
-async def stream_of(order: Order, plans: Sequence[PicturePlan], wishes: Wishes, kind: str) -> AsyncIterator[bytes]:
+async def stream_of(order: Order, plans: Sequence[PicturePlan], wish: ImageWish, kind: str) -> AsyncIterator[bytes]:
     """Events ``KIND.partial_image`` and one ``KIND.completed`` for every picture; an error ends the stream."""
     shown = [0] * len(plans)
     async for index, message in order.told():
         request = plans[index].request
-        facts = {"created_at": int(time.time()), **common_facts(wishes, f"{request.width}x{request.height}")}
+        facts = {"created_at": int(time.time()), **common_facts(wish, f"{request.width}x{request.height}")}
         facts |= {"image_index": index} if len(plans) > 1 else {}
         match message:
             case Step(preview=bytes() as preview):
@@ -66,17 +62,14 @@ async def stream_of(order: Order, plans: Sequence[PicturePlan], wishes: Wishes, 
                 shown[index] += 1
                 yield event(f"{kind}.partial_image", {**facts, **own})
             case Done():
-                yield event(f"{kind}.completed", {**facts, **picture_facts(message, plans[index])})
+                yield event(
+                    f"{kind}.completed", {**facts, **picture_facts(message.content, request.seed, message.size)}
+                )
             case Failed():
-                yield error_event(of_failure(message, begun=True))
+                yield event("error", of_failure(message, begun=True).body)  # which raises in OpenAI's clients
                 return
 
 
 def event(kind: str, facts: Mapping[str, Any]) -> bytes:
     """One server-sent event; clients choose by its line or by ``type``."""
     return f"event: {kind}\ndata: {json.dumps({'type': kind, **facts})}\n\n".encode()
-
-
-def error_event(error: ApiError) -> bytes:
-    """Which raises in OpenAI's clients."""
-    return f"event: error\ndata: {json.dumps({'type': 'error', **error.body})}\n\n".encode()

@@ -17,7 +17,7 @@ from sanakit.serving.http.access import Limits
 from sanakit.serving.http.answers import pictures_of, response_of, stream_of
 from sanakit.serving.http.body import Body, read_body
 from sanakit.serving.service import Call, ClientGoneError, Order, Service
-from sanakit.serving.wishes import ImageWish, Wishes, as_wishes, read_wish
+from sanakit.serving.wishes import ImageWish, as_wishes, read_wish
 
 _SCHEMA = ImageWish.model_json_schema()
 _FILE = {"type": "string", "format": "binary"}
@@ -49,7 +49,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {"4XX": ERROR, "5XX": ERROR}
 class Asked:
     """A request that was read and can be done."""
 
-    wishes: Wishes
+    wish: ImageWish
     plans: Sequence[PicturePlan]
     call: Call
 
@@ -89,16 +89,15 @@ def image_routes(service: Service, limits: Limits, remembered: Remembered = neve
 
     async def _answer(request: Request, body: Body, kind: str) -> Response:
         start, found = time.perf_counter(), await run_in_threadpool(read_asked, service, limits, body)
-        wishes = found.wishes
         order = Order(service, found.plans, found.call, request.is_disconnected)
-        if wishes.wish.stream:
+        if found.wish.stream:
             order.__enter__()  # what is refused is refused with a status of its own
             return StreamingResponse(_closing(service, order, found, kind), media_type="text/event-stream")
         with order:
             data = await pictures_of(order, found.plans)
         service.metrics.latency().observe(time.perf_counter() - start)
         service.metrics.finished("stop").inc()
-        return JSONResponse(response_of(data, wishes, order.notices))
+        return JSONResponse(response_of(data, found.wish, order.notices))
 
     return router
 
@@ -107,7 +106,7 @@ async def _closing(service: Service, order: Order, found: Asked, kind: str) -> A
     """The stream; where the client goes away, its pictures are cancelled."""
     start, told = time.perf_counter(), False
     try:
-        async for part in stream_of(order, found.plans, found.wishes, kind):
+        async for part in stream_of(order, found.plans, found.wish, kind):
             if not told:
                 service.metrics.first_preview().observe(time.perf_counter() - start)
                 told = True
@@ -150,4 +149,4 @@ def read_asked(service: Service, limits: Limits, body: Body) -> Asked:
         priority=wish.priority,
         seconds=service.patience if wish.deadline is None else wish.deadline,
     )
-    return Asked(wishes, plans, call)
+    return Asked(wish, plans, call)

@@ -17,12 +17,12 @@ from starlette.concurrency import run_in_threadpool
 from sanakit.common.seeds import MAX_SEED
 from sanakit.serving.errors import ApiError
 from sanakit.serving.http.access import Limits
-from sanakit.serving.http.answers import event, response_of
+from sanakit.serving.http.answers import event, picture_facts, response_of
 from sanakit.serving.http.body import Body, read_body
-from sanakit.serving.http.images import ERRORS, JSON_BODY, Asked, read_asked
+from sanakit.serving.http.images import ERRORS, JSON_BODY, read_asked
 from sanakit.serving.jobs.desk import Desk
 from sanakit.serving.jobs.store import COMPLETED, FAILED, STATUSES, Job, ReusedKeyError
-from sanakit.serving.wishes import MAX_PRIORITY
+from sanakit.serving.wishes import MAX_PRIORITY, read_wish
 
 MAX_LISTED = 100
 _HEARTBEAT = 15.0  # seconds after which an idle stream says that it is there
@@ -50,7 +50,7 @@ class Counter:
         steps = sum(plan.solver.num_steps - plan.start for plan in asked.plans)
         job = Job(
             id="", client=client, model=desk.service.name, kind="edit" if body.pictures else "image", fields=fields,
-            fingerprint=fingerprint, priority=asked.wishes.wish.priority, steps=steps,
+            fingerprint=fingerprint, priority=asked.wish.priority, steps=steps,
         )  # fmt: skip
         try:
             return desk.accept(job, body.pictures, body.mask, idempotency)
@@ -96,27 +96,17 @@ class Counter:
 
     def answer(self, job: Job) -> dict[str, Any]:
         """A finished job as the images endpoints answer."""
-        asked = self._asked(job)
+        desk = self.desk
         data = [
-            {
-                "b64_json": base64.b64encode(self.desk.shelf.get(picture.sha256)).decode(),
-                "seed": picture.seed,
-                "size": f"{picture.width}x{picture.height}",
-            }
-            for picture in self.desk.store.pictures(job.id)
+            picture_facts(desk.shelf.get(picture.sha256), picture.seed, (picture.width, picture.height))
+            for picture in desk.store.pictures(job.id)
         ]
-        return response_of(data, asked.wishes)
+        return response_of(data, read_wish(job.fields))
 
-    def _asked(self, job: Job) -> Asked:
-        inputs = job.inputs
-        pictures = [self.desk.shelf.get(name) for name in inputs.get("pictures", ())]
-        mask = self.desk.shelf.get(inputs["mask"]) if inputs.get("mask") else None
-        return read_asked(self.desk.service, self._limits, Body(dict(job.fields), pictures, mask))
-
-    def facts(self, job: Job, *, waiting: bool = True) -> dict[str, Any]:
+    def facts(self, job: Job) -> dict[str, Any]:
         """What a client sees of a job."""
         desk = self.desk
-        ahead, steps = desk.store.ahead(job) if waiting and job.status == "queued" else (None, 0)
+        ahead, steps = desk.store.ahead(job) if job.status == "queued" else (None, 0)
         pictures = desk.store.pictures(job.id) if job.progress or job.status != "queued" else []
         return {
             "id": job.id,
