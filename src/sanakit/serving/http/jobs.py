@@ -21,7 +21,7 @@ from sanakit.serving.http.answers import event, picture_facts, response_of
 from sanakit.serving.http.body import Body, read_body
 from sanakit.serving.http.images import ERRORS, JSON_BODY, read_asked
 from sanakit.serving.jobs.desk import Desk
-from sanakit.serving.jobs.store import COMPLETED, FAILED, STATUSES, Job, ReusedKeyError
+from sanakit.serving.jobs.store import COMPLETED, FAILED, RUNNING, STATUSES, Job, ReusedKeyError
 from sanakit.serving.wishes import MAX_PRIORITY, read_wish
 
 MAX_LISTED = 100
@@ -85,10 +85,11 @@ class Counter:
         try:
             while (now := await run_in_threadpool(self.desk.store.get, job.id)) is not None and not now.has_ended:
                 try:
-                    while True:  # what was told is passed on before the store is asked again
-                        yield await asyncio.wait_for(told.get(), _HEARTBEAT)
-                        if told.empty():
-                            break
+                    running = True
+                    while running or not told.empty():  # the store is asked only when there is something else to know
+                        news = await asyncio.wait_for(told.get(), _HEARTBEAT)
+                        yield news
+                        running = news[0]["status"] == RUNNING
                 except TimeoutError:
                     yield None
         finally:
