@@ -109,6 +109,21 @@ def test_a_rate_is_kept_and_comes_back_with_time() -> None:
     guard._count("a")
 
 
+def test_less_than_one_a_minute_lets_the_first_in() -> None:
+    now = [0.0]
+
+    async def app(*_: object) -> None: ...
+
+    guard = Guard(app, Limits(rate=0.5), clock=lambda: now[0])
+    guard._count("a")
+    for later in (0.0, 119.0):
+        now[0] = later
+        with pytest.raises(ApiError, match=r"more than 0.5 requests a minute"):
+            guard._count("a")
+    now[0] = 121.0
+    guard._count("a")
+
+
 def test_keys_are_read_from_a_file_and_words(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text("# ours\nfirst-key alice\nsecond-key\n")

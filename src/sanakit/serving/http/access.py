@@ -120,8 +120,9 @@ class Guard:
         if math.isinf(rate):
             return
         now = self._clock()
-        left, since = self._allowance.get(client, (rate, now))
-        left = min(left + (now - since) * rate / 60, max(rate, 1.0))
+        most = max(rate, 1.0)
+        left, since = self._allowance.get(client, (most, now))
+        left = min(left + (now - since) * rate / 60, most)
         if left < 1:
             after = (1 - left) * 60 / rate
             message = f"more than {rate:g} requests a minute came from {client}; wait {after:.0f} s."
