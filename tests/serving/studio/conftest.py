@@ -24,7 +24,9 @@ def studio_address(
     service: Service, gallery: Gallery, served: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
     jobs = JobFiles(folder=tmp_path_factory.mktemp("jobs"), on_picture=gallery.keep)
-    with served(make_app(service, jobs=jobs, routers=[studio_routes(service, gallery, local=True)])) as address:
+    with served(
+        make_app(service, jobs=jobs, routers=[studio_routes(service, gallery, hosts=("127.0.0.1", "localhost", "::1"))])
+    ) as address:
         yield address
 
 

@@ -6,6 +6,7 @@ import httpx2
 import pytest
 from PIL import Image, PngImagePlugin
 
+from sanakit.cli.serving.serve import AddressOptions
 from sanakit.pipelines.picture_file import read_record
 from sanakit.serving.studio.gallery import Gallery
 
@@ -115,3 +116,15 @@ def test_other_pages_are_not_answered(http: httpx2.Client) -> None:
     for headers in ({"host": "evil.example"}, {"host": "evil.example:80"}, {"sec-fetch-site": "cross-site"}):
         assert http.get("/studio/pictures", headers=headers).status_code == 403
         assert http.get("/", headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize("host", ["[::1]", "[::1]:8000", "LOCALHOST", "LocalHost:8000", "127.0.0.1"])
+def test_its_own_names_are_known_however_they_are_written(http: httpx2.Client, host: str) -> None:
+    assert http.get("/studio/pictures", headers={"host": host}).status_code == 200
+
+
+def test_a_local_address_is_local_in_capitals_too() -> None:
+    for host in ("LOCALHOST", "::1", "127.0.0.1"):
+        assert "::1" in AddressOptions(host=host).limits({}).hosts
+    for host in ("0.0.0.0", "example.org"):
+        assert not AddressOptions(host=host).limits({}).hosts

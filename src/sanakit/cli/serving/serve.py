@@ -38,9 +38,9 @@ class AddressOptions:
     max_pixels_of_picture: Annotated[int, typer.Option(metavar="NUMBER", help="Of one picture.", min=1)] = 4096 * 4096
 
     @property
-    def is_local(self) -> bool:
-        """Nobody else's machine reaches it."""
-        return self.host in _LOCAL
+    def own_names(self) -> tuple[str, ...]:
+        """Of a server that nobody else's machine reaches; none of any other."""
+        return _LOCAL if self.host.lower() in _LOCAL else ()
 
     def limits(self, keys: Mapping[str, str]) -> Limits:
         """Without keys, a local server is asked under its own names only."""
@@ -51,7 +51,7 @@ class AddressOptions:
             body=parse_bytes(self.max_body),
             rate=self.rate or float("inf"),
             pixels=self.max_pixels_of_picture,
-            hosts=_LOCAL if self.is_local and not keys else (),
+            hosts=() if keys else self.own_names,
         )
 
 
@@ -139,7 +139,7 @@ def serve_model(
     from sanakit.serving.workers import Workers
 
     keys = read_keys(address.keys, os.environ.get(_KEYS_VARIABLE, ""))
-    if not address.is_local and not keys:
+    if not address.own_names and not keys:
         run.tell(f"everybody who reaches {address.host} may ask: there are no keys")
     if lanes.adapters is not None and not lanes.adapters.is_dir():
         raise RequestError(f"--adapters {lanes.adapters} is no folder")
@@ -170,7 +170,7 @@ def serve_model(
             keep=86_400 * keeping.keep_jobs,
             on_picture=pictures.keep if pictures else None,
         )
-        routers = [studio_routes(service, pictures, local=address.is_local)] if pictures else []
+        routers = [studio_routes(service, pictures, hosts=address.own_names)] if pictures else []
 
         def tell_ready(url: str) -> None:
             run.tell(f"{opened.card.name} is served at {url}")

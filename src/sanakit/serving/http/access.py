@@ -94,7 +94,7 @@ class Guard:
     def _refuse_other_pages(self, headers: Headers) -> None:
         """A browser says which page asks, and a page of another place has no business here."""
         host, origin = headers.get("host", ""), headers.get("origin")
-        name = _parts(f"//{host}").hostname
+        name = asked_host(headers)
         if self._limits.hosts and name not in self._limits.hosts:
             raise ApiError(
                 403, f"this server is not asked as {name!s:.80}; ask {self._limits.hosts[0]}.", code="wrong_host"
@@ -146,6 +146,11 @@ class Guard:
 
     def _too_large(self) -> ApiError:
         return ApiError(413, f"a request may have {self._limits.body} bytes, and this one has more.")
+
+
+def asked_host(headers: Headers) -> str | None:
+    """The name under which the server is asked, in small letters, without brackets and port."""
+    return _parts(f"//{headers.get('host', '')}").hostname
 
 
 def _parts(address: str) -> SplitResult:

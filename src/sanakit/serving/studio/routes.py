@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -19,7 +19,7 @@ from sanakit.data.pictures import open_picture
 from sanakit.pipelines.reading.words import FUNCTION_WORDS
 from sanakit.pipelines.resolution import generated_size, size_like
 from sanakit.serving.errors import ApiError
-from sanakit.serving.http.access import PAGE
+from sanakit.serving.http.access import PAGE, asked_host
 from sanakit.serving.http.facts import model_facts
 from sanakit.serving.http.images import ERRORS
 from sanakit.serving.service import Service
@@ -28,7 +28,6 @@ from sanakit.serving.studio.recall import replayed, settings_in
 
 SHAPES = ("1:1", "4:3", "3:4", "3:2", "2:3", "16:9", "9:16")
 _SCALES = (1.0, 1.5, 2.0)  # times the model's own side
-_LOCAL = ("localhost", "127.0.0.1", "[::1]")
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -50,14 +49,14 @@ def page_files() -> Mapping[str, bytes]:
     return {file.name: file.read_bytes() for file in (files("sanakit.serving.studio") / "page").iterdir()}
 
 
-def studio_routes(service: Service, gallery: Gallery, *, local: bool) -> APIRouter:
+def studio_routes(service: Service, gallery: Gallery, *, hosts: Sequence[str] = ()) -> APIRouter:
     """Args:
-    local: it is reached from this machine alone, so that any other name for it is an attempt to get in from a page.
+    hosts: the names of one that is reached from this machine alone, so that any other is an attempt to get in from a
+        page; empty allows all.
     """
 
     def own_page(request: Request) -> None:
-        host = request.headers.get("host", "").rpartition(":")[0] or request.headers.get("host", "")
-        strange = local and host not in _LOCAL
+        strange = hosts and asked_host(request.headers) not in hosts
         if strange or request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             raise ApiError(403, "the studio answers its own page only; open it by the address that it told.")
 
