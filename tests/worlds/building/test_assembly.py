@@ -108,6 +108,21 @@ def test_a_finished_part_is_taken_and_one_of_other_packages_is_made_again(
     assert found.skipped == {"sweethome3d-furniture 1.8-1": "sweethome3d-furniture 1.8-1 is not offered"}
 
 
+def test_a_part_within_another_is_made_where_it_is_named_alone(
+    shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiger = Thing(name="tiger", plural="tigers", group="animal", looks=(look("tiger", "flat"),))
+    monkeypatch.setitem(
+        parts_module.PARTS, "drawings", Part(packages=(), data=(), make=lambda shop: made(tiger), within="emoji")
+    )
+    build_bank(tmp_path / "whole", shop)
+    assert "tiger" not in load_bank(tmp_path / "whole").things
+    build_bank(tmp_path / "flat", shop, only=["drawings", "models"])
+    assert set(load_bank(tmp_path / "flat").things) == {"cat", "tiger"}
+    with pytest.raises(RequestError, match="the part emoji holds the drawings too"):
+        build_bank(tmp_path / "both", shop, only=["drawings", "emoji"])
+
+
 def test_a_folder_of_something_else_is_refused_before_anything_is_made(shop: Workshop, tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "thesis.txt").touch()

@@ -29,7 +29,10 @@ def build(
     ] = None,
     only: Annotated[
         str,
-        typer.Option(metavar="PARTS", help="Some of models, places, emoji and people, with commas; needs --output."),
+        typer.Option(
+            metavar="PARTS",
+            help="Some of models, places, emoji (or drawings, its flat ones alone) and people; needs --output.",
+        ),
     ] = "",
     tiny: Annotated[
         bool, typer.Option("--tiny", help="Keep only what the bank that ships with sanakit has; needs --output.")

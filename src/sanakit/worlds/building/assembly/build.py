@@ -50,9 +50,12 @@ def build_bank(output: Path, shop: Workshop, *, only: Sequence[str] = (), tiny: 
     """
     if unknown := sorted(set(only) - set(PARTS)):
         raise RequestError(f"there is no part {unknown[0]!r}; the parts are {', '.join(PARTS)}")
+    wanted = [name for name, part in PARTS.items() if (name in only if only else part.within is None)]
+    if twice := [name for name in wanted if PARTS[name].within in wanted]:
+        raise RequestError(f"the part {PARTS[twice[0]].within} holds the {twice[0]} too; name one of them")
     check_replaceable(output := output.resolve())
     with written_aside(shop.folder / "report.json", locked=True) as place:  # one process at a time makes parts
-        parts = [finished_part(name, shop) for name in PARTS if not only or name in only]
+        parts = [finished_part(name, shop) for name in wanted]
         _write(output, parts, shop, tiny=tiny)
         found = report(load_bank(output), shop)
         place.write_text(json.dumps(asdict(found), indent=1) + "\n", encoding="utf-8")

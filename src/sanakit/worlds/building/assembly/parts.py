@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import resources
 from typing import Any
 
@@ -31,6 +32,8 @@ from sanakit.worlds.building.packages import (
 from sanakit.worlds.building.people.people import drawn_people
 from sanakit.worlds.building.places import places
 
+_DRAWINGS = (EMOJI_WORDS, FLUENT_FLAT)
+_EMOJI = (*_DRAWINGS, FLUENT_3D, *FLUENT_CLIPS)
 _VERSION = 2  # of how parts are made; another one makes them again
 _NAMES_VERSION = 1  # of how things get their names; another one names them again, with the pictures that are there
 
@@ -51,6 +54,7 @@ class Part:
     """``data`` are the files, below ``worlds/building``, that it is made by beside its packages.
 
     If only ``names`` change, which are such files too, ``rename`` gives the things anew and the pictures stay.
+    One that is ``within`` another is made only where it is asked for by name.
     """
 
     packages: tuple[Package, ...]
@@ -58,6 +62,7 @@ class Part:
     make: Callable[[Workshop], Made]
     names: tuple[str, ...] = ()
     rename: Callable[[Workshop, tuple[Thing, ...]], tuple[Thing, ...]] | None = None
+    within: str | None = None
 
 
 def _models(shop: Workshop) -> Made:
@@ -81,8 +86,8 @@ def _places(shop: Workshop) -> Made:
     return made
 
 
-def _emoji(shop: Workshop) -> Made:
-    things, members = emoji_things(shop.fetch, shop.on_progress)
+def _emoji(shop: Workshop, packages: Sequence[Package] = _EMOJI) -> Made:
+    things, members = emoji_things(lambda each: shop.fetch(each) if each in packages else None, shop.on_progress)
     notices = [resources.files(__package__).joinpath("fluent-emoji.txt").read_text("utf-8")]
     if words := shop.fetch(EMOJI_WORDS):
         with tarfile.open(words) as archive:
@@ -105,11 +110,19 @@ PARTS = {
     "models": Part(packages=(FURNITURE,), data=("models/models.yaml", "models/names.yaml"), make=_models),
     "places": Part(packages=(PANORAMAS,), data=("places.yaml",), make=_places),
     "emoji": Part(
-        packages=(EMOJI_WORDS, FLUENT_FLAT, FLUENT_3D, *FLUENT_CLIPS),
+        packages=_EMOJI,
         data=("emoji/things.txt", "emoji/drawings.txt"),
         make=_emoji,
         names=("emoji/names.txt",),
         rename=_emoji_renamed,
+    ),
+    "drawings": Part(
+        packages=_DRAWINGS,
+        data=("emoji/things.txt", "emoji/drawings.txt"),
+        make=partial(_emoji, packages=_DRAWINGS),
+        names=("emoji/names.txt",),
+        rename=_emoji_renamed,
+        within="emoji",
     ),
     "people": Part(packages=(), data=("people/styles.json",), make=_people),
 }
