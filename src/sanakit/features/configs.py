@@ -38,7 +38,7 @@ class ScenesData:
     """
 
     type: Literal["scenes"] = "scenes"
-    bank: str = "full"  # "full", "tiny" or a folder
+    bank: str = "full"  # "full", "drawings", "tiny" or a folder
     names: str | None = None  # a file with one name a line: only these things; None: all of the bank
     num_captions: int = 24_576
     num_copies: int = 3
@@ -102,7 +102,7 @@ class ScenePictures:
     """Scenes of a bank of things, composed as training goes on; none is ever seen twice."""
 
     type: Literal["scenes"] = "scenes"
-    bank: str = "full"  # "full", "tiny" or a folder
+    bank: str = "full"  # "full", "drawings", "tiny" or a folder
     names: str | None = None  # a file with one name a line: only these things; None: all of the bank
     seed: int = 0  # decides which scenes
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from sanakit.common.errors import DownloadError
+from sanakit.common.errors import DownloadError, RequestError
+from sanakit.worlds.banks.bank_files import load_bank
 from sanakit.worlds.banks.things import Look, Thing, View
 from sanakit.worlds.building.assembly import parts, workshop
 from sanakit.worlds.building.packages import FURNITURE, PANORAMAS, Package
@@ -67,6 +68,15 @@ def test_json_and_a_folder_of_ones_own(run: Any) -> None:
     outcome = run("data", "worlds", "build", "--only", "planets", "--output", "bank")
     assert outcome.code != 0
     assert "there is no part 'planets'; the parts are models" in outcome.err
+
+
+def test_drawings_have_a_place_beside_the_full_bank(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RequestError, match=r"the drawings bank .*: sanakit data worlds build --only drawings"):
+        load_bank("drawings")
+    monkeypatch.setitem(parts.PARTS, "drawings", parts.Part(packages=(), data=(), make=small_part, within="emoji"))
+    assert run("data", "worlds", "build", "--only", "drawings").code == 0
+    assert list(load_bank("drawings").things) == ["box"]
+    assert not (tmp_path / "cache" / "worlds" / "full").exists()
 
 
 def test_less_than_the_whole_bank_never_takes_its_place(run: Any, tmp_path: Path) -> None:

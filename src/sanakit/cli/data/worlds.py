@@ -31,7 +31,7 @@ def build(
         str,
         typer.Option(
             metavar="PARTS",
-            help="Some of models, places, emoji (or drawings, its flat ones alone) and people; needs --output.",
+            help="Some of models, places, emoji and people; needs --output. Or drawings, flat ones, which need none.",
         ),
     ] = "",
     tiny: Annotated[
@@ -46,18 +46,19 @@ def build(
     from sanakit.cli.terminal.picture_run import show_log
     from sanakit.common.errors import RequestError
     from sanakit.common.user_cache import user_cache_folder
-    from sanakit.worlds.banks.bank_files import full_bank_folder
+    from sanakit.worlds.banks.bank_files import built_bank_folder
     from sanakit.worlds.building.assembly.build import build_bank
     from sanakit.worlds.building.assembly.workshop import Workshop
 
-    if output is None and (tiny or only):  # or it would take the place of the whole one
+    parts = [part.strip() for part in only.split(",") if part.strip()]
+    drawings = parts == ["drawings"]  # have a place of their own
+    if output is None and (tiny or (parts and not drawings)):  # or it would take the place of the whole one
         raise RequestError(f"{'--tiny' if tiny else '--only'} makes less than the user's own bank; say --output FOLDER")
     folder = user_cache_folder() / "worlds"
     show_log(quiet=told.quiet)
     with told.bar("building", unit="steps", kept=_KEPT.format(folder)) as on_progress:
         shop = Workshop(folder=folder, on_progress=on_progress)
-        parts = [part.strip() for part in only.split(",") if part.strip()]
-        found = build_bank(output or full_bank_folder(), shop, only=parts, tiny=tiny)
+        found = build_bank(output or built_bank_folder("drawings" if drawings else "full"), shop, only=parts, tiny=tiny)
     if told.as_json:
         print_json(asdict(found))
     else:

@@ -29,7 +29,7 @@ class ScenePrompts:
     """Captions of a bank's training scenes, each with its scene; none comes twice."""
 
     type: Literal["scenes"] = "scenes"
-    bank: str = "full"  # "full", "tiny" or a folder
+    bank: str = "full"  # "full", "drawings", "tiny" or a folder
     names: str | None = None  # a file with one name a line: only these things; None: all of the bank
     seed: int = 0  # decides which scenes
     single_share: float | None = None  # of scenes with one thing; None: as training has it

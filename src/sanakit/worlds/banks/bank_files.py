@@ -20,6 +20,7 @@ from sanakit.worlds.banks.checks import check_contents, check_pictures, is_of
 from sanakit.worlds.banks.things import Look, Person, Place, Thing, View
 
 VERSION = 1
+_BUILT = {"full": "sanakit data worlds build", "drawings": "sanakit data worlds build --only drawings"}
 _FILES = frozenset({"bank.json", "views.zip", "ATTRIBUTION.md", "stamp.json"})  # the last: what a part was made of
 
 
@@ -35,26 +36,27 @@ class Contents:
     attribution: str = ""
 
 
-def full_bank_folder() -> Path:
-    """Where the bank that a user builds is kept."""
-    return user_cache_folder() / "worlds" / "full"
+def built_bank_folder(name: str = "full") -> Path:
+    """Where a bank that a user builds is kept."""
+    return user_cache_folder() / "worlds" / name
 
 
 def load_bank(source: str | Path | None = None) -> Bank:
-    """A bank: "tiny" ships with the package, "full" (also None) is the user's own, anything else is a folder.
+    """A bank: "tiny" ships with the package, "full" (also None) and "drawings", its flat drawings alone, are built by
+    the user, anything else is a folder.
 
     Raises:
         RequestError: there is no bank, or it cannot be read.
     """
     if source == "tiny":
         return _read_bank(Path(str(resources.files("sanakit").joinpath("worlds", "banks", "tiny"))))
-    if source in (None, "full"):
-        if not (full_bank_folder() / "bank.json").exists():
-            raise RequestError(
-                "the full bank of things is not on this machine; build it once: sanakit data worlds build"
-            )
-        return _read_bank(full_bank_folder())
-    return _read_bank(as_path(str(source)))
+    name = "full" if source is None else str(source)
+    if name in _BUILT:
+        folder = built_bank_folder(name)
+        if not (folder / "bank.json").exists():
+            raise RequestError(f"the {name} bank of things is not on this machine; build it once: {_BUILT[name]}")
+        return _read_bank(folder)
+    return _read_bank(as_path(name))
 
 
 def read_names(path: str | Path) -> list[str]:

@@ -59,7 +59,7 @@ class FamiliesConfig:
     (of a latent of rms 1), so that scores hold on generated pictures, which are less sharp than painted ones.
     """
 
-    bank: str = "full"  # "full", "tiny" or a folder
+    bank: str = "full"  # "full", "drawings", "tiny" or a folder
     names: str | None = None  # a file with one name a line: only these things; None: all of the bank
     num_families: int = 800
     num_position_families: int = 400
