@@ -54,7 +54,9 @@ def native_everywhere(variant: NativeLibrary, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture
-def lent_threads() -> Iterator[Callable[[int], None]]:
+def lent_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    """Sets torch's number; native kernels take as many for the least work too."""
+    monkeypatch.setattr(library, "_SHARE", 1)
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)

@@ -104,3 +104,8 @@ def test_no_compiler_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "exit", lambda text: pytest.fail(text) if "Without it torch" not in text else None)
     building.main()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_short_calls_take_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening.torch, "get_num_threads", lambda: 3)
+    assert [opening.num_threads(work) for work in (0, 20e6, 24e6, 1e12)] == [1, 1, 2, 3]

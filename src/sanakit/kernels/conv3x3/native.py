@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from ctypes import c_float, c_int32, c_int64, c_void_p
 
 import torch.nn.functional as F
@@ -15,6 +16,9 @@ from sanakit.kernels.pixel_norm.native import ACTIVATIONS
 
 MIN_PIXELS = 256
 """Of a picture. The weights are transformed in every call, which costs as much as the plain sum of some 70 pixels."""
+
+
+_WORK = 4.5  # of a pixel with two channels, as multiply-adds of a product: half of what the plain sum takes
 
 
 class _Arguments(ctypes.Structure):
@@ -73,7 +77,12 @@ def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None, after: Epilogue, *, 
     y = new_result(*sizes[:3], sizes[4]) if y is None else y
     norm = (None, None) if after.norm is None else after.norm[:2]
     parts = [None if each is None else each.contiguous() for each in (x, weight, bias, *norm, residual, y)]
-    flags = (ACTIVATIONS.index(after.activation), upsample, upsample and residual is not None, num_threads())
+    flags = (
+        ACTIVATIONS.index(after.activation),
+        upsample,
+        upsample and residual is not None,
+        num_threads(_WORK * math.prod(sizes)),
+    )
     eps = after.norm.eps if after.norm else 0.0
     library.call("conv3x3", _Arguments(*map(address, parts), *sizes, eps, *flags))
     return y.permute(0, 3, 1, 2)

@@ -13,6 +13,8 @@ from sanakit.kernels.cross_attention import reference
 from sanakit.kernels.native.gradients import Twin, apply
 from sanakit.kernels.native.library import MULTIPLE, Tokens, address, native_library, num_threads, side_by_side, takes
 
+_WORK = 5  # of a value with every token of the text, as multiply-adds of a product
+
 
 class _Arguments(ctypes.Structure):
     """``struct TextAttention`` of ``native/source/sanakit.h``."""
@@ -66,4 +68,4 @@ def _call(kernel: str, seen: Tensor, parts: tuple[Tensor, ...], others: tuple[Te
     (batch, num_tokens, heads, size), length = parts[0].shape, parts[1].shape[1]
     sizes = (batch, heads, num_tokens, length, size)
     given = (*map(Tokens.of, parts), seen.data_ptr(), *map(address, others))
-    library.call(kernel, _Arguments(*given, *sizes, num_threads()))
+    library.call(kernel, _Arguments(*given, *sizes, num_threads(_WORK * parts[0].numel() * length)))

@@ -42,5 +42,5 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     y = new_result(*x.shape[:-1], len(weight))
     parts = [None if each is None else each.contiguous() for each in (x, weight, bias)]
     sizes = (x.numel() // x.shape[-1], x.shape[-1], len(weight))
-    library.call("linear", _Arguments(*map(address, (*parts, y)), *sizes, num_threads()))
+    library.call("linear", _Arguments(*map(address, (*parts, y)), *sizes, num_threads(math.prod(sizes))))
     return y

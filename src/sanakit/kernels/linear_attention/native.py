@@ -14,6 +14,8 @@ from sanakit.kernels.native.gradients import Twin, apply
 from sanakit.kernels.native.library import MULTIPLE, Tokens, address, native_library, num_threads, takes
 from sanakit.kernels.native.memory import new_result
 
+_WORK = 5  # of a value with every channel of its head, as multiply-adds of a product
+
 
 class _Arguments(ctypes.Structure):
     """``struct LinearAttention`` of ``native/source/sanakit.h``."""
@@ -67,4 +69,6 @@ def _call(kernel: str, eps: float, tokens: tuple[Tensor, ...], others: tuple[Ten
 
     sizes = (batch, heads, num_tokens, size)
     given = [Tokens.of(x) for x in tokens]
-    library.call(kernel, _Arguments(*given, *map(address, others), *sizes, eps, num_threads()))
+    library.call(
+        kernel, _Arguments(*given, *map(address, others), *sizes, eps, num_threads(_WORK * tokens[0].numel() * size))
+    )

@@ -14,6 +14,8 @@ from sanakit.kernels.native.gradients import Twin, apply
 from sanakit.kernels.native.library import MULTIPLE, address, native_library, num_threads, takes
 from sanakit.kernels.native.memory import new_result
 
+_WORK = 56  # of a value and of its convolution, as multiply-adds of a product
+
 
 class _Arguments(ctypes.Structure):
     """``struct GatedDepthwise`` of ``native/source/sanakit.h``."""
@@ -55,7 +57,9 @@ def _forward(size: tuple[int, ...], *parts: Tensor) -> Tensor:
     library = native_library()
     assert library is not None
     y = new_result(*parts[0].shape[:2], size[3])
-    library.call("gated_depthwise", _Arguments(*map(address, (*parts, y)), *size, num_threads()))
+    library.call(
+        "gated_depthwise", _Arguments(*map(address, (*parts, y)), *size, num_threads(_WORK * parts[0].numel()))
+    )
     return y
 
 
@@ -63,6 +67,8 @@ def _backward(size: tuple[int, ...], gradient: Tensor, *parts: Tensor) -> tuple[
     library = native_library()
     assert library is not None
     found = tuple(map(torch.empty_like, parts))
-    arguments = _BackwardArguments(*map(address, (*parts, gradient, *found)), *size, num_threads())
+    arguments = _BackwardArguments(
+        *map(address, (*parts, gradient, *found)), *size, num_threads(2 * _WORK * parts[0].numel())
+    )
     library.call("gated_depthwise_backward", arguments)
     return found

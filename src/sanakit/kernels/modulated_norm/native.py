@@ -14,6 +14,7 @@ from sanakit.kernels.native.gradients import Twin, apply
 from sanakit.kernels.native.library import MULTIPLE, address, native_library, num_threads, takes
 
 _SHARE = 256  # tokens that the backward pass of an RMS norm sums at a time
+_WORK = 18  # of a value, as multiply-adds of a product
 
 
 class _RmsNorm(ctypes.Structure):
@@ -77,7 +78,7 @@ def _call_rms(kernel: str, eps: float, parts: tuple[Tensor, Tensor], others: tup
     library = native_library()
     assert library is not None
     sizes = (*x.shape, x.stride(0))
-    library.call(kernel, _RmsNorm(x.data_ptr(), address(weight), *others, *sizes, eps, num_threads()))
+    library.call(kernel, _RmsNorm(x.data_ptr(), address(weight), *others, *sizes, eps, num_threads(_WORK * x.numel())))
 
 
 def _modulated(*parts: Tensor) -> Tensor:
@@ -98,4 +99,4 @@ def _call_modulated(kernel: str, parts: tuple[Tensor, ...], others: tuple[int | 
     assert library is not None
     sizes = (*x.shape, shift.stride(0), scale.stride(0))
     places = (part.data_ptr() for part in parts)
-    library.call(kernel, _ModulatedNorm(*places, *others, *sizes, reference.EPS, num_threads()))
+    library.call(kernel, _ModulatedNorm(*places, *others, *sizes, reference.EPS, num_threads(_WORK * x.numel())))

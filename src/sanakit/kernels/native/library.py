@@ -30,6 +30,7 @@ MULTIPLE = 16
 
 _BUILD = "python -m sanakit.kernels.native"
 _MAX_THREADS = 256  # of a call, as in the C files
+_SHARE = 12_000_000  # multiply-adds that are worth a thread, see num_threads
 _is_paused = False
 
 
@@ -73,9 +74,14 @@ class NativeLibrary:
         assert status == 0, (kernel, status)
 
 
-def num_threads() -> int:
-    """As many as torch uses."""
-    return min(torch.get_num_threads(), _MAX_THREADS)
+def num_threads(work: float) -> int:
+    """As many as torch uses, but none for less than a quarter of a millisecond: a thread is made in 30 microseconds
+    where a core is free for it, and waits for milliseconds where none is, while the call waits for it.
+
+    Args:
+        work: multiply-adds of a product that would take as long on one core.
+    """
+    return max(min(torch.get_num_threads(), _MAX_THREADS, int(work // _SHARE)), 1)
 
 
 def address(tensor: torch.Tensor | None) -> int | None:

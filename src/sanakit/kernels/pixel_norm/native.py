@@ -15,6 +15,9 @@ ACTIVATIONS: tuple[Activation, ...] = ("none", "silu", "relu")
 """As ``enum Activation`` of ``native/source/sanakit.h`` counts them."""
 
 
+_WORK = 19  # of a value, as multiply-adds of a product
+
+
 class _Arguments(ctypes.Structure):
     """``struct PixelNorm`` of ``native/source/sanakit.h``."""
 
@@ -40,6 +43,6 @@ def pixel_rms_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float, activati
     x = channels_last(x)
     y, pixels = new_result(*x.shape), x.shape[:3].numel()
     parts = [each.contiguous() for each in (x, weight, bias, y)]
-    flags = (ACTIVATIONS.index(activation), num_threads())
+    flags = (ACTIVATIONS.index(activation), num_threads(_WORK * x.numel()))
     library.call("pixel_norm", _Arguments(*map(address, parts), pixels, x.shape[3], eps, *flags))
     return y.permute(0, 3, 1, 2)
