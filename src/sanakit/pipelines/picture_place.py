@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from sanakit.common.errors import RequestError
 from sanakit.common.paths import as_path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 ImageFormat = Literal["png", "jpeg", "webp"]
 _SUFFIXES: dict[str, ImageFormat] = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
+F = TypeVar("F", bound=str)
 _MAX_SLUG_BYTES = 80  # of the 255 that file systems allow a name
 _MAX_NAME_BYTES = 230  # what is written beside its place has a longer name for a moment
 
@@ -53,35 +55,48 @@ class OutputPlace:
 
 
 def choose_place(output: str | Path | None, image_format: str | None = None, *, num_images: int = 1) -> OutputPlace:
-    """Understand where pictures are to go, and as what.
+    """Understand where pictures are to go, and as what, as ``chosen`` does."""
+    folder, file, found = chosen(output, image_format, _SUFFIXES, num=num_images)
+    return OutputPlace(folder=folder, file=file, image_format=found)
 
-    An existing folder, a name with a slash at its end, and a name without a suffix are folders; a name with the
-    suffix of a picture is a file in a folder that is there.
+
+def chosen(
+    output: str | Path | None, wanted: str | None, suffixes: Mapping[str, F], *, num: int, what: str = "picture"
+) -> tuple[Path, Path | None, F]:
+    """A folder, the file in it where one is named, and its format.
+
+    An existing folder, a name with a slash at its end, and a name without a suffix are folders; a name with one of
+    ``suffixes`` is a file in a folder that is there. The first of their formats is taken where none is said.
 
     Raises:
-        RequestError: the two contradict each other, a file is to take several pictures, or its folder is not there.
+        RequestError: the two contradict each other, a file is to take several, or its folder is not there.
     """
-    if image_format is not None and image_format not in get_args(ImageFormat):
-        raise RequestError(f"format={image_format} is not offered; use png, jpeg or webp")
+    formats = list(dict.fromkeys(suffixes.values()))
+    known = next((each for each in formats if wanted in (None, each)), None)
+    if known is None:
+        raise RequestError(f"format={wanted} is not offered for {what}s; use {_one_of(formats)}")
     if output is not None and (not isinstance(output, (str, Path)) or not str(output).strip() or "\0" in str(output)):
-        raise RequestError(f"output={output!r} names no place; name a file such as picture.png, or a folder")
+        raise RequestError(f"output={output!r} names no place; name a file such as {what}.{formats[0]}, or a folder")
     path = as_path(output or ".")
     if len(os.fsencode(path.name)) > _MAX_NAME_BYTES:
         raise RequestError(f"output= ends in a name of {len(path.name)} characters; choose a shorter one")
     if output is None or path.is_dir() or str(output).endswith(("/", os.sep)) or not path.suffix:
-        return OutputPlace(folder=path, file=None, image_format=_SUFFIXES[f".{image_format or 'png'}"])
-    suffix = _SUFFIXES.get(path.suffix.lower())
-    if suffix is None:
-        raise RequestError(f"output={output} is no picture; end it with .png, .jpg or .webp, or with / for a folder")
-    if image_format is not None and suffix != image_format:
-        raise RequestError(f"output={output} and format={image_format} contradict each other; leave one out")
-    if num_images > 1:
-        raise RequestError(
-            f"output={output} is one file for {num_images} pictures; give a folder, such as {path.stem}/"
-        )
+        return path, None, known
+    found = suffixes.get(path.suffix.lower())
+    if found is None:
+        ends = _one_of([next(suffix for suffix in suffixes if suffixes[suffix] == each) for each in formats])
+        raise RequestError(f"output={output} is no {what}; end it with {ends}, or with / for a folder")
+    if wanted not in (None, found):
+        raise RequestError(f"output={output} and format={wanted} contradict each other; leave one out")
+    if num > 1:
+        raise RequestError(f"output={output} is one file for {num} {what}s; give a folder, such as {path.stem}/")
     if not path.parent.exists():
         raise RequestError(f"output={output} lies in a folder that does not exist; make {path.parent} first")
-    return OutputPlace(folder=path.parent, file=path, image_format=suffix)
+    return path.parent, path, found
+
+
+def _one_of(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def slug(prompt: str) -> str:

@@ -127,7 +127,8 @@ def read_made(path: str | Path) -> tuple[PictureRecord, Image.Image | None]:
 def _compare_frames(record: PictureRecord, made: GeneratedImage, path: str | Path) -> tuple[Outcome, list[str]]:
     """By the hash of the frames before they were encoded, as their format changes them; the file has as many."""
     told = [] if record.image == made.record.image else ["the frames are not those that the record describes"]
-    wanted, found = record.image.num_frames if record.image else None, sum(1 for _ in read_frames(path))
+    rate = getattr(record.request, "fps", None)
+    wanted, found = record.image.num_frames if record.image else None, sum(1 for _ in read_frames(path, rate))
     if found != wanted:
         told.append(f"the file holds {found} frames and the record describes {wanted}")
     return "different" if told else "identical", told

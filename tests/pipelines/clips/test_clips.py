@@ -19,12 +19,12 @@ from sanakit.common.errors import PictureError, RequestError
 from sanakit.models.autoencoders.ltx2 import LTX2Autoencoder, LTX2AutoencoderConfig
 from sanakit.models.transformers.video_dit import VideoDiT
 from sanakit.pipelines.check import tell_lack_for_weights
-from sanakit.pipelines.clips.clip import GeneratedClip
+from sanakit.pipelines.clips.clip import GeneratedClip, describe_frames
 from sanakit.pipelines.clips.files import read_clip_record, read_frames
 from sanakit.pipelines.clips.place import choose_clip_place
 from sanakit.pipelines.latent_file import load_latent, save_latent
 from sanakit.pipelines.record import PictureRecord
-from sanakit.pipelines.replay import replay
+from sanakit.pipelines.replay import read_made, replay
 from sanakit.pipelines.request import GenerationRequest, VideoRequest
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 
@@ -131,6 +131,20 @@ def test_every_format_holds_the_frames_and_the_record(clips: TextToImagePipeline
             assert read_clip_record(path) == clip.record
 
 
+@pytest.mark.parametrize(("name", "fps"), [("a.gif", 7), ("A.GIF", 16), ("a.gif", 120), ("a.webp", 16)])
+def test_equal_frames_are_counted(clips: TextToImagePipeline, tmp_path: Path, name: str, fps: int) -> None:
+    """GIF and WebP hold them as one that is shown longer."""
+    (clip,) = made(clips, "a ball", num_frames=9, fps=fps)
+    stills = clip.pictures[[0, 0, 0, 0, 0, 1, 2, 2, 2]]
+    record = clip.record.model_copy(update={"image": describe_frames(stills)})
+    path = GeneratedClip(record=record, latent=clip.latent, frames=stills).save(tmp_path / name)
+    assert len([*read_frames(path)]) == 3
+    assert np.stack([*read_frames(path, fps)]).shape == stills.shape
+    assert replay(path, clips).differences == ("the frames are not those that the record describes",)
+    assert read_made(path)[0] == record
+    assert (tmp_path / f"{name}.json").is_file()
+
+
 def test_frames_that_differ_are_told(clips: TextToImagePipeline, tmp_path: Path) -> None:
     (clip,) = made(clips, "a ball", num_frames=5)
     changed = clip.record.model_copy(update={"request": clip.record.request.model_copy(update={"seed": 9})})
@@ -159,7 +173,13 @@ def _saved(clip: GeneratedClip) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("output", "message"), [("clip.avi", "is no clip"), ("no/clip.gif", "does not exist"), ("clip.jpg", "is no clip")]
+    ("output", "message"),
+    [
+        ("clip.avi", "is no clip; end it with .mp4, .webm, .gif, .webp or .png"),
+        ("no/clip.gif", "does not exist"),
+        ("clip.jpg", "is no clip"),
+        ("a" * 240 + ".gif", "choose a shorter one"),
+    ],
 )
 def test_places_that_are_none(tmp_path: Path, output: str, message: str) -> None:
     with pytest.raises(RequestError, match=message):

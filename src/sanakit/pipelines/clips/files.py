@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,7 @@ def write_clip(path: Path, frames: Frames, fps: int, clip_format: str, record: P
     if clip_format == "webp":
         told |= {"quality": _WEBP_QUALITY}
     pictures[0].save(
-        path, clip_format, save_all=True, append_images=pictures[1:], duration=round(1000 / fps), loop=0, **told
+        path, clip_format, save_all=True, append_images=pictures[1:], duration=_milliseconds(fps), loop=0, **told
     )
 
 
@@ -94,6 +96,11 @@ def write_frames(folder: Path, frames: Frames, record: PictureRecord | None) -> 
     return folder
 
 
+def beside(path: Path) -> Path:
+    """Where the record of a clip is, beside its file."""
+    return path.with_name(f"{path.name}.json")
+
+
 def read_clip_record(path: str | Path) -> PictureRecord | None:
     """The record in a clip: in its metadata, else beside it; None for a file that is no clip.
 
@@ -107,11 +114,10 @@ def read_clip_record(path: str | Path) -> PictureRecord | None:
     if reader is None or not path.is_file():
         return None
     text = reader(path)
-    beside = path.with_suffix(f"{path.suffix}.json")
-    if text is None and beside.is_file():
-        text = beside.read_text()
+    if text is None and beside(path).is_file():
+        text = beside(path).read_text()
     if text is None:
-        raise PictureError(f"{path} holds no record of sanakit, and there is none beside it as {beside.name}")
+        raise PictureError(f"{path} holds no record of sanakit, and there is none beside it as {beside(path).name}")
     return PictureRecord.from_json(text)
 
 
@@ -141,8 +147,12 @@ _READERS: dict[str, Callable[[Path], str | None]] = {
 }
 
 
-def read_frames(path: str | Path) -> Iterator[Frames]:
+def read_frames(path: str | Path, fps: int | None = None) -> Iterator[Frames]:
     """The frames of a clip, ``(H, W, 3)`` each, as its format holds them.
+
+    Args:
+        fps: of a clip that was written here. GIF and WebP hold equal frames that follow each other as one that is shown
+            longer; with it, it comes as often as it was written.
 
     Raises:
         PictureError: it cannot be read.
@@ -153,11 +163,22 @@ def read_frames(path: str | Path) -> Iterator[Frames]:
             yield from (np.asarray(Image.open(file).convert("RGB")) for file in sorted(path.glob("*.png")))
         elif path.suffix.lower() in _STILLS:
             with Image.open(path) as image:
-                yield from (np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(image))
+                for frame in ImageSequence.Iterator(image):
+                    yield from repeat(np.asarray(frame.convert("RGB")), _times(frame, fps))
         else:
             yield from _decoded(path)
     except (OSError, ValueError, EOFError, SyntaxError) as error:
         raise PictureError(f"{path} could not be read as a clip ({error})") from error
+
+
+def _times(frame: Image.Image, fps: int | None) -> int:
+    """How many frames one that was read is; a GIF has rounded its time down to hundredths of a second."""
+    shown = frame.info.get("duration", 0)  # once it is decoded
+    return 1 if fps is None else max(math.ceil(shown / _milliseconds(fps)), 1)
+
+
+def _milliseconds(fps: int) -> int:
+    return max(round(1000 / fps), 10)  # the least that a GIF knows
 
 
 def _decoded(path: Path) -> Iterator[Frames]:
