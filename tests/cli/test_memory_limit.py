@@ -6,7 +6,9 @@ import logging
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -111,6 +113,23 @@ def test_networks_that_take_turns_make_the_same_pictures(tiny_model: Path, quant
         assert [each.record.image for each in found.images] == [each.record.image for each in expected.images]
         assert found.images[0].record.model == expected.images[0].record.model
         assert here[-6:] == [["transformer"], ["transformer"], ["autoencoder"]] * 2
+
+
+def test_networks_are_read_no_oftener_than_their_turns_need(tiny_model: Path) -> None:
+    """Pictures from pictures: all are encoded, then of each come its steps and its decoding."""
+    opened = open_model(tiny_model)
+    bundle, read = replace(opened, in_turns=True).load(), list[str]()
+
+    def counted(name: str) -> Any:
+        read.append(name)
+        return bundle.readers[name]()
+
+    pipeline = TextToImagePipeline(replace(bundle, readers={name: partial(counted, name) for name in bundle.readers}))
+    given = [np.full((64, 64, 3), level, np.uint8) for level in (0, 100, 200)]
+    asked = [REQUEST.model_validate({**dict(REQUEST), "image": each}) for each in given]
+    expected = TextToImagePipeline(opened.load())(asked)
+    assert [each.record.image for each in pipeline(asked).images] == [each.record.image for each in expected.images]
+    assert read == [*["autoencoder", "transformer"] * 3, "autoencoder"]
 
 
 def test_a_pipeline_within_a_limit_knows_what_is_left(model: OpenedModel) -> None:

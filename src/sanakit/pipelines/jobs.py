@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -108,10 +108,12 @@ class JobMaker:
     def jobs(self, plans: Sequence[PicturePlan], noises: Iterable[Tensor] | None = None) -> Iterator[PictureJob]:
         """What a denoiser needs for each picture, one by one; with the noise of its seed if there is no other."""
         prepare = lru_cache(maxsize=16)(self._preparing(plans))
-        encode = lru_cache(maxsize=4)(self.encode)
+        encode = self._encoding(plans)
         for plan, noise in zip(plans, self._drawn(plans) if noises is None else noises, strict=True):
             first, correct = first_latent(plan, noise, encode), correction_of(plan, encode)
-            yield picture_job(plan, first, prepare, start=plan.start, correct=correct)
+            job = picture_job(plan, first, prepare, start=plan.start, correct=correct)
+            self.need_transformer()
+            yield job
 
     def prepare(
         self,
@@ -127,14 +129,26 @@ class JobMaker:
         )
 
     def _preparing(self, plans: Sequence[PicturePlan]) -> Prepare:
-        """``prepare``; where networks take turns, all texts are encoded first, before the transformer takes its own."""
+        """``prepare``; where networks take turns, all texts are encoded first."""
         if not self.bundle.readers:
             return self.prepare
         self.bundle.need("text_encoder")
         encode = self.bundle.text_encoder.encode_one
         encoded = {text: encode(*text) for plan in plans for text in texts_of(plan)}
-        self.need_transformer()
         return lambda *asked: self._condition(encoded[asked[:2]], *asked[2:])
+
+    def _encoding(self, plans: Sequence[PicturePlan]) -> Encode:
+        """``encode``, of which the last are kept; where networks take turns, all pictures are encoded first."""
+        if not self.bundle.readers:
+            return lru_cache(maxsize=4)(self.encode)
+        encode = cache(self.encode)
+        for plan in plans:
+            if (source := source_of(plan)) is not None:
+                encode(source, plan.generated)
+            for use in plan.request.controls:
+                if use.scale:
+                    self._control_latent(use, plan.generated)
+        return encode
 
     def need_transformer(self) -> None:
         """Have its weights in memory, and what it carries beside them."""
@@ -144,6 +158,7 @@ class JobMaker:
     def _condition(self, text: TextCondition, adapters: tuple[AdapterUse, ...], controlled: Controlled) -> Condition:
         text = TextCondition(text.embeds.to(self.device), text.mask.to(self.device))
         latents = [(use, self._control_latent(use, controlled.size)) for use in controlled.uses if use.scale]
+        self.need_transformer()
         mix = self._adapters.mix(adapters, self.bundle.transformer)
         with told_by_row((mix,) if mix else ()):
             condition = self.bundle.transformer.prepare(text)
@@ -176,13 +191,9 @@ class JobMaker:
         pixels = to_signed([source.fitted(*size)])
         self.bundle.need("autoencoder")
         if isinstance(self.bundle.autoencoder, ClipAutoencoder):
-            latent = encode_first_frame(self.bundle.autoencoder, pixels).to(self.device)
-            self.need_transformer()
-            return latent
+            return encode_first_frame(self.bundle.autoencoder, pixels).to(self.device)
         free = self._free_for(source if isinstance(source, Canvas) else None)
-        latent = encode_pixels(self.bundle.autoencoder, pixels, free_memory=free).to(self.device)
-        self.need_transformer()
-        return latent
+        return encode_pixels(self.bundle.autoencoder, pixels, free_memory=free).to(self.device)
 
     def _free_for(self, canvas: Canvas | None) -> FreeMemory:
         """What is free; where a picture may be larger than the model makes, no more than one that it makes needs."""
@@ -218,11 +229,16 @@ class JobMaker:
 def first_latent(plan: PicturePlan, noise: Tensor, encode: Encode) -> Tensor:
     """Where a picture begins: with its noise ``(1, C, h, w)``, or with another picture's latent under some of it; a
     clip with a picture as its first frame."""
-    source = canvas_of(plan.request) or plan.request.image
+    source = source_of(plan)
     latent = None if source is None else encode(source, plan.generated)
     if plan.num_frames is not None:
         return noise if latent is None else torch.cat([latent, noise[:, :, 1:]], dim=2)
     return plan.solver.schedule().first_latent(noise, latent, plan.start)
+
+
+def source_of(plan: PicturePlan) -> SourcePicture | Canvas | None:
+    """What a picture begins with beside its noise."""
+    return canvas_of(plan.request) or plan.request.image
 
 
 def correction_of(plan: PicturePlan, encode: Encode) -> Correct | None:
