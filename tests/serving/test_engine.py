@@ -9,7 +9,7 @@ import pytest
 
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.serving.engine import BusyError, Engine, LackError, Ticket
-from sanakit.serving.messages import Add, Done, Failed, FromLane, Lost, Remove, Returned, Step, ToLane, Work
+from sanakit.serving.messages import Add, Done, Failed, FromLane, Gone, Lost, Remove, Returned, Step, ToLane, Work
 
 
 class FakeLane:
@@ -40,6 +40,9 @@ class FakeLanes:
 
     def alive(self) -> Sequence[FakeLane]:
         return self.lanes
+
+    def replace(self, lane: FakeLane) -> None:
+        self.lanes[self.lanes.index(lane)] = FakeLane(lane.slots)
 
     def dismiss(self, busy: Collection[object]) -> None:
         self.busy = busy
@@ -177,6 +180,40 @@ def test_a_lost_lane_costs_no_picture_until_it_happens_again_and_again() -> None
     desk.hear(Lost())
     assert isinstance(desk.told[-1], Failed)
     assert desk.told[-1].reason == "crash"
+
+
+def test_a_lane_that_says_nothing_far_longer_than_any_before_is_replaced_and_its_picture_tried_once_more() -> None:
+    desk = Desk(silence=20.0)
+    desk.submit("a")
+    desk.engine.step()
+    desk.clock.now = 3.0
+    desk.hear(Step("a", 0, 9))  # a step of 3 s, so that one of 30 s may be
+    for now, hung in ((32.0, 0), (34.0, 1), (63.0, 1), (65.0, 2)):
+        desk.clock.now = now
+        desk.engine.step()
+        assert desk.engine.hung == desk.engine.replaced == hung, now
+        assert desk.added() == ([] if hung == 2 else ["a"])
+    assert desk.engine.notice == "a lane said nothing for 31 s, at most 3 s before, and was replaced"
+    assert (desk.told[-1].key, desk.told[-1].reason) == ("a", "crash")
+
+
+def test_a_lane_owes_a_word_on_pictures_that_were_cancelled_and_an_idle_one_none() -> None:
+    desk = Desk(silence=10.0)
+    desk.submit("a", deadline=5.0)
+    desk.engine.step(timeout=60)
+    desk.clock.now = 6.0
+    desk.engine.step()
+    assert desk.engine.idle
+    desk.clock.now = 9.0
+    desk.hear(Gone("a"))
+    desk.clock.now = 1000.0
+    desk.engine.step()
+    assert desk.engine.hung == 0
+    desk.submit("b", deadline=1005.0)
+    for now in (1001.0, 1006.0, 1100.0):  # the second time nothing is heard of it
+        desk.clock.now = now
+        desk.engine.step(timeout=60)
+    assert desk.engine.hung == 1
 
 
 def test_pictures_that_ran_out_of_memory_go_on_alone() -> None:

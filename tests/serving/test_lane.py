@@ -26,6 +26,7 @@ from sanakit.serving.messages import (
     Failed,
     FileForm,
     FromLane,
+    Gone,
     Remove,
     Returned,
     Step,
@@ -132,6 +133,18 @@ def test_what_fails_is_told_in_a_sentence_and_the_lane_goes_on(
     connection.send(Remove("nobody"))
     connection.send(Add(work(tiny_bundle, "a")))
     assert of_kind(Done, until_the_end(connection, "a"))
+
+
+def test_a_picture_that_is_let_go_is_the_last_that_is_told_of_it(
+    tiny_bundle: ModelBundle, connection: Connection
+) -> None:
+    connection.send(Add(work(tiny_bundle, "a", num_inference_steps=500, solver="flow-euler")))
+    connection.send(Remove("a"))
+    told: list[object] = []
+    while not told or told[-1] != Gone("a"):
+        assert connection.poll(30)
+        told.append(connection.recv())
+    assert not connection.poll(0.2)
 
 
 def test_where_memory_runs_out_the_others_leave_and_one_goes_on_or_says_so(

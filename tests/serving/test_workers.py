@@ -17,14 +17,17 @@ from sanakit.common.errors import SanakitError
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.serving.messages import Done, FileForm, FromLane, Step
 from sanakit.serving.service import Call, Service
-from sanakit.serving.workers import Workers
+from sanakit.serving.workers import WorkerLane, Workers
 
 
 @pytest.mark.slow
-def test_a_lane_that_is_killed_is_replaced_and_its_picture_finished(tiny_model: Path) -> None:
+@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_lane_that_ends_or_hangs_is_replaced_and_its_picture_finished(
+    tiny_model: Path, fault: signal.Signals
+) -> None:
     workers = Workers(Loading(str(tiny_model), {"device": "cpu"}, 1), num_lanes=2, threads=1)
     workers.start()
-    service = Service(open_model(tiny_model), workers)
+    service = Service(open_model(tiny_model), workers, silence=2.0)
     service.start()
     done, begun, told = threading.Event(), threading.Event(), list[FromLane]()
 
@@ -36,13 +39,14 @@ def test_a_lane_that_is_killed_is_replaced_and_its_picture_finished(tiny_model: 
         plans = service.plan([GenerationRequest(prompt="a", num_inference_steps=400, solver="flow-euler")])
         service.submit(service.tickets(plans, Call(form=FileForm()), listen))
         assert begun.wait(30)
-        assert workers._nursery is not None
-        children = Path(f"/proc/{workers._nursery[0].pid}/task/{workers._nursery[0].pid}/children").read_text()
-        for pid in children.split():
-            os.kill(int(pid), signal.SIGKILL)
+        (ticket,) = service.engine.running.values()
+        assert isinstance(ticket.lane, WorkerLane)
+        assert ticket.lane.pid is not None
+        os.kill(ticket.lane.pid, fault)
         assert done.wait(60)
         assert [message.index for message in told if isinstance(message, Step)].count(0) >= 2
-        assert service.engine.replaced == 2
+        assert service.engine.replaced == 1
+        assert service.engine.hung == (fault == signal.SIGSTOP)
         assert len(workers.alive()) == 2
     finally:
         service.stop(0)

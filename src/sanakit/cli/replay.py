@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -50,21 +50,22 @@ def replay(
     from sanakit.checkpoints.opening import open_model
     from sanakit.cli.terminal.picture_run import PictureRun, save_to
     from sanakit.pipelines.check import load_for
-    from sanakit.pipelines.replay import find_adapters, find_controls, with_sources
+    from sanakit.pipelines.replay import Sources, request_again
     from sanakit.pipelines.replay import replay as replay_picture
 
-    request = with_sources(record, picture, image=origin.image, mask=origin.mask)  # before weights are read
-    controls = find_controls(record, picture, control or (), control_model or ())
-    uses = {"adapters": find_adapters(record, picture, adapter or ()), "controls": controls}
-    request = request.model_copy(update=uses)
+    given = Sources(image=origin.image, mask=origin.mask, adapters=adapter or ())
+    given |= Sources(controls=control or (), control_models=control_model or ())
+    request = request_again(record, picture, **given)  # before weights are read
     source, options = files.named(record.model, model, picture)
     save = save_to(place, with_metadata=True) if place else None
     watch = PictureRun(num_images=1, quiet=told.quiet, save=save, on_file=lambda file: told.tell(f"written to {file}"))
     with watch.bar() as on_event:
         pipeline = load_for([request], open_model(source, device=resolve_device(device), **options))
-        given: dict[str, Any] = {"image": request.image, "mask": request.edit and request.edit.mask}
-        given |= {"adapters": request.adapters, "controls": [use.image for use in controls]}
-        given["control_models"] = [use.model for use in controls if use.model is not None and use.model.is_here]
+        given = Sources(image=request.image, mask=request.edit and request.edit.mask, adapters=request.adapters)
+        given["controls"] = [use.image for use in request.controls]
+        given["control_models"] = [
+            each.model for each in request.controls if each.model is not None and each.model.is_here
+        ]
         result = replay_picture(picture, pipeline, on_event=on_event, **given, long=long)
     file = str(watch.files[0]) if watch.files else None
     if told.as_json:

@@ -93,16 +93,11 @@ def replay(
     record, picture = read_made(path)
     if not long:
         record.check_work(path, picture.size if picture is not None else (0, 0))
-    uses = find_adapters(record, path, sources.get("adapters", ()))
-    controls = find_controls(record, path, sources.get("controls", ()), sources.get("control_models", ()))
-    found = {"adapters": uses, "controls": controls}
+    request = request_again(record, path, latents=latents, **sources)
     if pipeline is None:
         record.model.refuse_unnamed(path)
         how: dict[str, Any] = {"dtype": dict(record.model.dtypes), "quantize": dict(record.model.quantized) or None}
-        pipeline = load_for([record.request.model_copy(update=found)], open_model(starter_folder(), **how))
-    _check_latents(record, latents, path)
-    request = with_sources(record, path, image=sources.get("image"), mask=sources.get("mask"))
-    request = request.model_copy(update=found)
+        pipeline = load_for([request], open_model(starter_folder(), **how))
     again = copy(pipeline)
     again.fixed_rows = record.rows_per_call
     with own_arithmetic(_threads(record)):
@@ -112,6 +107,23 @@ def replay(
     else:
         outcome, differing = compare(record, picture, made.picture)
     return ReplayResult(outcome=outcome, image=made, differences=(*differing, *circumstances(record, made.record)))
+
+
+def request_again(
+    record: PictureRecord, path: str | Path, *, latents: Tensor | NDArray[Any] | None = None, **sources: Unpack[Sources]
+) -> GenerationRequest:
+    """The request of a record with all that its picture was made from, as it is given or found.
+
+    Raises:
+        PictureError: something is not there or another one, noise that is not of a seed too.
+    """
+    _check_latents(record, latents, path)
+    found = {
+        "adapters": find_adapters(record, path, sources.get("adapters", ())),
+        "controls": find_controls(record, path, sources.get("controls", ()), sources.get("control_models", ())),
+    }
+    request = with_sources(record, path, image=sources.get("image"), mask=sources.get("mask"))
+    return request.model_copy(update=found)
 
 
 def read_made(path: str | Path) -> tuple[PictureRecord, Image.Image | None]:
@@ -286,6 +298,9 @@ def circumstances(then: PictureRecord, now: PictureRecord) -> Iterator[str]:
     if then.device != now.device:
         yield f"the device was {then.device} and is {now.device}"
     yield from _other_arithmetic(then.arithmetic, now.arithmetic)
+    if then.rows_per_call not in (None, now.rows_per_call):
+        rows = now.rows_per_call or "as many as there are"
+        yield f"every call of the network had {then.rows_per_call} rows and has {rows}"
     if then.device == "cpu" and then.threads not in (None, now.threads):
         yield f"the CPU computed in {then.threads} threads and does so in {now.threads}"
     for name, version in then.versions.items():

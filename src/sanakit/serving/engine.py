@@ -14,11 +14,26 @@ from typing import Protocol
 
 from sanakit.common.byte_counts import readable_bytes
 from sanakit.common.errors import SanakitError
-from sanakit.serving.messages import Add, Done, Failed, FromLane, Lost, Reason, Remove, Returned, Step, ToLane, Work
+from sanakit.serving.messages import (
+    Add,
+    Done,
+    Failed,
+    FromLane,
+    Gone,
+    Lost,
+    Reason,
+    Remove,
+    Returned,
+    Step,
+    ToLane,
+    Work,
+)
+from sanakit.serving.silence import Silence
 
 logger = logging.getLogger(__name__)
 
 MAX_LOST = 3  # lanes that may end under one picture before it is given up
+HUNG = 2  # of these a lane that hung counts for, so that its pictures are tried once more and no third time
 MAX_SIZES = 4  # of pictures that take turns in one lane
 
 
@@ -57,6 +72,9 @@ class Lanes(Protocol):
 
     def alive(self) -> Sequence[LaneHandle]:
         """Those that take pictures; ones that ended are replaced."""
+
+    def replace(self, lane: LaneHandle) -> None:
+        """End one that does not answer, by force; another takes its place."""
 
     def dismiss(self, busy: Collection[LaneHandle]) -> None:
         """Lanes that take no pictures any more may end, but for those that have some still."""
@@ -99,6 +117,8 @@ class Engine:
     Args:
         memory: bytes that pictures may take together beside the weights; None where nobody can tell.
         max_waiting: pictures that may wait.
+        silence: seconds after which a lane that says nothing of its pictures hangs, if that is `FAR_LONGER` times more
+            than any silence before.
     """
 
     def __init__(
@@ -107,6 +127,7 @@ class Engine:
         *,
         memory: int | None = None,
         max_waiting: int = 1000,
+        silence: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.lanes, self.memory, self.max_waiting, self.clock = lanes, memory, max_waiting, clock
@@ -115,6 +136,9 @@ class Engine:
         self.accepting = True
         self.recoveries = 0  # from lacks of memory
         self.replaced = 0  # lanes
+        self.hung = 0  # of these
+        self.notice = ""  # of the last that hung, in one sentence
+        self._silence = Silence[LaneHandle](silence, clock)
         self._numbers, self._calls, self._lock = count(), deque[Callable[[], None]](), threading.Lock()
 
     def step(self, timeout: float | None = None) -> None:
@@ -123,6 +147,8 @@ class Engine:
             self._hear(lane, message)
         while self._calls:
             self._calls.popleft()()
+        for lane, seconds in self._silence.hung():
+            self._replace_hung(lane, seconds)
         now = self.clock()
         for ticket in [each for each in (*self.waiting.values(), *self.running.values()) if each.deadline <= now]:
             self._end(ticket, "deadline", "the picture was not finished in the time that was given for it")
@@ -205,7 +231,8 @@ class Engine:
         if self._calls:
             return 0.0
         tickets = (*self.waiting.values(), *self.running.values())
-        until = min((ticket.deadline for ticket in tickets), default=math.inf) - self.clock()
+        next_end = min((ticket.deadline for ticket in tickets), default=math.inf)
+        until = min(next_end, self._silence.next_look) - self.clock()
         return timeout if math.isinf(until) else max(min(until, math.inf if timeout is None else timeout), 0.0)
 
     def _in(self, lane: LaneHandle) -> list[Ticket]:
@@ -226,6 +253,7 @@ class Engine:
     def _place(self, ticket: Ticket, lane: LaneHandle) -> None:
         self.running[ticket.key] = self.waiting.pop(ticket.key)
         ticket.lane = lane
+        self._silence.given(lane, ticket.key)
         ticket.seconds["queue"] = self.clock() - ticket.since
         lane.send(Add(ticket.work))
 
@@ -233,10 +261,13 @@ class Engine:
         if isinstance(message, Lost):
             self._lose(lane)
             return
+        self._silence.heard(lane, message.key, last=isinstance(message, Done | Failed | Returned | Gone))
         ticket = self.running.get(message.key)
         if ticket is None or ticket.lane is not lane:
             return  # it was cancelled meanwhile
         match message:
+            case Gone():
+                return  # of an earlier stay in that lane
             case Step():
                 ticket.begun = True
             case Done() | Failed():
@@ -248,12 +279,21 @@ class Engine:
                 return
         self._tell(ticket, message)
 
-    def _lose(self, lane: LaneHandle) -> None:
+    def _replace_hung(self, lane: LaneHandle, seconds: float) -> None:
+        usual = self._silence.longest
+        self.notice = f"a lane said nothing for {seconds:.0f} s, at most {usual:.0f} s before, and was replaced"
+        logger.warning("%s", self.notice)
+        self.hung += 1
+        self.lanes.replace(lane)
+        self._lose(lane, HUNG)
+
+    def _lose(self, lane: LaneHandle, weight: int = 1) -> None:
         self.replaced += 1
+        self._silence.ended(lane)
         for ticket in self._in(lane):
-            ticket.lost += 1
+            ticket.lost += weight
             if ticket.lost >= MAX_LOST:
-                self._end(ticket, "crash", f"{ticket.lost} processes ended while they made this picture")
+                self._end(ticket, "crash", "the processes that made this picture ended or hung, one after the other")
             else:
                 self._wait_again(ticket)
 

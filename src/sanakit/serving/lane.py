@@ -31,6 +31,7 @@ from sanakit.serving.messages import (
     Failed,
     FileForm,
     FromLane,
+    Gone,
     Reason,
     Remove,
     Returned,
@@ -115,6 +116,7 @@ class Lane:
                     self._hand_back(key)
                 else:
                     self._forget(key)
+                    self._tell(Gone(key))
             case Stop():
                 return False
         return True

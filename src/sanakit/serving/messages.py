@@ -116,9 +116,16 @@ class Returned:
 
 
 @dataclass(frozen=True, slots=True)
+class Gone:
+    """A picture was let go, as was asked."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
     """A lane has ended by itself."""
 
 
 ToLane = Add | Remove | Stop
-FromLane = Told | Step | Done | Failed | Returned | Lost
+FromLane = Told | Step | Done | Failed | Returned | Gone | Lost

@@ -58,6 +58,7 @@ class Service:
     model: opened, for plans; its weights are in the lanes.
     adapters: a folder of .safetensors files that requests may name.
     patience: seconds after which a request that says nothing of it is given up; clients of OpenAI wait 600.
+    silence: seconds after which a lane hangs, as of `Engine`.
     aliases: other names of the model.
     """
 
@@ -70,10 +71,11 @@ class Service:
         max_waiting: int = 1000,
         adapters: Path | None = None,
         patience: float = 570.0,
+        silence: float = math.inf,
         aliases: Sequence[str] = (),
     ) -> None:
         self.model, self.lanes, self.adapters, self.patience, self.aliases = model, lanes, adapters, patience, aliases
-        self.engine = Engine(lanes, memory=memory, max_waiting=max_waiting)
+        self.engine = Engine(lanes, memory=memory, max_waiting=max_waiting, silence=silence)
         self.metrics = Metrics(self.name)
         self.reader = PromptReader(Words(model.words)) if model.words else None
         self.created = int(time.time())
@@ -85,6 +87,7 @@ class Service:
         watch("num_requests_waiting", "Pictures that wait.", lambda: len(engine.waiting))
         watch("oom_recoveries_total", "Pictures that left a lane as memory ran out.", lambda: engine.recoveries)
         watch("lanes_replaced_total", "Lanes that ended and were replaced.", lambda: engine.replaced)
+        watch("lanes_hung_total", "Of these, lanes that were ended as they said nothing any more.", lambda: engine.hung)
 
     @property
     def name(self) -> str:

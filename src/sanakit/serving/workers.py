@@ -33,15 +33,21 @@ Load = Callable[[], TextToImagePipeline]
 
 
 class WorkerLane:
-    """A lane at the other end of a connection."""
+    """A lane at the other end of a connection; ``pid`` is its process."""
 
-    def __init__(self, connection: Connection, slots: int) -> None:
-        self.connection, self.slots = connection, slots
+    def __init__(self, connection: Connection, slots: int, pid: int | None = None) -> None:
+        self.connection, self.slots, self.pid = connection, slots, pid
 
     def send(self, message: ToLane) -> None:
         """To a lane that ended nothing is sent; that is noticed where it is heard."""
         with suppress(BrokenPipeError, ConnectionResetError, OSError):
             self.connection.send(message)
+
+    def kill(self) -> None:
+        """Whatever it does; one that has ended is no error."""
+        if self.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
 
 
 class Workers:
@@ -119,6 +125,10 @@ class Workers:
         self._close_nursery()
         self._lanes, self._nursery = fresh._lanes, fresh._nursery
 
+    def replace(self, lane: WorkerLane) -> None:
+        lane.kill()
+        self._replace(lane)
+
     def dismiss(self, busy: Collection[object]) -> None:
         for lane in [lane for lane in self._leaving if lane not in busy]:
             self._leaving.remove(lane)
@@ -167,19 +177,19 @@ class Workers:
 
     def _new_lane(self) -> WorkerLane:
         if not self._divides:
-            _, connection = self._started()
-            return WorkerLane(connection, self._slots)
+            process, connection = self._started()
+            return WorkerLane(connection, self._slots, process.pid)
         for attempt in (1, 2):
             self._nursery = self._nursery or self._started()
             ours, theirs = Pipe()
             try:
                 reduction.send_handle(self._nursery[1], theirs.fileno(), self._nursery[0].pid)
-                return WorkerLane(ours, self._slots)
-            except OSError:
+                return WorkerLane(ours, self._slots, self._nursery[1].recv())
+            except (OSError, EOFError):
                 logger.warning("the process that lanes come from has ended; it is started again")
                 self._nursery = None
                 if attempt == 2:
-                    raise
+                    raise SanakitError("the process that lanes come from ends as soon as it is started") from None
             finally:
                 theirs.close()
         raise AssertionError("the second attempt has raised")
@@ -230,8 +240,9 @@ def _divide(connection: Connection, pipeline: TextToImagePipeline, previews: Pro
             handle = reduction.recv_handle(connection)
         except (EOFError, OSError):
             return
-        if os.fork():
+        if pid := os.fork():
             os.close(handle)
+            connection.send(pid)
             continue
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

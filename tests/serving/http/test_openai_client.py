@@ -81,6 +81,20 @@ def test_a_stream_that_is_closed_cancels_its_picture(client: openai.OpenAI, serv
     assert service.engine.idle
 
 
+def test_a_stream_that_fails_is_no_success(client: openai.OpenAI, service: Service) -> None:
+    def successes() -> list[str]:
+        return [line for line in service.metrics.text().decode().splitlines() if "request_success_total{" in line]
+
+    before = successes()
+    stream = client.images.generate(
+        prompt="a", stream=True, extra_body={"num_inference_steps": 1000, "solver": "flow-euler", "deadline": 0.2}
+    )
+    with pytest.raises(openai.APIError) as caught:
+        list(stream)
+    assert caught.value.code == "deadline_exceeded"
+    assert successes() == before
+
+
 def test_edits_keep_what_is_outside_of_the_mask(client: openai.OpenAI) -> None:
     mask = Image.new("RGBA", (128, 128), (0, 0, 0, 255))
     mask.paste((0, 0, 0, 0), (0, 0, 64, 128))

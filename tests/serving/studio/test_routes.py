@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import httpx2
 import pytest
+import torch
 from PIL import Image, PngImagePlugin
 
+from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.cli.serving.serve import AddressOptions
-from sanakit.pipelines.picture_file import read_record
+from sanakit.pipelines.picture_file import encode_image, read_record
+from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.serving.studio.gallery import Gallery
 
 WISH = {
@@ -83,6 +86,18 @@ def test_replay_says_identical_or_not(http: httpx2.Client, gallery: Gallery, dra
     assert any("pixels" in each for each in told["differences"])
     assert http.delete("/studio/pictures/turned.png").json()["deleted"]
     assert not (gallery.folder / "turned.png").exists()
+
+
+def test_a_picture_of_latents_that_were_given_is_not_made_again_from_its_seed(
+    http: httpx2.Client, gallery: Gallery, tiny_bundle: ModelBundle
+) -> None:
+    noise = torch.randn(1, 4, 8, 8)
+    made = TextToImagePipeline(tiny_bundle)("a cat", latents=noise, num_inference_steps=1).images[0]
+    (gallery.folder / "given.png").write_bytes(encode_image(made.picture, made.record, "png"))
+    answer = http.post("/studio/pictures/given.png/replay")
+    assert answer.status_code == 400
+    assert "which its record does not hold" in answer.json()["error"]["message"]
+    (gallery.folder / "given.png").unlink()
 
 
 def test_what_is_no_picture_of_ours_is_told(http: httpx2.Client, gallery: Gallery) -> None:

@@ -66,6 +66,14 @@ class LaneOptions:
     memory: Annotated[
         str | None, typer.Option(metavar="SIZE", help="For all pictures together, beside weights; what is free.")
     ] = None
+    lane_silence: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=1.0,
+            help="A lane is replaced that says nothing for so long, and 10 times longer than any before.",
+        ),
+    ] = 600.0  # longer than clients wait
     adapters: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Adapters that requests may name, .safetensors files.")
     ] = None
@@ -161,8 +169,9 @@ def serve_model(
         if memory is None and on_cpu and (free := free_memory()) is not None:
             memory = int(0.8 * free)
         service = Service(
-            opened, workers, memory=memory, max_waiting=lanes.max_waiting, adapters=lanes.adapters, aliases=(model,)
-        )
+            opened, workers, memory=memory, max_waiting=lanes.max_waiting, silence=lanes.lane_silence,
+            adapters=lanes.adapters, aliases=(model,),
+        )  # fmt: skip
         limits = address.limits(keys)
         pictures = None if gallery is None else Gallery(gallery)
         files = JobFiles(

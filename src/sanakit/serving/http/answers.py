@@ -50,7 +50,8 @@ async def pictures_of(order: Order, plans: Sequence[PicturePlan]) -> list[dict[s
 
 
 async def stream_of(order: Order, plans: Sequence[PicturePlan], wish: ImageWish, kind: str) -> AsyncIterator[bytes]:
-    """Events ``KIND.partial_image`` and one ``KIND.completed`` for every picture; an error ends the stream."""
+    """Events ``KIND.partial_image`` and one ``KIND.completed`` for every picture; raises ApiError for the first that
+    fails."""
     shown = [0] * len(plans)
     async for index, message in order.told():
         request = plans[index].request
@@ -66,8 +67,7 @@ async def stream_of(order: Order, plans: Sequence[PicturePlan], wish: ImageWish,
                     f"{kind}.completed", {**facts, **picture_facts(message.content, request.seed, message.size)}
                 )
             case Failed():
-                yield event("error", of_failure(message, begun=True).body)  # which raises in OpenAI's clients
-                return
+                raise of_failure(message, begun=True)
 
 
 def event(kind: str, facts: Mapping[str, Any]) -> bytes:

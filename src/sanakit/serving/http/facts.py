@@ -39,9 +39,12 @@ def fact_routes(service: Service) -> APIRouter:
         return {**_model(service), "sanakit": await run_in_threadpool(model_facts, service)}
 
     @router.get("/health")
-    async def health() -> dict[str, str]:
-        """The process answers."""
-        return {"status": "ok", "version": __version__}
+    async def health() -> dict[str, Any]:
+        """The process answers, and tells how its lanes fare."""
+        engine = service.engine
+        told = {"lanes": len(service.lanes.alive()), "lanes_replaced": engine.replaced, "lanes_hung": engine.hung}
+        notice = {"notice": engine.notice} if engine.notice else {}
+        return {"status": "ok", "version": __version__, **told, **notice}
 
     @router.get("/ready")
     async def ready() -> Response:

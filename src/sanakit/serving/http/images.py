@@ -12,9 +12,9 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from sanakit.pipelines.plan import PicturePlan
-from sanakit.serving.errors import ApiError
+from sanakit.serving.errors import ApiError, as_api_error
 from sanakit.serving.http.access import Limits
-from sanakit.serving.http.answers import pictures_of, response_of, stream_of
+from sanakit.serving.http.answers import event, pictures_of, response_of, stream_of
 from sanakit.serving.http.body import Body, read_body
 from sanakit.serving.service import Call, ClientGoneError, Order, Service
 from sanakit.serving.wishes import ImageWish, as_wishes, read_wish
@@ -103,7 +103,7 @@ def image_routes(service: Service, limits: Limits, remembered: Remembered = neve
 
 
 async def _closing(service: Service, order: Order, found: Asked, kind: str) -> AsyncIterator[bytes]:
-    """The stream; where the client goes away, its pictures are cancelled."""
+    """The stream, which an error ends; where the client goes away, its pictures are cancelled."""
     start, told = time.perf_counter(), False
     try:
         async for part in stream_of(order, found.plans, found.wish, kind):
@@ -115,6 +115,8 @@ async def _closing(service: Service, order: Order, found: Asked, kind: str) -> A
         service.metrics.finished("stop").inc()
     except ClientGoneError:
         service.metrics.finished("abort").inc()
+    except Exception as error:
+        yield event("error", as_api_error(error).body)  # which raises in OpenAI's clients
     finally:
         order.__exit__()
 

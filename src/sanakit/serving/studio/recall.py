@@ -12,7 +12,7 @@ from PIL import Image
 from sanakit.common.errors import PictureError
 from sanakit.pipelines.picture_file import open_single_picture, read_record, record_text
 from sanakit.pipelines.record import PictureRecord
-from sanakit.pipelines.replay import circumstances, compare, find_adapters, find_controls, with_sources
+from sanakit.pipelines.replay import circumstances, compare, request_again
 from sanakit.pipelines.request import GenerationRequest, VideoRequest
 from sanakit.serving.errors import of_failure
 from sanakit.serving.messages import Done, Failed, FileForm
@@ -71,7 +71,7 @@ async def replayed(service: Service, path: Path, gone: Callable[[], Awaitable[bo
         gone: says whether the client went away.
 
     Raises:
-        PictureError: it has no record, or what it was made from is not here.
+        PictureError: it has no record, or what it was made from is not here, such as latents that were given.
         ApiError: it could not be made.
     """
     record, picture = read_record(path), open_single_picture(path)
@@ -79,8 +79,7 @@ async def replayed(service: Service, path: Path, gone: Callable[[], Awaitable[bo
     record.check_work(path, picture.size)
     files = service.adapter_files()
     given = [file for use in record.request.adapters if (file := files.get(Path(use.name).stem)) is not None]
-    found = {"adapters": find_adapters(record, path, given), "controls": find_controls(record, path)}
-    request = with_sources(record, path).model_copy(update=found)
+    request = request_again(record, path, adapters=given)
     call = Call(form=FileForm(), seconds=service.patience)
     with Order(service, service.plan([request]), call, gone) as order:
         async for _, message in order.told():
