@@ -125,9 +125,10 @@ class Workers:
         self._close_nursery()
         self._lanes, self._nursery = fresh._lanes, fresh._nursery
 
-    def replace(self, lane: WorkerLane) -> None:
-        lane.kill()
-        self._replace(lane)
+    def replace(self, lane: object) -> None:
+        for own in [own for own in (*self._lanes, *self._leaving) if own is lane]:
+            own.kill()
+            self._replace(own)
 
     def dismiss(self, busy: Collection[object]) -> None:
         for lane in [lane for lane in self._leaving if lane not in busy]:
