@@ -22,7 +22,7 @@ from sanakit.serving.http.app import make_app
 from sanakit.serving.lane import Lane
 from sanakit.serving.messages import Stop
 from sanakit.serving.previews import Projection
-from sanakit.serving.service import Service
+from sanakit.serving.service import Bounds, Service
 from sanakit.serving.workers import WorkerLane, Workers, fit_previews
 
 
@@ -67,7 +67,7 @@ def lanes(tiny_bundle: ModelBundle, tiny_previews: Projection) -> Iterator[Threa
 @pytest.fixture(scope="session")
 def service(tiny_model: Path, lanes: ThreadLanes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     adapters = tmp_path_factory.mktemp("adapters")
-    service = Service(open_model(tiny_model), lanes, adapters=adapters, max_waiting=50, memory=2**30)
+    service = Service(open_model(tiny_model), lanes, adapters=adapters, bounds=Bounds(max_waiting=50, memory=2**30))
     yield service
     service.stop(0)
 

@@ -16,7 +16,7 @@ from sanakit.cli.serving.serve import Loading
 from sanakit.common.errors import SanakitError
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.serving.messages import Done, FileForm, FromLane, Step
-from sanakit.serving.service import Call, Service
+from sanakit.serving.service import Bounds, Call, Service
 from sanakit.serving.workers import WorkerLane, Workers
 
 
@@ -27,7 +27,7 @@ def test_a_lane_that_ends_or_hangs_is_replaced_and_its_picture_finished(
 ) -> None:
     workers = Workers(Loading(str(tiny_model), {"device": "cpu"}, 1), num_lanes=2, threads=1)
     workers.start()
-    service = Service(open_model(tiny_model), workers, silence=2.0)
+    service = Service(open_model(tiny_model), workers, bounds=Bounds(silence=2.0))
     service.start()
     done, begun, told = threading.Event(), threading.Event(), list[FromLane]()
 

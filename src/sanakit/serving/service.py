@@ -53,12 +53,27 @@ class Call:
         return frozenset(step for step in spread.union(often) if 0 <= step < num_steps - 1)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bounds:
+    """How much a service takes upon itself, and how long it waits.
+
+    Args:
+        memory: bytes that pictures may take together beside the weights; None where nobody can tell.
+        max_waiting: pictures that may wait.
+        patience: seconds after which a request that says nothing of it is given up; clients of OpenAI wait 600.
+        silence: seconds after which a lane hangs, as of `Engine`.
+    """
+
+    memory: int | None = None
+    max_waiting: int = 1000
+    patience: float = 570.0
+    silence: float = math.inf
+
+
 class Service:
     """Args:
     model: opened, for plans; its weights are in the lanes.
     adapters: a folder of .safetensors files that requests may name.
-    patience: seconds after which a request that says nothing of it is given up; clients of OpenAI wait 600.
-    silence: seconds after which a lane hangs, as of `Engine`.
     aliases: other names of the model.
     """
 
@@ -67,15 +82,14 @@ class Service:
         model: OpenedModel,
         lanes: Workers,
         *,
-        memory: int | None = None,
-        max_waiting: int = 1000,
+        bounds: Bounds | None = None,
         adapters: Path | None = None,
-        patience: float = 570.0,
-        silence: float = math.inf,
         aliases: Sequence[str] = (),
     ) -> None:
-        self.model, self.lanes, self.adapters, self.patience, self.aliases = model, lanes, adapters, patience, aliases
-        self.engine = Engine(lanes, memory=memory, max_waiting=max_waiting, silence=silence)
+        bounds = bounds or Bounds()
+        self.model, self.lanes, self.adapters, self.aliases = model, lanes, adapters, aliases
+        self.patience = bounds.patience
+        self.engine = Engine(lanes, memory=bounds.memory, max_waiting=bounds.max_waiting, silence=bounds.silence)
         self.metrics = Metrics(self.name)
         self.reader = PromptReader(Words(model.words)) if model.words else None
         self.created = int(time.time())

@@ -141,7 +141,7 @@ def serve_model(
     from sanakit.serving.http.access import read_keys
     from sanakit.serving.http.app import JobFiles, make_app
     from sanakit.serving.http.server import serve_app
-    from sanakit.serving.service import Service
+    from sanakit.serving.service import Bounds, Service
     from sanakit.serving.studio.gallery import Gallery
     from sanakit.serving.studio.routes import studio_routes
     from sanakit.serving.workers import Workers
@@ -168,10 +168,8 @@ def serve_model(
         workers.start()
         if memory is None and on_cpu and (free := free_memory()) is not None:
             memory = int(0.8 * free)
-        service = Service(
-            opened, workers, memory=memory, max_waiting=lanes.max_waiting, silence=lanes.lane_silence,
-            adapters=lanes.adapters, aliases=(model,),
-        )  # fmt: skip
+        bounds = Bounds(memory=memory, max_waiting=lanes.max_waiting, silence=lanes.lane_silence)
+        service = Service(opened, workers, bounds=bounds, adapters=lanes.adapters, aliases=(model,))
         limits = address.limits(keys)
         pictures = None if gallery is None else Gallery(gallery)
         files = JobFiles(
