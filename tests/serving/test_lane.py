@@ -33,6 +33,7 @@ from sanakit.serving.messages import (
     Told,
     Work,
 )  # fmt: skip
+from sanakit.serving.places import Folder, Kept
 from sanakit.serving.previews import Projection
 
 T = TypeVar("T")
@@ -89,7 +90,9 @@ def test_pictures_in_company_are_those_of_the_pipeline_alone(tiny_bundle: ModelB
 def test_a_picture_goes_on_from_where_it_was_handed_back(
     tiny_bundle: ModelBundle, connection: Connection, tmp_path: Path
 ) -> None:
-    asked = work(tiny_bundle, "a", latent=tmp_path / "a.safetensors", num_inference_steps=40, solver="flow-euler")
+    asked = work(
+        tiny_bundle, "a", latent=Kept(Folder(tmp_path), "a.safetensors"), num_inference_steps=40, solver="flow-euler"
+    )
     connection.send(Add(asked))
     while not isinstance(told := connection.recv(), Step) or told.index < 5:
         pass

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from sanakit.common.errors import PictureError, RequestError, SanakitError
+from sanakit.common.errors import OutputError, PictureError, RequestError, SanakitError
 from sanakit.serving.engine import BusyError, LackError, StoppingError
 from sanakit.serving.messages import Failed, Reason
 from sanakit.serving.service import ClientGoneError
@@ -103,6 +103,8 @@ def as_api_error(error: Exception) -> ApiError:
             return ApiError(status, f"{error.detail}.".replace("..", "."))
         case ClientGoneError():
             return ApiError(499, str(error), code="client_closed_request")
+        case OutputError():
+            return ApiError(503, str(error), code="storage_unavailable", retry=True, after=5.0)
         case SanakitError():
             return ApiError(500, str(error), code="server_error")
     logger.exception("an unexpected error", exc_info=error)

@@ -47,6 +47,7 @@ from sanakit.serving.turns import Turns
 logger = logging.getLogger(__name__)
 
 SAVE_EVERY = 2.0  # seconds between two latents of a picture that are kept
+SAVE_SHARE = 20.0  # and so many times what keeping one took, as over a network
 
 
 @dataclass(kw_only=True, eq=False)
@@ -55,7 +56,7 @@ class _Running:
     plan: PicturePlan
     record: PictureRecord
     wish: Evaluation | None = None  # the last that was not answered
-    saved: float = field(default_factory=time.monotonic)
+    save_at: float = field(default_factory=lambda: time.monotonic() + SAVE_EVERY)
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -156,15 +157,16 @@ class Lane:
 
     def _saved(self, running: _Running) -> SavedLatent | None:
         """Of an earlier process, if the same picture comes of it here."""
-        path = running.work.latent
-        if path is None or not running.can_go_on or not path.is_file():
+        kept = running.work.latent
+        if kept is None or not running.can_go_on:
             return None
         try:
-            saved = load_latent(path)
+            with kept.place.reading(kept.name) as path:
+                saved = None if path is None else load_latent(path)
         except SanakitError as error:
             logger.warning("%s begins anew: %s", running.work.key, error)
             return None
-        return saved if saved.record == running.record else None
+        return saved if saved is not None and saved.record == running.record else None
 
     def _step(self) -> None:
         first = self._turns.first()
@@ -186,7 +188,7 @@ class Lane:
         running.seconds["denoise"] = running.seconds.get("denoise", 0.0) + seconds
         preview = self._preview(running, taken) if work.shows(index) else None
         self._tell(Step(work.key, index, step.total - running.plan.start, seconds, preview))
-        if time.monotonic() - running.saved > SAVE_EVERY:
+        if time.monotonic() > running.save_at:
             self._save(running)
 
     def _preview(self, running: _Running, taken: StepTaken[str]) -> bytes:
@@ -195,17 +197,19 @@ class Lane:
 
     def _save(self, running: _Running) -> None:
         """The step that is being done is done once more by whoever goes on from there."""
-        wish, path = running.wish, running.work.latent
-        running.saved = time.monotonic()
-        if wish is None or path is None or not running.can_go_on:
+        wish, kept, start = running.wish, running.work.latent, time.monotonic()
+        running.save_at = start + SAVE_EVERY
+        if wish is None or kept is None or not running.can_go_on:
             return
         saved = SavedLatent(
             latent=wish.latent, record=running.record, index=wish.index, previous=wish.previous, known=wish.known
         )
         try:
-            save_latent(path, saved)
+            with kept.place.writing(kept.name) as path:
+                save_latent(path, saved)
         except SanakitError as error:  # a full disk costs time after a crash, and no picture
             logger.warning("%s", error)
+        running.save_at += SAVE_SHARE * (time.monotonic() - start)
 
     def _finish(self, running: _Running, latent: torch.Tensor) -> None:
         self._turns.leave(running.work.key)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Literal
 
 from sanakit.pipelines.picture_file import PictureFormat
 from sanakit.pipelines.request import GenerationRequest
+from sanakit.serving.places import Kept
 
 Reason = Literal["request", "memory", "cancelled", "deadline", "stopped", "crash", "failed"]
 """Why there is no picture: the request's fault, too little memory, somebody's wish, an end of the server, ours."""
@@ -29,14 +29,14 @@ class Work:
     Args:
         request: complete, of one picture.
         previews: numbers of steps, from 0, after which a preview is wanted.
-        latent: the file in which it is kept as far as it is, and from which it goes on; None for nowhere.
+        latent: where it is kept as far as it is, and from where it goes on; None for nowhere.
     """
 
     key: str
     request: GenerationRequest
     form: FileForm = field(default_factory=FileForm)
     previews: frozenset[int] = frozenset()
-    latent: Path | None = None
+    latent: Kept | None = None
     priority: int = 0
 
     def shows(self, step: int) -> bool:

@@ -41,7 +41,7 @@ def start(
         lanes = ThreadLanes(tiny_bundle, tiny_previews)
         lanes.start()
         service = Service(open_model(tiny_model), lanes)
-        client = TestClient(make_app(service, jobs=JobFiles(folder=tmp_path / "jobs")), raise_server_exceptions=False)
+        client = TestClient(make_app(service, jobs=JobFiles(jobs=tmp_path / "jobs")), raise_server_exceptions=False)
         client.service = service  # type: ignore[attr-defined]
         client.__enter__()
         opened.append((client, service, lanes))
@@ -52,6 +52,13 @@ def start(
         service.stop(0)
         client.__exit__()
         lanes.close()
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def wait_for(client: TestClient, job: str, *statuses: str) -> dict[str, Any]:
@@ -123,6 +130,25 @@ def test_jobs_are_cancelled_waiting_or_running_and_told_over_a_stream(start: Cal
         client.post(f"/v1/jobs/{job}/cancel")
     for job in jobs:
         wait_for(client, job, "cancelled")
+
+
+def test_a_job_of_another_server_is_followed_and_cancelled(
+    start: Callable[[], TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sanakit.serving.jobs.desk.HEARTBEAT", 0.1)
+    works, asks = start(), start()
+    short = {**LONG, "num_inference_steps": 30, "prompt": "short"}
+    first = works.post("/v1/jobs", json=short).json()["id"]
+    told = asks.get(f"/v1/jobs/{first}/events").text.splitlines()
+    assert "event: job.completed" in told
+    job = works.post("/v1/jobs", json={**LONG, "num_inference_steps": 1000}).json()["id"]
+    wait_for(asks, job, "running")
+    here = any(key.startswith(job) for key in works.service.engine.running)  # type: ignore[attr-defined]
+    other = asks if here else works
+    assert other.post(f"/v1/jobs/{job}/cancel").json()["status"] in ("running", "cancelled")
+    wait_for(asks, job, "cancelled")
+    for client in (works, asks):
+        wait_until(lambda client=client: client.service.engine.idle)  # type: ignore[misc]
 
 
 def test_previews_of_a_job_come_over_its_events(start: Callable[[], TestClient]) -> None:

@@ -5,61 +5,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.serving.jobs.conftest import Killable
 
 from sanakit.serving.jobs.database import Sqlite
 
 KILLS = int(os.environ.get("SANAKIT_KILLS", "3"))
 
 
-class Killable:
-    """``sanakit serve`` over one folder of jobs, started again whenever it is asked something and is not there."""
-
-    def __init__(self, model: Path, folder: Path) -> None:
-        self._words = [
-            sys.executable, "-m", "sanakit", "serve", str(model), "--port", "0", "--jobs", str(folder), "--lanes", "2",
-        ]  # fmt: skip
-        self.process: subprocess.Popen[str] | None = None
-        self.address = ""
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(self._words, stderr=subprocess.PIPE, text=True)
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            if "is served at " in line:
-                self.address = line.rpartition(" ")[2].strip()
-                return
-        raise AssertionError("the server did not start")
-
-    def kill(self) -> None:
-        assert self.process is not None
-        os.kill(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-    def ask(self, path: str, body: Any = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.address + path, data, {"content-type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)
-
-
 @pytest.fixture
 def server(tiny_model: Path, tmp_path: Path) -> Iterator[Killable]:
-    server = Killable(tiny_model, tmp_path / "jobs")
+    server = Killable(tiny_model, "--jobs", str(tmp_path / "jobs"))
     yield server
     if server.process is not None and server.process.poll() is None:
         server.kill()

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
+import pickle
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sanakit.common.errors import OutputError
-from sanakit.serving.jobs.database import Sqlite
-from sanakit.serving.jobs.shelf import Presence, Shelf
+from sanakit.cli.serving.serve import KeepingOptions
+from sanakit.common.errors import OutputError, RequestError
+from sanakit.serving.jobs.database import Database, Sqlite
+from sanakit.serving.jobs.postgres import Postgres
+from sanakit.serving.jobs.shelf import Presence, Shelf, sha256_of
 from sanakit.serving.jobs.store import COMPLETED, Job, JobStore, ReusedKeyError, StoredPicture
+from sanakit.serving.places import Place, place_at
 
 PICTURE = StoredPicture(0, "a" * 64, 7, 64, 32)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[JobStore]:
-    database = Sqlite(tmp_path / "jobs.sqlite")
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobStore]:
+    """Of both engines."""
+    if request.param == "sqlite":
+        database: Database = Sqlite(tmp_path / "jobs.sqlite")
+    else:
+        database = Postgres(request.getfixturevalue("postgres").database())
     yield JobStore(database)
     database.close()
+
+
+def pickle_copy(place: Place) -> Place:
+    """As it comes to a lane."""
+    return pickle.loads(pickle.dumps(place))
 
 
 def accept(store: JobStore, name: str, priority: int = 0, **facts: object) -> Job:
@@ -41,13 +55,15 @@ def test_jobs_are_claimed_in_turn_and_once(store: JobStore) -> None:
 def test_who_has_lost_a_lease_has_no_say_any_more(store: JobStore) -> None:
     accept(store, "a")
     assert store.claim("x", "m", now=0.0, until=60.0)
-    store.renew("x", 80.0)
+    assert store.renew("x", 80.0) == {"a"}
     assert store.claim("y", "m", now=70.0, until=99.0) is None
     assert store.claim("y", "m", now=81.0, until=141.0)
     assert not store.keep_picture("x", "a", PICTURE)
     assert not store.end("x", "a", COMPLETED, 90.0)
+    assert store.renew("x", 150.0) == set()
     for _ in range(2):
         assert store.keep_picture("y", "a", PICTURE)
+    assert not store.keep_picture("y", "a", replace(PICTURE, sha256="b" * 64))  # the first is what counts
     assert store.end("y", "a", COMPLETED, 91.0)
     assert not store.end("y", "a", COMPLETED, 92.0)
     assert store.pictures("a") == [PICTURE]
@@ -79,15 +95,20 @@ def test_a_key_gives_the_job_of_then_or_an_error(store: JobStore) -> None:
         store.accept(replace(job, id="b", fingerprint="g"), "key")
 
 
-def test_only_waiting_jobs_are_cancelled_and_only_ended_ones_forgotten(store: JobStore) -> None:
+def test_jobs_are_cancelled_until_they_end_and_only_ended_ones_forgotten(store: JobStore) -> None:
     accept(store, "a")
     accept(store, "b", inputs={"pictures": ["b" * 64]})
-    store.claim("x", "m", now=0.0, until=60.0)
-    assert not store.cancel("a", 1.0)
+    accept(store, "c")
+    for _ in range(2):
+        store.claim("x", "m", now=0.0, until=60.0)
     assert store.cancel("b", 1.0)
+    assert store.cancel("c", 1.0)
+    assert not store.cancel("c", 1.0)
+    assert store.renew("x", 90.0) == {"a"}
     store.keep_picture("x", "a", PICTURE)
     assert store.forget(10.0) == ["b" * 64]
     store.end("x", "a", COMPLETED, 2.0)
+    assert not store.cancel("a", 2.0)
     assert store.forget(2.0) == []
     assert store.forget(10.0) == ["a" * 64]
     assert store.listed("c") == []
@@ -106,7 +127,8 @@ def test_ten_thousand_jobs_are_no_burden(store: JobStore) -> None:
     assert [job.id for job in store.listed("c", limit=2)] == ["9999", "9998"]
 
 
-def test_a_database_that_cannot_be_written_is_told(tmp_path: Path, store: JobStore) -> None:
+def test_a_database_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    store = JobStore(Sqlite(tmp_path / "jobs.sqlite"))
     (tmp_path / "file").write_text("no database, and no folder")
     for path in (tmp_path / "file", tmp_path / "file" / "jobs.sqlite"):
         with pytest.raises(OutputError, match="cannot be written"):
@@ -118,12 +140,16 @@ def test_a_database_that_cannot_be_written_is_told(tmp_path: Path, store: JobSto
     assert accept(store, "after").id == "after"
 
 
-def test_files_are_kept_by_content_and_damage_is_seen(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path)
-    name = shelf.put(b"content")
-    assert shelf.put(b"content") == name
+@pytest.mark.parametrize("kind", ["folder", "memory"])
+def test_files_are_kept_with_their_hash_and_damage_is_seen(tmp_path: Path, kind: str) -> None:
+    place = place_at(tmp_path if kind == "folder" else f"memory://{tmp_path.name}/files")
+    shelf = Shelf(place)
+    first, name = shelf.put(b"content"), shelf.put(b"content")
+    shelf.remove([first])  # which nobody else has
     assert shelf.get(name) == b"content"
-    shelf._path(name).write_bytes(b"damaged")
+    assert sha256_of(name) == hashlib.sha256(b"content").hexdigest()
+    with place.writing(f"pictures/{name[:2]}/{name}") as path:
+        path.write_bytes(b"damaged")
     with pytest.raises(OutputError, match="another hash"):
         shelf.get(name)
     shelf.remove([name, "0" * 64])
@@ -131,11 +157,45 @@ def test_files_are_kept_by_content_and_damage_is_seen(tmp_path: Path) -> None:
         shelf.get(name)
 
 
+@pytest.mark.parametrize("kind", ["folder", "memory"])
+def test_latents_on_their_way_are_dropped_with_their_job_alone(tmp_path: Path, kind: str) -> None:
+    shelf = Shelf(pickle_copy(place_at(tmp_path if kind == "folder" else f"memory://{tmp_path.name}/latents")))
+    shelf.drop_latents("a")  # where there is none yet
+    kept = {key: shelf.latent(key) for key in ("a-0", "a-1", "b-0")}
+    for each in kept.values():
+        with each.place.writing(each.name) as path:
+            path.write_bytes(b"latent")
+    shelf.drop_latents("a")
+    there = dict.fromkeys(kept, False)
+    for key, each in kept.items():
+        with each.place.reading(each.name) as found:
+            there[key] = found is not None
+    assert there == {"a-0": False, "a-1": False, "b-0": True}
+
+
+def test_a_place_that_nothing_reaches_is_told() -> None:
+    with pytest.raises(OutputError, match="nowhere://x: it cannot be reached"):
+        place_at("nowhere://x")
+
+
 def test_an_owner_that_is_gone_is_seen(tmp_path: Path) -> None:
     first, second = Presence(tmp_path), Presence(tmp_path)
     assert not second.is_gone(first.name)
     assert not second.is_gone(second.name)
+    assert first._file is not None
     first._file.close()  # as the end of its process does
     assert second.gone() == [first.name]
     assert second.gone() == []
     assert not second.is_gone("of another machine")
+
+
+@pytest.mark.parametrize(
+    ("places", "told"),
+    [
+        ({"jobs": "postgresql://db/jobs"}, "holds no files; give --results"),
+        ({"jobs": "s3://bucket/jobs", "results": "s3://bucket"}, "not s3://"),
+    ],
+)
+def test_places_that_cannot_be_used_together_are_refused(places: dict[str, str], told: str) -> None:
+    with pytest.raises(RequestError, match=told):
+        KeepingOptions(**places).check()

@@ -23,7 +23,7 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
 def studio_address(
     service: Service, gallery: Gallery, served: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    jobs = JobFiles(folder=tmp_path_factory.mktemp("jobs"), on_picture=gallery.keep)
+    jobs = JobFiles(jobs=tmp_path_factory.mktemp("jobs"), on_picture=gallery.keep)
     with served(
         make_app(service, jobs=jobs, routers=[studio_routes(service, gallery, hosts=("127.0.0.1", "localhost", "::1"))])
     ) as address:

@@ -99,10 +99,29 @@ class KeepingOptions:
     """What outlives the process, and its end."""
 
     jobs: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Where jobs are kept; the user's cache if not given.")
+        str | None,
+        typer.Option(
+            metavar="FOLDER|URL", help="Where jobs are kept, also postgresql://...; the user's cache if not given."
+        ),
+    ] = None
+    results: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER|URL", help="Where their files are, also s3://...; the folder of --jobs if not given."
+        ),
     ] = None
     keep_jobs: Annotated[float, typer.Option(metavar="DAYS", help="After they ended.", min=0)] = 7.0
     stop_within: Annotated[float, typer.Option(help="Seconds for running pictures at the end.", min=0)] = 30.0
+
+    def check(self) -> None:
+        """Raises RequestError for places that cannot be used together."""
+        if self.jobs is not None and "://" in self.jobs:
+            if not self.jobs.startswith(("postgresql://", "postgres://")):
+                raise RequestError(f"--jobs is a folder or postgresql://..., not {self.jobs.partition('://')[0]}://")
+            if self.results is None:
+                raise RequestError(
+                    "--jobs postgresql://... holds no files; give --results, which all its servers reach"
+                )
 
 
 def serve(
@@ -133,6 +152,7 @@ def serve_model(
     """
     optional("fastapi", _EXTRA)
     optional("uvicorn", _EXTRA)
+    keeping.check()
     device = run.start()
     from sanakit.checkpoints.identity.card import VideoDefaults
     from sanakit.checkpoints.opening import open_model
@@ -173,7 +193,8 @@ def serve_model(
         limits = address.limits(keys)
         pictures = None if gallery is None else Gallery(gallery)
         files = JobFiles(
-            folder=keeping.jobs or user_cache_folder() / "jobs",
+            jobs=keeping.jobs or user_cache_folder() / "jobs",
+            results=keeping.results,
             keep=86_400 * keeping.keep_jobs,
             on_picture=pictures.keep if pictures else None,
         )

@@ -21,8 +21,10 @@ from sanakit.serving.http.images import ERRORS, image_routes, read_asked
 from sanakit.serving.http.jobs import Counter, by_address, job_routes, once
 from sanakit.serving.jobs.database import Sqlite
 from sanakit.serving.jobs.desk import Desk, OnPicture
-from sanakit.serving.jobs.shelf import Shelf
+from sanakit.serving.jobs.postgres import Postgres, is_postgres
+from sanakit.serving.jobs.shelf import Presence, Shelf
 from sanakit.serving.jobs.store import JobStore
+from sanakit.serving.places import place_at
 from sanakit.serving.service import Service
 
 
@@ -60,21 +62,30 @@ def make_app(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobFiles:
-    """Where jobs are kept, for how many seconds after they ended, and who gets their pictures too."""
+    """Where jobs are kept, for how many seconds after they ended, and who gets their pictures too.
 
-    folder: Path
+    Args:
+        jobs: a folder for an SQLite file, or the address of a PostgreSQL.
+        results: a folder or a URL of fsspec for pictures and latents; the same folder if it is None.
+    """
+
+    jobs: Path | str
+    results: Path | str | None = None
     keep: float = 7 * 86_400.0
     on_picture: OnPicture | None = None
 
     def desk(self, service: Service, limits: Limits) -> Desk:
-        """Raises OutputError where the folder cannot be written."""
+        """Raises OutputError where one of both cannot be reached or written."""
 
         def plan(fields: Mapping[str, Any], pictures: Sequence[bytes], mask: bytes | None) -> tuple[Any, Any]:
             asked = read_asked(service, limits, Body(dict(fields), pictures, mask))
             return asked.plans, asked.call
 
-        store = JobStore(Sqlite(self.folder / "jobs.sqlite"))
-        return Desk(service, store, Shelf(self.folder), plan, keep=self.keep, on_picture=self.on_picture)
+        shared = is_postgres(self.jobs)
+        store = JobStore(Postgres(str(self.jobs)) if shared else Sqlite(Path(self.jobs) / "jobs.sqlite"))
+        presence = Presence(None if shared else Path(self.jobs))
+        shelf = Shelf(place_at(self.results or self.jobs))
+        return Desk(service, store, shelf, presence, plan, keep=self.keep, on_picture=self.on_picture)
 
 
 async def _remembered(counter: Counter, request: Request, body: Body) -> Response | None:

@@ -63,7 +63,7 @@ def fact_routes(service: Service) -> APIRouter:
         return {"status": "ok", "size": picture["size"]}
 
     @router.get("/metrics")
-    async def metrics() -> Response:
+    def metrics() -> Response:
         """For Prometheus."""
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 

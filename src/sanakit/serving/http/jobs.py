@@ -21,11 +21,13 @@ from sanakit.serving.http.answers import event, picture_facts, response_of
 from sanakit.serving.http.body import Body, read_body
 from sanakit.serving.http.images import ERRORS, JSON_BODY, read_asked
 from sanakit.serving.jobs.desk import Desk
+from sanakit.serving.jobs.shelf import sha256_of
 from sanakit.serving.jobs.store import COMPLETED, FAILED, RUNNING, STATUSES, Job, ReusedKeyError
 from sanakit.serving.wishes import MAX_PRIORITY, read_wish
 
 MAX_LISTED = 100
 _HEARTBEAT = 15.0  # seconds after which an idle stream says that it is there
+_LOOK_EVERY = 1.0  # seconds between two looks at a job that another server works on
 
 
 class Counter:
@@ -59,7 +61,7 @@ class Counter:
 
     def owned(self, request: Request, job: str) -> Job:
         """A job of who asks; raises ApiError where there is none."""
-        found = self.desk.store.get(job)
+        found = self.desk.store.get(job) if job.isascii() and job.isprintable() else None
         if found is None or found.client != client_of(request):
             raise ApiError(404, f"there is no job {job[:60]!r}.", param="job", code="job_not_found")
         return found
@@ -84,10 +86,11 @@ class Counter:
         end = self.desk.listen(job.id, tell)
         try:
             while (now := await run_in_threadpool(self.desk.store.get, job.id)) is not None and not now.has_ended:
+                patience = _HEARTBEAT if self.desk.holds(job) else _LOOK_EVERY
                 try:
                     running = True
                     while running or not told.empty():  # the store is asked only when there is something else to know
-                        news = await asyncio.wait_for(told.get(), _HEARTBEAT)
+                        news = await asyncio.wait_for(told.get(), patience)
                         yield news
                         running = news[0]["status"] == RUNNING
                 except TimeoutError:
@@ -127,7 +130,7 @@ class Counter:
             "data": [
                 {
                     "url": f"/v1/jobs/{job.id}/pictures/{picture.number}",
-                    "sha256": picture.sha256,
+                    "sha256": sha256_of(picture.sha256),
                     "seed": picture.seed,
                     "size": f"{picture.width}x{picture.height}",
                 }
@@ -220,7 +223,7 @@ def _result_routes(router: APIRouter, counter: Counter) -> None:
         if picture is None:
             raise ApiError(404, f"the job has no finished picture {number}.", param="number", code="picture_not_found")
         kind = found.fields.get("output_format") or "png"
-        headers = {"etag": f'"{picture.sha256}"', "cache-control": "private, immutable, max-age=604800"}
+        headers = {"etag": f'"{sha256_of(picture.sha256)}"', "cache-control": "private, immutable, max-age=604800"}
         return Response(desk.shelf.get(picture.sha256), media_type=f"image/{kind}", headers=headers)
 
     @router.get("/v1/jobs/{job}/events")

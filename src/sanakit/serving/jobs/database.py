@@ -1,11 +1,11 @@
-"""A small SQL interface, and SQLite behind it. Statements are in the common part of SQLite's and PostgreSQL's SQL."""
+"""A small SQL interface, and SQLite behind it; PostgreSQL is another. Statements are in what both of them know."""
 
 from __future__ import annotations
 
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,16 +15,16 @@ Row = Sequence[Any]
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
-    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, client TEXT NOT NULL, model TEXT NOT NULL, kind TEXT NOT NULL,
+    number {number}, id TEXT NOT NULL UNIQUE, client TEXT NOT NULL, model TEXT NOT NULL, kind TEXT NOT NULL,
     fields TEXT NOT NULL, inputs TEXT NOT NULL, idempotency TEXT, fingerprint TEXT NOT NULL, status TEXT NOT NULL,
-    priority INTEGER NOT NULL, steps INTEGER NOT NULL, progress REAL NOT NULL, created REAL NOT NULL, started REAL,
-    ended REAL, not_before REAL NOT NULL, owner TEXT, lease REAL, error TEXT
+    priority INTEGER NOT NULL, steps INTEGER NOT NULL, progress {float} NOT NULL, created {float} NOT NULL,
+    started {float}, ended {float}, not_before {float} NOT NULL, owner TEXT, lease {float}, error TEXT
 );
 CREATE INDEX IF NOT EXISTS jobs_in_turn ON jobs (status, model, priority DESC, number);
 CREATE INDEX IF NOT EXISTS jobs_of_client ON jobs (client, number);
 CREATE UNIQUE INDEX IF NOT EXISTS jobs_once ON jobs (client, idempotency);
 CREATE TABLE IF NOT EXISTS pictures (
-    job TEXT NOT NULL, number INTEGER NOT NULL, sha256 TEXT NOT NULL, seed INTEGER NOT NULL, width INTEGER NOT NULL,
+    job TEXT NOT NULL, number INTEGER NOT NULL, sha256 TEXT NOT NULL, seed BIGINT NOT NULL, width INTEGER NOT NULL,
     height INTEGER NOT NULL, PRIMARY KEY (job, number)
 );
 CREATE INDEX IF NOT EXISTS pictures_by_content ON pictures (sha256);
@@ -32,23 +32,32 @@ CREATE INDEX IF NOT EXISTS pictures_by_content ON pictures (sha256);
 
 
 class Database(Protocol):
-    """What a job store asks of SQL; parameters are ``?``."""
+    """What a job store asks of SQL; parameters are ``?``.
+
+    Attributes:
+        skip_locked: the end of a query for rows that are to be changed, so that of several processes each gets others.
+    """
+
+    skip_locked: str
 
     def run(self, statement: str, *values: Any) -> list[Row]:
-        """One statement in a transaction of its own, or of `transaction`; gives its rows.
+        """One statement in a transaction of its own, or of `transaction`; gives its rows. Outside of `transaction` it
+        may run twice where a connection broke, so it is one that does no harm then.
 
         Raises:
             OutputError: it could not be written down, as where the disk is full.
         """
 
-    def transaction(self) -> Any:
-        """A context: all statements within it, or none; nobody else writes meanwhile."""
+    def transaction(self) -> AbstractContextManager[None]:
+        """All statements within it, or none."""
 
     def close(self) -> None: ...
 
 
 class Sqlite:
     """One file in WAL mode; every statement is on the disk when it returns."""
+
+    skip_locked = ""  # who writes is alone
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.RLock()
@@ -58,7 +67,7 @@ class Sqlite:
             self._connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=FULL")
-            self._connection.executescript(SCHEMA)
+            self._connection.executescript(SCHEMA.format(number="INTEGER PRIMARY KEY", float="REAL"))
 
     def run(self, statement: str, *values: Any) -> list[Row]:
         with self._lock, _told(self._path):

@@ -17,14 +17,25 @@ from sanakit.common.errors import OutputError, SanakitError
 from sanakit.serving.engine import BusyError, LackError, StoppingError, Ticket
 from sanakit.serving.errors import of_failure
 from sanakit.serving.jobs.shelf import Presence, Shelf
-from sanakit.serving.jobs.store import CANCELLED, COMPLETED, FAILED, QUEUED, Job, JobStore, StoredPicture, new_id
+from sanakit.serving.jobs.store import (
+    CANCELLED,
+    COMPLETED,
+    FAILED,
+    QUEUED,
+    Job,
+    JobStore,
+    ReusedKeyError,
+    StoredPicture,
+    input_files,
+    new_id,
+)
 from sanakit.serving.messages import Done, Failed, FromLane, Step
 from sanakit.serving.service import Service
 from sanakit.serving.wishes import WishError
 
 logger = logging.getLogger(__name__)
 
-LEASE, HEARTBEAT = 60.0, 10.0  # seconds
+LEASE, HEARTBEAT = 30.0, 5.0  # seconds
 AGAIN_AFTER = 5.0  # seconds after which a job is tried again that could not be written down
 _PROGRESS_EVERY = 1.0  # seconds between two that are written down
 _SWEEP_EVERY = 600.0  # seconds between two looks for jobs to be forgotten
@@ -59,24 +70,23 @@ class Desk:
         service: Service,
         store: JobStore,
         shelf: Shelf,
+        presence: Presence,
         plan: Callable[[Mapping[str, Any], Sequence[bytes], bytes | None], tuple[Any, Any]],
         *,
         keep: float = 7 * 86_400.0,
         on_picture: OnPicture | None = None,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self.service, self.store, self.shelf, self.keep = service, store, shelf, keep
-        self._plan, self._clock, self._on_picture = plan, clock, on_picture
-        self._presence = Presence(shelf.folder)
+        self._plan, self._on_picture = plan, on_picture
+        self._presence = presence
         self._running: dict[str, _Running] = {}
         self._news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._listeners: dict[str, list[Listener]] = defaultdict(list)
-        self._files = threading.Lock()
         self._thread: threading.Thread | None = None
         self._open = True
         self._claims_after = 0.0
         self.step_seconds: float | None = None  # of one step, lately
-        service.metrics.watch("jobs_queued", "Jobs that wait.", lambda: self.store.count(QUEUED))
+        service.metrics.watch("jobs_queued", "Jobs that wait.", self.num_queued)
 
     @property
     def owner(self) -> str:
@@ -95,7 +105,10 @@ class Desk:
         self._news.put(lambda: None)
         if self._thread is not None:
             self._thread.join(30)
-        self.store.release(self.owner)
+        try:
+            self.store.release(self.owner)
+        except OutputError as error:
+            logger.warning("jobs go on as their leases have gone by: %s", error)
         self._presence.leave()
 
     def accept(
@@ -110,10 +123,16 @@ class Desk:
         """
         if not self._open or not self.service.engine.accepting:
             raise StoppingError
-        with self._files:
-            inputs: dict[str, Any] = {"pictures": [self.shelf.put(each) for each in pictures]} if pictures else {}
-            inputs |= {} if mask is None else {"mask": self.shelf.put(mask)}
-            found = self.store.accept(replace(job, id=new_id(), inputs=inputs, created=self._clock()), idempotency)
+        inputs: dict[str, Any] = {"pictures": [self.shelf.put(each) for each in pictures]} if pictures else {}
+        inputs |= {} if mask is None else {"mask": self.shelf.put(mask)}
+        new = replace(job, id=new_id(), inputs=inputs, created=time.time())
+        try:
+            found = self.store.accept(new, idempotency)
+        except ReusedKeyError:
+            self.shelf.remove(input_files(inputs))
+            raise
+        if found.id != new.id:
+            self.shelf.remove(input_files(inputs))
         self._news.put(lambda: None)
         return found
 
@@ -124,7 +143,8 @@ class Desk:
             if (running := self._running.get(job.id)) is not None:
                 for key in running.left:
                     self.service.engine.cancel(key)
-            elif self.store.cancel(job.id, self._clock()):
+            elif self.store.cancel(job.id, time.time()):
+                self.shelf.drop_latents(job.id)
                 self._tell(job.id, {"status": CANCELLED})
 
         self._news.put(end)
@@ -137,8 +157,7 @@ class Desk:
 
     def forget(self, job: Job) -> bool:
         """Delete one that has ended, with its pictures."""
-        with self._files:
-            self.shelf.remove(self.store.forget(math.inf, job.id))
+        self.shelf.remove(self.store.forget(math.inf, job.id))
         return self.store.get(job.id) is None
 
     def listen(self, job: str, listener: Listener) -> Callable[[], None]:
@@ -157,6 +176,17 @@ class Desk:
         running = self._running.get(job.id)
         return job.progress if running is None else running.progress
 
+    def holds(self, job: Job) -> bool:
+        """It is worked on here, so that whoever listens is told of every step."""
+        return job.id in self._running
+
+    def num_queued(self) -> float:
+        """Jobs that wait; not a number where nobody can say."""
+        try:
+            return self.store.count(QUEUED)
+        except OutputError:
+            return math.nan
+
     def estimate(self, job: Job, steps_ahead: int) -> float | None:
         """Seconds until it is finished, by what steps took lately; None where none was made yet."""
         if self.step_seconds is None or job.has_ended:
@@ -170,7 +200,7 @@ class Desk:
             try:
                 now = time.monotonic()  # the clock of the day may jump
                 if now - renewed > HEARTBEAT:
-                    self.store.renew(self.owner, self._clock() + LEASE)
+                    self._renew()
                     renewed = now
                 if now - swept > _SWEEP_EVERY:
                     self._sweep()
@@ -185,6 +215,24 @@ class Desk:
             except Exception:
                 logger.exception("jobs go on after an error")
                 time.sleep(0.2)
+
+    def _renew(self) -> None:
+        """Leases. What we have without knowing of it, as where the answer to a claim was lost, is given back; what is
+        ours no more, as it was cancelled elsewhere or our lease went by, is let go."""
+        ours = self.store.renew(self.owner, time.time() + LEASE)
+        for job in ours - self._running.keys():
+            self.store.release(self.owner, job)
+        for running in [each for job, each in self._running.items() if job not in ours]:
+            self._forsake(running)
+
+    def _forsake(self, running: _Running) -> None:
+        del self._running[running.job.id]
+        for key in running.left:
+            self.service.engine.cancel(key)
+        now = self.store.get(running.job.id)
+        if now is None or now.has_ended:
+            self.shelf.drop_latents(running.job.id)
+        self._tell(running.job.id, {"status": QUEUED if now is None else now.status})
 
     def _take(self, patience: float) -> None:
         """What came in since; waits for the first."""
@@ -202,14 +250,14 @@ class Desk:
         return engine.accepting and not waits and time.monotonic() >= self._claims_after
 
     def _claim(self) -> bool:
-        job = self.store.claim(self.owner, self.service.name, self._clock(), self._clock() + LEASE)
+        job = self.store.claim(self.owner, self.service.name, time.time(), time.time() + LEASE)
         if job is None:
             return False
         try:
             self._begin(job)
         except (BusyError, OutputError) as error:
             logger.warning("job %s waits: %s", job.id, error)
-            self.store.release(self.owner, job.id, self._clock() + AGAIN_AFTER)
+            self.store.release(self.owner, job.id, time.time() + AGAIN_AFTER)
             self._claims_after = time.monotonic() + AGAIN_AFTER
             return False
         except SanakitError as error:
@@ -221,7 +269,7 @@ class Desk:
         pictures = [self.shelf.get(name) for name in job.inputs.get("pictures", ())]
         mask = self.shelf.get(job.inputs["mask"]) if job.inputs.get("mask") else None
         plans, call = self._plan(job.fields, pictures, mask)
-        left = math.inf if (deadline := job.fields.get("deadline")) is None else job.created + deadline - self._clock()
+        left = math.inf if (deadline := job.fields.get("deadline")) is None else job.created + deadline - time.time()
         call = replace(call, seconds=left, priority=job.priority)
         tickets = self.service.tickets(plans, call, partial(self._hear, job.id), name=job.id)
         there = {picture.number for picture in self.store.pictures(job.id)}
@@ -275,15 +323,14 @@ class Desk:
         try:
             if self._on_picture is not None:
                 self._on_picture(done.content)
-            with self._files:
-                sha256 = self.shelf.put(done.content)
-                picture = StoredPicture(number, sha256, seed, *done.size)
-                ours = self.store.keep_picture(self.owner, job.id, picture)
+            file = self.shelf.put(done.content)
+            ours = self.store.keep_picture(self.owner, job.id, StoredPicture(number, file, seed, *done.size))
         except OutputError as error:
             logger.warning("job %s waits for room: %s", job.id, error)
             self._let_go(running, AGAIN_AFTER)
             return
-        if not ours:  # another process has it by now
+        if not ours:  # another process has the job by now, or had it
+            self.shelf.remove([file])
             self._let_go(running)
             return
         running.left.discard(done.key)
@@ -309,13 +356,13 @@ class Desk:
         code = "insufficient_memory" if isinstance(error, LackError) else "invalid_value"
         told = {"message": str(error), "type": "invalid_request_error", "param": param, "code": code}
         self._running.pop(job.id, None)
-        self.store.end(self.owner, job.id, FAILED, self._clock(), told)
+        self.store.end(self.owner, job.id, FAILED, time.time(), told)
         self._tell(job.id, {"status": FAILED})
 
     def _end(self, running: _Running, status: str, error: Mapping[str, Any] | None = None) -> None:
         for key in running.left:
             self.service.engine.cancel(key)
-        self.store.end(self.owner, running.job.id, status, self._clock(), error)
+        self.store.end(self.owner, running.job.id, status, time.time(), error)
         self._running.pop(running.job.id, None)
         self.shelf.drop_latents(running.job.id)
         self._tell(running.job.id, {"status": status})
@@ -328,23 +375,13 @@ class Desk:
         if after:
             self._claims_after = time.monotonic() + after
         try:
-            self.store.release(self.owner, running.job.id, self._clock() + after)
-        except OutputError as error:  # its lease is not renewed by others, and ours is: so it is tried again
-            logger.warning("job %s cannot be given back yet: %s", running.job.id, error)
-            self._news.put(partial(self._give_back_later, running.job.id))
+            self.store.release(self.owner, running.job.id, time.time() + after)
+        except OutputError as error:
+            logger.warning("job %s is given back as its lease would be renewed: %s", running.job.id, error)
         self._tell(running.job.id, {"status": QUEUED})
 
-    def _give_back_later(self, job: str) -> None:
-        time.sleep(0.2)
-        try:
-            self.store.release(self.owner, job, self._clock())
-        except OutputError:
-            self._news.put(partial(self._give_back_later, job))
-            raise
-
     def _sweep(self) -> None:
-        with self._files:
-            self.shelf.remove(self.store.forget(self._clock() - self.keep))
+        self.shelf.remove(self.store.forget(time.time() - self.keep))
 
     def _tell(self, job: str, facts: Mapping[str, Any], preview: bytes | None = None) -> None:
         for listener in tuple(self._listeners.get(job, ())):

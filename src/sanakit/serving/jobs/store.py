@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sanakit.common.errors import RequestError
+from sanakit.common.errors import OutputError, RequestError
 from sanakit.serving.jobs.database import Database, Row
 
 QUEUED, RUNNING, COMPLETED, FAILED, CANCELLED = "queued", "running", "completed", "failed", "cancelled"
@@ -31,7 +31,7 @@ class Job:
     Attributes:
         kind: which endpoint's body it is.
         fields: the body, with a seed.
-        inputs: hashes of pictures that came along by name: a list under "pictures", one under "mask".
+        inputs: names of the files that came along: a list under "pictures", one under "mask".
         fingerprint: of what came, to tell whether the same is asked again.
         steps: of all its pictures.
         progress: from 0 to 1.
@@ -63,7 +63,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class StoredPicture:
-    """A finished picture of a job: its place there, the SHA-256 of its file, its seed and size."""
+    """A finished picture of a job: its place there, the name of its file, its seed and size."""
 
     number: int
     sha256: str
@@ -85,42 +85,39 @@ class JobStore:
             ReusedKeyError: the key belongs to something else.
             OutputError: it could not be written down; it is not accepted.
         """
-        with self._database.transaction():
-            if idempotency is not None:
-                rows = self._database.run(f"{_SELECT} WHERE client = ? AND idempotency = ?", job.client, idempotency)
-                if rows:
-                    known = _job(rows[0])
-                    if known.fingerprint != job.fingerprint:
-                        raise ReusedKeyError("this Idempotency-Key came before with another body; take a new one.")
-                    return known
-            self._database.run(
-                "INSERT INTO jobs (id, client, model, kind, fields, inputs, idempotency, fingerprint, status, "
-                "priority, steps, progress, created, not_before) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0)",
-                job.id, job.client, job.model, job.kind, json.dumps(dict(job.fields)), json.dumps(dict(job.inputs)),
-                idempotency, job.fingerprint, QUEUED, job.priority, job.steps, job.created,
-            )  # fmt: skip
-        return self.get(job.id) or job
+        self._database.run(
+            "INSERT INTO jobs (id, client, model, kind, fields, inputs, idempotency, fingerprint, status, priority, "
+            "steps, progress, created, not_before) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0) "
+            "ON CONFLICT DO NOTHING",
+            job.id, job.client, job.model, job.kind, json.dumps(dict(job.fields)), json.dumps(dict(job.inputs)),
+            idempotency, job.fingerprint, QUEUED, job.priority, job.steps, job.created,
+        )  # fmt: skip
+        if (accepted := self.get(job.id)) is not None:
+            return accepted
+        rows = self._database.run(f"{_SELECT} WHERE client = ? AND idempotency = ?", job.client, idempotency)
+        if not rows:
+            raise OutputError("the job of this Idempotency-Key was deleted meanwhile; ask again")
+        if (known := _job(rows[0])).fingerprint != job.fingerprint:
+            raise ReusedKeyError("this Idempotency-Key came before with another body; take a new one.")
+        return known
 
     def claim(self, owner: str, model: str, now: float, until: float) -> Job | None:
         """The next job of a model, with a lease; also one whose owner has let its lease go by."""
-        with self._database.transaction():
-            rows = self._database.run(
-                f"{_SELECT} WHERE model = ? AND ((status = ? AND not_before <= ?) OR "
-                "(status = ? AND lease < ? AND owner <> ?)) ORDER BY priority DESC, number LIMIT 1",
-                model, QUEUED, now, RUNNING, now, owner,
-            )  # fmt: skip
-            if not rows:
-                return None
-            job = _job(rows[0])
-            self._database.run(
-                "UPDATE jobs SET status = ?, owner = ?, lease = ?, started = COALESCE(started, ?) WHERE id = ?",
-                RUNNING, owner, until, now, job.id,
-            )  # fmt: skip
-        return self.get(job.id)
+        rows = self._database.run(
+            "UPDATE jobs SET status = ?, owner = ?, lease = ?, started = COALESCE(started, ?) WHERE number = ("
+            "SELECT number FROM jobs WHERE model = ? AND ((status = ? AND not_before <= ?) OR "
+            "(status = ? AND lease < ? AND owner <> ?)) ORDER BY priority DESC, number LIMIT 1"
+            f"{self._database.skip_locked}) RETURNING {', '.join(_COLUMNS)}",
+            RUNNING, owner, until, now, model, QUEUED, now, RUNNING, now, owner,
+        )  # fmt: skip
+        return _job(rows[0]) if rows else None
 
-    def renew(self, owner: str, until: float) -> None:
-        """All leases of an owner."""
-        self._database.run("UPDATE jobs SET lease = ? WHERE owner = ? AND status = ?", until, owner, RUNNING)
+    def renew(self, owner: str, until: float) -> set[str]:
+        """All leases of an owner; gives the jobs that it has, by what is written."""
+        rows = self._database.run(
+            "UPDATE jobs SET lease = ? WHERE owner = ? AND status = ? RETURNING id", until, owner, RUNNING
+        )
+        return {row[0] for row in rows}
 
     def release(self, owner: str, job: str | None = None, not_before: float = 0.0) -> None:
         """Let others, or oneself later, go on with a job of an owner, or with all of them."""
@@ -132,42 +129,35 @@ class JobStore:
         )  # fmt: skip
 
     def keep_picture(self, owner: str, job: str, picture: StoredPicture) -> bool:
-        """Remember a finished picture, once."""
-        with self._database.transaction():
-            if not self._owns(owner, job):
-                return False
-            self._database.run(
-                "INSERT INTO pictures (job, number, sha256, seed, width, height) VALUES (?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT DO NOTHING",
-                job, picture.number, picture.sha256, picture.seed, picture.width, picture.height,
-            )  # fmt: skip
-        return True
+        """Remember a finished picture, once; says whether this file is what is remembered."""
+        self._database.run(
+            "INSERT INTO pictures (job, number, sha256, seed, width, height) "
+            "SELECT id, ?, ?, ?, ?, ? FROM jobs WHERE id = ? AND owner = ? AND status = ? ON CONFLICT DO NOTHING",
+            picture.number, picture.sha256, picture.seed, picture.width, picture.height, job, owner, RUNNING,
+        )  # fmt: skip
+        found = self._database.run("SELECT sha256 FROM pictures WHERE job = ? AND number = ?", job, picture.number)
+        return bool(found) and found[0][0] == picture.sha256
 
     def tell_progress(self, owner: str, job: str, progress: float) -> None:
         self._database.run("UPDATE jobs SET progress = ? WHERE id = ? AND owner = ?", progress, job, owner)
 
     def end(self, owner: str, job: str, status: str, now: float, error: Mapping[str, Any] | None = None) -> bool:
         """The last word on a job."""
-        with self._database.transaction():
-            if not self._owns(owner, job):
-                return False
-            told = None if error is None else json.dumps(error)
-            self._database.run(
-                "UPDATE jobs SET status = ?, ended = ?, error = ?, owner = NULL, lease = NULL, "
-                "progress = CASE WHEN ? THEN 1 ELSE progress END WHERE id = ?",
-                status, now, told, status == COMPLETED, job,
-            )  # fmt: skip
-        return True
+        told = None if error is None else json.dumps(error)
+        rows = self._database.run(
+            "UPDATE jobs SET status = ?, ended = ?, error = ?, owner = NULL, lease = NULL, "
+            "progress = CASE WHEN ? THEN 1 ELSE progress END WHERE id = ? AND owner = ? AND status = ? RETURNING id",
+            status, now, told, status == COMPLETED, job, owner, RUNNING,
+        )  # fmt: skip
+        return bool(rows)
 
     def cancel(self, job: str, now: float) -> bool:
-        """One that nobody works on."""
+        """One that has not ended; who works on it sees that when its lease is renewed."""
         rows = self._database.run(
-            "UPDATE jobs SET status = ?, ended = ? WHERE id = ? AND status = ? RETURNING id",
-            CANCELLED,
-            now,
-            job,
-            QUEUED,
-        )
+            "UPDATE jobs SET status = ?, ended = ?, owner = NULL, lease = NULL WHERE id = ? AND status IN (?, ?) "
+            "RETURNING id",
+            CANCELLED, now, job, QUEUED, RUNNING,
+        )  # fmt: skip
         return bool(rows)
 
     def prioritise(self, job: str, priority: int) -> None:
@@ -210,14 +200,14 @@ class JobStore:
         return int(self._database.run("SELECT COUNT(*) FROM jobs WHERE status = ?", status)[0][0])
 
     def forget(self, before: float, job: str | None = None) -> list[str]:
-        """Jobs that ended before then, or one that has ended; gives the hashes of files that nothing needs any more."""
+        """Jobs that ended before then, or one that has ended; gives the names of files that nothing needs any more."""
         one, values = ("", ()) if job is None else (" AND id = ?", (job,))
         with self._database.transaction():
             rows = self._database.run(
                 f"SELECT id, inputs FROM jobs WHERE ended < ? AND status NOT IN (?, ?){one} LIMIT 500",
                 before, QUEUED, RUNNING, *values,
             )  # fmt: skip
-            hashes = {each for row in rows for each in input_hashes(json.loads(row[1]))}
+            hashes = {each for row in rows for each in input_files(json.loads(row[1]))}
             for row in rows:
                 hashes |= {picture.sha256 for picture in self.pictures(row[0])}
                 self._database.run("DELETE FROM pictures WHERE job = ?", row[0])
@@ -228,13 +218,8 @@ class JobStore:
         found = self._database.run("SELECT 1 FROM pictures WHERE sha256 = ? LIMIT 1", sha256)
         return bool(found or self._database.run("SELECT 1 FROM jobs WHERE inputs LIKE ? LIMIT 1", f"%{sha256}%"))
 
-    def _owns(self, owner: str, job: str) -> bool:
-        return bool(
-            self._database.run("SELECT 1 FROM jobs WHERE id = ? AND owner = ? AND status = ?", job, owner, RUNNING)
-        )
 
-
-def input_hashes(inputs: Mapping[str, Any]) -> Sequence[str]:
+def input_files(inputs: Mapping[str, Any]) -> Sequence[str]:
     """Of all pictures that came with a job."""
     return [*inputs.get("pictures", ()), *([inputs["mask"]] if inputs.get("mask") else [])]
 
