@@ -88,7 +88,7 @@ class Postgres:
                 self._address, autocommit=True, connect_timeout=5, application_name="sanakit",
                 keepalives_idle=5, keepalives_interval=5, keepalives_count=3, tcp_user_timeout=15_000,
             )  # fmt: skip
-        cursor = self._connection.execute(statement.replace("?", "%s"), values or None)  # type: ignore[arg-type]
+        cursor = self._connection.execute(statement.replace("?", "%s"), values or None)
         return cursor.fetchall() if cursor.description else []
 
     def _lose(self, error: Exception) -> None:
