@@ -43,7 +43,8 @@ def load(
 ) -> TextToImagePipeline:
     """A pipeline for a model folder, a weights file, a hub id, or the starter that ships with the package.
 
-    Where one picture of the model's own size takes more memory than is free, a warning says so before weights are read.
+    Where one picture or clip of the model's own size takes more memory than is free, a warning says so before weights
+    are read.
 
     Args:
         source: a diffusers folder, an upstream ``.pth``, one safetensors of the transformer, a hub id or ``starter``.
@@ -74,7 +75,7 @@ def load(
     from sanakit.checkpoints.opening import open_model  # torch and friends load only now
     from sanakit.models.transformers.compiled_step import check_compiler
     from sanakit.pipelines.check import plan_for_model, tell_lack_of_memory
-    from sanakit.pipelines.request import GenerationRequest
+    from sanakit.pipelines.request import GenerationRequest, VideoRequest
     from sanakit.pipelines.text_to_image import TextToImagePipeline
 
     others = {name: options.pop(name, None) for name in ("text_encoder", "autoencoder", "quantize")}
@@ -82,8 +83,8 @@ def load(
     if compile:
         check_compiler(where)
     model = open_model(source, device=where, dtype=dtype, force=force, hub=HubOptions(**options), **others)
-    if not model.makes_clips:
-        tell_lack_of_memory(model, plan_for_model(model, [GenerationRequest(prompt="")]))
+    usual = VideoRequest if model.makes_clips else GenerationRequest
+    tell_lack_of_memory(model, plan_for_model(model, [usual(prompt="")]))
     return TextToImagePipeline(model.load(), deterministic=deterministic, compile=compile)
 
 

@@ -50,7 +50,7 @@ def test_memory_that_is_short_is_told_before_weights_are_read(
     sizes = {name: sum(t.numel() for t in part.state_dict().values()) for name, part in bundle.components.items()}
     need = memory_of_pictures(model, plan())
     assert need.weights == {name: size * model.dtypes[name].itemsize for name, size in sizes.items()}
-    row = denoising_bytes(bundle.transformer.config, 8, 8, model.dtypes["transformer"])
+    row = denoising_bytes(bundle.transformer.config, (8, 8), model.dtypes["transformer"])
     assert need.denoising == 2 * row
     assert memory_of_pictures(model, plan(guidance_scale=1.0)).denoising == row
     assert memory_of_pictures(model, plan(), num_pictures=3).denoising == 2 * row  # one at a time on the CPU

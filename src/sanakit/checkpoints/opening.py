@@ -18,7 +18,13 @@ from sanakit.checkpoints.identity.schemes import SchemeRequest, check_uncalibrat
 from sanakit.checkpoints.networks.identify import Found
 from sanakit.checkpoints.networks.kind import C, M
 from sanakit.checkpoints.networks.strict_load import check_whole, load_network
-from sanakit.checkpoints.sources.complete import card_of, check_transformer, complete, words_of_parts
+from sanakit.checkpoints.sources.complete import (
+    card_of,
+    check_transformer,
+    complete,
+    with_named_autoencoder,
+    words_of_parts,
+)
 from sanakit.checkpoints.sources.content_hashes import check_small_weights
 from sanakit.checkpoints.sources.sources import FOLDERS_OF, ModelParts, find_parts
 from sanakit.checkpoints.text.text_encoder_check import check_text_encoder
@@ -153,6 +159,7 @@ def open_model(
     without = [FOLDERS_OF[name] for name, other in named.items() if other is not None]
     parts = find_parts(source, hub=hub, without=[folder for folders in without for folder in folders])
     check_transformer(parts)
+    parts = with_named_autoencoder(parts, hub, named["autoencoder"])
     card = card_of(parts)
     return OpenedModel(
         parts=parts,

@@ -18,7 +18,6 @@ import torch
 
 from sanakit.checkpoints.files.reader import read_header, read_json
 from sanakit.checkpoints.identity.card import PUBLISHED_TEXT_ENCODER, SMALL_TEXT_ENCODER
-from sanakit.checkpoints.identity.precision import COMPONENTS
 from sanakit.checkpoints.networks.kind import QUANTIZATION
 from sanakit.checkpoints.opening import OpenedModel
 from sanakit.checkpoints.text.decoder_folder import decoder_parameters
@@ -30,6 +29,7 @@ from sanakit.common.errors import PictureError, SanakitError
 from sanakit.common.paths import as_path
 from sanakit.models.network import state_bytes
 from sanakit.pipelines.adapting.carried import check_adapters
+from sanakit.pipelines.clips.memory import clip_decoding_bytes
 from sanakit.pipelines.controlling.carried import check_controls, found_for
 from sanakit.pipelines.decoding.budget import within
 from sanakit.pipelines.decoding.decode import TILINGS
@@ -38,10 +38,12 @@ from sanakit.pipelines.decoding.memory import (
     ModelSize,
     PictureMemory,
     autoencoder_parameters,
+    denoising_bytes,
     measured_free_memory,
     transformer_parameters,
 )
 from sanakit.pipelines.decoding.published import AUTOENCODER, TEXT_ENCODER_PARAMETERS
+from sanakit.pipelines.decoding.tiling import Tiling
 from sanakit.pipelines.denoise import rows_per_call
 from sanakit.pipelines.latent_file import SavedLatent
 from sanakit.pipelines.plan import PicturePlan, latent_shape, plan_pictures
@@ -74,19 +76,14 @@ def load_for(
         RequestError: the model cannot do what a request asks for, or not within that memory.
         CheckpointError: an adapter or a ControlNet does not fit the model.
     """
-    plans = plan_for_model(model, requests)
-    if model.makes_clips:
-        check_room(sum(plan.num_frames or 0 for plan in plans) * bytes_of_pictures(plans[:1]))
-        tell_lack_for_weights(model)
-        return TextToImagePipeline(model.load(), deterministic=deterministic, compile=compile, memory=memory)
-    assert model.parts.transformer is not None
-    check_adapters([use for each in requests for use in each.adapters], model.parts.transformer.config, compile=compile)
+    plans, config = plan_for_model(model, requests), model.parts.networks["transformer"].config
+    check_adapters([use for each in requests for use in each.adapters], config, compile=compile)
     controls = [use for each in requests for use in each.controls]
-    check_controls(controls, model.parts.transformer.config, model.parts.networks.get("controlnet"), compile=compile)
+    check_controls(controls, config, model.parts.networks.get("controlnet"), compile=compile)
     check_room(bytes_of_pictures(plans))
     rows = FIXED_ROWS if deterministic else None
     if memory is not None and plans:
-        largest = max(plans, key=lambda plan: math.prod(plan.generated))
+        largest = max(plans, key=_extent)
         model = within(
             memory, model, partial(memory_of_pictures, plan=largest, num_pictures=len(plans), fixed_rows=rows)
         )
@@ -149,8 +146,16 @@ def _autoencoder_of(model: OpenedModel) -> Any:
 
 def bytes_of_pictures(plans: Sequence[PicturePlan]) -> int:
     """Upper estimate of what their files take."""
-    sides = [(plan.request.height or 0, plan.request.width or 0, plan.request.upscale) for plan in plans]
-    return sum(4 * height * width * scale**2 for height, width, scale in sides)
+
+    def pixels(plan: PicturePlan) -> int:
+        return (plan.request.height or 0) * (plan.request.width or 0) * plan.request.upscale**2
+
+    return sum(4 * (plan.num_frames or 1) * pixels(plan) for plan in plans)
+
+
+def _extent(plan: PicturePlan) -> int:
+    """Pixels that the model makes."""
+    return math.prod(plan.generated) * (plan.num_frames or 1)
 
 
 def tell_lack_of_memory(
@@ -165,37 +170,21 @@ def tell_lack_of_memory(
     It is no error, since the estimate is an upper one and some systems find more.
     """
     free = free_memory(torch.device(model.device))
-    largest = max(plans, key=lambda plan: math.prod(plan.generated), default=None)
+    largest = max(plans, key=_extent, default=None)
     if free is None or largest is None:
         return
     need = memory_of_pictures(model, largest, num_pictures=len(plans), fixed_rows=fixed_rows)
     if need.total <= free:
         return
     height, width = largest.generated
+    what = "pictures" if largest.num_frames is None else f"clips of {largest.num_frames} frames"
     parts = {"its weights": sum(need.weights.values()), "a step": need.denoising, "its decoding": need.decoding}
     told = ", ".join(f"{readable_bytes(size)} for {name}" for name, size in parts.items())
     logger.warning(
-        "memory is short: %s takes up to %s for pictures of %dx%d px (%s), and %s are free on %s; close other programs "
+        "memory is short: %s takes up to %s for %s of %dx%d px (%s), and %s are free on %s; close other programs "
         "or ask for less, and `sanakit doctor` tells what runs here",
-        *(model.card.name, readable_bytes(need.total), width, height, told, readable_bytes(free), model.device),
+        *(model.card.name, readable_bytes(need.total), what, width, height, told, readable_bytes(free), model.device),
     )
-
-
-def tell_lack_for_weights(model: OpenedModel, *, free_memory: FreeMemory = measured_free_memory) -> None:
-    """Warn where the weights alone take more memory than is free, which is what is known of a model of clips."""
-    tensors = {name: found.header.tensors.values() for name, found in model.parts.networks.items()}
-    counts = {name: sum(math.prod(each.shape) for each in own) for name, own in tensors.items() if name in COMPONENTS}
-    counts["text_encoder"] = _text_encoder_parameters(model)
-    need, free = (
-        sum(_bytes_of_weights(model, *each) for each in counts.items()),
-        free_memory(torch.device(model.device)),
-    )
-    if free is not None and need > free:
-        logger.warning(
-            "memory is short: the weights of %s take %s, and %s are free on %s; close other programs, or load them in "
-            "bfloat16 or fewer bits (--dtype, --quantize)",
-            *(model.card.name, readable_bytes(need), readable_bytes(free), model.device),
-        )
 
 
 def memory_of_pictures(
@@ -203,6 +192,8 @@ def memory_of_pictures(
 ) -> PictureMemory:
     """What a model takes with its text encoder, for one of so many pictures; decoded in the smallest tiles, which are
     taken where larger ones do not fit."""
+    if plan.num_frames is not None:
+        return _memory_of_clip(model, plan, plan.num_frames, fixed_rows)
     transformer = model.parts.transformer
     assert transformer is not None
     autoencoder = _autoencoder_of(model)
@@ -223,11 +214,34 @@ def memory_of_pictures(
     alone = len(plan.guidance.inputs())
     together = rows_per_call(torch.device(model.device), shape, 2 * MAX_BATCH)
     rows = fixed_rows or max(alone, min(alone * num_pictures, together))
-    tiling = TILINGS[-1] if max(height, width) > TILINGS[-1].tile else None
+    tiling = _smallest_tiles(height, width)
     need = size.picture(height, width, rows=rows, tiling=tiling, upscale=plan.request.upscale)
     beside = _bytes_of_controlnets(model, plan)
     denoising, decoding = need.denoising + beside, need.decoding + beside
     return replace(need, in_turns=model.in_turns, denoising=denoising, decoding=decoding)
+
+
+def _memory_of_clip(model: OpenedModel, plan: PicturePlan, num_frames: int, fixed_rows: int | None) -> PictureMemory:
+    """The same of a clip, whose rows are never more than its own."""
+    transformer, autoencoder = (model.parts.networks[name] for name in ("transformer", "autoencoder"))
+    counts = {
+        found.kind.component: sum(map(math.prod, found.kind.shapes(found.config).values()))
+        for found in (transformer, autoencoder)
+    }
+    counts["text_encoder"] = _text_encoder_parameters(model)
+    latent = latent_shape(plan, transformer.config.in_channels, autoencoder.config)[1:]
+    rows, tiling = fixed_rows or len(plan.guidance.inputs()), _smallest_tiles(*plan.generated)
+    shape, dtype = (num_frames, *plan.generated), model.dtypes["autoencoder"]
+    return PictureMemory(
+        weights={name: _bytes_of_weights(model, name, count) for name, count in counts.items()},
+        denoising=rows * denoising_bytes(transformer.config, latent, model.dtypes["transformer"]),
+        decoding=clip_decoding_bytes(autoencoder.kind.build, autoencoder.config, shape, dtype, tiling),
+        in_turns=model.in_turns,
+    )
+
+
+def _smallest_tiles(height: int, width: int) -> Tiling | None:
+    return TILINGS[-1] if max(height, width) > TILINGS[-1].tile else None
 
 
 def _bytes_of_controlnets(model: OpenedModel, plan: PicturePlan) -> int:

@@ -210,7 +210,8 @@ class TextToImagePipeline(JobMaker):
             with rescued(finished, self.rescue_folder) as rescue:
                 self.bundle.need("autoencoder")
                 autoencoder: Any = self.bundle.autoencoder
-                return decode_clip(autoencoder, finished, output, lambda: f"{rescue()}{record.model.options}")
+                options = record.model.options
+                return decode_clip(autoencoder, finished, output, lambda: f"{rescue()}{options}", self.free_memory)
         canvas = canvas_of(record.request)
         if canvas is not None and canvas.keeps:
             canvas.check_here()

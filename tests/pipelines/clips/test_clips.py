@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,16 @@ from sanakit.checkpoints.bundle import ModelBundle, save_bundle
 from sanakit.checkpoints.identity.card import card_from_json, card_to_json
 from sanakit.checkpoints.opening import load_bundle, open_model
 from sanakit.cli.app import main
-from sanakit.common.errors import PictureError, RequestError
+from sanakit.common.errors import CheckpointError, DecodeMemoryError, PictureError, RequestError
 from sanakit.models.autoencoders.ltx2 import LTX2Autoencoder, LTX2AutoencoderConfig
+from sanakit.models.autoencoders.wan import WanAutoencoder, WanAutoencoderConfig
 from sanakit.models.transformers.video_dit import VideoDiT
-from sanakit.pipelines.check import tell_lack_for_weights
+from sanakit.pipelines.check import memory_of_pictures, plan_for_model, tell_lack_of_memory
 from sanakit.pipelines.clips.clip import GeneratedClip, describe_frames
 from sanakit.pipelines.clips.files import read_clip_record, read_frames
+from sanakit.pipelines.clips.memory import clip_decoding_bytes
 from sanakit.pipelines.clips.place import choose_clip_place
+from sanakit.pipelines.decoding.tiling import Tiling
 from sanakit.pipelines.latent_file import load_latent, save_latent
 from sanakit.pipelines.record import PictureRecord
 from sanakit.pipelines.replay import read_made, replay
@@ -205,11 +209,71 @@ def test_from_the_shell(
     assert "identical" in capsys.readouterr().out
     assert main([*shared, "--output", str(tmp_path / "a.png")]) == 2
     assert "makes clips; ask for one with num_frames= (--frames)" in capsys.readouterr().err
-    tell_lack_for_weights(open_model(model), free_memory=lambda device: 10**9)
-    assert not caplog.messages
-    tell_lack_for_weights(open_model(model), free_memory=lambda device: 1000)
-    assert "the weights of tiny-clips take" in caplog.text
     assert main([*shared, "--frames", "6", "--output", str(tmp_path / "a.gif")]) == 2
+    capsys.readouterr()
+    assert main([*shared, "--frames", "5", "--memory", "100MB", "--output", str(tmp_path / "a.gif")]) == 2
+    assert "memory=100 MB is not enough for tiny-clips at this size" in capsys.readouterr().err
+    opened = open_model(model)
+    plans = plan_for_model(opened, [VideoRequest(prompt="a ball", num_frames=9)])
+    need = memory_of_pictures(opened, plans[0])
+    tell_lack_of_memory(opened, plans, free_memory=lambda device: need.total)
+    assert not caplog.messages
+    tell_lack_of_memory(opened, plans, free_memory=lambda device: need.total - 1)
+    assert "for clips of 9 frames of 32x32 px" in caplog.text
+    assert need.weights["autoencoder"] == sum(each.nbytes for each in clip_bundle.autoencoder.parameters())
+
+
+def test_a_transformer_alone_is_planned_with_the_autoencoder_that_is_named(
+    clip_bundle: ModelBundle, tiny_model: Path, tmp_path: Path
+) -> None:
+    save_bundle(replace(clip_bundle, text_encoder=load_bundle(tiny_model).text_encoder), tmp_path / "model")
+    (tmp_path / "model" / "vae").rename(tmp_path / "vae")
+    with pytest.raises(CheckpointError, match="has no autoencoder"):
+        open_model(tmp_path / "model")
+    opened = open_model(tmp_path / "model", autoencoder=tmp_path / "vae")
+    (plan,) = plan_for_model(opened, [VideoRequest(prompt="a ball", num_frames=5, height=48, width=32)])
+    assert plan.generated == (48, 32)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_memory_of_decoding_grows_with_the_clip_by_its_frames_alone(causal: bool) -> None:
+    """A decoder that sees later frames takes the whole clip at once."""
+    config = LTX2AutoencoderConfig(
+        channels=(8, 16, 32, 64), num_blocks=(1, 1, 1, 1, 1), decoder_channels=(16, 32, 64),
+        decoder_num_blocks=(1, 1, 1, 1), latent_channels=16, decoder_causal=causal,
+    )  # fmt: skip
+    build, shapes = LTX2Autoencoder, [(frames, 128, 256) for frames in (25, 33, 81)]
+    short, middle, long = (clip_decoding_bytes(build, config, shape, torch.float32) for shape in shapes)
+    flat = pytest.approx((3 * 8 * 128 * 256, 3 * 56 * 128 * 256), rel=0.1)  # in 8 bits; and a longer latent
+    assert (middle - short, long - short) == flat if causal else long > 2 * short
+
+
+def test_tiles_take_less_than_the_whole_frame() -> None:
+    wan = partial(
+        clip_decoding_bytes, WanAutoencoder, WanAutoencoderConfig(num_blocks=1), (81, 480, 832), torch.float32
+    )
+    assert wan(Tiling(tile=256, stride=192)) < wan() / 3
+
+
+def test_decoding_heals_itself_in_tiles(
+    clip_bundle: ModelBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They fade into each other, so frames are near those of the whole; the latent is safe before."""
+    monkeypatch.setattr("sanakit.pipelines.clips.decode.TILINGS", (Tiling(tile=32, stride=24),))
+    pipeline = TextToImagePipeline(clip_bundle, rescue_folder=tmp_path)
+    (clip,) = made(pipeline, "a ball", num_frames=5, height=48, width=64)
+    monkeypatch.setattr(pipeline, "free_memory", lambda device: 1000)
+    tiled = pipeline.decode(_saved(clip))
+    assert isinstance(tiled, GeneratedClip)
+    assert tiled.pictures.shape == clip.pictures.shape
+    assert 0 < np.abs(tiled.pictures.astype(int) - clip.pictures).mean() < 10  # attention sees the whole frame
+
+    def fails(latent: torch.Tensor, **how: Any) -> torch.Tensor:
+        raise MemoryError
+
+    monkeypatch.setattr(clip_bundle.autoencoder, "decode", fails)
+    with pytest.raises(DecodeMemoryError, match=r"a clip of 5 frames of 64x48 px could not .* sanakit decode"):
+        pipeline.decode(_saved(clip))
 
 
 @pytest.mark.parametrize("causal", [True, False])

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
@@ -27,31 +23,7 @@ from sanakit.pipelines.decoding.memory import (
     upscaling_bytes,
 )
 from sanakit.pipelines.decoding.tiling import Tiling
-
-
-class PeakMemory(TorchDispatchMode):
-    """Largest number of bytes in tensors made inside the block and alive at once; weights do not count."""
-
-    def __init__(self, model: torch.nn.Module) -> None:
-        super().__init__()
-        self.live = self.peak = self.longest = 0
-        self.known = {tensor.untyped_storage()._cdata for tensor in model.state_dict().values()}
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(out):
-            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage()._cdata not in self.known:
-                storage = tensor.untyped_storage()
-                self.longest = max(self.longest, tensor.numel())
-                self.known.add(storage._cdata)
-                self.live += storage.nbytes()
-                self.peak = max(self.peak, self.live)
-                weakref.finalize(storage, self._forget, storage._cdata, storage.nbytes())
-        return out
-
-    def _forget(self, key: int, num_bytes: int) -> None:
-        self.known.discard(key)
-        self.live -= num_bytes
+from sanakit.pipelines.decoding.trial import PeakMemory
 
 
 def measured_decoding(config: DCAutoencoderConfig, side: int, dtype: torch.dtype) -> PeakMemory:
@@ -114,7 +86,7 @@ def test_sana_at_1024_and_4096() -> None:
 def test_a_step_takes_a_little_less_than_the_estimate(name: str, dtype: torch.dtype) -> None:
     config = replace(LINEAR_DIT_PRESETS[name], num_layers=2)
     measured = measured_step(config, 32, dtype).peak
-    assert 1.0 < denoising_bytes(config, 32, 32, dtype) / measured < 1.5
+    assert 1.0 < denoising_bytes(config, (32, 32), dtype) / measured < 1.5
 
 
 def test_parameters_are_counted_from_the_config() -> None:
@@ -134,7 +106,7 @@ def test_a_picture_takes_its_weights_and_the_larger_of_its_two_moments() -> None
     whole, tiled = size.picture(4096, 4096), size.picture(4096, 4096, tiling=Tiling(tile=512, stride=448))
     assert whole.total == 15 + CONFIGS["sana"].decode_bytes(4096, 4096) + OWN_BYTES
     assert tiled.decoding < whole.decoding / 10
-    assert tiled.denoising == 2 * denoising_bytes(size.transformer, 128, 128, torch.bfloat16)
+    assert tiled.denoising == 2 * denoising_bytes(size.transformer, (128, 128), torch.bfloat16)
     assert size.picture(4096, 4096, rows=16).denoising == 8 * whole.denoising
     enlarged = size.picture(4096, 4096, tiling=Tiling(tile=512, stride=448), upscale=2)
     assert enlarged.upscaling == upscaling_bytes(4096, 4096, 2) > 12 * 8192**2

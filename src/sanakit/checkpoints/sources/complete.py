@@ -54,16 +54,13 @@ def complete(
     asked for.
     """
     check_transformer(parts)
-    if "autoencoder" not in parts.networks and autoencoder is None:
-        _check_borrowing(parts)
+    parts = with_named_autoencoder(parts, hub, autoencoder)
     named = {"text_encoder": text_encoder, "autoencoder": autoencoder}
     foreign = [name for name, source in named.items() if source is not None or not _has(parts, name)]
     if parts.variant is not None:
         foreign = ["transformer", *named]
-    if autoencoder is not None or not _has(parts, "autoencoder"):
-        wanted = DEFAULT_AUTOENCODER if autoencoder is None else autoencoder
-        find_one: Find = find_autoencoder if parts.transformer is not None else find_clip_autoencoder
-        found = _of_another(partial(find_one, wanted), "autoencoder", hub, is_named=autoencoder is not None)
+    if not _has(parts, "autoencoder"):
+        found = _of_another(partial(find_autoencoder, DEFAULT_AUTOENCODER), "autoencoder", hub, is_named=False)
         parts = replace(parts, networks={**parts.networks, "autoencoder": found})
     if text_encoder is not None or parts.text_encoder is None:
         find = partial(with_text_encoder, parts, text_encoder)
@@ -73,6 +70,20 @@ def complete(
         parts = replace(parts, card=replace(parts.card, hashes=hashes))
     replaced = {name: Origin.of(source) for name, source in named.items() if source is not None}
     return replace(parts, revision=hub.revision, replaced=replaced)
+
+
+def with_named_autoencoder(parts: ModelParts, hub: HubOptions, source: str | Path | None) -> ModelParts:
+    """The same parts with another source's autoencoder in the place of their own, which decides how they are planned.
+
+    Raises:
+        CheckpointError: there is none, or none is named where none fits by itself.
+    """
+    if source is None:
+        if not _has(parts, "autoencoder"):
+            _check_borrowing(parts)
+        return parts
+    find: Find = find_autoencoder if parts.transformer is not None else find_clip_autoencoder
+    return replace(parts, networks={**parts.networks, "autoencoder": find(source, hub.for_others)})
 
 
 def _has(parts: ModelParts, name: str) -> bool:

@@ -1,52 +1,74 @@
-"""Latents of clips to frames, chunk by chunk, in memory that does not grow with the clip."""
+"""Latents of clips to frames, chunk by chunk in memory that does not grow with the clip, or where that is short, tile
+by tile."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sanakit.common.errors import DecodeMemoryError, OutputError, SanakitError
-from sanakit.common.free_memory import is_out_of_memory
+from sanakit.common.errors import SanakitError
 from sanakit.common.pixels import from_signed
 from sanakit.models.autoencoders.clips import ClipAutoencoder
 from sanakit.pipelines.clips.clip import GeneratedClip, describe_frames
+from sanakit.pipelines.clips.memory import clip_decoding_bytes
+from sanakit.pipelines.decoding.decode import TILINGS, SaveLatent, in_fitting_size
+from sanakit.pipelines.decoding.memory import FreeMemory, measured_free_memory
+from sanakit.pipelines.decoding.tiling import Tiling, decode_tiled
 from sanakit.pipelines.latent_file import SavedLatent
 from sanakit.pipelines.resolution import resize_and_crop
 from sanakit.pipelines.result import Output
 
-SaveLatent = Callable[[], str]
-
 
 def decode_clip(
-    autoencoder: ClipAutoencoder, finished: SavedLatent, output: Output, save_latent: SaveLatent
+    autoencoder: ClipAutoencoder,
+    finished: SavedLatent,
+    output: Output,
+    save_latent: SaveLatent,
+    free_memory: FreeMemory = measured_free_memory,
 ) -> GeneratedClip:
-    """A finished latent to a clip: in 8 bits for "pil", as float pixels for "np" and "tensor".
+    """A finished latent to a clip: in 8 bits for "pil", as float pixels for "np" and "tensor"; undivided where that
+    fits into the free memory, as pictures are.
 
     Raises:
         DecodeMemoryError: it does not fit into memory; the latent was saved.
     """
-    record, latent = finished.record, finished.latent
-    try:
-        if output != "pil":
-            pixels = torch.cat([*decode_frames(autoencoder, finished)]).transpose(0, 1).contiguous()  # (3, T, H, W)
-            if output == "tensor":
-                return GeneratedClip(record=record, latent=latent, pixels=pixels)
-            unit = (pixels.clamp(-1, 1) + 1) / 2
-            return GeneratedClip(record=record, latent=latent, frames=unit.permute(1, 2, 3, 0).contiguous().numpy())
-        frames = np.concatenate([np.stack(from_signed(chunk)) for chunk in decode_frames(autoencoder, finished)])
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise DecodeMemoryError(_farewell(finished, save_latent)) from error
+    config, (latents, *sides) = autoencoder.config, finished.latent.shape[2:]
+    height, width = (side * config.compression for side in sides)
+    shape = (1 + (latents - 1) * config.temporal_compression, height, width)
+    sizes = [None, *(tiling for tiling in TILINGS if tiling.tile < max(height, width))]
+    need = partial(clip_decoding_bytes, type(autoencoder), config, shape, autoencoder.compute_dtype)
+    return in_fitting_size(
+        partial(_decode, autoencoder, finished, output),
+        [(size, need(size)) for size in sizes],
+        free=free_memory(autoencoder.device),
+        save_latent=save_latent,
+        what=f"a clip of {shape[0]} frames of {width}x{height} px",
+    )
+
+
+def _decode(
+    autoencoder: ClipAutoencoder, finished: SavedLatent, output: Output, tiling: Tiling | None
+) -> GeneratedClip:
+    record, latent, chunks = finished.record, finished.latent, decode_frames(autoencoder, finished, tiling)
+    if output != "pil":
+        pixels = torch.cat([*chunks]).transpose(0, 1).contiguous()  # (3, T, H, W)
+        if output == "tensor":
+            return GeneratedClip(record=record, latent=latent, pixels=pixels)
+        unit = (pixels.clamp(-1, 1) + 1) / 2
+        return GeneratedClip(record=record, latent=latent, frames=unit.permute(1, 2, 3, 0).contiguous().numpy())
+    frames = np.concatenate([np.stack(from_signed(chunk)) for chunk in chunks])
     record = record.model_copy(update={"image": describe_frames(frames)})
     return GeneratedClip(record=record, latent=latent, frames=frames)
 
 
 @torch.no_grad()
-def decode_frames(autoencoder: ClipAutoencoder, finished: SavedLatent) -> Iterator[Tensor]:
+def decode_frames(
+    autoencoder: ClipAutoencoder, finished: SavedLatent, tiling: Tiling | None = None
+) -> Iterator[Tensor]:
     """Frames ``(t, 3, H, W)`` float32 on the CPU, of the size that was asked for, as they come.
 
     Raises:
@@ -54,7 +76,7 @@ def decode_frames(autoencoder: ClipAutoencoder, finished: SavedLatent) -> Iterat
     """
     request = finished.record.request
     latent = finished.latent.to(autoencoder.device, autoencoder.compute_dtype)
-    for chunk in autoencoder.decode_stream(latent):
+    for chunk in _chunks(autoencoder, latent, tiling):
         pixels = chunk[0].transpose(0, 1).to("cpu", torch.float32)  # (t, 3, H, W)
         if not pixels.isfinite().all():
             raise SanakitError(
@@ -64,10 +86,10 @@ def decode_frames(autoencoder: ClipAutoencoder, finished: SavedLatent) -> Iterat
         yield resize_and_crop(pixels, request.height, request.width)
 
 
-def _farewell(finished: SavedLatent, save_latent: SaveLatent) -> str:
-    request = finished.record.request
-    lost = f"a clip of {request.width}x{request.height} px could not be decoded in the memory that is free"
-    try:
-        return f"{lost}; the finished latent is safe, so free some memory and run: sanakit decode {save_latent()}"
-    except OutputError:
-        return f"{lost}; free some memory or ask for a smaller size."
+def _chunks(autoencoder: ClipAutoencoder, latent: Tensor, tiling: Tiling | None) -> Iterator[Tensor]:
+    """``(B, 3, t, H, W)`` from the first frame to the last; of tiles, once all are there."""
+    if tiling is None:
+        yield from autoencoder.decode_stream(latent)
+        return
+    whole = decode_tiled(autoencoder.decode, latent, tiling, autoencoder.config.compression)
+    yield from whole.split(autoencoder.config.temporal_compression, dim=2)

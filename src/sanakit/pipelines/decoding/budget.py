@@ -41,7 +41,7 @@ def within(memory: int, model: OpenedModel, need: Callable[[OpenedModel], Pictur
         least = min(total for _, total in tried)
         raise RequestError(
             f"memory={readable_bytes(memory)} is not enough for {model.card.name} at this size, which takes "
-            f"{readable_bytes(least, decimals=1)} at the least; ask for a smaller picture or give it more"
+            f"{readable_bytes(least, decimals=1)} at the least; ask for a smaller size or give it more"
         )
     way, total = fitting
     if way is not model:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -28,6 +30,8 @@ USABLE_SHARE = 0.8  # of the free memory; the rest is for estimates that are off
 TIGHT_SHARE = 0.5  # a decode that needs more of the free memory than this might be killed without a word
 
 SaveLatent = Callable[[], Path | str]
+T = TypeVar("T")
+SizeT = TypeVar("SizeT", Bands | Tiling | None, Tiling | None)
 
 
 @torch.no_grad()  # tensors of inference mode could not be changed by the caller
@@ -58,21 +62,49 @@ def decode_latent(
     device = autoencoder.device
     latent = latent.to(device, autoencoder.compute_dtype)
     sizes = _attempts(latent, autoencoder.config, device, tilings)
-    measured = free_memory(device)
-    free = math.inf if measured is None else measured
-    needs = [latent.shape[0] * _need(latent, autoencoder, size) for size in sizes]
-    saved = _save(save_latent) if needs[0] > TIGHT_SHARE * free else None
-    fitting = (index for index, need in enumerate(needs) if need <= USABLE_SHARE * free)
-    for size in sizes[next(fitting, len(needs) - 1) :]:
+    height, width = _pixels(latent, autoencoder, None)
+    return in_fitting_size(
+        partial(_decode, autoencoder, latent),
+        [(size, latent.shape[0] * _need(latent, autoencoder, size)) for size in sizes],
+        free=free_memory(device),
+        save_latent=save_latent,
+        what=f"a picture of {width}x{height} px",
+    )
+
+
+def in_fitting_size(
+    decode: Callable[[SizeT], T],
+    needs: Sequence[tuple[SizeT, int]],
+    *,
+    free: int | None,
+    save_latent: SaveLatent | None,
+    what: str,
+) -> T:
+    """Decode in the largest size that fits, and after an out-of-memory error in the next smaller ones.
+
+    Args:
+        decode: all of it in a size: bands, tiles, or None for undivided.
+        needs: the sizes with their bytes, largest first.
+        free: bytes; None where nobody can tell.
+        save_latent: as of ``decode_latent``.
+        what: is decoded, in sentences.
+
+    Raises:
+        DecodeMemoryError: even the smallest did not fit; the message names the saved latent.
+    """
+    room = math.inf if free is None else free
+    saved = _save(save_latent) if needs[0][1] > TIGHT_SHARE * room else None
+    fitting = (index for index, (_, need) in enumerate(needs) if need <= USABLE_SHARE * room)
+    for size, _ in needs[next(fitting, len(needs) - 1) :]:
         try:
-            return _decode(autoencoder, latent, size)
+            return decode(size)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            logger.warning("decoding %s ran out of memory; trying smaller tiles", _name(size))
-        if device.type == "cuda":
+            logger.warning("decoding %s ran out of memory; trying smaller tiles", _name(size, what))
+        if torch.cuda.is_available():
             torch.cuda.empty_cache()
-    raise DecodeMemoryError(_farewell(saved or _save(save_latent), latent, autoencoder))
+    raise DecodeMemoryError(_farewell(saved or _save(save_latent), what))
 
 
 def _attempts(
@@ -107,7 +139,7 @@ def _need(latent: Tensor, autoencoder: DCAutoencoder, size: Bands | Tiling | Non
 def _decode(autoencoder: DCAutoencoder, latent: Tensor, tiling: Bands | Tiling | None) -> Tensor:
     if tiling is None:
         return autoencoder.decode(latent).to("cpu", torch.float32)
-    logger.info("decoding in %s", _name(tiling))
+    logger.info("decoding in %s", _name(tiling, ""))
     if isinstance(tiling, Bands):
         return decode_in_bands(autoencoder, latent, tiling.rows)
     return decode_tiled(autoencoder.decode, latent, tiling, autoencoder.config.compression)
@@ -124,15 +156,14 @@ def _save(save_latent: SaveLatent | None) -> Path | str | None:
         return None
 
 
-def _name(tiling: Bands | Tiling | None) -> str:
+def _name(tiling: Bands | Tiling | None, what: str) -> str:
     if isinstance(tiling, Bands):
         return f"bands of {tiling.rows} rows"
-    return "the whole picture" if tiling is None else f"tiles of {tiling.tile} px every {tiling.stride} px"
+    return f"{what} undivided" if tiling is None else f"tiles of {tiling.tile} px every {tiling.stride} px"
 
 
-def _farewell(saved: Path | str | None, latent: Tensor, autoencoder: DCAutoencoder) -> str:
-    height, width = _pixels(latent, autoencoder, None)
-    lost = f"a picture of {width}x{height} px could not be decoded in the memory that is free, even in small tiles"
+def _farewell(saved: Path | str | None, what: str) -> str:
+    lost = f"{what} could not be decoded in the memory that is free, even in small tiles"
     if saved is None:
         return f"{lost}; free some memory or ask for a smaller size."
     return f"{lost}; the finished latent is safe, so free some memory and run: sanakit decode {saved}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -13,6 +14,7 @@ from sanakit.common.free_memory import free_memory, process_memory
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
+from sanakit.models.transformers.video_dit import VideoDiTConfig
 from sanakit.pipelines.decoding.tiling import Tiling
 
 OWN_BYTES = 500_000_000  # of Python, torch and the text on its way
@@ -51,7 +53,7 @@ class ModelSize:
         factor = self.autoencoder.compression
         return PictureMemory(
             weights=self.weights,
-            denoising=rows * denoising_bytes(self.transformer, height // factor, width // factor, self.dtype),
+            denoising=rows * denoising_bytes(self.transformer, (height // factor, width // factor), self.dtype),
             decoding=decoding_bytes(self.autoencoder, height, width, tiling),
             upscaling=upscaling_bytes(height, width, upscale),
         )
@@ -76,12 +78,15 @@ class PictureMemory:
         return sum(self.weights.values()) + max(later.values()) + OWN_BYTES
 
 
-def denoising_bytes(config: LinearDiTConfig, height: int, width: int, dtype: torch.dtype) -> int:
-    """Upper estimate of what one row of a step needs beside the weights, for a latent of ``height`` x ``width``.
+def denoising_bytes(config: LinearDiTConfig | VideoDiTConfig, latent: Sequence[int], dtype: torch.dtype) -> int:
+    """Upper estimate of what one row of a step needs beside the weights, for a latent of so many rows and columns, of a
+    clip with frames before them.
 
     The Mix-FFN decides: four tensors as wide as its inside, of which three and its input were seen alive at once.
     """
-    tokens = (height // config.patch_size) * (width // config.patch_size)
+    patch = config.patch_size
+    sides = patch if isinstance(patch, tuple) else (patch, patch)
+    tokens = math.prod(side // of_token for side, of_token in zip(latent, sides, strict=True))
     return 4 * tokens * 2 * config.inner_size * dtype.itemsize
 
 

@@ -34,7 +34,8 @@ class Bands:
 
 
 def decode_tiled(decode: Callable[[Tensor], Tensor], latent: Tensor, tiling: Tiling, compression: int) -> Tensor:
-    """``(B, C, h, w)`` to ``(B, 3, H, W)`` float32 on the CPU, one tile in memory at a time.
+    """``(B, C, h, w)`` to ``(B, 3, H, W)`` float32 on the CPU, one tile in memory at a time; of clips
+    ``(B, C, t, h, w)`` to ``(B, 3, T, H, W)``.
 
     The decoder's attention is global, so a tile sees less than the whole and seams differ; the overlap is crossed
     with linear ramps that add up to one. The geometry is that of the DC-AE in diffusers.
@@ -46,14 +47,17 @@ def decode_tiled(decode: Callable[[Tensor], Tensor], latent: Tensor, tiling: Til
         compression: pixels of one side per latent position.
     """
     tile, stride = max(tiling.tile // compression, 2), max(tiling.stride // compression, 1)
-    batch, _, height, width = latent.shape
-    canvas = torch.zeros(batch, 3, height * compression, width * compression)
+    height, width = latent.shape[-2:]
+    canvas: Tensor | None = None
     for top, bottom in spans(height, tile, stride):
         for left, right in spans(width, tile, stride):
             pixels = decode(latent[..., top:bottom, left:right]).to("cpu", torch.float32)
             pixels *= _ramp(top, bottom, height, tile - stride, compression)[:, None]
             pixels *= _ramp(left, right, width, tile - stride, compression)
+            if canvas is None:
+                canvas = torch.zeros(*pixels.shape[:-2], height * compression, width * compression)
             canvas[..., top * compression : bottom * compression, left * compression : right * compression] += pixels
+    assert canvas is not None
     return canvas
 
 
