@@ -66,8 +66,8 @@ def lanes(tiny_bundle: ModelBundle, tiny_previews: Projection) -> Iterator[Threa
 
 @pytest.fixture(scope="session")
 def service(tiny_model: Path, lanes: ThreadLanes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    adapters = tmp_path_factory.mktemp("adapters")
-    service = Service(open_model(tiny_model), lanes, adapters=adapters, bounds=Bounds(max_waiting=50, memory=2**30))
+    folders = {name: tmp_path_factory.mktemp(name) for name in ("adapters", "controls")}
+    service = Service(open_model(tiny_model), lanes, **folders, bounds=Bounds(max_waiting=50, memory=2**30))
     yield service
     service.stop(0)
 

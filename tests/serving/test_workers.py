@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sanakit.checkpoints.opening import open_model
-from sanakit.cli.serving.serve import Loading
+from sanakit.cli.serving.building import Loading
 from sanakit.common.errors import SanakitError
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.serving.messages import Done, FileForm, FromLane, Step

@@ -16,6 +16,7 @@ from sanakit.checkpoints.opening import OpenedModel
 from sanakit.checkpoints.sources.complete import compression_of
 from sanakit.common.errors import RequestError, SanakitError
 from sanakit.pipelines.check import memory_of_pictures
+from sanakit.pipelines.controlling.use import ControlModel
 from sanakit.pipelines.plan import PicturePlan, plan_pictures
 from sanakit.pipelines.reading.read import PromptReader
 from sanakit.pipelines.reading.words import Words
@@ -73,7 +74,7 @@ class Bounds:
 class Service:
     """Args:
     model: opened, for plans; its weights are in the lanes.
-    adapters: a folder of .safetensors files that requests may name.
+    adapters, controls: folders of adapters and ControlNets that requests may name.
     aliases: other names of the model.
     """
 
@@ -84,11 +85,14 @@ class Service:
         *,
         bounds: Bounds | None = None,
         adapters: Path | None = None,
+        controls: Path | None = None,
         aliases: Sequence[str] = (),
     ) -> None:
         bounds = bounds or Bounds()
         self.model, self.lanes, self.adapters, self.aliases = model, lanes, adapters, aliases
         self.patience = bounds.patience
+        self.controls = controls
+        self._networks: dict[tuple[Path, int], ControlModel] = {}  # by file and when it was written
         self.engine = Engine(lanes, memory=bounds.memory, max_waiting=bounds.max_waiting, silence=bounds.silence)
         self.metrics = Metrics(self.name)
         self.reader = PromptReader(Words(model.words)) if model.words else None
@@ -195,6 +199,23 @@ class Service:
         """Files by name, as they are in the folder now."""
         found = () if self.adapters is None else sorted(self.adapters.glob("*.safetensors"))
         return {path.stem: path for path in found}
+
+    def control(self, name: str) -> ControlModel:
+        """A ControlNet by name, whose file is read for its hash the first time; raises RequestError for a name that
+        there is not, CheckpointError where it holds none."""
+        files = self.control_files()
+        if name not in files:
+            there = ", ".join(files) or "none"
+            raise RequestError(f"there is no ControlNet {name[:80]!r} here; there are: {there}.")
+        key = files[name], files[name].stat().st_mtime_ns
+        if key not in self._networks:
+            self._networks[key] = ControlModel.of(files[name])
+        return self._networks[key]
+
+    def control_files(self) -> dict[str, Path]:
+        """Files and folders by name, as they are now."""
+        found = () if self.controls is None else sorted(self.controls.iterdir())
+        return {path.stem: path for path in found if path.is_dir() or path.suffix == ".safetensors"}
 
     def _ticket(self, plan: PicturePlan, call: Call, listen: Listen, key: str) -> Ticket:
         steps = plan.solver.num_steps - plan.start

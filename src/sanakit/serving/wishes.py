@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +16,7 @@ from sanakit.common.config import json_values
 from sanakit.common.errors import PictureError, RequestError, SanakitError
 from sanakit.data.pictures import open_picture
 from sanakit.pipelines.adapting.use import AdapterUse
+from sanakit.pipelines.controlling.use import ControlModel, ControlUse
 from sanakit.pipelines.editing.edit import Edit, Mask
 from sanakit.pipelines.reading.styles import style_named
 from sanakit.pipelines.request import GenerationRequest
@@ -53,6 +55,35 @@ class AdapterWish(BaseModel):
     model_config = ConfigDict(extra="forbid")
     name: str
     weight: float = 1.0
+
+
+class ControlWish(BaseModel):
+    """A picture that controls, through a ControlNet of the server by name, or through the model's own."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str | None = None
+    image: str | None = Field(None, description="base64, also as a data URL; in a form a file called control")
+    type: str | None = Field(None, description="what of it: edges, scribble, drawing, ...; as it is if not given")
+    scale: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Pictures that come with a wish, as they came: to be edited, what of them changes, and what controls."""
+
+    pictures: Sequence[bytes] = field(default=(), repr=False)
+    mask: bytes | None = field(default=None, repr=False)
+    controls: Sequence[bytes] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Names:
+    """How a server finds what a wish names: the file of an adapter, a ControlNet."""
+
+    adapter: Callable[[str], Path]
+    control: Callable[[str], ControlModel]
 
 
 def _as_adapter(value: object) -> object:
@@ -95,6 +126,7 @@ class ImageWish(BaseModel):
     seamless: bool | None = None
     use_instruction: bool | None = None
     adapters: Annotated[list[Annotated[AdapterWish, BeforeValidator(_as_adapter)]] | None, Listed] = None
+    controls: Annotated[list[Annotated[ControlWish, BeforeValidator(_as_adapter)]] | None, Listed] = None
     strength: float | None = None
     start_angle: float | None = None
     mask_means: Literal["white", "black", "transparent"] | None = None
@@ -152,18 +184,10 @@ def _refuse_what_cannot_be(wish: ImageWish) -> None:
         raise WishError("partial_images come over a stream; set stream to true.", "partial_images")
 
 
-def as_wishes(
-    wish: ImageWish,
-    pictures: Sequence[bytes] = (),
-    mask: bytes | None = None,
-    *,
-    adapter: Callable[[str], Path] | None = None,
-    usual_steps: int = 20,
-) -> Wishes:
+def as_wishes(wish: ImageWish, files: Files, names: Names, *, usual_steps: int = 20) -> Wishes:
     """The requests of a wish: one, or one for each picture that is edited.
 
     Args:
-        adapter: gives the file of an adapter's name.
         usual_steps: of the model, which a quality is more or less of.
 
     Raises:
@@ -177,11 +201,15 @@ def as_wishes(
             fields["prompt"], fields["negative_prompt"] = style.applied(wish.prompt, wish.negative_prompt or "")
     fields |= _size(wish.size) | _steps(wish, usual_steps)
     with _named("adapters"):
-        find = adapter or _no_adapters
-        fields["adapters"] = tuple(AdapterUse.of((find(each.name), each.weight)) for each in wish.adapters or ())
+        fields["adapters"] = tuple(
+            AdapterUse.of((names.adapter(each.name), each.weight)) for each in wish.adapters or ()
+        )
+    with _named("controls"):
+        fields["controls"] = tuple(_controls(wish.controls or (), files.controls, names))
+    pictures = files.pictures
     if len(pictures) > MAX_PICTURES:
         raise WishError(f"{len(pictures)} pictures came, and {MAX_PICTURES} are the most.", "image")
-    edit = partial(_edit, wish, mask, len(pictures))
+    edit = partial(_edit, wish, files.mask, len(pictures))
     requests = [_request(fields | edit(each)) for each in pictures] if pictures else [_request(fields)]
     form = FileForm(
         format=wish.output_format or "png",  # type: ignore[arg-type]
@@ -247,8 +275,44 @@ def _edit(wish: ImageWish, mask: bytes | None, num: int, picture: bytes) -> dict
     return fields
 
 
-def _no_adapters(name: str) -> Path:
-    raise RequestError(f"there is no adapter {name!r}; this server was started without any.")
+def _controls(wishes: Sequence[ControlWish], pictures: Sequence[bytes], names: Names) -> Iterator[ControlUse]:
+    """Uses in the order of their pictures; those that nothing is said of are as their network wants them."""
+    wishes = wishes or [ControlWish() for _ in pictures]
+    if len(wishes) != len(pictures):
+        raise RequestError(
+            f"{len(pictures)} pictures came for {len(wishes)} controls; give each its image, or a form's file control."
+        )
+    for wish, picture in zip(wishes, pictures, strict=True):
+        yield ControlUse(
+            image=SourcePicture.of(open_picture(picture)),
+            model=None if wish.name is None else names.control(wish.name),
+            **wish.model_dump(include={"type", "scale", "start", "end"}),
+        )
+
+
+def taken_images(fields: Mapping[str, Any]) -> tuple[dict[str, Any], Sequence[bytes]]:
+    """The same fields without the images of ``controls``, and these as files.
+
+    Raises:
+        WishError: one is no base64.
+    """
+    controls = fields.get("controls")
+    if not isinstance(controls, list) or not any(isinstance(each, dict) and "image" in each for each in controls):
+        return dict(fields), ()
+    left, images = [], []
+    for each in controls:
+        if isinstance(each, dict) and isinstance(image := each.get("image"), str):
+            images.append(_decoded(image))
+            each = {name: value for name, value in each.items() if name != "image"}
+        left.append(each)
+    return {**fields, "controls": left}, images
+
+
+def _decoded(image: str) -> bytes:
+    try:
+        return base64.b64decode(image.rpartition(",")[2], validate=True)
+    except ValueError:
+        raise WishError("the image of a control is no base64; send its file so, or a data URL.", "controls") from None
 
 
 class _named:  # noqa: N801 (used as a function)

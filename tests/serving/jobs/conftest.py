@@ -51,8 +51,9 @@ class Cluster:
 class Killable:
     """``sanakit serve``, which can be ended at any moment and started again."""
 
-    def __init__(self, model: Path, *places: str) -> None:
-        self._words = [sys.executable, "-m", "sanakit", "serve", str(model), "--port", "0", "--lanes", "2", *places]
+    def __init__(self, model: Path, *words: str, port: int = 0, lanes: int = 2) -> None:
+        self._words = [sys.executable, "-m", "sanakit", "serve", str(model)]
+        self._words += ["--port", str(port), "--lanes", str(lanes), *words]
         self.process: subprocess.Popen[str] | None = None
         self.address = ""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sanakit.cli.serving.serve import KeepingOptions
+from sanakit.cli.serving.options import KeepingOptions
 from sanakit.common.errors import OutputError, RequestError
 from sanakit.serving.jobs.database import Database, Sqlite
 from sanakit.serving.jobs.postgres import Postgres

@@ -8,7 +8,7 @@ import torch
 from PIL import Image, PngImagePlugin
 
 from sanakit.checkpoints.bundle import ModelBundle
-from sanakit.cli.serving.serve import AddressOptions
+from sanakit.cli.serving.options import AddressOptions
 from sanakit.pipelines.picture_file import encode_image, read_record
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.serving.studio.gallery import Gallery

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from sanakit.cli.serving.serve import AddressOptions, KeepingOptions, LaneOptions, serve_model
+from sanakit.cli.serving.options import AddressOptions, KeepingOptions, LaneOptions
+from sanakit.cli.serving.serve import serve_model
 from sanakit.cli.terminal.options import ModelArgument, PartsOptions
 from sanakit.common.files import unwritten
 

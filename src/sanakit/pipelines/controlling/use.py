@@ -28,6 +28,7 @@ class ControlModel(BaseModel):
     name: Annotated[str, AfterValidator(last_name)] = ""
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     _found: Any = PrivateAttr(None)
+    _source: str | Path | None = PrivateAttr(None)  # from where another process finds it
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ControlModel) and self.sha256 == other.sha256
@@ -38,14 +39,21 @@ class ControlModel(BaseModel):
     def __str__(self) -> str:
         return f"the ControlNet {self.name or 'without a name'} ({self.sha256[:10]})"
 
+    def __getstate__(self) -> dict[Any, Any]:
+        """For another process, which finds it once more."""
+        state = super().__getstate__()
+        return {**state, "__pydantic_private__": {"_found": None, "_source": self._source}}
+
     @property
     def is_here(self) -> bool:
         """Whether more than its facts is."""
-        return self._found is not None
+        return self._found is not None or self._source is not None
 
     @property
     def found(self) -> Found[ControlNetConfig, ControlNet]:
         """Where its weights are; raises RequestError where only its facts are here."""
+        if self._found is None and self._source is not None:
+            self._found = _find(self._source)
         if self._found is None:
             raise RequestError(f"{self} is not here; give it as --control-model (controls=[{{'model': ...}}]).")
         found: Found[ControlNetConfig, ControlNet] = self._found
@@ -60,12 +68,10 @@ class ControlModel(BaseModel):
         """
         if isinstance(source, ControlModel):
             return source
-        from sanakit.checkpoints.sources.complete import (
-            find_controlnet,  # and torch, which a bad request can do without
-        )
-
         name = Path(str(source)).name
-        return ControlModel.at(find_controlnet(source), name if name.isprintable() else "")
+        made = ControlModel.at(_find(source), name if name.isprintable() else "")
+        made._source = source
+        return made
 
     @staticmethod
     def at(found: Found[ControlNetConfig, ControlNet], name: str = "") -> ControlModel:
@@ -75,6 +81,12 @@ class ControlModel(BaseModel):
         made = ControlModel(name=name, sha256=hash_network(found))
         made._found = found
         return made
+
+
+def _find(source: str | Path) -> Found[ControlNetConfig, ControlNet]:
+    from sanakit.checkpoints.sources.complete import find_controlnet  # and torch, which a bad request can do without
+
+    return find_controlnet(source)
 
 
 def _as_model(given: Any) -> Any:

@@ -26,6 +26,7 @@ from sanakit.serving.jobs.shelf import Presence, Shelf
 from sanakit.serving.jobs.store import JobStore
 from sanakit.serving.places import place_at
 from sanakit.serving.service import Service
+from sanakit.serving.wishes import Files
 
 
 def make_app(
@@ -48,6 +49,7 @@ def make_app(
             await run_in_threadpool(counter.desk.stop)
 
     app = FastAPI(title="sanakit", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.desk = None if counter is None else counter.desk
     answer_errors(app)
     own = [fact_routes(service), _not_yet()]
     if counter is None:
@@ -77,8 +79,8 @@ class JobFiles:
     def desk(self, service: Service, limits: Limits) -> Desk:
         """Raises OutputError where one of both cannot be reached or written."""
 
-        def plan(fields: Mapping[str, Any], pictures: Sequence[bytes], mask: bytes | None) -> tuple[Any, Any]:
-            asked = read_asked(service, limits, Body(dict(fields), pictures, mask))
+        def plan(fields: Mapping[str, Any], files: Files) -> tuple[Any, Any]:
+            asked = read_asked(service, limits, Body(dict(fields), files))
             return asked.plans, asked.call
 
         shared = is_postgres(self.jobs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +11,7 @@ from starlette.exceptions import HTTPException
 
 from sanakit.common.config import json_values
 from sanakit.serving.errors import ApiError
-from sanakit.serving.wishes import MAX_PICTURES
-
-_IMAGE = ("image", "image[]")
-_FILES = (*_IMAGE, "mask")
+from sanakit.serving.wishes import MAX_PICTURES, Files, taken_images
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +19,7 @@ class Body:
     """Fields, and files as they came."""
 
     fields: dict[str, Any]
-    pictures: Sequence[bytes] = field(default=(), repr=False)
-    mask: bytes | None = field(default=None, repr=False)
+    files: Files = field(default_factory=Files)
 
 
 async def read_body(request: Request) -> Body:
@@ -38,23 +33,25 @@ async def read_body(request: Request) -> Body:
         raise ApiError(400, f"the body is no JSON ({str(error)[:120]}).", code="invalid_json") from None
     if not isinstance(fields, dict):
         raise ApiError(400, 'the body must be a JSON object, such as {"prompt": "a red apple"}.', code="invalid_json")
-    return Body(fields)
+    fields, controls = taken_images(fields)
+    return Body(fields, Files(controls=controls))
 
 
 async def _read_form(request: Request) -> Body:
     try:
-        form = await request.form(max_files=MAX_PICTURES + 2, max_fields=100)
+        form = await request.form(max_files=2 * MAX_PICTURES, max_fields=100)
     except HTTPException as error:
         raise ApiError(400, f"the form cannot be read ({error.detail}).", code="invalid_form") from None
     fields: dict[str, Any] = {}
-    files: dict[str, list[bytes]] = {"image": [], "mask": []}
+    files: dict[str, list[bytes]] = {"image": [], "mask": [], "control": []}
     for name, value in form.multi_items():
         if isinstance(value, UploadFile):
-            if name not in _FILES:
-                raise ApiError(400, f"there is no file {name[:40]!r}; give image and mask.", param=name[:40])
-            files["image" if name in _IMAGE else name].append(await value.read())
+            kind = name.removesuffix("[]")
+            if kind not in files:
+                raise ApiError(400, f"there is no file {name[:40]!r}; give image, mask and control.", param=name[:40])
+            files[kind].append(await value.read())
         else:
             fields[name] = value
     if len(files["mask"]) > 1:
         raise ApiError(400, "several masks came; give one.", param="mask")
-    return Body(fields, files["image"], next(iter(files["mask"]), None))
+    return Body(fields, Files(files["image"], next(iter(files["mask"]), None), files["control"]))

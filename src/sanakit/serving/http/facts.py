@@ -94,5 +94,7 @@ def model_facts(service: Service) -> dict[str, Any]:
         "words": sorted(Words(service.model.words).known) if service.model.words else [],
         "styles": list(load_styles()),
         "adapters": list(service.adapter_files()),
+        "controls": list(service.control_files()),
+        "own_control": "controlnet" in service.model.parts.networks,
         "licence": card.licence,
     }

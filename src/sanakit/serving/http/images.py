@@ -17,11 +17,11 @@ from sanakit.serving.http.access import Limits
 from sanakit.serving.http.answers import event, pictures_of, response_of, stream_of
 from sanakit.serving.http.body import Body, read_body
 from sanakit.serving.service import Call, ClientGoneError, Order, Service
-from sanakit.serving.wishes import ImageWish, as_wishes, read_wish
+from sanakit.serving.wishes import ImageWish, Names, as_wishes, read_wish
 
 _SCHEMA = ImageWish.model_json_schema()
 _FILE = {"type": "string", "format": "binary"}
-_FORM = {**_SCHEMA, "properties": {**_SCHEMA["properties"], "image": _FILE, "mask": _FILE}}
+_FORM = {**_SCHEMA, "properties": {**_SCHEMA["properties"], "image": _FILE, "mask": _FILE, "control": _FILE}}
 _FORM["required"] = [*_SCHEMA["required"], "image"]
 JSON_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": _SCHEMA}}}}
 FORM_BODY = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}}
@@ -70,7 +70,7 @@ def image_routes(service: Service, limits: Limits, remembered: Remembered = neve
     async def generations(request: Request) -> Response:
         """Pictures of a prompt."""
         body = await read_body(request)
-        if body.pictures or body.mask:
+        if body.files.pictures or body.files.mask:
             raise ApiError(
                 400, "pictures are edited at /v1/images/edits; leave image and mask out here.", param="image"
             )
@@ -80,7 +80,7 @@ def image_routes(service: Service, limits: Limits, remembered: Remembered = neve
     async def edits(request: Request) -> Response:
         """A picture made anew, as a whole or where a mask says so."""
         body = await read_body(request)
-        if not body.pictures:
+        if not body.files.pictures:
             raise ApiError(
                 400, "image is missing; send a picture as a file of a form.", param="image",
                 code="missing_required_parameter",
@@ -134,7 +134,8 @@ def read_asked(service: Service, limits: Limits, body: Body) -> Asked:
             code="model_not_found",
         )  # fmt: skip
     usual = service.model.card.defaults.num_inference_steps
-    wishes = as_wishes(wish, body.pictures, body.mask, adapter=service.adapter, usual_steps=usual)
+    names = Names(adapter=service.adapter, control=service.control)
+    wishes = as_wishes(wish, body.files, names, usual_steps=usual)
     plans = service.plan(wishes.requests)
     for plan in plans:
         request = plan.request

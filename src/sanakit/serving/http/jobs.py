@@ -44,18 +44,19 @@ class Counter:
         desk, fields = self.desk, dict(body.fields)
         if idempotency is not None and (len(idempotency) > 255 or not idempotency.isprintable()):
             raise ApiError(400, "an Idempotency-Key has up to 255 printable characters.", code="invalid_value")
-        files = [hashlib.sha256(each).hexdigest() for each in (*body.pictures, body.mask or b"")]
-        fingerprint = hashlib.sha256(json.dumps([fields, files], sort_keys=True).encode()).hexdigest()
+        files = body.files
+        hashes = [hashlib.sha256(each).hexdigest() for each in (*files.pictures, files.mask or b"", *files.controls)]
+        fingerprint = hashlib.sha256(json.dumps([fields, hashes], sort_keys=True).encode()).hexdigest()
         if fields.get("seed") in (None, "random", ""):
             fields["seed"] = secrets.randbelow(min(2**32, MAX_SEED))
-        asked = read_asked(desk.service, self._limits, Body(fields, body.pictures, body.mask))
+        asked = read_asked(desk.service, self._limits, Body(fields, files))
         steps = sum(plan.solver.num_steps - plan.start for plan in asked.plans)
         job = Job(
-            id="", client=client, model=desk.service.name, kind="edit" if body.pictures else "image", fields=fields,
+            id="", client=client, model=desk.service.name, kind="edit" if files.pictures else "image", fields=fields,
             fingerprint=fingerprint, priority=asked.wish.priority, steps=steps,
         )  # fmt: skip
         try:
-            return desk.accept(job, body.pictures, body.mask, idempotency)
+            return desk.accept(job, files, idempotency)
         except ReusedKeyError as error:
             raise ApiError(409, str(error), code="idempotency_key_reused") from None
 

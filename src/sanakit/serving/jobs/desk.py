@@ -31,7 +31,7 @@ from sanakit.serving.jobs.store import (
 )
 from sanakit.serving.messages import Done, Failed, FromLane, Step
 from sanakit.serving.service import Service
-from sanakit.serving.wishes import WishError
+from sanakit.serving.wishes import Files, WishError
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class Desk:
         store: JobStore,
         shelf: Shelf,
         presence: Presence,
-        plan: Callable[[Mapping[str, Any], Sequence[bytes], bytes | None], tuple[Any, Any]],
+        plan: Callable[[Mapping[str, Any], Files], tuple[Any, Any]],
         *,
         keep: float = 7 * 86_400.0,
         on_picture: OnPicture | None = None,
@@ -111,9 +111,7 @@ class Desk:
             logger.warning("jobs go on as their leases have gone by: %s", error)
         self._presence.leave()
 
-    def accept(
-        self, job: Job, pictures: Sequence[bytes] = (), mask: bytes | None = None, idempotency: str | None = None
-    ) -> Job:
+    def accept(self, job: Job, files: Files, idempotency: str | None = None) -> Job:
         """Remember a job, which was seen to be possible; from here on it will be done.
 
         Raises:
@@ -123,8 +121,9 @@ class Desk:
         """
         if not self._open or not self.service.engine.accepting:
             raise StoppingError
-        inputs: dict[str, Any] = {"pictures": [self.shelf.put(each) for each in pictures]} if pictures else {}
-        inputs |= {} if mask is None else {"mask": self.shelf.put(mask)}
+        groups = {"pictures": files.pictures, "controls": files.controls}
+        inputs: dict[str, Any] = {name: [self.shelf.put(each) for each in group] for name, group in groups.items()}
+        inputs |= {} if files.mask is None else {"mask": self.shelf.put(files.mask)}
         new = replace(job, id=new_id(), inputs=inputs, created=time.time())
         try:
             found = self.store.accept(new, idempotency)
@@ -266,9 +265,11 @@ class Desk:
 
     def _begin(self, job: Job) -> None:
         """Let the engine make those of its pictures that are not there yet."""
-        pictures = [self.shelf.get(name) for name in job.inputs.get("pictures", ())]
+        pictures, controls = (
+            [self.shelf.get(name) for name in job.inputs.get(group, ())] for group in ("pictures", "controls")
+        )
         mask = self.shelf.get(job.inputs["mask"]) if job.inputs.get("mask") else None
-        plans, call = self._plan(job.fields, pictures, mask)
+        plans, call = self._plan(job.fields, Files(pictures, mask, controls))
         left = math.inf if (deadline := job.fields.get("deadline")) is None else job.created + deadline - time.time()
         call = replace(call, seconds=left, priority=job.priority)
         tickets = self.service.tickets(plans, call, partial(self._hear, job.id), name=job.id)

@@ -31,7 +31,7 @@ class Job:
     Attributes:
         kind: which endpoint's body it is.
         fields: the body, with a seed.
-        inputs: names of the files that came along: a list under "pictures", one under "mask".
+        inputs: names of the files that came along: lists under "pictures" and "controls", one under "mask".
         fingerprint: of what came, to tell whether the same is asked again.
         steps: of all its pictures.
         progress: from 0 to 1.
@@ -221,7 +221,8 @@ class JobStore:
 
 def input_files(inputs: Mapping[str, Any]) -> Sequence[str]:
     """Of all pictures that came with a job."""
-    return [*inputs.get("pictures", ()), *([inputs["mask"]] if inputs.get("mask") else [])]
+    mask = [inputs["mask"]] if inputs.get("mask") else []
+    return [*inputs.get("pictures", ()), *mask, *inputs.get("controls", ())]
 
 
 def new_id() -> str:
