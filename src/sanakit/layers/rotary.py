@@ -1,5 +1,5 @@
 """Rotary positions (RoFormer, arXiv:2104.09864): a channel's partner half a head away, as language models have them;
-and of clips, where pairs are neighbours and time, row and column share the channels of a head."""
+and of clips, where time, row and column share the channels of a head, or of all heads together."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import pi
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sanakit.common.errors import ConfigError
@@ -82,3 +83,36 @@ def clip_turns(frames: Tensor, height: int, width: int, head_dim: int, *, theta:
     ]
     together = torch.cat(spread, dim=-1).flatten(0, 2)  # (T * H * W, D / 2)
     return torch.polar(torch.ones_like(together), together)
+
+
+def shared_turns(places: Tensor, hidden_size: int, head_dim: int, *, theta: float = 10_000.0) -> Tensor:
+    """``(..., heads, N, head_dim / 2)`` complex64: the same where the axes share the channels of all heads.
+
+    An angle is ``(2 p - 1) theta^u pi / 2`` with ``u`` evenly from 0 to 1: frequency after frequency, each of all axes,
+    behind as many channels as are left over, which do not turn. Frequencies and angles are rounded to float32, as in
+    the training of the networks that have them: the largest angles are 1e-3 apart from exact ones.
+
+    Args:
+        places: ``(..., N, axes)`` float32, where tokens stand, 0 to 1 over what was trained on.
+        hidden_size: channels of all heads, an even number.
+        head_dim: channels of one, an even number.
+        theta: the fastest wave is so many times the slowest.
+
+    Source: LTX-2 (Lightricks).
+    """
+    axes = places.shape[-1]
+    steps = torch.linspace(0.0, 1.0, hidden_size // (2 * axes), dtype=torch.float64, device=places.device)
+    frequencies = (theta**steps * (pi / 2)).float()
+    angles = ((2 * places - 1)[..., None, :] * frequencies[:, None]).flatten(-2)  # (..., N, frequencies * axes)
+    angles = F.pad(angles, (hidden_size // 2 - angles.shape[-1], 0))
+    whole = torch.polar(torch.ones_like(angles), angles)  # (..., N, C / 2)
+    return whole.unflatten(-1, (-1, head_dim // 2)).transpose(-3, -2)
+
+
+def turned(x: Tensor, turns: Tensor, *, halves: bool) -> Tensor:
+    """``x`` ``(..., N, D)`` with every pair of channels turned, in its dtype: neighbours, or with ``halves`` a channel
+    of the first half and its like of the second; ``turns`` are ``(..., N, D / 2)`` complex."""
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    pairs = wide.unflatten(-1, (2, -1)).mT.contiguous() if halves else wide.unflatten(-1, (-1, 2))
+    moved = torch.view_as_real(torch.view_as_complex(pairs) * turns)
+    return (moved.mT if halves else moved).flatten(-2).to(x.dtype)

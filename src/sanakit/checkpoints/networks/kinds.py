@@ -10,8 +10,11 @@ from torch import nn
 from sanakit.checkpoints.networks.controlnet import DIFFUSERS_CONTROLNET, UPSTREAM_CONTROLNET
 from sanakit.checkpoints.networks.dc_ae import DC_AE
 from sanakit.checkpoints.networks.kind import NetworkKind
+from sanakit.checkpoints.networks.latent_upsampler import LATENT_UPSAMPLER
 from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
 from sanakit.checkpoints.networks.ltx2 import LTX2
+from sanakit.checkpoints.networks.ltx2_connectors import LTX2_CONNECTORS
+from sanakit.checkpoints.networks.ltx2_video import LTX2_VIDEO
 from sanakit.checkpoints.networks.video_dit import VIDEO_DIT
 from sanakit.checkpoints.networks.wan import WAN
 
@@ -21,6 +24,9 @@ KINDS: tuple[NetworkKind[Any, Any], ...] = (
     DC_AE,
     WAN,
     LTX2,
+    LTX2_VIDEO,
+    LTX2_CONNECTORS,
+    LATENT_UPSAMPLER,
     DIFFUSERS_CONTROLNET,
     UPSTREAM_CONTROLNET,
 )

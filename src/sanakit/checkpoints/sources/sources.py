@@ -50,7 +50,7 @@ FOLDERS_OF = {"text_encoder": ("text_encoder", "tokenizer"), "autoencoder": ("va
 """Of a diffusers folder, by the parts that another source may give."""
 _PIPELINES = (
     "SanaPipeline", "SanaSprintPipeline", "SanaPAGPipeline", "SanaSprintImg2ImgPipeline", "SanaControlNetPipeline",
-    "SanaVideoPipeline", "SanaImageToVideoPipeline",
+    "SanaVideoPipeline", "SanaImageToVideoPipeline", "LTX2Pipeline", "LTX2ImageToVideoPipeline",
 )  # fmt: skip
 
 

@@ -81,6 +81,7 @@ class Condition:
         guidance: ``(B,)`` guidance scale, of networks with a guidance embedding (Sprint) only.
         clean: ``(B, T)`` bool, latent frames of a clip that are given without noise: the network is told time 0 of
             them; None where all have the same.
+        fps: ``(B,)`` float32 frames a second, of networks whose positions in time are seconds; None for their own.
         beside: what each of the ``B`` rows takes of the adapters that the network carries, or ``()`` for nothing; who
             calls the network tells it by ``told_by_row`` (``layers/beside.py``).
         controls: what networks beside it are told; all rows have the same ones.
@@ -93,6 +94,7 @@ class Condition:
     perturbed: Mapping[int, Tensor] = field(default_factory=dict)
     guidance: Tensor | None = None
     clean: Tensor | None = None
+    fps: Tensor | None = None
     beside: tuple[Hashable, ...] = ()
     controls: tuple[Control, ...] = ()
 
@@ -108,7 +110,7 @@ class Condition:
 
     def tensors(self) -> list[Tensor]:
         """Everything that a network reads of it, but for what is folded."""
-        own = [each for each in (self.guidance, self.clean) if each is not None]
+        own = [each for each in (self.guidance, self.clean, self.fps) if each is not None]
         return [*self.keys, *self.values, self.mask, *self.perturbed.values(), *own]
 
     def text_of(self, block: int) -> AttendedText:
@@ -147,6 +149,10 @@ class Condition:
         first = torch.arange(frames, device=self.mask.device) == 0
         return replace(self, clean=first.expand(self.batch_size, -1))
 
+    def with_fps(self, fps: float) -> Condition:
+        """The same rows of clips of so many frames a second."""
+        return replace(self, fps=torch.full((self.batch_size,), fps, device=self.mask.device))
+
     def pad(self, length: int) -> Condition:
         """At least ``length`` positions of text; nobody sees the new ones."""
         extra = length - self.text_length
@@ -161,7 +167,8 @@ class Condition:
         """Rows one after the other; shorter texts are padded.
 
         Raises:
-            ShapeError: only some of the parts have a guidance scale or clean frames, or not all the same side networks.
+            ShapeError: only some of the parts have a guidance scale, clean frames or frames a second, or not all the
+                same side networks.
         """
         if len({tuple(control.network for control in part.controls) for part in parts}) > 1:
             raise ShapeError("rows beside different side networks cannot share a call")
@@ -174,6 +181,7 @@ class Condition:
             perturbed={layer: _perturbed_rows(parts, layer) for layer in set().union(*(p.perturbed for p in parts))},
             guidance=_all_or_none([part.guidance for part in parts], "a guidance scale"),
             clean=_all_or_none([part.clean for part in parts], "clean frames"),
+            fps=_all_or_none([part.fps for part in parts], "frames a second"),
             beside=_in_order([part.beside or (None,) * part.batch_size for part in parts]),
             controls=tuple(map(Control.cat, zip(*(part.controls for part in padded), strict=True))),
         )

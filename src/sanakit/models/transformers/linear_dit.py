@@ -112,6 +112,7 @@ class Embedders(Prompted):
     """What stands before the blocks: latents, times and texts as tokens and modulation of one width."""
 
     config: LinearDiTConfig
+    caption_norm: RMSNorm
 
     def __init__(self, config: LinearDiTConfig) -> None:
         super().__init__()

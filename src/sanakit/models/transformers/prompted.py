@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from sanakit.common.errors import ShapeError
 from sanakit.layers.cross_attention import CrossAttention, Places
 from sanakit.layers.embeddings import CaptionProjection
-from sanakit.layers.norms import RMSNorm
 from sanakit.models.network import Network
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.condition import Condition, FoldedRows
@@ -35,7 +34,7 @@ class Prompted(Network):
 
     config: PromptedConfig
     caption_projection: CaptionProjection
-    caption_norm: RMSNorm
+    caption_norm: nn.Module
 
     def embed(self, text: TextCondition) -> tuple[Tensor, Places | None]:
         """The tokens of a text; of one that is padded only those that are seen, and their places.

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sanakit.common.errors import ConfigError, ShapeError
-from sanakit.kernels.modulated_norm import gated_sum, modulated_norm
+from sanakit.kernels.modulated_norm import modulated_norm
 from sanakit.layers.cross_attention import AttendedText, CrossAttention
 from sanakit.layers.embeddings import CaptionProjection, ScalarEmbedding
 from sanakit.layers.linear import Linear
@@ -23,8 +23,9 @@ from sanakit.layers.linear_attention import LinearAttention
 from sanakit.layers.mix_ffn import TemporalMixFFN
 from sanakit.layers.norms import RMSNorm
 from sanakit.layers.rotary import clip_turns
+from sanakit.models.transformers.clip_transformer import ClipTransformer, Grid, gated_parts
 from sanakit.models.transformers.condition import Condition
-from sanakit.models.transformers.prompted import PromptedBlock, PromptedTransformer, table, two_rows
+from sanakit.models.transformers.prompted import PromptedBlock, table, two_rows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,15 +114,16 @@ class VideoBlock(PromptedBlock):
         """
         height, width = size
         shift1, scale1, gate1, shift2, scale2, gate2 = (self.scale_shift_table + modulation).chunk(6, dim=1)
-        x = _gated(x, gate1, self.attention(_modulated(x, shift1, scale1), turns=turns))
+        x = gated_parts(x, gate1, self.attention(_modulated(x, shift1, scale1), turns=turns))
         x = x + self.cross_attention(x, text)
-        return _gated(x, gate2, self.mix_ffn(_modulated(x, shift2, scale2), height=height, width=width))
+        return gated_parts(x, gate2, self.mix_ffn(_modulated(x, shift2, scale2), height=height, width=width))
 
 
-class VideoDiT(PromptedTransformer):
+class VideoDiT(ClipTransformer):
     """Velocity of the noisy latent of a clip, given its noise level and a prompt."""
 
     config: VideoDiTConfig
+    caption_norm: RMSNorm
 
     def __init__(self, config: VideoDiTConfig) -> None:
         super().__init__()
@@ -152,9 +154,14 @@ class VideoDiT(PromptedTransformer):
             ShapeError: the channels, the sides, the number of times or prompts do not fit, or the clip is longer or
                 larger than the positions.
         """
-        grid = self._grid(latent, condition)
+        grid = self.grid_of(latent, condition)
+        if max(grid) > self.config.rope_max_length:
+            raise ShapeError(
+                f"a clip of {grid[0]} frames of {grid[1]}x{grid[2]} tokens is beyond this network's "
+                f"{self.config.rope_max_length} positions"
+            )
         x = self.patch_embed(latent).flatten(2).mT.contiguous()  # (B, N, C), frame after frame
-        time = two_rows(self.time_embed, self._times(timestep, condition, grid).flatten())  # (B * G, C)
+        time = two_rows(self.time_embed, self.times_of(timestep, condition, grid).flatten())  # (B * G, C)
         modulation = two_rows(self.modulation, F.silu(time)).unflatten(-1, (6, -1))
         turns = self._turns(grid, x)
         for index, block in enumerate(self.blocks):
@@ -164,41 +171,7 @@ class VideoDiT(PromptedTransformer):
         x = x.unflatten(1, grid).unflatten(-1, (*self.config.patch_size, -1))  # (B, T, H, W, p_t, p_h, p_w, C)
         return x.permute(0, 7, 1, 4, 2, 5, 3, 6).flatten(6, 7).flatten(4, 5).flatten(2, 3)
 
-    def _grid(self, latent: Tensor, condition: Condition) -> tuple[int, int, int]:
-        """Frames, rows and columns of tokens."""
-        channels, patch = self.config.in_channels, self.config.patch_size
-        fits = latent.ndim == 5 and latent.shape[1] == channels
-        if not fits or any(side % part for side, part in zip(latent.shape[2:], patch, strict=True)):
-            raise ShapeError(
-                f"a latent {tuple(latent.shape)} does not fit this network, which reads (B, {channels}, T, H, W) with "
-                f"frames and sides multiples of {patch}"
-            )
-        if condition.batch_size != len(latent):
-            raise ShapeError(f"{len(latent)} latents with {condition.batch_size} prompts; every latent needs one")
-        frames, height, width = (side // part for side, part in zip(latent.shape[2:], patch, strict=True))
-        if max(frames, height, width) > self.config.rope_max_length:
-            raise ShapeError(
-                f"a clip of {frames} frames of {height}x{width} tokens is beyond this network's "
-                f"{self.config.rope_max_length} positions"
-            )
-        return frames, height, width
-
-    def _times(self, timestep: Tensor, condition: Condition, grid: tuple[int, int, int]) -> Tensor:
-        """``(B, G)``, of ``G`` parts of a clip."""
-        rows, clean = condition.batch_size, condition.clean
-        if tuple(timestep.shape) not in ((rows,), (rows, grid[0]), (rows, *grid)):
-            raise ShapeError(
-                f"times {tuple(timestep.shape)} do not fit {rows} clips of {grid[0]} frames; give one for each clip, "
-                f"each frame or each token"
-            )
-        if clean is None:
-            return timestep.reshape(rows, -1)
-        if tuple(clean.shape) != (rows, grid[0]):
-            raise ShapeError(f"clean frames {tuple(clean.shape)} do not fit {rows} clips of {grid[0]} frames")
-        of_parts = timestep[:, None] if timestep.ndim == 1 else timestep
-        return (of_parts * ~(clean[:, :, None, None] if timestep.ndim == 4 else clean)).flatten(1)
-
-    def _turns(self, grid: tuple[int, int, int], x: Tensor) -> Tensor:
+    def _turns(self, grid: Grid, x: Tensor) -> Tensor:
         """As wide as the sums of attention."""
         frames = torch.arange(grid[0], device=x.device)
         turns = clip_turns(frames, *grid[1:], self.config.attention.head_dim)
@@ -208,8 +181,3 @@ class VideoDiT(PromptedTransformer):
 def _modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """``(B, N, C)`` with a shift and a scale ``(B * G, 1, C)`` for each part of the tokens."""
     return modulated_norm(x.reshape(len(shift), -1, x.shape[-1]), shift, scale).reshape(x.shape)
-
-
-def _gated(x: Tensor, gate: Tensor, y: Tensor) -> Tensor:
-    parts = (len(gate), -1, x.shape[-1])
-    return gated_sum(x.reshape(parts), gate, y.reshape(parts)).reshape(x.shape)
