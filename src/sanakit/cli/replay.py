@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 
 from sanakit.cli.terminal.console import print_json, say
-from sanakit.cli.terminal.options import DeviceOption, OriginOptions, PlaceOptions, SourceOptions, TellOptions
+from sanakit.cli.terminal.options import (
+    DeviceOption,
+    OriginOptions,
+    PlaceOptions,
+    SourceOptions,
+    TellOptions,
+    opened_refiner,
+)
 from sanakit.common.devices import resolve_device
 
 NEARLY = 3  # the exit code
@@ -32,6 +39,7 @@ def replay(
         list[str] | None,
         typer.Option(metavar="SOURCE", help="A ControlNet that it was made with, if not found; repeatable."),
     ] = None,
+    refine: Annotated[str | None, typer.Option(metavar="SOURCE", help="The refiner of a clip that had one.")] = None,
     device: DeviceOption = "cpu",
     long: Annotated[bool, typer.Option("--long", help="Also if the record asks for unusually much work.")] = False,
 ) -> None:
@@ -57,10 +65,13 @@ def replay(
     given |= Sources(controls=control or (), control_models=control_model or ())
     request = request_again(record, picture, **given)  # before weights are read
     source, options = files.named(record.model, model, picture)
+    refiner = opened_refiner(refine)
     save = save_to(place, with_metadata=True) if place else None
     watch = PictureRun(num_images=1, quiet=told.quiet, save=save, on_file=lambda file: told.tell(f"written to {file}"))
     with watch.bar() as on_event:
         pipeline = load_for([request], open_model(source, device=resolve_device(device), **options))
+        if refiner is not None:
+            pipeline.refine_with(refiner)
         given = Sources(image=request.image, mask=request.edit and request.edit.mask, adapters=request.adapters)
         given["controls"] = [use.image for use in request.controls]
         given["control_models"] = [

@@ -99,7 +99,8 @@ def load_to_decode(saved: SavedLatent, path: Path, model: OpenedModel) -> TextTo
     """
     (plan,) = plan_for_model(model, [saved.record.request])
     channels = model.parts.networks["transformer"].config.in_channels
-    expected = (1, *latent_shape(plan, channels, _autoencoder_of(model)))
+    *shape, height, width = latent_shape(plan, channels, _autoencoder_of(model))
+    expected = (1, *shape, *(saved.record.refined_scale * side for side in (height, width)))
     if saved.latent.shape != expected:
         raise PictureError(
             f"{path} holds a latent of shape {tuple(saved.latent.shape)}, and {model.card.name} makes {expected} for "

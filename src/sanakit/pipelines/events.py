@@ -43,10 +43,11 @@ class StepDone:
 
 
 class StepsTold:
-    """Steps of pictures as events; one that is taken back is told the first time alone."""
+    """Steps of pictures as events; one that is taken back is told the first time alone. ``behind`` is how many steps
+    of another network follow those of a picture."""
 
-    def __init__(self, num_images: int) -> None:
-        self._num_images, self._last = num_images, dict[int, int]()
+    def __init__(self, num_images: int, behind: int = 0) -> None:
+        self._num_images, self._behind, self._last = num_images, behind, dict[int, int]()
 
     def done(self, image_index: int, taken: StepTaken[Any], begun: int) -> StepDone | None:
         """Of a picture whose solver began at step ``begun``; None for a step that was told."""
@@ -55,8 +56,15 @@ class StepsTold:
             return None
         self._last[image_index] = step.index
         return StepDone(
-            index=step.index - begun, total=step.total - begun, image_index=image_index, num_images=self._num_images,
-            latent=taken.denoised,
+            index=step.index - begun, total=step.total - begun + self._behind, image_index=image_index,
+            num_images=self._num_images, latent=taken.denoised,
+        )  # fmt: skip
+
+    def done_behind(self, image_index: int, index: int, num_steps: int, latent: Tensor) -> StepDone:
+        """Of the other network, behind ``num_steps`` of the picture's own."""
+        return StepDone(
+            index=num_steps + index, total=num_steps + self._behind, image_index=image_index,
+            num_images=self._num_images, latent=latent,
         )  # fmt: skip
 
 

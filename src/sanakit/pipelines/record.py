@@ -28,10 +28,12 @@ READING, UPSCALING, LATENTS = "words of other languages and emoji", "upscaling",
 REUSE = "velocities that were reused"
 QUANTIZED, EDIT = "quantized weights", "an edit of a picture"
 SEAMLESS, ADAPTERS, CONTROLS = "edges that meet", "adapters", "pictures that control"
-CLIP = "frames of a clip"
+CLIP, REFINED = "frames of a clip", "a refiner of clips"
 MAX_STEPS, MAX_PIXELS, MAX_ROWS, MAX_FRAMES = 100, 1024**2, 16, 161
 """What a record may ask for unasked; a picture as large as its file is never too large."""
-KNOWN_NEEDS = frozenset({READING, UPSCALING, LATENTS, QUANTIZED, REUSE, EDIT, SEAMLESS, ADAPTERS, CONTROLS, CLIP})
+KNOWN_NEEDS = frozenset({
+    READING, UPSCALING, LATENTS, QUANTIZED, REUSE, EDIT, SEAMLESS, ADAPTERS, CONTROLS, CLIP, REFINED,
+})  # fmt: skip
 """Features without which a picture would come out otherwise."""
 
 
@@ -117,6 +119,15 @@ class UpscalerReference(_Plain):
     hash: str
 
 
+class RefinerReference(_Plain):
+    """The networks that went over a finished clip, which made it ``scale`` times as large a side; ``hash`` is the
+    SHA-256 of their tensors."""
+
+    name: str
+    hash: str
+    scale: int = Field(1, ge=1, le=2)
+
+
 class JudgeReference(_Plain):
     """A judge of candidates, the SHA-256 of its weights ("" where it has none) and what its ranks count."""
 
@@ -155,7 +166,8 @@ class PictureRecord(_Plain):
     ``latents`` is the SHA-256 of initial noise that was given and did not follow from the seed (`hash_latent`).
     ``rows_per_call`` is None where a call had as many rows as there were. ``needs`` names what a reader must know to
     make the picture again, so that an older sanakit refuses it and does not leave that out. ``choice`` is there where
-    it is the best of many, and is nothing that it depends on.
+    it is the best of many, and is nothing that it depends on. A clip that ``refiner`` went over is as many times larger
+    than the request says as that makes it.
     """
 
     format: int = FORMAT
@@ -172,6 +184,12 @@ class PictureRecord(_Plain):
     needs: tuple[str, ...] = ()
     read_as: str | None = None
     choice: Choice | None = Field(None, exclude_if=lambda choice: choice is None)
+    refiner: RefinerReference | None = Field(None, exclude_if=lambda refiner: refiner is None)
+
+    @property
+    def refined_scale(self) -> int:
+        """By how much a refiner made it larger."""
+        return 1 if self.refiner is None else self.refiner.scale
 
     def to_json(self) -> str:
         """One line of ASCII, which every place that holds metadata takes."""
@@ -220,7 +238,8 @@ class PictureRecord(_Plain):
         if self.request.edit is not None and self.request.edit.resample > RESAMPLED:
             steps = steps * (1 + self.request.edit.resample) // (1 + RESAMPLED)
         rows, frames = self.rows_per_call or 0, getattr(self.request, "num_frames", None) or 0
-        width, height = ((side or 0) * self.request.upscale for side in (self.request.width, self.request.height))
+        scale = self.request.upscale * self.refined_scale
+        width, height = ((side or 0) * scale for side in (self.request.width, self.request.height))
         asked = [
             f"{steps} steps" if steps > MAX_STEPS else "",
             f"{width}x{height} pixels" if width * height > max(MAX_PIXELS, size[0] * size[1]) else "",

@@ -22,6 +22,7 @@ from sanakit.kernels.arithmetic import MAX_THREADS, own_arithmetic
 from sanakit.pipelines.adapting.use import AdapterUse
 from sanakit.pipelines.check import load_for
 from sanakit.pipelines.clips.files import read_clip_record, read_frames
+from sanakit.pipelines.clips.refine import Refiner
 from sanakit.pipelines.controlling.use import ControlModel, ControlUse
 from sanakit.pipelines.editing.edit import Mask
 from sanakit.pipelines.events import OnEvent
@@ -100,6 +101,7 @@ def replay(
         pipeline = load_for([request], open_model(starter_folder(), **how))
     again = copy(pipeline)
     again.fixed_rows = record.rows_per_call
+    again.refiner = _refiner_of(record, pipeline, path)
     with own_arithmetic(_threads(record)):
         made = again(request, on_event=on_event, latents=latents).images[0]
     if picture is None:
@@ -154,6 +156,18 @@ def _check_latents(record: PictureRecord, latents: Tensor | NDArray[Any] | None,
             f"{path} was made from {_noise(record)}, which its record does not hold; give them to "
             f"sanakit.pipelines.replay.replay as latents="
         )
+
+
+def _refiner_of(record: PictureRecord, pipeline: TextToImagePipeline, path: str | Path) -> Refiner | None:
+    """The pipeline's, where the clip was refined; that it is another one is told afterwards."""
+    if record.refiner is None:
+        return None
+    if pipeline.refiner is None:
+        raise PictureError(
+            f"{path} was refined by {record.refiner.name} ({record.refiner.hash[:10]}); name that with --refine "
+            f"(pipeline.refine_with)"
+        )
+    return pipeline.refiner
 
 
 def with_sources(
@@ -283,6 +297,9 @@ def circumstances(then: PictureRecord, now: PictureRecord) -> Iterator[str]:
     if then.upscaler is not None and now.upscaler is not None and then.upscaler != now.upscaler:
         old_network, new_network = (f"{each.name} ({each.hash[:10]})" for each in (then.upscaler, now.upscaler))
         yield f"the upscaler was {old_network} and is {new_network}"
+    if then.refiner is not None and now.refiner is not None and then.refiner != now.refiner:
+        old_network, new_network = (f"{each.name} ({each.hash[:10]})" for each in (then.refiner, now.refiner))
+        yield f"the refiner was {old_network} and is {new_network}"
     if then.model.settings not in (None, now.model.settings):
         yield "the settings of the model (config.json of a network, or its card) are not as they were"
     if then.model.replaced != now.model.replaced:

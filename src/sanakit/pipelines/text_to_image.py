@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.identity.hashing import combined_hash
+from sanakit.checkpoints.refiner import OpenedRefiner, open_refiner
 from sanakit.checkpoints.sources.origin import Origin
 from sanakit.common.devices import resolve_device
 from sanakit.common.errors import CheckpointError, PictureError, RequestError, SanakitError
@@ -28,6 +29,7 @@ from sanakit.models.transformers.compiled_step import CompiledStep, check_compil
 from sanakit.pipelines.adapting.carried import check_adapters
 from sanakit.pipelines.clips.clip import GeneratedClip
 from sanakit.pipelines.clips.decode import decode_clip
+from sanakit.pipelines.clips.refine import Refiner, check_refiner
 from sanakit.pipelines.controlling.carried import check_controls
 from sanakit.pipelines.decoding.beside import Decodings
 from sanakit.pipelines.decoding.decode import TIGHT_SHARE, decode_latent
@@ -39,6 +41,7 @@ from sanakit.pipelines.events import (
     Notice,
     OnEvent,
     OnStep,
+    StepDone,
     StepsTold,
     check_listeners,
     notices_about,
@@ -57,6 +60,7 @@ from sanakit.pipelines.record import (
     LATENTS,
     QUANTIZED,
     READING,
+    REFINED,
     REUSE,
     SEAMLESS,
     ModelReference,
@@ -117,6 +121,7 @@ class TextToImagePipeline(JobMaker):
         step = CompiledStep(bundle.transformer) if compile else None
         super().__init__(bundle, fixed_rows=rows, step=step, memory=memory)
         self.max_batch, self.upscalers = max_batch, upscalers
+        self.refiner: Refiner | None = None
         self.rescue_folder = as_path(rescue_folder) if rescue_folder else None
 
     @torch.no_grad()
@@ -163,7 +168,16 @@ class TextToImagePipeline(JobMaker):
         given = [None if latents is None else hash_latent(noise) for noise in noises]
         jobs = self.jobs(plans, noises)
         images: dict[int, GeneratedImage] = {}
-        listened, steps = on_event is not None or on_step is not None, StepsTold(len(plans))
+        listened = on_event is not None or on_step is not None
+        steps = StepsTold(len(plans), 0 if self.refiner is None else self.refiner.num_steps)
+
+        def told(done: StepDone) -> None:
+            tell(done)
+            if on_step is not None:
+                on_step(done.index, done.latent)
+
+        def refining(image_index: int, step: int, latent: Tensor) -> None:
+            told(steps.done_behind(image_index, step, plans[image_index].solver.num_steps, latent))
 
         def keep(done: Iterator[tuple[int, GeneratedImage]]) -> None:
             for index, image in done:
@@ -177,10 +191,10 @@ class TextToImagePipeline(JobMaker):
             for event in denoise(self.denoiser(), jobs):
                 match event:
                     case StepTaken(key=index) if listened and (done := steps.done(index, event, plans[index].start)):
-                        tell(done)
-                        if on_step is not None:
-                            on_step(done.index, done.latent)
+                        told(done)
                     case Finished(key=index, latent=latent):
+                        if self.refiner is not None:
+                            latent = self.refiner(latent, plans[index], partial(refining, index))
                         record = self.record_of(plans[index], model.result(), given[index])
                         decodings.add(index, SavedLatent(latent=latent.cpu(), record=record))
                 keep(decodings.ready())
@@ -250,6 +264,26 @@ class TextToImagePipeline(JobMaker):
             pixels = F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=True)
         return canvas.blended(pixels[0])[None] if canvas.keeps else pixels
 
+    def refine_with(self, source: str | Path | OpenedRefiner | None) -> TextToImagePipeline:
+        """Have finished clips gone over by a refiner, or with None by none; returns the pipeline itself.
+
+        Args:
+            source: a folder or hub id of LTX-2 (diffusers), with its text encoder; its networks stay in memory.
+
+        Raises:
+            RequestError: the model makes pictures, or clips of another autoencoder.
+            CheckpointError: the source holds no refiner, or a damaged one.
+        """
+        if source is None:
+            self.refiner = None
+            return self
+        opened = source if isinstance(source, OpenedRefiner) else open_refiner(source)
+        autoencoder: Any = self.bundle.autoencoder
+        check_refiner(opened, autoencoder)
+        dtypes = {"dtype": self.bundle.transformer.compute_dtype, "text_dtype": self.bundle.text_encoder.compute_dtype}
+        self.refiner = Refiner(opened.load(device=self.device, **dtypes), autoencoder)
+        return self
+
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> TextToImagePipeline:
         """Move all networks; returns the pipeline itself.
 
@@ -304,6 +338,7 @@ class TextToImagePipeline(JobMaker):
             ADAPTERS: plan.request.adapters or None,
             CONTROLS: plan.request.controls or None,
             CLIP: plan.num_frames,
+            REFINED: self.refiner,
         }
         return PictureRecord(
             request=plan.request,
@@ -315,6 +350,7 @@ class TextToImagePipeline(JobMaker):
             rows_per_call=self.fixed_rows,
             read_as=plan.read_as,
             latents=latents,
+            refiner=None if self.refiner is None else self.refiner.reference,
             needs=tuple(name for name, value in needed.items() if value is not None),
         )
 

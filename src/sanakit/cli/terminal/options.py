@@ -29,6 +29,7 @@ from sanakit.pipelines.picture_place import OutputPlace, choose_place
 
 if TYPE_CHECKING:
     from sanakit.checkpoints.files.hub import HubOptions
+    from sanakit.checkpoints.refiner import OpenedRefiner
     from sanakit.pipelines.record import ModelReference
     from sanakit.pipelines.request import GenerationRequest
     from sanakit.pipelines.text_to_image import TextToImagePipeline
@@ -277,6 +278,15 @@ class PartsOptions(TrustOptions, RunOptions):
     @property
     def parts(self) -> dict[str, str | None]:
         return {"text_encoder": self.text_encoder, "autoencoder": self.autoencoder, "quantize": self.quantize}
+
+
+def opened_refiner(source: str | None) -> OpenedRefiner | None:
+    """What refines clips, before anything is loaded; raises as ``open_refiner`` does."""
+    if source is None:
+        return None
+    from sanakit.checkpoints.refiner import open_refiner
+
+    return open_refiner(source)
 
 
 def add_commands(app: typer.Typer, *commands: Callable[..., None]) -> None:

@@ -136,7 +136,13 @@ class Decoder(Network):
         return "sdpa" if self.config.logit_cap is None else "eager"
 
     def forward(
-        self, ids: Tensor, *, mask: Tensor | None = None, past: Sequence[KeysValues] = (), keep: bool = False
+        self,
+        ids: Tensor,
+        *,
+        mask: Tensor | None = None,
+        past: Sequence[KeysValues] = (),
+        keep: bool = False,
+        every: bool = False,
     ) -> tuple[Tensor, tuple[KeysValues, ...]]:
         """Hidden states ``(B, L, C)`` and, where they are to be kept, all keys and values.
 
@@ -146,8 +152,10 @@ class Decoder(Network):
                 from the first column, padding or not.
             past: what an earlier call kept of the tokens before these.
             keep: without it the second result is empty.
+            every: give the states before the first layer and behind each, ``(B, L, C, num_layers + 1)``, of which the
+                last alone are normed.
         """
-        config, kept = self.config, []
+        config, kept, states = self.config, [], list[Tensor]()
         x = self.embed_tokens(ids).to(self.compute_dtype)  # (B, L, C); the table may stay as it is stored
         if config.is_gemma:
             x = x * torch.tensor(config.hidden_size**0.5, dtype=x.dtype, device=x.device)
@@ -158,10 +166,13 @@ class Decoder(Network):
         sliding = self._view(positions, padding, x.dtype, is_sliding=True) if config.sliding_layers else whole
         for index, layer in enumerate(self.layers):
             view = sliding if index in config.sliding_layers else whole
+            if every:
+                states.append(x)
             x, keys_values = layer(x, view, past[index] if past else None)
             if keep:
                 kept.append(keys_values)
-        return self.norm(x), tuple(kept)
+        last = self.norm(x)
+        return torch.stack([*states, last], dim=-1) if every else last, tuple(kept)
 
     def _view(self, positions: Tensor, padding: Tensor | None, dtype: torch.dtype, *, is_sliding: bool) -> _View:
         """Without a mask where a kernel knows it: a triangle where there is no past, all of it for a lone query."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import torch
 from torch import Tensor
 
 from sanakit.models.text.decoder import Decoder, KeysValues
@@ -28,6 +29,14 @@ def hidden_states(
         states, kept = model(ids, mask=mask, past=past, keep=keep)
         return states, kept
     return _of_transformers(model, ids, mask, past, keep)
+
+
+def every_state(model: LanguageModel, ids: Tensor) -> Tensor:
+    """Embeddings and what each layer makes of them, the last ones normed, ``(B, L, C, num_layers + 1)``."""
+    if isinstance(model, Decoder):
+        return model(ids, every=True)[0]
+    found = model(input_ids=ids, use_cache=False, output_hidden_states=True).hidden_states
+    return torch.stack(list(found), dim=-1)
 
 
 def attention_of(model: LanguageModel) -> str:

@@ -26,7 +26,7 @@ from sanakit.kernels.arithmetic import own_arithmetic
 from sanakit.models.text.decoder import Decoder
 from sanakit.models.text.encoded_prefix import EncodedPrefix
 from sanakit.models.text.instructions import INSTRUCTIONS
-from sanakit.models.text.language_model import LanguageModel, attention_of, hidden_states
+from sanakit.models.text.language_model import LanguageModel, attention_of, every_state, hidden_states
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.text.text_tokenizer import TextTokenizer
 
@@ -190,6 +190,14 @@ class TextEncoder:
         num_tokens = len(self._ids(self._clean(prompt), with_instruction, _WITHOUT_END))
         num_fitting = min(num_tokens, self._max_length(with_instruction))
         return TokenCount(max(num_fitting - max(self._first_kept(with_instruction), 1), 0), num_tokens - num_fitting)
+
+    @torch.no_grad()
+    @own_arithmetic()
+    def every_state(self, prompt: str) -> Tensor:
+        """The embeddings of a prompt's tokens and what each layer makes of them, the last ones normed, ``(1, L, C,
+        num_layers + 1)``; no instruction stands before them."""
+        ids = self._tokens(self._clean(prompt), False)
+        return every_state(self.model, torch.tensor([ids], device=self.device))
 
     def _clean(self, prompt: str) -> str:
         return prompt.strip().lower() if self.config.lowercase else prompt.strip()

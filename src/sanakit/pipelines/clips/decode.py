@@ -74,7 +74,7 @@ def decode_frames(
     Raises:
         SanakitError: they hold values that are not numbers.
     """
-    request = finished.record.request
+    request, scale = finished.record.request, finished.record.refined_scale
     latent = finished.latent.to(autoencoder.device, autoencoder.compute_dtype)
     for chunk in _chunks(autoencoder, latent, tiling):
         pixels = chunk[0].transpose(0, 1).to("cpu", torch.float32)  # (t, 3, H, W)
@@ -83,7 +83,7 @@ def decode_frames(
                 "the clip holds values that are not numbers; this happens when a model runs in a dtype that it was "
                 "not made for, or with extreme guidance, so try float32 or a lower guidance_scale."
             )
-        yield resize_and_crop(pixels, request.height, request.width)
+        yield resize_and_crop(pixels, *(side and scale * side for side in (request.height, request.width)))
 
 
 def _chunks(autoencoder: ClipAutoencoder, latent: Tensor, tiling: Tiling | None) -> Iterator[Tensor]:

@@ -1,0 +1,108 @@
+"""Finished clips made finer by LTX-2: larger, taken a part of the way back to noise, and its last steps done again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from sanakit.checkpoints.refiner import OpenedRefiner, RefinerBundle
+from sanakit.common.errors import RequestError
+from sanakit.common.seeds import derived_seed, draw_noise
+from sanakit.models.autoencoders.clips import ClipAutoencoder
+from sanakit.models.autoencoders.ltx2 import LTX2Autoencoder
+from sanakit.models.transformers.condition import Condition
+from sanakit.pipelines.clips.frames import without_first_frame
+from sanakit.pipelines.plan import PicturePlan
+from sanakit.pipelines.record import RefinerReference
+from sanakit.sampling.driver import drive
+from sanakit.sampling.evaluation import Evaluation
+from sanakit.sampling.truncated_flow import TruncatedFlow
+
+OnStep = Callable[[int, Tensor], None]
+
+
+class Refiner:
+    """A network that goes over finished latents; the first frame of each is a sink and stays as it is.
+
+    Args:
+        bundle: its networks.
+        autoencoder: of the latents; it is LTX-2's, which both stages share.
+        flow: the noise levels.
+
+    Raises:
+        RequestError: the latents are not those that it reads.
+    """
+
+    def __init__(self, bundle: RefinerBundle, autoencoder: ClipAutoencoder, flow: TruncatedFlow | None = None) -> None:
+        check_refiner(bundle.opened, autoencoder)
+        assert isinstance(autoencoder, LTX2Autoencoder)
+        self.bundle, self.autoencoder, self.flow = bundle, autoencoder, flow or TruncatedFlow()
+
+    @property
+    def scale(self) -> int:
+        """Sides become so many times as large."""
+        return 1 if self.bundle.upsampler is None else 2
+
+    @property
+    def num_steps(self) -> int:
+        return len(self.flow.sigmas)
+
+    @property
+    def reference(self) -> RefinerReference:
+        """As records name it; its weights are read once, for their hash."""
+        return RefinerReference(name=self.bundle.opened.name, hash=self.bundle.hash, scale=self.scale)
+
+    @torch.no_grad()
+    def __call__(self, latent: Tensor, plan: PicturePlan, on_step: OnStep = lambda index, latent: None) -> Tensor:
+        """The finished latent ``(1, C, T, h, w)`` of a plan to one of ``scale`` times the sides, both float32.
+
+        Args:
+            latent: as its network made it.
+            plan: says the prompt, which is read without what stands behind it, frames a second and the seed.
+            on_step: told the number of a step, from 0, and the clean latent that it implies.
+        """
+        larger = self._larger(latent)
+        noise = draw_noise(larger.shape[1:], derived_seed("refine", plan.request.seed))[None].to(larger.device)
+        noise[:, :, :1] = larger[:, :, :1]  # the same under any share of itself
+        condition = self._told(plan).with_clean(larger.shape[2])
+        transformer = self.bundle.transformer
+
+        def velocity(wish: Evaluation) -> Tensor:
+            time = torch.full((1,), wish.timestep, device=transformer.device)
+            found = transformer(wish.latent.to(transformer.compute_dtype), time, condition).float()
+            return without_first_frame(wish, found)
+
+        refined = drive(self.flow.start(larger, noise), velocity, lambda wish, clean: on_step(wish.index, clean))
+        return torch.cat([larger[:, :, :1], refined[:, :, 1:]], dim=2)
+
+    def _told(self, plan: PicturePlan) -> Condition:
+        """What the network is told of the prompt, and how quickly frames follow one another."""
+        prompt = plan.request.prompt if plan.read_as is None else plan.read_as
+        states = self.bundle.text_encoder.every_state(prompt)
+        text = self.bundle.connectors(states.to(self.bundle.connectors.device))
+        return self.bundle.transformer.prepare(text).with_fps(getattr(plan.request, "fps", None) or 24.0)
+
+    def _larger(self, latent: Tensor) -> Tensor:
+        """Where there is an upsampler, which reads latents as the autoencoder gives them."""
+        network, autoencoder = self.bundle.upsampler, self.autoencoder
+        latent = latent.to(self.bundle.transformer.device, torch.float32)
+        if network is None:
+            return latent
+        mean, std = (
+            each.float()[:, None, None, None].to(latent.device) for each in (autoencoder.mean, autoencoder.std)
+        )
+        return (network((latent * std + mean).to(network.compute_dtype)).float() - mean) / std
+
+
+def check_refiner(refiner: OpenedRefiner, autoencoder: object) -> None:
+    """Raises RequestError where a refiner does not read the latents of an autoencoder, by its config or itself."""
+    config = getattr(autoencoder, "config", autoencoder)
+    reach = tuple(getattr(config, name, 1) for name in ("temporal_compression", "compression", "compression"))
+    own = refiner.config
+    if (getattr(config, "latent_channels", 0), reach) != (own.in_channels, own.reach) or not hasattr(config, "steps"):
+        raise RequestError(
+            f"{refiner.name} refines latents of LTX-2's autoencoder, of {own.in_channels} channels, and this model's "
+            f"are others; leave --refine out, or take a model with that autoencoder."
+        )

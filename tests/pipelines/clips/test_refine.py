@@ -1,0 +1,175 @@
+"""Clips in two stages: made by a tiny SANA-Video model, refined by a tiny LTX-2."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import LlamaModel
+
+from sanakit.checkpoints.bundle import ModelBundle, save_bundle
+from sanakit.checkpoints.diffusers_layout import save_network
+from sanakit.checkpoints.networks.latent_upsampler import LATENT_UPSAMPLER
+from sanakit.checkpoints.networks.ltx2_connectors import LTX2_CONNECTORS
+from sanakit.checkpoints.networks.ltx2_video import LTX2_VIDEO
+from sanakit.checkpoints.opening import load_bundle
+from sanakit.checkpoints.refiner import open_refiner
+from sanakit.checkpoints.text.decoder_folder import read_decoder
+from sanakit.checkpoints.text.decoder_json import decoder_config
+from sanakit.checkpoints.text.text_encoder_folder import save_text_encoder, text_encoder_files
+from sanakit.cli.app import main
+from sanakit.common.errors import CheckpointError, PictureError, RequestError
+from sanakit.models.autoencoders.ltx2 import LTX2Autoencoder, LTX2AutoencoderConfig
+from sanakit.models.latent_upsampler import LatentUpsampler, LatentUpsamplerConfig
+from sanakit.models.text.language_model import every_state
+from sanakit.models.text.ltx2_connectors import LTX2Connectors, LTX2ConnectorsConfig
+from sanakit.models.transformers.ltx2_video import LTX2Video, LTX2VideoConfig
+from sanakit.models.transformers.video_dit import VideoDiT
+from sanakit.pipelines.latent_file import save_latent
+from sanakit.pipelines.replay import replay
+from sanakit.pipelines.text_to_image import TextToImagePipeline
+from sanakit.sampling.driver import drive
+from sanakit.sampling.truncated_flow import TruncatedFlow
+
+AUTOENCODER = LTX2AutoencoderConfig(
+    channels=(8, 16, 32, 64), num_blocks=(1, 0, 0, 0, 0), decoder_channels=(16, 32, 64),
+    decoder_num_blocks=(0, 0, 0, 1), latent_channels=8,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model(clip_bundle: ModelBundle, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of clips with LTX-2's autoencoder."""
+    torch.manual_seed(3)
+    text = load_bundle(tiny_model).text_encoder
+    patch = {"in_channels": 8, "out_channels": 8, "patch_size": (1, 1, 1), "caption_channels": text.hidden_size}
+    config = replace(clip_bundle.transformer.config, **patch)
+    autoencoder = LTX2Autoencoder(AUTOENCODER)
+    autoencoder.mean.normal_()
+    card = replace(clip_bundle.card, defaults=replace(clip_bundle.card.defaults, base_size=64))
+    folder = tmp_path_factory.mktemp("models") / "clips"
+    parts = {"transformer": VideoDiT(config), "autoencoder": autoencoder, "text_encoder": text}
+    save_bundle(replace(clip_bundle, card=card, **parts), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def refiner(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(4)
+    folder = tmp_path_factory.mktemp("models") / "tiny-ltx-2"
+    text = load_bundle(tiny_model).text_encoder
+    size, states = text.hidden_size, text.model.config.num_layers + 1
+    save_network(
+        LTX2_VIDEO,
+        LTX2Video(LTX2VideoConfig(hidden_size=48, num_layers=1, head_dim=24, in_channels=8, caption_channels=size)),
+        folder / "transformer",
+    )
+    connectors = LTX2ConnectorsConfig(caption_channels=size, num_states=states, head_dim=16, num_registers=16)
+    save_network(LTX2_CONNECTORS, LTX2Connectors(connectors), folder / "connectors")
+    upsampler = LatentUpsampler(LatentUpsamplerConfig(in_channels=8, hidden_channels=32, num_blocks=1))
+    save_network(LATENT_UPSAMPLER, upsampler, folder / "latent_upsampler")
+    save_text_encoder(text, folder / "text_encoder", folder / "tokenizer")
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": "LTX2Pipeline"}))
+    return folder
+
+
+@pytest.fixture
+def pipeline(model: Path, refiner: Path) -> TextToImagePipeline:
+    return TextToImagePipeline(load_bundle(model)).refine_with(refiner)
+
+
+def made(pipeline: TextToImagePipeline, prompt: str = "a ball", **fields: Any) -> Any:
+    return pipeline(prompt, num_frames=17, seed=3, **fields).images[0]
+
+
+def test_a_refined_clip_is_twice_as_large_and_begins_as_it_was(pipeline: TextToImagePipeline) -> None:
+    steps: list[int] = []
+    clip = made(pipeline, on_step=lambda index, latent: steps.append(index))
+    assert steps == [0, 1, 2, 3, 4]  # two of the model, three of the refiner
+    assert clip.latent.shape == (1, 8, 3, 4, 4)
+    assert clip.pictures.shape == (17, 128, 128, 3)
+    assert clip.record.request.height == 64
+    assert clip.record.refiner.name == "tiny-ltx-2"
+    assert "a refiner of clips" in clip.record.needs
+    other = made(pipeline, "a cat, running")
+    refine = pipeline.refiner
+    assert refine is not None
+    plain = TextToImagePipeline(pipeline.bundle)
+    first = made(plain, output="latent").latent
+    assert torch.equal(clip.latent[:, :, :1], refine._larger(first)[:, :, :1])
+    assert not torch.equal(clip.latent[:, :, 1:], refine._larger(first)[:, :, 1:])
+    assert not torch.equal(clip.latent[:, :, 1:], other.latent[:, :, 1:])
+    assert not torch.equal(made(pipeline, fps=30, output="latent").latent, clip.latent)  # positions are seconds
+
+
+def test_a_refined_clip_comes_out_again_and_is_decoded_later(
+    pipeline: TextToImagePipeline, model: Path, refiner: Path, tmp_path: Path
+) -> None:
+    clip = made(pipeline)
+    file = clip.save(tmp_path / "ball.gif")
+    assert replay(file, pipeline, long=True).identical
+    unrefined = TextToImagePipeline(pipeline.bundle)
+    with pytest.raises(PictureError, match="name that with --refine"):
+        replay(file, unrefined, long=True)
+    plain = made(unrefined).save(tmp_path / "plain.gif")
+    assert replay(plain, pipeline, long=True).identical  # what was not refined is not
+    assert main(["replay", str(file), "--model", str(model), "--refine", str(refiner), "--long"]) == 0
+    latent = save_latent(tmp_path / "ball.safetensors", replace_output(pipeline))
+    assert main(["decode", str(latent), "--model", str(model), "-o", str(tmp_path / "later.gif")]) == 0
+    assert replay(tmp_path / "later.gif", pipeline, long=True).identical
+
+
+def replace_output(pipeline: TextToImagePipeline) -> Any:
+    from sanakit.pipelines.latent_file import SavedLatent
+
+    clip = made(pipeline, output="latent")
+    return SavedLatent(latent=clip.latent, record=clip.record)
+
+
+def test_the_command(model: Path, refiner: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "ball.gif"
+    command = ["generate", "a ball", "--model", str(model), "--refine", str(refiner), "-o", str(out)]
+    assert main([*command, "--frames", "9"]) == 0
+    assert out.exists()
+    assert main([*command[:-2]]) == 2
+    assert "ask for one with --frames" in capsys.readouterr().err
+
+
+def test_what_does_not_belong_together_is_refused(
+    clips: TextToImagePipeline, refiner: Path, model: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RequestError, match="refines latents of LTX-2's autoencoder"):
+        clips.refine_with(refiner)  # whose latents are Wan's
+    with pytest.raises(CheckpointError, match="is no refiner of clips"):
+        open_refiner(model)
+    (tmp_path / "transformer").symlink_to(refiner / "transformer")
+    with pytest.raises(CheckpointError, match="a part of a refiner"):
+        open_refiner(tmp_path)
+    with pytest.raises(CheckpointError, match="has no transformer"):
+        load_bundle(refiner)
+
+
+def test_the_truncated_flow_ends_where_it_leads() -> None:
+    low, high, noise = (torch.randn(1, 4, 3, 2, 2, dtype=torch.float64) for _ in range(3))
+    flow = TruncatedFlow()
+    for sigma in (0.909375, 0.3):
+        point, velocity = flow.between(low, high, noise, sigma)
+        torch.testing.assert_close(point - sigma * velocity, high)
+    _, velocity = flow.between(low, high, noise, 0.5)
+    torch.testing.assert_close(drive(flow.start(low, noise), lambda wish: velocity), high)
+
+
+def test_states_of_every_layer_are_those_of_transformers(tiny_language_model: LlamaModel, tmp_path: Path) -> None:
+    tiny_language_model.save_pretrained(tmp_path)
+    fields = json.loads((tmp_path / "config.json").read_text())
+    config = decoder_config(fields)
+    assert config is not None
+    ours = read_decoder(config, tmp_path, text_encoder_files(tmp_path), num_layers=None)
+    ids = torch.tensor([[5, 7, 9, 11]])
+    expected = torch.stack(tiny_language_model(ids, output_hidden_states=True).hidden_states, dim=-1)
+    torch.testing.assert_close(every_state(ours, ids), expected)
+    torch.testing.assert_close(every_state(tiny_language_model, ids), expected)
