@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
+from sanakit.models.autoencoders.dc_ae_v import DCAEVConfig
 from sanakit.models.transformers.linear_dit import LinearDiTConfig
 from sanakit.models.transformers.video_dit import VideoDiTConfig
 
@@ -84,6 +85,16 @@ DC_AE_PRESETS: dict[str, DCAutoencoderConfig] = {
         decoder_shortcut=False,
         head_activation="silu",
     ),
+}
+
+_DC_AE_V_F64 = DCAEVConfig(channels=(128, 256, 512, 512, *(1024,) * 4), num_blocks=(0, 5, 10, 4, 4, 4, 4, 4))
+
+DC_AE_V_PRESETS: dict[str, DCAEVConfig] = {  # of DC-Gen; SANA-Video's own, as wide as the first, was not published
+    "dc-ae-v-f32t4c32-1.0": DCAEVConfig(),
+    "dc-ae-v-f32t4c64-1.0": DCAEVConfig(latent_channels=64),
+    "dc-ae-v-f32t4c128-1.0": DCAEVConfig(latent_channels=128),
+    "dc-ae-v-f32t4c256-1.0": DCAEVConfig(latent_channels=256),
+    "dc-ae-v-f64t4c128-1.0": replace(_DC_AE_V_F64, latent_channels=128),
 }
 
 _NAME = re.compile(r"sana(?P<line>1\.5|_sprint)?_(?P<size>[\d.]+)(?P<unit>[mb])_(?P<side>\d+k?)px", re.IGNORECASE)

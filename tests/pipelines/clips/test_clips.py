@@ -17,6 +17,7 @@ from sanakit.checkpoints.identity.card import card_from_json, card_to_json
 from sanakit.checkpoints.opening import load_bundle, open_model
 from sanakit.cli.app import main
 from sanakit.common.errors import CheckpointError, DecodeMemoryError, PictureError, RequestError
+from sanakit.models.autoencoders.dc_ae_v import DCAEV, DCAEVConfig
 from sanakit.models.autoencoders.ltx2 import LTX2Autoencoder, LTX2AutoencoderConfig
 from sanakit.models.autoencoders.wan import WanAutoencoder, WanAutoencoderConfig
 from sanakit.models.transformers.video_dit import VideoDiT
@@ -285,12 +286,33 @@ def test_with_the_autoencoder_of_ltx2(clip_bundle: ModelBundle, tiny_model: Path
     )  # fmt: skip
     config = replace(clip_bundle.transformer.config, patch_size=(1, 1, 1))
     parts = {"transformer": VideoDiT(config).eval(), "autoencoder": LTX2Autoencoder(small).eval()}
-    card = replace(clip_bundle.card, defaults=replace(clip_bundle.card.defaults, base_size=64))
-    text = load_bundle(tiny_model).text_encoder
-    save_bundle(replace(clip_bundle, card=card, text_encoder=text, **parts), tmp_path / "model")
-    model = TextToImagePipeline(load_bundle(tmp_path / "model"))
+    model = in_a_folder(clip_bundle, tiny_model, tmp_path, **parts)
     (clip,) = made(model, "a ball", num_frames=17, image=PICTURE)
     assert clip.latent.shape == (1, 16, 3, 2, 2)
     assert clip.pictures.shape == (17, 64, 64, 3)
     with pytest.raises(RequestError, match="1 frame more than a multiple of 8; the nearest are 9 or 17"):
         model("a ball", num_frames=13)
+
+
+def test_with_dc_ae_v(clip_bundle: ModelBundle, tiny_model: Path, tmp_path: Path) -> None:
+    """As the paper's models of 720p have it, through a folder, and its weights alone beside a transformer."""
+    small = DCAEVConfig(
+        channels=(8, 8, 8, 16, 16, 16, 16), num_blocks=(0, 1, 1, 1, 1, 1, 1), latent_channels=16, chunk=2
+    )
+    config = replace(clip_bundle.transformer.config, patch_size=(1, 1, 1))
+    parts = {"transformer": VideoDiT(config).eval(), "autoencoder": DCAEV(small).eval()}
+    model = in_a_folder(clip_bundle, tiny_model, tmp_path, **parts)
+    (clip,) = made(model, "a ball", num_frames=13, image=PICTURE)
+    assert clip.latent.shape == (1, 16, 4, 2, 2)
+    assert clip.pictures.shape == (13, 64, 64, 3)
+    other = load_bundle(tmp_path / "model", autoencoder=tmp_path / "model" / "vae")
+    (again,) = made(TextToImagePipeline(other), "a ball", num_frames=13, image=PICTURE)
+    assert again.record.image == clip.record.image
+
+
+def in_a_folder(bundle: ModelBundle, tiny_model: Path, place: Path, **parts: Any) -> TextToImagePipeline:
+    """A model of clips of 64 pixels, as it comes out of its files."""
+    card = replace(bundle.card, defaults=replace(bundle.card.defaults, base_size=64))
+    text = load_bundle(tiny_model).text_encoder
+    save_bundle(replace(bundle, card=card, text_encoder=text, **parts), place / "model")
+    return TextToImagePipeline(load_bundle(place / "model"))

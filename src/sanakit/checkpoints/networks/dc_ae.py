@@ -129,9 +129,13 @@ def original_dc_ae(spelling: OriginalSpelling) -> KeyMap:
     return KeyMap(layout="original", rows=tuple(rows))
 
 
+OF_CLIPS = "encoder.project_out.conv.weight"
+"""A tensor of DC-AE-V, whose other names are those of DC-AE."""
+
+
 def find_dc_ae_layout(names: Collection[str]) -> KeyMap | None:
     """The layout that a file's names are in; None when it is no such autoencoder."""
-    if any(name.startswith("encoder.project_in.") for name in names):
+    if any(name.startswith("encoder.project_in.") for name in names) and OF_CLIPS not in names:
         return original_dc_ae(OriginalSpelling.read(names))
     if "decoder.norm_out.weight" in names and any(name.startswith("encoder.down_blocks.") for name in names):
         return DIFFUSERS_DC_AE.whole if any(".to_qkv." in name for name in names) else DIFFUSERS_DC_AE

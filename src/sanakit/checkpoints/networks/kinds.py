@@ -9,6 +9,7 @@ from torch import nn
 
 from sanakit.checkpoints.networks.controlnet import DIFFUSERS_CONTROLNET, UPSTREAM_CONTROLNET
 from sanakit.checkpoints.networks.dc_ae import DC_AE
+from sanakit.checkpoints.networks.dc_ae_v import DC_AE_V
 from sanakit.checkpoints.networks.kind import NetworkKind
 from sanakit.checkpoints.networks.latent_upsampler import LATENT_UPSAMPLER
 from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
@@ -24,6 +25,7 @@ KINDS: tuple[NetworkKind[Any, Any], ...] = (
     DC_AE,
     WAN,
     LTX2,
+    DC_AE_V,
     LTX2_VIDEO,
     LTX2_CONNECTORS,
     LATENT_UPSAMPLER,

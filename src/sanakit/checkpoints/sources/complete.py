@@ -20,6 +20,7 @@ from sanakit.checkpoints.identity.known_models import (
 )
 from sanakit.checkpoints.identity.scheduler import scheduler_defaults
 from sanakit.checkpoints.identity.words import read_words
+from sanakit.checkpoints.networks.dc_ae_v import DC_AE_V
 from sanakit.checkpoints.networks.identify import Found
 from sanakit.checkpoints.networks.ltx2 import LTX2
 from sanakit.checkpoints.networks.wan import WAN
@@ -142,7 +143,7 @@ def find_autoencoder(source: str | Path, hub: HubOptions | None = None) -> Found
 def find_clip_autoencoder(source: str | Path, hub: HubOptions | None = None) -> Found[Any, Any]:
     """The same of a model of clips."""
     found = find_parts(source, hub=hub, folders=("vae",)).networks.get("autoencoder")
-    if found is None or found.kind not in (WAN, LTX2):
+    if found is None or found.kind not in (WAN, LTX2, DC_AE_V):
         raise CheckpointError(f"{source} holds no autoencoder of clips")
     return found
 

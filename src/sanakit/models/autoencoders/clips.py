@@ -62,7 +62,7 @@ class ClipAutoencoder(Network):
                 f"T, H, W) with both sides multiples of {sides} and 1 frame more than a multiple of {temporal}"
             )
         memory = ClipMemory()
-        ends = range(1, pixels.shape[2] + temporal * at_once, temporal * at_once)
+        ends = range(1 + temporal * (at_once - 1), pixels.shape[2] + temporal * at_once, temporal * at_once)
         chunks = (pixels[:, :, max(end - temporal * at_once, 0) : end] for end in ends)
         return torch.cat([self.encode_chunk(chunk, memory) for chunk in chunks if chunk.shape[2]], dim=2)
 

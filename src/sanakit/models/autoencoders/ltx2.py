@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from sanakit.common.errors import ConfigError
 from sanakit.kernels.pixel_norm import rms_normalised
 from sanakit.layers.causal import ClipMemory
+from sanakit.layers.cells import from_cells, to_cells
 from sanakit.models.autoencoders.clips import ClipAutoencoder
 
 Step = Literal["spatial", "temporal", "spatiotemporal"]
@@ -113,8 +114,8 @@ class Down(nn.Module):
     def forward(self, x: Tensor, memory: ClipMemory) -> Tensor:
         if memory.begins(self):
             x = torch.cat([x[:, :, : self.stride[0] - 1], x], dim=2)  # so that the first frame fills a cell
-        shortcut = _cells(x, self.stride).unflatten(1, (self.out, -1)).mean(dim=2)
-        return _cells(self.conv(x, memory), self.stride) + shortcut
+        shortcut = to_cells(x, self.stride).unflatten(1, (self.out, -1)).mean(dim=2)
+        return to_cells(self.conv(x, memory), self.stride) + shortcut
 
 
 class Up(nn.Module):
@@ -125,8 +126,8 @@ class Up(nn.Module):
         self.conv = Conv(channels, 4 * channels, causal=causal, padding=padding)
 
     def forward(self, x: Tensor, memory: ClipMemory) -> Tensor:
-        shortcut = _spread(x).repeat(1, 4, 1, 1, 1)
-        y = _spread(self.conv(x, memory)) + shortcut
+        shortcut = from_cells(x, _STRIDES["spatiotemporal"]).repeat(1, 4, 1, 1, 1)
+        y = from_cells(self.conv(x, memory), _STRIDES["spatiotemporal"]) + shortcut
         return y[:, :, 1:] if memory.begins(self) else y
 
 
@@ -223,19 +224,6 @@ class LTX2Autoencoder(ClipAutoencoder):
 
 def _activated(x: Tensor) -> Tensor:
     return F.silu(rms_normalised(x, dim=1, eps=_EPS).to(x.dtype))
-
-
-def _cells(x: Tensor, stride: tuple[int, int, int]) -> Tensor:
-    """``(B, C, T, H, W)`` to fewer positions of as many more channels: frame, row and column within a cell."""
-    time, height, width = stride
-    x = x.unflatten(4, (-1, width)).unflatten(3, (-1, height)).unflatten(2, (-1, time))
-    return x.permute(0, 1, 3, 5, 7, 2, 4, 6).flatten(1, 4)
-
-
-def _spread(x: Tensor) -> Tensor:
-    """``(B, 8C, T, H, W)`` to ``(B, C, 2T, 2H, 2W)``."""
-    x = x.unflatten(1, (-1, 2, 2, 2))
-    return x.permute(0, 1, 5, 2, 6, 3, 7, 4).flatten(6, 7).flatten(4, 5).flatten(2, 3)
 
 
 def _in_order(stages: nn.ModuleList, names: tuple[str, ...]) -> Iterator[nn.Module]:
