@@ -10,6 +10,7 @@ from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
 from sanakit.models.autoencoders.dc_ae_v import DCAEVConfig
 from sanakit.models.transformers.linear_dit import LinearDiTConfig
 from sanakit.models.transformers.video_dit import VideoDiTConfig
+from sanakit.models.transformers.video_dit2 import VideoDiT2Config
 
 _600M = LinearDiTConfig(hidden_size=1152, num_layers=28, cross_head_dim=72)
 _1600M = LinearDiTConfig(hidden_size=2240, num_layers=20, cross_head_dim=112)
@@ -39,6 +40,11 @@ VIDEO_DIT_PRESETS: dict[str, VideoDiTConfig] = {
     "sana-video-2b-720p": replace(_VIDEO, in_channels=128, out_channels=128, **_DEEP),  # with LTX-2's autoencoder
     "sana-video-2b-720p-dc-ae-v": replace(_VIDEO, in_channels=32, out_channels=32, **_DEEP),
     "longsana-2b-480p": _VIDEO,  # the same network, run chunk by chunk
+}
+
+VIDEO_DIT2_PRESETS: dict[str, VideoDiT2Config] = {
+    "sana-video2-5b-720p": VideoDiT2Config(),
+    "sana-video2-14b-720p": VideoDiT2Config(hidden_size=4096, num_layers=40, num_anchors=10),
 }
 
 _WIDTHS = (128, 256, 512, 512, 1024, 1024)

@@ -17,6 +17,7 @@ from sanakit.checkpoints.identity.scheduler import known_solver, scheduler_defau
 from sanakit.models.text.text_encoder import TextEncoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiTConfig
 from sanakit.models.transformers.video_dit import VideoDiTConfig
+from sanakit.models.transformers.video_dit2 import VideoDiT2Config
 
 DEFAULT_AUTOENCODER = "mit-han-lab/dc-ae-f32c32-sana-1.1-diffusers"
 DEFAULT_LATENT_CHANNELS = 32  # of that autoencoder
@@ -75,16 +76,19 @@ _CLIP_SIZES = {30: 480, 22: 720}  # by the side of the trained grid of tokens
 
 
 def known_clip_card(
-    *, source: str, config: VideoDiTConfig, compression: int, scheduler: Mapping[str, Any] | None
+    *, source: str, config: VideoDiTConfig | VideoDiT2Config, compression: int, scheduler: Mapping[str, Any] | None
 ) -> ModelCard:
     """The same of a model of clips; the published ones work in bfloat16."""
     side = config.sample_size * config.patch_size[1] * compression
-    shift = 8.0 if scheduler is None else float(scheduler_defaults(scheduler).get("flow_shift", 8.0))
+    second = isinstance(config, VideoDiT2Config)
+    usual = 12.0 if second else 8.0
+    shift = usual if scheduler is None else float(scheduler_defaults(scheduler).get("flow_shift", usual))
+    own = {"guidance_scale": 8.0, "num_frames": 193, "fps": 24, "motion_score": 20} if second else {}
     return ModelCard(
         name=source.rstrip("/").rsplit("/", 1)[-1],
         family="sana-video",
         defaults=VideoDefaults(
-            base_size=_CLIP_SIZES.get(config.sample_size, side), flow_shift=shift, solver=known_solver(scheduler)
+            base_size=_CLIP_SIZES.get(config.sample_size, side), flow_shift=shift, solver=known_solver(scheduler), **own
         ),
         precision=BFLOAT16_LINE,
         text=TextEncoderConfig(instruction="video"),

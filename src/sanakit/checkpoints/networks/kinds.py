@@ -17,11 +17,13 @@ from sanakit.checkpoints.networks.ltx2 import LTX2
 from sanakit.checkpoints.networks.ltx2_connectors import LTX2_CONNECTORS
 from sanakit.checkpoints.networks.ltx2_video import LTX2_VIDEO
 from sanakit.checkpoints.networks.video_dit import VIDEO_DIT
+from sanakit.checkpoints.networks.video_dit2 import VIDEO_DIT2
 from sanakit.checkpoints.networks.wan import WAN
 
 KINDS: tuple[NetworkKind[Any, Any], ...] = (
     LINEAR_DIT,
     VIDEO_DIT,
+    VIDEO_DIT2,
     DC_AE,
     WAN,
     LTX2,

@@ -96,6 +96,8 @@ def upstream_blocks(theirs: str) -> tuple[Row, ...]:
 COPIED = "controlnet.{n}.copied_block"
 OVER_TIME = (".mlp.t_conv.weight", ".ff.conv_temp.weight")
 """What the video transformer has beside these names, upstream and in diffusers."""
+OF_DEPTH = "attn_res.final_proj.weight"
+"""What that of SANA-Video 2.0 has."""
 OF_CONTROLNET = "it is of the ControlNet that the file holds too"
 
 UPSTREAM_LINEAR_DIT = KeyMap(
@@ -132,7 +134,7 @@ def _diffusers_rows(attention: str, *projections: str) -> tuple[str, ...]:
 
 def find_linear_dit_layout(names: Collection[str]) -> KeyMap | None:
     """The layout that a file's names are in, told by its patch embedding; None when it is no such transformer."""
-    if any(name.endswith(OVER_TIME) for name in names):
+    if OF_DEPTH in names or any(name.endswith(OVER_TIME) for name in names):
         return None
     if any(name.startswith("x_embedder.proj.") for name in names):
         return UPSTREAM_LINEAR_DIT

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from sanakit.common.errors import ShapeError
-from sanakit.kernels.modulated_norm import gated_sum
+from sanakit.kernels.modulated_norm import gated_sum, modulated_norm
+from sanakit.layers.rotary import clip_turns
 from sanakit.models.transformers.condition import Condition
 from sanakit.models.transformers.prompted import PromptedTransformer
 
@@ -31,11 +33,11 @@ class ClipTransformer(PromptedTransformer):
 
     config: ClipTransformerConfig
 
-    def grid_of(self, latent: Tensor, condition: Condition) -> Grid:
-        """Of tokens.
+    def grid_of(self, latent: Tensor, condition: Condition, longest: int | None = None) -> Grid:
+        """Of tokens, on no axis more than ``longest`` of them.
 
         Raises:
-            ShapeError: the channels, the sides or the number of prompts do not fit.
+            ShapeError: the channels, the sides or the number of prompts do not fit, or it is beyond the positions.
         """
         channels, patch = self.config.in_channels, self.config.patch_size
         fits = latent.ndim == 5 and latent.shape[1] == channels
@@ -47,6 +49,10 @@ class ClipTransformer(PromptedTransformer):
         if condition.batch_size != len(latent):
             raise ShapeError(f"{len(latent)} latents with {condition.batch_size} prompts; every latent needs one")
         frames, height, width = (side // part for side, part in zip(latent.shape[2:], patch, strict=True))
+        if longest is not None and max(frames, height, width) > longest:
+            raise ShapeError(
+                f"a clip of {frames} frames of {height}x{width} tokens is beyond this network's {longest} positions"
+            )
         return frames, height, width
 
     def times_of(self, timestep: Tensor, condition: Condition, grid: Grid) -> Tensor:
@@ -73,3 +79,25 @@ def gated_parts(x: Tensor, gate: Tensor, y: Tensor) -> Tensor:
     """``x + gate * y`` for ``(B, N, C)``, with a gate ``(B * G, 1, C)`` for each part of the tokens."""
     parts = (len(gate), -1, x.shape[-1])
     return gated_sum(x.reshape(parts), gate, y.reshape(parts)).reshape(x.shape)
+
+
+def weighed_parts(gate: Tensor, y: Tensor) -> Tensor:
+    """``gate * y``, the same way."""
+    return (gate * y.reshape(len(gate), -1, y.shape[-1])).reshape(y.shape)
+
+
+def modulated_parts(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """The norm of ``(B, N, C)`` with a shift and a scale ``(B * G, 1, C)`` for each part of the tokens."""
+    return modulated_norm(x.reshape(len(shift), -1, x.shape[-1]), shift, scale).reshape(x.shape)
+
+
+def turns_of(grid: Grid, head_dim: int, x: Tensor) -> Tensor:
+    """Rotary positions ``(N, D / 2)`` of a grid of tokens, as wide as the sums of attention over ``x``."""
+    turns = clip_turns(torch.arange(grid[0], device=x.device), *grid[1:], head_dim)
+    return turns if x.dtype == torch.float64 else turns.to(torch.complex64)
+
+
+def unpatched(x: Tensor, grid: Grid, patch: tuple[int, int, int]) -> Tensor:
+    """Tokens ``(B, N, p_t * p_h * p_w * C)`` to a latent ``(B, C, T, H, W)``."""
+    x = x.unflatten(1, grid).unflatten(-1, (*patch, -1))  # (B, T, H, W, p_t, p_h, p_w, C)
+    return x.permute(0, 7, 1, 4, 2, 5, 3, 6).flatten(6, 7).flatten(4, 5).flatten(2, 3)

@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sanakit.common.errors import ConfigError
-from sanakit.kernels.modulated_norm import modulated_norm
 from sanakit.kernels.pixel_norm import rms_normalised
 from sanakit.layers.cross_attention import AttendedText, CrossAttention
 from sanakit.layers.embeddings import CaptionProjection, ScalarEmbedding
@@ -21,7 +20,7 @@ from sanakit.layers.gelu_ffn import GeluFFN
 from sanakit.layers.linear import Linear
 from sanakit.layers.rotary import shared_turns
 from sanakit.layers.softmax_attention import SoftmaxAttention
-from sanakit.models.transformers.clip_transformer import ClipTransformer, Grid, gated_parts
+from sanakit.models.transformers.clip_transformer import ClipTransformer, Grid, gated_parts, modulated_parts
 from sanakit.models.transformers.condition import Condition
 from sanakit.models.transformers.prompted import PromptedBlock, table, two_rows
 
@@ -116,8 +115,7 @@ class LTX2Video(ClipTransformer):
         for index, block in enumerate(self.blocks):
             x = block(x, modulation, condition.text_of(index), turns, sink)
         shift, scale = (self.final_scale_shift_table + time[:, None]).chunk(2, dim=1)
-        parts = x.reshape(len(shift), -1, x.shape[-1])
-        return self.final(modulated_norm(parts, shift, scale).reshape(x.shape)).mT.unflatten(2, grid)
+        return self.final(modulated_parts(x, shift, scale)).mT.unflatten(2, grid)
 
     def _turns(self, grid: Grid, condition: Condition) -> Tensor:
         """``(B or 1, heads, N, D / 2)``: a token stands in the middle of its pixels, in time that of its seconds."""

@@ -10,20 +10,23 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sanakit.common.errors import ConfigError, ShapeError
-from sanakit.kernels.modulated_norm import modulated_norm
+from sanakit.common.errors import ConfigError
 from sanakit.layers.cross_attention import AttendedText, CrossAttention
 from sanakit.layers.embeddings import CaptionProjection, ScalarEmbedding
 from sanakit.layers.linear import Linear
 from sanakit.layers.linear_attention import LinearAttention
 from sanakit.layers.mix_ffn import TemporalMixFFN
 from sanakit.layers.norms import RMSNorm
-from sanakit.layers.rotary import clip_turns
-from sanakit.models.transformers.clip_transformer import ClipTransformer, Grid, gated_parts
+from sanakit.models.transformers.clip_transformer import (
+    ClipTransformer,
+    gated_parts,
+    modulated_parts,
+    turns_of,
+    unpatched,
+)
 from sanakit.models.transformers.condition import Condition
 from sanakit.models.transformers.prompted import PromptedBlock, table, two_rows
 
@@ -114,9 +117,9 @@ class VideoBlock(PromptedBlock):
         """
         height, width = size
         shift1, scale1, gate1, shift2, scale2, gate2 = (self.scale_shift_table + modulation).chunk(6, dim=1)
-        x = gated_parts(x, gate1, self.attention(_modulated(x, shift1, scale1), turns=turns))
+        x = gated_parts(x, gate1, self.attention(modulated_parts(x, shift1, scale1), turns=turns))
         x = x + self.cross_attention(x, text)
-        return gated_parts(x, gate2, self.mix_ffn(_modulated(x, shift2, scale2), height=height, width=width))
+        return gated_parts(x, gate2, self.mix_ffn(modulated_parts(x, shift2, scale2), height=height, width=width))
 
 
 class VideoDiT(ClipTransformer):
@@ -154,30 +157,13 @@ class VideoDiT(ClipTransformer):
             ShapeError: the channels, the sides, the number of times or prompts do not fit, or the clip is longer or
                 larger than the positions.
         """
-        grid = self.grid_of(latent, condition)
-        if max(grid) > self.config.rope_max_length:
-            raise ShapeError(
-                f"a clip of {grid[0]} frames of {grid[1]}x{grid[2]} tokens is beyond this network's "
-                f"{self.config.rope_max_length} positions"
-            )
+        grid = self.grid_of(latent, condition, self.config.rope_max_length)
         x = self.patch_embed(latent).flatten(2).mT.contiguous()  # (B, N, C), frame after frame
         time = two_rows(self.time_embed, self.times_of(timestep, condition, grid).flatten())  # (B * G, C)
         modulation = two_rows(self.modulation, F.silu(time)).unflatten(-1, (6, -1))
-        turns = self._turns(grid, x)
+        turns = turns_of(grid, self.config.attention.head_dim, x)
         for index, block in enumerate(self.blocks):
             x = block(x, modulation, condition.text_of(index), grid[1:], turns)
         shift, scale = (self.final_scale_shift_table + time[:, None]).chunk(2, dim=1)
-        x = self.final(_modulated(x, shift, scale))  # (B, N, p_t * p_h * p_w * C)
-        x = x.unflatten(1, grid).unflatten(-1, (*self.config.patch_size, -1))  # (B, T, H, W, p_t, p_h, p_w, C)
-        return x.permute(0, 7, 1, 4, 2, 5, 3, 6).flatten(6, 7).flatten(4, 5).flatten(2, 3)
-
-    def _turns(self, grid: Grid, x: Tensor) -> Tensor:
-        """As wide as the sums of attention."""
-        frames = torch.arange(grid[0], device=x.device)
-        turns = clip_turns(frames, *grid[1:], self.config.attention.head_dim)
-        return turns if x.dtype == torch.float64 else turns.to(torch.complex64)
-
-
-def _modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """``(B, N, C)`` with a shift and a scale ``(B * G, 1, C)`` for each part of the tokens."""
-    return modulated_norm(x.reshape(len(shift), -1, x.shape[-1]), shift, scale).reshape(x.shape)
+        x = self.final(modulated_parts(x, shift, scale))  # (B, N, p_t * p_h * p_w * C)
+        return unpatched(x, grid, self.config.patch_size)
