@@ -14,9 +14,9 @@ from diffusers.pipelines.ltx2.latent_upsampler import LTX2LatentUpsamplerModel
 from weights import class_arguments, randomize_, relative_error
 
 from sanakit.checkpoints.networks.kinds import kinds_of_names
-from sanakit.checkpoints.networks.latent_upsampler import LATENT_UPSAMPLER
-from sanakit.checkpoints.networks.ltx2_connectors import LTX2_CONNECTORS
-from sanakit.checkpoints.networks.ltx2_video import LTX2_VIDEO
+from sanakit.checkpoints.networks.refiner.latent_upsampler import LATENT_UPSAMPLER
+from sanakit.checkpoints.networks.refiner.ltx2_connectors import LTX2_CONNECTORS
+from sanakit.checkpoints.networks.refiner.ltx2_video import LTX2_VIDEO
 from sanakit.models.latent_upsampler import LatentUpsamplerConfig
 from sanakit.models.text.ltx2_connectors import LTX2ConnectorsConfig
 from sanakit.models.text.text_condition import TextCondition

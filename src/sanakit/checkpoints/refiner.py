@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from sanakit.checkpoints.files.hub import HubOptions
-from sanakit.checkpoints.networks.latent_upsampler import LATENT_UPSAMPLER
-from sanakit.checkpoints.networks.ltx2_connectors import LTX2_CONNECTORS
-from sanakit.checkpoints.networks.ltx2_video import LTX2_VIDEO
+from sanakit.checkpoints.networks.refiner.latent_upsampler import LATENT_UPSAMPLER
+from sanakit.checkpoints.networks.refiner.ltx2_connectors import LTX2_CONNECTORS
+from sanakit.checkpoints.networks.refiner.ltx2_video import LTX2_VIDEO
 from sanakit.checkpoints.networks.strict_load import check_whole, load_network
 from sanakit.checkpoints.sources.content_hashes import hash_network, hash_text_encoder
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts

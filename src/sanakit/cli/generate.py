@@ -16,7 +16,7 @@ import typer
 from sanakit.cli.terminal.best_of import BestOfOptions
 from sanakit.cli.terminal.control_options import ControlOptions
 from sanakit.cli.terminal.edit_options import EditOptions
-from sanakit.cli.terminal.options import ModelOption, PartsOptions, PlaceOptions, opened_refiner
+from sanakit.cli.terminal.options import ModelOption, PartsOptions, PlaceOptions, RefineOptions
 from sanakit.cli.terminal.output_place import check_metadata
 from sanakit.cli.terminal.prompts import PROMPTS, collect_prompts
 from sanakit.cli.terminal.size import parse_size
@@ -141,6 +141,7 @@ def generate(
     places: PlaceOptions,
     best: BestOfOptions,
     clips: ClipOptions,
+    refining: RefineOptions,
     prompts: Annotated[
         list[str] | None, typer.Argument(metavar=PROMPTS, help="What to draw; several are allowed.")
     ] = None,
@@ -149,9 +150,6 @@ def generate(
     metadata: Annotated[
         bool, typer.Option("--metadata/--no-metadata", help="Put prompt, seed and settings into the file.")
     ] = True,
-    refine: Annotated[
-        str | None, typer.Option(metavar="SOURCE", help="Of clips: go over them with LTX-2, a folder or hub id.")
-    ] = None,
     memory: Annotated[
         str | None,
         typer.Option(metavar="SIZE", help="Stay within, such as 8GB: narrower weights and smaller tiles where needed."),
@@ -182,8 +180,6 @@ def generate(
     requests = wishes.requests(texts, edits, controls, clips)
     if clips.asked and settings is not None:
         raise RequestError("--best-of judges pictures, not clips; leave it or --frames out")
-    if refine is not None and not clips.asked:
-        raise RequestError("--refine goes over clips; ask for one with --frames, or leave it out")
     place = places.of_clips(num_clips=total) if clips.asked else places.with_room(0, num_images=total)
     drawn = [(picture, "a picture that controls it") for picture in controls.control or ()]
     for given, what in ((wishes.image, "the picture that it begins with"), (edits.mask, "its mask"), *drawn):
@@ -198,15 +194,13 @@ def generate(
     from sanakit.pipelines.best_of.finished import finished_in
     from sanakit.pipelines.best_of.run import best_of
 
-    start, refiner = time.perf_counter(), opened_refiner(refine)
+    start, refiner = time.perf_counter(), refining.opened(clips=clips.asked)
     save = save_to(place, with_metadata=metadata)
     watch = PictureRun(num_images=total, quiet=run.quiet, save=save, on_file=run.name_file)
     done = run.telling_what_is_done(lambda: {"pictures": watch.facts, "notices": watch.notices})
     with done, watch.bar() as on_event:
         how: dict[str, Any] = {"deterministic": deterministic, "compile": compile, "memory": limit}
-        pipeline = run.load(requests, model, place, force=force, hub=hub, **how)
-        if refiner is not None:
-            pipeline.refine_with(refiner)
+        pipeline = run.load(requests, model, place, force=force, hub=hub, **how).refine_with(refiner)
         if settings is None:
             loaded = time.perf_counter()
             pipeline(requests, on_event=on_event)

@@ -12,9 +12,9 @@ from sanakit.cli.terminal.options import (
     DeviceOption,
     OriginOptions,
     PlaceOptions,
+    RefineOptions,
     SourceOptions,
     TellOptions,
-    opened_refiner,
 )
 from sanakit.common.devices import resolve_device
 
@@ -27,6 +27,7 @@ def replay(
     places: PlaceOptions,
     told: TellOptions,
     origin: OriginOptions,
+    refining: RefineOptions,
     model: Annotated[str | None, typer.Option(help="The model, if it is not the starter.")] = None,
     adapter: Annotated[
         list[str] | None,
@@ -39,7 +40,6 @@ def replay(
         list[str] | None,
         typer.Option(metavar="SOURCE", help="A ControlNet that it was made with, if not found; repeatable."),
     ] = None,
-    refine: Annotated[str | None, typer.Option(metavar="SOURCE", help="The refiner of a clip that had one.")] = None,
     device: DeviceOption = "cpu",
     long: Annotated[bool, typer.Option("--long", help="Also if the record asks for unusually much work.")] = False,
 ) -> None:
@@ -65,13 +65,12 @@ def replay(
     given |= Sources(controls=control or (), control_models=control_model or ())
     request = request_again(record, picture, **given)  # before weights are read
     source, options = files.named(record.model, model, picture)
-    refiner = opened_refiner(refine)
+    refiner = refining.opened(clips=record.refiner is not None)
     save = save_to(place, with_metadata=True) if place else None
     watch = PictureRun(num_images=1, quiet=told.quiet, save=save, on_file=lambda file: told.tell(f"written to {file}"))
     with watch.bar() as on_event:
         pipeline = load_for([request], open_model(source, device=resolve_device(device), **options))
-        if refiner is not None:
-            pipeline.refine_with(refiner)
+        pipeline.refine_with(refiner)
         given = Sources(image=request.image, mask=request.edit and request.edit.mask, adapters=request.adapters)
         given["controls"] = [use.image for use in request.controls]
         given["control_models"] = [

@@ -29,4 +29,4 @@ class DepthMix(nn.Module):
             (rms_normalised(each, dim=-1, eps=self.eps).to(each.dtype) @ self.weight[0])[..., None] for each in states
         ]
         shares = torch.stack(scores).softmax(dim=0)  # (S, B, N, 1)
-        return sum(share * each for share, each in zip(shares, states, strict=True))  # type: ignore[return-value]
+        return sum(share * each for share, each in zip(shares, states, strict=True))

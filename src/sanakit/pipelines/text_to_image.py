@@ -194,7 +194,9 @@ class TextToImagePipeline(JobMaker):
                         told(done)
                     case Finished(key=index, latent=latent):
                         if self.refiner is not None:
-                            latent = self.refiner(latent, plans[index], partial(refining, index))
+                            plan = plans[index]
+                            prompt = plan.read_as or plan.request.prompt
+                            latent = self.refiner(latent, plan.request, prompt, partial(refining, index))
                         record = self.record_of(plans[index], model.result(), given[index])
                         decodings.add(index, SavedLatent(latent=latent.cpu(), record=record))
                 keep(decodings.ready())

@@ -13,9 +13,9 @@ from transformers import LlamaModel
 
 from sanakit.checkpoints.bundle import ModelBundle, save_bundle
 from sanakit.checkpoints.diffusers_layout import save_network
-from sanakit.checkpoints.networks.latent_upsampler import LATENT_UPSAMPLER
-from sanakit.checkpoints.networks.ltx2_connectors import LTX2_CONNECTORS
-from sanakit.checkpoints.networks.ltx2_video import LTX2_VIDEO
+from sanakit.checkpoints.networks.refiner.latent_upsampler import LATENT_UPSAMPLER
+from sanakit.checkpoints.networks.refiner.ltx2_connectors import LTX2_CONNECTORS
+from sanakit.checkpoints.networks.refiner.ltx2_video import LTX2_VIDEO
 from sanakit.checkpoints.opening import load_bundle
 from sanakit.checkpoints.refiner import open_refiner
 from sanakit.checkpoints.text.decoder_folder import read_decoder
@@ -118,6 +118,7 @@ def test_a_refined_clip_comes_out_again_and_is_decoded_later(
     plain = made(unrefined).save(tmp_path / "plain.gif")
     assert replay(plain, pipeline, long=True).identical  # what was not refined is not
     assert main(["replay", str(file), "--model", str(model), "--refine", str(refiner), "--long"]) == 0
+    assert main(["replay", str(plain), "--model", str(model), "--refine", str(refiner), "--long"]) == 2
     latent = save_latent(tmp_path / "ball.safetensors", replace_output(pipeline))
     assert main(["decode", str(latent), "--model", str(model), "-o", str(tmp_path / "later.gif")]) == 0
     assert replay(tmp_path / "later.gif", pipeline, long=True).identical
@@ -136,7 +137,7 @@ def test_the_command(model: Path, refiner: Path, tmp_path: Path, capsys: pytest.
     assert main([*command, "--frames", "9"]) == 0
     assert out.exists()
     assert main([*command[:-2]]) == 2
-    assert "ask for one with --frames" in capsys.readouterr().err
+    assert "or make one with --frames" in capsys.readouterr().err
 
 
 def test_what_does_not_belong_together_is_refused(

@@ -83,7 +83,7 @@ def known_clip_card(
     second = isinstance(config, VideoDiT2Config)
     usual = 12.0 if second else 8.0
     shift = usual if scheduler is None else float(scheduler_defaults(scheduler).get("flow_shift", usual))
-    own = {"guidance_scale": 8.0, "num_frames": 193, "fps": 24, "motion_score": 20} if second else {}
+    own: dict[str, Any] = {"guidance_scale": 8.0, "num_frames": 193, "fps": 24, "motion_score": 20} if second else {}
     return ModelCard(
         name=source.rstrip("/").rsplit("/", 1)[-1],
         family="sana-video",

@@ -11,11 +11,11 @@ from sanakit.checkpoints.networks.controlnet import DIFFUSERS_CONTROLNET, UPSTRE
 from sanakit.checkpoints.networks.dc_ae import DC_AE
 from sanakit.checkpoints.networks.dc_ae_v import DC_AE_V
 from sanakit.checkpoints.networks.kind import NetworkKind
-from sanakit.checkpoints.networks.latent_upsampler import LATENT_UPSAMPLER
 from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
 from sanakit.checkpoints.networks.ltx2 import LTX2
-from sanakit.checkpoints.networks.ltx2_connectors import LTX2_CONNECTORS
-from sanakit.checkpoints.networks.ltx2_video import LTX2_VIDEO
+from sanakit.checkpoints.networks.refiner.latent_upsampler import LATENT_UPSAMPLER
+from sanakit.checkpoints.networks.refiner.ltx2_connectors import LTX2_CONNECTORS
+from sanakit.checkpoints.networks.refiner.ltx2_video import LTX2_VIDEO
 from sanakit.checkpoints.networks.video_dit import VIDEO_DIT
 from sanakit.checkpoints.networks.video_dit2 import VIDEO_DIT2
 from sanakit.checkpoints.networks.wan import WAN

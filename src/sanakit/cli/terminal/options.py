@@ -22,6 +22,7 @@ from sanakit.cli.terminal.failures import Interrupted, sentence
 from sanakit.cli.terminal.output_place import check_folder
 from sanakit.cli.terminal.prompts import PromptCommand
 from sanakit.common.devices import resolve_device
+from sanakit.common.errors import RequestError
 from sanakit.common.paths import as_path
 from sanakit.common.progress import OnProgress
 from sanakit.pipelines.clips.place import ClipPlace, choose_clip_place
@@ -280,13 +281,25 @@ class PartsOptions(TrustOptions, RunOptions):
         return {"text_encoder": self.text_encoder, "autoencoder": self.autoencoder, "quantize": self.quantize}
 
 
-def opened_refiner(source: str | None) -> OpenedRefiner | None:
-    """What refines clips, before anything is loaded; raises as ``open_refiner`` does."""
-    if source is None:
-        return None
-    from sanakit.checkpoints.refiner import open_refiner
+@dataclass(frozen=True, kw_only=True)
+class RefineOptions:
+    """What goes over clips."""
 
-    return open_refiner(source)
+    refine: Annotated[
+        str | None, typer.Option(metavar="SOURCE", help="Of clips: go over them with LTX-2, a folder or hub id.")
+    ] = None
+
+    def opened(self, *, clips: bool) -> OpenedRefiner | None:
+        """Looked at before anything is loaded; raises as ``open_refiner`` does, and RequestError beside pictures."""
+        if self.refine is None:
+            return None
+        if not clips:
+            raise RequestError(
+                "--refine goes over clips, and here is none to go over; leave it out, or make one with --frames"
+            )
+        from sanakit.checkpoints.refiner import open_refiner
+
+        return open_refiner(self.refine)
 
 
 def add_commands(app: typer.Typer, *commands: Callable[..., None]) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sanakit.common.errors import ConfigError, ShapeError
 from sanakit.kernels.pixel_norm import rms_normalised
-from sanakit.layers.gelu_ffn import GeluFFN
+from sanakit.layers.feed_forward import GeluFFN
 from sanakit.layers.linear import Linear
 from sanakit.layers.rotary import shared_turns
 from sanakit.layers.softmax_attention import SoftmaxAttention

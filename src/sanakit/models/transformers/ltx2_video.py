@@ -16,7 +16,7 @@ from sanakit.common.errors import ConfigError
 from sanakit.kernels.pixel_norm import rms_normalised
 from sanakit.layers.cross_attention import AttendedText, CrossAttention
 from sanakit.layers.embeddings import CaptionProjection, ScalarEmbedding
-from sanakit.layers.gelu_ffn import GeluFFN
+from sanakit.layers.feed_forward import GeluFFN
 from sanakit.layers.linear import Linear
 from sanakit.layers.rotary import shared_turns
 from sanakit.layers.softmax_attention import SoftmaxAttention
@@ -25,7 +25,8 @@ from sanakit.models.transformers.condition import Condition
 from sanakit.models.transformers.prompted import PromptedBlock, table, two_rows
 
 _EPS = 1e-6  # of every norm
-_TRAINED_FPS = 24.0
+TRAINED_FPS = 24.0
+"""Where nobody says how quickly frames follow one another."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,7 +121,7 @@ class LTX2Video(ClipTransformer):
     def _turns(self, grid: Grid, condition: Condition) -> Tensor:
         """``(B or 1, heads, N, D / 2)``: a token stands in the middle of its pixels, in time that of its seconds."""
         config, device = self.config, condition.mask.device
-        fps = condition.fps if condition.fps is not None else torch.full((1,), _TRAINED_FPS, device=device)
+        fps = condition.fps if condition.fps is not None else torch.full((1,), TRAINED_FPS, device=device)
         ends = (
             torch.arange(side + 1, device=device).float() * each for side, each in zip(grid, config.reach, strict=True)
         )

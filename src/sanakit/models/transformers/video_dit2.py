@@ -17,11 +17,11 @@ from sanakit.common.errors import ConfigError
 from sanakit.layers.cross_attention import AttendedText, CrossAttention
 from sanakit.layers.depth_mix import DepthMix
 from sanakit.layers.embeddings import CaptionProjection, ScalarEmbedding
+from sanakit.layers.feed_forward import SwiGLU
 from sanakit.layers.gated_attention import GatedLinearAttention
 from sanakit.layers.linear import Linear
 from sanakit.layers.norms import RMSNorm
 from sanakit.layers.softmax_attention import SoftmaxAttention
-from sanakit.layers.swiglu import SwiGLU
 from sanakit.models.transformers.clip_transformer import (
     ClipTransformer,
     gated_parts,

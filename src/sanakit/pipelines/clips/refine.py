@@ -13,9 +13,10 @@ from sanakit.common.seeds import derived_seed, draw_noise
 from sanakit.models.autoencoders.clips import ClipAutoencoder
 from sanakit.models.autoencoders.ltx2 import LTX2Autoencoder
 from sanakit.models.transformers.condition import Condition
+from sanakit.models.transformers.ltx2_video import TRAINED_FPS
 from sanakit.pipelines.clips.frames import without_first_frame
-from sanakit.pipelines.plan import PicturePlan
 from sanakit.pipelines.record import RefinerReference
+from sanakit.pipelines.request import GenerationRequest
 from sanakit.sampling.driver import drive
 from sanakit.sampling.evaluation import Evaluation
 from sanakit.sampling.truncated_flow import TruncatedFlow
@@ -55,18 +56,21 @@ class Refiner:
         return RefinerReference(name=self.bundle.opened.name, hash=self.bundle.hash, scale=self.scale)
 
     @torch.no_grad()
-    def __call__(self, latent: Tensor, plan: PicturePlan, on_step: OnStep = lambda index, latent: None) -> Tensor:
-        """The finished latent ``(1, C, T, h, w)`` of a plan to one of ``scale`` times the sides, both float32.
+    def __call__(
+        self, latent: Tensor, request: GenerationRequest, prompt: str, on_step: OnStep = lambda index, latent: None
+    ) -> Tensor:
+        """A finished latent ``(1, C, T, h, w)`` to one of ``scale`` times the sides, both float32.
 
         Args:
             latent: as its network made it.
-            plan: says the prompt, which is read without what stands behind it, frames a second and the seed.
+            request: a complete one, which says the seed and frames a second.
+            prompt: as the model was told it, without a motion score.
             on_step: told the number of a step, from 0, and the clean latent that it implies.
         """
         larger = self._larger(latent)
-        noise = draw_noise(larger.shape[1:], derived_seed("refine", plan.request.seed))[None].to(larger.device)
+        noise = draw_noise(larger.shape[1:], derived_seed("refine", request.seed))[None].to(larger.device)
         noise[:, :, :1] = larger[:, :, :1]  # the same under any share of itself
-        condition = self._told(plan).with_clean(larger.shape[2])
+        condition = self._told(prompt, getattr(request, "fps", None) or TRAINED_FPS).with_clean(larger.shape[2])
         transformer = self.bundle.transformer
 
         def velocity(wish: Evaluation) -> Tensor:
@@ -77,12 +81,11 @@ class Refiner:
         refined = drive(self.flow.start(larger, noise), velocity, lambda wish, clean: on_step(wish.index, clean))
         return torch.cat([larger[:, :, :1], refined[:, :, 1:]], dim=2)
 
-    def _told(self, plan: PicturePlan) -> Condition:
+    def _told(self, prompt: str, fps: float) -> Condition:
         """What the network is told of the prompt, and how quickly frames follow one another."""
-        prompt = plan.request.prompt if plan.read_as is None else plan.read_as
         states = self.bundle.text_encoder.every_state(prompt)
         text = self.bundle.connectors(states.to(self.bundle.connectors.device))
-        return self.bundle.transformer.prepare(text).with_fps(getattr(plan.request, "fps", None) or 24.0)
+        return self.bundle.transformer.prepare(text).with_fps(fps)
 
     def _larger(self, latent: Tensor) -> Tensor:
         """Where there is an upsampler, which reads latents as the autoencoder gives them."""

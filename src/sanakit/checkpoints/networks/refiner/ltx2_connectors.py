@@ -8,7 +8,7 @@ from typing import Any
 from sanakit.checkpoints.networks.config_fields import DIFFUSERS_VERSION, choose, count, number, require
 from sanakit.checkpoints.networks.key_maps import Drop, KeyMap, Rename
 from sanakit.checkpoints.networks.kind import Json, NetworkKind, Shapes
-from sanakit.checkpoints.networks.ltx2_video import ROPE_HALVES, attention_rows, ffn_rows
+from sanakit.checkpoints.networks.refiner.ltx2_video import ROPE_HALVES, attention_rows, ffn_rows
 from sanakit.common.errors import CheckpointError
 from sanakit.models.text.ltx2_connectors import LTX2Connectors, LTX2ConnectorsConfig
 

@@ -1,0 +1,1 @@
+"""Networks of LTX-2 that refine clips, in files."""
