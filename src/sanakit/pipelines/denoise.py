@@ -58,7 +58,7 @@ class StepTaken(Generic[KeyT]):
     @property
     def denoised(self) -> Tensor:
         """The clean latent that the step implies."""
-        return self.evaluation.latent - self.evaluation.sigma * self.velocity
+        return self.evaluation.denoised(self.velocity)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

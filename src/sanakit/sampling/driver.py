@@ -23,7 +23,7 @@ def drive(solver: Solver, velocity_fn: VelocityFunction, on_step: OnStep | None 
         while True:
             velocity = velocity_fn(evaluation)
             if on_step is not None:
-                on_step(evaluation, evaluation.latent - evaluation.sigma * velocity.to(evaluation.latent.dtype))
+                on_step(evaluation, evaluation.denoised(velocity))
             evaluation = solver.send(velocity)
     except StopIteration as finished:
         latent: Tensor = finished.value

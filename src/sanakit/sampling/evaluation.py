@@ -38,7 +38,8 @@ class Evaluation:
     """A solver's wish: the velocity of ``latent`` at noise level ``sigma``, for step ``index`` of ``total``.
 
     ``previous`` is what a multistep solver remembers of the steps before, of the latent's shape; ``known`` what a run
-    remembers that reuses velocities.
+    remembers that reuses velocities. ``frame_sigmas`` are the noise levels of the frames of a clip, where these differ;
+    then ``sigma`` is that of the last one.
     """
 
     latent: Tensor
@@ -48,6 +49,14 @@ class Evaluation:
     total: int
     previous: Tensor | None = None
     known: Known | None = None
+    frame_sigmas: tuple[float, ...] | None = None
+
+    def denoised(self, velocity: Tensor) -> Tensor:
+        """The clean latent that a velocity implies."""
+        velocity = velocity.to(self.latent.dtype)
+        if self.frame_sigmas is None:
+            return self.latent - self.sigma * velocity
+        return self.latent - self.latent.new_tensor(self.frame_sigmas)[:, None, None] * velocity
 
 
 Solver: TypeAlias = "Generator[Evaluation, Tensor, Tensor]"
