@@ -65,13 +65,14 @@ def describe(source: str | Path, *, hub: HubOptions | None = None) -> ModelDescr
     if parts.text_encoder:
         components.append(_describe_text_encoder(parts.text_encoder, parts.variant))
     present = {component.name for component in components}
+    stands_beside = bool(present - set(COMPONENTS)) and "transformer" not in present  # a ControlNet, a refiner
     return ModelDescription(
         source=str(source),
         path=parts.path,
         card=card_of(parts) if parts.transformer else None,
         components=tuple(components),
         words=words_of_parts(parts),
-        missing=() if present == {"controlnet"} else tuple(name for name in COMPONENTS if name not in present),
+        missing=() if stands_beside else tuple(name for name in COMPONENTS if name not in present),
     )
 
 
