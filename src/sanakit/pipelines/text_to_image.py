@@ -194,6 +194,7 @@ class TextToImagePipeline(JobMaker):
                         told(done)
                     case Finished(key=index, latent=latent):
                         if self.refiner is not None:
+                            self.bundle.need("autoencoder")  # whose mean and deviation it asks for, before it decodes
                             plan = plans[index]
                             prompt = plan.read_as or plan.request.prompt
                             latent = self.refiner(latent, plan.request, prompt, partial(refining, index))
