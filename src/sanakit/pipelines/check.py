@@ -52,6 +52,7 @@ from sanakit.pipelines.request import GenerationRequest
 from sanakit.pipelines.resolution import LARGEST, granularity_of
 from sanakit.pipelines.text_to_image import FIXED_ROWS, MAX_BATCH, TextToImagePipeline
 from sanakit.quantization.codecs import num_bytes
+from sanakit.quantization.quantize import lay_out_, schemes_of
 from sanakit.quantization.schemes import scheme_named
 
 logger = logging.getLogger(__name__)
@@ -254,14 +255,17 @@ def _bytes_of_controlnets(model: OpenedModel, plan: PicturePlan) -> int:
 
 
 def _bytes_of_weights(model: OpenedModel, component: str, count: int) -> int:
-    """In its dtype, or as its files are quantized; where it is quantized as it is loaded, all of it in that scheme,
-    though some layers stay as they are."""
-    found = model.parts.networks.get(component)
-    if found is not None and found.quantization:
+    """In its dtype, or as its files are quantized; where a text encoder is quantized as it is loaded, all of it in that
+    scheme, though some layers stay as they are."""
+    found, scheme = model.parts.networks.get(component), model.schemes.get(component)
+    if found is not None and (found.quantization or scheme is not None):
         network = found.kind.empty(found.config, found.quantization)
+        if scheme is not None and not found.quantization:
+            with torch.device("meta"):
+                lay_out_(network, schemes_of(network, scheme))
         return state_bytes(network.to(dtype=model.dtypes[component]).state_dict())
     ordered = model.card.quantization.get(component) if component == "text_encoder" else None
-    scheme = model.schemes.get(component) or (None if ordered is None else scheme_named(ordered))
+    scheme = scheme or (None if ordered is None else scheme_named(ordered))
     return count * model.dtypes[component].itemsize if scheme is None else num_bytes(scheme, (1, count))
 
 

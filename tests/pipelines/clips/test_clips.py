@@ -20,12 +20,14 @@ from sanakit.common.errors import CheckpointError, DecodeMemoryError, PictureErr
 from sanakit.models.autoencoders.dc_ae_v import DCAEV, DCAEVConfig
 from sanakit.models.autoencoders.ltx2 import LTX2Autoencoder, LTX2AutoencoderConfig
 from sanakit.models.autoencoders.wan import WanAutoencoder, WanAutoencoderConfig
+from sanakit.models.network import state_bytes
 from sanakit.models.transformers.video_dit import VideoDiT
 from sanakit.pipelines.check import memory_of_pictures, plan_for_model, tell_lack_of_memory
 from sanakit.pipelines.clips.clip import GeneratedClip, describe_frames
 from sanakit.pipelines.clips.files import read_clip_record, read_frames
 from sanakit.pipelines.clips.memory import clip_decoding_bytes
 from sanakit.pipelines.clips.place import choose_clip_place
+from sanakit.pipelines.decoding.budget import _ways
 from sanakit.pipelines.decoding.tiling import Tiling
 from sanakit.pipelines.latent_file import load_latent, save_latent
 from sanakit.pipelines.record import PictureRecord
@@ -222,6 +224,9 @@ def test_from_the_shell(
     tell_lack_of_memory(opened, plans, free_memory=lambda device: need.total - 1)
     assert "for clips of 9 frames of 32x32 px" in caplog.text
     assert need.weights["autoencoder"] == sum(each.nbytes for each in clip_bundle.autoencoder.parameters())
+    for way in _ways(opened):  # each can be loaded, and takes what was predicted
+        transformer = replace(way, in_turns=False).load().transformer
+        assert memory_of_pictures(way, plans[0]).weights["transformer"] == state_bytes(transformer.state_dict())
 
 
 def test_a_transformer_alone_is_planned_with_the_autoencoder_that_is_named(

@@ -36,9 +36,9 @@ def decode_clip(
     Raises:
         DecodeMemoryError: it does not fit into memory; the latent was saved.
     """
-    config, (latents, *sides) = autoencoder.config, finished.latent.shape[2:]
-    height, width = (side * config.compression for side in sides)
-    shape = (1 + (latents - 1) * config.temporal_compression, height, width)
+    config = autoencoder.config
+    height, width = (side * config.compression for side in finished.latent.shape[-2:])
+    shape = (_num_frames(autoencoder, finished.latent), height, width)
     sizes = [None, *(tiling for tiling in TILINGS if tiling.tile < max(height, width))]
     need = partial(clip_decoding_bytes, type(autoencoder), config, shape, autoencoder.compute_dtype)
     return in_fitting_size(
@@ -60,9 +60,17 @@ def _decode(
             return GeneratedClip(record=record, latent=latent, pixels=pixels)
         unit = (pixels.clamp(-1, 1) + 1) / 2
         return GeneratedClip(record=record, latent=latent, frames=unit.permute(1, 2, 3, 0).contiguous().numpy())
-    frames = np.concatenate([np.stack(from_signed(chunk)) for chunk in chunks])
+    height, width = record.request.height or 0, record.request.width or 0  # records are complete
+    frames = np.empty((_num_frames(autoencoder, latent), height, width, 3), np.uint8)
+    for index, frame in enumerate(frame for chunk in chunks for frame in from_signed(chunk)):
+        frames[index] = frame
     record = record.model_copy(update={"image": describe_frames(frames)})
     return GeneratedClip(record=record, latent=latent, frames=frames)
+
+
+def _num_frames(autoencoder: ClipAutoencoder, latent: Tensor) -> int:
+    """Of the clip of ``(B, C, t, h, w)``."""
+    return 1 + (latent.shape[2] - 1) * autoencoder.config.temporal_compression
 
 
 @torch.no_grad()

@@ -62,5 +62,8 @@ def _ways(model: OpenedModel) -> Iterator[OpenedModel]:
     narrow = replace(model, dtypes={**model.dtypes, "text_encoder": torch.bfloat16})
     for in_turns in (False, on_cpu):
         yield replace(narrow, in_turns=in_turns)
-    for schemes in _SCHEMES:
-        yield replace(narrow, schemes=parse_schemes(schemes), in_turns=on_cpu)
+    for words in _SCHEMES:
+        schemes = parse_schemes(words)
+        if model.makes_clips:  # convolutions over time stay as they are, which are all of such an autoencoder
+            del schemes["autoencoder"]
+        yield replace(narrow, schemes=schemes, in_turns=on_cpu)
