@@ -6,7 +6,7 @@ mix to that row of its output. Rows are added to one after the other, so what on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -73,13 +73,7 @@ class Carried:
         """What the one row that is told adds to the layer's weight, ``(out, in)``; None for nothing."""
         (mix,) = cast(tuple[Mix | None, ...], rows_told()) or (self.always,)
         paths = self._paths(mix)
-        if not paths:
-            return None
-        weight = matrix_of(layer)
-        change = torch.zeros_like(weight)
-        for path, share in paths:
-            change[path.place.rows] += share * path.change(weight[path.place.rows])
-        return change
+        return _change(matrix_of(layer), paths) if paths else None
 
     def _paths(self, mix: Mix | None) -> list[tuple[SidePath, float]]:
         return [(path, use.weight) for use in mix or () for path in use.adapter.by_layer.get(self.name, ())]
@@ -110,6 +104,33 @@ def matrix_of(layer: nn.Module) -> Tensor:
     dequantized = getattr(layer, "dequantized", None)
     weight = dequantized(torch.float32) if dequantized is not None else cast(Tensor, layer.weight)
     return weight.detach().flatten(1).to(torch.promote_types(weight.dtype, torch.float32))
+
+
+@torch.no_grad()
+def merged(tensors: Mapping[str, Tensor], uses: Sequence[Use]) -> dict[str, Tensor]:
+    """The weights that adapters change, by name, with what they add together, in their own shape and dtype.
+
+    Args:
+        tensors: of a network, by its own names, on the adapters' device.
+    """
+    found: dict[str, list[tuple[SidePath, float]]] = {}
+    for use in uses:
+        for layer, paths in use.adapter.by_layer.items():
+            found.setdefault(f"{layer}.weight", []).extend((path, use.weight) for path in paths)
+    changed = {}
+    for name, shares in found.items():
+        stored = tensors[name]
+        matrix = stored.flatten(1).to(torch.promote_types(stored.dtype, torch.float32))
+        changed[name] = (matrix + _change(matrix, shares)).to(stored.dtype).view_as(stored)
+    return changed
+
+
+def _change(weight: Tensor, paths: Iterable[tuple[SidePath, float]]) -> Tensor:
+    """What paths add to a weight ``(out, in)`` together, each by its share."""
+    change = torch.zeros_like(weight)
+    for path, share in paths:
+        change[path.place.rows] += share * path.change(weight[path.place.rows])
+    return change
 
 
 def carry(network: nn.Module, adapter: Adapter, *, always: bool = False) -> None:

@@ -104,9 +104,11 @@ def encoders_of_model(source: str, *, device: str = "cpu") -> Encoders:
     return encoders_of_parts(parts, card_of(parts), device=device)
 
 
-def encoders_of_parts(parts: ModelParts, card: ModelCard, *, device: str) -> Encoders:
-    """Loaded when they are needed, in the dtypes in which the model runs."""
+def encoders_of_parts(parts: ModelParts, card: ModelCard, *, device: str, for_pictures: bool = False) -> Encoders:
+    """Loaded when they are needed, in the dtypes in which the model runs; the text encoder in the one that is quick
+    here, unless they are ``for_pictures``, which are to be those that the model makes."""
     dtypes = resolve_dtypes(card.precision, None, device)
+    text_dtype = dtypes["text_encoder"] if for_pictures else quick_dtype(device)
 
     def load_autoencoder() -> DCAutoencoder:
         assert parts.autoencoder is not None
@@ -115,7 +117,7 @@ def encoders_of_parts(parts: ModelParts, card: ModelCard, *, device: str) -> Enc
     def load_text() -> TextEncoder:
         assert parts.text_encoder is not None
         return load_text_encoder(
-            parts.text_encoder, parts.tokenizer, dtype=quick_dtype(device), config=card.text,
+            parts.text_encoder, parts.tokenizer, dtype=text_dtype, config=card.text,
             variant=parts.variant,
         ).to(device)  # fmt: skip
 

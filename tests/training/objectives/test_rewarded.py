@@ -326,17 +326,25 @@ def test_a_policy_of_steps_improves() -> None:
 
 def learner(solver: FlowEuler | FlowDPM, config: NFTConfig) -> Callable[[Plane, Plane, Plane, int], Tensor]:
     """Sixteen pictures of each prompt, each learned from at four noise levels."""
-    prompts, levels = torch.arange(4).repeat_interleave(16), 4
+    prompts = torch.arange(4).repeat_interleave(16)
 
     def learn(policy: Plane, old: Plane, reference: Plane, step: int) -> Tensor:
         latent = rolled_out(old, prompts, solver, step)[-1]
-        advantage, _ = group_advantages(reward_of(latent, prompts), prompts.tolist())
-        generator = torch.Generator().manual_seed(step)
-        sigma, noise = torch.rand(64 * levels, generator=generator), torch.randn(64 * levels, 2, generator=generator)
-        told = Roles(*(each.told(prompts.repeat(levels)) for each in (policy, old, reference)))
-        return nft_loss(told, latent.repeat(levels, 1), noise, sigma, advantage.repeat(levels), config=config)["loss"]
+        return learned_from(latent, prompts, (policy, old, reference), step, config)
 
     return learn
+
+
+def learned_from(
+    latent: Tensor, prompts: Tensor, roles: tuple[Plane, Plane, Plane], step: int, config: NFTConfig
+) -> Tensor:
+    """The loss of pictures, each at four noise levels."""
+    levels, num = 4, 4 * len(prompts)
+    advantage, _ = group_advantages(reward_of(latent, prompts), prompts.tolist())
+    generator = torch.Generator().manual_seed(step)
+    sigma, noise = torch.rand(num, generator=generator), torch.randn(num, 2, generator=generator)
+    told = Roles(*(each.told(prompts.repeat(levels)) for each in roles))
+    return nft_loss(told, latent.repeat(levels, 1), noise, sigma, advantage.repeat(levels), config=config)["loss"]
 
 
 @pytest.mark.parametrize("sampler", [FlowEuler, FlowDPM])
@@ -357,7 +365,10 @@ def test_the_reference_holds_a_policy() -> None:
 
 @pytest.mark.slow
 def test_exploring_in_four_bits_reaches_the_reward_of_plain_rollouts_sooner() -> None:
-    """Of 32 candidates in NVFP4 and three steps the four best and four worst seeds are made again in full."""
+    """Of 32 candidates in NVFP4 and three steps the four best and four worst seeds are made again in full.
+
+    Until the plain run improves no more: Adam's steps are as long for both, so that a better direction shows late.
+    """
     config, full = NFTConfig(kl=1e-3), FlowEuler(num_steps=6, flow_shift=1.0)
     few, many = (torch.arange(4).repeat_interleave(num) for num in (8, 32))
     rewards: dict[str, list[float]] = {"plain": [], "explored": []}
@@ -376,20 +387,18 @@ def test_exploring_in_four_bits_reaches_the_reward_of_plain_rollouts_sooner() ->
         def learn(policy: Plane, old: Plane, reference: Plane, step: int) -> Tensor:
             latent = made(old, few, full, begin(old, step))
             rewards[name].append(reward_of(made(old, many, full, noise_of(many, 999)), many).mean().item())
-            advantage, _ = group_advantages(reward_of(latent, few), few.tolist())
-            generator = torch.Generator().manual_seed(step)
-            sigma, noise = torch.rand(32, generator=generator), torch.randn(32, 2, generator=generator)
-            told = Roles(*(each.told(few) for each in (policy, old, reference)))
-            return nft_loss(told, latent, noise, sigma, advantage, config=config)["loss"]
+            return learned_from(latent, few, (policy, old, reference), step, config)
 
         return learn
 
-    updates = 60
+    updates = 100
     improvement(learner_of("plain", lambda old, step: noise_of(few, step)), updates)
     improvement(learner_of("explored", explored), updates)
-    reached = max(rewards["plain"][-5:])
-    sooner = next((step for step, reward in enumerate(rewards["explored"]) if reward >= reached), updates)
-    assert sooner <= 0.9 * updates, sooner  # 49 of 60 when it was written
+    reached = np.mean(rewards["plain"][-10:])
+    plain, sooner = (
+        next((step for step, reward in enumerate(rewards[name]) if reward >= reached), updates) for name in rewards
+    )
+    assert sooner <= 0.8 * plain, (sooner, plain)  # 67 of 95 when it was written
 
 
 def made(network: Plane, prompts: Tensor, sampler: FlowEuler, noise: Tensor) -> Tensor:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sanakit.adapters.adapter import Adapter
+from sanakit.adapters.adapter import Adapter, Use, merged
 from sanakit.adapters.side_paths import Full, LowRank, Place, SidePath
 from sanakit.checkpoints.adapters.fit import FittedAdapter, open_adapter
 from sanakit.checkpoints.adapters.places import Layers
@@ -69,10 +69,7 @@ def fuse(source: str | Path, uses: Weighted, folder: Path, *, force: bool = Fals
     parts, base = read_base(source)
     layers = Layers.of(LINEAR_DIT, base.config)
     opened = [(open_adapter(path, layers), weight) for path, weight in uses]
-    tensors = dict(base.tensors)
-    for name, change in _changes(tensors, [(each.adapter, weight) for each, weight in opened]).items():
-        stored = tensors[name]
-        tensors[name] = (stored.float() + change.view(stored.shape)).to(stored.dtype)
+    tensors = {**base.tensors, **merged(base.tensors, [Use(each.adapter, weight) for each, weight in opened])}
     derived = DerivedNetwork(tensors=tensors, config=base.config, origins=tuple(range(base.config.num_layers)))
     record = {
         "adapters": [
@@ -80,17 +77,6 @@ def fuse(source: str | Path, uses: Weighted, folder: Path, *, force: bool = Fals
         ]
     }
     write_derived(parts, base, derived, folder, record=record, force=force)
-
-
-def _changes(tensors: Mapping[str, Tensor], uses: Sequence[tuple[Adapter, float]]) -> dict[str, Tensor]:
-    """Of every weight that is changed, ``(out, in)`` float32: the sum over the adapters."""
-    found: dict[str, Tensor] = {}
-    for adapter, weight in uses:
-        for path in adapter.paths.values():
-            name, rows = f"{path.place.layer}.weight", path.place.rows
-            matrix = tensors[name].flatten(1).float()
-            found.setdefault(name, torch.zeros_like(matrix))[rows] += weight * path.change(matrix[rows])
-    return found
 
 
 def extract(source: str | Path, changed: str | Path, rank: int) -> tuple[Adapter, Layers, dict[str, float]]:

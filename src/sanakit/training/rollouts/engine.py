@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from types import SimpleNamespace
 from typing import cast
 
@@ -16,7 +15,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from sanakit.adapters.adapter import Adapter
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.kernels.arithmetic import own_arithmetic
 from sanakit.models.transformers.linear_dit import LinearDiT
@@ -25,7 +23,7 @@ from sanakit.pipelines.latent_file import SavedLatent
 from sanakit.pipelines.plan import PicturePlan, plan_pictures
 from sanakit.pipelines.record import ModelReference
 from sanakit.pipelines.request import GenerationRequest
-from sanakit.pipelines.text_to_image import TextToImagePipeline, model_reference
+from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.quantization.layers import QuantizedLayer
 from sanakit.quantization.quantize import quantize_
 from sanakit.quantization.schemes import scheme_named
@@ -109,29 +107,17 @@ class Engine:
         return [self._rolled(plan, torch.cat(paths[index])) for index, plan in enumerate(plans)]
 
     def _rolled(self, plan: PicturePlan, path: Tensor) -> Rolled:
-        record = self.pipeline.record_of(plan, self._model)
+        record = self.pipeline.record_of(plan, self._model())
         picture = self.pipeline.decode(SavedLatent(latent=path[-1:], record=record)).picture
         assert plan.request.seed is not None
         return Rolled(plan.request.seed, path, picture)
 
-    @cached_property
     def _model(self) -> ModelReference:
-        return model_reference(self.pipeline.bundle)
+        """Named by whose weights it has: nothing is hashed for records that no file keeps."""
+        bundle, name = self.pipeline.bundle, self.pipeline.bundle.card.name
+        return ModelReference(name=name, source=name, kind="memory", hash=self.revision, dtypes=bundle.precisions)
 
 
 def _has_matrix(layer: nn.Module) -> bool:
     weight = layer._parameters.get("weight")
     return weight is not None and weight.ndim > 1
-
-
-@torch.no_grad()
-def merged_weights(weights: Mapping[str, Tensor], adapter: Adapter) -> dict[str, Tensor]:
-    """Whole weights of a network with what an adapter adds to them, in their own dtype."""
-    merged = dict(weights)
-    for layer, paths in adapter.by_layer.items():
-        weight = merged[f"{layer}.weight"].clone()
-        rows = weight.flatten(1)
-        for path in paths:
-            rows[path.place.rows] += path.change(rows[path.place.rows])
-        merged[f"{layer}.weight"] = rows.view_as(weight)
-    return merged

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sanakit.adapters.adapter import Mix, Use
+from sanakit.adapters.adapter import Mix, Use, merged
+from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.layers.beside import told_by_row
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.linear_dit import LinearDiT
@@ -21,7 +22,6 @@ from sanakit.training.objectives.advantages import Roles
 from sanakit.training.objectives.flow_matching import Velocity
 from sanakit.training.optimizers.shards import here
 from sanakit.training.recipes.transformer.starting_model import StartingModel
-from sanakit.training.rollouts.engine import merged_weights
 from sanakit.training.step.parallel import whole_state
 
 
@@ -102,10 +102,13 @@ class Policy:
         for old, now in pairs:
             here(old).lerp_(here(now.detach()).to(old), 1.0 - share) if share else here(old).copy_(here(now.detach()))
 
-    def weights(self, of: nn.Module) -> dict[str, Tensor]:
-        """Whole weights of the network on the CPU, with the learner or the old one as it is; all processes must ask."""
+    def weights(self, of: nn.Module) -> tuple[dict[str, Tensor], str]:
+        """Whole weights of the network on the CPU, with the learner or the old one as it is, and a hash of what of them
+        can change; all processes must ask."""
         state = whole_state(of.state_dict())
+        revision = hash_tensors(state)[:16]
         if self._plain is None:
-            return state
+            return state, revision
         self._plain.load_state_dict(state)
-        return merged_weights(whole_state(self.network.state_dict()), self._plain)
+        whole = whole_state(self.network.state_dict())
+        return {**whole, **merged(whole, [Use(self._plain)])}, revision

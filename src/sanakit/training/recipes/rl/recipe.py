@@ -9,10 +9,8 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from sanakit.checkpoints.bundle import ModelBundle
-from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.checkpoints.identity.precision import PrecisionPolicy
 from sanakit.common.config import to_mapping
 from sanakit.common.errors import ConfigError
@@ -112,8 +110,7 @@ class Rewarding:
         accumulation = layout.accumulation(recipe.rollout.updates, session.ranks.world)
 
         def refresh() -> None:
-            weights = self.policy.weights(self.policy.old)
-            revision = hash_tensors(weights)[:16]
+            weights, revision = self.policy.weights(self.policy.old)
             for engine in engines:
                 engine.refresh(weights, revision)
 
@@ -185,10 +182,10 @@ class Rewarding:
 
     def _test(self, engine: Engine, maker: Maker) -> Mapping[str, float]:
         """What rewards say of held-out prompts, drawn as rollouts are, by the present policy."""
-        weights: dict[str, Tensor] = self.policy.weights(self.policy.learner)
+        weights, revision = self.policy.weights(self.policy.learner)
         if not self.session.ranks.is_first:
             return {}
-        engine.refresh(weights, "")
+        engine.refresh(weights, revision)
         prompts = self.held_out.first(self.recipe.tested_prompts)
         plans = [maker.plans_for(prompt, [seed])[0] for seed, prompt in enumerate(prompts)]
         held_out = HeldOut(self.panel, self.held_out, len(prompts))

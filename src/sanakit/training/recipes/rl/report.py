@@ -55,8 +55,9 @@ def report_rl(bundle: ModelBundle, recipe: RLSettings, folder: Path, *, run: Run
     keys = [key for key in _CURVES if any(key in line for line in log)]
     images = draw_curves({recipe.algorithm.type: log}, keys, folder) if keys else []
     assert recipe.init is not None
-    models = {"before": load_bundle(recipe.init), "after": bundle}
     prompts = held_out.prompts.first(held_out.num)
+    shown = list(recipe.samples.prompts) or [prompt.text for prompt in prompts[:_SHEET]]
+    models = {"before": load_bundle(recipe.init), "after": bundle} if prompts or shown else {}
     drawers = {when: drawing_with(TextToImagePipeline(model)) for when, model in models.items()}
     scores, done = dict[str, dict[str, Estimate]](), 0
     for when, draw in drawers.items() if prompts else ():
@@ -65,7 +66,6 @@ def report_rl(bundle: ModelBundle, recipe: RLSettings, folder: Path, *, run: Run
             pictures.append(Image.fromarray(np.asarray(draw([prompt.text], [_SEED + index])[0])))
             held_out.on_progress(done := done + 1, 2 * len(prompts), "drawing and looking")
         scores[when] = held_out.score(pictures, prompts)
-    shown = list(recipe.samples.prompts) or [prompt.text for prompt in prompts[:_SHEET]]
     if shown:
         rows = [picture for draw in drawers.values() for picture in draw(shown, [0] * len(shown))]
         labels = [f"{when}: {prompt}" for when in drawers for prompt in shown]

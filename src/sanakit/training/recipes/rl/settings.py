@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from sanakit.common.errors import ConfigError
 from sanakit.common.seeds import derived_seed
@@ -62,6 +62,8 @@ class RLStage(StageConfig):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RLSettings(NetworkRecipe):
     """The policy is ``init``, or with ``adapter:`` what is beside it; the reference is ``init`` as it was."""
+
+    makes_pictures: ClassVar[bool] = True
 
     type: Literal["rl"] = "rl"
     prompts: PromptsConfig

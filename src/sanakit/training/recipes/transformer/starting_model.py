@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,8 @@ OWN_LICENCE = "Apache-2.0"
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NetworkRecipe(Recipe):
     """Where the network of a recipe and the frozen encoders around it come from."""
+
+    makes_pictures: ClassVar[bool] = False  # to learn from, which are those that the model itself makes, to the bit
 
     init: str | None = None  # weights to begin with: starter, a model folder, a file, a hub id ...
     growth: GrowthConfig | None = None  # what is made of them before they are trained
@@ -168,7 +170,7 @@ def _continued(recipe: NetworkRecipe, source: str, device: str) -> StartingModel
         kept["text_encoder"] = hash_text_encoder(parts)
     policy = continued_policy(card.precision)
     card = replace(card, text=text, precision=policy, trained_from=began, hashes=kept)
-    encoders = encoders_of_parts(parts, card, device=device)
+    encoders = encoders_of_parts(parts, card, device=device, for_pictures=recipe.makes_pictures)
     brings = found.text_encoder is not None
     return StartingModel(
         transformer, encoders, card, brings, words_of_parts(found), given=given, found=parts.transformer
