@@ -11,8 +11,8 @@ import pytest
 from sanakit.common.errors import MissingExtraError
 from sanakit.data.curation.config import TransformersCaptions
 from sanakit.data.curation.transformers_captioner import check_model
-from sanakit.evaluation.benchmarks.object_detectors import load_object_detector
 from sanakit.scoring.contrastive import load_contrastive_scorer
+from sanakit.scoring.detecting.object_detectors import load_object_detector
 from sanakit.scoring.extractors.vision_tower import load_vision_tower
 
 

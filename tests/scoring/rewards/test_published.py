@@ -99,7 +99,7 @@ def test_the_aesthetic_head_reads_the_picture_alone(clip: Path, pictures: list[I
     assert said(name, pictures) == pytest.approx(x[:, 0].tolist(), rel=1e-4)
     assert said(name, pictures, ["other"] * 3) == said(name, pictures)
     torch.save({"layers.0.weight": torch.zeros(2, 2)}, tmp_path / "other.pth")
-    with pytest.raises(CheckpointError, match="no head of the aesthetic predictor"):
+    with pytest.raises(CheckpointError, match="has no head with the layers"):
         load_reward(f"aesthetic:{tmp_path / 'other.pth'}@{clip}")
     with pytest.raises(RequestError, match="names no head"):
         load_reward(f"aesthetic:{clip}")

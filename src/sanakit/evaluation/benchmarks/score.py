@@ -13,7 +13,6 @@ from sanakit.common.errors import RequestError
 from sanakit.common.paths import pictures_below, shared_name
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.evaluation.benchmarks.entries import PromptEntry
-from sanakit.evaluation.benchmarks.geneval_rules import ObjectDetector, judge_picture
 from sanakit.evaluation.benchmarks.run import Drawn, pictures_in
 from sanakit.evaluation.metrics.bootstrap import NUM_RESAMPLES, estimate_mean_of_groups
 from sanakit.evaluation.metrics.frechet import too_few
@@ -23,6 +22,7 @@ from sanakit.evaluation.reports.distances import Distances, frechet_distances
 from sanakit.evaluation.reports.picture_features import FeatureSet, extract_features
 from sanakit.evaluation.reports.picture_sets import PictureSet, from_files, read_picture
 from sanakit.evaluation.reports.report import Measurement, NetworkUse, Report, Setting, mean_of, measured, use_of
+from sanakit.scoring.detecting.geneval_rules import ObjectDetector, judge_picture
 from sanakit.scoring.extractors.extractor import FeatureExtractor
 from sanakit.scoring.named import NamedNetwork
 from sanakit.scoring.scorers import ImageTextScorer

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.common.progress import OnProgress, no_progress
-from sanakit.evaluation.benchmarks.geneval_rules import ObjectDetector
-from sanakit.evaluation.benchmarks.object_detectors import load_object_detector, require_classes
 from sanakit.evaluation.benchmarks.run import Drawn
 from sanakit.evaluation.benchmarks.score import Against, geneval_report, mjhq_report
 from sanakit.evaluation.benchmarks.world_detector import WorldDetector
 from sanakit.evaluation.metrics.half_sampling import NUM_HALVES
 from sanakit.evaluation.reports.report import Report, Setting
+from sanakit.scoring.detecting.geneval_rules import ObjectDetector
+from sanakit.scoring.detecting.object_detectors import load_object_detector, require_classes
 from sanakit.scoring.extractors.load import load_extractor
 from sanakit.scoring.reading.load import load_reader
 from sanakit.scoring.scorers import ImageTextScorer, load_scorer

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from sanakit.evaluation.benchmarks.geneval_rules import SeenObject
+from sanakit.scoring.detecting.geneval_rules import SeenObject
 from sanakit.scoring.named import NamedReader
 
 

@@ -18,9 +18,18 @@ from sanakit.checkpoints.sources.origin import starter_folder
 from sanakit.common.errors import ConfigError, first_line
 from sanakit.scoring.judges.judge import Judge
 from sanakit.scoring.judges.load import READER, find_judge
+from sanakit.scoring.rewards.image_reward import load_image_reward
 from sanakit.scoring.rewards.published import KINDS, load_published
 from sanakit.scoring.rewards.remote import RemoteReward
 from sanakit.scoring.rewards.reward import ONE_PART, Metadata, Reward, Rewarded
+from sanakit.scoring.rewards.things_seen import load_things_seen
+from sanakit.scoring.rewards.written_text import load_written_text
+
+OTHERS: dict[str, Callable[..., Reward]] = {
+    "imagereward": load_image_reward,
+    "ocr": load_written_text,
+    "geneval": load_things_seen,
+}
 
 
 def load_reward(
@@ -34,8 +43,9 @@ def load_reward(
 
     "reader" reads the worlds' scenes, "jpeg" prefers pictures that a JPEG keeps small, ``module:function`` or
     ``file.py:function`` is a function of your own, ``http://...`` those of a ``sanakit reward serve`` there,
-    ``clipscore:``, ``pickscore:``, ``hpsv2:`` or ``aesthetic:`` before a place a published scorer, and every other name
-    is that of a judge: "starter", or a folder or hub id of a CLIP, a SigLIP or a vision-language model.
+    ``clipscore:``, ``pickscore:``, ``hpsv2:``, ``aesthetic:``, ``imagereward:``, ``ocr:`` or ``geneval:`` before a
+    place a published scorer, and every other name is that of a judge: "starter", or a folder or hub id of a CLIP, a
+    SigLIP or a vision-language model.
 
     Args:
         words: of the model whose pictures are judged; those of the starter if there are none.
@@ -57,6 +67,8 @@ def load_reward(
     kind, _, place = name.partition(":")
     if kind in KINDS:
         return load_published(kind, place, device=device, hub=hub)
+    if kind in OTHERS:
+        return OTHERS[kind](place, device=device, hub=hub)
     if ":" in name:
         return _own(name)
     return JudgeReward(find_judge(name, hub=hub).load(words, device=device))

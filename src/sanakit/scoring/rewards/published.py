@@ -6,23 +6,20 @@ Each is a CLIP of transformers with its own last step; ``kind:place`` names one,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import nn
 
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.files.reader import read_tensors
-from sanakit.common.errors import CheckpointError, RequestError
+from sanakit.common.errors import RequestError
 from sanakit.common.paths import as_path
 from sanakit.scoring.contrastive import ContrastiveScorer, load_contrastive_scorer
+from sanakit.scoring.rewards.linear_head import linear_head
 from sanakit.scoring.rewards.reward import Metadata
 
 Numbers = Callable[[Sequence[Image.Image], Sequence[str]], list[float]]
-
-_AESTHETIC_LAYERS = {0: (1024, 768), 2: (128, 1024), 4: (64, 128), 6: (16, 64), 7: (1, 16)}  # by their names; no bends
 
 
 class PublishedReward:
@@ -78,7 +75,8 @@ def _human_preference(scorer: ContrastiveScorer, head: str) -> Numbers:
 
 def _aesthetic(scorer: ContrastiveScorer, head: str) -> Numbers:
     """A score from 1 to 10 of the picture alone (Schuhmann, improved-aesthetic-predictor)."""
-    network = _aesthetic_head(as_path(head)).to(scorer.network.device)
+    path = as_path(head)
+    network = linear_head(read_tensors([path]), path).to(scorer.network.device)
 
     @torch.no_grad()
     def numbers(images: Sequence[Image.Image], texts: Sequence[str]) -> list[float]:
@@ -104,16 +102,3 @@ def padded(image: Image.Image, side: int) -> Image.Image:
     resized = image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
     square.paste(resized, ((side - width) // 2, (side - height) // 2))
     return square
-
-
-def _aesthetic_head(path: Path) -> nn.Sequential:
-    state = read_tensors([path])
-    expected = {f"layers.{number}.weight": shape for number, shape in _AESTHETIC_LAYERS.items()}
-    if {name: tuple(each.shape) for name, each in state.items() if name.endswith("weight")} != expected:
-        raise CheckpointError(
-            f"{path} is no head of the aesthetic predictor, which has the layers {', '.join(expected)}"
-        )
-    layers = [nn.Linear(columns, rows) for rows, columns in _AESTHETIC_LAYERS.values()]
-    for number, layer in zip(_AESTHETIC_LAYERS, layers, strict=True):
-        layer.load_state_dict({leaf: state[f"layers.{number}.{leaf}"].float() for leaf in ("weight", "bias")})
-    return nn.Sequential(*layers).requires_grad_(False)

@@ -11,7 +11,7 @@ from PIL import Image
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.common.errors import RequestError, need_transformers
-from sanakit.evaluation.benchmarks.geneval_rules import COLOURS, SeenObject
+from sanakit.scoring.detecting.geneval_rules import COLOURS, SeenObject
 from sanakit.scoring.extractors.preprocessing import find_model_folder, pretrained
 from sanakit.scoring.scorers import ImageTextScorer
 
@@ -57,7 +57,10 @@ class TransformersDetector:
             RequestError: no scorer was given to tell colours with.
         """
         if self.colour_scorer is None:
-            raise RequestError("these prompts ask for colours; give --scorer, a CLIP or SigLIP that names them")
+            raise RequestError(
+                f"these prompts ask for colours; give a CLIP or SigLIP that names them (--scorer, or "
+                f"geneval:{self.name}@CLIP as a reward)"
+            )
         return [self._colour(image, thing, self.colour_scorer) for thing in objects]
 
     def _colour(self, image: Image.Image, thing: SeenObject, scorer: ImageTextScorer) -> str:

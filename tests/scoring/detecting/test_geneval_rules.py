@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from sanakit.evaluation.benchmarks.geneval_rules import SeenObject, judge_picture, relations
 from sanakit.evaluation.benchmarks.world_detector import WorldDetector
+from sanakit.scoring.detecting.geneval_rules import SeenObject, judge_picture, relations
 from sanakit.worlds.reading.read_scene import ReadObject, ReadScene
 
 BLANK = Image.new("RGB", (100, 100))

@@ -61,11 +61,23 @@ class Verdict:
 
 def judge_picture(image: Image.Image, metadata: Mapping[str, Any], detector: ObjectDetector) -> Verdict:
     """Whether a picture shows what a line of ``evaluation_metadata.jsonl`` asks for."""
+    return judge_seen(image, metadata, look(image, metadata, detector), detector)
+
+
+def look(image: Image.Image, metadata: Mapping[str, Any], detector: ObjectDetector) -> dict[str, list[SeenObject]]:
+    """What is in the picture by name, the surest first."""
     seen: dict[str, list[SeenObject]] = {}
-    things = detector.detect(image, counting=metadata["tag"] == "counting")
+    things = detector.detect(image, counting=metadata.get("tag") == "counting")
     for thing in sorted(things, key=lambda thing: -thing.confidence):
         if len(seen.setdefault(thing.name, [])) < _MAX_OBJECTS:
             seen[thing.name].append(thing)
+    return seen
+
+
+def judge_seen(
+    image: Image.Image, metadata: Mapping[str, Any], seen: Mapping[str, list[SeenObject]], detector: ObjectDetector
+) -> Verdict:
+    """`judge_picture` of what was seen in it."""
     reasons: list[str] = []
     groups: list[list[SeenObject] | None] = []
     for wanted in metadata.get("include", []):
@@ -102,6 +114,13 @@ def _problem(
                 if relation not in true:
                     return f"expected {name} {relation} target, found {' and '.join(sorted(true)) or 'neither'}"
     return ""
+
+
+def are_placed(things: Sequence[SeenObject] | None, relation: str, others: Sequence[SeenObject] | None) -> bool:
+    """Whether each of the things is ``relation``, such as "left of", each of the others; not where there are none."""
+    if not things or not others:
+        return False
+    return all(relation in relations(thing.box, other.box) for thing in things for other in others)
 
 
 def relations(box: Box, other: Box) -> set[str]:

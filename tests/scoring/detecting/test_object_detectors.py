@@ -12,8 +12,8 @@ from transformers import YolosConfig, YolosForObjectDetection
 from transformers.models.yolos.image_processing_pil_yolos import YolosImageProcessorPil
 
 from sanakit.common.errors import CheckpointError, RequestError
-from sanakit.evaluation.benchmarks.geneval_rules import SeenObject
-from sanakit.evaluation.benchmarks.object_detectors import load_object_detector, require_classes
+from sanakit.scoring.detecting.geneval_rules import SeenObject
+from sanakit.scoring.detecting.object_detectors import load_object_detector, require_classes
 
 
 class RedScorer:
