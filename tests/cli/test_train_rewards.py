@@ -202,7 +202,7 @@ def test_without_held_out_prompts_nothing_is_tested(
     def refused(*args: Any) -> None:
         raise AssertionError("is not needed")
 
-    monkeypatch.setattr("sanakit.training.recipes.rl.report.load_bundle", refused)
+    monkeypatch.setattr("sanakit.training.recipes.rl.report.TextToImagePipeline", refused)
     monkeypatch.setattr(ModelBundle, "hash_memory", refused)
     listed = {name: value for name, value in settings["prompts"].items() if name != "held_out"}
     (tmp_path / "strict.py").write_text(

@@ -1,4 +1,4 @@
-"""The same networks in diffusers, on the same memory. The one place of the package that imports diffusers."""
+"""The same networks in diffusers, on the same memory. The one place of the bench that imports diffusers."""
 
 from __future__ import annotations
 

@@ -96,6 +96,18 @@ def test_plans_of_learning_from_rewards(name: str) -> None:
     assert planned.gradients < planned.weights + 1  # of the adapter alone
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "parameters"), [("flux1-sol-rl", 11.9e9), ("sd3.5-sol-rl", 8.06e9)])
+def test_plans_of_models_of_diffusers(name: str, parameters: float) -> None:
+    recipe = read(name)
+    assert isinstance(recipe, RLRecipe)
+    (planned,) = plan(recipe, "cuda")
+    assert planned.frozen == pytest.approx(4 * parameters, rel=0.02)
+    assert planned.total < 81e9
+    layout = recipe.layout(recipe.stages[0], FlowDPM(num_steps=10, flow_shift=3.0).schedule(), 3.0)
+    assert layout.accumulation(1, 8) == 1152 // 3 // 8 * 6
+
+
 @pytest.mark.parametrize("name", ["nft", "grpo", "sol-rl", "sft"])
 def test_iterations_of_the_starter_can_be_shared(name: str) -> None:
     recipe = read(f"rl-starter-{name}")

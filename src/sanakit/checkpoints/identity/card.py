@@ -33,7 +33,7 @@ FORMAT = 1
 PUBLISHED_TEXT_ENCODER = "Efficient-Large-Model/gemma-2-2b-it"
 SMALL_TEXT_ENCODER = HUB_ID  # of the starter, made ready in the user's cache
 
-Family = Literal["sana", "sana-1.5", "sana-sprint", "sana-video", "starter"]
+Family = Literal["sana", "sana-1.5", "sana-sprint", "sana-video", "starter", "diffusers"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 from sanakit.common.errors import ConfigError
 from sanakit.layers.resample import DownOp, UpOp
@@ -48,6 +48,8 @@ class DCAutoencoderStage:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DCAutoencoderConfig:
     """Stages are listed from the full resolution to the smallest, for the decoder too."""
+
+    in_bands: ClassVar[bool] = True  # it can decode a picture in bands of rows, to the bit
 
     encoder: tuple[DCAutoencoderStage, ...]
     decoder: tuple[DCAutoencoderStage, ...]

@@ -117,7 +117,9 @@ def _attempts(
     """
     height, width = (side * config.compression for side in latent.shape[-2:])
     dividing = [
-        each for each in tilings if (each.rows < height if isinstance(each, Bands) else each.tile < max(height, width))
+        each
+        for each in tilings
+        if (config.in_bands and each.rows < height if isinstance(each, Bands) else each.tile < max(height, width))
     ]
     too_long = device.type != "cpu" and latent.shape[0] * config.largest_tensor(height, width) > MAX_VALUES
     return [*dividing] if too_long and dividing else [None, *dividing]

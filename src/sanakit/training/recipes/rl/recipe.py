@@ -9,9 +9,12 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
+from sanakit.checkpoints.adapters.places import Layers
 from sanakit.checkpoints.bundle import ModelBundle
-from sanakit.checkpoints.identity.precision import PrecisionPolicy
+from sanakit.checkpoints.identity.precision import BFLOAT16_LINE, PrecisionPolicy
+from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
 from sanakit.common.config import to_mapping
 from sanakit.common.errors import ConfigError
 from sanakit.data.curation.parts import arrow
@@ -25,6 +28,7 @@ from sanakit.training.memory.step_memory import Workload
 from sanakit.training.objectives.grpo import GRPOConfig
 from sanakit.training.objectives.nft import NFTConfig, old_decay
 from sanakit.training.recipes.recipe import Run
+from sanakit.training.recipes.rl.diffusers_model import diffusers_start, is_of_diffusers, layers_of, planned_network
 from sanakit.training.recipes.rl.learning import build_trainee
 from sanakit.training.recipes.rl.policy import Policy
 from sanakit.training.recipes.rl.report import HeldOut, report_rl
@@ -53,13 +57,18 @@ class RLRecipe(RLSettings):
     """A run of such settings."""
 
     def begun_policy(self) -> PrecisionPolicy | None:
-        return begun_policy(self)
+        return BFLOAT16_LINE if is_of_diffusers(self) else begun_policy(self)
 
     def workloads(self, device: str) -> list[Workload]:
-        config, compression, num_tokens = network_shape(self)
         with torch.device("meta"):
-            model = LinearDiT(config)
-            learner = None if self.adapter is None else meta_adapter(model, self.adapter)
+            model: nn.Module
+            if self.init is not None and is_of_diffusers(self):
+                model, compression, num_tokens = planned_network(self.init)
+                layers = layers_of(model)
+            else:
+                config, compression, num_tokens = network_shape(self)
+                model, layers = LinearDiT(config), Layers.of(LINEAR_DIT, config)
+            learner = None if self.adapter is None else meta_adapter(model, layers, self.adapter)
         works = []
         for stage in self.stages:
             loss = latent_loss(side=max(1, stage.resolution // compression), num_tokens=num_tokens)
@@ -69,16 +78,19 @@ class RLRecipe(RLSettings):
 
     def start(self, session: Session) -> Run:
         arrow()  # records are Parquet
-        run = Rewarding(self, starting_model(self, session.device), session)
+        run = Rewarding(self, self._starting_model(session.device), session)
         stages = [PlannedStage(config, partial(run.build_stage, config)) for config in self.stages]
         return Run(stages=stages, finish=run.finish, draw_samples=run.painter.draw)
 
     def replayed(self, bundle: Bundle) -> tuple[Trainee, Any]:
-        start = starting_model(self, bundle.device)
+        start = self._starting_model(bundle.device)
         policy = Policy(start, needs_reference=True)
         policy.old.load_state_dict(bundle.weights_of(f"{bundle.facts['trainee']}.old"))
         trainee = build_trainee(self, policy, bundle.constants, start.card.defaults.flow_shift)
         return trainee, RolledBatch(unflatten(Learned, bundle.tensors, "batch.learned"))
+
+    def _starting_model(self, device: str) -> StartingModel:
+        return (diffusers_start if is_of_diffusers(self) else starting_model)(self, device)
 
 
 class Rewarding:
@@ -134,11 +146,13 @@ class Rewarding:
         else:
             bundle = export_adapter(result.weights, start, recipe.adapter, card, folder / "adapter")
         held_out = HeldOut(self.panel, self.held_out, recipe.report_prompts, self.session.watchers.on_scoring)
-        report_rl(bundle, recipe, folder, run=result, held_out=held_out)
+        assert start.again is not None
+        report_rl(bundle, start.again, recipe, folder, run=result, held_out=held_out)
 
     def _engine(self, config: RLStage, **bits: Any) -> Engine:
         start, device = self.start, self.session.device
-        network = LinearDiT(start.transformer.config).to(device)
+        assert start.again is not None
+        network = start.again().to(device)
         if self.session.config.precision == "bf16":
             network = network.bfloat16()
         bundle = ModelBundle(

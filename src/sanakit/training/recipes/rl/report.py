@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from sanakit.checkpoints.bundle import ModelBundle
-from sanakit.checkpoints.opening import load_bundle
 from sanakit.common.config import to_mapping
 from sanakit.common.progress import OnProgress, no_progress
-from sanakit.evaluation.drawing import drawing_with
+from sanakit.evaluation.drawing import Draw, drawing_with
 from sanakit.evaluation.metrics.bootstrap import Estimate, estimate
 from sanakit.evaluation.reports.picture_grid import picture_grid
+from sanakit.models.transformers.linear_dit import LinearDiT
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.scoring.rewards.panel import Panel
 from sanakit.training.loop import RunResult
@@ -49,16 +49,34 @@ class HeldOut:
         return {part: estimate(scores, seed=_SEED) for part, scores in found.items()}
 
 
-def report_rl(bundle: ModelBundle, recipe: RLSettings, folder: Path, *, run: RunResult, held_out: HeldOut) -> Path:
-    """``report.md``, ``curves.png`` and ``sheet.png``, in whose rows prompts are drawn before and after."""
+def report_rl(
+    bundle: ModelBundle,
+    begun: Callable[[], LinearDiT],
+    recipe: RLSettings,
+    folder: Path,
+    *,
+    run: RunResult,
+    held_out: HeldOut,
+) -> Path:
+    """``report.md``, ``curves.png`` and ``sheet.png``, in whose rows prompts are drawn before and after.
+
+    Args:
+        bundle: the model after the run.
+        begun: reads the transformer as it was before.
+        recipe: of the run.
+        folder: of the run.
+        run: what it took.
+        held_out: prompts and who looks at their pictures.
+    """
     log = read_log(folder / "log.jsonl")
     keys = [key for key in _CURVES if any(key in line for line in log)]
     images = draw_curves({recipe.algorithm.type: log}, keys, folder) if keys else []
-    assert recipe.init is not None
     prompts = held_out.prompts.first(held_out.num)
     shown = list(recipe.samples.prompts) or [prompt.text for prompt in prompts[:_SHEET]]
-    models = {"before": load_bundle(recipe.init), "after": bundle} if prompts or shown else {}
-    drawers = {when: drawing_with(TextToImagePipeline(model)) for when, model in models.items()}
+    drawers: dict[str, Draw] = {}
+    if prompts or shown:
+        models = {"before": replace(bundle, transformer=begun().eval()), "after": bundle}
+        drawers = {when: drawing_with(TextToImagePipeline(model)) for when, model in models.items()}
     scores, done = dict[str, dict[str, Estimate]](), 0
     for when, draw in drawers.items() if prompts else ():
         pictures = []

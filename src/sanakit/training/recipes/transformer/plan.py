@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,7 +14,6 @@ from sanakit.checkpoints.adapters.places import Layers
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.known_models import known_precision
 from sanakit.checkpoints.identity.precision import PrecisionPolicy
-from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
 from sanakit.checkpoints.sources.complete import card_of, complete, compression_of, find_autoencoder
 from sanakit.checkpoints.sources.sources import find_parts
 from sanakit.common.errors import CheckpointError, ConfigError
@@ -32,26 +32,26 @@ def latent_loss(*, side: int, num_tokens: int) -> LossOfBatch:
     """Flow matching on square latents with texts of ``num_tokens``, for plans."""
 
     def loss(model: nn.Module, batch_size: int, device: torch.device) -> torch.Tensor:
-        assert isinstance(model, LinearDiT)
-        config = model.config
+        network: Any = model
+        config = network.config
         embeds = torch.zeros(batch_size, num_tokens, config.caption_channels, device=device)
         mask = torch.ones(batch_size, num_tokens, dtype=torch.bool, device=device)
         latent = torch.zeros(batch_size, config.in_channels, side, side, device=device)
         text = TextCondition(embeds, mask)
-        prepared = model.prepare(text)
+        prepared = network.prepare(text)
         if isinstance(control := getattr(model, "control", None), ControlNet):
-            prepared = replace(prepared, controls=(control.prepare(text, latent, model),))
+            prepared = replace(prepared, controls=(control.prepare(text, latent, network),))
         terms = flow_matching_loss(
-            lambda noisy, time: model(noisy, time, prepared), latent, torch.Generator(), config=FlowMatchingConfig()
+            lambda noisy, time: network(noisy, time, prepared), latent, torch.Generator(), config=FlowMatchingConfig()
         )
         return terms["loss"]
 
     return loss
 
 
-def meta_adapter(model: LinearDiT, config: AdapterConfig) -> Adapter:
+def meta_adapter(model: nn.Module, layers: Layers, config: AdapterConfig) -> Adapter:
     """The adapter of a network without weights, which carries it and holds it as a part, to be counted."""
-    adapter = new_adapter(model.requires_grad_(False), Layers.of(LINEAR_DIT, model.config).diffusers, config, 0)
+    adapter = new_adapter(model.requires_grad_(False), layers.diffusers, config, 0)
     carry(model, adapter, always=True)
     model.add_module("adapter", adapter)
     return adapter

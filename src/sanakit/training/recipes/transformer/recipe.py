@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from sanakit.adapters.adapter import Adapter
+from sanakit.checkpoints.adapters.places import Layers
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.identity.precision import PrecisionPolicy
+from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
 from sanakit.common.config import from_mapping, to_mapping
 from sanakit.common.errors import ConfigError, RequestError
 from sanakit.common.paths import as_path
@@ -135,7 +137,7 @@ class TransformerRecipe(NetworkRecipe):
             model = LinearDiT(self.growth.grown_config(config) if self.growth else config)
             learner: nn.Module | None = None
             if self.adapter is not None:
-                learner = meta_adapter(model, self.adapter)
+                learner = meta_adapter(model, Layers.of(LINEAR_DIT, model.config), self.adapter)
             elif self.control is not None:
                 learner = meta_control(model, self.control)
         works = []

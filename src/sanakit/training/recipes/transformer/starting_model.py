@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -83,6 +84,7 @@ class StartingModel:
         layers: of the transformer, where an adapter may be beside them.
         found: the files of the network of ``init``.
         control: what is trained in the place of the transformer, beside it.
+        again: reads the network of ``init`` from its files once more, on the CPU.
     """
 
     transformer: LinearDiT
@@ -96,6 +98,7 @@ class StartingModel:
     layers: Layers | None = None
     found: Found[LinearDiTConfig, LinearDiT] | None = None
     control: ControlNet | None = None
+    again: Callable[[], LinearDiT] | None = None
 
     @property
     def learner(self) -> nn.Module:
@@ -110,8 +113,8 @@ class StartingModel:
             network = LinearDiT(config)
             network.load_state_dict(dict(self.folded(weights)))
             return network
-        assert self.found is not None
-        network = load_network(self.found, dtype=torch.float32)
+        assert self.again is not None
+        network = self.again()
         network.config = config
         adapter = deepcopy(self.adapter).cpu().eval()
         adapter.load_state_dict(dict(weights))
@@ -141,7 +144,7 @@ def starting_model(recipe: NetworkRecipe, device: str) -> StartingModel:
         assert recipe.model is not None
         start = _new(recipe, recipe.model, device)
     if recipe.adapter is not None:
-        return _with_adapter(start, recipe.adapter, recipe.seed)
+        return with_adapter(start, recipe.adapter, recipe.seed)
     if not recipe.standardise_text:
         return start
     return replace(start, standard=StandardText(start.transformer.config.caption_channels).to(device))
@@ -172,13 +175,15 @@ def _continued(recipe: NetworkRecipe, source: str, device: str) -> StartingModel
     card = replace(card, text=text, precision=policy, trained_from=began, hashes=kept)
     encoders = encoders_of_parts(parts, card, device=device, for_pictures=recipe.makes_pictures)
     brings = found.text_encoder is not None
+    again = partial(load_network, parts.transformer, dtype=torch.float32)
     return StartingModel(
-        transformer, encoders, card, brings, words_of_parts(found), given=given, found=parts.transformer
+        transformer, encoders, card, brings, words_of_parts(found), given=given, found=parts.transformer, again=again
     )
 
 
-def _with_adapter(start: StartingModel, config: AdapterConfig, seed: int) -> StartingModel:
-    layers = Layers.of(LINEAR_DIT, start.transformer.config)
+def with_adapter(start: StartingModel, config: AdapterConfig, seed: int) -> StartingModel:
+    """With a new adapter, which its transformer carries and which is trained in its place."""
+    layers = start.layers or Layers.of(LINEAR_DIT, start.transformer.config)
     start.transformer.requires_grad_(False)
     adapter = new_adapter(start.transformer, layers.diffusers, config, seed)
     carry(start.transformer, adapter, always=True)
