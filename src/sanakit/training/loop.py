@@ -124,7 +124,7 @@ def _run_stage(
                 )
             if checkpointer.is_due(state):
                 _save(train_state, state, checkpointer, run_logger)
-            state.count_seconds(watch.lap("other"))
+            state.count_seconds(watch.lap("other"), watch.cpu())
 
 
 def _take(session: Session, feed: Feed[Any], plan: StepPlan, state: RunState) -> list[WeightedBatch]:

@@ -151,11 +151,11 @@ def test_a_state_counts_its_run_and_its_stage() -> None:
     state = RunState()
     for _ in range(3):
         state.count_step(2, 8)
-        state.count_seconds(1.5)
+        state.count_seconds(1.5, 2.0)
     state.next_stage()
     state.count_step(1, 4)
-    state.count_seconds(0.25)
+    state.count_seconds(0.25, 0.5)
     assert state.to_json() == {
-        "step": 4, "samples": 28, "seconds": 4.75, "stage": 1, "stage_step": 1, "position": 1, "stage_seconds": 0.25,
+        "step": 4, "samples": 28, "seconds": 4.75, "cpu_seconds": 6.5, "stage": 1, "stage_step": 1, "position": 1, "stage_seconds": 0.25,
         "data": {}, "length": {}, "learned": [], "window": {},
     }  # fmt: skip

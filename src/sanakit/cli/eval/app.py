@@ -12,10 +12,23 @@ from sanakit.cli.eval.prompts import prompts
 from sanakit.cli.eval.quantized import quantized
 from sanakit.cli.eval.read import read
 from sanakit.cli.eval.reconstruction import reconstruction
+from sanakit.cli.eval.runs import runs
 from sanakit.cli.eval.starter import starter
 from sanakit.cli.terminal.options import add_commands
 
 eval_app = typer.Typer(no_args_is_help=True, help="Score pictures and models.")
 add_commands(
-    eval_app, fid, kid, clip_score, control, inpainting, reconstruction, prompts, quantized, read, starter, best_of
+    eval_app,
+    fid,
+    kid,
+    clip_score,
+    control,
+    inpainting,
+    reconstruction,
+    prompts,
+    quantized,
+    read,
+    runs,
+    starter,
+    best_of,
 )

@@ -13,6 +13,7 @@ class RunState:
     step: int = 0
     samples: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0  # of the first process, all its threads
     stage: int = 0
     stage_step: int = 0
     position: int = 0
@@ -28,8 +29,9 @@ class RunState:
         self.position += microbatches
         self.samples += samples
 
-    def count_seconds(self, seconds: float) -> None:
+    def count_seconds(self, seconds: float, cpu: float) -> None:
         self.seconds += seconds
+        self.cpu_seconds += cpu
         self.stage_seconds += seconds
 
     def next_stage(self) -> None:

@@ -24,8 +24,10 @@ def read_log(path: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def draw_curves(logs: Mapping[str, Sequence[Mapping[str, float]]], keys: Sequence[str], folder: Path) -> list[str]:
-    """One panel per key, one line per part of the run, against the samples seen.
+def draw_curves(
+    logs: Mapping[str, Sequence[Mapping[str, float]]], keys: Sequence[str], folder: Path, *, against: str | None = None
+) -> list[str]:
+    """One panel per key, one line per part of the run, against the samples seen; or per run, ``against`` another key.
 
     Returns:
         the name of the picture in ``folder``; none where matplotlib is not installed, which is warned of.
@@ -46,10 +48,11 @@ def draw_curves(logs: Mapping[str, Sequence[Mapping[str, float]]], keys: Sequenc
                 continue
             if all(line[key] > 0 for line in chosen):
                 panel.set_yscale("log")  # not of an empty panel: it would look for ticks for a minute
-            panel.plot([offset + line["samples"] for line in chosen], [line[key] for line in chosen], label=name)
-            offset += lines[-1]["samples"] if lines else 0.0
+            places = [offset + line[against or "samples"] for line in chosen]
+            panel.plot(places, [line[key] for line in chosen], label=name)
+            offset += lines[-1]["samples"] if lines and against is None else 0.0
         panel.set_title(key)
-        panel.set_xlabel("samples")
+        panel.set_xlabel((against or "samples").replace("_", " "))
         panel.grid(alpha=0.3)
         if panel.lines:
             panel.legend()

@@ -15,7 +15,9 @@ from sanakit.training.step.step import Outcome
 from sanakit.training.watching.loss_bands import LossBuckets
 
 PHASES = ("data", "compute", "optimizer", "other")
-CLOCKS = frozenset({"seconds", "samples_per_second", "eta_seconds", *(f"{phase}_seconds" for phase in PHASES)})
+CLOCKS = frozenset(
+    {"seconds", "cpu_seconds", "samples_per_second", "eta_seconds", *(f"{phase}_seconds" for phase in PHASES)}
+)
 """Entries of a line that differ between two runs of the same numbers."""
 
 

@@ -111,6 +111,7 @@ class RunLogger:
             **tested,
             "learning_rate": step.rate,
             "seconds": round(state.seconds, 1),
+            "cpu_seconds": round(state.cpu_seconds, 1),  # of this process
             **window.speed(),
             **left,  # not there after the first step of a stage, of which no time is known yet
         }

@@ -34,6 +34,7 @@ class Stopwatch:
         self.seconds: dict[str, float] = {}
         self._clock, self._closed = AwakeClock(), Event()
         self._last = self._start = self._clock()
+        self._cpu = time.process_time()
         Thread(target=self._tick, daemon=True).start()
 
     def lap(self, phase: str) -> float:
@@ -45,6 +46,11 @@ class Stopwatch:
         if phase == "other":
             self._start = now
         return total
+
+    def cpu(self) -> float:
+        """Seconds of the processor, over all threads, since this was last asked."""
+        before, self._cpu = self._cpu, time.process_time()
+        return self._cpu - before
 
     def take(self) -> dict[str, float]:
         """The seconds since this was last asked, by phase."""
