@@ -122,6 +122,55 @@ def test_a_run_leaves_a_model_of_few_steps_and_continues_to_the_bit(tmp_path: Pa
     assert all(torch.equal(again[name], tensor) for name, tensor in first.items())
 
 
+def test_a_student_may_learn_as_an_adapter_over_its_teacher(
+    tmp_path: Path, settings: dict[str, Any], tiny_model: Path
+) -> None:
+    """Which is trained first here; the model that is left has both, and a killed run continues to the bit."""
+    stages = [STAGE | {"name": "adapt", "trains": "teacher"}, STAGE | {"name": "distil", "steps": 3}]
+    targets = ["to_q", "to_k", "to_v", "time_embed.guidance_embedder.linear_2"]
+    changed = {"init": str(tiny_model), "stages": stages, "adapter": {"rank": 2, "targets": targets}, "samples": {}}
+    recipe = from_mapping(SprintRecipe, settings | changed | {"adaptation": {"tolerance": 9.0, "num_samples": 2}})
+    run = tmp_path / "run"
+    train(recipe, run)
+    weights = run / "model" / "transformer" / WEIGHTS
+    first = load_file(weights)
+    shutil.rmtree(run / "checkpoints" / "step-00000005")  # killed after the third, when the judge had not learned yet
+    weights.unlink()
+    train(recipe, run)
+    again = load_file(weights)
+    assert all(torch.equal(again[name], tensor) for name, tensor in first.items())
+    assert first["time_embed.guidance_embedder.linear_2.weight"].any()
+    pipeline = sanakit.load(run / "model")
+    assert pipeline("a cat", seed=1, output="latent").images[0].record.request.num_inference_steps == 2
+    with pytest.raises(ConfigError, match="fsdp does not go together with adapter: of a student"):
+        replace(recipe, parallel="fsdp")
+
+
+def test_a_student_with_an_adapter_has_its_teachers_weights_and_learns_nothing_else(
+    teacher: LinearDiT, settings: dict[str, Any]
+) -> None:
+    distillation = Distillation(teacher, from_mapping(SprintRecipe, settings | {"adapter": {"rank": 2}}))
+    assert distillation.adapter is not None
+    assert distillation.student.patch_embed.weight is distillation.teacher.patch_embed.weight
+    learned = {id(each) for each in distillation.adapter.parameters()}
+    shares = {id(each) for each in [*distillation.student.parameters(), *distillation.teacher.parameters()]}
+    assert {id(each) for each in distillation.parameters() if each.requires_grad} >= learned
+    assert not learned & shares
+    assert not any(each.requires_grad for each in distillation.student.parameters())
+    with torch.no_grad():
+        for parameter in distillation.adapter.parameters():
+            parameter.add_(0.1)
+    latent, time = drawn(2, 4, 8, 8), torch.tensor([900.0, 300.0])
+    text = TextCondition(drawn(2, 5, 32), torch.ones(2, 5, dtype=torch.bool))
+    whole = LinearDiT(distillation.student.config)
+    whole.load_state_dict(dict(distillation.whole_student(distillation.adapter.state_dict())))
+    with torch.no_grad():
+        found, expected = (
+            network(latent, time, network.prepare(text).with_guidance(4.5)) for network in (distillation.student, whole)
+        )
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("module", "function", "good", "step"), [(consistency, "tangent_of", 2, 3), (ladd, "discriminator_loss", 0, 2)]
 )

@@ -62,7 +62,6 @@ def test_what_it_takes_is_planned_and_what_does_not_fit_refused(settings: dict[s
         ({"control": {"blocks": 0}}, "must be at least 1"),
         ({"adapter": {"rank": 2}}, "control: is beside the weights"),
         ({"samples": {"prompts": ["a"]}}, "control: is beside the weights"),
-        ({"parallel": "fsdp"}, "use ddp"),
     ):
         with pytest.raises(ConfigError, match=sentence):
             from_mapping(TransformerRecipe, {**settings, **changed})

@@ -156,6 +156,6 @@ def test_a_state_counts_its_run_and_its_stage() -> None:
     state.count_step(1, 4)
     state.count_seconds(0.25, 0.5)
     assert state.to_json() == {
-        "step": 4, "samples": 28, "seconds": 4.75, "cpu_seconds": 6.5, "stage": 1, "stage_step": 1, "position": 1, "stage_seconds": 0.25,
-        "data": {}, "length": {}, "learned": [], "window": {},
+        "step": 4, "samples": 28, "seconds": 4.75, "cpu_seconds": 6.5, "stage": 1, "stage_step": 1, "position": 1,
+        "stage_seconds": 0.25, "data": {}, "length": {}, "learned": [], "window": {},
     }  # fmt: skip

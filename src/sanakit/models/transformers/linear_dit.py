@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from sanakit.common.errors import ConfigError, ShapeError
 from sanakit.kernels.modulated_norm import gated_sum, modulated_norm
-from sanakit.layers.cross_attention import AttendedText, CrossAttention
+from sanakit.layers.cross_attention import AttendedText, CrossAttention, Places
 from sanakit.layers.embeddings import CaptionProjection, ScalarEmbedding, sincos_position
 from sanakit.layers.linear import Linear
 from sanakit.layers.linear_attention import LinearAttention
 from sanakit.layers.mix_ffn import MixFFN
 from sanakit.layers.norms import RMSNorm
+from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.condition import Beside, Condition
 from sanakit.models.transformers.prompted import Prompted, PromptedBlock, PromptedTransformer, table, two_rows
 
@@ -129,6 +130,10 @@ class Embedders(Prompted):
         """``(B, C, H, W)`` to ``(B, N, C)``, without positions; every sum with it takes its layout."""
         return self.patch_embed(latent).flatten(2).mT.contiguous()
 
+    def read_in(self, latent: Tensor, text: TextCondition) -> tuple[Tensor, Tensor, Places | None]:
+        """`tokens` of a latent and `embed` of a text, for networks beside this one."""
+        return self.tokens(latent.to(self.compute_dtype)), *self.embed(text)
+
     def position(self, size: tuple[int, int], x: Tensor) -> Tensor | float:
         """What is added to the tokens ``x`` of a grid."""
         if self.config.interpolation_scale is None:
@@ -157,6 +162,8 @@ class Embedders(Prompted):
 
 class LinearDiT(Embedders, PromptedTransformer):
     """Velocity of a noisy latent, given its noise level and a prompt."""
+
+    outside_forward = ("prepare", "read_in")
 
     def __init__(self, config: LinearDiTConfig) -> None:
         super().__init__(config)

@@ -62,8 +62,8 @@ class Checkpointer:
         Raises:
             CheckpointError: it is of another model or another optimiser.
         """
-        train_state.create_optimizer_state()
         saved, own = saved_names(path), f"rng.{self.ranks.rank}."
+        train_state.create_optimizer_state(saved)
         tensors = train_state.tensors(self.ranks)
         tensors = {name: t for name, t in tensors.items() if not name.startswith(own) or name in saved}
         load_tensors(path, tensors, ranks=self.ranks)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 import torch
@@ -84,10 +83,14 @@ class TrainState:
             named |= _named("ema" if name == self.first.name else f"average.{name}", average.shadow)
         return named | _named(f"rng.{ranks.rank}", random_state())
 
-    def create_optimizer_state(self) -> None:
-        """Let optimisers make their tensors, for a checkpoint to fill."""
-        for optimizer in chain.from_iterable(self.optimizers.values()):
-            _create_state(optimizer)
+    def create_optimizer_state(self, saved: Collection[str]) -> None:
+        """Let optimisers make their tensors, for a checkpoint with these names to fill; one that had taken no step when
+        it was written has none there."""
+        begun = {tuple(name.split(".")[1:3]) for name in saved if name.startswith("optimizer.")}
+        for trainee, optimizers in self.optimizers.items():
+            for index, optimizer in enumerate(optimizers):
+                if (trainee, str(index)) in begun:
+                    _create_state(optimizer)
 
     def restore_values(self, tensors: Mapping[str, Tensor], ranks: Ranks) -> None:
         """Take from what ``tensors`` gave and a checkpoint filled all that is not a tensor filled in place."""

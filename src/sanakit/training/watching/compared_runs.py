@@ -1,4 +1,4 @@
-"""Runs that learned from rewards beside each other, on equal budgets: what each had reached after how many CPU seconds."""
+"""Runs that learned from rewards beside each other, on equal budgets: what each reached in how many CPU seconds."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,6 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sanakit.adapters.adapter import Adapter, Use, carry, merged
+from sanakit.adapters.new import AdapterConfig, new_adapter
+from sanakit.checkpoints.adapters.places import Layers
+from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
 from sanakit.features.batches import LatentBatch
 from sanakit.layers.embeddings import ScalarEmbedding
 from sanakit.models.text.text_condition import TextCondition
@@ -25,8 +30,9 @@ from sanakit.training.recipes.sprint.settings import SprintSettings
 from sanakit.training.step.trainee import Made, Trainee
 
 
-def student_of(teacher: LinearDiT) -> LinearDiT:
-    """A copy with a guidance embedding that adds nothing yet, so that it is its teacher whatever scale it is told."""
+def student_of(teacher: LinearDiT, *, shares: bool = False) -> LinearDiT:
+    """A copy with a guidance embedding that adds nothing yet, so that it is its teacher whatever scale it is told; one
+    that ``shares`` has the teacher's parameters themselves."""
     with torch.device(teacher.device):
         student = LinearDiT(replace(teacher.config, guidance_embeds=True))
     assert student.guidance_embed is not None
@@ -34,6 +40,9 @@ def student_of(teacher: LinearDiT) -> LinearDiT:
     nn.init.zeros_(student.guidance_embed.linear_2.bias)
     own = {name: tensor for name, tensor in student.state_dict().items() if name.startswith("guidance_embed.")}
     student.load_state_dict({**teacher.state_dict(), **own})
+    for name, parameter in teacher.named_parameters() if shares else ():
+        module, _, leaf = name.rpartition(".")
+        student.get_submodule(module).register_parameter(leaf, parameter)
     return student.train()
 
 
@@ -52,7 +61,8 @@ class LevelWeights(nn.Module):
 
 
 class Distillation(nn.Module):
-    """Who takes part in it. Trained are the student, the weights of noise levels and the heads of the judge.
+    """Who takes part in it. Trained are the student, or the adapter that it carries over its teacher's weights, the
+    weights of noise levels and the heads of the judge.
 
     Student and judge take turns, a step each; with the judge left out the student takes every step.
 
@@ -68,20 +78,41 @@ class Distillation(nn.Module):
         drawn_on = "meta" if teacher.device.type == "meta" else "cpu"  # the same weights on every device
         with torch.random.fork_rng(devices=[]), torch.device(drawn_on):
             torch.manual_seed(recipe.seed)
-            self.student = student_of(teacher)
+            self.student = student_of(teacher, shares=recipe.adapter is not None)
             size = teacher.config.hidden_size
             self.weights = LevelWeights(size).to(teacher.device)
             self.heads = Heads(size, len(self.listened), recipe.adversarial).to(teacher.device)
-
         if self.student.guidance_embed is not None:
             self.student.guidance_embed.requires_grad_(recipe.guidance_embedding)  # else it goes on to add nothing
+        self.adapter = None if recipe.adapter is None else self._with_adapter(recipe.adapter)
+
+    def _with_adapter(self, config: AdapterConfig) -> Adapter:
+        student = self.student.requires_grad_(False)
+        adapter = new_adapter(student, Layers.of(LINEAR_DIT, student.config).diffusers, config, self.recipe.seed)
+        carry(student, adapter, always=True)
+        return adapter.train().requires_grad_(True)
+
+    @property
+    def learner(self) -> nn.Module:
+        """What is trained of the student."""
+        return self.adapter or self.student
+
+    def whole_student(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Weights of the student on the CPU for those of the ``learner``."""
+        if self.adapter is None:
+            return weights
+        adapter = deepcopy(self.adapter).cpu().eval()
+        adapter.load_state_dict(dict(weights))
+        own = {name: tensor.cpu() for name, tensor in self.student.state_dict().items()}
+        return {**own, **merged(own, [Use(adapter)])}
 
     def trainees(self, null: TextCondition) -> tuple[Trainee, ...]:
         """``null`` is the text that guidance leads away from, one row."""
         constants, recipe = {"null.embeds": null.embeds, "null.mask": null.mask}, self.recipe
         turns: dict[str, Any] = {"every": 2, "turn": 0} if recipe.adversarial.weight else {}
         loss, seen = partial(self.student_loss, null), {"teacher": self.teacher}
-        found = [Trainee("student", self.student, loss, recipe.optimizer, constants, companions=seen, **turns)]
+        beside = {"companions": seen, "around": () if self.adapter is None else (self.student,)}
+        found = [Trainee("student", self.learner, loss, recipe.optimizer, constants, **beside, **turns)]
         if recipe.objective.weight:
             found.append(Trainee("weights", self.weights, self.weighting, AdamWConfig(), **turns))
         if recipe.adversarial.weight:

@@ -32,7 +32,7 @@ def sprint_workloads(recipe: SprintSettings, device: str) -> list[Workload]:
     works = []
     for stage in recipe.stages:
         model = models[stage.trains]
-        averaged = model.teacher if isinstance(model, Adaptation) else model.student
+        averaged = model.teacher if isinstance(model, Adaptation) else model.learner
         loss = _loss(side=max(1, max(stage.resolutions) // compression), num_tokens=num_tokens)
         work = Workload(name=stage.name, model=model, loss=loss, optimizer=recipe.optimizer, device=device)
         works.append(replace(work, averaged=averaged))

@@ -54,7 +54,7 @@ class SprintRecipe(SprintSettings):
         return sprint_workloads(self, device)
 
     def start(self, session: Session) -> Run:
-        run = Distilling(self, starting_model(self, session.device), session)
+        run = Distilling(self, self._starting_model(session.device), session)
         stages = [PlannedStage(config, partial(run.build_stage, config)) for config in self.stages]
         return Run(stages=stages, finish=run.finish, draw_samples=run.draw)
 
@@ -62,7 +62,7 @@ class SprintRecipe(SprintSettings):
         name, constants = bundle.facts["trainee"], bundle.constants
         if name == "weights":
             raise RequestError("a step of the weights of noise levels follows from its student's; replay that")
-        given = starting_model(self, bundle.device).transformer
+        given = self._starting_model(bundle.device).transformer
         null = TextCondition(constants["null.embeds"], constants["null.mask"])
         if self.stages[bundle.stage].trains == "teacher":
             found: tuple[Trainee, ...] = (Adaptation(given, self.adaptation).trainee(null, self.optimizer),)
@@ -74,6 +74,10 @@ class SprintRecipe(SprintSettings):
                 if other != name:
                     network.load_state_dict(bundle.weights_of(other))
         return next(trainee for trainee in found if trainee.name == name), bundle.batch(LatentBatch)
+
+    def _starting_model(self, device: str) -> StartingModel:
+        """The teacher as it is; an adapter is the student's."""
+        return starting_model(replace(self, adapter=None), device)
 
 
 class Distilling:
@@ -142,13 +146,19 @@ class Distilling:
         return self.distillation
 
     def draw(self, weights: Mapping[str, Tensor], step: int) -> Image.Image:
-        return self.painters[self.trains].draw(weights, step)
+        return self.painters[self.trains].draw(self._whole(weights), step)
+
+    def _whole(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Weights of the network that a stage trains, for those that it learns."""
+        return weights if self.distillation is None else self.distillation.whole_student(weights)
 
     def finish(self, result: RunResult) -> None:
         """Write the averaged student as ``model/``, or the teacher if that is all that was trained, and a report."""
         recipe, start, folder = self.recipe, self.starts[self.trains], self.session.folder
         card = start.card_for(max(recipe.stages[-1].resolutions), start.card.defaults.flow_shift)
-        bundle = export_model(result.weights, start, card, words_after(recipe.data, start), folder / "model")
+        bundle = export_model(
+            self._whole(result.weights), start, card, words_after(recipe.data, start), folder / "model"
+        )
         if self.trains == "student":
             report_sprint(bundle, recipe, folder, run=result, on_progress=self.session.watchers.on_scoring)
             return

@@ -41,8 +41,6 @@ class SprintSettings(NetworkRecipe):
         NetworkRecipe.__post_init__(self)
         if self.init is None or self.growth is not None or self.standardise_text:
             raise ConfigError("a sprint recipe distils init: as it is; leave model:, growth: and standardise_text: out")
-        if self.adapter is not None:
-            raise ConfigError("a sprint recipe trains a whole student; adapter: is for recipes of type: transformer")
         if self.compile is not False:
             raise ConfigError(f"compile: {self.compile} knows no forward mode, which the tangent is computed in")
         if not self.guidance_scales or min(self.guidance_scales) < 0:
@@ -56,6 +54,10 @@ class SprintSettings(NetworkRecipe):
             raise ConfigError(
                 "interpolation_scale: has no part in a sprint recipe: the student has its teacher's positions"
             )
+
+    @property
+    def only_whole(self) -> str:
+        return "adapter: of a student, which has its teacher's weights" if self.adapter is not None else ""
 
     @property
     def adapts(self) -> bool:

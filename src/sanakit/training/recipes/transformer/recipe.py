@@ -121,10 +121,6 @@ class TransformerRecipe(NetworkRecipe):
         if not 0 <= self.caption_dropout <= 1:
             raise ConfigError(f"caption_dropout={self.caption_dropout} must lie within [0, 1]")
 
-    @property
-    def only_whole(self) -> str:
-        return "control:, which uses the transformer's embedders" if self.control is not None else ""
-
     def flow_shift(self, stage: TransformerStage) -> float:
         return self.objective.flow_shift if stage.flow_shift is None else stage.flow_shift
 
@@ -276,8 +272,11 @@ def _finish(recipe: TransformerRecipe, start: StartingModel, watched: Watched, f
         export_controlnet(result.weights, start.control, recipe.control, card, folder / "controlnet")
         title = replace(card, name=folder.name)
         encoders = start.encoders
+        assert start.again is not None  # as a process may have only a part of its weights
+        network = start.again().to(start.transformer.device)
+        network.config = start.transformer.config
         bundle = ModelBundle(
-            transformer=start.transformer, autoencoder=encoders.autoencoder, text_encoder=encoders.text, card=title
+            transformer=network, autoencoder=encoders.autoencoder, text_encoder=encoders.text, card=title
         )
     elif recipe.adapter is None:
         bundle = export_model(result.weights, start, card, words, folder / "model")
