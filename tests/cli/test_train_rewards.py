@@ -28,6 +28,7 @@ from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.quantization.layers import QuantizedLayer
 from sanakit.training.objectives import nft
 from sanakit.training.recipes.replay import replay_bundle
+from sanakit.training.recipes.rl.on_ray import RayRollouts
 from sanakit.training.recipes.rl.recipe import Rewarding, RLRecipe
 from sanakit.training.recipes.train import train
 from sanakit.training.rollouts.feed import Rollouts
@@ -296,6 +297,43 @@ def test_a_reward_that_is_no_number_names_prompt_and_seed(tmp_path: Path, settin
     recipe = from_mapping(RLRecipe, {**settings, "rewards": [{"name": f"{tmp_path / 'mine.py'}:broken"}]})
     with pytest.raises(SanakitError, match=r"broken gave nan \(score\) for '[a-z ]+' \(seed \d+\)"):
         train(recipe, tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_actors_on_ray_make_the_same_rollouts_though_one_is_killed(
+    tmp_path: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray = pytest.importorskip("ray")
+    rollout = {"prompts": 4, "candidates": 3, "keep": 2, "steps": 3, "updates": 2}
+    explore = {"candidates": 5, "steps": 2, "scheme": "int8"}
+    plain = {**settings, "samples": {}, "report_prompts": 0, "rollout": rollout, "explore": explore}
+    train(from_mapping(RLRecipe, plain), tmp_path / "here")
+    killed, call = [], RayRollouts.__call__
+
+    def interrupted(self: RayRollouts, iteration: int, numbers: Any) -> Any:
+        for found in call(self, iteration, numbers):
+            if not killed:
+                ray.kill(self.actors[0], no_restart=False)
+                killed.append(iteration)
+            yield found
+
+    monkeypatch.setattr(RayRollouts, "__call__", interrupted)
+    train(from_mapping(RLRecipe, {**plain, "ray": {"actors": 2}}), tmp_path / "there")
+    assert killed
+    assert not ray.is_initialized()
+    here, there = (load_file(tmp_path / name / WEIGHTS) for name in ("here", "there"))
+    assert all(torch.equal(there[name], tensor) for name, tensor in here.items())
+    rows = [pq.read_table(tmp_path / name / "rollouts" / "iteration-000001.parquet") for name in ("here", "there")]
+    assert rows[0].equals(rows[1])
+
+
+@pytest.mark.slow
+def test_a_reward_that_fails_on_ray_is_one_sentence(tmp_path: Path, settings: dict[str, Any]) -> None:
+    ray = pytest.importorskip("ray")
+    broken = {"rewards": [{"name": f"{tmp_path / 'mine.py'}:broken"}], "ray": {"actors": 1}}
+    with pytest.raises(SanakitError, match=r"broken gave nan \(score\) for '[a-z ]+' \(seed \d+\)"):
+        train(from_mapping(RLRecipe, {**settings, "samples": {}, **broken}), tmp_path / "run")
+    assert not ray.is_initialized()
 
 
 @pytest.mark.parametrize("parallel", [pytest.param(each, marks=pytest.mark.slow) for each in ("ddp", "fsdp")])

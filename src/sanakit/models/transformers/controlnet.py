@@ -98,7 +98,7 @@ class ControlNet(Network):
         embedders = self.own or transformer
         patch = embedders.config.patch_size
         size = latent.shape[-2] // patch, latent.shape[-1] // patch
-        tokens, *read = embedders.read_in(latent, text)
+        tokens, embeds, places = embedders.read_in(latent, text)
         if self.own is not None:  # upstream's pictures have no positions
             tokens = tokens + self.own.position(size, tokens)
         hint = self.before(tokens).mT.unflatten(-1, size)  # (B, C, h, w)
@@ -106,7 +106,7 @@ class ControlNet(Network):
         return Control(
             network=self,
             hint=hint.expand(rows, -1, -1, -1),
-            text=condition_of(self.units, *read, text.mask),
+            text=condition_of(self.units, embeds, places, text.mask),
             scale=torch.full((rows,), scale, device=hint.device),
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -163,7 +164,7 @@ class Embedders(Prompted):
 class LinearDiT(Embedders, PromptedTransformer):
     """Velocity of a noisy latent, given its noise level and a prompt."""
 
-    outside_forward = ("prepare", "read_in")
+    outside_forward: ClassVar[tuple[str, ...]] = ("prepare", "read_in")
 
     def __init__(self, config: LinearDiTConfig) -> None:
         super().__init__(config)

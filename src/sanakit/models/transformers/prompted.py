@@ -55,7 +55,7 @@ class Prompted(Network):
 class PromptedTransformer(Prompted):
     """A network whose blocks all attend to the text."""
 
-    outside_forward: ClassVar = ("prepare",)
+    outside_forward: ClassVar[tuple[str, ...]] = ("prepare",)
     blocks: nn.ModuleList
 
     @property

@@ -91,7 +91,7 @@ class Buffer:
         """A group of an iteration (their numbers are its place), whole or not at all; ``paths`` are
         ``(K, S, C, h, w)``."""
         path = self._path(*place)
-        tensors = {"paths": paths, "embeds": text.embeds.cpu(), "mask": text.mask.cpu().byte()}
+        tensors = {"paths": paths, "embeds": text.embeds, "mask": text.mask.byte()}
         content = json.dumps({"stamp": stamp, "records": list(records)})
         with written_aside(path) as building:
             write_safetensors(building, tensors, {"rollout": content})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from sanakit.common.config import to_mapping
 from sanakit.common.ranks import Ranks, wait_for_all
@@ -53,6 +54,19 @@ class Iteration:
     facts: dict[str, float]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class MadeGroup:
+    """The pictures of a prompt before they are written: latents ``(K, S, C, h, w)``, text and records."""
+
+    paths: Tensor
+    text: TextCondition
+    records: list[Record]
+
+
+Elsewhere = Callable[[int, Sequence[int]], Iterator[tuple[int, MadeGroup]]]
+"""An iteration and numbers of groups, to these groups as they are made on other machines."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Maker:
     """Makes iterations; every process its share of the groups, and all of them read all.
@@ -62,6 +76,7 @@ class Maker:
         explorer: makes candidates, where there is exploration.
         sampler: the solver of an iteration with noise of its own, by its number; None where requests name it.
         stamp: of settings: groups that were made with others are not taken.
+        elsewhere: makes the groups in this process's place.
     """
 
     seed: int
@@ -76,6 +91,7 @@ class Maker:
     sampler: Callable[[int], StochasticSolver] | None = None
     spread: Spread = "all"
     stamp: str = ""
+    elsewhere: Elsewhere | None = None
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def iteration(self, number: int) -> Iteration:
@@ -85,25 +101,31 @@ class Maker:
         if self.explorer is not None:
             assert self.explorer.revision == self.engine.revision, "the explorer is stale"
         mine = range(self.config.prompts)[self.ranks.rank :: self.ranks.world]
-        waiting: list[Future[Group]] = []
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="rewards") as pool:
-            for group in mine:
-                if self.buffer.find(number, group, stamp) is None:
-                    waiting.append(self._begin(pool, number, group, stamp))
-                    if len(waiting) > 1:
-                        waiting.pop(0).result()
-            for each in waiting:
-                each.result()
+        missing = [group for group in mine if self.buffer.find(number, group, stamp) is None]
+        for group, made in (self.elsewhere or self.groups)(number, missing) if missing else ():
+            self.buffer.write((number, group), stamp, made.paths, made.text, made.records)
         wait_for_all(self.ranks)
         found = [self.buffer.find(number, group, stamp) for group in range(self.config.prompts)]
         groups = [group for group in found if group is not None]
         assert len(groups) == self.config.prompts
         return self._compared(number, groups)
 
+    def groups(self, iteration: int, numbers: Sequence[int]) -> Iterator[tuple[int, MadeGroup]]:
+        """Made here, by the weights that the engines have; rewards look at one while the next is drawn."""
+        waiting: list[tuple[int, Future[MadeGroup]]] = []
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="rewards") as pool:
+            for number in numbers:
+                waiting.append((number, self._begin(pool, iteration, number)))
+                if len(waiting) > 1:
+                    first, made = waiting.pop(0)
+                    yield first, made.result()
+            for number, made in waiting:
+                yield number, made.result()
+
     def prompt(self, iteration: int, group: int) -> Prompt:
         return self.prompts[iteration * self.config.prompts + group]
 
-    def _begin(self, pool: ThreadPoolExecutor, iteration: int, group: int, stamp: str) -> Future[Group]:
+    def _begin(self, pool: ThreadPoolExecutor, iteration: int, group: int) -> Future[MadeGroup]:
         """Make the pictures of a group; rewards look at them while those of the next one are made."""
         prompt, config, explored = self.prompt(iteration, group), self.config, list[Record]()
         wanted = config.candidates if self.explore is None else self.explore.candidates
@@ -121,11 +143,10 @@ class Maker:
         rolled = self._timed("roll_out", self.engine, plans, keep_path=sampler is not None)
         text = self._text(plans[0])
 
-        def scored() -> Group:
+        def scored() -> MadeGroup:
             place = (iteration, group)
             records = explored + self._records(place, prompt, plans, rolled, self.engine, stage="full")
-            paths = torch.stack([each.path for each in rolled])
-            return self.buffer.write((iteration, group), stamp, paths, text, records)
+            return MadeGroup(torch.stack([each.path for each in rolled]), text, records)
 
         return pool.submit(scored)
 
@@ -168,7 +189,8 @@ class Maker:
 
     def _text(self, plan: PicturePlan) -> TextCondition:
         encode = self.engine.pipeline.bundle.text_encoder.encode_one
-        return encode(plan.told, plan.request.use_instruction)
+        text = encode(plan.told, plan.request.use_instruction)
+        return TextCondition(text.embeds.cpu(), text.mask.cpu())
 
     def _records(
         self,

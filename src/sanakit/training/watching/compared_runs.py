@@ -15,7 +15,8 @@ import yaml
 from sanakit.common.config import to_mapping
 from sanakit.common.errors import RequestError
 from sanakit.common.files import write_json, write_whole
-from sanakit.data.curation.parts import arrow
+from sanakit.data.curation.parts import parquet
+from sanakit.data.sources.parquet import for_arrow
 from sanakit.evaluation.metrics.bootstrap import Estimate, estimate
 from sanakit.training.watching.report import draw_curves, read_log
 
@@ -93,12 +94,10 @@ def _held_out(line: Mapping[str, float]) -> dict[str, float]:
 
 
 def _pictures(folder: Path) -> Counter[str]:
-    arrow()
-    import pyarrow.parquet as pq
-
+    pq = parquet()
     found = Counter[str]()
     for table in sorted((folder / "rollouts").glob("iteration-*.parquet")):
-        found.update(pq.read_table(table, columns=["stage"])["stage"].to_pylist())
+        found.update(pq.read_table(for_arrow(table), columns=["stage"])["stage"].to_pylist())
     return found
 
 

@@ -12,32 +12,27 @@ import torch
 from torch import nn
 
 from sanakit.checkpoints.adapters.places import Layers
-from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.identity.precision import BFLOAT16_LINE, PrecisionPolicy
 from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
-from sanakit.common.config import to_mapping
 from sanakit.common.errors import ConfigError
 from sanakit.data.curation.parts import arrow
-from sanakit.features.identity import digest_of, identity_of_encoders
+from sanakit.features.identity import identity_of_encoders
 from sanakit.models.transformers.linear_dit import LinearDiT
-from sanakit.sampling.stochastic import StochasticSolver
-from sanakit.scoring.rewards.load import load_reward
-from sanakit.scoring.rewards.panel import Panel
 from sanakit.training.loop import RunResult
 from sanakit.training.memory.step_memory import Workload
-from sanakit.training.objectives.grpo import GRPOConfig
 from sanakit.training.objectives.nft import NFTConfig, old_decay
 from sanakit.training.recipes.recipe import Run
-from sanakit.training.recipes.rl.diffusers_model import diffusers_start, is_of_diffusers, layers_of, planned_network
+from sanakit.training.recipes.rl.diffusers_model import is_of_diffusers, layers_of, planned_network
 from sanakit.training.recipes.rl.learning import build_trainee
+from sanakit.training.recipes.rl.on_ray import RayRollouts
 from sanakit.training.recipes.rl.policy import Policy
 from sanakit.training.recipes.rl.report import HeldOut, report_rl
+from sanakit.training.recipes.rl.rolling import begun, build_engines, build_maker, build_panel
 from sanakit.training.recipes.rl.settings import RLSettings, RLStage
 from sanakit.training.recipes.transformer.export import export_adapter, export_model
 from sanakit.training.recipes.transformer.plan import begun_policy, latent_loss, meta_adapter, network_shape
 from sanakit.training.recipes.transformer.samples import SamplePainter
-from sanakit.training.recipes.transformer.starting_model import StartingModel, starting_model
-from sanakit.training.rollouts.buffer import Buffer
+from sanakit.training.recipes.transformer.starting_model import StartingModel
 from sanakit.training.rollouts.engine import Engine
 from sanakit.training.rollouts.feed import Learned, RolledBatch, Rollouts
 from sanakit.training.rollouts.maker import Maker
@@ -78,19 +73,16 @@ class RLRecipe(RLSettings):
 
     def start(self, session: Session) -> Run:
         arrow()  # records are Parquet
-        run = Rewarding(self, self._starting_model(session.device), session)
+        run = Rewarding(self, begun(self, session.device), session)
         stages = [PlannedStage(config, partial(run.build_stage, config)) for config in self.stages]
         return Run(stages=stages, finish=run.finish, draw_samples=run.painter.draw)
 
     def replayed(self, bundle: Bundle) -> tuple[Trainee, Any]:
-        start = self._starting_model(bundle.device)
+        start = begun(self, bundle.device)
         policy = Policy(start, needs_reference=True)
         policy.old.load_state_dict(bundle.weights_of(f"{bundle.facts['trainee']}.old"))
         trainee = build_trainee(self, policy, bundle.constants, start.card.defaults.flow_shift)
         return trainee, RolledBatch(unflatten(Learned, bundle.tensors, "batch.learned"))
-
-    def _starting_model(self, device: str) -> StartingModel:
-        return (diffusers_start if is_of_diffusers(self) else starting_model)(self, device)
 
 
 class Rewarding:
@@ -100,8 +92,8 @@ class Rewarding:
         self.recipe, self.start, self.session = recipe, start, session
         self.policy = Policy(start, needs_reference=True)
         self.painter = SamplePainter(recipe.samples, start, device=session.device)
-        load = partial(load_reward, words=start.words or None, device=session.device)
-        self.panel = Panel.of(recipe.rewards, lambda config: load(config.name))
+        self.panel = build_panel(recipe, start, session.device)
+        self.rays: RayRollouts | None = None
         self.prompts = Prompts(recipe.prompts, recipe.seed)
         self.held_out = Prompts(recipe.prompts, recipe.seed, "heldout")
         self._check_fit()
@@ -112,11 +104,12 @@ class Rewarding:
         check("the prompts", self.prompts.identity | identity_of_encoders(start.encoders))
         card = start.card_for(config.resolution, start.card.defaults.flow_shift)
         self.painter.begin(config.resolution, card.defaults.flow_shift)
-        engines = [self._engine(config)]
-        if recipe.explore is not None and recipe.explore.scheme is not None:
-            explore = recipe.explore
-            engines.append(self._engine(config, scheme=explore.scheme, min_features=explore.min_features))
-        shift, maker = card.defaults.flow_shift, self._maker(config, engines)
+        engines = build_engines(recipe, start, config, session.device)
+        if recipe.ray is not None:
+            self._close()
+            self.rays = RayRollouts(recipe, config, recipe.ray)
+        folder, shift = session.folder / "rollouts", card.defaults.flow_shift
+        maker = build_maker(recipe, config, engines, self.panel, folder, ranks=session.ranks, elsewhere=self.rays)
         probe = maker.plans_of(0)[0].solver
         layout = recipe.layout(config, probe.schedule(), shift)
         accumulation = layout.accumulation(recipe.rollout.updates, session.ranks.world)
@@ -125,6 +118,8 @@ class Rewarding:
             weights, revision = self.policy.weights(self.policy.old)
             for engine in engines:
                 engine.refresh(weights, revision)
+            if self.rays is not None:
+                self.rays.take(weights, revision)
 
         def steps_of(iteration: int) -> tuple[int, ...]:
             sampler = recipe.sampler(iteration, shift)
@@ -139,6 +134,7 @@ class Rewarding:
 
     def finish(self, result: RunResult) -> None:
         """Write the averaged policy as ``model/``, or as ``adapter/``, and a report."""
+        self._close()
         recipe, start, folder = self.recipe, self.start, self.session.folder
         card = start.card_for(recipe.stages[-1].resolution, start.card.defaults.flow_shift)
         if recipe.adapter is None:
@@ -149,44 +145,10 @@ class Rewarding:
         assert start.again is not None
         report_rl(bundle, start.again, recipe, folder, run=result, held_out=held_out)
 
-    def _engine(self, config: RLStage, **bits: Any) -> Engine:
-        start, device = self.start, self.session.device
-        assert start.again is not None
-        network = start.again().to(device)
-        if self.session.config.precision == "bf16":
-            network = network.bfloat16()
-        bundle = ModelBundle(
-            transformer=network,
-            autoencoder=start.encoders.autoencoder,
-            text_encoder=start.encoders.text,
-            card=start.card_for(config.resolution, start.card.defaults.flow_shift),
-            words=start.words,
-        )
-        return Engine(bundle, **bits)
-
-    def _maker(self, config: RLStage, engines: list[Engine]) -> Maker:
-        recipe, shift = self.recipe, self.start.card.defaults.flow_shift
-        parts = (recipe.rollout, recipe.explore, recipe.algorithm, recipe.rewards, recipe.prompts, config.resolution)
-
-        def sampler(iteration: int) -> StochasticSolver:
-            found = recipe.sampler(iteration, shift)
-            assert found is not None
-            return found
-
-        return Maker(
-            seed=recipe.seed,
-            prompts=self.prompts,
-            panel=self.panel,
-            engine=engines[0],
-            buffer=Buffer(self.session.folder / "rollouts"),
-            ranks=self.session.ranks,
-            config=recipe.rollout,
-            explore=recipe.explore,
-            explorer=engines[1] if len(engines) > 1 else None,
-            sampler=sampler if isinstance(recipe.algorithm, GRPOConfig) else None,
-            spread=recipe.advantages,
-            stamp=digest_of(repr(to_mapping(part)) for part in parts),
-        )
+    def _close(self) -> None:
+        if self.rays is not None:
+            self.rays.close()
+            self.rays = None
 
     def _renew(self, iteration: int) -> None:
         """Let the weights of rollouts follow, before an iteration."""

@@ -44,6 +44,28 @@ AlgorithmConfig = NFTConfig | GRPOConfig | SFTConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RayActors:
+    """Where rollouts are made and looked at, if not by the run's own processes; it changes nothing in what they are.
+
+    Attributes:
+        address: of a running cluster, "auto" for this machine's; None starts Ray here for the run.
+        actors: processes with a model and rewards each.
+        cpus, gpus: reserved for each.
+    """
+
+    address: str | None = None
+    actors: int = 1
+    cpus: float = 1.0
+    gpus: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.actors < 1 or self.cpus < 0 or self.gpus < 0:
+            raise ConfigError(
+                f"ray: actors={self.actors} must be at least 1, cpus={self.cpus:g} and gpus={self.gpus:g} not negative"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RLStage(StageConfig):
     """A stage of rollouts with a side in pixels; its micro-batches a step follow from ``rollout.updates``."""
 
@@ -72,6 +94,7 @@ class RLSettings(NetworkRecipe):
     explore: ExploreConfig | None = None
     algorithm: AlgorithmConfig = field(default_factory=NFTConfig)
     advantages: Spread = "all"  # whose deviation divides: of all rewards of an iteration, or of each prompt's
+    ray: RayActors | None = None  # rollouts are made by actors of Ray; None: by the processes of the run
     old: OldDecay = "slow"  # how the weights of rollouts follow; Flow-GRPO and rejection sampling have "none"
     optimizer: OptimizerConfig = field(default_factory=AdamWConfig)
     stages: tuple[RLStage, ...]

@@ -111,8 +111,10 @@ class Distillation(nn.Module):
         constants, recipe = {"null.embeds": null.embeds, "null.mask": null.mask}, self.recipe
         turns: dict[str, Any] = {"every": 2, "turn": 0} if recipe.adversarial.weight else {}
         loss, seen = partial(self.student_loss, null), {"teacher": self.teacher}
-        beside = {"companions": seen, "around": () if self.adapter is None else (self.student,)}
-        found = [Trainee("student", self.learner, loss, recipe.optimizer, constants, **beside, **turns)]
+        around = () if self.adapter is None else (self.student,)
+        found = [
+            Trainee("student", self.learner, loss, recipe.optimizer, constants, companions=seen, around=around, **turns)
+        ]
         if recipe.objective.weight:
             found.append(Trainee("weights", self.weights, self.weighting, AdamWConfig(), **turns))
         if recipe.adversarial.weight:
