@@ -131,13 +131,17 @@ def plan_for_model(
     Raises:
         RequestError: the model cannot do what a request asks for.
     """
-    temporal = _autoencoder_of(model).temporal_compression
-    return plan_pictures(requests, model.card, granularity_for(model), reader, temporal=temporal)
+    return plan_pictures(requests, model.card, granularity_for(model), reader, temporal=temporal_for(model))
 
 
 def granularity_for(model: OpenedModel) -> int:
     """Both sides of a picture that the model makes are multiples of so many pixels."""
     return granularity_of(model.parts.networks["transformer"].config, _autoencoder_of(model).compression)
+
+
+def temporal_for(model: OpenedModel) -> int:
+    """Frames of a clip that the model makes are one more than a multiple of so many."""
+    return int(_autoencoder_of(model).temporal_compression)
 
 
 def _autoencoder_of(model: OpenedModel) -> Any:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import torch
 from PIL import Image
@@ -17,6 +19,7 @@ from PIL import Image
 from sanakit.common.errors import DecodeMemoryError, RequestError, SanakitError
 from sanakit.common.free_memory import is_out_of_memory
 from sanakit.kernels.arithmetic import own_arithmetic
+from sanakit.pipelines.clips.clip import GeneratedClip
 from sanakit.pipelines.denoise import Finished, PictureJob, StepTaken
 from sanakit.pipelines.jobs import picture_job
 from sanakit.pipelines.latent_file import SavedLatent, load_latent, save_latent
@@ -61,8 +64,11 @@ class _Running:
 
     @property
     def can_go_on(self) -> bool:
-        """From a latent: steps of an edit that are taken back have no number of their own."""
-        edit = self.plan.request.edit
+        """From a latent: steps of an edit that are taken back have no number of their own, and a clip's first frame is
+        encoded once more."""
+        edit, clip = self.plan.request.edit, self.plan.num_frames is not None
+        if clip and self.plan.request.image is not None:
+            return False
         return self.work.latent is not None and not (edit is not None and edit.changes_parts)
 
 
@@ -71,12 +77,17 @@ class Lane:
 
     Args:
         pipeline: of this process; its CPU threads are those that records tell.
-        previews: how a latent becomes a small picture.
+        previews: how a latent becomes a small picture; None of clips, which have none.
         beside: prepare and decode in a thread beside the steps, as it pays on an accelerator.
     """
 
     def __init__(
-        self, pipeline: TextToImagePipeline, connection: Connection, previews: Projection, *, beside: bool = False
+        self,
+        pipeline: TextToImagePipeline,
+        connection: Connection,
+        previews: Projection | None,
+        *,
+        beside: bool = False,
     ) -> None:
         self.pipeline, self.previews, self._connection = pipeline, previews, connection
         self._denoiser = pipeline.denoiser()
@@ -153,7 +164,7 @@ class Lane:
         work = running.work
         if self._running.get(work.key) is running:
             self._denoiser.add(work.key, job)
-            self._turns.join(work.key, running.plan.generated, work.priority)
+            self._turns.join(work.key, (running.plan.generated, running.plan.num_frames), work.priority)
 
     def _saved(self, running: _Running) -> SavedLatent | None:
         """Of an earlier process, if the same picture comes of it here."""
@@ -186,14 +197,16 @@ class Lane:
         work, index = running.work, step.index - running.plan.start
         running.wish = step
         running.seconds["denoise"] = running.seconds.get("denoise", 0.0) + seconds
-        preview = self._preview(running, taken) if work.shows(index) else None
+        previews = self.previews if work.shows(index) else None
+        preview = None if previews is None else self._preview(previews, running, taken)
         self._tell(Step(work.key, index, step.total - running.plan.start, seconds, preview))
         if time.monotonic() > running.save_at:
             self._save(running)
 
-    def _preview(self, running: _Running, taken: StepTaken[str]) -> bytes:
+    def _preview(self, previews: Projection, running: _Running, taken: StepTaken[str]) -> bytes:
         height, width = running.plan.request.height or 0, running.plan.request.width or 0
-        return encode_image(self.previews.picture(taken.denoised, height, width), None, running.work.form.format)
+        small = previews.picture(taken.denoised, height, width)
+        return encode(small, None, replace(running.work.form, quality=None))
 
     def _save(self, running: _Running) -> None:
         """The step that is being done is done once more by whoever goes on from there."""
@@ -223,8 +236,8 @@ class Lane:
         image = self.pipeline.decode(finished)
         decoded = time.perf_counter()
         picture, form = image.picture, running.work.form
-        check_format(picture, form.format)
-        content = encode(picture, image.record if form.metadata else None, form)
+        record = image.record if form.metadata else None
+        content = encode_clip(image, form) if isinstance(image, GeneratedClip) else encode(picture, record, form)
         running.seconds |= {"decode": decoded - start, "save": time.perf_counter() - decoded}
         if running.work.key in self._running:
             self._tell(Done(running.work.key, content, image.record.to_json(), picture.size, running.seconds))
@@ -279,9 +292,17 @@ class Lane:
 
 def encode(picture: Image.Image, record: PictureRecord | None, form: FileForm) -> bytes:
     """The file of a picture."""
+    assert form.format in ("png", "jpeg", "webp")
+    check_format(picture, form.format)
     if form.quality is None:
         return encode_image(picture, record, form.format)
     return encode_image(picture, record, form.format, quality=form.quality)
+
+
+def encode_clip(clip: GeneratedClip, form: FileForm) -> bytes:
+    """The file of a clip, which encoders write to a path."""
+    with tempfile.TemporaryDirectory() as folder:
+        return clip.save(Path(folder) / f"clip.{form.format}", metadata=form.metadata).read_bytes()
 
 
 def _failed(key: str, error: Exception, lack: bool) -> Failed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from sanakit.pipelines.clips.place import ClipFormat
 from sanakit.pipelines.picture_file import PictureFormat
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.serving.places import Kept
@@ -15,9 +16,9 @@ Reason = Literal["request", "memory", "cancelled", "deadline", "stopped", "crash
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileForm:
-    """How a finished picture is written; ``quality`` from 0 to 100 is for JPEG and WebP, None is ours."""
+    """How a finished picture or clip is written; ``quality`` from 0 to 100 is for JPEG and WebP, None is ours."""
 
-    format: PictureFormat = "png"
+    format: PictureFormat | ClipFormat = "png"
     quality: int | None = None
     metadata: bool = True
 

@@ -11,17 +11,16 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sanakit.checkpoints.opening import OpenedModel
-from sanakit.checkpoints.sources.complete import compression_of
 from sanakit.common.errors import RequestError, SanakitError
-from sanakit.pipelines.check import memory_of_pictures
+from sanakit.pipelines.check import granularity_for, memory_of_pictures, plan_for_model, temporal_for
 from sanakit.pipelines.controlling.use import ControlModel
-from sanakit.pipelines.plan import PicturePlan, plan_pictures
+from sanakit.pipelines.plan import PicturePlan
 from sanakit.pipelines.reading.read import PromptReader
 from sanakit.pipelines.reading.words import Words
-from sanakit.pipelines.request import GenerationRequest
-from sanakit.pipelines.resolution import granularity_of
+from sanakit.pipelines.request import GenerationRequest, VideoRequest
 from sanakit.serving.engine import Engine, Ticket
 from sanakit.serving.messages import Done, Failed, FileForm, FromLane, Step, Told, Work
 from sanakit.serving.metrics import Metrics
@@ -115,8 +114,22 @@ class Service:
     @property
     def granularity(self) -> int:
         """Both sides of a picture that the model makes are multiples of it."""
-        assert self.model.parts.transformer is not None
-        return granularity_of(self.model.parts.transformer.config, compression_of(self.model.parts.autoencoder))
+        return granularity_for(self.model)
+
+    @property
+    def makes_clips(self) -> bool:
+        """And no pictures."""
+        return self.model.makes_clips
+
+    @property
+    def temporal(self) -> int:
+        """Frames of a clip are one more than a multiple of it."""
+        return temporal_for(self.model)
+
+    def check_request(self) -> GenerationRequest:
+        """The least that can be made."""
+        small: dict[str, Any] = {"prompt": "", "num_inference_steps": 1}
+        return VideoRequest(**small, num_frames=1) if self.makes_clips else GenerationRequest(**small)
 
     @property
     def ready(self) -> bool:
@@ -168,7 +181,7 @@ class Service:
 
     def plan(self, requests: Sequence[GenerationRequest]) -> list[PicturePlan]:
         """Every picture of the requests; raises RequestError where the model cannot make one."""
-        return plan_pictures(requests, self.model.card, self.granularity, self.reader)
+        return plan_for_model(self.model, requests, self.reader)
 
     def tickets(self, plans: Sequence[PicturePlan], call: Call, listen: Listen, *, name: str = "") -> list[Ticket]:
         """One a picture, with keys that begin with ``name``, not in the queue yet."""
@@ -222,7 +235,7 @@ class Service:
         work = Work(key=key, request=plan.request, form=call.form, previews=call.shown(steps), priority=call.priority)
         ticket = Ticket(
             work=work,
-            size=plan.generated,
+            size=(plan.generated, plan.num_frames),
             listen=lambda message: self._hear(ticket, message, listen),
             memory=self._memory_of(plan),
             deadline=self.engine.clock() + call.seconds,
@@ -233,7 +246,7 @@ class Service:
         """Bytes that a picture takes, predicted once for all that are alike in what `memory_of_pictures` looks at."""
         request, needs = plan.request, self._needs
         networks = tuple(use.model for use in request.controls)
-        key = (plan.generated, len(plan.guidance.inputs()), request.upscale, plan.is_larger, networks)
+        key = (plan.generated, plan.num_frames, len(plan.guidance.inputs()), request.upscale, plan.is_larger, networks)
         if key not in needs:
             need = memory_of_pictures(self.model, plan)
             needs[key] = max(need.denoising, need.decoding, need.upscaling)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -23,6 +23,7 @@ from sanakit.pipelines.request import GenerationRequest
 from sanakit.pipelines.source_picture import SourcePicture
 from sanakit.serving.messages import FileForm
 
+WishT = TypeVar("WishT", bound=BaseModel)
 MAX_PICTURES = 16  # that a request of edits may bring
 MAX_PRIORITY = 100
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
@@ -138,6 +139,7 @@ class ImageWish(BaseModel):
     deadline: float | None = Field(None, gt=0, le=7 * 86_400, description="seconds from now")
 
 
+OF_CLIPS = ("num_frames", "fps", "motion_score")
 OWN_NAMES = {"num_images": "n", "height": "size", "width": "size", "edit": "mask", "upscaling": "upscale"}
 _TAKEN = (
     "prompt", "negative_prompt", "num_inference_steps", "guidance_scale", "guidance_interval", "pag_scale", "solver",
@@ -155,8 +157,15 @@ class Wishes:
 
 def read_wish(fields: Mapping[str, Any]) -> ImageWish:
     """Raises WishError for the first field that is missing, unknown or not usable."""
+    wish = validated(ImageWish, fields)
+    _refuse_what_cannot_be(wish)
+    return wish
+
+
+def validated(kind: type[WishT], fields: Mapping[str, Any]) -> WishT:
+    """The same for any kind of wish."""
     try:
-        wish = ImageWish.model_validate(dict(fields))
+        return kind.model_validate(dict(fields))
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         name = str(problem["loc"][0]) if problem["loc"] else None
@@ -167,8 +176,6 @@ def read_wish(fields: Mapping[str, Any]) -> ImageWish:
                 raise WishError(f"there is no parameter {name!r}.", name, "unknown_parameter") from None
         told = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
         raise WishError(f"{name} is not usable; it {told}.", name) from None
-    _refuse_what_cannot_be(wish)
-    return wish
 
 
 def _refuse_what_cannot_be(wish: ImageWish) -> None:
@@ -195,16 +202,16 @@ def as_wishes(wish: ImageWish, files: Files, names: Names, *, usual_steps: int =
     """
     fields = {name: value for name in _TAKEN if (value := getattr(wish, name)) is not None}
     fields |= {"num_images": wish.n or 1, "seed": "random" if wish.seed is None else wish.seed}
-    with _named("style"):
+    with naming("style"):
         if wish.style is not None:
             style = style_named(wish.style)
             fields["prompt"], fields["negative_prompt"] = style.applied(wish.prompt, wish.negative_prompt or "")
-    fields |= _size(wish.size) | _steps(wish, usual_steps)
-    with _named("adapters"):
+    fields |= size_fields(wish.size) | _steps(wish, usual_steps)
+    with naming("adapters"):
         fields["adapters"] = tuple(
             AdapterUse.of((names.adapter(each.name), each.weight)) for each in wish.adapters or ()
         )
-    with _named("controls"):
+    with naming("controls"):
         fields["controls"] = tuple(_controls(wish.controls or (), files.controls, names))
     pictures = files.pictures
     if len(pictures) > MAX_PICTURES:
@@ -234,10 +241,11 @@ def about(error: RequestError) -> WishError:
     name = word[1] if word else ""
     name = OWN_NAMES.get(name, name)
     told = re.sub(r"^(height|width)=(?=\d)", r"size (\1) ", str(error))
-    return WishError(told, name if name in ImageWish.model_fields else None)
+    return WishError(told, name if name in (*ImageWish.model_fields, *OF_CLIPS) else None)
 
 
-def _size(size: str | None) -> dict[str, int]:
+def size_fields(size: str | None) -> dict[str, int]:
+    """Width and height of ``WIDTHxHEIGHT``, nothing of auto; raises WishError."""
     if size in (None, "auto"):
         return {}
     assert size is not None
@@ -258,19 +266,19 @@ def _steps(wish: ImageWish, usual: int) -> dict[str, int]:
 
 
 def _edit(wish: ImageWish, mask: bytes | None, num: int, picture: bytes) -> dict[str, Any]:
-    with _named("image"):
+    with naming("image"):
         fields: dict[str, Any] = {"image": SourcePicture.of(open_picture(picture))}
     if mask is not None and num > 1:
         raise WishError("a mask belongs to one picture, and several came; edit them one by one.", "mask")
     parts: dict[str, Any] = {}
-    with _named("mask"):
+    with naming("mask"):
         if mask is not None:
             parts["mask"] = Mask.of(open_picture(mask), wish.mask_means)
     if wish.expand is not None:
         parts["expand"] = wish.expand
     if parts:
         parts |= {} if wish.resample is None else {"resample": wish.resample}
-        with _named("expand"):
+        with naming("expand"):
             fields["edit"] = Edit(**parts)
     return fields
 
@@ -302,20 +310,21 @@ def taken_images(fields: Mapping[str, Any]) -> tuple[dict[str, Any], Sequence[by
     left, images = [], []
     for each in controls:
         if isinstance(each, dict) and isinstance(image := each.get("image"), str):
-            images.append(_decoded(image))
+            images.append(decoded(image, "controls"))
             each = {name: value for name, value in each.items() if name != "image"}
         left.append(each)
     return {**fields, "controls": left}, images
 
 
-def _decoded(image: str) -> bytes:
+def decoded(image: str, param: str) -> bytes:
+    """Base64, also in a data URL; raises WishError for anything else."""
     try:
         return base64.b64decode(image.rpartition(",")[2], validate=True)
     except ValueError:
-        raise WishError("the image of a control is no base64; send its file so, or a data URL.", "controls") from None
+        raise WishError(f"an image of {param} is no base64; send its file so, or a data URL.", param) from None
 
 
-class _named:  # noqa: N801 (used as a function)
+class naming:  # noqa: N801 (used as a function)
     """What fails within is the fault of one parameter."""
 
     def __init__(self, param: str) -> None:

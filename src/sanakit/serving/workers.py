@@ -232,7 +232,7 @@ def _begin(connection: Connection, load: Load, threads: int, divides: bool) -> N
         Lane(pipeline, connection, previews, beside=pipeline.device.type != "cpu").run()
 
 
-def _divide(connection: Connection, pipeline: TextToImagePipeline, previews: Projection, threads: int) -> None:
+def _divide(connection: Connection, pipeline: TextToImagePipeline, previews: Projection | None, threads: int) -> None:
     """A lane for every connection that comes, until the server is gone."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # lanes that end are forgotten by the system
     gc.freeze()  # what is here by now is not looked at again, and so stays one in memory
@@ -259,7 +259,9 @@ def _divide(connection: Connection, pipeline: TextToImagePipeline, previews: Pro
             os._exit(status)
 
 
-def fit_previews(pipeline: TextToImagePipeline) -> Projection:
-    """Of the pipeline's autoencoder."""
+def fit_previews(pipeline: TextToImagePipeline) -> Projection | None:
+    """Of the pipeline's autoencoder; clips have none."""
+    if pipeline.makes_clips:
+        return None
     with torch.no_grad():
         return fit_projection(pipeline.encode)

@@ -53,13 +53,12 @@ class Building:
     hosts: tuple[str, ...] = ()
 
     def open(self) -> OpenedModel:
-        """Raises RequestError for a model that is not served."""
-        from sanakit.checkpoints.identity.card import VideoDefaults
+        """Raises RequestError for a model of clips where there is to be a studio."""
         from sanakit.checkpoints.opening import open_model
 
         opened = open_model(self.model, **self.options)
-        if isinstance(opened.card.defaults, VideoDefaults):
-            raise RequestError(f"{opened.card.name} makes clips, and a server makes pictures only so far")
+        if opened.makes_clips and self.gallery is not None:
+            raise RequestError(f"{opened.card.name} makes clips, and the studio pictures only; use sanakit serve")
         return opened
 
     def __call__(self) -> Started:

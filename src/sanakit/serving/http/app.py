@@ -13,12 +13,14 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from sanakit.common.version import __version__
-from sanakit.serving.errors import ApiError, answer_errors
+from sanakit.serving.errors import answer_errors
 from sanakit.serving.http.access import Guard, Limits
+from sanakit.serving.http.asked import read_any
 from sanakit.serving.http.body import Body
 from sanakit.serving.http.facts import fact_routes
-from sanakit.serving.http.images import ERRORS, image_routes, read_asked
+from sanakit.serving.http.images import image_routes
 from sanakit.serving.http.jobs import Counter, by_address, job_routes, once
+from sanakit.serving.http.videos import video_routes
 from sanakit.serving.jobs.database import Sqlite
 from sanakit.serving.jobs.desk import Desk, OnPicture
 from sanakit.serving.jobs.postgres import Postgres, is_postgres
@@ -51,7 +53,7 @@ def make_app(
     app = FastAPI(title="sanakit", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.desk = None if counter is None else counter.desk
     answer_errors(app)
-    own = [fact_routes(service), _not_yet()]
+    own = [fact_routes(service), video_routes(service, counter)]
     if counter is None:
         own.append(image_routes(service, limits))
     else:
@@ -80,7 +82,7 @@ class JobFiles:
         """Raises OutputError where one of both cannot be reached or written."""
 
         def plan(fields: Mapping[str, Any], files: Files) -> tuple[Any, Any]:
-            asked = read_asked(service, limits, Body(dict(fields), files))
+            asked = read_any(service, limits, Body(dict(fields), files))
             return asked.plans, asked.call
 
         shared = is_postgres(self.jobs)
@@ -94,17 +96,3 @@ async def _remembered(counter: Counter, request: Request, body: Body) -> Respons
     if (key := request.headers.get("idempotency-key")) is not None:
         return await once(request, counter, body, key)
     return await by_address(request, counter, body) if body.fields.get("response_format") == "url" else None
-
-
-def _not_yet() -> APIRouter:
-    """The community's contract of videos, which no model of ours makes yet."""
-    router = APIRouter(responses=ERRORS, tags=["videos"])
-
-    @router.api_route("/v1/videos", methods=["GET", "POST"])
-    @router.api_route("/v1/videos/{rest:path}", methods=["GET", "POST", "DELETE"])
-    async def videos(request: Request) -> None:
-        """Answers 501."""
-        raise ApiError(501, "this server makes no videos yet; it makes pictures at /v1/images/generations.",
-                       code="not_implemented")  # fmt: skip
-
-    return router

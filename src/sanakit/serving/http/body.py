@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from sanakit.common.config import json_values
 from sanakit.serving.errors import ApiError
+from sanakit.serving.video_wishes import taken_reference
 from sanakit.serving.wishes import MAX_PICTURES, Files, taken_images
 
 
@@ -34,7 +35,8 @@ async def read_body(request: Request) -> Body:
     if not isinstance(fields, dict):
         raise ApiError(400, 'the body must be a JSON object, such as {"prompt": "a red apple"}.', code="invalid_json")
     fields, controls = taken_images(fields)
-    return Body(fields, Files(controls=controls))
+    fields, reference = taken_reference(fields)
+    return Body(fields, Files(() if reference is None else (reference,), controls=controls))
 
 
 async def _read_form(request: Request) -> Body:
@@ -46,7 +48,7 @@ async def _read_form(request: Request) -> Body:
     files: dict[str, list[bytes]] = {"image": [], "mask": [], "control": []}
     for name, value in form.multi_items():
         if isinstance(value, UploadFile):
-            kind = name.removesuffix("[]")
+            kind = "image" if name == "input_reference" else name.removesuffix("[]")
             if kind not in files:
                 raise ApiError(400, f"there is no file {name[:40]!r}; give image, mask and control.", param=name[:40])
             files[kind].append(await value.read())

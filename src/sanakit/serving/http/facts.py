@@ -11,8 +11,8 @@ from starlette.concurrency import run_in_threadpool
 from sanakit.common.version import __version__
 from sanakit.pipelines.reading.styles import load_styles
 from sanakit.pipelines.reading.words import Words
-from sanakit.pipelines.request import GenerationRequest
 from sanakit.sampling.solvers import SOLVERS
+from sanakit.scoring.annotators.annotate import ANNOTATORS
 from sanakit.serving.errors import ApiError
 from sanakit.serving.http.answers import pictures_of
 from sanakit.serving.http.images import ERRORS
@@ -55,9 +55,10 @@ def fact_routes(service: Service) -> APIRouter:
 
     @router.get("/health_generate")
     async def health_generate(request: Request) -> dict[str, Any]:
-        """A picture of one step can be made."""
-        plans = await run_in_threadpool(service.plan, [GenerationRequest(prompt="", num_inference_steps=1)])
-        call = Call(form=FileForm(), priority=1, seconds=_PATIENCE)
+        """A picture of one step can be made, or a clip of one frame."""
+        plans = await run_in_threadpool(service.plan, [service.check_request()])
+        form = FileForm(format="webp") if service.makes_clips else FileForm()
+        call = Call(form=form, priority=1, seconds=_PATIENCE)
         with Order(service, plans, call, request.is_disconnected) as order:
             (picture,) = await pictures_of(order, plans)
         return {"status": "ok", "size": picture["size"]}
@@ -95,6 +96,7 @@ def model_facts(service: Service) -> dict[str, Any]:
         "styles": list(load_styles()),
         "adapters": list(service.adapter_files()),
         "controls": list(service.control_files()),
+        "annotators": list(ANNOTATORS),
         "own_control": "controlnet" in service.model.parts.networks,
         "licence": card.licence,
     }

@@ -3,28 +3,52 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
-from sanakit.pipelines.plan import PicturePlan
 from sanakit.serving.errors import ApiError, as_api_error
 from sanakit.serving.http.access import Limits
 from sanakit.serving.http.answers import event, pictures_of, response_of, stream_of
+from sanakit.serving.http.asked import Asked, read_asked
 from sanakit.serving.http.body import Body, read_body
-from sanakit.serving.service import Call, ClientGoneError, Order, Service
-from sanakit.serving.wishes import ImageWish, Names, as_wishes, read_wish
+from sanakit.serving.service import ClientGoneError, Order, Service
+from sanakit.serving.wishes import ImageWish
 
-_SCHEMA = ImageWish.model_json_schema()
+
+def body_of(wish: type[BaseModel], *files: str, required: bool = True) -> dict[str, Any]:
+    """How OpenAPI says it: JSON without files, a form with them; both where no file is ``required``."""
+    schema = _inlined(wish.model_json_schema())
+    form = {**schema, "properties": {**schema["properties"], **dict.fromkeys(files, _FILE)}}
+    if files and required:
+        form["required"] = [*schema["required"], files[0]]
+    kinds: dict[str, Any] = {} if files and required else {"application/json": {"schema": schema}}
+    kinds |= {"multipart/form-data": {"schema": form}} if files else {}
+    return {"requestBody": {"required": True, "content": kinds}}
+
+
+def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """Without references, which OpenAPI looks for in a place of its own."""
+    parts = schema.pop("$defs", {})
+
+    def full(node: Any) -> Any:
+        if isinstance(node, list):
+            return [full(each) for each in node]
+        if not isinstance(node, dict):
+            return node
+        name = str(node.get("$ref", "")).rpartition("/")[2]
+        return full(parts[name]) if name else {key: full(value) for key, value in node.items()}
+
+    return dict(full(schema))
+
+
 _FILE = {"type": "string", "format": "binary"}
-_FORM = {**_SCHEMA, "properties": {**_SCHEMA["properties"], "image": _FILE, "mask": _FILE, "control": _FILE}}
-_FORM["required"] = [*_SCHEMA["required"], "image"]
-JSON_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": _SCHEMA}}}}
-FORM_BODY = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}}
+JSON_BODY = body_of(ImageWish)
+FORM_BODY = body_of(ImageWish, "image", "mask", "control")
 ERROR = {
     "description": "why not",
     "content": {"application/json": {"schema": {
@@ -43,15 +67,6 @@ ERROR = {
     }}},
 }  # fmt: skip
 ERRORS: dict[int | str, dict[str, Any]] = {"4XX": ERROR, "5XX": ERROR}
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A request that was read and can be done."""
-
-    wish: ImageWish
-    plans: Sequence[PicturePlan]
-    call: Call
 
 
 Remembered = Callable[[Request, Body], Awaitable[Response | None]]
@@ -102,7 +117,7 @@ def image_routes(service: Service, limits: Limits, remembered: Remembered = neve
     return router
 
 
-async def _closing(service: Service, order: Order, found: Asked, kind: str) -> AsyncIterator[bytes]:
+async def _closing(service: Service, order: Order, found: Asked[ImageWish], kind: str) -> AsyncIterator[bytes]:
     """The stream, which an error ends; where the client goes away, its pictures are cancelled."""
     start, told = time.perf_counter(), False
     try:
@@ -119,37 +134,3 @@ async def _closing(service: Service, order: Order, found: Asked, kind: str) -> A
         yield event("error", as_api_error(error).body)  # which raises in OpenAI's clients
     finally:
         order.__exit__()
-
-
-def read_asked(service: Service, limits: Limits, body: Body) -> Asked:
-    """What a body asks for; it may take its time.
-
-    Raises:
-        ApiError, RequestError: it cannot be done.
-    """
-    wish = read_wish(body.fields)
-    if wish.model not in (None, "", service.name, *service.aliases):
-        raise ApiError(
-            404, f"the model {wish.model!r} is not here; this server has {service.name}.", param="model",
-            code="model_not_found",
-        )  # fmt: skip
-    usual = service.model.card.defaults.num_inference_steps
-    names = Names(adapter=service.adapter, control=service.control)
-    wishes = as_wishes(wish, body.files, names, usual_steps=usual)
-    plans = service.plan(wishes.requests)
-    for plan in plans:
-        request = plan.request
-        pixels = (request.height or 0) * (request.width or 0) * request.upscale**2
-        if pixels > limits.pixels:
-            raise ApiError(
-                400, f"{request.width}x{request.height} px are more than this server makes; {limits.pixels} are the "
-                "most of a picture.", param="size", code="invalid_value",
-            )  # fmt: skip
-    call = Call(
-        form=wishes.form,
-        num_previews=wish.partial_images or 0,
-        preview_every=wish.preview_every,
-        priority=wish.priority,
-        seconds=service.patience if wish.deadline is None else wish.deadline,
-    )
-    return Asked(wish, plans, call)

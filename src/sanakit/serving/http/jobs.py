@@ -15,14 +15,17 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from sanakit.common.seeds import MAX_SEED
+from sanakit.pipelines.plan import PicturePlan
+from sanakit.pipelines.request import VideoRequest
 from sanakit.serving.errors import ApiError
 from sanakit.serving.http.access import Limits
 from sanakit.serving.http.answers import event, picture_facts, response_of
+from sanakit.serving.http.asked import read_any
 from sanakit.serving.http.body import Body, read_body
-from sanakit.serving.http.images import ERRORS, JSON_BODY, read_asked
+from sanakit.serving.http.images import ERRORS, JSON_BODY
 from sanakit.serving.jobs.desk import Desk
 from sanakit.serving.jobs.shelf import sha256_of
-from sanakit.serving.jobs.store import COMPLETED, FAILED, RUNNING, STATUSES, Job, ReusedKeyError
+from sanakit.serving.jobs.store import COMPLETED, FAILED, RUNNING, STATUSES, Job, ReusedKeyError, StoredPicture
 from sanakit.serving.wishes import MAX_PRIORITY, read_wish
 
 MAX_LISTED = 100
@@ -49,11 +52,13 @@ class Counter:
         fingerprint = hashlib.sha256(json.dumps([fields, hashes], sort_keys=True).encode()).hexdigest()
         if fields.get("seed") in (None, "random", ""):
             fields["seed"] = secrets.randbelow(min(2**32, MAX_SEED))
-        asked = read_asked(desk.service, self._limits, Body(fields, files))
+        asked = read_any(desk.service, self._limits, Body(fields, files))
         steps = sum(plan.solver.num_steps - plan.start for plan in asked.plans)
+        kind = "video" if desk.service.makes_clips else "edit" if files.pictures else "image"
+        fields |= clip_facts(asked.plans[0]) if kind == "video" else {}
         job = Job(
-            id="", client=client, model=desk.service.name, kind="edit" if files.pictures else "image", fields=fields,
-            fingerprint=fingerprint, priority=asked.wish.priority, steps=steps,
+            id="", client=client, model=desk.service.name, kind=kind, fields=fields, fingerprint=fingerprint,
+            priority=asked.wish.priority, steps=steps,
         )  # fmt: skip
         try:
             return desk.accept(job, files, idempotency)
@@ -73,7 +78,7 @@ class Counter:
             pass
         ended = await run_in_threadpool(self.desk.store.get, job.id)
         if ended is None or ended.status != COMPLETED:
-            raise _error_of(ended)
+            raise error_of(ended)
         return ended
 
     async def news(self, job: Job) -> AsyncIterator[tuple[Mapping[str, Any], bytes | None] | None]:
@@ -108,6 +113,13 @@ class Counter:
         ]
         return response_of(data, read_wish(job.fields))
 
+    def file(self, job: Job, picture: StoredPicture) -> Response:
+        """One of its files as it was written."""
+        kind = job.fields.get("output_format") or ("mp4" if job.kind == "video" else "png")
+        headers = {"etag": f'"{sha256_of(picture.sha256)}"', "cache-control": "private, immutable, max-age=604800"}
+        family = "video" if kind in ("mp4", "webm") else "image"
+        return Response(self.desk.shelf.get(picture.sha256), media_type=f"{family}/{kind}", headers=headers)
+
     def facts(self, job: Job) -> dict[str, Any]:
         """What a client sees of a job."""
         desk = self.desk
@@ -141,6 +153,21 @@ class Counter:
         }
 
 
+def clip_facts(plan: PicturePlan) -> dict[str, Any]:
+    """What a clip is made as, whatever was said."""
+    request = plan.request
+    assert isinstance(request, VideoRequest)
+    told = {"size": f"{request.width}x{request.height}", "num_frames": request.num_frames, "fps": request.fps}
+    return {**told, "seconds": None}
+
+
+def checked_limit(limit: int) -> int:
+    """Raises ApiError for more than is listed at once."""
+    if not 1 <= limit <= MAX_LISTED:
+        raise ApiError(400, f"limit is from 1 to {MAX_LISTED}.", param="limit", code="invalid_value")
+    return limit
+
+
 def client_of(request: Request) -> str:
     """Whose jobs these are: of a key, or of everybody where there are no keys."""
     return str(request.scope.get("state", {}).get("owner", ""))
@@ -164,8 +191,7 @@ def job_routes(counter: Counter) -> APIRouter:
         """Newest first."""
         if status is not None and status not in STATUSES:
             raise ApiError(400, f"status is one of {', '.join(STATUSES)}.", param="status", code="invalid_value")
-        if not 1 <= limit <= MAX_LISTED:
-            raise ApiError(400, f"limit is from 1 to {MAX_LISTED}.", param="limit", code="invalid_value")
+        limit = checked_limit(limit)
         before = None if after is None else owned(request, after).number
         found = desk.store.listed(client_of(request), before=before, limit=limit + 1, status=status)
         data = [counter.facts(job) for job in found[:limit]]
@@ -213,7 +239,9 @@ def _result_routes(router: APIRouter, counter: Counter) -> None:
         """All pictures, as the images endpoints answer."""
         found = owned(request, job)
         if found.status != COMPLETED:
-            raise _error_of(found)
+            raise error_of(found)
+        if found.kind == "video":
+            raise ApiError(400, f"a clip is a file of its own, at /v1/videos/{job}/content.", code="wrong_endpoint")
         return counter.answer(found)
 
     @router.get("/v1/jobs/{job}/pictures/{number}")
@@ -223,9 +251,7 @@ def _result_routes(router: APIRouter, counter: Counter) -> None:
         picture = next((each for each in desk.store.pictures(found.id) if each.number == number), None)
         if picture is None:
             raise ApiError(404, f"the job has no finished picture {number}.", param="number", code="picture_not_found")
-        kind = found.fields.get("output_format") or "png"
-        headers = {"etag": f'"{sha256_of(picture.sha256)}"', "cache-control": "private, immutable, max-age=604800"}
-        return Response(desk.shelf.get(picture.sha256), media_type=f"image/{kind}", headers=headers)
+        return counter.file(found, picture)
 
     @router.get("/v1/jobs/{job}/events")
     async def events(request: Request, job: str) -> Response:
@@ -265,7 +291,7 @@ async def by_address(request: Request, counter: Counter, body: Body) -> Response
     return JSONResponse({"created": told["completed_at"], "data": data, "size": data[0]["size"]})
 
 
-def _error_of(job: Job | None) -> ApiError:
+def error_of(job: Job | None) -> ApiError:
     """Why there is no result."""
     if job is None:
         return ApiError(404, "the job was deleted.", code="job_not_found")

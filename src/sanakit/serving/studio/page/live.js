@@ -2,6 +2,7 @@
 
 import { events } from "./api.js";
 import { at, later, telling } from "./dom.js";
+import * as control from "./control.js";
 import * as form from "./form.js";
 import * as stage from "./stage.js";
 
@@ -15,7 +16,8 @@ const sketch = telling(async () => {
   if (!at("live").checked || !at("prompt").value.trim() || stage.followed()) return;
   stop = new AbortController();
   if (!at("seed").value) form.nextSeed();
-  const wish = { ...form.settings(), stream: true, partial_images: 0, priority: 50, output_format: "webp" };
+  const controls = control.wish();
+  const wish = { ...form.settings(), ...controls, stream: true, partial_images: 0, priority: 50, output_format: "webp" };
   let there = at("shown").childElementCount === 1 && at("shown").dataset.live;
   for await (const news of events("v1/images/generations", { method: "POST", body: wish, signal: stop.signal })) {
     if (!news.b64_json) continue;

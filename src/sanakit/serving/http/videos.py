@@ -1,0 +1,140 @@
+"""``/v1/videos``: the community's contract of clips, over the same jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from PIL import Image
+from starlette.concurrency import run_in_threadpool
+
+from sanakit.pipelines.clips.files import read_frames
+from sanakit.serving.errors import ApiError
+from sanakit.serving.http.body import read_body
+from sanakit.serving.http.images import ERRORS, body_of
+from sanakit.serving.http.jobs import Counter, checked_limit, client_of, error_of
+from sanakit.serving.jobs.store import COMPLETED, FAILED, QUEUED, RUNNING, Job
+from sanakit.serving.service import Service
+from sanakit.serving.video_wishes import VideoWish
+
+_STATUS = {QUEUED: "queued", RUNNING: "in_progress", COMPLETED: "completed"}
+_ENDING = 10.0  # seconds for one that is deleted while it is made
+_WISH = body_of(VideoWish, "input_reference", required=False)
+
+
+def video_routes(service: Service, counter: Counter | None) -> APIRouter:
+    """All of it, or 501 where the model makes pictures, or no jobs are kept."""
+    if counter is None or not service.makes_clips:
+        return _none()
+    router, desk, owned = APIRouter(responses=ERRORS, tags=["videos"]), counter.desk, counter.owned
+
+    @router.post("/v1/videos", openapi_extra=_WISH)
+    async def create(request: Request) -> dict[str, Any]:
+        """A clip of a prompt, perhaps from its first picture on."""
+        body = await read_body(request)
+        return video_facts(counter, await counter.accept(request, body, request.headers.get("idempotency-key")))
+
+    @router.get("/v1/videos")
+    def listed(request: Request, after: str | None = None, limit: int = 20, order: str = "desc") -> dict[str, Any]:
+        """Newest first."""
+        if order != "desc":
+            raise ApiError(400, "clips are listed newest first only; leave order out.", param="order")
+        limit = checked_limit(limit)
+        before = None if after is None else owned(request, after).number
+        found = desk.store.listed(client_of(request), before=before, limit=limit + 1)
+        data = [video_facts(counter, job) for job in found[:limit]]
+        return {
+            "object": "list",
+            "data": data,
+            "has_more": len(found) > limit,
+            "last_id": data[-1]["id"] if data else None,
+        }
+
+    @router.get("/v1/videos/{video}")
+    def shown(request: Request, video: str) -> dict[str, Any]:
+        """How far it is."""
+        return video_facts(counter, owned(request, video))
+
+    @router.get("/v1/videos/{video}/content")
+    def content(request: Request, video: str, variant: str = "video") -> Response:
+        """Its file as it was written, or a thumbnail, which is its first frame."""
+        found = owned(request, video)
+        if found.status != COMPLETED:
+            raise error_of(found)
+        (clip,) = desk.store.pictures(found.id)
+        file = counter.file(found, clip)
+        if variant == "video":
+            return file
+        if variant != "thumbnail":
+            raise ApiError(
+                400, f"variant={variant[:40]!r} is not offered; there are video and thumbnail.", param="variant"
+            )
+        return Response(_first_frame(bytes(file.body), str(file.media_type)), media_type="image/webp")
+
+    @router.delete("/v1/videos/{video}")
+    async def deleted(request: Request, video: str) -> dict[str, Any]:
+        """Forget it with its file; one that is being made is ended before."""
+        found = await run_in_threadpool(owned, request, video)
+        for _ in range(int(_ENDING / 0.1)):
+            if await run_in_threadpool(desk.forget, found):
+                return {"id": found.id, "object": "video.deleted", "deleted": True}
+            desk.cancel(found)
+            await asyncio.sleep(0.1)
+        raise ApiError(409, "the clip is still being ended; delete it once more.", code="job_not_ended", retry=True)
+
+    return router
+
+
+def video_facts(counter: Counter, job: Job) -> dict[str, Any]:
+    """A job in the words of the contract; what is ours is behind it."""
+    facts, asked = counter.facts(job), job.fields
+    frames, fps = int(asked.get("num_frames") or 1), int(asked.get("fps") or 1)
+    return {
+        "id": job.id,
+        "object": "video",
+        "model": job.model,
+        "status": _STATUS.get(job.status, "failed"),
+        "progress": int(facts["progress"]),
+        **{name: facts[name] for name in ("created_at", "completed_at", "expires_at")},
+        "size": asked.get("size"),
+        "seconds": f"{frames / fps:g}",
+        "prompt": asked.get("prompt"),
+        "remixed_from_video_id": None,
+        "error": _error(job),
+        **{name: asked.get(name) for name in ("seed", "num_frames", "fps")},
+        **{name: facts[name] for name in ("queue_position", "estimated_seconds")},
+    }
+
+
+def _error(job: Job) -> Mapping[str, Any] | None:
+    if job.status == FAILED and job.error is not None:
+        return {name: job.error.get(name) for name in ("code", "message")}
+    return None if job.status in _STATUS else {"code": "cancelled", "message": "the clip was cancelled"}
+
+
+def _first_frame(content: bytes, kind: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"clip.{kind.partition('/')[2]}"
+        path.write_bytes(content)
+        frame = next(read_frames(path))
+    written = io.BytesIO()
+    Image.fromarray(frame).save(written, "webp", quality=85)
+    return written.getvalue()
+
+
+def _none() -> APIRouter:
+    router = APIRouter(responses=ERRORS, include_in_schema=False)
+
+    @router.api_route("/v1/videos", methods=["GET", "POST"])
+    @router.api_route("/v1/videos/{rest:path}", methods=["GET", "POST", "DELETE"])
+    async def videos(request: Request) -> None:
+        """Answers 501."""
+        raise ApiError(501, "this server makes no videos; its model makes pictures, at /v1/images/generations.",
+                       code="not_implemented")  # fmt: skip
+
+    return router

@@ -1,0 +1,46 @@
+// A picture that controls what is drawn: what of it, through which network, and how much it counts.
+
+import { Refused } from "./api.js";
+import { at, make, telling } from "./dom.js";
+
+let image = null; // as a data URL
+
+export function prepare(facts) {
+  at("control-field").hidden = !facts.controls.length && !facts.own_control;
+  if (facts.own_control) at("control-name").append(make("option", { value: "", textContent: "the model's own" }));
+  for (const name of facts.controls) at("control-name").append(make("option", { value: name, textContent: name }));
+  for (const name of facts.annotators) at("control-type").append(make("option", { value: name, textContent: name === "given" ? "as it is" : name }));
+  at("control-type").value = "given";
+}
+
+// For the body of a request: nothing, or one that controls.
+export function wish() {
+  if (!image) return {};
+  const name = at("control-name").value ? { name: at("control-name").value } : {};
+  return { controls: [{ ...name, type: at("control-type").value, scale: Number(at("control-scale").value), image }] };
+}
+
+function show(found) {
+  image = found;
+  at("control-picture").hidden = at("control-drop").hidden = !found;
+  if (found) at("control-picture").src = found;
+}
+
+const take = telling(async (file) => {
+  if (!file.type.startsWith("image/")) throw new Refused(`${file.name} is no picture; choose a PNG, JPEG or WebP file.`, 400);
+  const reader = new FileReader();
+  await new Promise((resolve, reject) => {
+    reader.addEventListener("load", resolve);
+    reader.addEventListener("error", () => reject(new Refused(`${file.name} cannot be read.`, 400)));
+    reader.readAsDataURL(file);
+  });
+  show(reader.result);
+});
+
+at("control-open").addEventListener("click", () => at("control-file").click());
+at("control-file").addEventListener("change", () => {
+  if (at("control-file").files[0]) take(at("control-file").files[0]);
+  at("control-file").value = "";
+});
+at("control-drop").addEventListener("click", () => show(null));
+at("control-scale").addEventListener("input", () => { at("control-scale-told").value = Number(at("control-scale").value).toFixed(2); });

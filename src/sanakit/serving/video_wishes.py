@@ -1,0 +1,103 @@
+"""What a client writes in the names of the community's videos API, as a request for one clip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sanakit.checkpoints.identity.card import VideoDefaults
+from sanakit.common.errors import RequestError
+from sanakit.data.pictures import open_picture
+from sanakit.pipelines.request import VideoRequest
+from sanakit.pipelines.source_picture import SourcePicture
+from sanakit.serving.messages import FileForm
+from sanakit.serving.wishes import (
+    MAX_PRIORITY,
+    Files,
+    WishError,
+    Wishes,
+    about,
+    decoded,
+    naming,
+    size_fields,
+    validated,
+)
+
+_TAKEN = (
+    "prompt", "negative_prompt", "num_inference_steps", "guidance_scale", "flow_shift", "fps", "motion_score",
+)  # fmt: skip
+
+
+class VideoWish(BaseModel):
+    """The body of ``/v1/videos``; in a form all values are texts."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    prompt: str = Field(max_length=32_000)
+    model: str | None = None
+    seconds: float | None = Field(None, gt=0, le=600, description="rounded to a length that the model makes")
+    size: str | None = Field(None, description="auto, or WIDTHxHEIGHT in pixels")
+    output_format: Literal["mp4", "webm", "gif", "webp"] | None = None
+    user: str | None = None
+    # ours, as SGLang calls them
+    seed: int | Literal["random"] | None = None
+    negative_prompt: str | None = None
+    num_frames: int | None = None
+    fps: int | None = None
+    num_inference_steps: int | None = None
+    guidance_scale: float | None = None
+    flow_shift: float | None = None
+    motion_score: int | None = None
+    metadata: bool = True
+    priority: int = Field(0, ge=-MAX_PRIORITY, le=MAX_PRIORITY)
+    deadline: float | None = Field(None, gt=0, le=7 * 86_400, description="seconds from now")
+
+
+def taken_reference(fields: Mapping[str, Any]) -> tuple[dict[str, Any], bytes | None]:
+    """The same fields without ``input_reference``, and that as a file; raises WishError where it is none."""
+    left = dict(fields)
+    given = left.pop("input_reference", None)
+    if given is None:
+        return left, None
+    url = given.get("image_url") if isinstance(given, dict) else None
+    if not isinstance(url, str) or not url.startswith("data:"):
+        raise WishError(
+            "input_reference is a file of a form, or an object with a data URL as its image_url.", "input_reference"
+        )
+    return left, decoded(url, "input_reference")
+
+
+def as_clip_wishes(wish: VideoWish, files: Files, defaults: VideoDefaults, temporal: int) -> Wishes:
+    """The request of a wish.
+
+    Args:
+        temporal: frames of a clip are one more than a multiple of it.
+
+    Raises:
+        WishError: a field or the file cannot be used.
+    """
+    if len(files.pictures) > 1 or files.mask is not None or files.controls:
+        raise WishError("a clip begins with one picture at most; send it as input_reference.", "input_reference")
+    fields = {name: value for name in _TAKEN if (value := getattr(wish, name)) is not None}
+    fields |= {"seed": "random" if wish.seed is None else wish.seed, **size_fields(wish.size)}
+    fields |= {"num_frames": _num_frames(wish, defaults, temporal)}
+    with naming("input_reference"):
+        fields |= {"image": SourcePicture.of(open_picture(files.pictures[0]))} if files.pictures else {}
+    try:
+        request = VideoRequest(**fields)
+    except RequestError as error:
+        raise about(error) from None
+    return Wishes(requests=[request], form=FileForm(format=wish.output_format or "mp4", metadata=wish.metadata))
+
+
+def _num_frames(wish: VideoWish, defaults: VideoDefaults, temporal: int) -> int | None:
+    if wish.num_frames is not None or wish.seconds is None:
+        return wish.num_frames
+    return 1 + temporal * max(round((wish.seconds * (wish.fps or defaults.fps) - 1) / temporal), 0)
+
+
+def read_video_wish(fields: Mapping[str, Any]) -> VideoWish:
+    """Raises WishError for the first field that is missing, unknown or not usable."""
+    return validated(VideoWish, fields)
