@@ -19,7 +19,7 @@ from sanakit.pipelines.adapting.use import AdapterUse
 from sanakit.pipelines.controlling.use import ControlModel, ControlUse
 from sanakit.pipelines.editing.edit import Edit, Mask
 from sanakit.pipelines.reading.styles import style_named
-from sanakit.pipelines.request import GenerationRequest
+from sanakit.pipelines.request import MAX_CONTROLS, GenerationRequest
 from sanakit.pipelines.source_picture import SourcePicture
 from sanakit.serving.messages import FileForm
 
@@ -285,6 +285,8 @@ def _edit(wish: ImageWish, mask: bytes | None, num: int, picture: bytes) -> dict
 
 def _controls(wishes: Sequence[ControlWish], pictures: Sequence[bytes], names: Names) -> Iterator[ControlUse]:
     """Uses in the order of their pictures; those that nothing is said of are as their network wants them."""
+    if len(pictures) > MAX_CONTROLS:  # before any of them is looked at
+        raise RequestError(f"{len(pictures)} pictures are to control, and {MAX_CONTROLS} are the most.")
     wishes = wishes or [ControlWish() for _ in pictures]
     if len(wishes) != len(pictures):
         raise RequestError(

@@ -24,6 +24,7 @@ from sanakit.common.errors import OutputError
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.serving.http.app import JobFiles, make_app
 from sanakit.serving.jobs.shelf import Shelf
+from sanakit.serving.jobs.store import JobStore
 from sanakit.serving.previews import Projection
 from sanakit.serving.service import Service
 
@@ -227,3 +228,22 @@ def test_a_full_disk_costs_time_and_no_job(start: Callable[[], TestClient], monk
     job = client.post("/v1/jobs", json={"prompt": "a", "num_inference_steps": 1}).json()["id"]
     assert wait_for(client, job, "completed")["data"]
     assert full == [0]
+
+
+def test_a_job_whose_end_could_not_be_written_down_is_ended_later(
+    start: Callable[[], TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, end, away = start(), JobStore.end, [2]
+    monkeypatch.setattr("sanakit.serving.jobs.desk.HEARTBEAT", 0.2)
+
+    def end_or_not(self: JobStore, *facts: Any) -> bool:
+        if away[0]:
+            away[0] -= 1
+            raise OutputError("the database is away")
+        return end(self, *facts)
+
+    monkeypatch.setattr(JobStore, "end", end_or_not)
+    monkeypatch.setattr("sanakit.serving.jobs.desk.AGAIN_AFTER", 0.2)
+    job = client.post("/v1/jobs", json={"prompt": "a", "num_inference_steps": 1}).json()["id"]
+    assert len(wait_for(client, job, "completed")["data"]) == 1
+    assert away == [0]

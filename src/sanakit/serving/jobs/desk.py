@@ -363,8 +363,8 @@ class Desk:
     def _end(self, running: _Running, status: str, error: Mapping[str, Any] | None = None) -> None:
         for key in running.left:
             self.service.engine.cancel(key)
+        self._running.pop(running.job.id, None)  # so that it is given back, and ended then, where this fails:
         self.store.end(self.owner, running.job.id, status, time.time(), error)
-        self._running.pop(running.job.id, None)
         self.shelf.drop_latents(running.job.id)
         self._tell(running.job.id, {"status": status})
 
