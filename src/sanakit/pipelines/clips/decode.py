@@ -60,9 +60,9 @@ def _decode(
             return GeneratedClip(record=record, latent=latent, pixels=pixels)
         unit = (pixels.clamp(-1, 1) + 1) / 2
         return GeneratedClip(record=record, latent=latent, frames=unit.permute(1, 2, 3, 0).contiguous().numpy())
-    height, width = record.request.height or 0, record.request.width or 0  # records are complete
-    frames = np.empty((_num_frames(autoencoder, latent), height, width, 3), np.uint8)
+    frames = np.empty((0, 0, 0, 3), np.uint8)
     for index, frame in enumerate(frame for chunk in chunks for frame in from_signed(chunk)):
+        frames = frames if index else np.empty((_num_frames(autoencoder, latent), *frame.shape), np.uint8)
         frames[index] = frame
     record = record.model_copy(update={"image": describe_frames(frames)})
     return GeneratedClip(record=record, latent=latent, frames=frames)
