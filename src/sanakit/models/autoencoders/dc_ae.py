@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 
 from sanakit.common.errors import ShapeError
+from sanakit.common.free_memory import give_back_freed_memory
 from sanakit.kernels.native.memory import reused_memory
 from sanakit.layers.conv3x3 import Conv3x3
 from sanakit.layers.linear_attention import MultiscaleLinearAttention
@@ -18,6 +19,8 @@ from sanakit.layers.norms import PixelRMSNorm
 from sanakit.layers.resample import Downsample, Upsample, average_groups, repeat_groups
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, DCAutoencoderStage
 from sanakit.models.network import Network
+
+_LARGE = 2**21  # values from which on a stage leaves much memory with the C library
 
 
 class ResBlock(nn.Module):
@@ -120,6 +123,8 @@ class Decoder(nn.Module):
     def forward(self, latent: Tensor) -> Tensor:
         x = self.begin(latent)
         for module in self.modules_in_order():
+            if isinstance(module, Upsample) and x.numel() >= _LARGE:
+                give_back_freed_memory()  # of the stage before, which the next ones would stand beside
             x = module(x)
         return self.end(x)
 
