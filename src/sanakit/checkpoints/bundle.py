@@ -41,19 +41,34 @@ class ModelBundle:
     quantized: Mapping[str, str] = field(default_factory=dict)  # schemes by component, applied as it was loaded
     words: Mapping[str, Any] = field(default_factory=dict)  # that it was trained on, if its folder has a words.json
     readers: Mapping[str, Callable[[], nn.Module]] = field(default_factory=dict)  # of networks that take turns
+    beside: Mapping[str, nn.Module] = field(default_factory=dict)  # that take turns with these and are of no model
 
     def need(self, component: str) -> None:
         """Have the weights of a network in memory; where networks take turns they are read, and the others' leave."""
-        for name in self.readers.keys() - {component}:
-            self.networks[name].to("meta")
-        network = self.networks[component]
+        self.rest(but=component)
+        network = {**self.networks, **self.beside}[component]
         if component in self.readers and next(network.parameters()).is_meta:
             vars(network).update(vars(self.readers[component]()))
 
+    def rest(self, but: str = "") -> None:
+        """Have the weights of networks that take turns leave, but those of one."""
+        networks = {**self.networks, **self.beside}
+        for name in self.readers.keys() - {but}:
+            networks[name].to("meta")
+
+    def with_beside(
+        self, networks: Mapping[str, nn.Module], readers: Mapping[str, Callable[[], nn.Module]] | None = None
+    ) -> ModelBundle:
+        """The same with these networks beside its own, and no others."""
+        own = {name: read for name, read in self.readers.items() if name in self.networks}
+        return replace(self, beside=networks, readers={**own, **(readers or {})})
+
     @property
     def device(self) -> torch.device:
-        """Where the networks are, or those of them whose turn it is."""
-        return next(part.device for part in self.components.values() if part.device.type != "meta")
+        """Where the networks are, or those of them whose turn it is; they take turns on the CPU alone."""
+        networks = (*self.networks.values(), *self.beside.values())
+        devices = (next(network.parameters()).device for network in networks)
+        return next((device for device in devices if device.type != "meta"), torch.device("cpu"))
 
     def _sampled(self) -> str:
         return " ".join(sampled(part.state_dict()) for part in self.components.values())

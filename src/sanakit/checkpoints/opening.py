@@ -17,7 +17,8 @@ from sanakit.checkpoints.identity.precision import DtypeRequest, parse_dtypes, r
 from sanakit.checkpoints.identity.schemes import SchemeRequest, check_uncalibrated, parse_schemes, scheme_names
 from sanakit.checkpoints.networks.identify import Found
 from sanakit.checkpoints.networks.kind import C, M
-from sanakit.checkpoints.networks.strict_load import check_whole, load_network
+from sanakit.checkpoints.networks.strict_load import lay_out_network, load_network
+from sanakit.checkpoints.refiner import OpenedRefiner
 from sanakit.checkpoints.sources.complete import (
     card_of,
     check_transformer,
@@ -32,7 +33,6 @@ from sanakit.checkpoints.text.text_encoder_folder import load_text_encoder
 from sanakit.checkpoints.text.tokenizer_folder import check_tokenizer_files
 from sanakit.kernels.arithmetic import own_arithmetic
 from sanakit.models.text.text_encoder import TextEncoder
-from sanakit.quantization.quantize import lay_out_, schemes_of
 from sanakit.quantization.schemes import Scheme, scheme_named
 
 
@@ -70,6 +70,7 @@ class OpenedModel:
     named: Mapping[str, str | Path | None]
     schemes: Mapping[str, Scheme] = field(default_factory=dict)  # that parts are to be quantized in as they are loaded
     in_turns: bool = False  # one network in memory at a time: the text encoder first, the others when they are needed
+    refiner: OpenedRefiner | None = None  # what goes over its clips
 
     @property
     def makes_clips(self) -> bool:
@@ -123,13 +124,8 @@ class OpenedModel:
         return load_network(found, dtype=self.dtypes[name], device=self.device, quantize=self.schemes.get(name))
 
     def _empty(self, found: Found[C, M]) -> M:
-        """The network without its weights, which the files were seen to have."""
-        check_whole(found)
-        model, scheme = found.kind.empty(found.config, found.quantization), self.schemes.get(found.kind.component)
-        if scheme is not None and not found.quantization:
-            with torch.device("meta"):
-                lay_out_(model, schemes_of(model, scheme))
-        return model.to(self.dtypes[found.kind.component]).eval().requires_grad_(False)
+        name = found.kind.component
+        return lay_out_network(found, dtype=self.dtypes[name], quantize=self.schemes.get(name))
 
 
 def _ordered(card: ModelCard) -> Scheme | None:

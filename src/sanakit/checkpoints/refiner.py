@@ -4,28 +4,38 @@ one an upsampler of latents."""
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.networks.refiner.latent_upsampler import LATENT_UPSAMPLER
 from sanakit.checkpoints.networks.refiner.ltx2_connectors import LTX2_CONNECTORS
 from sanakit.checkpoints.networks.refiner.ltx2_video import LTX2_VIDEO
-from sanakit.checkpoints.networks.strict_load import check_whole, load_network
+from sanakit.checkpoints.networks.strict_load import check_whole, lay_out_network, load_network
 from sanakit.checkpoints.sources.content_hashes import hash_network, hash_text_encoder
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts
+from sanakit.checkpoints.text.decoder_json import decoder_config
+from sanakit.checkpoints.text.text_encoder_check import check_text_encoder
 from sanakit.checkpoints.text.text_encoder_folder import load_text_encoder
+from sanakit.checkpoints.text.tokenizer_folder import check_tokenizer_files
 from sanakit.common.errors import CheckpointError
 from sanakit.models.latent_upsampler import LatentUpsampler
-from sanakit.models.text.ltx2_connectors import LTX2Connectors
+from sanakit.models.text.ltx2_connectors import LTX2Connectors, LTX2ConnectorsConfig
 from sanakit.models.text.text_encoder import TextEncoder, TextEncoderConfig
 from sanakit.models.transformers.ltx2_video import LTX2Video, LTX2VideoConfig
+from sanakit.quantization.schemes import Scheme
 
 _FOLDERS = ("transformer", "connectors", "latent_upsampler", "text_encoder", "tokenizer")
+REFINER, CONNECTORS, UPSAMPLER = (kind.component for kind in (LTX2_VIDEO, LTX2_CONNECTORS, LATENT_UPSAMPLER))
+TEXT_ENCODER = "refiner_text_encoder"
+FOLLOWS = {REFINER: "transformer", CONNECTORS: "transformer", UPSAMPLER: "transformer", TEXT_ENCODER: "text_encoder"}
+"""Whose dtype of the model's components each network has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +47,14 @@ class RefinerBundle:
     text_encoder: TextEncoder
     upsampler: LatentUpsampler | None
     opened: OpenedRefiner
+    readers: Mapping[str, Callable[[], nn.Module]] = field(default_factory=dict)  # of networks that take turns
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The modules that hold the weights, under names that no network of a model has."""
+        upsampler: dict[str, nn.Module] = {} if self.upsampler is None else {UPSAMPLER: self.upsampler}
+        own = {REFINER: self.transformer, CONNECTORS: self.connectors, TEXT_ENCODER: self.text_encoder.model}
+        return {**own, **upsampler}
 
     @cached_property
     def hash(self) -> str:
@@ -60,35 +78,66 @@ class OpenedRefiner:
     @property
     def config(self) -> LTX2VideoConfig:
         """Of its transformer."""
-        config: LTX2VideoConfig = self.parts.networks[LTX2_VIDEO.component].config
+        config: LTX2VideoConfig = self.parts.networks[REFINER].config
         return config
 
-    def load(self, *, device: torch.device | str, dtype: torch.dtype, text_dtype: torch.dtype) -> RefinerBundle:
-        """With its weights.
+    @property
+    def scale(self) -> int:
+        """Sides become so many times as large."""
+        return 2 if UPSAMPLER in self.parts.networks else 1
+
+    def load(
+        self,
+        *,
+        device: torch.device | str,
+        dtypes: Mapping[str, torch.dtype],
+        schemes: Mapping[str, Scheme] | None = None,
+        in_turns: bool = False,
+    ) -> RefinerBundle:
+        """With its weights, or in turns with those of the text encoder alone.
+
+        Args:
+            dtypes: of the model's components; each network has that of the one that it ``FOLLOWS``.
+            schemes: of fewer bits, in which these are; transformer and text encoder follow them.
 
         Raises:
             CheckpointError: a weight is missing or damaged, or language model and connectors do not belong together.
         """
-        parts = self.parts
-        assert parts.text_encoder is not None
-        networks: dict[str, Any] = {
-            name: load_network(found, dtype=dtype, device=device) for name, found in parts.networks.items()
+        found, how = self.parts.networks, self.how(dtypes, schemes or {})
+        readers: dict[str, Any] = {
+            name: partial(load_network, each, device=device, **how[name]) for name, each in found.items()
         }
-        connectors: LTX2Connectors = networks[LTX2_CONNECTORS.component]
-        text = TextEncoderConfig(instruction="", max_tokens=connectors.config.max_tokens)
-        encoder = load_text_encoder(parts.text_encoder, parts.tokenizer, dtype=text_dtype, config=text).to(device)
-        if encoder.hidden_size != connectors.config.caption_channels:
-            raise CheckpointError(
-                f"{parts.path}: its text encoder has states of {encoder.hidden_size} channels and its connectors read "
-                f"{connectors.config.caption_channels}; they do not belong together"
-            )
+        networks: dict[str, Any] = {
+            name: lay_out_network(each, **how[name]) if in_turns else readers[name]() for name, each in found.items()
+        }
+        encoder = self._text_encoder(device, **how[TEXT_ENCODER])
+        readers[TEXT_ENCODER] = lambda: self._text_encoder(device, **how[TEXT_ENCODER]).model
         return RefinerBundle(
-            transformer=networks[LTX2_VIDEO.component],
-            connectors=connectors,
+            transformer=networks[REFINER],
+            connectors=networks[CONNECTORS],
             text_encoder=encoder,
-            upsampler=networks.get(LATENT_UPSAMPLER.component),
+            upsampler=networks.get(UPSAMPLER),
             opened=self,
+            readers=readers if in_turns else {},
         )
+
+    def how(self, dtypes: Mapping[str, torch.dtype], schemes: Mapping[str, Scheme]) -> dict[str, dict[str, Any]]:
+        """``dtype`` and ``quantize`` of each network and of the text encoder, by those of the model's components."""
+        return {
+            name: {
+                "dtype": dtypes[FOLLOWS[name]],
+                "quantize": schemes.get(FOLLOWS[name]) if name in (REFINER, TEXT_ENCODER) else None,
+            }
+            for name in (*self.parts.networks, TEXT_ENCODER)
+        }
+
+    def _text_encoder(self, device: torch.device | str, **how: Any) -> TextEncoder:
+        parts, connectors = self.parts, self.parts.networks[CONNECTORS].config
+        assert parts.text_encoder is not None
+        text = TextEncoderConfig(instruction="", max_tokens=connectors.max_tokens)
+        encoder = load_text_encoder(parts.text_encoder, parts.tokenizer, config=text, **how)
+        _check_text(parts, connectors, encoder.hidden_size, encoder.num_layers)
+        return encoder.to(device)
 
 
 def open_refiner(source: str | Path, *, hub: HubOptions | None = None) -> OpenedRefiner:
@@ -99,19 +148,45 @@ def open_refiner(source: str | Path, *, hub: HubOptions | None = None) -> Opened
         DownloadError: a hub id that is not on this machine could not be fetched.
     """
     parts = find_parts(source, hub=hub, folders=_FOLDERS)
-    if LTX2_VIDEO.component not in parts.networks:
+    if REFINER not in parts.networks:
         raise CheckpointError(f"{source} is no refiner of clips; give a diffusers folder of LTX-2")
-    if LTX2_CONNECTORS.component not in parts.networks or parts.text_encoder is None:
+    if CONNECTORS not in parts.networks or parts.text_encoder is None:
         raise CheckpointError(
             f"{source} holds a part of a refiner; beside transformer/ the folders connectors/, text_encoder/ and "
             f"tokenizer/ are due"
         )
     for found in parts.networks.values():
         check_whole(found)
-    connectors, transformer = (parts.networks[kind.component].config for kind in (LTX2_CONNECTORS, LTX2_VIDEO))
-    if connectors.caption_channels != transformer.caption_channels:
-        raise CheckpointError(
-            f"{source}: its connectors give {connectors.caption_channels} channels and its transformer reads "
-            f"{transformer.caption_channels}; they do not belong together"
-        )
+    _check_together(parts)
     return OpenedRefiner(parts=parts)
+
+
+def _check_together(parts: ModelParts) -> None:
+    """Raises CheckpointError where one network does not read what another gives, by their configs."""
+    connectors, transformer = (parts.networks[name].config for name in (CONNECTORS, REFINER))
+    upsampler = parts.networks.get(UPSAMPLER)
+    _refuse_other(parts, "connectors give texts", connectors.caption_channels, transformer.caption_channels)
+    if upsampler is not None:
+        _refuse_other(parts, "upsampler gives latents", upsampler.config.in_channels, transformer.in_channels)
+    assert parts.text_encoder is not None
+    fields = check_text_encoder(parts.text_encoder)
+    check_tokenizer_files(parts.tokenizer or parts.text_encoder)
+    text = decoder_config(fields)
+    if text is not None:
+        _check_text(parts, connectors, text.hidden_size, text.num_layers)
+
+
+def _refuse_other(parts: ModelParts, what: str, given: int, read: int) -> None:
+    if given != read:
+        raise CheckpointError(
+            f"{parts.path}: its {what} of {given} channels and its transformer reads {read}; they do not belong "
+            f"together"
+        )
+
+
+def _check_text(parts: ModelParts, connectors: LTX2ConnectorsConfig, channels: int, num_layers: int) -> None:
+    if (channels, num_layers + 1) != (connectors.caption_channels, connectors.num_states):
+        raise CheckpointError(
+            f"{parts.path}: its text encoder has {num_layers + 1} states of {channels} channels and its connectors "
+            f"read {connectors.num_states} of {connectors.caption_channels}; they do not belong together"
+        )

@@ -200,7 +200,7 @@ def generate(
     done = run.telling_what_is_done(lambda: {"pictures": watch.facts, "notices": watch.notices})
     with done, watch.bar() as on_event:
         how: dict[str, Any] = {"deterministic": deterministic, "compile": compile, "memory": limit}
-        pipeline = run.load(requests, model, place, force=force, hub=hub, **how).refine_with(refiner)
+        pipeline = run.load(requests, model, place, force=force, hub=hub, refiner=refiner, **how)
         if settings is None:
             loaded = time.perf_counter()
             pipeline(requests, on_event=on_event)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -48,29 +49,31 @@ def replay(
     It is made in as many threads as before. Exit code 0 if every pixel is the same, 3 if none differs by more than one
     of 255 levels, else 1. The new picture is only written with --output.
     """
-    from sanakit.pipelines.replay import read_made
+    from sanakit.pipelines.replay import read_made, size_of
 
     record, pixels = read_made(picture)
     if not long:
-        record.check_work(picture, pixels.size if pixels is not None else (0, 0))
+        record.check_work(picture, size_of(picture, pixels))
     place = places.choose(record.request, num_images=1) if places.output is not None else None
 
     from sanakit.checkpoints.opening import open_model
     from sanakit.cli.terminal.picture_run import PictureRun, save_to
     from sanakit.pipelines.check import load_for
-    from sanakit.pipelines.replay import Sources, request_again
+    from sanakit.pipelines.replay import Sources, request_again, require_refiner
     from sanakit.pipelines.replay import replay as replay_picture
 
     given = Sources(image=origin.image, mask=origin.mask, adapters=adapter or ())
     given |= Sources(controls=control or (), control_models=control_model or ())
     request = request_again(record, picture, **given)  # before weights are read
     source, options = files.named(record.model, model, picture)
+    if refining.refine is None:
+        require_refiner(record, picture)
     refiner = refining.opened(clips=record.refiner is not None)
     save = save_to(place, with_metadata=True) if place else None
     watch = PictureRun(num_images=1, quiet=told.quiet, save=save, on_file=lambda file: told.tell(f"written to {file}"))
     with watch.bar() as on_event:
-        pipeline = load_for([request], open_model(source, device=resolve_device(device), **options))
-        pipeline.refine_with(refiner)
+        opened = open_model(source, device=resolve_device(device), **options)
+        pipeline = load_for([request], replace(opened, refiner=refiner))
         given = Sources(image=request.image, mask=request.edit and request.edit.mask, adapters=request.adapters)
         given["controls"] = [use.image for use in request.controls]
         given["control_models"] = [

@@ -19,7 +19,9 @@ import torch
 from sanakit.checkpoints.files.reader import read_header, read_json
 from sanakit.checkpoints.identity.card import PUBLISHED_TEXT_ENCODER, SMALL_TEXT_ENCODER
 from sanakit.checkpoints.networks.kind import QUANTIZATION
+from sanakit.checkpoints.networks.strict_load import lay_out_network
 from sanakit.checkpoints.opening import OpenedModel
+from sanakit.checkpoints.refiner import TEXT_ENCODER
 from sanakit.checkpoints.text.decoder_folder import decoder_parameters
 from sanakit.checkpoints.text.decoder_json import decoder_config
 from sanakit.checkpoints.text.starter_text_encoder import starter_text_encoder_place
@@ -29,7 +31,8 @@ from sanakit.common.errors import PictureError, SanakitError
 from sanakit.common.paths import as_path
 from sanakit.models.network import state_bytes
 from sanakit.pipelines.adapting.carried import check_adapters
-from sanakit.pipelines.clips.memory import clip_decoding_bytes
+from sanakit.pipelines.clips.memory import clip_decoding_bytes, refining_bytes
+from sanakit.pipelines.clips.refine import check_refiner
 from sanakit.pipelines.controlling.carried import check_controls, found_for
 from sanakit.pipelines.decoding.budget import within
 from sanakit.pipelines.decoding.decode import TILINGS
@@ -52,7 +55,6 @@ from sanakit.pipelines.request import GenerationRequest
 from sanakit.pipelines.resolution import LARGEST, granularity_of
 from sanakit.pipelines.text_to_image import FIXED_ROWS, MAX_BATCH, TextToImagePipeline
 from sanakit.quantization.codecs import num_bytes
-from sanakit.quantization.quantize import lay_out_, schemes_of
 from sanakit.quantization.schemes import scheme_named
 
 logger = logging.getLogger(__name__)
@@ -67,7 +69,8 @@ def load_for(
     compile: bool = False,
     memory: int | None = None,
 ) -> TextToImagePipeline:
-    """The pipeline of a model that can make these pictures. Where memory is short, that is told first.
+    """The pipeline of a model that can make these pictures, with the refiner that it names. Where memory is short, that
+    is told first.
 
     Args:
         memory: bytes that this process is to stay within, by narrower weights and smaller tiles where needed.
@@ -81,7 +84,9 @@ def load_for(
     check_adapters([use for each in requests for use in each.adapters], config, compile=compile)
     controls = [use for each in requests for use in each.controls]
     check_controls(controls, config, model.parts.networks.get("controlnet"), compile=compile)
-    check_room(bytes_of_pictures(plans))
+    if model.refiner is not None:
+        check_refiner(model.refiner, _autoencoder_of(model))
+    check_room(bytes_of_pictures(plans, scale=_refined_scale(model)))
     rows = FIXED_ROWS if deterministic else None
     if memory is not None and plans:
         largest = max(plans, key=_extent)
@@ -89,7 +94,8 @@ def load_for(
             memory, model, partial(memory_of_pictures, plan=largest, num_pictures=len(plans), fixed_rows=rows)
         )
     tell_lack_of_memory(model, plans, fixed_rows=rows)
-    return TextToImagePipeline(model.load(), deterministic=deterministic, compile=compile, memory=memory)
+    pipeline = TextToImagePipeline(model.load(), deterministic=deterministic, compile=compile, memory=memory)
+    return pipeline.refine_with(model.refiner)
 
 
 def load_to_decode(saved: SavedLatent, path: Path, model: OpenedModel) -> TextToImagePipeline:
@@ -150,11 +156,15 @@ def _autoencoder_of(model: OpenedModel) -> Any:
     return AUTOENCODER if found is None else found.config
 
 
-def bytes_of_pictures(plans: Sequence[PicturePlan]) -> int:
-    """Upper estimate of what their files take."""
+def _refined_scale(model: OpenedModel) -> int:
+    return 1 if model.refiner is None else model.refiner.scale
+
+
+def bytes_of_pictures(plans: Sequence[PicturePlan], *, scale: int = 1) -> int:
+    """Upper estimate of what their files take, where sides become ``scale`` times as large."""
 
     def pixels(plan: PicturePlan) -> int:
-        return (plan.request.height or 0) * (plan.request.width or 0) * plan.request.upscale**2
+        return (plan.request.height or 0) * (plan.request.width or 0) * (scale * plan.request.upscale) ** 2
 
     return sum(4 * (plan.num_frames or 1) * pixels(plan) for plan in plans)
 
@@ -185,6 +195,7 @@ def tell_lack_of_memory(
     height, width = largest.generated
     what = "pictures" if largest.num_frames is None else f"clips of {largest.num_frames} frames"
     parts = {"its weights": sum(need.weights.values()), "a step": need.denoising, "its decoding": need.decoding}
+    parts |= {"refining": max(need.refining.values())} if need.refining else {}
     told = ", ".join(f"{readable_bytes(size)} for {name}" for name, size in parts.items())
     logger.warning(
         "memory is short: %s takes up to %s for %s of %dx%d px (%s), and %s are free on %s; close other programs "
@@ -236,10 +247,14 @@ def _memory_of_clip(model: OpenedModel, plan: PicturePlan, num_frames: int, fixe
     }
     counts["text_encoder"] = _text_encoder_parameters(model)
     latent = latent_shape(plan, transformer.config.in_channels, autoencoder.config)[1:]
-    rows, tiling = fixed_rows or len(plan.guidance.inputs()), _smallest_tiles(*plan.generated)
-    shape, dtype = (num_frames, *plan.generated), model.dtypes["autoencoder"]
+    height, width = (_refined_scale(model) * side for side in plan.generated)
+    rows, tiling = fixed_rows or len(plan.guidance.inputs()), _smallest_tiles(height, width)
+    shape, dtype = (num_frames, height, width), model.dtypes["autoencoder"]
+    refiner = model.refiner
     return PictureMemory(
-        weights={name: _bytes_of_weights(model, name, count) for name, count in counts.items()},
+        weights={name: _bytes_of_weights(model, name, count) for name, count in counts.items()}
+        | _bytes_of_refiner(model),
+        refining={} if refiner is None else refining_bytes(refiner, latent, model.dtypes["transformer"]),
         denoising=rows * denoising_bytes(transformer.config, latent, model.dtypes["transformer"]),
         decoding=clip_decoding_bytes(autoencoder.kind.build, autoencoder.config, shape, dtype, tiling),
         in_turns=model.in_turns,
@@ -258,16 +273,26 @@ def _bytes_of_controlnets(model: OpenedModel, plan: PicturePlan) -> int:
     return sum(counts) * model.dtypes["transformer"].itemsize
 
 
+def _bytes_of_refiner(model: OpenedModel) -> dict[str, int]:
+    """Weights of its networks, which have the dtypes of the model's and follow its schemes as they are loaded."""
+    if model.refiner is None:
+        return {}
+    parts = model.refiner.parts
+    assert parts.text_encoder is not None
+    count = _parameters_in(parts.text_encoder, parts.variant)
+    how = model.refiner.how(model.dtypes, model.schemes)
+    dtype, scheme = how.pop(TEXT_ENCODER).values()
+    text = count * dtype.itemsize if scheme is None else num_bytes(scheme, (1, count))
+    networks = {name: lay_out_network(parts.networks[name], **each) for name, each in how.items()}
+    return {TEXT_ENCODER: text} | {name: state_bytes(each.state_dict()) for name, each in networks.items()}
+
+
 def _bytes_of_weights(model: OpenedModel, component: str, count: int) -> int:
     """In its dtype, or as its files are quantized; where a text encoder is quantized as it is loaded, all of it in that
     scheme, though some layers stay as they are."""
     found, scheme = model.parts.networks.get(component), model.schemes.get(component)
     if found is not None and (found.quantization or scheme is not None):
-        network = found.kind.empty(found.config, found.quantization)
-        if scheme is not None and not found.quantization:
-            with torch.device("meta"):
-                lay_out_(network, schemes_of(network, scheme))
-        return state_bytes(network.to(dtype=model.dtypes[component]).state_dict())
+        return state_bytes(lay_out_network(found, dtype=model.dtypes[component], quantize=scheme).state_dict())
     ordered = model.card.quantization.get(component) if component == "text_encoder" else None
     scheme = scheme or (None if ordered is None else scheme_named(ordered))
     return count * model.dtypes[component].itemsize if scheme is None else num_bytes(scheme, (1, count))
@@ -282,10 +307,14 @@ def _text_encoder_parameters(model: OpenedModel) -> int:
     with suppress(SanakitError, OSError):  # which loading tells
         if folder is not None:
             inner = folder / "text_encoder"
-            place = inner if inner.is_dir() else folder
-            fields = read_json(place / "config.json")
-            if fields.get(QUANTIZATION) and (config := decoder_config(fields)) is not None:
-                return decoder_parameters(config)
-            header = read_header(text_encoder_files(place, model.parts.variant))
-            return sum(math.prod(tensor.shape) for tensor in header.tensors.values())
+            return _parameters_in(inner if inner.is_dir() else folder, model.parts.variant)
     return TEXT_ENCODER_PARAMETERS if named is None and model.card.text_encoder == PUBLISHED_TEXT_ENCODER else 0
+
+
+def _parameters_in(folder: Path, variant: str | None) -> int:
+    """Of a language model, by its files."""
+    fields = read_json(folder / "config.json")
+    if fields.get(QUANTIZATION) and (config := decoder_config(fields)) is not None:
+        return decoder_parameters(config)
+    header = read_header(text_encoder_files(folder, variant))
+    return sum(math.prod(tensor.shape) for tensor in header.tensors.values())

@@ -93,7 +93,7 @@ def replay(
     """
     record, picture = read_made(path)
     if not long:
-        record.check_work(path, picture.size if picture is not None else (0, 0))
+        record.check_work(path, size_of(path, picture))
     request = request_again(record, path, latents=latents, **sources)
     if pipeline is None:
         record.model.refuse_unnamed(path)
@@ -138,6 +138,18 @@ def read_made(path: str | Path) -> tuple[PictureRecord, Image.Image | None]:
     return record, None if isinstance(record.request, VideoRequest) else open_single_picture(path)
 
 
+def size_of(path: str | Path, picture: Image.Image | None) -> tuple[int, int]:
+    """Width and height of a picture, or of the first frame of the clip in ``path``.
+
+    Raises:
+        PictureError: it cannot be read.
+    """
+    if picture is not None:
+        return picture.size
+    height, width = next((frame.shape[:2] for frame in read_frames(path)), (0, 0))
+    return width, height
+
+
 def _compare_frames(record: PictureRecord, made: GeneratedImage, path: str | Path) -> tuple[Outcome, list[str]]:
     """By the hash of the frames before they were encoded, as their format changes them; the file has as many."""
     told = [] if record.image == made.record.image else ["the frames are not those that the record describes"]
@@ -160,14 +172,18 @@ def _check_latents(record: PictureRecord, latents: Tensor | NDArray[Any] | None,
 
 def _refiner_of(record: PictureRecord, pipeline: TextToImagePipeline, path: str | Path) -> Refiner | None:
     """The pipeline's, where the clip was refined; that it is another one is told afterwards."""
-    if record.refiner is None:
-        return None
     if pipeline.refiner is None:
+        require_refiner(record, path)
+    return None if record.refiner is None else pipeline.refiner
+
+
+def require_refiner(record: PictureRecord, path: str | Path) -> None:
+    """Raises PictureError where a clip was refined, and there is nothing to do that again."""
+    if record.refiner is not None:
         raise PictureError(
             f"{path} was refined by {record.refiner.name} ({record.refiner.hash[:10]}); name that with --refine "
             f"(pipeline.refine_with)"
         )
-    return pipeline.refiner
 
 
 def with_sources(
@@ -297,7 +313,7 @@ def circumstances(then: PictureRecord, now: PictureRecord) -> Iterator[str]:
     if then.upscaler is not None and now.upscaler is not None and then.upscaler != now.upscaler:
         old_network, new_network = (f"{each.name} ({each.hash[:10]})" for each in (then.upscaler, now.upscaler))
         yield f"the upscaler was {old_network} and is {new_network}"
-    if then.refiner is not None and now.refiner is not None and then.refiner != now.refiner:
+    if then.refiner is not None and now.refiner is not None and then.refiner.hash != now.refiner.hash:
         old_network, new_network = (f"{each.name} ({each.hash[:10]})" for each in (then.refiner, now.refiner))
         yield f"the refiner was {old_network} and is {new_network}"
     if then.model.settings not in (None, now.model.settings):

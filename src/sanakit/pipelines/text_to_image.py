@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.identity.hashing import combined_hash
-from sanakit.checkpoints.refiner import OpenedRefiner, open_refiner
+from sanakit.checkpoints.refiner import FOLLOWS, OpenedRefiner, open_refiner
 from sanakit.checkpoints.sources.origin import Origin
 from sanakit.common.devices import resolve_device
 from sanakit.common.errors import CheckpointError, PictureError, RequestError, SanakitError
@@ -29,7 +30,8 @@ from sanakit.models.transformers.compiled_step import CompiledStep, check_compil
 from sanakit.pipelines.adapting.carried import check_adapters
 from sanakit.pipelines.clips.clip import GeneratedClip
 from sanakit.pipelines.clips.decode import decode_clip
-from sanakit.pipelines.clips.refine import Refiner, check_refiner
+from sanakit.pipelines.clips.refine import OnStep as OnRefined
+from sanakit.pipelines.clips.refine import Refiner, check_refiner, refined_or_kept
 from sanakit.pipelines.controlling.carried import check_controls
 from sanakit.pipelines.decoding.beside import Decodings
 from sanakit.pipelines.decoding.decode import TIGHT_SHARE, decode_latent
@@ -74,6 +76,7 @@ from sanakit.pipelines.result import GeneratedImage, GenerationResult, Output, a
 from sanakit.pipelines.upscaling.images import enlarge
 from sanakit.pipelines.upscaling.records import upscaled_record
 from sanakit.pipelines.upscaling.upscaler import Upscaler, load_upscaler
+from sanakit.quantization.schemes import scheme_named
 
 logger = logging.getLogger(__name__)
 
@@ -164,7 +167,7 @@ class TextToImagePipeline(JobMaker):
         noises = self.noises(plans, latents)
         for notice in self.notices(requests, plans):
             tell(notice)
-        model = Meanwhile(lambda: model_reference(self.bundle))  # the weights may be read once more, for their hash
+        model = Meanwhile(self._named)  # the weights may be read once more, for their hash
         given = [None if latents is None else hash_latent(noise) for noise in noises]
         jobs = self.jobs(plans, noises)
         images: dict[int, GeneratedImage] = {}
@@ -193,13 +196,10 @@ class TextToImagePipeline(JobMaker):
                     case StepTaken(key=index) if listened and (done := steps.done(index, event, plans[index].start)):
                         told(done)
                     case Finished(key=index, latent=latent):
-                        if self.refiner is not None:
-                            self.bundle.need("autoencoder")  # whose mean and deviation it asks for, before it decodes
-                            plan = plans[index]
-                            prompt = plan.read_as or plan.request.prompt
-                            latent = self.refiner(latent, plan.request, prompt, partial(refining, index))
                         record = self.record_of(plans[index], model.result(), given[index])
-                        decodings.add(index, SavedLatent(latent=latent.cpu(), record=record))
+                        finished = SavedLatent(latent=latent, record=record)
+                        latent = self._refined(finished, plans[index], partial(refining, index))
+                        decodings.add(index, replace(finished, latent=latent.cpu()))
                 keep(decodings.ready())
             keep(decodings.ready(wait=True))
         return GenerationResult(images=[images[index] for index in range(len(plans))])
@@ -271,21 +271,31 @@ class TextToImagePipeline(JobMaker):
         """Have finished clips gone over by a refiner, or with None by none; returns the pipeline itself.
 
         Args:
-            source: a folder or hub id of LTX-2 (diffusers), with its text encoder; its networks stay in memory.
+            source: a folder or hub id of LTX-2 (diffusers), with its text encoder. Its networks have the dtypes and the
+                schemes of the model's, and take turns in memory with them or stay beside them.
 
         Raises:
             RequestError: the model makes pictures, or clips of another autoencoder.
             CheckpointError: the source holds no refiner, or a damaged one.
         """
-        if source is None:
-            self.refiner = None
-            return self
-        opened = source if isinstance(source, OpenedRefiner) else open_refiner(source)
-        autoencoder: Any = self.bundle.autoencoder
-        check_refiner(opened, autoencoder)
-        dtypes = {"dtype": self.bundle.transformer.compute_dtype, "text_dtype": self.bundle.text_encoder.compute_dtype}
-        self.refiner = Refiner(opened.load(device=self.device, **dtypes), autoencoder)
+        opened = source if source is None or isinstance(source, OpenedRefiner) else open_refiner(source)
+        if opened is not None:
+            check_refiner(opened, self.bundle.autoencoder)
+        if self.refiner is not None:
+            self.refiner, self.bundle = None, self.bundle.with_beside({})
+        if opened is not None:
+            self.refiner = self._refiner(opened)
         return self
+
+    def _refiner(self, opened: OpenedRefiner) -> Refiner:
+        own, device = self.bundle, self.device
+        dtypes = {name: own.components[name].compute_dtype for name in set(FOLLOWS.values())}
+        schemes = {name: scheme_named(scheme) for name, scheme in own.quantized.items()}
+        own.rest()
+        refiner = opened.load(device=device, dtypes=dtypes, schemes=schemes, in_turns=bool(own.readers))
+        self.bundle = own.with_beside(refiner.networks, refiner.readers)
+        autoencoder: Any = own.autoencoder
+        return Refiner(refiner, autoencoder, need=self.bundle.need)
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> TextToImagePipeline:
         """Move all networks; returns the pipeline itself.
@@ -298,7 +308,7 @@ class TextToImagePipeline(JobMaker):
         name = resolve_device(device)
         if self._step is not None:
             check_compiler(name)
-        for part in self.bundle.components.values():
+        for part in (*self.bundle.components.values(), *self.bundle.beside.values()):
             part.to(name)
         self._adapters.clear()
         self._controls.clear()
@@ -362,6 +372,23 @@ class TextToImagePipeline(JobMaker):
         products = {"int8 products": products_on(self.device.type)} if self.bundle.rounds_activations else {}
         step = {"denoising step": "compiled"} if self._step else {}
         return {**arithmetic_facts(self.device), **attention, **products, **step}
+
+    def _named(self) -> ModelReference:
+        """The model as records name it; that of the refiner is known as soon."""
+        named, _ = model_reference(self.bundle), self.refiner and self.refiner.reference
+        return named
+
+    def _refined(self, finished: SavedLatent, plan: PicturePlan, on_step: OnRefined) -> Tensor:
+        """The latent, gone over where there is a refiner; ``finished`` has the record of that."""
+        if self.refiner is None:
+            return finished.latent
+        needs = tuple(name for name in finished.record.needs if name != REFINED)
+        record = finished.record.model_copy(update={"refiner": None, "needs": needs})
+        plain = replace(finished, record=record)
+        _refuse_nan(plain.latent, "latent")
+        with rescued(plain, self.rescue_folder) as rescue:
+            prompt, options = plan.read_as or plan.request.prompt, record.model.options
+            return refined_or_kept(self.refiner, plain, prompt, on_step, lambda: f"{rescue()}{options}")
 
     def _has_room_beside(self, plans: Sequence[PicturePlan]) -> bool:
         """Whether a decoding may run while others are denoised: on a GPU with so much free memory that no picture is

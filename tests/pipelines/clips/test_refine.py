@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,22 +17,25 @@ from sanakit.checkpoints.diffusers_layout import save_network
 from sanakit.checkpoints.networks.refiner.latent_upsampler import LATENT_UPSAMPLER
 from sanakit.checkpoints.networks.refiner.ltx2_connectors import LTX2_CONNECTORS
 from sanakit.checkpoints.networks.refiner.ltx2_video import LTX2_VIDEO
-from sanakit.checkpoints.opening import load_bundle
+from sanakit.checkpoints.opening import OpenedModel, load_bundle, open_model
 from sanakit.checkpoints.refiner import open_refiner
 from sanakit.checkpoints.text.decoder_folder import read_decoder
 from sanakit.checkpoints.text.decoder_json import decoder_config
 from sanakit.checkpoints.text.text_encoder_folder import save_text_encoder, text_encoder_files
 from sanakit.cli.app import main
-from sanakit.common.errors import CheckpointError, PictureError, RequestError
+from sanakit.common.errors import CheckpointError, DecodeMemoryError, PictureError, RequestError
 from sanakit.models.autoencoders.ltx2 import LTX2Autoencoder, LTX2AutoencoderConfig
 from sanakit.models.latent_upsampler import LatentUpsampler, LatentUpsamplerConfig
 from sanakit.models.text.language_model import every_state
 from sanakit.models.text.ltx2_connectors import LTX2Connectors, LTX2ConnectorsConfig
 from sanakit.models.transformers.ltx2_video import LTX2Video, LTX2VideoConfig
 from sanakit.models.transformers.video_dit import VideoDiT
-from sanakit.pipelines.latent_file import save_latent
+from sanakit.pipelines.check import load_for, memory_of_pictures, plan_for_model, tell_lack_of_memory
+from sanakit.pipelines.latent_file import load_latent, save_latent
 from sanakit.pipelines.replay import replay
+from sanakit.pipelines.request import VideoRequest
 from sanakit.pipelines.text_to_image import TextToImagePipeline
+from sanakit.quantization.quantize import quantization_of
 from sanakit.sampling.driver import drive
 from sanakit.sampling.truncated_flow import TruncatedFlow
 
@@ -107,7 +111,12 @@ def test_a_refined_clip_is_twice_as_large_and_begins_as_it_was(pipeline: TextToI
 
 
 def test_a_refined_clip_comes_out_again_and_is_decoded_later(
-    pipeline: TextToImagePipeline, model: Path, refiner: Path, tmp_path: Path
+    pipeline: TextToImagePipeline,
+    model: Path,
+    refiner: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clip = made(pipeline)
     file = clip.save(tmp_path / "ball.gif")
@@ -117,8 +126,22 @@ def test_a_refined_clip_comes_out_again_and_is_decoded_later(
         replay(file, unrefined, long=True)
     plain = made(unrefined).save(tmp_path / "plain.gif")
     assert replay(plain, pipeline, long=True).identical  # what was not refined is not
-    assert main(["replay", str(file), "--model", str(model), "--refine", str(refiner), "--long"]) == 0
-    assert main(["replay", str(plain), "--model", str(model), "--refine", str(refiner), "--long"]) == 2
+    monkeypatch.setattr("sanakit.pipelines.record.MAX_PIXELS", 64 * 64)  # it is as large as its file, not larger
+    (tmp_path / "moved").symlink_to(refiner)
+    command = ["replay", str(file), "--model", str(model)]
+    assert main([*command, "--refine", str(tmp_path / "moved")]) == 0
+    assert capsys.readouterr().out.strip() == "identical"  # and no word of the name
+    assert main(["replay", str(plain), "--model", str(model), "--refine", str(refiner)]) == 2
+    monkeypatch.setattr(OpenedModel, "load", None)  # before weights are read
+    assert main(command) == 1
+    bomb = bytearray(file.read_bytes())
+    bomb[6:10] = b"\xff\xff\xff\xff"  # width and height
+    file.write_bytes(bomb)
+    assert main(command) == 1
+    told = capsys.readouterr().err
+    assert "name that with --refine" in told
+    assert "could not be read as a clip" in told
+    monkeypatch.undo()
     latent = save_latent(tmp_path / "ball.safetensors", replace_output(pipeline))
     assert main(["decode", str(latent), "--model", str(model), "-o", str(tmp_path / "later.gif")]) == 0
     assert replay(tmp_path / "later.gif", pipeline, long=True).identical
@@ -152,6 +175,95 @@ def test_what_does_not_belong_together_is_refused(
         open_refiner(tmp_path)
     with pytest.raises(CheckpointError, match="has no transformer"):
         load_bundle(refiner)
+
+
+def test_parts_of_a_refiner_that_do_not_belong_together_are_told_by_their_configs(
+    refiner: Path, tmp_path: Path
+) -> None:
+    for name, config in (
+        ("latent_upsampler", {"in_channels": 4}),
+        ("connectors", {"text_proj_in_factor": 9}),
+        ("text_encoder", {"num_hidden_layers": 9}),
+    ):
+        folder = tmp_path / name
+        shutil.copytree(refiner, folder)
+        file = folder / name / "config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | config))
+        with pytest.raises(CheckpointError):
+            open_refiner(folder)
+    shutil.rmtree(folder / "tokenizer")
+    with pytest.raises(CheckpointError):
+        open_refiner(folder)
+
+
+def test_a_refiner_is_in_the_plan_of_memory(
+    model: Path, refiner: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = VideoRequest(prompt="a ball", num_frames=17)
+    plain = open_model(model)
+    opened = replace(plain, refiner=open_refiner(refiner))
+    plans = plan_for_model(opened, [request])
+    alone, both = (memory_of_pictures(each, plans[0]) for each in (plain, opened))
+    bundle = opened.load()
+    loaded = TextToImagePipeline(bundle).refine_with(opened.refiner)
+    sizes = {name: sum(each.nbytes for each in net.parameters()) for name, net in loaded.bundle.beside.items()}
+    assert both.weights == {**alone.weights, **sizes}
+    assert both.refining.keys() == sizes.keys()
+    assert both.decoding > 3 * alone.decoding  # four times the pixels
+    monkeypatch.setattr(OpenedModel, "load", None)  # weights of the model are not read before this is told
+    tell_lack_of_memory(opened, plans, free_memory=lambda device: both.total - 1)
+    assert "for refining" in caplog.text
+    with pytest.raises(RequestError, match="is not enough for tiny-clips"):
+        load_for([request], opened, memory=1000)
+
+
+def test_a_refiner_of_other_latents_is_refused_before_weights_are_read(
+    clip_bundle: ModelBundle, tiny_model: Path, refiner: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_bundle(replace(clip_bundle, text_encoder=load_bundle(tiny_model).text_encoder), tmp_path / "wan")
+    monkeypatch.setattr(OpenedModel, "load", None)
+    opened = replace(open_model(tmp_path / "wan"), refiner=open_refiner(refiner))
+    with pytest.raises(RequestError, match="this model's are others"):
+        load_for([VideoRequest(prompt="a ball", num_frames=5)], opened)
+
+
+@pytest.mark.parametrize("quantize", [None, "transformer=int8-weight,text_encoder=nf4"])
+def test_networks_of_both_stages_take_turns(model: Path, refiner: Path, quantize: str | None) -> None:
+    opened = replace(open_model(model, quantize=quantize), refiner=open_refiner(refiner))
+    request = VideoRequest(prompt="a ball", num_frames=9)
+    expected = load_for([request] * 2, opened)([request] * 2)
+    pipeline = load_for([request] * 2, replace(opened, in_turns=True))
+    here: list[list[str]] = []
+
+    def look(event: object) -> None:
+        networks = {**pipeline.bundle.networks, **pipeline.bundle.beside}
+        here.append([name for name, each in networks.items() if not next(each.parameters()).is_meta])
+        if len(here) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pipeline([request] * 2, on_event=look)
+    found = pipeline([request] * 2, on_event=look)
+    assert [each.record for each in found.images] == [each.record for each in expected.images]
+    clip = [["transformer"]] * 2 + [["refiner"]] * 3 + [["autoencoder"]]
+    assert here == [*clip[:3], *clip, *clip]
+    assert quantization_of(pipeline.refiner.bundle.transformer).name == ("int8-weight" if quantize else "")
+
+
+def test_a_clip_that_memory_was_too_short_to_refine_is_kept(
+    pipeline: TextToImagePipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*given: Any) -> None:
+        raise MemoryError
+
+    assert pipeline.refiner is not None
+    monkeypatch.setattr(pipeline.refiner.bundle.transformer, "forward", fails)
+    pipeline.rescue_folder = tmp_path
+    with pytest.raises(DecodeMemoryError, match=r"could not refine the clip .* sanakit decode"):
+        made(pipeline)
+    (kept,) = tmp_path.iterdir()
+    found = pipeline.decode(load_latent(kept))
+    assert found.record == made(TextToImagePipeline(pipeline.bundle)).record
 
 
 def test_the_truncated_flow_ends_where_it_leads() -> None:

@@ -20,7 +20,7 @@ from sanakit.checkpoints.networks.kinds import looks_like
 from sanakit.common.errors import CheckpointError, ConfigError, RequestError
 from sanakit.common.free_memory import refuse_lack
 from sanakit.kernels.native import native_library
-from sanakit.quantization.quantize import Quantization, Seen, quantize_, quantize_layers_, schemes_of
+from sanakit.quantization.quantize import Quantization, Seen, lay_out_, quantize_, quantize_layers_, schemes_of
 from sanakit.quantization.schemes import Scheme
 
 logger = logging.getLogger(__name__)
@@ -48,6 +48,16 @@ def load_network(
     seconds = time.perf_counter() - start
     logger.info("loaded %s: %.1fM parameters in %s in %.2f s", found.header.place.name, millions, dtype, seconds)
     return model
+
+
+def lay_out_network(found: Found[C, M], *, dtype: torch.dtype, quantize: Scheme | None = None) -> M:
+    """The same network without its weights, which the file is seen to have."""
+    check_whole(found)
+    model = found.kind.empty(found.config, found.quantization)
+    if quantize is not None and not found.quantization:
+        with torch.device("meta"):
+            lay_out_(model, schemes_of(model, quantize))
+    return model.to(dtype).eval().requires_grad_(False)
 
 
 def settle_(

@@ -210,6 +210,7 @@ class RunOptions(SourceOptions, DeviceOptions):
         deterministic: bool = False,
         compile: bool = False,
         memory: int | None = None,
+        refiner: OpenedRefiner | None = None,
         **options: Any,
     ) -> TextToImagePipeline:
         """The pipeline, where and as the options say, once it is known that it can make such pictures and that there is
@@ -232,7 +233,7 @@ class RunOptions(SourceOptions, DeviceOptions):
         how: dict[str, Any] = {"deterministic": deterministic, "compile": compile, "memory": memory}
         if place is not None:
             how["check_room"] = partial(check_folder, place.folder)
-        return load_for(requests, open_model(model, **chosen), **how)
+        return load_for(requests, replace(open_model(model, **chosen), refiner=refiner), **how)
 
     @property
     def parts(self) -> dict[str, str | None]:

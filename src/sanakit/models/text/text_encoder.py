@@ -114,6 +114,12 @@ class TextEncoder:
         return int(self.model.config.hidden_size)
 
     @property
+    def num_layers(self) -> int:
+        """Of the language model, as far as it is here."""
+        config: Any = self.model.config
+        return int(config.num_layers if isinstance(self.model, Decoder) else config.num_hidden_layers)
+
+    @property
     def compute_dtype(self) -> torch.dtype:
         """Of the hidden states; that of norms, whatever the table of embeddings and matrices are kept in."""
         return next(parameter.dtype for parameter in self.model.parameters() if parameter.ndim == 1)

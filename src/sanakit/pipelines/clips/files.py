@@ -135,7 +135,7 @@ def _gif_comment(path: Path) -> str | None:
     try:
         with Image.open(path) as image:
             found = image.info.get("comment")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise PictureError(f"{path} could not be read as a clip ({error})") from error
     return found.decode("ascii", "replace") if isinstance(found, bytes) else found
 
@@ -167,7 +167,7 @@ def read_frames(path: str | Path, fps: int | None = None) -> Iterator[Frames]:
                     yield from repeat(np.asarray(frame.convert("RGB")), _times(frame, fps))
         else:
             yield from _decoded(path)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
+    except (OSError, ValueError, EOFError, SyntaxError, Image.DecompressionBombError) as error:
         raise PictureError(f"{path} could not be read as a clip ({error})") from error
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import torch
@@ -67,12 +67,13 @@ class PictureMemory:
     denoising: int
     decoding: int
     upscaling: int = 0
+    refining: Mapping[str, int] = field(default_factory=dict)  # what a refiner's networks need, by their names
     in_turns: bool = False  # the weights of one network at a time
 
     @property
     def total(self) -> int:
         """At the peak, with what the process itself takes."""
-        later = {"transformer": self.denoising, "autoencoder": max(self.decoding, self.upscaling)}
+        later = {"transformer": self.denoising, "autoencoder": max(self.decoding, self.upscaling), **self.refining}
         if self.in_turns:
             return max(size + later.get(name, 0) for name, size in self.weights.items()) + OWN_BYTES
         return sum(self.weights.values()) + max(later.values()) + OWN_BYTES
