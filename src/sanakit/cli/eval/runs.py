@@ -20,4 +20,4 @@ def runs(
     from sanakit.training.watching.compared_runs import compare_runs
 
     compare_runs(folders, output)
-    say((output / "report.md").read_text(), f"{output}/")
+    say(*(output / "report.md").read_text().splitlines(), f"{output}/")
