@@ -197,7 +197,8 @@ def test_texts_beside_pictures_that_are_not_read_are_told_how(tmp_path: Path, pi
     for name in ("a.mov", "b.AAE"):  # a live photo's film, and what a phone notes of edits
         (tmp_path / name).write_text("<plist/>")
     assert open_data(tmp_path).unused_files == (
-        "a.mov: no .mov file is read", "b.AAE: no .aae file is read",
+        "a.mov: the picture of the same name beside it is used; give the clip another name",
+        "b.AAE: no .aae file is read",
         "b.tags: of the texts beside a picture only .txt, .caption and .json are read; rename it",
     )  # fmt: skip
 

@@ -13,6 +13,8 @@ PICTURE_SUFFIXES = UNREADABLE_SUFFIXES | {
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".ppm", ".pgm", ".pbm",
     ".pnm",
 }  # fmt: skip
+CLIP_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg"})
+MEDIA_SUFFIXES = PICTURE_SUFFIXES | CLIP_SUFFIXES
 
 Tell = Callable[[Path, str], None]
 """Told a path and what is wrong with it."""
@@ -51,6 +53,21 @@ def is_picture(path: Path) -> bool:
 def is_picture_name(name: str) -> bool:
     """Whether a text is a name as pictures have it."""
     return os.path.splitext(name.strip())[1].lower() in PICTURE_SUFFIXES
+
+
+def is_clip(path: Path) -> bool:
+    """By its name."""
+    return path.suffix.lower() in CLIP_SUFFIXES
+
+
+def is_medium(path: Path) -> bool:
+    """Whether it is a picture or a clip, by its name."""
+    return path.suffix.lower() in MEDIA_SUFFIXES
+
+
+def is_medium_name(name: str) -> bool:
+    """Whether a text is a name as pictures and clips have it."""
+    return os.path.splitext(name.strip())[1].lower() in MEDIA_SUFFIXES
 
 
 def is_visible(name: str) -> bool:

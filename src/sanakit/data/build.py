@@ -54,7 +54,8 @@ def build_shards(
     """Write (or continue) a folder of shards with every good sample of ``path``.
 
     Pictures are decoded to see that they are whole, and stored as they are; those that lie on their side by EXIF, or
-    are neither PNG, JPEG nor WebP, become upright PNG, so that every reader of SANA's shards sees them right.
+    are neither PNG, JPEG nor WebP, become upright PNG, so that every reader of SANA's shards sees them right. Clips are
+    decoded, too, and stored as they are.
 
     Raises:
         RequestError: ``path`` is no data set or has no good sample, or ``out`` lies in it.
@@ -134,10 +135,19 @@ def pack(source: DataSource, index: int) -> PackedSample | Problem:
     """A sample as a shard holds it, read to its end; or what is wrong with it."""
     sample = source[index]
     try:
-        files = _latent_files(source, index) if source.has_latents() else picture_files(source.read_bytes(index))
+        files = _files_of(source, index)
     except PictureError as error:
         return Problem(key=sample.key, reason="undecodable", detail=str(error))
     return PackedSample(sample, files)
+
+
+def _files_of(source: DataSource, index: int) -> dict[str, bytes]:
+    if source.has_latents():
+        return _latent_files(source, index)
+    if source[index].clip is None:
+        return picture_files(source.read_bytes(index))
+    source.check(index)
+    return {Path(source.blob(index).name).suffix.lower(): source.read_bytes(index)}  # as it is, with how it is turned
 
 
 def picture_files(content: bytes) -> dict[str, bytes]:

@@ -44,11 +44,13 @@ class Inspection:
     path: str
     layout: str
     caption_files: tuple[str, ...]  # tables and texts that were read, many of a kind as "*.txt"
-    holds: str  # "pictures" or "latents"
+    holds: str  # "pictures", "clips", "pictures and clips" or "latents"
     num_samples: int
     width: Spread | None  # pixels; None without samples
     height: Spread | None
     megapixels: Spread | None
+    seconds: Spread | None  # of clips; None: there are none
+    fps: Spread | None  # frames a second of clips
     aspect_ratios: dict[str, int]  # SANA's ratio height / width, as published, to samples nearest to it
     captions: tuple[SourceSummary, ...]
     captions_per_sample: dict[int, int]  # number of captions to samples
@@ -64,15 +66,18 @@ class Inspection:
 def inspect_data(source: DataSource) -> Inspection:
     """From the index in memory; no picture is read."""
     samples = [source[index] for index in range(len(source))]
+    clips = [sample.clip for sample in samples if sample.clip is not None]
     return Inspection(
         path=str(source.path),
         layout=source.layout,
         caption_files=source.caption_files,
-        holds="latents" if source.has_latents() else "pictures",
+        holds="latents" if source.has_latents() else _holds(len(samples), len(clips)),
         num_samples=len(samples),
         width=_spread([sample.width for sample in samples]),
         height=_spread([sample.height for sample in samples]),
         megapixels=_spread([round(sample.width * sample.height / 1e6, 3) for sample in samples]),
+        seconds=_spread([round(clip.seconds, 2) for clip in clips]),
+        fps=_spread([clip.fps for clip in clips]),
         aspect_ratios=aspect_ratio_histogram(samples),
         captions=_sources(samples),
         captions_per_sample=dict(sorted(Counter(len(sample.captions) for sample in samples).items())),
@@ -81,6 +86,12 @@ def inspect_data(source: DataSource) -> Inspection:
         unused_files=source.unused_files,
         problems=source.problems,
     )
+
+
+def _holds(num_samples: int, num_clips: int) -> str:
+    if not num_clips:
+        return "pictures"
+    return "clips" if num_clips == num_samples else "pictures and clips"
 
 
 def aspect_ratio_histogram(samples: Sequence[Sample]) -> dict[str, int]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sanakit.common.errors import RequestError
-from sanakit.common.paths import as_path, as_there, is_picture, walk
+from sanakit.common.paths import as_path, as_there, is_medium, walk
 from sanakit.data.samples import Layout
 from sanakit.data.shards.wids import INDEX, read_wids
 from sanakit.data.sources.choose_tables import TABLES, read_any_tables, read_table
@@ -96,7 +96,7 @@ def _read_folder(path: Path, files: Sequence[Path], bounds: Bounds) -> tuple[Lay
     if not any(file.suffix.lower() == ".tar" for file in files):
         return read_any_tables(path, files) or _read_plain(path, files)
     findings = read_wids(path, bounds, recursive=True)
-    if not any(map(is_picture, files)) or any(candidate.has_latent for candidate in findings.candidates):
+    if not any(map(is_medium, files)) or any(candidate.has_latent for candidate in findings.candidates):
         return "wids", findings
     layout, loose = read_any_tables(path, files) or _read_plain(path, files)
     loose.add(findings)
@@ -112,7 +112,7 @@ def _read_file(path: Path, bounds: Bounds) -> tuple[Layout, Findings]:
             return found
         if path.suffix.lower() != ".txt":
             raise RequestError(f"{path} is a table in which no column names a picture (file_name, image, path, ...)")
-    if is_picture(path):
+    if is_medium(path):
         what, remedy = "a single picture", "give the folder that it lies in, with its caption beside it"
     elif path.suffix.lower() == ".tar":
         what, remedy = "a single tar", "give the folder of the shards"
@@ -124,7 +124,7 @@ def _read_file(path: Path, bounds: Bounds) -> tuple[Layout, Findings]:
 
 
 def _read_plain(root: Path, files: Sequence[Path]) -> tuple[Layout, Findings]:
-    if any(map(is_picture, files)):
+    if any(map(is_medium, files)):
         return "folder", read_folder(root, files)
     if any(path.suffix.lower() == ".npy" for path in files):
         return "features", read_features(root, files)

@@ -30,6 +30,7 @@ class Microbatch:
     indices: tuple[int, ...]
     height: int  # pixels of the bin
     width: int
+    frames: int = 1  # of clips
 
 
 class BatchOrder:
@@ -40,7 +41,8 @@ class BatchOrder:
     new order in every epoch. Asking is safe from several threads.
 
     Args:
-        shapes: ``(height, width)`` in pixels that every sample has, such as its bin (`assign_bins`).
+        shapes: ``(height, width)`` in pixels that every sample has, such as its bin (`assign_bins`), or of clips
+            ``(frames, height, width)``.
         batch_size: samples of a micro-batch.
         seed: 0 or more; decides the orders.
 
@@ -49,13 +51,17 @@ class BatchOrder:
     """
 
     def __init__(self, shapes: Sequence[tuple[int, int]] | NDArray[np.int64], *, batch_size: int, seed: int) -> None:
-        bins = np.asarray(shapes, dtype=np.int64).reshape(-1, 2)
+        bins = np.asarray(shapes, dtype=np.int64)
+        bins = bins.reshape(-1, bins.shape[-1] if bins.ndim == 2 and bins.shape[-1] == 3 else 2)
         if not len(bins):
             raise RequestError("the data holds no samples that could be trained on")
         if batch_size < 1 or seed < 0:
             raise RequestError(f"batch_size={batch_size} must be 1 or more, and seed={seed} 0 or more")
         self._seed = seed
-        codes = bins[:, 0] << 32 | bins[:, 1]  # one number for each shape, which is much faster to sort than two
+        frames = bins[:, 0] if bins.shape[1] == 3 else np.ones(len(bins), np.int64)
+        codes = (
+            frames << 48 | bins[:, -2] << 24 | bins[:, -1]
+        )  # one number for each shape, which is much faster to sort than two
         found, bin_of_sample, counts = np.unique(codes, return_inverse=True, return_counts=True)
         self._bin_of_sample = bin_of_sample.astype(np.min_scalar_type(len(found)))
         ends = np.cumsum(counts)
@@ -63,7 +69,8 @@ class BatchOrder:
         bin_of_batch = np.repeat(np.arange(len(found)), [len(part) for part in starts])
         self._starts = np.concatenate(starts)  # (batches,), by bin
         self._ends = np.minimum(self._starts + batch_size, ends[bin_of_batch])
-        self._shapes = np.stack([found >> 32, found & 0xFFFFFFFF], axis=1)[bin_of_batch]  # (batches, 2)
+        sides = found >> 24 & 0xFFFFFF, found & 0xFFFFFF
+        self._shapes = np.stack([*sides, found >> 48], axis=1)[bin_of_batch]  # (batches, 3)
         self.num_batches = len(self._starts)
         self.num_samples = len(bins)
         self._order = lru_cache(_NUM_KEPT_EPOCHS)(self._shuffle)
@@ -77,8 +84,8 @@ class BatchOrder:
         epoch, place = self._find(number)
         samples, batches = self._order(epoch)
         batch = batches[place]
-        height, width = self._shapes[batch].tolist()
-        return Microbatch(epoch, tuple(samples[self._starts[batch] : self._ends[batch]].tolist()), height, width)
+        indices = tuple(samples[self._starts[batch] : self._ends[batch]].tolist())
+        return Microbatch(epoch, indices, *self._shapes[batch].tolist())
 
     def size(self, number: int) -> int:
         """How many samples micro-batch ``number`` has."""
@@ -88,7 +95,7 @@ class BatchOrder:
 
     def bins(self) -> dict[tuple[int, int], int]:
         """How many samples each ``(height, width)`` has in an epoch."""
-        shapes, inverse = np.unique(self._shapes, axis=0, return_inverse=True)
+        shapes, inverse = np.unique(self._shapes[:, :2], axis=0, return_inverse=True)
         counts = np.bincount(inverse.reshape(-1), weights=self._ends - self._starts)
         return {(int(h), int(w)): int(count) for (h, w), count in zip(shapes, counts, strict=True)}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Layout = Literal["folder", "jsonl", "csv", "json", "parquet", "imagefolder", "wids", "features"]
@@ -10,6 +10,7 @@ Reason = Literal[
     "undecodable",
     "too_large",
     "too_small",
+    "too_short",
     "empty_caption",
     "missing_caption",
     "missing_image",
@@ -31,13 +32,26 @@ class Caption:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ClipFacts:
+    """What a clip has beside a picture."""
+
+    num_frames: int  # of its own, as its header says or lets expect
+    fps: float  # frames a second, on average
+
+    @property
+    def seconds(self) -> float:
+        return self.num_frames / self.fps
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
-    """A picture (or its latent) with its captions, without its pixels."""
+    """A picture (or its latent) or a clip with its captions, without its pixels."""
 
     key: str  # unique in its data set
     width: int  # pixels, upright (EXIF orientation applied); known without decoding the whole picture
     height: int
     captions: tuple[Caption, ...]  # "prompt" first if there is one, the others by the name of their source
+    clip: ClipFacts | None = field(default=None, repr=False)  # None: a picture; no part of what tells old builds apart
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)

@@ -28,7 +28,7 @@ class Validation:
 def validate(
     source: DataSource, *, num_threads: int | None = None, on_progress: OnProgress = no_progress
 ) -> Validation:
-    """Decode every picture, or read every latent with its text features."""
+    """Decode every picture and clip, or read every latent with its text features."""
     problems, num_good = list(source.problems), 0
     found = map_ahead(partial(read_to_the_end, source), range(len(source)), num_threads=num_threads)
     for index, problem in enumerate(found, 1):
@@ -47,7 +47,7 @@ def read_to_the_end(source: DataSource, index: int) -> Problem | None:
             source.latent(index)
             source.text_features(index)
         else:
-            source.image(index)
+            source.check(index)
     except PictureError as error:
         return Problem(key=source[index].key, reason="undecodable", detail=str(error))
     return None

@@ -255,7 +255,7 @@ def test_a_table_that_has_no_part_is_named_with_what_would_help(photos: Path) ->
     (photos / "settings.json").write_text('{"model": "x"}')
     (photos / "half.json").write_text("{")
     (photos / "turns.json").write_text(json.dumps([{"image": "other.png", "conversations": []}]))
-    (photos / "film.mp4").touch()
+    (photos / "film.xyz").touch()
     source = open_data(photos)
     assert (source.layout, len(source), source.problems) == ("folder", 4, ())
     told = dict(sentence.split(": ", 1) for sentence in source.unused_files)
@@ -263,7 +263,7 @@ def test_a_table_that_has_no_part_is_named_with_what_would_help(photos: Path) ->
     assert "call the one that does caption" in told["scores.csv"]
     assert "no valid JSON" in told["half.json"]
     assert "nor a table" in told["settings.json, turns.json"]
-    assert told["film.mp4"] == "no .mp4 file is read"
+    assert told["film.xyz"] == "no .xyz file is read"
     (photos / "list.csv").write_text("file_name,text\na.png,red\n")
     told = dict(sentence.split(": ", 1) for sentence in open_data(photos).unused_files)
     assert "tables say what the captions are" in told["a.txt, b.txt, c.txt and 4 more"]

@@ -112,6 +112,8 @@ def _print_inspection(found: Inspection) -> None:
     if found.width is not None and found.height is not None and found.megapixels is not None:
         say(f"  width  {_range(found.width)} px", f"  height {_range(found.height)} px")
         say(f"  area   {_range(found.megapixels)} megapixels")
+        if found.seconds is not None and found.fps is not None:
+            say(f"  length {_range(found.seconds)} s", f"  rate   {_range(found.fps)} frames a second")
         _print_histogram(found.aspect_ratios)
     if found.captions:
         _print_captions(found)

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sanakit.common.errors import PictureError
-from sanakit.common.paths import PICTURE_SUFFIXES, composed, is_visible
+from sanakit.common.paths import MEDIA_SUFFIXES, composed, is_visible
 from sanakit.common.picture_limits import UNLESS_ALLOWED
 from sanakit.common.user_cache import cached_facts, file_stamp, recall, remember
-from sanakit.data.pictures import picture_size
 from sanakit.data.shards.tar_index import Member, index_tar
 from sanakit.data.sources.blobs import RangeBlob, read_blob
 from sanakit.data.sources.files import decode_text, lines_of, parse_json
+from sanakit.data.sources.media import medium_facts
 from sanakit.data.sources.records import PROMPT_SOURCE, SCORES, file_column, is_caption_column, size_of, unused_texts
 
-_VERSION = 5  # of what is remembered; a higher one makes old files count for nothing
-_EXTENSIONS = PICTURE_SUFFIXES | {".npy", ".npz", ".json", ".txt", ".caption"}
+_VERSION = 6  # of what is remembered; a higher one makes old files count for nothing
+_EXTENSIONS = MEDIA_SUFFIXES | {".npy", ".npz", ".json", ".txt", ".caption"}
 
 
 class ShardSample(NamedTuple):
@@ -35,9 +35,10 @@ class ShardSample(NamedTuple):
     text: str | None  # of key.txt
     twice: Sequence[str]  # names of further pictures with this key
     unused: Sequence[str]  # names in key.json that hold other texts
+    clip: tuple[int, float] | None  # frames, and frames a second, of a clip
 
     def picture(self) -> Member | None:
-        return next((member for name, member in self.files.items() if name in PICTURE_SUFFIXES), None)
+        return next((member for name, member in self.files.items() if name in MEDIA_SUFFIXES), None)
 
 
 class ShardContents(NamedTuple):
@@ -93,16 +94,16 @@ def _sample(path: Path, key: str, members: list[Member]) -> ShardSample:
     twice: list[str] = []
     for member in members:
         _, extension = _split(member.name)
-        is_picture = extension in PICTURE_SUFFIXES
-        if extension in files or (is_picture and picture is not None):
+        is_medium = extension in MEDIA_SUFFIXES
+        if extension in files or (is_medium and picture is not None):
             twice.append(member.name)
         else:
             files[extension] = member
-            picture = member if is_picture else picture
-    size, undecodable = _picture_facts(path, picture)
+            picture = member if is_medium else picture
+    size, undecodable, clip = _medium_facts(path, picture)
     record, record_fault, unused = _record(path, files.get(".json"))
     text, text_fault = _text(path, files.get(".txt") or files.get(".caption"))
-    return ShardSample(key, files, size, undecodable, record, record_fault or text_fault, text, twice, unused)
+    return ShardSample(key, files, size, undecodable, record, record_fault or text_fault, text, twice, unused, clip)
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -111,14 +112,16 @@ def _split(name: str) -> tuple[str, str]:
     return key, extension.lower()
 
 
-def _picture_facts(path: Path, member: Member | None) -> tuple[tuple[int, int] | None, str | None]:
+def _medium_facts(
+    path: Path, member: Member | None
+) -> tuple[tuple[int, int] | None, str | None, tuple[int, float] | None]:
     if member is None:
-        return None, None
+        return None, None, None
     try:
-        with RangeBlob(path, *member).open() as file:
-            return picture_size(file), None
+        size, clip = medium_facts(RangeBlob(path, *member))
     except PictureError as error:
-        return None, str(error)
+        return None, str(error), None
+    return size, None, None if clip is None else (clip.num_frames, clip.fps)
 
 
 def _record(path: Path, member: Member | None) -> tuple[dict[str, Any], str | None, Sequence[str]]:

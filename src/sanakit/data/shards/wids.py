@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sanakit.common.paths import as_there, is_picture, walk
-from sanakit.data.samples import Caption, Reason
+from sanakit.common.paths import as_there, is_medium, walk
+from sanakit.data.samples import Caption, ClipFacts, Reason
 from sanakit.data.shards.contents import ShardContents, ShardSample, shard_contents
 from sanakit.data.sources.blobs import RangeBlob
 from sanakit.data.sources.collect import Candidate, Findings
@@ -106,7 +106,7 @@ def _indexed(root: Path, findings: Findings) -> list[_Shard] | None:
             shards.append(shard)
     known = {shard.path.resolve() for shard in listed}
     for path in walk(root):
-        if (is_picture(path) or path.suffix.lower() == ".tar") and path.resolve() not in known:
+        if (is_medium(path) or path.suffix.lower() == ".tar") and path.resolve() not in known:
             name, reason = path.relative_to(root).as_posix(), _reason_of(path)
             findings.seen.add(path)
             findings.report(name, reason, f"{INDEX} does not list it, so it is not used; add it there or move it away")
@@ -114,7 +114,7 @@ def _indexed(root: Path, findings: Findings) -> list[_Shard] | None:
 
 
 def _reason_of(path: Path) -> Reason:
-    return "bad_record" if is_picture(path) else "bad_shard"
+    return "bad_record" if is_medium(path) else "bad_shard"
 
 
 def _listed(root: Path, item: Mapping[str, Any]) -> _Shard:
@@ -225,6 +225,9 @@ def _add_sample(
     features = sample.files.get(".npz")
     candidate = Candidate(key, RangeBlob(shard.path, *member), has_latent=latents, unused_columns=set(sample.unused))
     candidate.size = size_of(sample.record) if latents else sample.size
+    candidate.clip = (
+        None if latents or sample.clip is None else ClipFacts(num_frames=sample.clip[0], fps=sample.clip[1])
+    )
     candidate.undecodable = None if latents else sample.undecodable
     candidate.text_features = RangeBlob(shard.path, *features) if features else None
     _add_captions(candidate, sample, extra)

@@ -133,6 +133,8 @@ def _add_sample(archive: tarfile.TarFile, packed: PackedSample, sidecars: _Sidec
     main, extension = next(iter(sample.captions), None), next(iter(packed.files))
     facts: dict[str, Any] = {} if main is None else {MAIN_SOURCE: main.text}
     facts |= {"width": sample.width, "height": sample.height, "file_name": f"{sample.key}{extension}"}
+    if sample.clip is not None:
+        facts |= {"num_frames": sample.clip.num_frames, "fps": sample.clip.fps}
     if main is not None and main.source != MAIN_SOURCE:
         facts[PROMPT_SOURCE] = main.source
     for suffix, content in packed.files.items():

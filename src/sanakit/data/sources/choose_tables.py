@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sanakit.common.paths import composed, is_picture, walk
+from sanakit.common.paths import composed, is_medium, walk
 from sanakit.data.samples import Layout
 from sanakit.data.sources.collect import Findings
 from sanakit.data.sources.files import Bounds, parse_json, read_text, stem_of
@@ -44,7 +44,7 @@ def read_any_tables(root: Path, files: Sequence[Path]) -> tuple[Layout, Findings
 
 def _beside(files: Sequence[Path]) -> bool:
     """Whether a text lies beside a picture: then texts are captions, and no tables as Flickr's ``captions.txt`` is."""
-    pictures = {name for path in files if is_picture(path) for name in (stem_of(path), composed(path.as_posix()))}
+    pictures = {name for path in files if is_medium(path) for name in (stem_of(path), composed(path.as_posix()))}
     return any(stem_of(path) in pictures for path in files if _is_text(path))
 
 
@@ -80,11 +80,11 @@ def _read_parquets(root: Path, tables: Sequence[Path], files: Sequence[Path]) ->
     for table in tables:
         try:
             holder = embedded if picture_column(table) is not None else named
-            if holder is embedded or file_column(header_of(table)) is not None or not any(map(is_picture, files)):
+            if holder is embedded or file_column(header_of(table)) is not None or not any(map(is_medium, files)):
                 holder.append(table)
         except (ValueError, OSError):  # reading it says what is wrong
             damaged.append(table)
-    if embedded or (damaged and not named and not any(map(is_picture, files))):
+    if embedded or (damaged and not named and not any(map(is_medium, files))):
         return read_embedded(root, sorted([*embedded, *named, *damaged]))
     return read_tables(root, sorted([*named, *damaged]), files) if named else None  # else it is told as not used
 
@@ -95,7 +95,7 @@ def _read_jsons(root: Path, files: Sequence[Path]) -> Findings | None:
     for path in jsons:
         if path.parent == root and path.name in _JSON_TABLES:
             return _read_json(root, path, files)
-    stems = {stem_of(path) for path in files if is_picture(path)}
+    stems = {stem_of(path) for path in files if is_medium(path)}
     beside = {path for found in jsons_by_picture(jsons, stems).values() for path in found.values()}
     others = [path for path in jsons if path not in beside]
     if not others or not stems:

@@ -10,11 +10,11 @@ from pathlib import Path
 from sanakit.common.errors import PictureError
 from sanakit.common.paths import UNREADABLE_SUFFIXES
 from sanakit.common.picture_limits import UNLESS_ALLOWED
-from sanakit.data.pictures import picture_size
-from sanakit.data.samples import MAIN_SOURCE, Caption, Layout, Problem, Reason, Sample
+from sanakit.data.samples import MAIN_SOURCE, Caption, ClipFacts, Layout, Problem, Reason, Sample
 from sanakit.data.sources.blobs import Blob
 from sanakit.data.sources.data_source import DataSource, Entry, read_npy_header
 from sanakit.data.sources.files import Bounds, leads_out
+from sanakit.data.sources.media import Facts, medium_facts
 
 SANA_COMPRESSION = 32  # pixels a side of one latent cell; used where nothing else tells the size of the picture
 
@@ -28,6 +28,7 @@ class Candidate:
     captions: list[Caption] = field(default_factory=list)
     unreadable_captions: list[str] = field(default_factory=list)  # a sentence about each
     size: tuple[int, int] | None = None  # (width, height) upright; None: read the header
+    clip: ClipFacts | None = None  # of a clip whose size is known
     undecodable: str | None = None  # why the header could not be read, if that is known already
     text_features: Blob | None = None
     has_latent: bool = False
@@ -108,21 +109,22 @@ def _rank(candidate: Candidate) -> tuple[str, bool, str]:
 def _checked(candidate: Candidate, findings: Findings, *, min_size: int, need_captions: bool) -> Sample | None:
     """The sample, or None; what is wrong with it is added to ``findings``."""
     captions = ordered(caption for caption in candidate.captions if caption.text)
-    size = _size(candidate, findings)
+    facts = _facts(candidate, findings)
+    size = facts and facts[0]
     if size is not None and min(size) < min_size:
         detail = f"it has {size[0]}x{size[1]} px; the shorter side must have {min_size} px"
         findings.report(candidate.key, "too_small", detail)
         size = None
-    if (need_captions and not _has_captions(candidate, captions, findings)) or size is None:
+    if (need_captions and not _has_captions(candidate, captions, findings)) or facts is None or size is None:
         return None
-    return Sample(key=candidate.key, width=size[0], height=size[1], captions=captions)
+    return Sample(key=candidate.key, width=size[0], height=size[1], captions=captions, clip=facts[1])
 
 
-def _size(candidate: Candidate, findings: Findings) -> tuple[int, int] | None:
+def _facts(candidate: Candidate, findings: Findings) -> Facts | None:
     name, reason = candidate.blob.name, candidate.undecodable
     try:
         if reason is None:
-            return _read_size(candidate)
+            return _read_facts(candidate)
     except FileNotFoundError:
         findings.report(candidate.key, "missing_image", f"{name} is a link to a file that is not there")
         return None
@@ -157,12 +159,10 @@ def ordered(captions: Iterable[Caption]) -> tuple[Caption, ...]:
     return tuple(sorted(numbered, key=lambda caption: (caption.source != MAIN_SOURCE, caption.source)))
 
 
-def _read_size(candidate: Candidate) -> tuple[int, int]:
-    """``(width, height)`` in pixels, from the header; raises PictureError and OSError."""
-    if candidate.size is not None and not candidate.has_latent:
-        return candidate.size
+def _read_facts(candidate: Candidate) -> Facts:
+    """``(width, height)`` in pixels and what a clip has beside, from the header; raises PictureError and OSError."""
+    if not candidate.has_latent:
+        return medium_facts(candidate.blob) if candidate.size is None else (candidate.size, candidate.clip)
     with candidate.blob.open() as file:
-        if not candidate.has_latent:
-            return picture_size(file)
         (*_, height, width), _ = read_npy_header(file)
-    return candidate.size or (width * SANA_COMPRESSION, height * SANA_COMPRESSION)
+    return candidate.size or (width * SANA_COMPRESSION, height * SANA_COMPRESSION), None

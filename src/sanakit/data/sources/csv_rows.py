@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from sanakit.common.paths import is_picture_name
+from sanakit.common.paths import is_medium_name
 from sanakit.data.sources.records import as_score, file_column, without_number
 
 _LONGEST_FIELD = 2**31 - 1  # the standard library's own limit is 128 KiB, and rows of captions are longer
@@ -39,7 +39,7 @@ class CsvTable:
             self._start = 1
         first = next(self._records(self._start, lambda line: False), None)
         self.names = [] if first is None else first.cells
-        if first is not None and file_column(self.names) is None and any(map(_is_picture_name, self.names)):
+        if first is not None and file_column(self.names) is None and any(map(_is_medium_name, self.names)):
             self.names = _names_for(self.names)
         elif first is not None:
             self._start = first.number
@@ -52,7 +52,7 @@ class CsvTable:
 
         def begins_row(line: str) -> bool:
             cells = line.rstrip("\r\n").split(self._separator)
-            return place is not None and place < len(cells) and _is_picture_name(cells[place].strip().strip('"'))
+            return place is not None and place < len(cells) and _is_medium_name(cells[place].strip().strip('"'))
 
         yield from self._records(self._start, begins_row)
 
@@ -102,11 +102,11 @@ def _separator_of(lines: Sequence[str]) -> str:
 def _names_a_picture(line: str, separator: str) -> bool:
     """Whether a line cut at a separator is a header with a column for pictures, or a row with a picture's name."""
     cells = next(csv.reader([line], delimiter=separator), [])
-    return len(cells) > 1 and (file_column(cells) is not None or any(map(_is_picture_name, cells)))
+    return len(cells) > 1 and (file_column(cells) is not None or any(map(_is_medium_name, cells)))
 
 
-def _is_picture_name(cell: str) -> bool:
-    return is_picture_name(without_number(cell))
+def _is_medium_name(cell: str) -> bool:
+    return is_medium_name(without_number(cell))
 
 
 def _numbered(names: Sequence[str]) -> list[str]:
@@ -121,7 +121,7 @@ def _numbered(names: Sequence[str]) -> list[str]:
 def _names_for(cells: Sequence[str]) -> list[str]:
     names, texts, files = [], 0, 0
     for number, cell in enumerate(cells, 1):
-        if _is_picture_name(cell) and not files:
+        if _is_medium_name(cell) and not files:
             names.append("file_name")
             files = 1
         elif as_score(cell) is None:

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sanakit.common.errors import PictureError
-from sanakit.data.pictures import decode_picture, reason_of
+from sanakit.data.clips import frames_at, read_clip_to_the_end
+from sanakit.data.pictures import reason_of
 from sanakit.data.samples import Layout, Problem, Sample
 from sanakit.data.sources.blobs import Blob, read_blob
+from sanakit.data.sources.media import opened, read_picture
 
 _MAX_FEATURE_BYTES = 2**28  # of the largest text encoders that there are, 300 tokens take 5 MB
 
@@ -85,14 +87,37 @@ class DataSource:
         return self._entries[index].blob.stamp()
 
     def image(self, index: int) -> Image.Image:
-        """The picture upright in RGB, transparency over white.
+        """The picture upright in RGB, transparency over white; of a clip its first frame.
 
         Raises:
             PictureError: it cannot be decoded, or the data set holds latents.
         """
         if self.has_latents():
             raise PictureError(f"{self.path} holds latents; it has no pictures")
-        return decode_picture(self.read_bytes(index))
+        return read_picture(self._entries[index].blob)
+
+    def frames(self, index: int, *, num_frames: int, fps: float) -> NDArray[np.uint8]:
+        """The beginning of a clip as ``(T, H, W, 3)``, upright, at a rate of one's own; of a picture one frame.
+
+        Raises:
+            PictureError: it cannot be decoded, or ends before.
+        """
+        if self[index].clip is None:
+            return np.asarray(self.image(index))[None]
+        with opened(self._entries[index].blob) as file:
+            return frames_at(file, num_frames=num_frames, fps=fps)
+
+    def check(self, index: int) -> None:
+        """Read a picture or a clip to its end.
+
+        Raises:
+            PictureError: it is damaged somewhere.
+        """
+        if self[index].clip is None:
+            self.image(index)
+            return
+        with opened(self._entries[index].blob) as file:
+            read_clip_to_the_end(file)
 
     def has_latents(self) -> bool:
         """Whether the samples are cached features instead of pictures."""

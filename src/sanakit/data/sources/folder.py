@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sanakit.common.paths import composed, is_picture, is_picture_name
+from sanakit.common.paths import composed, is_clip, is_medium, is_medium_name, is_picture
 from sanakit.data.samples import MAIN_SOURCE, Caption
 from sanakit.data.sources.blobs import FileBlob
 from sanakit.data.sources.collect import Candidate, Findings
@@ -22,7 +22,7 @@ _NOT_CAPTIONS = frozenset({"metadata", "captions", "meta_data", "wids-meta"})
 
 
 def read_folder(root: Path, files: Sequence[Path], names: Sequence[str] | None = None) -> Findings:
-    """Every picture among ``files`` with the captions beside it.
+    """Every picture and clip among ``files`` with the captions beside it.
 
     ``a.txt`` (or ``a.png.txt``, ``a.caption``): every non-empty line is a caption; the first is SANA's ``prompt``, the
     others are ``prompt_2`` and so on. Of a picture with none of these beside it, the text or record of its name in a
@@ -34,7 +34,8 @@ def read_folder(root: Path, files: Sequence[Path], names: Sequence[str] | None =
         names: stems below ``root`` that SANA's ``meta_data.json`` lists; None takes every picture.
     """
     findings = Findings()
-    pictures = [path for path in files if is_picture(path)]
+    stills = {stem_of(path) for path in files if is_picture(path)}  # a live photo's film has no part beside its picture
+    pictures = [path for path in files if is_medium(path) and not (is_clip(path) and stem_of(path) in stills)]
     jsons = jsons_by_picture(files, {stem_of(path) for path in pictures})
     texts = _texts(files)
     bare = [path for path in pictures if _text_of(path, texts) is None and "" not in jsons.get(stem_of(path), {})]
@@ -117,7 +118,7 @@ def jsons_by_picture(files: Sequence[Path], stems: set[str]) -> dict[str, dict[s
         if path.suffix.lower() != ".json" or path.stem in _NOT_CAPTIONS:
             continue
         name = stem = stem_of(path)
-        if is_picture_name(name):
+        if is_medium_name(name):
             name = stem = stem.rpartition(".")[0]
         while stem not in stems and "_" in stem.rpartition("/")[2]:
             stem = stem.rpartition("_")[0]

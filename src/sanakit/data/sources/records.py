@@ -14,7 +14,8 @@ from sanakit.data.sources.files import is_clean
 # Columns that name the picture, the surest first; "Image Name" and "imageName" are image_name.
 FILE_COLUMNS = (
     "file_name", "filename", "image_file", "image_path", "img_path", "image_name", "img_name", "image", "img",
-    "picture", "photo", "path", "file", "filepath", "file_path", "images",
+    "picture", "photo", "video_file", "video_path", "video_name", "video", "clip_path", "clip_name", "clip", "path",
+    "file", "filepath", "file_path", "images", "videos",
 )  # fmt: skip
 _CONVERSATION = "conversations"  # of LLaVA's lists
 _CAPTION_WORDS = frozenset({"caption", "captions", "prompt", "prompts", "text", "texts", "description", "alt"})

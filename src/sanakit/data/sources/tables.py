@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sanakit.common.paths import PICTURE_SUFFIXES, as_there, composed, is_picture
+from sanakit.common.paths import MEDIA_SUFFIXES, as_there, composed, is_medium
 from sanakit.data.samples import Caption
 from sanakit.data.sources.blobs import FileBlob
 from sanakit.data.sources.collect import Candidate, Findings
@@ -25,7 +25,7 @@ class PictureFinder:
     def __init__(self, root: Path, files: Iterable[Path]) -> None:
         self.root = root
         self._by_name: dict[str, list[Path]] = {}
-        for path in filter(is_picture, files):
+        for path in filter(is_medium, files):
             for name in {composed(path.name), composed(path.stem)}:
                 self._by_name.setdefault(name, []).append(path)
 
@@ -36,7 +36,7 @@ class PictureFinder:
             path = as_there(place / plain)
             if os.path.isfile(path) or (os.path.islink(path) and not os.path.exists(path)):
                 return path
-            for suffix in sorted(PICTURE_SUFFIXES) if path.name and not is_picture(path) else ():
+            for suffix in sorted(MEDIA_SUFFIXES) if path.name and not is_medium(path) else ():
                 if os.path.isfile(guess := as_there(path.with_name(path.name + suffix))):
                     return guess
         found = self.ending_so(plain)
@@ -66,12 +66,12 @@ def read_tables(root: Path, tables: Sequence[Path], files: Sequence[Path]) -> Fi
             _add_row(row, table, finder, found, findings)
     findings.candidates = list(found.values())
     named = {candidate.blob.path.resolve() for candidate in found.values()}
-    for path in filter(is_picture, files):
+    for path in filter(is_medium, files):
         if path.resolve() not in named:
             names = tables[0].name if len(tables) == 1 else f"{len(tables)} tables"
             detail = f"{path.name} lies in the folder, and no row of {names} names it"
             findings.report(key_of(path, root), "missing_caption", detail)
-    findings.seen |= {*tables, *filter(is_picture, files)}
+    findings.seen |= {*tables, *filter(is_medium, files)}
     return findings
 
 

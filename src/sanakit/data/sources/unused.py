@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sanakit.common.errors import MissingExtraError
-from sanakit.common.paths import is_picture
+from sanakit.common.paths import is_clip, is_medium, is_picture
 from sanakit.data.samples import Layout, Reason
 from sanakit.data.sources.collect import Findings
 from sanakit.data.sources.files import parse_json, read_text, stem_of
@@ -39,7 +39,9 @@ def tell_unused(root: Path, files: Iterable[Path], layout: Layout, findings: Fin
         if path in findings.seen or path.name in _OURS or path.stem.lower() in NOT_TEXTS:
             continue
         name, suffix = path.relative_to(root).as_posix(), path.suffix.lower()
-        if is_picture(path) or (suffix in _DATA and layout != "features" and not _is_bare_table(path)):
+        if is_clip(path) and stem_of(path) in pictures:
+            groups["the picture of the same name beside it is used; give the clip another name"].append(name)
+        elif is_medium(path) or (suffix in _DATA and layout != "features" and not _is_bare_table(path)):
             reason: Reason = "bad_shard" if suffix == ".tar" else "bad_record"
             findings.report(name, reason, f"it has no part in the layout {layout}; give it a folder of its own")
         elif layout == "folder" and suffix not in _BESIDE and stem_of(path) in pictures and _may_be_text(path):
@@ -53,7 +55,7 @@ def files_read(root: Path, findings: Findings) -> tuple[str, ...]:
     """The files beside pictures, latents and shards that were read: tables and texts, many of a kind as ``*.txt``."""
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     for path in sorted(findings.seen):
-        if not is_picture(path) and path.suffix.lower() not in (".tar", ".npy", ".npz") and path.is_relative_to(root):
+        if not is_medium(path) and path.suffix.lower() not in (".tar", ".npy", ".npz") and path.is_relative_to(root):
             name = path.relative_to(root)
             groups[name.parent.as_posix(), path.suffix].append(name.as_posix())
     if len(groups) > _SHOWN:

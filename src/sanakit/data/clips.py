@@ -1,0 +1,177 @@
+"""Clips of every container and codec that PyAV reads, as upright RGB frames at a rate of one's own; and what their
+headers say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sanakit.common.errors import PictureError
+from sanakit.data.samples import ClipFacts
+
+READING_CLIPS = 1  # version of how a clip becomes frames: part of the keys of cached latents
+Frame = NDArray[np.uint8]
+"""``(H, W, 3)`` RGB, upright."""
+_HDR = frozenset({16, 18})  # transfer functions of PQ and HLG
+_MISSING_SECONDS = 0.25  # that a clip may end before its header says: sound is often longer than pictures
+_LARGEST = 8192  # pixels of a side
+# What a file may be: a playlist, whatever it is called, would have other files and addresses opened.
+_CONTAINERS = {"format_whitelist": "mov,matroska,avi,mpeg,mpegts,mpegvideo", "protocol_whitelist": "none"}
+
+
+def clip_facts(file: BinaryIO) -> tuple[tuple[int, int], ClipFacts]:
+    """``(width, height)`` upright, and the rest, from the header and the first frame.
+
+    Raises:
+        PictureError: it is no clip that can be read, or PyAV is not installed.
+    """
+    with _opened(file) as (container, stream):
+        first = next(container.decode(stream), None)
+        if first is None:
+            raise PictureError("the clip holds no frame")
+        height, width, _ = _upright(first, stream).shape
+        rate = float(stream.average_rate or stream.guessed_rate or 0)
+        if not (math.isfinite(rate) and rate > 0):
+            raise PictureError("the clip does not say how many frames a second it has")
+        seconds = _seconds(container, stream) or _counted_seconds(container, stream, rate)
+    return (width, height), ClipFacts(num_frames=max(1, round(seconds * rate)), fps=round(rate, 3))
+
+
+def frames_at(file: BinaryIO, *, num_frames: int, fps: float) -> NDArray[np.uint8]:
+    """The first ``num_frames`` moments ``1 / fps`` apart, as ``(T, H, W, 3)``: of each the frame that is shown then,
+    whatever the rate of the clip is, or its rates are.
+
+    Raises:
+        PictureError: it cannot be read, is damaged there, or ends before.
+    """
+    shown: list[Frame] = []
+    last, end = None, 0.0
+    for frame, time, until in _timed(file):
+        while len(shown) < num_frames and last is not None and len(shown) / fps < time - 1e-4:
+            shown.append(last)
+        if len(shown) == num_frames:
+            break
+        last, end = frame, until
+    while last is not None and len(shown) < num_frames and len(shown) / fps < end + 0.5 / fps:
+        shown.append(last)
+    if len(shown) < num_frames:
+        raise PictureError(f"the clip ends after {end:.2f} s, and {num_frames} frames at {fps:g} a second were wanted")
+    return np.stack(shown)
+
+
+def first_frame(file: BinaryIO) -> Image.Image:
+    """As a picture.
+
+    Raises:
+        PictureError: it cannot be read.
+    """
+    for frame, _, _ in _timed(file):
+        return Image.fromarray(frame)
+    raise PictureError("the clip holds no frame")
+
+
+def read_clip_to_the_end(file: BinaryIO) -> None:
+    """Decode every frame.
+
+    Raises:
+        PictureError: one is damaged, or the clip ends before its header says, as a copy that was broken off does.
+    """
+    with _opened(file) as (container, stream):
+        said, end = _seconds(container, stream), 0.0
+        for _, _, until in _decoded(container, stream, as_pictures=False):
+            end = until
+    if end < said - _MISSING_SECONDS:
+        raise PictureError(f"the clip ends after {end:.2f} s, and its header tells of {said:.2f} s; it was cut off")
+
+
+def motion_score(frames: NDArray[np.uint8], fps: float) -> int:
+    """How much moves in ``(T, H, W, 3)``: the mean difference of levels (0 to 255) between frames half a second apart,
+    which are shrunk to 64 pixels a side before, so that noise and fine texture do not count; 0 of a picture.
+
+    Upstream takes the mean length of the optical flow in pixels; this needs no network and has about its range.
+    """
+    step = max(1, round(fps / 2))
+    if len(frames) <= step:
+        step = len(frames) - 1
+    if step < 1:
+        return 0
+    small = [np.asarray(Image.fromarray(frame).convert("L").resize((64, 64), Image.Resampling.BOX)) for frame in frames]
+    levels = np.stack(small).astype(np.float32)
+    return round(float(np.abs(levels[step:] - levels[:-step]).mean()))
+
+
+def _timed(file: BinaryIO) -> Iterator[tuple[Frame, float, float]]:
+    with _opened(file) as (container, stream):
+        yield from _decoded(container, stream)
+
+
+def _decoded(container: Any, stream: Any, *, as_pictures: bool = True) -> Iterator[tuple[Frame, float, float]]:
+    """Frames with the second at which each is shown first, and the one until which; the clip begins at 0."""
+    begin, step = None, 1 / float(stream.average_rate or stream.guessed_rate or 25)
+    for number, frame in enumerate(container.decode(stream)):
+        if frame.is_corrupt:
+            raise PictureError(f"the clip is damaged at frame {number}")
+        time = number * step if frame.time is None else float(frame.time)
+        begin = time if begin is None else begin
+        lasts = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else step
+        pixels = _upright(frame, stream) if as_pictures else np.empty((0, 0, 3), np.uint8)
+        yield pixels, time - begin, time - begin + lasts
+
+
+@contextmanager
+def _opened(file: BinaryIO) -> Iterator[tuple[Any, Any]]:
+    """The container and its stream of pictures; what PyAV raises becomes PictureError."""
+    try:
+        import av
+    except ImportError:
+        raise PictureError(
+            "it is a clip, and PyAV, which reads clips, is missing: pip install 'sanakit[video]'"
+        ) from None
+    if not file.read(1):
+        raise PictureError("the file is empty")
+    file.seek(0)
+    try:
+        with av.open(file, mode="r", metadata_errors="ignore", options=_CONTAINERS) as container:
+            if not container.streams.video:
+                raise PictureError("the file holds no moving pictures")
+            stream = container.streams.video[0]
+            stream.thread_type = "NONE"  # whoever reads many clips has threads of his own
+            if max(stream.width or 0, stream.height or 0) > _LARGEST:
+                raise PictureError(f"the clip has {stream.width}x{stream.height} px, and {_LARGEST} a side are read")
+            yield container, stream
+    except (av.error.FFmpegError, ValueError, EOFError) as error:
+        raise PictureError(f"the clip cannot be read ({_in_one_line(error)})") from error
+
+
+def _upright(frame: Any, stream: Any) -> Frame:
+    """Turned as the file says, as phones need it, and with square pixels."""
+    if frame.color_trc in _HDR:
+        raise PictureError("the clip is HDR, whose brightness 8 bits do not hold; convert it to BT.709 first")
+    pixels: Frame = frame.to_ndarray(format="rgb24")
+    aspect = float(stream.sample_aspect_ratio or 1) or 1.0
+    if abs(aspect - 1) > 1e-3:
+        wide = max(1, round(pixels.shape[1] * aspect))
+        pixels = np.asarray(Image.fromarray(pixels).resize((wide, pixels.shape[0]), Image.Resampling.BICUBIC))
+    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))
+
+
+def _seconds(container: Any, stream: Any) -> float:
+    """As the header says; 0 where it does not."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    return container.duration / 1e6 if container.duration else 0.0
+
+
+def _counted_seconds(container: Any, stream: Any, rate: float) -> float:
+    container.seek(0)
+    return sum(1 for packet in container.demux(stream) if packet.size) / rate
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
