@@ -40,6 +40,8 @@ def compose(
     canvas = draw_ground(scene.ground, scene.camera_at(frame), bank, size)
     for number in scene.farthest_first():
         thing = scene.objects[number]
+        if not thing.at(frame).seen:
+            continue
         image, place = _drawn(thing, bank, size, frame)
         image = image if alter is None else alter(number, image)
         if thing.shadow:
@@ -53,6 +55,8 @@ def truth_maps(scene: Scene, bank: Bank, size: int = 128, frame: int = 0) -> Tru
     """The masks of all objects; shadows belong to none."""
     whole = np.zeros((scene.count, size, size), dtype=np.uint8)
     for number, thing in enumerate(scene.objects):
+        if not thing.at(frame).seen:
+            continue
         image, place = _drawn(thing, bank, size, frame)
         mask = Image.new("L", (size, size))
         mask.paste(image.getchannel("A"), place)

@@ -7,7 +7,7 @@ from functools import cache
 from itertools import combinations
 from typing import Literal
 
-from sanakit.worlds.scenes.description import Ground, Scene
+from sanakit.worlds.scenes.description import Ground, MotionKind, Scene
 from sanakit.worlds.scenes.vocabulary import DEFAULT_BACKGROUND
 
 Split = Literal["train", "heldout"]
@@ -26,6 +26,7 @@ def pairings(scene: Scene) -> tuple[str, ...]:
     names = [thing.name for thing in scene.objects]
     keys = {f"{thing.name}|{thing.colour}" for thing in scene.objects if thing.colour is not None}
     keys |= {f"{name}|{ground}" for name in names for ground in _ground_words(scene.ground)}
+    keys |= {motion_key(thing.name, thing.motion.kind) for thing in scene.objects if thing.motion is not None}
     if scene.view is not None:
         keys.add(f"{names[0]}|view {scene.view}")
     if scene.kind == "count":
@@ -36,6 +37,11 @@ def pairings(scene: Scene) -> tuple[str, ...]:
         parts = [f"{part} {word}" for part, word in scene.objects[0].parts]
         keys |= {"|".join(pair) for pair in combinations(sorted(parts), 2)}
     return tuple(sorted(keys))
+
+
+def motion_key(name: str, kind: MotionKind) -> str:
+    """The pairing of a thing and what it does."""
+    return f"{name}|moving {kind}"
 
 
 def pair_key(first: str, second: str) -> str:

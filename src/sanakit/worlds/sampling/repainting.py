@@ -44,10 +44,10 @@ def _turned(scene: Scene, thing: SceneObject, rng: Generator, bank: Bank) -> Sce
     look = bank.look(thing.name, thing.look)
     assert look is not None
     view = draw_view(look, scene.view, rng)
-    return replace(thing, view=view, box=_fitted(thing.box, look, view))
+    return replace(thing, view=view, box=fitted(thing.box, look, view))
 
 
-def _fitted(box: Box, look: Look, view: int) -> Box:
+def fitted(box: Box, look: Look, view: int) -> Box:
     """A box of another side with the same longer edge, on the same ground."""
     left, top, right, bottom = box
     longer, (width, height) = max(right - left, bottom - top), look.views[view].size

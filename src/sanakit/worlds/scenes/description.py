@@ -14,8 +14,11 @@ Kind = Literal["single", "count", "pair", "trio", "person"]
 Relation = Literal["left", "right", "above", "below", "in front", "behind", "on"]
 SizeWord = Literal["small", "big"]
 ViewWord = Literal["front", "side", "behind", "above"]
+MotionKind = Literal["left", "right", "up", "down", "towards", "away", "turning", "bouncing", "appearing"]
+SpeedWord = Literal["slow", "quick"]
 GroundKind = Literal["plain", "graded", "drawn", "place"]
 
+MOTIONS: tuple[MotionKind, ...] = get_args(MotionKind)
 RELATIONS: tuple[Relation, ...] = get_args(Relation)
 OPPOSITES: Mapping[Relation, Relation] = {
     "left": "right", "right": "left", "above": "below", "below": "above", "in front": "behind", "behind": "in front",
@@ -26,11 +29,20 @@ _MIN_OFFSET = 0.1  # of the canvas, between centres: less is neither left nor ri
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Motion:
+    """What an object does in a clip, as its captions say it; ``speed`` None says nothing."""
+
+    kind: MotionKind
+    speed: SpeedWord | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Pose:
-    """Where an object is in one frame, and which view of its look it shows."""
+    """Where an object is in one frame, which view of its look it shows, and whether it is there."""
 
     box: Box
     view: int
+    seen: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +51,8 @@ class SceneObject:
 
     ``colour`` is a colour word that is true of it, or None if its colour is not told. ``shadow`` says that it stands on
     the ground where its box ends. ``depth`` orders objects: a higher one is farther and drawn first. ``parts`` are the
-    told parts of a person. ``path`` holds a pose per frame; None stands still.
+    told parts of a person. ``motion`` is what its captions say it does; ``path`` holds a pose per frame; None stands
+    still.
     """
 
     name: str
@@ -50,6 +63,7 @@ class SceneObject:
     shadow: bool = False
     depth: int = 0
     parts: tuple[tuple[str, str], ...] = ()
+    motion: Motion | None = None
     path: tuple[Pose, ...] | None = None
 
     def at(self, frame: int) -> Pose:
@@ -118,8 +132,16 @@ class Scene:
         return iter(sorted(range(self.count), key=lambda number: -self.objects[number].depth))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for a file of truths; `scene_from_json` reads them back."""
-        return asdict(self)
+        """Plain values for a file of truths; `scene_from_json` reads them back. Of a still they are those of before
+        there were motions."""
+        values = asdict(self)
+        for thing in values["objects"]:
+            if thing["motion"] is None:
+                del thing["motion"]
+            for pose in thing["path"] or ():
+                if pose["seen"]:
+                    del pose["seen"]
+        return values
 
 
 def scene_from_json(values: Mapping[str, Any]) -> Scene:
@@ -136,13 +158,14 @@ def scene_from_json(values: Mapping[str, Any]) -> Scene:
 
 
 def _object(values: Mapping[str, Any]) -> SceneObject:
-    path = values["path"]
+    path, motion = values["path"], values.get("motion")
     return SceneObject(
         **{
             **values,
+            "motion": motion and Motion(**motion),
             "box": tuple(values["box"]),
             "parts": tuple((key, value) for key, value in values["parts"]),
-            "path": path and tuple(Pose(box=tuple(pose["box"]), view=pose["view"]) for pose in path),
+            "path": path and tuple(Pose(**{**pose, "box": tuple(pose["box"])}) for pose in path),
         }
     )
 

@@ -12,6 +12,7 @@ from sanakit.worlds.sampling.holdout import Split
 from sanakit.worlds.scenes.description import OPPOSITES, Scene, SceneObject
 from sanakit.worlds.scenes.vocabulary import NUMBER_WORDS, SIZE_WORDS
 from sanakit.worlds.telling.long_prompts import long_prompt, tagged
+from sanakit.worlds.telling.motions import canonical_motion, motion_words
 from sanakit.worlds.telling.phrases import (
     NO_RELATION,
     RELATION_WORDINGS,
@@ -82,7 +83,7 @@ def _what(scene: Scene, rng: Generator, bank: Bank, split: Split) -> str:
     if scene.kind == "pair":
         text = _pair(scene, rng, bank, split)
     else:
-        names = [_noun(scene, thing, rng, bank) for thing in _shuffled(scene, rng)]
+        names = [_noun(scene, thing, rng, bank, split) for thing in _shuffled(scene, rng)]
         text = pick(wordings(THREE, split), rng).format(*names) if scene.kind == "trio" else names[0]
     if scene.style:
         text = f"{pick(wordings(STYLES[scene.style], split), rng)} {text}"
@@ -105,7 +106,7 @@ def _pair(scene: Scene, rng: Generator, bank: Bank, split: Split) -> str:
         if relation in OPPOSITES and rng.random() < _SWAP_SHARE:
             first, second, relation = second, first, OPPOSITES[relation]
         pool = RELATION_WORDINGS[relation]
-    names = [_noun(scene, thing, rng, bank) for thing in (first, second)]
+    names = [_noun(scene, thing, rng, bank, split) for thing in (first, second)]
     return pick(wordings(pool, split), rng).format(*names)
 
 
@@ -121,7 +122,12 @@ def _shuffled(scene: Scene, rng: Generator) -> Sequence[SceneObject]:
     return [scene.objects[number] for number in rng.permutation(scene.count)]
 
 
-def _noun(scene: Scene, thing: SceneObject, rng: Generator, bank: Bank) -> str:
+def _noun(scene: Scene, thing: SceneObject, rng: Generator, bank: Bank, split: Split) -> str:
+    """What it is, and what it does."""
+    return join(_named(scene, thing, rng, bank), motion_words(thing.motion, rng, split))
+
+
+def _named(scene: Scene, thing: SceneObject, rng: Generator, bank: Bank) -> str:
     if scene.kind == "person":
         return person(thing)
     known = bank.things[thing.name]
@@ -136,6 +142,8 @@ def _noun(scene: Scene, thing: SceneObject, rng: Generator, bank: Bank) -> str:
 
 def _canonical_noun(scene: Scene, thing: SceneObject, bank: Bank) -> str:
     if scene.kind == "person":
-        return person(thing)
-    known = bank.things[thing.name]
-    return noun(scene, (known.name, known.plural), size=scene.size, colour=thing.colour, number=None)
+        name = person(thing)
+    else:
+        known = bank.things[thing.name]
+        name = noun(scene, (known.name, known.plural), size=scene.size, colour=thing.colour, number=None)
+    return join(name, canonical_motion(thing.motion))

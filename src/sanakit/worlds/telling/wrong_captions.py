@@ -11,7 +11,18 @@ from numpy.random import Generator
 from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.banks.things import Thing
 from sanakit.worlds.sampling.casting import pick
-from sanakit.worlds.scenes.description import OPPOSITES, RELATIONS, Ground, Scene, SceneObject, ViewWord, relation_holds
+from sanakit.worlds.scenes.description import (
+    OPPOSITES,
+    RELATIONS,
+    Ground,
+    Motion,
+    MotionKind,
+    Scene,
+    SceneObject,
+    SpeedWord,
+    ViewWord,
+    relation_holds,
+)
 from sanakit.worlds.scenes.vocabulary import (
     COLOURS,
     DEFAULT_BACKGROUND,
@@ -134,3 +145,27 @@ _CHANGES: Mapping[WrongWord, Callable[[Scene, Generator, Bank], Scene | None]] =
     "view": _other_view,
     "size": _other_size,
 }
+
+
+_OTHER_WAYS: Mapping[MotionKind, MotionKind] = {
+    "left": "right", "right": "left", "up": "down", "down": "up", "towards": "away", "away": "towards",
+    "turning": "bouncing", "bouncing": "appearing", "appearing": "turning",
+}  # fmt: skip
+_OTHER_SPEEDS: Mapping[SpeedWord, SpeedWord] = {"slow": "quick", "quick": "slow"}
+
+
+def wrong_motions(scene: Scene) -> dict[str, Scene]:
+    """The scene with the other motion of what moves, and with the other speed where one is told."""
+    wrong = {}
+    if any(thing.motion is not None for thing in scene.objects):
+        wrong["motion"] = _with_motions(scene, lambda motion: replace(motion, kind=_OTHER_WAYS[motion.kind]))
+    if any(thing.motion is not None and thing.motion.speed is not None for thing in scene.objects):
+        wrong["speed"] = _with_motions(
+            scene, lambda motion: replace(motion, speed=motion.speed and _OTHER_SPEEDS[motion.speed])
+        )
+    return wrong
+
+
+def _with_motions(scene: Scene, change: Callable[[Motion], Motion]) -> Scene:
+    objects = (replace(thing, motion=thing.motion and change(thing.motion)) for thing in scene.objects)
+    return replace(scene, objects=tuple(objects))

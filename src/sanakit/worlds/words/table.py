@@ -21,7 +21,7 @@ _NUM_CAPTIONS = 1500
 _NUM_NEAREST = 3
 
 
-def words_of(bank: Bank, names: Iterable[str] | None = None) -> dict[str, Any]:
+def words_of(bank: Bank, names: Iterable[str] | None = None, *, moving: bool = False) -> dict[str, Any]:
     """The words that a model knows which is trained on these things of a bank, as plain values.
 
     ``things`` have ``name``, ``plural``, ``synonyms`` (singular, plural), ``keywords``, ``emoji`` and ``names`` by
@@ -31,6 +31,7 @@ def words_of(bank: Bank, names: Iterable[str] | None = None) -> dict[str, Any]:
     Args:
         bank: of the training.
         names: of its things; None for all.
+        moving: captions also say what things do.
 
     Raises:
         RequestError: a name that the bank does not know.
@@ -49,7 +50,7 @@ def words_of(bank: Bank, names: Iterable[str] | None = None) -> dict[str, Any]:
         "grounds": list(BACKGROUNDS),
         "places": {name: list(place.wordings) for name, place in known.places.items()},
         "people": _people(known),
-        "other_words": sorted(_caption_words(known)),
+        "other_words": sorted(_caption_words(known, moving)),
         "untrained": _untrained(known, others),
         "untrained_emoji": {sign: thing.name for thing in others for sign in _emoji(thing)},
         "languages": languages(),
@@ -94,9 +95,9 @@ def _people(bank: Bank) -> dict[str, list[str]]:
     return {part: sorted(words) for part, words in sorted(parts.items())}
 
 
-def _caption_words(bank: Bank) -> set[str]:
+def _caption_words(bank: Bank, moving: bool) -> set[str]:
     """Words of captions that no name has."""
-    scenes = WorldScenes(bank, "train", 0)
+    scenes = WorldScenes(bank, "train", 0, moving=moving)
     texts = (scenes.truth(index)[1] for index in range(_NUM_CAPTIONS))
     said = {word for text in texts for word in re.findall(r"[^\W\d_]+(?:['’-][^\W_]+)*", text.lower())}
     names = (text for thing in bank.things.values() for text in _texts(thing))
