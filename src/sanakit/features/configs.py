@@ -11,7 +11,7 @@ from sanakit.data.caption_choice import CaptionChoice, PowerLawChoice
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FilesData:
-    """Pictures with captions in any layout that sanakit opens, or shards of cached features."""
+    """Pictures or clips with captions in any layout that sanakit opens, or shards of cached features."""
 
     type: Literal["files"] = "files"
     path: str
@@ -21,6 +21,7 @@ class FilesData:
     min_size: int = 1  # pixels; smaller pictures are left out
     leave_out: tuple[str, ...] = ()  # keys of samples that are not used
     also: tuple[str, ...] = ()  # folders beside path that its rows and links may lead to
+    motion_score: bool = True  # behind captions of clips stands how much moves in them, as upstream trains
     cache: bool = True  # compute latents and text features once and keep them; false: anew in every step
     cache_folder: str | None = None  # None: the user's cache, which other recipes share
 

@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sanakit.common.pixels import Picture
 from sanakit.features.batches import LatentBatch, TextRows, TrainingData
 from sanakit.features.configs import LatentDataConfig, ScenesData
-from sanakit.features.pixel_tensors import encode_pictures, encode_texts
+from sanakit.features.pixel_tensors import encode_clips, encode_pictures, encode_texts
 from sanakit.features.work import Demand, Work
 from sanakit.models.text.text_condition import TextCondition
 
@@ -37,7 +38,7 @@ class ContrastBatch:
 class Contrast(NamedTuple):
     """A scene with its caption, and one with a wrong word for each kind of word that it has."""
 
-    paint: Callable[[], Picture]
+    paint: Callable[[], Picture]  # or a clip (T, H, W, 3)
     caption: str
     wrong: Mapping[str, str]
 
@@ -51,8 +52,10 @@ def contrasts(
     which words are wrong: its own samples, each with the caption of the next one.
     """
     if isinstance(config, ScenesData):
-        chosen = balanced(_scene_contrasts(config, max(demand.resolutions)))
-        return encoded(chosen, demand.batch_size, work)
+        size = max(demand.resolutions)
+        of_clips = work.encoders.of_clips is not None and max(demand.frames) > 1
+        found = _clip_contrasts(config, size, demand) if of_clips else _scene_contrasts(config, size)
+        return encoded(balanced(found), demand.batch_size, work)
     return exchanged(data)
 
 
@@ -72,7 +75,7 @@ def balanced(found: Iterator[Contrast]) -> list[tuple[Contrast, str]]:
 
 def encoded(chosen: Sequence[tuple[Contrast, str]], batch_size: int, work: Work) -> list[ContrastBatch]:
     """Latents and text features of chosen scenes, in batches."""
-    latents = encode_pictures(work.encoders.autoencoder, [c.paint() for c, _ in chosen], work.device, quick=True)
+    latents = _latents([contrast.paint() for contrast, _ in chosen], work)
     captions = [c.caption for c, _ in chosen] + [c.wrong[kind] for c, kind in chosen]
     numbers = {text: number for number, text in enumerate(dict.fromkeys(captions))}
     texts = encode_texts(work.encoders.text, list(numbers), work.device)
@@ -84,6 +87,15 @@ def encoded(chosen: Sequence[tuple[Contrast, str]], batch_size: int, work: Work)
         )
         for part in (slice(start, start + batch_size) for start in range(0, len(chosen), batch_size))
     ]
+
+
+def _latents(painted: Sequence[NDArray[np.uint8]], work: Work) -> Tensor:
+    """Of pictures, or of clips, as the autoencoder takes either; a picture is a clip of one frame."""
+    encoder = work.encoders.of_clips
+    if encoder is None:
+        return encode_pictures(work.encoders.autoencoder, painted, work.device, quick=True)
+    clips = [each if each.ndim == 4 else each[None] for each in painted]
+    return encode_clips(encoder, clips, work.device, quick=True)
 
 
 def exchanged(data: TrainingData[LatentBatch]) -> list[ContrastBatch]:
@@ -117,3 +129,25 @@ def _scene_contrasts(config: ScenesData, size: int) -> Iterator[Contrast]:
         found = {kind: wrong_caption(scene, rng, kind, bank) for kind in WRONG_WORDS}
         wrong: dict[str, str] = {kind: text for kind, text in found.items() if text is not None}
         yield Contrast(partial(compose, scene, bank, size), canonical_caption(scene, bank), wrong)
+
+
+def _clip_contrasts(config: ScenesData, size: int, demand: Demand) -> Iterator[Contrast]:
+    """Held-out scenes in motion, with the opposite motion or speed beside the wrong words of pictures."""
+    from sanakit.features.scenes import Paintings, one_rate, open_bank
+    from sanakit.worlds.telling.captions import canonical_caption
+    from sanakit.worlds.telling.wrong_captions import WRONG_WORDS, wrong_caption, wrong_motions
+    from sanakit.worlds.world_scenes import WorldScenes
+
+    bank = open_bank(config.bank, config.names)
+    scenes = WorldScenes(bank, "heldout", config.seed, moving=True)
+    paintings = Paintings(bank, config.seed, "heldout", fps=one_rate(demand))
+    for index in range(_MAX_SCENES):
+        scene, _ = scenes.truth(index)
+        if not paintings.moves(index):
+            continue
+        rng = np.random.default_rng((config.seed, index))
+        found = {kind: wrong_caption(scene, rng, kind, bank) for kind in WRONG_WORDS}
+        wrong: dict[str, str] = {kind: text for kind, text in found.items() if text is not None}
+        wrong |= {kind: canonical_caption(other, bank) for kind, other in wrong_motions(scene).items()}
+        paint = partial(paintings.paint_clip, 0, index, size, max(demand.frames))
+        yield Contrast(paint, canonical_caption(scene, bank), wrong)

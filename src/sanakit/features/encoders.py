@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
+from typing import Any, cast
 
 import torch
 
@@ -14,12 +15,14 @@ from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.card import ModelCard
 from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.checkpoints.identity.precision import resolve_dtypes
+from sanakit.checkpoints.networks.identify import Found
 from sanakit.checkpoints.networks.strict_load import load_network
 from sanakit.checkpoints.sources.complete import card_of, complete
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts
 from sanakit.checkpoints.text.text_encoder_folder import load_text_encoder
 from sanakit.common.config import to_mapping
 from sanakit.common.devices import quick_dtype
+from sanakit.models.autoencoders.clips import ClipAutoencoder
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.text.text_encoder import TextEncoder
 
@@ -37,12 +40,25 @@ class Encoders:
         text: loads the text encoder with the instruction and lengths of the recipe.
     """
 
-    def __init__(self, *, autoencoder: Callable[[], DCAutoencoder], text: Callable[[], TextEncoder]) -> None:
+    def __init__(
+        self, *, autoencoder: Callable[[], DCAutoencoder | ClipAutoencoder], text: Callable[[], TextEncoder]
+    ) -> None:
         self._load_autoencoder, self._load_text = autoencoder, text
 
     @cached_property
-    def autoencoder(self) -> DCAutoencoder:
+    def latents(self) -> DCAutoencoder | ClipAutoencoder:
+        """Whichever autoencoder makes the latents."""
         return self._load_autoencoder().eval().requires_grad_(False)
+
+    @property
+    def autoencoder(self) -> DCAutoencoder:
+        """Of a model of pictures."""
+        return cast(DCAutoencoder, self.latents)
+
+    @property
+    def of_clips(self) -> ClipAutoencoder | None:
+        """Of a model of clips; None of one of pictures."""
+        return self.latents if isinstance(self.latents, ClipAutoencoder) else None
 
     @cached_property
     def text(self) -> TextEncoder:
@@ -51,11 +67,11 @@ class Encoders:
     @property
     def compression(self) -> int:
         """Pixels of one side per latent position."""
-        return self.autoencoder.config.compression
+        return self.latents.config.compression
 
     @property
     def latent_channels(self) -> int:
-        return self.autoencoder.config.latent_channels
+        return self.latents.config.latent_channels
 
     @cached_property
     def text_channels(self) -> int:
@@ -68,8 +84,10 @@ class Encoders:
 
         The decoder has no part in it, so latents stay valid while a decoder alone is trained on.
         """
-        model = self.autoencoder
+        model = self.latents
         config = to_mapping(model.config)
+        if isinstance(model, ClipAutoencoder):
+            return _digest({"weights": hash_tensors(model.encoding_state()), "config": config})
         shape = {name: value for name, value in config.items() if name not in _DECODER_SETTINGS}
         return _digest({"weights": hash_tensors(model.encoder.state_dict()), "config": shape})
 
@@ -87,7 +105,7 @@ class Encoders:
         try:
             yield self
         finally:
-            for name in ("autoencoder", "text"):
+            for name in ("latents", "text"):
                 vars(self).pop(name, None)
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
@@ -110,9 +128,9 @@ def encoders_of_parts(parts: ModelParts, card: ModelCard, *, device: str, for_pi
     dtypes = resolve_dtypes(card.precision, None, device)
     text_dtype = dtypes["text_encoder"] if for_pictures else quick_dtype(device)
 
-    def load_autoencoder() -> DCAutoencoder:
-        assert parts.autoencoder is not None
-        return load_network(parts.autoencoder, dtype=dtypes["autoencoder"], device=device)
+    def load_autoencoder() -> DCAutoencoder | ClipAutoencoder:
+        found: Found[Any, DCAutoencoder | ClipAutoencoder] = parts.networks["autoencoder"]
+        return load_network(found, dtype=dtypes["autoencoder"], device=device)
 
     def load_text() -> TextEncoder:
         assert parts.text_encoder is not None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -31,6 +32,23 @@ from sanakit.models.text.text_condition import TextCondition
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Captions:
+    """How one of a sample's captions is drawn, and what stands behind it, by the index into the source."""
+
+    choice: CaptionChoice
+    seed: int
+    suffixes: Mapping[int, str] = field(default_factory=dict)
+
+    def of(self, source: DataSource, index: int, epoch: int) -> str:
+        """The text of an epoch; "" of a sample without captions, whose text features lie beside its latent."""
+        sample = source[index]
+        if not sample.captions:
+            return ""
+        place = choose_caption(sample.captions, self.choice, seed=self.seed, epoch=epoch, key=sample.key)
+        return sample.captions[place].text + self.suffixes.get(index, "")
+
+
 class FileLatents(OrderedData):
     """Micro-batches of a data set on disk."""
 
@@ -41,9 +59,7 @@ class FileLatents(OrderedData):
         order: BatchOrder,
         latents: file_latents.Latents,
         texts: file_latents.Texts,
-        *,
-        choice: CaptionChoice,
-        seed: int,
+        captions: Captions,
     ) -> None:
         """
         Args:
@@ -51,7 +67,7 @@ class FileLatents(OrderedData):
         """
         super().__init__(order)
         self._source, self._samples = source, samples
-        self._latents, self._texts, self._choice, self._seed = latents, texts, choice, seed
+        self._latents, self._texts, self._captions = latents, texts, captions
 
     def keys(self, number: int) -> list[str]:
         """The samples of a micro-batch."""
@@ -62,7 +78,11 @@ class FileLatents(OrderedData):
         micro = self._order[number]
         indices = [self._samples[index] for index in micro.indices]
         return [
-            NamedSample(self._source[index].key, self._source.file_of(index), self._caption(index, micro.epoch))
+            NamedSample(
+                self._source[index].key,
+                self._source.file_of(index),
+                self._captions.of(self._source, index, micro.epoch),
+            )
             for index in indices
         ]
 
@@ -70,15 +90,8 @@ class FileLatents(OrderedData):
         """Latents ``(B, C, h, w)`` and text ``(B, L, C)``, both float32."""
         micro = self._order[number]
         indices = [self._samples[index] for index in micro.indices]
-        texts = [self._caption(index, micro.epoch) for index in indices]
+        texts = [self._captions.of(self._source, index, micro.epoch) for index in indices]
         return LatentBatch(self._latents(indices, micro.height, micro.width), pad_texts(self._texts(indices, texts)))
-
-    def _caption(self, index: int, epoch: int) -> str:
-        sample = self._source[index]
-        if not sample.captions:  # text features lie beside the latent
-            return ""
-        place = choose_caption(sample.captions, self._choice, seed=self._seed, epoch=epoch, key=sample.key)
-        return sample.captions[place].text
 
 
 def pad_texts(texts: Sequence[tuple[Tensor, Tensor]], *, multiple: int = 8) -> TextCondition:
@@ -118,11 +131,11 @@ def open_files(config: FilesData, demand: Demand, work: Work) -> FileLatents:
         keys = dict(zip(samples, cached.keys, strict=True))
         latents = file_latents.stored_latents(cached.store, [keys.get(index, "") for index in range(len(source))])
         samples, bins = [index for index, is_good in zip(samples, good, strict=True) if is_good], bins[good]
-    _check_any(samples, source)
-    _tell_captions(source, samples, config, work)
-    texts = _texts(source, samples, config, work)
+    check_any(samples, source)
+    tell_captions(source, samples, config, work)
+    texts = texts_of(source, samples, config, work)
     order = BatchOrder(bins, batch_size=demand.batch_size, seed=demand.seed)
-    return FileLatents(source, samples, order, latents, texts, choice=config.caption_choice, seed=demand.seed)
+    return FileLatents(source, samples, order, latents, texts, Captions(choice=config.caption_choice, seed=demand.seed))
 
 
 def bins_of(
@@ -149,14 +162,18 @@ def passing_samples(source: DataSource, config: FilesData) -> list[int]:
     return [index for index in samples if index not in low]
 
 
-def possible_captions(source: DataSource, samples: Sequence[int], choice: CaptionChoice) -> list[str]:
+def possible_captions(
+    source: DataSource, samples: Sequence[int], choice: CaptionChoice, suffixes: Mapping[int, str] | None = None
+) -> list[str]:
     """Every text that a sample may be shown with, each once."""
     texts: dict[str, None] = {}
     for index in samples:
-        captions = source[index].captions
+        captions, suffix = source[index].captions, (suffixes or {}).get(index, "")
         if captions:
             shares = caption_probabilities(captions, choice)
-            texts.update((caption.text, None) for caption, share in zip(captions, shares, strict=True) if share > 0)
+            texts.update(
+                (caption.text + suffix, None) for caption, share in zip(captions, shares, strict=True) if share > 0
+            )
     return list(texts)
 
 
@@ -180,15 +197,19 @@ def caption_notes(source: DataSource, samples: Sequence[int], choice: CaptionCho
     return notes
 
 
-def _texts(source: DataSource, samples: Sequence[int], config: FilesData, work: Work) -> file_latents.Texts:
+def texts_of(
+    source: DataSource, samples: Sequence[int], config: FilesData, work: Work, suffixes: Mapping[int, str] | None = None
+) -> file_latents.Texts:
+    """Features of their captions, from the cache or as they are asked for."""
     if not config.cache:
         return file_latents.encoded_texts(work)
     store = text_store(config.cache_folder, work.encoders)
-    keys, _ = cache_texts(possible_captions(source, samples, config.caption_choice), store, work, exact=True)
+    keys, _ = cache_texts(possible_captions(source, samples, config.caption_choice, suffixes), store, work, exact=True)
     return file_latents.stored_texts(store, keys)
 
 
-def _tell_captions(source: DataSource, samples: Sequence[int], config: FilesData, work: Work) -> None:
+def tell_captions(source: DataSource, samples: Sequence[int], config: FilesData, work: Work) -> None:
+    """Log what training never sees of captions."""
     for note in caption_notes(source, samples, config.caption_choice, work):
         logger.warning("%s: %s", source.path, note)
 
@@ -205,17 +226,17 @@ def _open_features(
     others = {source[index].key: f"{h}x{w} px" for index, (h, w) in found if (h, w) not in wanted}
     tell_dropped(f"have no shape of {', '.join(map(str, demand.resolutions))} px", others, source)
     samples = [index for index, shape in found if shape in wanted]
-    _check_any(samples, source)
+    check_any(samples, source)
     bare = [index for index in samples if not source.has_text_features(index)]
     if bare:
-        _tell_captions(source, bare, config, work)
-    otherwise = _texts(source, bare, config, work) if bare else None
+        tell_captions(source, bare, config, work)
+    otherwise = texts_of(source, bare, config, work) if bare else None
     texts = file_latents.shard_texts(source, otherwise, lambda: work.encoders.text_channels)
     texts([index for index in samples if source.has_text_features(index)][:1], [""])  # refused here, not in the run
     kept = [shape for shape in shapes if shape in wanted]
     order = BatchOrder(kept, batch_size=demand.batch_size, seed=demand.seed)
-    latents, choice = file_latents.shard_latents(source), config.caption_choice
-    return FileLatents(source, samples, order, latents, texts, choice=choice, seed=demand.seed)
+    latents = file_latents.shard_latents(source)
+    return FileLatents(source, samples, order, latents, texts, Captions(choice=config.caption_choice, seed=demand.seed))
 
 
 def _usable_latents(
@@ -240,7 +261,8 @@ def _usable_latents(
     return good, shapes
 
 
-def _check_any(samples: Sequence[int], source: DataSource) -> None:
+def check_any(samples: Sequence[int], source: DataSource) -> None:
+    """Raises RequestError where nothing is left."""
     if not samples:
         raise RequestError(
             f"{source.path} holds no picture that could be trained on; `sanakit data validate {source.path}` lists "

@@ -18,11 +18,15 @@ def latent_data(config: configs.LatentDataConfig, demand: Demand, work: Work) ->
     ``cache: false`` loads them again if they are released.
 
     Raises:
-        RequestError: nothing in the path could be trained on, a resolution does not suit the autoencoder, or pictures
-            of a class are wanted and no model is there to make them.
+        RequestError: nothing in the path could be trained on, a resolution or a length does not suit the autoencoder,
+            or pictures of a class are wanted and no model is there to make them.
         OutputError: the cache cannot be written.
     """
     match config:
+        case configs.FilesData() if work.encoders.of_clips is not None:
+            from sanakit.features.clips.files import open_clips
+
+            return open_clips(config, demand, work)
         case configs.FilesData():
             from sanakit.features.files import open_files
 
@@ -86,10 +90,16 @@ def pixel_data(
         RequestError: nothing in the path could be trained on, or the sizes do not fit together.
     """
     match config:
+        case configs.FilePictures() if demand.frames != (1,):
+            raise RequestError("an autoencoder of clips learns from scenes: data: {type: scenes}; files come later")
         case configs.FilePictures():
             from sanakit.features.pixels import open_pictures
 
             return open_pictures(config, demand, multiple=multiple, crop=crop)
+        case configs.ScenePictures() if demand.frames != (1,):
+            from sanakit.features.clips.scenes import scene_clips
+
+            return scene_clips(config, demand, multiple=multiple, crop=crop)
         case configs.ScenePictures():
             from sanakit.features.scenes import scene_pictures
 

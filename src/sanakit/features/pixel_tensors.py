@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sanakit.common.devices import quick_autocast
 from sanakit.common.pixels import Picture, to_signed
 from sanakit.kernels.attention import usual_attention_kernels
+from sanakit.models.autoencoders.clips import ClipAutoencoder
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.text.text_encoder import TextEncoder
 
@@ -47,6 +50,28 @@ def encode_pictures(
         with quick_autocast(device, enabled=quick):
             latents.append(autoencoder.encode(pixels)[: len(part)].to("cpu", LATENT_DTYPE))
     return torch.cat(latents).contiguous()  # as they come out of the cache: kernels go by the order in memory, too
+
+
+@torch.no_grad()
+def encode_clips(
+    autoencoder: ClipAutoencoder, clips: Sequence[NDArray[np.uint8]], device: torch.device | str, *, quick: bool = False
+) -> Tensor:
+    """Scaled latents ``(B, C, t, h, w)`` in bfloat16 on the CPU, of clips ``(T, H, W, 3)`` of one length and size; a
+    picture is a clip of one frame.
+
+    Each goes through the autoencoder by itself, so that it is the same to the bit whichever others there are, and in
+    one piece, as long ones are few in training.
+
+    Args:
+        quick: see ``encode_pictures``.
+    """
+    autoencoder.to(device)
+    latents = []
+    for clip in clips:
+        pixels = to_signed(list(clip)).transpose(0, 1)[None].to(device, autoencoder.compute_dtype)  # (1, 3, T, H, W)
+        with quick_autocast(device, enabled=quick):
+            latents.append(autoencoder.encode(pixels, at_once=len(clip)).to("cpu", LATENT_DTYPE))
+    return torch.cat(latents).contiguous()
 
 
 def rows_at_once(height: int, width: int, device: torch.device | str) -> int:

@@ -12,16 +12,18 @@ from torch import Tensor
 from sanakit.common.errors import RequestError
 from sanakit.common.pixels import Picture, to_signed
 from sanakit.common.seeds import derived_seed
+from sanakit.data.clip_bins import check_lengths
 from sanakit.data.order import BatchOrder
 from sanakit.features.batches import LatentBatch, OrderedData, PixelBatch, TextRows
 from sanakit.features.caching import cache_texts, fill_store, latent_key, latent_store, text_store
 from sanakit.features.configs import ScenePictures, ScenesData
 from sanakit.features.identity import Identity, digest_of
-from sanakit.features.pixel_tensors import QUICK, encode_pictures
+from sanakit.features.pixel_tensors import QUICK, encode_clips, encode_pictures
 from sanakit.features.work import Demand, Work
 from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.banks.bank_files import load_bank, read_names
 from sanakit.worlds.drawing.compose import compose
+from sanakit.worlds.moving.paths import MOTIONS_VERSION, set_in_motion
 from sanakit.worlds.sampling.holdout import Split
 from sanakit.worlds.sampling.repainting import repainted
 from sanakit.worlds.scenes.description import Box
@@ -37,15 +39,40 @@ _TEXT_LENGTHS = (24, 48, 96)
 class Paintings:
     """The numbered stream of a bank's scenes, each with its caption and any number of paintings."""
 
-    def __init__(self, bank: Bank, seed: int, split: Split = "train", *, single_share: float | None = None) -> None:
-        self._bank, self._seed = bank, seed
-        self._scenes = WorldScenes(bank, split, seed, single_share=single_share)
+    def __init__(
+        self,
+        bank: Bank,
+        seed: int,
+        split: Split = "train",
+        *,
+        single_share: float | None = None,
+        fps: float | None = None,
+    ) -> None:
+        """Args: ``fps`` has things move, and is how many frames a second clips have."""
+        self._bank, self._seed, self._fps = bank, seed, fps or 1.0
+        self._scenes = WorldScenes(bank, split, seed, single_share=single_share, moving=fps is not None)
         self.identity = f"scenes {SCENES_VERSION} {bank.hash} {seed}"
+        if fps is not None:
+            self.identity += f" moving {MOTIONS_VERSION} {fps:g}"
         if single_share is not None:
             self.identity += f" single {single_share}"
 
     def caption(self, index: int) -> str:
         return self._scenes.truth(index)[1]
+
+    def moves(self, index: int) -> bool:
+        """Whether something does in this scene."""
+        return any(thing.motion is not None for thing in self._scenes.truth(index)[0].objects)
+
+    def paint_clip(self, copy: int, index: int, size: int, num_frames: int) -> NDArray[np.uint8]:
+        """``(T, size, size, 3)``; the same words are true of every copy."""
+        rng = np.random.default_rng((self._seed, copy, index))
+        scene = repainted(self._scenes.truth(index)[0], rng, self._bank)
+        scene = set_in_motion(scene, rng, self._bank, num_frames=num_frames, fps=self._fps)
+        first = compose(scene, self._bank, size)
+        if scene.num_frames == 1:
+            return np.broadcast_to(first, (num_frames, *first.shape))
+        return np.stack([first, *(compose(scene, self._bank, size, frame) for frame in range(1, num_frames))])
 
     def paint(self, copy: int, index: int, size: int) -> Picture:
         """The same words are true of every copy; each has its own places, sides and part of the panorama."""
@@ -116,10 +143,15 @@ def identity_of_scenes(bank: Bank) -> Identity:
 
 def open_scenes(config: ScenesData, demand: Demand, work: Work) -> CachedScenes:
     """See ``latent_data``. With several resolutions each painting has one of them, in turn."""
-    sizes = _checked_sizes(demand.resolutions, work.encoders.compression)
+    sizes = checked_sizes(demand.resolutions, work.encoders.compression * demand.patch)
     bank = open_bank(config.bank, config.names)
     demand.on_identity(identity_of_scenes(bank))
-    paintings = Paintings(bank, config.seed, single_share=config.single_share)
+    of_clips = work.encoders.of_clips is not None
+    if work.encoders.of_clips is not None:
+        check_lengths(demand.frames, work.encoders.of_clips.config.temporal_compression)
+    paintings = Paintings(
+        bank, config.seed, single_share=config.single_share, fps=one_rate(demand) if of_clips else None
+    )
     captions = [paintings.caption(index) for index in range(config.num_captions)]
     store = text_store(config.cache_folder, work.encoders)
     keys, _ = cache_texts(captions, store, work)
@@ -127,32 +159,65 @@ def open_scenes(config: ScenesData, demand: Demand, work: Work) -> CachedScenes:
     texts = [store.get(key) for key in keys.values()]
 
     num_samples = config.num_captions * config.num_copies
-    turn = np.arange(num_samples)
-    turn = (turn % config.num_captions + turn // config.num_captions) % len(sizes)  # the resolution of each painting
-    places, latents = np.stack([turn, np.zeros_like(turn)], axis=1), []
-    for group, size in enumerate(sizes):
-        samples = np.flatnonzero(turn == group)
-        places[samples, 1] = np.arange(len(samples))
-        latents.append(_latents(paintings, config, samples, size, work))
+    copy, caption = np.divmod(np.arange(num_samples), config.num_captions)
+    turn = (caption + copy) % len(sizes)  # the resolution of each painting
+    length = _lengths(paintings, demand, copy, caption) if of_clips else np.zeros_like(turn)  # 0: a picture as such
+    shapes = sorted({*zip(turn.tolist(), length.tolist(), strict=True)})
+    places, latents = np.zeros((num_samples, 2), np.int64), []
+    for group, (size, frames) in enumerate(shapes):
+        samples = np.flatnonzero((turn == size) & (length == frames))
+        places[samples] = np.stack([np.full(len(samples), group), np.arange(len(samples))], axis=1)
+        latents.append(_latents(paintings, config, samples, (sizes[size], frames), work))
     return CachedScenes(latents, places, texts, np.array([number_of_text[text] for text in captions]), demand)
 
 
-def _latents(paintings: Paintings, config: ScenesData, samples: NDArray[np.int64], size: int, work: Work) -> Tensor:
-    """Latents of these samples at one resolution, ``(samples, C, h, w)`` bfloat16."""
-    store = latent_store(config.cache_folder, work.encoders)
+def one_rate(demand: Demand) -> float:
+    """Raises RequestError where there are several: scenes have the rate that they are painted at."""
+    if len(demand.fps) > 1:
+        raise RequestError(f"scenes are painted at one rate, and fps={list(demand.fps)} was given")
+    return demand.fps[0]
+
+
+def _lengths(
+    paintings: Paintings, demand: Demand, copy: NDArray[np.int64], caption: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Frames of each painting: the lengths in turn; of a scene in which nothing moves every other one is a picture, so
+    that a still caption means both."""
+    moves = np.array([paintings.moves(index) for index in range(int(caption.max()) + 1)])
+    lengths = np.array(sorted(set(demand.frames)))
+    turns = lengths[(caption + copy) % len(lengths)]
+    return np.where(~moves[caption] & ((caption // len(lengths) + copy) % 2 == 0), 1, turns)
+
+
+def _latents(
+    paintings: Paintings, config: ScenesData, samples: NDArray[np.int64], shape: tuple[int, int], work: Work
+) -> Tensor:
+    """Latents of these samples, ``(samples, C, h, w)`` or of clips ``(samples, C, t, h, w)``, bfloat16.
+
+    Args:
+        shape: side in pixels, and frames; 0 of pictures.
+    """
+    size, frames = shape
+    store, clips = latent_store(config.cache_folder, work.encoders), work.encoders.of_clips
     blocks: dict[str, list[tuple[int, int]]] = {}
     for start in range(0, len(samples), _BLOCK):
         numbers = [divmod(int(number), config.num_captions) for number in samples[start : start + _BLOCK]]
-        identity = f"{paintings.identity} {numbers}"
+        identity = f"{paintings.identity} {numbers}" + (f" of {frames} frames" if frames else "")
         blocks[latent_key(identity, size, size, work.rule("rendered"), QUICK, work.encoders)] = numbers
+
+    told = f"{size} px" + (f" of {frames} frames" if frames else "")
 
     def compute(missing: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
         for key in missing:
+            if clips is not None:
+                painted = [paintings.paint_clip(copy, index, size, frames) for copy, index in blocks[key]]
+                yield key, encode_clips(clips, painted, work.device, quick=True)
+                continue
             pictures = [paintings.paint(copy, index, size) for copy, index in blocks[key]]
             # always these together
             yield key, encode_pictures(work.encoders.autoencoder, work.shown(pictures), work.device, quick=True)
 
-    fill_store(store, list(blocks), compute, work, what=f"blocks of {_BLOCK} scenes at {size} px")
+    fill_store(store, list(blocks), compute, work, what=f"blocks of {_BLOCK} scenes at {told}")
     return torch.cat([store.get(key) for key in blocks])
 
 
@@ -175,7 +240,7 @@ class ComposedScenes:
 
 def scene_pictures(config: ScenePictures, demand: Demand, *, multiple: int, crop: int | None) -> ComposedScenes:
     """See ``pixel_data``. The scenes follow from both seeds, so every stage of a run sees its own."""
-    sizes = _checked_sizes(demand.resolutions, multiple)
+    sizes = checked_sizes(demand.resolutions, multiple)
     if len(sizes) > 1:
         raise RequestError(f"scenes are composed at one resolution, and {', '.join(map(str, sizes))} px were given")
     if crop is not None and (crop > sizes[0] or crop % multiple):
@@ -204,7 +269,8 @@ def scene_pixels(paintings: Paintings, indices: range, size: int, *, crop: int |
     return to_signed(images)
 
 
-def _checked_sizes(resolutions: Sequence[int], multiple: int) -> list[int]:
+def checked_sizes(resolutions: Sequence[int], multiple: int) -> list[int]:
+    """Sides from the smallest; ``RequestError`` for those that do not split into latents."""
     sizes = sorted(set(resolutions))
     if not sizes or any(size < multiple or size % multiple for size in sizes):
         raise RequestError(

@@ -16,11 +16,15 @@ from sanakit.scoring.annotators.annotate import ANNOTATORS_VERSION, annotate_for
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Demand:
     """``resolutions`` in pixels, of which several give one stream with bins of all of them; samples of a micro-batch;
-    the seed of the order, of windows and of the choice of captions; who says whether it is the right data."""
+    the seed of the order, of windows and of the choice of captions; who says whether it is the right data. Of clips the
+    lengths in frames, at one of the rates; pictures are among them where a length is 1."""
 
     resolutions: tuple[int, ...]
     batch_size: int
     seed: int
+    frames: tuple[int, ...] = (1,)
+    fps: tuple[float, ...] = (16.0,)
+    patch: int = 1  # positions of a side of the latent in a token of the network
     on_identity: OnIdentity = any_identity
 
 

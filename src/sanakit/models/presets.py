@@ -8,6 +8,8 @@ from typing import Any
 
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig, stages
 from sanakit.models.autoencoders.dc_ae_v import DCAEVConfig
+from sanakit.models.autoencoders.ltx2 import LTX2AutoencoderConfig
+from sanakit.models.autoencoders.wan import WanAutoencoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiTConfig
 from sanakit.models.transformers.video_dit import VideoDiTConfig
 from sanakit.models.transformers.video_dit2 import VideoDiT2Config
@@ -119,3 +121,11 @@ def published_transformer(hub_id: str) -> LinearDiTConfig | None:
 def published_autoencoder(hub_id: str) -> DCAutoencoderConfig | None:
     """The network of a name such as ``mit-han-lab/dc-ae-f32c32-sana-1.0-diffusers``; None if unknown."""
     return DC_AE_PRESETS.get(hub_id.rsplit("/", 1)[-1].removesuffix("-diffusers"))
+
+
+def published_clip_autoencoder(hub_id: str) -> WanAutoencoderConfig | LTX2AutoencoderConfig | None:
+    """That of a model of clips such as ``Efficient-Large-Model/SANA-Video_2B_480p_diffusers``; None if unknown."""
+    name = hub_id.rsplit("/", 1)[-1].lower()
+    if not name.startswith("sana-video_2b_"):
+        return None
+    return WanAutoencoderConfig() if "480p" in name else LTX2AutoencoderConfig(decoder_causal=False)

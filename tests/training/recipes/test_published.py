@@ -52,6 +52,13 @@ def test_the_network_is_the_preset_of_each_resolution(name: str, size: str) -> N
         assert networks[2:] == [LINEAR_DIT_PRESETS["sana-1600m-2k"], LINEAR_DIT_PRESETS["sana-1600m-4k"]]
 
 
+def test_clips_are_planned_by_the_names_of_published_networks() -> None:
+    recipe = read("sana-video-2b")
+    plans = plan(recipe, "cuda")
+    assert [each.weights for each in plans] == [4 * 2_056_862_144] * 4
+    assert plans[0].activations < plans[2].activations
+
+
 def test_the_large_one_grows_from_the_small_one() -> None:
     recipe = read("sana-1.5-4800m")
     assert isinstance(recipe, TransformerRecipe)

@@ -67,9 +67,9 @@ def quantize_model(
         OutputError: the target cannot be written.
     """
     parts = find_parts(source, hub=hub)
-    if parts.transformer is None:
+    if "transformer" not in parts.networks:
         raise CheckpointError(f"{parts.path} has no transformer, so it is no model to be quantized")
-    if parts.autoencoder is None and "autoencoder" in schemes:
+    if "autoencoder" not in parts.networks and "autoencoder" in schemes:
         schemes = {name: scheme for name, scheme in schemes.items() if name != "autoencoder"}
         if not schemes:
             raise RequestError(f"{parts.path} has no autoencoder, so it cannot be quantized")

@@ -9,7 +9,7 @@ Source: efficientvit ``dc_ae.py`` and diffusers' ``AutoencoderDC``.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal
 
@@ -24,11 +24,12 @@ from sanakit.checkpoints.networks.config_fields import (
     sequence,
     spread,
 )
-from sanakit.checkpoints.networks.key_maps import Fuse, KeyMap, Pointwise, Rename, Row
+from sanakit.checkpoints.networks.key_maps import Drop, Fuse, KeyMap, Pointwise, Rename, Row
 from sanakit.checkpoints.networks.kind import Json, NetworkKind, Shapes
-from sanakit.common.errors import CheckpointError
+from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.layers.resample import DownOp, UpOp
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
+from sanakit.models.autoencoders.dc_ae_clips import DCClipAutoencoder, DCClipAutoencoderConfig, TimeConfig
 from sanakit.models.autoencoders.dc_ae_config import Activation, DCAutoencoderConfig, DCAutoencoderStage, NormKind
 from sanakit.models.presets import DC_AE_PRESETS
 
@@ -255,4 +256,87 @@ DC_AE = NetworkKind(
     layouts=lambda config: {"diffusers": DIFFUSERS_DC_AE, "upstream": original_dc_ae(OriginalSpelling.of(config))},
     block_name=r"(encoder|decoder)\.stages\.\d+\.\d+\.(?!conv\.)",
     num_blocks=lambda config: sum(stage.num_blocks for stage in (*config.encoder, *config.decoder)),
+)
+
+
+# The causal autoencoder of clips around a DC-AE: the names of that below `picture`, and what puts frames together.
+_PICTURE, _TIME = "picture", ("frames", "channels", "num_blocks")
+_MARK = "gather.conv_in.weight"
+
+
+def _below(row: Row) -> Row:
+    match row:
+        case Drop():
+            return replace(row, theirs=f"{_PICTURE}.{row.theirs}")
+        case Fuse():
+            return replace(row, ours=f"{_PICTURE}.{row.ours}", theirs=tuple(f"{_PICTURE}.{n}" for n in row.theirs))
+        case _:
+            return replace(row, ours=f"{_PICTURE}.{row.ours}", theirs=f"{_PICTURE}.{row.theirs}")
+
+
+def _same(name: str) -> Row:
+    return Rename(name, name)
+
+
+CLIP_LAYOUT = KeyMap(
+    layout="diffusers",
+    rows=(
+        *map(_below, DIFFUSERS_DC_AE.rows),
+        *(_same(f"{side}.{conv}.{{leaf}}") for side in ("gather", "spread") for conv in ("conv_in", "conv_out")),
+        *(
+            _same(f"{side}.blocks.{{n}}.{part}.{{leaf}}")
+            for side in ("gather", "spread")
+            for part in ("conv1", "conv2", "norm")
+        ),
+    ),
+)
+
+
+def _clips_to_json(config: DCClipAutoencoderConfig) -> Json:
+    return {
+        "_class_name": DC_CLIP_AE.class_name,
+        _PICTURE: DC_AE.to_json(config.picture),
+        **{name: getattr(config.time, name) for name in _TIME},
+    }
+
+
+def _clips_from_json(fields: Mapping[str, Any]) -> DCClipAutoencoderConfig:
+    picture, known = fields.get(_PICTURE), TimeConfig()
+    if not isinstance(picture, Mapping):
+        raise CheckpointError(
+            "the autoencoder's config.json has no picture, the config of the one that its frames take"
+        )
+    numbers = {name: count(fields, name, getattr(known, name)) for name in _TIME}
+    try:
+        return DCClipAutoencoderConfig(picture=DC_AE.from_json(picture), time=TimeConfig(**numbers))
+    except ConfigError as error:
+        raise CheckpointError(f"the autoencoder's config.json: {error}") from error
+
+
+def _infer_clips(shapes: Shapes, names: str = "") -> DCClipAutoencoderConfig:
+    raise CheckpointError(
+        "an autoencoder of clips does not tell its shape; keep the config.json of its folder beside it"
+    )
+
+
+def _clips_layout_of(names: Collection[str]) -> KeyMap | None:
+    if _MARK not in names:
+        return None
+    return CLIP_LAYOUT.whole if any(".to_qkv." in name for name in names) else CLIP_LAYOUT
+
+
+DC_CLIP_AE = NetworkKind(
+    component="autoencoder",
+    folder="vae",
+    class_name="SanakitClipAutoencoderDC",
+    noun="DC-AE autoencoder of clips",
+    build=DCClipAutoencoder,
+    to_json=_clips_to_json,
+    from_json=_clips_from_json,
+    infer=_infer_clips,
+    layout_of=_clips_layout_of,
+    layouts=lambda config: {"diffusers": CLIP_LAYOUT},
+    block_name=r"(gather|spread)\.blocks\.\d+\.",
+    num_blocks=lambda config: 2 * config.time.num_blocks,
+    of_diffusers=False,
 )

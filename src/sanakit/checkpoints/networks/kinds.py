@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from sanakit.checkpoints.networks.controlnet import DIFFUSERS_CONTROLNET, UPSTREAM_CONTROLNET
-from sanakit.checkpoints.networks.dc_ae import DC_AE
+from sanakit.checkpoints.networks.dc_ae import DC_AE, DC_CLIP_AE
 from sanakit.checkpoints.networks.dc_ae_v import DC_AE_V
 from sanakit.checkpoints.networks.kind import NetworkKind
 from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
@@ -31,6 +31,7 @@ KINDS: tuple[NetworkKind[Any, Any], ...] = (
     LTX2_VIDEO,
     LTX2_CONNECTORS,
     LATENT_UPSAMPLER,
+    DC_CLIP_AE,
     DIFFUSERS_CONTROLNET,
     UPSTREAM_CONTROLNET,
 )

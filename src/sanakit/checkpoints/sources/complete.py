@@ -20,10 +20,8 @@ from sanakit.checkpoints.identity.known_models import (
 )
 from sanakit.checkpoints.identity.scheduler import scheduler_defaults
 from sanakit.checkpoints.identity.words import read_words
-from sanakit.checkpoints.networks.dc_ae_v import DC_AE_V
+from sanakit.checkpoints.networks.dc_ae import DC_AE, DC_CLIP_AE
 from sanakit.checkpoints.networks.identify import Found
-from sanakit.checkpoints.networks.ltx2 import LTX2
-from sanakit.checkpoints.networks.wan import WAN
 from sanakit.checkpoints.sources.origin import Origin
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts, locate
 from sanakit.checkpoints.text.starter_text_encoder import starter_text_encoder_folder
@@ -129,21 +127,32 @@ def find_autoencoder(source: str | Path, hub: HubOptions | None = None) -> Found
     Raises:
         CheckpointError: there is none, or it is the ``autoencoder.pt`` that runs of 0.1.0 left.
     """
+    found = _autoencoder_of(source, hub)
+    if found is None or found.kind is not DC_AE:
+        raise CheckpointError(f"{source} holds no autoencoder")
+    return found
+
+
+def find_trainable_autoencoder(source: str | Path) -> Found[Any, Any]:
+    """The same, or one of clips that is built around one of pictures."""
+    found = _autoencoder_of(source, None)
+    return found if found is not None and found.kind is DC_CLIP_AE else find_autoencoder(source)
+
+
+def _autoencoder_of(source: str | Path, hub: HubOptions | None) -> Found[Any, Any] | None:
+    """Of any kind."""
     if Path(str(source)).name == "autoencoder.pt":
         raise CheckpointError(
             f"{source} is no longer read: a run leaves a folder now; name {Path(source).parent / 'model'}, and if it "
             f"is not there, give the command of that run again, which writes it from the run's last checkpoint"
         )
-    found = find_parts(source, hub=hub, folders=("vae",)).autoencoder
-    if found is None:
-        raise CheckpointError(f"{source} holds no autoencoder")
-    return found
+    return find_parts(source, hub=hub, folders=("vae",)).networks.get("autoencoder")
 
 
 def find_clip_autoencoder(source: str | Path, hub: HubOptions | None = None) -> Found[Any, Any]:
     """The same of a model of clips."""
-    found = find_parts(source, hub=hub, folders=("vae",)).networks.get("autoencoder")
-    if found is None or found.kind not in (WAN, LTX2, DC_AE_V):
+    found = _autoencoder_of(source, hub)
+    if found is None or found.kind is DC_AE:
         raise CheckpointError(f"{source} holds no autoencoder of clips")
     return found
 

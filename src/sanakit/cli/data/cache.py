@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sanakit.features.cache_report import CacheReport
     from sanakit.features.configs import FilesData
     from sanakit.features.encoders import Encoders
+    from sanakit.features.work import Demand
 
 _KEPT = "{}, and the same command continues"
 
@@ -38,6 +39,12 @@ def cache(
     ] = None,
     resolution: Annotated[
         list[int] | None, typer.Option(min=1, help="Pixels; may be repeated for several in one run.")
+    ] = None,
+    frames: Annotated[
+        list[int] | None, typer.Option(min=1, help="Of clips: length in frames; may be repeated, 1 takes pictures in.")
+    ] = None,
+    fps: Annotated[
+        list[float] | None, typer.Option(min=0.1, help="Of clips: frames a second; may be repeated.")
     ] = None,
     cache_dir: Annotated[
         Path | None, typer.Option("--cache", metavar="DIR", help="Folder of the cache; the user's if not given.")
@@ -60,7 +67,7 @@ def cache(
     from sanakit.features.cache_report import cache_files
     from sanakit.features.configs import FilesData
     from sanakit.features.encoders import encoders_of_model
-    from sanakit.features.work import Work
+    from sanakit.features.work import Demand, Work
 
     if recipe is not None:
         config, encoders, stages = _of_recipe(recipe, where)
@@ -69,7 +76,10 @@ def cache(
     places = {"path": path, "cache_folder": cache_dir}
     changes: dict[str, Any] = {name: str(place) for name, place in places.items() if place is not None}
     config = replace(config, **changes, also=(*config.also, *(also or ())))
-    stages = [tuple(resolution)] if resolution else stages
+    if resolution:
+        stages = [Demand(resolutions=tuple(resolution), batch_size=1, seed=0)]
+    lengths = {name: tuple(given) for name, given in (("frames", frames), ("fps", fps)) if given}
+    stages = [replace(stage, **lengths) for stage in stages]  # type: ignore[arg-type]
     reports = []
     with encoders.loaded():
         for sizes in stages:
@@ -80,29 +90,37 @@ def cache(
         print_json([asdict(report) for report in reports])
     else:
         for sizes, report in zip(stages, reports, strict=True):
-            _print_report(report, sizes)
+            _print_report(report, sizes.resolutions)
     if any(report.problems for report in reports):
         raise typer.Exit(FAILURE)
 
 
-def _of_recipe(recipe: Path, device: str) -> tuple[FilesData, Encoders, list[tuple[int, ...]]]:
-    """Its data, its encoders, and the resolutions of its stages."""
+def _of_recipe(recipe: Path, device: str) -> tuple[FilesData, Encoders, list[Demand]]:
+    """Its data, its encoders, and the sizes of its stages."""
     from sanakit.cli.terminal.recipe_file import read_recipe
     from sanakit.common.config import from_mapping
     from sanakit.features.configs import FilesData
+    from sanakit.features.work import Demand
+    from sanakit.training.recipes.transformer.networks import patch_of
     from sanakit.training.recipes.transformer.recipe import TransformerRecipe
     from sanakit.training.recipes.transformer.starting_model import starting_model
 
     settings = from_mapping(TransformerRecipe, read_recipe(recipe), where="recipe")
     if not isinstance(settings.data, FilesData):
         raise RequestError(f"the data of {recipe} is {settings.data.type}, which is cached as its training begins")
-    stages = list(dict.fromkeys(stage.resolutions for stage in settings.stages))
-    return settings.data, starting_model(settings, device).encoders, stages
+    shapes = dict.fromkeys((stage.resolutions, stage.frames, stage.fps) for stage in settings.stages)
+    start = starting_model(settings, device)
+    patch = patch_of(start.transformer)
+    stages = [
+        Demand(resolutions=sizes, batch_size=1, seed=0, frames=frames, fps=fps, patch=patch)
+        for sizes, frames, fps in shapes
+    ]
+    return settings.data, start.encoders, stages
 
 
 def _print_report(report: CacheReport, sizes: tuple[int, ...]) -> None:
     pixels = ", ".join(map(str, sizes))
-    say(f"{report.num_samples} pictures at {pixels} px in {len(report.bins)} bins: {report.folder}")
+    say(f"{report.num_samples} samples at {pixels} px in {len(report.bins)} bins: {report.folder}")
     say(f"latents: {report.latents.reused} reused, {report.latents.computed} computed")
     say(f"captions: {report.texts.reused} reused, {report.texts.computed} computed")
     for key in report.dropped:

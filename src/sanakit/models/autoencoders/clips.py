@@ -40,6 +40,10 @@ class ClipAutoencoder(Network):
 
     config: ClipAutoencoderConfig
 
+    def encoding_state(self) -> dict[str, Tensor]:
+        """The tensors that decide a latent: all, where a subclass does not know better."""
+        return self.state_dict()
+
     def encode_chunk(self, pixels: Tensor, memory: ClipMemory) -> Tensor:
         """The first ``1 + n r`` frames of a clip, or the next ``n r``, to ``1 + n`` or ``n`` of the latent."""
         raise NotImplementedError

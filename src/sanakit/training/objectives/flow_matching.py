@@ -65,6 +65,7 @@ def flow_matching_loss(
     *,
     config: FlowMatchingConfig,
     target: Velocity | None = None,
+    clean: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Mean square error of the velocity, of pictures, videos or anything else with a noise level a sample.
 
@@ -73,6 +74,7 @@ def flow_matching_loss(
         latent: scaled, ``(B, ...)``.
         generator: of noise levels and noise.
         target: a frozen network to be like; None: ``noise - latent``.
+        clean: ``(B, T)`` bool, frames of clips ``(B, C, T, ...)`` that stay without noise and are not learned.
 
     Returns:
         ``loss`` (scalar), ``per_sample (B,)`` and ``sigma (B,)`` for the curve of loss against noise level.
@@ -82,13 +84,18 @@ def flow_matching_loss(
     sigma, timestep = sigma.to(latent.device), timestep.to(latent.device)
     level = sigma.view(-1, *[1] * (latent.ndim - 1))  # (B, 1, ...)
     noisy = (1 - level) * latent + level * noise
+    if clean is not None:
+        clean = clean.to(latent.device)[:, None, :, None, None]
+        noisy = torch.where(clean, latent, noisy)
     if target is None:
         wanted = noise - latent
     else:
         with torch.no_grad():
             wanted = target(noisy, timestep).float()
-    error = velocity(noisy, timestep).float() - wanted
-    per_sample = error.square().mean(dim=tuple(range(1, latent.ndim)))
+    squares = (velocity(noisy, timestep).float() - wanted).square()
+    if clean is not None:
+        squares = squares * ~clean / (~clean).float().mean(dim=2, keepdim=True).clamp_min(1e-6)
+    per_sample = squares.mean(dim=tuple(range(1, latent.ndim)))
     return {"loss": per_sample.mean(), "per_sample": per_sample.detach(), "sigma": sigma}
 
 

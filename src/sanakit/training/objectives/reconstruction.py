@@ -11,6 +11,7 @@ from torch import Tensor
 from sanakit.common.devices import widened
 from sanakit.common.errors import ConfigError
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
+from sanakit.models.autoencoders.dc_ae_clips import DCClipAutoencoder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,24 +36,34 @@ class ReconstructionConfig:
 
 @dataclass(frozen=True, slots=True)
 class Reconstruction:
-    """Pixels ``(B, 3, H, W)`` in [-1, 1], their raw latent ``(B, C, h, w)``, and what was decoded, float32 or wider."""
+    """Pixels ``(B, 3, H, W)`` in [-1, 1], their latent ``(B, C, ...)``, of pictures before it is scaled, and what was
+    decoded, float32 or wider."""
 
     pixels: Tensor
     latent: Tensor
     decoded: Tensor
 
 
+PixelAutoencoder = DCAutoencoder | DCClipAutoencoder
+
+
+def as_frames(pixels: Tensor) -> Tensor:
+    """Clips ``(B, 3, T, H, W)`` as pictures ``(B * T, 3, H, W)``; pictures as they are."""
+    return pixels if pixels.ndim == 4 else pixels.transpose(1, 2).flatten(0, 1)
+
+
 def reconstruct(
-    model: DCAutoencoder, pixels: Tensor, generator: torch.Generator, *, latent_noise: float = 0.0
+    model: PixelAutoencoder, pixels: Tensor, generator: torch.Generator, *, latent_noise: float = 0.0
 ) -> Reconstruction:
-    """Pixels to the latent and back, with noise of ``latent_noise`` deviations of the latent between."""
-    latent = noisy = model.encoder(pixels)
+    """Pixels to the latent and back, with noise of ``latent_noise`` deviations of the latent between; of clips as
+    frames."""
+    latent = noisy = _encoded(model, pixels)
     if latent_noise:
         scale = latent_noise * widened(latent.detach()).std()
         noise = torch.randn(latent.shape, generator=generator, device=generator.device).to(latent.device)
         noisy = latent + scale * noise
-    decoded = model.decoder(noisy)
-    return Reconstruction(pixels, latent, widened(decoded))
+    decoded = _decoded(model, noisy)
+    return Reconstruction(as_frames(pixels), latent, widened(as_frames(decoded)))
 
 
 def reconstruction_terms(
@@ -89,7 +100,7 @@ def reconstruction_terms(
 
 
 def reconstruction_loss(
-    model: DCAutoencoder,
+    model: PixelAutoencoder,
     pixels: Tensor,
     generator: torch.Generator,
     *,
@@ -104,3 +115,17 @@ def reconstruction_loss(
 def _gradient_l1(error: Tensor) -> Tensor:
     """Mean absolute difference of neighbouring errors: an edge in the wrong place costs twice, a soft tone little."""
     return error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+
+
+def _encoded(model: PixelAutoencoder, pixels: Tensor) -> Tensor:
+    if isinstance(model, DCClipAutoencoder):
+        return model.encode(pixels, at_once=pixels.shape[2])
+    latent: Tensor = model.encoder(pixels)
+    return latent
+
+
+def _decoded(model: PixelAutoencoder, latent: Tensor) -> Tensor:
+    if isinstance(model, DCClipAutoencoder):
+        return model.decode(latent, at_once=latent.shape[2])
+    pixels: Tensor = model.decoder(latent)
+    return pixels

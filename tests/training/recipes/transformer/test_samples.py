@@ -23,10 +23,9 @@ def test_a_grid_is_what_the_pipeline_makes_of_the_given_weights(tiny_bundle: Mod
         autoencoder=lambda: loads.append("autoencoder") or tiny_bundle.autoencoder,  # type: ignore[func-returns-value]
         text=lambda: loads.append("text") or tiny_bundle.text_encoder,  # type: ignore[func-returns-value]
     )
-    painter = SamplePainter(
-        config, StartingModel(tiny_bundle.transformer, encoders, tiny_bundle.card, False), device="cpu"
-    )
-    painter.begin(128, tiny_bundle.card.defaults.flow_shift)
+    start = StartingModel(tiny_bundle.transformer, encoders, tiny_bundle.card, False)
+    painter = SamplePainter(config, start, device="cpu")
+    painter.begin(start.card_for(128, tiny_bundle.card.defaults.flow_shift))
     before = {name: t.clone() for name, t in tiny_bundle.transformer.state_dict().items()}
     averaged = {name: 0.9 * t for name, t in before.items()}
     first = painter.draw(averaged, 10)
@@ -48,7 +47,7 @@ def test_samples_have_the_positions_of_their_stage(tiny_bundle: ModelBundle) -> 
     without = transformer.config = replace(transformer.config, interpolation_scale=None)
     start = StartingModel(transformer, encoders, tiny_bundle.card, False)
     painter = SamplePainter(SampleConfig(prompts=("a red apple",), steps=2), start, device="cpu")
-    painter.begin(128, tiny_bundle.card.defaults.flow_shift)
+    painter.begin(start.card_for(128, tiny_bundle.card.defaults.flow_shift))
     weights = transformer.state_dict()
     before = painter.draw(weights, 1)
     transformer.config = replace(without, interpolation_scale=1.0)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sanakit.common.errors import ConfigError
 from sanakit.features.batches import PixelBatch
 from sanakit.layers.resample import Upsample
-from sanakit.models.autoencoders.dc_ae import DCAutoencoder
+from sanakit.models.autoencoders.dc_ae_clips import DCClipAutoencoder
 from sanakit.training.objectives.patch_gan import (
     PatchDiscriminator,
     PatchGANConfig,
@@ -21,12 +21,18 @@ from sanakit.training.objectives.patch_gan import (
     generator_loss,
 )
 from sanakit.training.objectives.perceptual import Perceptual
-from sanakit.training.objectives.reconstruction import ReconstructionConfig, reconstruct, reconstruction_terms
+from sanakit.training.objectives.reconstruction import (
+    PixelAutoencoder,
+    ReconstructionConfig,
+    as_frames,
+    reconstruct,
+    reconstruction_terms,
+)
 from sanakit.training.optimizers.config import OptimizerConfig
 from sanakit.training.run.stage import StageConfig
 from sanakit.training.step.trainee import Made
 
-Trainable = Literal["all", "middle", "decoder", "decoder_head"]
+Trainable = Literal["all", "middle", "decoder", "decoder_head", "time"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +44,8 @@ class AutoencoderStage(StageConfig):
         crop: side of a window of each picture; of scenes around an object, which sees more edges per second.
         trainable: what learns. "middle" is the last layer of the encoder and the first of the decoder, the latent
             adaptation of DC-AE; "decoder" and "decoder_head" (its last norm and convolution) keep latents valid.
+            "time" is what puts the frames of clips together and apart, around an autoencoder of pictures as it is.
+        frames: of clips, 1 for pictures; fps: of them.
         objective: weights of the reconstruction's terms.
         gan: a discriminator that joins in; it begins anew with each stage that has one.
         optimizer: of this stage; None: the recipe's.
@@ -46,6 +54,8 @@ class AutoencoderStage(StageConfig):
     resolution: int
     crop: int | None = None
     trainable: Trainable = "all"
+    frames: int = 1
+    fps: float = 8.0
     objective: ReconstructionConfig = field(default_factory=ReconstructionConfig)
     gan: PatchGANConfig | None = None
     optimizer: OptimizerConfig | None = None
@@ -54,6 +64,8 @@ class AutoencoderStage(StageConfig):
         StageConfig.__post_init__(self)
         if self.resolution < 1 or (self.crop is not None and self.crop < 1):
             raise ConfigError(f"stage {self.name}: resolution={self.resolution} and crop={self.crop} are in pixels")
+        if self.frames < 1 or not self.fps > 0:
+            raise ConfigError(f"stage {self.name}: frames={self.frames} and fps={self.fps} must be above 0")
         if self.gan is not None and self.gan.adaptive and self.trainable == "middle":
             raise ConfigError(
                 f"stage {self.name}: an adaptive weight is measured at the last layer of the decoder, which "
@@ -69,26 +81,35 @@ class AutoencoderStage(StageConfig):
         return self.trainable in ("all", "middle")
 
 
-def set_trainable(model: DCAutoencoder, part: Trainable) -> None:
-    """Give gradients to one part alone; batch norms elsewhere keep the statistics that they have."""
+def set_trainable(model: PixelAutoencoder, part: Trainable) -> None:
+    """Give gradients to one part alone; batch norms elsewhere keep the statistics that they have.
+
+    Raises:
+        ConfigError: it is of clips' time, and this is an autoencoder of pictures.
+    """
     model.requires_grad_(part == "all")
+    picture, after = (model.picture, [model.spread]) if isinstance(model, DCClipAutoencoder) else (model, [])
     match part:
         case "all":
             parts: list[nn.Module] = [model]
         case "middle":
-            parts = [model.encoder.conv_out, model.decoder.conv_in]
+            parts = [picture.encoder.conv_out, picture.decoder.conv_in]
         case "decoder":
-            parts = [model.decoder]
+            parts = [*after, picture.decoder]
         case "decoder_head":
-            parts = [model.decoder.norm_out, model.decoder.conv_out]
+            parts = [picture.decoder.norm_out, picture.decoder.conv_out]
+        case "time" if isinstance(model, DCClipAutoencoder):
+            parts = [model.gather, model.spread]
+        case "time":
+            raise ConfigError("trainable: time is of autoencoders of clips; give time: {frames: 4} to make it one")
     model.eval()
     for each in parts:
         each.requires_grad_(True).train()
 
 
-def last_weight(model: DCAutoencoder) -> Tensor:
+def last_weight(model: PixelAutoencoder) -> Tensor:
     """Of the convolution that makes the pixels."""
-    last = model.decoder.conv_out
+    last = (model.picture if isinstance(model, DCClipAutoencoder) else model).decoder.conv_out
     conv = last.conv if isinstance(last, Upsample) else last
     assert isinstance(conv, nn.Conv2d)
     return conv.weight
@@ -121,7 +142,7 @@ class AdversarialLosses:
 
     def __init__(
         self,
-        model: DCAutoencoder,
+        model: PixelAutoencoder,
         stage: AutoencoderStage,
         discriminator: CountedDiscriminator,
         perceptual: Perceptual | None,
@@ -146,6 +167,6 @@ class AdversarialLosses:
 
     def discriminator(self, batch: PixelBatch, generator: torch.Generator, made: Made) -> Mapping[str, Tensor]:
         """Hinge loss between the pictures and what the generator made of them in its turn."""
-        real, copied = self._discriminator(batch.pixels), self._discriminator(made["decoded"])
+        real, copied = self._discriminator(as_frames(batch.pixels)), self._discriminator(made["decoded"])
         self._discriminator.seen += 1
         return {"loss": discriminator_loss(real, copied), "real": real.mean(), "made": copied.mean()}

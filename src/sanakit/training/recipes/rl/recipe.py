@@ -30,7 +30,13 @@ from sanakit.training.recipes.rl.report import HeldOut, report_rl
 from sanakit.training.recipes.rl.rolling import begun, build_engines, build_maker, build_panel
 from sanakit.training.recipes.rl.settings import RLSettings, RLStage
 from sanakit.training.recipes.transformer.export import export_adapter, export_model
-from sanakit.training.recipes.transformer.plan import begun_policy, latent_loss, meta_adapter, network_shape
+from sanakit.training.recipes.transformer.plan import (
+    begun_policy,
+    latent_loss,
+    meta_adapter,
+    network_shape,
+    picture_network,
+)
 from sanakit.training.recipes.transformer.samples import SamplePainter
 from sanakit.training.recipes.transformer.starting_model import StartingModel
 from sanakit.training.rollouts.engine import Engine
@@ -61,7 +67,8 @@ class RLRecipe(RLSettings):
                 model, compression, num_tokens = planned_network(self.init)
                 layers = layers_of(model)
             else:
-                config, compression, num_tokens = network_shape(self)
+                shape = network_shape(self)
+                config, compression, num_tokens = picture_network(shape), shape.compression, shape.num_tokens
                 model, layers = LinearDiT(config), Layers.of(LINEAR_DIT, config)
             learner = None if self.adapter is None else meta_adapter(model, layers, self.adapter)
         works = []
@@ -103,7 +110,7 @@ class Rewarding:
         check(INIT, {"weights": start.given[:16]})
         check("the prompts", self.prompts.identity | identity_of_encoders(start.encoders))
         card = start.card_for(config.resolution, start.card.defaults.flow_shift)
-        self.painter.begin(config.resolution, card.defaults.flow_shift)
+        self.painter.begin(card)
         engines = build_engines(recipe, start, config, session.device)
         if recipe.ray is not None:
             self._close()

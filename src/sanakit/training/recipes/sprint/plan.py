@@ -15,7 +15,7 @@ from sanakit.training.memory.step_memory import LossOfBatch, Workload
 from sanakit.training.recipes.sprint.adaptation import Adaptation, adapted
 from sanakit.training.recipes.sprint.distillation import Distillation
 from sanakit.training.recipes.sprint.settings import SprintSettings
-from sanakit.training.recipes.transformer.plan import network_shape
+from sanakit.training.recipes.transformer.plan import network_shape, picture_network
 
 
 def sprint_workloads(recipe: SprintSettings, device: str) -> list[Workload]:
@@ -25,7 +25,8 @@ def sprint_workloads(recipe: SprintSettings, device: str) -> list[Workload]:
     Raises:
         ConfigError: the judge is to listen to a block that the teacher has not.
     """
-    config, compression, num_tokens = network_shape(recipe)
+    shape = network_shape(recipe)
+    config, compression, num_tokens = picture_network(shape), shape.compression, shape.num_tokens
     with torch.device("meta"):
         given = LinearDiT(config)
     models = {trains: _networks(recipe, trains, given) for trains in {stage.trains for stage in recipe.stages}}

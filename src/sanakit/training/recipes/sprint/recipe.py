@@ -119,7 +119,8 @@ class Distilling:
             chosen, demand, work = demand_of(self.recipe, config, encoders, self.session, check)
             data, null = latent_data(chosen, demand, work), encoders.text.encode_null()
         self.trains = config.trains
-        self.painters[config.trains].begin(max(config.resolutions), self.begun.card.defaults.flow_shift)
+        shift = self.begun.card.defaults.flow_shift
+        self.painters[config.trains].begin(self.begun.card_for(max(config.resolutions), shift))
         if config.trains == "teacher":
             return self._teacher_stage(config, data, null)
         trainees = self._begin_student().trainees(null)

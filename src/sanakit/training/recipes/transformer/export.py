@@ -18,7 +18,9 @@ from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER, ModelCard
 from sanakit.checkpoints.identity.precision import DTYPES
 from sanakit.features.configs import LatentDataConfig, ScenesData
 from sanakit.features.scenes import open_bank
-from sanakit.models.transformers.linear_dit import LinearDiT
+from sanakit.models.transformers.linear_dit import LinearDiTConfig
+from sanakit.models.transformers.video_dit import VideoDiTConfig
+from sanakit.training.recipes.transformer.networks import build_transformer
 from sanakit.training.recipes.transformer.starting_model import StartingModel
 from sanakit.worlds.words.table import words_of
 
@@ -39,13 +41,13 @@ def export_model(
         the model as a user will load it on the CPU: the weights rounded to that dtype, computing in float32.
     """
     config = start.transformer.config
-    transformer = LinearDiT(config)
+    transformer = build_transformer(config)
     transformer.load_state_dict(dict(start.folded(weights)))
-    autoencoder = start.encoders.autoencoder
+    autoencoder = start.encoders.latents
     is_small = card.text_encoder == SMALL_TEXT_ENCODER  # such a model is stored as the starter is
     stored = autoencoder.bfloat16() if is_small else autoencoder
     defaults = card.defaults
-    if not card.distilled:
+    if not card.distilled and isinstance(config, LinearDiTConfig):
         defaults = replace(defaults, pag_layers=defaults.pag_layers or (config.num_layers // 2,))
     card = replace(card, name=folder.parent.name, defaults=defaults)
     dtype = DTYPES[card.precision.dtypes["transformer"][0]]
@@ -101,5 +103,5 @@ def export_adapter(
 def words_after(data: LatentDataConfig, start: StartingModel) -> Mapping[str, Any]:
     """What ``words.json`` says after a run: the words of a bank, or those from before, which are no longer all."""
     if isinstance(data, ScenesData):
-        return words_of(open_bank(data.bank, data.names))
+        return words_of(open_bank(data.bank, data.names), moving=isinstance(start.transformer.config, VideoDiTConfig))
     return {**start.words, "tells_unknown": False} if start.words else {}

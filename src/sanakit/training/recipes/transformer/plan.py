@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,32 +11,62 @@ from torch import nn
 from sanakit.adapters.adapter import Adapter, carry
 from sanakit.adapters.new import AdapterConfig, new_adapter
 from sanakit.checkpoints.adapters.places import Layers
+from sanakit.checkpoints.editing.growth import GrowthConfig
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.known_models import known_precision
 from sanakit.checkpoints.identity.precision import PrecisionPolicy
-from sanakit.checkpoints.sources.complete import card_of, complete, compression_of, find_autoencoder
+from sanakit.checkpoints.sources.complete import (
+    card_of,
+    complete,
+    compression_of,
+    find_autoencoder,
+    find_clip_autoencoder,
+)
 from sanakit.checkpoints.sources.sources import find_parts
 from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.common.paths import as_path
-from sanakit.models.presets import published_autoencoder, published_transformer
+from sanakit.models.autoencoders.clips import ClipAutoencoderConfig
+from sanakit.models.presets import published_autoencoder, published_clip_autoencoder, published_transformer
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.controlnet import ControlNet
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
+from sanakit.models.transformers.video_dit import VideoDiTConfig
 from sanakit.training.memory.step_memory import LossOfBatch
 from sanakit.training.objectives.flow_matching import FlowMatchingConfig, flow_matching_loss
 from sanakit.training.recipes.transformer.control import ControlConfig
+from sanakit.training.recipes.transformer.networks import TransformerConfig
 from sanakit.training.recipes.transformer.starting_model import NetworkRecipe
 
 
-def latent_loss(*, side: int, num_tokens: int) -> LossOfBatch:
-    """Flow matching on square latents with texts of ``num_tokens``, for plans."""
+@dataclass(frozen=True, slots=True)
+class NetworkShape:
+    """The network of a recipe, pixels of a side and frames per latent position, and the longest text."""
+
+    config: TransformerConfig
+    compression: int
+    temporal: int
+    num_tokens: int
+
+    def grown(self, growth: GrowthConfig | None) -> TransformerConfig:
+        """The network that is trained."""
+        config = self.config
+        return config if growth is None or isinstance(config, VideoDiTConfig) else growth.grown_config(config)
+
+    def latent_frames(self, frames: int) -> int | None:
+        """Of clips of so many frames; None of pictures."""
+        return 1 + (frames - 1) // self.temporal if isinstance(self.config, VideoDiTConfig) else None
+
+
+def latent_loss(*, side: int, num_tokens: int, frames: int | None = None) -> LossOfBatch:
+    """Flow matching on square latents with texts of ``num_tokens``, for plans; of clips with latent frames."""
 
     def loss(model: nn.Module, batch_size: int, device: torch.device) -> torch.Tensor:
         network: Any = model
         config = network.config
         embeds = torch.zeros(batch_size, num_tokens, config.caption_channels, device=device)
         mask = torch.ones(batch_size, num_tokens, dtype=torch.bool, device=device)
-        latent = torch.zeros(batch_size, config.in_channels, side, side, device=device)
+        shape = (config.in_channels, side, side) if frames is None else (config.in_channels, frames, side, side)
+        latent = torch.zeros(batch_size, *shape, device=device)
         text = TextCondition(embeds, mask)
         prepared = network.prepare(text)
         if isinstance(control := getattr(model, "control", None), ControlNet):
@@ -64,23 +94,33 @@ def meta_control(model: LinearDiT, config: ControlConfig) -> ControlNet:
     return control
 
 
-def network_shape(recipe: NetworkRecipe) -> tuple[LinearDiTConfig, int, int]:
-    """The network of a recipe, pixels of a side per latent position, and the longest text.
+def network_shape(recipe: NetworkRecipe) -> NetworkShape:
+    """What is known before anything is loaded.
 
     Reads headers of files; what is published is known by its name and not fetched.
     """
     init, model, text = recipe.init, recipe.model, recipe.text
+    if isinstance(model, VideoDiTConfig):
+        encoder = _clip_autoencoder(str(recipe.autoencoder))
+        return NetworkShape(model, encoder.compression, encoder.temporal_compression, text.max_tokens if text else 300)
     compression = _compression(recipe.autoencoder) if recipe.autoencoder is not None else 0
     if init is not None and not as_path(init).exists():
         model = published_transformer(init)
     if model is not None:
-        return model, compression or 32, text.max_tokens if text else 300
+        return NetworkShape(model, compression or 32, 1, text.max_tokens if text else 300)
     assert init is not None
     parts = complete(find_parts(init), HubOptions())
-    assert parts.transformer is not None
-    config = parts.transformer.config
+    config, encoder = parts.networks["transformer"].config, parts.networks["autoencoder"].config
     text = text or (parts.card.text if parts.card else None)
-    return config, compression or compression_of(parts.autoencoder), text.max_tokens if text else 300
+    temporal = encoder.temporal_compression
+    return NetworkShape(config, compression or encoder.compression, temporal, text.max_tokens if text else 300)
+
+
+def picture_network(shape: NetworkShape) -> LinearDiTConfig:
+    """Raises ConfigError where it is one of clips, which a recipe cannot train yet."""
+    if isinstance(shape.config, VideoDiTConfig):
+        raise ConfigError("such recipes train networks of pictures; one of clips is trained by type: transformer")
+    return shape.config
 
 
 def begun_policy(recipe: NetworkRecipe) -> PrecisionPolicy | None:
@@ -91,6 +131,19 @@ def begun_policy(recipe: NetworkRecipe) -> PrecisionPolicy | None:
     if config is not None:
         return known_precision(recipe.init, config, stored=())
     return card_of(find_parts(recipe.init)).precision
+
+
+def _clip_autoencoder(source: str) -> ClipAutoencoderConfig:
+    published = None if as_path(source).exists() else published_clip_autoencoder(source)
+    if published is not None:
+        return published
+    try:
+        config: ClipAutoencoderConfig = find_clip_autoencoder(source).config
+    except CheckpointError as error:
+        if as_path(source).exists():
+            raise
+        raise ConfigError(f"autoencoder: {error}; if another recipe makes it, train that one first") from error
+    return config
 
 
 def _compression(autoencoder: str) -> int:

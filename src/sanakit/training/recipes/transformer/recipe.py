@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from sanakit.adapters.adapter import Adapter
 from sanakit.checkpoints.adapters.places import Layers
 from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.checkpoints.identity.card import ModelCard, VideoDefaults
 from sanakit.checkpoints.identity.precision import PrecisionPolicy
 from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
-from sanakit.common.config import from_mapping, to_mapping
+from sanakit.common.config import to_mapping
 from sanakit.common.errors import ConfigError, RequestError
 from sanakit.common.paths import as_path
 from sanakit.features.batches import ControlBatch, LatentBatch, TrainingData
@@ -28,7 +29,8 @@ from sanakit.features.open import controlled_data, latent_data
 from sanakit.features.work import Demand, Work
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.controlnet import ControlNet
-from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
+from sanakit.models.transformers.linear_dit import LinearDiT
+from sanakit.models.transformers.video_dit import VideoDiTConfig
 from sanakit.training.loop import RunResult
 from sanakit.training.memory.step_memory import Workload
 from sanakit.training.objectives.flow_matching import FlowMatchingConfig, drop_captions, flow_matching_loss
@@ -36,6 +38,14 @@ from sanakit.training.optimizers.config import AdamWConfig, OptimizerConfig
 from sanakit.training.recipes.recipe import Run
 from sanakit.training.recipes.transformer.control import ControlConfig, export_controlnet
 from sanakit.training.recipes.transformer.export import export_adapter, export_model, words_after
+from sanakit.training.recipes.transformer.networks import (
+    TransformerConfig,
+    build_transformer,
+    draw_given_frames,
+    network_of_mapping,
+    patch_of,
+    with_given_frames,
+)
 from sanakit.training.recipes.transformer.plan import (
     begun_policy,
     latent_loss,
@@ -59,9 +69,12 @@ from sanakit.worlds.telling.sheet_prompts import SHEET_PROMPTS
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TransformerStage(StageConfig):
-    """A stage with the size of its pictures in pixels; several sizes make one stream with bins of all of them."""
+    """A stage with the size of its pictures in pixels; several sizes make one stream with bins of all of them. Of clips
+    also their lengths in frames, of which 1 takes pictures in, and their rate."""
 
     resolutions: tuple[int, ...]
+    frames: tuple[int, ...] = (1,)
+    fps: tuple[float, ...] = (16.0,)  # frames a second; of several each clip has the highest that is not above its own
     flow_shift: float | None = None  # None: the objective's
     interpolation_scale: float | None = None  # of the network's positions in this stage; None: as the network has it
     data: LatentDataConfig | None = None  # None: the recipe's
@@ -70,6 +83,8 @@ class TransformerStage(StageConfig):
         StageConfig.__post_init__(self)
         if not self.resolutions or min(self.resolutions) < 1:
             raise ConfigError(f"stage {self.name}: resolutions={list(self.resolutions)} must be a list of sides in px")
+        if not self.frames or min(self.frames) < 1 or not self.fps or not min(self.fps) > 0:
+            raise ConfigError(f"stage {self.name}: frames={list(self.frames)}, fps={list(self.fps)} must be above 0")
         if self.flow_shift is not None and not self.flow_shift > 0:
             raise ConfigError(f"stage {self.name}: flow_shift={self.flow_shift} must be positive")
 
@@ -77,10 +92,12 @@ class TransformerStage(StageConfig):
     def sides(self) -> tuple[int, ...]:
         return self.resolutions
 
-    def network(self, config: LinearDiTConfig, compression: int) -> LinearDiTConfig:
+    def network(self, config: TransformerConfig, compression: int) -> TransformerConfig:
         """The network in this stage: the same weights, where positions may be added for pictures of this size."""
         if self.interpolation_scale is None:
             return config
+        if isinstance(config, VideoDiTConfig):
+            raise ConfigError(f"stage {self.name}: interpolation_scale is of networks of pictures")
         side = max(self.resolutions) // compression
         return replace(config, interpolation_scale=self.interpolation_scale, sample_size=side)
 
@@ -107,6 +124,7 @@ class TransformerRecipe(NetworkRecipe):
     optimizer: OptimizerConfig = field(default_factory=AdamWConfig)
     stages: tuple[TransformerStage, ...]
     caption_dropout: float = 0.1  # share of captions that are emptied, for guidance
+    given_first_frame: float = 0.2  # share of clips whose first frame is given, for image to video
     control: ControlConfig | None = None  # a ControlNet is trained beside the weights of init, which stay as they are
 
     def __post_init__(self) -> None:
@@ -118,8 +136,9 @@ class TransformerRecipe(NetworkRecipe):
                     "control: is beside the weights of init: as they are, without growth, adapter, standardise_text "
                     "or samples.prompts"
                 )
-        if not 0 <= self.caption_dropout <= 1:
-            raise ConfigError(f"caption_dropout={self.caption_dropout} must lie within [0, 1]")
+        for name in ("caption_dropout", "given_first_frame"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name}={getattr(self, name)} must lie within [0, 1]")
 
     def flow_shift(self, stage: TransformerStage) -> float:
         return self.objective.flow_shift if stage.flow_shift is None else stage.flow_shift
@@ -128,9 +147,9 @@ class TransformerRecipe(NetworkRecipe):
         return begun_policy(self)
 
     def workloads(self, device: str) -> list[Workload]:
-        config, compression, num_tokens = network_shape(self)
+        shape = network_shape(self)
         with torch.device("meta"):
-            model = LinearDiT(self.growth.grown_config(config) if self.growth else config)
+            model: Any = build_transformer(shape.grown(self.growth))
             learner: nn.Module | None = None
             if self.adapter is not None:
                 learner = meta_adapter(model, Layers.of(LINEAR_DIT, model.config), self.adapter)
@@ -138,7 +157,8 @@ class TransformerRecipe(NetworkRecipe):
                 learner = meta_control(model, self.control)
         works = []
         for stage in self.stages:
-            loss = latent_loss(side=max(1, max(stage.resolutions) // compression), num_tokens=num_tokens)
+            side, frames = max(1, max(stage.resolutions) // shape.compression), shape.latent_frames(max(stage.frames))
+            loss = latent_loss(side=side, frames=frames, num_tokens=shape.num_tokens)
             work = Workload(name=stage.name, model=model, loss=loss, optimizer=self.optimizer, device=device)
             works.append(replace(work, learner=learner))
         return works
@@ -169,7 +189,7 @@ class TransformerRecipe(NetworkRecipe):
     def replayed(self, bundle: Bundle) -> tuple[Trainee, Any]:
         stage, beside = self.stages[bundle.stage], None
         if self.adapter is None and self.control is None:
-            network = LinearDiT(from_mapping(LinearDiTConfig, bundle.model)).to(bundle.device)
+            network = network_of_mapping(bundle.model).to(bundle.device)
         else:
             start = self._starting_model(bundle.device)
             network, beside = start.transformer, start.adapter or start.control
@@ -211,6 +231,7 @@ def _build_stage(
         # the same weights: positions are computed from the config in every call, and the export has the last stage's
         start.transformer.config = config.network(start.transformer.config, encoders.compression)
         chosen, demand, work = demand_of(recipe, config, encoders, session, check)
+        demand = replace(demand, patch=patch_of(start.transformer))
         work = replace(work, painter=begun_painter(start, encoders, session.device))
         if recipe.control is None:
             data: TrainingData[LatentBatch] = latent_data(chosen, demand, work)
@@ -219,7 +240,7 @@ def _build_stage(
         null = encoders.text.encode_null()
         constants = {"null.embeds": null.embeds, "null.mask": null.mask, **_standard_text(recipe, start, data)}
         tests = contrasts(chosen, data, demand, work) if watched.captions is not None else []
-    watched.painter.begin(max(config.resolutions), recipe.flow_shift(config))
+    watched.painter.begin(card_of_stage(recipe, config, start))
     trainee = build_trainee(recipe, config, start.transformer, constants, start.adapter or start.control)
     if start.standard is not None:
         trainee = replace(trainee, companions={"text": start.standard})
@@ -238,12 +259,23 @@ def demand_of(
     whose = named_data(chosen, "the recipe" if config.data is None else f"stage {config.name}")
     demand = Demand(
         resolutions=config.resolutions,
+        frames=config.frames if isinstance(config, TransformerStage) else (1,),
+        fps=config.fps if isinstance(config, TransformerStage) else (16.0,),
         batch_size=config.batch_size,
         seed=recipe.seed,
         on_identity=lambda found: check(whose, found | identity_of_encoders(encoders)),
     )
     told = session.watchers.on_caching
     return chosen, demand, Work(encoders=encoders, ranks=session.ranks, device=session.device, on_progress=told)
+
+
+def card_of_stage(recipe: TransformerRecipe, stage: TransformerStage, start: StartingModel) -> ModelCard:
+    """The card of a model as a stage leaves it. Scenes say in words what moves, and know no scores."""
+    data = stage.data or recipe.data
+    of_clips = {"num_frames": max(stage.frames), "fps": round(max(stage.fps))}
+    if not (isinstance(data, FilesData) and data.motion_score):
+        of_clips["motion_score"] = 0
+    return start.card_for(max(stage.resolutions), recipe.flow_shift(stage), **of_clips)
 
 
 def _standard_text(
@@ -257,15 +289,14 @@ def _standard_text(
         return {}
     if not start.standard.is_measured:
         start.standard.measure(data)
-        if recipe.init is not None:
+        if recipe.init is not None or recipe.from_pictures is not None:
             start.standard.unfold_(start.transformer)
     return {f"text.{name}": tensor for name, tensor in start.standard.state_dict().items()}
 
 
 def _finish(recipe: TransformerRecipe, start: StartingModel, watched: Watched, folder: Path, result: RunResult) -> None:
     """Write the averaged weights as ``folder / "model"``, and a report."""
-    last = recipe.stages[-1]
-    card = start.card_for(max(last.resolutions), recipe.flow_shift(last))
+    card = card_of_stage(recipe, recipe.stages[-1], start)
     words = words_after(recipe.data, start)
     if recipe.control is not None:
         assert start.control is not None
@@ -282,7 +313,10 @@ def _finish(recipe: TransformerRecipe, start: StartingModel, watched: Watched, f
         bundle = export_model(result.weights, start, card, words, folder / "model")
     else:
         bundle = export_adapter(result.weights, start, recipe.adapter, card, folder / "adapter")
-    starter = isinstance(recipe.data, ScenesData) and not recipe.samples.prompts and recipe.control is None
+    of_clips = isinstance(card.defaults, VideoDefaults)
+    starter = (
+        isinstance(recipe.data, ScenesData) and not of_clips and not recipe.samples.prompts and recipe.control is None
+    )
     prompts = SHEET_PROMPTS if starter else recipe.samples.prompts
     tested = watched.captions.run_alone(bundle.transformer) if watched.captions is not None else {}
     report_transformer(bundle, to_mapping(recipe), folder, prompts=prompts, run=result, tested=tested)
@@ -291,7 +325,7 @@ def _finish(recipe: TransformerRecipe, start: StartingModel, watched: Watched, f
 def build_trainee(
     recipe: TransformerRecipe,
     stage: TransformerStage,
-    model: LinearDiT,
+    model: LinearDiT | Any,
     constants: Mapping[str, Tensor],
     beside: Adapter | ControlNet | None = None,
 ) -> Trainee:
@@ -316,8 +350,14 @@ def build_trainee(
         prepared = model.prepare(text)
         if isinstance(beside, ControlNet):
             prepared = replace(prepared, controls=(beside.prepare(text, batch.control, model),))
+        clean = draw_given_frames(batch.latent, generator, recipe.given_first_frame)
+        prepared = with_given_frames(prepared, clean)
         return flow_matching_loss(
-            lambda noisy, timestep: model(noisy, timestep, prepared), batch.latent, generator, config=objective
+            lambda noisy, timestep: model(noisy, timestep, prepared),
+            batch.latent,
+            generator,
+            config=objective,
+            clean=clean,
         )
 
     if beside is not None:

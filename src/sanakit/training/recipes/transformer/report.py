@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.checkpoints.identity.card import VideoDefaults
 from sanakit.evaluation.reports.picture_grid import picture_grid
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.training.loop import RunResult
+from sanakit.training.recipes.transformer.samples import clip_sheet
 from sanakit.training.watching.caption_test import ALL_KINDS
 from sanakit.training.watching.report import draw_curves, read_log, spent_in_words, write_report
 
@@ -41,8 +44,10 @@ def report_transformer(
     images = draw_curves({"flow matching": log}, keys, folder)
     if prompts:
         pipeline = TextToImagePipeline(bundle)
-        pictures = [np.asarray(pipeline(prompt, seed=0).images[0].picture) for prompt in prompts]
-        picture_grid(pictures, prompts).save(folder / "sheet.png")
+        if isinstance(bundle.card.defaults, VideoDefaults):
+            clip_sheet(pipeline, prompts, 0).save(folder / "sheet.png")
+        else:
+            _sheet(pipeline, prompts).save(folder / "sheet.png")
         images.append("sheet.png")
     defaults, made = bundle.card.defaults, _made(recipe)
     results = {
@@ -53,3 +58,7 @@ def report_transformer(
         **({"trained from": bundle.card.trained_from} if bundle.card.trained_from else {}),
     }
     return write_report(folder, title=f"Training of {bundle.card.name}", recipe=recipe, results=results, images=images)
+
+
+def _sheet(pipeline: TextToImagePipeline, prompts: Sequence[str]) -> Image.Image:
+    return picture_grid([np.asarray(pipeline(prompt, seed=0).images[0].picture) for prompt in prompts], prompts)

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.checkpoints.identity.card import ModelCard, VideoDefaults
 from sanakit.checkpoints.networks.strict_load import load_network
 from sanakit.common.config import to_mapping
+from sanakit.common.pixels import Picture
 from sanakit.evaluation.drawing import Draw, drawing_with
 from sanakit.evaluation.reports.picture_grid import picture_grid
 from sanakit.features.encoders import Encoders
 from sanakit.features.identity import digest_of
 from sanakit.features.work import Painter
+from sanakit.pipelines.clips.clip import GeneratedClip
+from sanakit.pipelines.request import VideoRequest
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.training.recipes.transformer.starting_model import StartingModel
 from sanakit.training.run.run_config import SampleConfig
+
+_STRIP = 9  # frames of a film strip
 
 
 class SamplePainter:
@@ -34,26 +43,41 @@ class SamplePainter:
         self._config, self._start, self._device = config, start, device
         self._card = start.card
 
-    def begin(self, resolution: int, flow_shift: float) -> None:
-        """A stage with this size and shift begins."""
-        self._card = self._start.card_for(resolution, flow_shift)
+    def begin(self, card: ModelCard) -> None:
+        """A stage begins that leaves such a model."""
+        self._card = card
 
     def draw(self, weights: Mapping[str, Tensor], step: int) -> Image.Image:
-        """One picture per prompt, in a grid; the same weights give the same pictures."""
+        """One picture per prompt, or a film strip, in a grid; the same weights give the same ones."""
         network = self._start.network(weights)
         config = self._config
         with self._start.encoders.loaded() as encoders:
             bundle = ModelBundle(
                 transformer=network.to(self._device).eval().requires_grad_(False),
-                autoencoder=encoders.autoencoder,
+                autoencoder=encoders.latents,
                 text_encoder=encoders.text,
                 card=self._card,
             )
-            draw = drawing_with(
-                TextToImagePipeline(bundle), num_inference_steps=config.steps, guidance_scale=config.guidance_scale
-            )
+            pipeline = TextToImagePipeline(bundle)
+            settings: dict[str, Any] = {"num_inference_steps": config.steps, "guidance_scale": config.guidance_scale}
+            if isinstance(self._card.defaults, VideoDefaults):
+                return clip_sheet(pipeline, config.prompts, config.seed, **settings)
+            draw = drawing_with(pipeline, **settings)
             pictures = [draw([prompt], [config.seed])[0] for prompt in config.prompts]
         return picture_grid(pictures, config.prompts, columns=min(6, len(pictures)))
+
+
+def clip_sheet(pipeline: TextToImagePipeline, prompts: Sequence[str], seed: int, **settings: Any) -> Image.Image:
+    """A film strip of each prompt's clip below the other."""
+    requests = [VideoRequest(prompt=prompt, seed=seed, **settings) for prompt in prompts]
+    strips = [film_strip(clip.pictures) for clip in pipeline(requests).images if isinstance(clip, GeneratedClip)]
+    return picture_grid(strips, prompts, columns=1)
+
+
+def film_strip(frames: NDArray[np.uint8]) -> Picture:
+    """Up to nine frames of a clip ``(T, H, W, 3)``, the first and the last among them, beside each other."""
+    chosen = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), _STRIP)).round().astype(int))
+    return np.concatenate(list(frames[chosen]), axis=1)
 
 
 def begun_painter(start: StartingModel, encoders: Encoders, device: str) -> Painter | None:
@@ -68,7 +92,7 @@ def begun_painter(start: StartingModel, encoders: Encoders, device: str) -> Pain
     def open_model() -> Draw:
         network = load_network(found, dtype=torch.float32, device=device).eval().requires_grad_(False)
         bundle = ModelBundle(
-            transformer=network, autoencoder=encoders.autoencoder, text_encoder=encoders.text, card=start.card
+            transformer=network, autoencoder=encoders.latents, text_encoder=encoders.text, card=start.card
         )
         return drawing_with(TextToImagePipeline(bundle))
 

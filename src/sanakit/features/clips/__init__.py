@@ -1,0 +1,1 @@
+"""Clips as training data: a user's files and scenes in motion."""

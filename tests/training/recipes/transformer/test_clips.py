@@ -1,0 +1,135 @@
+"""Networks of clips in the recipe of transformers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import sanakit
+from sanakit.checkpoints.bundle import ModelBundle
+from sanakit.checkpoints.diffusers_layout import save_network
+from sanakit.checkpoints.networks.dc_ae import DC_CLIP_AE
+from sanakit.common.errors import ConfigError
+from sanakit.models.autoencoders.dc_ae_clips import TimeConfig, clips_of_pictures
+from sanakit.models.transformers.linear_dit import LinearDiT
+from sanakit.models.transformers.video_dit import TurnedLinearAttention, VideoDiT, VideoDiTConfig
+from sanakit.training.objectives.flow_matching import FlowMatchingConfig, flow_matching_loss
+from sanakit.training.recipes.recipe import build_recipe
+from sanakit.training.recipes.train import train
+from sanakit.training.recipes.transformer.initialization import initialize_
+from sanakit.training.recipes.transformer.networks import begin_as_pictures_, draw_given_frames
+
+
+def test_given_frames_have_no_noise_and_no_part_in_the_loss() -> None:
+    latent = torch.randn(2, 3, 4, 2, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    clean = torch.zeros(2, 4, dtype=torch.bool)
+    clean[0, 0] = True
+
+    def velocity(noisy: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        assert torch.equal(noisy[0, :, 0], latent[0, :, 0])
+        assert not torch.equal(noisy[1, :, 0], latent[1, :, 0])
+        return torch.zeros_like(noisy)
+
+    draw, config = torch.Generator().manual_seed(0), FlowMatchingConfig()
+    found = flow_matching_loss(velocity, latent, draw, config=config, clean=clean)
+    again = torch.Generator().manual_seed(0)
+    torch.randn(2, generator=again)  # the noise levels
+    wanted = (torch.randn(latent.shape, generator=again) - latent).square()
+    expected = torch.stack([wanted[0, :, 1:].mean(), wanted[1].mean()])
+    torch.testing.assert_close(found["per_sample"], expected.float(), check_dtype=False)
+
+
+def test_a_share_of_clips_has_its_first_frame_given_and_pictures_none() -> None:
+    draw = torch.Generator().manual_seed(0)
+    clean = draw_given_frames(torch.zeros(400, 1, 3, 1, 1), draw, 0.25)
+    assert clean is not None
+    assert not clean[:, 1:].any()
+    assert 70 < int(clean[:, 0].sum()) < 130
+    assert draw_given_frames(torch.zeros(4, 1, 1, 1, 1), draw, 0.25) is None
+    assert draw_given_frames(torch.zeros(4, 1, 1, 1), draw, 0.25) is None
+
+
+def config_like(bundle: ModelBundle, **other: object) -> VideoDiTConfig:
+    pictures = bundle.transformer.config
+    return VideoDiTConfig(
+        hidden_size=pictures.hidden_size,
+        num_layers=pictures.num_layers,
+        cross_head_dim=pictures.cross_head_dim,
+        attention=TurnedLinearAttention(head_dim=pictures.head_dim, qk_norm=pictures.qk_norm),
+        in_channels=pictures.in_channels,
+        out_channels=pictures.out_channels,
+        patch_size=(1, pictures.patch_size, pictures.patch_size),
+        caption_channels=pictures.caption_channels,
+        mlp_ratio=pictures.mlp_ratio,
+        **other,  # type: ignore[arg-type]
+    )
+
+
+def test_a_network_of_clips_takes_all_of_one_of_pictures_but_for_time(tiny_bundle: ModelBundle) -> None:
+    pictures = tiny_bundle.transformer
+    assert isinstance(pictures, LinearDiT)
+    network = VideoDiT(config_like(tiny_bundle))
+    initialize_(network, torch.Generator().manual_seed(0))
+    new = begin_as_pictures_(network, pictures)
+    assert {name.split(".", 2)[-1] for name in new} == {"mix_ffn.temporal.weight"}
+    assert all(not network.state_dict()[name].any() for name in new)
+    assert torch.equal(network.final.weight, pictures.final.weight)
+
+
+def test_a_run_on_scenes_in_motion_ends_with_a_folder_that_makes_clips(
+    tiny_bundle: ModelBundle, tiny_model: Path, tmp_path: Path
+) -> None:
+    encoder = clips_of_pictures(tiny_bundle.autoencoder, TimeConfig(frames=2, channels=8, num_blocks=1), 0)
+    save_network(DC_CLIP_AE, encoder, tmp_path / "encoder")
+    network = config_like(tiny_bundle)
+    recipe = build_recipe(
+        {
+            "type": "transformer",
+            "model": {
+                "hidden_size": network.hidden_size,
+                "num_layers": network.num_layers,
+                "cross_head_dim": network.cross_head_dim,
+                "attention": {"head_dim": network.attention.head_dim, "qk_norm": network.attention.qk_norm},
+                "in_channels": network.in_channels,
+                "out_channels": network.out_channels,
+                "patch_size": list(network.patch_size),
+                "caption_channels": network.caption_channels,
+                "mlp_ratio": network.mlp_ratio,
+            },
+            "from_pictures": str(tiny_model),
+            "autoencoder": str(tmp_path / "encoder"),
+            "text_encoder": str(tiny_model),
+            "data": {
+                "type": "scenes", "bank": "tiny", "num_captions": 6, "num_copies": 1,
+                "cache_folder": str(tmp_path / "cache"),
+            },
+            "stages": [
+                {
+                    "name": "a", "resolutions": [32], "frames": [5], "fps": [8], "batch_size": 2, "steps": 2,
+                    "learning_rate": 1e-3,
+                }
+            ],
+            "samples": {"prompts": ["a cat moving left"], "steps": 1, "every_steps": 2},
+            "log": {"steps": 1, "captions": 1},
+            "given_first_frame": 0.5,
+        },
+        name="clips",
+    )  # fmt: skip
+    train(recipe, tmp_path / "run")
+    assert (tmp_path / "run" / "sheet.png").is_file()
+    pipeline = sanakit.load(str(tmp_path / "run" / "model"), text_encoder=str(tiny_model))
+    clip = pipeline("a cat moving left", seed=1, num_inference_steps=1).images[0]
+    assert clip.frames.shape == (5, 32, 32, 3)  # type: ignore[attr-defined]
+    assert clip.record.request.motion_score == 0  # type: ignore[attr-defined]
+
+
+def test_what_networks_of_clips_do_not_do_is_told() -> None:
+    stage = {"name": "a", "resolutions": [32], "batch_size": 2, "learning_rate": 1e-3, "steps": 1}
+    base = {"type": "transformer", "data": {"type": "scenes", "bank": "tiny"}, "autoencoder": "starter"}
+    pictures = {"hidden_size": 64, "num_layers": 1, "cross_head_dim": 32}
+    with pytest.raises(ConfigError, match="from_pictures: belongs to a new network of clips"):
+        build_recipe({**base, "model": pictures, "from_pictures": "starter", "stages": [stage]}, name="x")
+    with pytest.raises(ConfigError, match="frames="):
+        build_recipe({**base, "model": pictures, "stages": [{**stage, "frames": [0]}]}, name="x")
