@@ -32,6 +32,8 @@ def test_the_tiny_bank_as_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
         assert reader.read(prompt).text == "a black cat", prompt
     assert [word.word for word in reader.read("a guitar").unknown] == [left_out]
     assert {"sizes", "places", "people", "views", "styles", "positions"} <= words.keys()
+    drawn = words_of(bank, [name for name, thing in bank.things.items() if {"flat"} == {x.style for x in thing.looks}])
+    assert (list(drawn["styles"]), drawn["views"]) == (["flat"], {}), "a word that nothing of the bank can show"
     with pytest.raises(RequestError, match="no 'warp drive'"):
         words_of(bank, ["warp drive"])
 

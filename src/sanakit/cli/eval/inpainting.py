@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def inpainting(
     draw: DrawOptions,
     model: ModelOption = "starter",
-    bank: Annotated[str, typer.Option(help="The bank of things: full, drawings, tiny, or a folder.")] = "full",
+    bank: Annotated[str, typer.Option(help="The bank of things: full, drawings, tiny, or a folder.")] = "drawings",
     reader: Annotated[str | None, typer.Option(help="Folder of a recogniser; the one that ships if not given.")] = None,
     num: Annotated[int, typer.Option(min=1, help="Pictures that a thing is painted into.")] = 60,
     seed: Annotated[int, typer.Option(min=0, help="Decides the pictures; picture i has the seed SEED + i.")] = 0,

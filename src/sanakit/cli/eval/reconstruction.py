@@ -26,7 +26,7 @@ def reconstruction(
         int | None, typer.Option(min=32, help="Shorter side in pixels, then the middle square; scenes: 128.")
     ] = None,
     num_scenes: Annotated[int, typer.Option(min=4, help="Scenes, where no --data is given.")] = 64,
-    bank: Annotated[str, typer.Option(help="The bank of the scenes: full, drawings, tiny, or a folder.")] = "full",
+    bank: Annotated[str, typer.Option(help="The bank of the scenes: full, drawings, tiny, or a folder.")] = "drawings",
     reader: Annotated[str | None, typer.Option(help="Folder of a recogniser; the one that ships if not given.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures of one size at a time.")] = 4,
 ) -> None:

@@ -30,7 +30,7 @@ _SHEETS_BYTES = 40_000_000  # of all sheets of a long run
 class AskOptions:
     """What is asked, and who reads the answers."""
 
-    bank: Annotated[str, typer.Option(help="The bank of things: full, drawings, tiny, or a folder.")] = "full"
+    bank: Annotated[str, typer.Option(help="The bank of things: full, drawings, tiny, or a folder.")] = "drawings"
     names: Annotated[
         Path | None, typer.Option(help="Names to ask for, one a line; the model's own words.json if not given.")
     ] = None

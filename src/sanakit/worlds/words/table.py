@@ -12,6 +12,7 @@ from typing import Any
 
 from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.banks.things import Thing
+from sanakit.worlds.sampling.casting import stock_of
 from sanakit.worlds.scenes.vocabulary import BACKGROUNDS, COLOURS, FIRST_NAMES, NUMBER_WORDS, SIZE_WORDS
 from sanakit.worlds.telling.phrases import RELATION_WORDINGS, STYLES, VIEWS
 from sanakit.worlds.world_scenes import WorldScenes
@@ -37,6 +38,7 @@ def words_of(bank: Bank, names: Iterable[str] | None = None, *, moving: bool = F
         RequestError: a name that the bank does not know.
     """
     known = bank if names is None else bank.subset(names)
+    stock = stock_of(known)
     others = [thing for name, thing in bank.things.items() if name not in known.things]
     return {
         "version": VERSION,
@@ -45,8 +47,8 @@ def words_of(bank: Bank, names: Iterable[str] | None = None, *, moving: bool = F
         "numbers": list(NUMBER_WORDS.values()),
         "sizes": {name: list(words) for name, words in SIZE_WORDS.items()},
         "positions": [wordings[0].replace("{}", "").strip() for wordings in RELATION_WORDINGS.values()] + ["next to"],
-        "views": {name: list(wordings) for name, wordings in VIEWS.items()},
-        "styles": {name: list(wordings) for name, wordings in STYLES.items()},
+        "views": {name: list(wordings) for name, wordings in VIEWS.items() if name in stock.of_view},
+        "styles": {name: list(wordings) for name, wordings in STYLES.items() if name in stock.of_style},
         "grounds": list(BACKGROUNDS),
         "places": {name: list(place.wordings) for name, place in known.places.items()},
         "people": _people(known),

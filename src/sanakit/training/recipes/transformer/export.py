@@ -17,11 +17,11 @@ from sanakit.checkpoints.bundle import ModelBundle, save_bundle
 from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER, ModelCard
 from sanakit.checkpoints.identity.precision import DTYPES
 from sanakit.features.configs import LatentDataConfig, ScenesData
-from sanakit.features.scenes import open_bank
 from sanakit.models.transformers.linear_dit import LinearDiTConfig
 from sanakit.models.transformers.video_dit import VideoDiTConfig
 from sanakit.training.recipes.transformer.networks import build_transformer
 from sanakit.training.recipes.transformer.starting_model import StartingModel
+from sanakit.worlds.banks.bank_files import load_bank, read_names
 from sanakit.worlds.words.table import words_of
 
 
@@ -103,5 +103,6 @@ def export_adapter(
 def words_after(data: LatentDataConfig, start: StartingModel) -> Mapping[str, Any]:
     """What ``words.json`` says after a run: the words of a bank, or those from before, which are no longer all."""
     if isinstance(data, ScenesData):
-        return words_of(open_bank(data.bank, data.names), moving=isinstance(start.transformer.config, VideoDiTConfig))
+        names = None if data.names is None else read_names(data.names)
+        return words_of(load_bank(data.bank), names, moving=isinstance(start.transformer.config, VideoDiTConfig))
     return {**start.words, "tells_unknown": False} if start.words else {}
