@@ -19,6 +19,7 @@ from sanakit.checkpoints.files.reader import read_tensors
 from sanakit.checkpoints.identity.card import ModelCard, read_card
 from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.checkpoints.sources.content_hashes import verify_hashes
+from sanakit.checkpoints.sources.origin import shipped_folder
 from sanakit.checkpoints.text.starter_text_encoder import starter_text_encoder_folder
 
 ROOT = Path(__file__).parents[1]
@@ -96,6 +97,16 @@ def test_weights_are_those_of_the_card() -> None:
     checks = {check.name: check for check in verify_hashes("starter")}
     for component in ("transformer", "autoencoder"):
         assert checks[component].found == card().hashes[component], component
+
+
+def test_the_starter_of_few_steps_is_beside_the_starter_whose_parts_it_uses() -> None:
+    checks = {check.name: check for check in verify_hashes("starter-sprint")}
+    sprint = read_card(shipped_folder("starter-sprint"))
+    assert sprint is not None
+    assert checks["transformer"].found == sprint.hashes["transformer"]
+    assert {**sprint.hashes, "transformer": ""} == {**card().hashes, "transformer": ""}
+    assert sprint.distilled
+    assert sprint.trained_from.split("(")[1].rstrip(")") == card().hashes["transformer"][:12], "distil it again"
 
 
 @pytest.mark.parametrize("network", ["dual_encoder", "recogniser"])

@@ -13,7 +13,7 @@ from typing import Any, get_args
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sanakit.checkpoints.sources.origin import STARTER, Origin, OriginKind
+from sanakit.checkpoints.sources.origin import SHIPPED, STARTER, Origin, OriginKind
 from sanakit.common.config import check_format, json_values
 from sanakit.common.errors import PictureError
 from sanakit.common.version import __version__
@@ -66,8 +66,8 @@ class ModelReference(_Plain):
 
     @property
     def ships(self) -> bool:
-        """It is the starter as it comes with sanakit, which is loaded because a file says so; no other model is."""
-        return (self.kind or self.source) == STARTER and not self.replaced
+        """It comes with sanakit, as the starter does, and is loaded because a file says so; no other model is."""
+        return (self.kind or self.source) == STARTER and self.source in SHIPPED and not self.replaced
 
     def borrowed_commits(self, source: str | Path) -> dict[str, str]:
         """The hub's commits of parts that the model borrowed, by component, where ``source`` is that model again."""
@@ -91,8 +91,8 @@ class ModelReference(_Plain):
 
     @property
     def options(self) -> str:
-        """What names the model again on the command line, with ``...`` for a path that is not known; "" for the starter
-        and for one that was never in files."""
+        """What names the model again on the command line, with ``...`` for a path that is not known; "" for one that
+        ships and for one that was never in files."""
         if self.ships or self.kind == "memory":
             return ""
         place = f".../{self.source}" if self.kind in ("folder", "file") else self.source

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from sanakit.checkpoints.opening import open_model
-from sanakit.checkpoints.sources.origin import starter_folder
+from sanakit.checkpoints.sources.origin import shipped_folder
 from sanakit.common.errors import PictureError, SanakitError
 from sanakit.common.paths import as_path
 from sanakit.kernels.arithmetic import MAX_THREADS, own_arithmetic
@@ -98,7 +98,7 @@ def replay(
     if pipeline is None:
         record.model.refuse_unnamed(path)
         how: dict[str, Any] = {"dtype": dict(record.model.dtypes), "quantize": dict(record.model.quantized) or None}
-        pipeline = load_for([request], open_model(starter_folder(), **how))
+        pipeline = load_for([request], open_model(shipped_folder(record.model.source), **how))
     again = copy(pipeline)
     again.fixed_rows = record.rows_per_call
     again.refiner = _refiner_of(record, pipeline, path)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sanakit.checkpoints.sources.origin import Origin, starter_folder
+from sanakit.checkpoints.sources.origin import SHIPPED, Origin, shipped_folder
 
 
 def test_a_place_on_this_machine_has_a_name_and_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,7 +24,8 @@ def test_hub_ids_and_the_starter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """A folder called as a hub id or as the starter is a folder."""
     monkeypatch.chdir(tmp_path)
     assert Origin.of("org/name") == Origin("hub", "org/name")
-    assert Origin.of("starter") == Origin("starter", "starter") == Origin.of(starter_folder())
+    for name in SHIPPED:
+        assert Origin.of(name) == Origin("starter", name) == Origin.of(shipped_folder(name))
     Path("org/name").mkdir(parents=True)
     Path("starter").mkdir()
     assert Origin.of("org/name") == Origin("folder", "name")

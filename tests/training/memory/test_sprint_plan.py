@@ -20,6 +20,7 @@ from sanakit.training.recipes.planning import checkpoint_bytes
 from sanakit.training.recipes.recipe import build_recipe
 from sanakit.training.recipes.sprint import plan as sprint_plan
 from sanakit.training.recipes.sprint.recipe import SprintRecipe
+from sanakit.training.recipes.transformer.plan import NetworkShape
 from sanakit.training.step.parallel import attention_for, autocast, checkpoint_activations
 
 FOLDER = Path(__file__).parents[3] / "recipes"
@@ -39,7 +40,7 @@ def works(monkeypatch: pytest.MonkeyPatch) -> list[Workload]:
         caption_channels=24,
     )  # fmt: skip
     monkeypatch.setattr(library, "native_library", lambda: None)
-    monkeypatch.setattr(sprint_plan, "network_shape", lambda recipe: (config, 8, TOKENS))
+    monkeypatch.setattr(sprint_plan, "network_shape", lambda recipe: NetworkShape(config, 8, 1, TOKENS))
     return from_mapping(SprintRecipe, SETTINGS).workloads("cpu")
 
 

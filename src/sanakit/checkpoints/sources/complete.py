@@ -9,8 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sanakit.checkpoints.diffusers_layout import WORDS_FILE
 from sanakit.checkpoints.files.hub import HubOptions
-from sanakit.checkpoints.identity.card import PUBLISHED_TEXT_ENCODER, SMALL_TEXT_ENCODER, ImageDefaults, ModelCard
+from sanakit.checkpoints.identity.card import (
+    PUBLISHED_TEXT_ENCODER,
+    SMALL_TEXT_ENCODER,
+    ImageDefaults,
+    ModelCard,
+    read_card,
+)
 from sanakit.checkpoints.identity.known_models import (
     DEFAULT_AUTOENCODER,
     DEFAULT_LATENT_CHANNELS,
@@ -22,7 +29,7 @@ from sanakit.checkpoints.identity.scheduler import scheduler_defaults
 from sanakit.checkpoints.identity.words import read_words
 from sanakit.checkpoints.networks.dc_ae import DC_AE, DC_CLIP_AE
 from sanakit.checkpoints.networks.identify import Found
-from sanakit.checkpoints.sources.origin import Origin
+from sanakit.checkpoints.sources.origin import STARTER, Origin, starter_folder
 from sanakit.checkpoints.sources.sources import ModelParts, find_parts, locate
 from sanakit.checkpoints.text.starter_text_encoder import starter_text_encoder_folder
 from sanakit.common.errors import CheckpointError, DownloadError
@@ -78,8 +85,11 @@ def with_named_autoencoder(parts: ModelParts, hub: HubOptions, source: str | Pat
         CheckpointError: there is none, or none is named where none fits by itself.
     """
     if source is None:
-        if not _has(parts, "autoencoder"):
-            _check_borrowing(parts)
+        if _has(parts, "autoencoder"):
+            return parts
+        if (whole := _with_starters(parts)) is not None:
+            return whole
+        _check_borrowing(parts)
         return parts
     find: Find = find_autoencoder if parts.transformer is not None else find_clip_autoencoder
     return replace(parts, networks={**parts.networks, "autoencoder": find(source, hub.for_others)})
@@ -108,6 +118,16 @@ def check_transformer(parts: ModelParts) -> None:
         alone = "a ControlNet" if "controlnet" in parts.networks else "an autoencoder"
         lack = "has no transformer" if (parts.path / "model_index.json").is_file() else f"holds {alone} alone"
         raise CheckpointError(f"{parts.path} {lack}; a transformer is needed to make pictures")
+
+
+def _with_starters(parts: ModelParts) -> ModelParts | None:
+    """The same with the starter's autoencoder, and its words if there are none; None where the card names another."""
+    own = "" if parts.card is None else parts.card.hashes.get("autoencoder", "")
+    lent = read_card(starter_folder())
+    if lent is None or not own or lent.hashes.get("autoencoder") != own:
+        return None
+    networks = {**parts.networks, "autoencoder": find_autoencoder(STARTER)}
+    return replace(parts, networks=networks, words=parts.words or starter_folder() / WORDS_FILE)
 
 
 def _check_borrowing(parts: ModelParts) -> None:

@@ -10,13 +10,15 @@ from typing import Literal
 from sanakit.common.paths import as_path, shared_name
 
 STARTER = "starter"
+SHIPPED = {STARTER: "starter", "starter-sprint": "starter/sprint"}
+"""Models that come with the package, by their names, and their folders in it."""
 
 OriginKind = Literal["starter", "folder", "file", "hub", "memory"]
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """``name`` is a hub id as it was written, or the last name of a place on this machine."""
+    """``kind`` "starter" is what ships; ``name`` is its own, a hub id, or the last name of a place here."""
 
     kind: OriginKind
     name: str
@@ -26,12 +28,17 @@ class Origin:
         """Of a source as a user writes it; a place on this machine always wins."""
         local = as_path(source)
         if local.exists():
-            if local.resolve() == starter_folder().resolve():
-                return cls("starter", STARTER)
+            if name := next((name for name in SHIPPED if local.resolve() == shipped_folder(name).resolve()), None):
+                return cls("starter", name)
             return cls("file" if local.is_file() else "folder", shared_name(source))
-        return cls("starter", STARTER) if str(source) == STARTER else cls("hub", str(source))
+        return cls("starter" if str(source) in SHIPPED else "hub", str(source))
 
 
 def starter_folder() -> Path:
     """The one that ships, whatever else is called so."""
-    return Path(str(resources.files("sanakit") / "starter"))
+    return shipped_folder(STARTER)
+
+
+def shipped_folder(name: str) -> Path:
+    """Of a model that comes with the package."""
+    return Path(str(resources.files("sanakit"))) / SHIPPED[name]

@@ -36,7 +36,7 @@ from sanakit.checkpoints.networks.kind import NetworkKind
 from sanakit.checkpoints.networks.kinds import kind_of_class, kinds_by_folder, kinds_of_names, looks_like, nouns
 from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
 from sanakit.checkpoints.networks.nunchaku import as_ours
-from sanakit.checkpoints.sources.origin import STARTER, Origin, starter_folder
+from sanakit.checkpoints.sources.origin import SHIPPED, STARTER, Origin, shipped_folder
 from sanakit.common.errors import CheckpointError, RequestError
 from sanakit.common.files import as_utf8
 from sanakit.common.paths import as_path, as_there
@@ -125,7 +125,7 @@ def find_parts(
 
 
 def locate(source: str | Path, *, hub: HubOptions, folders: Collection[str]) -> Path:
-    """A path on this machine: a local one always wins, then ``starter``, then the hub's cache and the hub."""
+    """A path on this machine: a local one always wins, then what ships, then the hub's cache and the hub."""
     if not isinstance(source, (str, PathLike)) or not str(source).strip():
         raise RequestError(f"{source!r} names no model; give a folder, a file, a hub id, or {STARTER}")
     local = as_there(as_path(source))
@@ -135,11 +135,11 @@ def locate(source: str | Path, *, hub: HubOptions, folders: Collection[str]) -> 
                 f"{local} has a name that is not UTF-8, and safetensors opens no such file; rename it"
             )
         return local
-    if str(source) != STARTER:
+    if str(source) not in SHIPPED:
         return resolve_source(str(source), folders=folders, hub=hub)
-    folder = starter_folder()
+    folder = shipped_folder(str(source))
     if not (folder / "model_index.json").is_file():
-        raise CheckpointError(f"the starter's weights are not installed: {folder} has no model_index.json")
+        raise CheckpointError(f"the weights of {source} are not installed: {folder} has no model_index.json")
     return folder
 
 

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 _ASSUMED_SIDE = 1024  # for the check of the disk, where the model decides the size
 
-ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="Folder, file, hub id, or starter.")]
-ModelOption = Annotated[str, typer.Option("--model", help="Folder, file, hub id, or starter.")]
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="Folder, file, hub id, starter or starter-sprint.")]
+ModelOption = Annotated[str, typer.Option("--model", help="Folder, file, hub id, starter or starter-sprint.")]
 DeviceOption = Annotated[
     str, typer.Option("--device", help="cpu, cuda, cuda:1 or mps; auto is cuda where there is one.")
 ]
@@ -118,17 +118,17 @@ class SourceOptions:
         return HubOptions(variant=self.variant, revision=self.revision)
 
     def named(self, recorded: ModelReference, model: str | None, path: Path) -> tuple[str | Path, dict[str, Any]]:
-        """Source and options of `load_bundle` for what the record in ``path`` describes: what the user named, else the
-        starter; of the record only dtypes, schemes of fewer bits and commits of borrowed parts are taken.
+        """Source and options of `load_bundle` for what the record in ``path`` describes: what the user named, else what
+        ships; of the record only dtypes, schemes of fewer bits and commits of borrowed parts are taken.
 
         Raises:
             PictureError: another model made it, and the user named none.
         """
-        from sanakit.checkpoints.sources.origin import starter_folder
+        from sanakit.checkpoints.sources.origin import shipped_folder
 
         if model is None:
             recorded.refuse_unnamed(path)
-        source = model or starter_folder()
+        source = model or shipped_folder(recorded.source)
         hub = replace(self.hub, commits=recorded.borrowed_commits(source))
         return source, {"dtype": dict(recorded.dtypes), "quantize": dict(recorded.quantized) or None, "hub": hub}
 

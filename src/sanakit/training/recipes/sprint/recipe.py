@@ -120,7 +120,7 @@ class Distilling:
             data, null = latent_data(chosen, demand, work), encoders.text.encode_null()
         self.trains = config.trains
         shift = self.begun.card.defaults.flow_shift
-        self.painters[config.trains].begin(self.begun.card_for(max(config.resolutions), shift))
+        self.painters[config.trains].begin(self.starts[config.trains].card_for(max(config.resolutions), shift))
         if config.trains == "teacher":
             return self._teacher_stage(config, data, null)
         trainees = self._begin_student().trainees(null)
