@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from tests.scoring.seen_by_hand import Seen
 
 from sanakit.evaluation.benchmarks.world_detector import WorldDetector
 from sanakit.scoring.detecting.geneval_rules import SeenObject, judge_picture, relations
 from sanakit.worlds.reading.read_scene import ReadObject, ReadScene
 
 BLANK = Image.new("RGB", (100, 100))
-
-
-class Seen:
-    """A detector that reports what it was given."""
-
-    name = weights_hash = resize_rule = protocol = "by hand"
-
-    def __init__(self, *objects: SeenObject) -> None:
-        self.objects = objects
-
-    def detect(self, image: Image.Image, *, counting: bool) -> list[SeenObject]:
-        return list(self.objects)
-
-    def colours(self, image: Image.Image, objects: Sequence[SeenObject]) -> list[str | None]:
-        return [thing.colour for thing in objects]
 
 
 def seen(name: str, confidence: float = 0.9, colour: str | None = None, left: float = 0, top: float = 0) -> SeenObject:

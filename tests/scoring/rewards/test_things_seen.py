@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from PIL import Image
+from tests.scoring.seen_by_hand import Seen
 
 from sanakit.scoring.detecting.geneval_rules import SeenObject
 from sanakit.scoring.rewards.reward import RewardError, asked
 from sanakit.scoring.rewards.things_seen import ThingsSeen
 
 BLANK = Image.new("RGB", (100, 100))
-
-
-class Seen:
-    """A detector that reports what it was given."""
-
-    name = weights_hash = resize_rule = protocol = "by hand"
-
-    def __init__(self, *objects: SeenObject) -> None:
-        self.objects = objects
-
-    def detect(self, image: Image.Image, *, counting: bool) -> list[SeenObject]:
-        return list(self.objects)
-
-    def colours(self, image: Image.Image, objects: Sequence[SeenObject]) -> list[str | None]:
-        return [thing.colour for thing in objects]
 
 
 def seen(name: str, colour: str | None = None, left: float = 0) -> SeenObject:

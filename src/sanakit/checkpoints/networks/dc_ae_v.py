@@ -9,7 +9,6 @@ from sanakit.checkpoints.networks.config_fields import count, counts
 from sanakit.checkpoints.networks.dc_ae import OF_CLIPS
 from sanakit.checkpoints.networks.key_maps import KeyMap, Rename, Row
 from sanakit.checkpoints.networks.kind import Json, NetworkKind, Shapes
-from sanakit.common.errors import CheckpointError
 from sanakit.models.autoencoders.dc_ae_v import DCAEV, DCAEVConfig
 from sanakit.models.presets import DC_AE_V_PRESETS
 
@@ -65,13 +64,8 @@ def _from_json(fields: Mapping[str, Any]) -> DCAEVConfig:
 
 def _infer(shapes: Shapes, names: str = "") -> DCAEVConfig:
     """One of the published ones, whose shapes these must be."""
-    for config in DC_AE_V_PRESETS.values():
-        if shapes == DC_AE_V.shapes(config):
-            return config
-    raise CheckpointError(
-        f"the autoencoder's {len(shapes)} tensors are not those of a published DC-AE-V; keep the config.json of its "
-        f"folder beside the weights"
-    )
+    lack = f"the autoencoder's {len(shapes)} tensors are not those of a published DC-AE-V"
+    return DC_AE_V.published(shapes, DC_AE_V_PRESETS.values(), lack)
 
 
 DC_AE_V = NetworkKind(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sanakit.checkpoints.networks.key_maps import KeyMap
+from sanakit.common.errors import CheckpointError
 from sanakit.quantization.quantize import Quantization, lay_out_, quantization_of
 
 QUANTIZATION = "quantization_config"
@@ -77,6 +78,24 @@ class NetworkKind(Generic[C, M]):
     def shapes(self, config: C) -> dict[str, tuple[int, ...]]:
         """The shapes of the plain network's tensors, without making them."""
         return {name: tuple(tensor.shape) for name, tensor in self.empty(config).state_dict().items()}
+
+    def published(self, shapes: Shapes, configs: Iterable[C], lack: str, *, but: KeyMap | None = None) -> C:
+        """The first of these configs whose shapes these are.
+
+        Args:
+            shapes: as `infer` is given them.
+            configs: of the networks that were published.
+            lack: what is said where it is none of them.
+            but: a layout whose own names, as tensors that it drops have, do not count.
+
+        Raises:
+            CheckpointError: it is none of them.
+        """
+        ours = {name: shape for name, shape in shapes.items() if but is None or but.find_theirs(name) is None}
+        for config in configs:
+            if ours == self.shapes(config):
+                return config
+        raise CheckpointError(f"{lack}; keep the config.json of its folder beside the weights")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sanakit.checkpoints.networks.config_fields import DIFFUSERS_VERSION, choose, count, counts, flag, require, sequence
 from sanakit.checkpoints.networks.key_maps import KeyMap, Rename, Row
 from sanakit.checkpoints.networks.kind import Json, NetworkKind, Shapes
-from sanakit.common.errors import CheckpointError
 from sanakit.models.autoencoders.ltx2 import LTX2Autoencoder, LTX2AutoencoderConfig, Padding, Step
 
 _STEPS: dict[str, Step] = {"spatial": "spatial", "temporal": "temporal", "spatiotemporal": "spatiotemporal"}
@@ -114,12 +114,8 @@ def _listed(found: Any, value: Any) -> Any:
 
 def _infer_ltx2(shapes: Shapes, names: str = "") -> LTX2AutoencoderConfig:
     """The published one, whose shapes these must be; that its decoder sees later frames is not among them."""
-    if shapes != LTX2.shapes(LTX2AutoencoderConfig()):
-        raise CheckpointError(
-            f"the autoencoder's {len(shapes)} tensors are not those of LTX-2; keep the config.json of its folder "
-            f"beside the weights"
-        )
-    return LTX2AutoencoderConfig(decoder_causal=False)
+    lack = f"the autoencoder's {len(shapes)} tensors are not those of LTX-2"
+    return replace(LTX2.published(shapes, [LTX2AutoencoderConfig()], lack), decoder_causal=False)
 
 
 LTX2 = NetworkKind(

@@ -130,12 +130,8 @@ def _numbers(fields: Mapping[str, Any], name: str, default: tuple[float, ...]) -
 
 def _infer_wan(shapes: Shapes, names: str = "") -> WanAutoencoderConfig:
     """The published one, whose shapes these must be."""
-    if shapes != WAN.shapes(WanAutoencoderConfig()):
-        raise CheckpointError(
-            f"the autoencoder's {len(shapes)} tensors are not those of Wan 2.1; keep the config.json of its folder "
-            f"beside the weights"
-        )
-    return WanAutoencoderConfig()
+    lack = f"the autoencoder's {len(shapes)} tensors are not those of Wan 2.1"
+    return WAN.published(shapes, [WanAutoencoderConfig()], lack)
 
 
 WAN = NetworkKind(

@@ -9,7 +9,6 @@ from sanakit.checkpoints.networks.config_fields import DIFFUSERS_VERSION, choose
 from sanakit.checkpoints.networks.key_maps import Drop, KeyMap, Rename
 from sanakit.checkpoints.networks.kind import Json, NetworkKind, Shapes
 from sanakit.checkpoints.networks.refiner.ltx2_video import ROPE_HALVES, attention_rows, ffn_rows
-from sanakit.common.errors import CheckpointError
 from sanakit.models.text.ltx2_connectors import LTX2Connectors, LTX2ConnectorsConfig
 
 _BUILT_IN: Json = {
@@ -96,12 +95,9 @@ def _from_json(fields: Mapping[str, Any]) -> LTX2ConnectorsConfig:
 
 def _infer(shapes: Shapes, names: str = "") -> LTX2ConnectorsConfig:
     """The published ones, whose shapes these must be."""
-    ours = {name: shape for name, shape in shapes.items() if DIFFUSERS_LTX2_CONNECTORS.find_theirs(name) is None}
-    if ours != LTX2_CONNECTORS.shapes(LTX2ConnectorsConfig()):
-        raise CheckpointError(
-            "the tensors are not those of LTX-2; keep the config.json of its folder beside the weights"
-        )
-    return LTX2ConnectorsConfig()
+    return LTX2_CONNECTORS.published(
+        shapes, [LTX2ConnectorsConfig()], "the tensors are not those of LTX-2", but=DIFFUSERS_LTX2_CONNECTORS
+    )
 
 
 LTX2_CONNECTORS = NetworkKind(

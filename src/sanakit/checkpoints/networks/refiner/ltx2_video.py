@@ -153,12 +153,9 @@ def _from_json(fields: Mapping[str, Any]) -> LTX2VideoConfig:
 
 def _infer(shapes: Shapes, names: str = "") -> LTX2VideoConfig:
     """The published one, whose shapes these must be."""
-    ours = {name: shape for name, shape in shapes.items() if DIFFUSERS_LTX2_VIDEO.find_theirs(name) is None}
-    if ours != LTX2_VIDEO.shapes(LTX2VideoConfig()):
-        raise CheckpointError(
-            "the tensors are not those of LTX-2; keep the config.json of its folder beside the weights"
-        )
-    return LTX2VideoConfig()
+    return LTX2_VIDEO.published(
+        shapes, [LTX2VideoConfig()], "the tensors are not those of LTX-2", but=DIFFUSERS_LTX2_VIDEO
+    )
 
 
 LTX2_VIDEO = NetworkKind(
