@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sanakit.common.errors import PictureError
+from sanakit.common.free_memory import free_memory
 from sanakit.data.samples import ClipFacts
 
 READING_CLIPS = 1  # version of how a clip becomes frames: part of the keys of cached latents
@@ -63,6 +64,25 @@ def frames_at(file: BinaryIO, *, num_frames: int, fps: float) -> NDArray[np.uint
     if len(shown) < num_frames:
         raise PictureError(f"the clip ends after {end:.2f} s, and {num_frames} frames at {fps:g} a second were wanted")
     return np.stack(shown)
+
+
+def beginning(file: BinaryIO, *, fps: float, at_most: int) -> tuple[NDArray[np.uint8], float]:
+    """The first frames ``(T, H, W, 3)``, up to so many, at that rate or at the clip's own where that is lower; and the
+    rate.
+
+    Raises:
+        PictureError: it cannot be read, or needs more memory than is free.
+    """
+    (width, height), facts = clip_facts(file)
+    rate = min(fps, facts.fps)
+    num = min(at_most, max(1, round(facts.seconds * rate)))
+    need, free = 3 * num * width * height, free_memory()
+    if free is not None and 2 * need > free:
+        raise PictureError(
+            f"{num} frames of {width}x{height} px need {2 * need / 1e9:.1f} GB, and {free / 1e9:.1f} are free"
+        )
+    file.seek(0)
+    return frames_at(file, num_frames=num, fps=rate), rate
 
 
 def first_frame(file: BinaryIO) -> Image.Image:

@@ -6,13 +6,19 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sanakit.common.pixels import Picture
-from sanakit.pipelines.request import GenerationRequest
+from sanakit.pipelines.clips.clip import GeneratedClip
+from sanakit.pipelines.request import GenerationRequest, VideoRequest
 from sanakit.pipelines.result import GenerationResult
 
 Draw = Callable[[Sequence[str], Sequence[int]], Sequence[Picture]]
 """Prompts, and as many seeds, to one picture each."""
+
+
+DrawClips = Callable[[Sequence[str], Sequence[int]], Sequence[tuple[NDArray[np.uint8], float]]]
+"""Prompts, and as many seeds, to a clip each: ``(T, H, W, 3)`` and frames a second."""
 
 
 class Pipeline(Protocol):
@@ -29,5 +35,18 @@ def drawing_with(pipeline: Pipeline, **settings: Any) -> Draw:
             GenerationRequest(prompt=prompt, seed=seed, **settings) for prompt, seed in zip(prompts, seeds, strict=True)
         ]
         return [np.asarray(picture.picture) for picture in pipeline(requests).images]
+
+    return draw
+
+
+def drawing_clips_with(pipeline: Pipeline, **settings: Any) -> DrawClips:
+    """The same of a model of clips, with settings of `VideoRequest`."""
+
+    def draw(prompts: Sequence[str], seeds: Sequence[int]) -> list[tuple[NDArray[np.uint8], float]]:
+        requests = [
+            VideoRequest(prompt=prompt, seed=seed, **settings) for prompt, seed in zip(prompts, seeds, strict=True)
+        ]
+        made = (clip for clip in pipeline(requests).images if isinstance(clip, GeneratedClip))
+        return [(clip.pictures, clip.fps) for clip in made]
 
     return draw

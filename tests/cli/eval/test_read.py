@@ -12,6 +12,7 @@ from PIL import ExifTags, Image
 from sanakit.cli.app import main
 from sanakit.cli.eval.read import open_upright
 from sanakit.data.pictures import decode_picture
+from sanakit.pipelines.clips.files import write_clip
 from sanakit.worlds.reading.read_scene import ReadObject, ReadScene
 
 
@@ -95,3 +96,28 @@ def test_colours_that_a_file_only_names_are_those_that_training_sees(tmp_path: P
     seen = open_upright(tmp_path / "adobe.png")
     assert np.array_equal(seen, np.asarray(decode_picture((tmp_path / "adobe.png").read_bytes())))
     np.testing.assert_allclose(seen[0, 0], (215, 161, 140), atol=2)
+
+
+def test_of_a_clip_it_is_told_what_things_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Following(Seeing):
+        def read(self, picture: np.ndarray) -> ReadScene:
+            left = float(picture[0].mean(axis=1).argmax()) / picture.shape[1]  # where the bright column is
+            apple = ReadObject(name="apple", colour="red", box=(left, 0.2, left + 0.2, 0.4), score=0.97)
+            return ReadScene(objects=(apple,), ground="blue")
+
+    monkeypatch.setattr("sanakit.scoring.reading.load.load_reader", lambda *_, **__: Following())
+    frames = np.zeros((9, 32, 64, 3), np.uint8)
+    for number, frame in enumerate(frames):
+        frame[:, 4 * number : 4 * number + 4] = 255
+    write_clip(tmp_path / "a.mp4", frames, 8, "mp4", None)
+    (tmp_path / "b.mp4").write_bytes((tmp_path / "a.mp4").read_bytes()[:300])
+    assert main(["eval", "read", str(tmp_path / "a.mp4")]) == 0
+    assert (
+        capsys.readouterr().out == f"{tmp_path / 'a.mp4'}: red apple quickly moving to the right (97%); ground: blue\n"
+    )
+    assert main(["eval", "read", "--json", str(tmp_path / "a.mp4")]) == 0
+    assert json.loads(capsys.readouterr().out)["pictures"][0]["things"][0]["motion"]["kind"] == "right"
+    assert main(["eval", "read", str(tmp_path / "b.mp4")]) == 1
+    assert "b.mp4 cannot be read" in capsys.readouterr().err

@@ -8,6 +8,7 @@ from sanakit.cli.eval.best_of import best_of
 from sanakit.cli.eval.control import control
 from sanakit.cli.eval.distances import clip_score, fid, kid
 from sanakit.cli.eval.inpainting import inpainting
+from sanakit.cli.eval.motion import motion
 from sanakit.cli.eval.prompts import prompts
 from sanakit.cli.eval.quantized import quantized
 from sanakit.cli.eval.read import read
@@ -25,6 +26,7 @@ add_commands(
     control,
     inpainting,
     reconstruction,
+    motion,
     prompts,
     quantized,
     read,

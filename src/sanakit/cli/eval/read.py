@@ -12,22 +12,26 @@ from sanakit.cli.terminal.failures import check_all, one_by_one
 from sanakit.cli.terminal.options import DeviceOptions
 from sanakit.common.errors import PictureError
 from sanakit.common.free_memory import free_memory
+from sanakit.common.paths import is_clip
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from sanakit.worlds.reading.read_scene import ReadObject, ReadScene
+    from sanakit.worlds.reading.read_clip import ReadClip
+    from sanakit.worlds.reading.read_scene import Reader, ReadObject, ReadScene
 
+_MOST_FRAMES = 128
 _BYTES_PER_PIXEL = 32  # with all that is made on the way from a file's pixels to RGB; 16 bits take most
 
 
 def read(
     run: DeviceOptions,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Pictures.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Pictures and clips.")],
     reader: Annotated[str | None, typer.Option(help="Folder of a recogniser; the one that ships if not given.")] = None,
 ) -> None:
-    """Say what a reader sees in pictures: things with their colours and places, and what is behind them.
+    """Say what a reader sees in pictures: things with their colours and places, and what is behind them; in clips also
+    what the things do, in the first 16 seconds.
 
     What cannot be read is told, the others are done, and the exit code is 1.
     """
@@ -36,7 +40,7 @@ def read(
     chosen = load_reader(reader, device=run.start())
 
     def look_at(path: Path) -> dict[str, Any]:
-        seen = chosen.read(open_upright(path))
+        seen = _watch(path, chosen) if is_clip(path) else chosen.read(open_upright(path))
         if not run.as_json:
             say(f"{path}: {in_words(seen)}")
         return {"file": str(path), **seen.to_json()}
@@ -81,10 +85,25 @@ def _check_memory(path: Path, size: tuple[int, int]) -> None:
         )
 
 
-def in_words(seen: ReadScene) -> str:
-    """ "red apple (97%) at 0.10 0.20 0.60 0.90; ground: blue"."""
+def _watch(path: Path, reader: Reader) -> ReadClip:
+    from sanakit.data.clips import beginning
+    from sanakit.worlds.reading.read_clip import READ_FPS, read_clip
+
+    try:
+        with path.open("rb") as file:
+            return read_clip(reader, *beginning(file, fps=READ_FPS, at_most=_MOST_FRAMES))
+    except (OSError, PictureError) as error:
+        raise PictureError(f"{path} cannot be read: {error}") from error
+
+
+def in_words(seen: ReadScene | ReadClip) -> str:
+    """ "red apple (97%) at 0.10 0.20 0.60 0.90; ground: blue"; of clips without places: "red apple moving up (97%)"."""
+    from sanakit.worlds.reading.read_scene import ReadScene
+
     behind = f"place: {seen.place}" if seen.place else f"ground: {seen.ground or 'unknown'}"
-    return "; ".join([*(_thing(thing) for thing in seen.objects), behind])
+    if isinstance(seen, ReadScene):
+        return "; ".join([*(_thing(thing) for thing in seen.objects), behind])
+    return "; ".join([*(f"{thing.words} ({thing.score:.0%})" for thing in seen.things), behind])
 
 
 def _thing(thing: ReadObject) -> str:

@@ -15,6 +15,7 @@ from sanakit.common.errors import RequestError
 from sanakit.pipelines.clips.place import ClipPlace, choose_clip_place
 from sanakit.pipelines.picture_place import slug
 from sanakit.pipelines.record import ImageReference
+from sanakit.pipelines.request import VideoRequest
 from sanakit.pipelines.result import GeneratedImage
 
 
@@ -42,6 +43,13 @@ class GeneratedClip(GeneratedImage):
             raise RequestError('this clip is a latent only; make it without output="latent", or decode it first')
         levels = ((self.pixels + 1) * 127.5).round().clamp(0, 255)
         return levels.byte().permute(1, 2, 3, 0).contiguous().numpy()
+
+    @property
+    def fps(self) -> int:
+        """Frames a second, as its request says."""
+        assert isinstance(self.record.request, VideoRequest)
+        assert self.record.request.fps is not None
+        return self.record.request.fps
 
     @property
     def picture(self) -> Image.Image:

@@ -26,6 +26,10 @@ _GROWTH: Mapping[SpeedWord | None, tuple[float, float]] = {  # factor of the siz
 }  # fmt: skip
 _TURNS: Mapping[SpeedWord | None, tuple[float, float]] = {None: (0.3, 0.45), "slow": (0.15, 0.2), "quick": (0.7, 0.9)}
 _HOPS: Mapping[SpeedWord | None, tuple[float, float]] = {None: (0.9, 1.2), "slow": (0.5, 0.6), "quick": (1.8, 2.2)}
+_RATES: Mapping[MotionKind, Mapping[SpeedWord | None, tuple[float, float]]] = {
+    **dict.fromkeys(("left", "right", "up", "down"), _SPEEDS), **dict.fromkeys(("towards", "away"), _GROWTH),
+    "turning": _TURNS, "bouncing": _HOPS,
+}  # fmt: skip
 _LONGEST = 0.55  # canvases that a thing travels at most
 _LARGEST = 0.5  # of its region that a moving thing fills at most, so that it has somewhere to go
 _DIRECTIONS: Mapping[MotionKind, tuple[int, int]] = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
@@ -52,6 +56,38 @@ def set_in_motion(scene: Scene, rng: Generator, bank: Bank, *, num_frames: int, 
         *_together(scene.objects[1:], regions[1], times, rng, bank),
     ]
     return replace(scene, objects=tuple(objects))
+
+
+def speed_fits(motion: Motion, rate: float, *, seconds: float, room: float = 1.0) -> bool:
+    """Whether a rate, as paths have it, is as near to that of the motion's word as to any other's.
+
+    Args:
+        rate: canvases a second, growth over the clip as a factor, hops or turns a second.
+        seconds: of the clip, in which nothing travels farther than half the canvas and a little.
+        room: see `room_of`.
+    """
+    far = {word: _off(rate, band, motion.kind, seconds, room) for word, band in _RATES[motion.kind].items()}
+    return far[motion.speed] <= min(far.values()) + 1e-9
+
+
+def speed_word(kind: MotionKind, rate: float, *, seconds: float) -> SpeedWord | None:
+    """The word for a rate; None is between slow and quick."""
+    words: tuple[SpeedWord | None, ...] = (None, "slow", "quick")
+    return next(word for word in words if speed_fits(Motion(kind=kind, speed=word), rate, seconds=seconds))
+
+
+def room_of(thing: SceneObject, scene: Scene) -> float:
+    """The part of the canvas that a thing has for going to a side, up or down; it goes so much more slowly there."""
+    goes = {each.motion.kind for each in scene.objects if each.motion is not None}
+    halved = scene.kind == "pair" and bool(goes & {"left", "right"})
+    return 0.5 if halved and thing.motion is not None and thing.motion.kind in ("up", "down") else 1.0
+
+
+def _off(rate: float, band: tuple[float, float], kind: MotionKind, seconds: float, room: float) -> float:
+    """How far a rate is from a band, as a factor's logarithm."""
+    if kind in _DIRECTIONS:
+        band = (min(band[0], _LONGEST / seconds) * room, min(band[1], _LONGEST / seconds) * room)
+    return max(math.log(band[0] / rate), math.log(rate / band[1]), 0.0)
 
 
 def _halves(pair: Sequence[SceneObject], rng: Generator) -> tuple[Box, Box]:

@@ -1,0 +1,71 @@
+"""``sanakit eval motion``"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sanakit.cli.eval.options import DrawOptions, ReportOption, check_report, show_report
+
+if TYPE_CHECKING:
+    from sanakit.evaluation.reports.report import Report
+    from sanakit.scoring.reading.recogniser import RecogniserReader
+    from sanakit.worlds.banks.bank import Bank
+
+
+def motion(
+    draw: DrawOptions,
+    model: Annotated[
+        str | None, typer.Option(metavar="SOURCE", help="A model of clips; without one the reader itself is judged.")
+    ] = None,
+    bank: Annotated[str, typer.Option(help="The bank of things: full, drawings, tiny, or a folder.")] = "drawings",
+    reader: Annotated[str | None, typer.Option(help="Folder of a recogniser; the one that ships if not given.")] = None,
+    num: Annotated[int, typer.Option(min=1, help="Clips of held-out scenes in motion.")] = 100,
+    size: Annotated[int, typer.Option(min=32, help="Pixels each way of true clips, where no model is given.")] = 96,
+    seed: Annotated[int, typer.Option(min=0, help="Decides the scenes.")] = 0,
+    output: ReportOption = None,
+) -> None:
+    """How often things and their motion are right in a model's clips of held-out prompts; or how well the reader reads
+    them in true clips, and how often it passes wrong ones."""
+    check_report(output)
+
+    from sanakit.evaluation.worlds.moving import Clips, motion_reading_report
+    from sanakit.evaluation.worlds.subject import subject_of
+    from sanakit.scoring.reading.load import load_reader
+    from sanakit.worlds.banks.bank_files import load_bank
+
+    chosen, things = load_reader(reader, device=draw.start()), load_bank(bank)
+    if model is not None:
+        show_report(_of_model(draw, model, chosen, things, (num, seed)), output, draw)
+        return
+    clips = Clips(bank=subject_of(things, {}, readable=chosen.words.readable).bank, num=num, seed=seed, size=size)
+    with draw.bar("reading", unit="clips") as on_progress:
+        report = motion_reading_report(chosen, clips, on_progress=on_progress)
+    show_report(report, output, draw)
+
+
+def _of_model(draw: DrawOptions, model: str, reader: RecogniserReader, bank: Bank, which: tuple[int, int]) -> Report:
+    """Args: ``which`` is how many clips, and their seed."""
+    from sanakit.checkpoints.identity.card import VideoDefaults
+    from sanakit.common.errors import RequestError
+    from sanakit.evaluation.drawing import drawing_clips_with
+    from sanakit.evaluation.worlds.moving import Clips, motion_report
+    from sanakit.evaluation.worlds.subject import subject_of
+    from sanakit.pipelines.request import VideoRequest
+
+    pipeline = draw.load([VideoRequest(prompt="a clip", **draw.chosen)], model)
+    defaults = pipeline.bundle.card.defaults
+    if not isinstance(defaults, VideoDefaults):
+        raise RequestError(f"{model} makes pictures, which do not move; give a model of clips")
+    subject = subject_of(bank, pipeline.bundle.words, readable=reader.words.readable)
+    lengths = {"size": defaults.base_size, "num_frames": defaults.num_frames, "fps": defaults.fps}
+    clips = Clips(bank=subject.bank, num=which[0], seed=which[1], **lengths)
+    with draw.bar("drawing and reading", unit="clips") as on_progress:
+        return motion_report(
+            drawing_clips_with(pipeline, **draw.chosen),
+            reader,
+            clips,
+            settings=draw.facts(pipeline),
+            on_progress=on_progress,
+        )

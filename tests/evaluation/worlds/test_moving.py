@@ -1,0 +1,94 @@
+"""Motion, measured: true clips count as right, wrong ones do not pass, and a model is judged by its clips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sanakit.common.errors import ConfigError
+from sanakit.evaluation.worlds.moving import Clips, motion_reading_report, motion_report
+from sanakit.worlds.banks.bank import Bank
+from sanakit.worlds.banks.bank_files import load_bank
+from sanakit.worlds.reading.read_scene import ReadObject, ReadScene
+from sanakit.worlds.scenes.description import Scene
+from sanakit.worlds.telling.captions import canonical_caption
+
+
+class ByHeart:
+    """Knows every frame of the true clips by its bytes."""
+
+    name = weights_hash = resize_rule = "by heart"
+
+    def __init__(self, clips: Clips) -> None:
+        self._known = {
+            frame.tobytes(): _seen(scene, number)
+            for scene in clips.scenes()
+            for number, frame in enumerate(clips.paint(scene))
+        }
+
+    def read(self, picture: NDArray[np.uint8]) -> ReadScene:
+        return self._known.get(picture.tobytes(), ReadScene(objects=()))
+
+
+def _seen(scene: Scene, frame: int) -> ReadScene:
+    objects = tuple(
+        ReadObject(name=thing.name, colour=thing.colour, box=thing.at(frame).box, score=1.0)
+        for thing in scene.objects
+        if thing.at(frame).seen
+    )
+    place = scene.ground.kind == "place"
+    return ReadScene(objects=objects, **{"place" if place else "ground": scene.ground.name})
+
+
+@pytest.fixture(scope="module")
+def bank() -> Bank:
+    return load_bank("tiny").subset(["apple", "dog", "car", "star", "cup", "tree"])
+
+
+@pytest.fixture(scope="module")
+def asked(bank: Bank) -> Clips:
+    return Clips(bank=bank, num=14, seed=1, size=32, num_frames=9, fps=4.0)
+
+
+@pytest.fixture(scope="module")
+def reader(asked: Clips) -> ByHeart:
+    return ByHeart(asked)
+
+
+def test_a_reader_that_knows_is_right_and_passes_nothing_wrong(asked: Clips, reader: ByHeart) -> None:
+    report = motion_reading_report(reader, asked)
+    assert report["object and motion"].value > 0.9
+    for wrong in ("a still", "backwards", "another thing", "another motion"):
+        assert report[f"passes: {wrong}"].value == 0
+        assert report[f"passes: {wrong}"].better == "lower"
+    confusion = report.details["confusion"]
+    assert confusion["still"] == {"still": sum(confusion["still"].values())}
+
+
+def test_a_model_is_judged_by_its_clips_beside_true_ones(asked: Clips, reader: ByHeart) -> None:
+    scenes = {canonical_caption(scene, asked.bank): scene for scene in asked.scenes()}
+
+    def draw(prompts: Sequence[str], seeds: Sequence[int]) -> list[tuple[NDArray[np.uint8], float]]:
+        clips = [asked.paint(scenes[prompt]) for prompt in prompts]
+        return [
+            (clip if index % 2 else clip[[-1] * len(clip)], asked.fps) for clip, index in zip(clips, seeds, strict=True)
+        ]
+
+    report = motion_report(draw, reader, asked, settings={"model": "toy"})
+    assert report["true: object and motion"].value > 0.9
+    drawn = report.details["clips"]
+    assert [line["prompt"] for line in drawn] == [canonical_caption(scene, asked.bank) for scene in asked.scenes()]
+    moving = [line["answers"]["motion"] for line, scene in zip(drawn, asked.scenes(), strict=True) if _moves(scene)]
+    assert not all(moving)
+
+
+def _moves(scene: Scene) -> bool:
+    return any(thing.motion is not None for thing in scene.objects)
+
+
+def test_nothing_to_see_is_refused(bank: Bank) -> None:
+    with pytest.raises(ConfigError, match="at least 1 clip of 3 frames"):
+        Clips(bank=bank, num=1, seed=0, num_frames=2)
