@@ -16,7 +16,8 @@ from types import SimpleNamespace
 import pytest
 from tests.serving.jobs.conftest import Cluster, Killable, postgres  # noqa: F401 (a fixture)
 
-from sanakit.cli.serving.options import AddressOptions, KeepingOptions, ReplicaOptions
+from sanakit.cli.serving.building import Building
+from sanakit.cli.serving.options import AddressOptions, KeepingOptions, LaneOptions, ReplicaOptions
 from sanakit.common.errors import RequestError
 from sanakit.serving.jobs.postgres import Postgres
 from sanakit.serving.replicas import Replicas, wanted_replicas
@@ -41,6 +42,18 @@ def test_what_does_not_go_together_is_refused() -> None:
     ):
         with pytest.raises(RequestError, match=told):
             wrong.check(where, keeping)
+
+
+def test_each_has_the_cores_of_its_lanes() -> None:
+    lanes = LaneOptions(lanes=2, threads=3, max_batch=8)
+    keeping, limits = KeepingOptions(), AddressOptions().limits({})
+    for device, resources, work in (
+        ("cpu", {"num_cpus": 6.0}, 4.0),
+        ("cuda", {"num_cpus": 1.0, "num_gpus": 1.0}, 16.0),
+    ):
+        building = Building(model="m", options={"device": device}, limits=limits, lanes=lanes, keeping=keeping)
+        found = building.replicas(ReplicaOptions(replicas=2))
+        assert (found.resources, found.work, found.most) == (resources, work, 2)
 
 
 @pytest.mark.slow

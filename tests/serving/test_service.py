@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from sanakit.pipelines.check import memory_of_pictures
 from sanakit.pipelines.plan import PicturePlan
 from sanakit.pipelines.request import GenerationRequest
-from sanakit.serving.service import Call, Service
+from sanakit.serving.messages import FileForm, Step
+from sanakit.serving.service import Call, ClientGoneError, Order, Service
+
+
+def test_a_client_that_goes_away_is_missed_however_quick_the_steps_are(service: Service) -> None:
+    service.start()
+    long = GenerationRequest(prompt="a", num_inference_steps=1000, solver="flow-euler")
+
+    async def gone() -> bool:
+        return True
+
+    async def wait() -> None:
+        with Order(service, service.plan([long]), Call(form=FileForm()), gone) as order:
+            async for _, message in order.told():
+                assert isinstance(message, Step)
+
+    with pytest.raises(ClientGoneError):
+        asyncio.run(wait())
 
 
 def test_memory_is_predicted_once_for_pictures_that_are_alike(

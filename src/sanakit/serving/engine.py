@@ -38,11 +38,15 @@ MAX_SIZES = 4  # of pictures that take turns in one lane
 
 
 class BusyError(SanakitError):
-    """More pictures wait than are let in; it may be asked for again later."""
+    """More pictures wait than are let in; it may be asked for again later. ``reason`` is for who counts."""
+
+    reason = "busy"
 
 
 class StoppingError(BusyError):
     """The server is about to end."""
+
+    reason = "stopped"
 
     def __init__(self) -> None:
         super().__init__("the server is about to stop and takes no new work; ask again in a moment")
@@ -50,6 +54,8 @@ class StoppingError(BusyError):
 
 class LackError(SanakitError):
     """A picture takes more memory than there is."""
+
+    reason = "memory"
 
 
 class LaneHandle(Protocol):

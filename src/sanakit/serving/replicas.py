@@ -14,7 +14,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from sanakit.common.errors import RequestError, optional
+from sanakit.common.errors import RequestError, first_line, optional
 from sanakit.serving.service import Service
 
 NAME = "sanakit"
@@ -119,10 +119,13 @@ def serve_replicas(
     ray, serve = optional("ray", _EXTRA), optional("ray.serve", _EXTRA)
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     ended = threading.Event()
-    ray.init(
-        address=replicas.cluster, include_dashboard=None if replicas.cluster else False, log_to_driver=False,
-        logging_level="ERROR",
-    )  # fmt: skip
+    try:
+        ray.init(
+            address=replicas.cluster, include_dashboard=None if replicas.cluster else False, log_to_driver=False,
+            logging_level="ERROR",
+        )  # fmt: skip
+    except Exception as error:  # Ray's are of all kinds
+        raise RequestError(f"Ray does not start ({first_line(error)}); see its logs, or try again") from error
     for number in (signal.SIGINT, signal.SIGTERM):  # for which Ray has handlers of its own
         signal.signal(number, lambda *_: ended.set())
     try:

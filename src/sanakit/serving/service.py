@@ -9,6 +9,7 @@ import secrets
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from sanakit.pipelines.plan import PicturePlan
 from sanakit.pipelines.reading.read import PromptReader
 from sanakit.pipelines.reading.words import Words
 from sanakit.pipelines.request import GenerationRequest, VideoRequest
-from sanakit.serving.engine import Engine, Ticket
+from sanakit.serving.engine import BusyError, Engine, LackError, Ticket
 from sanakit.serving.messages import Done, Failed, FileForm, FromLane, Step, Told, Work
 from sanakit.serving.metrics import Metrics
 from sanakit.serving.workers import Workers
@@ -29,7 +30,7 @@ from sanakit.serving.workers import Workers
 logger = logging.getLogger(__name__)
 
 Listen = Callable[[FromLane], None]
-_LOOK_EVERY = 0.25  # seconds of silence after which a client is looked for
+_LOOK_EVERY = 0.25  # seconds between two looks whether a client is still there
 
 
 class ClientGoneError(SanakitError):
@@ -296,7 +297,11 @@ class Order:
         self._left = {ticket.key: index for index, ticket in enumerate(self.tickets)}
 
     def __enter__(self) -> Order:
-        self._service.submit(self.tickets)
+        try:
+            self._service.submit(self.tickets)
+        except (BusyError, LackError) as error:
+            self._service.metrics.rejected(error.reason).inc()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -310,13 +315,15 @@ class Order:
 
     async def told(self) -> AsyncIterator[tuple[int, Step | Done | Failed]]:
         """What happens to pictures, by number, until all have ended."""
+        looked = self._loop.time()
         while self._left:
-            try:
+            message: FromLane | None = None
+            with suppress(TimeoutError):
                 message = await asyncio.wait_for(self._told.get(), _LOOK_EVERY)
-            except TimeoutError:
+            if self._loop.time() - looked >= _LOOK_EVERY:
                 if await self._gone():
-                    raise ClientGoneError("the client went away") from None
-                continue
+                    raise ClientGoneError("the client went away")
+                looked = self._loop.time()
             if isinstance(message, Told):
                 self.notices.append(message.sentence)
             elif isinstance(message, (Step, Done, Failed)):

@@ -67,7 +67,7 @@ def test_a_form_that_is_none_is_told(address: str) -> None:
 def test_health_needs_no_key_and_metrics_do(address: str) -> None:
     assert ask(address, "GET", "/health", Authorization="")[1]["status"] == "ok"
     assert ask(address, "GET", "/ready", Authorization="")[1] == {"status": "ready"}
-    assert ask(address, "GET", "/metrics", Authorization="")[0] == 401
+    assert ask(address, "GET", "/metrics", Authorization="")[1]["error"]["code"] == "invalid_api_key"
     assert ask(address, "GET", "/health_generate")[1] == {"status": "ok", "size": "128x128"}
     text = ask(address, "GET", "/metrics")[1]
     for name in (
@@ -76,6 +76,7 @@ def test_health_needs_no_key_and_metrics_do(address: str) -> None:
         "oom_recoveries_total",
     ):  # fmt: skip
         assert f"sanakit_{name}" in text
+    assert 'reason="invalid_api_key"' in text
 
 
 def test_pages_of_other_places_may_not_ask(address: str) -> None:
@@ -127,7 +128,11 @@ def test_less_than_one_a_minute_lets_the_first_in() -> None:
 def test_keys_are_read_from_a_file_and_words(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text("# ours\nfirst-key alice\nsecond-key\n")
-    assert read_keys(file, "third-key") == {"first-key": "alice", "second-key": "key 2", "third-key": "key 3"}
+    found = read_keys(file, "third-key")
+    assert found["first-key"] == "alice"
+    assert len(set(found.values())) == 3
+    assert "second-key" not in "".join(found.values())
+    assert read_keys(None, "second-key") == {"second-key": found["second-key"]}  # whatever else there is
     for text, words in (("", ""), ("short\n", "")):
         file.write_text(text)
         with pytest.raises(RequestError):

@@ -186,6 +186,7 @@ def test_what_is_late_is_told_so_and_a_full_queue_is_asked_again(
         client.images.generate(prompt="a")
     assert busy.value.response.headers["x-should-retry"] == "true"
     assert float(busy.value.response.headers["retry-after"]) >= 1
+    assert 'reason="busy"' in service.metrics.text().decode()
     monkeypatch.setattr(service.engine, "memory", 1)
     monkeypatch.setattr(service.engine, "max_waiting", 50)
     with pytest.raises(openai.InternalServerError) as short:

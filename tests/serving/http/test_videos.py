@@ -124,4 +124,8 @@ def test_what_cannot_be_done_is_told(http: httpx2.Client, wish: dict[str, Any], 
 def test_a_server_of_clips_says_so_and_is_healthy(http: httpx2.Client) -> None:
     answer = http.post("/v1/images/generations", json={"prompt": "a"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "wrong_endpoint")
+    before = http.get("/v1/videos").json()["data"]
+    once = http.post("/v1/images/generations", json={"prompt": "a"}, headers={"Idempotency-Key": "k"})
+    assert once.json()["error"]["code"] == "wrong_endpoint"
+    assert http.get("/v1/videos").json()["data"] == before
     assert http.get("/health_generate").json()["status"] == "ok"

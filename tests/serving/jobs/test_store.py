@@ -78,6 +78,15 @@ def test_an_owner_does_not_claim_what_it_has_even_when_the_clock_jumps(store: Jo
     assert store.claim("x", "m", now=10.0**9, until=10.0**9 + 60) is None
 
 
+def test_a_clock_that_is_put_back_keeps_no_job_waiting(store: JobStore) -> None:
+    accept(store, "a")
+    accept(store, "b")
+    assert store.claim("x", "m", now=7200.0, until=7230.0)
+    assert store.claim("x", "m", now=7200.0, until=7230.0)
+    store.release("x", "b", not_before=7205.0)
+    assert [store.claim("y", "m", now=3600.0, until=3630.0).id for _ in range(2)] == ["a", "b"]  # type: ignore[union-attr]
+
+
 def test_what_is_given_back_waits_as_long_as_it_was_told(store: JobStore) -> None:
     accept(store, "a")
     store.claim("x", "m", now=0.0, until=60.0)

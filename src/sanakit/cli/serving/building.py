@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sanakit.cli.serving.options import KeepingOptions, LaneOptions
+from sanakit.cli.serving.options import KeepingOptions, LaneOptions, ReplicaOptions
 from sanakit.common.byte_counts import parse_bytes
 from sanakit.common.devices import num_cores
 from sanakit.common.errors import RequestError
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sanakit.checkpoints.opening import OpenedModel
     from sanakit.pipelines.text_to_image import TextToImagePipeline
     from sanakit.serving.http.access import Limits
-    from sanakit.serving.replicas import Started
+    from sanakit.serving.replicas import Replicas, Started
     from sanakit.serving.service import Bounds
     from sanakit.serving.workers import Workers
 
@@ -77,19 +77,42 @@ class Building:
             raise
 
     @property
-    def _on_cpu(self) -> bool:
+    def on_cpu(self) -> bool:
         return bool(self.options["device"] == "cpu")
+
+    @property
+    def num_lanes(self) -> int:
+        return (self.lanes.lanes or max(num_cores() // self.lanes.threads, 1)) if self.on_cpu else 1
+
+    @property
+    def slots(self) -> int:
+        """Pictures that share the calls of a lane."""
+        return 1 if self.on_cpu else self.lanes.max_batch
+
+    def replicas(self, several: ReplicaOptions) -> Replicas:
+        """Servers that are built so, with what each of them has and is to do: twice what its lanes hold."""
+        from sanakit.serving.replicas import Replicas
+
+        assert several.replicas is not None
+        threads = {"num_cpus": float(self.num_lanes * self.lanes.threads)}
+        return Replicas(
+            least=several.replicas,
+            most=several.max_replicas or several.replicas,
+            work=2.0 * self.num_lanes * self.slots,
+            resources=threads if self.on_cpu else {"num_cpus": 1.0, "num_gpus": 1.0},
+            cluster=several.cluster,
+        )
 
     def _workers(self) -> Workers:
         from sanakit.serving.workers import Workers
 
-        lanes, on_cpu = self.lanes, self._on_cpu
+        lanes = self.lanes
         return Workers(
             Loading(self.model, dict(self.options), lanes.max_batch),
-            num_lanes=(lanes.lanes or max(num_cores() // lanes.threads, 1)) if on_cpu else 1,
+            num_lanes=self.num_lanes,
             threads=lanes.threads,
-            slots=1 if on_cpu else lanes.max_batch,
-            divides=None if on_cpu else False,
+            slots=self.slots,
+            divides=None if self.on_cpu else False,
         )
 
     def _bounds(self) -> Bounds:
@@ -97,7 +120,7 @@ class Building:
         from sanakit.serving.service import Bounds
 
         memory = None if self.lanes.memory is None else parse_bytes(self.lanes.memory)
-        if memory is None and self._on_cpu and (free := free_memory()) is not None:
+        if memory is None and self.on_cpu and (free := free_memory()) is not None:
             memory = int(0.8 * free)
         return Bounds(memory=memory, max_waiting=self.lanes.max_waiting, silence=self.lanes.lane_silence)
 

@@ -14,7 +14,6 @@ from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
     from sanakit.serving.http.access import Limits
-    from sanakit.serving.replicas import Replicas
 
 KEYS_VARIABLE = "SANAKIT_API_KEYS"
 _LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -132,18 +131,3 @@ class ReplicaOptions:
             raise RequestError("--port 0 is not offered with --replicas; name one.")
         elif self.cluster is not None and not str(keeping.jobs).startswith(_POSTGRES):
             raise RequestError("replicas in a --cluster share their jobs in PostgreSQL; give --jobs postgresql://...")
-
-    def of(self, device: str, lanes: LaneOptions) -> Replicas:
-        """With what each of them has and is to do: twice what its lanes hold."""
-        from sanakit.serving.replicas import Replicas
-
-        assert self.replicas is not None
-        on_cpu, num_lanes = device == "cpu", lanes.lanes or 1
-        threads = {"num_cpus": float(num_lanes * lanes.threads)}
-        return Replicas(
-            least=self.replicas,
-            most=self.max_replicas or self.replicas,
-            work=2.0 * (num_lanes if on_cpu else lanes.max_batch),
-            resources=threads if on_cpu else {"num_cpus": 1.0, "num_gpus": 1.0},
-            cluster=self.cluster,
-        )

@@ -33,7 +33,7 @@ def serve(
     from sanakit.serving.replicas import serve_replicas
 
     serve_replicas(
-        building, several.of(str(building.options["device"]), lanes), host=address.host, port=address.port,
+        building, building.replicas(several), host=address.host, port=address.port,
         stop_within=keeping.stop_within, on_ready=lambda url: run.tell(f"{name} is served at {url}"),
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import math
 import time
@@ -59,17 +60,28 @@ def read_keys(file: Path | None, words: str = "") -> dict[str, str]:
             raise RequestError(
                 f"a key has {_LEAST_KEY} or more characters of ASCII; one of those that were given has not."
             )
-        found[key] = name.strip() or f"key {len(found) + 1}"
+        own = hashlib.sha256(key.encode()).hexdigest()[:8]  # and not its place, which moves as others go
+        found[key] = name.strip() or f"key {own}"
     if file is not None and not found:
         raise RequestError(f"{file} holds no key, and would let everybody in; put one on a line.")
     return found
 
 
 class Guard:
-    """An ASGI layer that answers instead of the application where a client may not do what it does."""
+    """An ASGI layer that answers instead of the application where a client may not do what it does.
 
-    def __init__(self, app: ASGIApp, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
-        self._app, self._limits, self._clock = app, limits, clock
+    Args:
+        on_refused: told of every such answer, with its code.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        limits: Limits,
+        clock: Callable[[], float] = time.monotonic,
+        on_refused: Callable[[str], None] = lambda code: None,
+    ) -> None:
+        self._app, self._limits, self._clock, self._on_refused = app, limits, clock, on_refused
         self._allowance: dict[str, tuple[float, float]] = {}  # by client: requests left, and when that was so
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,6 +98,7 @@ class Guard:
             if length.isdecimal() and int(length) > self._limits.body:
                 raise self._too_large()
         except ApiError as error:
+            self._on_refused(str(error.code))
             await error.response(scope, receive, send)
             return
         scope.setdefault("state", {})["owner"] = client if self._limits.keys else ""

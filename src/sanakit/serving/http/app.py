@@ -13,13 +13,13 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from sanakit.common.version import __version__
-from sanakit.serving.errors import answer_errors
+from sanakit.serving.errors import ApiError, answer_errors
 from sanakit.serving.http.access import Guard, Limits
 from sanakit.serving.http.asked import read_any
 from sanakit.serving.http.body import Body
 from sanakit.serving.http.facts import fact_routes
 from sanakit.serving.http.images import image_routes
-from sanakit.serving.http.jobs import Counter, by_address, job_routes, once
+from sanakit.serving.http.jobs import Counter, by_address, in_full, job_routes
 from sanakit.serving.http.videos import video_routes
 from sanakit.serving.jobs.database import Sqlite
 from sanakit.serving.jobs.desk import Desk, OnPicture
@@ -28,7 +28,7 @@ from sanakit.serving.jobs.shelf import Presence, Shelf
 from sanakit.serving.jobs.store import JobStore
 from sanakit.serving.places import place_at
 from sanakit.serving.service import Service
-from sanakit.serving.wishes import Files
+from sanakit.serving.wishes import Files, read_wish
 
 
 def make_app(
@@ -60,7 +60,7 @@ def make_app(
         own += [image_routes(service, limits, partial(_remembered, counter)), job_routes(counter)]
     for router in (*own, *routers):
         app.include_router(router)
-    app.add_middleware(Guard, limits=limits)
+    app.add_middleware(Guard, limits=limits, on_refused=lambda reason: service.metrics.rejected(reason).inc())
     return app
 
 
@@ -89,10 +89,16 @@ class JobFiles:
         store = JobStore(Postgres(str(self.jobs)) if shared else Sqlite(Path(self.jobs) / "jobs.sqlite"))
         presence = Presence(None if shared else Path(self.jobs))
         shelf = Shelf(place_at(self.results or self.jobs))
+        shelf.check()
         return Desk(service, store, shelf, presence, plan, keep=self.keep, on_picture=self.on_picture)
 
 
 async def _remembered(counter: Counter, request: Request, body: Body) -> Response | None:
-    if (key := request.headers.get("idempotency-key")) is not None:
-        return await once(request, counter, body, key)
-    return await by_address(request, counter, body) if body.fields.get("response_format") == "url" else None
+    key, wish = request.headers.get("idempotency-key"), read_wish(body.fields)
+    if key is None and wish.response_format != "url":
+        return None
+    if wish.stream:
+        raise ApiError(400, "a stream has neither a second time nor addresses; leave stream out, or else the "
+                       "Idempotency-Key and response_format=url.", param="stream", code="invalid_value")  # fmt: skip
+    answer = by_address if wish.response_format == "url" else in_full
+    return await answer(request, counter, await counter.finished(await counter.accept(request, body, key)))

@@ -40,8 +40,6 @@ def read_asked(service: Service, limits: Limits, body: Body) -> Asked[ImageWish]
     Raises:
         ApiError, RequestError: it cannot be done.
     """
-    if service.makes_clips:
-        raise ApiError(400, f"{service.name} makes clips; ask for one at /v1/videos.", code="wrong_endpoint")
     wish = read_wish(body.fields)
     _check_model(service, wish.model)
     usual = service.model.card.defaults.num_inference_steps

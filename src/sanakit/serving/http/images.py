@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
@@ -79,7 +79,12 @@ async def never(request: Request, body: Body) -> None:
 
 def image_routes(service: Service, limits: Limits, remembered: Remembered = never) -> APIRouter:
     """Both endpoints."""
-    router = APIRouter(responses=ERRORS, tags=["images"])
+
+    async def makes_pictures() -> None:
+        if service.makes_clips:
+            raise ApiError(400, f"{service.name} makes clips; ask for one at /v1/videos.", code="wrong_endpoint")
+
+    router = APIRouter(responses=ERRORS, tags=["images"], dependencies=[Depends(makes_pictures)])
 
     @router.post("/v1/images/generations", openapi_extra=JSON_BODY)
     async def generations(request: Request) -> Response:

@@ -91,7 +91,12 @@ class Counter:
 
         end = self.desk.listen(job.id, tell)
         try:
+            seen: Mapping[str, Any] = {}
             while (now := await run_in_threadpool(self.desk.store.get, job.id)) is not None and not now.has_ended:
+                written = {"status": now.status, "progress": round(100 * now.progress, 1)}
+                if written != seen and not self.desk.holds(job):
+                    yield written, None
+                seen = written
                 patience = _HEARTBEAT if self.desk.holds(job) else _LOOK_EVERY
                 try:
                     running = True
@@ -274,17 +279,13 @@ async def _events(counter: Counter, job: Job) -> AsyncIterator[bytes]:
         yield event(f"job.{ended.status}", {"job": await run_in_threadpool(counter.facts, ended)})
 
 
-async def once(request: Request, counter: Counter, body: Body, key: str) -> Response:
-    """Pictures of a request that may come again: made once, whatever happens to connections and processes."""
-    if body.fields.get("stream") in (True, "true", "1"):
-        raise ApiError(400, "a stream cannot be repeated; leave stream or the Idempotency-Key out.", param="stream")
-    job = await counter.finished(await counter.accept(request, body, key))
+async def in_full(request: Request, counter: Counter, job: Job) -> Response:
+    """Pictures of a job that has ended."""
     return JSONResponse(await run_in_threadpool(counter.answer, job))
 
 
-async def by_address(request: Request, counter: Counter, body: Body) -> Response:
-    """Pictures for ``response_format`` "url": addresses of this server, which need the client's key as all others."""
-    job = await counter.finished(await counter.accept(request, body))
+async def by_address(request: Request, counter: Counter, job: Job) -> Response:
+    """The same for ``response_format`` "url": addresses of this server, which need the client's key as all others."""
     told = await run_in_threadpool(counter.facts, job)
     base = str(request.base_url).rstrip("/")
     data = [{"url": base + each["url"], "seed": each["seed"], "size": each["size"]} for each in told["data"]]

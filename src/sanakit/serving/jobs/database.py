@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -51,6 +52,9 @@ class Database(Protocol):
     def transaction(self) -> AbstractContextManager[None]:
         """All statements within it, or none."""
 
+    def now(self) -> float:
+        """Seconds since 1970 on a clock that is one for all who share it."""
+
     def close(self) -> None: ...
 
 
@@ -84,6 +88,9 @@ class Sqlite:
                 with suppress(OutputError):  # where the disk is full, SQLite has ended it already
                     self.run("ROLLBACK")
                 raise
+
+    def now(self) -> float:
+        return time.time()
 
     def close(self) -> None:
         with self._lock:

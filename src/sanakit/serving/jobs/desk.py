@@ -85,6 +85,7 @@ class Desk:
         self._thread: threading.Thread | None = None
         self._open = True
         self._claims_after = 0.0
+        self._lacks_room = False  # for files, when one was written last
         self.step_seconds: float | None = None  # of one step, lately
         service.metrics.watch("jobs_queued", "Jobs that wait.", self.num_queued)
 
@@ -121,9 +122,8 @@ class Desk:
         """
         if not self._open or not self.service.engine.accepting:
             raise StoppingError
-        groups = {"pictures": files.pictures, "controls": files.controls}
-        inputs: dict[str, Any] = {name: [self.shelf.put(each) for each in group] for name, group in groups.items()}
-        inputs |= {} if files.mask is None else {"mask": self.shelf.put(files.mask)}
+        self._check_room()
+        inputs = self._kept(files)
         new = replace(job, id=new_id(), inputs=inputs, created=time.time())
         try:
             found = self.store.accept(new, idempotency)
@@ -134,6 +134,24 @@ class Desk:
             self.shelf.remove(input_files(inputs))
         self._news.put(lambda: None)
         return found
+
+    def _check_room(self) -> None:
+        """After a file could not be written nothing is begun until one can; raises OutputError."""
+        if self._lacks_room:
+            self.shelf.check()
+            self._lacks_room = False
+
+    def _kept(self, files: Files) -> dict[str, Any]:
+        """Names of files that came with a job; all are kept, or none."""
+        names: dict[str, Any] = {"pictures": [], "controls": []}
+        try:
+            for group, contents in (("pictures", files.pictures), ("controls", files.controls)):
+                for content in contents:
+                    names[group].append(self.shelf.put(content))
+            return names if files.mask is None else {**names, "mask": self.shelf.put(files.mask)}
+        except OutputError:
+            self.shelf.remove(input_files(names))
+            raise
 
     def cancel(self, job: Job) -> None:
         """End it; what runs ends between two steps."""
@@ -218,7 +236,7 @@ class Desk:
     def _renew(self) -> None:
         """Leases. What we have without knowing of it, as where the answer to a claim was lost, is given back; what is
         ours no more, as it was cancelled elsewhere or our lease went by, is let go."""
-        ours = self.store.renew(self.owner, time.time() + LEASE)
+        ours = self.store.renew(self.owner, self.store.now() + LEASE)
         for job in ours - self._running.keys():
             self.store.release(self.owner, job)
         for running in [each for job, each in self._running.items() if job not in ours]:
@@ -249,14 +267,16 @@ class Desk:
         return engine.accepting and not waits and time.monotonic() >= self._claims_after
 
     def _claim(self) -> bool:
-        job = self.store.claim(self.owner, self.service.name, time.time(), time.time() + LEASE)
+        self._check_room()
+        now = self.store.now()
+        job = self.store.claim(self.owner, self.service.name, now, now + LEASE)
         if job is None:
             return False
         try:
             self._begin(job)
         except (BusyError, OutputError) as error:
             logger.warning("job %s waits: %s", job.id, error)
-            self.store.release(self.owner, job.id, time.time() + AGAIN_AFTER)
+            self.store.release(self.owner, job.id, self.store.now() + AGAIN_AFTER)
             self._claims_after = time.monotonic() + AGAIN_AFTER
             return False
         except SanakitError as error:
@@ -328,6 +348,7 @@ class Desk:
             ours = self.store.keep_picture(self.owner, job.id, StoredPicture(number, file, seed, *done.size))
         except OutputError as error:
             logger.warning("job %s waits for room: %s", job.id, error)
+            self._lacks_room = True
             self._let_go(running, AGAIN_AFTER)
             return
         if not ours:  # another process has the job by now, or had it
@@ -376,13 +397,16 @@ class Desk:
         if after:
             self._claims_after = time.monotonic() + after
         try:
-            self.store.release(self.owner, running.job.id, time.time() + after)
+            self.store.release(self.owner, running.job.id, self.store.now() + after)
         except OutputError as error:
             logger.warning("job %s is given back as its lease would be renewed: %s", running.job.id, error)
         self._tell(running.job.id, {"status": QUEUED})
 
     def _sweep(self) -> None:
         self.shelf.remove(self.store.forget(time.time() - self.keep))
+        for job in self.shelf.jobs_with_latents():  # a lane may keep one more before it hears of the end
+            if (found := self.store.get(job)) is not None and found.has_ended:
+                self.shelf.drop_latents(job)
 
     def _tell(self, job: str, facts: Mapping[str, Any], preview: bytes | None = None) -> None:
         for listener in tuple(self._listeners.get(job, ())):

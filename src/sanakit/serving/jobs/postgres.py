@@ -78,6 +78,9 @@ class Postgres:
             finally:
                 self._within = False
 
+    def now(self) -> float:
+        return float(self.run("SELECT EXTRACT(EPOCH FROM clock_timestamp())")[0][0])
+
     def close(self) -> None:
         with self._lock:
             self._drop()

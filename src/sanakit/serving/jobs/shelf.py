@@ -15,6 +15,8 @@ from sanakit.common.errors import OutputError
 from sanakit.common.files import lock
 from sanakit.serving.places import Kept, Place
 
+_LEAST_ROOM = 2**20  # bytes, about those of a picture
+
 
 class Shelf:
     """Files at a place that several processes may share. A name begins with the SHA-256 of its content, and nobody
@@ -29,6 +31,10 @@ class Shelf:
         with self._place.writing(_path(name), sync=True) as building:
             building.write_bytes(content)
         return name
+
+    def check(self) -> None:
+        """Raises OutputError where no file can be kept."""
+        self.remove([self.put(bytes(_LEAST_ROOM))])
 
     def get(self, name: str) -> bytes:
         """Raises OutputError where it is gone or damaged."""
@@ -50,6 +56,10 @@ class Shelf:
     def latent(self, key: str) -> Kept:
         """Where a picture is kept as far as it is."""
         return Kept(self._place, f"latents/{key}.safetensors")
+
+    def jobs_with_latents(self) -> set[str]:
+        """Of whom a picture is kept as far as it is."""
+        return {name.rpartition("/")[2].rpartition("-")[0] for name in self._place.named("latents/")}
 
     def drop_latents(self, job: str) -> None:
         """What cannot be removed costs room, and nothing else."""

@@ -13,6 +13,7 @@ from sanakit.serving.jobs.database import Database, Row
 
 QUEUED, RUNNING, COMPLETED, FAILED, CANCELLED = "queued", "running", "completed", "failed", "cancelled"
 STATUSES = (QUEUED, RUNNING, COMPLETED, FAILED, CANCELLED)
+MAX_WAIT = 120.0  # seconds; leases and pauses are shorter
 _COLUMNS = (
     "id", "client", "model", "kind", "fields", "inputs", "fingerprint", "status", "priority", "steps", "progress",
     "created", "started", "ended", "owner", "error", "number",
@@ -101,14 +102,20 @@ class JobStore:
             raise ReusedKeyError("this Idempotency-Key came before with another body; take a new one.")
         return known
 
+    def now(self) -> float:
+        """For leases."""
+        return self._database.now()
+
     def claim(self, owner: str, model: str, now: float, until: float) -> Job | None:
-        """The next job of a model, with a lease; also one whose owner has let its lease go by."""
+        """The next job of a model, with a lease; also one whose owner has let its lease go by, and what is to wait
+        longer than anything is let wait, as after a clock was put back."""
+        far = now + MAX_WAIT
         rows = self._database.run(
             "UPDATE jobs SET status = ?, owner = ?, lease = ?, started = COALESCE(started, ?) WHERE number = ("
-            "SELECT number FROM jobs WHERE model = ? AND ((status = ? AND not_before <= ?) OR "
-            "(status = ? AND lease < ? AND owner <> ?)) ORDER BY priority DESC, number LIMIT 1"
+            "SELECT number FROM jobs WHERE model = ? AND ((status = ? AND (not_before <= ? OR not_before > ?)) OR "
+            "(status = ? AND (lease < ? OR lease > ?) AND owner <> ?)) ORDER BY priority DESC, number LIMIT 1"
             f"{self._database.skip_locked}) RETURNING {', '.join(_COLUMNS)}",
-            RUNNING, owner, until, now, model, QUEUED, now, RUNNING, now, owner,
+            RUNNING, owner, until, now, model, QUEUED, now, far, RUNNING, now, far, owner,
         )  # fmt: skip
         return _job(rows[0]) if rows else None
 

@@ -70,8 +70,8 @@ export async function follow(job, opened) {
     for await (const news of events(`v1/jobs/${job.id}/events`, { signal })) {
       if (news.job) ended = news.job;
       if (news.b64_json) preview(news.picture, news.b64_json);
-      if (news.progress !== undefined) progress(news.progress, news.step ? `step ${news.step} of ${news.steps}` : "");
-      else if (news.status === "queued") progress(0, "waits");
+      if (news.status === "queued") progress(news.progress ?? 0, "waits");
+      else if (news.progress !== undefined) progress(news.progress, news.step ? `step ${news.step} of ${news.steps}` : "");
     }
     ended ??= await ask(`v1/jobs/${job.id}`, { signal });
   } catch (error) {
