@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from sanakit.common.errors import OutputError, PictureError, RequestError, SanakitError
 from sanakit.serving.engine import BusyError, LackError, StoppingError
@@ -20,7 +21,13 @@ from sanakit.serving.wishes import WishError, about
 logger = logging.getLogger(__name__)
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
-_CODES = {401: "invalid_api_key", 404: "not_found", 405: "method_not_allowed", 413: "request_too_large"}
+_CODES = {
+    400: "invalid_value",
+    401: "invalid_api_key",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "request_too_large",
+}
 _OF_REASON: Mapping[Reason, tuple[int, str]] = {
     "request": (400, "invalid_value"),
     "memory": (503, "insufficient_memory"),
@@ -101,8 +108,8 @@ def as_api_error(error: Exception) -> ApiError:
             return ApiError(422, f"{param}: {problem['msg']}.", param=param, code="invalid_value")
         case HTTPException(status_code=status):
             return ApiError(status, f"{error.detail}.".replace("..", "."))
-        case ClientGoneError():
-            return ApiError(499, str(error), code="client_closed_request")
+        case ClientGoneError() | ClientDisconnect():
+            return ApiError(499, "the client went away", code="client_closed_request")
         case OutputError():
             return ApiError(503, str(error), code="storage_unavailable", retry=True, after=5.0)
         case SanakitError():
@@ -117,5 +124,5 @@ def answer_errors(app: FastAPI) -> None:
     async def answer(request: Request, error: Exception) -> JSONResponse:
         return as_api_error(error).response
 
-    for kind in (SanakitError, RequestValidationError, HTTPException, Exception):
+    for kind in (SanakitError, RequestValidationError, HTTPException, ClientDisconnect, Exception):
         app.add_exception_handler(kind, answer)

@@ -19,7 +19,7 @@ from sanakit.pipelines.adapting.use import AdapterUse
 from sanakit.pipelines.controlling.use import ControlModel, ControlUse
 from sanakit.pipelines.editing.edit import Edit, Mask
 from sanakit.pipelines.reading.styles import style_named
-from sanakit.pipelines.request import MAX_CONTROLS, GenerationRequest
+from sanakit.pipelines.request import MAX_ADAPTERS, MAX_CONTROLS, MAX_STEPS, GenerationRequest
 from sanakit.pipelines.source_picture import SourcePicture
 from sanakit.serving.messages import FileForm
 
@@ -121,13 +121,17 @@ class ImageWish(BaseModel):
     pag_scale: float | None = None
     solver: str | None = None
     flow_shift: float | None = None
-    angles: Annotated[tuple[float, ...] | None, Listed] = None
+    angles: Annotated[tuple[float, ...] | None, Listed] = Field(None, max_length=MAX_STEPS)
     reuse: float | None = None
     upscale: int | None = None
     seamless: bool | None = None
     use_instruction: bool | None = None
-    adapters: Annotated[list[Annotated[AdapterWish, BeforeValidator(_as_adapter)]] | None, Listed] = None
-    controls: Annotated[list[Annotated[ControlWish, BeforeValidator(_as_adapter)]] | None, Listed] = None
+    adapters: Annotated[list[Annotated[AdapterWish, BeforeValidator(_as_adapter)]] | None, Listed] = Field(
+        None, max_length=MAX_ADAPTERS
+    )
+    controls: Annotated[list[Annotated[ControlWish, BeforeValidator(_as_adapter)]] | None, Listed] = Field(
+        None, max_length=MAX_CONTROLS
+    )
     strength: float | None = None
     start_angle: float | None = None
     mask_means: Literal["white", "black", "transparent"] | None = None
@@ -174,7 +178,7 @@ def validated(kind: type[WishT], fields: Mapping[str, Any]) -> WishT:
                 raise WishError(f"{name} is missing; it is required.", name, "missing_required_parameter") from None
             case "extra_forbidden":
                 raise WishError(f"there is no parameter {name!r}.", name, "unknown_parameter") from None
-        told = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
+        told = re.sub(r"^(Input|String|List|Tuple|Value error,) ", "", problem["msg"])
         raise WishError(f"{name} is not usable; it {told}.", name) from None
 
 
@@ -214,6 +218,7 @@ def as_wishes(wish: ImageWish, files: Files, names: Names, *, usual_steps: int =
     with naming("controls"):
         fields["controls"] = tuple(_controls(wish.controls or (), files.controls, names))
     pictures = files.pictures
+    _refuse_what_does_nothing(wish, files)
     if len(pictures) > MAX_PICTURES:
         raise WishError(f"{len(pictures)} pictures came, and {MAX_PICTURES} are the most.", "image")
     edit = partial(_edit, wish, files.mask, len(pictures))
@@ -224,6 +229,17 @@ def as_wishes(wish: ImageWish, files: Files, names: Names, *, usual_steps: int =
         metadata=wish.metadata,
     )
     return Wishes(requests=requests, form=form)
+
+
+def _refuse_what_does_nothing(wish: ImageWish, files: Files) -> None:
+    """Words on an edit without what they are about."""
+    for name, about_what, there in (
+        ("expand", "a picture that is edited", files.pictures),
+        ("mask_means", "a mask", files.mask),
+        ("resample", "a mask or expand", files.mask or wish.expand),
+    ):
+        if getattr(wish, name) is not None and not there:
+            raise WishError(f"{name} belongs to {about_what}, which did not come; leave it out.", name)
 
 
 def _request(fields: Mapping[str, Any]) -> GenerationRequest:
@@ -237,7 +253,7 @@ def about(error: RequestError) -> WishError:
     """The same, with the parameter that its sentence begins with."""
     if isinstance(error, WishError):
         return error
-    word = re.match(r"(\w+)(?==| )", str(error))
+    word = re.match(r"(?:there is no )?(\w+)(?==| )", str(error))
     name = word[1] if word else ""
     name = OWN_NAMES.get(name, name)
     told = re.sub(r"^(height|width)=(?=\d)", r"size (\1) ", str(error))

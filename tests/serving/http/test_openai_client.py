@@ -142,6 +142,10 @@ def test_several_pictures_are_edited_each(client: openai.OpenAI) -> None:
         ({"extra_body": {"steps": 3}}, openai.BadRequestError, "steps", "unknown_parameter"),
         ({"extra_body": {"image": "/etc/passwd"}}, openai.BadRequestError, "image", "unknown_parameter"),
         ({"extra_body": {"adapters": ["../../etc/passwd"]}}, openai.BadRequestError, "adapters", "invalid_value"),
+        ({"extra_body": {"adapters": ["a"] * 100_000}}, openai.BadRequestError, "adapters", "invalid_value"),
+        ({"extra_body": {"solver": "none"}}, openai.BadRequestError, "solver", "invalid_value"),
+        ({"extra_body": {"expand": "left=64"}}, openai.BadRequestError, "expand", "invalid_value"),
+        ({"extra_body": {"resample": 2}}, openai.BadRequestError, "resample", "invalid_value"),
         ({"extra_body": {"prompt": None}}, openai.BadRequestError, "prompt", "invalid_value"),
     ],
 )

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 KEYS_VARIABLE = "SANAKIT_API_KEYS"
 _LOCAL = ("127.0.0.1", "localhost", "::1")
-_POSTGRES = ("postgresql://", "postgres://")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +98,10 @@ class KeepingOptions:
 
     def check(self) -> None:
         """Raises RequestError for places that cannot be used together."""
+        from sanakit.serving.jobs.postgres import is_postgres
+
         if self.jobs is not None and "://" in self.jobs:
-            if not self.jobs.startswith(_POSTGRES):
+            if not is_postgres(self.jobs):
                 raise RequestError(f"--jobs is a folder or postgresql://..., not {self.jobs.partition('://')[0]}://")
             if self.results is None:
                 raise RequestError(
@@ -124,10 +125,12 @@ class ReplicaOptions:
 
     def check(self, address: AddressOptions, keeping: KeepingOptions) -> None:
         """Raises RequestError for what does not go together."""
+        from sanakit.serving.jobs.postgres import is_postgres
+
         if self.replicas is None:
             if self.max_replicas is not None or self.cluster is not None:
                 raise RequestError("--max-replicas and --cluster belong to --replicas; give it.")
         elif address.port == 0:
             raise RequestError("--port 0 is not offered with --replicas; name one.")
-        elif self.cluster is not None and not str(keeping.jobs).startswith(_POSTGRES):
+        elif self.cluster is not None and not is_postgres(keeping.jobs):
             raise RequestError("replicas in a --cluster share their jobs in PostgreSQL; give --jobs postgresql://...")

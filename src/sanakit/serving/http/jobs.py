@@ -7,7 +7,7 @@ import base64
 import hashlib
 import json
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -71,6 +71,24 @@ class Counter:
         if found is None or found.client != client_of(request):
             raise ApiError(404, f"there is no job {job[:60]!r}.", param="job", code="job_not_found")
         return found
+
+    def listed(
+        self,
+        request: Request,
+        after: str | None,
+        limit: int,
+        facts: Callable[[Job], Mapping[str, Any]],
+        status: str | None = None,
+    ) -> dict[str, Any]:
+        """Jobs of who asks, newest first, of those that are older than ``after``; raises ApiError for more than are
+        listed at once."""
+        if not 1 <= limit <= MAX_LISTED:
+            raise ApiError(400, f"limit is from 1 to {MAX_LISTED}.", param="limit")
+        before = None if after is None else self.owned(request, after).number
+        found = self.desk.store.listed(client_of(request), before=before, limit=limit + 1, status=status)
+        data = [facts(job) for job in found[:limit]]
+        last = data[-1]["id"] if data else None
+        return {"object": "list", "data": data, "has_more": len(found) > limit, "last_id": last}
 
     async def finished(self, job: Job) -> Job:
         """The same when it has ended; raises ApiError where it has failed."""
@@ -166,13 +184,6 @@ def clip_facts(plan: PicturePlan) -> dict[str, Any]:
     return {**told, "seconds": None}
 
 
-def checked_limit(limit: int) -> int:
-    """Raises ApiError for more than is listed at once."""
-    if not 1 <= limit <= MAX_LISTED:
-        raise ApiError(400, f"limit is from 1 to {MAX_LISTED}.", param="limit", code="invalid_value")
-    return limit
-
-
 def client_of(request: Request) -> str:
     """Whose jobs these are: of a key, or of everybody where there are no keys."""
     return str(request.scope.get("state", {}).get("owner", ""))
@@ -196,12 +207,7 @@ def job_routes(counter: Counter) -> APIRouter:
         """Newest first."""
         if status is not None and status not in STATUSES:
             raise ApiError(400, f"status is one of {', '.join(STATUSES)}.", param="status", code="invalid_value")
-        limit = checked_limit(limit)
-        before = None if after is None else owned(request, after).number
-        found = desk.store.listed(client_of(request), before=before, limit=limit + 1, status=status)
-        data = [counter.facts(job) for job in found[:limit]]
-        last = data[-1]["id"] if data else None
-        return {"object": "list", "data": data, "has_more": len(found) > limit, "last_id": last}
+        return counter.listed(request, after, limit, counter.facts, status)
 
     @router.get("/v1/jobs/{job}")
     def shown(request: Request, job: str) -> dict[str, Any]:

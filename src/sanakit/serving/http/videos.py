@@ -6,6 +6,7 @@ import asyncio
 import io
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from sanakit.pipelines.clips.files import read_frames
 from sanakit.serving.errors import ApiError
 from sanakit.serving.http.body import read_body
 from sanakit.serving.http.images import ERRORS, body_of
-from sanakit.serving.http.jobs import Counter, checked_limit, client_of, error_of
+from sanakit.serving.http.jobs import Counter, error_of
 from sanakit.serving.jobs.store import COMPLETED, FAILED, QUEUED, RUNNING, Job
 from sanakit.serving.service import Service
 from sanakit.serving.video_wishes import VideoWish
@@ -44,16 +45,7 @@ def video_routes(service: Service, counter: Counter | None) -> APIRouter:
         """Newest first."""
         if order != "desc":
             raise ApiError(400, "clips are listed newest first only; leave order out.", param="order")
-        limit = checked_limit(limit)
-        before = None if after is None else owned(request, after).number
-        found = desk.store.listed(client_of(request), before=before, limit=limit + 1)
-        data = [video_facts(counter, job) for job in found[:limit]]
-        return {
-            "object": "list",
-            "data": data,
-            "has_more": len(found) > limit,
-            "last_id": data[-1]["id"] if data else None,
-        }
+        return counter.listed(request, after, limit, partial(video_facts, counter))
 
     @router.get("/v1/videos/{video}")
     def shown(request: Request, video: str) -> dict[str, Any]:
