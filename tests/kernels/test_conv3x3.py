@@ -42,15 +42,19 @@ def drawn(seed: int) -> tuple[tuple[Any, ...], bool]:
     return (x, weight, pick.choice([None, normal(outputs, seed=5)]), after), upsample
 
 
-def exact(arguments: tuple[Any, ...], *, upsample: bool = False) -> Tensor:
-    def wide(value: Any) -> Any:
+def cast_all(arguments: tuple[Any, ...], dtype: torch.dtype) -> tuple[Any, ...]:
+    def cast(value: Any) -> Any:
         if isinstance(value, Epilogue):
-            return replace(value, norm=wide(value.norm), residual=wide(value.residual))
+            return replace(value, norm=cast(value.norm), residual=cast(value.residual))
         if isinstance(value, PixelNorm):
-            return PixelNorm(value.weight.double(), value.bias.double(), value.eps)
-        return value.double() if isinstance(value, Tensor) else value
+            return PixelNorm(value.weight.to(dtype), value.bias.to(dtype), value.eps)
+        return value.to(dtype) if isinstance(value, Tensor) else value
 
-    return reference.conv3x3(*map(wide, arguments), upsample=upsample)
+    return tuple(map(cast, arguments))
+
+
+def exact(arguments: tuple[Any, ...], *, upsample: bool = False) -> Tensor:
+    return reference.conv3x3(*cast_all(arguments, torch.float64), upsample=upsample)
 
 
 @cache
@@ -74,6 +78,19 @@ def test_equals_the_plain_sum(threads: int, lent_threads: Any) -> None:
         ours = conv3x3(*arguments, upsample=upsample)
         lent_threads(1)  # two of torch's would wait for each other where others share the cores
         assert_close(ours, expected)
+
+
+@pytest.mark.usefixtures("_use")
+def test_bfloat16_is_rounded_once(lent_threads: Any) -> None:
+    lent_threads(1)
+    for seed in range(12):
+        arguments, upsample = drawn(seed)
+        arguments = cast_all(arguments, torch.bfloat16)
+        ours, expected = conv3x3(*arguments, upsample=upsample), exact(arguments, upsample=upsample)
+        assert native.fits(*arguments, upsample=upsample) or ours[0, 0].numel() < native.MORE_OF_HALVES
+        assert ours.dtype == torch.bfloat16
+        if native.fits(*arguments, upsample=upsample):
+            assert ((ours - expected).abs() <= expected.abs() / 2**8 + 1e-5 * expected.abs().max()).all()
 
 
 @pytest.mark.usefixtures("_use")
@@ -158,7 +175,8 @@ def test_what_does_not_fit_goes_to_the_reference(monkeypatch: pytest.MonkeyPatch
     x, weight, bias = normal(1, 16, 20, 20), normal(16, 16, 3, 3), normal(16)
     assert fits(x, weight, bias, x)
     assert not fits(x.half(), weight.half())
-    assert not fits(x.bfloat16(), weight.bfloat16())
+    assert fits(x.bfloat16(), weight.bfloat16())
+    assert not fits(x, weight.bfloat16())
     assert not fits(x.double(), weight.double())
     assert not fits(x, weight.double())
     assert not fits(x[:, :15], weight[:, :15])
@@ -179,6 +197,9 @@ def test_what_does_not_fit_goes_to_the_reference(monkeypatch: pytest.MonkeyPatch
             assert fits(x, weight, bias) == (training is not weight)  # weights that learn are computed as they learn
         training.requires_grad_(False)
     assert torch.func.vmap(lambda each: conv3x3(each[None], weight))(x.expand(3, -1, -1, -1)).shape[0] == 3
+    monkeypatch.setattr(native, "MIN_PIXELS", 101)
+    assert fits(x, weight)
+    assert not fits(x.bfloat16(), weight.bfloat16())
     monkeypatch.setattr(native, "MIN_PIXELS", 401)
     assert not fits(x, weight)
     monkeypatch.setattr(opening, "native_library", lambda: None)

@@ -98,6 +98,11 @@ def test_the_native_twin_matches_the_definition(height: int, width: int, inner: 
     assert torch.equal(gated_depthwise(narrow[0][1:2], *narrow[1:], **size), found[0][1:2])  # alone and in company
     assert (found[0] - exact).abs().max() <= 1e-6 * exact.abs().max()
     assert torch.equal(gated_depthwise(narrow[0].mT.contiguous().mT, *narrow[1:], **size), found[0])
+    halves = [x.bfloat16() for x in inputs]
+    assert native.fits(*halves, **size)
+    exact = by_pixels(*(x.double() for x in halves), **size)
+    rounded_once = exact.abs() / 2**8 + 1e-6 * exact.abs().max()
+    assert ((gated_depthwise(*halves, **size) - exact).abs() <= rounded_once).all()
 
 
 @pytest.mark.usefixtures("_use")
@@ -108,6 +113,7 @@ def test_what_does_not_fit_goes_to_the_reference() -> None:
     assert not native.fits(tokens[:0], weight, bias, height=3, width=4)
     assert not native.fits(tokens.double(), weight.double(), bias.double(), height=3, width=4)
     assert not native.fits(*(x.float() for x in draw(3, 4, inner=8)), height=3, width=4)
+    assert not native.fits(tokens.bfloat16(), weight.bfloat16().requires_grad_(), bias.bfloat16(), height=3, width=4)
     assert not native.fits(tokens, weight[:16], bias, height=3, width=4)
     with torch.autograd.forward_ad.dual_level():
         assert not native.fits(tokens, weight, bias, height=3, width=4)

@@ -19,6 +19,8 @@ def test_memory_is_used_again_once_nobody_holds_it() -> None:
         assert second.data_ptr() != place  # a view holds it as well
         del view
         assert new_result(1, 2 * LEAST).data_ptr() == place
+        halves = new_result(3, size := LEAST * 5 // 4 + 1, dtype=torch.bfloat16)  # an odd number
+        assert (halves.data_ptr(), halves.dtype, halves.shape) == (place, torch.bfloat16, (3, size))
 
 
 def test_less_fits_into_more_within_limits_and_smaller_ones_go_first() -> None:

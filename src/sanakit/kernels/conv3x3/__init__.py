@@ -15,7 +15,8 @@ def conv3x3(
 ) -> Tensor:
     """A convolution and what follows it; arguments are those of the reference.
 
-    Frozen weights in float32 on the CPU go to the native twin where that is here, everything else to the reference.
+    Frozen weights in float32 or bfloat16 on the CPU go to the native twin where that is here, everything else to the
+    reference.
     """
     twin = native if native.fits(x, weight, bias, after, upsample=upsample) else reference
     return twin.conv3x3(x, weight, bias, after, upsample=upsample)

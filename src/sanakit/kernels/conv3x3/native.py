@@ -6,6 +6,7 @@ import ctypes
 import math
 from ctypes import c_float, c_int32, c_int64, c_void_p
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -15,8 +16,11 @@ from sanakit.kernels.native.memory import new_result
 from sanakit.kernels.pixel_norm.native import ACTIVATIONS
 
 MIN_PIXELS = 256
-"""Of a picture. The weights are transformed in every call, which costs as much as the plain sum of some 70 pixels."""
+"""Of a picture in float32. The weights are transformed in every call, which costs as much as the plain sum of some 70
+pixels."""
 
+MORE_OF_HALVES = 4
+"""Times as many in bfloat16, for whose plain sum some processors have instructions."""
 
 _WORK = 4.5  # of a pixel with two channels, as multiply-adds of a product: half of what the plain sum takes
 
@@ -33,14 +37,15 @@ class _Arguments(ctypes.Structure):
 
 
 def fits(x: Tensor, weight: Tensor, bias: Tensor | None, after: Epilogue, *, upsample: bool) -> bool:
-    """Whether the native twin is here and takes these: float32 on the CPU, frozen, neither tiny nor of odd channels.
+    """Whether the native twin is here and takes these: float32 or bfloat16 on the CPU, frozen, neither tiny nor of odd
+    channels.
 
     It does not depend on the number of pictures, so that one comes out the same alone and in company. What does not
     even belong together is left to the reference, which says so.
     """
     per_channel = [each for each in (bias, *(after.norm[:2] if after.norm else ())) if each is not None]
     pictures = [x] if after.residual is None else [x, after.residual]
-    if not takes(weight, *per_channel, *pictures) or weight.requires_grad:
+    if not takes(weight, *per_channel, *pictures, halves=True) or weight.requires_grad:
         return False
     if any(each.shape != weight.shape[:1] for each in per_channel):
         return False
@@ -56,7 +61,7 @@ def _shapes_fit(x: Tensor, weight: Tensor, residual: Tensor | None, upsample: bo
     if x.shape[1] % MULTIPLE:
         return False
     batch, channels, height, width = x.shape
-    if height * width * (4 if upsample else 1) < MIN_PIXELS:
+    if height * width * (4 if upsample else 1) < MIN_PIXELS * (MORE_OF_HALVES if x.dtype == torch.bfloat16 else 1):
         return False
     if upsample and residual is not None:  # of which the kernel knows those that halve channels or leave them
         return residual.shape == x.shape and channels in (len(weight), 2 * len(weight), 4 * len(weight))
@@ -74,7 +79,7 @@ def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None, after: Epilogue, *, 
     sizes = (len(x), scale * x.shape[1], scale * x.shape[2], x.shape[3], len(weight))
     residual = None if after.residual is None else channels_last(after.residual)
     y = residual if after.in_place and not upsample and not _share(residual, x) else None
-    y = new_result(*sizes[:3], sizes[4]) if y is None else y
+    y = new_result(*sizes[:3], sizes[4], dtype=x.dtype) if y is None else y
     norm = (None, None) if after.norm is None else after.norm[:2]
     parts = [None if each is None else each.contiguous() for each in (x, weight, bias, *norm, residual, y)]
     flags = (
@@ -84,7 +89,7 @@ def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None, after: Epilogue, *, 
         num_threads(_WORK * math.prod(sizes)),
     )
     eps = after.norm.eps if after.norm else 0.0
-    library.call("conv3x3", _Arguments(*map(address, parts), *sizes, eps, *flags))
+    library.call("conv3x3", _Arguments(*map(address, parts), *sizes, eps, *flags), x.dtype)
     return y.permute(0, 3, 1, 2)
 
 

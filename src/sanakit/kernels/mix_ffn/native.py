@@ -37,8 +37,9 @@ class _BackwardArguments(ctypes.Structure):
 
 
 def fits(tokens: Tensor, weight: Tensor, bias: Tensor, *, height: int, width: int) -> bool:
-    """Whether the native twin is here and takes these: float32 on the CPU, of usual sizes."""
-    if not takes(tokens, weight, bias, gradients=True) or not tokens.numel() or tokens.ndim != 3:
+    """Whether the native twin is here and takes these: float32 on the CPU, or bfloat16 without gradients, of usual
+    sizes."""
+    if not takes(tokens, weight, bias, gradients=True, halves=True) or not tokens.numel() or tokens.ndim != 3:
         return False
     channels = tokens.shape[2]
     shaped = weight.shape == (channels, 1, 3, 3) and bias.shape == (channels,) and channels % (2 * MULTIPLE) == 0
@@ -56,10 +57,10 @@ def gated_depthwise(tokens: Tensor, weight: Tensor, bias: Tensor, *, height: int
 def _forward(size: tuple[int, ...], *parts: Tensor) -> Tensor:
     library = native_library()
     assert library is not None
-    y = new_result(*parts[0].shape[:2], size[3])
-    library.call(
-        "gated_depthwise", _Arguments(*map(address, (*parts, y)), *size, num_threads(_WORK * parts[0].numel()))
-    )
+    x = parts[0]
+    y = new_result(*x.shape[:2], size[3], dtype=x.dtype)
+    arguments = _Arguments(*map(address, (*parts, y)), *size, num_threads(_WORK * x.numel()))
+    library.call("gated_depthwise", arguments, x.dtype)
     return y
 
 

@@ -13,7 +13,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -59,6 +60,13 @@ def variants() -> tuple[Variant, ...]:
     return (*(AVX if wide else ()), Variant(name="portable", width=4, rows=6, columns=2 if wide else 4))
 
 
+def compiled() -> Iterator[Variant]:
+    """Every variant, and its kernels of bfloat16."""
+    for each in variants():
+        yield each
+        yield replace(each, name=f"{each.name}_halves", flags=(*each.flags, "-DHALVES"))
+
+
 def sources_hash() -> str:
     """SHA-256 of every file that the library is made of, this one too."""
     digest = hashlib.sha256()
@@ -76,7 +84,7 @@ def build(folder: Path = HERE) -> Path:
     compiler = _compiler()
     with tempfile.TemporaryDirectory(prefix="sanakit-build-") as scratch:
         made = Path(scratch) / LIBRARY.name
-        objects = [_compile(compiler, made.parent, each.name, "kernels.c", each.options) for each in variants()]
+        objects = [_compile(compiler, made.parent, each.name, "kernels.c", each.options) for each in compiled()]
         hashed = f'-DSOURCES="{sources_hash()}"'
         objects.append(_compile(compiler, made.parent, "library", "library.c", (hashed,)))
         _run([*compiler, "-shared", "-o", str(made), *map(str, objects), "-pthread"])

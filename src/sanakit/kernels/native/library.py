@@ -62,13 +62,14 @@ class NativeLibrary:
     variant: str
     variants: tuple[str, ...]
 
-    def call(self, kernel: str, arguments: ctypes.Structure) -> None:
-        """Run ``sanakit_<kernel>``; it holds no lock of Python's.
+    def call(self, kernel: str, arguments: ctypes.Structure, dtype: torch.dtype = torch.float32) -> None:
+        """Run ``sanakit_<kernel>``, or its like for tensors of bfloat16; it holds no lock of Python's.
 
         Raises:
             MemoryError: there was none for what the kernel keeps while it runs.
         """
-        status = getattr(self.handle, f"sanakit_{kernel}")(self.variant.encode(), ctypes.byref(arguments))
+        door = f"sanakit_{kernel}_bfloat16" if dtype == torch.bfloat16 else f"sanakit_{kernel}"
+        status = getattr(self.handle, door)(self.variant.encode(), ctypes.byref(arguments))
         if status == 1:
             raise MemoryError(f"not enough memory for the native kernel {kernel}")
         assert status == 0, (kernel, status)
@@ -85,10 +86,10 @@ def num_threads(work: float) -> int:
 
 
 def address(tensor: torch.Tensor | None) -> int | None:
-    """Where the floats of a contiguous float32 tensor of the CPU begin; None for None."""
+    """Where the numbers of a contiguous tensor of the CPU begin, float32 or bfloat16; None for None."""
     if tensor is None:
         return None
-    assert tensor.dtype == torch.float32
+    assert tensor.dtype in (torch.float32, torch.bfloat16)
     assert tensor.device.type == "cpu"
     assert tensor.is_contiguous()
     return tensor.data_ptr()
@@ -105,25 +106,28 @@ def torch_alone() -> Iterator[None]:
         _is_paused = before
 
 
-def takes(*tensors: torch.Tensor, gradients: bool = False) -> bool:
-    """Whether the library is here and may compute with these: float32 on the CPU.
+def takes(*tensors: torch.Tensor, gradients: bool = False, halves: bool = False) -> bool:
+    """Whether the library is here and may compute with these: on the CPU, all of one dtype, float32.
 
     Where torch casts (autocast), only records (its compiler) or differentiates forward, it may not.
 
     Args:
         gradients: whether the kernel has a backward pass; else nobody may want one.
+        halves: whether it also knows bfloat16, of which nobody may want gradients.
     """
     if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu") or _is_paused or native_library() is None:
         return False
-    if not gradients and torch.is_grad_enabled() and any(each.requires_grad for each in tensors):
+    dtype = torch.bfloat16 if halves and tensors[0].dtype == torch.bfloat16 else torch.float32
+    learning = torch.is_grad_enabled() and any(each.requires_grad for each in tensors)
+    if learning and not (gradients and dtype == torch.float32):
         return False
-    return forward_ad._current_level < 0 and all(map(_is_plain, tensors))
+    return forward_ad._current_level < 0 and all(_is_plain(each, dtype) for each in tensors)
 
 
-def _is_plain(x: torch.Tensor) -> bool:
+def _is_plain(x: torch.Tensor, dtype: torch.dtype) -> bool:
     usual = type(x) in (torch.Tensor, torch.nn.Parameter) and x.layout == torch.strided
     wrapped = torch._C._functorch.is_functorch_wrapped_tensor(x)  # by vmap and grad of torch.func: it has no memory
-    return usual and not wrapped and x.dtype == torch.float32 and x.device.type == "cpu"
+    return usual and not wrapped and x.dtype == dtype and x.device.type == "cpu"
 
 
 def channels_last(x: torch.Tensor) -> torch.Tensor:

@@ -58,12 +58,13 @@ def reused_memory() -> Iterator[None]:
         spare.blocks.clear()
 
 
-def new_result(*shape: int) -> torch.Tensor:
-    """A contiguous float32 tensor of the CPU with anything in it."""
-    spare, floats = _current.spare, math.prod(shape)
+def new_result(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """A contiguous tensor of the CPU with anything in it."""
+    spare, numbers = _current.spare, math.prod(shape)
+    floats = -(-numbers * dtype.itemsize // torch.float32.itemsize)
     if spare is None or floats < LEAST:
-        return torch.empty(shape, dtype=torch.float32, device="cpu")
+        return torch.empty(shape, dtype=dtype, device="cpu")
     block = spare.take(floats)
     held = (ctypes.c_float * floats).from_address(block.data_ptr())  # lives as long as the storage of the result
     weakref.finalize(held, spare.give, block).atexit = False
-    return torch.frombuffer(held, dtype=torch.float32).view(shape)
+    return torch.frombuffer(held, dtype=dtype, count=numbers).view(shape)

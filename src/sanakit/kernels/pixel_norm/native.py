@@ -30,8 +30,8 @@ class _Arguments(ctypes.Structure):
 
 
 def fits(x: Tensor, weight: Tensor, bias: Tensor) -> bool:
-    """Whether the native twin is here and takes these: frozen, float32, on the CPU."""
-    if not takes(x, weight, bias) or weight.requires_grad or x.ndim != 4 or not len(x):
+    """Whether the native twin is here and takes these: frozen, float32 or bfloat16, on the CPU."""
+    if not takes(x, weight, bias, halves=True) or weight.requires_grad or x.ndim != 4 or not len(x):
         return False
     return weight.shape == bias.shape == x.shape[1:2] and len(weight) % MULTIPLE == 0
 
@@ -41,8 +41,8 @@ def pixel_rms_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float, activati
     library = native_library()
     assert library is not None
     x = channels_last(x)
-    y, pixels = new_result(*x.shape), x.shape[:3].numel()
+    y, pixels = new_result(*x.shape, dtype=x.dtype), x.shape[:3].numel()
     parts = [each.contiguous() for each in (x, weight, bias, y)]
     flags = (ACTIVATIONS.index(activation), num_threads(_WORK * x.numel()))
-    library.call("pixel_norm", _Arguments(*map(address, parts), pixels, x.shape[3], eps, *flags))
+    library.call("pixel_norm", _Arguments(*map(address, parts), pixels, x.shape[3], eps, *flags), x.dtype)
     return y.permute(0, 3, 1, 2)

@@ -62,38 +62,53 @@ struct Plan {
     float *weights, *threads;                  /* transformed; the threads' own memory */
 };
 
+/* The weights of WIDTH inputs and as many outputs, (in, 9) vectors of outputs; zeros beyond the last output. */
+static void turn_weights(const struct Conv3x3 *args, int64_t out, int64_t in, Vector turned[9 * WIDTH]) {
+    for (int64_t part = 0; part < 9; part++, turned += WIDTH) {
+        for (int64_t lane = 0; lane < WIDTH; lane++) {
+            const Number *weight = args->weight + ((out + lane) * args->in + in) * 9;
+            turned[lane] = out + lane < args->out ? read(weight + part * WIDTH) : (Vector){0};
+        }
+        transpose(turned);
+    }
+}
+
+/* Nine weights at every point, `plane` floats apart. */
+static void transform_weights_of(const Vector weight[9], int64_t plane, float *target) {
+    Vector t[SPAN][3], u[SPAN];
+    for (int j = 0; j < 3; j++) { /* columns, then rows */
+        transform_weight((const Vector[3]){weight[j], weight[3 + j], weight[6 + j]}, u);
+        for (int i = 0; i < SPAN; i++) t[i][j] = u[i];
+    }
+    for (int i = 0; i < SPAN; i++) {
+        transform_weight(t[i], u);
+        for (int j = 0; j < SPAN; j++) store(target + (i * SPAN + j) * plane, u[j]);
+    }
+}
+
 /* Output channels [panel, panel + PANEL) of the transformed weight, as the product reads them: (point, in, PANEL). */
 static void transform_weights(int64_t panel, int thread, void *context) {
     const struct Plan *plan = context;
     const struct Conv3x3 *args = plan->args;
     (void)thread;
-    for (int64_t in = 0; in < args->in; in++)
+    for (int64_t first = 0; first < args->in; first += WIDTH)
         for (int part = 0; part < COLUMNS; part++) {
-            Vector g[3][3], t[SPAN][3], u[SPAN];
-            for (int lane = 0; lane < WIDTH; lane++) {
-                const int64_t out = panel * PANEL + part * WIDTH + lane;
-                const float *weight = args->weight + (out * args->in + in) * 9;
-                for (int i = 0; i < 9; i++) g[i % 3][i / 3][lane] = out < args->out ? weight[i] : 0.0f;
-            }
-            for (int j = 0; j < 3; j++) { /* columns, then rows */
-                transform_weight(g[j], u);
-                for (int i = 0; i < SPAN; i++) t[i][j] = u[i];
-            }
-            float *target = plan->weights + (panel * args->in + in) * PANEL + part * WIDTH;
-            for (int i = 0; i < SPAN; i++) {
-                transform_weight(t[i], u);
-                for (int j = 0; j < SPAN; j++) store(target + (i * SPAN + j) * plan->weight_plane, u[j]);
+            Vector turned[9 * WIDTH];
+            turn_weights(args, panel * PANEL + part * WIDTH, first, turned);
+            for (int64_t in = 0; in < WIDTH; in++) {
+                float *target = plan->weights + (panel * args->in + first + in) * PANEL + part * WIDTH;
+                transform_weights_of(turned + 9 * in, plan->weight_plane, target);
             }
         }
 }
 
 /* The inputs of a tile, all channels, into its row of every plane. Beyond the picture every pixel is `zeros`. */
-static void gather_tile(const struct Plan *plan, int64_t tile, const float *zeros, float *target) {
+static void gather_tile(const struct Plan *plan, int64_t tile, const Number *zeros, float *target) {
     const struct Conv3x3 *args = plan->args;
     const int64_t down = (args->height + TILE - 1) / TILE, picture = tile / (down * plan->across);
     const int64_t top = tile / plan->across % down * TILE - 1, left = tile % plan->across * TILE - 1;
     const int half = args->upsample ? 1 : 0;
-    const float *pixel[SPAN][SPAN];
+    const Number *pixel[SPAN][SPAN];
     for (int i = 0; i < SPAN; i++)
         for (int j = 0; j < SPAN; j++) {
             const int64_t y = top + i, x = left + j;
@@ -104,7 +119,7 @@ static void gather_tile(const struct Plan *plan, int64_t tile, const float *zero
     for (int64_t channel = 0; channel < args->in; channel += WIDTH) {
         Vector t[SPAN][SPAN], d[SPAN], v[SPAN];
         for (int j = 0; j < SPAN; j++) {
-            for (int i = 0; i < SPAN; i++) d[i] = load(pixel[i][j] + channel);
+            for (int i = 0; i < SPAN; i++) d[i] = read(pixel[i][j] + channel);
             transform_input(d, v);
             for (int i = 0; i < SPAN; i++) t[i][j] = v[i];
         }
@@ -147,15 +162,15 @@ static void multiply_point(const struct Plan *plan, int64_t count, const float *
 
 /* The channels of a pixel of the residual that belong to pixel (row, column) of its four, added: what pixel_shuffle makes of it after its
  * channels were repeated until there were 4 * out of them. */
-static void add_shortcut(const struct Conv3x3 *args, const float *x, int corner, float *out) {
+static void add_shortcut(const struct Conv3x3 *args, const Number *x, int corner, float *out) {
     const int64_t step = args->in / args->out, repeats = step >= 4 ? 1 : 4 / step;
-    const float *source = x + corner / repeats;
+    const Number *source = x + corner / repeats;
     if (step == 1)
-        for (int64_t c = 0; c < args->out; c++) out[c] += source[c];
+        for (int64_t c = 0; c < args->out; c++) out[c] += number(source[c]);
     else if (step == 2)
-        for (int64_t c = 0; c < args->out; c++) out[c] += source[2 * c];
+        for (int64_t c = 0; c < args->out; c++) out[c] += number(source[2 * c]);
     else
-        for (int64_t c = 0; c < args->out; c++) out[c] += source[4 * c];
+        for (int64_t c = 0; c < args->out; c++) out[c] += number(source[4 * c]);
 }
 
 /* The outputs of a tile from its row of every plane, with all that follows the convolution. */
@@ -166,7 +181,7 @@ static void scatter_tile(const struct Plan *plan, int64_t tile, const float *sou
     Vector squares[PIXELS];
     for (int i = 0; i < PIXELS; i++) squares[i] = (Vector){0};
     for (int64_t channel = 0; channel < args->out; channel += WIDTH) {
-        const Vector bias = args->bias ? load(args->bias + channel) : (Vector){0};
+        const Vector bias = args->bias ? read(args->bias + channel) : (Vector){0};
         Vector m[SPAN], t[TILE][SPAN], y[TILE];
         for (int j = 0; j < SPAN; j++) {
             for (int i = 0; i < SPAN; i++) m[i] = load(source + (i * SPAN + j) * plan->out_plane + channel);
@@ -186,20 +201,20 @@ static void scatter_tile(const struct Plan *plan, int64_t tile, const float *sou
         const int64_t y = top + i / TILE, x = left + i % TILE;
         if (y >= args->height || x >= args->width) continue;
         const int64_t place = ((picture * args->height + y) * args->width + x) * args->out;
-        const float *from = pixels + i * args->out;
-        float *out = args->y + place;
+        float *pixel = pixels + i * args->out;
         const float scale = args->norm_weight ? 1.0f / __builtin_sqrtf(sum(squares[i]) / (float)args->out + args->eps) : 1.0f;
         for (int64_t c = 0; c < args->out; c += WIDTH) {
-            Vector value = load(from + c);
-            if (args->norm_weight) value = value * scale * load(args->norm_weight + c) + load(args->norm_bias + c);
-            if (args->residual && !args->shortcut) value += load(args->residual + place + c);
-            store(out + c, value);
+            Vector value = load(pixel + c);
+            if (args->norm_weight) value = value * scale * read(args->norm_weight + c) + read(args->norm_bias + c);
+            if (args->residual && !args->shortcut) value += read(args->residual + place + c);
+            store(pixel + c, value);
         }
         if (args->shortcut) {
             const int64_t row = picture * (args->height / 2) + y / 2;
-            const float *small = args->residual + (row * (args->width / 2) + x / 2) * args->in;
-            add_shortcut(args, small, (int)(y % 2 * 2 + x % 2), out);
+            const Number *small = args->residual + (row * (args->width / 2) + x / 2) * args->in;
+            add_shortcut(args, small, (int)(y % 2 * 2 + x % 2), pixel);
         }
+        for (int64_t c = 0; c < args->out; c += WIDTH) write(args->y + place + c, load(pixel + c));
     }
 }
 
@@ -212,7 +227,7 @@ static void convolve_block(int64_t block, int thread, void *context) {
     const int64_t first = block * plan->block;
     const int64_t count = plan->tiles - first < plan->block ? plan->tiles - first : plan->block;
     memset(zeros, 0, args->in * sizeof(float));
-    for (int64_t i = 0; i < count; i++) gather_tile(plan, first + i, zeros, in + i * plan->in_row);
+    for (int64_t i = 0; i < count; i++) gather_tile(plan, first + i, (const Number *)zeros, in + i * plan->in_row);
     for (int point = 0; point < POINTS; point++)
         multiply_point(plan, count, in + point * plan->in_plane, plan->weights + point * plan->weight_plane,
                        out + point * plan->out_plane);
@@ -245,7 +260,7 @@ static int conv3x3(const struct Conv3x3 *args) {
     float *memory = workspace(POINTS * plan.weight_plane + busy * plan.scratch);
     if (!memory) return 1;
     plan.weights = memory, plan.threads = memory + POINTS * plan.weight_plane;
-    large_pages(args->y, args->batch * args->height * args->width * args->out * sizeof(float));
+    large_pages(args->y, args->batch * args->height * args->width * args->out * sizeof(Number));
     parallel(panels, threads, transform_weights, &plan);
     parallel(blocks, (int)busy, convolve_block, &plan);
     free(memory);

@@ -1,17 +1,19 @@
 /* All kernels, compiled once for every instruction set.
  *
  * The compiler is told VARIANT, the name; WIDTH, the floats of a vector; and ROWS and COLUMNS, the block of the matrix
- * product that its registers hold (ROWS x COLUMNS vectors).
+ * product that its registers hold (ROWS x COLUMNS vectors). With HALVES it compiles those that also know bfloat16.
  */
 #include "vector.h"
 
-#include "attention.h"
 #include "conv3x3.h"
-#include "linear.h"
 #include "mix_ffn.h"
+#include "pixel_norm.h"
+#ifndef HALVES
+#include "attention.h"
+#include "linear.h"
 #include "newton_schulz.h"
 #include "norms.h"
-#include "pixel_norm.h"
+#endif
 
 #define JOIN(a, b) a##b
 #define NAMED(name) JOIN(variant_, name)
@@ -22,6 +24,8 @@ const struct Variant NAMED(VARIANT) = {
     .name = TEXT(VARIANT),
     .conv3x3 = conv3x3,
     .gated_depthwise = gated_depthwise,
+    .pixel_norm = pixel_norm,
+#ifndef HALVES
     .gated_depthwise_backward = gated_depthwise_backward,
     .linear = linear,
     .linear_attention = linear_attention,
@@ -29,9 +33,9 @@ const struct Variant NAMED(VARIANT) = {
     .modulated_norm = modulated_norm,
     .modulated_norm_backward = modulated_norm_backward,
     .newton_schulz = newton_schulz,
-    .pixel_norm = pixel_norm,
     .rms_norm = rms_norm,
     .rms_norm_backward = rms_norm_backward,
     .text_attention = text_attention,
     .text_attention_backward = text_attention_backward,
+#endif
 };

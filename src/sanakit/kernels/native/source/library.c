@@ -11,13 +11,15 @@
 
 #define EXPORT __attribute__((visibility("default"))) /* everything else is hidden */
 
+enum Kind { FLOATS, HALVES, KINDS };
+
 /* Best first. On ARM the vector extension's 16 bytes are NEON, which every 64-bit processor has. */
-static const struct Variant *const variants[] = {
+static const struct Variant *const variants[][KINDS] = {
 #ifdef __x86_64__
-    &variant_avx512,
-    &variant_avx2,
+    {&variant_avx512, &variant_avx512_halves},
+    {&variant_avx2, &variant_avx2_halves},
 #endif
-    &variant_portable,
+    {&variant_portable, &variant_portable_halves},
 };
 
 static int runs_here(const struct Variant *variant) {
@@ -35,23 +37,28 @@ EXPORT const char *sanakit_sources(void) { return SOURCES; }
 /* The name of the n-th variant that this processor runs, best first; NULL beyond the last. */
 EXPORT const char *sanakit_variant(int n) {
     for (size_t i = 0; i < sizeof variants / sizeof *variants; i++)
-        if (runs_here(variants[i]) && n-- == 0) return variants[i]->name;
+        if (runs_here(*variants[i]) && n-- == 0) return (*variants[i])->name;
     return NULL;
 }
 
-static const struct Variant *named(const char *name) {
+static const struct Variant *named(const char *name, enum Kind kind) {
     for (size_t i = 0; i < sizeof variants / sizeof *variants; i++)
-        if (strcmp(variants[i]->name, name) == 0 && runs_here(variants[i])) return variants[i];
+        if (strcmp((*variants[i])->name, name) == 0 && runs_here(*variants[i])) return variants[i][kind];
     return NULL;
 }
 
 /* The door of a kernel: 0, 1 without memory, 2 for a variant that does not run here. */
-#define DOOR(kernel, Arguments)                                                                \
-    EXPORT int sanakit_##kernel(const char *variant, const struct Arguments *arguments) {     \
-        const struct Variant *chosen = named(variant);                                         \
-        return chosen ? chosen->kernel(arguments) : 2;                                         \
+#define NAMED_DOOR(name, kernel, Arguments, kind)                                             \
+    EXPORT int sanakit_##name(const char *variant, const struct Arguments *arguments) {       \
+        const struct Variant *chosen = named(variant, kind);                                  \
+        return chosen ? chosen->kernel(arguments) : 2;                                        \
     }
+#define DOOR(kernel, Arguments) NAMED_DOOR(kernel, kernel, Arguments, FLOATS)
+#define DOOR_OF_HALVES(kernel, Arguments) NAMED_DOOR(kernel##_bfloat16, kernel, Arguments, HALVES)
 
+DOOR_OF_HALVES(conv3x3, Conv3x3)
+DOOR_OF_HALVES(gated_depthwise, GatedDepthwise)
+DOOR_OF_HALVES(pixel_norm, PixelNorm)
 DOOR(conv3x3, Conv3x3)
 DOOR(gated_depthwise, GatedDepthwise)
 DOOR(gated_depthwise_backward, GatedDepthwiseBackward)

@@ -19,12 +19,12 @@ struct Strips {
 };
 
 /* One row of the picture, from its first pixel and the strip's first channel on. */
-static void activate_row(const struct GatedDepthwise *args, const float *x, int64_t channels, float *row) {
+static void activate_row(const struct GatedDepthwise *args, const Number *x, int64_t channels, float *row) {
     for (int64_t i = 0; i < args->width; i++)
         for (int half = 0; half < 2; half++) {
-            const float *from = x + (2 * i + half) * args->channels;
+            const Number *from = x + (2 * i + half) * args->channels;
             float *to = row + (2 * (i + 1) + half) * STRIP;
-            for (int64_t c = 0; c < channels; c += WIDTH) store(to + c, silu(load(from + c)));
+            for (int64_t c = 0; c < channels; c += WIDTH) store(to + c, silu(read(from + c)));
         }
 }
 
@@ -43,8 +43,8 @@ static void gather_weights(const struct GatedDepthwise *args, int64_t first, int
         for (int64_t c = 0; c < channels; c++) {
             const int64_t channel = half * args->channels + first + c;
             for (int tap = 0; tap < TAPS; tap++)
-                weights[(2 * tap + half) * STRIP + c] = args->weight[channel * TAPS + tap];
-            weights[(2 * TAPS + half) * STRIP + c] = args->bias[channel];
+                weights[(2 * tap + half) * STRIP + c] = number(args->weight[channel * TAPS + tap]);
+            weights[(2 * TAPS + half) * STRIP + c] = number(args->bias[channel]);
         }
 }
 
@@ -56,8 +56,8 @@ static void filter_strip(int64_t task, int thread, void *context) {
     float *rows = strips->memory + thread * strips->scratch, *weights = rows + 3 * strips->row;
     const float *biases = weights + 2 * TAPS * STRIP;
     gather_weights(args, first, channels, weights);
-    const float *x = args->x + picture * args->height * args->width * 2 * inner + first;
-    float *y = args->y + picture * args->height * args->width * inner + first;
+    const Number *x = args->x + picture * args->height * args->width * 2 * inner + first;
+    Number *y = args->y + picture * args->height * args->width * inner + first;
     memset(rows, 0, 3 * strips->row * sizeof(float));
     activate_row(args, x, channels, rows);
     for (int64_t i = 0; i < args->height; i++) {
@@ -72,7 +72,7 @@ static void filter_strip(int64_t task, int thread, void *context) {
                     next + 2 * j * STRIP + c,
                 };
                 const float *const gate[3] = {value[0] + STRIP, value[1] + STRIP, value[2] + STRIP};
-                store(y + (i * args->width + j) * inner + c,
+                write(y + (i * args->width + j) * inner + c,
                       nine(value, weights + c, biases + c) * silu(nine(gate, weights + STRIP + c, biases + STRIP + c)));
             }
     }
@@ -90,6 +90,8 @@ static int gated_depthwise(const struct GatedDepthwise *args) {
     free(strips.memory);
     return 0;
 }
+
+#ifndef HALVES
 
 /* The backward pass. A task is a strip of channels of all pictures, so that sums over pictures have one order. Of a
  * picture it keeps SiLU(x) and the gradient of what the convolution gave, both with a border of zeros; the former is
@@ -213,3 +215,5 @@ static int gated_depthwise_backward(const struct GatedDepthwiseBackward *args) {
     free(strips.memory);
     return 0;
 }
+
+#endif

@@ -5,13 +5,13 @@
 
 enum { SHARE = 256 }; /* pixels of a task */
 
-static void normalise_pixel(const float *x, const struct PixelNorm *args, float *y) {
+static void normalise_pixel(const Number *x, const struct PixelNorm *args, Number *y) {
     Vector squares = {0};
-    for (int64_t c = 0; c < args->channels; c += WIDTH) squares += load(x + c) * load(x + c);
+    for (int64_t c = 0; c < args->channels; c += WIDTH) squares += read(x + c) * read(x + c);
     const float scale = 1.0f / __builtin_sqrtf(sum(squares) / (float)args->channels + args->eps);
     for (int64_t c = 0; c < args->channels; c += WIDTH) {
-        const Vector value = load(x + c) * scale * load(args->weight + c) + load(args->bias + c);
-        store(y + c, activated(value, args->activation));
+        const Vector value = read(x + c) * scale * read(args->weight + c) + read(args->bias + c);
+        write(y + c, activated(value, args->activation));
     }
 }
 
@@ -24,7 +24,7 @@ static void normalise_share(int64_t share, int thread, void *context) {
 }
 
 static int pixel_norm(const struct PixelNorm *args) {
-    large_pages(args->y, args->pixels * args->channels * sizeof(float));
+    large_pages(args->y, args->pixels * args->channels * sizeof(Number));
     parallel((args->pixels + SHARE - 1) / SHARE, args->threads, normalise_share, (void *)args);
     return 0;
 }

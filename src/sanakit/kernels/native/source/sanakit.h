@@ -10,6 +10,14 @@
 
 #define MAX_THREADS 256
 
+/* What tensors hold: floats or, where kernels are compiled with HALVES, their upper halves (bfloat16). Arithmetic is of
+ * floats either way. */
+#ifdef HALVES
+typedef uint16_t Number;
+#else
+typedef float Number;
+#endif
+
 enum Activation { NONE, SILU, RELU };
 
 /* A 3x3 convolution of stride 1 and padding 1, with what follows it. Pictures are (batch, height, width, channels),
@@ -23,9 +31,9 @@ enum Activation { NONE, SILU, RELU };
  * 4 * out, those of four pixels.
  */
 struct Conv3x3 {
-    const float *x, *weight, *bias; /* weight (out, in, 3, 3) */
-    const float *norm_weight, *norm_bias, *residual;
-    float *y;
+    const Number *x, *weight, *bias; /* weight (out, in, 3, 3) */
+    const Number *norm_weight, *norm_bias, *residual;
+    Number *y;
     int64_t batch, height, width, in, out;
     float eps;
     int32_t activation, upsample, shortcut, threads;
@@ -41,8 +49,8 @@ struct Linear {
 
 /* y = act(x / rms(x) * weight + bias) over the channels of a pixel, a multiple of 16; y may be x. */
 struct PixelNorm {
-    const float *x, *weight, *bias;
-    float *y;
+    const Number *x, *weight, *bias;
+    Number *y;
     int64_t pixels, channels;
     float eps;
     int32_t activation, threads;
@@ -51,8 +59,8 @@ struct PixelNorm {
 /* SiLU, a depth-wise 3x3 convolution of padding 1, and a gate, on pictures (batch, height, width, 2 * channels), of which
  * the second half of the channels are the gate: y = value * SiLU(gate), (batch, height, width, channels). */
 struct GatedDepthwise {
-    const float *x, *weight, *bias; /* weight (2 * channels, 9), bias (2 * channels) */
-    float *y;
+    const Number *x, *weight, *bias; /* weight (2 * channels, 9), bias (2 * channels) */
+    Number *y;
     int64_t batch, height, width, channels; /* a multiple of 16 */
     int32_t threads;
 };
@@ -126,7 +134,8 @@ struct NewtonSchulz {
     int32_t iterations;
 };
 
-/* The kernels of one instruction set. They give 0, or 1 where there was no memory for what they need. */
+/* The kernels of one instruction set, of halves some of them. They give 0, or 1 where there was no memory for what they
+ * need. */
 struct Variant {
     const char *name;
     int (*conv3x3)(const struct Conv3x3 *);
@@ -145,9 +154,9 @@ struct Variant {
     int (*text_attention_backward)(const struct TextAttention *);
 };
 
-extern const struct Variant variant_portable;
-extern const struct Variant variant_avx2;
-extern const struct Variant variant_avx512;
+extern const struct Variant variant_portable, variant_portable_halves;
+extern const struct Variant variant_avx2, variant_avx2_halves;
+extern const struct Variant variant_avx512, variant_avx512_halves;
 
 /* Calls work(task, number of the thread, context) for every task below `tasks`, each once, in any order. */
 void parallel(int64_t tasks, int threads, void (*work)(int64_t, int, void *), void *context);

@@ -12,6 +12,30 @@ typedef float Stored __attribute__((vector_size(4 * WIDTH), aligned(4), may_alia
 
 static inline Vector load(const float *p) { return *(const Stored *)p; }
 static inline void store(float *p, Vector v) { *(Stored *)p = v; }
+
+/* Numbers of a tensor, and one of them. */
+#ifdef HALVES
+typedef uint16_t Halves __attribute__((vector_size(2 * WIDTH), aligned(2), may_alias));
+typedef uint32_t Bits __attribute__((vector_size(4 * WIDTH)));
+
+static inline Vector read(const Number *p) { return (Vector)(__builtin_convertvector(*(const Halves *)p, Bits) << 16); }
+static inline float number(Number half) {
+    const uint32_t bits = (uint32_t)half << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+/* The nearest, of two the even one. What is no number stays none: arithmetic leaves its lower half empty. */
+static inline void write(Number *p, Vector v) {
+    const Bits bits = (Bits)v;
+    *(Halves *)p = __builtin_convertvector((bits + 0x7fff + (bits >> 16 & 1)) >> 16, Halves);
+}
+#else
+static inline Vector read(const Number *p) { return load(p); }
+static inline float number(Number value) { return value; }
+static inline void write(Number *p, Vector v) { store(p, v); }
+#endif
+
 static inline Vector all(float value) { return value - (Vector){0}; }
 static inline Vector choose(Integers mask, Vector yes, Vector no) {
     return (Vector)((mask & (Integers)yes) | (~mask & (Integers)no));
