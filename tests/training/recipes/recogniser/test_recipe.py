@@ -14,15 +14,19 @@ import yaml
 
 from sanakit.common.config import from_mapping
 from sanakit.common.errors import CheckpointError, ConfigError, RequestError
+from sanakit.evaluation.metrics.image_metrics import psnr
 from sanakit.models.recogniser import Recogniser, RecogniserConfig
 from sanakit.scoring.reading.load import load_reader
-from sanakit.scoring.reading.recogniser import found_boxes, load_recogniser
+from sanakit.scoring.reading.recogniser import found_boxes, load_recogniser, save_recogniser
 from sanakit.training.objectives.recognition import NOT_ASKED, name_numbers, picture_truth
+from sanakit.training.recipes.recogniser.examples import Soften, draw_example
 from sanakit.training.recipes.recogniser.features import ExamplesConfig, cache_examples
-from sanakit.training.recipes.recogniser.recipe import RecogniserRecipe, words_of
+from sanakit.training.recipes.recogniser.recipe import RecogniserRecipe, learned_banks, network_of, words_of
 from sanakit.training.recipes.train import train
+from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.banks.bank_files import load_bank
 from sanakit.worlds.scenes.description import Ground
+from sanakit.worlds.world_scenes import WorldScenes
 
 RECIPE = Path(__file__).parents[4] / "recipes" / "recogniser.yaml"
 WORDS = RecogniserConfig(
@@ -49,13 +53,30 @@ def test_the_numbers_of_words() -> None:
     assert name_numbers("elephant", "red", WORDS) == (0, NOT_ASKED)
 
 
+def test_pictures_are_as_an_autoencoder_gives_them_back() -> None:
+    scenes = WorldScenes(load_bank("tiny"), "train", 0)
+    scene, picture = scenes.truth(0)[0], scenes.sample(0).image
+    seldom, always = (ExamplesConfig(autoencoder="starter", rebuilt_share=share).softening("cpu") for share in (0, 1))
+
+    def drawn(soften: Soften) -> np.ndarray:
+        return draw_example(scene, scenes.bank, np.random.default_rng(5), spoiled_share=0.0, soften=soften).picture
+
+    copy = drawn(always)
+    assert 18 < psnr(copy, picture) < 40
+    np.testing.assert_array_equal(copy, drawn(always))
+    assert psnr(copy, drawn(seldom)) < 40
+    with pytest.raises(ConfigError, match="rebuilt_share"):
+        ExamplesConfig(rebuilt_share=1.5)
+
+
 def test_a_run_leaves_a_reader_and_its_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("sanakit.training.recipes.recogniser.features._PART", 8)
     (tmp_path / "names.txt").write_text("# some\ncat, dog\napple\nno such thing\n")
     recipe = from_mapping(RecogniserRecipe, {
-        "data": {"bank": "tiny", "names": str(tmp_path / "names.txt"), "num_scenes": 16, "finder_every": 2},
+        "data": {"bank": "tiny", "names": str(tmp_path / "names.txt"), "num_scenes": 16, "finder_every": 2,
+                 "also": "tiny"},
         "stages": [{"name": "reading", "batch_size": 16, "learning_rate": 1e-3, "steps": 4}],
         "log": {"steps": 1, "report_to": []}, "report": 1,
     })  # fmt: skip
@@ -77,10 +98,35 @@ def test_a_run_leaves_a_reader_and_its_report(
     words, data = words_of(load_bank("tiny")), from_mapping(ExamplesConfig, {"bank": "tiny", "num_scenes": 24})
     examples = tmp_path / "run" / "examples"
     (examples / "examples-0000.pt").write_bytes(b"of the other bank")
-    cache_examples(data, words, load_bank("tiny"), examples, "cpu")
+    cache_examples(data, words, [load_bank("tiny")], examples, "cpu")
     assert "holds examples of another bank or config; they are made anew" in caplog.text
     assert torch.load(examples / "examples-0000.pt").keys() == {"pictures", "truth", "cutouts", "labels"}
     assert len(list(examples.glob("*.pt"))) == 3
+
+
+def test_a_recogniser_learns_on(tmp_path: Path) -> None:
+    bank = load_bank("tiny").subset(["cat", "dog"])
+    known = Recogniser(words_of(bank)).bfloat16().float()
+    save_recogniser(known, tmp_path)
+    recipe = from_mapping(RecogniserRecipe, {
+        "init": str(tmp_path), "stages": [{"name": "reading", "batch_size": 1, "learning_rate": 1e-3, "steps": 1}],
+    })  # fmt: skip
+    assert network_of(recipe, bank).state_dict().keys() == known.state_dict().keys()
+    for name, tensor in network_of(recipe, bank).state_dict().items():
+        torch.testing.assert_close(tensor, known.state_dict()[name], rtol=0, atol=0)
+    with pytest.raises(ConfigError, match="trained on other words than the bank"):
+        network_of(recipe, load_bank("tiny"))
+
+
+def test_a_second_bank_shows_what_the_first_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("cat\ndog\n")
+    first, second = learned_banks(ExamplesConfig(bank="tiny", also="tiny", names=str(tmp_path / "names.txt")))
+    assert set(first.things) == set(second.things) == {"cat", "dog"}
+    whole = load_bank("tiny")
+    bare = Bank(whole.folder, "bare", [thing for thing in whole.things.values() if thing.name == "cat"], (), ())
+    monkeypatch.setattr("sanakit.training.recipes.recogniser.recipe.load_bank", {"bare": bare, "tiny": whole}.get)
+    with pytest.raises(ConfigError, match="let them change places"):
+        learned_banks(ExamplesConfig(bank="bare", also="tiny"))
 
 
 def test_the_words_of_a_bank() -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.random import Generator
 from PIL import Image, ImageFilter
 
-from sanakit.common.pixels import Picture
+from sanakit.common.pixels import Picture, from_signed, to_signed
+from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.drawing.compose import compose
 from sanakit.worlds.drawing.spoiler import Spoiler
@@ -18,6 +21,11 @@ from sanakit.worlds.telling.wrong_captions import shown_colour
 
 SIZE = 128
 _ALL_BLURRED_SHARE = 0.2  # of the share of spoiled things: whole pictures out of focus
+_MOST_NOISE = 0.25  # of a latent's standard deviation
+_AS_IT_IS = 0.4
+
+Soften = Callable[[Picture, Generator], Picture]
+"""Makes a picture as it may come out of a decoder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +47,8 @@ class Example:
     empty: tuple[Box, ...]
 
 
-def draw_example(scene: Scene, bank: Bank, rng: Generator, *, spoiled_share: float) -> Example:
-    """The scene painted, each thing spoiled with that probability, and the picture softened or not."""
+def draw_example(scene: Scene, bank: Bank, rng: Generator, *, spoiled_share: float, soften: Soften) -> Example:
+    """The scene painted, each thing spoiled with that probability, and the picture softened."""
     spoiler = Spoiler(scene, bank, rng, share=spoiled_share, size=SIZE)
     picture = compose(scene, bank, SIZE, alter=spoiler)
     shown = [
@@ -53,13 +61,13 @@ def draw_example(scene: Scene, bank: Bank, rng: Generator, *, spoiled_share: flo
         picture = blurred(picture, rng.uniform(3.0, 8.0))
         shown = [Shown(None, None, one.box) for one in shown]
     else:
-        picture = softened(picture, rng)
+        picture = soften(picture, rng)
     return Example(picture, scene, tuple(shown), _empty_boxes(shown, rng))
 
 
 def softened(picture: Picture, rng: Generator) -> Picture:
     """As a decoder may give it: in half of the cases as it is, else a little unsharp, noisy, packed or shifted."""
-    if rng.random() < 0.4:
+    if rng.random() < _AS_IT_IS:
         return picture
     image = Image.fromarray(picture)
     draw = rng.random()
@@ -77,6 +85,27 @@ def softened(picture: Picture, rng: Generator) -> Picture:
     if rng.random() < 0.4:
         values = values + rng.normal(0, rng.uniform(1, 7), values.shape)
     return np.clip(values + 0.5, 0, 255).astype(np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """Pictures as an autoencoder gives them back, their latents a little disturbed; the others `softened`.
+
+    Attributes:
+        share: of the pictures that go through the autoencoder.
+    """
+
+    autoencoder: DCAutoencoder
+    share: float
+
+    @torch.inference_mode()
+    def __call__(self, picture: Picture, rng: Generator) -> Picture:
+        if rng.random() >= self.share:
+            return softened(picture, rng)
+        device = next(self.autoencoder.parameters()).device
+        latent = self.autoencoder.encode(to_signed([picture]).to(device))
+        noise = torch.from_numpy(rng.standard_normal(latent.shape, dtype=np.float32)).to(device)
+        return from_signed(self.autoencoder.decode(latent + rng.uniform(0, _MOST_NOISE) * latent.std() * noise))[0]
 
 
 def blurred(picture: Picture, radius: float) -> Picture:

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sanakit.checkpoints.networks.strict_load import load_network
+from sanakit.checkpoints.sources.complete import find_autoencoder
 from sanakit.common.config import json_values, to_mapping
 from sanakit.common.errors import ConfigError
 from sanakit.common.files import write_json, written_aside
@@ -19,7 +21,7 @@ from sanakit.common.pixels import Picture
 from sanakit.models.recogniser import ONLY_GROUND, CutoutMaps, PictureMaps, RecogniserConfig
 from sanakit.scoring.reading.looking import Looking, cut_out
 from sanakit.training.objectives.recognition import NOT_ASKED, Truth, name_numbers, picture_truth
-from sanakit.training.recipes.recogniser.examples import Example, draw_example, jittered
+from sanakit.training.recipes.recogniser.examples import Example, Rebuilt, Soften, draw_example, jittered, softened
 from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.world_scenes import WorldScenes
 
@@ -34,14 +36,20 @@ _CONFIG = "examples.json"
 class ExamplesConfig:
     """How much is cached: things are cut out of all scenes, and one in ``finder_every`` is also read as a whole.
 
-    Scenes are made by parts of 128, so there may be a few more.
+    Scenes are made by parts of 128, so there may be a few more. With an ``autoencoder`` (a model's) ``rebuilt_share``
+    of the pictures are as it gives them back, as generated ones are.
     """
 
     bank: str | None = None  # "tiny" or a folder; None: the full one
+    also: str | None = (
+        None  # another bank, of which every second part of the scenes is; its things have names of the first
+    )
     names: str | None = None  # a file of the names to learn, with commas or lines between; None: all of the bank
     num_scenes: int = 8064
     finder_every: int = 2
     spoiled_share: float = 0.25
+    autoencoder: str | None = None
+    rebuilt_share: float = 0.5
     seed: int = 21
 
     def __post_init__(self) -> None:
@@ -49,6 +57,19 @@ class ExamplesConfig:
             raise ConfigError(f"num_scenes={self.num_scenes} and finder_every={self.finder_every} must be at least 1")
         if not 0 <= self.spoiled_share < 1:
             raise ConfigError(f"spoiled_share={self.spoiled_share} must lie within [0, 1)")
+        if not 0 <= self.rebuilt_share <= 1:
+            raise ConfigError(f"rebuilt_share={self.rebuilt_share} must lie within [0, 1]")
+
+    def softening(self, device: str) -> Soften:
+        """How pictures are made less sharp.
+
+        Raises:
+            CheckpointError: there is no such autoencoder, or its files are damaged.
+        """
+        if self.autoencoder is None:
+            return softened
+        found = find_autoencoder(self.autoencoder)
+        return Rebuilt(load_network(found, dtype=torch.float32, device=device), self.rebuilt_share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +92,12 @@ class ExampleBatch:
         )
 
 
-def cache_examples(config: ExamplesConfig, words: RecogniserConfig, bank: Bank, folder: Path, device: str) -> None:
-    """Write ``examples-NNNN.pt``; parts that are there are kept, and those of another bank or config made anew."""
-    about = {**to_mapping(config), "bank": bank.hash, "names": list(words.names)}
+def cache_examples(
+    config: ExamplesConfig, words: RecogniserConfig, banks: Sequence[Bank], folder: Path, device: str
+) -> None:
+    """Write ``examples-NNNN.pt``, of one bank in turn; parts that are there are kept, those of other banks or another
+    config made anew."""
+    about = {**to_mapping(config), "bank": [bank.hash for bank in banks], "names": list(words.names)}
     del about["num_scenes"]  # more of them go on from these
     path = folder / _CONFIG
     if path.exists() and json_values(path.read_text(encoding="utf-8")) != about:
@@ -85,11 +109,11 @@ def cache_examples(config: ExamplesConfig, words: RecogniserConfig, bank: Bank, 
     missing = [number for number, part in enumerate(parts) if not part.exists()]
     if not missing:
         return
-    looking = Looking().to(device)
-    scenes = WorldScenes(bank, "train", config.seed)
+    looking, soften = Looking().to(device), config.softening(device)
+    scenes = [WorldScenes(bank, "train", config.seed) for bank in banks]
     for number in missing:
         indices = range(number * _PART, (number + 1) * _PART)
-        examples = [_example(scenes, index, config) for index in indices]
+        examples = [_example(scenes[number % len(scenes)], index, config, soften) for index in indices]
         with written_aside(parts[number]) as building:
             torch.save(_content(examples, indices, config, words, looking), building)
         logger.info("examples part %d of %d", number + 1, len(parts))
@@ -142,10 +166,10 @@ class ExampleBatches:
         return torch.from_numpy(order[start : max(stop, start + 1)])
 
 
-def _example(scenes: WorldScenes, index: int, config: ExamplesConfig) -> Example:
+def _example(scenes: WorldScenes, index: int, config: ExamplesConfig, soften: Soften) -> Example:
     scene, _ = scenes.truth(index)
     rng = np.random.default_rng((config.seed, index, 1))
-    return draw_example(scene, scenes.bank, rng, spoiled_share=config.spoiled_share)
+    return draw_example(scene, scenes.bank, rng, spoiled_share=config.spoiled_share, soften=soften)
 
 
 def _content(
