@@ -54,6 +54,16 @@ def relative(a: Tensor, b: Tensor) -> float:
     return float((a - b).norm() / b.norm())
 
 
+@torch.no_grad()
+def test_under_autocast_a_path_is_added_in_the_dtype_of_the_layer() -> None:
+    model = network()
+    mix = (Use(adapter(model, "lora")),)
+    carry(model, mix[0].adapter)
+    plain = velocity(model, [mix])
+    with torch.autocast("cpu", torch.bfloat16):
+        assert relative(velocity(model, [mix]), plain) < 0.05
+
+
 @pytest.mark.parametrize("qk_norm", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()

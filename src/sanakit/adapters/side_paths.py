@@ -132,8 +132,9 @@ class LowRank(SidePath):
         return self.up @ self.down
 
     def add_(self, y: Tensor, x: Tensor, weight: float) -> None:
-        inner = F.linear(x, self.down).view(-1, self.rank)
-        y.view(-1, y.shape[-1]).addmm_(inner, self.up.mT, alpha=weight * self.scale)
+        inner = F.linear(x, self.down).view(-1, self.rank).to(y.dtype)
+        up = self.up.to(y.dtype)  # autocast makes y narrower
+        y.view(-1, y.shape[-1]).addmm_(inner, up.mT, alpha=weight * self.scale)
 
 
 class Hadamard(SidePath):

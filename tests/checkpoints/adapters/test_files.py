@@ -190,6 +190,8 @@ def broken(part: str) -> dict[str, Tensor]:
             return {**good, **lora(QUERY)}
         case "magnitude of":
             return {**good, f"{name}.dora_scale": draw(1, 16)}
+        case "oft_blocks, which make":
+            return {f"{name}.oft_blocks": draw(4, 4, 4), f"{name}.alpha": torch.tensor(1.0)}
         case "an alpha":
             return {**good, f"{name}.alpha": draw(2)}
         case "holds no adapter":
@@ -202,7 +204,8 @@ def broken(part: str) -> dict[str, Tensor]:
     [
         "matches no layer", "changes nothing", "changes nothing:", "the change of",
         "is 24x24 and not 16x16", "deeper model", "no number", "make no matrix",
-        "has down", "in int64", "two adapters", "names transformer_blocks.1.attn1.to_q twice", "magnitude of",
+        "has down", "oft_blocks, which make", "in int64", "two adapters",
+        "names transformer_blocks.1.attn1.to_q twice", "magnitude of",
         "an alpha", "holds no adapter",
     ],
 )  # fmt: skip

@@ -122,14 +122,16 @@ def path_of(file: AdapterFile, name: str, parts: Mapping[str, Tensor], place: Pl
     factors = {part: _matrix(tensor) for part, tensor in parts.items() if part not in ("alpha", "magnitude")}
     shape = _shape_of(factors)
     if shape is None:
-        told = ", ".join(f"{part} {tuple(tensor.shape)}" for part, tensor in parts.items())
+        strange = (tensor.removeprefix(f"{name}.") for tensor in file.strange if tensor.startswith(f"{name}."))
+        told = ", ".join([*(f"{part} {tuple(tensor.shape)}" for part, tensor in parts.items()), *strange])
         raise CheckpointError(f"{where} has {told}, which make no matrix")
     if shape != (place.out_features, place.in_features):
         return f"{name} is {shape[0]}x{shape[1]} and not {place.out_features}x{place.in_features}"
     magnitude = parts.get("magnitude")
     if magnitude is not None:
         if magnitude.numel() != place.out_features or (magnitude.ndim == 2 and magnitude.shape[0] == 1):
-            return f"the magnitude of {name} has the shape {tuple(magnitude.shape)} and not {place.out_features} rows"
+            told = f"the magnitude of {name} has the shape {tuple(magnitude.shape)} and not {place.out_features} rows"
+            return f"{told} (LyCORIS's of columns, wd_on_output=False, is not read)" if len(magnitude) == 1 else told
         magnitude = _matrix(magnitude).flatten()
     return _path(place, factors, scale=_scale(file, name, parts), magnitude=magnitude)
 

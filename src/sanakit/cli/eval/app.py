@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from sanakit.cli.eval.adapter import adapter
 from sanakit.cli.eval.best_of import best_of
 from sanakit.cli.eval.control import control
 from sanakit.cli.eval.distances import clip_score, fid, kid
@@ -23,6 +24,7 @@ add_commands(
     fid,
     kid,
     clip_score,
+    adapter,
     control,
     inpainting,
     reconstruction,

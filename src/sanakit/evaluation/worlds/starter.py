@@ -121,11 +121,11 @@ def _marked(examiner: Examiner, question: Question, pictures: Sequence[Picture])
     for asked, picture in zip(question.asked, pictures, strict=True):
         read = examiner.reader.read(picture)
         verdict = judge(asked.truth, read)
-        right.append(_is_right(question, verdict))
+        right.append(answered(question, verdict))
         alone.append(verdict.all_right)
-        ceiling.append(_is_right(question, judge(asked.truth, _read_scene(examiner, asked.truth, picture))))
+        ceiling.append(answered(question, judge(asked.truth, _read_scene(examiner, asked.truth, picture))))
         wrong = None if asked.wrong is None else _read_scene(examiner, asked.wrong, picture)
-        passed.append(None if wrong is None else _is_right(question, judge(asked.truth, wrong)))
+        passed.append(None if wrong is None else answered(question, judge(asked.truth, wrong)))
         lines.append(_line(asked, read, verdict, right[-1]))
     return Marks(right=tuple(right), alone=tuple(alone), ceiling=tuple(ceiling), passed=tuple(passed)), lines
 
@@ -135,7 +135,8 @@ def _read_scene(examiner: Examiner, scene: Scene, like: Picture) -> ReadScene:
     return examiner.reader.read(compose(scene, examiner.subject.bank, like.shape[0]))
 
 
-def _is_right(question: Question, verdict: Verdict) -> bool:
+def answered(question: Question, verdict: Verdict) -> bool:
+    """Whether all is there that the question asks for."""
     answers = verdict.answers()
     return all(answers.get(name, True) for name in question.answers)
 
