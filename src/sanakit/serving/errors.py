@@ -111,7 +111,9 @@ def as_api_error(error: Exception) -> ApiError:
         case ClientGoneError() | ClientDisconnect():
             return ApiError(499, "the client went away", code="client_closed_request")
         case OutputError():
-            return ApiError(503, str(error), code="storage_unavailable", retry=True, after=5.0)
+            logger.warning("%s", error)  # places and hosts in it are not for clients
+            told = "the server cannot write or read what it keeps; its log says why. Ask again later"
+            return ApiError(503, told, code="storage_unavailable", retry=True, after=5.0)
         case SanakitError():
             return ApiError(500, str(error), code="server_error")
     logger.exception("an unexpected error", exc_info=error)

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx2
 import numpy as np
+import openai
 import pytest
 from PIL import Image
 from tests.conftest import _with_idle_tokens
@@ -101,6 +102,21 @@ def test_a_clip_begins_with_a_picture_and_lasts_as_long_as_was_said(
     assert record.image == own.record.image
     video = http.post("/v1/videos", json={"prompt": "a", "num_inference_steps": 900}).json()
     assert http.delete(f"/v1/videos/{video['id']}").json()["deleted"]  # while it is made
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_official_client_makes_one_from_a_picture(http: httpx2.Client) -> None:
+    client = openai.OpenAI(base_url=f"{http.base_url}/v1", api_key="none", max_retries=0)
+    picture = io.BytesIO()
+    Image.new("RGB", (32, 32), "red").save(picture, "png")
+    wish: Any = {"prompt": "a", "seconds": "0.6", "extra_body": {"num_inference_steps": 1}}
+    video = client.videos.create_and_poll(**wish, input_reference=("a.png", picture.getvalue()), poll_interval_ms=50)
+    assert (video.status, video.seconds) == ("completed", "0.625")
+    assert client.videos.download_content(video.id).read()[4:8] == b"ftyp"
+    assert client.videos.delete(video.id).deleted
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.videos.create(prompt="a", extra_body={"num_frames": 4})
+    assert caught.value.param == "num_frames"
 
 
 @pytest.mark.parametrize(

@@ -239,6 +239,7 @@ def test_a_full_disk_costs_time_and_no_job(start: Callable[[], TestClient], monk
     wait_until(lambda: len(tried) > 1)
     refused = client.post("/v1/jobs", json=body)
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "storage_unavailable")
+    assert "disk" not in refused.text  # nor where it is
     assert len(set(tried)) == 2  # one picture was made; then it is looked whether there is room
     monkeypatch.setattr(Shelf, "put", put)
     assert wait_for(client, job, "completed")["data"]

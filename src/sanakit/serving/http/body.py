@@ -56,4 +56,5 @@ async def _read_form(request: Request) -> Body:
             fields[name] = value
     if len(files["mask"]) > 1:
         raise ApiError(400, "several masks came; give one.", param="mask")
+    taken_reference(fields)  # which is a file here
     return Body(fields, Files(files["image"], next(iter(files["mask"]), None), files["control"]))
