@@ -47,7 +47,7 @@ def test_jobs_are_claimed_in_turn_and_once(store: JobStore) -> None:
         accept(store, name, priority, model="n" if name == "other model" else "m")
     last = store.get("b")
     assert last is not None
-    assert store.ahead(last) == (2, 20)
+    assert store.ahead([last]) == {"b": (2, 20)}
     claimed = [store.claim(owner, "m", now=0.0, until=60.0) for owner in "xyxy"]
     assert [job and job.id for job in claimed] == ["urgent", "a", "b", None]
 

@@ -7,7 +7,7 @@ import base64
 import hashlib
 import json
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -77,8 +77,8 @@ class Counter:
         request: Request,
         after: str | None,
         limit: int,
-        facts: Callable[[Job], Mapping[str, Any]],
         status: str | None = None,
+        told: Callable[[Job, dict[str, Any]], dict[str, Any]] = lambda job, facts: facts,
     ) -> dict[str, Any]:
         """Jobs of who asks, newest first, of those that are older than ``after``; raises ApiError for more than are
         listed at once."""
@@ -86,7 +86,7 @@ class Counter:
             raise ApiError(400, f"limit is from 1 to {MAX_LISTED}.", param="limit")
         before = None if after is None else self.owned(request, after).number
         found = self.desk.store.listed(client_of(request), before=before, limit=limit + 1, status=status)
-        data = [facts(job) for job in found[:limit]]
+        data = [told(*each) for each in zip(found, self.facts_of(found[:limit]), strict=False)]
         last = data[-1]["id"] if data else None
         return {"object": "list", "data": data, "has_more": len(found) > limit, "last_id": last}
 
@@ -145,8 +145,15 @@ class Counter:
 
     def facts(self, job: Job) -> dict[str, Any]:
         """What a client sees of a job."""
+        return self.facts_of([job])[0]
+
+    def facts_of(self, jobs: Sequence[Job]) -> list[dict[str, Any]]:
+        """The same of several."""
+        ahead = self.desk.store.ahead(jobs)
+        return [self._facts(job, *ahead.get(job.id, (None, 0))) for job in jobs]
+
+    def _facts(self, job: Job, ahead: int | None, steps: int) -> dict[str, Any]:
         desk = self.desk
-        ahead, steps = desk.store.ahead(job) if job.status == "queued" else (None, 0)
         pictures = desk.store.pictures(job.id) if job.progress or job.status != "queued" else []
         return {
             "id": job.id,
@@ -207,7 +214,7 @@ def job_routes(counter: Counter) -> APIRouter:
         """Newest first."""
         if status is not None and status not in STATUSES:
             raise ApiError(400, f"status is one of {', '.join(STATUSES)}.", param="status", code="invalid_value")
-        return counter.listed(request, after, limit, counter.facts, status)
+        return counter.listed(request, after, limit, status)
 
     @router.get("/v1/jobs/{job}")
     def shown(request: Request, job: str) -> dict[str, Any]:

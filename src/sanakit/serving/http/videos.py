@@ -6,7 +6,6 @@ import asyncio
 import io
 import tempfile
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,19 +37,21 @@ def video_routes(service: Service, counter: Counter | None) -> APIRouter:
     async def create(request: Request) -> dict[str, Any]:
         """A clip of a prompt, perhaps from its first picture on."""
         body = await read_body(request)
-        return video_facts(counter, await counter.accept(request, body, request.headers.get("idempotency-key")))
+        job = await counter.accept(request, body, request.headers.get("idempotency-key"))
+        return video_facts(job, await run_in_threadpool(counter.facts, job))
 
     @router.get("/v1/videos")
     def listed(request: Request, after: str | None = None, limit: int = 20, order: str = "desc") -> dict[str, Any]:
         """Newest first."""
         if order != "desc":
             raise ApiError(400, "clips are listed newest first only; leave order out.", param="order")
-        return counter.listed(request, after, limit, partial(video_facts, counter))
+        return counter.listed(request, after, limit, told=video_facts)
 
     @router.get("/v1/videos/{video}")
     def shown(request: Request, video: str) -> dict[str, Any]:
         """How far it is."""
-        return video_facts(counter, owned(request, video))
+        job = owned(request, video)
+        return video_facts(job, counter.facts(job))
 
     @router.get("/v1/videos/{video}/content")
     def content(request: Request, video: str, variant: str = "video") -> Response:
@@ -82,9 +83,9 @@ def video_routes(service: Service, counter: Counter | None) -> APIRouter:
     return router
 
 
-def video_facts(counter: Counter, job: Job) -> dict[str, Any]:
-    """A job in the words of the contract; what is ours is behind it."""
-    facts, asked = counter.facts(job), job.fields
+def video_facts(job: Job, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """A job in the words of the contract, from ``facts`` of ours; what they have more is behind it."""
+    asked = job.fields
     frames, fps = int(asked.get("num_frames") or 1), int(asked.get("fps") or 1)
     return {
         "id": job.id,

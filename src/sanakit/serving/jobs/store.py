@@ -194,14 +194,19 @@ class JobStore:
         )
         return [StoredPicture(*row) for row in rows]
 
-    def ahead(self, job: Job) -> tuple[int, int]:
-        """How many jobs come before one that waits, and their steps."""
-        (row,) = self._database.run(
-            "SELECT COUNT(*), COALESCE(SUM(steps), 0) FROM jobs WHERE status = ? AND model = ? AND "
-            "(priority > ? OR (priority = ? AND number < ?))",
-            QUEUED, job.model, job.priority, job.priority, job.number,
+    def ahead(self, jobs: Sequence[Job]) -> dict[str, tuple[int, int]]:
+        """How many jobs come before each of those that wait, and their steps; by id."""
+        waiting = [job.id for job in jobs if job.status == QUEUED]
+        if not waiting:
+            return {}
+        rows = self._database.run(  # one pass over the queue, which may be long
+            "SELECT id, before, steps_before FROM (SELECT id, COUNT(*) OVER turn - 1 AS before, "
+            "SUM(steps) OVER turn - steps AS steps_before FROM jobs WHERE status = ? AND model = ? "
+            "WINDOW turn AS (ORDER BY priority DESC, number ROWS UNBOUNDED PRECEDING)) AS queue "
+            f"WHERE id IN ({', '.join('?' * len(waiting))})",
+            QUEUED, jobs[0].model, *waiting,
         )  # fmt: skip
-        return int(row[0]), int(row[1])
+        return {row[0]: (int(row[1]), int(row[2])) for row in rows}
 
     def count(self, status: str) -> int:
         return int(self._database.run("SELECT COUNT(*) FROM jobs WHERE status = ?", status)[0][0])
