@@ -18,7 +18,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from sanakit.checkpoints.bundle import ModelBundle, save_bundle
-from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER, ImageDefaults, ModelCard
+from sanakit.checkpoints.identity.card import SMALL_TEXT_ENCODER, ImageDefaults, ModelCard, VideoDefaults
 from sanakit.checkpoints.identity.precision import PrecisionPolicy
 from sanakit.checkpoints.upscalers.real_esrgan import save_compact_upscaler
 from sanakit.common.user_cache import user_cache_folder
@@ -110,6 +110,44 @@ def tiny_model(tiny_bundle: ModelBundle, tmp_path_factory: pytest.TempPathFactor
     """A folder as ``sanakit generate --model`` takes it; never change it."""
     folder = tmp_path_factory.mktemp("model") / "tiny"
     save_bundle(replace(tiny_bundle, text_encoder=_with_idle_tokens(tiny_bundle.text_encoder)), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def clip_model(tiny_bundle: ModelBundle, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a model of clips of 32 px, 9 frames and 3 steps; never change it."""
+    from sanakit.checkpoints.opening import load_bundle
+    from sanakit.models.autoencoders.dc_ae_clips import TimeConfig, clips_of_pictures
+    from sanakit.models.transformers.video_dit import TurnedLinearAttention, VideoDiT, VideoDiTConfig
+    from sanakit.training.recipes.transformer.initialization import initialize_
+
+    pictures, folder = tiny_bundle.transformer.config, tmp_path_factory.mktemp("clips") / "model"
+    network = VideoDiT(
+        VideoDiTConfig(
+            hidden_size=pictures.hidden_size,
+            num_layers=1,
+            cross_head_dim=pictures.cross_head_dim,
+            attention=TurnedLinearAttention(head_dim=pictures.head_dim),
+            in_channels=pictures.in_channels,
+            out_channels=pictures.out_channels,
+            patch_size=(1, 1, 1),
+            caption_channels=pictures.caption_channels,
+        )
+    )
+    initialize_(network, torch.Generator().manual_seed(0))
+    card = replace(
+        tiny_bundle.card,
+        family="sana-video",
+        defaults=VideoDefaults(base_size=32, num_frames=9, fps=8, num_inference_steps=3, guidance_scale=1.0),
+        hashes={},
+    )
+    bundle = ModelBundle(
+        transformer=network.eval(),
+        autoencoder=clips_of_pictures(tiny_bundle.autoencoder, TimeConfig(frames=2, channels=8, num_blocks=1), 0),
+        text_encoder=load_bundle(str(tiny_model)).text_encoder,
+        card=card,
+    )
+    save_bundle(bundle, folder)
     return folder
 
 

@@ -80,7 +80,9 @@ def plan_pictures(
         each = (clip for request in clips for clip in as_clips(request, defaults, temporal))
         return [_plan_of_clip(clip, card, granularity, reader) for clip in each]
     if any(isinstance(request, VideoRequest) for request in requests):
-        raise RequestError(f"{card.name} makes pictures, not clips; leave num_frames, fps and motion_score out.")
+        raise RequestError(
+            f"{card.name} makes pictures, not clips; give a model of clips, or leave out num_frames, fps, motion_score."
+        )
     return [plan for request in requests for plan in _pictures_of(request, card, granularity, reader)]
 
 

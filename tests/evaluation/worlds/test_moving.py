@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from sanakit.cli.app import main
 from sanakit.common.errors import ConfigError
 from sanakit.evaluation.worlds.moving import Clips, motion_reading_report, motion_report
 from sanakit.worlds.banks.bank import Bank
@@ -92,3 +96,23 @@ def _moves(scene: Scene) -> bool:
 def test_nothing_to_see_is_refused(bank: Bank) -> None:
     with pytest.raises(ConfigError, match="at least 1 clip of 3 frames"):
         Clips(bank=bank, num=1, seed=0, num_frames=2)
+
+
+def test_the_command_judges_a_model_of_clips_and_refuses_one_of_pictures(
+    clip_model: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Blind(ByHeart):
+        words = SimpleNamespace(readable=frozenset({"apple", "dog"}))
+
+        def __init__(self) -> None:
+            self._known = {}
+
+    monkeypatch.setattr("sanakit.scoring.reading.load.load_reader", lambda *_, **__: Blind())
+    command = ["eval", "motion", "--bank", "tiny", "--num", "1", "--steps", "1", "--guidance-scale", "1"]
+    assert main([*command, "--model", str(clip_model), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert {each["name"]: each["value"] for each in report["measurements"]}["object and motion"] == 0
+    assert report["inputs"]["frames"] == 9
+    assert main([*command, "--model", str(tiny_model)]) == 2
+    assert "give a model of clips" in capsys.readouterr().err
+    assert main([*command, "--distances"]) == 2

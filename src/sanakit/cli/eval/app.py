@@ -6,6 +6,7 @@ import typer
 
 from sanakit.cli.eval.adapter import adapter
 from sanakit.cli.eval.best_of import best_of
+from sanakit.cli.eval.clips import clips
 from sanakit.cli.eval.control import control
 from sanakit.cli.eval.distances import clip_score, fid, kid
 from sanakit.cli.eval.inpainting import inpainting
@@ -16,6 +17,7 @@ from sanakit.cli.eval.read import read
 from sanakit.cli.eval.reconstruction import reconstruction
 from sanakit.cli.eval.runs import runs
 from sanakit.cli.eval.starter import starter
+from sanakit.cli.eval.vbench import vbench
 from sanakit.cli.terminal.options import add_commands
 
 eval_app = typer.Typer(no_args_is_help=True, help="Score pictures and models.")
@@ -25,10 +27,12 @@ add_commands(
     kid,
     clip_score,
     adapter,
+    clips,
     control,
     inpainting,
     reconstruction,
     motion,
+    vbench,
     prompts,
     quantized,
     read,

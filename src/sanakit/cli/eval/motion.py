@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sanakit.cli.eval.options import DrawOptions, ReportOption, check_report, show_report
+from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
     from sanakit.evaluation.reports.report import Report
+    from sanakit.evaluation.worlds.moving import Frames
     from sanakit.scoring.reading.recogniser import RecogniserReader
     from sanakit.worlds.banks.bank import Bank
 
@@ -24,11 +26,17 @@ def motion(
     num: Annotated[int, typer.Option(min=1, help="Clips of held-out scenes in motion.")] = 100,
     size: Annotated[int, typer.Option(min=32, help="Pixels each way of true clips, where no model is given.")] = 96,
     seed: Annotated[int, typer.Option(min=0, help="Decides the scenes.")] = 0,
+    distances: Annotated[
+        bool,
+        typer.Option("--distances", help="Of a model: how far its clips are from the true ones, as of eval clips."),
+    ] = False,
     output: ReportOption = None,
 ) -> None:
     """How often things and their motion are right in a model's clips of held-out prompts; or how well the reader reads
     them in true clips, and how often it passes wrong ones."""
     check_report(output)
+    if distances and model is None:
+        raise RequestError("--distances are those of a model's clips; give --model")
 
     from sanakit.evaluation.worlds.moving import Clips, motion_reading_report
     from sanakit.evaluation.worlds.subject import subject_of
@@ -37,7 +45,7 @@ def motion(
 
     chosen, things = load_reader(reader, device=draw.start()), load_bank(bank)
     if model is not None:
-        show_report(_of_model(draw, model, chosen, things, (num, seed)), output, draw)
+        show_report(_of_model(draw, model, chosen, things, (num, seed), distances=distances), output, draw)
         return
     clips = Clips(bank=subject_of(things, {}, readable=chosen.words.readable).bank, num=num, seed=seed, size=size)
     with draw.bar("reading", unit="clips") as on_progress:
@@ -45,10 +53,11 @@ def motion(
     show_report(report, output, draw)
 
 
-def _of_model(draw: DrawOptions, model: str, reader: RecogniserReader, bank: Bank, which: tuple[int, int]) -> Report:
+def _of_model(
+    draw: DrawOptions, model: str, reader: RecogniserReader, bank: Bank, which: tuple[int, int], *, distances: bool
+) -> Report:
     """Args: ``which`` is how many clips, and their seed."""
     from sanakit.checkpoints.identity.card import VideoDefaults
-    from sanakit.common.errors import RequestError
     from sanakit.evaluation.drawing import drawing_clips_with
     from sanakit.evaluation.worlds.moving import Clips, motion_report
     from sanakit.evaluation.worlds.subject import subject_of
@@ -56,16 +65,53 @@ def _of_model(draw: DrawOptions, model: str, reader: RecogniserReader, bank: Ban
 
     pipeline = draw.load([VideoRequest(prompt="a clip", **draw.chosen)], model)
     defaults = pipeline.bundle.card.defaults
-    if not isinstance(defaults, VideoDefaults):
-        raise RequestError(f"{model} makes pictures, which do not move; give a model of clips")
+    assert isinstance(defaults, VideoDefaults)
     subject = subject_of(bank, pipeline.bundle.words, readable=reader.words.readable)
     lengths = {"size": defaults.base_size, "num_frames": defaults.num_frames, "fps": defaults.fps}
     clips = Clips(bank=subject.bank, num=which[0], seed=which[1], **lengths)
+    drawn: list[Frames] = []
+    true: list[Frames] = []
+
+    def keep(clip: Frames, painted: Frames) -> None:
+        drawn.append(clip)
+        true.append(painted)
+
     with draw.bar("drawing and reading", unit="clips") as on_progress:
-        return motion_report(
+        report = motion_report(
             drawing_clips_with(pipeline, **draw.chosen),
             reader,
             clips,
             settings=draw.facts(pipeline),
+            keep=keep if distances else None,
             on_progress=on_progress,
         )
+    return _with_distances(report, true, drawn, draw) if distances else report
+
+
+def _with_distances(report: Report, true: list[Frames], drawn: list[Frames], draw: DrawOptions) -> Report:
+    from dataclasses import replace
+
+    from sanakit.evaluation.reports.clip_distances import clips_report
+    from sanakit.evaluation.reports.clip_sets import clip_features, clips_in_memory
+    from sanakit.scoring.extractors.load import load_extractor
+    from sanakit.scoring.extractors.of_clips import FrameStatistics
+
+    device = draw.start()
+    of_frames = load_extractor(device=device)
+    both = (of_frames, FrameStatistics(of_frames))
+    features = []
+    for name, clips in (("true", true), ("drawn", drawn)):
+        with draw.bar(f"reading the {name} clips", unit="clips") as on_progress:
+            features.append(
+                clip_features(clips_in_memory(f"{name} clips", clips), *both, device=device, on_progress=on_progress)
+            )
+    found = clips_report(features[0], features[1], both, seed=report.seed)
+    return replace(
+        report,
+        protocol=f"{report.protocol} {found.protocol}",
+        measurements=(*report.measurements, *found.measurements),
+        missing=found.missing,
+        networks=(*report.networks, *found.networks),
+        warnings=(*report.warnings, *found.warnings),
+        inputs={**report.inputs, **found.inputs},
+    )

@@ -101,17 +101,20 @@ def frechet_distances(
         on_progress=on_progress,
     )  # fmt: skip
     how, unbiased = _HALVES.format("the pairs" if paired else "both sets", num_halves), f"{name} without bias"
-    plain = _distance(name, found, fewest, f"{how}; of the expectation at this number of pictures")
+    plain = distance_measurement(name, found, fewest, f"{how}; of the expectation at this number of pictures")
     if fewest < num_features:
         reason = f"{fewest} pictures are fewer than the {num_features} features: too few to tell the bias"
         kernel = () if paired else (_kernel_distance(name.replace("FID", "KID", 1), real, fake, num_halves, seed),)
         return Distances(measurements=(*kernel, plain), missing={unbiased: reason})
     corrected = replace(found, value=found.corrected, low=found.corrected_low, high=found.corrected_high)
-    of_itself = _distance(unbiased, corrected, fewest, f"{how}; of the distance itself, to first order in 1/N")
+    of_itself = distance_measurement(
+        unbiased, corrected, fewest, f"{how}; of the distance itself, to first order in 1/N"
+    )
     return Distances(measurements=(plain, of_itself), missing={})
 
 
-def _distance(name: str, found: HalfSampled, num_samples: int, interval: str) -> Measurement:
+def distance_measurement(name: str, found: HalfSampled, num_samples: int, interval: str) -> Measurement:
+    """Of which less is better."""
     ends: dict[str, Any] = {"low": found.low, "high": found.high}
     return Measurement(name=name, value=found.value, **ends, num_samples=num_samples, better="lower", interval=interval)
 
@@ -140,7 +143,7 @@ def kid_report(
         protocol=KID_PROTOCOL,
         measurements=(
             _kernel_distance("KID", real.features, fake.features, num_halves, seed),
-            _distance("KID of subsets", of_subsets, fewest, f"{how}, and the spread of the subsets"),
+            distance_measurement("KID of subsets", of_subsets, fewest, f"{how}, and the spread of the subsets"),
         ),
         seed=seed,
         inputs={"real": real.facts, "fake": fake.facts},
@@ -152,7 +155,7 @@ def kid_report(
 def _kernel_distance(name: str, real: Floats, fake: Floats, num_halves: int, seed: int) -> Measurement:
     """Of all pairs."""
     found = interval_from_halves(kernel_distance(real, fake), _kernel_replicates(real, fake, num_halves, seed))
-    return _distance(name, found, _fewest(real, fake), _HALVES.format("both sets", num_halves))
+    return distance_measurement(name, found, _fewest(real, fake), _HALVES.format("both sets", num_halves))
 
 
 def _kernel_replicates(real: Floats, fake: Floats, num_halves: int, seed: int) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -45,6 +45,7 @@ _INTERVALS = "Intervals: 95 %, percentile bootstrap."
 _UNREAD = "not read"
 
 Frames = NDArray[np.uint8]
+Keep = Callable[[Frames, Frames], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,15 +127,24 @@ def motion_report(
     clips: Clips,
     *,
     settings: Mapping[str, Setting],
+    keep: Keep | None = None,
     on_progress: OnProgress = no_progress,
 ) -> Report:
-    """How often clips of held-out prompts in motion are right; clip ``i`` has the seed ``image_seed(seed, i)``."""
+    """How often clips of held-out prompts in motion are right; clip ``i`` has the seed ``image_seed(seed, i)``.
+
+    Args:
+        settings: what made the clips; written into the report as it is.
+        keep: is given each drawn clip, and the true one of the same scene.
+    """
     tally, lines = _Tally(), []
     for index, scene in enumerate(clips.scenes()):
         prompt, seed = canonical_caption(scene, clips.bank), image_seed(clips.seed, index)
         ((frames, fps),) = draw([prompt], [seed])
+        painted = clips.paint(scene)
         read = read_clip(reader, frames, fps)
-        verdict, true = judge_clip(scene, read), judge_clip(scene, read_clip(reader, clips.paint(scene), clips.fps))
+        verdict, true = judge_clip(scene, read), judge_clip(scene, read_clip(reader, painted, clips.fps))
+        if keep is not None:
+            keep(frames, painted)
         tally.take(verdict)
         for kind in sorted({thing.motion.kind if thing.motion else "still" for thing in scene.objects}):
             tally.answers[f"motion, {kind}"].append(verdict.moves_right)

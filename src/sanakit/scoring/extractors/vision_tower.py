@@ -31,8 +31,27 @@ class VisionTower(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images ``(B, 3, H, W)`` in [0, 1] to features ``(B, F)``, not normalised."""
+        return self.features(self.preprocessing(images))
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """The same of pixels as the network takes them."""
         look = self.network.get_image_features if self.projected else self.network
-        return features_of(look(pixel_values=self.preprocessing(images)))
+        return features_of(look(pixel_values=pixels))
+
+
+class FirstToken(nn.Module):
+    """A plain ViT such as DINO (arXiv:2104.14294), whose first token after the last norm says what is in a picture."""
+
+    def __init__(self, network: Any, *, name: str) -> None:
+        super().__init__()
+        self.network = network.eval().requires_grad_(False)
+        self.name, self.weights_hash = name, hash_tensors(self.network.state_dict())
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """Pixels ``(B, 3, H, W)`` as the network takes them, of any size, to ``(B, F)``."""
+        found = self.network(pixel_values=pixels, interpolate_pos_encoding=True)
+        first: Tensor = found.last_hidden_state[:, 0].float()
+        return first
 
 
 def features_of(output: Any) -> Tensor:
@@ -52,6 +71,26 @@ def load_vision_tower(
     projected = hasattr(network, "get_image_features")
     tower = VisionTower(network, preprocessing, name=f"{kind} {name_or_path}", projected=projected)
     return tower.to(device)
+
+
+def load_first_token(
+    name_or_path: str, *, device: str | torch.device = "cpu", hub: HubOptions | None = None
+) -> FirstToken:
+    """A folder or hub id of a transformers ViT, such as ``facebook/dino-vitb16``.
+
+    Raises:
+        RequestError, DownloadError, CheckpointError: it is not there, or another kind of model.
+    """
+    need_transformers(f"{name_or_path} as a scorer")
+    from transformers import AutoConfig, ViTModel
+
+    folder = find_model_folder(name_or_path, hub)
+    kind = str(pretrained(AutoConfig, folder, f"{folder}/config.json cannot be read").model_type)
+    if kind != "vit":
+        raise CheckpointError(f"{name_or_path} is a {kind} model; give a ViT, such as facebook/dino-vitb16")
+    otherwise = f"{name_or_path} cannot be loaded"
+    network = pretrained(ViTModel, folder, otherwise, dtype=torch.float32, add_pooling_layer=False)
+    return FirstToken(network, name=f"{kind} {name_or_path}").to(device)
 
 
 def load_transformers_model(name_or_path: str, hub: HubOptions | None = None) -> tuple[Any, Preprocessing, str]:
