@@ -6,6 +6,7 @@ One table at 1024 px is everything; the other base sizes are exact multiples of 
 
 from __future__ import annotations
 
+import math
 from types import MappingProxyType
 
 from sanakit.common.errors import RequestError
@@ -65,3 +66,8 @@ def nearest_clip_bin(height: int, width: int, base_size: int) -> tuple[int, int]
     """The same of clips of 480p and 720p, whose base sizes are ``CLIP_SIZES``."""
     bins = dict(zip(_CLIP_RATIOS, _CLIP_SIZES[base_size], strict=True))
     return bins[min(bins, key=lambda ratio: abs(ratio - height / width))]
+
+
+def nominal_side(base_size: int) -> int:
+    """Of a square with as many pixels as clips of that base size have; that of others is their own."""
+    return math.isqrt(math.prod(nearest_clip_bin(480, 832, base_size))) if base_size in CLIP_SIZES else base_size

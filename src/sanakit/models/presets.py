@@ -123,6 +123,12 @@ def published_autoencoder(hub_id: str) -> DCAutoencoderConfig | None:
     return DC_AE_PRESETS.get(hub_id.rsplit("/", 1)[-1].removesuffix("-diffusers"))
 
 
+def published_clip_transformer(hub_id: str) -> VideoDiTConfig | None:
+    """That of a name such as ``Efficient-Large-Model/SANA-Video_2B_480p_diffusers``; None if unknown."""
+    name = hub_id.rsplit("/", 1)[-1].lower().removesuffix("_diffusers").replace("_", "-")
+    return VIDEO_DIT_PRESETS.get(name)
+
+
 def published_clip_autoencoder(hub_id: str) -> WanAutoencoderConfig | LTX2AutoencoderConfig | None:
     """That of a model of clips such as ``Efficient-Large-Model/SANA-Video_2B_480p_diffusers``; None if unknown."""
     name = hub_id.rsplit("/", 1)[-1].lower()

@@ -11,6 +11,7 @@ from PIL import Image
 from sanakit.common.errors import RequestError
 from sanakit.scoring.judges.world_judge import WorldJudge
 from sanakit.worlds.banks.bank_files import load_bank
+from sanakit.worlds.moving.motions import sample_moving_scene
 from sanakit.worlds.reading.asked_scene import AskedScenes
 from sanakit.worlds.reading.read_scene import ReadObject, ReadScene
 from sanakit.worlds.sampling.random_scenes import sample_scene
@@ -40,6 +41,18 @@ def test_captions_in_all_wordings_are_read_back() -> None:
             read = ASKED.read(text)
             assert read is not None, text
             assert facts(read) == facts(scene), text
+
+
+def test_what_things_do_is_read_back_in_all_wordings() -> None:
+    for index in range(120):
+        rng = np.random.default_rng((6, index))
+        scene = sample_moving_scene(rng, BANK, "heldout")
+        if scene.kind != "person":
+            text = caption(scene, rng, BANK, split="heldout")
+            read = ASKED.read(text)
+            assert read is not None, text
+            moving = [sorted((o.name, repr(o.motion)) for o in each.objects) for each in (scene, read)]
+            assert moving[0] == moving[1], text
 
 
 def test_free_text_is_read_for_its_things() -> None:

@@ -15,7 +15,8 @@ from PIL import Image
 from sanakit.common.errors import ConfigError
 from sanakit.scoring.rewards.load import load_reward
 from sanakit.scoring.rewards.panel import Panel, RewardConfig, means
-from sanakit.scoring.rewards.reward import Rewarded, RewardError, asked
+from sanakit.scoring.rewards.reward import Clip, Rewarded, RewardError, asked
+from sanakit.scoring.rewards.world_motion import WorldMotion
 from sanakit.scoring.rewards.world_reward import WorldReward
 from sanakit.worlds.reading.read_scene import ReadObject, ReadScene
 from sanakit.worlds.scenes.description import Ground, Scene, SceneObject
@@ -137,6 +138,26 @@ def test_every_question_of_a_scene_is_a_part(words: Mapping[str, Any]) -> None:
     assert found.scores["all_right"] == [0.0] * 3
     assert found.scores["seen"] == [0.7, 0.0, 0.7]
     assert found.facts[0] == {"read": ["blue cup"]}
+
+
+def test_motion_is_a_part_of_clips(words: Mapping[str, Any]) -> None:
+    class Following:
+        name, weights_hash, resize_rule = "eye", "abc", "none"
+
+        def read(self, picture: Any) -> ReadScene:
+            left = float(picture[0, 0, 0]) / 255
+            return ReadScene(
+                objects=(ReadObject(name="cup", colour="red", box=(left, 0.1, left + 0.2, 0.3), score=0.9),),
+                ground="white",
+            )
+
+    moving = np.arange(0, 90, 10, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
+    clips = [Clip(moving, 8.0), Clip(moving[::-1], 8.0), Clip(moving[:1].repeat(9, 0), 8.0)]
+    found = WorldMotion(Following(), words)(clips, ["a red cup slowly moving to the right"] * 3, KNOWN)
+    assert found.scores["motion"] == [1.0, 0.0, 0.0]
+    assert found.scores["speed"] == [0.0, None, None]  # a third of the canvas in a second is quick
+    assert found.scores["things"] == found.scores["colour"] == [1.0] * 3
+    assert found.facts[0] == {"read": ["red cup quickly moving to the right"]}
 
 
 def test_prompts_that_a_reward_knows_nothing_of(words: Mapping[str, Any]) -> None:

@@ -103,6 +103,15 @@ def test_plans_of_learning_from_rewards(name: str) -> None:
     assert planned.gradients < planned.weights + 1  # of the adapter alone
 
 
+def test_a_plan_of_learning_from_clips() -> None:
+    recipe = read("sana-video-nft")
+    assert isinstance(recipe, RLRecipe)
+    layout = recipe.layout(recipe.stages[0], FlowDPM(num_steps=10, flow_shift=8.0).schedule(), 8.0)
+    assert layout.accumulation(1, 8) == 16 * 12 // 8 * 9
+    (planned,) = plan(recipe, "cuda")
+    assert planned.weights == 4 * 2_056_862_144
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "parameters"), [("flux1-sol-rl", 11.9e9), ("sd3.5-sol-rl", 8.06e9)])
 def test_plans_of_models_of_diffusers(name: str, parameters: float) -> None:

@@ -23,6 +23,8 @@ from sanakit.scoring.rewards.published import KINDS, load_published
 from sanakit.scoring.rewards.remote import RemoteReward
 from sanakit.scoring.rewards.reward import ONE_PART, Metadata, Reward, Rewarded
 from sanakit.scoring.rewards.things_seen import load_things_seen
+from sanakit.scoring.rewards.world_motion import WorldMotion
+from sanakit.scoring.rewards.world_reward import WorldReward
 from sanakit.scoring.rewards.written_text import load_written_text
 
 OTHERS: dict[str, Callable[..., Reward]] = {
@@ -41,11 +43,11 @@ def load_reward(
 ) -> Reward:
     """The reward of a name.
 
-    "reader" reads the worlds' scenes, "jpeg" prefers pictures that a JPEG keeps small, ``module:function`` or
-    ``file.py:function`` is a function of your own, ``http://...`` those of a ``sanakit reward serve`` there,
-    ``clipscore:``, ``pickscore:``, ``hpsv2:``, ``aesthetic:``, ``imagereward:``, ``ocr:`` or ``geneval:`` before a
-    place a published scorer, and every other name is that of a judge: "starter", or a folder or hub id of a CLIP, a
-    SigLIP or a vision-language model.
+    "reader" reads the worlds' scenes, "motion" those in motion in clips, "jpeg" prefers pictures that a JPEG keeps
+    small, ``module:function`` or ``file.py:function`` is a function of your own, ``http://...`` those of a ``sanakit
+    reward serve`` there, ``clipscore:``, ``pickscore:``, ``hpsv2:``, ``aesthetic:``, ``imagereward:``, ``ocr:`` or
+    ``geneval:`` before a place a published scorer, and every other name is that of a judge: "starter", or a folder or
+    hub id of a CLIP, a SigLIP or a vision-language model.
 
     Args:
         words: of the model whose pictures are judged; those of the starter if there are none.
@@ -55,20 +57,20 @@ def load_reward(
         ConfigError: there is no such function.
         RequestError, DownloadError, CheckpointError, MissingExtraError: as of ``load_judge``.
     """
-    if name == READER:
+    if name in (READER, WorldMotion.name):
         from sanakit.scoring.reading.load import load_reader
-        from sanakit.scoring.rewards.world_reward import WorldReward
 
-        return WorldReward(load_reader(device=device), words or read_words(starter_folder() / "words.json"))
+        kind = WorldReward if name == READER else WorldMotion
+        return kind(load_reader(device=device), words or read_words(starter_folder() / "words.json"))
     if name == "jpeg":
         return small_as_jpeg
     if name.startswith(("http://", "https://")):
         return RemoteReward(name)
-    kind, _, place = name.partition(":")
-    if kind in KINDS:
-        return load_published(kind, place, device=device, hub=hub)
-    if kind in OTHERS:
-        return OTHERS[kind](place, device=device, hub=hub)
+    before, _, place = name.partition(":")
+    if before in KINDS:
+        return load_published(before, place, device=device, hub=hub)
+    if before in OTHERS:
+        return OTHERS[before](place, device=device, hub=hub)
     if ":" in name:
         return _own(name)
     return JudgeReward(find_judge(name, hub=hub).load(words, device=device))

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from statistics import fmean, pstdev
 from typing import Any
 
-from PIL import Image
-
 from sanakit.common.errors import ConfigError
-from sanakit.scoring.rewards.reward import Marks, Metadata, Reward, asked
+from sanakit.scoring.rewards.clips import asked_of_frames
+from sanakit.scoring.rewards.reward import Clip, Marks, Metadata, Reward, Rewarded, RewardError, Shown, asked
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,20 +59,16 @@ class Panel:
         return cls(configs, [load(config) for config in configs])
 
     def look(
-        self,
-        pictures: Sequence[Image.Image],
-        prompts: Sequence[str],
-        metadata: Sequence[Metadata],
-        seeds: Sequence[int],
+        self, pictures: Sequence[Shown], prompts: Sequence[str], metadata: Sequence[Metadata], seeds: Sequence[int]
     ) -> list[tuple[Marks, dict[str, Any]]]:
-        """Marks of each picture, and facts by reward.
+        """Marks of each picture or clip, and facts by reward.
 
         Raises:
             RewardError: a reward fails, or says what is no reward.
         """
         marks: list[tuple[Marks, dict[str, Any]]] = [({}, {}) for _ in pictures]
         for config, reward in zip(self.configs, self.rewards, strict=True):
-            found = asked(reward, config.name, pictures, prompts, metadata, seeds)
+            found = _said(reward, config.name, pictures, prompts, metadata, seeds)
             for part, scores in found.scores.items():
                 for (own, _), score in zip(marks, scores, strict=True):
                     own[f"{config.name}.{part}"] = None if score is None else float(score)
@@ -96,6 +91,12 @@ class Panel:
             totals = [total + scale * value for total, value in zip(totals, values, strict=True)]
         return totals
 
+    def refuse_clips(self) -> None:
+        """Raises ConfigError where a reward looks at clips, for a model of pictures."""
+        for config, reward in zip(self.configs, self.rewards, strict=True):
+            if getattr(reward, "of_clips", False):
+                raise ConfigError(f"reward {config.name} looks at clips, and this model makes pictures; leave it out")
+
     def misfits(self, prompts: Sequence[tuple[str, Metadata]]) -> dict[str, list[str]]:
         """Prompts of which a reward has nothing to say, by its name."""
         found: dict[str, list[str]] = {}
@@ -104,6 +105,24 @@ class Panel:
             if fits is not None:
                 found[config.name] = [prompt for prompt, known in prompts if not fits(prompt, known)]
         return found
+
+
+def _said(
+    reward: Reward,
+    name: str,
+    shown: Sequence[Shown],
+    prompts: Sequence[str],
+    metadata: Sequence[Metadata],
+    seeds: Sequence[int],
+) -> Rewarded:
+    """Of clips whole, or of some of their frames, as the reward wants them."""
+    clips = [each for each in shown if isinstance(each, Clip)]
+    of_clips = getattr(reward, "of_clips", False)
+    if of_clips and len(clips) < len(shown):
+        raise RewardError(f"the reward {name} looks at clips, and was shown a picture")
+    if clips and not of_clips:
+        return asked_of_frames(reward, name, clips, prompts, metadata, seeds)
+    return asked(reward, name, shown, prompts, metadata, seeds)
 
 
 def means(marks: Sequence[Marks]) -> dict[str, float]:

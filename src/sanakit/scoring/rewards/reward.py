@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from sanakit.common.errors import SanakitError, first_line
@@ -14,8 +16,20 @@ from sanakit.common.errors import SanakitError, first_line
 Metadata = Mapping[str, Any]
 """What is known of a prompt beside its text, as plain values: ``scene`` of one of the worlds' scenes."""
 
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clip:
+    """``frames`` ``(T, H, W, 3)`` of 8 bits, ``fps`` of them a second."""
+
+    frames: NDArray[np.uint8]
+    fps: float
+
+
+Shown = Image.Image | Clip
+"""What a model has made: a picture, or of a model of clips a clip."""
+
 Marks = dict[str, float | None]
-"""Numbers of one picture by ``reward.part``; None of what its prompt does not ask for."""
+"""Numbers of one picture or clip by ``reward.part``; None of what its prompt does not ask for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +45,12 @@ class Rewarded:
     facts: Sequence[Mapping[str, Any]] = field(default_factory=list)
 
 
-Reward = Callable[[Sequence[Image.Image], Sequence[str], Sequence[Metadata]], Rewarded | Sequence[float]]
+Reward = Callable[[Sequence[Any], Sequence[str], Sequence[Metadata]], Rewarded | Sequence[float]]
 """Pictures, prompts and what is known of these, as many of each, to a number for each picture, or to some by part.
 
-It may have ``weights`` of its parts (all alike if not), and ``fits``, a function of a prompt and what is known of it:
-whether it has anything to say of its pictures.
+It may have ``weights`` of its parts (all alike if not); ``fits``, a function of a prompt and what is known of it, which
+says whether it has anything to say of its pictures; and ``of_clips``: where that is True it is given each `Clip` whole,
+otherwise some of the frames as pictures.
 """
 
 ONE_PART = "score"
@@ -48,7 +63,7 @@ class RewardError(SanakitError):
 def asked(
     reward: Reward,
     name: str,
-    pictures: Sequence[Image.Image],
+    pictures: Sequence[Shown],
     prompts: Sequence[str],
     metadata: Sequence[Metadata],
     seeds: Sequence[int],

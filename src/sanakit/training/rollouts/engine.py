@@ -9,35 +9,37 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.kernels.arithmetic import own_arithmetic
 from sanakit.models.transformers.linear_dit import LinearDiT
+from sanakit.pipelines.clips.clip import GeneratedClip
 from sanakit.pipelines.denoise import Finished, StepTaken, denoise
 from sanakit.pipelines.latent_file import SavedLatent
 from sanakit.pipelines.plan import PicturePlan, plan_pictures
 from sanakit.pipelines.record import ModelReference
 from sanakit.pipelines.request import GenerationRequest
+from sanakit.pipelines.result import GeneratedImage
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.quantization.layers import QuantizedLayer
 from sanakit.quantization.quantize import quantize_
 from sanakit.quantization.schemes import scheme_named
 from sanakit.sampling.stochastic import StochasticSolver
+from sanakit.scoring.rewards.reward import Clip, Shown
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rolled:
-    """A picture on the CPU and how it came about: the latents before its steps and the clean one after them,
-    ``(S, C, h, w)``, or the clean one alone."""
+    """A picture or clip on the CPU and how it came about: the latents before its steps and the clean one after them,
+    ``(S, C, h, w)`` or ``(S, C, t, h, w)``, or the clean one alone."""
 
     seed: int
     path: Tensor
-    image: Image.Image
+    image: Shown
 
 
 class Engine:
@@ -62,7 +64,7 @@ class Engine:
         self.pipeline = TextToImagePipeline(bundle)
 
     @property
-    def transformer(self) -> LinearDiT:
+    def transformer(self) -> LinearDiT | Any:
         return self.pipeline.bundle.transformer
 
     @property
@@ -108,14 +110,20 @@ class Engine:
 
     def _rolled(self, plan: PicturePlan, path: Tensor) -> Rolled:
         record = self.pipeline.record_of(plan, self._model())
-        picture = self.pipeline.decode(SavedLatent(latent=path[-1:], record=record)).picture
         assert plan.request.seed is not None
-        return Rolled(plan.request.seed, path, picture)
+        return Rolled(
+            plan.request.seed, path, shown_of(self.pipeline.decode(SavedLatent(latent=path[-1:], record=record)))
+        )
 
     def _model(self) -> ModelReference:
         """Named by whose weights it has: nothing is hashed for records that no file keeps."""
         bundle, name = self.pipeline.bundle, self.pipeline.bundle.card.name
         return ModelReference(name=name, source=name, kind="memory", hash=self.revision, dtypes=bundle.precisions)
+
+
+def shown_of(made: GeneratedImage) -> Shown:
+    """As rewards look at it."""
+    return Clip(made.pictures, made.fps) if isinstance(made, GeneratedClip) else made.picture
 
 
 def _has_matrix(layer: nn.Module) -> bool:

@@ -12,7 +12,6 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from sanakit.common.config import to_mapping
@@ -21,10 +20,10 @@ from sanakit.common.seeds import derived_seed
 from sanakit.kernels.arithmetic import own_arithmetic
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.pipelines.plan import PicturePlan
-from sanakit.pipelines.request import GenerationRequest
+from sanakit.pipelines.request import GenerationRequest, VideoRequest
 from sanakit.sampling.stochastic import StochasticSolver
 from sanakit.scoring.rewards.panel import Panel, means
-from sanakit.scoring.rewards.reward import Marks
+from sanakit.scoring.rewards.reward import Marks, Shown
 from sanakit.training.objectives.advantages import GroupFacts, Spread, group_advantages
 from sanakit.training.rollouts.buffer import Buffer, Group, Record
 from sanakit.training.rollouts.engine import Engine, Rolled
@@ -175,9 +174,12 @@ class Maker:
             "flow_shift": config.flow_shift,
             "guidance_scale": config.guidance_scale,
             "use_instruction": config.use_instruction,
+            "num_frames": config.frames,
+            "fps": config.fps,
         }
         said = {name: value for name, value in asked.items() if value is not None}
-        return engine.plans([GenerationRequest(prompt=prompt.text, seed=seed, **said) for seed in seeds], sampler)
+        kind = VideoRequest if engine.pipeline.makes_clips else GenerationRequest
+        return engine.plans([kind(prompt=prompt.text, seed=seed, **said) for seed in seeds], sampler)
 
     def _timed(
         self, what: str, engine: Engine, plans: Sequence[PicturePlan], *, keep_path: bool = False
@@ -218,7 +220,7 @@ class Maker:
         ]
 
     def _look(
-        self, images: Sequence[Image.Image], prompt: Prompt, seeds: Sequence[int]
+        self, images: Sequence[Shown], prompt: Prompt, seeds: Sequence[int]
     ) -> list[tuple[Marks, dict[str, Any]]]:
         with torch.no_grad(), own_arithmetic():
             return self.panel.look(images, [prompt.text] * len(images), [prompt.known] * len(images), seeds)

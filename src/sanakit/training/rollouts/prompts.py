@@ -33,6 +33,7 @@ class ScenePrompts:
     names: str | None = None  # a file with one name a line: only these things; None: all of the bank
     seed: int = 0  # decides which scenes
     single_share: float | None = None  # of scenes with one thing; None: as training has it
+    moving: bool = False  # things do something, as captions of clips say
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +59,7 @@ class Prompts:
         self.identity: Identity
         if isinstance(config, ScenePrompts):
             bank = open_bank(config.bank, config.names)
-            self._scenes = WorldScenes(bank, split, config.seed, single_share=config.single_share)
+            self._scenes = WorldScenes(bank, split, config.seed, single_share=config.single_share, moving=config.moving)
             self.identity = identity_of_scenes(bank)
             self._listed: list[Prompt] = []
         else:

@@ -49,6 +49,7 @@ class RolloutConfig:
         steps, solver, flow_shift: None: as the model has it. Flow-GRPO has solvers of its own.
         guidance_scale: 1 is off, as published.
         use_instruction: the text before every prompt, as the model has it.
+        frames, fps: of models of clips; None: as the model has them.
         updates: steps of the optimiser in an iteration.
     """
 
@@ -61,6 +62,8 @@ class RolloutConfig:
     flow_shift: float | None = None
     guidance_scale: float = 1.0
     use_instruction: bool = True
+    frames: int | None = None
+    fps: int | None = None
     updates: int = 1
 
     def __post_init__(self) -> None:

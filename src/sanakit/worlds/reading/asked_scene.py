@@ -9,17 +9,21 @@ from functools import cached_property
 from itertools import chain, permutations
 from typing import Any
 
-from sanakit.worlds.scenes.description import Ground, Kind, Relation, Scene, SceneObject
+from sanakit.worlds.scenes.description import Ground, Kind, Motion, Relation, Scene, SceneObject
 from sanakit.worlds.scenes.vocabulary import NUMBER_WORDS, PLAIN_BACKGROUNDS, SCENE_BACKGROUNDS
+from sanakit.worlds.telling.motions import MOTION_WORDINGS, SPEED_WORDS
 from sanakit.worlds.telling.phrases import PREFIXES, RELATION_WORDINGS, STYLES, VIEWS, wordings_behind
 
 _NOWHERE = (0.0, 0.0, 1.0, 1.0)
+_MOTIONS = {wording: kind for kind, pool in MOTION_WORDINGS.items() for wording in pool}
+_SPEEDS = {word: speed for speed, pool in SPEED_WORDS.items() for word in pool}
 _KINDS: Mapping[int, Kind] = {1: "single", 2: "pair"}
 
 
 @dataclass(frozen=True)
 class AskedScenes:
-    """Reads prompts as captions are written: what is behind, two things and how they stand, one thing many times.
+    """Reads prompts as captions are written: what is behind, two things and how they stand, one thing many times, and
+    what things do.
 
     ``words`` are those of a model, as its ``words.json`` lists them. Of a text that is written otherwise the things
     count, with the number and the colour that stand before them.
@@ -48,7 +52,11 @@ class AskedScenes:
 
     def _things(self, found: re.Match[str]) -> list[SceneObject]:
         number = self._numbers.get(found["number"] or "", 1)
-        return [SceneObject(name=self._names[found["name"]], look="", colour=found["colour"], box=_NOWHERE)] * number
+        motion = None
+        if found["motion"]:
+            motion = Motion(kind=_MOTIONS[found["motion"]], speed=_SPEEDS.get(found["speed"] or ""))
+        name = self._names[found["name"]]
+        return [SceneObject(name=name, look="", colour=found["colour"], box=_NOWHERE, motion=motion)] * number
 
     @cached_property
     def _names(self) -> Mapping[str, str]:
@@ -72,6 +80,7 @@ class AskedScenes:
             rf"(?:(?:{_any(sizes)}) )?",
             rf"(?:(?P<colour>{_any({*self.words.get('colours', ()), *PLAIN_BACKGROUNDS})}) )?",
             rf"(?P<name>{_any(self._names)})",
+            rf"(?: (?:(?P<speed>{_any(_SPEEDS)}) )?(?P<motion>{_any(_MOTIONS)}))?",
         )
         return re.compile(rf"\b{''.join(parts)}\b")
 

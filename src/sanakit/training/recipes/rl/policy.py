@@ -18,6 +18,7 @@ from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.layers.beside import told_by_row
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.linear_dit import LinearDiT
+from sanakit.models.transformers.video_dit import VideoDiT
 from sanakit.training.objectives.advantages import Roles
 from sanakit.training.objectives.flow_matching import Velocity
 from sanakit.training.optimizers.shards import here
@@ -29,7 +30,7 @@ from sanakit.training.step.parallel import whole_state
 class _Part:
     """A network, and what it is told to carry; None: it carries nothing."""
 
-    network: LinearDiT
+    network: LinearDiT | VideoDiT
     mix: Mix | None = None
 
     @contextmanager
@@ -73,7 +74,7 @@ class Policy:
         self.learner.train().requires_grad_(True)
         self.old: nn.Module = deepcopy(self.learner).eval().requires_grad_(False)
         if adapter is None:
-            assert isinstance(self.old, LinearDiT)
+            assert isinstance(self.old, LinearDiT | VideoDiT)
             reference = deepcopy(self.old) if needs_reference else self.old
             self._parts = [_Part(network), _Part(self.old), _Part(reference)]
             self.around: tuple[nn.Module, ...] = (reference,) if needs_reference else ()

@@ -12,12 +12,13 @@ import torch
 from torch import nn
 
 from sanakit.checkpoints.adapters.places import Layers
+from sanakit.checkpoints.identity.card import VideoDefaults
 from sanakit.checkpoints.identity.precision import BFLOAT16_LINE, PrecisionPolicy
 from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
+from sanakit.common.aspect_ratio import nominal_side
 from sanakit.common.errors import ConfigError
 from sanakit.data.curation.parts import arrow
 from sanakit.features.identity import identity_of_encoders
-from sanakit.models.transformers.linear_dit import LinearDiT
 from sanakit.training.loop import RunResult
 from sanakit.training.memory.step_memory import Workload
 from sanakit.training.objectives.nft import NFTConfig, old_decay
@@ -27,10 +28,12 @@ from sanakit.training.recipes.rl.learning import build_trainee
 from sanakit.training.recipes.rl.on_ray import RayRollouts
 from sanakit.training.recipes.rl.policy import Policy
 from sanakit.training.recipes.rl.report import HeldOut, report_rl
-from sanakit.training.recipes.rl.rolling import begun, build_engines, build_maker, build_panel
+from sanakit.training.recipes.rl.rolling import begun, build_engines, build_maker, build_panel, rolled_card
 from sanakit.training.recipes.rl.settings import RLSettings, RLStage
 from sanakit.training.recipes.transformer.export import export_adapter, export_model
+from sanakit.training.recipes.transformer.networks import build_transformer
 from sanakit.training.recipes.transformer.plan import (
+    NetworkShape,
     begun_policy,
     latent_loss,
     meta_adapter,
@@ -63,20 +66,35 @@ class RLRecipe(RLSettings):
     def workloads(self, device: str) -> list[Workload]:
         with torch.device("meta"):
             model: nn.Module
+            layers: Layers | None
+            frames = None
             if self.init is not None and is_of_diffusers(self):
                 model, compression, num_tokens = planned_network(self.init)
                 layers = layers_of(model)
             else:
                 shape = network_shape(self)
-                config, compression, num_tokens = picture_network(shape), shape.compression, shape.num_tokens
-                model, layers = LinearDiT(config), Layers.of(LINEAR_DIT, config)
-            learner = None if self.adapter is None else meta_adapter(model, layers, self.adapter)
+                compression, num_tokens = shape.compression, shape.num_tokens
+                model, frames = build_transformer(shape.config), self._latent_frames(shape)
+                layers = None if frames else Layers.of(LINEAR_DIT, picture_network(shape))
+            learner = None if layers is None or self.adapter is None else meta_adapter(model, layers, self.adapter)
         works = []
         for stage in self.stages:
-            loss = latent_loss(side=max(1, stage.resolution // compression), num_tokens=num_tokens)
+            side = max(1, (nominal_side(stage.resolution) if frames else stage.resolution) // compression)
+            loss = latent_loss(side=side, num_tokens=num_tokens, frames=frames)
             work = Workload(name=stage.name, model=model, loss=loss, optimizer=self.optimizer, device=device)
             works.append(replace(work, learner=learner))
         return works
+
+    def _latent_frames(self, shape: NetworkShape) -> int | None:
+        """Of the clips of rollouts; None of pictures.
+
+        Raises:
+            ConfigError: an adapter is to be trained beside a network of clips.
+        """
+        frames = shape.latent_frames(self.rollout.frames or VideoDefaults(base_size=1).num_frames)
+        if frames is not None and self.adapter is not None:
+            raise ConfigError("adapter: is not there for a network of clips yet; train the whole of it")
+        return frames
 
     def start(self, session: Session) -> Run:
         arrow()  # records are Parquet
@@ -109,7 +127,7 @@ class Rewarding:
         recipe, start, session = self.recipe, self.start, self.session
         check(INIT, {"weights": start.given[:16]})
         check("the prompts", self.prompts.identity | identity_of_encoders(start.encoders))
-        card = start.card_for(config.resolution, start.card.defaults.flow_shift)
+        card = rolled_card(recipe, start, config)
         self.painter.begin(card)
         engines = build_engines(recipe, start, config, session.device)
         if recipe.ray is not None:
@@ -143,7 +161,7 @@ class Rewarding:
         """Write the averaged policy as ``model/``, or as ``adapter/``, and a report."""
         self._close()
         recipe, start, folder = self.recipe, self.start, self.session.folder
-        card = start.card_for(recipe.stages[-1].resolution, start.card.defaults.flow_shift)
+        card = rolled_card(recipe, start, recipe.stages[-1])
         if recipe.adapter is None:
             bundle = export_model(result.weights, start, card, start.words, folder / "model")
         else:
@@ -183,8 +201,10 @@ class Rewarding:
         """Tell of rewards that know nothing of the prompts.
 
         Raises:
-            ConfigError: one knows nothing of any.
+            ConfigError: one knows nothing of any, or looks at clips where the model makes pictures.
         """
+        if not isinstance(self.start.card.defaults, VideoDefaults):
+            self.panel.refuse_clips()
         prompts = self.prompts.first(_LOOKED_AT)
         for name, strange in self.panel.misfits(prompts).items():
             if len(strange) == len(prompts):

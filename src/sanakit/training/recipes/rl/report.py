@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.common.config import to_mapping
+from sanakit.common.pixels import Picture
 from sanakit.common.progress import OnProgress, no_progress
-from sanakit.evaluation.drawing import Draw, drawing_with
 from sanakit.evaluation.metrics.bootstrap import Estimate, estimate
 from sanakit.evaluation.reports.picture_grid import picture_grid
 from sanakit.models.transformers.linear_dit import LinearDiT
+from sanakit.pipelines.request import GenerationRequest, VideoRequest
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.scoring.rewards.panel import Panel
+from sanakit.scoring.rewards.reward import Clip, Shown
 from sanakit.training.loop import RunResult
 from sanakit.training.recipes.rl.settings import RLSettings
+from sanakit.training.recipes.transformer.samples import film_strip
+from sanakit.training.rollouts.engine import shown_of
 from sanakit.training.rollouts.prompts import Prompt, Prompts
 from sanakit.training.watching.report import draw_curves, read_log, spent_in_words, write_report
 
@@ -37,7 +41,7 @@ class HeldOut:
     num: int
     on_progress: OnProgress = no_progress
 
-    def score(self, images: Sequence[Image.Image], prompts: Sequence[Prompt]) -> dict[str, Estimate]:
+    def score(self, images: Sequence[Shown], prompts: Sequence[Prompt]) -> dict[str, Estimate]:
         """Of each part, over the pictures whose prompts ask for it."""
         texts, known = [each.text for each in prompts], [each.known for each in prompts]
         looked = self.panel.look(images, texts, known, range(len(images)))
@@ -51,7 +55,7 @@ class HeldOut:
 
 def report_rl(
     bundle: ModelBundle,
-    begun: Callable[[], LinearDiT],
+    begun: Callable[[], LinearDiT | Any],
     recipe: RLSettings,
     folder: Path,
     *,
@@ -73,21 +77,22 @@ def report_rl(
     images = draw_curves({recipe.algorithm.type: log}, keys, folder) if keys else []
     prompts = held_out.prompts.first(held_out.num)
     shown = list(recipe.samples.prompts) or [prompt.text for prompt in prompts[:_SHEET]]
-    drawers: dict[str, Draw] = {}
+    drawers: dict[str, TextToImagePipeline] = {}
     if prompts or shown:
         models = {"before": replace(bundle, transformer=begun().eval()), "after": bundle}
-        drawers = {when: drawing_with(TextToImagePipeline(model)) for when, model in models.items()}
+        drawers = {when: TextToImagePipeline(model) for when, model in models.items()}
     scores, done = dict[str, dict[str, Estimate]](), 0
-    for when, draw in drawers.items() if prompts else ():
+    for when, pipeline in drawers.items() if prompts else ():
         pictures = []
         for index, prompt in enumerate(prompts):
-            pictures.append(Image.fromarray(np.asarray(draw([prompt.text], [_SEED + index])[0])))
+            pictures += _drawn(pipeline, [prompt.text], _SEED + index)
             held_out.on_progress(done := done + 1, 2 * len(prompts), "drawing and looking")
         scores[when] = held_out.score(pictures, prompts)
     if shown:
-        rows = [picture for draw in drawers.values() for picture in draw(shown, [0] * len(shown))]
+        rows = [picture for pipeline in drawers.values() for picture in _drawn(pipeline, shown, 0)]
         labels = [f"{when}: {prompt}" for when in drawers for prompt in shown]
-        picture_grid(rows, labels, columns=len(shown)).save(folder / "sheet.png")
+        columns = 1 if isinstance(rows[0], Clip) else len(shown)
+        picture_grid([_as_picture(each) for each in rows], labels, columns=columns).save(folder / "sheet.png")
         images.append("sheet.png")
     results = {
         "run": spent_in_words(run.steps, run.samples, run.seconds),
@@ -97,6 +102,15 @@ def report_rl(
     }
     title = f"Learning from rewards: {bundle.card.name}"
     return write_report(folder, title=title, recipe=to_mapping(recipe), results=results, images=images)
+
+
+def _drawn(pipeline: TextToImagePipeline, prompts: Sequence[str], seed: int) -> list[Shown]:
+    kind = VideoRequest if pipeline.makes_clips else GenerationRequest
+    return [shown_of(made) for made in pipeline([kind(prompt=prompt, seed=seed) for prompt in prompts]).images]
+
+
+def _as_picture(made: Shown) -> Picture:
+    return film_strip(made.frames) if isinstance(made, Clip) else np.asarray(made)
 
 
 def _words(found: Estimate) -> str:

@@ -14,7 +14,7 @@ from sanakit.checkpoints.adapters.places import Layers
 from sanakit.checkpoints.editing.growth import GrowthConfig
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.known_models import known_precision
-from sanakit.checkpoints.identity.precision import PrecisionPolicy
+from sanakit.checkpoints.identity.precision import BFLOAT16_LINE, PrecisionPolicy
 from sanakit.checkpoints.sources.complete import (
     card_of,
     complete,
@@ -26,7 +26,12 @@ from sanakit.checkpoints.sources.sources import find_parts
 from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.common.paths import as_path
 from sanakit.models.autoencoders.clips import ClipAutoencoderConfig
-from sanakit.models.presets import published_autoencoder, published_clip_autoencoder, published_transformer
+from sanakit.models.presets import (
+    published_autoencoder,
+    published_clip_autoencoder,
+    published_clip_transformer,
+    published_transformer,
+)
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.controlnet import ControlNet
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
@@ -103,6 +108,9 @@ def network_shape(recipe: NetworkRecipe) -> NetworkShape:
     if isinstance(model, VideoDiTConfig):
         encoder = _clip_autoencoder(str(recipe.autoencoder))
         return NetworkShape(model, encoder.compression, encoder.temporal_compression, text.max_tokens if text else 300)
+    if init is not None and not as_path(init).exists() and (clips := published_clip_transformer(init)) is not None:
+        encoder = _clip_autoencoder(recipe.autoencoder or init)
+        return NetworkShape(clips, encoder.compression, encoder.temporal_compression, text.max_tokens if text else 300)
     compression = _compression(recipe.autoencoder) if recipe.autoencoder is not None else 0
     if init is not None and not as_path(init).exists():
         model = published_transformer(init)
@@ -130,6 +138,8 @@ def begun_policy(recipe: NetworkRecipe) -> PrecisionPolicy | None:
     config = None if as_path(recipe.init).exists() else published_transformer(recipe.init)
     if config is not None:
         return known_precision(recipe.init, config, stored=())
+    if not as_path(recipe.init).exists() and published_clip_transformer(recipe.init) is not None:
+        return BFLOAT16_LINE
     return card_of(find_parts(recipe.init)).precision
 
 
