@@ -43,7 +43,7 @@ def test_ranks_agree() -> None:
     assert rank_agreement([1, 2, 3], [10, 20, 30]) == pytest.approx(1)
     assert rank_agreement([1, 2, 3], [3, 2, 1]) == pytest.approx(-1)
     assert rank_agreement([1, 2, 2, 4], [1, 2, 2, 4]) == pytest.approx(1)
-    assert rank_agreement([1, 1], [1, 2]) == 0
+    assert rank_agreement([1, 1], [1, 2]) is None
     assert rank_agreement([1, 2, 3, 4, 5], [2, 1, 4, 3, 5]) == pytest.approx(0.8)
 
 

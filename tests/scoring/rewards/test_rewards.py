@@ -140,6 +140,11 @@ def test_every_question_of_a_scene_is_a_part(words: Mapping[str, Any]) -> None:
     assert found.facts[0] == {"read": ["blue cup"]}
 
 
+def test_a_prompt_that_asks_for_nothing_has_no_number() -> None:
+    found = asked(lambda *_: [None, 1, np.float32(0.5)], "plain", PICTURES, PROMPTS, KNOWN, SEEDS)
+    assert found.scores == {"score": [None, 1.0, 0.5]}
+
+
 def test_motion_is_a_part_of_clips(words: Mapping[str, Any]) -> None:
     class Following:
         name, weights_hash, resize_rule = "eye", "abc", "none"

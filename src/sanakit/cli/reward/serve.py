@@ -40,9 +40,9 @@ def serve(
 
     known = read_keys(keys) if keys is not None else {}
     configs = [RewardConfig(name=name) for name in rewards]
-    desk = RewardDesk(
-        Panel.of(configs, lambda config: load_reward(config.name, device=where)), batch=batch, max_waiting=max_waiting
-    )
+    panel = Panel.of(configs, lambda config: load_reward(config.name, device=where))
+    panel.refuse_clips()  # what comes over HTTP are pictures
+    desk = RewardDesk(panel, batch=batch, max_waiting=max_waiting)
     app = reward_app(desk, rewards, Limits(keys=known, body=parse_bytes(max_body)))
     tell(f"{', '.join(rewards)} at http://{host}:{port}; Ctrl-C ends it")
     uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)

@@ -92,10 +92,10 @@ class Panel:
         return totals
 
     def refuse_clips(self) -> None:
-        """Raises ConfigError where a reward looks at clips, for a model of pictures."""
+        """Raises ConfigError where a reward looks at clips: there will be pictures alone."""
         for config, reward in zip(self.configs, self.rewards, strict=True):
             if getattr(reward, "of_clips", False):
-                raise ConfigError(f"reward {config.name} looks at clips, and this model makes pictures; leave it out")
+                raise ConfigError(f"reward {config.name} looks at clips, and here are pictures; leave it out")
 
     def misfits(self, prompts: Sequence[tuple[str, Metadata]]) -> dict[str, list[str]]:
         """Prompts of which a reward has nothing to say, by its name."""

@@ -45,7 +45,7 @@ class Rewarded:
     facts: Sequence[Mapping[str, Any]] = field(default_factory=list)
 
 
-Reward = Callable[[Sequence[Any], Sequence[str], Sequence[Metadata]], Rewarded | Sequence[float]]
+Reward = Callable[[Sequence[Any], Sequence[str], Sequence[Metadata]], Rewarded | Sequence[float | None]]
 """Pictures, prompts and what is known of these, as many of each, to a number for each picture, or to some by part.
 
 It may have ``weights`` of its parts (all alike if not); ``fits``, a function of a prompt and what is known of it, which
@@ -77,7 +77,7 @@ def asked(
     where = [f"{prompt!r} (seed {seed})" for prompt, seed in zip(prompts, seeds, strict=True)]
     try:
         said: Any = reward(pictures, prompts, metadata)
-        found = said if isinstance(said, Rewarded) else Rewarded({ONE_PART: [float(each) for each in said]})
+        found = said if isinstance(said, Rewarded) else Rewarded({ONE_PART: [_number(each) for each in said]})
     except (SanakitError, MemoryError):
         raise
     except Exception as error:
@@ -98,3 +98,7 @@ def asked(
             f"the reward {name} gave facts of {len(found.facts)} pictures, and {len(pictures)} were shown"
         )
     return found
+
+
+def _number(said: Any) -> float | None:
+    return None if said is None else float(said)

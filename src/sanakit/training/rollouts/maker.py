@@ -259,14 +259,22 @@ class Maker:
             **{f"seconds/{what}": spent for what, spent in self.seconds.items()},
         }
         if self.explore is not None:
-            told["rank_agreement"] = fmean(self._agreement(group) for group in groups)
+            told |= self._agreement(groups)
         return told
 
-    def _agreement(self, group: Group) -> float:
-        """Of the rewards in exploration and in full, of the seeds that have both."""
+    def _agreement(self, groups: Sequence[Group]) -> dict[str, float]:
+        """Of ranks by rewards in exploration and in full, of the seeds that have both: within each prompt whose rewards
+        differ, the mean; and of all pictures together."""
+        pairs = [self._both(group) for group in groups]
+        within = [each for pair in pairs if (each := rank_agreement(*pair)) is not None]
+        overall = rank_agreement(*([each for part in side for each in part] for side in zip(*pairs, strict=True)))
+        told = {"rank_agreement": fmean(within)} if within else {}
+        return told if overall is None else {**told, "rank_agreement/all": overall}
+
+    def _both(self, group: Group) -> tuple[list[float], list[float]]:
         explored = {record["seed"]: record["marks"] for record in group.records if record["stage"] == "explore"}
         seen = self.panel.totals([explored[record["seed"]] for record in group.full])
-        return rank_agreement(seen, [record["reward"] for record in group.full])
+        return seen, [record["reward"] for record in group.full]
 
 
 def _as_row(record: Record) -> Record:

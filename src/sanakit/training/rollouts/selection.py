@@ -34,12 +34,13 @@ def select(rewards: Sequence[float], keep: int, how: Selection, *, seed: int) ->
             return [*ends, *rest[: keep - len(ends)]]
 
 
-def rank_agreement(first: Sequence[float], second: Sequence[float]) -> float:
-    """Spearman's correlation of two rewards of the same pictures; equals share a rank, and 0 is it where all are."""
+def rank_agreement(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Spearman's correlation of two rewards of the same pictures; equals share a rank. None where all of one are equal,
+    which have no ranks."""
     ranks = [_ranks(np.asarray(each, dtype=np.float64)) for each in (first, second)]
     centred = [each - each.mean() for each in ranks]
     size = float(np.prod([np.linalg.norm(each) for each in centred]))
-    return float(centred[0] @ centred[1]) / size if size else 0.0
+    return float(centred[0] @ centred[1]) / size if size else None
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

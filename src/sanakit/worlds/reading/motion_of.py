@@ -15,6 +15,7 @@ from sanakit.worlds.scenes.description import Box, MotionKind, centre
 
 _MOVES = 0.05  # of the canvas in all, from which on it goes somewhere: what goes slowly in a half goes 0.07
 _GROWS = 0.2  # logarithm of the size, as far as above: what comes slowly grows by a third, 0.34
+_AS_FAR = 0.4  # canvases that count as much as a factor of e in size: things alike also move apart as they come closer
 _HOPS = 0.012  # of the canvas, from which on heights are no straight line
 _TURNS = 6.0  # levels of 255 by which a thing that stays where it is looks different half a second later
 _LATE = 0.2  # of the clip, after which a thing has appeared
@@ -55,7 +56,7 @@ def motion_of(track: Track, frames: Sequence[NDArray[np.uint8]], fps: float) -> 
         if numbers[0] >= _LATE * len(frames):
             return Seen("appearing")
         return Seen("turning") if _looks_change(boxes, frames, fps) >= _TURNS else Seen(None)
-    if abs(growth) / _GROWS > moved / _MOVES:
+    if abs(growth) * _AS_FAR > moved:
         return Seen("towards" if growth > 0 else "away", math.exp(abs(growth)))
     if abs(right) > abs(lower):
         return Seen("right" if right > 0 else "left", abs(right))

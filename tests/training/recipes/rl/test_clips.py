@@ -125,7 +125,7 @@ def test_rewards_of_pictures_see_frames_and_those_of_clips_no_pictures() -> None
 
 def test_what_does_not_fit_is_told(settings: dict[str, Any], tmp_path: Path, tiny_model: Path) -> None:
     settings["init"] = str(tiny_model)
-    with pytest.raises(ConfigError, match="change looks at clips, and this model makes pictures"):
+    with pytest.raises(ConfigError, match="change looks at clips, and here are pictures"):
         train(from_mapping(RLRecipe, settings), tmp_path / "run")
     settings["rewards"] = [{"name": "jpeg"}]
     with pytest.raises(ConfigError, match=r"rollout\.frames and rollout\.fps are of clips"):
