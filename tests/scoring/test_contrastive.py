@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
+    AutoModel,
     CLIPConfig,
     CLIPModel,
     Dinov2Config,
@@ -27,6 +28,7 @@ from sanakit.common.errors import CheckpointError, RequestError
 from sanakit.scoring.contrastive import load_contrastive_scorer
 from sanakit.scoring.extractors.load import load_extractor
 from sanakit.scoring.extractors.preprocessing import Preprocessing, find_model_folder, read_preprocessing
+from sanakit.scoring.judges.load import load_judge
 from sanakit.scoring.pixels import as_images
 from sanakit.scoring.scorers import load_scorer
 
@@ -132,6 +134,25 @@ def test_siglip_is_read_and_scored_as_transformers_does(siglip: Path) -> None:
     with torch.no_grad():
         expected = network.get_image_features(pixel_values=pixels[0]).pooler_output
     assert torch.nn.functional.cosine_similarity(extractor(as_images(images[:1])), expected) > 0.999
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_judges_say_what_transformers_says(kind: str, request: pytest.FixtureRequest) -> None:
+    """Through the judges' interface: one number a picture, in the order that transformers' own logits have."""
+    folder: Path = request.getfixturevalue(kind)
+    images = [picture(40 + 5 * seed, 32, seed) for seed in range(5)]
+    judge, network = load_judge(str(folder)), AutoModel.from_pretrained(folder).eval()
+    pixels = torch.cat([read_preprocessing(folder)(as_images([image])) for image in images])
+    ids = torch.tensor([[1, 5, 2] if kind == "clip" else [1, 5, 2, 4, 4, 4]])
+    with torch.no_grad():
+        logits = network(input_ids=ids, pixel_values=pixels).logits_per_image[:, 0]
+        expected = 100 * (logits - getattr(network, "logit_bias", 0)) / network.logit_scale.exp()
+    scores = judge(images, ["a red cat"] * 5)
+    judge.check("any text")
+    assert scores == [(pytest.approx(score, abs=1e-3),) for score in expected.tolist()]
+    assert len({round(score, 2) for (score,) in scores}) == 5
+    assert sorted(range(5), key=lambda number: scores[number]) == logits.argsort().tolist()
+    assert (len(judge.weights_hash), judge([], [])) == (64, [])
 
 
 def test_vision_towers_are_extractors(clip: Path, tmp_path: Path) -> None:

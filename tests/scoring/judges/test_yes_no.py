@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     CLIPVisionConfig,
@@ -20,6 +22,7 @@ from transformers import (
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.common.errors import CheckpointError
 from sanakit.scoring.judges.load import load_judge
 from sanakit.scoring.judges.yes_no import YesNoJudge
@@ -108,6 +111,65 @@ def test_answers_are_ordered_as_published() -> None:
     scores = judge([Image.new("RGB", (8, 8))] * 4, ["a cat"] * 4)
     assert scores == [(0.0, -5.0), (1.0, 1.0), (0.0, -2.0), (1.0, 2.0)]
     assert sorted(range(4), key=lambda number: scores[number]) == [0, 2, 1, 3]
+
+
+def test_texts_that_are_padded_on_the_right_are_not_judged(folder: Path) -> None:
+    """As a processor with code of its own may do, whatever its tokenizer was told."""
+    judge = load_judge(str(folder))
+    judge.tokenizer.padding_side = "right"
+    pictures = [Image.new("RGB", (40, 30))] * 2
+    with pytest.raises(CheckpointError, match="pads texts on the right"):
+        judge(pictures, ["a cat", "a big red dog"])
+    assert len(judge(pictures, ["a cat", "a dog"])) == 2  # of one length
+
+
+OWN_CODE = """
+from pathlib import Path
+import torch
+from transformers import PreTrainedConfig, PreTrainedModel
+Path({ran!r}).write_text("yes")
+
+class OwnConfig(PreTrainedConfig):
+    model_type = "own_judge"
+
+class Words:
+    def encode(self, word, add_special_tokens):
+        return [["no", "yes"].index(word)]
+
+class OwnModel(PreTrainedModel):
+    config_class = OwnConfig
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.weight = torch.nn.Parameter(torch.zeros(3))
+        self.tokenizer = Words()
+        self.post_init()
+
+    def generate_content(self, parts):
+        picture, text = parts
+        assert picture.mode == "RGB" and "prompt is: a red cat." in text
+        return ("yes", (2 * self.weight[None], None)) if picture.getpixel((0, 0))[0] else ("no", (self.weight[None],))
+"""
+
+
+def test_a_judge_with_code_of_its_own(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs for the one source that is trusted, by name, and for no other; then its own code asks it."""
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.syspath_prepend(str(tmp_path / "modules"))
+    own, ran = tmp_path / "own", tmp_path / "ran"
+    own.mkdir()
+    (own / "own.py").write_text(OWN_CODE.format(ran=str(ran)))
+    classes = {"AutoConfig": "own.OwnConfig", "AutoModel": "own.OwnModel"}
+    (own / "config.json").write_text(json.dumps({"model_type": "own_judge", "auto_map": classes}))
+    save_file({"weight": torch.tensor([4.0, 3.0, 0.0])}, own / "model.safetensors", {"format": "pt"})
+    for trust in (None, str(folder)):
+        with pytest.raises(CheckpointError, match=r"run code of its own; if you know who wrote that, name the model"):
+            load_judge(str(own), hub=HubOptions(trust_remote_code=trust))
+    assert not ran.exists()
+    judge = load_judge(str(own), hub=HubOptions(trust_remote_code=str(own)))
+    pictures = [Image.new("RGB", (4, 4), (level, 0, 0)) for level in (0, 200)]
+    assert judge(pictures, ["a red cat"] * 2) == [(0.0, -4.0), (1.0, 6.0)]
+    assert (judge([], []), judge.name) == ([], f"own_judge {own}")
 
 
 def test_a_model_that_cannot_be_asked(folder: Path, tmp_path: Path) -> None:

@@ -12,11 +12,14 @@ import torch
 from PIL import Image
 
 from sanakit.checkpoints.files.hub import HubOptions
+from sanakit.checkpoints.files.reader import read_json
 from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.common.devices import quick_dtype
 from sanakit.common.errors import CheckpointError, need_transformers
 from sanakit.scoring.extractors.preprocessing import find_model_folder, pretrained
-from sanakit.scoring.judges.judge import Score
+from sanakit.scoring.judges.answers import first_token, score_of
+from sanakit.scoring.judges.judge import Judge, Score
+from sanakit.scoring.judges.own_code import OwnCodeJudge
 from sanakit.scoring.pixels import are_pairs
 
 _QUESTION = (
@@ -41,7 +44,7 @@ class YesNoJudge:
         self.network, self.processor, self.name = network.eval().requires_grad_(False), processor, name
         self.tokenizer = getattr(processor, "tokenizer", processor)
         self.tokenizer.padding_side = "left"
-        self.yes, self.no = (self._first_token(word) for word in ("yes", "no"))
+        self.yes, self.no = (first_token(self.tokenizer, word, name) for word in ("yes", "no"))
         self.weights_hash = hash_tensors(network.state_dict())
 
     def check(self, text: str) -> None:
@@ -60,6 +63,7 @@ class YesNoJudge:
         asked = [self._conversation(text) for text in texts]
         pictures = [[image.convert("RGB")] for image in images]
         inputs = self.processor(text=asked, images=pictures, padding=True, return_tensors="pt")
+        self._check_padding(inputs.get("attention_mask"))
         inputs = inputs.to(self.network.device)
         said = self.network.generate(
             **inputs, max_new_tokens=_ANSWER_TOKENS, do_sample=False, num_beams=1, output_logits=True,
@@ -68,7 +72,14 @@ class YesNoJudge:
         answers = self.tokenizer.batch_decode(said.sequences[:, -len(said.logits) :], skip_special_tokens=True)
         first = said.logits[0].float()  # (B, vocabulary)
         pairs = zip(answers, first[:, self.yes].tolist(), first[:, self.no].tolist(), strict=True)
-        return [(1.0, yes) if _is_yes(answer) else (0.0, -no) for answer, yes, no in pairs]
+        return [score_of(*pair) for pair in pairs]
+
+    def _check_padding(self, mask: torch.Tensor | None) -> None:
+        if mask is not None and not mask[:, -1].all():
+            raise CheckpointError(
+                f"the processor of {self.name} pads texts on the right, where the answer begins, so pictures judged "
+                f"together would get other scores than alone; give a model whose processor pads on the left"
+            )
 
     def _conversation(self, text: str) -> str:
         content = [{"type": "image"}, {"type": "text", "text": _QUESTION.format(text)}]
@@ -77,31 +88,24 @@ class YesNoJudge:
         )
         return asked
 
-    def _first_token(self, word: str) -> int:
-        tokens = self.tokenizer.encode(word, add_special_tokens=False)
-        if not tokens:
-            raise CheckpointError(f"the tokenizer of {self.name} has no token for {word!r}; it cannot judge")
-        return int(tokens[0])
 
-
-def _is_yes(answer: str) -> bool:
-    return answer.strip().lower().startswith("yes")
-
-
-def load_yes_no_judge(
-    name_or_path: str, *, device: str | torch.device = "cpu", hub: HubOptions | None = None
-) -> YesNoJudge:
-    """A folder or hub id of a vision-language model of transformers, with its processor and chat template.
+def load_yes_no_judge(name_or_path: str, *, device: str | torch.device = "cpu", hub: HubOptions | None = None) -> Judge:
+    """A folder or hub id of a vision-language model of transformers, with its processor and chat template, or of one
+    that comes with code of its own to ask it.
 
     Raises:
         RequestError, DownloadError, CheckpointError: it is not there, or has no chat template.
     """
     need_transformers(f"{name_or_path} as a judge")
-    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from transformers import AutoModel, AutoModelForImageTextToText, AutoProcessor
 
     trusted = hub is not None and hub.trusts(name_or_path)
     folder = find_model_folder(name_or_path, hub)
     otherwise = f"{name_or_path} cannot be loaded as a judge"
+    classes = read_json(folder / "config.json").get("auto_map", {})
+    if "AutoModel" in classes and "AutoModelForImageTextToText" not in classes:
+        network = pretrained(AutoModel, folder, otherwise, trusted=trusted, dtype=quick_dtype(device))
+        return OwnCodeJudge(network.to(device), name=f"{network.config.model_type} {name_or_path}")
     processor = pretrained(AutoProcessor, folder, otherwise, trusted=trusted)
     if getattr(processor, "chat_template", None) is None:
         raise CheckpointError(f"{name_or_path} has no chat template, so it cannot be asked; give another model")
