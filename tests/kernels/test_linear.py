@@ -37,6 +37,27 @@ def test_is_the_product_in_any_company(tokens: int, inputs: int, outputs: int, b
 
 
 @pytest.mark.usefixtures("native_everywhere")
+@pytest.mark.parametrize(("tokens", "inputs", "outputs"), [(64, 2, 16), (67, 256, 32), (65, 1030, 80), (800, 64, 112)])
+def test_bfloat16_is_rounded_once(tokens: int, inputs: int, outputs: int, lent_threads: Any) -> None:
+    """Where the processor has products of it."""
+    parts = normal(2, tokens, inputs), normal(outputs, inputs, seed=1), normal(outputs, seed=2)
+    x, weight, bias = (part.bfloat16() for part in parts)
+    library = native.native_library()
+    assert library is not None
+    assert native.fits(x, weight, bias) == library.multiplies_halves
+    assert not native.fits(x[..., 1:], weight[:, 1:], bias)  # pairs of channels
+    if library.multiplies_halves:
+        found = []
+        for threads in (1, 3):
+            lent_threads(threads)
+            found.append(linear(x, weight, bias))
+        exact = F.linear(x.double(), weight.double(), bias.double())
+        assert torch.equal(*found)
+        assert torch.equal(linear(x[1:], weight, bias), found[0][1:])
+        assert ((found[0] - exact).abs() <= exact.abs() / 2**8 + 1e-5 * exact.abs().max()).all()
+
+
+@pytest.mark.usefixtures("native_everywhere")
 def test_more_rows_than_are_laid_out_at_a_time() -> None:
     x, weight = normal(1, 800, 4096), normal(16, 4096, seed=1)
     exact = x.double() @ weight.double().mT

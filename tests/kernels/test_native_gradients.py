@@ -71,6 +71,19 @@ def test_equals_the_reference(draw: Callable[..., Drawn], tokens: int, size: int
         assert (one - x).abs().max() <= 5e-6 * max(1, x.abs().max())
 
 
+@pytest.mark.parametrize("draw", [linear, interleaved])
+@pytest.mark.parametrize(("tokens", "size"), [(1, 16), (7, 48), (300, 32)])
+def test_bfloat16_is_rounded_once(draw: Callable[..., Drawn], tokens: int, size: int, lent_threads: Any) -> None:
+    function, _, inputs = draw(tokens, size, torch.Generator().manual_seed(tokens))
+    halves = torch.cat(inputs, dim=-1).bfloat16().chunk(3, dim=-1)
+    exact, found = function(*(x.double() for x in halves)), []
+    for threads in (1, 3):
+        lent_threads(threads)
+        found.append(function(*halves))
+    assert torch.equal(*found)
+    assert ((found[0] - exact).abs() <= exact.abs() / 2**8 + 1e-5 * exact.abs().max()).all()
+
+
 @pytest.mark.parametrize("draw", [linear, text, rms, modulated])
 def test_can_be_differentiated_twice(draw: Callable[..., Drawn]) -> None:
     function, _, inputs = draw(3, 16, torch.Generator().manual_seed(0))

@@ -6,6 +6,7 @@ import ctypes
 import math
 from ctypes import c_int32, c_int64, c_void_p
 
+import torch
 from torch import Tensor
 
 from sanakit.kernels.native.library import MULTIPLE, address, native_library, num_threads, takes
@@ -26,10 +27,13 @@ class _Arguments(ctypes.Structure):
 
 
 def fits(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
-    """Whether the native twin is here and takes these; that, like its bits, depends on no other picture of a batch."""
-    if not takes(x, weight, *(() if bias is None else (bias,))) or weight.requires_grad:
+    """Whether the native twin is here and takes these, in bfloat16 where the processor multiplies that; this, like its
+    bits, depends on no other picture of a batch."""
+    if not takes(x, weight, *(() if bias is None else (bias,)), halves=_halves()) or weight.requires_grad:
         return False
     if weight.ndim != 2 or x.ndim < 2 or not x.numel() or x.shape[-1:] != weight.shape[1:]:
+        return False
+    if x.dtype == torch.bfloat16 and weight.shape[1] % 2:
         return False
     shaped = bias is None or bias.shape == weight.shape[:1]
     return shaped and len(weight) > 0 and len(weight) % MULTIPLE == 0 and math.prod(x.shape[1:-1]) >= MIN_TOKENS
@@ -39,8 +43,14 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """As torch, of what fits."""
     library = native_library()
     assert library is not None
-    y = new_result(*x.shape[:-1], len(weight))
+    y = new_result(*x.shape[:-1], len(weight), dtype=x.dtype)
     parts = [None if each is None else each.contiguous() for each in (x, weight, bias)]
     sizes = (x.numel() // x.shape[-1], x.shape[-1], len(weight))
-    library.call("linear", _Arguments(*map(address, (*parts, y)), *sizes, num_threads(math.prod(sizes))))
+    work = math.prod(sizes) / (2 if x.dtype == torch.bfloat16 else 1)
+    library.call("linear", _Arguments(*map(address, (*parts, y)), *sizes, num_threads(work)), x.dtype)
     return y
+
+
+def _halves() -> bool:
+    library = native_library()
+    return library is not None and library.multiplies_halves

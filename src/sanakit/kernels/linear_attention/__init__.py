@@ -16,7 +16,8 @@ MAX_HEAD_ON_GPU = 64  # channels; the state of a larger head is no tile of regis
 def linear_attention(q: Tensor, k: Tensor, v: Tensor, *, eps: float = 1e-15) -> Tensor:
     """ReLU attention whose cost grows linearly with the number of tokens; arguments are those of the reference.
 
-    In float32 on the CPU the native twin computes it where that is here and the channels of a head lie together; else,
+    On the CPU the native twin computes it where that is here and the channels of a head lie together, in bfloat16
+    without gradients; else,
     without gradients, it goes row by row, in fewer copies and to the same bits. Without gradients on a GPU the Triton
     twin takes it.
     """

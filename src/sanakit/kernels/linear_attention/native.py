@@ -30,9 +30,9 @@ class _Arguments(ctypes.Structure):
 
 
 def fits(q: Tensor, k: Tensor, v: Tensor) -> bool:
-    """Whether the native twin is here and takes these: float32 on the CPU, as many keys as queries, the
-    channels of a head together in memory."""
-    if not takes(q, k, v, gradients=True) or q.ndim != 4:
+    """Whether the native twin is here and takes these: float32 on the CPU, or bfloat16 without gradients, as many keys
+    as queries, the channels of a head together in memory."""
+    if not takes(q, k, v, gradients=True, halves=True) or q.ndim != 4:
         return False
     together = all(x.stride(3) == 1 for x in (q, k, v))
     return together and q.shape == k.shape == v.shape and q.numel() > 0 and q.shape[-1] % MULTIPLE == 0
@@ -51,7 +51,7 @@ def _plain(eps: float, *tokens: Tensor) -> Tensor:
 
 def _forward(eps: float, *tokens: Tensor) -> Tensor:
     """``(B, N, heads, D)``, as all that follows."""
-    y = new_result(*tokens[0].shape)
+    y = new_result(*tokens[0].shape, dtype=tokens[0].dtype)
     _call("linear_attention", eps, tokens, (y, None, None, None, None))
     return y
 
@@ -68,7 +68,5 @@ def _call(kernel: str, eps: float, tokens: tuple[Tensor, ...], others: tuple[Ten
     batch, num_tokens, heads, size = tokens[0].shape
 
     sizes = (batch, heads, num_tokens, size)
-    given = [Tokens.of(x) for x in tokens]
-    library.call(
-        kernel, _Arguments(*given, *map(address, others), *sizes, eps, num_threads(_WORK * tokens[0].numel() * size))
-    )
+    given, threads = [Tokens.of(x) for x in tokens], num_threads(_WORK * tokens[0].numel() * size)
+    library.call(kernel, _Arguments(*given, *map(address, others), *sizes, eps, threads), tokens[0].dtype)

@@ -61,10 +61,12 @@ def variants() -> tuple[Variant, ...]:
 
 
 def compiled() -> Iterator[Variant]:
-    """Every variant, and its kernels of bfloat16."""
+    """Every variant, its kernels of bfloat16, and those for processors that multiply bfloat16."""
     for each in variants():
         yield each
         yield replace(each, name=f"{each.name}_halves", flags=(*each.flags, "-DHALVES"))
+        if each.name == "avx512":
+            yield replace(each, name="avx512_dots", flags=(*each.flags, "-mavx512bf16", "-DHALVES", "-DDOTS"))
 
 
 def sources_hash() -> str:
@@ -124,7 +126,7 @@ def _run(command: list[str]) -> None:
             or done.stderr.splitlines()
             or ["it said nothing"]
         )
-        raise BuildError(f"the compiler {command[0]} failed ({lines[0][:200]}); GCC 9 or Clang 12 and later are known")
+        raise BuildError(f"the compiler {command[0]} failed ({lines[0][:200]}); GCC 10 or Clang 12 and later are known")
 
 
 def _put(content: bytes, target: Path) -> None:

@@ -45,7 +45,7 @@ class Tokens(ctypes.Structure):
 
     @classmethod
     def of(cls, x: torch.Tensor) -> Tokens:
-        """Of float32 on the CPU that ``side_by_side`` gave, and that lives as long as the call."""
+        """Of a tensor on the CPU that ``side_by_side`` gave, and that lives as long as the call."""
         return cls(x.data_ptr(), *x.stride()[:3])
 
 
@@ -61,6 +61,11 @@ class NativeLibrary:
     handle: ctypes.CDLL
     variant: str
     variants: tuple[str, ...]
+
+    @property
+    def multiplies_halves(self) -> bool:
+        """Whether it has products of bfloat16, for which the processor has instructions."""
+        return bool(self.handle.sanakit_has_dots(self.variant.encode()))
 
     def call(self, kernel: str, arguments: ctypes.Structure, dtype: torch.dtype = torch.float32) -> None:
         """Run ``sanakit_<kernel>``, or its like for tensors of bfloat16; it holds no lock of Python's.

@@ -8,19 +8,19 @@
 #include "product.h"
 
 /* Where a head's tokens are. */
-static inline struct Matrix head_of(struct Tokens tokens, int64_t picture, int64_t head) {
-    return rows_of(tokens.at + picture * tokens.picture + head * tokens.head, tokens.token);
+static inline const Number *head_at(struct Tokens tokens, int64_t picture, int64_t head) {
+    return tokens.at + picture * tokens.picture + head * tokens.head;
 }
 
-static inline float *out_head(float *at, int64_t heads, int64_t tokens, int64_t picture, int64_t head, int64_t size) {
+static inline Number *out_head(Number *at, int64_t heads, int64_t tokens, int64_t picture, int64_t head, int64_t size) {
     return at + (picture * tokens * heads + head) * size;
 }
 
-/* Rows of a head next to one another, those below `rows` zeros, with ReLU where it is wanted. */
-static void gather_rows(struct Matrix from, int64_t count, int64_t rows, int64_t size, int relu, float *to) {
+/* Rows of a head, `row` numbers apart, next to one another, those below `rows` zeros, with ReLU where it is wanted. */
+static void gather_rows(const Number *from, int64_t row, int64_t count, int64_t rows, int64_t size, int relu, float *to) {
     for (int64_t n = 0; n < count; n++)
         for (int64_t d = 0; d < size; d += WIDTH)
-            store(to + n * size + d, activated(load(from.at + n * from.row + d), relu ? RELU : NONE));
+            store(to + n * size + d, activated(read(from + n * row + d), relu ? RELU : NONE));
     memset(to + count * size, 0, (rows - count) * size * sizeof(float));
 }
 
@@ -57,13 +57,25 @@ struct LinearState {
     float *sums, *total; /* (size, size), (size) */
 };
 
+/* The values of a head, as they lie or, of halves, gathered into `spare`. */
+static struct Matrix values_of(const struct LinearAttention *args, int64_t picture, int64_t head, float *spare) {
+    const Number *values = head_at(args->v, picture, head);
+#ifdef HALVES
+    gather_rows(values, args->v.token, args->tokens, args->tokens, args->size, 0, spare);
+    return rows_of(spare, args->size);
+#else
+    (void)spare;
+    return rows_of(values, args->v.token);
+#endif
+}
+
 static struct LinearState linear_state(const struct LinearAttention *args, int64_t picture, int64_t head, float *memory) {
     const int64_t n = args->tokens, size = args->size;
     struct LinearState s = {memory, memory + n * size, memory + 2 * n * size, memory + 3 * n * size, NULL};
     s.total = s.sums + size * size;
-    gather_rows(head_of(args->q, picture, head), n, n, size, 1, s.q);
-    gather_rows(head_of(args->k, picture, head), n, n, size, 1, s.k);
-    product(size, n, size, transposed(rows_of(s.k, size)), head_of(args->v, picture, head), s.sums, size, 0, 0);
+    gather_rows(head_at(args->q, picture, head), args->q.token, n, n, size, 1, s.q);
+    gather_rows(head_at(args->k, picture, head), args->k.token, n, n, size, 1, s.k);
+    product(size, n, size, transposed(rows_of(s.k, size)), values_of(args, picture, head, s.y), s.sums, size, 0, 0);
     memset(s.total, 0, size * sizeof(float));
     for (int64_t i = 0; i < n; i++) blend(s.total, 1, 1, s.k + i * size, size);
     product(n, size, size, rows_of(s.q, size), rows_of(s.sums, size), s.y, size, 0, 0);
@@ -75,17 +87,23 @@ static void attend_linearly(int64_t task, int thread, void *context) {
     const struct LinearAttention *args = tasks->args;
     const int64_t picture = task / args->heads, head = task % args->heads, size = args->size;
     const struct LinearState s = linear_state(args, picture, head, tasks->memory + thread * tasks->scratch);
-    float *y = out_head(args->y, args->heads, args->tokens, picture, head, size);
+    Number *y = out_head(args->y, args->heads, args->tokens, picture, head, size);
     for (int64_t i = 0; i < args->tokens; i++) {
         const Vector share = all(sum(dot(s.q + i * size, s.total, size)) + args->eps);
         for (int64_t d = 0; d < size; d += WIDTH)
-            store(y + i * args->heads * size + d, load(s.y + i * size + d) / share);
+            write(y + i * args->heads * size + d, load(s.y + i * size + d) / share);
     }
 }
 
 static int linear_attention(const struct LinearAttention *args) {
     struct HeadTasks tasks = {args, args->heads, 3 * args->tokens * args->size + (args->size + 1) * args->size, NULL};
     return over_heads(&tasks, args->batch, args->threads, attend_linearly);
+}
+
+#ifndef HALVES
+
+static inline struct Matrix head_of(struct Tokens tokens, int64_t picture, int64_t head) {
+    return rows_of(head_at(tokens, picture, head), tokens.token);
 }
 
 static void attend_linearly_backward(int64_t task, int thread, void *context) {
@@ -162,8 +180,8 @@ static struct TextState text_state(const struct TextAttention *args, int64_t pic
     while (s.length && !seen[s.length - 1]) s.length--;
     s.padded = (s.length + WIDTH - 1) / WIDTH * WIDTH;
     s.k = memory, s.v = s.k + s.padded * size, s.weights = s.v + s.padded * size, s.spare = s.weights + n * s.padded, s.seen = s.spare + n * s.padded;
-    gather_rows(head_of(args->k, picture, head), s.length, s.padded, size, 0, s.k);
-    gather_rows(head_of(args->v, picture, head), s.length, s.padded, size, 0, s.v);
+    gather_rows(head_at(args->k, picture, head), args->k.token, s.length, s.padded, size, 0, s.k);
+    gather_rows(head_at(args->v, picture, head), args->v.token, s.length, s.padded, size, 0, s.v);
     product(n, size, s.padded, head_of(args->q, picture, head), transposed(rows_of(s.k, size)), s.weights, s.padded, 0, 0);
     for (int64_t j = 0; j < s.padded; j++) s.seen[j] = j < s.length && seen[j] ? 1 : 0;
     for (int64_t i = 0; i < n; i++) softmax(s.weights + i * s.padded, s.seen, s.padded, scale);
@@ -222,3 +240,5 @@ static int text_attention_backward(const struct TextAttention *args) {
     struct HeadTasks tasks = {args, args->heads, text_scratch(args), NULL};
     return over_heads(&tasks, args->batch, args->threads, attend_to_text_backward);
 }
+
+#endif

@@ -1,16 +1,19 @@
 /* All kernels, compiled once for every instruction set.
  *
  * The compiler is told VARIANT, the name; WIDTH, the floats of a vector; and ROWS and COLUMNS, the block of the matrix
- * product that its registers hold (ROWS x COLUMNS vectors). With HALVES it compiles those that also know bfloat16.
+ * product that its registers hold (ROWS x COLUMNS vectors). With HALVES it compiles those that also know bfloat16,
+ * with DOTS beside it for processors that multiply pairs of halves.
  */
 #include "vector.h"
 
+#include "attention.h"
 #include "conv3x3.h"
 #include "mix_ffn.h"
 #include "pixel_norm.h"
-#ifndef HALVES
-#include "attention.h"
+#if !defined(HALVES) || defined(DOTS)
 #include "linear.h"
+#endif
+#ifndef HALVES
 #include "newton_schulz.h"
 #include "norms.h"
 #endif
@@ -24,11 +27,13 @@ const struct Variant NAMED(VARIANT) = {
     .name = TEXT(VARIANT),
     .conv3x3 = conv3x3,
     .gated_depthwise = gated_depthwise,
+    .linear_attention = linear_attention,
     .pixel_norm = pixel_norm,
+#if !defined(HALVES) || defined(DOTS)
+    .linear = linear,
+#endif
 #ifndef HALVES
     .gated_depthwise_backward = gated_depthwise_backward,
-    .linear = linear,
-    .linear_attention = linear_attention,
     .linear_attention_backward = linear_attention_backward,
     .modulated_norm = modulated_norm,
     .modulated_norm_backward = modulated_norm_backward,

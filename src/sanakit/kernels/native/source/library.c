@@ -11,12 +11,12 @@
 
 #define EXPORT __attribute__((visibility("default"))) /* everything else is hidden */
 
-enum Kind { FLOATS, HALVES, KINDS };
+enum Kind { FLOATS, HALVES, DOTS, KINDS }; /* DOTS are HALVES where the processor has products of them */
 
 /* Best first. On ARM the vector extension's 16 bytes are NEON, which every 64-bit processor has. */
 static const struct Variant *const variants[][KINDS] = {
 #ifdef __x86_64__
-    {&variant_avx512, &variant_avx512_halves},
+    {&variant_avx512, &variant_avx512_halves, &variant_avx512_dots},
     {&variant_avx2, &variant_avx2_halves},
 #endif
     {&variant_portable, &variant_portable_halves},
@@ -41,10 +41,26 @@ EXPORT const char *sanakit_variant(int n) {
     return NULL;
 }
 
+static int has_dots(void) {
+#ifdef __x86_64__
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx512bf16");
+#else
+    return 0;
+#endif
+}
+
 static const struct Variant *named(const char *name, enum Kind kind) {
     for (size_t i = 0; i < sizeof variants / sizeof *variants; i++)
-        if (strcmp((*variants[i])->name, name) == 0 && runs_here(*variants[i])) return variants[i][kind];
+        if (strcmp((*variants[i])->name, name) == 0 && runs_here(*variants[i]))
+            return variants[i][kind == HALVES && variants[i][DOTS] && has_dots() ? DOTS : kind];
     return NULL;
+}
+
+/* Whether it multiplies halves, which the door of their linear layer asks for. */
+EXPORT int sanakit_has_dots(const char *variant) {
+    const struct Variant *halves = named(variant, HALVES);
+    return halves && halves->linear;
 }
 
 /* The door of a kernel: 0, 1 without memory, 2 for a variant that does not run here. */
@@ -58,6 +74,8 @@ static const struct Variant *named(const char *name, enum Kind kind) {
 
 DOOR_OF_HALVES(conv3x3, Conv3x3)
 DOOR_OF_HALVES(gated_depthwise, GatedDepthwise)
+DOOR_OF_HALVES(linear, Linear)
+DOOR_OF_HALVES(linear_attention, LinearAttention)
 DOOR_OF_HALVES(pixel_norm, PixelNorm)
 DOOR(conv3x3, Conv3x3)
 DOOR(gated_depthwise, GatedDepthwise)

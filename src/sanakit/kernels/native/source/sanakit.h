@@ -41,8 +41,8 @@ struct Conv3x3 {
 
 /* y = x @ weight^T + bias of x (rows, in), weight (out, in), bias (out) or NULL; `out` is a multiple of 16. */
 struct Linear {
-    const float *x, *weight, *bias;
-    float *y;
+    const Number *x, *weight, *bias;
+    Number *y;
     int64_t rows, in, out;
     int32_t threads;
 };
@@ -75,15 +75,15 @@ struct GatedDepthwiseBackward {
 
 /* Tokens of pictures, (batch, tokens, heads, size); size is a multiple of 16, and a head's channels lie together. */
 struct Tokens {
-    const float *at;
-    int64_t picture, token, head; /* floats from one to the next */
+    const Number *at;
+    int64_t picture, token, head; /* numbers from one to the next */
 };
 
 /* y = relu(q) S / (relu(q) . z + eps) with the sums S = relu(k)^T v and z = relu(k) over all tokens of a head; y and the
  * gradients are contiguous. */
 struct LinearAttention {
     struct Tokens q, k, v;
-    float *y;
+    Number *y;
     const float *dy;
     float *dq, *dk, *dv;
     int64_t batch, heads, tokens, size;
@@ -156,7 +156,7 @@ struct Variant {
 
 extern const struct Variant variant_portable, variant_portable_halves;
 extern const struct Variant variant_avx2, variant_avx2_halves;
-extern const struct Variant variant_avx512, variant_avx512_halves;
+extern const struct Variant variant_avx512, variant_avx512_halves, variant_avx512_dots;
 
 /* Calls work(task, number of the thread, context) for every task below `tasks`, each once, in any order. */
 void parallel(int64_t tasks, int threads, void (*work)(int64_t, int, void *), void *context);
