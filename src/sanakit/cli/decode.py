@@ -10,6 +10,7 @@ import typer
 
 from sanakit.cli.terminal.console import print_json, say
 from sanakit.cli.terminal.options import DeviceOptions, OriginOptions, PlaceOptions, SourceOptions
+from sanakit.pipelines.clips.place import ClipPlace
 
 
 def decode(
@@ -36,7 +37,8 @@ def decode(
         saved = replace(saved, record=saved.record.model_copy(update={"request": request}))
     source, options = files.named(saved.record.model, model, latent)
     opened = open_model(source, device=run.start(), **options)
-    picture = load_to_decode(saved, latent, opened).decode(saved)
+    pipeline = load_to_decode(saved, latent, opened)
+    picture = pipeline.decode(saved, save_to=place if isinstance(place, ClipPlace) else None)
     path = save_to(place, with_metadata=True)(picture)
     if run.as_json:
         print_json(picture_facts(picture, path))

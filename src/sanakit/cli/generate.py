@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from sanakit.cli.terminal.size import parse_size
 from sanakit.common.byte_counts import parse_bytes, readable_bytes
 from sanakit.common.errors import RequestError
 from sanakit.common.free_memory import process_memory
+from sanakit.pipelines.clips.place import ClipPlace
 from sanakit.pipelines.picture_place import OutputPlace
 from sanakit.sampling.solvers import SOLVERS
 
@@ -196,6 +197,7 @@ def generate(
 
     start, refiner = time.perf_counter(), refining.opened(clips=clips.asked)
     save = save_to(place, with_metadata=metadata)
+    stream = {"save_to": replace(place, with_record=metadata)} if isinstance(place, ClipPlace) else {}
     watch = PictureRun(num_images=total, quiet=run.quiet, save=save, on_file=run.name_file)
     done = run.telling_what_is_done(lambda: {"pictures": watch.facts, "notices": watch.notices})
     with done, watch.bar() as on_event:
@@ -203,7 +205,7 @@ def generate(
         pipeline = run.load(requests, model, place, force=force, hub=hub, refiner=refiner, **how)
         if settings is None:
             loaded = time.perf_counter()
-            pipeline(requests, on_event=on_event)
+            pipeline(requests, on_event=on_event, **stream)
         else:
             assert isinstance(place, OutputPlace)
             jury = [judge.load(pipeline.bundle.words, device=pipeline.device) for judge in judges]

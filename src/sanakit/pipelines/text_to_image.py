@@ -30,6 +30,7 @@ from sanakit.models.transformers.compiled_step import CompiledStep, check_compil
 from sanakit.pipelines.adapting.carried import check_adapters
 from sanakit.pipelines.clips.clip import GeneratedClip
 from sanakit.pipelines.clips.decode import decode_clip
+from sanakit.pipelines.clips.place import ClipPlace, streamed_to
 from sanakit.pipelines.clips.refine import OnStep as OnRefined
 from sanakit.pipelines.clips.refine import Refiner, check_refiner, refined_or_kept
 from sanakit.pipelines.controlling.carried import check_controls
@@ -137,6 +138,7 @@ class TextToImagePipeline(JobMaker):
         on_step: OnStep | None = None,
         latents: Tensor | NDArray[Any] | None = None,
         output: Output = "pil",
+        save_to: str | Path | ClipPlace | None = None,
         **fields: Any,
     ) -> GenerationResult:
         """Make every picture of a prompt or of several, with ``fields`` of ``GenerationRequest``, or of requests.
@@ -149,6 +151,8 @@ class TextToImagePipeline(JobMaker):
             latents: initial noise ``(N, C, h, w)`` of all N pictures, instead of what their seeds give.
             output: "pil" for pictures, "np" for arrays ``(H, W, 3)`` in [0, 1], "tensor" for float pixels (rounded
                 where they are enlarged), "latent" to leave out the decoding.
+            save_to: of clips: a file or folder, as ``save`` takes it, that frames are written to while later ones are
+                decoded; none is kept, so that memory does not grow with the clip.
             fields: of ``GenerationRequest``, the same for every prompt; or ``generator``, of torch, instead of a seed:
                 its own seed as long as it is unused, then what is drawn from it.
 
@@ -162,6 +166,8 @@ class TextToImagePipeline(JobMaker):
         tell: OnEvent = on_event or (lambda event: None)
         requests = as_requests(request, fields, VideoRequest if self.makes_clips else None)
         plans = self.plan(requests)
+        decoded = output == "pil"
+        place = streamed_to(save_to, num_clips=len(plans), decoded=decoded, clips=self.makes_clips)
         if output != "latent":
             self.prepare_upscaling(plans)
         noises = self.noises(plans, latents)
@@ -190,7 +196,7 @@ class TextToImagePipeline(JobMaker):
                     self.need_transformer()
 
         beside = self.device if output != "latent" and self._has_room_beside(plans) else None
-        with Decodings(partial(self.decode, output=output), beside=beside) as decodings:
+        with Decodings(partial(self.decode, output=output, save_to=place), beside=beside) as decodings:
             for event in denoise(self.denoiser(), jobs):
                 match event:
                     case StepTaken(key=index) if listened and (done := steps.done(index, event, plans[index].start)):
@@ -206,38 +212,41 @@ class TextToImagePipeline(JobMaker):
 
     @torch.no_grad()
     @own_arithmetic()
-    def decode(self, finished: SavedLatent, *, output: Output = "pil") -> GeneratedImage:
+    def decode(
+        self, finished: SavedLatent, *, output: Output = "pil", save_to: str | Path | ClipPlace | None = None
+    ) -> GeneratedImage:
         """Latent to picture: decode, resize and crop to the size that was asked for, round to 8 bits; enlarge that
-        where the request says so.
+        where the request says so. A clip is written to ``save_to`` meanwhile, as by the call.
 
         Raises:
             DecodeMemoryError: it does not fit into memory; the latent was saved.
+            OutputError: the clip could not be written; the latent was saved.
             DownloadError: the upscaler could not be fetched.
             PictureError: there are steps left to do.
             RequestError: the picture that was edited is not here.
         """
         record, latent = finished.record, finished.latent
+        clips, decoded = isinstance(record.request, VideoRequest), output == "pil"
+        place = streamed_to(save_to, num_clips=1, decoded=decoded, clips=clips)
         if finished.index is not None:
             raise PictureError(f"this latent is unfinished: step {finished.index} of its picture is still to be done")
         _refuse_nan(latent, "latent")
         if output == "latent":
-            kind = GeneratedClip if isinstance(record.request, VideoRequest) else GeneratedImage
+            kind = GeneratedClip if clips else GeneratedImage
             return kind(record=record, latent=latent)
-        if isinstance(record.request, VideoRequest):
+        if clips:
             with rescued(finished, self.rescue_folder) as rescue:
                 self.bundle.need("autoencoder")
                 autoencoder: Any = self.bundle.autoencoder
                 options = record.model.options
-                return decode_clip(autoencoder, finished, output, lambda: f"{rescue()}{options}", self.free_memory)
+                kept = partial(_kept, rescue, options)
+                return decode_clip(autoencoder, finished, output, kept, self.free_memory, place)
         canvas = canvas_of(record.request)
         if canvas is not None and canvas.keeps:
             canvas.check_here()
         self.bundle.need("autoencoder")
         with rescued(finished, self.rescue_folder) as rescue:
-
-            def save() -> str:
-                return f"{rescue()}{finished.record.model.options}"
-
+            save = partial(_kept, rescue, record.model.options)
             free = self._free_for(canvas)
             wrapped = wrap(latent, DECODED if record.request.seamless else 0)
             pixels = decode_latent(self.bundle.autoencoder, wrapped, save_latent=save, free_memory=free)
@@ -387,8 +396,8 @@ class TextToImagePipeline(JobMaker):
         plain = replace(finished, record=record)
         _refuse_nan(plain.latent, "latent")
         with rescued(plain, self.rescue_folder) as rescue:
-            prompt, options = plan.read_as or plan.request.prompt, record.model.options
-            return refined_or_kept(self.refiner, plain, prompt, on_step, lambda: f"{rescue()}{options}")
+            prompt, save = plan.read_as or plan.request.prompt, partial(_kept, rescue, record.model.options)
+            return refined_or_kept(self.refiner, plain, prompt, on_step, save)
 
     def _has_room_beside(self, plans: Sequence[PicturePlan]) -> bool:
         """Whether a decoding may run while others are denoised: on a GPU with so much free memory that no picture is
@@ -429,6 +438,11 @@ def model_reference(bundle: ModelBundle) -> ModelReference:
         replaced=bundle.parts.replaced if bundle.parts else {},
         quantized=bundle.quantized,
     )
+
+
+def _kept(rescue: Callable[[], Path], options: str) -> str:
+    """What `sanakit decode` is to be told."""
+    return f"{rescue()}{options}"
 
 
 def _refuse_nan(values: Tensor, what: str) -> None:

@@ -20,6 +20,7 @@ from sanakit.common.errors import DecodeMemoryError, RequestError, SanakitError
 from sanakit.common.free_memory import is_out_of_memory
 from sanakit.kernels.arithmetic import own_arithmetic
 from sanakit.pipelines.clips.clip import GeneratedClip
+from sanakit.pipelines.clips.place import choose_clip_place
 from sanakit.pipelines.denoise import Finished, PictureJob, StepTaken
 from sanakit.pipelines.jobs import picture_job
 from sanakit.pipelines.latent_file import SavedLatent, load_latent, save_latent
@@ -232,15 +233,19 @@ class Lane:
         )
 
     def _decode(self, running: _Running, finished: SavedLatent) -> None:
-        start = time.perf_counter()
-        image = self.pipeline.decode(finished)
-        decoded = time.perf_counter()
-        picture, form = image.picture, running.work.form
-        record = image.record if form.metadata else None
-        content = encode_clip(image, form) if isinstance(image, GeneratedClip) else encode(picture, record, form)
+        start, form = time.perf_counter(), running.work.form
+        if running.plan.num_frames is not None:
+            content, made = decode_into_file(self.pipeline, finished, form)
+            decoded = time.perf_counter()
+        else:
+            image = self.pipeline.decode(finished)
+            decoded, made = time.perf_counter(), image.record
+            content = encode(image.picture, made if form.metadata else None, form)
         running.seconds |= {"decode": decoded - start, "save": time.perf_counter() - decoded}
         if running.work.key in self._running:
-            self._tell(Done(running.work.key, content, image.record.to_json(), picture.size, running.seconds))
+            assert made.image is not None
+            size = made.image.width, made.image.height
+            self._tell(Done(running.work.key, content, made.to_json(), size, running.seconds))
 
     def _beside(self, key: str, work: Callable[[], None], then: Callable[[], None]) -> None:
         """Do it at once, or in the thread, and ``then`` here."""
@@ -299,10 +304,16 @@ def encode(picture: Image.Image, record: PictureRecord | None, form: FileForm) -
     return encode_image(picture, record, form.format, quality=form.quality)
 
 
-def encode_clip(clip: GeneratedClip, form: FileForm) -> bytes:
-    """The file of a clip, which encoders write to a path."""
+def decode_into_file(
+    pipeline: TextToImagePipeline, finished: SavedLatent, form: FileForm
+) -> tuple[bytes, PictureRecord]:
+    """The file of a clip, which is written while frames are decoded, and its record."""
     with tempfile.TemporaryDirectory() as folder:
-        return clip.save(Path(folder) / f"clip.{form.format}", metadata=form.metadata).read_bytes()
+        place = choose_clip_place(Path(folder) / f"clip.{form.format}")
+        clip = pipeline.decode(finished, save_to=replace(place, with_record=form.metadata))
+        assert isinstance(clip, GeneratedClip)
+        assert clip.file is not None
+        return clip.file.read_bytes(), clip.record
 
 
 def _failed(key: str, error: Exception, lack: bool) -> Failed:

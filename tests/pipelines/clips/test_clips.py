@@ -23,13 +23,15 @@ from sanakit.models.autoencoders.wan import WanAutoencoder, WanAutoencoderConfig
 from sanakit.models.network import state_bytes
 from sanakit.models.transformers.video_dit import VideoDiT
 from sanakit.pipelines.check import memory_of_pictures, plan_for_model, tell_lack_of_memory
-from sanakit.pipelines.clips.clip import GeneratedClip, describe_frames
-from sanakit.pipelines.clips.files import read_clip_record, read_frames
+from sanakit.pipelines.clips.clip import GeneratedClip
+from sanakit.pipelines.clips.files import milliseconds, read_clip_record, read_frames
 from sanakit.pipelines.clips.memory import clip_decoding_bytes
+from sanakit.pipelines.clips.passing import describe_frames
 from sanakit.pipelines.clips.place import choose_clip_place
 from sanakit.pipelines.decoding.budget import _ways
 from sanakit.pipelines.decoding.tiling import Tiling
 from sanakit.pipelines.latent_file import load_latent, save_latent
+from sanakit.pipelines.picture_file import record_exif
 from sanakit.pipelines.record import PictureRecord
 from sanakit.pipelines.replay import read_made, replay
 from sanakit.pipelines.request import GenerationRequest, VideoRequest
@@ -140,11 +142,16 @@ def test_every_format_holds_the_frames_and_the_record(clips: TextToImagePipeline
 
 @pytest.mark.parametrize(("name", "fps"), [("a.gif", 7), ("A.GIF", 16), ("a.gif", 120), ("a.webp", 16)])
 def test_equal_frames_are_counted(clips: TextToImagePipeline, tmp_path: Path, name: str, fps: int) -> None:
-    """GIF and WebP hold them as one that is shown longer."""
+    """GIF and WebP of early versions, as Pillow writes them, hold them as one that is shown longer."""
     (clip,) = made(clips, "a ball", num_frames=9, fps=fps)
     stills = clip.pictures[[0, 0, 0, 0, 0, 1, 2, 2, 2]]
     record = clip.record.model_copy(update={"image": describe_frames(stills)})
     path = GeneratedClip(record=record, latent=clip.latent, frames=stills).save(tmp_path / name)
+    assert len([*read_frames(path)]) == 9
+    early = [Image.fromarray(frame) for frame in stills]
+    told = {"comment": record.to_json().encode()} if path.suffix.lower() == ".gif" else {"exif": record_exif(record)}
+    how = {"save_all": True, "append_images": early[1:], "duration": milliseconds(fps), "loop": 0}
+    early[0].save(path, **how, **told)
     assert len([*read_frames(path)]) == 3
     assert np.stack([*read_frames(path, fps)]).shape == stills.shape
     assert replay(path, clips).differences == ("the frames are not those that the record describes",)
@@ -250,6 +257,8 @@ def test_memory_of_decoding_grows_with_the_clip_by_its_frames_alone(causal: bool
     )  # fmt: skip
     build, shapes = LTX2Autoencoder, [(frames, 128, 256) for frames in (25, 33, 81)]
     short, middle, long = (clip_decoding_bytes(build, config, shape, torch.float32) for shape in shapes)
+    streamed = [clip_decoding_bytes(build, config, shape, torch.float32, kept=False) for shape in shapes]
+    assert streamed[2] < 1.01 * streamed[0] or not causal  # a longer latent is all
     flat = pytest.approx((3 * 8 * 128 * 256, 3 * 56 * 128 * 256), rel=0.1)  # in 8 bits; and a longer latent
     assert (middle - short, long - short) == flat if causal else long > 2 * short
 

@@ -87,11 +87,12 @@ class PictureRun:
 
 
 def save_to(place: OutputPlace | ClipPlace, *, with_metadata: bool) -> Save:
-    """A function that writes a picture where it belongs."""
+    """A function that writes a picture where it belongs, if it is not in a file already."""
 
     def save(picture: GeneratedImage) -> Path:
+        written: Path | None = getattr(picture, "file", None)
         try:
-            return picture.save(place, metadata=with_metadata)
+            return written or picture.save(place, metadata=with_metadata)
         except OutputError as error:
             raise OutputError(f"{error}; {_kept_latent(picture)}") from error
 

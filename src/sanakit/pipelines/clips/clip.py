@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sanakit.common.errors import RequestError
+from sanakit.pipelines.clips.passing import describe_frames
 from sanakit.pipelines.clips.place import ClipPlace, choose_clip_place
-from sanakit.pipelines.picture_place import slug
-from sanakit.pipelines.record import ImageReference
 from sanakit.pipelines.request import VideoRequest
 from sanakit.pipelines.result import GeneratedImage
 
@@ -24,18 +22,25 @@ class GeneratedClip(GeneratedImage):
     """One finished clip.
 
     ``frames`` are ``(T, H, W, 3)`` of 8 bits for ``output="pil"`` and float32 in [0, 1] for ``"np"``; ``pixels``
-    ``(3, T, H, W)`` float32, about [-1, 1], for ``"tensor"``; ``latent`` ``(1, C, t, h, w)`` float32 always.
+    ``(3, T, H, W)`` float32, about [-1, 1], for ``"tensor"``; ``latent`` ``(1, C, t, h, w)`` float32 always. One that
+    was written while it was decoded has its ``file`` instead.
     """
 
     frames: NDArray[Any] | None = None
+    file: Path | None = None
 
     @property
     def pictures(self) -> NDArray[np.uint8]:
         """The frames of 8 bits, ``(T, H, W, 3)``, whatever output was asked for.
 
         Raises:
-            RequestError: it was not decoded.
+            RequestError: it was not decoded, or went into a file.
         """
+        if self.file is not None:
+            raise RequestError(
+                f"the frames of this clip are in {self.file} alone, as they were written while it was decoded; make it "
+                f"without save_to to have them here"
+            )
         if self.frames is not None:
             exact = self.frames.dtype == np.uint8
             return self.frames if exact else (self.frames * 255.0).round().astype(np.uint8)
@@ -72,12 +77,5 @@ class GeneratedClip(GeneratedImage):
         frames, record = self.pictures, self.record
         if record.image is None:
             record = record.model_copy(update={"image": describe_frames(frames)})
-        stem = f"{slug(record.request.prompt)}-seed{record.request.seed}"
-        return place.write(stem, frames, record, with_record=metadata)
-
-
-def describe_frames(frames: NDArray[np.uint8]) -> ImageReference:
-    """Size and hash of ``(T, H, W, 3)``."""
-    count, height, width, _ = frames.shape
-    digest = hashlib.sha256(np.ascontiguousarray(frames).tobytes()).hexdigest()
-    return ImageReference(width=width, height=height, sha256=digest, num_frames=count)
+        path, _ = replace(place, with_record=place.with_record and metadata).write(frames, record)
+        return path

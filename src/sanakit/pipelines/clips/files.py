@@ -1,11 +1,9 @@
-"""Clips on disk with their record: MP4 and WebM through PyAV, GIF and animated WebP, or a folder of PNGs."""
+"""Clips on disk read again: their record, and their frames as their format holds them."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -14,39 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 
-from sanakit.common.errors import OutputError, PictureError, RequestError
-from sanakit.common.files import write_json, written_aside
+from sanakit.common.errors import PictureError, RequestError
 from sanakit.common.paths import as_path
-from sanakit.pipelines.picture_file import record_exif
 from sanakit.pipelines.record import PictureRecord
 
-_CODECS = {"mp4": ("libx264", "yuv420p"), "webm": ("libvpx-vp9", "yuv420p")}
-_RECORD = "record.json"  # of a folder of PNGs
+RECORD = "record.json"  # of a folder of PNGs
 _STILLS = (".gif", ".webp")
-_WEBP_QUALITY = 90
-Frames = NDArray[np.uint8]
-"""``(T, H, W, 3)`` RGB."""
-
-
-def write_clip(path: Path, frames: Frames, fps: int, clip_format: str, record: PictureRecord | None) -> None:
-    """One file of a clip.
-
-    Raises:
-        RequestError: PyAV is not installed.
-        OutputError: the encoder refuses it.
-    """
-    if clip_format in _CODECS:
-        _write_video(path, frames, fps, clip_format, record)
-        return
-    pictures = [Image.fromarray(frame) for frame in frames]
-    told: dict[str, Any] = {}
-    if record is not None:
-        told = {"comment": record.to_json().encode()} if clip_format == "gif" else {"exif": record_exif(record)}
-    if clip_format == "webp":
-        told |= {"quality": _WEBP_QUALITY}
-    pictures[0].save(
-        path, clip_format, save_all=True, append_images=pictures[1:], duration=_milliseconds(fps), loop=0, **told
-    )
+Frame = NDArray[np.uint8]
+"""``(H, W, 3)`` RGB."""
 
 
 def need_av() -> Any:
@@ -65,37 +38,6 @@ def need_av() -> Any:
     return av
 
 
-def _write_video(path: Path, frames: Frames, fps: int, clip_format: str, record: PictureRecord | None) -> None:
-    av = need_av()
-    codec, layout = _CODECS[clip_format]
-    height, width = (side - side % 2 for side in frames.shape[1:3])  # chroma of half the size has no odd sides
-    options = {"movflags": "use_metadata_tags"} if clip_format == "mp4" else {}
-    try:
-        with av.open(str(path), "w", format=clip_format, options=options) as container:
-            if record is not None:
-                container.metadata["comment"] = record.to_json()
-            stream = container.add_stream(codec, rate=Fraction(fps))
-            stream.width, stream.height, stream.pix_fmt = width, height, layout
-            stream.options = {"crf": "17" if clip_format == "mp4" else "24", "threads": "1"}
-            for picture in frames:
-                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:height, :width]), format="rgb24")
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode())
-    except (av.error.FFmpegError, ValueError) as error:
-        raise OutputError(f"{path} could not be written as {clip_format} ({error})") from error
-
-
-def write_frames(folder: Path, frames: Frames, record: PictureRecord | None) -> Path:
-    """A folder of PNGs, whole or not at all, and give it."""
-    with written_aside(folder) as building:
-        building.mkdir()
-        for index, frame in enumerate(frames):
-            Image.fromarray(frame).save(building / f"{index:05d}.png")
-        if record is not None:
-            write_json(building / _RECORD, json.loads(record.to_json()))
-    return folder
-
-
 def beside(path: Path) -> Path:
     """Where the record of a clip is, beside its file."""
     return path.with_name(f"{path.name}.json")
@@ -108,8 +50,8 @@ def read_clip_record(path: str | Path) -> PictureRecord | None:
         PictureError: it is a clip without a record of ours, or cannot be read.
     """
     path = as_path(path)
-    if path.is_dir() and (path / _RECORD).is_file():
-        return PictureRecord.from_json((path / _RECORD).read_text())
+    if path.is_dir() and (path / RECORD).is_file():
+        return PictureRecord.from_json((path / RECORD).read_text())
     reader = _READERS.get(path.suffix.lower())
     if reader is None or not path.is_file():
         return None
@@ -147,12 +89,12 @@ _READERS: dict[str, Callable[[Path], str | None]] = {
 }
 
 
-def read_frames(path: str | Path, fps: int | None = None) -> Iterator[Frames]:
-    """The frames of a clip, ``(H, W, 3)`` each, as its format holds them.
+def read_frames(path: str | Path, fps: int | None = None) -> Iterator[Frame]:
+    """The frames of a clip as its format holds them.
 
     Args:
-        fps: of a clip that was written here. GIF and WebP hold equal frames that follow each other as one that is shown
-            longer; with it, it comes as often as it was written.
+        fps: of a clip that was written here. GIF and WebP of early versions hold equal frames that follow each other as
+            one that is shown longer; with it, it comes as often as it was written.
 
     Raises:
         PictureError: it cannot be read.
@@ -174,14 +116,15 @@ def read_frames(path: str | Path, fps: int | None = None) -> Iterator[Frames]:
 def _times(frame: Image.Image, fps: int | None) -> int:
     """How many frames one that was read is; a GIF has rounded its time down to hundredths of a second."""
     shown = frame.info.get("duration", 0)  # once it is decoded
-    return 1 if fps is None else max(math.ceil(shown / _milliseconds(fps)), 1)
+    return 1 if fps is None else max(math.ceil(shown / milliseconds(fps)), 1)
 
 
-def _milliseconds(fps: int) -> int:
+def milliseconds(fps: int) -> int:
+    """For which a frame is shown."""
     return max(round(1000 / fps), 10)  # the least that a GIF knows
 
 
-def _decoded(path: Path) -> Iterator[Frames]:
+def _decoded(path: Path) -> Iterator[Frame]:
     av = need_av()
     try:
         with av.open(str(path)) as container:

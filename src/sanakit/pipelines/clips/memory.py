@@ -26,15 +26,21 @@ _RESIDENT = 1.4  # of that memory grows by more than the tensors: up to 1.38 tim
 
 
 def clip_decoding_bytes(
-    build: Build, config: Any, shape: tuple[int, int, int], dtype: torch.dtype, tiling: Tiling | None = None
+    build: Build,
+    config: Any,
+    shape: tuple[int, int, int],
+    dtype: torch.dtype,
+    tiling: Tiling | None = None,
+    *,
+    kept: bool = True,
 ) -> int:
     """Upper estimate of what decoding one clip of ``shape`` ``(T, H, W)`` needs beside the weights: a chunk with what
-    causal layers keep of those before, and the frames in 8 bits; in tiles, a tile's own whole clip in float32, and
-    the one that they go onto."""
+    causal layers keep of those before, and the frames in 8 bits where they are ``kept``; in tiles, a tile's own whole
+    clip in float32, and the one that they go onto."""
     frames, height, width = shape
     num_latents = (frames - 1) // config.temporal_compression + 1
     a_pixel = _bytes_of_a_pixel(build, config, num_latents, dtype)
-    finished = 3 * frames * height * width
+    finished = 3 * frames * height * width if kept else 0
     if tiling is None:
         return int(a_pixel * height * width) + finished
     tile = min(height, tiling.tile) * min(width, tiling.tile)

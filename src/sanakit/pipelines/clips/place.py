@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sanakit.common.errors import RequestError
 from sanakit.common.files import write_new, write_whole, written_aside
-from sanakit.pipelines.picture_place import chosen
+from sanakit.pipelines.picture_place import chosen, slug
 
 if TYPE_CHECKING:
     from sanakit.pipelines.record import PictureRecord
@@ -19,39 +20,47 @@ _SUFFIXES: dict[str, ClipFormat] = {".mp4": "mp4", ".webm": "webm", ".gif": "gif
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClipPlace:
-    """A checked answer to "where to?"; ``file`` is None where clips are named after their prompts."""
+    """A checked answer to "where to?"; ``file`` is None where clips are named after their prompts, and ``with_record``
+    says whether prompt, seed and settings go with them."""
 
     folder: Path
     file: Path | None
     clip_format: ClipFormat
+    with_record: bool = True
 
-    def write(self, stem: str, frames: Any, record: PictureRecord, *, with_record: bool = True) -> Path:
-        """Write a clip and give its path: in a folder always a new one, so nothing there is overwritten. The record is
-        in the file and, as JSON, beside it.
+    def write(self, frames: Iterable[Any], record: PictureRecord) -> tuple[Path, PictureRecord]:
+        """Write a clip as its frames ``(H, W, 3)`` come, and give its path and its record with their hash: in a folder
+        always a new one, so nothing there is overwritten. The record is in the file and, as JSON, beside it.
+
+        Args:
+            record: without ``image`` where the frames are not known yet.
 
         Raises:
             OutputError: it cannot be written.
             RequestError: PyAV, which the format needs, is not installed.
         """
-        from sanakit.pipelines.clips.files import beside, write_clip, write_frames
+        from sanakit.pipelines.clips.files import beside
+        from sanakit.pipelines.clips.passing import PassingFrames
+        from sanakit.pipelines.clips.writing import write_clip
 
-        told = record if with_record else None
-        rate = getattr(record.request, "fps", None) or 16
-        if self.clip_format == "png":
-            return write_frames(self.file or _free_folder(self.folder / stem), frames, told)
-        path = self.file or self.folder / f"{stem}.{self.clip_format}"
+        stem = f"{slug(record.request.prompt)}-seed{record.request.seed}"
+        is_folder, rate = self.clip_format == "png", getattr(record.request, "fps", None) or 16
+        path = self.file or self.folder / (stem if is_folder else f"{stem}.{self.clip_format}")
+        finished = []
 
         def write(building: Path) -> None:
-            write_clip(building, frames, rate, self.clip_format, told)
+            passing = PassingFrames(frames)
+            finished.append(write_clip(building, passing, rate, self.clip_format, record, told=self.with_record))
 
-        if self.file is None:
+        if self.file is None and not is_folder:
             path = write_new(path, write)
         else:
+            path = path if self.file else _free_folder(path)
             with written_aside(path) as building:
                 write(building)
-        if told is not None:
-            write_whole(beside(path), told.to_json())
-        return path
+        if self.with_record and not is_folder:
+            write_whole(beside(path), finished[0].to_json())
+        return path, finished[0]
 
 
 def choose_clip_place(output: str | Path | None, clip_format: str | None = None, *, num_clips: int = 1) -> ClipPlace:
@@ -66,6 +75,22 @@ def choose_clip_place(output: str | Path | None, clip_format: str | None = None,
         if file.exists():
             raise RequestError(f"output={output} is the folder {file}, which exists already; choose another name")
     return ClipPlace(folder=folder, file=file, clip_format=found)
+
+
+def streamed_to(
+    save_to: str | Path | ClipPlace | None, *, num_clips: int, decoded: bool, clips: bool
+) -> ClipPlace | None:
+    """Where clips are written while they are decoded, if anywhere.
+
+    Raises:
+        RequestError: that is no place for so many, or there is no clip that is decoded into a file.
+    """
+    if save_to is None:
+        return None
+    if not (clips and decoded):
+        why = "pictures are saved once they are there" if not clips else "only 'pil' is written to a file"
+        raise RequestError(f"save_to={save_to} is not usable here: {why}; leave it out and use save() of the result.")
+    return save_to if isinstance(save_to, ClipPlace) else choose_clip_place(save_to, num_clips=num_clips)
 
 
 def _free_folder(wanted: Path) -> Path:

@@ -93,7 +93,7 @@ def in_fitting_size(
         DecodeMemoryError: even the smallest did not fit; the message names the saved latent.
     """
     room = math.inf if free is None else free
-    saved = _save(save_latent) if needs[0][1] > TIGHT_SHARE * room else None
+    saved = kept_or_none(save_latent) if needs[0][1] > TIGHT_SHARE * room else None
     fitting = (index for index, (_, need) in enumerate(needs) if need <= USABLE_SHARE * room)
     for size, _ in needs[next(fitting, len(needs) - 1) :]:
         try:
@@ -104,7 +104,7 @@ def in_fitting_size(
             logger.warning("decoding %s ran out of memory; trying smaller tiles", _name(size, what))
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-    raise DecodeMemoryError(_farewell(saved or _save(save_latent), what))
+    raise DecodeMemoryError(_farewell(saved or kept_or_none(save_latent), what))
 
 
 def _attempts(
@@ -147,7 +147,7 @@ def _decode(autoencoder: DCAutoencoder, latent: Tensor, tiling: Bands | Tiling |
     return decode_tiled(autoencoder.decode, latent, tiling, autoencoder.config.compression)
 
 
-def _save(save_latent: SaveLatent | None) -> Path | str | None:
+def kept_or_none(save_latent: SaveLatent | None) -> Path | str | None:
     """A full disk must not keep us from trying to decode."""
     if save_latent is None:
         return None
