@@ -40,6 +40,13 @@ def test_flow_dpm_times_are_truncated_integers() -> None:
     assert list(flow_dpm_schedule(20, 3.0).timesteps) == numbers(DPM_TIMES_20)
 
 
+def test_grids_of_clips_begin_and_end_as_published() -> None:
+    dpm, euler = (build(50, 8.0).sigmas for build in (flow_dpm_schedule, flow_euler_schedule))
+    assert (len(dpm), len(euler)) == (51, 51)
+    assert (dpm[0], *dpm[-3:]) == pytest.approx((0.99987, 0.24980, 0.14023, 0.0), abs=1e-5)
+    assert (*euler[:2], *euler[-3:]) == pytest.approx((1.0, 0.99742, 0.18835, 0.06021, 0.0), abs=1e-5)
+
+
 def test_flow_euler_grid_is_the_published_one_with_real_times() -> None:
     schedule = flow_euler_schedule(28, 3.0)
     assert schedule.sigmas == pytest.approx(numbers(EULER_GRID), abs=1e-5)

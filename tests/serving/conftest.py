@@ -16,12 +16,12 @@ from fastapi import FastAPI
 
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.opening import open_model
+from sanakit.pipelines.decoding.previews import Projection
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.serving.http.access import Limits
 from sanakit.serving.http.app import make_app
 from sanakit.serving.lane import Lane
 from sanakit.serving.messages import Stop
-from sanakit.serving.previews import Projection
 from sanakit.serving.service import Bounds, Service
 from sanakit.serving.workers import WorkerLane, Workers, fit_previews
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.common.errors import SanakitError
+from sanakit.pipelines.decoding.previews import Projection
 from sanakit.pipelines.latent_file import load_latent
 from sanakit.pipelines.plan import plan_pictures
 from sanakit.pipelines.record import PictureRecord
@@ -21,7 +22,7 @@ from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.serving import lane as lane_module
 from sanakit.serving.lane import Lane
 from sanakit.serving.messages import (
-        Add,
+    Add,
     Done,
     Failed,
     FileForm,
@@ -34,7 +35,6 @@ from sanakit.serving.messages import (
     Work,
 )  # fmt: skip
 from sanakit.serving.places import Folder, Kept
-from sanakit.serving.previews import Projection
 
 T = TypeVar("T")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
@@ -18,6 +18,7 @@ from sanakit.cli.terminal.control_options import ControlOptions
 from sanakit.cli.terminal.edit_options import EditOptions
 from sanakit.cli.terminal.options import ModelOption, PartsOptions, PlaceOptions, RefineOptions
 from sanakit.cli.terminal.output_place import check_metadata
+from sanakit.cli.terminal.previews import check_preview, previewing
 from sanakit.cli.terminal.prompts import PROMPTS, collect_prompts
 from sanakit.cli.terminal.size import parse_size
 from sanakit.common.byte_counts import parse_bytes, readable_bytes
@@ -126,12 +127,34 @@ class ClipOptions:
         return any(value is not None for value in (self.num_frames, self.fps, self.motion_score))
 
 
+@dataclass(frozen=True, kw_only=True)
+class CourseOptions:
+    """How steps are made, and what is seen of them."""
+
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="The same to the bit in any company, also on a GPU; slower.")
+    ] = False
+    compile: Annotated[
+        bool, typer.Option("--compile", help="On CUDA: quicker pictures, after seconds of compiling for each size.")
+    ] = False
+    preview: Annotated[
+        Path | None, typer.Option(metavar="FILE.webp", help="Have in this file what is coming, after every step.")
+    ] = None
+
+
 def parse_angles(words: str) -> tuple[float, ...]:
     """``1.57,1.3,0.6``; raises RequestError for anything else."""
     try:
         return tuple(float(word) for word in words.split(","))
     except ValueError:
         raise RequestError(f"--angles {words} is not usable; give numbers such as 1.5708,1.3,0.6") from None
+
+
+def _keep_given(file: Path | None, givens: Iterable[tuple[Path | None, str]]) -> None:
+    """Raises RequestError where the file to be written is one of those that are read."""
+    for given, what in givens:
+        if given is not None and file is not None and file.resolve() == given.resolve():
+            raise RequestError(f"--output {file} would replace {what}; choose another name")
 
 
 def generate(
@@ -143,6 +166,7 @@ def generate(
     best: BestOfOptions,
     clips: ClipOptions,
     refining: RefineOptions,
+    course: CourseOptions,
     prompts: Annotated[
         list[str] | None, typer.Argument(metavar=PROMPTS, help="What to draw; several are allowed.")
     ] = None,
@@ -155,12 +179,6 @@ def generate(
         str | None,
         typer.Option(metavar="SIZE", help="Stay within, such as 8GB: narrower weights and smaller tiles where needed."),
     ] = None,
-    deterministic: Annotated[
-        bool, typer.Option("--deterministic", help="The same to the bit in any company, also on a GPU; slower.")
-    ] = False,
-    compile: Annotated[
-        bool, typer.Option("--compile", help="On CUDA: quicker pictures, after seconds of compiling for each size.")
-    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Run in a dtype that the model is known not to work in, or changed weights.")
     ] = False,
@@ -171,6 +189,7 @@ def generate(
     prompt whose pictures are in the FOLDER is finished: a run that was stopped goes on.
     """
     limit = None if memory is None else parse_bytes(memory)
+    shown = None if course.preview is None else check_preview(course.preview)
     texts = collect_prompts(prompts or [], prompt_file)
     settings = best.settings(model)
     if settings is not None:
@@ -183,9 +202,7 @@ def generate(
         raise RequestError("--best-of judges pictures, not clips; leave it or --frames out")
     place = places.of_clips(num_clips=total) if clips.asked else places.with_room(0, num_images=total)
     drawn = [(picture, "a picture that controls it") for picture in controls.control or ()]
-    for given, what in ((wishes.image, "the picture that it begins with"), (edits.mask, "its mask"), *drawn):
-        if given is not None and place.file is not None and place.file.resolve() == given.resolve():
-            raise RequestError(f"--output {place.file} would replace {what}; choose another name")
+    _keep_given(place.file, ((wishes.image, "the picture that it begins with"), (edits.mask, "its mask"), *drawn))
     if metadata and isinstance(place, OutputPlace):
         num_scores = 0 if settings is None else settings.num * len(best.judges)
         check_metadata(place, [text + wishes.negative_prompt for text in texts], num_scores)
@@ -197,15 +214,16 @@ def generate(
 
     start, refiner = time.perf_counter(), refining.opened(clips=clips.asked)
     save = save_to(place, with_metadata=metadata)
-    stream = {"save_to": replace(place, with_record=metadata)} if isinstance(place, ClipPlace) else {}
+    streamed = replace(place, with_record=metadata) if isinstance(place, ClipPlace) else None
     watch = PictureRun(num_images=total, quiet=run.quiet, save=save, on_file=run.name_file)
     done = run.telling_what_is_done(lambda: {"pictures": watch.facts, "notices": watch.notices})
     with done, watch.bar() as on_event:
-        how: dict[str, Any] = {"deterministic": deterministic, "compile": compile, "memory": limit}
+        how: dict[str, Any] = {"deterministic": course.deterministic, "compile": course.compile, "memory": limit}
         pipeline = run.load(requests, model, place, force=force, hub=hub, refiner=refiner, **how)
+        on_event = on_event if shown is None else previewing(shown, pipeline, on_event)
         if settings is None:
             loaded = time.perf_counter()
-            pipeline(requests, on_event=on_event, **stream)
+            pipeline(requests, on_event=on_event, save_to=streamed)
         else:
             assert isinstance(place, OutputPlace)
             jury = [judge.load(pipeline.bundle.words, device=pipeline.device) for judge in judges]

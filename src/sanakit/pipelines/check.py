@@ -31,7 +31,7 @@ from sanakit.common.errors import PictureError, SanakitError
 from sanakit.common.paths import as_path
 from sanakit.models.network import state_bytes
 from sanakit.pipelines.adapting.carried import check_adapters
-from sanakit.pipelines.clips.memory import clip_decoding_bytes, refining_bytes
+from sanakit.pipelines.clips.memory import clip_decoding_bytes, clip_step_bytes, refining_bytes
 from sanakit.pipelines.clips.refine import check_refiner
 from sanakit.pipelines.controlling.carried import check_controls, found_for
 from sanakit.pipelines.decoding.budget import within
@@ -41,7 +41,6 @@ from sanakit.pipelines.decoding.memory import (
     ModelSize,
     PictureMemory,
     autoencoder_parameters,
-    denoising_bytes,
     measured_free_memory,
     transformer_parameters,
 )
@@ -255,7 +254,8 @@ def _memory_of_clip(model: OpenedModel, plan: PicturePlan, num_frames: int, fixe
         weights={name: _bytes_of_weights(model, name, count) for name, count in counts.items()}
         | _bytes_of_refiner(model),
         refining={} if refiner is None else refining_bytes(refiner, latent, model.dtypes["transformer"]),
-        denoising=rows * denoising_bytes(transformer.config, latent, model.dtypes["transformer"]),
+        denoising=rows
+        * clip_step_bytes(transformer.config, latent, model.card.text.max_tokens, model.dtypes["transformer"]),
         decoding=clip_decoding_bytes(autoencoder.kind.build, autoencoder.config, shape, dtype, tiling),
         in_turns=model.in_turns,
     )

@@ -105,7 +105,7 @@ def replay(
     with own_arithmetic(_threads(record)):
         made = again(request, on_event=on_event, latents=latents).images[0]
     if picture is None:
-        outcome, differing = _compare_frames(record, made, path)
+        outcome, differing = compare_frames(record, made.record, path)
     else:
         outcome, differing = compare(record, picture, made.picture)
     return ReplayResult(outcome=outcome, image=made, differences=(*differing, *circumstances(record, made.record)))
@@ -150,9 +150,9 @@ def size_of(path: str | Path, picture: Image.Image | None) -> tuple[int, int]:
     return width, height
 
 
-def _compare_frames(record: PictureRecord, made: GeneratedImage, path: str | Path) -> tuple[Outcome, list[str]]:
+def compare_frames(record: PictureRecord, made: PictureRecord, path: str | Path) -> tuple[Outcome, list[str]]:
     """By the hash of the frames before they were encoded, as their format changes them; the file has as many."""
-    told = [] if record.image == made.record.image else ["the frames are not those that the record describes"]
+    told = [] if record.image == made.image else ["the frames are not those that the record describes"]
     rate = getattr(record.request, "fps", None)
     wanted, found = record.image.num_frames if record.image else None, sum(1 for _ in read_frames(path, rate))
     if found != wanted:

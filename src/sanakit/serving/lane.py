@@ -21,12 +21,14 @@ from sanakit.common.free_memory import is_out_of_memory
 from sanakit.kernels.arithmetic import own_arithmetic
 from sanakit.pipelines.clips.clip import GeneratedClip
 from sanakit.pipelines.clips.place import choose_clip_place
+from sanakit.pipelines.decoding.previews import Projection
 from sanakit.pipelines.denoise import Finished, PictureJob, StepTaken
 from sanakit.pipelines.jobs import picture_job
 from sanakit.pipelines.latent_file import SavedLatent, load_latent, save_latent
 from sanakit.pipelines.picture_file import check_format, encode_image
 from sanakit.pipelines.plan import PicturePlan
 from sanakit.pipelines.record import PictureRecord
+from sanakit.pipelines.request import VideoRequest
 from sanakit.pipelines.text_to_image import TextToImagePipeline, model_reference
 from sanakit.sampling.evaluation import Evaluation
 from sanakit.serving.messages import (
@@ -45,7 +47,6 @@ from sanakit.serving.messages import (
     Told,
     Work,
 )
-from sanakit.serving.previews import Projection
 from sanakit.serving.turns import Turns
 
 logger = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ class Lane:
 
     Args:
         pipeline: of this process; its CPU threads are those that records tell.
-        previews: how a latent becomes a small picture; None of clips, which have none.
+        previews: how a latent becomes a small picture; None for no previews.
         beside: prepare and decode in a thread beside the steps, as it pays on an accelerator.
     """
 
@@ -205,8 +206,12 @@ class Lane:
             self._save(running)
 
     def _preview(self, previews: Projection, running: _Running, taken: StepTaken[str]) -> bytes:
-        height, width = running.plan.request.height or 0, running.plan.request.width or 0
-        small = previews.picture(taken.denoised, height, width)
+        request, latent = running.plan.request, taken.denoised
+        height, width = request.height or 0, request.width or 0
+        if isinstance(request, VideoRequest):
+            fps = (request.fps or 1) * latent.shape[2] / (request.num_frames or 1)
+            return previews.clip(latent, height, width, fps)
+        small = previews.picture(latent, height, width)
         return encode(small, None, replace(running.work.form, quality=None))
 
     def _save(self, running: _Running) -> None:

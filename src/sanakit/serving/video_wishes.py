@@ -51,6 +51,7 @@ class VideoWish(BaseModel):
     flow_shift: float | None = None
     motion_score: int | None = None
     metadata: bool = True
+    preview_every: int | None = Field(None, ge=1, description="steps between two previews of a job")
     priority: int = Field(0, ge=-MAX_PRIORITY, le=MAX_PRIORITY)
     deadline: float | None = Field(None, gt=0, le=7 * 86_400, description="seconds from now")
 

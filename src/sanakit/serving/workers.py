@@ -19,10 +19,10 @@ from multiprocessing.process import BaseProcess
 import torch
 
 from sanakit.common.errors import SanakitError
+from sanakit.pipelines.decoding.previews import Projection, fit_projection
 from sanakit.pipelines.text_to_image import TextToImagePipeline, model_reference
 from sanakit.serving.lane import Lane
 from sanakit.serving.messages import FromLane, Lost, Stop, ToLane
-from sanakit.serving.previews import Projection, fit_projection
 
 logger = logging.getLogger(__name__)
 
@@ -259,9 +259,7 @@ def _divide(connection: Connection, pipeline: TextToImagePipeline, previews: Pro
             os._exit(status)
 
 
-def fit_previews(pipeline: TextToImagePipeline) -> Projection | None:
-    """Of the pipeline's autoencoder; clips have none."""
-    if pipeline.makes_clips:
-        return None
+def fit_previews(pipeline: TextToImagePipeline) -> Projection:
+    """Of the pipeline's autoencoder."""
     with torch.no_grad():
         return fit_projection(pipeline.encode)

@@ -22,6 +22,9 @@ from sanakit.models.presets import VIDEO_DIT2_PRESETS
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.condition import Condition
 from sanakit.models.transformers.video_dit2 import VideoDiT2, VideoDiT2Config
+from sanakit.pipelines.clips.memory import clip_step_bytes
+from sanakit.pipelines.decoding.memory import denoising_bytes
+from sanakit.pipelines.decoding.trial import PeakMemory
 
 TINY = VideoDiT2Config(
     hidden_size=48, num_layers=5, head_dim=12, anchor_head_dim=24, num_anchors=2, cross_head_dim=12, group=2,
@@ -142,6 +145,19 @@ def test_published_sizes(name: str, parameters: int) -> None:
     assert VIDEO_DIT2.from_json(VIDEO_DIT2.to_json(config)) == config
     defaults = known_clip_card(source="x", config=config, compression=32, scheduler=None).defaults
     assert (defaults.flow_shift, defaults.guidance_scale, defaults.base_size) == (12.0, 8.0, 736)
+
+
+@torch.no_grad()
+def test_a_step_takes_less_than_is_planned() -> None:
+    """With as much text as tokens, whose keys and values stay."""
+    config, latent = replace(TINY, num_layers=8, group=1), draw(1, 4, 2, 8, 8)
+    model = randomized(VideoDiT2(config))
+    text = TextCondition(draw(1, 128, 16), torch.ones(1, 128, dtype=torch.bool))
+    with PeakMemory(model) as memory:
+        model(latent, torch.tensor([500.0], dtype=torch.float64), model.prepare(text))
+    planned = clip_step_bytes(config, latent.shape[2:], 128, torch.float64)
+    assert 1 < planned / memory.peak < 2
+    assert denoising_bytes(config, latent.shape[2:], torch.float64) < memory.peak
 
 
 def test_what_is_no_such_network() -> None:

@@ -35,6 +35,7 @@ from sanakit.pipelines.picture_file import record_exif
 from sanakit.pipelines.record import PictureRecord
 from sanakit.pipelines.replay import read_made, replay
 from sanakit.pipelines.request import GenerationRequest, VideoRequest
+from sanakit.pipelines.source_picture import SourcePicture
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
@@ -85,6 +86,7 @@ def test_a_first_frame_stays_as_it_is(clips: TextToImagePipeline) -> None:
     (other,) = made(clips, "a cat", num_frames=9, image=PICTURE, seed=5)
     assert clip.record.request.solver == "flow-euler"
     assert all(torch.equal(step, clip.latent[:, :, :1]) for step in steps)
+    assert torch.equal(clip.latent[:, :, :1], clips.encode(SourcePicture.of(PICTURE), (32, 32)))
     assert torch.equal(clip.latent[:, :, 0], other.latent[:, :, 0])
     assert not torch.equal(clip.latent[:, :, 1:], other.latent[:, :, 1:])
 
@@ -94,7 +96,11 @@ def test_a_first_frame_stays_as_it_is(clips: TextToImagePipeline) -> None:
     [
         ({"num_frames": 8}, "1 frame more than a multiple of 4; the nearest are 5 or 9"),
         ({"num_frames": 0}, "num_frames=0 is not usable; it must be a whole number of frames"),
+        ({"num_frames": 10}, "the nearest are 9 or 13"),
+        ({"num_frames": 4097}, "num_frames=4097 is not usable; it must be a whole number of frames from 1 to 4096"),
         ({"fps": 1000}, "fps=1000 is not usable"),
+        ({"fps": 0}, "fps=0 is not usable; it must be a whole number of frames a second from 1 to 240"),
+        ({"height": 10**6, "width": 10**6}, "height=1000000 is not usable; it must be a whole number of pixels from"),
         ({"num_frame": 9}, "did you mean num_frames"),
         ({"height": 40, "width": 32}, "multiples of 16"),
         ({"upscale": 2}, "upscale is not offered for clips"),
@@ -212,7 +218,10 @@ def test_from_the_shell(
     save_bundle(replace(clip_bundle, text_encoder=load_bundle(tiny_model).text_encoder), tmp_path / "model")
     model, options = str(tmp_path / "model"), ["--device", "cpu", "--quiet"]
     shared = ["generate", "a ball", "--model", model, *options]
-    assert main([*shared, "--frames", "5", "--fps", "8", "--format", "gif", "--output", str(tmp_path / "out")]) == 0
+    preview = tmp_path / "coming.webp"
+    of_clip = ["--frames", "5", "--fps", "8", "--format", "gif", "--output", str(tmp_path / "out")]
+    assert main([*shared, *of_clip, "--preview", str(preview)]) == 0
+    assert getattr(Image.open(preview), "n_frames", 1) == 2  # of the latent
     (path,) = (tmp_path / "out").glob("*.gif")
     assert path.with_suffix(".gif.json").is_file()
     assert main(["replay", str(path), "--model", model, "--device", "cpu"]) == 0

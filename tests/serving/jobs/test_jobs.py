@@ -21,11 +21,11 @@ from tests.serving.conftest import ThreadLanes
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.opening import open_model
 from sanakit.common.errors import OutputError
+from sanakit.pipelines.decoding.previews import Projection
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.serving.http.app import JobFiles, make_app
 from sanakit.serving.jobs.shelf import Shelf
 from sanakit.serving.jobs.store import JobStore
-from sanakit.serving.previews import Projection
 from sanakit.serving.service import Service
 
 LONG = {"prompt": "a cat", "num_inference_steps": 60, "solver": "flow-euler", "seed": 5}

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from sanakit.cli.serving.options import KeepingOptions, LaneOptions, ReplicaOptions
 from sanakit.common.byte_counts import parse_bytes
 from sanakit.common.devices import num_cores
-from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
     from sanakit.checkpoints.opening import OpenedModel
@@ -53,13 +52,10 @@ class Building:
     hosts: tuple[str, ...] = ()
 
     def open(self) -> OpenedModel:
-        """Raises RequestError for a model of clips where there is to be a studio."""
+        """The model's headers; its weights are read in the lanes."""
         from sanakit.checkpoints.opening import open_model
 
-        opened = open_model(self.model, **self.options)
-        if opened.makes_clips and self.gallery is not None:
-            raise RequestError(f"{opened.card.name} makes clips, and the studio pictures only; use sanakit serve")
-        return opened
+        return open_model(self.model, **self.options)
 
     def __call__(self) -> Started:
         """With lanes that are ready; raises RequestError or OutputError where an option cannot be used."""

@@ -6,7 +6,7 @@ The code is here so that it has one version with what it calls, and is checked w
 
 from __future__ import annotations
 
-from sanakit.integrations.comfyui import controlling, editing, loading, prompting, results, sampling
+from sanakit.integrations.comfyui import clips, controlling, editing, loading, prompting, results, sampling
 from sanakit.integrations.comfyui.host import prepare_folders
 from sanakit.integrations.comfyui.nodes import Node
 
@@ -21,8 +21,10 @@ _NODES: dict[str, tuple[str, type[Node]]] = {
     "SanakitAnnotate": ("Annotate (sanakit)", controlling.Annotate),
     "SanakitSettings": ("More Settings (sanakit)", sampling.Settings),
     "SanakitSample": ("Sample (sanakit)", sampling.Sample),
+    "SanakitSampleClip": ("Sample Clip (sanakit)", clips.SampleClip),
     "SanakitDecode": ("Decode (sanakit)", results.Decode),
     "SanakitSave": ("Save with Record (sanakit)", results.Save),
+    "SanakitSaveClip": ("Save Clip with Record (sanakit)", clips.SaveClip),
 }
 
 NODE_CLASS_MAPPINGS = {name: node for name, (_, node) in _NODES.items()}

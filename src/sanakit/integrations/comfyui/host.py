@@ -150,13 +150,13 @@ def rescue_folder() -> Path:
     return Path(_host("folder_paths").get_output_directory()) / "sanakit-latents"
 
 
-def picture_places(prefix: str, sizes: Sequence[tuple[int, int]]) -> tuple[list[Path], str]:
+def picture_places(prefix: str, sizes: Sequence[tuple[int, int]], *, suffix: str = ".png") -> tuple[list[Path], str]:
     """Files for new pictures of these widths and heights, as ComfyUI names its own, and their folder below its
     output."""
     paths = _host("folder_paths")
     folder, stem, first, below, _ = paths.get_save_image_path(prefix, paths.get_output_directory(), *sizes[0])
     stems = [stem.replace("%batch_num%", str(index)) for index in range(len(sizes))]
-    return [Path(folder) / f"{name}_{first + index:05}_.png" for index, name in enumerate(stems)], below
+    return [Path(folder) / f"{name}_{first + index:05}_{suffix}" for index, name in enumerate(stems)], below
 
 
 def graph_texts(prompt: object, others: Mapping[str, object] | None) -> dict[str, str]:

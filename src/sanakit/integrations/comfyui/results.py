@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from sanakit.integrations.comfyui import host
 from sanakit.integrations.comfyui.nodes import LATENT, RECORDS, Inputs, Latents, Node, text, wire
 from sanakit.integrations.comfyui.tensors import as_arrays, as_batch
+from sanakit.pipelines.clips.clip import GeneratedClip
 from sanakit.pipelines.picture_file import Carried, write_image
 from sanakit.pipelines.record import PictureRecord, describe_image
 
@@ -18,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class Decode(Node):
-    """Make pictures of latents, with the model that made these."""
+    """Make pictures of latents, with the model that made these; of a clip all its frames."""
 
     RETURN_TYPES = ("IMAGE", RECORDS)
     RETURN_NAMES = ("images", "records")
@@ -29,13 +32,14 @@ class Decode(Node):
 
     def run(self, latent: Latents, node: str | None = None) -> tuple[Tensor, list[PictureRecord]]:
         """Raises what ``TextToImagePipeline.decode`` does; a latent that does not fit into memory is kept."""
-        telling, images, records = host.Telling(node), [], []
+        telling, records = host.Telling(node), []
+        images: list[Image.Image | NDArray[np.uint8]] = []
         for saved in latent.latents:
             host.stop_if_asked()
             decoded = latent.pipeline.decode(saved)
-            images.append(decoded.picture)
+            images += [*decoded.pictures] if isinstance(decoded, GeneratedClip) else [decoded.picture]
             records.append(decoded.record)
-            telling.progress(len(images), len(latent.latents))
+            telling.progress(len(records), len(latent.latents))
         return as_batch(images), records
 
 

@@ -72,6 +72,11 @@ class VideoDiT2Config:
             raise ConfigError(f"num_anchors={self.num_anchors} must be from 0 to num_layers={self.num_layers}")
 
     @property
+    def num_states(self) -> int:
+        """Of the width of a token that its last layers see: the embedded latent, and what each group made."""
+        return 1 + math.ceil(self.num_layers / self.group)
+
+    @property
     def inner_size(self) -> int:
         """Channels of the feed-forward layers."""
         return int(self.mlp_ratio * self.hidden_size)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,14 +63,24 @@ def read_clip_record(path: str | Path) -> PictureRecord | None:
     return PictureRecord.from_json(text)
 
 
-def _video_comment(path: Path) -> str | None:
+def video_head(file: Path | IO[bytes]) -> tuple[tuple[int, int], str | None]:
+    """Width and height of an MP4 or WebM, and its comment.
+
+    Raises:
+        PictureError: it cannot be read.
+    """
     av = need_av()
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(file) if isinstance(file, Path) else file) as container:
             told = {name.lower(): value for name, value in container.metadata.items()}
-    except (av.error.FFmpegError, ValueError) as error:
-        raise PictureError(f"{path} could not be read as a clip ({error})") from error
-    return told.get("comment")
+            stream = container.streams.video[0]
+            return (stream.width, stream.height), told.get("comment")
+    except (av.error.FFmpegError, ValueError, IndexError) as error:
+        raise PictureError(f"{getattr(file, 'name', 'it')} could not be read as a clip ({error})") from error
+
+
+def _video_comment(path: Path) -> str | None:
+    return video_head(path)[1]
 
 
 def _gif_comment(path: Path) -> str | None:

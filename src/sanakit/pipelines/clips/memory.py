@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import islice
 from typing import Any
@@ -13,6 +13,9 @@ from torch import nn
 
 from sanakit.checkpoints.refiner import CONNECTORS, REFINER, TEXT_ENCODER, UPSAMPLER, OpenedRefiner
 from sanakit.models.autoencoders.clips import ClipAutoencoder
+from sanakit.models.transformers.video_dit import VideoDiTConfig
+from sanakit.models.transformers.video_dit2 import VideoDiT2Config
+from sanakit.pipelines.decoding.memory import denoising_bytes
 from sanakit.pipelines.decoding.tiling import Tiling
 from sanakit.pipelines.decoding.trial import PeakMemory
 
@@ -46,6 +49,20 @@ def clip_decoding_bytes(
     tile = min(height, tiling.tile) * min(width, tiling.tile)
     canvas = 3 * 4 * frames * (2 * tile + height * width)
     return int(a_pixel * tile) + canvas + finished
+
+
+def clip_step_bytes(
+    config: VideoDiTConfig | VideoDiT2Config, latent: Sequence[int], max_tokens: int, dtype: torch.dtype
+) -> int:
+    """Upper estimate of what one row of a step needs beside the weights, for a latent of ``(T, h, w)``: as of pictures,
+    with the keys and values of the longest prompt in every layer, and the states that later layers see.
+
+    Blocks under 32 MiB stay with the C library for a while, so that of small clips more is resident than planned here.
+    """
+    kept = 2 * max_tokens * config.num_layers
+    if isinstance(config, VideoDiT2Config):
+        kept += config.num_states * math.prod(side // of for side, of in zip(latent, config.patch_size, strict=True))
+    return denoising_bytes(config, latent, dtype) + kept * config.hidden_size * dtype.itemsize
 
 
 def refining_bytes(refiner: OpenedRefiner, latent: tuple[int, ...], dtype: torch.dtype) -> dict[str, int]:

@@ -15,6 +15,7 @@ from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
 from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 from sanakit.models.transformers.video_dit import VideoDiTConfig
+from sanakit.models.transformers.video_dit2 import VideoDiT2Config
 from sanakit.pipelines.decoding.tiling import Tiling
 
 OWN_BYTES = 500_000_000  # of Python, torch and the text on its way
@@ -79,7 +80,9 @@ class PictureMemory:
         return sum(self.weights.values()) + max(later.values()) + OWN_BYTES
 
 
-def denoising_bytes(config: LinearDiTConfig | VideoDiTConfig, latent: Sequence[int], dtype: torch.dtype) -> int:
+def denoising_bytes(
+    config: LinearDiTConfig | VideoDiTConfig | VideoDiT2Config, latent: Sequence[int], dtype: torch.dtype
+) -> int:
     """Upper estimate of what one row of a step needs beside the weights, for a latent of so many rows and columns, of a
     clip with frames before them.
 

@@ -64,7 +64,8 @@ def read_clip(service: Service, limits: Limits, body: Body) -> Asked[VideoWish]:
     wishes = as_clip_wishes(wish, body.files, defaults, service.temporal)
     plans = _plans(service, limits, wishes)
     seconds = service.patience if wish.deadline is None else wish.deadline
-    return Asked(wish, plans, Call(form=wishes.form, priority=wish.priority, seconds=seconds))
+    call = Call(form=wishes.form, preview_every=wish.preview_every, priority=wish.priority, seconds=seconds)
+    return Asked(wish, plans, call)
 
 
 def _check_model(service: Service, model: str | None) -> None:

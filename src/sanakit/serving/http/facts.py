@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
+from sanakit.checkpoints.identity.card import VideoDefaults
 from sanakit.common.version import __version__
 from sanakit.pipelines.reading.styles import load_styles
 from sanakit.pipelines.reading.words import Words
@@ -75,13 +77,25 @@ def _model(service: Service) -> dict[str, Any]:
     return {"id": service.name, "object": "model", "created": service.created, "owned_by": "sanakit"}
 
 
+def usual_size(service: Service) -> str:
+    """Of what is made where no size is said."""
+    request = service.plan([service.check_request()])[0].request
+    return f"{request.width}x{request.height}"
+
+
+def clip_facts(defaults: VideoDefaults, temporal: int) -> dict[str, Any]:
+    """What a page wants to know of clips; ``format`` is one that can be written here."""
+    told = {name: getattr(defaults, name) for name in ("num_frames", "fps", "motion_score")}
+    return {**told, "temporal": temporal, "format": "mp4" if find_spec("av") else "webp"}
+
+
 def model_facts(service: Service) -> dict[str, Any]:
     """What a page wants to know of the model."""
     card = service.model.card
-    defaults = card.defaults
+    defaults, clips = card.defaults, service.makes_clips
     return {
         "defaults": {
-            "size": f"{defaults.base_size}x{defaults.base_size}",
+            "size": usual_size(service),
             "num_inference_steps": defaults.num_inference_steps,
             "guidance_scale": defaults.guidance_scale,
             "solver": defaults.solver,
@@ -93,9 +107,10 @@ def model_facts(service: Service) -> dict[str, Any]:
         "pag": bool(defaults.pag_layers),
         "solvers": [card.defaults.solver] if card.distilled else list(SOLVERS),
         "words": sorted(Words(service.model.words).known) if service.model.words else [],
-        "styles": list(load_styles()),
-        "adapters": list(service.adapter_files()),
-        "controls": list(service.control_files()),
+        "styles": [] if clips else list(load_styles()),
+        "adapters": [] if clips else list(service.adapter_files()),
+        "controls": [] if clips else list(service.control_files()),
+        "clips": clip_facts(defaults, service.temporal) if isinstance(defaults, VideoDefaults) else None,
         "annotators": list(ANNOTATORS),
         "own_control": "controlnet" in service.model.parts.networks,
         "licence": card.licence,

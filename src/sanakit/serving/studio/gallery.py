@@ -19,18 +19,17 @@ from PIL import Image
 from sanakit.common.config import json_values
 from sanakit.common.errors import OutputError, PictureError, SanakitError
 from sanakit.common.files import unwritten, write_whole
-from sanakit.common.picture_limits import open_within_limit
-from sanakit.pipelines.picture_file import record_text
+from sanakit.serving.studio.heads import ENDINGS, VIDEOS, film_strip, first_frame, head_of
 
 logger = logging.getLogger(__name__)
 
-_FORMATS = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}  # endings by what Pillow calls a file
 _THUMBNAIL = 384  # pixels of its longer side, at most
+_STRIP, _STRIP_HEIGHT = 8, 72  # frames, and their pixels
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """A picture of the gallery.
+    """A picture or a clip of the gallery.
 
     Args:
         sha256: the first 16 digits, of the file.
@@ -60,6 +59,15 @@ class Kept:
         return f"{self.path.name} {told}".casefold()
 
     @property
+    def clip(self) -> dict[str, Any] | None:
+        """Its frames, frames a second, and whether it is a video to a browser or an animated picture; None for a
+        picture."""
+        frames, fps = self.request.get("num_frames"), self.request.get("fps")
+        if not isinstance(frames, int) or not isinstance(fps, int) or min(frames, fps) < 1:
+            return None
+        return {"num_frames": frames, "fps": fps, "video": self.path.suffix.lower() in VIDEOS}
+
+    @property
     def facts(self) -> dict[str, Any]:
         """For the page."""
         return {
@@ -68,6 +76,7 @@ class Kept:
             "size": f"{self.size[0]}x{self.size[1]}",
             "prompt": str(self.request.get("prompt", "")),
             "seed": self.request.get("seed"),
+            "clip": self.clip,
         }
 
 
@@ -84,8 +93,7 @@ class Gallery:
         sha256 = hashlib.sha256(content).hexdigest()[:16]
         if any(self.folder.glob(f"*-{sha256}.*")):
             return
-        with Image.open(io.BytesIO(content)) as picture:
-            ending = _FORMATS[str(picture.format)]
+        ending = head_of(content).ending
         try:
             write_whole(self.folder / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{sha256}.{ending}", content)
         except OutputError as error:
@@ -116,15 +124,16 @@ class Gallery:
 
     def thumbnail(self, name: str) -> bytes:
         """A small WebP of a picture."""
-        try:
-            with open_within_limit(self.get(name).path) as picture:
-                small = picture.convert("RGB")
-        except (OSError, ValueError, SyntaxError) as error:
-            raise PictureError(f"{name} cannot be read ({error})") from None
+        small = first_frame(self.get(name).path)
         small.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
-        written = io.BytesIO()
-        small.save(written, "webp", quality=85)
-        return written.getvalue()
+        return _as_webp(small)
+
+    def strip(self, name: str) -> bytes:
+        """Some frames of a clip beside each other as WebP; raises PictureError for a picture."""
+        kept = self.get(name)
+        if kept.clip is None:
+            raise PictureError(f"{name} is a picture, and no clip")
+        return _as_webp(film_strip(kept.path, kept.clip["num_frames"], _STRIP, _STRIP_HEIGHT))
 
     def _all(self) -> list[Kept]:
         names = {path.name for path in self.folder.iterdir()} if self.folder.is_dir() else set()
@@ -137,12 +146,17 @@ class Gallery:
 
     def _read(self, name: str) -> Kept | None:
         path = self.folder / name
-        if path.parent != self.folder or path.suffix.lower().lstrip(".") not in {*_FORMATS.values(), "jpeg"}:
+        if path.parent != self.folder or path.suffix.lower() not in ENDINGS:
             return None
         try:
-            with open_within_limit(path) as picture:  # its head alone
-                size, record = picture.size, record_text(picture) or ""
+            head = head_of(path)
         except (SanakitError, OSError, ValueError, SyntaxError):
             return None
         sha256 = path.stem.rpartition("-")[2]  # as `keep` names its files
-        return Kept(path=path, sha256=sha256, size=size, record=record)
+        return Kept(path=path, sha256=sha256, size=head.size, record=head.record)
+
+
+def _as_webp(picture: Image.Image) -> bytes:
+    written = io.BytesIO()
+    picture.save(written, "webp", quality=85)
+    return written.getvalue()

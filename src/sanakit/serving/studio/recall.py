@@ -10,9 +10,8 @@ from typing import Any
 from PIL import Image
 
 from sanakit.common.errors import PictureError
-from sanakit.pipelines.picture_file import open_single_picture, read_record, record_text
 from sanakit.pipelines.record import PictureRecord
-from sanakit.pipelines.replay import circumstances, compare, request_again
+from sanakit.pipelines.replay import circumstances, compare, compare_frames, read_made, request_again, size_of
 from sanakit.pipelines.request import GenerationRequest, VideoRequest
 from sanakit.serving.errors import of_failure
 from sanakit.serving.messages import Done, Failed, FileForm
@@ -25,31 +24,47 @@ _ELSE = (
 )  # fmt: skip
 
 
-def settings_in(picture: Image.Image, service: Service) -> dict[str, Any]:
-    """`settings_of` an open picture; None and a sentence where it holds no record."""
-    text = record_text(picture)
-    if text is None:
-        return {"settings": None, "lacks": ["it holds no record of sanakit"]}
-    return settings_of(PictureRecord.from_json(text), service)
+_OF_CLIPS = ("negative_prompt", "flow_shift", "num_frames", "fps", "motion_score")
+
+
+def settings_in(record: str, service: Service) -> dict[str, Any]:
+    """`settings_of` the text of a record, and what it is ``of``; None and a sentence where there is none, or it is of
+    what the model does not make."""
+    if not record:
+        return {"settings": None, "lacks": ["it holds no record of sanakit"], "of": None}
+    read = PictureRecord.from_json(record)
+    of = "clip" if isinstance(read.request, VideoRequest) else "picture"
+    try:
+        return {**settings_of(read, service), "of": of}
+    except PictureError as error:
+        return {"settings": None, "lacks": [str(error)], "of": of}
 
 
 def settings_of(record: PictureRecord, service: Service) -> dict[str, Any]:
-    """``settings`` in the names of the images API, without what the model does anyway; ``lacks`` in a sentence each."""
-    request = _of_picture(record)
-    values = request.model_dump(mode="json", include={*_ALWAYS, *_ELSE})
-    (plan,) = service.plan([GenerationRequest(prompt="", seed=0)])
+    """``settings`` in the names of the images or the videos API, without what the model does anyway; ``lacks`` in a
+    sentence each."""
+    request = _of_kind(record, service)
+    names = _OF_CLIPS if service.makes_clips else _ELSE
+    always = (*_ALWAYS, "num_frames", "fps") if service.makes_clips else _ALWAYS
+    values = request.model_dump(mode="json", include={*always, *names})
+    (plan,) = service.plan([type(request)(prompt="", seed=0)])
     usual = plan.request.model_dump(mode="json")
-    given = {name: value for name, value in values.items() if name in _ALWAYS or value not in (None, usual.get(name))}
+    given = {name: value for name, value in values.items() if name in always or value not in (None, usual.get(name))}
     given["size"] = f"{request.width}x{request.height}"
+    if service.makes_clips:
+        return {"settings": given, "lacks": list(_lacks(record, service, ()))}
     here = service.adapter_files()
     named = {Path(use.name).stem: use.weight for use in request.adapters}
     given["adapters"] = [{"name": name, "weight": weight} for name, weight in named.items() if name in here]
     return {"settings": given, "lacks": list(_lacks(record, service, [name for name in named if name not in here]))}
 
 
-def _of_picture(record: PictureRecord) -> GenerationRequest:
-    if isinstance(record.request, VideoRequest):
-        raise PictureError("this is a clip, and the studio makes pictures; use sanakit replay")
+def _of_kind(record: PictureRecord, service: Service) -> GenerationRequest:
+    """Its request; raises PictureError for a clip where pictures are made, and the other way round."""
+    of_clip = isinstance(record.request, VideoRequest)
+    if of_clip != service.makes_clips:
+        what, makes = ("clip", "pictures") if of_clip else ("picture", "clips")
+        raise PictureError(f"this is a {what}, and {service.name} makes {makes}; open it with a model of {what}s")
     return record.request
 
 
@@ -65,7 +80,7 @@ def _lacks(record: PictureRecord, service: Service, adapters: Sequence[str]) -> 
 
 
 async def replayed(service: Service, path: Path, gone: Callable[[], Awaitable[bool]]) -> dict[str, Any]:
-    """The picture in ``path`` made again in a lane: ``outcome``, and ``differences`` in a sentence each.
+    """The picture or clip in ``path`` made again in a lane: ``outcome``, and ``differences`` in a sentence each.
 
     Args:
         gone: says whether the client went away.
@@ -74,20 +89,23 @@ async def replayed(service: Service, path: Path, gone: Callable[[], Awaitable[bo
         PictureError: it has no record, or what it was made from is not here, such as latents that were given.
         ApiError: it could not be made.
     """
-    record, picture = read_record(path), open_single_picture(path)
-    _of_picture(record)
-    record.check_work(path, picture.size)
+    record, picture = read_made(path)
+    _of_kind(record, service)
+    record.check_work(path, size_of(path, picture))
     files = service.adapter_files()
     given = [file for use in record.request.adapters if (file := files.get(Path(use.name).stem)) is not None]
     request = request_again(record, path, adapters=given)
-    call = Call(form=FileForm(), seconds=service.patience)
+    call = Call(form=FileForm(format="webp" if picture is None else "png"), seconds=service.patience)
     with Order(service, service.plan([request]), call, gone) as order:
         async for _, message in order.told():
             match message:
                 case Failed():
                     raise of_failure(message, begun=order.begun)
-                case Done(content=content, record=again):
-                    made = Image.open(io.BytesIO(content))
-                    outcome, pixels = compare(record, picture, made)
-                    differences = [*pixels, *circumstances(record, PictureRecord.from_json(again))]
+                case Done(content=content, record=text):
+                    again = PictureRecord.from_json(text)
+                    if picture is None:
+                        outcome, pixels = compare_frames(record, again, path)
+                    else:
+                        outcome, pixels = compare(record, picture, Image.open(io.BytesIO(content)))
+                    differences = [*pixels, *circumstances(record, again)]
     return {"outcome": outcome, "differences": differences}

@@ -13,9 +13,8 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
+from sanakit.common.aspect_ratio import CLIP_SIZES, nearest_clip_bin
 from sanakit.common.errors import RequestError
-from sanakit.common.picture_limits import open_within_limit
-from sanakit.data.pictures import open_picture
 from sanakit.pipelines.reading.words import FUNCTION_WORDS
 from sanakit.pipelines.resolution import generated_size, size_like
 from sanakit.serving.errors import ApiError
@@ -24,12 +23,14 @@ from sanakit.serving.http.facts import model_facts
 from sanakit.serving.http.images import ERRORS
 from sanakit.serving.service import Service
 from sanakit.serving.studio.gallery import Gallery
+from sanakit.serving.studio.heads import head_of
 from sanakit.serving.studio.recall import replayed, settings_in
 
 SHAPES = ("1:1", "4:3", "3:4", "3:2", "2:3", "16:9", "9:16")
 _SCALES = (1.0, 1.5, 2.0)  # times the model's own side
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src blob:; "
+    "connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _HEADERS = {
@@ -95,11 +96,15 @@ def studio_routes(service: Service, gallery: Gallery, *, hosts: Sequence[str] = 
         """The same, small."""
         return Response(gallery.thumbnail(name), media_type="image/webp", headers=_FOR_GOOD)
 
+    @router.get("/studio/pictures/{name}/strip")
+    def strip(name: str) -> Response:
+        """Frames of a clip beside each other, the first and the last among them."""
+        return Response(gallery.strip(name), media_type="image/webp", headers=_FOR_GOOD)
+
     @router.get("/studio/pictures/{name}/settings")
     def settings(name: str) -> dict[str, Any]:
         """All that it was made with."""
-        with open_within_limit(gallery.get(name).path) as picture:
-            return settings_in(picture, service)
+        return settings_in(gallery.get(name).record, service)
 
     @router.delete("/studio/pictures/{name}")
     def delete(name: str) -> dict[str, Any]:
@@ -115,9 +120,9 @@ def studio_routes(service: Service, gallery: Gallery, *, hosts: Sequence[str] = 
 
     @router.post("/studio/recall")
     async def recall(request: Request) -> dict[str, Any]:
-        """All that a picture was made with, which is the body."""
-        with await run_in_threadpool(open_picture, await request.body()) as picture:
-            return settings_in(picture, service)
+        """All that a picture or a clip was made with, which is the body."""
+        head = await run_in_threadpool(head_of, await request.body())
+        return settings_in(head.record, service)
 
     return router
 
@@ -125,6 +130,8 @@ def studio_routes(service: Service, gallery: Gallery, *, hosts: Sequence[str] = 
 def shapes_of(service: Service) -> list[dict[str, Any]]:
     """Every shape with the sizes that the model makes in it, smallest first."""
     base, granularity = service.model.card.defaults.base_size, service.granularity
+    if service.makes_clips:
+        return [{"shape": shape, "sizes": [_clip_size(shape, base, granularity)]} for shape in SHAPES]
     found: dict[str, list[str]] = {}
     for shape in SHAPES:
         width, height = map(int, shape.split(":"))
@@ -138,6 +145,14 @@ def shapes_of(service: Service) -> list[dict[str, Any]]:
             if size not in found.setdefault(shape, []):
                 found[shape].append(size)
     return [{"shape": shape, "sizes": sizes} for shape, sizes in found.items()]
+
+
+def _clip_size(shape: str, base: int, granularity: int) -> str:
+    """In a shape; those of 480p and 720p are of a table."""
+    width, height = map(int, shape.split(":"))
+    of_table = base in CLIP_SIZES
+    made = nearest_clip_bin(height, width, base) if of_table else size_like(height, width, base, granularity)
+    return f"{made[1]}x{made[0]}"
 
 
 def _asset(request: Request, name: str) -> Response:

@@ -1,7 +1,7 @@
 // A picture that controls what is drawn: what of it, through which network, and how much it counts.
 
-import { Refused } from "./api.js";
 import { at, make, telling } from "./dom.js";
+import { pictureAsUrl } from "./reading.js";
 
 let image = null; // as a data URL
 
@@ -26,16 +26,7 @@ function show(found) {
   if (found) at("control-picture").src = found;
 }
 
-const take = telling(async (file) => {
-  if (!file.type.startsWith("image/")) throw new Refused(`${file.name} is no picture; choose a PNG, JPEG or WebP file.`, 400);
-  const reader = new FileReader();
-  await new Promise((resolve, reject) => {
-    reader.addEventListener("load", resolve);
-    reader.addEventListener("error", () => reject(new Refused(`${file.name} cannot be read.`, 400)));
-    reader.readAsDataURL(file);
-  });
-  show(reader.result);
-});
+const take = telling(async (file) => show(await pictureAsUrl(file)));
 
 at("control-open").addEventListener("click", () => at("control-file").click());
 at("control-file").addEventListener("change", () => {

@@ -1,13 +1,16 @@
 // Pictures from outside: dropped, pasted or opened. Their settings come back; those without are edited.
 
 import { Refused, ask } from "./api.js";
+import * as clip from "./clip.js";
 import { at, hush, tell, telling } from "./dom.js";
 import * as editor from "./editor.js";
 import * as form from "./form.js";
 
 const take = telling(async (file) => {
-  if (!file.type.startsWith("image/")) throw new Refused(`${file.name} is no picture; drop a PNG, JPEG or WebP file.`, 400);
+  if (!/^(image|video)[/]/.test(file.type)) throw new Refused(`${file.name} is no picture and no clip; drop a PNG, JPEG, WebP or MP4 file.`, 400);
   const told = await ask("studio/recall", { method: "POST", body: file });
+  if (clip.here() && told.of !== "clip" && file.type.startsWith("image/")) return begin(file);
+  if (told.of === "clip" && !told.settings) throw new Refused(`${file.name}: ${told.lacks.join(", ")}.`, 400);
   if (!told.settings) {
     await editor.open(file, at("prompt").value, file.name);
     at("editor-told").textContent = "It holds no settings, so it can be edited here.";
@@ -17,6 +20,12 @@ const take = telling(async (file) => {
   form.recall(told.settings);
   tell([`The settings of ${file.name} are in the form.`, ...told.lacks.map((each) => `Note: ${each}.`)].join(" "));
   at("prompt").focus();
+});
+
+const begin = telling(async (file) => {
+  await clip.beginWith(file);
+  hush();
+  tell(`The clip will begin with ${file.name}.`);
 });
 
 const carries = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
@@ -36,6 +45,10 @@ addEventListener("drop", (event) => {
 addEventListener("paste", (event) => {
   const file = event.clipboardData?.files[0];
   if (file) take(file);
+});
+at("first-file").addEventListener("change", () => {
+  if (at("first-file").files[0]) begin(at("first-file").files[0]);
+  at("first-file").value = "";
 });
 at("open-file").addEventListener("click", () => at("file").click());
 at("file").addEventListener("change", () => {

@@ -1,5 +1,6 @@
 // The form: what the model can do, what is asked for, and what is remembered of it.
 
+import * as clip from "./clip.js";
 import { at, make } from "./dom.js";
 
 const MAX_SEED = 2 ** 32;
@@ -19,7 +20,7 @@ export function prepare(found) {
   at("style-field").hidden = !found.styles.length;
   at("adapters-field").hidden = !found.adapters.length;
   at("negative-field").hidden = !found.negative_prompt;
-  at("live-field").hidden = !found.few_steps;
+  at("live-field").hidden = !found.few_steps || clip.here();
   at("steps").max = found.few_steps ? 16 : 60;
   usual();
   at("form").addEventListener("input", note);
@@ -30,9 +31,11 @@ export function prepare(found) {
   at("usual").addEventListener("click", () => { usual(); note(); });
 }
 
+const place = () => (clip.here() ? "clip-form" : "form");
+
 function note() {
   tellSliders();
-  localStorage.setItem("form", JSON.stringify({ ...settings(), n: at("number").value, locked: isLocked(), live: at("live").checked }));
+  localStorage.setItem(place(), JSON.stringify({ ...settings(), n: at("number").value, locked: isLocked(), live: at("live").checked }));
   for (const listener of changed) listener();
 }
 
@@ -102,6 +105,7 @@ export function usual() {
   at("style").value = "";
   at("number").value = "1";
   for (const [use, weight] of adapterRows()) { use.checked = false; weight.value = "1"; weight.nextSibling.value = "1"; }
+  clip.usual();
   setOthers({});
   tellSliders();
 }
@@ -115,6 +119,7 @@ export function settings() {
     num_inference_steps: Number(at("steps").value),
     guidance_scale: Number(at("guidance").value),
     seed: Number(at("seed").value) || 0,
+    ...clip.settings(),
     ...others,
   };
   if (at("negative").value.trim() && facts.negative_prompt) wish.negative_prompt = at("negative").value;
@@ -148,7 +153,7 @@ export function recall(wish, { keepSeed = true } = {}) {
     const row = adapterRows().find(([use]) => use.value === name);
     if (row) { row[0].checked = true; row[1].value = weight; row[1].nextSibling.value = weight; }
   }
-  setOthers(rest);
+  setOthers(clip.recall(rest));
   tellSliders();
   note();
 }
@@ -165,9 +170,9 @@ function setOthers(found) {
 
 export function remembered() {
   try {
-    const form = JSON.parse(localStorage.getItem("form") ?? "null");
+    const form = JSON.parse(localStorage.getItem(place()) ?? "null");
     if (form) recall(form, { keepSeed: form.locked });
   } catch {
-    localStorage.removeItem("form");
+    localStorage.removeItem(place());
   }
 }

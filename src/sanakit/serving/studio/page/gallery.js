@@ -1,6 +1,7 @@
 // The gallery: what was made, searched, opened and deleted.
 
 import { ask, showPicture } from "./api.js";
+import * as clip from "./clip.js";
 import { at, later, make, telling } from "./dom.js";
 
 let pictures = [];
@@ -37,7 +38,7 @@ function show() {
   at("gallery").replaceChildren(...pictures.map((picture) => known.get(picture.name) ?? tile(picture)));
   at("more").hidden = pictures.length >= total;
   const wanted = at("search").value.trim();
-  at("gallery-told").textContent = total ? `${total} ${total === 1 ? "picture" : "pictures"}` : wanted ? "nothing found" : "nothing yet";
+  at("gallery-told").textContent = total ? `${total} ${clip.here() ? "clip" : "picture"}${total === 1 ? "" : "s"}` : wanted ? "nothing found" : "nothing yet";
 }
 
 function tile(picture) {
@@ -47,6 +48,7 @@ function tile(picture) {
   const label = `${picture.prompt || "no prompt"}, ${picture.size}, seed ${picture.seed ?? "not known"}`;
   const button = make("button", { type: "button", ariaLabel: label, title: picture.prompt }, image);
   button.addEventListener("click", () => open(picture));
+  if (picture.clip) button.append(make("span", { className: "moves", ariaHidden: "true" }, "▶"));
   const item = make("li", {}, button);
   item.dataset.name = picture.name;
   return item;

@@ -4,6 +4,7 @@ import { ask } from "./api.js";
 import { at, hush, telling } from "./dom.js";
 import "./theme.js";
 import "./files.js";
+import * as clip from "./clip.js";
 import * as control from "./control.js";
 import * as editor from "./editor.js";
 import * as form from "./form.js";
@@ -40,7 +41,8 @@ const draw = telling(async () => {
   form.nextSeed();
   const wish = form.settings();
   const every = Math.max(1, Math.round(wish.num_inference_steps / PREVIEWS) || 1);
-  const body = { ...wish, ...control.wish(), n: form.number(), preview_every: every };
+  const number = clip.here() ? {} : { n: form.number() };
+  const body = { ...wish, ...control.wish(), ...clip.wish(), ...number, preview_every: every };
   await accepted(await ask("v1/jobs", { method: "POST", body }));
   at("stage").scrollIntoView({ block: "nearest", behavior: "smooth" });
 });
@@ -69,6 +71,7 @@ gallery.onOpen(telling(viewer.open));
 
 telling(async () => {
   const facts = await ask("studio/facts");
+  clip.prepare(facts);
   form.prepare(facts);
   control.prepare(facts);
   form.remembered();

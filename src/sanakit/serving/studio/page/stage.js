@@ -2,6 +2,7 @@
 
 import { ask, events, showPicture } from "./api.js";
 import { at, make, tell, telling } from "./dom.js";
+import * as player from "./player.js";
 
 let following = null; // the job on the stage
 let stop = new AbortController();
@@ -33,12 +34,13 @@ export function preview(place, b64, kind = "png") {
   if (image) image.src = `data:image/${kind};base64,${b64}`;
 }
 
-export function finished(place, path, label, open) {
+export function finished(place, path, label, open, film = false) {
   const button = at("shown").children[place];
-  if (!button) return;
-  const image = button.querySelector("img");
+  const image = button?.querySelector("img");
+  if (!image) return; // nor where its film plays already
   image.classList.remove("coming");
-  showPicture(image, path);
+  if (film) player.onStage(path).then((moving) => image.replaceWith(moving), (error) => tell(error.message));
+  else showPicture(image, path);
   button.disabled = !open;
   button.ariaLabel = label;
   image.alt = label;
@@ -60,16 +62,17 @@ export async function follow(job, opened) {
   const { n = 1, size, prompt } = job.request;
   present(Number(n), size);
   progress(job.progress, job.status === "queued" ? "waits" : "");
+  const film = job.kind === "video" && ["mp4", "webm"].includes(job.request.output_format ?? "mp4");
   const show = (data) => data.forEach((picture, place) => {
     const number = Number(picture.url.split("/").pop());
-    finished(number, picture.url.slice(1), `${prompt || "no prompt"}, seed ${picture.seed}`, () => opened(picture.sha256, data[place]));
+    finished(number, picture.url.slice(1), `${prompt || "no prompt"}, seed ${picture.seed}`, () => opened(picture.sha256, data[place]), film);
   });
   show(job.data);
   let ended = null;
   try {
     for await (const news of events(`v1/jobs/${job.id}/events`, { signal })) {
       if (news.job) ended = news.job;
-      if (news.b64_json) preview(news.picture, news.b64_json);
+      if (news.b64_json) preview(news.picture, news.b64_json, job.kind === "video" ? "webp" : "png");
       if (news.status === "queued") progress(news.progress ?? 0, "waits");
       else if (news.progress !== undefined) progress(news.progress, news.step ? `step ${news.step} of ${news.steps}` : "");
     }

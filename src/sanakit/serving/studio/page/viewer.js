@@ -6,6 +6,7 @@ import * as comparer from "./compare.js";
 import * as editor from "./editor.js";
 import * as form from "./form.js";
 import * as gallery from "./gallery.js";
+import * as player from "./player.js";
 
 const outcomes = new Map(); // of pictures that were made again
 let picture = null;
@@ -28,13 +29,14 @@ export async function open(found) {
   at("viewer-facts").replaceChildren();
   badge();
   const path = gallery.path(found.name);
-  await showPicture(at("viewer-picture"), path);
+  if (!found.clip?.video) await showPicture(at("viewer-picture"), path);
   at("download").href = path;
   at("download").download = found.name;
   const place = gallery.all().indexOf(found);
   at("newer").disabled = place <= 0;
   at("older").disabled = place < 0 || place === gallery.all().length - 1;
   if (!at("viewer").open) at("viewer").showModal();
+  await player.open(found, path);
   const told = await settings(found).catch((error) => ({ settings: null, lacks: [error.message] }));
   if (picture !== found) return;
   for (const id of ["recall", "replay"]) at(id).disabled = !told.settings;
@@ -83,6 +85,7 @@ at("viewer-close").addEventListener("click", () => at("viewer").close());
 at("newer").addEventListener("click", () => step(-1));
 at("older").addEventListener("click", () => step(1));
 at("viewer").addEventListener("keydown", (event) => {
+  if (event.target.type === "range") return; // whose arrows are frames
   if (event.key === "ArrowLeft") step(-1);
   if (event.key === "ArrowRight") step(1);
 });

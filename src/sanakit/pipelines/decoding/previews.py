@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from sanakit.pipelines.source_picture import SourcePicture
 
 CELL = 4  # pixels of a preview a side, of every cell of the latent
 LARGEST = 512  # pixels a side of a preview that is sent
+LARGEST_OF_CLIP = 256
 _NUM_PICTURES, _SIDE = 8, 256
 _RIDGE = 1e-3  # of the mean square of the latents, so that channels that hardly change get no huge weights
 
@@ -37,6 +39,23 @@ class Projection:
         image = Image.fromarray(from_signed(self.pixels(latent))[0])
         shrunk = min(LARGEST / max(height, width), 1.0)
         return image.resize((max(round(width * shrunk), 1), max(round(height * shrunk), 1)), Image.Resampling.BICUBIC)
+
+    def file(self, latent: Tensor, height: int, width: int) -> bytes:
+        """A preview of a picture, or of a clip at 4 frames of its latent a second, as WebP."""
+        if latent.ndim == 5:
+            return self.clip(latent, height, width, 4.0)
+        written = io.BytesIO()
+        self.picture(latent, height, width).save(written, "webp", quality=85)
+        return written.getvalue()
+
+    def clip(self, latent: Tensor, height: int, width: int, fps: float) -> bytes:
+        """An animated WebP of the frames of a latent ``(1, C, T, h, w)``, at most `LARGEST_OF_CLIP` a side."""
+        shrunk = min(LARGEST_OF_CLIP / max(height, width), 1.0)
+        size = max(round(height * shrunk), 1), max(round(width * shrunk), 1)
+        first, *others = (self.picture(frame, *size) for frame in latent.unbind(2))
+        written, shown = io.BytesIO(), max(round(1000 / fps), 1)
+        first.save(written, "webp", save_all=True, append_images=others, duration=shown, loop=0, quality=70)
+        return written.getvalue()
 
 
 def fit_projection(encode: Callable[[SourcePicture, tuple[int, int]], Tensor]) -> Projection:

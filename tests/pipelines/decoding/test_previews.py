@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sanakit.pipelines.decoding.previews import CELL, fit_projection
 from sanakit.pipelines.source_picture import SourcePicture
-from sanakit.serving.previews import CELL, fit_projection
 
 
 def test_a_linear_code_is_projected_back() -> None:

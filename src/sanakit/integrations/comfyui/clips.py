@@ -1,0 +1,123 @@
+"""Nodes of clips: latents of a prompt, perhaps from a first picture on, and files of them."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from torch import Tensor
+
+from sanakit.common.errors import RequestError
+from sanakit.common.seeds import MAX_SEED
+from sanakit.integrations.comfyui import host
+from sanakit.integrations.comfyui.nodes import (
+    LATENT,
+    MODEL,
+    OWN,
+    PROMPT,
+    Inputs,
+    Latents,
+    Node,
+    Prompt,
+    choice,
+    number,
+    text,
+    whole,
+    wire,
+)
+from sanakit.integrations.comfyui.tensors import as_arrays
+from sanakit.pipelines.clips.clip import GeneratedClip
+from sanakit.pipelines.clips.place import ClipFormat, choose_clip_place
+from sanakit.pipelines.latent_file import SavedLatent
+from sanakit.pipelines.request import MAX_FPS, MAX_FRAMES, MAX_MOTION, MAX_SIDE, MAX_STEPS, VideoRequest
+from sanakit.pipelines.text_to_image import TextToImagePipeline
+from sanakit.sampling.solvers import SOLVERS
+
+_OFF = -1.0  # for the model's own, of what may be 0
+
+
+class SampleClip(Node):
+    """Make a clip of a prompt, as a latent."""
+
+    RETURN_TYPES = (LATENT,)
+    RETURN_NAMES = ("latent",)
+
+    @classmethod
+    def INPUT_TYPES(cls) -> Inputs:  # noqa: N802, as ComfyUI calls it
+        side = "In pixels; 0 in both is the model's own, or the shape of the picture it begins with."
+        return {
+            "required": {
+                "model": wire(MODEL, "One of clips."),
+                "prompt": wire(PROMPT, "What happens."),
+                "seed": whole("Of the noise.", 0, MAX_SEED, control_after_generate=True),
+                "frames": whole("Length; 0 is the model's own.", 0, MAX_FRAMES),
+                "fps": whole("Frames a second of the file; 0 is the model's own.", 0, MAX_FPS),
+                "motion": whole(
+                    "How much moves; 0 does not say it, -1 is the model's own.", -1, MAX_MOTION, default=-1
+                ),
+                "width": whole(side, 0, MAX_SIDE),
+                "height": whole(side, 0, MAX_SIDE),
+                "steps": whole("Of the solver; 0 is the model's own.", 0, MAX_STEPS),
+                "guidance": number(
+                    "How closely to follow the prompt; 1 is off, -1 the model's own.", -1, 1000, default=_OFF
+                ),
+                "solver": choice("The model's own, if nothing is said.", [OWN, *SOLVERS]),
+            },
+            "optional": {"image": wire("IMAGE", "The picture that it begins with.")},
+            "hidden": {"node": "UNIQUE_ID"},
+        }
+
+    def run(
+        self,
+        model: TextToImagePipeline,
+        prompt: Prompt,
+        node: str | None = None,
+        image: Tensor | None = None,
+        **wishes: Any,
+    ) -> tuple[Latents]:
+        """Raises what a pipeline does, and ComfyUI's exception where its user wants no more of this."""
+        if image is not None and len(image) != 1:
+            raise RequestError(f"a clip begins with one picture, and {len(image)} came; choose one of them.")
+        fields = {**prompt._asdict(), "seed": wishes.pop("seed"), **_fields(wishes)}
+        request = VideoRequest(**fields, image=None if image is None else as_arrays(image)[0])
+        result = model([request], on_event=host.Telling(node), output="latent")
+        return (Latents(model, [SavedLatent(latent=each.latent, record=each.record) for each in result.images]),)
+
+
+def _fields(wishes: dict[str, Any]) -> dict[str, Any]:
+    """Of a request, without what is left to the model."""
+    names = {"frames": "num_frames", "steps": "num_inference_steps"}
+    whole_numbers = ("frames", "fps", "width", "height", "steps")
+    fields = {names.get(name, name): wishes[name] for name in whole_numbers if wishes[name]}
+    fields |= {} if wishes["motion"] < 0 else {"motion_score": wishes["motion"]}
+    fields |= {} if wishes["guidance"] < 0 else {"guidance_scale": wishes["guidance"]}
+    return fields | ({} if wishes["solver"] == OWN else {"solver": wishes["solver"]})
+
+
+class SaveClip(Node):
+    """Write clips as files with their record, frame by frame as they are decoded."""
+
+    OUTPUT_NODE = True
+
+    @classmethod
+    def INPUT_TYPES(cls) -> Inputs:  # noqa: N802
+        prefix = "Of the names, as in ComfyUI's Save Image; folder/name is below its output folder."
+        formats = [each for each in get_args(ClipFormat) if each != "png"]
+        return {
+            "required": {
+                "latent": wire(LATENT, "What was sampled."),
+                "filename_prefix": text(prefix, default="sanakit"),
+                "format": choice("MP4 and WebM need PyAV.", formats),
+            }
+        }
+
+    def run(self, latent: Latents, filename_prefix: str, format: str) -> dict[str, Any]:
+        """Raises what ``TextToImagePipeline.decode`` does; a latent that does not fit into memory is kept."""
+        requests = [saved.record.request for saved in latent.latents]
+        sizes = [(request.width or 0, request.height or 0) for request in requests]
+        places, below = host.picture_places(filename_prefix, sizes, suffix=f".{format}")
+        for place, saved in zip(places, latent.latents, strict=True):
+            host.stop_if_asked()
+            clip = latent.pipeline.decode(saved, save_to=choose_clip_place(place))
+            assert isinstance(clip, GeneratedClip)
+        files = [{"filename": place.name, "subfolder": below, "type": "output"} for place in places]
+        return {"ui": {"images": files, "animated": (True,)}}

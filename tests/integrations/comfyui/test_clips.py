@@ -1,0 +1,57 @@
+"""Graphs that make clips."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.integrations.comfyui.stub_host import Host
+from tests.pipelines.clips.conftest import clip_bundle  # noqa: F401 (a fixture)
+from tests.serving.http.test_videos import clips  # noqa: F401 (a fixture)
+
+import sanakit
+from sanakit.common.errors import RequestError
+from sanakit.integrations.comfyui import prepare_folders
+from sanakit.integrations.comfyui.clips import SampleClip, SaveClip
+from sanakit.integrations.comfyui.nodes import Prompt
+from sanakit.integrations.comfyui.results import Decode
+from sanakit.pipelines.replay import read_made
+
+USUAL = {"width": 0, "height": 0, "steps": 0, "motion": -1, "guidance": -1.0, "solver": "the model's own"}
+
+
+def test_a_graph_films_what_the_library_does(host: Host, clips: Path) -> None:  # noqa: F811
+    prepare_folders()
+    place = host.folder / "models" / "diffusers" / "films"
+    shutil.copytree(clips, place)
+    sample: dict[str, Any] = {"model": ["1", 0], "prompt": ["2", 0], "seed": 3, "frames": 5, "fps": 12, **USUAL}
+    made = host.run({
+        "1": {"class_type": "SanakitLoadModel", "inputs": {"model": "diffusers/films"}},
+        "2": {"class_type": "SanakitEncodePrompt", "inputs": {"model": ["1", 0], "prompt": "a ball rolls"}},
+        "3": {"class_type": "SanakitSampleClip", "inputs": sample},
+        "4": {"class_type": "SanakitSaveClip",
+              "inputs": {"latent": ["3", 0], "filename_prefix": "films/ball", "format": "gif"}},
+        "5": {"class_type": "SanakitDecode", "inputs": {"latent": ["3", 0]}},
+    })  # fmt: skip
+    (file,) = made["4"]["ui"]["images"]
+    record, _ = read_made(host.folder / "output" / file["subfolder"] / file["filename"])
+    (own,) = sanakit.load(place)("a ball rolls", num_frames=5, fps=12, seed=3).images
+    assert record.image == own.record.image
+    images, (decoded,) = made["5"]
+    assert decoded.image == record.image
+    assert np.array_equal((images * 255).round().byte().numpy(), own.pictures)
+
+
+def test_a_picture_to_begin_with(host: Host, clips: Path) -> None:  # noqa: F811
+    model, prompt = sanakit.load(clips), Prompt("a ball", "", use_instruction=True)
+    image = torch.rand(1, 40, 40, 3, generator=torch.Generator().manual_seed(0))
+    (latents,) = SampleClip().run(model, prompt, image=image, seed=1, frames=5, fps=0, **USUAL)
+    assert latents.latents[0].record.request.image is not None
+    with pytest.raises(RequestError, match="begins with one picture, and 2 came"):
+        SampleClip().run(model, prompt, image=image.repeat(2, 1, 1, 1), seed=1, frames=5, fps=0, **USUAL)
+    assert "png" not in SaveClip.INPUT_TYPES()["required"]["format"][0]
+    assert len(Decode().run(latents)[0]) == 5

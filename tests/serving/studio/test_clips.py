@@ -1,0 +1,94 @@
+"""The studio over a tiny model of clips."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+from PIL import Image
+from tests.pipelines.clips.conftest import clip_bundle  # noqa: F401 (a fixture)
+from tests.serving.conftest import ThreadLanes
+from tests.serving.http.test_videos import clips  # noqa: F401 (a fixture)
+
+from sanakit.checkpoints.opening import open_model
+from sanakit.pipelines.text_to_image import TextToImagePipeline
+from sanakit.serving.http.app import JobFiles, make_app
+from sanakit.serving.service import Service
+from sanakit.serving.studio.gallery import Gallery
+from sanakit.serving.studio.routes import studio_routes
+from sanakit.serving.workers import fit_previews
+
+WISH = {"prompt": "a ball rolls", "seed": 5, "num_inference_steps": 3, "num_frames": 9, "motion_score": 20}
+
+
+@pytest.fixture(scope="module")
+def http(clips: Path, served: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:  # noqa: F811
+    bundle, gallery = open_model(clips).load(), Gallery(tmp_path_factory.mktemp("gallery"))
+    lanes = ThreadLanes(bundle, fit_previews(TextToImagePipeline(bundle)))
+    lanes.start()
+    service = Service(open_model(clips), lanes)
+    jobs = JobFiles(jobs=tmp_path_factory.mktemp("jobs"), on_picture=gallery.keep)
+    with (
+        served(make_app(service, jobs=jobs, routers=[studio_routes(service, gallery)])) as address,
+        httpx2.Client(base_url=address, timeout=60) as client,
+    ):
+        yield client
+    service.stop(0)
+    lanes.close()
+
+
+def made(http: httpx2.Client, **wish: Any) -> tuple[dict[str, Any], list[bytes]]:
+    """A job's facts at its end, and its previews."""
+    job = http.post("/v1/jobs", json={**WISH, "preview_every": 1, **wish})
+    assert job.status_code == 202, job.text
+    events = http.get(f"/v1/jobs/{job.json()['id']}/events").text
+    told = [json.loads(line[6:]) for line in events.splitlines() if line.startswith("data: ")]
+    return told[-1]["job"], [base64.b64decode(news["b64_json"]) for news in told if "b64_json" in news]
+
+
+@pytest.mark.parametrize("kind", ["mp4", "webp"])
+def test_a_clip_is_filmed_shown_recalled_and_made_again(http: httpx2.Client, kind: str, tmp_path: Path) -> None:
+    if kind == "mp4":
+        pytest.importorskip("av")
+    job, previews = made(http, output_format=kind, prompt=f"a {kind}")
+    assert job["status"] == "completed", job["error"]
+    assert getattr(Image.open(io.BytesIO(previews[0])), "n_frames", 1) == 3  # one of every frame of the latent
+    (found,) = http.get("/studio/pictures", params={"words": kind}).json()["data"]
+    assert found["clip"] == {"num_frames": 9, "fps": 8, "video": kind == "mp4"}
+    place = f"/studio/pictures/{found['name']}"
+    file = http.get(place)
+    assert file.headers["content-type"] == ("video/mp4" if kind == "mp4" else "image/webp")
+    assert Image.open(io.BytesIO(http.get(f"{place}/thumbnail").content)).size == (32, 32)
+    assert Image.open(io.BytesIO(http.get(f"{place}/strip").content)).size == (8 * 72, 72)
+    told = http.get(f"{place}/settings").json()
+    assert told == http.post("/studio/recall", content=file.content).json()
+    assert told["of"] == "clip"
+    assert told["lacks"] == []
+    wanted = {**WISH, "prompt": f"a {kind}", "size": "32x32"}
+    assert {name: told["settings"][name] for name in wanted} == wanted
+    job, _ = made(http, **told["settings"], output_format=kind)  # the form's wish again
+    assert job["data"][0]["sha256"].startswith(found["sha256"])
+    assert http.post(f"{place}/replay").json()["outcome"] == "identical"
+
+
+def test_what_the_form_must_know_and_what_is_none_of_its(http: httpx2.Client) -> None:
+    facts = http.get("/studio/facts").json()
+    assert facts["clips"] | {"format": ""} == {
+        "num_frames": 9, "fps": 8, "motion_score": 10, "temporal": 4, "format": "",
+    }  # fmt: skip
+    assert facts["defaults"]["size"] in {size for each in facts["shapes"] for size in each["sizes"]}
+    assert "media-src blob:" in http.get("/").headers["content-security-policy"]
+    picture = io.BytesIO()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(picture, "png")
+    told = http.post("/studio/recall", content=picture.getvalue()).json()
+    assert (told["settings"], told["of"]) == (None, None)
+    for content in (b"", b"\0\0\0\x18ftypmp42 cut off", b"\x1aE\xdf\xa3", b"GIF89a"):
+        answer = http.post("/studio/recall", content=content)
+        assert answer.status_code == 400, answer.text
