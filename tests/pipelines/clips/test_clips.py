@@ -276,7 +276,11 @@ def test_tiles_take_less_than_the_whole_frame() -> None:
     wan = partial(
         clip_decoding_bytes, WanAutoencoder, WanAutoencoderConfig(num_blocks=1), (81, 480, 832), torch.float32
     )
-    assert wan(Tiling(tile=256, stride=192)) < wan() / 3
+    tiling = Tiling(tile=256, stride=192)
+    assert wan(tiling) < wan() / 3
+    longer = (961, 480, 832)
+    streamed = partial(clip_decoding_bytes, WanAutoencoder, WanAutoencoderConfig(num_blocks=1), dtype=torch.float32)
+    assert streamed(longer, tiling=tiling, kept=False) < 1.02 * streamed((81, 480, 832), tiling=tiling, kept=False)
 
 
 def test_decoding_heals_itself_in_tiles(
@@ -295,7 +299,7 @@ def test_decoding_heals_itself_in_tiles(
     def fails(latent: torch.Tensor, **how: Any) -> torch.Tensor:
         raise MemoryError
 
-    monkeypatch.setattr(clip_bundle.autoencoder, "decode", fails)
+    monkeypatch.setattr(clip_bundle.autoencoder, "decode_stream", fails)
     with pytest.raises(DecodeMemoryError, match=r"a clip of 5 frames of 64x48 px could not .* sanakit decode"):
         pipeline.decode(_saved(clip))
 

@@ -18,9 +18,10 @@ from sanakit.pipelines.clips.clip import GeneratedClip
 from sanakit.pipelines.clips.memory import clip_decoding_bytes
 from sanakit.pipelines.clips.passing import describe_frames
 from sanakit.pipelines.clips.place import ClipPlace
+from sanakit.pipelines.clips.tiles import decode_in_tiles
 from sanakit.pipelines.decoding.decode import TILINGS, SaveLatent, in_fitting_size, kept_or_none
 from sanakit.pipelines.decoding.memory import FreeMemory, measured_free_memory
-from sanakit.pipelines.decoding.tiling import Tiling, decode_tiled
+from sanakit.pipelines.decoding.tiling import Tiling
 from sanakit.pipelines.latent_file import SavedLatent
 from sanakit.pipelines.request import VideoRequest
 from sanakit.pipelines.resolution import resize_and_crop
@@ -121,8 +122,4 @@ def decode_frames(
 
 def _chunks(autoencoder: ClipAutoencoder, latent: Tensor, tiling: Tiling | None) -> Iterator[Tensor]:
     """``(B, 3, t, H, W)`` from the first frame to the last; of tiles, once all are there."""
-    if tiling is None:
-        yield from autoencoder.decode_stream(latent)
-        return
-    whole = decode_tiled(autoencoder.decode, latent, tiling, autoencoder.config.compression)
-    yield from whole.split(autoencoder.config.temporal_compression, dim=2)
+    return autoencoder.decode_stream(latent) if tiling is None else decode_in_tiles(autoencoder, latent, tiling)

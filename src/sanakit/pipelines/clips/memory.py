@@ -38,8 +38,8 @@ def clip_decoding_bytes(
     kept: bool = True,
 ) -> int:
     """Upper estimate of what decoding one clip of ``shape`` ``(T, H, W)`` needs beside the weights: a chunk with what
-    causal layers keep of those before, and the frames in 8 bits where they are ``kept``; in tiles, a tile's own whole
-    clip in float32, and the one that they go onto."""
+    causal layers keep of those before, and the frames in 8 bits where they are ``kept``; in tiles, what
+    one takes, and the frames that they are put together to."""
     frames, height, width = shape
     num_latents = (frames - 1) // config.temporal_compression + 1
     a_pixel = _bytes_of_a_pixel(build, config, num_latents, dtype)
@@ -47,7 +47,7 @@ def clip_decoding_bytes(
     if tiling is None:
         return int(a_pixel * height * width) + finished
     tile = min(height, tiling.tile) * min(width, tiling.tile)
-    canvas = 3 * 4 * frames * (2 * tile + height * width)
+    canvas = 2 * 3 * 4 * config.temporal_compression * height * width  # the frames of one position, and a copy
     return int(a_pixel * tile) + canvas + finished
 
 

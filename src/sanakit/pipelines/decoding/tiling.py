@@ -46,19 +46,33 @@ def decode_tiled(decode: Callable[[Tensor], Tensor], latent: Tensor, tiling: Til
         tiling: rounded down to whole latent positions.
         compression: pixels of one side per latent position.
     """
-    tile, stride = max(tiling.tile // compression, 2), max(tiling.stride // compression, 1)
+    tile, stride = _positions(tiling, compression)
     height, width = latent.shape[-2:]
     canvas: Tensor | None = None
-    for top, bottom in spans(height, tile, stride):
-        for left, right in spans(width, tile, stride):
-            pixels = decode(latent[..., top:bottom, left:right]).to("cpu", torch.float32)
-            pixels *= _ramp(top, bottom, height, tile - stride, compression)[:, None]
-            pixels *= _ramp(left, right, width, tile - stride, compression)
-            if canvas is None:
-                canvas = torch.zeros(*pixels.shape[:-2], height * compression, width * compression)
-            canvas[..., top * compression : bottom * compression, left * compression : right * compression] += pixels
+    for rows, columns in tiles(latent, tiling, compression):
+        pixels = decode(latent[..., rows, columns]).to("cpu", torch.float32)
+        pixels *= _ramp(rows.start, rows.stop, height, tile - stride, compression)[:, None]
+        pixels *= _ramp(columns.start, columns.stop, width, tile - stride, compression)
+        if canvas is None:
+            canvas = torch.zeros(*pixels.shape[:-2], height * compression, width * compression)
+        down, right = (slice(each.start * compression, each.stop * compression) for each in (rows, columns))
+        canvas[..., down, right] += pixels
     assert canvas is not None
     return canvas
+
+
+def tiles(latent: Tensor, tiling: Tiling, compression: int) -> Iterator[tuple[slice, slice]]:
+    """Rows and columns of a latent ``(..., h, w)`` that each tile has, in the order in which they are decoded."""
+    tile, stride = _positions(tiling, compression)
+    height, width = latent.shape[-2:]
+    for top, bottom in spans(height, tile, stride):
+        for left, right in spans(width, tile, stride):
+            yield slice(top, bottom), slice(left, right)
+
+
+def _positions(tiling: Tiling, compression: int) -> tuple[int, int]:
+    """Tile and stride of a latent."""
+    return max(tiling.tile // compression, 2), max(tiling.stride // compression, 1)
 
 
 def encode_tiled(encode: Callable[[Tensor], Tensor], pixels: Tensor, tiling: Tiling, compression: int) -> Tensor:
@@ -69,7 +83,7 @@ def encode_tiled(encode: Callable[[Tensor], Tensor], pixels: Tensor, tiling: Til
         encode: a tile of pixels to its latent, ``compression`` times smaller.
         pixels: both sides multiples of ``compression``.
     """
-    tile, stride = max(tiling.tile // compression, 2), max(tiling.stride // compression, 1)
+    tile, stride = _positions(tiling, compression)
     height, width = (side // compression for side in pixels.shape[-2:])
     canvas: Tensor | None = None
     for top, bottom in spans(height, tile, stride):
