@@ -215,7 +215,8 @@ def generate(
     start, refiner = time.perf_counter(), refining.opened(clips=clips.asked)
     save = save_to(place, with_metadata=metadata)
     streamed = replace(place, with_record=metadata) if isinstance(place, ClipPlace) else None
-    watch = PictureRun(num_images=total, quiet=run.quiet, save=save, on_file=run.name_file)
+    noun = "clip" if clips.asked else "picture"
+    watch = PictureRun(num_images=total, quiet=run.quiet, save=save, on_file=run.name_file, noun=noun)
     done = run.telling_what_is_done(lambda: {"pictures": watch.facts, "notices": watch.notices})
     with done, watch.bar() as on_event:
         how: dict[str, Any] = {"deterministic": course.deterministic, "compile": course.compile, "memory": limit}
@@ -229,7 +230,8 @@ def generate(
             jury = [judge.load(pipeline.bundle.words, device=pipeline.device) for judge in judges]
             loaded = time.perf_counter()
             best_of(pipeline, requests, settings, jury, on_event=on_event, finished=partial(finished_in, place))
-    run.tell_result(watch.num_done, {"pictures": watch.facts, "notices": watch.notices}, start=start, loaded=loaded)
+    facts = {"pictures": watch.facts, "notices": watch.notices}
+    run.tell_result(watch.num_done, facts, start=start, loaded=loaded, noun=noun)
     peak = process_memory(peak=True) if limit is not None else None
     if peak is not None:
         run.tell(f"{readable_bytes(peak)} of memory at the peak")

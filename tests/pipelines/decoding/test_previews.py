@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from sanakit.pipelines.decoding.previews import CELL, fit_projection
@@ -21,3 +24,7 @@ def test_a_linear_code_is_projected_back() -> None:
     assert projection.pixels(latent).shape == (1, 3, 2 * CELL, 3 * CELL)
     assert (projection.pixels(latent) - 0.25).abs().max() < 0.1
     assert projection.picture(latent, 2048, 3072).size == (512, 341)
+    file = Image.open(io.BytesIO(projection.file(latent, 64, 96)))
+    assert (file.format, file.size, getattr(file, "n_frames", 1)) == ("WEBP", (96, 64), 1)
+    film = Image.open(io.BytesIO(projection.file(torch.stack([latent, -latent], dim=2), 2048, 3072)))
+    assert (film.size, film.n_frames) == ((256, 171), 2)  # type: ignore[attr-defined]

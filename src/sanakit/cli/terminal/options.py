@@ -67,11 +67,13 @@ class TellOptions:
         if not (self.as_json or self.quiet):
             say(path)
 
-    def tell_result(self, num_pictures: int, facts: dict[str, Any], *, start: float, loaded: float) -> None:
+    def tell_result(
+        self, num_pictures: int, facts: dict[str, Any], *, start: float, loaded: float, noun: str = "picture"
+    ) -> None:
         """How long pictures took, and what was loaded before, since two moments of ``time.perf_counter``; with
         ``--json`` beside other facts."""
         loading, drawing = loaded - start, time.perf_counter() - loaded
-        words = f"{plural(num_pictures, 'picture')} in {readable_seconds(drawing)}"
+        words = f"{plural(num_pictures, noun)} in {readable_seconds(drawing)}"
         self.tell(f"{words}, after {readable_seconds(loading)} of loading")
         if self.as_json:
             print_json({**facts, "seconds": {"loading": round(loading, 3), "pictures": round(drawing, 3)}})

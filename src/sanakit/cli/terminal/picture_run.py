@@ -28,9 +28,16 @@ class PictureRun:
     is told of each at once."""
 
     def __init__(
-        self, *, num_images: int, quiet: bool, save: Save | None = None, on_file: OnFile = lambda _: None
+        self,
+        *,
+        num_images: int,
+        quiet: bool,
+        save: Save | None = None,
+        on_file: OnFile = lambda _: None,
+        noun: str = "picture",
     ) -> None:
         self.num_images, self.quiet, self.save, self.on_file = num_images, quiet, save, on_file
+        self.noun = noun
         self.files: list[Path] = []
         self.facts: list[dict[str, Any]] = []  # of the same pictures, for ``--json``
         self.notices: list[str] = []
@@ -78,12 +85,14 @@ class PictureRun:
 
     def _label(self) -> str:
         number = min(self.num_done + 1, self.num_images)
-        return "denoising" if self.num_images == 1 else f"picture {number} of {self.num_images}"
+        return "denoising" if self.num_images == 1 else f"{self.noun} {number} of {self.num_images}"
 
     def _farewell(self) -> str:
         if self.num_done == 0:
             return f"interrupted {self.position}; nothing was written"
-        return f"interrupted {self.position}; {self.num_done} of {self.num_images} pictures were finished and are kept"
+        return (
+            f"interrupted {self.position}; {self.num_done} of {self.num_images} {self.noun}s were finished and are kept"
+        )
 
 
 def save_to(place: OutputPlace | ClipPlace, *, with_metadata: bool) -> Save:

@@ -10,7 +10,7 @@ const take = telling(async (file) => {
   if (!/^(image|video)[/]/.test(file.type)) throw new Refused(`${file.name} is no picture and no clip; drop a PNG, JPEG, WebP or MP4 file.`, 400);
   const told = await ask("studio/recall", { method: "POST", body: file });
   if (clip.here() && told.of !== "clip" && file.type.startsWith("image/")) return begin(file);
-  if (told.of === "clip" && !told.settings) throw new Refused(`${file.name}: ${told.lacks.join(", ")}.`, 400);
+  if (!told.settings && (told.of === "clip" || file.type.startsWith("video/"))) throw new Refused(`${file.name}: ${told.lacks.join(", ")}.`, 400);
   if (!told.settings) {
     await editor.open(file, at("prompt").value, file.name);
     at("editor-told").textContent = "It holds no settings, so it can be edited here.";
