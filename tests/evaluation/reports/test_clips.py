@@ -15,7 +15,8 @@ from sanakit.common.errors import PictureError, RequestError
 from sanakit.evaluation.metrics.frechet import fit_gaussian, gaussian_distance
 from sanakit.evaluation.reports.clip_distances import clips_report
 from sanakit.evaluation.reports.clip_sets import ClipSet, clip_features, clips_in_memory, open_clips
-from sanakit.pipelines.clips.files import write_clip
+from sanakit.pipelines.clips.passing import PassingFrames
+from sanakit.pipelines.clips.writing import write_clip
 from sanakit.scoring.extractors.of_clips import FrameStatistics, load_clip_extractor
 
 
@@ -68,7 +69,7 @@ def test_folders_of_clips_are_read_and_short_ones_named(
         (tmp_path / name).mkdir()
         for number in range(5):
             frames = clips(1, 10 * number + len(name) + (name == "fake"), frames=9 if number else 3).read(0)
-            write_clip(tmp_path / name / f"{number}.mp4", frames.repeat(4, 1).repeat(4, 2), 8, "mp4", None)
+            write_clip(tmp_path / name / f"{number}.mp4", PassingFrames(frames.repeat(4, 1).repeat(4, 2)), 8, "mp4")
     found = open_clips(tmp_path / "real", num_frames=8, fps=8)
     assert (found.keys, len(found.problems)) == (("1", "2", "3", "4"), 1)
     assert found.read(0).shape == (8, 16, 24, 3)

@@ -19,8 +19,10 @@ from sanakit.common.files import written_aside
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.common.seeds import image_seed
 from sanakit.evaluation.drawing import Pipeline
-from sanakit.pipelines.clips.clip import GeneratedClip, describe_frames
-from sanakit.pipelines.clips.files import read_clip_record, write_clip
+from sanakit.pipelines.clips.clip import GeneratedClip
+from sanakit.pipelines.clips.files import read_clip_record
+from sanakit.pipelines.clips.passing import PassingFrames
+from sanakit.pipelines.clips.writing import write_clip
 from sanakit.pipelines.request import VideoRequest
 
 log = logging.getLogger(__name__)
@@ -134,10 +136,8 @@ def _write(path: Path, clip: object) -> None:
     """With its record inside; nothing else may lie in the folder, as VBench takes what it finds there for clips."""
     if not isinstance(clip, GeneratedClip):
         raise RequestError("the model makes pictures; VBench is about clips")
-    frames = clip.pictures
-    record = clip.record.model_copy(update={"image": describe_frames(frames)})
     with written_aside(path) as building:
-        write_clip(building, frames, clip.fps, "mp4", record)
+        write_clip(building, PassingFrames(clip.pictures), clip.fps, "mp4", clip.record)
 
 
 def _is_done(path: Path, request: VideoRequest, model_hash: str) -> bool:

@@ -46,11 +46,10 @@ class ClipPlace:
         stem = f"{slug(record.request.prompt)}-seed{record.request.seed}"
         is_folder, rate = self.clip_format == "png", getattr(record.request, "fps", None) or 16
         path = self.file or self.folder / (stem if is_folder else f"{stem}.{self.clip_format}")
-        finished = []
+        passing = PassingFrames(frames)
 
         def write(building: Path) -> None:
-            passing = PassingFrames(frames)
-            finished.append(write_clip(building, passing, rate, self.clip_format, record, told=self.with_record))
+            write_clip(building, passing, rate, self.clip_format, record if self.with_record else None)
 
         if self.file is None and not is_folder:
             path = write_new(path, write)
@@ -58,9 +57,10 @@ class ClipPlace:
             path = path if self.file else _free_folder(path)
             with written_aside(path) as building:
                 write(building)
+        finished = passing.finished(record)
         if self.with_record and not is_folder:
-            write_whole(beside(path), finished[0].to_json())
-        return path, finished[0]
+            write_whole(beside(path), finished.to_json())
+        return path, finished
 
 
 def choose_clip_place(output: str | Path | None, clip_format: str | None = None, *, num_clips: int = 1) -> ClipPlace:

@@ -33,30 +33,27 @@ _LONGEST = 65535  # px a side of a GIF
 
 
 def write_clip(
-    path: Path, frames: PassingFrames, fps: int, clip_format: str, record: PictureRecord, *, told: bool = True
-) -> PictureRecord:
-    """One file or folder of a clip, and give its finished record.
+    path: Path, frames: PassingFrames, fps: int, clip_format: str, record: PictureRecord | None = None
+) -> None:
+    """One file or folder of a clip.
 
     Args:
-        record: without ``image`` where the frames are not known yet.
-        told: put the record into the file.
+        record: what the file is to hold, without ``image`` where the frames are not known yet.
 
     Raises:
         RequestError: PyAV is not installed.
         OutputError: the encoder refuses it.
     """
     write, stored = _FORMATS[clip_format]
-    announced = stored(frames.announced(record)) if told else b""
+    announced = b"" if record is None else stored(frames.announced(record))
     try:
         write(path, frames, fps, announced)
     except SanakitError:  # of decoding, or what PyAV said
         raise
     except ValueError as error:
         raise OutputError(f"{path} could not be written as {clip_format} ({error})") from error
-    finished = frames.finished(record)
-    if told:
-        _exchange(path, announced, stored(finished))
-    return finished
+    if record is not None:
+        _exchange(path, announced, stored(frames.finished(record)))
 
 
 def _exchange(path: Path, announced: bytes, finished: bytes) -> None:
