@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.serving.jobs.conftest import Cluster
 
 from sanakit.cli.serving.options import KeepingOptions
 from sanakit.common.errors import OutputError, RequestError
@@ -147,6 +149,31 @@ def test_a_database_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         accept(store, "large", fields={"prompt": "x" * 1_000_000})
     store._database.run("PRAGMA max_page_count=100000")
     assert accept(store, "after").id == "after"
+
+
+@pytest.mark.slow
+def test_a_database_that_is_away_is_not_tried_by_everybody_in_turn(
+    postgres: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sanakit.serving.jobs.postgres._PATIENCE", 0.0)
+    monkeypatch.setattr("sanakit.serving.jobs.postgres._PAUSE", 0.5)
+    database, tried = Postgres(postgres.database()), list[float]()
+    connect = database._psycopg.connect
+
+    def away(*words: object, **options: object) -> None:
+        tried.append(time.monotonic())
+        raise database._psycopg.OperationalError("nobody listens")
+
+    monkeypatch.setattr(database._psycopg, "connect", away)
+    database.close()
+    for _ in range(20):
+        with pytest.raises(OutputError, match="nobody listens"):
+            database.run("SELECT 1")
+    assert len(tried) < 10
+    monkeypatch.setattr(database._psycopg, "connect", connect)
+    time.sleep(0.5)
+    assert database.run("SELECT 1") == [(1,)]
+    database.close()
 
 
 @pytest.mark.parametrize("kind", ["folder", "memory"])

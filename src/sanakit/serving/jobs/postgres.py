@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 _EXTRA = "jobs in PostgreSQL need psycopg; install it with: pip install 'sanakit[postgres]'"
 _PATIENCE = 10.0  # seconds for a database that is started again
+_PAUSE = 1.0  # seconds between two that find it gone after that
 _SCHEMA_LOCK = 7_261_646  # any number that is ours alone; two servers that begin make the tables one after the other
 
 
@@ -46,6 +47,7 @@ class Postgres:
         self._connection: psycopg.Connection[Row] | None = None
         self._within = False
         self._lost: float | None = None  # when the connection was lost that is not there again
+        self._again, self._why = 0.0, ""  # when it is tried again, after it was given up, and why
         schema = SCHEMA.format(number="BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", float="DOUBLE PRECISION")
         with self.transaction():
             self.run("SELECT pg_advisory_xact_lock(?)", _SCHEMA_LOCK)
@@ -53,6 +55,8 @@ class Postgres:
 
     def run(self, statement: str, *values: Any) -> list[Row]:
         with self._lock:
+            if time.monotonic() < self._again:  # or all who wait for the lock would wait for it in turn
+                raise OutputError(self._why)
             while True:
                 try:
                     rows = self._run(statement, values)
@@ -101,7 +105,9 @@ class Postgres:
             self._drop()
             self._lost = self._lost or now
         if not broken or self._within or now > (self._lost or now) + _PATIENCE:
-            raise OutputError(f"the database of jobs cannot be written or read ({str(error).strip()})") from error
+            self._why = f"the database of jobs cannot be written or read ({str(error).strip()})"
+            self._again = time.monotonic() + _PAUSE if broken else 0.0
+            raise OutputError(self._why) from error
         logger.warning("the database of jobs does not answer; it is asked again")
         time.sleep(0.25)
 
