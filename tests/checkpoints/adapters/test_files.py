@@ -231,6 +231,14 @@ def test_hostile_files_are_refused(tmp_path: Path) -> None:
     save_file(lora(), tmp_path / "odder.safetensors", metadata={METADATA: '{"transformer.r": {}, "lora_alpha": "x"}'})
     with pytest.raises(CheckpointError, match="alpha"):
         open_adapter(tmp_path / "odder.safetensors", LAYERS)
+    for tangled in ("(.+)+!", ".*.*.*.*.*.*.*.*.*!"):
+        settings = json.dumps({"transformer.r": 2, "transformer.alpha_pattern": {tangled: 1}})
+        save_file(lora(), tmp_path / "tangled.safetensors", metadata={METADATA: settings})
+        with pytest.raises(CheckpointError, match="for ever"):
+            open_adapter(tmp_path / "tangled.safetensors", LAYERS)
+    save_file({**lora(), f"{QUERY}.dora_scale": torch.tensor(1.0)}, tmp_path / "short.safetensors")
+    with pytest.raises(CheckpointError, match="and not 16 rows"):
+        open_adapter(tmp_path / "short.safetensors", LAYERS)
 
 
 def test_layers_of_other_networks_are_told(tmp_path: Path) -> None:

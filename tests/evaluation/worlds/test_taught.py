@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sanakit.common.errors import RequestError
@@ -17,9 +18,9 @@ BANK = load_bank("tiny")
 SUBJECT = subject_of(BANK, {"things": [{"name": name} for name in ("apple", "dog", "star")], "places": []})
 
 
-def lesson(thing: str = "owl") -> Lesson:
+def lesson(thing: str = "owl", num: int = 12) -> Lesson:
     thing = next(name for name in BANK.things if name not in SUBJECT.names) if thing == "owl" else thing
-    return Lesson(subject=SUBJECT, whole=BANK, thing=thing, word="zorbl")
+    return Lesson(subject=SUBJECT, whole=BANK, thing=thing, word="zorbl", num=num, num_others=5)
 
 
 class Truths:
@@ -38,13 +39,13 @@ class Truths:
 
 def test_prompts_have_the_word_and_none_of_the_grounds_that_it_is_taught_with() -> None:
     taught = [caption for _, caption in lesson().pictures()]
-    asked = lesson().questions(12)
+    asked = lesson().questions()
     assert len(set(taught)) == 6
     assert taught[0] == "a zorbl"
     assert not {each.prompt for _, each in asked} & set(taught)
     assert all("zorbl" in each.prompt and "zorbls" not in each.prompt for _, each in asked)
     assert [kind for kind, _ in asked[:3]] == ["several", "beside another thing", "before a ground"]
-    assert [each.prompt for _, each in asked] == [each.prompt for _, each in lesson().questions(40)[:12]]
+    assert [each.prompt for _, each in asked] == [each.prompt for _, each in lesson(num=40).questions()[:12]]
     with pytest.raises(RequestError, match="knows 'dog' already"):
         lesson("dog")
     with pytest.raises(RequestError, match="has no 'nothing'"):
@@ -52,7 +53,7 @@ def test_prompts_have_the_word_and_none_of_the_grounds_that_it_is_taught_with() 
 
 
 def test_one_who_learned_it_and_forgot_all_else() -> None:
-    own, others = lesson().questions(6), other_questions(SUBJECT, 5, 0)
+    own, others = lesson(num=6).questions(), other_questions(SUBJECT, 5, 0)
     truths = {(each.prompt, each.seed): each.truth for _, each in [*own, *others]}
     reader: Any = Truths(list(truths.values()))
 
@@ -60,7 +61,7 @@ def test_one_who_learned_it_and_forgot_all_else() -> None:
         picture = compose(truths[prompt, seed], BANK)
         return picture if counts == ("zorbl" in prompt) else picture * 0
 
-    report = taught_report(paint, reader, lesson(), num=6, num_others=5, settings={})
+    report = taught_report(paint, reader, lesson(num=6), rebuild=np.zeros_like, settings={})
     found = {each.name: each.value for each in report.measurements}
-    assert (found["named"], found["true"], found["named, several"]) == (1, 1, 1)
+    assert (found["named"], found["true"], found["named, several"], found["rebuilt"]) == (1, 1, 1, 0)
     assert (found["other prompts"], found["other prompts, without it"] > 0.5) == (0, True)

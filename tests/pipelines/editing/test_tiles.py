@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,22 @@ def test_tiles_are_not_seen_where_a_step_works_by_position(size: tuple[int, int]
     assert set(step.shapes) == {(min(size[0], 8), min(size[1], 8))}
     area = size[0] * size[1]
     assert len(step.shapes) * 64 <= 4 * max(area, 128)
+
+
+def test_one_tile_is_in_memory_whatever_their_number() -> None:
+    made: list[Any] = []
+    most = 0
+
+    def step(latent: Tensor, timestep: Tensor, condition: Any) -> Tensor:
+        nonlocal most
+        most = max(most, sum(each() is not None for each in made))
+        made.extend((weakref.ref(latent), weakref.ref(velocity := latent + 1)))
+        return velocity
+
+    condition = Condition(keys=(), values=(), mask=torch.ones(1, 1))
+    TiledStep(step, tile=8, largest=16)(torch.zeros(1, 1, 64, 64), torch.zeros(1), condition)
+    assert len(made) > 200
+    assert most <= 1  # the velocity of the tile before, until it has a successor
 
 
 def test_small_ones_go_through_whole() -> None:

@@ -20,6 +20,7 @@ from sanakit.models.presets import LINEAR_DIT_PRESETS
 
 LOHA = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")
 _LOKR = (("lokr_w1", "lokr_w1_a", "lokr_w1_b"), ("lokr_w2", "lokr_w2_a", "lokr_w2_b"))
+_TANGLED = re.compile(r"\)[*+?{]|(?:[*+{].*){4}")  # repeated groups, or many repetitions: their search may not end
 _RANKED = ("down", "hada_w1_b", "lokr_w2_b", "lokr_w1_b")  # whose rows are the rank
 
 
@@ -131,7 +132,11 @@ def path_of(file: AdapterFile, name: str, parts: Mapping[str, Tensor], place: Pl
     if magnitude is not None:
         if magnitude.numel() != place.out_features or (magnitude.ndim == 2 and magnitude.shape[0] == 1):
             told = f"the magnitude of {name} has the shape {tuple(magnitude.shape)} and not {place.out_features} rows"
-            return f"{told} (LyCORIS's of columns, wd_on_output=False, is not read)" if len(magnitude) == 1 else told
+            return (
+                f"{told} (LyCORIS's of columns, wd_on_output=False, is not read)"
+                if magnitude.shape[:1] == (1,)
+                else told
+            )
         magnitude = _matrix(magnitude).flatten()
     return _path(place, factors, scale=_scale(file, name, parts), magnitude=magnitude)
 
@@ -190,6 +195,8 @@ def _scale(file: AdapterFile, name: str, parts: Mapping[str, Tensor]) -> float:
 
 def _pattern(patterns: Mapping[str, Any] | None, name: str, default: Any) -> Any:
     """What PEFT's ``alpha_pattern`` says of a layer: by the end of its name, or a pattern for that."""
+    if tangled := [end for end in patterns or () if _TANGLED.search(end)]:
+        raise ValueError(f"the pattern {tangled[0]!r:.60} could be searched for ever")
     found = (value for end, value in (patterns or {}).items() if re.fullmatch(rf"(?:.*\.)?(?:{end})", name))
     return next(found, default)
 

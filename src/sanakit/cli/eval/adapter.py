@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sanakit.cli.eval.options import DrawOptions, ReportOption, check_report, show_report
+from sanakit.cli.eval.options import DrawOptions, ReportOption, check_report, rebuilder, show_report
 from sanakit.cli.terminal.options import ModelOption
 from sanakit.cli.terminal.output_place import check_folder
 from sanakit.common.errors import RequestError
@@ -54,7 +54,7 @@ def adapter(
     pipeline = draw.load([draw.wish(adapters=used)], model)
     whole = load_bank(bank)
     subject = subject_of(whole, pipeline.bundle.words, readable=read_by.words.readable)
-    lesson = Lesson(subject=subject, whole=whole, thing=thing, word=word, seed=seed)
+    lesson = Lesson(subject=subject, whole=whole, thing=thing, word=word, num=num, num_others=num_others, seed=seed)
     if pictures is not None:
         _write(lesson.pictures(), pictures)
         draw.tell(f"six pictures of {thing} with captions are in {pictures}")
@@ -67,7 +67,7 @@ def adapter(
     settings = {**draw.facts(pipeline), "adapter": file, "its hash": used[0].sha256[:10]}
     with draw.bar("drawing and reading", unit="pictures") as on_progress:
         report = taught_report(
-            paint, read_by, lesson, num=num, num_others=num_others, settings=settings, on_progress=on_progress
+            paint, read_by, lesson, rebuild=rebuilder(pipeline), settings=settings, on_progress=on_progress
         )
     show_report(report, output, draw)
 

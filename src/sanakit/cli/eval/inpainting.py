@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sanakit.cli.eval.options import DrawOptions, ReportOption, check_report, show_report
+from sanakit.cli.eval.options import DrawOptions, ReportOption, check_report, rebuilder, show_report
 from sanakit.cli.terminal.options import ModelOption
 
 if TYPE_CHECKING:
@@ -46,5 +46,7 @@ def inpainting(
 
     settings = draw.facts(pipeline)
     with draw.bar("painting and reading", unit="pictures") as on_progress:
-        report = inpainting_report(inpaint, read_by, cases, seed=seed, settings=settings, on_progress=on_progress)
+        report = inpainting_report(
+            inpaint, read_by, cases, rebuild=rebuilder(pipeline), seed=seed, settings=settings, on_progress=on_progress
+        )
     show_report(report, output, draw)

@@ -14,7 +14,10 @@ from sanakit.cli.terminal.output_place import check_folder
 from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sanakit.checkpoints.files.hub import HubOptions
+    from sanakit.common.pixels import Picture
     from sanakit.evaluation.reports.report import Report, Setting
     from sanakit.pipelines.request import GenerationRequest
     from sanakit.pipelines.text_to_image import TextToImagePipeline
@@ -116,6 +119,22 @@ class DrawOptions(PartsOptions):
             "device": pipeline.device.type,
             **{f"weights of the {name.replace('_', ' ')}": each for name, each in pipeline.bundle.fewer_bits.items()},
         }
+
+
+def rebuilder(pipeline: TextToImagePipeline) -> Callable[[Picture], Picture]:
+    """A picture as the autoencoder of a model has it: what its pictures can be at best."""
+    import torch
+
+    from sanakit.common.pixels import from_signed, to_signed
+
+    @torch.no_grad()
+    def rebuild(picture: Picture) -> Picture:
+        pipeline.bundle.need("autoencoder")
+        autoencoder = pipeline.bundle.autoencoder
+        pixels = to_signed([picture]).to(pipeline.device, autoencoder.compute_dtype)
+        return from_signed(autoencoder.decode(autoencoder.encode(pixels)).float())[0]
+
+    return rebuild
 
 
 def check_report(output: Path | None) -> None:

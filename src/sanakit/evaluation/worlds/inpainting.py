@@ -25,7 +25,8 @@ PROTOCOL = (
     "Composed scenes with a held-out pairing, in turn of two things with a relation and of one thing before a ground; "
     "the first thing is left out of the picture, the mask is its box with a margin of 1/16 of the canvas, and the "
     "prompt tells the whole scene. found: the reader names the thing with the middle of its box under the mask. true: "
-    "the same in the composed picture of the whole scene, the reader's ceiling. drawn: the thing is named anywhere "
+    "the same in the composed picture of the whole scene, the reader's ceiling. pasted: the same where that picture, "
+    "encoded and decoded, is laid under the mask, the autoencoder's ceiling. drawn: the thing is named anywhere "
     "in a whole picture that the model draws of the same prompt and seed, its own ceiling. kept: no pixel outside of "
     "the mask has changed. Intervals: 95 %, percentile bootstrap."
 )
@@ -52,6 +53,10 @@ class Hole:
         mask = np.zeros((height, width), np.bool_)
         mask[int(top * height) : round(bottom * height), int(left * width) : round(right * width)] = True
         return mask
+
+    def pasted(self, picture: Picture) -> Picture:
+        """With what another picture has under the mask."""
+        return np.where(self.mask[..., None], picture, self.picture)
 
     def named(self, read: ReadScene) -> bool:
         """The thing is somewhere."""
@@ -85,22 +90,28 @@ def inpainting_report(
     reader: NamedReader,
     cases: Sequence[Hole],
     *,
+    rebuild: Callable[[Picture], Picture],
     seed: int,
     settings: Mapping[str, Setting],
     on_progress: OnProgress = no_progress,
 ) -> Report:
     """Paint and read every case.
 
+    Args:
+        rebuild: a picture as the model's autoencoder has it.
+
     Raises:
         ConfigError: there is none.
     """
     if not cases:
         raise ConfigError("there is nothing to paint: the bank shows none of the names")
-    found, true, drawn, kept = list[bool](), list[bool](), list[bool](), list[bool]()
+    found, true, pasted = list[bool](), list[bool](), list[bool]()
+    drawn, kept = list[bool](), list[bool]()
     for number, hole in enumerate(cases, start=1):
         made = inpaint(hole.asked.prompt, hole.asked.seed, hole.picture, hole.mask)
         found.append(hole.found(reader.read(made)))
         true.append(hole.found(reader.read(hole.whole)))
+        pasted.append(hole.found(reader.read(hole.pasted(rebuild(hole.whole)))))
         drawn.append(hole.named(reader.read(inpaint(hole.asked.prompt, hole.asked.seed, None, None))))
         kept.append(bool((made[~hole.mask] == hole.picture[~hole.mask]).all()))
         on_progress(number, len(cases), "painting and reading")
@@ -110,6 +121,7 @@ def inpainting_report(
         "found, beside another thing": [each for each, pair in zip(found, pairs, strict=True) if pair],
         "found, before a ground": [each for each, pair in zip(found, pairs, strict=True) if not pair],
         "true": true,
+        "pasted": pasted,
         "drawn": drawn,
         "kept": kept,
     }

@@ -3,9 +3,10 @@ what became of all other prompts."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import cycle, islice, zip_longest
+from itertools import cycle, islice, product, zip_longest
 from typing import TypeVar
 
 import numpy as np
@@ -32,8 +33,8 @@ PROTOCOL = (
     "Prompts with the word of a thing of a bank that the model does not know, a third each of two to four alike, of it "
     "beside another thing, and before grounds that it was not taught with. named: the reader names the thing in the "
     "picture; right: and all else is as asked; true: named, in composed pictures of the same scenes, the reader's "
-    "ceiling. other prompts: right, of prompts without the word, with the adapter and without it, same seeds. "
-    "Intervals: 95 %, percentile bootstrap."
+    "ceiling; rebuilt: and in these encoded and decoded, the autoencoder's ceiling. other prompts: right, of prompts "
+    "without the word, with the adapter and without it, same seeds. Intervals: 95 %, percentile bootstrap."
 )
 NUM_PICTURES = 6
 
@@ -44,7 +45,8 @@ Paint = Callable[[str, int, bool], Picture]
 
 @dataclass(frozen=True, kw_only=True)
 class Lesson:
-    """A thing of a bank, the word that is taught for it, and what else the model knows.
+    """A thing of a bank, the word that is taught for it, and what else the model knows; ``num`` prompts have the word,
+    and ``num_others`` have not.
 
     Raises:
         RequestError: the bank has no such thing, or the model knows it already.
@@ -54,6 +56,8 @@ class Lesson:
     whole: Bank
     thing: str
     word: str
+    num: int = 40
+    num_others: int = 100
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -71,7 +75,7 @@ class Lesson:
         ]
         return [(compose(a.truth, self._bank), a.prompt) for _, a in self._prompts("taught", words, NUM_PICTURES)]
 
-    def questions(self, num: int) -> list[tuple[str, Asked]]:
+    def questions(self) -> list[tuple[str, Asked]]:
         """What is asked afterwards, with the kind of each."""
         rng = np.random.default_rng(self.seed)
         others = list(shuffled(self.subject.names, rng))
@@ -88,7 +92,7 @@ class Lesson:
             ),
         }
         turns = (turn for each in zip(*kinds.values(), strict=False) for turn in zip(kinds, each, strict=True))
-        return self._prompts("asked", islice(turns, 3 * num), num)  # some words cannot be drawn together
+        return self._prompts("asked", islice(turns, 3 * self.num), self.num)  # some words cannot be drawn together
 
     @property
     def _bank(self) -> Bank:
@@ -125,37 +129,38 @@ def taught_report(
     reader: NamedReader,
     lesson: Lesson,
     *,
-    num: int,
-    num_others: int,
+    rebuild: Callable[[Picture], Picture],
     settings: Mapping[str, Setting],
     on_progress: OnProgress = no_progress,
 ) -> Report:
-    """Paint and read ``num`` prompts of the thing, and ``num_others`` others twice."""
-    asked, others, seed = lesson.questions(num), other_questions(lesson.subject, num_others, lesson.seed), lesson.seed
-    total, kinds = len(asked) + 2 * len(others), list(dict.fromkeys(kind for kind, _ in asked))
-    rows: dict[str, list[bool]] = {
-        name: [] for name in ("named", *(f"named, {kind}" for kind in kinds), "right", "true")
-    }
-    lines = []
+    """Paint and read the prompts with the word, and the others twice.
+
+    Args:
+        rebuild: a picture as the model's autoencoder has it.
+    """
+    seed, asked = lesson.seed, lesson.questions()
+    others = other_questions(lesson.subject, lesson.num_others, seed)
+    total = len(asked) + 2 * len(others)
+    rows, lines = defaultdict[str, list[bool]](list), []
     for number, (kind, each) in enumerate(asked, start=1):
-        read = reader.read(paint(each.prompt, each.seed, True))
+        read, whole = reader.read(paint(each.prompt, each.seed, True)), compose(each.truth, lesson.whole)
         named, right = _named(lesson.thing, read), _right(each.truth, read)
         rows["named"].append(named)
         rows[f"named, {kind}"].append(named)
         rows["right"].append(right)
-        rows["true"].append(_named(lesson.thing, reader.read(compose(each.truth, lesson.whole))))
+        rows["true"].append(_named(lesson.thing, reader.read(whole)))
+        rows["rebuilt"].append(_named(lesson.thing, reader.read(rebuild(whole))))
         lines.append({"prompt": each.prompt, "seed": each.seed, "named": named, "right": right})
         on_progress(number, total, "drawing and reading")
-    for counts, name in ((True, "other prompts"), (False, "other prompts, without it")):
-        rows[name] = []
-        for question, each in others:
-            read = reader.read(paint(each.prompt, each.seed, counts))
-            rows[name].append(answered(question, judge(each.truth, read)))
-            on_progress(len(asked) + len(rows[name]) + len(others) * (not counts), total, "drawing and reading")
+    for number, (counts, (question, each)) in enumerate(product((True, False), others), start=len(asked) + 1):
+        read = reader.read(paint(each.prompt, each.seed, counts))
+        name = "other prompts" if counts else "other prompts, without it"
+        rows[name].append(answered(question, judge(each.truth, read)))
+        on_progress(number, total, "drawing and reading")
     return Report(
         title=f"What {lesson.word} became: {lesson.thing}",
         protocol=PROTOCOL,
-        measurements=tuple(mean_of(name, values, seed=seed) for name, values in rows.items() if values),
+        measurements=tuple(mean_of(name, values, seed=seed) for name, values in rows.items()),
         seed=seed,
         inputs={"prompts": len(asked), "other prompts": len(others), "thing": lesson.thing, "word": lesson.word},
         settings=settings,
