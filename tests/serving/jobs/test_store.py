@@ -47,9 +47,9 @@ def accept(store: JobStore, name: str, priority: int = 0, **facts: object) -> Jo
 def test_jobs_are_claimed_in_turn_and_once(store: JobStore) -> None:
     for name, priority in (("a", 0), ("b", 0), ("urgent", 5), ("other model", 9)):
         accept(store, name, priority, model="n" if name == "other model" else "m")
-    last = store.get("b")
-    assert last is not None
-    assert store.ahead([last]) == {"b": (2, 20)}
+    assert store.ahead(store.listed("c")) == {
+        "urgent": (0, 0), "a": (1, 10), "b": (2, 20), "other model": (0, 0),
+    }  # fmt: skip
     claimed = [store.claim(owner, "m", now=0.0, until=60.0) for owner in "xyxy"]
     assert [job and job.id for job in claimed] == ["urgent", "a", "b", None]
 

@@ -195,16 +195,16 @@ class JobStore:
         return [StoredPicture(*row) for row in rows]
 
     def ahead(self, jobs: Sequence[Job]) -> dict[str, tuple[int, int]]:
-        """How many jobs come before each of those that wait, and their steps; by id."""
+        """How many jobs of its model come before each of those that wait, and their steps; by id."""
         waiting = [job.id for job in jobs if job.status == QUEUED]
         if not waiting:
             return {}
         rows = self._database.run(  # one pass over the queue, which may be long
             "SELECT id, before, steps_before FROM (SELECT id, COUNT(*) OVER turn - 1 AS before, "
-            "SUM(steps) OVER turn - steps AS steps_before FROM jobs WHERE status = ? AND model = ? "
-            "WINDOW turn AS (ORDER BY priority DESC, number ROWS UNBOUNDED PRECEDING)) AS queue "
+            "SUM(steps) OVER turn - steps AS steps_before FROM jobs WHERE status = ? "
+            "WINDOW turn AS (PARTITION BY model ORDER BY priority DESC, number ROWS UNBOUNDED PRECEDING)) AS queue "
             f"WHERE id IN ({', '.join('?' * len(waiting))})",
-            QUEUED, jobs[0].model, *waiting,
+            QUEUED, *waiting,
         )  # fmt: skip
         return {row[0]: (int(row[1]), int(row[2])) for row in rows}
 
