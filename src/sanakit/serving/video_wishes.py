@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -90,7 +91,12 @@ def as_clip_wishes(wish: VideoWish, files: Files, defaults: VideoDefaults, tempo
         request = VideoRequest(**fields)
     except RequestError as error:
         raise about(error) from None
-    return Wishes(requests=[request], form=FileForm(format=wish.output_format or "mp4", metadata=wish.metadata))
+    wanted = wish.output_format or "mp4"
+    if wanted in ("mp4", "webm") and find_spec("av") is None:
+        raise WishError(
+            f"this server writes no {wanted}, as PyAV is not installed; ask for webp or gif.", "output_format"
+        )
+    return Wishes(requests=[request], form=FileForm(format=wanted, metadata=wish.metadata))
 
 
 def _num_frames(wish: VideoWish, defaults: VideoDefaults, temporal: int) -> int | None:

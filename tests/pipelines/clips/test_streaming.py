@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,6 +92,15 @@ def test_a_full_disk_keeps_the_latent(
     with pytest.raises(OutputError, match=r"No space left on device.*make room and run: sanakit decode .*kept"):
         pipeline("a ball", num_frames=5, save_to=tmp_path / "a.gif")
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_what_cannot_be_written_is_told_before_work(
+    clips: TextToImagePipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    monkeypatch.setattr(clips, "jobs", None)  # which would be asked first
+    with pytest.raises(RequestError, match="PyAV, which writes and reads MP4 and WebM, is not installed"):
+        clips("a ball", num_frames=5, save_to=tmp_path / "a.mp4")
 
 
 def test_only_clips_are_streamed(clips: TextToImagePipeline, pipeline: TextToImagePipeline, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -145,3 +146,13 @@ def test_a_server_of_clips_says_so_and_is_healthy(http: httpx2.Client) -> None:
     assert once.json()["error"]["code"] == "wrong_endpoint"
     assert http.get("/v1/videos").json()["data"] == before
     assert http.get("/health_generate").json()["status"] == "ok"
+
+
+def test_a_format_that_cannot_be_written_is_refused_at_once(
+    http: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    refused = http.post("/v1/videos", json=WISH)
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"] == "output_format"
+    assert finished(http, http.post("/v1/videos", json={**WISH, "output_format": "webp"}).json())["error"] is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -67,9 +68,13 @@ def choose_clip_place(output: str | Path | None, clip_format: str | None = None,
     """Understand where clips are to go, and as what, as of pictures; a name that ends in .png is a folder of them.
 
     Raises:
-        RequestError: as of pictures, or that folder is there already.
+        RequestError: as of pictures, or that folder is there already, or PyAV, which the format needs, is not here.
     """
     folder, file, found = chosen(output, clip_format, _SUFFIXES, num=num_clips, what="clip")
+    if found in ("mp4", "webm") and find_spec("av") is None:
+        from sanakit.pipelines.clips.files import need_av
+
+        need_av()  # and says what would do
     if file is not None and found == "png":
         file = file.with_suffix("")
         if file.exists():
