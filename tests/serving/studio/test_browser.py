@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ playwright = pytest.importorskip("playwright.sync_api")
 SECONDS = 60_000  # patience, in milliseconds
 
 
-@pytest.fixture
-def page(studio_address: str) -> Iterator[Any]:
-    """Open, and at its end without a word in the console."""
+@contextmanager
+def opened(address: str) -> Iterator[Any]:
+    """The page, and at its end without a word in the console."""
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with playwright.sync_playwright() as tools:
         try:
@@ -29,11 +30,17 @@ def page(studio_address: str) -> Iterator[Any]:
         page.set_default_timeout(SECONDS)
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
-        page.goto(studio_address)
+        page.goto(address)
         page.wait_for_selector("#shapes label")
         yield page
         browser.close()
         assert not said
+
+
+@pytest.fixture
+def page(studio_address: str) -> Iterator[Any]:
+    with opened(studio_address) as page:
+        yield page
 
 
 def draw(page: Any, prompt: str, steps: int = 4) -> None:

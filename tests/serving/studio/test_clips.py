@@ -92,3 +92,30 @@ def test_what_the_form_must_know_and_what_is_none_of_its(http: httpx2.Client) ->
     for content in (b"", b"\0\0\0\x18ftypmp42 cut off", b"\x1aE\xdf\xa3", b"GIF89a"):
         answer = http.post("/studio/recall", content=content)
         assert answer.status_code == 400, answer.text
+
+
+@pytest.mark.slow
+def test_the_page_plays_and_scrubs_it(http: httpx2.Client, tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    from tests.serving.studio.test_browser import opened
+
+    Image.new("RGB", (40, 40), "orange").save(tmp_path / "first.png")
+    with opened(str(http.base_url)) as page:
+        assert [page.input_value(f"#{name}") for name in ("frames", "fps", "motion")] == ["9", "8", "10"]
+        page.set_input_files("#first-file", tmp_path / "first.png")
+        page.wait_for_selector("#first-picture:not([hidden])")
+        page.fill("#prompt", "a page films this")
+        page.fill("#frames", "5")
+        page.keyboard.press("Control+Enter")
+        page.wait_for_selector("#shown video[src^=blob]")
+        page.click("#gallery button[aria-label^='a page films this']")
+        page.wait_for_selector("#strip:not([hidden])")
+        page.click("#strip", position={"x": 3, "y": 8})
+        page.wait_for_selector("#play[aria-label=Play]")
+        page.click("#forth")
+        page.wait_for_timeout(500)
+        assert page.inner_text("#frame-told") == "2 / 5"
+        assert "which a file does not hold" in page.inner_text("#viewer-told")
+        page.fill("#frames", "9", force=True)
+        page.click("#recall")
+        assert (page.input_value("#prompt"), page.input_value("#frames")) == ("a page films this", "5")
