@@ -12,7 +12,8 @@ from PIL import ExifTags, Image
 from sanakit.cli.app import main
 from sanakit.cli.eval.read import open_upright
 from sanakit.data.pictures import decode_picture
-from sanakit.pipelines.clips.files import write_clip
+from sanakit.pipelines.clips.passing import PassingFrames
+from sanakit.pipelines.clips.writing import write_clip
 from sanakit.worlds.reading.read_scene import ReadObject, ReadScene
 
 
@@ -111,7 +112,7 @@ def test_of_a_clip_it_is_told_what_things_do(
     frames = np.zeros((9, 32, 64, 3), np.uint8)
     for number, frame in enumerate(frames):
         frame[:, 4 * number : 4 * number + 4] = 255
-    write_clip(tmp_path / "a.mp4", frames, 8, "mp4", None)
+    write_clip(tmp_path / "a.mp4", PassingFrames(frames), 8, "mp4")
     (tmp_path / "b.mp4").write_bytes((tmp_path / "a.mp4").read_bytes()[:300])
     assert main(["eval", "read", str(tmp_path / "a.mp4")]) == 0
     assert (
@@ -120,4 +121,4 @@ def test_of_a_clip_it_is_told_what_things_do(
     assert main(["eval", "read", "--json", str(tmp_path / "a.mp4")]) == 0
     assert json.loads(capsys.readouterr().out)["pictures"][0]["things"][0]["motion"]["kind"] == "right"
     assert main(["eval", "read", str(tmp_path / "b.mp4")]) == 1
-    assert "b.mp4 cannot be read" in capsys.readouterr().err
+    assert "b.mp4: the clip cannot be read" in capsys.readouterr().err

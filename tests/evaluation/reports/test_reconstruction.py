@@ -16,9 +16,11 @@ from torch import Tensor
 from sanakit.common.errors import RequestError
 from sanakit.evaluation.metrics.image_metrics import psnr
 from sanakit.evaluation.reports.picture_sets import open_pictures
-from sanakit.evaluation.reports.reconstruction import HowMeasured, reconstruction_report
+from sanakit.evaluation.reports.reconstruction import HowMeasured, rebuilt_clip, reconstruction_report
 from sanakit.evaluation.reports.report import NetworkUse, Report, report_table
 from sanakit.evaluation.worlds.heldout_scenes import HeldoutScenes, heldout_scenes
+from sanakit.models.autoencoders.clips import ClipAutoencoder
+from sanakit.models.autoencoders.ltx2 import LTX2AutoencoderConfig
 from sanakit.worlds.banks.bank_files import load_bank
 from sanakit.worlds.reading.read_scene import ReadObject, ReadScene
 
@@ -140,3 +142,20 @@ def test_scenes_are_read_back() -> None:
     assert strong["PSNR"].value < slight["PSNR"].value
     assert strong["SSIM"].value < slight["SSIM"].value
     assert strong["scenes all right"].value <= 0.5 < slight["scenes all right"].value
+
+
+def test_clips_go_through_frame_by_frame_or_as_a_whole() -> None:
+    class Fading(ClipAutoencoder):
+        """Of clips: the mean over time, for all frames."""
+
+        config = LTX2AutoencoderConfig()
+
+        def encode(self, pixels: Tensor, *, at_once: int = 1) -> Tensor:
+            return pixels.mean(2, keepdim=True).expand_as(pixels)
+
+        def decode(self, latent: Tensor, *, at_once: int = 1) -> Tensor:
+            return latent
+
+    frames = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.full((1, 4, 6, 3), 20, np.uint8)
+    np.testing.assert_array_equal(rebuilt_clip(Dimming(0.5), frames, "cpu"), frames // 2)
+    np.testing.assert_array_equal(rebuilt_clip(Fading(), frames, "cpu"), np.full_like(frames, 40))

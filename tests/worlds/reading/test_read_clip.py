@@ -109,3 +109,9 @@ def test_a_clip_of_nothing_has_no_motion(toy_bank: Bank) -> None:
     one = joined(true_reads(scene)[:1], blank[:1], FPS)
     assert [thing.motion for thing in one.things] == [None]
     assert one.seconds == 0
+
+
+def test_a_speck_in_the_corner_stands_still() -> None:
+    speck = ReadScene(objects=(ReadObject(name="dog", colour=None, box=(0.998, 0.999, 1.001, 1.002), score=0.4),))
+    read = joined([speck] * FRAMES, np.zeros((FRAMES, 8, 12, 3), np.uint8), FPS)
+    assert [(thing.name, thing.motion) for thing in read.things] == [("dog", None)]

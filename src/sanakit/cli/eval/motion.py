@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,7 +34,7 @@ def motion(
     output: ReportOption = None,
 ) -> None:
     """How often things and their motion are right in a model's clips of held-out prompts; or how well the reader reads
-    them in true clips, and how often it passes wrong ones."""
+    them in true clips, and how often it passes wrong ones; with --autoencoder in what that leaves of them."""
     check_report(output)
     if distances and model is None:
         raise RequestError("--distances are those of a model's clips; give --model")
@@ -47,10 +48,26 @@ def motion(
     if model is not None:
         show_report(_of_model(draw, model, chosen, things, (num, seed), distances=distances), output, draw)
         return
-    clips = Clips(bank=subject_of(things, {}, readable=chosen.words.readable).bank, num=num, seed=seed, size=size)
+    readable = subject_of(things, {}, readable=chosen.words.readable).bank
+    through, settings = (None, {}) if draw.autoencoder is None else _through(draw.autoencoder, draw.start())
+    clips = Clips(bank=readable, num=num, seed=seed, size=size, through=through)
     with draw.bar("reading", unit="clips") as on_progress:
-        report = motion_reading_report(chosen, clips, on_progress=on_progress)
+        report = motion_reading_report(chosen, clips, settings=settings, on_progress=on_progress)
     show_report(report, output, draw)
+
+
+def _through(source: str, device: str) -> tuple[Callable[[Frames], Frames], dict[str, str]]:
+    """What an autoencoder makes of clips, and which it is."""
+    import torch
+
+    from sanakit.checkpoints.identity.hashing import hash_tensors
+    from sanakit.checkpoints.networks.strict_load import load_network
+    from sanakit.checkpoints.sources.complete import find_trainable_autoencoder
+    from sanakit.evaluation.reports.reconstruction import rebuilt_clip
+
+    network = load_network(find_trainable_autoencoder(source), dtype=torch.float32, device=device).eval()
+    name = f"{source} ({hash_tensors(network.state_dict())[:10]})"
+    return lambda frames: rebuilt_clip(network, frames, device), {"through the autoencoder": name}
 
 
 def _of_model(
@@ -67,8 +84,14 @@ def _of_model(
     defaults = pipeline.bundle.card.defaults
     assert isinstance(defaults, VideoDefaults)
     subject = subject_of(bank, pipeline.bundle.words, readable=reader.words.readable)
-    lengths = {"size": defaults.base_size, "num_frames": defaults.num_frames, "fps": defaults.fps}
-    clips = Clips(bank=subject.bank, num=which[0], seed=which[1], **lengths)
+    clips = Clips(
+        bank=subject.bank,
+        num=which[0],
+        seed=which[1],
+        size=defaults.base_size,
+        num_frames=defaults.num_frames,
+        fps=defaults.fps,
+    )
     drawn: list[Frames] = []
     true: list[Frames] = []
 

@@ -89,11 +89,15 @@ def _watch(path: Path, reader: Reader) -> ReadClip:
     from sanakit.data.clips import beginning
     from sanakit.worlds.reading.read_clip import READ_FPS, read_clip
 
+    if not path.is_file():
+        raise PictureError(f"{path} does not exist or is no file")
     try:
         with path.open("rb") as file:
             return read_clip(reader, *beginning(file, fps=READ_FPS, at_most=_MOST_FRAMES))
-    except (OSError, PictureError) as error:
-        raise PictureError(f"{path} cannot be read: {error}") from error
+    except PictureError as error:
+        raise PictureError(f"{path}: {error}") from error
+    except OSError as error:
+        raise PictureError(f"{path} cannot be read ({error.strerror})") from error
 
 
 def in_words(seen: ReadScene | ReadClip) -> str:

@@ -49,7 +49,7 @@ def clips_report(
             *clips.measurements,
             *(_consistency(name, found, seed) for name, found in (("real", real), ("fake", fake))),
         ),
-        missing=clips.missing,
+        missing={name: why.replace("pictures", "clips") for name, why in clips.missing.items()},
         seed=seed,
         inputs={"real": real.facts, "fake": fake.facts},
         settings={"halves": num_halves, "features": num_features, "distance_dtype": "float64"},

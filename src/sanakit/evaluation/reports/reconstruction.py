@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
@@ -21,6 +22,7 @@ from sanakit.evaluation.metrics.image_metrics import psnr, ssim
 from sanakit.evaluation.reports.distances import Distances, Floats, frechet_distances
 from sanakit.evaluation.reports.picture_sets import Measured, PictureSet
 from sanakit.evaluation.reports.report import Measurement, NetworkUse, Report, mean_of, use_of
+from sanakit.models.autoencoders.clips import ClipAutoencoder
 from sanakit.scoring.extractors.extractor import FeatureExtractor
 from sanakit.scoring.pixels import extract_batch, same_size_batches
 
@@ -124,6 +126,17 @@ def reconstruction_report(
 def rebuilt(autoencoder: Autoencoder, pictures: Sequence[Picture], device: str | torch.device) -> list[Picture]:
     """Pictures of one size through the autoencoder, in float32."""
     return from_signed(autoencoder.decode(autoencoder.encode(to_signed(pictures).to(device))))
+
+
+@torch.no_grad()
+def rebuilt_clip(
+    autoencoder: Autoencoder | ClipAutoencoder, frames: NDArray[np.uint8], device: str | torch.device
+) -> NDArray[np.uint8]:
+    """A clip ``(T, H, W, 3)`` through an autoencoder of clips, or frame by frame through one of pictures."""
+    if not isinstance(autoencoder, ClipAutoencoder):
+        return np.stack([copy for frame in frames for copy in rebuilt(autoencoder, [frame], device)])
+    pixels = to_signed(list(frames)).transpose(0, 1)[None].to(device)  # (1, 3, T, H, W)
+    return np.stack(from_signed(autoencoder.decode(autoencoder.encode(pixels))[0].transpose(0, 1)))
 
 
 def _rfid(before: Sequence[Floats], after: Sequence[Floats], how: HowMeasured) -> Distances:

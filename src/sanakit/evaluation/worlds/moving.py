@@ -58,6 +58,7 @@ class Clips:
     size: int = 96
     num_frames: int = 17
     fps: float = 8.0
+    through: Callable[[Frames], Frames] | None = None  # what true clips go through before they are read
 
     def __post_init__(self) -> None:
         if self.num < 1 or self.num_frames < 3 or not self.fps > 0:
@@ -76,8 +77,10 @@ class Clips:
 
     def paint(self, scene: Scene) -> Frames:
         if scene.num_frames == 1:
-            return np.repeat(compose(scene, self.bank, self.size)[None], self.num_frames, axis=0)
-        return np.stack([compose(scene, self.bank, self.size, frame) for frame in range(self.num_frames)])
+            frames = np.repeat(compose(scene, self.bank, self.size)[None], self.num_frames, axis=0)
+        else:
+            frames = np.stack([compose(scene, self.bank, self.size, frame) for frame in range(self.num_frames)])
+        return frames if self.through is None else self.through(frames)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -101,7 +104,13 @@ class _Tally:
         return tuple(replace(each, better="lower") if "passes" in each.name else each for each in found)
 
 
-def motion_reading_report(reader: NamedReader, clips: Clips, *, on_progress: OnProgress = no_progress) -> Report:
+def motion_reading_report(
+    reader: NamedReader,
+    clips: Clips,
+    *,
+    settings: Mapping[str, Setting] | None = None,
+    on_progress: OnProgress = no_progress,
+) -> Report:
     """How well a reader reads true clips and wrong ones, with the confusion of motions."""
     tally = _Tally()
     for index, scene in enumerate(clips.scenes()):
@@ -118,7 +127,7 @@ def motion_reading_report(reader: NamedReader, clips: Clips, *, on_progress: OnP
             if _has_a_direction(scene):
                 tally.answers["passes: backwards"].append(judge_clip(scene, backwards).moves_right)
         on_progress(index + 1, clips.num, "reading")
-    return _report("What a reader reads of motion", _READ, tally, reader, clips, {})
+    return _report("What a reader reads of motion", _READ, tally, reader, clips, settings or {})
 
 
 def motion_report(

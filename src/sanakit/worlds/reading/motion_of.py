@@ -16,13 +16,13 @@ from sanakit.worlds.scenes.description import Box, MotionKind, centre
 _MOVES = 0.05  # of the canvas in all, from which on it goes somewhere: what goes slowly in a half goes 0.07
 _GROWS = 0.2  # logarithm of the size, as far as above: what comes slowly grows by a third, 0.34
 _AS_FAR = 0.4  # canvases that count as much as a factor of e in size: things alike also move apart as they come closer
-_HOPS = 0.012  # of the canvas, from which on heights are no straight line
+_BENT, _HIGH = 0.012, 0.06  # of the canvas: from which on heights are no straight line, and something hops
 _TURNS = 6.0  # levels of 255 by which a thing that stays where it is looks different half a second later
 _LATE = 0.2  # of the clip, after which a thing has appeared
 _CUT = 24  # pixels a side at which looks are compared
 _MIDDLE = 0.6  # of a box each way
 _LOOK_AGAIN = 0.5  # seconds
-_FREQUENCIES = np.linspace(0.3, 2.8, 51)  # hops a second that are tried
+_RATES = np.linspace(0.3, 2.8, 51)  # hops a second that are tried
 _PHASES = np.linspace(0, math.pi, 24, endpoint=False)
 Floats = NDArray[np.float64]
 
@@ -48,8 +48,8 @@ def motion_of(track: Track, frames: Sequence[NDArray[np.uint8]], fps: float) -> 
     times, seconds = numbers / fps, (len(frames) - 1) / fps
     across, down = np.array([centre(box) for box in boxes]).T
     growth = _slope(times, np.log([side(box) for box in boxes])) * seconds
-    if _is_bouncing(times, down):
-        return Seen("bouncing", _hops(times, down))
+    if (hops := _hops(times, down)) is not None:
+        return Seen("bouncing", hops.rate)
     right, lower = _slope(times, across), _slope(times, down)
     moved = max(abs(right), abs(lower)) * seconds
     if moved < _MOVES and abs(growth) < _GROWS:
@@ -68,30 +68,33 @@ def _slope(times: Floats, values: Floats) -> float:
     return float(np.median((values[second] - values[first]) / (times[second] - times[first])))
 
 
-def _is_bouncing(times: Floats, heights: Floats) -> bool:
-    """Whether heights are no straight line, and hops say them better."""
+class _Hops(NamedTuple):
+    """Hops a second, how high in canvases, and by how much heights are off in the median frame."""
+
+    rate: float
+    height: float
+    off: float
+
+
+def _hops(times: Floats, heights: Floats) -> _Hops | None:
+    """The hops ``a - b |sin|`` that say the heights best; None where a straight line says them better, or they are no
+    more than what the reader's boxes tremble."""
     rest = heights - _slope(times, heights) * times
-    off = float(np.median(np.abs(rest - np.median(rest))))
-    return off > _HOPS and _fits(times, heights)[1] < off
+    straight = float(np.median(np.abs(rest - np.median(rest))))
+    if straight <= _BENT:
+        return None
+    best = min((_fitted(times, heights, rate) for rate in _RATES.tolist()), key=lambda hops: hops.off)
+    return best if best.off < straight and best.height >= _HIGH else None
 
 
-def _hops(times: Floats, heights: Floats) -> float:
-    return _fits(times, heights)[0]
-
-
-def _fits(times: Floats, heights: Floats) -> tuple[float, float]:
-    """The hops a second whose heights ``a - b |sin|`` are nearest, and by how much they are off in the median frame."""
-    best = (0.0, math.inf)
-    for frequency in _FREQUENCIES:
-        hops = np.abs(np.sin(math.pi * frequency * times[None] + _PHASES[:, None]))  # (phases, frames)
-        hops = hops - hops.mean(1, keepdims=True)
-        level = heights - heights.mean()
-        height = hops @ level / np.maximum((hops**2).sum(1), 1e-9)
-        off = np.median(np.abs(level - height[:, None] * hops), axis=1)
-        off[height >= 0] = math.inf  # heights are counted downwards, and hops go up
-        if off.min() < best[1]:
-            best = (float(frequency), float(off.min()))
-    return best
+def _fitted(times: Floats, heights: Floats, rate: float) -> _Hops:
+    hops = np.abs(np.sin(math.pi * rate * times[None] + _PHASES[:, None]))  # (phases, frames)
+    hops = hops - hops.mean(1, keepdims=True)
+    level = heights - heights.mean()
+    high = -(hops @ level) / np.maximum((hops**2).sum(1), 1e-9)  # heights are counted downwards
+    off = np.median(np.abs(level + high[:, None] * hops), axis=1)
+    best = int(np.where(high > 0, off, np.inf).argmin())
+    return _Hops(rate, float(high[best]), float(off[best]) if high[best] > 0 else math.inf)
 
 
 def _looks_change(boxes: Sequence[Box], frames: Sequence[NDArray[np.uint8]], fps: float) -> float:
@@ -109,7 +112,7 @@ def _middle(frame: NDArray[np.uint8], box: Floats) -> NDArray[np.float32]:
     """``(24, 24, 3)``."""
     height, width = frame.shape[:2]
     middle, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * _MIDDLE
-    left, top = np.maximum(middle - half, 0) * (width, height)
-    right, bottom = np.minimum(middle + half, 1) * (width, height)
+    left, top = np.clip((middle - half) * (width, height), 0, (width - 1, height - 1))  # a pixel of it at least
+    right, bottom = np.minimum((middle + half) * (width, height), (width, height))
     edges = (left, top, max(right, left + 1), max(bottom, top + 1))
     return np.asarray(Image.fromarray(frame).resize((_CUT, _CUT), Image.Resampling.BILINEAR, box=edges), np.float32)

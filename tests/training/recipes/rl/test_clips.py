@@ -99,6 +99,16 @@ def test_flow_grpo_has_the_paths_of_clips(tmp_path: Path, settings: dict[str, An
     assert not torch.equal(learned.latent, learned.following)
 
 
+def test_exploration_makes_many_clips_in_fewer_bits(tmp_path: Path, settings: dict[str, Any]) -> None:
+    settings["explore"] = {"candidates": 3, "steps": 1, "scheme": "int8"}
+    maker = feed_of(settings, tmp_path).maker
+    iteration = maker.iteration(0)
+    assert len(iteration.kept) == 4
+    group = iteration.kept[0].group
+    assert [record["precision"] for record in group.records] == ["int8"] * 3 + ["float32"] * 2
+    assert -1 <= iteration.facts["rank_agreement/all"] <= 1
+
+
 def feed_of(settings: dict[str, Any], folder: Path) -> Any:
     """Of a run before its first step."""
     recipe = from_mapping(RLRecipe, settings)
