@@ -6,6 +6,8 @@ import os
 import random
 import signal
 import socket
+import subprocess
+import sys
 import time
 import urllib.error
 from collections import Counter
@@ -54,6 +56,19 @@ def test_each_has_the_cores_of_its_lanes() -> None:
         building = Building(model="m", options={"device": device}, limits=limits, lanes=lanes, keeping=keeping)
         found = building.replicas(ReplicaOptions(replicas=2))
         assert (found.resources, found.work, found.most) == (resources, work, 2)
+
+
+def test_a_second_signal_ends_the_process_at_once() -> None:
+    asked = (
+        "import time; from sanakit.serving.replicas import _signalled; ended = _signalled();"
+        "print('there', flush=True); ended.wait(); print('once', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", asked], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for word in ("there", "once"):
+        assert process.stdout.readline().strip() == word
+        process.send_signal(signal.SIGINT)
+    assert process.wait(20) == -signal.SIGINT
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 from fastapi import FastAPI
@@ -118,7 +119,6 @@ def serve_replicas(
     """
     ray, serve = optional("ray", _EXTRA), optional("ray.serve", _EXTRA)
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    ended = threading.Event()
     try:
         ray.init(
             address=replicas.cluster, include_dashboard=None if replicas.cluster else False, log_to_driver=False,
@@ -126,8 +126,7 @@ def serve_replicas(
         )  # fmt: skip
     except Exception as error:  # Ray's are of all kinds
         raise RequestError(f"Ray does not start ({first_line(error)}); see its logs, or try again") from error
-    for number in (signal.SIGINT, signal.SIGTERM):  # for which Ray has handlers of its own
-        signal.signal(number, lambda *_: ended.set())
+    ended = _signalled()
     try:
         serve.start(http_options={"host": host, "port": port})
         try:
@@ -141,6 +140,22 @@ def serve_replicas(
         if replicas.cluster is None:
             serve.shutdown()
         ray.shutdown()
+
+
+def _signalled() -> threading.Event:
+    """Set by SIGINT or SIGTERM, for which Ray has handlers of its own; a second one ends the process at once, and Ray
+    ends the replicas of a process that is gone."""
+    ended = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if ended.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        ended.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    return ended
 
 
 def _deployment(serve: Any, replicas: Replicas, stop_within: float) -> Any:
