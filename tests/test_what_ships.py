@@ -81,7 +81,10 @@ def words(text: str) -> set[str]:
 
 
 def closest(label: str, known: list[Score]) -> list[Score]:
-    """Those whose names share the most words with a label of a row or column; none where no word is shared."""
+    """Those of that name, else those whose names share the most words with a label of a row or column; none where no
+    word is shared."""
+    if same := [each for each in known if words(each.names[-1]) == words(label)]:
+        return same
     shared = [len(words(label) & words(" ".join(each.names).replace("_", " "))) for each in known]
     best = max(shared, default=0)
     return [each for each, count in zip(known, shared, strict=True) if count == best > 0]
