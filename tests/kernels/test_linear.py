@@ -90,3 +90,11 @@ def test_what_does_not_fit_goes_to_torch(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(opening, "native_library", lambda: None)
     assert not native.fits(x, weight, bias)
     assert torch.equal(linear(x, weight, bias), F.linear(x, weight, bias))
+
+
+def test_nothing_is_asked_of_the_library_where_torch_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch's compiler cannot follow that, and would cut its graph at every layer."""
+    for module in (native, opening):
+        monkeypatch.setattr(module, "native_library", lambda: pytest.fail("it was asked"))
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert not native.fits(normal(1, 64, 32), normal(16, 32, seed=1), None)

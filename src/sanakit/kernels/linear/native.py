@@ -29,11 +29,11 @@ class _Arguments(ctypes.Structure):
 def fits(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     """Whether the native twin is here and takes these, in bfloat16 where the processor multiplies that; this, like its
     bits, depends on no other picture of a batch."""
-    if not takes(x, weight, *(() if bias is None else (bias,)), halves=_halves()) or weight.requires_grad:
+    if not takes(x, weight, *(() if bias is None else (bias,)), halves=True) or weight.requires_grad:
         return False
     if weight.ndim != 2 or x.ndim < 2 or not x.numel() or x.shape[-1:] != weight.shape[1:]:
         return False
-    if x.dtype == torch.bfloat16 and weight.shape[1] % 2:
+    if x.dtype == torch.bfloat16 and (weight.shape[1] % 2 or not _multiplies_halves()):
         return False
     shaped = bias is None or bias.shape == weight.shape[:1]
     return shaped and len(weight) > 0 and len(weight) % MULTIPLE == 0 and math.prod(x.shape[1:-1]) >= MIN_TOKENS
@@ -51,6 +51,6 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return y
 
 
-def _halves() -> bool:
+def _multiplies_halves() -> bool:
     library = native_library()
     return library is not None and library.multiplies_halves

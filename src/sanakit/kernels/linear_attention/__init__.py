@@ -17,9 +17,8 @@ def linear_attention(q: Tensor, k: Tensor, v: Tensor, *, eps: float = 1e-15) -> 
     """ReLU attention whose cost grows linearly with the number of tokens; arguments are those of the reference.
 
     On the CPU the native twin computes it where that is here and the channels of a head lie together, in bfloat16
-    without gradients; else,
-    without gradients, it goes row by row, in fewer copies and to the same bits. Without gradients on a GPU the Triton
-    twin takes it.
+    without gradients; else, without gradients, it goes row by row, in fewer copies and to the bits of the reference.
+    Without gradients on a GPU the Triton twin takes it.
     """
     dense = q.stride(-1) == k.stride(-1) == v.stride(-1) == 1
     if on_gpu.takes(v, q, k) and k.shape == v.shape and dense and v.shape[-1] <= MAX_HEAD_ON_GPU:
