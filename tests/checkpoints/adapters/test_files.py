@@ -231,7 +231,8 @@ def test_hostile_files_are_refused(tmp_path: Path) -> None:
     save_file(lora(), tmp_path / "odder.safetensors", metadata={METADATA: '{"transformer.r": {}, "lora_alpha": "x"}'})
     with pytest.raises(CheckpointError, match="alpha"):
         open_adapter(tmp_path / "odder.safetensors", LAYERS)
-    for tangled in ("(.+)+!", ".*.*.*.*.*.*.*.*.*!"):
+    lines = "(?x:" + ".*\n" * 9 + "!)"
+    for tangled in ("(.+)+!", ".*.*.*.*.*.*.*.*.*!", lines, "(.|.)" * 30 + "!", ".?" * 30 + "!", "a" * 201):
         settings = json.dumps({"transformer.r": 2, "transformer.alpha_pattern": {tangled: 1}})
         save_file(lora(), tmp_path / "tangled.safetensors", metadata={METADATA: settings})
         with pytest.raises(CheckpointError, match="for ever"):

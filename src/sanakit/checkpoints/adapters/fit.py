@@ -20,7 +20,8 @@ from sanakit.models.presets import LINEAR_DIT_PRESETS
 
 LOHA = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")
 _LOKR = (("lokr_w1", "lokr_w1_a", "lokr_w1_b"), ("lokr_w2", "lokr_w2_a", "lokr_w2_b"))
-_TANGLED = re.compile(r"\)[*+?{]|(?:[*+{].*){4}")  # repeated groups, or many repetitions: their search may not end
+_TANGLED = re.compile(r"\)[*+?{]|(?:(?:[*+{(]|(?<!\()\?).*){4}|.{201}", re.DOTALL)
+"""Patterns whose search may not end: long ones, and those with repeated groups or with many groups and repetitions."""
 _RANKED = ("down", "hada_w1_b", "lokr_w2_b", "lokr_w1_b")  # whose rows are the rank
 
 
@@ -196,7 +197,7 @@ def _scale(file: AdapterFile, name: str, parts: Mapping[str, Tensor]) -> float:
 def _pattern(patterns: Mapping[str, Any] | None, name: str, default: Any) -> Any:
     """What PEFT's ``alpha_pattern`` says of a layer: by the end of its name, or a pattern for that."""
     if tangled := [end for end in patterns or () if _TANGLED.search(end)]:
-        raise ValueError(f"the pattern {tangled[0]!r:.60} could be searched for ever")
+        raise ValueError(f"the pattern {tangled[0]!r:.60} is tangled or long, and could be searched for ever")
     found = (value for end, value in (patterns or {}).items() if re.fullmatch(rf"(?:.*\.)?(?:{end})", name))
     return next(found, default)
 
