@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sanakit.checkpoints.identity.card import VideoDefaults
 from sanakit.common.errors import RequestError
 from sanakit.data.pictures import open_picture
+from sanakit.pipelines.clips.place import can_be_written
 from sanakit.pipelines.request import VideoRequest
 from sanakit.pipelines.source_picture import SourcePicture
 from sanakit.serving.messages import FileForm
@@ -92,7 +92,7 @@ def as_clip_wishes(wish: VideoWish, files: Files, defaults: VideoDefaults, tempo
     except RequestError as error:
         raise about(error) from None
     wanted = wish.output_format or "mp4"
-    if wanted in ("mp4", "webm") and find_spec("av") is None:
+    if not can_be_written(wanted):
         raise WishError(
             f"this server writes no {wanted}, as PyAV is not installed; ask for webp or gif.", "output_format"
         )

@@ -64,6 +64,11 @@ class ClipPlace:
         return path, finished
 
 
+def can_be_written(clip_format: str) -> bool:
+    """MP4 and WebM need PyAV, the other formats only what is always here."""
+    return clip_format not in ("mp4", "webm") or find_spec("av") is not None
+
+
 def choose_clip_place(output: str | Path | None, clip_format: str | None = None, *, num_clips: int = 1) -> ClipPlace:
     """Understand where clips are to go, and as what, as of pictures; a name that ends in .png is a folder of them.
 
@@ -71,7 +76,7 @@ def choose_clip_place(output: str | Path | None, clip_format: str | None = None,
         RequestError: as of pictures, or that folder is there already, or PyAV, which the format needs, is not here.
     """
     folder, file, found = chosen(output, clip_format, _SUFFIXES, num=num_clips, what="clip")
-    if found in ("mp4", "webm") and find_spec("av") is None:
+    if not can_be_written(found):
         from sanakit.pipelines.clips.files import need_av
 
         need_av()  # and says what would do

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -11,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from sanakit.checkpoints.identity.card import VideoDefaults
 from sanakit.common.version import __version__
+from sanakit.pipelines.clips.place import can_be_written
 from sanakit.pipelines.reading.styles import load_styles
 from sanakit.pipelines.reading.words import Words
 from sanakit.sampling.solvers import SOLVERS
@@ -83,10 +83,10 @@ def usual_size(service: Service) -> str:
     return f"{request.width}x{request.height}"
 
 
-def clip_facts(defaults: VideoDefaults, temporal: int) -> dict[str, Any]:
-    """What a page wants to know of clips; ``format`` is one that can be written here."""
+def usual_clip(defaults: VideoDefaults, temporal: int) -> dict[str, Any]:
+    """The same of a clip; ``format`` is one that can be written here."""
     told = {name: getattr(defaults, name) for name in ("num_frames", "fps", "motion_score")}
-    return {**told, "temporal": temporal, "format": "mp4" if find_spec("av") else "webp"}
+    return {**told, "temporal": temporal, "format": "mp4" if can_be_written("mp4") else "webp"}
 
 
 def model_facts(service: Service) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def model_facts(service: Service) -> dict[str, Any]:
         "styles": [] if clips else list(load_styles()),
         "adapters": [] if clips else list(service.adapter_files()),
         "controls": [] if clips else list(service.control_files()),
-        "clips": clip_facts(defaults, service.temporal) if isinstance(defaults, VideoDefaults) else None,
+        "clips": usual_clip(defaults, service.temporal) if isinstance(defaults, VideoDefaults) else None,
         "annotators": list(ANNOTATORS),
         "own_control": "controlnet" in service.model.parts.networks,
         "licence": card.licence,
