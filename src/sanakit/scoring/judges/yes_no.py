@@ -102,8 +102,8 @@ def load_yes_no_judge(name_or_path: str, *, device: str | torch.device = "cpu", 
     trusted = hub is not None and hub.trusts(name_or_path)
     folder = find_model_folder(name_or_path, hub)
     otherwise = f"{name_or_path} cannot be loaded as a judge"
-    classes = read_json(folder / "config.json").get("auto_map", {})
-    if "AutoModel" in classes and "AutoModelForImageTextToText" not in classes:
+    classes = read_json(folder / "config.json").get("auto_map")
+    if isinstance(classes, dict) and "AutoModel" in classes and "AutoModelForImageTextToText" not in classes:
         network = pretrained(AutoModel, folder, otherwise, trusted=trusted, dtype=quick_dtype(device))
         return OwnCodeJudge(network.to(device), name=f"{network.config.model_type} {name_or_path}")
     processor = pretrained(AutoProcessor, folder, otherwise, trusted=trusted)

@@ -21,8 +21,8 @@ from sanakit.worlds.telling.wrong_captions import shown_colour
 
 SIZE = 128
 _ALL_BLURRED_SHARE = 0.2  # of the share of spoiled things: whole pictures out of focus
+_AS_IT_IS = 0.4  # share of pictures that are not softened
 _MOST_NOISE = 0.25  # of a latent's standard deviation
-_AS_IT_IS = 0.4
 
 Soften = Callable[[Picture, Generator], Picture]
 """Makes a picture as it may come out of a decoder."""
@@ -66,7 +66,7 @@ def draw_example(scene: Scene, bank: Bank, rng: Generator, *, spoiled_share: flo
 
 
 def softened(picture: Picture, rng: Generator) -> Picture:
-    """As a decoder may give it: in half of the cases as it is, else a little unsharp, noisy, packed or shifted."""
+    """As a decoder may give it: in two of five cases as it is, else a little unsharp, noisy, packed or shifted."""
     if rng.random() < _AS_IT_IS:
         return picture
     image = Image.fromarray(picture)

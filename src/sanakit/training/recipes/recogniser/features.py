@@ -41,9 +41,7 @@ class ExamplesConfig:
     """
 
     bank: str | None = None  # "tiny" or a folder; None: the full one
-    also: str | None = (
-        None  # another bank, of which every second part of the scenes is; its things have names of the first
-    )
+    also: str | None = None  # another bank, of which every second part is; it has only names of the first
     names: str | None = None  # a file of the names to learn, with commas or lines between; None: all of the bank
     num_scenes: int = 8064
     finder_every: int = 2
