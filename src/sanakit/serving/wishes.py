@@ -178,7 +178,7 @@ def validated(kind: type[WishT], fields: Mapping[str, Any]) -> WishT:
                 raise WishError(f"{name} is missing; it is required.", name, "missing_required_parameter") from None
             case "extra_forbidden":
                 raise WishError(f"there is no parameter {name!r}.", name, "unknown_parameter") from None
-        told = re.sub(r"^(Input|String|List|Tuple|Value error,) ", "", problem["msg"])
+        told = re.sub(r"^(Input|String|List|Tuple|Value error,) | after validation", "", problem["msg"])
         raise WishError(f"{name} is not usable; it {told}.", name) from None
 
 
