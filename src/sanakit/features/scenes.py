@@ -136,9 +136,9 @@ def open_bank(name: str, names: str | None) -> Bank:
     return bank if names is None else bank.subset(read_names(names))
 
 
-def identity_of_scenes(bank: Bank) -> Identity:
-    """Of every scene that a bank gives."""
-    return {"scenes": digest_of([SCENES_VERSION, bank.hash])}
+def identity_of_scenes(*banks: Bank) -> Identity:
+    """Of every scene that they give."""
+    return {"scenes": digest_of([SCENES_VERSION, *(bank.hash for bank in banks)])}
 
 
 def open_scenes(config: ScenesData, demand: Demand, work: Work) -> CachedScenes:

@@ -92,6 +92,8 @@ def test_a_run_leaves_a_reader_and_its_report(
     (tmp_path / "names.txt").rename(tmp_path / "moved.txt")
     moved = replace(recipe, data=replace(recipe.data, names=str(tmp_path / "moved.txt")), report=0)
     train(moved, tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"data of the recipe is not what .* \(other scenes\)"):
+        train(replace(moved, data=replace(moved.data, also=None)), tmp_path / "run")
     (tmp_path / "moved.txt").write_text("cat, dog\nball\n")
     with pytest.raises(ConfigError, match=r"data of the recipe is not what .* \(other scenes\)"):
         train(moved, tmp_path / "run")

@@ -96,7 +96,7 @@ def cache_examples(
     """Write ``examples-NNNN.pt``, of one bank in turn; parts that are there are kept, those of other banks or another
     config made anew."""
     about = {**to_mapping(config), "bank": [bank.hash for bank in banks], "names": list(words.names)}
-    del about["num_scenes"]  # more of them go on from these
+    del about["also"], about["num_scenes"]  # its hash is there, wherever it lies; and more scenes go on from these
     path = folder / _CONFIG
     if path.exists() and json_values(path.read_text(encoding="utf-8")) != about:
         logger.warning("%s holds examples of another bank or config; they are made anew", folder)

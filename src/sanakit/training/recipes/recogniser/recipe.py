@@ -129,7 +129,7 @@ def _build_stage(
     keep: bool,
 ) -> Stage:
     """Cache the examples, if they are not there, and standardise a new network by their statistics."""
-    check("the recipe", identity_of_scenes(banks[0]))
+    check("the recipe", identity_of_scenes(*banks))
     folder = session.folder / "examples"
     if session.ranks.is_first:
         cache_examples(recipe.data, model.config, banks, folder, session.device)
