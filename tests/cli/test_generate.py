@@ -71,6 +71,8 @@ def test_a_picture_from_a_picture_is_made_again_where_that_is(
     for words, sentence in (
         (("--image", "nowhere.png"), "nowhere.png does not exist"),
         (("--image", "source.png", "--output", "source.png"), "would replace the picture that it begins with"),
+        (("--image", "seen.webp", "--preview", "seen.webp"), "--preview seen.webp would replace the picture"),
+        (("--preview", "seen.png"), "previews are a file of WebP"),
         (("--strength", "0.5"), "strength says how a picture is changed"),
         (("--image", "source.png", "--start-angle", "1"), "start_angle has no meaning beside the solver flow-dpm"),
         (("--solver", "scm", "--angles", "1.5,x"), "--angles 1.5,x is not usable"),

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -150,11 +151,11 @@ def parse_angles(words: str) -> tuple[float, ...]:
         raise RequestError(f"--angles {words} is not usable; give numbers such as 1.5708,1.3,0.6") from None
 
 
-def _keep_given(file: Path | None, givens: Iterable[tuple[Path | None, str]]) -> None:
-    """Raises RequestError where the file to be written is one of those that are read."""
-    for given, what in givens:
+def _keep_given(written: Iterable[tuple[str, Path | None]], givens: Iterable[tuple[Path | None, str]]) -> None:
+    """Raises RequestError where a file to be written is one of those that are read."""
+    for (option, file), (given, what) in product(written, givens):
         if given is not None and file is not None and file.resolve() == given.resolve():
-            raise RequestError(f"--output {file} would replace {what}; choose another name")
+            raise RequestError(f"{option} {file} would replace {what}; choose another name")
 
 
 def generate(
@@ -202,7 +203,8 @@ def generate(
         raise RequestError("--best-of judges pictures, not clips; leave it or --frames out")
     place = places.of_clips(num_clips=total) if clips.asked else places.with_room(0, num_images=total)
     drawn = [(picture, "a picture that controls it") for picture in controls.control or ()]
-    _keep_given(place.file, ((wishes.image, "the picture that it begins with"), (edits.mask, "its mask"), *drawn))
+    written = (("--output", place.file), ("--preview", course.preview))
+    _keep_given(written, ((wishes.image, "the picture that it begins with"), (edits.mask, "its mask"), *drawn))
     if metadata and isinstance(place, OutputPlace):
         num_scores = 0 if settings is None else settings.num * len(best.judges)
         check_metadata(place, [text + wishes.negative_prompt for text in texts], num_scores)

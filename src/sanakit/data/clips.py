@@ -32,7 +32,7 @@ def clip_facts(file: BinaryIO) -> tuple[tuple[int, int], ClipFacts]:
     Raises:
         PictureError: it is no clip that can be read, or PyAV is not installed.
     """
-    with _opened(file) as (container, stream):
+    with opened_clip(file) as (container, stream):
         first = next(container.decode(stream), None)
         if first is None:
             raise PictureError("the clip holds no frame")
@@ -102,7 +102,7 @@ def read_clip_to_the_end(file: BinaryIO) -> None:
     Raises:
         PictureError: one is damaged, or the clip ends before its header says, as a copy that was broken off does.
     """
-    with _opened(file) as (container, stream):
+    with opened_clip(file) as (container, stream):
         said, end = _seconds(container, stream), 0.0
         for _, _, until in _decoded(container, stream, as_pictures=False):
             end = until
@@ -127,7 +127,7 @@ def motion_score(frames: NDArray[np.uint8], fps: float) -> int:
 
 
 def _timed(file: BinaryIO) -> Iterator[tuple[Frame, float, float]]:
-    with _opened(file) as (container, stream):
+    with opened_clip(file) as (container, stream):
         yield from _decoded(container, stream)
 
 
@@ -145,8 +145,8 @@ def _decoded(container: Any, stream: Any, *, as_pictures: bool = True) -> Iterat
 
 
 @contextmanager
-def _opened(file: BinaryIO) -> Iterator[tuple[Any, Any]]:
-    """The container and its stream of pictures; what PyAV raises becomes PictureError."""
+def opened_clip(file: BinaryIO) -> Iterator[tuple[Any, Any]]:
+    """PyAV's container and its stream of pictures, which open no other file; what it raises becomes PictureError."""
     try:
         import av
     except ImportError:

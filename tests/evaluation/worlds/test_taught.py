@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,8 @@ def test_prompts_have_the_word_and_none_of_the_grounds_that_it_is_taught_with() 
     assert [each.prompt for _, each in asked] == [each.prompt for _, each in lesson(num=40).questions()[:12]]
     with pytest.raises(RequestError, match="knows 'dog' already"):
         lesson("dog")
+    with pytest.raises(RequestError, match="the word 'dog' cannot stand for it"):
+        replace(lesson(), word="dog")
     with pytest.raises(RequestError, match="has no 'nothing'"):
         lesson("nothing")
 

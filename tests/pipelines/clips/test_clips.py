@@ -175,7 +175,7 @@ def test_frames_that_differ_are_told(clips: TextToImagePipeline, tmp_path: Path)
     assert replay(folder, clips).differences == ("the file holds 4 frames and the record describes 5",)
     with pytest.raises(RequestError, match="which exists already; choose another name"):
         clip.save(tmp_path / "frames.png")
-    Image.fromarray(PICTURE).save(tmp_path / "other.gif")
+    Image.fromarray(PICTURE).save(tmp_path / "other.gif", comment=b"made by another program")
     with pytest.raises(PictureError, match=r"holds no record of sanakit, and there is none beside it"):
         replay(tmp_path / "other.gif", clips)
 

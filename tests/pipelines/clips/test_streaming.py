@@ -18,6 +18,8 @@ from sanakit.models.autoencoders.wan import WanAutoencoder
 from sanakit.pipelines.clips.clip import GeneratedClip
 from sanakit.pipelines.clips.files import Frame
 from sanakit.pipelines.clips.place import choose_clip_place
+from sanakit.pipelines.decoding.tiling import Tiling
+from sanakit.pipelines.latent_file import SavedLatent
 from sanakit.pipelines.replay import read_made, replay
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 
@@ -92,6 +94,34 @@ def test_a_full_disk_keeps_the_latent(
     with pytest.raises(OutputError, match=r"No space left on device.*make room and run: sanakit decode .*kept"):
         pipeline("a ball", num_frames=5, save_to=tmp_path / "a.gif")
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_a_full_temporary_folder_is_named_and_keeps_the_latent(
+    clip_bundle: ModelBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In which tiles lie; the file that was to be written is not what is full."""
+    monkeypatch.setattr("sanakit.pipelines.clips.decode.TILINGS", (Tiling(tile=16, stride=8),))
+    pipeline = TextToImagePipeline(clip_bundle, rescue_folder=tmp_path / "kept")
+    (clip,) = pipeline("a ball", num_frames=5, output="latent").images
+    monkeypatch.setattr(pipeline, "free_memory", lambda device: 1000)
+
+    def full(*_: Any, **how: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sanakit.pipelines.clips.tiles._decode_into", full)
+    finished = SavedLatent(latent=clip.latent, record=clip.record)
+    for where in ({}, {"save_to": tmp_path / "a.gif"}):
+        with pytest.raises(OutputError, match=r"^/.*, where tiles of a clip lie .*No space.*sanakit decode .*kept"):
+            pipeline.decode(finished, **where)
+
+
+def test_a_name_with_a_colon_is_no_protocol(
+    clips: TextToImagePipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("av")
+    monkeypatch.chdir(tmp_path)
+    (clip,) = clips("a ball", num_frames=5, save_to="12:30.mp4").images
+    assert read_made("12:30.mp4")[0] == clip.record
 
 
 def test_what_cannot_be_written_is_told_before_work(

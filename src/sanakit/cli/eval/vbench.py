@@ -58,6 +58,9 @@ def vbench(
     check_folder(output, min(listed.num_clips, _WRITTEN_FIRST) * _ASSUMED_BYTES)
     settings = {**draw.chosen, "width": width, "height": height, "num_frames": frames}
     pipeline = draw.load([VideoRequest(prompt="a clip", **settings)], model)
+    chosen = {name: None if value is None else str(value) for name, value in asdict(networks).items()}
+    known = VBenchNetworks(**chosen, device=str(pipeline.device), hub=draw.trusting(*chosen.values()))
+    known.check()
     with draw.bar("drawing", unit="clips") as on_progress:
         drawn = draw_vbench(
             listed, pipeline, pipeline.bundle.model_hash, output, seed=seed, settings=settings, on_progress=on_progress
@@ -65,8 +68,6 @@ def vbench(
     draw.tell(f"{drawn} clips drawn, {listed.num_clips - drawn} were there, in {output / VIDEOS}")
     if not score:
         return
-    chosen = {name: None if value is None else str(value) for name, value in asdict(networks).items()}
-    known = VBenchNetworks(**chosen, device=str(pipeline.device), hub=draw.trusting(*chosen.values()))
     with draw.bar("scoring", unit="dimensions") as on_progress:
         report = vbench_report(
             listed, output, wanted or SCORED, known, seed=seed, settings=draw.facts(pipeline), on_progress=on_progress

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 def check_preview(file: Path) -> Path:
     """The file of previews, before any work; raises RequestError for one that is no WebP or has no folder."""
-    if file.suffix.lower() != ".webp":
-        raise RequestError(f"--preview {file} is not usable; previews are WebP, so end it with .webp")
+    if file.suffix.lower() != ".webp" or file.is_dir():
+        raise RequestError(f"--preview {file} is not usable; previews are a file of WebP, so end its name with .webp")
     if not file.absolute().parent.is_dir():
         raise RequestError(f"--preview {file} is not usable; there is no folder {file.absolute().parent}")
     return file

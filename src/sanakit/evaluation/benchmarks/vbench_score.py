@@ -25,6 +25,7 @@ from sanakit.common.progress import OnProgress, no_progress
 from sanakit.evaluation.benchmarks.vbench import VBenchList
 from sanakit.evaluation.reports.report import Measurement, NetworkUse, Report, Setting, mean_of
 from sanakit.pipelines.clips.files import read_frames
+from sanakit.scoring.extractors.preprocessing import find_model_folder
 from sanakit.scoring.extractors.vision_tower import FirstToken, VisionTower, load_first_token, load_vision_tower
 
 PROTOCOL = (
@@ -68,6 +69,14 @@ class VBenchNetworks:
     aesthetic_head: str | None = None
     device: str = "cpu"
     hub: HubOptions | None = None
+
+    def check(self) -> None:
+        """Raises what `score` does of networks that are not there."""
+        for name in (self.dino, self.clip_b32, self.clip_l14):
+            if name is not None:
+                find_model_folder(name, self.hub)
+        if self.aesthetic_head is not None:
+            self._head(Path(self.aesthetic_head))
 
     def score(self, dimension: str) -> tuple[Score, tuple[NetworkUse, ...]] | None:
         """How clips are scored, and by what; None where its networks are not named.

@@ -28,9 +28,10 @@ from sanakit.worlds.telling.wrong_captions import wrong_motions, wrong_words
 from sanakit.worlds.world_scenes import WorldScenes
 
 PROTOCOL = (
-    "Scenes with at least one held-out pairing, of which some stand still; every frame is read, up to 8 a second, and "
-    "things are followed over time. things, motion, speed, ground ...: answers as the judge gives them, of clips that "
-    "ask; motion: each thing does what it should, or stands still where nothing is said. object and motion: both. "
+    "Scenes with at least one held-out pairing, of which some stand still; every frame is read, about 8 a second of "
+    "clips that have more, and things are followed over time. things, motion, speed, ground ...: answers as the judge "
+    "gives them, of clips that ask; motion: each thing does what it should, or stands still where nothing is said. "
+    "object and motion: both. "
 )
 _READ = (
     "motion, ...: of the things that are read, those that are seen to do it. passes: clips in which something moves "

@@ -49,7 +49,7 @@ class Lesson:
     and ``num_others`` have not.
 
     Raises:
-        RequestError: the bank has no such thing, or the model knows it already.
+        RequestError: the bank has no such thing, or the model knows it or the word already.
     """
 
     subject: Subject
@@ -61,6 +61,8 @@ class Lesson:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if not self.word.strip() or self.word in self.subject.names:
+            raise RequestError(f"the word {self.word!r} cannot stand for it; give one that the model does not know")
         if self.thing in self.subject.names:
             raise RequestError(
                 f"the model knows {self.thing!r} already; name a thing of the bank that it was not shown"

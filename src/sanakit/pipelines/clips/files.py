@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from itertools import repeat
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from PIL import Image, ImageSequence
 
 from sanakit.common.errors import PictureError, RequestError
 from sanakit.common.paths import as_path
+from sanakit.data.clips import opened_clip
 from sanakit.pipelines.record import PictureRecord
 
 RECORD = "record.json"  # of a folder of PNGs
@@ -63,40 +65,48 @@ def read_clip_record(path: str | Path) -> PictureRecord | None:
     return PictureRecord.from_json(text)
 
 
-def video_head(file: Path | IO[bytes]) -> tuple[tuple[int, int], str | None]:
-    """Width and height of an MP4 or WebM, and its comment.
+def video_head(file: Path | BinaryIO) -> tuple[tuple[int, int], str | None]:
+    """Width and height of an MP4 or WebM, and the record in its comment.
 
     Raises:
         PictureError: it cannot be read.
     """
-    av = need_av()
+    with _opened(file) as (container, stream):
+        told = {name.lower(): value for name, value in container.metadata.items()}
+        return (stream.width, stream.height), record_in(told.get("comment"))
+
+
+def record_in(comment: str | bytes | None) -> str | None:
+    """The record in a comment; None where others have written something there."""
+    text = comment.decode("ascii", "replace") if isinstance(comment, bytes) else comment
+    return text if text and text.startswith("{") else None
+
+
+@contextmanager
+def _opened(file: Path | BinaryIO) -> Iterator[tuple[Any, Any]]:
     try:
-        with av.open(str(file) if isinstance(file, Path) else file) as container:
-            told = {name.lower(): value for name, value in container.metadata.items()}
-            stream = container.streams.video[0]
-            return (stream.width, stream.height), told.get("comment")
-    except (av.error.FFmpegError, ValueError, IndexError) as error:
-        raise PictureError(f"{getattr(file, 'name', 'it')} could not be read as a clip ({error})") from error
+        with file.open("rb") if isinstance(file, Path) else nullcontext(file) as content, opened_clip(content) as found:
+            yield found
+    except (PictureError, OSError) as error:
+        what = file if isinstance(file, Path) else "it"
+        raise PictureError(
+            f"{what} could not be read as a clip: {getattr(error, 'strerror', None) or error}"
+        ) from error
 
 
-def _video_comment(path: Path) -> str | None:
+def _video_record(path: Path) -> str | None:
     return video_head(path)[1]
 
 
-def _gif_comment(path: Path) -> str | None:
+def _gif_record(path: Path) -> str | None:
     try:
         with Image.open(path) as image:
-            found = image.info.get("comment")
+            return record_in(image.info.get("comment"))
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise PictureError(f"{path} could not be read as a clip ({error})") from error
-    return found.decode("ascii", "replace") if isinstance(found, bytes) else found
 
 
-_READERS: dict[str, Callable[[Path], str | None]] = {
-    ".mp4": _video_comment,
-    ".webm": _video_comment,
-    ".gif": _gif_comment,
-}
+_READERS: dict[str, Callable[[Path], str | None]] = {".mp4": _video_record, ".webm": _video_record, ".gif": _gif_record}
 
 
 def read_frames(path: str | Path, fps: int | None = None) -> Iterator[Frame]:
@@ -118,7 +128,8 @@ def read_frames(path: str | Path, fps: int | None = None) -> Iterator[Frame]:
                 for frame in ImageSequence.Iterator(image):
                     yield from repeat(np.asarray(frame.convert("RGB")), _times(frame, fps))
         else:
-            yield from _decoded(path)
+            with _opened(path) as (container, stream):
+                yield from (frame.to_ndarray(format="rgb24") for frame in container.decode(stream))
     except (OSError, ValueError, EOFError, SyntaxError, Image.DecompressionBombError) as error:
         raise PictureError(f"{path} could not be read as a clip ({error})") from error
 
@@ -132,13 +143,3 @@ def _times(frame: Image.Image, fps: int | None) -> int:
 def milliseconds(fps: int) -> int:
     """For which a frame is shown."""
     return max(round(1000 / fps), 10)  # the least that a GIF knows
-
-
-def _decoded(path: Path) -> Iterator[Frame]:
-    av = need_av()
-    try:
-        with av.open(str(path)) as container:
-            for frame in container.decode(video=0):
-                yield frame.to_ndarray(format="rgb24")
-    except (av.error.FFmpegError, IndexError) as error:
-        raise PictureError(f"{path} could not be read as a clip ({error})") from error

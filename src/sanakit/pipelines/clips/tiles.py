@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sanakit.common.errors import OutputError
 from sanakit.models.autoencoders.clips import ClipAutoencoder
 from sanakit.pipelines.decoding.tiling import Tiling, decode_tiled, tiles
 
@@ -22,13 +23,20 @@ def decode_in_tiles(autoencoder: ClipAutoencoder, latent: Tensor, tiling: Tiling
     """``(1, C, t, h, w)`` to ``(1, 3, r, H, W)`` float32 on the CPU, from the first frames to the last.
 
     What a tile became lies in the system's temporary folder meanwhile: 6 bytes a pixel.
+
+    Raises:
+        OutputError: there is no room for it.
     """
     compression, at_once = autoencoder.config.compression, autoencoder.config.temporal_compression
     with ExitStack() as open_files:
         files = []
         for rows, columns in tiles(latent, tiling, compression):
-            files.append(open_files.enter_context(tempfile.TemporaryFile()))
-            _decode_into(files[-1], autoencoder, latent[..., rows, columns])
+            try:
+                files.append(open_files.enter_context(tempfile.TemporaryFile()))
+                _decode_into(files[-1], autoencoder, latent[..., rows, columns])
+            except OSError as error:  # without it as a cause, which would be taken for that of the clip's own file
+                where = f"{tempfile.gettempdir()}, where tiles of a clip lie until all are there,"
+                raise OutputError(f"{where} could not be written ({error.strerror})") from None
         num_frames = 1 + (latent.shape[2] - 1) * at_once
         for first in range(0, num_frames, at_once):
             in_turn, length = iter(files), min(at_once, num_frames - first)

@@ -51,7 +51,7 @@ def write_clip(
     except SanakitError:  # of decoding, or what PyAV said
         raise
     except ValueError as error:
-        raise OutputError(f"{path} could not be written as {clip_format} ({error})") from error
+        raise OutputError(f"{path.name} could not be written as {clip_format} ({error})") from error
     if record is not None:
         _exchange(path, announced, stored(frames.finished(record)))
 
@@ -98,7 +98,7 @@ def _write_video(
     av, (container_format, codec, crf) = need_av(), coding
     height, width = (side - side % 2 for side in (frames.height, frames.width))  # chroma of half the size has none
     try:
-        with av.open(str(path), "w", format=container_format, options=options) as container:
+        with av.open(str(path.absolute()), "w", format=container_format, options=options) as container:
             if comment:
                 container.metadata["comment"] = comment.decode()
             stream = container.add_stream(codec, rate=Fraction(fps))
@@ -109,13 +109,13 @@ def _write_video(
                 container.mux(stream.encode(frame))
             container.mux(stream.encode())
     except av.error.FFmpegError as error:
-        raise OutputError(f"{path} could not be written as {container_format} ({error})") from error
+        raise OutputError(f"{path.name} could not be written as {container_format} ({error})") from error
 
 
 def _write_gif(path: Path, frames: PassingFrames, fps: int, comment: bytes) -> None:
     """Every frame with 256 colours of its own."""
     if max(frames.height, frames.width) > _LONGEST:
-        raise OutputError(f"{path} cannot be a GIF, whose sides have {_LONGEST} px at most; choose another format")
+        raise OutputError(f"{path.name} cannot be a GIF, whose sides have {_LONGEST} px at most; choose another format")
     with path.open("wb") as file:
         file.write(b"GIF89a" + _little(frames.width, 2) + _little(frames.height, 2) + b"\0\0\0" + _SHOWN_AGAIN)
         file.write(b"!\xfe" + comment if comment else b"")

@@ -12,7 +12,7 @@ from PIL import Image
 
 from sanakit.common.errors import PictureError
 from sanakit.common.picture_limits import open_within_limit
-from sanakit.pipelines.clips.files import read_frames, video_head
+from sanakit.pipelines.clips.files import read_frames, record_in, video_head
 from sanakit.pipelines.picture_file import record_text
 
 _FORMATS = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp", "GIF": "gif"}  # endings by what Pillow calls a file
@@ -43,8 +43,8 @@ def head_of(file: Path | bytes) -> Head:
         return Head(ending=ending, size=size, record=record or "")
     try:
         with open_within_limit(opened, tuple(_FORMATS)) as picture:
-            comment = picture.info.get("comment", b"") if picture.format == "GIF" else b""
-            record = record_text(picture) or comment.decode("ascii", "replace")
+            comment = record_in(picture.info.get("comment")) if picture.format == "GIF" else None
+            record = record_text(picture) or comment or ""
             return Head(ending=_FORMATS[str(picture.format)], size=picture.size, record=record)
     except (OSError, ValueError, SyntaxError) as error:
         raise PictureError(f"it cannot be read as a picture or a clip ({error})") from None

@@ -73,7 +73,8 @@ class ReadClip:
 
 
 def read_clip(reader: Reader, frames: Frames, fps: float) -> ReadClip:
-    """Read ``(T, H, W, 3)`` frame by frame, up to 8 of them a second, and follow the things over time."""
+    """Read ``(T, H, W, 3)``, of clips that have more every second, third ... frame, so that it is about 8 a second, and
+    follow the things over time."""
     step = max(1, round(fps / READ_FPS))
     return joined([reader.read(frame) for frame in frames[::step]], frames[::step], fps / step)
 
