@@ -61,6 +61,7 @@ def test_a_picture_from_a_picture_is_made_again_where_that_is(
 ) -> None:
     (tmp_path / "out").mkdir()
     Image.linear_gradient("L").resize((160, 96)).save(tmp_path / "source.png")
+    Image.new("RGB", (32, 32)).save(tmp_path / "seen.webp")
     outcome = generate("a cat", "--image", "source.png", "--strength", "0.5", "--steps", "2", "--output", "out/a.png")
     assert outcome.code == 0
     assert Image.open("out/a.png").size == (160, 96)

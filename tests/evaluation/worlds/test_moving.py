@@ -116,3 +116,5 @@ def test_the_command_judges_a_model_of_clips_and_refuses_one_of_pictures(
     assert main([*command, "--model", str(tiny_model)]) == 2
     assert "give a model of clips" in capsys.readouterr().err
     assert main([*command, "--distances"]) == 2
+    assert main([*command, "--model", str(clip_model), "--distances"]) == 2
+    assert "--distances of 1 clips have no interval" in capsys.readouterr().err

@@ -39,11 +39,14 @@ def motion(
     if distances and model is None:
         raise RequestError("--distances are those of a model's clips; give --model")
 
+    from sanakit.evaluation.metrics.half_sampling import MIN_SAMPLES
     from sanakit.evaluation.worlds.moving import Clips, motion_reading_report
     from sanakit.evaluation.worlds.subject import subject_of
     from sanakit.scoring.reading.load import load_reader
     from sanakit.worlds.banks.bank_files import load_bank
 
+    if distances and num < MIN_SAMPLES:
+        raise RequestError(f"--distances of {num} clips have no interval; give --num {MIN_SAMPLES} or more")
     chosen, things = load_reader(reader, device=draw.start()), load_bank(bank)
     if model is not None:
         show_report(_of_model(draw, model, chosen, things, (num, seed), distances=distances), output, draw)

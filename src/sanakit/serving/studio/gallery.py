@@ -19,6 +19,7 @@ from PIL import Image
 from sanakit.common.config import json_values
 from sanakit.common.errors import OutputError, PictureError, SanakitError
 from sanakit.common.files import unwritten, write_whole
+from sanakit.pipelines.request import MAX_FPS, MAX_FRAMES
 from sanakit.serving.studio.heads import ENDINGS, VIDEOS, film_strip, first_frame, head_of
 
 logger = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class Kept:
         """Its frames, frames a second, and whether it is a video to a browser or an animated picture; None for a
         picture."""
         frames, fps = self.request.get("num_frames"), self.request.get("fps")
-        if not isinstance(frames, int) or not isinstance(fps, int) or min(frames, fps) < 1:
+        if not (isinstance(frames, int) and isinstance(fps, int) and 1 <= frames <= MAX_FRAMES and 1 <= fps <= MAX_FPS):
             return None
         return {"num_frames": frames, "fps": fps, "video": self.path.suffix.lower() in VIDEOS}
 

@@ -8,9 +8,11 @@ let clip = null; // its frames, and frames a second
 
 const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-async function bring(element, path) {
+async function bring(element, path, wanted = () => true) {
+  const blob = await pictureBlob(path);
+  if (!wanted()) return;
   URL.revokeObjectURL(element.src);
-  element.src = URL.createObjectURL(await pictureBlob(path));
+  element.src = URL.createObjectURL(blob);
 }
 
 // In place of an <img>; a small film that repeats itself, without a sound.
@@ -23,6 +25,7 @@ export async function onStage(path) {
 export async function open(found, path) {
   close();
   clip = found.clip;
+  const wanted = () => clip === found.clip; // and no other was opened while this one came
   at("player").hidden = !clip?.video;
   video.hidden = !clip?.video;
   at("viewer-picture").hidden = Boolean(clip?.video);
@@ -30,15 +33,17 @@ export async function open(found, path) {
   for (const id of ["edit", "compare"]) at(id).hidden = Boolean(clip);
   if (!clip) return;
   await showPicture(at("strip-picture"), `${path}/strip`);
-  if (!clip.video) return;
+  if (!wanted() || !clip.video) return;
   at("scrub").max = clip.num_frames - 1;
-  await bring(video, path);
+  await bring(video, path, wanted);
+  if (!wanted()) return;
   video.ariaLabel = found.prompt || "a clip without a prompt";
   if (!still()) await video.play().catch(() => {});
 }
 
 export function close() {
   video.pause();
+  URL.revokeObjectURL(video.src);
   video.removeAttribute("src");
   video.load();
   clip = null;
