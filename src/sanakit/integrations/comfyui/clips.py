@@ -12,27 +12,23 @@ from sanakit.integrations.comfyui import host
 from sanakit.integrations.comfyui.nodes import (
     LATENT,
     MODEL,
-    OWN,
     PROMPT,
     Inputs,
     Latents,
     Node,
     Prompt,
     choice,
-    number,
     text,
     whole,
     wire,
 )
+from sanakit.integrations.comfyui.sampling import course_inputs, taken_course
 from sanakit.integrations.comfyui.tensors import as_arrays
 from sanakit.pipelines.clips.clip import GeneratedClip
 from sanakit.pipelines.clips.place import ClipFormat, choose_clip_place
 from sanakit.pipelines.latent_file import SavedLatent
-from sanakit.pipelines.request import MAX_FPS, MAX_FRAMES, MAX_MOTION, MAX_SIDE, MAX_STEPS, VideoRequest
+from sanakit.pipelines.request import MAX_FPS, MAX_FRAMES, MAX_MOTION, VideoRequest
 from sanakit.pipelines.text_to_image import TextToImagePipeline
-from sanakit.sampling.solvers import SOLVERS
-
-_OFF = -1.0  # for the model's own, of what may be 0
 
 
 class SampleClip(Node):
@@ -54,13 +50,7 @@ class SampleClip(Node):
                 "motion": whole(
                     "How much moves; 0 does not say it, -1 is the model's own.", -1, MAX_MOTION, default=-1
                 ),
-                "width": whole(side, 0, MAX_SIDE),
-                "height": whole(side, 0, MAX_SIDE),
-                "steps": whole("Of the solver; 0 is the model's own.", 0, MAX_STEPS),
-                "guidance": number(
-                    "How closely to follow the prompt; 1 is off, -1 the model's own.", -1, 1000, default=_OFF
-                ),
-                "solver": choice("The model's own, if nothing is said.", [OWN, *SOLVERS]),
+                **course_inputs(side),
             },
             "optional": {"image": wire("IMAGE", "The picture that it begins with.")},
             "hidden": {"node": "UNIQUE_ID"},
@@ -85,12 +75,9 @@ class SampleClip(Node):
 
 def _fields(wishes: dict[str, Any]) -> dict[str, Any]:
     """Of a request, without what is left to the model."""
-    names = {"frames": "num_frames", "steps": "num_inference_steps"}
-    whole_numbers = ("frames", "fps", "width", "height", "steps")
-    fields = {names.get(name, name): wishes[name] for name in whole_numbers if wishes[name]}
-    fields |= {} if wishes["motion"] < 0 else {"motion_score": wishes["motion"]}
-    fields |= {} if wishes["guidance"] < 0 else {"guidance_scale": wishes["guidance"]}
-    return fields | ({} if wishes["solver"] == OWN else {"solver": wishes["solver"]})
+    own = {"num_frames": wishes["frames"], "fps": wishes["fps"]}
+    fields = taken_course(wishes) | {name: value for name, value in own.items() if value}
+    return fields if wishes["motion"] < 0 else {**fields, "motion_score": wishes["motion"]}
 
 
 class SaveClip(Node):

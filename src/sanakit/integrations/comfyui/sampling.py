@@ -36,6 +36,26 @@ from sanakit.sampling.solvers import SOLVERS
 _OFF = -1.0  # of guidance, for the model's own, as 0 is a scale
 
 
+def course_inputs(side: str) -> dict[str, Any]:
+    """Size, steps, guidance and solver of pictures and clips; ``side`` says what the sizes are."""
+    return {
+        "width": whole(side, 0, MAX_SIDE),
+        "height": whole(side, 0, MAX_SIDE),
+        "steps": whole("Of the solver; 0 is the model's own.", 0, MAX_STEPS),
+        "guidance": number("How closely to follow the prompt; 1 is off, -1 the model's own.", -1, 1000, default=_OFF),
+        "solver": choice("The model's own, if nothing is said.", [OWN, *SOLVERS]),
+    }
+
+
+def taken_course(wishes: dict[str, Any]) -> dict[str, Any]:
+    """The same out of the wishes, as fields of a request, without what is left to the model."""
+    numbers = {"num_inference_steps": wishes.pop("steps"), **{side: wishes.pop(side) for side in ("width", "height")}}
+    fields: dict[str, Any] = {name: value for name, value in numbers.items() if value}
+    guidance, solver = wishes.pop("guidance"), wishes.pop("solver")
+    fields |= {} if guidance < 0 else {"guidance_scale": guidance}
+    return fields if solver == OWN else {**fields, "solver": solver}
+
+
 class Settings(Node):
     """What of a picture is rarely set."""
 
@@ -85,13 +105,7 @@ class Sample(Node):
                 "prompt": wire(PROMPT, "What to draw."),
                 "seed": whole("Of the first picture; the others count on.", 0, MAX_SEED, control_after_generate=True),
                 "num_images": whole("Pictures, of each that it begins with.", 1, MAX_IMAGES, default=1),
-                "width": whole(side, 0, MAX_SIDE),
-                "height": whole(side, 0, MAX_SIDE),
-                "steps": whole("Of the solver; 0 is the model's own.", 0, MAX_STEPS),
-                "guidance": number(
-                    "How closely to follow the prompt; 1 is off, -1 the model's own.", -1, 1000, default=_OFF
-                ),
-                "solver": choice("The model's own, if nothing is said.", [OWN, *SOLVERS]),
+                **course_inputs(side),
                 "interval_low": number("The lowest noise level with guidance.", 0, 1, step=0.01),
                 "interval_high": number("The highest; steps outside of both cost half.", 0, 1, default=1.0, step=0.01),
             },
@@ -123,10 +137,6 @@ class Sample(Node):
 
 def _fields(wishes: dict[str, Any]) -> dict[str, Any]:
     """Of a request, without what is left to the model; what is not named here is named as in a request."""
-    numbers = {"num_inference_steps": wishes.pop("steps"), **{side: wishes.pop(side) for side in ("width", "height")}}
-    fields: dict[str, Any] = {name: value for name, value in numbers.items() if value}
-    guidance, solver = wishes.pop("guidance"), wishes.pop("solver")
-    fields |= {} if guidance < 0 else {"guidance_scale": guidance}
-    fields |= {} if solver == OWN else {"solver": solver}
+    fields = taken_course(wishes)
     interval = (wishes.pop("interval_low"), wishes.pop("interval_high"))
     return {**fields, "guidance_interval": interval, **(wishes.pop("settings", None) or {}), **wishes}
