@@ -58,6 +58,7 @@ def test_a_run_draws_what_is_missing_and_scores(
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert 0 < report["measurements"][0]["value"] <= 1
     assert report["measurements"][0]["name"] == "temporal_flickering"
+    assert (report["settings"]["frames"], report["settings"]["size"]) == (5, "the model's own")
     assert {each["reason"] for each in report["measurements"][1:]} == {
         "its networks are not named", "no prompt of the list is of it",
     }  # fmt: skip

@@ -68,8 +68,9 @@ def vbench(
     draw.tell(f"{drawn} clips drawn, {listed.num_clips - drawn} were there, in {output / VIDEOS}")
     if not score:
         return
+    facts = {**draw.facts(pipeline), "size": size or "the model's own", "frames": frames or "the model's own"}
     with draw.bar("scoring", unit="dimensions") as on_progress:
         report = vbench_report(
-            listed, output, wanted or SCORED, known, seed=seed, settings=draw.facts(pipeline), on_progress=on_progress
+            listed, output, wanted or SCORED, known, seed=seed, settings=facts, on_progress=on_progress
         )
     show_report(report, output / "report.json", draw)

@@ -154,10 +154,11 @@ def vbench_report(
     settings: Mapping[str, Setting],
     on_progress: OnProgress = no_progress,
 ) -> Report:
-    """The clips of ``folder`` in some dimensions, each over the prompts that are of it.
+    """The clips of ``folder`` in some dimensions, each over the prompts that are of it; those without a prompt or a
+    network are missing in it, with the reason.
 
     Raises:
-        RequestError: a dimension is not there, or no prompt or network of any is.
+        RequestError: a dimension is not there.
     """
     check_dimensions(dimensions)
     measured, missing, used = list[Measurement](), dict[str, str](), dict[str, NetworkUse]()

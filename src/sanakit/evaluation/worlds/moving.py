@@ -86,7 +86,7 @@ class Clips:
     @property
     def facts(self) -> dict[str, Any]:
         bank = {"bank": self.bank.name, "names": len(self.bank.things), "hash of the bank": self.bank.hash[:10]}
-        return {"clips": self.num, **bank, "frames": self.num_frames, "fps": self.fps}
+        return {"clips": self.num, **bank, "size": self.size, "frames": self.num_frames, "fps": self.fps}
 
 
 @dataclass(slots=True)
