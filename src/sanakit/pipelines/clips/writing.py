@@ -50,7 +50,7 @@ def write_clip(
         write(path, frames, fps, announced)
     except SanakitError:  # of decoding, or what PyAV said
         raise
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:  # a WebP has 4 GB at most
         raise OutputError(f"{path.name} could not be written as {clip_format} ({error})") from error
     if record is not None:
         _exchange(path, announced, stored(frames.finished(record)))
