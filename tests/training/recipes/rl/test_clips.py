@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from sanakit.checkpoints.bundle import save_bundle
 from sanakit.checkpoints.opening import load_bundle
 from sanakit.common.config import from_mapping
 from sanakit.common.errors import ConfigError
+from sanakit.models.transformers.video_dit2 import VideoDiT2, VideoDiT2Config
 from sanakit.pipelines.clips.clip import GeneratedClip
 from sanakit.pipelines.request import VideoRequest
 from sanakit.pipelines.text_to_image import TextToImagePipeline
@@ -140,3 +143,16 @@ def test_what_does_not_fit_is_told(settings: dict[str, Any], tmp_path: Path, tin
     settings["rewards"] = [{"name": "jpeg"}]
     with pytest.raises(ConfigError, match=r"rollout\.frames and rollout\.fps are of clips"):
         train(from_mapping(RLRecipe, settings), tmp_path / "other")
+
+
+def test_a_network_that_is_not_trained_is_refused(settings: dict[str, Any], tmp_path: Path, clip_model: Path) -> None:
+    bundle = load_bundle(str(clip_model))
+    old = bundle.transformer.config
+    config = VideoDiT2Config(
+        hidden_size=24, num_layers=2, head_dim=12, anchor_head_dim=12, num_anchors=1, cross_head_dim=12, group=2,
+        in_channels=old.in_channels, caption_channels=old.caption_channels,
+    )  # fmt: skip
+    save_bundle(replace(bundle, transformer=VideoDiT2(config).eval()), tmp_path / "second")
+    settings["init"] = str(tmp_path / "second")
+    with pytest.raises(ConfigError, match="is run and not trained"):
+        train(from_mapping(RLRecipe, settings), tmp_path / "run")

@@ -103,6 +103,9 @@ def network_shape(recipe: NetworkRecipe) -> NetworkShape:
     """What is known before anything is loaded.
 
     Reads headers of files; what is published is known by its name and not fetched.
+
+    Raises:
+        ConfigError: no recipe trains such a network.
     """
     init, model, text = recipe.init, recipe.model, recipe.text
     if isinstance(model, VideoDiTConfig):
@@ -119,6 +122,8 @@ def network_shape(recipe: NetworkRecipe) -> NetworkShape:
     assert init is not None
     parts = complete(find_parts(init), HubOptions())
     config, encoder = parts.networks["transformer"].config, parts.networks["autoencoder"].config
+    if not isinstance(config, LinearDiTConfig | VideoDiTConfig):
+        raise ConfigError(f"init: the network of {init} (SANA-Video 2.0) is run and not trained; begin with another")
     text = text or (parts.card.text if parts.card else None)
     temporal = encoder.temporal_compression
     return NetworkShape(config, compression or encoder.compression, temporal, text.max_tokens if text else 300)
