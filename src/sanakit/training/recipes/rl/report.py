@@ -114,4 +114,4 @@ def _as_picture(made: Shown) -> Picture:
 
 
 def _words(found: Estimate) -> str:
-    return f"{found.mean:.4f} ({found.low:.4f} to {found.high:.4f}, {found.num_samples} pictures)"
+    return f"{found.mean:.4f} ({found.low:.4f} to {found.high:.4f}, {found.num_samples} prompts)"
