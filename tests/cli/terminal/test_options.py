@@ -96,13 +96,13 @@ def test_loading_and_pictures_are_told_apart(
     """Both commands give the moments in their order."""
     told: list[tuple[float, float]] = []
     monkeypatch.setattr(
-        TellOptions, "tell_result", lambda self, number, facts, *, start, loaded: told.append((start, loaded))
+        TellOptions, "tell_result", lambda self, number, facts, *, start, loaded, **how: told.append((start, loaded))
     )
     moments = iter([1.0, 4.0, 1.0, 4.0])
     clock = SimpleNamespace(perf_counter=lambda: next(moments))
     monkeypatch.setattr("sanakit.cli.generate.time", clock)
     monkeypatch.setattr("sanakit.cli.upscale.time", clock)
-    monkeypatch.setattr(RunOptions, "load", lambda *words, **options: lambda requests, on_event: None)
+    monkeypatch.setattr(RunOptions, "load", lambda *words, **options: lambda requests, **how: None)
     monkeypatch.setattr("sanakit.pipelines.upscaling.upscaler.load_upscaler", lambda scale, device: None)
     monkeypatch.setattr("sanakit.cli.upscale.upscale_files", lambda *words: None)
     (tmp_path / "a.png").write_bytes(b"")

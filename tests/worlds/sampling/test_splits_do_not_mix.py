@@ -39,7 +39,7 @@ class EnoughError(Exception):
 def examples(bank: Bank) -> None:
     """The recogniser's, as far as its first six scenes."""
 
-    def example(scenes: WorldScenes, index: int, config: Any) -> None:
+    def example(scenes: WorldScenes, index: int, *how: Any) -> None:
         scenes.truth(index)
         if index == 5:
             raise EnoughError
@@ -52,7 +52,7 @@ def examples(bank: Bank) -> None:
         patch.setattr(recogniser_features, "_example", example)
         patch.setattr(recogniser_features, "Looking", lambda: SimpleNamespace(to=lambda device: None))
         with pytest.raises(EnoughError):
-            recogniser_features.cache_examples(config, words, bank, Path(folder), "cpu")
+            recogniser_features.cache_examples(config, words, [bank], Path(folder), "cpu")
 
 
 TRAINING: dict[str, Callable[[Bank], object]] = {
