@@ -62,3 +62,8 @@ def _spread(shown: Tensor, seen: Tensor, levels: int) -> Tensor:
         coarse = _spread(half_shown, half_seen, levels - 1)
         coarse = coarse.repeat_interleave(2, 2).repeat_interleave(2, 3)[..., : seen.shape[-2], : seen.shape[-1]]
     return torch.where(seen > 0, shown / seen, coarse)
+
+
+def evenly(total: int, most: int) -> list[int]:
+    """Up to ``most`` numbers of ``total`` frames, the first and the last among them, evenly spaced."""
+    return np.linspace(0, total - 1, min(total, most)).round().astype(int).tolist()

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sanakit.cli.eval.options import DrawOptions, ReportOption, check_report, rebuilder, show_report
+from sanakit.cli.eval.options import (
+    BankOption,
+    DrawOptions,
+    ReaderOption,
+    ReportOption,
+    check_report,
+    rebuilder,
+    show_report,
+)
 from sanakit.cli.terminal.options import ModelOption
 from sanakit.cli.terminal.output_place import check_folder
 from sanakit.common.errors import RequestError
@@ -28,8 +36,8 @@ def adapter(
         Path | None,
         typer.Option(metavar="FOLDER", help="Only write six pictures of the thing with captions, to teach it from."),
     ] = None,
-    bank: Annotated[str, typer.Option(help="The bank of things: full, drawings, tiny, or a folder.")] = "drawings",
-    reader: Annotated[str | None, typer.Option(help="Folder of a recogniser; the one that ships if not given.")] = None,
+    bank: BankOption = "drawings",
+    reader: ReaderOption = None,
     num: Annotated[int, typer.Option(min=3, help="Prompts with the word.")] = 40,
     num_others: Annotated[int, typer.Option(min=0, help="Prompts without it, with and without the adapter.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Decides pictures and prompts.")] = 0,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sanakit.cli.eval.options import DrawOptions, ReportOption, check_report, show_report
+from sanakit.cli.eval.options import BankOption, DrawOptions, ReportOption, check_report, show_report
 from sanakit.cli.terminal.best_of import BestOfOptions
 from sanakit.cli.terminal.options import ModelOption
 
@@ -22,7 +22,7 @@ def best_of(
         bool, typer.Option("--drop-early", help="Measure dropping early too, and what it costs and loses.")
     ] = False,
     num_prompts: Annotated[int, typer.Option(min=1, help="Held-out prompts.")] = 60,
-    bank: Annotated[str, typer.Option(help="The bank of things: full, drawings, tiny, or a folder.")] = "tiny",
+    bank: BankOption = "tiny",
     seed: Annotated[int, typer.Option(min=0, help="Decides the prompts; candidate j has the seed SEED + j.")] = 0,
     output: ReportOption = None,
 ) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sanakit.cli.eval.options import DrawOptions, ReportOption, check_report, show_report
+from sanakit.cli.eval.options import BankOption, DrawOptions, ReportOption, check_report, show_report
 from sanakit.cli.terminal.options import ModelOption
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def control(
         str | None, typer.Option(metavar="SOURCE", help="The ControlNet, if not the model's own.")
     ] = None,
     control_scale: Annotated[float, typer.Option(help="How much it counts.")] = 1.0,
-    bank: Annotated[str, typer.Option(help="The bank of things: full, drawings, tiny, or a folder.")] = "drawings",
+    bank: BankOption = "drawings",
     num: Annotated[int, typer.Option(min=1, help="Scenes that are drawn.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Decides the scenes.")] = 0,
     output: ReportOption = None,

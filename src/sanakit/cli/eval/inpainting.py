@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sanakit.cli.eval.options import DrawOptions, ReportOption, check_report, rebuilder, show_report
+from sanakit.cli.eval.options import (
+    BankOption,
+    DrawOptions,
+    ReaderOption,
+    ReportOption,
+    check_report,
+    rebuilder,
+    show_report,
+)
 from sanakit.cli.terminal.options import ModelOption
 
 if TYPE_CHECKING:
@@ -16,8 +24,8 @@ if TYPE_CHECKING:
 def inpainting(
     draw: DrawOptions,
     model: ModelOption = "starter",
-    bank: Annotated[str, typer.Option(help="The bank of things: full, drawings, tiny, or a folder.")] = "drawings",
-    reader: Annotated[str | None, typer.Option(help="Folder of a recogniser; the one that ships if not given.")] = None,
+    bank: BankOption = "drawings",
+    reader: ReaderOption = None,
     num: Annotated[int, typer.Option(min=1, help="Pictures that a thing is painted into.")] = 60,
     seed: Annotated[int, typer.Option(min=0, help="Decides the pictures; picture i has the seed SEED + i.")] = 0,
     output: ReportOption = None,

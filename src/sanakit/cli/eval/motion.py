@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sanakit.cli.eval.options import DrawOptions, ReportOption, check_report, show_report
+from sanakit.cli.eval.options import BankOption, DrawOptions, ReaderOption, ReportOption, check_report, show_report
 from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ def motion(
     model: Annotated[
         str | None, typer.Option(metavar="SOURCE", help="A model of clips; without one the reader itself is judged.")
     ] = None,
-    bank: Annotated[str, typer.Option(help="The bank of things: full, drawings, tiny, or a folder.")] = "drawings",
-    reader: Annotated[str | None, typer.Option(help="Folder of a recogniser; the one that ships if not given.")] = None,
+    bank: BankOption = "drawings",
+    reader: ReaderOption = None,
     num: Annotated[int, typer.Option(min=1, help="Clips of held-out scenes in motion.")] = 100,
     size: Annotated[int, typer.Option(min=32, help="Pixels each way of true clips, where no model is given.")] = 96,
     seed: Annotated[int, typer.Option(min=0, help="Decides the scenes.")] = 0,

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from sanakit.pipelines.text_to_image import TextToImagePipeline
     from sanakit.scoring.extractors.extractor import FeatureExtractor
 
+BankOption = Annotated[str, typer.Option(help="The bank of things: full, drawings, tiny, or a folder.")]
+ReaderOption = Annotated[str | None, typer.Option(help="Folder of a recogniser; the one that ships if not given.")]
 ReportOption = Annotated[Path | None, typer.Option("--output", "-o", help="File of the whole report, JSON.")]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sanakit.cli.eval.options import ReaderOption
 from sanakit.cli.terminal.console import print_json, say
 from sanakit.cli.terminal.failures import check_all, one_by_one
 from sanakit.cli.terminal.options import DeviceOptions
@@ -28,7 +29,7 @@ _BYTES_PER_PIXEL = 32  # with all that is made on the way from a file's pixels t
 def read(
     run: DeviceOptions,
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Pictures and clips.")],
-    reader: Annotated[str | None, typer.Option(help="Folder of a recogniser; the one that ships if not given.")] = None,
+    reader: ReaderOption = None,
 ) -> None:
     """Say what a reader sees in pictures: things with their colours and places, and what is behind them; in clips also
     what the things do, in the first 16 seconds.

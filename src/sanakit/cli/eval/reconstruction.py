@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sanakit.cli.eval.options import ExtractorOptions, MeasureOptions
+from sanakit.cli.eval.options import ExtractorOptions, MeasureOptions, ReaderOption
 
 _SCENE_SIZE = 128
 
@@ -27,7 +27,7 @@ def reconstruction(
     ] = None,
     num_scenes: Annotated[int, typer.Option(min=4, help="Scenes, where no --data is given.")] = 64,
     bank: Annotated[str, typer.Option(help="The bank of the scenes: full, drawings, tiny, or a folder.")] = "drawings",
-    reader: Annotated[str | None, typer.Option(help="Folder of a recogniser; the one that ships if not given.")] = None,
+    reader: ReaderOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures of one size at a time.")] = 4,
 ) -> None:
     """What an autoencoder keeps of pictures: PSNR, SSIM and rFID, and what a reader still sees in scenes of a bank."""

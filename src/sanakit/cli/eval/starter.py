@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sanakit.cli.eval.options import DrawOptions, check_report, show_report
+from sanakit.cli.eval.options import BankOption, DrawOptions, ReaderOption, check_report, show_report
 from sanakit.cli.terminal.options import ModelOption
 from sanakit.cli.terminal.output_place import check_folder
 from sanakit.common.errors import RequestError
@@ -30,11 +30,11 @@ _SHEETS_BYTES = 40_000_000  # of all sheets of a long run
 class AskOptions:
     """What is asked, and who reads the answers."""
 
-    bank: Annotated[str, typer.Option(help="The bank of things: full, drawings, tiny, or a folder.")] = "drawings"
+    bank: BankOption = "drawings"
     names: Annotated[
         Path | None, typer.Option(help="Names to ask for, one a line; the model's own words.json if not given.")
     ] = None
-    reader: Annotated[str | None, typer.Option(help="Folder of a recogniser; the one that ships if not given.")] = None
+    reader: ReaderOption = None
     quick: Annotated[bool, typer.Option("--quick", help="A hundred pictures instead of eight hundred.")] = False
     full: Annotated[bool, typer.Option("--full", help="Every name with five seeds, and more of all else.")] = False
     num_names: Annotated[int | None, typer.Option(min=1, help="Names that are drawn with several seeds.")] = None

@@ -75,7 +75,8 @@ class Lesson:
         words = [
             (None, Words(names=(self.thing,), ground=each)) for each in [WHITE, *self._grounds[: NUM_PICTURES - 1]]
         ]
-        return [(compose(a.truth, self._bank), a.prompt) for _, a in self._prompts("taught", words, NUM_PICTURES)]
+        bank = self._bank
+        return [(compose(a.truth, bank), a.prompt) for _, a in self._prompts("taught", words, NUM_PICTURES)]
 
     def questions(self) -> list[tuple[str, Asked]]:
         """What is asked afterwards, with the kind of each."""

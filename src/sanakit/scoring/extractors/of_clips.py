@@ -11,7 +11,13 @@ from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.common.errors import CheckpointError, need_transformers
 from sanakit.scoring.extractors.extractor import FeatureExtractor
-from sanakit.scoring.extractors.preprocessing import Preprocessing, find_model_folder, pretrained, read_preprocessing
+from sanakit.scoring.extractors.preprocessing import (
+    Preprocessing,
+    find_model_folder,
+    kind_of_model,
+    pretrained,
+    read_preprocessing,
+)
 from sanakit.scoring.named import NamedNetwork
 
 FRAMES = "frames"
@@ -73,10 +79,10 @@ def load_clip_extractor(
     if name_or_path == FRAMES:
         return FrameStatistics(frames)
     need_transformers(f"{name_or_path} as an extractor of clips")
-    from transformers import AutoConfig, VideoMAEModel
+    from transformers import VideoMAEModel
 
     folder = find_model_folder(name_or_path, hub)
-    kind = str(pretrained(AutoConfig, folder, f"{folder}/config.json cannot be read").model_type)
+    kind = kind_of_model(folder)
     if kind != "videomae":
         raise CheckpointError(f"{name_or_path} is a {kind} model; give a VideoMAE, or {FRAMES}")
     network = pretrained(VideoMAEModel, folder, f"{name_or_path} cannot be loaded", dtype=torch.float32)

@@ -123,6 +123,13 @@ def pretrained(loader: Any, folder: Path, otherwise: str, *, trusted: bool = Fal
         raise CheckpointError(f"{otherwise} ({own_code(error) or first_sentence(error)})") from error
 
 
+def kind_of_model(folder: Path, *, trusted: bool = False) -> str:
+    """What transformers calls the kind of a model, such as ``clip``; raises as ``pretrained``."""
+    from transformers import AutoConfig
+
+    return str(pretrained(AutoConfig, folder, f"{folder}/config.json cannot be read", trusted=trusted).model_type)
+
+
 def _side(size: int | dict[str, int]) -> int:
     if isinstance(size, int):
         return size

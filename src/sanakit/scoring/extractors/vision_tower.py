@@ -10,7 +10,13 @@ from torch import Tensor, nn
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.common.errors import CheckpointError, need_transformers
-from sanakit.scoring.extractors.preprocessing import Preprocessing, find_model_folder, pretrained, read_preprocessing
+from sanakit.scoring.extractors.preprocessing import (
+    Preprocessing,
+    find_model_folder,
+    kind_of_model,
+    pretrained,
+    read_preprocessing,
+)
 
 _WITH_PROJECTION = frozenset({"clip", "siglip"})  # SigLIP 2 of a fixed size says "siglip"; NaFlex is not offered
 _VISION_ONLY = frozenset({"dinov2", "dinov2_with_registers", "clip_vision_model", "siglip_vision_model"})
@@ -82,10 +88,10 @@ def load_first_token(
         RequestError, DownloadError, CheckpointError: it is not there, or another kind of model.
     """
     need_transformers(f"{name_or_path} as a scorer")
-    from transformers import AutoConfig, ViTModel
+    from transformers import ViTModel
 
     folder = find_model_folder(name_or_path, hub)
-    kind = str(pretrained(AutoConfig, folder, f"{folder}/config.json cannot be read").model_type)
+    kind = kind_of_model(folder)
     if kind != "vit":
         raise CheckpointError(f"{name_or_path} is a {kind} model; give a ViT, such as facebook/dino-vitb16")
     otherwise = f"{name_or_path} cannot be loaded"
@@ -96,10 +102,10 @@ def load_first_token(
 def load_transformers_model(name_or_path: str, hub: HubOptions | None = None) -> tuple[Any, Preprocessing, str]:
     """The network in float32, how it wants its pictures, and the kind of model, which is any where code is trusted."""
     need_transformers(f"{name_or_path} as a scorer")
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoModel
 
     folder, trusted = find_model_folder(name_or_path, hub), hub is not None and hub.trusts(name_or_path)
-    kind = str(pretrained(AutoConfig, folder, f"{folder}/config.json cannot be read", trusted=trusted).model_type)
+    kind = kind_of_model(folder, trusted=trusted)
     if kind not in _WITH_PROJECTION | _VISION_ONLY and not trusted:
         known = ", ".join(sorted(_WITH_PROJECTION | _VISION_ONLY))
         raise CheckpointError(f"{name_or_path} is a {kind} model; give one of {known}")

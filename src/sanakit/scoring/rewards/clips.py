@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-import numpy as np
 from PIL import Image
 
+from sanakit.common.pixels import evenly
 from sanakit.scoring.rewards.reward import Clip, Metadata, Reward, Rewarded, asked
 
 LOOKED_AT = 4  # frames of a clip, evenly spaced, the first and the last among them
@@ -49,8 +49,7 @@ def asked_of_frames(
 
 
 def _frames_of(clip: Clip) -> list[Image.Image]:
-    chosen = np.unique(np.linspace(0, len(clip.frames) - 1, LOOKED_AT).round().astype(int))
-    return [Image.fromarray(clip.frames[number]) for number in chosen]
+    return [Image.fromarray(clip.frames[number]) for number in evenly(len(clip.frames), LOOKED_AT)]
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

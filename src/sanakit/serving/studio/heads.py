@@ -12,6 +12,7 @@ from PIL import Image
 
 from sanakit.common.errors import PictureError
 from sanakit.common.picture_limits import open_within_limit
+from sanakit.common.pixels import evenly
 from sanakit.pipelines.clips.files import read_frames, record_in, video_head
 from sanakit.pipelines.picture_file import record_text
 
@@ -75,7 +76,7 @@ def first_frame(path: Path) -> Image.Image:
 
 def film_strip(path: Path, num_frames: int, most: int, height: int) -> Image.Image:
     """Up to ``most`` frames of a clip beside each other, evenly from the first to the last, so high."""
-    wanted = set(np.linspace(0, num_frames - 1, min(num_frames, most)).round().astype(int).tolist())
+    wanted = set(evenly(num_frames, most))
     shown = [
         Image.fromarray(frame).resize((max(round(height * frame.shape[1] / frame.shape[0]), 1), height))
         for index, frame in enumerate(islice(read_frames(path), num_frames))

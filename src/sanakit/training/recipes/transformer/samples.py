@@ -15,7 +15,7 @@ from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.identity.card import ModelCard, VideoDefaults
 from sanakit.checkpoints.networks.strict_load import load_network
 from sanakit.common.config import to_mapping
-from sanakit.common.pixels import Picture
+from sanakit.common.pixels import Picture, evenly
 from sanakit.evaluation.drawing import Draw, drawing_with
 from sanakit.evaluation.reports.picture_grid import picture_grid
 from sanakit.features.encoders import Encoders
@@ -76,8 +76,7 @@ def clip_sheet(pipeline: TextToImagePipeline, prompts: Sequence[str], seed: int,
 
 def film_strip(frames: NDArray[np.uint8]) -> Picture:
     """Up to nine frames of a clip ``(T, H, W, 3)``, the first and the last among them, beside each other."""
-    chosen = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), _STRIP)).round().astype(int))
-    return np.concatenate(list(frames[chosen]), axis=1)
+    return np.concatenate(list(frames[evenly(len(frames), _STRIP)]), axis=1)
 
 
 def begun_painter(start: StartingModel, encoders: Encoders, device: str) -> Painter | None:
