@@ -1,4 +1,4 @@
-"""Layers of clips that see no later frame, so that a clip may be given chunk by chunk."""
+"""Layers of clips that may be given chunk by chunk: they see no later frame, or wait for those that they see."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from torch import Tensor, nn
 
 
 class ClipMemory:
-    """What causal layers keep of the frames before a chunk: as much after a minute as after two chunks.
+    """What layers keep of the frames before a chunk: as much after a minute as after two chunks.
 
-    A new one stands at the beginning of a clip.
+    A new one stands at the beginning of a clip. With ``ends`` no frame comes behind a chunk, and none waits any more.
     """
 
     def __init__(self) -> None:
+        self.ends = False
         self._kept: dict[nn.Module, Tensor] = {}
+        self._begun: set[nn.Module] = set()
 
     def begins(self, layer: nn.Module) -> bool:
         """Whether it is the first time that the layer asks, at the beginning of a clip."""
-        first = layer not in self._kept
-        if first:
-            self._kept[layer] = torch.empty(0)
+        first = layer not in self._begun
+        self._begun.add(layer)
         return first
 
     def has_begun(self, layer: nn.Module) -> bool:
@@ -39,6 +40,23 @@ class ClipMemory:
         whole = torch.cat([kept, x], dim=2) if frames else x
         self._kept[layer] = whole[:, :, whole.shape[2] - frames :].clone()
         return whole
+
+    def around(self, layer: nn.Module, x: Tensor) -> Tensor:
+        """``x`` ``(B, C, T, H, W)`` behind the last two frames that the layer saw, so that each but the outer ones has
+        a frame on either side; beyond a clip stand copies of its first and last. The last waits for the next chunk."""
+        kept = self._kept.pop(layer, x[:, :, :1])
+        whole = torch.cat([kept, x, x[:, :, -1:]] if self.ends else [kept, x], dim=2)
+        if not self.ends and whole.shape[2]:
+            self._kept[layer] = whole[:, :, -2:].clone()
+        return whole
+
+    def in_step(self, layer: nn.Module, x: Tensor, frames: int) -> Tensor:
+        """The first ``frames`` of those that the layer was given, ``x`` ``(B, C, T, H, W)`` the latest, and has not
+        given back; for a path beside one whose layers wait."""
+        whole = torch.cat([self._kept.pop(layer), x], dim=2) if layer in self._kept else x
+        if frames < whole.shape[2]:
+            self._kept[layer] = whole[:, :, frames:].clone()
+        return whole[:, :, :frames]
 
     @property
     def num_bytes(self) -> int:

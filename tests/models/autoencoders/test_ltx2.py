@@ -50,5 +50,23 @@ def test_a_patch_has_its_columns_before_its_rows_both_ways(network: LTX2Autoenco
     for row, column in ((0, 0), (1, 2), (3, 1)):
         assert torch.equal(patches[:, :, column, row], pixels[:, :, :, row::4, column::4])
     handle = network.decoder.conv_out.register_forward_hook(lambda *_: given[0])
-    assert torch.equal(network.decoder(draw(1, 8, 1, 2, 2), ClipMemory()), pixels)
+    (decoded,) = network.decoder(draw(1, 8, 1, 2, 2), ClipMemory())
+    assert torch.equal(decoded, pixels)
     handle.remove()
+
+
+def test_frames_that_wait_for_later_ones_are_those_of_the_whole_clip() -> None:
+    """However long the chunks; and neither on the way nor at the end are there more frames at once than of a chunk."""
+    config = LTX2AutoencoderConfig(
+        channels=(8, 16, 32, 64), num_blocks=(0, 0, 0, 0, 0), decoder_channels=(8, 16, 32),
+        decoder_num_blocks=(1, 0, 2, 1), latent_channels=8, decoder_causal=False,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = LTX2Autoencoder(config).double().eval().requires_grad_(False)
+    for num_latents in (1, 2, 9):
+        latent = draw(1, 8, num_latents, 2, 3)
+        (whole,) = model.decode_stream(latent, at_once=num_latents)
+        for at_once in (1, 2):
+            pieces = [*model.decode_stream(latent, at_once=at_once)]
+            assert max(piece.shape[2] for piece in pieces) <= 8 * at_once
+            torch.testing.assert_close(torch.cat(pieces, dim=2), whole)

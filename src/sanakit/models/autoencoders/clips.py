@@ -33,7 +33,8 @@ class ClipAutoencoderConfig(Protocol):
 
 class ClipAutoencoder(Network):
     """Pixels ``(B, 3, T, H, W)`` in [-1, 1] to a latent ``(B, C, 1 + (T - 1) / r, H / f, W / f)`` of unit variance and
-    back; causal, so that a clip may come and go chunk by chunk in memory that does not grow with its length.
+    back. No chunk is changed by later ones, or frames wait until it is decided what they are, so that a clip may come
+    and go chunk by chunk in memory that does not grow with its length.
 
     A subclass says what becomes of a chunk.
     """
@@ -51,6 +52,10 @@ class ClipAutoencoder(Network):
     def decode_chunk(self, latent: Tensor, memory: ClipMemory) -> Tensor:
         """The first ``1 + n`` frames of a latent, or the next ``n``, to ``1 + n r`` or ``n r`` frames, in [-1, 1]."""
         raise NotImplementedError
+
+    def decode_pieces(self, latent: Tensor, memory: ClipMemory) -> Iterator[Tensor]:
+        """The frames that are known with a chunk: its own, where a subclass does not wait for later ones."""
+        yield self.decode_chunk(latent, memory)
 
     def encode(self, pixels: Tensor, *, at_once: int = 1) -> Tensor:
         """A whole clip, ``at_once`` frames of the latent at a time; a picture is a clip of one frame.
@@ -81,9 +86,10 @@ class ClipAutoencoder(Network):
                 f"a latent {tuple(latent.shape)} does not fit this autoencoder, which reads "
                 f"(B, {self.config.latent_channels}, T, h, w)"
             )
-        memory = ClipMemory()
-        for chunk in latent.split(at_once, dim=2):
-            yield self.decode_chunk(chunk, memory)
+        memory, chunks = ClipMemory(), latent.split(at_once, dim=2)
+        for index, chunk in enumerate(chunks, 1):
+            memory.ends = index == len(chunks)
+            yield from self.decode_pieces(chunk, memory)
 
     def decode(self, latent: Tensor, *, at_once: int = 1) -> Tensor:
         """A whole clip."""

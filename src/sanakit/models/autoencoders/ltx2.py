@@ -1,12 +1,13 @@
 """LTX-2's autoencoder of clips (Lightricks): 8 frames and 32 x 32 pixels to one position of 128 channels.
 
-Its encoder is causal; a decoder may be, and sees later frames where it is not, so that it needs the whole clip at once.
+Its encoder is causal; a decoder may be. Where it is not, each of its layers sees one frame more and waits for that, so
+that the frames of a long clip come late, but are those of the whole clip at once.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -24,6 +25,8 @@ Step = Literal["spatial", "temporal", "spatiotemporal"]
 Padding = Literal["zeros", "reflect", "replicate"]
 _STRIDES: dict[Step, tuple[int, int, int]] = {"spatial": (1, 2, 2), "temporal": (2, 1, 1), "spatiotemporal": (2, 2, 2)}
 _EPS = 1e-8
+Layer = Callable[[Tensor, ClipMemory], Tensor]
+"""Of a chunk: ``(B, C, T, H, W)``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +82,8 @@ class LTX2AutoencoderConfig:
 
 
 class Conv(nn.Conv3d):
-    """3 x 3 x 3; beyond a clip stand copies of its first frame, and of its last where later frames are seen."""
+    """3 x 3 x 3; beyond a clip stand copies of its first frame, and of its last where later frames are seen: then the
+    last frame of a chunk waits."""
 
     def __init__(self, channels: int, out: int, *, causal: bool, padding: Padding) -> None:
         super().__init__(channels, out, 3, padding=(0, 1, 1), padding_mode=padding)
@@ -88,7 +92,10 @@ class Conv(nn.Conv3d):
     def forward(self, x: Tensor, memory: ClipMemory) -> Tensor:  # type: ignore[override]
         if self.causal:
             return super().forward(memory.before(self, x, 2, copies=True))
-        return super().forward(torch.cat([x[:, :, :1], x, x[:, :, -1:]], dim=2))
+        whole = memory.around(self, x)
+        if whole.shape[2] < 3:
+            return x.new_empty(len(x), self.out_channels, 0, *x.shape[3:])
+        return super().forward(whole)
 
 
 class ResBlock(nn.Module):
@@ -100,7 +107,8 @@ class ResBlock(nn.Module):
         self.conv2 = Conv(channels, channels, causal=causal, padding=padding)
 
     def forward(self, x: Tensor, memory: ClipMemory) -> Tensor:
-        return x + self.conv2(_activated(self.conv1(_activated(x), memory)), memory)
+        y = self.conv2(_activated(self.conv1(_activated(x), memory)), memory)
+        return memory.in_step(self, x, y.shape[2]) + y
 
 
 class Down(nn.Module):
@@ -126,9 +134,10 @@ class Up(nn.Module):
         self.conv = Conv(channels, 4 * channels, causal=causal, padding=padding)
 
     def forward(self, x: Tensor, memory: ClipMemory) -> Tensor:
-        shortcut = from_cells(x, _STRIDES["spatiotemporal"]).repeat(1, 4, 1, 1, 1)
-        y = from_cells(self.conv(x, memory), _STRIDES["spatiotemporal"]) + shortcut
-        return y[:, :, 1:] if memory.begins(self) else y
+        y = self.conv(x, memory)
+        shortcut = from_cells(memory.in_step(self, x, y.shape[2]), _STRIDES["spatiotemporal"]).repeat(1, 4, 1, 1, 1)
+        y = from_cells(y, _STRIDES["spatiotemporal"]) + shortcut
+        return y[:, :, 1:] if y.shape[2] and memory.begins(self) else y
 
 
 class Encoder(nn.Module):
@@ -178,10 +187,12 @@ class Decoder(nn.Module):
             self.stages.append(nn.ModuleDict({"up": up, "blocks": nn.ModuleList(blocks)}))
         self.conv_out = Conv(widths[-1] // 2, config.in_channels * self.patch_size**2, **how)  # type: ignore[arg-type]
 
-    def forward(self, latent: Tensor, memory: ClipMemory) -> Tensor:
-        x = self.conv_in(latent, memory)
-        for block in (*self.middle, *_in_order(self.stages, ("up", "blocks"))):
-            x = block(x, memory)
+    def forward(self, latent: Tensor, memory: ClipMemory) -> Iterator[Tensor]:
+        """The frames that are known with a chunk, piece by piece."""
+        layers = (self.conv_in, *self.middle, *_in_order(self.stages, ("up", "blocks")), self._to_pixels)
+        return _in_pieces(layers, latent, memory, latent.shape[2])
+
+    def _to_pixels(self, x: Tensor, memory: ClipMemory) -> Tensor:
         x = self.conv_out(_activated(x), memory).unflatten(1, (-1, self.patch_size, self.patch_size))
         return x.permute(0, 1, 4, 5, 3, 6, 2).flatten(5, 6).flatten(3, 4)  # (B, 3, T, H, W)
 
@@ -189,7 +200,7 @@ class Decoder(nn.Module):
 class LTX2Autoencoder(ClipAutoencoder):
     """The autoencoder; latents outside of it are scaled to unit variance, and nothing is sampled."""
 
-    outside_forward: ClassVar = ("encode_chunk", "decode_chunk")
+    outside_forward: ClassVar = ("encode_chunk",)
     config: LTX2AutoencoderConfig
     mean: Tensor
     std: Tensor
@@ -213,13 +224,27 @@ class LTX2Autoencoder(ClipAutoencoder):
         mean = self.encoder(pixels, memory)[:, :-1]
         return (mean - self.mean[:, None, None, None]) / self.std[:, None, None, None]
 
-    def decode_chunk(self, latent: Tensor, memory: ClipMemory) -> Tensor:
+    def decode_pieces(self, latent: Tensor, memory: ClipMemory) -> Iterator[Tensor]:
         raw = latent * self.std[:, None, None, None] + self.mean[:, None, None, None]
-        return self.decoder(raw, memory).clamp(-1, 1)
+        return (pixels.clamp(-1, 1) for pixels in self.decoder(raw, memory))
 
-    def decode_stream(self, latent: Tensor, *, at_once: int = 1) -> Iterator[Tensor]:
-        """As of all; one that sees later frames gives the whole clip at once."""
-        return super().decode_stream(latent, at_once=at_once if self.config.decoder_causal else max(latent.shape[2], 1))
+
+def _in_pieces(layers: Sequence[Layer], x: Tensor, memory: ClipMemory, most: int) -> Iterator[Tensor]:
+    """``x`` ``(B, C, T, H, W)`` through ``layers``, at most ``most`` frames at a time (twice as many behind each step):
+    where a clip ends, all that waits in a layer comes at once, and would be the whole clip for the last layers."""
+    ends = memory.ends
+    for index, layer in enumerate(layers, 1):
+        x = layer(x, memory)
+        most *= 2 if isinstance(layer, Up) else 1
+        pieces = x.split(most, dim=2)
+        if len(pieces) > 1:
+            for number, piece in enumerate(pieces, 1):
+                memory.ends = ends and number == len(pieces)
+                yield from _in_pieces(layers[index:], piece, memory, most)
+            return
+        if not x.shape[2]:
+            return
+    yield x
 
 
 def _activated(x: Tensor) -> Tensor:
