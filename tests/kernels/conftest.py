@@ -12,6 +12,7 @@ import torch
 from sanakit.kernels import (
     conv3x3,
     cross_attention,
+    int8_linear,
     linear,
     linear_attention,
     mix_ffn,
@@ -48,8 +49,8 @@ def variant(request: pytest.FixtureRequest, built_library: Path) -> NativeLibrar
 @pytest.fixture
 def native_everywhere(variant: NativeLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
     """This instruction set, in every kernel, whatever the environment says."""
-    twins = (conv3x3, cross_attention, linear, linear_attention, mix_ffn, modulated_norm, newton_schulz, pixel_norm)
-    for module in (library, *(each.native for each in twins)):
+    tokens = (cross_attention, int8_linear, linear, linear_attention, mix_ffn, modulated_norm)
+    for module in (library, *(each.native for each in (*tokens, conv3x3, newton_schulz, pixel_norm))):
         monkeypatch.setattr(module, "native_library", lambda: variant)
 
 

@@ -9,9 +9,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from sanakit.kernels.int8_linear import native
+
 logger = logging.getLogger(__name__)
 
-Products = Literal["int8 dot products", "float32 products of whole numbers"]
+Products = Literal["int8 dot products", "int16 products, added in pairs", "float32 products of whole numbers"]
 
 _MIN_ROWS = 32  # cuBLAS multiplies no fewer than 17 rows of int8
 
@@ -20,14 +22,17 @@ _MIN_ROWS = 32  # cuBLAS multiplies no fewer than 17 rows of int8
 def products_on(device_type: str) -> Products:
     """Which of them a device gets, told to the log once.
 
-    torch hands ``_int_mm`` to oneDNN where the CPU has dot products of bytes (VNNI, AMX), and to cuBLAS on CUDA. On
-    AVX2 it runs a plain loop, 28 times slower than float32; oneDNN's ``qlinear`` is 1.5 times faster there and wrong,
-    because pairs of products are summed in 16 bits and saturate. So other CPUs multiply the same whole numbers in
+    The native library has the first two for layers of many tokens (VNNI; AVX2). What is left to torch: it hands
+    ``_int_mm`` to oneDNN where the CPU has dot products of bytes (VNNI, AMX), and to cuBLAS on CUDA. On AVX2 it runs a
+    plain loop, 28 times slower than float32; oneDNN's ``qlinear`` is 1.5 times faster there and wrong, because pairs of
+    products are summed in 16 bits and saturate. So without dot products it multiplies the same whole numbers in
     float32, which is exact as long as sums stay below 2**24 (1040 channels of the largest values) and costs what
     float32 costs.
     """
     dot_products = device_type == "cuda" or (device_type == "cpu" and torch.cpu._is_vnni_supported())
     chosen: Products = "int8 dot products" if dot_products else "float32 products of whole numbers"
+    if not dot_products and device_type == "cpu" and native.multiplies_bytes():
+        chosen = "int16 products, added in pairs"
     logger.info("int8 layers on %s: %s", device_type, chosen)
     return chosen
 

@@ -67,6 +67,11 @@ class NativeLibrary:
         """Whether it has products of bfloat16, for which the processor has instructions."""
         return bool(self.handle.sanakit_has_dots(self.variant.encode()))
 
+    @property
+    def multiplies_bytes(self) -> bool:
+        """Whether it has products of int8: on AVX2, and on AVX-512 where there are dot products of bytes (VNNI)."""
+        return bool(self.handle.sanakit_has_bytes(self.variant.encode()))
+
     def call(self, kernel: str, arguments: ctypes.Structure, dtype: torch.dtype = torch.float32) -> None:
         """Run ``sanakit_<kernel>``, or its like for tensors of bfloat16; it holds no lock of Python's.
 

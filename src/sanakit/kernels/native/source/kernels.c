@@ -8,6 +8,9 @@
 
 #include "attention.h"
 #include "conv3x3.h"
+#ifdef __AVX2__
+#include "int8_linear.h"
+#endif
 #include "mix_ffn.h"
 #include "pixel_norm.h"
 #if !defined(HALVES) || defined(DOTS)
@@ -28,6 +31,9 @@ const struct Variant NAMED(VARIANT) = {
     .conv3x3 = conv3x3,
     .gated_depthwise = gated_depthwise,
     .linear_attention = linear_attention,
+#ifdef __AVX2__
+    .int8_linear = int8_linear,
+#endif
     .pixel_norm = pixel_norm,
 #if !defined(HALVES) || defined(DOTS)
     .linear = linear,

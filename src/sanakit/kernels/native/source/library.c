@@ -63,6 +63,15 @@ EXPORT int sanakit_has_dots(const char *variant) {
     return halves && halves->linear;
 }
 
+/* Whether it multiplies bytes, which the door of their linear layer asks for. */
+EXPORT int sanakit_has_bytes(const char *variant) {
+    const struct Variant *chosen = named(variant, FLOATS);
+#ifdef __x86_64__
+    if (chosen == &variant_avx512) return __builtin_cpu_supports("avx512vnni");
+#endif
+    return chosen && chosen->int8_linear;
+}
+
 /* The door of a kernel: 0, 1 without memory, 2 for a variant that does not run here. */
 #define NAMED_DOOR(name, kernel, Arguments, kind)                                             \
     EXPORT int sanakit_##name(const char *variant, const struct Arguments *arguments) {       \
@@ -74,12 +83,14 @@ EXPORT int sanakit_has_dots(const char *variant) {
 
 DOOR_OF_HALVES(conv3x3, Conv3x3)
 DOOR_OF_HALVES(gated_depthwise, GatedDepthwise)
+DOOR_OF_HALVES(int8_linear, Int8Linear)
 DOOR_OF_HALVES(linear, Linear)
 DOOR_OF_HALVES(linear_attention, LinearAttention)
 DOOR_OF_HALVES(pixel_norm, PixelNorm)
 DOOR(conv3x3, Conv3x3)
 DOOR(gated_depthwise, GatedDepthwise)
 DOOR(gated_depthwise_backward, GatedDepthwiseBackward)
+DOOR(int8_linear, Int8Linear)
 DOOR(linear, Linear)
 DOOR(linear_attention, LinearAttention)
 DOOR(linear_attention_backward, LinearAttention)

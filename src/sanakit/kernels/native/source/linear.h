@@ -9,7 +9,7 @@
 
 #include "product.h"
 
-enum { LINE = 64, SHARED = 6 << 20 }; /* bytes of a line of the cache, and of rows that are laid out at a time */
+enum { SHARED = 6 << 20 }; /* bytes of rows that are laid out at a time */
 
 /* The block: with 32 registers of 16 floats one that is nearer to a square reads less for each product. */
 #if WIDTH == 16

@@ -9,6 +9,7 @@
 
 enum { DEPTH = 256, PANEL = COLUMNS * WIDTH }; /* a panel is DEPTH x PANEL and then stays in the nearest cache */
 enum { WIDEST = COLUMNS < 3 ? 3 : COLUMNS };    /* vectors of any block */
+enum { LINE = 64 };                              /* bytes of a line of the cache */
 
 /* A matrix: element (i, j) is at[i * row + j * column]. */
 struct Matrix {

@@ -47,6 +47,18 @@ struct Linear {
     int32_t threads;
 };
 
+/* The same with weight times weight_scale (out) in place of the weight, and rows of x that are rounded to whole numbers from
+ * -127 to 127 times their scale; `in` is a multiple of 4 * 4, at most 2^16. */
+struct Int8Linear {
+    const Number *x;
+    const int8_t *weight;
+    const float *weight_scale;
+    const Number *bias;
+    Number *y;
+    int64_t rows, in, out;
+    int32_t threads;
+};
+
 /* y = act(x / rms(x) * weight + bias) over the channels of a pixel, a multiple of 16; y may be x. */
 struct PixelNorm {
     const Number *x, *weight, *bias;
@@ -141,6 +153,7 @@ struct Variant {
     int (*conv3x3)(const struct Conv3x3 *);
     int (*gated_depthwise)(const struct GatedDepthwise *);
     int (*gated_depthwise_backward)(const struct GatedDepthwiseBackward *);
+    int (*int8_linear)(const struct Int8Linear *);
     int (*linear)(const struct Linear *);
     int (*linear_attention)(const struct LinearAttention *);
     int (*linear_attention_backward)(const struct LinearAttention *);
