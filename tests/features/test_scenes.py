@@ -148,8 +148,6 @@ def test_sizes_that_do_not_fit_are_told(config: ScenesData, bank: str, encoders:
         pixel_data(pictures, Demand(resolutions=(64, 32), batch_size=1, seed=0), multiple=16)
     with pytest.raises(RequestError, match="window of 80 px"):
         pixel_data(pictures, Demand(resolutions=(64,), batch_size=1, seed=0), multiple=16, crop=80)
-    with pytest.raises(ConfigError, match=r"single_share=1\.5 must be from 0 to 1"):
-        replace(config, single_share=1.5)
     with pytest.raises(ConfigError, match="num_copies=0"):
         replace(config, num_copies=0)
 

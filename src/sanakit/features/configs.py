@@ -7,6 +7,7 @@ from typing import Literal
 
 from sanakit.common.errors import ConfigError
 from sanakit.data.caption_choice import CaptionChoice, PowerLawChoice
+from sanakit.worlds.sampling.mixture import Mixture
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,14 +44,14 @@ class ScenesData:
     names: str | None = None  # a file with one name a line: only these things; None: all of the bank
     num_captions: int = 24_576
     num_copies: int = 3
-    single_share: float | None = None  # of the scenes that hold one thing alone; None: about a third
+    mixture: Mixture | None = (
+        None  # how often which kind of scene and which relation; None: as in worlds/sampling/mixture.py
+    )
     seed: int = 7  # decides which scenes
     cache_folder: str | None = None  # None: the user's cache
 
     def __post_init__(self) -> None:
         _check_counts(self.num_captions, self.num_copies)
-        if self.single_share is not None and not 0 <= self.single_share <= 1:
-            raise ConfigError(f"data.single_share={self.single_share} must be from 0 to 1")
         _check_seed(self.seed)
 
 

@@ -25,6 +25,7 @@ from sanakit.worlds.banks.bank_files import load_bank, read_names
 from sanakit.worlds.drawing.compose import compose
 from sanakit.worlds.moving.paths import MOTIONS_VERSION, set_in_motion
 from sanakit.worlds.sampling.holdout import Split
+from sanakit.worlds.sampling.mixture import Mixture
 from sanakit.worlds.sampling.repainting import repainted
 from sanakit.worlds.scenes.description import Box
 from sanakit.worlds.world_scenes import WorldScenes
@@ -40,22 +41,16 @@ class Paintings:
     """The numbered stream of a bank's scenes, each with its caption and any number of paintings."""
 
     def __init__(
-        self,
-        bank: Bank,
-        seed: int,
-        split: Split = "train",
-        *,
-        single_share: float | None = None,
-        fps: float | None = None,
+        self, bank: Bank, seed: int, split: Split = "train", *, mixture: Mixture | None = None, fps: float | None = None
     ) -> None:
         """Args: ``fps`` has things move, and is how many frames a second clips have."""
         self._bank, self._seed, self._fps = bank, seed, fps or 1.0
-        self._scenes = WorldScenes(bank, split, seed, single_share=single_share, moving=fps is not None)
+        self._scenes = WorldScenes(bank, split, seed, mixture=mixture, moving=fps is not None)
         self.identity = f"scenes {SCENES_VERSION} {bank.hash} {seed}"
         if fps is not None:
             self.identity += f" moving {MOTIONS_VERSION} {fps:g}"
-        if single_share is not None:
-            self.identity += f" single {single_share}"
+        if mixture is not None:
+            self.identity += f" {mixture.identity}"
 
     def caption(self, index: int) -> str:
         return self._scenes.truth(index)[1]
@@ -149,9 +144,7 @@ def open_scenes(config: ScenesData, demand: Demand, work: Work) -> CachedScenes:
     of_clips = work.encoders.of_clips is not None
     if work.encoders.of_clips is not None:
         check_lengths(demand.frames, work.encoders.of_clips.config.temporal_compression)
-    paintings = Paintings(
-        bank, config.seed, single_share=config.single_share, fps=one_rate(demand) if of_clips else None
-    )
+    paintings = Paintings(bank, config.seed, mixture=config.mixture, fps=one_rate(demand) if of_clips else None)
     captions = [paintings.caption(index) for index in range(config.num_captions)]
     store = text_store(config.cache_folder, work.encoders)
     keys, _ = cache_texts(captions, store, work)

@@ -13,6 +13,7 @@ from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.drawing.compose import compose
 from sanakit.worlds.moving.motions import sample_moving_scene
 from sanakit.worlds.sampling.holdout import Split
+from sanakit.worlds.sampling.mixture import Mixture
 from sanakit.worlds.sampling.random_scenes import sample_scene
 from sanakit.worlds.scenes.description import Scene
 from sanakit.worlds.telling.captions import caption
@@ -39,14 +40,14 @@ class WorldScenes:
         seed: int,
         size: int = 128,
         *,
-        single_share: float | None = None,
+        mixture: Mixture | None = None,
         moving: bool = False,
     ) -> None:
         """Args: ``moving`` has things do something, which captions tell; `set_in_motion` then gives them paths."""
         if split not in get_args(Split):
             raise ConfigError(f"split={split!r} is unknown; choose one of {', '.join(get_args(Split))}")
         self.bank = bank
-        self._split, self._seed, self._size, self._single_share = split, seed, size, single_share
+        self._split, self._seed, self._size, self._mixture = split, seed, size, mixture
         self._sample = sample_moving_scene if moving else sample_scene
 
     def sample(self, index: int) -> Sample:
@@ -56,7 +57,7 @@ class WorldScenes:
     def truth(self, index: int) -> tuple[Scene, str]:
         """The scene and caption of `sample`, without painting the picture."""
         rng = self._rng(index)
-        scene = self._sample(rng, self.bank, self._split, single_share=self._single_share)
+        scene = self._sample(rng, self.bank, self._split, mixture=self._mixture)
         return scene, caption(scene, rng, self.bank, split=self._split)
 
     def _rng(self, index: int) -> Generator:

@@ -12,6 +12,7 @@ from sanakit.worlds.drawing.compose import compose, truth_maps
 from sanakit.worlds.moving.motions import motions_of, sample_moving_scene
 from sanakit.worlds.moving.paths import set_in_motion
 from sanakit.worlds.sampling.holdout import heldout_pairings
+from sanakit.worlds.sampling.mixture import Mixture
 from sanakit.worlds.scenes.description import MOTIONS, Motion, MotionKind, Scene, SpeedWord, centre, scene_from_json
 from sanakit.worlds.telling.captions import canonical_caption, caption
 from sanakit.worlds.telling.motions import MOTION_WORDINGS, SPEED_WORDS
@@ -28,7 +29,7 @@ def moving(bank: Bank, seed: int, kind: MotionKind, speed: SpeedWord | None = No
     """One thing that can do it, in motion."""
     for number in range(seed * 1000, seed * 1000 + 1000):
         rng = np.random.default_rng(number)
-        scene = sample_moving_scene(rng, bank, single_share=1.0)
+        scene = sample_moving_scene(rng, bank, mixture=Mixture(kinds={"single": 1.0}))
         thing = scene.objects[0]
         if scene.size is None and scene.view is None and kind in motions_of(thing, bank):
             told = replace(scene, objects=(replace(thing, motion=Motion(kind=kind, speed=speed)),))

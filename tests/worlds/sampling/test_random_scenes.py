@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from sanakit.worlds.drawing.looks import look_of
 from sanakit.worlds.sampling import random_scenes
 from sanakit.worlds.sampling.casting import Wanted, draw_cast, stock_of
 from sanakit.worlds.sampling.holdout import belongs_to, heldout_pairings, is_heldout, pairings
-from sanakit.worlds.sampling.random_scenes import MIXTURE, sample_scene
+from sanakit.worlds.sampling.mixture import KINDS, Mixture
+from sanakit.worlds.sampling.random_scenes import sample_scene
 from sanakit.worlds.scenes.description import (
     RELATIONS,
     Ground,
@@ -51,11 +53,36 @@ def test_samples_depend_on_seed_split_and_index_alone(toy_bank: Bank) -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.7, 1.0])
 def test_so_many_scenes_hold_one_thing_alone(toy_bank: Bank, share: float) -> None:
-    world = WorldScenes(toy_bank, "train", seed=3, single_share=share)
+    world = WorldScenes(toy_bank, "train", seed=3, mixture=Mixture(kinds={"single": share}))
     kinds = Counter(world.truth(index)[0].kind for index in range(400))
     assert abs(kinds["single"] / 400 - share) < 0.06
     if 0 < share < 1:  # the others share the rest as ever: 36 relations and 5 pairs to 18 counts
         assert 1.3 < kinds["pair"] / kinds["count"] < 4
+
+
+def test_so_many_pairs_have_a_relation(toy_bank: Bank) -> None:
+    mixture = Mixture(kinds={"relation": 0.9}, relations={"left": 0.5, "right": 0.3, "on": 0.0})
+    world = WorldScenes(toy_bank, "train", seed=3, mixture=mixture)
+    relations = Counter(world.truth(index)[0].relation for index in range(400))
+    assert abs(relations[None] / 400 - 0.1) < 0.05
+    assert abs(relations["left"] / 400 - 0.45) < 0.08
+    assert abs(relations["right"] / 400 - 0.27) < 0.08
+    assert relations["on"] == 0
+    assert relations["above"] > 0
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"kinds": {"double": 0.5}}, "mixture.kinds has no 'double'; there are single, count"),
+        ({"relations": {"left": 0.7, "right": 0.7}}, "add up to 1 or less, not 1.4"),
+        ({"kinds": {"single": -0.1}}, "must be from 0 to 1"),
+        ({"kinds": dict.fromkeys(KINDS, 0.0)}, "leaves nothing to draw"),
+    ],
+)
+def test_a_mixture_that_cannot_be_is_told(given: dict[str, Mapping[str, float]], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Mixture(**given)
 
 
 def test_a_bank_without_things_is_told(toy_bank: Bank) -> None:
@@ -83,7 +110,7 @@ def test_an_unknown_split_is_told(toy_bank: Bank) -> None:
 
 def test_kinds_come_as_often_as_they_should(scenes: list[Scene]) -> None:
     kinds = Counter("relation" if scene.relation else scene.kind for scene in scenes)
-    for kind, share in MIXTURE.items():
+    for kind, share in KINDS.items():
         assert abs(kinds[kind] / NUM - share) < 0.06, kind
     assert {scene.relation for scene in scenes} == {None, *RELATIONS}
     assert {scene.ground.kind for scene in scenes} == {"plain", "graded", "drawn", "place"}

@@ -14,6 +14,7 @@ from sanakit.common.paths import as_path
 from sanakit.features.identity import Identity, digest_of
 from sanakit.features.scenes import identity_of_scenes, open_bank
 from sanakit.worlds.sampling.holdout import Split
+from sanakit.worlds.sampling.mixture import Mixture
 from sanakit.worlds.world_scenes import WorldScenes
 
 
@@ -32,7 +33,7 @@ class ScenePrompts:
     bank: str = "full"  # "full", "drawings", "tiny" or a folder
     names: str | None = None  # a file with one name a line: only these things; None: all of the bank
     seed: int = 0  # decides which scenes
-    single_share: float | None = None  # of scenes with one thing; None: as training has it
+    mixture: Mixture | None = None  # how often which kind of scene and which relation; None: as training has it
     moving: bool = False  # things do something, as captions of clips say
 
 
@@ -59,7 +60,7 @@ class Prompts:
         self.identity: Identity
         if isinstance(config, ScenePrompts):
             bank = open_bank(config.bank, config.names)
-            self._scenes = WorldScenes(bank, split, config.seed, single_share=config.single_share, moving=config.moving)
+            self._scenes = WorldScenes(bank, split, config.seed, mixture=config.mixture, moving=config.moving)
             self.identity = identity_of_scenes(bank)
             self._listed: list[Prompt] = []
         else:

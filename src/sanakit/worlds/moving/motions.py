@@ -12,6 +12,7 @@ from sanakit.worlds.drawing.looks import look_of
 from sanakit.worlds.moving.sides import can_turn
 from sanakit.worlds.sampling.casting import choose, only
 from sanakit.worlds.sampling.holdout import Split, is_heldout, motion_key
+from sanakit.worlds.sampling.mixture import Mixture
 from sanakit.worlds.sampling.random_scenes import sample_scene
 from sanakit.worlds.scenes.description import MOTIONS, Motion, MotionKind, Scene, SceneObject, SpeedWord
 
@@ -24,15 +25,13 @@ _SHARES: Mapping[MotionKind, float] = {
 _SPEED_SHARES: Mapping[SpeedWord | None, float] = {None: 0.6, "slow": 0.2, "quick": 0.2}
 
 
-def sample_moving_scene(
-    rng: Generator, bank: Bank, split: Split = "train", *, single_share: float | None = None
-) -> Scene:
+def sample_moving_scene(rng: Generator, bank: Bank, split: Split = "train", *, mixture: Mixture | None = None) -> Scene:
     """A scene whose things have a motion each, or none; their paths come with `set_in_motion`.
 
     "train" never holds a thing with a motion that is held out for it. A pair in motion has no relation, three different
     things and what is told by its size or side stand still.
     """
-    scene = sample_scene(rng, bank, split, single_share=single_share)
+    scene = sample_scene(rng, bank, split, mixture=mixture)
     still = scene.kind == "trio" or scene.size is not None or scene.view is not None
     if still or rng.random() < STILL_SHARE:
         return scene

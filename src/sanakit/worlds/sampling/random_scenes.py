@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal
 
 from numpy.random import Generator
@@ -25,22 +25,15 @@ from sanakit.worlds.sampling.casting import (
 )
 from sanakit.worlds.sampling.holdout import Split, belongs_to
 from sanakit.worlds.sampling.layouts import Floor, place_alike, place_pair, place_single
+from sanakit.worlds.sampling.mixture import KINDS, RELATION_SHARES, Draw, Mixture, shares_of
 from sanakit.worlds.scenes.description import Camera, Ground, Relation, Scene, SceneObject, SizeWord, ViewWord
 from sanakit.worlds.scenes.vocabulary import CARRIERS, DEFAULT_BACKGROUND, PLAIN_BACKGROUNDS, SCENE_BACKGROUNDS
 
-Draw = Literal["single", "count", "relation", "pair", "trio", "person"]
-
 GroundDraw = Literal["default", "plain", "graded", "drawn", "place"]
 
-# What is drawn how often.
-MIXTURE: Mapping[Draw, float] = {
-    "single": 0.34, "count": 0.18, "relation": 0.36, "pair": 0.05, "trio": 0.03, "person": 0.04,
-}  # fmt: skip
+# What is drawn how often, beside what `Mixture` says.
 _GROUNDS: Mapping[GroundDraw, float] = {
     "default": 0.42, "plain": 0.16, "graded": 0.08, "drawn": 0.10, "place": 0.24,
-}  # fmt: skip
-_RELATIONS: Mapping[Relation, float] = {
-    "left": 0.22, "right": 0.22, "above": 0.13, "below": 0.13, "in front": 0.12, "behind": 0.12, "on": 0.06,
 }  # fmt: skip
 _NUMBERS: Mapping[int, float] = {2: 0.36, 3: 0.34, 4: 0.30}
 _TOLD_STYLE_SHARE = 0.14
@@ -60,31 +53,21 @@ CARRIED_GROUPS = ("animal", "food", "thing", "clothing")
 _COLOURED = tuple(name for name in PLAIN_BACKGROUNDS if name != DEFAULT_BACKGROUND)
 
 
-def sample_scene(rng: Generator, bank: Bank, split: Split = "train", *, single_share: float | None = None) -> Scene:
+def sample_scene(rng: Generator, bank: Bank, split: Split = "train", *, mixture: Mixture | None = None) -> Scene:
     """Draw a scene that belongs to the split; what the bank lacks (places, people, sides) is left out.
 
-    ``single_share`` of them hold one thing alone, where given; the other kinds share the rest as in `MIXTURE`.
+    ``mixture`` says how often what is drawn, where it is given; all else comes as often as ever.
 
     Raises:
         RequestError: the bank has no things, or too few for such a scene.
     """
     stock = stock_of(bank)
-    kind = choose(_mixture(_possible(stock), single_share), rng)
+    mixture = mixture or Mixture()
+    kind = choose(shares_of(only(KINDS, _possible(stock)), mixture.kinds), rng)
     for _ in range(_NUM_TRIES):
-        if (scene := _draw_scene(kind, stock, rng)) is not None and belongs_to(scene, split):
+        if (scene := _draw_scene(kind, stock, mixture, rng)) is not None and belongs_to(scene, split):
             return scene
     raise RequestError(f"the bank {bank.name!r} is too small: it gives no scene of kind {kind} and split {split!r}")
-
-
-def _mixture(kinds: Sequence[Draw], single_share: float | None) -> Mapping[Draw, float]:
-    shares = only(MIXTURE, kinds)
-    if single_share is None:
-        return shares
-    others = sum(share for kind, share in shares.items() if kind != "single")
-    return {
-        kind: single_share if kind == "single" else share / others * (1 - single_share)
-        for kind, share in shares.items()
-    }
 
 
 def _possible(stock: Stock) -> list[Draw]:
@@ -95,7 +78,7 @@ def _possible(stock: Stock) -> list[Draw]:
     return [kind for kind in kinds if kind not in missing]
 
 
-def _draw_scene(kind: Draw, stock: Stock, rng: Generator) -> Scene | None:
+def _draw_scene(kind: Draw, stock: Stock, mixture: Mixture, rng: Generator) -> Scene | None:
     match kind:
         case "single":
             return _single(stock, rng)
@@ -106,7 +89,7 @@ def _draw_scene(kind: Draw, stock: Stock, rng: Generator) -> Scene | None:
         case "trio":
             return _trio(stock, rng)
         case "relation":
-            relation = choose(_RELATIONS, rng)
+            relation = choose(shares_of(RELATION_SHARES, mixture.relations), rng)
             return _pair(relation, stock, rng)
         case "pair":
             return _pair(None, stock, rng)
