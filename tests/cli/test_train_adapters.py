@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from torch.distributed.checkpoint import FileSystemReader
 
@@ -100,6 +101,21 @@ def test_the_log_of_a_run_falls(settings: dict[str, Any], tmp_path: Path) -> Non
     train(from_mapping(TransformerRecipe, settings), tmp_path / "run")
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert all(0 < line["loss"] < 99 for line in lines)
+
+
+def test_a_thing_gives_its_word_to_the_adapter(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SANAKIT_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "thing").mkdir()
+    picture = Image.new("RGB", (64, 64), "white")
+    picture.paste((0, 128, 128), (20, 20, 40, 44))
+    picture.save(tmp_path / "thing" / "a.png")
+    thing = {"type": "thing", "path": str(tmp_path / "thing"), "word": "blorp", "bank": "tiny"}
+    settings["data"] = thing | {"num_captions": 4, "num_copies": 1}
+    settings["adapter"] = {"rank": 2}
+    train(from_mapping(TransformerRecipe, settings), tmp_path / "run")
+    assert read_adapter(tmp_path / "run" / "adapter" / NAMES[0]).metadata["modelspec.trigger_phrase"] == "blorp"
 
 
 def test_dreambooth_continues_to_the_bit(

@@ -7,6 +7,7 @@ from typing import Literal
 
 from sanakit.common.errors import ConfigError
 from sanakit.data.caption_choice import CaptionChoice, PowerLawChoice
+from sanakit.worlds.banks.things import Style
 from sanakit.worlds.sampling.mixture import Mixture
 
 
@@ -63,7 +64,8 @@ class DreamBoothData:
     type: Literal["dreambooth"] = "dreambooth"
     instance: str  # folder of pictures of the thing
     prompt: str  # of those that have no caption: "a sks cup"
-    class_prompt: str  # of the pictures that the model of init: makes: "a cup"
+    class_prompt: str | None = None  # of the pictures that the model of init: makes: "a cup"
+    class_prompts: str | None = None  # or a file with one prompt a line, which take turns: what else is to stay
     num_class_pictures: int = 100
     class_seed: int = 0  # of the first of them; the others count on
     prior_share: float = 0.5  # of micro-batches that are of the class; s is a prior weight of s / (1 - s)
@@ -73,7 +75,10 @@ class DreamBoothData:
         if not self.instance:
             raise ConfigError("data.instance is empty; give the folder that holds pictures of the thing")
         _check_prompt("prompt", self.prompt)
-        _check_prompt("class_prompt", self.class_prompt)
+        if (self.class_prompt is None) == (self.class_prompts is None):
+            raise ConfigError("data wants class_prompt, or class_prompts: a file with one prompt a line")
+        if self.class_prompt is not None:
+            _check_prompt("class_prompt", self.class_prompt)
         if self.num_class_pictures < 1:
             raise ConfigError(f"data.num_class_pictures={self.num_class_pictures} must be at least 1")
         if self.class_seed < 0:
@@ -83,6 +88,37 @@ class DreamBoothData:
                 f"data.prior_share={self.prior_share} must lie between 0 and 1; without pictures of the class use "
                 f"data of type files with a prompt"
             )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ThingData:
+    """A few pictures of one thing, cut out of them and put into scenes of a bank, under a word of its own."""
+
+    type: Literal["thing"] = "thing"
+    path: str  # folder of pictures of the thing
+    word: str  # what it is called: "zorbl"
+    prompt: str | None = None  # caption of pictures that have none; None: "a" and the word
+    style: Style = "flat"  # what captions may call it: "a flat drawing of"; scenes mix it with things of this style
+    bank: str = "drawings"  # "full", "drawings", "tiny" or a folder
+    names: str | None = None  # a file with one name a line: only these things, best those that the model knows
+    num_captions: int = 640  # of scenes with the thing, and as many without it
+    num_copies: int = 2
+    mixture: Mixture | None = None  # how often which kind of scene and which relation, as of scenes
+    picture_share: float = 0.1  # of micro-batches with the thing that are the pictures as they are
+    prior_share: float = 0.5  # of micro-batches that are scenes without the thing, so that all else stays as it was
+    seed: int = 7  # decides which scenes
+    cache_folder: str | None = None  # None: the user's cache
+
+    def __post_init__(self) -> None:
+        _check_files(self.path, 1)
+        _check_prompt("word", self.word)
+        if self.prompt is not None:
+            _check_prompt("prompt", self.prompt)
+        _check_counts(self.num_captions, self.num_copies)
+        _check_seed(self.seed)
+        for name in ("picture_share", "prior_share"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"data.{name}={getattr(self, name)} must be from 0 to below 1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,7 +148,7 @@ class ScenePictures:
         _check_seed(self.seed)
 
 
-LatentDataConfig = FilesData | ScenesData | DreamBoothData
+LatentDataConfig = FilesData | ScenesData | DreamBoothData | ThingData
 PixelDataConfig = FilePictures | ScenePictures
 
 

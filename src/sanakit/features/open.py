@@ -36,9 +36,13 @@ def latent_data(config: configs.LatentDataConfig, demand: Demand, work: Work) ->
 
             return open_scenes(config, demand, work)
         case configs.DreamBoothData():
-            from sanakit.features.dreambooth import open_dreambooth
+            from sanakit.features.lessons.dreambooth import open_dreambooth
 
             return open_dreambooth(config, demand, work)
+        case configs.ThingData():
+            from sanakit.features.lessons.thing import open_thing
+
+            return open_thing(config, demand, work)
         case _:
             assert_never(config)
 
@@ -71,8 +75,8 @@ def controlled_data(config: configs.LatentDataConfig, annotation: str, demand: D
     Raises:
         RequestError: as of ``latent_data``, or there are no pictures to annotate.
     """
-    if isinstance(config, configs.DreamBoothData):
-        raise RequestError("data of type dreambooth is for adapters; a ControlNet learns from files or scenes")
+    if isinstance(config, configs.DreamBoothData | configs.ThingData):
+        raise RequestError(f"data of type {config.type} is for adapters; a ControlNet learns from files or scenes")
     pictures = latent_data(config, demand, work)
     return ControlledData(pictures, latent_data(config, demand, replace(work, annotation=annotation)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from sanakit.data.clip_bins import check_lengths
 from sanakit.data.order import BatchOrder
 from sanakit.features.batches import LatentBatch, OrderedData, PixelBatch, TextRows
 from sanakit.features.caching import cache_texts, fill_store, latent_key, latent_store, text_store
-from sanakit.features.configs import ScenePictures, ScenesData
+from sanakit.features.configs import ScenePictures, ScenesData, ThingData
 from sanakit.features.identity import Identity, digest_of
 from sanakit.features.pixel_tensors import QUICK, encode_clips, encode_pictures
 from sanakit.features.work import Demand, Work
@@ -27,7 +28,7 @@ from sanakit.worlds.moving.paths import MOTIONS_VERSION, set_in_motion
 from sanakit.worlds.sampling.holdout import Split
 from sanakit.worlds.sampling.mixture import Mixture
 from sanakit.worlds.sampling.repainting import repainted
-from sanakit.worlds.scenes.description import Box
+from sanakit.worlds.scenes.description import Box, Scene
 from sanakit.worlds.world_scenes import WorldScenes
 
 # A part of every key: it changes whenever the same bank and seed give other scenes or other pixels (a test pins them).
@@ -35,6 +36,13 @@ SCENES_VERSION = "4"
 _BLOCK = 64  # scenes of one entry of the store
 # Tokens to which the texts of a batch are filled up: few lengths, as compiled blocks like that, and mostly short ones.
 _TEXT_LENGTHS = (24, 48, 96)
+
+
+class Truths(Protocol):
+    """A numbered stream of scenes."""
+
+    def truth(self, index: int) -> tuple[Scene, str]:
+        """A scene with a caption of it; of one number always the same."""
 
 
 class Paintings:
@@ -45,7 +53,7 @@ class Paintings:
     ) -> None:
         """Args: ``fps`` has things move, and is how many frames a second clips have."""
         self._bank, self._seed, self._fps = bank, seed, fps or 1.0
-        self._scenes = WorldScenes(bank, split, seed, mixture=mixture, moving=fps is not None)
+        self._scenes: Truths = WorldScenes(bank, split, seed, mixture=mixture, moving=fps is not None)
         self.identity = f"scenes {SCENES_VERSION} {bank.hash} {seed}"
         if fps is not None:
             self.identity += f" moving {MOTIONS_VERSION} {fps:g}"
@@ -137,14 +145,21 @@ def identity_of_scenes(*banks: Bank) -> Identity:
 
 
 def open_scenes(config: ScenesData, demand: Demand, work: Work) -> CachedScenes:
-    """See ``latent_data``. With several resolutions each painting has one of them, in turn."""
-    sizes = checked_sizes(demand.resolutions, work.encoders.compression * demand.patch)
+    """See ``latent_data``."""
     bank = open_bank(config.bank, config.names)
     demand.on_identity(identity_of_scenes(bank))
     of_clips = work.encoders.of_clips is not None
     if work.encoders.of_clips is not None:
         check_lengths(demand.frames, work.encoders.of_clips.config.temporal_compression)
-    paintings = Paintings(bank, config.seed, mixture=config.mixture, fps=one_rate(demand) if of_clips else None)
+    fps = one_rate(demand) if of_clips else None
+    paintings = Paintings(bank, config.seed, mixture=config.mixture, fps=fps)
+    return cached_scenes(paintings, config, demand, work)
+
+
+def cached_scenes(paintings: Paintings, config: ScenesData | ThingData, demand: Demand, work: Work) -> CachedScenes:
+    """As many paintings as the config says, with several resolutions each at one of them, in turn."""
+    sizes = checked_sizes(demand.resolutions, work.encoders.compression * demand.patch)
+    of_clips = work.encoders.of_clips is not None
     captions = [paintings.caption(index) for index in range(config.num_captions)]
     store = text_store(config.cache_folder, work.encoders)
     keys, _ = cache_texts(captions, store, work)
@@ -183,7 +198,7 @@ def _lengths(
 
 
 def _latents(
-    paintings: Paintings, config: ScenesData, samples: NDArray[np.int64], shape: tuple[int, int], work: Work
+    paintings: Paintings, config: ScenesData | ThingData, samples: NDArray[np.int64], shape: tuple[int, int], work: Work
 ) -> Tensor:
     """Latents of these samples, ``(samples, C, h, w)`` or of clips ``(samples, C, t, h, w)``, bfloat16.
 

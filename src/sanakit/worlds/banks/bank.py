@@ -44,9 +44,10 @@ class Bank:
         self.things: Mapping[str, Thing] = {thing.name: thing for thing in things}
         self.places: Mapping[str, Place] = {place.name: place for place in places}
         self.people: tuple[Person, ...] = tuple(people)
-        self._pictures = _Pictures(folder / "views.zip")
+        self._pictures: _Pictures | _Joined = _Pictures(folder / "views.zip")
         self._chosen: tuple[str, ...] | None = None
         self._whole: Bank | None = None
+        self._added = ""
 
     @cached_property
     def called(self) -> Mapping[str, frozenset[str]]:
@@ -59,13 +60,14 @@ class Bank:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of both files, and of the names that a subset was cut to."""
+        """SHA-256 of both files, of the names that a subset was cut to, and of a thing that was added."""
         digest = hashlib.sha256()
         for name in ("bank.json", "views.zip"):
             with (self.folder / name).open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         if self._chosen is not None:
             digest.update("\n".join(self._chosen).encode())
+        digest.update(self._added.encode())
         return digest.hexdigest()
 
     def look(self, name: str, id: str) -> Look | None:
@@ -115,6 +117,27 @@ class Bank:
         bank._pictures = self._pictures
         bank._chosen = tuple(sorted(wanted))
         bank._whole = self._whole or self
+        bank._added = self._added
+        return bank
+
+    def joined_by(self, thing: Thing, pictures: Mapping[str, Image.Image]) -> Bank:
+        """The same bank with one thing more.
+
+        Args:
+            pictures: RGBA of each of its views, by their members.
+
+        Raises:
+            RequestError: the bank has something that is called so.
+        """
+        if self.called.get(thing.name.lower(), frozenset()) & set(self.things):
+            raise RequestError(f"{thing.name!r} is called so in the bank {self.name!r} already; give it another word")
+        bank = Bank(self.folder, self.name, [*self.things.values(), thing], self.places.values(), self.people)
+        bank.packages, bank._chosen = self.packages, self._chosen
+        bank._pictures = _Joined(self._pictures, pictures)
+        digest = hashlib.sha256(repr((self._added, thing)).encode())
+        for picture in pictures.values():
+            digest.update(picture.tobytes())
+        bank._added = digest.hexdigest()
         return bank
 
     def __contains__(self, member: object) -> bool:
@@ -178,3 +201,17 @@ class _Pictures:
     def __setstate__(self, state: dict[str, Path]) -> None:
         self._path, self._owner = state["path"], 0
         self._open()
+
+
+class _Joined:
+    """Pictures of a bank and some that are in memory."""
+
+    def __init__(self, stored: _Pictures | _Joined, added: Mapping[str, Image.Image]) -> None:
+        self._stored, self._added = stored, dict(added)
+
+    def __contains__(self, member: object) -> bool:
+        return member in self._added or member in self._stored
+
+    def read(self, member: str, mode: str, size: tuple[int, int] | None = None) -> Image.Image:
+        """As `_Pictures` does."""
+        return self._added[member] if member in self._added else self._stored.read(member, mode, size)

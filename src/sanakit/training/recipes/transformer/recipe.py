@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sanakit.adapters.adapter import Adapter
+from sanakit.adapters.new import AdapterConfig
 from sanakit.checkpoints.adapters.places import Layers
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.identity.card import ModelCard, VideoDefaults
@@ -21,7 +22,7 @@ from sanakit.common.config import to_mapping
 from sanakit.common.errors import ConfigError, RequestError
 from sanakit.common.paths import as_path
 from sanakit.features.batches import ControlBatch, LatentBatch, TrainingData
-from sanakit.features.configs import DreamBoothData, FilesData, LatentDataConfig, ScenesData
+from sanakit.features.configs import DreamBoothData, FilesData, LatentDataConfig, ScenesData, ThingData
 from sanakit.features.contrasts import contrasts
 from sanakit.features.encoders import Encoders
 from sanakit.features.identity import identity_of_encoders, named_data
@@ -213,7 +214,9 @@ def _check_data(stages: Sequence[TransformerStage]) -> None:
     """
     for stage in stages:
         match stage.data:
-            case FilesData(path=path) | DreamBoothData(instance=path) if not as_path(path).exists():
+            case FilesData(path=path) | ThingData(path=path) | DreamBoothData(instance=path) if not as_path(
+                path
+            ).exists():
                 raise RequestError(f"there is no {path}, the data of stage {stage.name}")
 
 
@@ -312,7 +315,7 @@ def _finish(recipe: TransformerRecipe, start: StartingModel, watched: Watched, f
     elif recipe.adapter is None:
         bundle = export_model(result.weights, start, card, words, folder / "model")
     else:
-        bundle = export_adapter(result.weights, start, recipe.adapter, card, folder / "adapter")
+        bundle = export_adapter(result.weights, start, _tagged(recipe.adapter, recipe.data), card, folder / "adapter")
     of_clips = isinstance(card.defaults, VideoDefaults)
     starter = (
         isinstance(recipe.data, ScenesData) and not of_clips and not recipe.samples.prompts and recipe.control is None
@@ -320,6 +323,11 @@ def _finish(recipe: TransformerRecipe, start: StartingModel, watched: Watched, f
     prompts = SHEET_PROMPTS if starter else recipe.samples.prompts
     tested = watched.captions.run_alone(bundle.transformer) if watched.captions is not None else {}
     report_transformer(bundle, to_mapping(recipe), folder, prompts=prompts, run=result, tested=tested)
+
+
+def _tagged(adapter: AdapterConfig, data: LatentDataConfig) -> AdapterConfig:
+    """With the word that the data has, where the recipe names no other."""
+    return replace(adapter, trigger=data.word) if isinstance(data, ThingData) and not adapter.trigger else adapter
 
 
 def build_trainee(

@@ -14,12 +14,12 @@ import torch
 from sanakit.common.errors import ConfigError, RequestError
 from sanakit.common.pixels import Picture
 from sanakit.features.configs import DreamBoothData, FilesData
-from sanakit.features.dreambooth import InTurn, class_pictures
 from sanakit.features.encoders import Encoders
+from sanakit.features.lessons.dreambooth import InTurn, class_pictures
 from sanakit.features.open import latent_data
 from sanakit.features.work import Demand, Painter, Work
 
-from .conftest import save_photo
+from ..conftest import save_photo
 
 DEMAND = Demand(resolutions=(64,), batch_size=4, seed=0)
 
@@ -97,6 +97,35 @@ def test_pictures_of_the_class_are_made_once(config: DreamBoothData, work: Work,
     places.add(class_pictures(config, replace(work, painter=replace(work.painter, identity="other"))))
     places.add(class_pictures(replace(config, num_class_pictures=3), work))
     assert len(places) == 4
+
+
+def test_prompts_of_a_file_take_turns(config: DreamBoothData, encoders: Encoders, tmp_path: Path) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def draw(prompts: Sequence[str], seeds: Sequence[int]) -> list[Picture]:
+        asked.extend(zip(prompts, seeds, strict=True))
+        return [np.full((64, 64, 3), seed, np.uint8) for seed in seeds]
+
+    (tmp_path / "prompts.txt").write_text("a cup\n\n two dogs\r\na car at night\n")
+    several = replace(config, class_prompt=None, class_prompts=str(tmp_path / "prompts.txt"), num_class_pictures=4)
+    work = Work(encoders=encoders, painter=Painter(identity="one", open=lambda: draw))
+    data = opened(several, work)
+    assert asked == [("a cup", 7), ("two dogs", 8), ("a car at night", 9), ("a cup", 10)]
+    captions = {sample.key: sample.caption for number in (1, 3) for sample in data.describe(number)}
+    assert captions == {"00000": "a cup", "00001": "two dogs", "00002": "a car at night", "00003": "a cup"}
+    assert class_pictures(several, work) != class_pictures(config, replace(work, painter=_noise()))
+    (tmp_path / "prompts.txt").write_text("\n")
+    with pytest.raises(RequestError, match="holds no prompt"):
+        opened(several, work)
+    with pytest.raises(RequestError, match="cannot be read"):
+        opened(replace(several, class_prompts=str(tmp_path / "none.txt")), work)
+    for wrong in ({"class_prompt": "a cup"}, {"class_prompts": None}):
+        with pytest.raises(ConfigError, match="class_prompts"):
+            replace(several, **wrong)  # type: ignore[arg-type]
+
+
+def _noise() -> Painter:
+    return Painter(identity="one", open=Drawn)
 
 
 def test_other_pictures_are_told(config: DreamBoothData, work: Work) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,50 +10,17 @@ from PIL import Image
 
 from sanakit.common.errors import RequestError
 from sanakit.common.fetching.made_once import made_once, seal
-from sanakit.features.batches import LatentBatch, NamedSample
+from sanakit.common.paths import as_path
+from sanakit.data.sources.files import lines_of, read_text
 from sanakit.features.caching import cache_folder
 from sanakit.features.configs import DreamBoothData, FilesData
-from sanakit.features.files import FileLatents, open_files
+from sanakit.features.files import open_files
 from sanakit.features.identity import Identity, digest_of
+from sanakit.features.lessons.in_turn import InTurn
 from sanakit.features.work import Demand, Work
 
 _PICTURES = "pictures"
 _AT_ONCE = 8
-
-
-class InTurn:
-    """Micro-batches of a thing and of its class in turn, each of one of them alone.
-
-    Of the first n, ``floor(n * share)`` are of the class, whatever n is. An epoch has every picture of the thing once.
-    """
-
-    def __init__(self, thing: FileLatents, prior: FileLatents, share: float) -> None:
-        self._thing, self._prior, self._share = thing, prior, share
-
-    @property
-    def num_batches(self) -> int:
-        return math.ceil(self._thing.num_batches / (1 - self._share))
-
-    def num_samples(self, number: int) -> int:
-        data, own = self._of(number)
-        return data.num_samples(own)
-
-    def describe(self, number: int) -> list[NamedSample]:
-        """The samples of a micro-batch with the captions of its epoch."""
-        data, own = self._of(number)
-        return data.describe(own)
-
-    def batch(self, number: int) -> LatentBatch:
-        """Latents ``(B, C, h, w)`` and text ``(B, L, C)``, both float32."""
-        data, own = self._of(number)
-        return data.batch(own)
-
-    def _of(self, number: int) -> tuple[FileLatents, int]:
-        """Whose micro-batch it is, and its number there."""
-        before = math.floor(number * self._share)
-        if math.floor((number + 1) * self._share) > before:
-            return self._prior, before
-        return self._thing, number - before
 
 
 def open_dreambooth(config: DreamBoothData, demand: Demand, work: Work) -> InTurn:
@@ -78,31 +44,49 @@ def open_dreambooth(config: DreamBoothData, demand: Demand, work: Work) -> InTur
 
 
 def class_pictures(config: DreamBoothData, work: Work) -> Path:
-    """The folder of the class's pictures, in the cache under what they follow from: model, prompt, seeds.
+    """The folder of the class's pictures, in the cache under what they follow from: model, prompts, seeds. Where there
+    are several prompts each picture has its own beside it, as its caption.
 
     Raises:
-        RequestError: no model is there to make them.
+        RequestError: no model is there to make them, or the file of prompts cannot be read.
         OutputError: the cache cannot be written.
     """
-    painter, prompt, total = work.painter, config.class_prompt, config.num_class_pictures
+    painter, prompts, total = work.painter, _prompts(config), config.num_class_pictures
     if painter is None:
         raise RequestError(
             "data of type dreambooth wants a model that makes pictures of the class: use it in a recipe of type "
             "transformer that has init:"
         )
-    facts = {"model": painter.identity, "prompt": prompt, "seed": config.class_seed, "pictures": total}
+    told = config.class_prompt or repr(prompts)
+    facts = {"model": painter.identity, "prompt": told, "seed": config.class_seed, "pictures": total}
 
     def make(building: Path) -> None:
-        draw = painter.open()
-        (building / _PICTURES).mkdir()
+        draw, folder = painter.open(), building / _PICTURES
+        folder.mkdir()
         for start in range(0, total, _AT_ONCE):
             work.on_progress(start, total, "pictures of the class")
             numbers = range(start, min(start + _AT_ONCE, total))
-            drawn = draw([prompt] * len(numbers), [config.class_seed + number for number in numbers])
-            for number, picture in zip(numbers, drawn, strict=True):
-                Image.fromarray(picture).save(building / _PICTURES / f"{number:05d}.png")
+            asked = [prompts[number % len(prompts)] for number in numbers]
+            drawn = draw(asked, [config.class_seed + number for number in numbers])
+            for number, prompt, picture in zip(numbers, asked, drawn, strict=True):
+                Image.fromarray(picture).save(folder / f"{number:05d}.png")
+                if config.class_prompts is not None:
+                    (folder / f"{number:05d}.txt").write_text(prompt, encoding="utf-8")
         work.on_progress(total, total, "pictures of the class")
         seal(building, facts)
 
     name = digest_of(f"{key}={value}" for key, value in facts.items())
     return made_once(cache_folder(config.cache_folder) / "class-pictures" / name, make) / _PICTURES
+
+
+def _prompts(config: DreamBoothData) -> list[str]:
+    """That of the class, or those of the file."""
+    if config.class_prompts is None:
+        return [config.class_prompt or ""]
+    try:
+        lines = lines_of(read_text(as_path(config.class_prompts)))
+    except ValueError as error:
+        raise RequestError(f"{config.class_prompts} cannot be read: {error}") from error
+    if not (prompts := [prompt for line in lines if (prompt := line.strip())]):
+        raise RequestError(f"{config.class_prompts} holds no prompt; write one a line")
+    return prompts
