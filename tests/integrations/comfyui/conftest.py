@@ -31,6 +31,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
         "folder_paths": {
             "models_dir": str(tmp_path / "models"),
             "get_output_directory": lambda: str(tmp_path / "output"),
+            "get_input_directory": lambda: str(tmp_path / "input"),
+            "get_annotated_filepath": lambda name: str(tmp_path / "input" / name),
             **{name: getattr(found, name) for name in dir(found) if name.startswith(("get_", "add_", "folder_names"))},
         },
         "server": {

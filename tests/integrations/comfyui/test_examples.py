@@ -22,9 +22,9 @@ EXAMPLES = sorted(PACK.glob("example_workflows/*.json"))
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_an_example_fits_the_nodes(file: Path, host: Host) -> None:
     prepare_folders()
-    for name in ("loras/zorbl.safetensors", "controlnet/drawn/config.json"):
-        (host.folder / "models" / name).parent.mkdir(exist_ok=True)
-        (host.folder / "models" / name).write_bytes(b"")
+    for name in ("models/loras/zorbl.safetensors", "models/controlnet/drawn/config.json", "input/clip.mp4"):
+        (host.folder / name).parent.mkdir(exist_ok=True)
+        (host.folder / name).write_bytes(b"")
     graph = json.loads(file.read_text())
     picture = Image.open(file.with_suffix(".png"))
     assert json.loads(picture.info["workflow"]) == graph

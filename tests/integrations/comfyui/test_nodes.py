@@ -57,7 +57,7 @@ def test_names_of_nodes_stay_as_graphs_have_them() -> None:
     assert set(NODE_CLASS_MAPPINGS) == set(NODE_DISPLAY_NAME_MAPPINGS) == {
         "SanakitLoadModel", "SanakitAdapter", "SanakitEncodePrompt", "SanakitImageToImage", "SanakitInpaint",
         "SanakitLoadControlNet", "SanakitControl", "SanakitAnnotate", "SanakitSettings",
-        "SanakitSample", "SanakitSampleClip", "SanakitDecode", "SanakitSave", "SanakitSaveClip",
+        "SanakitSample", "SanakitLoadClip", "SanakitSampleClip", "SanakitDecode", "SanakitSave", "SanakitSaveClip",
     }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ _NODES: dict[str, tuple[str, type[Node]]] = {
     "SanakitAnnotate": ("Annotate (sanakit)", controlling.Annotate),
     "SanakitSettings": ("More Settings (sanakit)", sampling.Settings),
     "SanakitSample": ("Sample (sanakit)", sampling.Sample),
+    "SanakitLoadClip": ("Load Clip (sanakit)", clips.LoadClip),
     "SanakitSampleClip": ("Sample Clip (sanakit)", clips.SampleClip),
     "SanakitDecode": ("Decode (sanakit)", results.Decode),
     "SanakitSave": ("Save with Record (sanakit)", results.Save),

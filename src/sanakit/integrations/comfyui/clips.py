@@ -1,13 +1,17 @@
-"""Nodes of clips: latents of a prompt, perhaps from a first picture on, and files of them."""
+"""Nodes of clips: frames of a file, latents of a prompt, perhaps from a first picture on, and files of them."""
 
 from __future__ import annotations
 
+import math
+from itertools import islice
+from pathlib import Path
 from typing import Any, get_args
 
 from torch import Tensor
 
-from sanakit.common.errors import RequestError
+from sanakit.common.errors import PictureError, RequestError
 from sanakit.common.seeds import MAX_SEED
+from sanakit.data.clips import Frame, beginning
 from sanakit.integrations.comfyui import host
 from sanakit.integrations.comfyui.nodes import (
     LATENT,
@@ -18,17 +22,66 @@ from sanakit.integrations.comfyui.nodes import (
     Node,
     Prompt,
     choice,
+    stamp,
     text,
     whole,
     wire,
 )
 from sanakit.integrations.comfyui.sampling import course_inputs, taken_course
-from sanakit.integrations.comfyui.tensors import as_arrays
+from sanakit.integrations.comfyui.tensors import as_arrays, as_batch
 from sanakit.pipelines.clips.clip import GeneratedClip
+from sanakit.pipelines.clips.files import STILLS, read_frames, still_rate
 from sanakit.pipelines.clips.place import ClipFormat, choose_clip_place
 from sanakit.pipelines.latent_file import SavedLatent
 from sanakit.pipelines.request import MAX_FPS, MAX_FRAMES, MAX_MOTION, VideoRequest
 from sanakit.pipelines.text_to_image import TextToImagePipeline
+
+
+class LoadClip(Node):
+    """Read a clip file, of sanakit or another program, as frames."""
+
+    RETURN_TYPES = ("IMAGE", "IMAGE", "INT")
+    RETURN_NAMES = ("images", "last", "fps")
+
+    @classmethod
+    def INPUT_TYPES(cls) -> Inputs:  # noqa: N802, as ComfyUI calls it
+        rate = "Frames a second that are taken, if the file has more; 0 is all. Of GIF and WebP it is always all."
+        return {
+            "required": {
+                "file": choice("From ComfyUI's input folder.", [*host.clip_names(), ""], video_upload=True),
+                "frames": whole("The first ones; 0 is all. 1 is what a clip begins with.", 0, MAX_FRAMES),
+                "fps": whole(rate, 0, MAX_FPS),
+            },
+            "optional": {"source": text("A path, instead of the choice above.")},
+        }
+
+    @classmethod
+    def IS_CHANGED(cls, file: str, source: str = "", **others: Any) -> str:  # noqa: N802
+        return stamp(_clip_file(file, source))
+
+    def run(self, file: str, frames: int, fps: int, source: str = "") -> tuple[Tensor, Tensor, int]:
+        """Raises PictureError for what is no clip, or needs more memory than is free."""
+        path = _clip_file(file, source)
+        try:
+            read, rate = _read(path, frames or MAX_FRAMES, fps or math.inf)
+        except (PictureError, OSError) as error:
+            raise PictureError(f"{path.name}: {getattr(error, 'strerror', None) or error}") from error
+        images = as_batch(read)
+        return images, images[-1:], max(round(rate), 1)
+
+
+def _read(path: Path, at_most: int, fps: float) -> tuple[list[Frame], float]:
+    if path.suffix.lower() in STILLS:
+        return [*islice(read_frames(path), at_most)], still_rate(path)
+    with path.open("rb") as file:
+        frames, rate = beginning(file, fps=fps, at_most=at_most)
+    return [*frames], rate
+
+
+def _clip_file(file: str, source: str) -> Path:
+    if not (source.strip() or file):
+        raise RequestError("no clip is chosen; put one into ComfyUI's input folder, or name a source.")
+    return Path(source.strip()) if source.strip() else host.input_path(file)
 
 
 class SampleClip(Node):

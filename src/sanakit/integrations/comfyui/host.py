@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from sanakit.common.paths import CLIP_SUFFIXES
+from sanakit.pipelines.clips.files import STILLS
 from sanakit.pipelines.events import Event, Notice, StepDone
 
 logger = logging.getLogger(__name__)
@@ -143,6 +145,18 @@ def adapter_names() -> list[str]:
 def adapter_path(name: str) -> Path:
     """Of one of ``adapter_names``."""
     return Path(_host("folder_paths").get_full_path_or_raise("loras", name))
+
+
+def clip_names() -> list[str]:
+    """Clips in ComfyUI's input folder."""
+    folder = Path(_host("folder_paths").get_input_directory())
+    clips = CLIP_SUFFIXES | STILLS
+    return sorted(f.relative_to(folder).as_posix() for f in folder.rglob("*") if f.suffix.lower() in clips)
+
+
+def input_path(name: str) -> Path:
+    """Of a file there."""
+    return Path(_host("folder_paths").get_annotated_filepath(name))
 
 
 def rescue_folder() -> Path:

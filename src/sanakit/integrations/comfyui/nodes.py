@@ -56,8 +56,8 @@ def text(told: str, *, multiline: bool = False, default: str = "") -> Input:
     return "STRING", {"default": default, "multiline": multiline, "tooltip": told}
 
 
-def choice(told: str, names: list[str], default: str | None = None) -> Input:
-    return names, {"default": default or names[0], "tooltip": told}
+def choice(told: str, names: list[str], default: str | None = None, **more: Any) -> Input:
+    return names, {"default": default or names[0], "tooltip": told, **more}
 
 
 def switch(told: str, *, default: bool = False) -> Input:

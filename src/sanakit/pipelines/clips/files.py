@@ -19,7 +19,7 @@ from sanakit.data.clips import opened_clip
 from sanakit.pipelines.record import PictureRecord
 
 RECORD = "record.json"  # of a folder of PNGs
-_STILLS = (".gif", ".webp")
+STILLS = frozenset({".gif", ".webp"})  # that are read as pictures, not by PyAV
 Frame = NDArray[np.uint8]
 """``(H, W, 3)`` RGB."""
 
@@ -123,7 +123,7 @@ def read_frames(path: str | Path, fps: int | None = None) -> Iterator[Frame]:
     try:
         if path.is_dir():
             yield from (np.asarray(Image.open(file).convert("RGB")) for file in sorted(path.glob("*.png")))
-        elif path.suffix.lower() in _STILLS:
+        elif path.suffix.lower() in STILLS:
             with Image.open(path) as image:
                 for frame in ImageSequence.Iterator(image):
                     yield from repeat(np.asarray(frame.convert("RGB")), _times(frame, fps))
@@ -138,6 +138,13 @@ def _times(frame: Image.Image, fps: int | None) -> int:
     """How many frames one that was read is; a GIF has rounded its time down to hundredths of a second."""
     shown = frame.info.get("duration", 0)  # once it is decoded
     return 1 if fps is None else max(math.ceil(shown / milliseconds(fps)), 1)
+
+
+def still_rate(path: Path) -> float:
+    """Frames a second of a GIF or WebP by the time of its first one, which a GIF rounds down to hundredths."""
+    with Image.open(path) as image:
+        image.load()
+        return 1000 / (image.info.get("duration") or 100)  # as browsers take what does not say it
 
 
 def milliseconds(fps: int) -> int:
