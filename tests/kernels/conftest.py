@@ -20,7 +20,7 @@ from sanakit.kernels import (
     newton_schulz,
     pixel_norm,
 )
-from sanakit.kernels.native import library
+from sanakit.kernels.native import library, memory
 from sanakit.kernels.native.build import LIBRARY, BuildError, build
 from sanakit.kernels.native.library import NativeLibrary, NativeLibraryError, open_library
 
@@ -50,7 +50,7 @@ def variant(request: pytest.FixtureRequest, built_library: Path) -> NativeLibrar
 def native_everywhere(variant: NativeLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
     """This instruction set, in every kernel, whatever the environment says."""
     tokens = (cross_attention, int8_linear, linear, linear_attention, mix_ffn, modulated_norm)
-    for module in (library, *(each.native for each in (*tokens, conv3x3, newton_schulz, pixel_norm))):
+    for module in (library, memory, *(each.native for each in (*tokens, conv3x3, newton_schulz, pixel_norm))):
         monkeypatch.setattr(module, "native_library", lambda: variant)
 
 

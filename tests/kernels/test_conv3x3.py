@@ -110,8 +110,9 @@ def test_any_number_of_output_channels(outputs: int) -> None:
 
 
 @pytest.mark.usefixtures("_use")
-def test_bits_depend_neither_on_threads_nor_on_company(lent_threads: Any) -> None:
-    x, weight, bias = normal(3, 32, 21, 50), normal(48, 32, 3, 3), normal(48)
+@pytest.mark.parametrize("size", [(21, 50), (20, 40)])  # many tiles, and few that are many in company
+def test_bits_depend_neither_on_threads_nor_on_company(size: tuple[int, int], lent_threads: Any) -> None:
+    x, weight, bias = normal(3, 32, *size), normal(48, 32, 3, 3), normal(48)
     after = Epilogue(norm=PixelNorm(normal(48), normal(48), 1e-5))
     lent_threads(1)
     alone = conv3x3(x, weight, bias, after)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import threading
 
+import pytest
 import torch
 
+from sanakit.kernels.conv3x3 import conv3x3
 from sanakit.kernels.native.memory import LEAST, new_result, reused_memory
 
 
@@ -64,3 +66,14 @@ def test_threads_do_not_share() -> None:
         assert held.data_ptr() == place
         assert found
         assert found[0] != place
+
+
+@pytest.mark.usefixtures("native_everywhere")
+def test_what_kernels_need_meanwhile_may_be_used_again() -> None:
+    """Some MB by turns with more and with less."""
+    x, weight = torch.randn(1, 128, 64, 64), torch.randn(128, 128, 3, 3)
+    calls = [(x[:, :inputs], weight[:, :inputs]) for inputs in (64, 128, 16, 128, 96, 64)]
+    before = [conv3x3(*call) for call in calls]
+    for _ in range(2):
+        with reused_memory():
+            assert all(torch.equal(conv3x3(*call), found) for call, found in zip(calls, before, strict=True))

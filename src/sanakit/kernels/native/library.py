@@ -84,6 +84,10 @@ class NativeLibrary:
             raise MemoryError(f"not enough memory for the native kernel {kernel}")
         assert status == 0, (kernel, status)
 
+    def keep_memory(self, keep: bool) -> None:
+        """Whether this thread keeps what a kernel needs while it runs for the next one; else what was kept goes."""
+        self.handle.sanakit_keep_memory(int(keep))
+
 
 def num_threads(work: float) -> int:
     """As many as torch uses, but none for less than a quarter of a millisecond: a thread is made in 30 microseconds

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 
 import torch
 
+from sanakit.kernels.native.library import native_library
+
 LEAST = 2**18
 """Floats of what is kept; the C library is quick with smaller ones."""
 SLACK = 1.25
@@ -46,16 +48,22 @@ _current = _Current()
 
 @contextmanager
 def reused_memory() -> Iterator[None]:
-    """While it lasts, results of native kernels in this thread take the memory of those that nobody holds any more."""
+    """While it lasts, results of native kernels in this thread take the memory of those that nobody holds any more, and
+    what kernels need while they run that of the kernel before."""
     if _current.spare is not None:
         yield
         return
-    spare = _current.spare = _Spare()
+    spare, library = _Spare(), native_library()
+    _current.spare = spare
+    if library:
+        library.keep_memory(True)
     try:
         yield
     finally:
         _current.spare, spare.open = None, False
         spare.blocks.clear()
+        if library:
+            library.keep_memory(False)
 
 
 def new_result(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:

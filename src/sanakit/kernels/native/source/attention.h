@@ -47,7 +47,7 @@ static int over_heads(struct HeadTasks *tasks, int64_t batch, int threads, void 
     tasks->memory = workspace(busy * tasks->scratch);
     if (!tasks->memory) return 1;
     parallel(count, (int)busy, work, tasks);
-    free(tasks->memory);
+    give_back(tasks->memory);
     return 0;
 }
 

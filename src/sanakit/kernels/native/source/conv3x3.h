@@ -8,7 +8,7 @@
 
 #include "product.h"
 
-enum { TILE = 4, SPAN = 6, POINTS = SPAN * SPAN, PIXELS = TILE * TILE };
+enum { TILE = 4, SPAN = 6, POINTS = SPAN * SPAN, PIXELS = TILE * TILE, FEW = 72 };
 
 #define A 0.70710678118654752f /* the points are 0, +-A, +-B and infinity; A * B = 1 */
 #define B 1.41421356237309505f
@@ -60,6 +60,7 @@ struct Plan {
     int64_t in_plane, out_plane, weight_plane;
     int64_t scratch;                           /* floats of a thread */
     float *weights, *threads;                  /* transformed; the threads' own memory */
+    float *in_planes, *out_planes;             /* of all tiles, where these are few */
 };
 
 /* The weights of WIDTH inputs and as many outputs, (in, 9) vectors of outputs; zeros beyond the last output. */
@@ -86,20 +87,21 @@ static void transform_weights_of(const Vector weight[9], int64_t plane, float *t
     }
 }
 
-/* Output channels [panel, panel + PANEL) of the transformed weight, as the product reads them: (point, in, PANEL). */
-static void transform_weights(int64_t panel, int thread, void *context) {
-    const struct Plan *plan = context;
-    const struct Conv3x3 *args = plan->args;
-    (void)thread;
-    for (int64_t first = 0; first < args->in; first += WIDTH)
+/* A panel of the transformed weight, of PANEL output channels, as the product reads it: (point, in, PANEL). */
+__attribute__((noinline)) static void transform_panel(const struct Plan *plan, int64_t panel, float *target) {
+    for (int64_t first = 0; first < plan->args->in; first += WIDTH)
         for (int part = 0; part < COLUMNS; part++) {
             Vector turned[9 * WIDTH];
-            turn_weights(args, panel * PANEL + part * WIDTH, first, turned);
-            for (int64_t in = 0; in < WIDTH; in++) {
-                float *target = plan->weights + (panel * args->in + first + in) * PANEL + part * WIDTH;
-                transform_weights_of(turned + 9 * in, plan->weight_plane, target);
-            }
+            turn_weights(plan->args, panel * PANEL + part * WIDTH, first, turned);
+            for (int64_t in = 0; in < WIDTH; in++)
+                transform_weights_of(turned + 9 * in, plan->weight_plane, target + (first + in) * PANEL + part * WIDTH);
         }
+}
+
+static void transform_weights(int64_t panel, int thread, void *context) {
+    const struct Plan *plan = context;
+    (void)thread;
+    transform_panel(plan, panel, plan->weights + panel * plan->args->in * PANEL);
 }
 
 /* The inputs of a tile, all channels, into its row of every plane. Beyond the picture every pixel is `zeros`. */
@@ -116,8 +118,11 @@ static void gather_tile(const struct Plan *plan, int64_t tile, const Number *zer
             const int64_t row = picture * (args->height >> half) + (y >> half);
             pixel[i][j] = inside ? args->x + (row * (args->width >> half) + (x >> half)) * args->in : zeros;
         }
+    const int64_t ahead = (TILE >> half) * args->in; /* to the same place in the next tile */
     for (int64_t channel = 0; channel < args->in; channel += WIDTH) {
         Vector t[SPAN][SPAN], d[SPAN], v[SPAN];
+        for (int j = SPAN - TILE; j < SPAN; j++)
+            for (int i = 0; i < SPAN; i++) __builtin_prefetch(pixel[i][j] + channel + ahead);
         for (int j = 0; j < SPAN; j++) {
             for (int i = 0; i < SPAN; i++) d[i] = read(pixel[i][j] + channel);
             transform_input(d, v);
@@ -151,13 +156,10 @@ static void multiply(int64_t in, const float *tiles, int64_t row, const float *w
         for (int j = 0; j < COLUMNS; j++) store(out + i * out_row + j * WIDTH, total[i][j]);
 }
 
-/* One point of a block: (count x in) @ (in x out). A panel of weights stays in the nearest caches while all tiles pass
- * by. Beyond `count` it computes what nobody reads. */
-static void multiply_point(const struct Plan *plan, int64_t count, const float *in, const float *weights, float *out) {
-    for (int64_t column = 0; column < plan->args->out; column += PANEL)
-        for (int64_t row = 0; row < count; row += ROWS)
-            multiply(plan->args->in, in + row * plan->in_row, plan->in_row, weights + column * plan->args->in,
-                     out + row * plan->out_row + column, plan->out_row);
+/* A panel of outputs at one point, of `count` tiles. Beyond them it computes what nobody reads. */
+static void multiply_tiles(const struct Plan *plan, int64_t count, const float *in, const float *weights, float *out) {
+    for (int64_t row = 0; row < count; row += ROWS)
+        multiply(plan->args->in, in + row * plan->in_row, plan->in_row, weights, out + row * plan->out_row, plan->out_row);
 }
 
 /* The channels of a pixel of the residual that belong to pixel (row, column) of its four, added: what pixel_shuffle makes of it after its
@@ -218,7 +220,8 @@ static void scatter_tile(const struct Plan *plan, int64_t tile, const float *sou
     }
 }
 
-/* One block: its tiles gathered, the product at every point, its tiles scattered. */
+/* One block: its tiles gathered, the product at every point, its tiles scattered. A panel of weights stays in the nearest
+ * caches while the tiles pass by. */
 static void convolve_block(int64_t block, int thread, void *context) {
     const struct Plan *plan = context;
     const struct Conv3x3 *args = plan->args;
@@ -229,17 +232,59 @@ static void convolve_block(int64_t block, int thread, void *context) {
     memset(zeros, 0, args->in * sizeof(float));
     for (int64_t i = 0; i < count; i++) gather_tile(plan, first + i, (const Number *)zeros, in + i * plan->in_row);
     for (int point = 0; point < POINTS; point++)
-        multiply_point(plan, count, in + point * plan->in_plane, plan->weights + point * plan->weight_plane,
-                       out + point * plan->out_plane);
+        for (int64_t column = 0; column < args->out; column += PANEL)
+            multiply_tiles(plan, count, in + point * plan->in_plane,
+                           plan->weights + point * plan->weight_plane + column * args->in,
+                           out + point * plan->out_plane + column);
     for (int64_t i = 0; i < count; i++) scatter_tile(plan, first + i, out + i * plan->out_row, pixels);
 }
 
-/* Tiles in a block. Few channels: both sides of the product stay in the second cache. Many: the weights come from far
+/* The same in three turns, for few tiles: a panel of weights is transformed where it is multiplied, so that all of them are
+ * never in memory, and threads share the panels. */
+static void gather_one(int64_t tile, int thread, void *context) {
+    const struct Plan *plan = context;
+    float *zeros = plan->threads + thread * plan->scratch;
+    memset(zeros, 0, plan->args->in * sizeof(float));
+    gather_tile(plan, tile, (const Number *)zeros, plan->in_planes + tile * plan->in_row);
+}
+
+static void convolve_panel(int64_t panel, int thread, void *context) {
+    const struct Plan *plan = context;
+    float *weights = plan->weights + thread * POINTS * plan->weight_plane;
+    transform_panel(plan, panel, weights);
+    for (int point = 0; point < POINTS; point++)
+        multiply_tiles(plan, plan->tiles, plan->in_planes + point * plan->in_plane, weights + point * plan->weight_plane,
+                       plan->out_planes + point * plan->out_plane + panel * PANEL);
+}
+
+static void scatter_one(int64_t tile, int thread, void *context) {
+    const struct Plan *plan = context;
+    scatter_tile(plan, tile, plan->out_planes + tile * plan->out_row, plan->threads + thread * plan->scratch);
+}
+
+static int convolve_few(struct Plan *plan, int threads) {
+    const struct Conv3x3 *args = plan->args;
+    const int64_t panels = (args->out + PANEL - 1) / PANEL;
+    plan->weight_plane = PANEL * args->in + 16;
+    plan->scratch = args->in + PIXELS * args->out;
+    const int64_t weights = threads * POINTS * plan->weight_plane, planes = POINTS * (plan->in_plane + plan->out_plane);
+    float *memory = workspace(weights + planes + threads * plan->scratch);
+    if (!memory) return 1;
+    plan->weights = memory, plan->in_planes = memory + weights;
+    plan->out_planes = plan->in_planes + POINTS * plan->in_plane, plan->threads = plan->in_planes + planes;
+    parallel(plan->tiles, threads, gather_one, plan);
+    parallel(panels, threads, convolve_panel, plan);
+    parallel(plan->tiles, threads, scatter_one, plan);
+    give_back(memory);
+    return 0;
+}
+
+/* Tiles in a block. Few channels: both sides of the product stay in a second cache of 1 MB. Many: the weights come from far
  * away, and every visit to them should be worth it, within some 12 MB of the last cache. */
 static int64_t block_of(const struct Plan *plan, int threads) {
-    const int64_t fitting = (12 << 20) / (int64_t)sizeof(float) / (POINTS * (plan->in_row + plan->out_row));
-    const int64_t share = (plan->tiles + threads - 1) / threads;
-    int64_t block = plan->args->in * plan->args->out < 256 * 256 ? 24 : 72;
+    const int64_t bytes = POINTS * (plan->in_row + plan->out_row) * (int64_t)sizeof(float);
+    const int64_t share = (plan->tiles + threads - 1) / threads, fitting = (12 << 20) / bytes;
+    int64_t block = plan->args->in * plan->args->out <= 256 * 256 ? (1 << 20) / bytes / ROWS * ROWS : 72;
     if (block > fitting) block = fitting;
     if (block > share) block = share;
     if (block < 1) block = 1;
@@ -252,17 +297,18 @@ static int conv3x3(const struct Conv3x3 *args) {
     struct Plan plan = {.args = args, .across = (args->width + TILE - 1) / TILE};
     plan.tiles = args->batch * ((args->height + TILE - 1) / TILE) * plan.across;
     plan.in_row = args->in + odd, plan.out_row = panels * PANEL + odd;
-    plan.block = block_of(&plan, threads);
+    plan.block = plan.tiles <= FEW ? (plan.tiles + ROWS - 1) / ROWS * ROWS : block_of(&plan, threads);
     plan.in_plane = plan.block * plan.in_row + odd, plan.out_plane = plan.block * plan.out_row + odd;
+    large_pages(args->y, args->batch * args->height * args->width * args->out * sizeof(Number));
+    if (plan.tiles <= FEW) return convolve_few(&plan, threads);
     plan.weight_plane = panels * PANEL * args->in + odd;
     plan.scratch = args->in + PIXELS * args->out + POINTS * (plan.in_plane + plan.out_plane);
     const int64_t blocks = (plan.tiles + plan.block - 1) / plan.block, busy = blocks < threads ? blocks : threads;
     float *memory = workspace(POINTS * plan.weight_plane + busy * plan.scratch);
     if (!memory) return 1;
     plan.weights = memory, plan.threads = memory + POINTS * plan.weight_plane;
-    large_pages(args->y, args->batch * args->height * args->width * args->out * sizeof(Number));
     parallel(panels, threads, transform_weights, &plan);
     parallel(blocks, (int)busy, convolve_block, &plan);
-    free(memory);
+    give_back(memory);
     return 0;
 }

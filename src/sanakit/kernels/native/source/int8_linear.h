@@ -168,6 +168,6 @@ static int int8_linear(const struct Int8Linear *args) {
     large_pages(args->y, args->rows * args->out * sizeof(Number));
     parallel(groups, args->threads, round_rows, &rounded);
     parallel(panels, args->threads, dot_panel, &rounded);
-    free(memory);
+    give_back(memory);
     return 0;
 }

@@ -150,8 +150,46 @@ void large_pages(void *memory, size_t bytes) {
 #endif
 }
 
+/* What calls need while they run. Of memory that malloc takes from the system anew for every call, the system zeroes every
+ * page; so while a thread keeps it, what one call gives back is that of the next. */
+struct Block {
+    size_t floats;
+    char line[64 - sizeof(size_t)]; /* the numbers begin on a line of the cache */
+    float at[];
+};
+
+enum { LEAST = 1 << 18, MOST = 1 << 24, SLACK = 4 }; /* floats of what is kept, which may be SLACK times what is asked for */
+
+static _Thread_local int keeping;
+static _Thread_local struct Block *kept;
+
+/* From now on this thread keeps memory, or gives back what it kept. */
+EXPORT void sanakit_keep_memory(int keep) {
+    keeping = keep;
+    if (keep) return;
+    free(kept);
+    kept = NULL;
+}
+
 float *workspace(size_t floats) {
-    float *memory = malloc(floats * sizeof(float));
-    if (memory) large_pages(memory, floats * sizeof(float));
-    return memory;
+    struct Block *block = kept;
+    if (block && floats >= LEAST && floats <= block->floats && block->floats <= SLACK * floats) {
+        kept = NULL;
+        return block->at;
+    }
+    block = malloc(sizeof *block + floats * sizeof(float));
+    if (!block) return NULL;
+    large_pages(block, sizeof *block + floats * sizeof(float));
+    block->floats = floats;
+    return block->at;
+}
+
+void give_back(float *memory) {
+    struct Block *block = (struct Block *)(memory - offsetof(struct Block, at) / sizeof(float));
+    if (!keeping || block->floats < LEAST || block->floats > MOST) {
+        free(block);
+        return;
+    }
+    free(kept);
+    kept = block;
 }

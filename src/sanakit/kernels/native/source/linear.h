@@ -93,6 +93,6 @@ static int linear(const struct Linear *args) {
         parallel((grouped.rows + HIGH - 1) / HIGH, args->threads, group_rows, &grouped);
         parallel(panels, args->threads, multiply_panel, &grouped);
     }
-    free(grouped.x);
+    give_back(grouped.x);
     return 0;
 }

@@ -87,7 +87,7 @@ static int gated_depthwise(const struct GatedDepthwise *args) {
     strips.memory = workspace(busy * strips.scratch);
     if (!strips.memory) return 1;
     parallel(tasks, (int)busy, filter_strip, &strips);
-    free(strips.memory);
+    give_back(strips.memory);
     return 0;
 }
 
@@ -212,7 +212,7 @@ static int gated_depthwise_backward(const struct GatedDepthwiseBackward *args) {
     strips.memory = workspace(busy * strips.scratch);
     if (!strips.memory) return 1;
     parallel(across, (int)busy, strip_backward, &strips);
-    free(strips.memory);
+    give_back(strips.memory);
     return 0;
 }
 

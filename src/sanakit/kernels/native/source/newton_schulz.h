@@ -61,6 +61,6 @@ static int newton_schulz(const struct NewtonSchulz *args) {
     for (int64_t i = 0; i < n * n; i += WIDTH) store(p + i, load(p + i) * scale);
     if (tall) product(m, n, n, given, rows_of(p, n), args->y, n, 0, 0);
     else product(n, n, m, rows_of(p, n), given, args->y, m, 0, 0);
-    free(memory);
+    give_back(memory);
     return 0;
 }

@@ -177,5 +177,6 @@ void parallel(int64_t tasks, int threads, void (*work)(int64_t, int, void *), vo
 /* Ask for large pages of memory that nobody wrote to yet, where the system has them: they spare page faults. */
 void large_pages(void *memory, size_t bytes);
 
-/* Memory of that kind, NULL where there is none; free it with free(). */
+/* Memory of that kind for one call, NULL where there is none. */
 float *workspace(size_t floats);
+void give_back(float *memory);
