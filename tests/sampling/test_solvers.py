@@ -62,6 +62,19 @@ def test_a_straight_path_is_walked_exactly(method: str, num_steps: int) -> None:
     torch.testing.assert_close(result, picture, rtol=0, atol=1e-11)
 
 
+def test_the_first_step_of_flow_dpm_is_one_of_euler() -> None:
+    """It is of first order, and on a straight noise path the exponential form is the plain one."""
+    schedule = flow_dpm_schedule(50, 8.0)
+    g = torch.Generator().manual_seed(0)
+    noise, velocity = torch.randn(2, 1, 4, 3, 5, generator=g, dtype=torch.float64)
+    second: list[Tensor] = []
+    for solver in (flow_dpm_solver, flow_euler_solver):
+        running = solver(noise, schedule)
+        next(running)
+        second.append(running.send(velocity).latent)
+    torch.testing.assert_close(second[0], second[1], rtol=0, atol=1e-12)
+
+
 @dataclass(frozen=True)
 class GaussianFlow:
     """The flow from N(0, 1) to N(mean, deviation^2): velocity and trajectories in closed form, float64."""
