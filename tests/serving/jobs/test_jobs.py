@@ -230,7 +230,7 @@ def test_a_full_disk_costs_time_and_no_job(start: Callable[[], TestClient], monk
     monkeypatch.setattr("sanakit.serving.jobs.desk.AGAIN_AFTER", 0.2)
     tried = list[int]()
 
-    def put_not(self: Shelf, content: bytes) -> str:
+    def put_not(self: Shelf, content: bytes, name: str | None = None) -> str:
         tried.append(len(content))
         raise OutputError("the disk is full")
 
@@ -244,6 +244,29 @@ def test_a_full_disk_costs_time_and_no_job(start: Callable[[], TestClient], monk
     monkeypatch.setattr(Shelf, "put", put)
     assert wait_for(client, job, "completed")["data"]
     assert wait_for(client, client.post("/v1/jobs", json=body).json()["id"], "completed")
+
+
+def test_a_file_that_nobody_lived_to_tell_of_goes_with_its_job(
+    start: Callable[[], TestClient], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The process ends between a picture's file and the word that it is there, as far as a test can have that."""
+    keep, tried = JobStore.keep_picture, list[str]()
+    monkeypatch.setattr("sanakit.serving.jobs.desk.AGAIN_AFTER", 0.1)
+
+    def ends(self: JobStore, *told: Any) -> bool:
+        tried.append("once")
+        if len(tried) == 1:
+            raise OutputError("nobody is there")
+        return keep(self, *told)
+
+    monkeypatch.setattr(JobStore, "keep_picture", ends)
+    client = start()
+    job = client.post("/v1/jobs", json={"prompt": "a", "num_inference_steps": 1, "seed": 1}).json()["id"]
+    assert wait_for(client, job, "completed")["data"]
+    files = tmp_path / "jobs" / "pictures"
+    assert sum(path.is_file() for path in files.rglob("*")) == 2  # that one, and the picture
+    assert client.delete(f"/v1/jobs/{job}").status_code == 200
+    assert not any(path.is_file() for path in files.rglob("*"))
 
 
 def test_files_that_came_with_a_job_are_kept_all_or_none(

@@ -338,13 +338,16 @@ class Desk:
             self.store.tell_progress(self.owner, running.job.id, running.progress)
 
     def _finished(self, running: _Running, done: Done) -> None:
-        """Its file first, then the word that it is there; where there is no room the job waits and begins from here."""
+        """The name of its file first, then the file, then the word that it is there; where there is no room the job
+        waits and begins from here."""
         job, number = running.job, int(done.key.rpartition("-")[2])
         seed = running.tickets[number].work.request.seed
         try:
             if self._on_picture is not None:
                 self._on_picture(done.content)
-            file = self.shelf.put(done.content)
+            file = self.shelf.new_name(done.content)
+            running.job = self.store.expect(self.owner, job, file)
+            self.shelf.put(done.content, file)
             ours = self.store.keep_picture(self.owner, job.id, StoredPicture(number, file, seed, *done.size))
         except OutputError as error:
             logger.warning("job %s waits for room: %s", job.id, error)

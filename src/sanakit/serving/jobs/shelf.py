@@ -25,9 +25,14 @@ class Shelf:
     def __init__(self, place: Place) -> None:
         self._place = place
 
-    def put(self, content: bytes) -> str:
-        """Keep a file; gives its name. Raises OutputError where there is no room."""
-        name = f"{hashlib.sha256(content).hexdigest()}-{secrets.token_hex(4)}"
+    def new_name(self, content: bytes) -> str:
+        """For a file that is kept next."""
+        return f"{hashlib.sha256(content).hexdigest()}-{secrets.token_hex(4)}"
+
+    def put(self, content: bytes, name: str | None = None) -> str:
+        """Keep a file, under a new name of its own or of ``new_name``; gives it. Raises OutputError where there is no
+        room."""
+        name = name or self.new_name(content)
         with self._place.writing(_path(name), sync=True) as building:
             building.write_bytes(content)
         return name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sanakit.common.errors import OutputError, RequestError
@@ -32,7 +32,8 @@ class Job:
     Attributes:
         kind: which endpoint's body it is.
         fields: the body, with a seed.
-        inputs: names of the files that came along: lists under "pictures" and "controls", one under "mask".
+        inputs: names of the files that came along: lists under "pictures" and "controls", one under "mask"; and under
+            "made" of those that were about to be made for it, which need not be there.
         fingerprint: of what came, to tell whether the same is asked again.
         steps: of all its pictures.
         progress: from 0 to 1.
@@ -135,6 +136,13 @@ class JobStore:
             QUEUED, not_before, owner, RUNNING, *values,
         )  # fmt: skip
 
+    def expect(self, owner: str, job: Job, file: str) -> Job:
+        """Remember the name of a file before it is written, so that it goes with its job where nobody lives to tell of
+        it; gives the job with it."""
+        inputs = {**job.inputs, "made": [*job.inputs.get("made", ()), file]}
+        self._database.run("UPDATE jobs SET inputs = ? WHERE id = ? AND owner = ?", json.dumps(inputs), job.id, owner)
+        return replace(job, inputs=inputs)
+
     def keep_picture(self, owner: str, job: str, picture: StoredPicture) -> bool:
         """Remember a finished picture, once; says whether this file is what is remembered."""
         self._database.run(
@@ -232,9 +240,9 @@ class JobStore:
 
 
 def input_files(inputs: Mapping[str, Any]) -> Sequence[str]:
-    """Of all pictures that came with a job."""
+    """Of all pictures that came with a job, or may have been made for it."""
     mask = [inputs["mask"]] if inputs.get("mask") else []
-    return [*inputs.get("pictures", ()), *mask, *inputs.get("controls", ())]
+    return [*inputs.get("pictures", ()), *mask, *inputs.get("controls", ()), *inputs.get("made", ())]
 
 
 def new_id() -> str:
