@@ -27,7 +27,7 @@ def clips(
     fps: Annotated[float, typer.Option(min=0.1, help="Frames a second at which clips are read.")] = 8.0,
 ) -> None:
     """Two sets of clips: Fréchet distance of their frames and of whole clips, and how steady the clips are."""
-    measure.check()
+    measure.check(of_distances=True)
     if real.exists() and fake.exists() and real.resolve() == fake.resolve():
         raise RequestError(f"{real} and {fake} are the same place, whose distance to itself is 0; give two sets")
 

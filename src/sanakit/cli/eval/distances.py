@@ -45,7 +45,7 @@ def fid(
 
     With another network than Inception-v3 the number is one of its own and not comparable with published FIDs.
     """
-    measure.check()
+    measure.check(of_distances=True)
 
     from sanakit.evaluation.reports.distances import fid_report
 
@@ -66,7 +66,7 @@ def kid(
     subset_size: Annotated[int | None, typer.Option(min=2, help="Pictures in each; 1000, or all if fewer.")] = None,
 ) -> None:
     """Kernel distance between the features of two sets of pictures: no bias, so it also suits few pictures."""
-    measure.check()
+    measure.check(of_distances=True)
 
     from sanakit.evaluation.reports.distances import kid_report
 

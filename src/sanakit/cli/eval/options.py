@@ -63,9 +63,17 @@ class MeasureOptions(DeviceOptions):
         """Of ``open_pictures`` what the options say."""
         return {"limit": self.limit, "also": self.also or ()}
 
-    def check(self) -> None:
-        """Find out before minutes are spent whether the report can be written."""
+    def check(self, *, of_distances: bool = False) -> None:
+        """Find out before minutes are spent whether the report can be written, and whether the limit leaves enough
+        where distances are measured."""
         check_report(self.output)
+        if of_distances and self.limit is not None:
+            from sanakit.evaluation.metrics.half_sampling import MIN_SAMPLES
+
+            if self.limit < MIN_SAMPLES:
+                raise RequestError(
+                    f"--limit {self.limit} leaves too few for a distance with its interval; give {MIN_SAMPLES} or more"
+                )
 
     def show(self, report: Report) -> None:
         show_report(report, self.output, self)

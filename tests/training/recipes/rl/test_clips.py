@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from sanakit.checkpoints.bundle import save_bundle
 from sanakit.checkpoints.opening import load_bundle
 from sanakit.common.config import from_mapping
-from sanakit.common.errors import ConfigError
+from sanakit.common.errors import ConfigError, RequestError
 from sanakit.models.transformers.video_dit2 import VideoDiT2, VideoDiT2Config
 from sanakit.pipelines.clips.clip import GeneratedClip
 from sanakit.pipelines.request import VideoRequest
@@ -136,13 +136,19 @@ def test_rewards_of_pictures_see_frames_and_those_of_clips_no_pictures() -> None
         panel.look([Image.new("RGB", (2, 2))], ["a"], [{}], [0])
 
 
-def test_what_does_not_fit_is_told(settings: dict[str, Any], tmp_path: Path, tiny_model: Path) -> None:
-    settings["init"] = str(tiny_model)
+def test_what_does_not_fit_is_told(
+    settings: dict[str, Any], tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = {**settings, "init": str(tiny_model)}
+    none = {name: value for name, value in settings["rollout"].items() if name != "frames"}
     with pytest.raises(ConfigError, match="change looks at clips, and here are pictures"):
-        train(from_mapping(RLRecipe, settings), tmp_path / "run")
-    settings["rewards"] = [{"name": "jpeg"}]
+        train(from_mapping(RLRecipe, {**pictures, "rollout": none}), tmp_path / "run")
+    monkeypatch.delattr("sanakit.training.recipes.rl.recipe.begun")  # it is told before a model is loaded
     with pytest.raises(ConfigError, match=r"rollout\.frames and rollout\.fps are of clips"):
-        train(from_mapping(RLRecipe, settings), tmp_path / "other")
+        train(from_mapping(RLRecipe, pictures), tmp_path / "other")
+    settings["rollout"]["frames"] = 6
+    with pytest.raises(RequestError, match="1 frame more than a multiple of 2; the nearest are 5 and 7"):
+        train(from_mapping(RLRecipe, settings), tmp_path / "third")
 
 
 def test_a_network_that_is_not_trained_is_refused(settings: dict[str, Any], tmp_path: Path, clip_model: Path) -> None:

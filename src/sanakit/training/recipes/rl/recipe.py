@@ -17,6 +17,7 @@ from sanakit.checkpoints.identity.precision import BFLOAT16_LINE, PrecisionPolic
 from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
 from sanakit.common.aspect_ratio import nominal_side
 from sanakit.common.errors import ConfigError
+from sanakit.data.clip_bins import check_lengths
 from sanakit.data.curation.parts import arrow
 from sanakit.features.identity import identity_of_encoders
 from sanakit.training.loop import RunResult
@@ -69,6 +70,7 @@ class RLRecipe(RLSettings):
             layers: Layers | None
             frames = None
             if self.init is not None and is_of_diffusers(self):
+                self._leave_clips_out()
                 model, compression, num_tokens = planned_network(self.init)
                 layers = layers_of(model)
             else:
@@ -89,12 +91,23 @@ class RLRecipe(RLSettings):
         """Of the clips of rollouts; None of pictures.
 
         Raises:
-            ConfigError: an adapter is to be trained beside a network of clips.
+            ConfigError: an adapter is to be trained beside a network of clips, or the network makes pictures.
+            RequestError: the autoencoder has no clips of that length.
         """
         frames = shape.latent_frames(self.rollout.frames or VideoDefaults(base_size=1).num_frames)
+        if frames is None:
+            self._leave_clips_out()
+        elif self.rollout.frames is not None:
+            check_lengths([self.rollout.frames], shape.temporal)
         if frames is not None and self.adapter is not None:
             raise ConfigError("adapter: is not there for a network of clips yet; train the whole of it")
         return frames
+
+    def _leave_clips_out(self) -> None:
+        if self.rollout.frames is not None or self.rollout.fps is not None:
+            raise ConfigError(
+                f"rollout.frames and rollout.fps are of clips, and {self.init} makes pictures; leave them out"
+            )
 
     def start(self, session: Session) -> Run:
         arrow()  # records are Parquet

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from sanakit.checkpoints.bundle import ModelBundle
-from sanakit.checkpoints.identity.card import ModelCard, VideoDefaults
+from sanakit.checkpoints.identity.card import ModelCard
 from sanakit.common.config import to_mapping
-from sanakit.common.errors import ConfigError
 from sanakit.common.ranks import ALONE, Ranks
 from sanakit.features.identity import digest_of
 from sanakit.sampling.stochastic import StochasticSolver
@@ -64,10 +63,6 @@ def rolled_card(recipe: RLSettings, start: StartingModel, config: RLStage) -> Mo
     """Of a model whose pictures, or clips, are those of rollouts."""
     said = {"num_frames": recipe.rollout.frames, "fps": recipe.rollout.fps}
     of_clips = {name: value for name, value in said.items() if value is not None}
-    if of_clips and not isinstance(start.card.defaults, VideoDefaults):
-        raise ConfigError(
-            f"rollout.frames and rollout.fps are of clips, and {recipe.init} makes pictures; leave them out"
-        )
     return start.card_for(config.resolution, start.card.defaults.flow_shift, **of_clips)
 
 
