@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sanakit.common.errors import ConfigError
+from sanakit.kernels.native.memory import reused_memory
 from sanakit.layers.beside import told_by_row
 from sanakit.models.transformers.compiled_step import Step
 from sanakit.models.transformers.condition import Condition
@@ -211,7 +212,7 @@ class Denoiser(Generic[KeyT]):
         device, dtype = self.transformer.device, self.transformer.compute_dtype
         together = self._together(*(condition for _, _, condition in rows))
         on_device = torch.cuda.device(device if device.type == "cuda" else -1)  # where Triton starts its kernels
-        with on_device, told_by_row(together.beside):
+        with on_device, told_by_row(together.beside), reused_memory():
             velocity = self._step(
                 torch.cat([wrap(wish.latent, job.wrapped) for job, wish, _ in rows]).to(device, dtype),
                 torch.cat([torch.full((1,), wish.timestep, device=device) for _, wish, _ in rows]),  # without waiting
