@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file, save_file
 
+import sanakit
 from sanakit.common.config import from_mapping
 from sanakit.common.errors import CheckpointError, ConfigError, RequestError
 from sanakit.evaluation.metrics.image_metrics import psnr
@@ -69,6 +72,18 @@ def test_pictures_are_as_an_autoencoder_gives_them_back() -> None:
         ExamplesConfig(rebuilt_share=1.5)
 
 
+def test_examples_know_an_autoencoder_by_its_weights(tmp_path: Path) -> None:
+    config = ExamplesConfig(autoencoder=str(tmp_path / "vae"))
+    shutil.copytree(Path(sanakit.__file__).parent / "starter" / "vae", tmp_path / "vae")
+    assert config.weights() == ExamplesConfig(autoencoder="starter").weights()
+    (file,) = (tmp_path / "vae").glob("*.safetensors")
+    tensors = load_file(file)
+    next(value for name, value in tensors.items() if name.startswith("decoder"))[0] += 1
+    save_file(tensors, file)
+    assert config.weights() != ExamplesConfig(autoencoder="starter").weights()
+    assert ExamplesConfig().weights() is None
+
+
 def test_a_run_leaves_a_reader_and_its_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -101,7 +116,7 @@ def test_a_run_leaves_a_reader_and_its_report(
     examples = tmp_path / "run" / "examples"
     (examples / "examples-0000.pt").write_bytes(b"of the other bank")
     cache_examples(data, words, [load_bank("tiny")], examples, "cpu")
-    assert "holds examples of another bank or config; they are made anew" in caplog.text
+    assert "holds examples of another bank, autoencoder or config; they are made anew" in caplog.text
     assert torch.load(examples / "examples-0000.pt").keys() == {"pictures", "truth", "cutouts", "labels"}
     assert len(list(examples.glob("*.pt"))) == 3
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sanakit.checkpoints.networks.strict_load import load_network
 from sanakit.checkpoints.sources.complete import find_autoencoder
+from sanakit.checkpoints.sources.content_hashes import hash_network
 from sanakit.common.config import json_values, to_mapping
 from sanakit.common.errors import ConfigError
 from sanakit.common.files import write_json, written_aside
@@ -58,6 +59,14 @@ class ExamplesConfig:
         if not 0 <= self.rebuilt_share <= 1:
             raise ConfigError(f"rebuilt_share={self.rebuilt_share} must lie within [0, 1]")
 
+    def weights(self) -> str | None:
+        """The content hash of the autoencoder, wherever it lies.
+
+        Raises:
+            CheckpointError: there is no such autoencoder, or its files are damaged.
+        """
+        return None if self.autoencoder is None else hash_network(find_autoencoder(self.autoencoder))
+
     def softening(self, device: str) -> Soften:
         """How pictures are made less sharp.
 
@@ -93,13 +102,14 @@ class ExampleBatch:
 def cache_examples(
     config: ExamplesConfig, words: RecogniserConfig, banks: Sequence[Bank], folder: Path, device: str
 ) -> None:
-    """Write ``examples-NNNN.pt``, of one bank in turn; parts that are there are kept, those of other banks or another
-    config made anew."""
-    about = {**to_mapping(config), "bank": [bank.hash for bank in banks], "names": list(words.names)}
+    """Write ``examples-NNNN.pt``, of one bank in turn; parts that are there are kept, those of other banks, another
+    autoencoder or another config made anew."""
+    hashes = {"bank": [bank.hash for bank in banks], "autoencoder": config.weights()}
+    about = {**to_mapping(config), **hashes, "names": list(words.names)}
     del about["also"], about["num_scenes"]  # its hash is there, wherever it lies; and more scenes go on from these
     path = folder / _CONFIG
     if path.exists() and json_values(path.read_text(encoding="utf-8")) != about:
-        logger.warning("%s holds examples of another bank or config; they are made anew", folder)
+        logger.warning("%s holds examples of another bank, autoencoder or config; they are made anew", folder)
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(path, about)
