@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -129,7 +130,7 @@ class CachedScenes(OrderedData):
         return LatentBatch(self._latents[group][rows].float(), self._texts.batch(texts, batch.width))
 
 
-def open_bank(name: str, names: str | None) -> Bank:
+def open_bank(name: str, names: Path | str | None) -> Bank:
     """The bank of a recipe, cut to the names of a file if one is given: one name a line, "#" begins a remark.
 
     Raises:

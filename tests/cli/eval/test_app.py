@@ -83,6 +83,7 @@ def test_what_cannot_be_measured_is_one_sentence(
     (tmp_path / "empty").mkdir()
     fill(tmp_path / "few", 3, 2)
     assert "same place" in sentence(capsys, "eval", "fid", real, real)
+    assert "nothing.txt" in sentence(capsys, "eval", "motion", "--bank", "tiny", "--names", tmp_path / "nothing.txt")
     for command in ("fid", "kid", "clips"):
         assert "--limit 2 leaves too few" in sentence(capsys, "eval", command, real, fake, "--limit", "2")
     assert "does not exist" in sentence(capsys, "eval", "fid", real, tmp_path / "nowhere")

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sanakit.cli.eval.options import BankOption, DrawOptions, ReaderOption, ReportOption, check_report, show_report
+from sanakit.cli.eval.options import (
+    BankOption,
+    DrawOptions,
+    NamesOption,
+    ReaderOption,
+    ReportOption,
+    check_report,
+    show_report,
+)
 from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
@@ -23,6 +31,7 @@ def motion(
         str | None, typer.Option(metavar="SOURCE", help="A model of clips; without one the reader itself is judged.")
     ] = None,
     bank: BankOption = "drawings",
+    names: NamesOption = None,
     reader: ReaderOption = None,
     num: Annotated[int, typer.Option(min=1, help="Clips of held-out scenes in motion.")] = 100,
     size: Annotated[int, typer.Option(min=32, help="Pixels each way of true clips, where no model is given.")] = 96,
@@ -42,12 +51,12 @@ def motion(
     from sanakit.evaluation.metrics.half_sampling import MIN_SAMPLES
     from sanakit.evaluation.worlds.moving import Clips, motion_reading_report
     from sanakit.evaluation.worlds.subject import subject_of
+    from sanakit.features.scenes import open_bank
     from sanakit.scoring.reading.load import load_reader
-    from sanakit.worlds.banks.bank_files import load_bank
 
     if distances and num < MIN_SAMPLES:
         raise RequestError(f"--distances of {num} clips have no interval; give --num {MIN_SAMPLES} or more")
-    chosen, things = load_reader(reader, device=draw.start()), load_bank(bank)
+    chosen, things = load_reader(reader, device=draw.start()), open_bank(bank, names)
     if model is not None:
         show_report(_of_model(draw, model, chosen, things, (num, seed), distances=distances), output, draw)
         return

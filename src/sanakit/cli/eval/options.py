@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sanakit.scoring.extractors.extractor import FeatureExtractor
 
 BankOption = Annotated[str, typer.Option(help="The bank of things: full, drawings, tiny, or a folder.")]
+NamesOption = Annotated[Path | None, typer.Option(help="File of names that the bank is cut to, one a line.")]
 ReaderOption = Annotated[str | None, typer.Option(help="Folder of a recogniser; the one that ships if not given.")]
 ReportOption = Annotated[Path | None, typer.Option("--output", "-o", help="File of the whole report, JSON.")]
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sanakit.cli.eval.options import ExtractorOptions, MeasureOptions, ReaderOption
+from sanakit.cli.eval.options import ExtractorOptions, MeasureOptions, NamesOption, ReaderOption
 
 _SCENE_SIZE = 128
 
@@ -27,6 +27,7 @@ def reconstruction(
     ] = None,
     num_scenes: Annotated[int, typer.Option(min=4, help="Scenes, where no --data is given.")] = 64,
     bank: Annotated[str, typer.Option(help="The bank of the scenes: full, drawings, tiny, or a folder.")] = "drawings",
+    names: NamesOption = None,
     reader: ReaderOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures of one size at a time.")] = 4,
 ) -> None:
@@ -41,12 +42,12 @@ def reconstruction(
     from sanakit.evaluation.reports.picture_sets import open_pictures
     from sanakit.evaluation.reports.reconstruction import HowMeasured, reconstruction_report
     from sanakit.evaluation.worlds.heldout_scenes import heldout_scenes
+    from sanakit.features.scenes import open_bank
     from sanakit.scoring.reading.load import load_reader
-    from sanakit.worlds.banks.bank_files import load_bank
 
     also, device = None, measure.start()
     if data is None:
-        scenes = heldout_scenes(load_bank(bank), num_scenes, seed=measure.seed, size=size or _SCENE_SIZE)
+        scenes = heldout_scenes(open_bank(bank, names), num_scenes, seed=measure.seed, size=size or _SCENE_SIZE)
         also = partial(scenes.recognised, reader=load_reader(reader, device=device))
         pictures, size = scenes.pictures, None
     else:
