@@ -71,6 +71,19 @@ def test_equals_the_reference(draw: Callable[..., Drawn], tokens: int, size: int
         assert (one - x).abs().max() <= 5e-6 * max(1, x.abs().max())
 
 
+@pytest.mark.parametrize("draw", [rms, modulated])
+@pytest.mark.parametrize(("tokens", "size"), [(7, 48), (300, 32)])
+def test_norms_of_bfloat16_are_rounded_once(draw: Callable[..., Drawn], tokens: int, size: int) -> None:
+    function, module, inputs = draw(tokens, size, torch.Generator().manual_seed(tokens))
+    halves = [x.bfloat16() for x in inputs]
+    assert module.native.fits(*halves)
+    assert not module.native.fits(halves[0].requires_grad_(), *halves[1:])
+    with torch.no_grad():
+        found, expected = function(*halves), function(*(x.double() for x in halves))
+    assert found.dtype == torch.bfloat16
+    assert ((found - expected).abs() <= expected.abs() / 2**8 + 1e-5).all()
+
+
 @pytest.mark.parametrize("draw", [linear, interleaved])
 @pytest.mark.parametrize(("tokens", "size"), [(1, 16), (7, 48), (300, 32)])
 def test_bfloat16_is_rounded_once(draw: Callable[..., Drawn], tokens: int, size: int, lent_threads: Any) -> None:

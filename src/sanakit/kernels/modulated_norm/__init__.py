@@ -14,8 +14,8 @@ __all__ = ["gated_sum", "modulated_norm", "rms_norm"]
 def modulated_norm(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """Layer norm without weights, then ``* (1 + scale) + shift``; arguments are those of the reference.
 
-    The native twin takes it in float32 on the CPU, the Triton twin on a GPU where no gradients are wanted, unless
-    torch's compiler fuses it with more.
+    The native twin takes it on the CPU in float32, and in bfloat16 without gradients, the Triton twin on a GPU where no
+    gradients are wanted, unless torch's compiler fuses it with more.
     """
     if _is_ours(x, shift, scale):
         from sanakit.kernels.modulated_norm import triton

@@ -40,9 +40,13 @@ class _ModulatedNorm(ctypes.Structure):
 
 
 def fits(x: Tensor, *rows: Tensor) -> bool:
-    """Whether the native twin is here and takes these: float32 on the CPU, whole vectors a token, a weight or a
-    row for each picture."""
-    if not takes(x, *rows, gradients=True) or not x.numel() or any(each.stride(-1) != 1 for each in (x, *rows)):
+    """Whether the native twin is here and takes these: float32 on the CPU, or bfloat16 without gradients, whole vectors
+    a token, a weight or a row for each picture."""
+    if (
+        not takes(x, *rows, gradients=True, halves=True)
+        or not x.numel()
+        or any(each.stride(-1) != 1 for each in (x, *rows))
+    ):
         return False
     shape = x.shape[-1:] if len(rows) == 1 else (len(x), 1, x.shape[-1])
     return x.shape[-1] % MULTIPLE == 0 and all(each.shape == shape for each in rows)
@@ -78,7 +82,8 @@ def _call_rms(kernel: str, eps: float, parts: tuple[Tensor, Tensor], others: tup
     library = native_library()
     assert library is not None
     sizes = (*x.shape, x.stride(0))
-    library.call(kernel, _RmsNorm(x.data_ptr(), address(weight), *others, *sizes, eps, num_threads(_WORK * x.numel())))
+    arguments = _RmsNorm(x.data_ptr(), address(weight), *others, *sizes, eps, num_threads(_WORK * x.numel()))
+    library.call(kernel, arguments, x.dtype)
 
 
 def _modulated(*parts: Tensor) -> Tensor:
@@ -99,4 +104,5 @@ def _call_modulated(kernel: str, parts: tuple[Tensor, ...], others: tuple[int | 
     assert library is not None
     sizes = (*x.shape, shift.stride(0), scale.stride(0))
     places = (part.data_ptr() for part in parts)
-    library.call(kernel, _ModulatedNorm(*places, *others, *sizes, reference.EPS, num_threads(_WORK * x.numel())))
+    arguments = _ModulatedNorm(*places, *others, *sizes, reference.EPS, num_threads(_WORK * x.numel()))
+    library.call(kernel, arguments, x.dtype)

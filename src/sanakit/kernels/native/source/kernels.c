@@ -12,13 +12,13 @@
 #include "int8_linear.h"
 #endif
 #include "mix_ffn.h"
+#include "norms.h"
 #include "pixel_norm.h"
 #if !defined(HALVES) || defined(DOTS)
 #include "linear.h"
 #endif
 #ifndef HALVES
 #include "newton_schulz.h"
-#include "norms.h"
 #endif
 
 #define JOIN(a, b) a##b
@@ -34,17 +34,17 @@ const struct Variant NAMED(VARIANT) = {
 #ifdef __AVX2__
     .int8_linear = int8_linear,
 #endif
+    .modulated_norm = modulated_norm,
     .pixel_norm = pixel_norm,
+    .rms_norm = rms_norm,
 #if !defined(HALVES) || defined(DOTS)
     .linear = linear,
 #endif
 #ifndef HALVES
     .gated_depthwise_backward = gated_depthwise_backward,
     .linear_attention_backward = linear_attention_backward,
-    .modulated_norm = modulated_norm,
     .modulated_norm_backward = modulated_norm_backward,
     .newton_schulz = newton_schulz,
-    .rms_norm = rms_norm,
     .rms_norm_backward = rms_norm_backward,
     .text_attention = text_attention,
     .text_attention_backward = text_attention_backward,

@@ -2,8 +2,8 @@
  *
  * Rows of x are laid out once as the registers take them, HIGH at a time. A task is a panel of BAND rows of the weight: it
  * is laid out in the thread's second cache, meets all rows of x there, and the next one is asked for meanwhile, so that a
- * weight comes from memory once and nobody waits for it. Every sum is one of sums over DEPTH words, whatever the rows.
- * A word is a float or a pair of halves, which keep their place beside each other.
+ * weight comes from memory once and nobody waits for it. Every sum of floats is one of sums over DEPTH of them, whatever
+ * the rows. A word is a float or a pair of halves, which keep their place beside each other.
  */
 #pragma once
 
@@ -49,8 +49,8 @@ __attribute__((always_inline)) static inline void fill_columns(const struct Grou
         float block[HIGH * BAND];
         for (int64_t line = 0; line < ahead; line += LINE) __builtin_prefetch(next + line, 0, 2);
         const struct Matrix x = {grouped->x + row * words, 1, HIGH};
-        product_block(HIGH, width, words < DEPTH ? words : DEPTH, x, panel, block, BAND, WORDS);
-        for (int64_t k = DEPTH; k < words; k += DEPTH) { /* sums of sums: fewer roundings one after the other */
+        product_block(HIGH, width, WORDS || words < DEPTH ? words : DEPTH, x, panel, block, BAND, WORDS);
+        for (int64_t k = DEPTH; !WORDS && k < words; k += DEPTH) { /* sums of sums: fewer roundings in a row */
             float more[HIGH * BAND];
             const struct Matrix deeper = {x.at + k * HIGH, 1, HIGH};
             product_block(HIGH, width, words - k < DEPTH ? words - k : DEPTH, deeper, panel + k * width * WIDTH, more, BAND, WORDS);

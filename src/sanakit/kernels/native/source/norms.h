@@ -1,13 +1,14 @@
-/* Norms of tokens, forward and backward; statistics are made anew on the way back. Channels are a multiple of 16. */
+/* Norms of tokens, forward and, of floats, backward; statistics are made anew on the way back. Channels are a multiple of
+ * 16. */
 #pragma once
 
 #include "vector.h"
 
 enum { TOKENS = 256 }; /* of a task */
 
-static inline float mean_square(const float *x, float centre, int64_t channels) {
+static inline float mean_square(const Number *x, float centre, int64_t channels) {
     Vector squares = {0};
-    for (int64_t c = 0; c < channels; c += WIDTH) squares += (load(x + c) - centre) * (load(x + c) - centre);
+    for (int64_t c = 0; c < channels; c += WIDTH) squares += (read(x + c) - centre) * (read(x + c) - centre);
     return sum(squares) / (float)channels;
 }
 
@@ -16,10 +17,10 @@ static void rms_norm_share(int64_t share, int thread, void *context) {
     const int64_t end = (share + 1) * TOKENS < args->tokens ? (share + 1) * TOKENS : args->tokens;
     (void)thread;
     for (int64_t i = share * TOKENS; i < end; i++) {
-        const float *x = args->x + i * args->row;
+        const Number *x = args->x + i * args->row;
         const float scale = 1.0f / __builtin_sqrtf(mean_square(x, 0, args->channels) + args->eps);
         for (int64_t c = 0; c < args->channels; c += WIDTH)
-            store(args->y + i * args->channels + c, load(x + c) * scale * load(args->weight + c));
+            write(args->y + i * args->channels + c, read(x + c) * scale * read(args->weight + c));
     }
 }
 
@@ -27,6 +28,37 @@ static int rms_norm(const struct RmsNorm *args) {
     parallel((args->tokens + TOKENS - 1) / TOKENS, args->threads, rms_norm_share, (void *)args);
     return 0;
 }
+
+static inline float mean_of(const Number *x, int64_t channels) {
+    Vector total = {0};
+    for (int64_t c = 0; c < channels; c += WIDTH) total += read(x + c);
+    return sum(total) / (float)channels;
+}
+
+static void modulated_norm_share(int64_t share, int thread, void *context) {
+    const struct ModulatedNorm *args = context;
+    const int64_t all_tokens = args->batch * args->tokens;
+    const int64_t end = (share + 1) * TOKENS < all_tokens ? (share + 1) * TOKENS : all_tokens;
+    (void)thread;
+    for (int64_t i = share * TOKENS; i < end; i++) {
+        const Number *x = args->x + i * args->channels;
+        const float centre = mean_of(x, args->channels);
+        const float inverse = 1.0f / __builtin_sqrtf(mean_square(x, centre, args->channels) + args->eps);
+        const Number *scale = args->scale + i / args->tokens * args->scale_row;
+        const Number *shift = args->shift + i / args->tokens * args->shift_row;
+        for (int64_t c = 0; c < args->channels; c += WIDTH) {
+            const Vector value = (read(x + c) - centre) * inverse;
+            write(args->y + i * args->channels + c, value * (1.0f + read(scale + c)) + read(shift + c));
+        }
+    }
+}
+
+static int modulated_norm(const struct ModulatedNorm *args) {
+    parallel((args->batch * args->tokens + TOKENS - 1) / TOKENS, args->threads, modulated_norm_share, (void *)args);
+    return 0;
+}
+
+#ifndef HALVES
 
 /* With n = x / rms(x) and g = dy * weight: dx = (g - n * mean(g * n)) / rms(x), and dweight is the sum of dy * n. */
 static void rms_norm_backward_share(int64_t share, int thread, void *context) {
@@ -51,35 +83,6 @@ static void rms_norm_backward_share(int64_t share, int thread, void *context) {
 
 static int rms_norm_backward(const struct RmsNorm *args) {
     parallel((args->tokens + TOKENS - 1) / TOKENS, args->threads, rms_norm_backward_share, (void *)args);
-    return 0;
-}
-
-static inline float mean_of(const float *x, int64_t channels) {
-    Vector total = {0};
-    for (int64_t c = 0; c < channels; c += WIDTH) total += load(x + c);
-    return sum(total) / (float)channels;
-}
-
-static void modulated_norm_share(int64_t share, int thread, void *context) {
-    const struct ModulatedNorm *args = context;
-    const int64_t all_tokens = args->batch * args->tokens;
-    const int64_t end = (share + 1) * TOKENS < all_tokens ? (share + 1) * TOKENS : all_tokens;
-    (void)thread;
-    for (int64_t i = share * TOKENS; i < end; i++) {
-        const float *x = args->x + i * args->channels;
-        const float centre = mean_of(x, args->channels);
-        const float inverse = 1.0f / __builtin_sqrtf(mean_square(x, centre, args->channels) + args->eps);
-        const float *scale = args->scale + i / args->tokens * args->scale_row;
-        const float *shift = args->shift + i / args->tokens * args->shift_row;
-        for (int64_t c = 0; c < args->channels; c += WIDTH) {
-            const Vector value = (load(x + c) - centre) * inverse;
-            store(args->y + i * args->channels + c, value * (1.0f + load(scale + c)) + load(shift + c));
-        }
-    }
-}
-
-static int modulated_norm(const struct ModulatedNorm *args) {
-    parallel((args->batch * args->tokens + TOKENS - 1) / TOKENS, args->threads, modulated_norm_share, (void *)args);
     return 0;
 }
 
@@ -116,3 +119,5 @@ static int modulated_norm_backward(const struct ModulatedNorm *args) {
     parallel(args->batch, args->threads, modulated_norm_backward_picture, (void *)args);
     return 0;
 }
+
+#endif

@@ -116,8 +116,8 @@ struct TextAttention {
 
 /* y = x / rms(x) * weight, of tokens `row` floats apart. Sums for dweight are taken over 256 tokens at a time. */
 struct RmsNorm {
-    const float *x, *weight;
-    float *y;
+    const Number *x, *weight;
+    Number *y;
     const float *dy;
     float *dx, *dweight; /* dweight (shares, channels) */
     int64_t tokens, channels, row;
@@ -127,8 +127,8 @@ struct RmsNorm {
 
 /* y = (x - mean(x)) / deviation(x) * (1 + scale) + shift, with a row of scale and shift for each picture. */
 struct ModulatedNorm {
-    const float *x, *shift, *scale;
-    float *y;
+    const Number *x, *shift, *scale;
+    Number *y;
     const float *dy;
     float *dx, *dshift, *dscale;
     int64_t batch, tokens, channels, shift_row, scale_row;
