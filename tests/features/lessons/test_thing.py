@@ -106,6 +106,14 @@ def test_another_thing_is_other_data(config: ThingData, encoders: Encoders) -> N
     assert told[0]["scenes"] != told[3]["scenes"]
 
 
+def test_damaged_pictures_are_left_out(config: ThingData, encoders: Encoders, caplog: pytest.LogCaptureFixture) -> None:
+    alpha = Path(config.path) / "alpha.png"
+    alpha.write_bytes(alpha.read_bytes()[:-60])
+    data = opened(replace(config, picture_share=0.25), encoders)
+    assert {sample.key for number in range(data.num_batches) for sample in data.describe(number)} == {"plain", "photo"}
+    assert "alpha" in caplog.text
+
+
 def test_what_cannot_be(config: ThingData, encoders: Encoders) -> None:
     with pytest.raises(RequestError, match="already"):
         opened(replace(config, word="Dogs"), encoders)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from sanakit.common.errors import RequestError
+from sanakit.common.errors import PictureError, RequestError
 from sanakit.common.paths import as_path
 from sanakit.data.open import open_data
 from sanakit.data.pictures import open_picture, upright_alpha, upright_rgb
@@ -111,9 +111,13 @@ def thing_of(source: DataSource, config: ThingData, size: int) -> tuple[Thing, d
     images = {member: each.image for member, each in found.items() if each.sure or not some_sure}
     views = tuple(View(0.0, 0.0, 0, image.size, member) for member, image in images.items())
     look = Look(id=f"taught {config.word}", style=config.style, views=views, licence="", author="", source="")
-    return Thing(name=config.word, plural=f"{config.word}s", group="thing", looks=(look,)), images
+    plural = config.word if config.word.endswith("s") else f"{config.word}s"
+    return Thing(name=config.word, plural=plural, group="thing", looks=(look,)), images
 
 
 def _cut_out(source: DataSource, index: int, size: int) -> CutOut | None:
-    picture = open_picture(source.read_bytes(index))
-    return cut_out(upright_rgb(picture), upright_alpha(picture), size=size)
+    try:
+        picture = open_picture(source.read_bytes(index))
+        return cut_out(upright_rgb(picture), upright_alpha(picture), size=size)
+    except PictureError:  # told where the pictures as they are are read
+        return None
