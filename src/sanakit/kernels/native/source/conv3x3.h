@@ -267,13 +267,14 @@ static int convolve_few(struct Plan *plan, int threads) {
     const int64_t panels = (args->out + PANEL - 1) / PANEL;
     plan->weight_plane = PANEL * args->in + 16;
     plan->scratch = args->in + PIXELS * args->out;
-    const int64_t weights = threads * POINTS * plan->weight_plane, planes = POINTS * (plan->in_plane + plan->out_plane);
+    const int64_t busy = panels < threads ? panels : threads;
+    const int64_t weights = busy * POINTS * plan->weight_plane, planes = POINTS * (plan->in_plane + plan->out_plane);
     float *memory = workspace(weights + planes + threads * plan->scratch);
     if (!memory) return 1;
     plan->weights = memory, plan->in_planes = memory + weights;
     plan->out_planes = plan->in_planes + POINTS * plan->in_plane, plan->threads = plan->in_planes + planes;
     parallel(plan->tiles, threads, gather_one, plan);
-    parallel(panels, threads, convolve_panel, plan);
+    parallel(panels, (int)busy, convolve_panel, plan);
     parallel(plan->tiles, threads, scatter_one, plan);
     give_back(memory);
     return 0;

@@ -48,7 +48,7 @@ struct Linear {
 };
 
 /* The same with weight times weight_scale (out) in place of the weight, and rows of x that are rounded to whole numbers from
- * -127 to 127 times their scale; `in` is a multiple of 4 * 4, at most 2^16. */
+ * -127 to 127 times their scale; `in` and `out` are multiples of 16, `in` is at most 2^16. */
 struct Int8Linear {
     const Number *x;
     const int8_t *weight;
