@@ -36,8 +36,10 @@ def network_of_mapping(config: Mapping[str, Any]) -> LinearDiT | Any:
 
 @torch.no_grad()
 def begin_as_pictures_(network: VideoDiT, pictures: LinearDiT) -> tuple[str, ...]:
-    """Take the weights of a network of pictures wherever one of clips has the same: each frame then begins as a
-    picture, as the convolutions over time are zero. What the other lacks or has in another shape stays as it is.
+    """Take the weights of a network of pictures wherever one of clips has the same; the convolutions over time are
+    zero. What the other lacks or has in another shape stays as it is.
+
+    A frame does not yet become what the other makes of a picture, whose attention has no rotary positions.
 
     Returns:
         the names of the tensors that stayed.
