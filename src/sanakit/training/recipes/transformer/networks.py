@@ -39,7 +39,7 @@ def begin_as_pictures_(network: VideoDiT, pictures: LinearDiT) -> tuple[str, ...
     """Take the weights of a network of pictures wherever one of clips has the same; the convolutions over time are
     zero. What the other lacks or has in another shape stays as it is.
 
-    A frame does not yet become what the other makes of a picture, whose attention has no rotary positions.
+    A frame does not yet become what the other makes of a picture: positions are added to tokens there and rotary here.
 
     Returns:
         the names of the tensors that stayed.
