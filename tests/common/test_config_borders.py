@@ -13,6 +13,7 @@ import yaml
 from sanakit.common import config as module
 from sanakit.common.config import check_format, code_of_others, from_mapping, read_yaml, value_of_text
 from sanakit.common.errors import CheckpointError, ConfigError
+from sanakit.worlds.sampling.mixture import Mixture
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,6 +105,12 @@ def test_as_many_values_as_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(yaml.YAMLError, match="more than 8 values"):
             read_yaml(text)
     assert read_yaml("a: &x [1]\nb: *x") == {"a": [1], "b": [1]}
+
+
+def test_names_that_yaml_takes_for_truth_are_names() -> None:
+    assert read_yaml("{on: 0.5, left: on, 1: [{no: no}]}") == {"on": 0.5, "left": True, 1: [{"no": False}]}
+    with pytest.raises(ConfigError, match=r"a key of Mixture\.kinds=1 must be of type str"):
+        from_mapping(Mixture, {"kinds": {1: 0.5}})
 
 
 def test_where_a_nameless_mapping_stands() -> None:

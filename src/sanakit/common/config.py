@@ -54,6 +54,8 @@ def code_of_others(path: Path, own: str) -> str | None:
 def read_yaml(text: str) -> Any:
     """Plain values of a YAML text.
 
+    Keys that YAML 1.1 takes for truth values, such as the relation ``on``, are texts: no setting is called True.
+
     Raises:
         yaml.YAMLError: it is none, or it grows beyond every recipe where its aliases are written out.
     """
@@ -64,13 +66,27 @@ def read_yaml(text: str) -> Any:
         node = loader.get_single_node()
         if node is not None and _num_values(node, {}) > _MAX_YAML_VALUES:
             raise yaml.MarkedYAMLError(problem=f"it holds more than {_MAX_YAML_VALUES} values", problem_mark=None)
-        return None if node is None else loader.construct_document(node)
+        if node is None:
+            return None
+        _read_keys_as_texts(node, set())
+        return loader.construct_document(node)
     except RecursionError:
         raise yaml.MarkedYAMLError(problem="it is nested too deeply") from None
     except (ValueError, KeyError, AttributeError) as error:  # a date or a truth value that is none, too many digits
         raise yaml.MarkedYAMLError(problem=str(error)) from None
     finally:
         loader.dispose()
+
+
+def _read_keys_as_texts(node: Any, known: set[int]) -> None:
+    if node.id == "scalar" or id(node) in known:
+        return
+    known.add(id(node))
+    for each in node.value:
+        key, value = each if node.id == "mapping" else (None, each)
+        if key is not None and key.tag == "tag:yaml.org,2002:bool":
+            key.tag = "tag:yaml.org,2002:str"
+        _read_keys_as_texts(value, known)
 
 
 def _num_values(node: Any, known: dict[int, float]) -> float:
@@ -194,7 +210,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin in (dict, Mapping):
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where}={value!r} must be a mapping")
-        return {_convert(args[0], key, where): _convert(args[1], item, f"{where}.{key}") for key, item in value.items()}
+        return {
+            _convert(args[0], key, f"a key of {where}"): _convert(args[1], item, f"{where}.{key}")
+            for key, item in value.items()
+        }
     if dataclasses.is_dataclass(hint):
         return value if isinstance(value, hint) else from_mapping(typing.cast(type, hint), value, where=where)  # type: ignore[arg-type]
     if hint is float and isinstance(value, int) and not isinstance(value, bool):

@@ -58,7 +58,7 @@ class Paintings:
         self.identity = f"scenes {SCENES_VERSION} {bank.hash} {seed}"
         if fps is not None:
             self.identity += f" moving {MOTIONS_VERSION} {fps:g}"
-        if mixture is not None:
+        if mixture is not None and mixture.identity:
             self.identity += f" {mixture.identity}"
 
     def caption(self, index: int) -> str:
