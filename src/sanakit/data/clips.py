@@ -22,6 +22,7 @@ Frame = NDArray[np.uint8]
 _HDR = frozenset({16, 18})  # transfer functions of PQ and HLG
 _MISSING_SECONDS = 0.25  # that a clip may end before its header says: sound is often longer than pictures
 _LARGEST = 8192  # pixels of a side
+_BYTES_PER_PIXEL = 6  # of frames that are read, and then put side by side
 # What a file may be: a playlist, whatever it is called, would have other files and addresses opened.
 _CONTAINERS = {"format_whitelist": "mov,matroska,avi,mpeg,mpegts,mpegvideo", "protocol_whitelist": "none"}
 
@@ -66,9 +67,14 @@ def frames_at(file: BinaryIO, *, num_frames: int, fps: float) -> NDArray[np.uint
     return np.stack(shown)
 
 
-def beginning(file: BinaryIO, *, fps: float, at_most: int) -> tuple[NDArray[np.uint8], float]:
+def beginning(
+    file: BinaryIO, *, fps: float, at_most: int, bytes_per_pixel: int = _BYTES_PER_PIXEL
+) -> tuple[NDArray[np.uint8], float]:
     """The first frames ``(T, H, W, 3)``, up to so many, at that rate or at the clip's own where that is lower; and the
     rate.
+
+    Args:
+        bytes_per_pixel: of memory, for what becomes of the frames, too.
 
     Raises:
         PictureError: it cannot be read, or needs more memory than is free.
@@ -76,13 +82,19 @@ def beginning(file: BinaryIO, *, fps: float, at_most: int) -> tuple[NDArray[np.u
     (width, height), facts = clip_facts(file)
     rate = min(fps, facts.fps)
     num = min(at_most, max(1, round(facts.seconds * rate)))
-    need, free = 3 * num * width * height, free_memory()
-    if free is not None and 2 * need > free:
-        raise PictureError(
-            f"{num} frames of {width}x{height} px need {2 * need / 1e9:.1f} GB, and {free / 1e9:.1f} are free"
-        )
+    check_memory(num, (width, height), bytes_per_pixel)
     file.seek(0)
     return frames_at(file, num_frames=num, fps=rate), rate
+
+
+def check_memory(num_frames: int, size: tuple[int, int], bytes_per_pixel: int) -> None:
+    """Raises PictureError where so many frames of ``(width, height)`` need more than is free."""
+    width, height = size
+    need, free = num_frames * width * height * bytes_per_pixel, free_memory()
+    if free is not None and need > free:
+        raise PictureError(
+            f"{num_frames} frames of {width}x{height} px need {need / 1e9:.1f} GB, and {free / 1e9:.1f} are free"
+        )
 
 
 def first_frame(file: BinaryIO) -> Image.Image:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tests.integrations.comfyui.stub_host import Host
 from tests.pipelines.clips.conftest import clip_bundle  # noqa: F401 (a fixture)
 from tests.serving.http.test_videos import clips  # noqa: F401 (a fixture)
@@ -88,12 +89,18 @@ def test_a_clip_goes_on_from_the_last_frame_of_a_file(host: Host, clips: Path, n
     assert torch.equal(first, images[:1])
 
 
-def test_what_is_no_clip_is_told(host: Host, tmp_path: Path) -> None:
+def test_what_is_no_clip_is_told(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.mp4").write_bytes(b"no clip")
     with pytest.raises(PictureError, match=r"^a\.mp4: .*cannot be read"):
         LoadClip().run("", frames=0, fps=0, source=str(tmp_path / "a.mp4"))
     for name in ("b.mp4", "b.gif"):
         with pytest.raises(PictureError, match=rf"^{name}: .*No such file"):
             LoadClip().run("", frames=0, fps=0, source=str(tmp_path / name))
+    Image.new("RGB", (60, 40)).save(tmp_path / "c.gif")
+    monkeypatch.setattr("sanakit.data.clips.free_memory", lambda: 43_199)
+    with pytest.raises(PictureError, match=r"^c\.gif: 1 frames of 60x40 px need"):
+        LoadClip().run("", frames=0, fps=0, source=str(tmp_path / "c.gif"))
+    monkeypatch.setattr("sanakit.data.clips.free_memory", lambda: 43_200)
+    assert LoadClip().run("", frames=0, fps=0, source=str(tmp_path / "c.gif"))[0].shape == (1, 40, 60, 3)
     with pytest.raises(RequestError, match="no clip is chosen"):
         LoadClip.IS_CHANGED("", frames=0, fps=0)

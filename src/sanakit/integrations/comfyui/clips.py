@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sanakit.common.errors import PictureError, RequestError
 from sanakit.common.seeds import MAX_SEED
-from sanakit.data.clips import Frame, beginning
+from sanakit.data.clips import Frame, beginning, check_memory
 from sanakit.integrations.comfyui import host
 from sanakit.integrations.comfyui.nodes import (
     LATENT,
@@ -30,11 +30,13 @@ from sanakit.integrations.comfyui.nodes import (
 from sanakit.integrations.comfyui.sampling import course_inputs, taken_course
 from sanakit.integrations.comfyui.tensors import as_arrays, as_batch
 from sanakit.pipelines.clips.clip import GeneratedClip
-from sanakit.pipelines.clips.files import STILLS, read_frames, still_rate
+from sanakit.pipelines.clips.files import STILLS, read_frames, still_facts
 from sanakit.pipelines.clips.place import ClipFormat, choose_clip_place
 from sanakit.pipelines.latent_file import SavedLatent
 from sanakit.pipelines.request import MAX_FPS, MAX_FRAMES, MAX_MOTION, VideoRequest
 from sanakit.pipelines.text_to_image import TextToImagePipeline
+
+_BYTES_PER_PIXEL = 18  # of frames that are read, put side by side, and then floats
 
 
 class LoadClip(Node):
@@ -67,14 +69,16 @@ class LoadClip(Node):
         except (PictureError, OSError) as error:
             raise PictureError(f"{path.name}: {getattr(error, 'strerror', None) or error}") from error
         images = as_batch(read)
-        return images, images[-1:], max(round(rate), 1)
+        return images, images[-1:], min(max(round(rate), 1), MAX_FPS)
 
 
 def _read(path: Path, at_most: int, fps: float) -> tuple[list[Frame], float]:
     if path.suffix.lower() in STILLS:
-        return [*islice(read_frames(path), at_most)], still_rate(path)
+        num_frames, size, rate = still_facts(path)
+        check_memory(min(num_frames, at_most), size, _BYTES_PER_PIXEL)
+        return [*islice(read_frames(path), at_most)], rate
     with path.open("rb") as file:
-        frames, rate = beginning(file, fps=fps, at_most=at_most)
+        frames, rate = beginning(file, fps=fps, at_most=at_most, bytes_per_pixel=_BYTES_PER_PIXEL)
     return [*frames], rate
 
 

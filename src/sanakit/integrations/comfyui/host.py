@@ -151,7 +151,8 @@ def clip_names() -> list[str]:
     """Clips in ComfyUI's input folder."""
     folder = Path(_host("folder_paths").get_input_directory())
     clips = CLIP_SUFFIXES | STILLS
-    return sorted(f.relative_to(folder).as_posix() for f in folder.rglob("*") if f.suffix.lower() in clips)
+    found = (file for file in folder.rglob("*") if file.suffix.lower() in clips and file.is_file())
+    return sorted(file.relative_to(folder).as_posix() for file in found)
 
 
 def input_path(name: str) -> Path:

@@ -20,6 +20,7 @@ from sanakit.pipelines.record import PictureRecord
 
 RECORD = "record.json"  # of a folder of PNGs
 STILLS = frozenset({".gif", ".webp"})  # that are read as pictures, not by PyAV
+_UNREADABLE = (OSError, ValueError, EOFError, SyntaxError, Image.DecompressionBombError)  # what Pillow and PyAV raise
 Frame = NDArray[np.uint8]
 """``(H, W, 3)`` RGB."""
 
@@ -130,7 +131,7 @@ def read_frames(path: str | Path, fps: int | None = None) -> Iterator[Frame]:
         else:
             with _opened(path) as (container, stream):
                 yield from (frame.to_ndarray(format="rgb24") for frame in container.decode(stream))
-    except (OSError, ValueError, EOFError, SyntaxError, Image.DecompressionBombError) as error:
+    except _UNREADABLE as error:
         raise PictureError(f"{path} could not be read as a clip ({error})") from error
 
 
@@ -140,11 +141,21 @@ def _times(frame: Image.Image, fps: int | None) -> int:
     return 1 if fps is None else max(math.ceil(shown / milliseconds(fps)), 1)
 
 
-def still_rate(path: Path) -> float:
-    """Frames a second of a GIF or WebP by the time of its first one, which a GIF rounds down to hundredths."""
-    with Image.open(path) as image:
-        image.load()
-        return 1000 / (image.info.get("duration") or 100)  # as browsers take what does not say it
+def still_facts(path: Path) -> tuple[int, tuple[int, int], float]:
+    """Of a GIF or WebP the number of frames, ``(width, height)``, and frames a second by the time of its first one,
+    which a GIF rounds down to hundredths.
+
+    Raises:
+        PictureError: it cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            num_frames = getattr(image, "n_frames", 1)
+            image.load()
+            rate = 1000 / (image.info.get("duration") or 100)  # as browsers take what does not say it
+            return num_frames, image.size, rate
+    except _UNREADABLE as error:
+        raise PictureError(f"{path} could not be read as a clip ({error})") from error
 
 
 def milliseconds(fps: int) -> int:
