@@ -45,9 +45,7 @@ class ScenesData:
     names: str | None = None  # a file with one name a line: only these things; None: all of the bank
     num_captions: int = 24_576
     num_copies: int = 3
-    mixture: Mixture | None = (
-        None  # how often which kind of scene and which relation; None: as in worlds/sampling/mixture.py
-    )
+    mixture: Mixture | None = None  # how often which kind of scene and which relation; None: as usual
     seed: int = 7  # decides which scenes
     cache_folder: str | None = None  # None: the user's cache
 
@@ -112,6 +110,8 @@ class ThingData:
     def __post_init__(self) -> None:
         _check_files(self.path, 1)
         _check_prompt("word", self.word)
+        if self.word != " ".join(self.word.split()):
+            raise ConfigError(f"data.word={self.word!r} has a space too many, as captions would have; leave it out")
         if self.prompt is not None:
             _check_prompt("prompt", self.prompt)
         _check_counts(self.num_captions, self.num_copies)

@@ -93,6 +93,8 @@ def test_scenes_pictures_and_all_else_in_turn(config: ThingData, encoders: Encod
         assert torch.equal(again.batch(number).latent, data.batch(number).latent)
     alone = opened(replace(config, picture_share=0, prior_share=0), encoders)
     assert sum(alone.num_samples(number) for number in range(alone.num_batches)) == 12
+    clogs = opened(replace(config, word="zorbls", picture_share=0.9, num_captions=1, prior_share=0), encoders)
+    assert "zorbls" in {sample.caption for number in range(9) for sample in clogs.describe(number)}
 
 
 def test_another_thing_is_other_data(config: ThingData, encoders: Encoders) -> None:
@@ -123,6 +125,13 @@ def test_what_cannot_be(config: ThingData, encoders: Encoders) -> None:
         (Path(config.path) / name).unlink()
     with pytest.raises(RequestError, match="cannot be cut out"):
         opened(config, encoders)
-    for wrong in ({"word": " "}, {"prior_share": 1}, {"picture_share": -0.1}, {"num_copies": 0}, {"path": ""}):
+    for wrong in (
+        {"word": " "},
+        {"word": "zorbl "},
+        {"prior_share": 1},
+        {"picture_share": -0.1},
+        {"num_copies": 0},
+        {"path": ""},
+    ):
         with pytest.raises(ConfigError):
             replace(config, **wrong)  # type: ignore[arg-type]

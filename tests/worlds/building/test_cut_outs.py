@@ -47,6 +47,18 @@ def test_alpha_counts_before_the_ground() -> None:
     assert opaque is not None
     assert plain is not None
     assert opaque.image.tobytes() == plain.image.tobytes()
+    tight = Image.new("L", (131, 97), 255)
+    tight.paste(0, (0, 0, 131, 4))  # a box that fills its file
+    whole = cut_out(ring(), tight, size=160)
+    assert whole is not None
+    assert whole.image.size == (131, 93)
+    corner = Image.new("L", (131, 97), 255)
+    corner.putpixel((0, 0), 0)  # hardly of the thing
+    over_white = ring()
+    over_white.putpixel((0, 0), (255, 255, 255))
+    cornered = cut_out(over_white, corner, size=160)
+    assert cornered is not None
+    assert cornered.image.size == plain.image.size
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -25,7 +26,7 @@ from sanakit.worlds.building.cut_outs import CutOut, cut_out
 from sanakit.worlds.sampling.starring import starring
 from sanakit.worlds.scenes.description import Scene
 from sanakit.worlds.telling.captions import caption
-from sanakit.worlds.telling.phrases import with_article
+from sanakit.worlds.telling.phrases import has_singular, with_article
 from sanakit.worlds.world_scenes import WorldScenes
 
 logger = logging.getLogger(__name__)
@@ -49,8 +50,12 @@ class TaughtScenes:
         for number in range(_TRIES):
             if (scene := starring(self._scenes.truth(index * _TRIES + number)[0], thing, rng, self._bank)) is not None:
                 text = caption(scene, rng, self._bank)
-                return scene, text if rng.random() < 0.5 else text.replace(thing.plural, thing.name)
+                return scene, text if rng.random() < 0.5 or scene.kind != "count" else _without_plural(text, thing)
         raise RequestError(f"the bank {self._bank.name!r} gives no scene in which {thing.name!r} can take part")
+
+
+def _without_plural(text: str, thing: Thing) -> str:
+    return re.sub(rf"\b{re.escape(thing.plural)}\b", lambda _: thing.name, text)
 
 
 class TaughtPaintings(Paintings):
@@ -71,7 +76,8 @@ def open_thing(config: ThingData, demand: Demand, work: Work) -> InTurn:
     if work.encoders.of_clips is not None:
         raise RequestError("data of type thing is for models of pictures; a model of clips learns from files")
     told: Identity = {}
-    prompt = config.prompt or with_article(config.word)
+    word = config.word
+    prompt = config.prompt or (with_article(word) if has_singular((word, _plural(word))) else word)
     files = FilesData(path=config.path, prompt=prompt, cache_folder=config.cache_folder)
     pictures = open_files(files, replace(demand, on_identity=told.update), work)
     bank = open_bank(config.bank, config.names)
@@ -80,8 +86,11 @@ def open_thing(config: ThingData, demand: Demand, work: Work) -> InTurn:
     demand.on_identity(told | identity_of_scenes(joined))
     scenes = WorldScenes(bank, "train", config.seed, mixture=config.mixture)
     lesson = cached_scenes(TaughtPaintings(joined, scenes, thing, config), config, demand, work)
+    taught = InTurn(lesson, pictures, config.picture_share)
+    if not config.prior_share:
+        return taught
     rest = cached_scenes(Paintings(bank, config.seed, mixture=config.mixture), config, demand, work)
-    return InTurn(InTurn(lesson, pictures, config.picture_share), rest, config.prior_share)
+    return InTurn(taught, rest, config.prior_share)
 
 
 def thing_of(source: DataSource, config: ThingData, size: int) -> tuple[Thing, dict[str, Image.Image]]:
@@ -93,29 +102,29 @@ def thing_of(source: DataSource, config: ThingData, size: int) -> tuple[Thing, d
     Raises:
         RequestError: there is none.
     """
-    found, whole = dict[str, CutOut](), list[str]()
-    for index in range(len(source)):
-        each = _cut_out(source, index, size) if source[index].clip is None else None
-        if each is None:
-            whole.append(source[index].key)
-        else:
-            found[f"thing/{index}.webp"] = each
+    found = {index: each for index in range(len(source)) if (each := _cut_out(source, index, size)) is not None}
     if not found:
         raise RequestError(
-            f"no picture of {source.path} has alpha or one plain colour behind the thing, so it cannot be cut out and "
-            f"put into scenes; take pictures before a plain wall, or use data of type dreambooth"
+            f"no picture of {source.path} shows the thing whole, with alpha or before one plain colour, so it cannot "
+            f"be cut out and put into scenes; take pictures before a plain wall, or use data of type dreambooth"
         )
-    if whole:
-        logger.warning("%d pictures are shown as they are alone, not cut out: %s", len(whole), ", ".join(whole[:8]))
     some_sure = any(each.sure for each in found.values())
-    images = {member: each.image for member, each in found.items() if each.sure or not some_sure}
+    chosen = {index: each.image for index, each in found.items() if each.sure or not some_sure}
+    if others := [source[index].key for index in range(len(source)) if index not in chosen]:
+        logger.warning("%d pictures are not cut out, so no scene has them: %s", len(others), ", ".join(others[:8]))
+    images = {f"thing/{index}.webp": image for index, image in chosen.items()}
     views = tuple(View(0.0, 0.0, 0, image.size, member) for member, image in images.items())
     look = Look(id=f"taught {config.word}", style=config.style, views=views, licence="", author="", source="")
-    plural = config.word if config.word.endswith("s") else f"{config.word}s"
-    return Thing(name=config.word, plural=plural, group="thing", looks=(look,)), images
+    return Thing(name=config.word, plural=_plural(config.word), group="thing", looks=(look,)), images
+
+
+def _plural(word: str) -> str:
+    return word if word.endswith("s") else f"{word}s"
 
 
 def _cut_out(source: DataSource, index: int, size: int) -> CutOut | None:
+    if source[index].clip is not None:
+        return None
     try:
         picture = open_picture(source.read_bytes(index))
         return cut_out(upright_rgb(picture), upright_alpha(picture), size=size)

@@ -13,7 +13,8 @@ from sanakit.worlds.building.cutting import cut
 _MAX_SIDE = 768  # pixels; larger pictures are made smaller before the ground is looked for
 _SAME = 20  # of 255: so far may a channel of the ground be from its colour, for JPEG and light
 _PLAIN_SHARE = 0.95  # of the pixels along the edges that have the colour of the ground
-_SHARES = (0.005, 0.9)  # of a picture that a thing may cover
+_LEAST, _MOST = 0.005, 0.9  # of a picture that a thing may cover, the latter before a ground
+_CLEAR_SHARE = 0.02  # of a picture that alpha leaves out where it is of a thing, and not of round corners
 _COLOURED = 40  # of 255: between the highest and the lowest channel of a ground that no thing has by chance
 _ENCLOSED_SHARE = 0.002  # of a picture: less of the ground's colour inside the thing does not matter
 _SOFT = 5  # pixels: width of the window in which an edge goes from thing to ground
@@ -34,22 +35,24 @@ def cut_out(picture: Image.Image, alpha: Image.Image | None = None, *, size: int
 
     Args:
         picture: RGB, what is see-through over white.
-        alpha: gray, where the file has it; one that is nowhere see-through does not count.
+        alpha: gray, where the file has it; one that is hardly anywhere see-through does not count.
         size: pixels of the longer side of the result, at most.
 
     Returns:
-        None where no part of the picture is see-through and its edges are not of one colour, or where nothing or nearly
-        all of the picture would be the thing.
+        None where hardly a part of the picture is see-through and its edges are not of one colour, or where nothing of
+        it would be the thing, or nearly all before a ground.
     """
     picture, alpha = _smaller(picture), None if alpha is None else _smaller(alpha)
     colours = _floats(picture)  # (H, W, 3)
-    if alpha is not None and np.asarray(alpha).min() < _SAME:
-        ground, seen, sure = _floats(np.full(3, 255)), _floats(alpha) / np.float32(255), True
+    opaque = np.ones(colours.shape[:2], np.float32) if alpha is None else _floats(alpha) / np.float32(255)
+    if (opaque < _SAME / 255).mean() >= _CLEAR_SHARE:
+        ground, seen, sure, most = _floats(np.full(3, 255)), opaque, True, 1.0
     elif (found := _plain_ground(colours)) is not None:
-        ground, (seen, sure) = found, _seen_before(found, colours)
+        ground, (seen, sure), most = found, _seen_before(found, colours), _MOST
+        seen = seen * opaque
     else:
         return None
-    if not _SHARES[0] <= seen.mean() <= _SHARES[1]:
+    if not _LEAST <= seen.mean() <= most:
         return None
     cleaned = _without(ground, colours, seen)
     image = cut(Image.fromarray(np.dstack([cleaned, seen * 255]).round().astype(np.uint8), "RGBA"), size)
