@@ -105,6 +105,19 @@ def test_the_first_starters_scenes_are_read_as_the_tiny_bank(caplog: pytest.LogC
     assert "bank: tiny" in caplog.text
 
 
+def test_the_share_of_single_things_is_read_as_a_mixture(run_folder: Path, settings: dict[str, Any]) -> None:
+    found = renamed({"data": {"single_share": None}, "stages": [{"data": {"single_share": 0.4}}]})
+    assert found == {"data": {"mixture": None}, "stages": [{"data": {"mixture": {"kinds": {"single": 0.4}}}}]}
+    settings["data"] = {"type": "scenes", "bank": "tiny", "mixture": {"kinds": {"single": 0.4}}}
+    recipe = build_recipe(settings, name="x")
+    before = to_mapping(recipe)
+    del before["data"]["mixture"]
+    before["data"]["single_share"] = 0.4
+    (run_folder / "recipe.yaml").write_text(yaml.safe_dump(before))
+    record_recipe(recipe, run_folder)
+    assert "single_share" not in (run_folder / "recipe.yaml").read_text()
+
+
 def test_a_run_goes_on_without_samples_that_are_left_out(run_folder: Path, settings: dict[str, Any]) -> None:
     record_recipe(build_recipe(settings, name="x"), run_folder)
     (run_folder / "recipe.yaml").write_text(yaml.safe_dump(to_mapping(build_recipe(settings, name="x"))))

@@ -131,7 +131,23 @@ def renamed(settings: Mapping[str, Any], *, note: bool = True) -> dict[str, Any]
         if note:
             logger.warning("data: {type: starter_scenes} is {type: scenes, bank: tiny} now, whose scenes are others")
         settings = {**settings, "data": {"bank": "tiny", **data, "type": "scenes"}}
+    settings = {key: _with_mixture(value, note=note) for key, value in settings.items()}
     return {key: _folder_of(value) if key in ("autoencoder", "init") else value for key, value in settings.items()}
+
+
+def _with_mixture(value: Any, *, note: bool) -> Any:
+    """Scenes wherever they are in a recipe, with their ``single_share``, as it was called for a time, in a mixture."""
+    if isinstance(value, list):
+        return [_with_mixture(item, note=note) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    inner = {key: _with_mixture(item, note=note) for key, item in value.items()}
+    if "single_share" in inner and "mixture" not in inner:
+        share = inner.pop("single_share")
+        inner["mixture"] = None if share is None else {"kinds": {"single": share}}
+        if note:
+            logger.warning("single_share: in a recipe is mixture: {kinds: {single: ...}} now")
+    return inner
 
 
 def _folder_of(weights: Any) -> Any:
