@@ -172,7 +172,8 @@ class Adaptation(nn.Module):
         if not error <= allowed:
             raise ConfigError(
                 f"the adapted teacher differs from what it was by {error:.1%} of its velocities, and "
-                f"adaptation.tolerance={allowed:g} allows {allowed:.1%}; train its stage longer, or at a higher rate"
+                f"adaptation.tolerance={allowed:g} allows {allowed:.1%}; train its stage longer, or with a lower "
+                f"adaptation.objective.flow_shift, as all noise levels count alike here"
             )
 
 
