@@ -1,4 +1,4 @@
-"""Tiny encoders, and a folder of pictures of several shapes with captions."""
+"""Tiny encoders, a bank, and a folder of pictures of several shapes with captions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from PIL import Image
 
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.features.encoders import Encoders
+
+from ..worlds.toy_bank import write_toy_bank
 
 SHAPES = ((64, 64), (48, 96), (130, 70), (64, 64), (96, 48), (200, 200), (90, 91))  # (height, width)
 
@@ -24,6 +26,14 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyte
 def encoders(tiny_bundle: ModelBundle) -> Encoders:
     """16 pixels per latent cell, 4 channels; text of 32 channels."""
     return Encoders(autoencoder=lambda: tiny_bundle.autoencoder, text=lambda: tiny_bundle.text_encoder)
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of the toy bank."""
+    folder = tmp_path_factory.mktemp("bank") / "toy"
+    write_toy_bank(folder)
+    return str(folder)
 
 
 @pytest.fixture

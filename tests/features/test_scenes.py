@@ -25,15 +25,6 @@ from sanakit.worlds.banks.bank_files import load_bank
 from sanakit.worlds.scenes.description import Box
 from sanakit.worlds.telling.wrong_captions import WRONG_WORDS
 
-from ..worlds.toy_bank import write_toy_bank
-
-
-@pytest.fixture(scope="module")
-def bank(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("bank") / "toy"
-    write_toy_bank(folder)
-    return str(folder)
-
 
 @pytest.fixture
 def config(tmp_path: Path, bank: str) -> ScenesData:

@@ -50,11 +50,22 @@ class Paintings:
     """The numbered stream of a bank's scenes, each with its caption and any number of paintings."""
 
     def __init__(
-        self, bank: Bank, seed: int, split: Split = "train", *, mixture: Mixture | None = None, fps: float | None = None
+        self,
+        bank: Bank,
+        seed: int,
+        split: Split = "train",
+        *,
+        mixture: Mixture | None = None,
+        fps: float | None = None,
+        scenes: Truths | None = None,
     ) -> None:
-        """Args: ``fps`` has things move, and is how many frames a second clips have."""
+        """
+        Args:
+            fps: has things move, and is how many frames a second clips have.
+            scenes: others than those of the bank, seed and split.
+        """
         self._bank, self._seed, self._fps = bank, seed, fps or 1.0
-        self._scenes: Truths = WorldScenes(bank, split, seed, mixture=mixture, moving=fps is not None)
+        self._scenes = scenes or WorldScenes(bank, split, seed, mixture=mixture, moving=fps is not None)
         self.identity = f"scenes {SCENES_VERSION} {bank.hash} {seed}"
         if fps is not None:
             self.identity += f" moving {MOTIONS_VERSION} {fps:g}"

@@ -22,18 +22,10 @@ from sanakit.features.work import Demand, Work
 from sanakit.worlds.drawing.compose import compose
 from sanakit.worlds.world_scenes import WorldScenes
 
-from ...worlds.toy_bank import write_toy_bank
 from ..conftest import save_photo
 
 DEMAND = Demand(resolutions=(64,), batch_size=4, seed=0)
 TEAL = (0, 128, 128)  # of nothing in the toy bank
-
-
-@pytest.fixture(scope="module")
-def bank(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("bank") / "toy"
-    write_toy_bank(folder)
-    return str(folder)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sanakit.cli.eval.options import ExtractorOptions, MeasureOptions, NamesOption, ReaderOption
+from sanakit.cli.eval.options import BankOption, ExtractorOptions, MeasureOptions, NamesOption, ReaderOption
 
 _SCENE_SIZE = 128
 
@@ -26,7 +26,7 @@ def reconstruction(
         int | None, typer.Option(min=32, help="Shorter side in pixels, then the middle square; scenes: 128.")
     ] = None,
     num_scenes: Annotated[int, typer.Option(min=4, help="Scenes, where no --data is given.")] = 64,
-    bank: Annotated[str, typer.Option(help="The bank of the scenes: full, drawings, tiny, or a folder.")] = "drawings",
+    bank: BankOption = "drawings",
     names: NamesOption = None,
     reader: ReaderOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures of one size at a time.")] = 4,

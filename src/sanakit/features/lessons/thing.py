@@ -62,8 +62,8 @@ class TaughtPaintings(Paintings):
     """Paintings of such scenes; ``bank`` has the thing, and ``scenes`` are without it."""
 
     def __init__(self, bank: Bank, scenes: WorldScenes, thing: Thing, config: ThingData) -> None:
-        super().__init__(bank, config.seed, mixture=config.mixture)
-        self._scenes = TaughtScenes(bank, scenes, thing, config.seed)
+        taught = TaughtScenes(bank, scenes, thing, config.seed)
+        super().__init__(bank, config.seed, mixture=config.mixture, scenes=taught)
         self.identity = f"taught {self.identity}"
 
 

@@ -63,19 +63,19 @@ def sample_scene(rng: Generator, bank: Bank, split: Split = "train", *, mixture:
     """
     stock = stock_of(bank)
     mixture = mixture or Mixture()
-    kind = choose(shares_of(only(KINDS, _possible(stock)), mixture.kinds), rng)
+    kind = choose(shares_of(_possible(stock), mixture.kinds), rng)
     for _ in range(_NUM_TRIES):
         if (scene := _draw_scene(kind, stock, mixture, rng)) is not None and belongs_to(scene, split):
             return scene
     raise RequestError(f"the bank {bank.name!r} is too small: it gives no scene of kind {kind} and split {split!r}")
 
 
-def _possible(stock: Stock) -> list[Draw]:
-    kinds: list[Draw] = ["single", "count", "relation", "pair", "trio", "person"]
+def _possible(stock: Stock) -> Mapping[Draw, float]:
+    """The usual shares of the kinds that the bank has what is needed for."""
     missing = {"person"} if not stock.people else set()
     if len(stock.names) < 4:
         missing |= {"relation", "pair", "trio"}
-    return [kind for kind in kinds if kind not in missing]
+    return {kind: share for kind, share in KINDS.items() if kind not in missing}
 
 
 def _draw_scene(kind: Draw, stock: Stock, mixture: Mixture, rng: Generator) -> Scene | None:

@@ -156,7 +156,7 @@ void large_pages(void *memory, size_t bytes) {
  * page; so while a thread keeps it, what one call gives back is that of the next. */
 struct Block {
     size_t floats;
-    char line[64 - sizeof(size_t)]; /* the numbers begin on a line of the cache */
+    char line[64 - sizeof(size_t)]; /* the numbers lie as malloc aligns what it gives */
     float at[];
 };
 
