@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sanakit.common.errors import ConfigError, RequestError
+from sanakit.common.errors import ConfigError
 from sanakit.training.rollouts.feed import Layout
-from sanakit.training.rollouts.prompts import ListedPrompts, Prompts, ScenePrompts, read_prompts
+from sanakit.training.rollouts.prompts import ListedPrompts, Prompts, ScenePrompts
 from sanakit.training.rollouts.selection import rank_agreement, select
 from sanakit.training.rollouts.settings import ExploreConfig, RolloutConfig
 from sanakit.worlds.scenes.description import scene_from_json
@@ -73,20 +73,6 @@ def test_lists_of_prompts(tmp_path: Path) -> None:
     held = Prompts(ListedPrompts(path=str(tmp_path / "a.txt"), held_out=str(tmp_path / "b.jsonl")), 3, "heldout")
     assert held.first(9)[0].known == {"tag": "single", "include": [{"class": "cup"}]}
     assert Prompts(ListedPrompts(path=str(tmp_path / "a.txt")), 3, "heldout").first(4) == []
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "error", "words"),
-    [
-        ("a.txt", "\n \n", RequestError, "holds no prompt"), ("a.jsonl", "{", ConfigError, "a.jsonl:1 is no JSON"),
-        ("b.jsonl", '\n{"text": "x"}', ConfigError, "b.jsonl:2 is no object with a prompt"),
-        ("c.txt", "\udcff", RequestError, "cannot be read"),
-    ],
-)  # fmt: skip
-def test_lists_that_are_none(tmp_path: Path, name: str, content: str, error: type[Exception], words: str) -> None:
-    (tmp_path / name).write_bytes(content.encode("utf-8", "surrogateescape"))
-    with pytest.raises(error, match=words):
-        read_prompts(str(tmp_path / name))
 
 
 def test_scenes_bring_what_is_asked_for() -> None:

@@ -10,8 +10,7 @@ import typer
 
 from sanakit.cli.terminal.console import print_json, say, show_table
 from sanakit.cli.terminal.options import ModelArgument, ReplaceOption, RunOptions
-from sanakit.cli.terminal.prompts import read_prompts
-from sanakit.common.errors import RequestError
+from sanakit.cli.terminal.prompts import texts_of
 
 
 def prune(
@@ -65,10 +64,7 @@ def read_calibration_prompts(path: Path | None) -> list[str]:
         from sanakit.worlds.telling.sheet_prompts import SHEET_PROMPTS
 
         return list(SHEET_PROMPTS)
-    try:
-        return read_prompts(path)
-    except RequestError as error:
-        raise RequestError(str(error).replace("--prompt-file", "--prompts")) from error
+    return texts_of(path, "--prompts")
 
 
 def draw_and_measure(

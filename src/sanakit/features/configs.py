@@ -63,7 +63,7 @@ class DreamBoothData:
     instance: str  # folder of pictures of the thing
     prompt: str  # of those that have no caption: "a sks cup"
     class_prompt: str | None = None  # of the pictures that the model of init: makes: "a cup"
-    class_prompts: str | None = None  # or a file with one prompt a line, which take turns: what else is to stay
+    class_prompts: str | None = None  # or a file of prompts, which take turns: what else is to stay
     num_class_pictures: int = 100
     class_seed: int = 0  # of the first of them; the others count on
     prior_share: float = 0.5  # of micro-batches that are of the class; s is a prior weight of s / (1 - s)

@@ -9,7 +9,7 @@ import pytest
 
 from sanakit.cli import generate
 from sanakit.cli.app import main
-from sanakit.cli.terminal.prompts import collect_prompts, read_prompts
+from sanakit.cli.terminal.prompts import collect_prompts, texts_of
 from sanakit.common.errors import RequestError
 
 
@@ -19,30 +19,8 @@ def test_arguments_come_before_the_file(tmp_path: Path) -> None:
     assert collect_prompts(["a dog"], file) == ["a dog", "two red apples", "一只猫 🐱", "#1 fan"]
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_files_of_every_system(tmp_path: Path, encoding: str, end: str) -> None:
-    file = tmp_path / "prompts.txt"
-    file.write_bytes(end.join(["two red apples", "# a remark", "一只猫\u2028🐱", ""]).encode(encoding))
-    assert collect_prompts([], file) == ["two red apples", "一只猫\u2028🐱"]
-    file.write_bytes("two red apples".encode("utf-16-le"))
-    with pytest.raises(RequestError, match="UTF-16 without its mark"):
-        collect_prompts([], file)
-
-
 def test_an_empty_prompt_is_a_prompt() -> None:
     assert collect_prompts([""], None) == [""]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [(b"", "holds no prompt"), (b"# only\n\n", "holds no prompt"), (b"\xff\xfe\x00", "not UTF-8")],
-)
-def test_unusable_files(tmp_path: Path, content: bytes, message: str) -> None:
-    file = tmp_path / "prompts.txt"
-    file.write_bytes(content)
-    with pytest.raises(RequestError, match=message):
-        collect_prompts(["a dog"], file)
 
 
 def test_missing_file_and_no_prompt(tmp_path: Path) -> None:
@@ -54,16 +32,10 @@ def test_missing_file_and_no_prompt(tmp_path: Path) -> None:
         collect_prompts([], tmp_path)
 
 
-def test_a_file_without_end_is_refused_and_not_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sanakit.cli.terminal.prompts.MAX_FILE_BYTES", 1000)
-    with pytest.raises(RequestError, match="more than 1000 bytes"):
-        collect_prompts([], Path("/dev/zero"))
-
-
 def test_a_closed_stdin_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(RequestError, match="reads stdin, and that is closed"):
-        read_prompts(Path("-"))
+        texts_of(Path("-"))
 
 
 def test_a_line_of_hyphen_is_stdin(monkeypatch: pytest.MonkeyPatch) -> None:

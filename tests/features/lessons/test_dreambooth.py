@@ -106,7 +106,7 @@ def test_prompts_of_a_file_take_turns(config: DreamBoothData, encoders: Encoders
         asked.extend(zip(prompts, seeds, strict=True))
         return [np.full((64, 64, 3), seed, np.uint8) for seed in seeds]
 
-    (tmp_path / "prompts.txt").write_text("a cup\n\n two dogs\r\na car at night\n")
+    (tmp_path / "prompts.txt").write_text("# scenes\na cup\n\n two dogs\r\na car at night\n")
     several = replace(config, class_prompt=None, class_prompts=str(tmp_path / "prompts.txt"), num_class_pictures=4)
     work = Work(encoders=encoders, painter=Painter(identity="one", open=lambda: draw))
     data = opened(several, work)

@@ -5,19 +5,17 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 import typer
 from typer.core import TyperCommand
 
 from sanakit.common.errors import RequestError
-from sanakit.data.sources.files import decode_text, lines_of
+from sanakit.data.prompts import read_prompts
 
 PROMPTS = "PROMPT..."  # how an argument that takes prompts is shown
 _PROMPT = re.compile(r"-(?!-?[\w-]+=)[^=]*\s")  # begins with a dash, and holds a space before any sign of equality
 _MARK = "\0"  # which no word of a command line holds
-MAX_FILE_BYTES = 50_000_000
 
 
 class PromptCommand(TyperCommand):
@@ -38,8 +36,8 @@ class PromptCommand(TyperCommand):
             if hasattr(error, "possibilities"):  # no such option
                 error.message += " (before prompts that begin with a dash write --)"
             raise
-        prompts = ctx.params[names[0]]
-        ctx.params[names[0]] = prompts and [word.removeprefix(_MARK) for word in prompts]
+        words = ctx.params[names[0]]
+        ctx.params[names[0]] = words and [word.removeprefix(_MARK) for word in words]
         return rest
 
 
@@ -47,36 +45,17 @@ def collect_prompts(arguments: Sequence[str], prompt_file: Path | None) -> list[
     """The prompts of the arguments, then those of the file.
 
     Raises:
-        RequestError: there is none at all, or the file cannot be read as one prompt a line.
+        RequestError: there is none at all, or the file holds none or cannot be read.
     """
-    prompts = [*arguments, *(read_prompts(prompt_file) if prompt_file is not None else [])]
-    if not prompts:
+    texts = [*arguments, *(texts_of(prompt_file) if prompt_file is not None else [])]
+    if not texts:
         raise RequestError('there is no prompt; write one, such as: sanakit generate "two red apples"')
-    return prompts
+    return texts
 
 
-def read_prompts(path: Path) -> list[str]:
-    """One prompt a line, of a file or with ``-`` of stdin; without empty lines and those that begin with ``#``.
-
-    UTF-8, or UTF-16 with its mark, with the line ends of any system.
-    A prompt that itself begins with ``#`` is written with a space before it.
-    """
+def texts_of(path: Path, option: str = "--prompt-file") -> list[str]:
+    """Those of the file that an option names, or with ``-`` of stdin (``data/prompts.py``)."""
     if str(path) == "-" and sys.stdin is None:
-        raise RequestError("--prompt-file - reads stdin, and that is closed")
-    try:
-        with nullcontext(sys.stdin.buffer) if str(path) == "-" else path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)  # a pipe or a device has no size that could be asked for
-        if len(content) > MAX_FILE_BYTES:
-            raise RequestError(f"--prompt-file {path} has more than {MAX_FILE_BYTES} bytes; split it into several")
-    except OSError as error:
-        raise RequestError(f"--prompt-file {path} cannot be read ({error.strerror})") from error
-    try:
-        text = decode_text(content)
-    except ValueError as error:
-        raise RequestError(f"--prompt-file {path} cannot be read: {error}") from None
-    if "\0" in text:
-        raise RequestError(f"--prompt-file {path} holds zero bytes, as UTF-16 without its mark does; save it as UTF-8")
-    lines = [line for line in lines_of(text) if line.strip() and not line.startswith("#")]
-    if not lines:
-        raise RequestError(f"--prompt-file {path} holds no prompt; write one a line")
-    return [line.strip() for line in lines]
+        raise RequestError(f"{option} - reads stdin, and that is closed")
+    source = sys.stdin.buffer if str(path) == "-" else path
+    return [text for text, _ in read_prompts(source, f"{option} {path}")]

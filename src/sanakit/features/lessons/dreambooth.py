@@ -10,8 +10,7 @@ from PIL import Image
 
 from sanakit.common.errors import RequestError
 from sanakit.common.fetching.made_once import made_once, seal
-from sanakit.common.paths import as_path
-from sanakit.data.sources.files import lines_of, read_text
+from sanakit.data.prompts import read_prompts
 from sanakit.features.caching import cache_folder
 from sanakit.features.configs import DreamBoothData, FilesData
 from sanakit.features.files import open_files
@@ -83,10 +82,4 @@ def _prompts(config: DreamBoothData) -> list[str]:
     """That of the class, or those of the file."""
     if config.class_prompts is None:
         return [config.class_prompt or ""]
-    try:
-        lines = lines_of(read_text(as_path(config.class_prompts)))
-    except ValueError as error:
-        raise RequestError(f"{config.class_prompts} cannot be read: {error}") from error
-    if not (prompts := [prompt for line in lines if (prompt := line.strip())]):
-        raise RequestError(f"{config.class_prompts} holds no prompt; write one a line")
-    return prompts
+    return [text for text, _ in read_prompts(config.class_prompts)]

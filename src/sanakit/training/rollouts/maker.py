@@ -17,6 +17,7 @@ from torch import Tensor
 from sanakit.common.config import to_mapping
 from sanakit.common.ranks import Ranks, wait_for_all
 from sanakit.common.seeds import derived_seed
+from sanakit.data.prompts import Prompt
 from sanakit.kernels.arithmetic import own_arithmetic
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.pipelines.plan import PicturePlan
@@ -27,7 +28,7 @@ from sanakit.scoring.rewards.reward import Marks, Shown
 from sanakit.training.objectives.advantages import GroupFacts, Spread, group_advantages
 from sanakit.training.rollouts.buffer import Buffer, Group, Record
 from sanakit.training.rollouts.engine import Engine, Rolled
-from sanakit.training.rollouts.prompts import Prompt, Prompts
+from sanakit.training.rollouts.prompts import Prompts
 from sanakit.training.rollouts.selection import rank_agreement, select
 from sanakit.training.rollouts.settings import ExploreConfig, RolloutConfig
 

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
-from sanakit.common.config import json_values
-from sanakit.common.errors import ConfigError, RequestError
-from sanakit.common.paths import as_path
+from sanakit.data.prompts import Prompt, read_prompts
 from sanakit.features.identity import Identity, digest_of
 from sanakit.features.scenes import identity_of_scenes, open_bank
 from sanakit.worlds.sampling.holdout import Split
 from sanakit.worlds.sampling.mixture import Mixture
 from sanakit.worlds.world_scenes import WorldScenes
-
-
-class Prompt(NamedTuple):
-    """A text, and what is known of it: ``scene`` of a bank's, the other fields of a line of JSON."""
-
-    text: str
-    known: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,10 +29,7 @@ class ScenePrompts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ListedPrompts:
-    """A text file with a prompt a line, or JSON lines with a ``prompt`` and what else is known, as GenEval's.
-
-    They come in another order in each epoch.
-    """
+    """A file of prompts, which may say more of each, as GenEval's; they come in another order in each epoch."""
 
     type: Literal["list"] = "list"
     path: str
@@ -80,33 +67,3 @@ class Prompts:
         if isinstance(self._config, ScenePrompts):
             return [self[number] for number in range(num)]
         return self._listed[:num]
-
-
-def read_prompts(path: str) -> list[Prompt]:
-    """The prompts of a file, empty lines left out.
-
-    Raises:
-        RequestError: it cannot be read, is no UTF-8, or holds none.
-        ConfigError: a line of JSON is no object with a prompt.
-    """
-    try:
-        lines = as_path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"the prompts of {path} cannot be read: {error}") from error
-    found = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
-    if not found:
-        raise RequestError(f"{path} holds no prompt; write one a line")
-    if not path.endswith((".jsonl", ".json")):
-        return [Prompt(line, {}) for _, line in found]
-    return [_parsed(line, f"{path}:{number}") for number, line in found]
-
-
-def _parsed(line: str, where: str) -> Prompt:
-    try:
-        record = json_values(line)
-    except ValueError as error:
-        raise ConfigError(f"{where} is no JSON: {error}") from error
-    text = record.get("prompt") if isinstance(record, dict) else None
-    if not isinstance(text, str) or not text.strip():
-        raise ConfigError(f'{where} is no object with a prompt, such as {{"prompt": "a red cup"}}')
-    return Prompt(text, {name: value for name, value in record.items() if name != "prompt"})

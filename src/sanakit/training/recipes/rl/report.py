@@ -13,6 +13,7 @@ from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.common.config import to_mapping
 from sanakit.common.pixels import Picture
 from sanakit.common.progress import OnProgress, no_progress
+from sanakit.data.prompts import Prompt
 from sanakit.evaluation.metrics.bootstrap import Estimate, estimate
 from sanakit.evaluation.reports.picture_grid import picture_grid
 from sanakit.models.transformers.linear_dit import LinearDiT
@@ -24,7 +25,7 @@ from sanakit.training.loop import RunResult
 from sanakit.training.recipes.rl.settings import RLSettings
 from sanakit.training.recipes.transformer.samples import film_strip
 from sanakit.training.rollouts.engine import shown_of
-from sanakit.training.rollouts.prompts import Prompt, Prompts
+from sanakit.training.rollouts.prompts import Prompts
 from sanakit.training.watching.report import draw_curves, read_log, spent_in_words, write_report
 
 _CURVES = ("reward", "loss", "distance", "constant_groups", "clipped", "rank_agreement")
