@@ -46,7 +46,7 @@ def write_model_folder(
         kind = network.kind
         metadata = card_to_metadata(card) if kind.component == "transformer" else {}
         write_network(folder / kind.folder, network, metadata=metadata)
-        if kind.of_diffusers:
+        if kind.is_of_diffusers(network.config):
             classes[kind.folder] = ["diffusers", kind.class_name]
     if text is not None:
         text(folder)

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sanakit.common.errors import ConfigError
+
 
 def sinusoid(t: Tensor, channels: int = 256) -> Tensor:
     """Cosines, then sines, of ``t`` at ``channels / 2`` frequencies from 1 down to 1/10000.
@@ -51,6 +53,16 @@ class CaptionProjection(nn.Module):
 
     def forward(self, text: Tensor) -> Tensor:
         return self.linear_2(F.gelu(self.linear_1(text), approximate="tanh"))
+
+
+def check_interpolation(scale: float | None, channels: int) -> None:
+    """Raises ConfigError where `sincos_position` cannot be; None is none."""
+    if scale is None:
+        return
+    if channels % 4:
+        raise ConfigError(f"a positional embedding needs hidden_size divisible by 4, not {channels}")
+    if not scale > 0:
+        raise ConfigError(f"interpolation_scale={scale} must be positive; null is no embedding")
 
 
 def sincos_position(

@@ -207,7 +207,7 @@ def _left_out(found: Found[Any, Any]) -> list[str]:
 
 def _only_here(parts: ModelParts) -> list[str]:
     found = parts.networks.get("controlnet")
-    if found is None or found.kind.of_diffusers:
+    if found is None or found.kind.is_of_diffusers(found.config):
         return []
     return ["the ControlNet computes what upstream's does, which diffusers has no class for: it is written for sanakit"]
 

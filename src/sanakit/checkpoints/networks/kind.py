@@ -34,6 +34,7 @@ class NetworkKind(Generic[C, M]):
         component: what it is to a model, such as ``transformer``.
         folder: of the component in a diffusers folder, such as ``vae``.
         class_name: diffusers' class, as in ``config.json``.
+        own_class: what ``config.json`` calls those of its networks that diffusers' class would take for others.
         noun: in sentences, such as ``SANA transformer``.
         build: the network of a config.
         to_json, from_json: ``config.json``; ``CheckpointError`` for what either side cannot compute.
@@ -63,6 +64,15 @@ class NetworkKind(Generic[C, M]):
     diagnose: Callable[[Sequence[str], Sequence[str], Sequence[str]], str] = lambda found, missing, strangers: ""
     dtypes: frozenset[str] = FLOATING
     of_diffusers: bool = True
+    own_class: str | None = None
+
+    def is_called(self, class_name: object) -> bool:
+        """Whether a ``config.json`` names this kind so."""
+        return class_name is not None and class_name in (self.class_name, self.own_class)
+
+    def is_of_diffusers(self, config: C) -> bool:
+        """Whether diffusers computes the network of this config."""
+        return self.of_diffusers and self.to_json(config)["_class_name"] == self.class_name
 
     def empty(self, config: C, quantization: Quantization | None = None) -> M:
         """The network without memory, with layers in fewer bits where ``quantization`` names some.

@@ -43,8 +43,8 @@ def kinds_of_names(names: Collection[str]) -> list[NetworkKind[Any, Any]]:
 
 
 def kind_of_class(class_name: object) -> NetworkKind[Any, Any] | None:
-    """The kind that diffusers calls so."""
-    return next((kind for kind in KINDS if kind.class_name == class_name), None)
+    """The kind that a ``config.json`` calls so."""
+    return next((kind for kind in KINDS if kind.is_called(class_name)), None)
 
 
 def kind_of_network(network: nn.Module) -> NetworkKind[Any, Any]:

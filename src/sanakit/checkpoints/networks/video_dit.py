@@ -38,6 +38,7 @@ _BUILT_IN = {
     "attention_bias": False, "dropout": 0.0, "guidance_embeds": False, "norm_elementwise_affine": False,
     "norm_eps": 1e-6,
 }  # fmt: skip
+_CLASS, _OWN_CLASS = "SanaVideoTransformer3DModel", "SanakitVideoTransformer"
 _HEAD_DIM = 112  # of every published one: shapes do not show how a width is split into heads
 _TRAINED_SIDES = {"480p": 30, "720p": 22}  # of the grid of tokens, by what files are called
 
@@ -70,7 +71,8 @@ def find_video_dit_layout(names: Collection[str]) -> KeyMap | None:
 
 
 def video_dit_to_json(config: VideoDiTConfig) -> Json:
-    """``SanaVideoTransformer3DModel``'s ``config.json``; refuses what that class cannot express."""
+    """``config.json``; refuses what diffusers' class cannot express. It would ignore positions that are added, so that
+    a network with them is called otherwise."""
     attention = config.attention
     if (attention.eps, attention.qk_norm_eps) != (1e-15, 1e-5):
         raise CheckpointError(
@@ -80,12 +82,12 @@ def video_dit_to_json(config: VideoDiTConfig) -> Json:
     fields = {
         **{theirs: getattr(config, ours) for theirs, (ours, _, _) in _FIELDS.items()},
         **_BUILT_IN,
-        "_class_name": "SanaVideoTransformer3DModel",
+        "_class_name": _CLASS if config.interpolation_scale is None else _OWN_CLASS,
         "_diffusers_version": DIFFUSERS_VERSION,
         "attention_head_dim": attention.head_dim,
         "cross_attention_dim": config.hidden_size,
         "guidance_embeds_scale": 0.1,
-        "interpolation_scale": None,
+        "interpolation_scale": config.interpolation_scale,
         "num_attention_heads": config.hidden_size // attention.head_dim,
         "num_cross_attention_heads": config.hidden_size // config.cross_head_dim,
         "out_channels": config.out_channels,
@@ -115,7 +117,14 @@ def _video_dit_from_json(fields: Mapping[str, Any]) -> VideoDiTConfig:
         ),
         out_channels=count(fields, "out_channels", 16) if fields.get("out_channels", 16) else plain["in_channels"],
         patch_size=(patch[0], patch[1], patch[2]),
+        interpolation_scale=_interpolation_scale(fields),
     )
+
+
+def _interpolation_scale(fields: Mapping[str, Any]) -> float | None:
+    """Which diffusers' class has as a setting and does not follow."""
+    given = fields.get("interpolation_scale")
+    return None if given is None or fields.get("_class_name") == _CLASS else number(fields, "interpolation_scale", 1.0)
 
 
 def infer_video_dit(shapes: Shapes, names: str = "") -> VideoDiTConfig:
@@ -147,7 +156,8 @@ def infer_video_dit(shapes: Shapes, names: str = "") -> VideoDiTConfig:
 VIDEO_DIT = NetworkKind(
     component="transformer",
     folder="transformer",
-    class_name="SanaVideoTransformer3DModel",
+    class_name=_CLASS,
+    own_class=_OWN_CLASS,
     noun="SANA-Video transformer",
     build=VideoDiT,
     to_json=video_dit_to_json,

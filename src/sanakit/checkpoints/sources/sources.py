@@ -196,7 +196,7 @@ def _network(folder: Path, kinds: Sequence[NetworkKind[Any, Any]], parts: ModelP
         kind = next((kind for kind in kinds if kind.layout_of(header.tensors)), kinds[0])
         return identify(kind, header, names=f"{parts.names} {config.get('model_name', '')}")
     for kind in kinds:
-        if kind.class_name == class_name:
+        if kind.is_called(class_name):
             header = read_header(_component_files(folder, parts.variant))
             return identify(kind, header, config=config, names=parts.names)
     wanted = " or ".join(kind.class_name for kind in kinds)
@@ -217,7 +217,7 @@ def _with_file(parts: ModelParts) -> ModelParts:
     kinds = kinds_of_names(header.tensors)
     if not kinds:
         raise CheckpointError(f"{path} is neither a {nouns(' nor a ')}: {looks_like(header.tensors)}")
-    configs = [_config_of_file(path, header, kind.class_name) for kind in kinds]
+    configs = [_config_of_file(path, header, kind) for kind in kinds]
     networks = {
         kind.component: identify(kind, header, config=config, names=parts.names)
         for kind, config in zip(kinds, configs, strict=True)
@@ -226,13 +226,13 @@ def _with_file(parts: ModelParts) -> ModelParts:
     return replace(parts, networks=networks, card=card)
 
 
-def _config_of_file(path: Path, header: WeightHeader, class_name: str) -> dict[str, Any] | None:
+def _config_of_file(path: Path, header: WeightHeader, kind: NetworkKind[Any, Any]) -> dict[str, Any] | None:
     """The config inside a file that we wrote, or beside one; None when the tensors must tell."""
     if CONFIG_KEY in header.metadata:
         return parse_json(header.metadata[CONFIG_KEY], f"the config inside {path}")
     beside = path.with_name("config.json")
     config = read_json(beside) if beside.is_file() else {}
-    return config if config.get("_class_name") == class_name else None
+    return config if kind.is_called(config.get("_class_name")) else None
 
 
 def _existing(folder: Path) -> Path | None:

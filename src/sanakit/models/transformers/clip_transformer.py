@@ -91,9 +91,14 @@ def modulated_parts(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return modulated_norm(x.reshape(len(shift), -1, x.shape[-1]), shift, scale).reshape(x.shape)
 
 
-def turns_of(grid: Grid, head_dim: int, x: Tensor) -> Tensor:
-    """Rotary positions ``(N, D / 2)`` of a grid of tokens, as wide as the sums of attention over ``x``."""
-    turns = clip_turns(torch.arange(grid[0], device=x.device), *grid[1:], head_dim)
+def turns_of(grid: Grid, head_dim: int, x: Tensor, *, space: bool = True) -> Tensor:
+    """Rotary positions ``(N, D / 2)`` of a grid of tokens, as wide as the sums of attention over ``x``; without
+    ``space`` the channels of rows and columns do not turn."""
+    frames = torch.arange(grid[0], device=x.device)
+    if space:
+        turns = clip_turns(frames, *grid[1:], head_dim)
+    else:
+        turns = clip_turns(frames, 1, 1, head_dim).repeat_interleave(grid[1] * grid[2], dim=0)
     return turns if x.dtype == torch.float64 else turns.to(torch.complex64)
 
 

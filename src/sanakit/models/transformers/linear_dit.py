@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sanakit.common.errors import ConfigError, ShapeError
 from sanakit.kernels.modulated_norm import gated_sum, modulated_norm
 from sanakit.layers.cross_attention import AttendedText, CrossAttention, Places
-from sanakit.layers.embeddings import CaptionProjection, ScalarEmbedding, sincos_position
+from sanakit.layers.embeddings import CaptionProjection, ScalarEmbedding, check_interpolation, sincos_position
 from sanakit.layers.linear import Linear
 from sanakit.layers.linear_attention import LinearAttention
 from sanakit.layers.mix_ffn import MixFFN
@@ -55,14 +55,11 @@ class LinearDiTConfig:
                     f"hidden_size={self.hidden_size} does not split into heads of {name}={head_dim} channels; "
                     f"pick a {name} that divides it"
                 )
-        if self.interpolation_scale is not None and self.hidden_size % 4:
-            raise ConfigError(f"a positional embedding needs hidden_size divisible by 4, not {self.hidden_size}")
         sizes = ("hidden_size", "num_layers", "in_channels", "out_channels", "patch_size", "caption_channels")
         for name in (*sizes, "inner_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)} must be at least 1")
-        if self.interpolation_scale is not None and not self.interpolation_scale > 0:
-            raise ConfigError(f"interpolation_scale={self.interpolation_scale} must be positive; null is no embedding")
+        check_interpolation(self.interpolation_scale, self.hidden_size)
         if self.sample_size < self.patch_size:
             raise ConfigError(f"a latent of sample_size={self.sample_size} holds no patch of {self.patch_size}")
 

@@ -3,6 +3,9 @@
 The image network over the tokens of all frames: linear attention with rotary positions in time, row and column, and a
 Mix-FFN that ends in a convolution over time. Frames may have times of their own, so that a clip can begin with a
 picture that is given: its noise level is zero throughout.
+
+Ours too: with the image network's added positions in rows and columns only time is rotary, so that a network that
+takes the weights of one of pictures makes, of a single frame, exactly what that one makes.
 """
 
 from __future__ import annotations
@@ -15,13 +18,14 @@ from torch import Tensor, nn
 
 from sanakit.common.errors import ConfigError
 from sanakit.layers.cross_attention import AttendedText, CrossAttention
-from sanakit.layers.embeddings import CaptionProjection, ScalarEmbedding
+from sanakit.layers.embeddings import CaptionProjection, ScalarEmbedding, check_interpolation, sincos_position
 from sanakit.layers.linear import Linear
 from sanakit.layers.linear_attention import LinearAttention
 from sanakit.layers.mix_ffn import TemporalMixFFN
 from sanakit.layers.norms import RMSNorm
 from sanakit.models.transformers.clip_transformer import (
     ClipTransformer,
+    Grid,
     gated_parts,
     modulated_parts,
     turns_of,
@@ -60,6 +64,7 @@ class VideoDiTConfig:
     mlp_ratio: float = 3.0
     sample_size: int = 30  # of the grid of tokens that it was trained on, the shorter side
     rope_max_length: int = 1024  # positions of an axis
+    interpolation_scale: float | None = None  # of positions in a frame that are added, as to pictures; None = rotary
 
     def __post_init__(self) -> None:
         heads = {"attention.head_dim": self.attention.head_dim, "cross_head_dim": self.cross_head_dim}
@@ -79,6 +84,7 @@ class VideoDiTConfig:
         for name, size in (*sizes.items(), *(("patch_size", side) for side in self.patch_size)):
             if size < 1:
                 raise ConfigError(f"{name}={size} must be at least 1")
+        check_interpolation(self.interpolation_scale, self.hidden_size)
         if len(self.patch_size) != 3:
             raise ConfigError(f"patch_size={self.patch_size} must be of frames, rows and columns")
 
@@ -159,11 +165,21 @@ class VideoDiT(ClipTransformer):
         """
         grid = self.grid_of(latent, condition, self.config.rope_max_length)
         x = self.patch_embed(latent).flatten(2).mT.contiguous()  # (B, N, C), frame after frame
+        x = x + self.position(grid, x)
         time = two_rows(self.time_embed, self.times_of(timestep, condition, grid).flatten())  # (B * G, C)
         modulation = two_rows(self.modulation, F.silu(time)).unflatten(-1, (6, -1))
-        turns = turns_of(grid, self.config.attention.head_dim, x)
+        turns = turns_of(grid, self.config.attention.head_dim, x, space=self.config.interpolation_scale is None)
         for index, block in enumerate(self.blocks):
             x = block(x, modulation, condition.text_of(index), grid[1:], turns)
         shift, scale = (self.final_scale_shift_table + time[:, None]).chunk(2, dim=1)
         x = self.final(modulated_parts(x, shift, scale))  # (B, N, p_t * p_h * p_w * C)
         return unpatched(x, grid, self.config.patch_size)
+
+    def position(self, grid: Grid, x: Tensor) -> Tensor | float:
+        """What is added to the tokens ``x`` of a grid: in every frame what the image network adds to a picture."""
+        size, scale = self.config.hidden_size, self.config.interpolation_scale
+        if scale is None:
+            return 0.0
+        base = self.config.sample_size
+        place = sincos_position(*grid[1:], size, base_size=base, interpolation_scale=scale, device=x.device)
+        return place.to(x.dtype).repeat(1, grid[0], 1)  # (1, N, C)

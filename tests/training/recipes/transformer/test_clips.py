@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from sanakit.checkpoints.diffusers_layout import save_network
 from sanakit.checkpoints.networks.dc_ae import DC_CLIP_AE
 from sanakit.common.errors import ConfigError
 from sanakit.models.autoencoders.dc_ae_clips import TimeConfig, clips_of_pictures
+from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.linear_dit import LinearDiT
 from sanakit.models.transformers.video_dit import TurnedLinearAttention, VideoDiT, VideoDiTConfig
 from sanakit.training.objectives.flow_matching import FlowMatchingConfig, flow_matching_loss
@@ -78,6 +81,23 @@ def test_a_network_of_clips_takes_all_of_one_of_pictures_but_for_time(tiny_bundl
     assert torch.equal(network.final.weight, pictures.final.weight)
 
 
+def test_with_added_positions_every_frame_begins_as_the_picture_of_its_network(tiny_bundle: ModelBundle) -> None:
+    pictures, texts = tiny_bundle.transformer, torch.randn(2, 5, 32)
+    assert isinstance(pictures, LinearDiT)
+    scale, side = pictures.config.interpolation_scale, pictures.config.sample_size // pictures.config.patch_size
+    network = VideoDiT(replace(config_like(tiny_bundle), interpolation_scale=scale, sample_size=side))
+    initialize_(network, torch.Generator().manual_seed(0))
+    begin_as_pictures_(network, pictures)
+    latent, times = torch.randn(2, pictures.config.in_channels, 6, 4), torch.tensor([300.0, 900.0])
+    text = TextCondition(texts, torch.ones(2, 5, dtype=torch.bool))
+    with torch.no_grad():
+        picture = pictures(latent, times, pictures.prepare(text))
+        frame = network(latent[:, :, None], times, network.prepare(text))
+        still = network(latent[:, :, None].expand(-1, -1, 3, -1, -1), times, network.prepare(text))
+    assert torch.allclose(frame[:, :, 0], picture, atol=1e-5)
+    assert not torch.allclose(still[:, :, 1], picture, atol=1e-5), "frames see one another, and where in time they are"
+
+
 def test_a_run_on_scenes_in_motion_ends_with_a_folder_that_makes_clips(
     tiny_bundle: ModelBundle, tiny_model: Path, tmp_path: Path
 ) -> None:
@@ -97,6 +117,7 @@ def test_a_run_on_scenes_in_motion_ends_with_a_folder_that_makes_clips(
                 "patch_size": list(network.patch_size),
                 "caption_channels": network.caption_channels,
                 "mlp_ratio": network.mlp_ratio,
+                "interpolation_scale": 1.0,
             },
             "from_pictures": str(tiny_model),
             "autoencoder": str(tmp_path / "encoder"),
@@ -120,6 +141,8 @@ def test_a_run_on_scenes_in_motion_ends_with_a_folder_that_makes_clips(
     train(recipe, tmp_path / "run")
     assert (tmp_path / "run" / "sheet.png").is_file()
     pipeline = sanakit.load(str(tmp_path / "run" / "model"), text_encoder=str(tiny_model))
+    index = json.loads((tmp_path / "run" / "model" / "model_index.json").read_text())
+    assert "transformer" not in index, "diffusers would leave the added positions out"
     clip = pipeline("a cat moving left", seed=1, num_inference_steps=1).images[0]
     assert clip.frames.shape == (5, 32, 32, 3)  # type: ignore[attr-defined]
     assert clip.record.request.motion_score == 0  # type: ignore[attr-defined]

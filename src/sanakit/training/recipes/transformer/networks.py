@@ -39,7 +39,8 @@ def begin_as_pictures_(network: VideoDiT, pictures: LinearDiT) -> tuple[str, ...
     """Take the weights of a network of pictures wherever one of clips has the same; the convolutions over time are
     zero. What the other lacks or has in another shape stays as it is.
 
-    A frame does not yet become what the other makes of a picture: positions are added to tokens there and rotary here.
+    With the other's ``interpolation_scale`` a single frame becomes exactly what the other makes of a picture. Else
+    places are told in another way (rotary instead of added), which a training must get over first.
 
     Returns:
         the names of the tensors that stayed.
