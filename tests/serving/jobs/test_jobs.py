@@ -246,27 +246,59 @@ def test_a_full_disk_costs_time_and_no_job(start: Callable[[], TestClient], monk
     assert wait_for(client, client.post("/v1/jobs", json=body).json()["id"], "completed")
 
 
-def test_a_file_that_nobody_lived_to_tell_of_goes_with_its_job(
+def files_of(jobs: Path) -> list[Path]:
+    return [path for path in (jobs / "pictures").rglob("*") if path.is_file()]
+
+
+def test_files_that_nobody_lived_to_tell_of_go_as_time_goes_by(
     start: Callable[[], TestClient], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The process ends between a picture's file and the word that it is there, as far as a test can have that."""
-    keep, tried = JobStore.keep_picture, list[str]()
+    """The process ends between a file and the word of whose it is, as far as a test can have that: once as a picture
+    was made, once as one came."""
+    tried = list[str]()
     monkeypatch.setattr("sanakit.serving.jobs.desk.AGAIN_AFTER", 0.1)
+    for name in ("keep_picture", "accept"):
+        plain = getattr(JobStore, name)
 
-    def ends(self: JobStore, *told: Any) -> bool:
-        tried.append("once")
-        if len(tried) == 1:
-            raise OutputError("nobody is there")
-        return keep(self, *told)
+        def ends(self: JobStore, *told: Any, name: str = name, plain: Any = plain) -> Any:
+            tried.append(name)
+            if tried.count(name) == 1:
+                raise OutputError("nobody is there")
+            return plain(self, *told)
 
-    monkeypatch.setattr(JobStore, "keep_picture", ends)
-    client = start()
-    job = client.post("/v1/jobs", json={"prompt": "a", "num_inference_steps": 1, "seed": 1}).json()["id"]
+        monkeypatch.setattr(JobStore, name, ends)
+    client, edit = start(), {"prompt": "a", "num_inference_steps": "1", "seed": "1"}
+    assert client.post("/v1/jobs", data=edit, files={"image": ("a.png", picture_file())}).status_code == 503
+    job = client.post("/v1/jobs", data=edit, files={"image": ("a.png", picture_file())}).json()["id"]
     assert wait_for(client, job, "completed")["data"]
-    files = tmp_path / "jobs" / "pictures"
-    assert sum(path.is_file() for path in files.rglob("*")) == 2  # that one, and the picture
-    assert client.delete(f"/v1/jobs/{job}").status_code == 200
-    assert not any(path.is_file() for path in files.rglob("*"))
+    assert len(files_of(tmp_path / "jobs")) == 4  # two that came, two that were made
+    client.app.state.desk._sweep()  # type: ignore[attr-defined]
+    assert len(files_of(tmp_path / "jobs")) == 4  # whose process may still live
+    monkeypatch.setattr("sanakit.serving.jobs.desk._ADRIFT_AFTER", -1.0)
+    after = start()
+    wait_until(lambda: len(files_of(tmp_path / "jobs")) == 2)
+    assert after.get(wait_for(after, job, "completed")["data"][0]["url"]).status_code == 200
+    assert after.delete(f"/v1/jobs/{job}").status_code == 200
+    assert files_of(tmp_path / "jobs") == []
+
+
+def test_a_file_that_cannot_be_removed_is_tried_again_and_keeps_nobody_waiting(
+    start: Callable[[], TestClient], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    client, remove, body = start(), Shelf.remove, {"prompt": "a", "num_inference_steps": 1}
+
+    def remove_not(self: Shelf, names: list[str]) -> None:
+        raise OutputError("it may not be written")
+
+    monkeypatch.setattr(Shelf, "remove", remove_not)
+    job = client.post("/v1/jobs", json=body).json()["id"]
+    wait_for(client, job, "completed")
+    assert client.delete(f"/v1/jobs/{job}").json()["deleted"]
+    assert wait_for(client, client.post("/v1/jobs", json=body).json()["id"], "completed")
+    assert len(files_of(tmp_path / "jobs")) == 2
+    monkeypatch.setattr(Shelf, "remove", remove)
+    client.app.state.desk._sweep()  # type: ignore[attr-defined]
+    assert len(files_of(tmp_path / "jobs")) == 1
 
 
 def test_files_that_came_with_a_job_are_kept_all_or_none(
@@ -274,17 +306,17 @@ def test_files_that_came_with_a_job_are_kept_all_or_none(
 ) -> None:
     client, put, kept = start(), Shelf.put, list[str]()
 
-    def put_one(self: Shelf, content: bytes) -> str:
+    def put_one(self: Shelf, content: bytes, name: str | None = None) -> str:
         if kept:
             raise OutputError("the disk is full")
-        kept.append(put(self, content))
+        kept.append(put(self, content, name))
         return kept[0]
 
     monkeypatch.setattr(Shelf, "put", put_one)
     files = [("image[]", ("a.png", picture_file())), ("image[]", ("b.png", picture_file()))]
     assert client.post("/v1/jobs", data={"prompt": "a"}, files=files).status_code == 503
     assert len(kept) == 1
-    assert not [path for path in (tmp_path / "jobs" / "pictures").rglob("*") if path.is_file()]
+    assert files_of(tmp_path / "jobs") == []
 
 
 def test_a_job_whose_end_could_not_be_written_down_is_ended_later(

@@ -125,6 +125,22 @@ def test_jobs_are_cancelled_until_they_end_and_only_ended_ones_forgotten(store: 
     assert store.listed("c") == []
 
 
+def test_files_that_no_job_names_are_adrift_until_they_are_settled(store: JobStore) -> None:
+    files = [each * 64 for each in "bcd"]
+    store.announce(files)
+    store.announce(files[:1])
+    assert store.adrift(store.now() - 60) == []
+    accept(store, "a", inputs={"pictures": files[:1]})
+    store.settle(files[1:2])
+    for _ in range(2):
+        assert store.adrift(store.now() + 60) == files[2:]
+    store.settle(files)
+    assert store.cancel("a", 1.0)
+    assert store.forget(2.0) == files[:1] == store.adrift(0.5)  # until somebody has removed it
+    store.settle(files)
+    assert store.adrift(store.now() + 60) == []
+
+
 def test_ten_thousand_jobs_are_no_burden(store: JobStore) -> None:
     with store._database.transaction():
         for number in range(10_000):

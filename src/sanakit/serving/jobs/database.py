@@ -29,6 +29,7 @@ CREATE TABLE IF NOT EXISTS pictures (
     height INTEGER NOT NULL, PRIMARY KEY (job, number)
 );
 CREATE INDEX IF NOT EXISTS pictures_by_content ON pictures (sha256);
+CREATE TABLE IF NOT EXISTS loose (file TEXT PRIMARY KEY, since {float} NOT NULL);
 """
 
 

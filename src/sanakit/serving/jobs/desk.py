@@ -39,6 +39,7 @@ LEASE, HEARTBEAT = 30.0, 5.0  # seconds
 AGAIN_AFTER = 5.0  # seconds after which a job is tried again that could not be written down
 _PROGRESS_EVERY = 1.0  # seconds between two that are written down
 _SWEEP_EVERY = 600.0  # seconds between two looks for jobs to be forgotten
+_ADRIFT_AFTER = 3600.0  # seconds after which nobody lives who would say whose a file is
 
 Listener = Callable[[Mapping[str, Any], "bytes | None"], None]
 """Told of a job's news: what happened, as JSON, and a preview."""
@@ -128,10 +129,12 @@ class Desk:
         try:
             found = self.store.accept(new, idempotency)
         except ReusedKeyError:
-            self.shelf.remove(input_files(inputs))
+            self._remove(input_files(inputs))
             raise
-        if found.id != new.id:
-            self.shelf.remove(input_files(inputs))
+        if found.id == new.id:
+            self.store.settle(input_files(inputs))
+        else:
+            self._remove(input_files(inputs))
         self._news.put(lambda: None)
         return found
 
@@ -143,15 +146,29 @@ class Desk:
 
     def _kept(self, files: Files) -> dict[str, Any]:
         """Names of files that came with a job; all are kept, or none."""
-        names: dict[str, Any] = {"pictures": [], "controls": []}
+        mask = [] if files.mask is None else [files.mask]
+        groups = {"pictures": files.pictures, "mask": mask, "controls": files.controls}
+        named = {group: [self.shelf.new_name(content) for content in groups[group]] for group in groups}
+        inputs = {**named, "mask": next(iter(named["mask"]), None)}
+        self.store.announce(input_files(inputs))
         try:
-            for group, contents in (("pictures", files.pictures), ("controls", files.controls)):
-                for content in contents:
-                    names[group].append(self.shelf.put(content))
-            return names if files.mask is None else {**names, "mask": self.shelf.put(files.mask)}
+            for group, contents in groups.items():
+                for name, content in zip(named[group], contents, strict=True):
+                    self.shelf.put(content, name)
         except OutputError:
-            self.shelf.remove(input_files(names))
+            self._remove(input_files(inputs))
             raise
+        return inputs
+
+    def _remove(self, files: Sequence[str]) -> None:
+        """What cannot be removed stays adrift, so that the next sweep tries it again."""
+        for file in files:
+            try:
+                self.shelf.remove([file])
+            except OutputError as error:
+                logger.warning("jobs: %s", error)
+            else:
+                self.store.settle([file])
 
     def cancel(self, job: Job) -> None:
         """End it; what runs ends between two steps."""
@@ -174,7 +191,7 @@ class Desk:
 
     def forget(self, job: Job) -> bool:
         """Delete one that has ended, with its pictures."""
-        self.shelf.remove(self.store.forget(math.inf, job.id))
+        self._remove(self.store.forget(math.inf, job.id))
         return self.store.get(job.id) is None
 
     def listen(self, job: str, listener: Listener) -> Callable[[], None]:
@@ -220,8 +237,8 @@ class Desk:
                     self._renew()
                     renewed = now
                 if now - swept > _SWEEP_EVERY:
-                    self._sweep()
                     swept = now
+                    self._sweep()
                 self._take(0.5)
                 while self._open and self._has_room() and self._claim():
                     pass
@@ -346,7 +363,7 @@ class Desk:
             if self._on_picture is not None:
                 self._on_picture(done.content)
             file = self.shelf.new_name(done.content)
-            running.job = self.store.expect(self.owner, job, file)
+            self.store.announce([file])
             self.shelf.put(done.content, file)
             ours = self.store.keep_picture(self.owner, job.id, StoredPicture(number, file, seed, *done.size))
         except OutputError as error:
@@ -355,9 +372,10 @@ class Desk:
             self._let_go(running, AGAIN_AFTER)
             return
         if not ours:  # another process has the job by now, or had it
-            self.shelf.remove([file])
+            self._remove([file])
             self._let_go(running)
             return
+        self.store.settle([file])
         running.left.discard(done.key)
         running.done_steps[done.key] = 1.0
         self._tell(job.id, {"status": "running", "picture": number, "progress": round(100 * running.progress, 1)})
@@ -406,7 +424,8 @@ class Desk:
         self._tell(running.job.id, {"status": QUEUED})
 
     def _sweep(self) -> None:
-        self.shelf.remove(self.store.forget(time.time() - self.keep))
+        self._remove(self.store.forget(time.time() - self.keep))
+        self._remove(self.store.adrift(self.store.now() - _ADRIFT_AFTER))
         for job in self.shelf.jobs_with_latents():  # a lane may keep one more before it hears of the end
             if (found := self.store.get(job)) is not None and found.has_ended:
                 self.shelf.drop_latents(job)

@@ -26,7 +26,7 @@ class Shelf:
         self._place = place
 
     def new_name(self, content: bytes) -> str:
-        """For a file that is kept next."""
+        """For a file that is kept next, and announced before."""
         return f"{hashlib.sha256(content).hexdigest()}-{secrets.token_hex(4)}"
 
     def put(self, content: bytes, name: str | None = None) -> str:
@@ -38,8 +38,8 @@ class Shelf:
         return name
 
     def check(self) -> None:
-        """Raises OutputError where no file can be kept."""
-        self.remove([self.put(bytes(_LEAST_ROOM))])
+        """Raises OutputError where no file can be kept; what a killed process leaves of that is written over."""
+        self.remove([self.put(bytes(_LEAST_ROOM), "room")])
 
     def get(self, name: str) -> bytes:
         """Raises OutputError where it is gone or damaged."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 from sanakit.common.errors import OutputError, RequestError
@@ -32,8 +33,7 @@ class Job:
     Attributes:
         kind: which endpoint's body it is.
         fields: the body, with a seed.
-        inputs: names of the files that came along: lists under "pictures" and "controls", one under "mask"; and under
-            "made" of those that were about to be made for it, which need not be there.
+        inputs: names of the files that came along: lists under "pictures" and "controls", one under "mask".
         fingerprint: of what came, to tell whether the same is asked again.
         steps: of all its pictures.
         progress: from 0 to 1.
@@ -136,12 +136,28 @@ class JobStore:
             QUEUED, not_before, owner, RUNNING, *values,
         )  # fmt: skip
 
-    def expect(self, owner: str, job: Job, file: str) -> Job:
-        """Remember the name of a file before it is written, so that it goes with its job where nobody lives to tell of
-        it; gives the job with it."""
-        inputs = {**job.inputs, "made": [*job.inputs.get("made", ()), file]}
-        self._database.run("UPDATE jobs SET inputs = ? WHERE id = ? AND owner = ?", json.dumps(inputs), job.id, owner)
-        return replace(job, inputs=inputs)
+    def announce(self, files: Sequence[str]) -> None:
+        """Remember files before they are written, so that `adrift` knows them where nobody lives to say whose they
+        are; `settle` ends that."""
+        if files:
+            self._loosen(files, self.now())
+
+    def _loosen(self, files: Iterable[str], since: float) -> None:
+        for file in files:
+            self._database.run("INSERT INTO loose (file, since) VALUES (?, ?) ON CONFLICT DO NOTHING", file, since)
+
+    def settle(self, files: Iterable[str]) -> None:
+        """They belong to a job by now, or are removed; where that cannot be written down `adrift` finds it out."""
+        with suppress(OutputError):
+            for file in files:
+                self._database.run("DELETE FROM loose WHERE file = ?", file)
+
+    def adrift(self, before: float) -> list[str]:
+        """Files that were announced before then and belong to no job."""
+        found = [row[0] for row in self._database.run("SELECT file FROM loose WHERE since < ? LIMIT 500", before)]
+        needed = {file for file in found if self._needed(file)}
+        self.settle(needed)
+        return [file for file in found if file not in needed]
 
     def keep_picture(self, owner: str, job: str, picture: StoredPicture) -> bool:
         """Remember a finished picture, once; says whether this file is what is remembered."""
@@ -220,7 +236,8 @@ class JobStore:
         return int(self._database.run("SELECT COUNT(*) FROM jobs WHERE status = ?", status)[0][0])
 
     def forget(self, before: float, job: str | None = None) -> list[str]:
-        """Jobs that ended before then, or one that has ended; gives the names of files that nothing needs any more."""
+        """Jobs that ended before then, or one that has ended; gives the names of files that nothing needs any more,
+        which are adrift until they are settled."""
         one, values = ("", ()) if job is None else (" AND id = ?", (job,))
         with self._database.transaction():
             rows = self._database.run(
@@ -232,7 +249,9 @@ class JobStore:
                 hashes |= {picture.sha256 for picture in self.pictures(row[0])}
                 self._database.run("DELETE FROM pictures WHERE job = ?", row[0])
                 self._database.run("DELETE FROM jobs WHERE id = ?", row[0])
-            return [each for each in hashes if not self._needed(each)]
+            left = [each for each in hashes if not self._needed(each)]
+            self._loosen(left, 0.0)
+            return left
 
     def _needed(self, sha256: str) -> bool:
         found = self._database.run("SELECT 1 FROM pictures WHERE sha256 = ? LIMIT 1", sha256)
@@ -240,9 +259,9 @@ class JobStore:
 
 
 def input_files(inputs: Mapping[str, Any]) -> Sequence[str]:
-    """Of all pictures that came with a job, or may have been made for it."""
+    """Of all pictures that came with a job."""
     mask = [inputs["mask"]] if inputs.get("mask") else []
-    return [*inputs.get("pictures", ()), *mask, *inputs.get("controls", ()), *inputs.get("made", ())]
+    return [*inputs.get("pictures", ()), *mask, *inputs.get("controls", ())]
 
 
 def new_id() -> str:
