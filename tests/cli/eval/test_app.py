@@ -85,7 +85,7 @@ def test_what_cannot_be_measured_is_one_sentence(
     assert "same place" in sentence(capsys, "eval", "fid", real, real)
     assert "nothing.txt" in sentence(capsys, "eval", "motion", "--bank", "tiny", "--names", tmp_path / "nothing.txt")
     for command in ("fid", "kid", "clips"):
-        assert "--limit 2 leaves too few" in sentence(capsys, "eval", command, real, fake, "--limit", "2")
+        assert "--limit 2: too few" in sentence(capsys, "eval", command, real, fake, "--limit", "2")
     assert "does not exist" in sentence(capsys, "eval", "fid", real, tmp_path / "nowhere")
     assert "is empty" in sentence(capsys, "eval", "kid", real, tmp_path / "empty")
     assert "holds 3 pictures" in sentence(capsys, "eval", "kid", real, tmp_path / "few")

@@ -9,7 +9,6 @@ import typer
 
 from sanakit.cli.eval.options import ExtractorOptions, MeasureOptions
 from sanakit.cli.terminal.options import TrustOptions
-from sanakit.common.errors import RequestError
 
 
 def clips(
@@ -27,9 +26,7 @@ def clips(
     fps: Annotated[float, typer.Option(min=0.1, help="Frames a second at which clips are read.")] = 8.0,
 ) -> None:
     """Two sets of clips: Fréchet distance of their frames and of whole clips, and how steady the clips are."""
-    measure.check(of_distances=True)
-    if real.exists() and fake.exists() and real.resolve() == fake.resolve():
-        raise RequestError(f"{real} and {fake} are the same place, whose distance to itself is 0; give two sets")
+    measure.check_sets(real, fake)
 
     from sanakit.evaluation.metrics.half_sampling import MIN_SAMPLES
     from sanakit.evaluation.reports.clip_distances import clips_report

@@ -10,7 +10,6 @@ import typer
 
 from sanakit.cli.eval.options import ExtractorOptions, MeasureOptions
 from sanakit.cli.terminal.options import TrustOptions
-from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
     from sanakit.checkpoints.files.hub import HubOptions
@@ -45,7 +44,7 @@ def fid(
 
     With another network than Inception-v3 the number is one of its own and not comparable with published FIDs.
     """
-    measure.check(of_distances=True)
+    measure.check_sets(real, fake)
 
     from sanakit.evaluation.reports.distances import fid_report
 
@@ -66,7 +65,7 @@ def kid(
     subset_size: Annotated[int | None, typer.Option(min=2, help="Pictures in each; 1000, or all if fewer.")] = None,
 ) -> None:
     """Kernel distance between the features of two sets of pictures: no bias, so it also suits few pictures."""
-    measure.check(of_distances=True)
+    measure.check_sets(real, fake)
 
     from sanakit.evaluation.reports.distances import kid_report
 
@@ -108,8 +107,6 @@ def _both(
     from sanakit.evaluation.reports.picture_features import extract_features
     from sanakit.evaluation.reports.picture_sets import open_pictures
 
-    if real.exists() and fake.exists() and real.resolve() == fake.resolve():
-        raise RequestError(f"{real} and {fake} are the same place, whose distance to itself is 0; give two sets")
     sets = [open_pictures(path, **measure.which, at_least=MIN_SAMPLES) for path in (real, fake)]
     device = measure.start()
     extractor = network.load(device, hub)

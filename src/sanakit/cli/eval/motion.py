@@ -48,14 +48,14 @@ def motion(
     if distances and model is None:
         raise RequestError("--distances are those of a model's clips; give --model")
 
-    from sanakit.evaluation.metrics.half_sampling import MIN_SAMPLES
+    from sanakit.evaluation.metrics.half_sampling import require_enough
     from sanakit.evaluation.worlds.moving import Clips, motion_reading_report
     from sanakit.evaluation.worlds.subject import subject_of
     from sanakit.features.scenes import open_bank
     from sanakit.scoring.reading.load import load_reader
 
-    if distances and num < MIN_SAMPLES:
-        raise RequestError(f"--distances of {num} clips have no interval; give --num {MIN_SAMPLES} or more")
+    if distances:
+        require_enough(num, f"--distances of --num {num}")
     chosen, things = load_reader(reader, device=draw.start()), open_bank(bank, names)
     if model is not None:
         show_report(_of_model(draw, model, chosen, things, (num, seed), distances=distances), output, draw)

@@ -69,12 +69,15 @@ class MeasureOptions(DeviceOptions):
         where distances are measured."""
         check_report(self.output)
         if of_distances and self.limit is not None:
-            from sanakit.evaluation.metrics.half_sampling import MIN_SAMPLES
+            from sanakit.evaluation.metrics.half_sampling import require_enough
 
-            if self.limit < MIN_SAMPLES:
-                raise RequestError(
-                    f"--limit {self.limit} leaves too few for a distance with its interval; give {MIN_SAMPLES} or more"
-                )
+            require_enough(self.limit, f"--limit {self.limit}")
+
+    def check_sets(self, real: Path, fake: Path) -> None:
+        """The same of two sets, which are not to be one."""
+        self.check(of_distances=True)
+        if real.exists() and fake.exists() and real.resolve() == fake.resolve():
+            raise RequestError(f"{real} and {fake} are the same place, whose distance to itself is 0; give two sets")
 
     def show(self, report: Report) -> None:
         show_report(report, self.output, self)

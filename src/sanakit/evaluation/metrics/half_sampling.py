@@ -23,7 +23,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from sanakit.common.errors import ConfigError
+from sanakit.common.errors import ConfigError, RequestError
 from sanakit.common.progress import OnProgress, no_progress
 
 Indices = NDArray[np.intp]
@@ -47,6 +47,12 @@ class HalfSampled:
     corrected_low: float
     corrected_high: float
     num_halves: int
+
+
+def require_enough(num_samples: int, given: str) -> None:
+    """Raises RequestError where so many, which ``given`` tells, have no interval."""
+    if num_samples < MIN_SAMPLES:
+        raise RequestError(f"{given}: too few for a distance with its interval, which wants {MIN_SAMPLES} or more")
 
 
 def draw_halves(

@@ -13,13 +13,13 @@ from sanakit.common.errors import RequestError
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.evaluation.metrics.frechet import fit_gaussian, gaussian_distance, too_few
 from sanakit.evaluation.metrics.half_sampling import (
-    MIN_SAMPLES,
     NUM_HALVES,
     HalfSampled,
     Indices,
     draw_halves,
     half_sampled,
     interval_from_halves,
+    require_enough,
 )
 from sanakit.evaluation.metrics.kernel_distance import (
     kernel_distance,
@@ -178,9 +178,5 @@ def require_different(real: Mapping[str, Any], fake: Mapping[str, Any]) -> None:
 
 def _fewest(real: Floats, fake: Floats) -> int:
     fewest = min(len(real), len(fake))
-    if fewest < MIN_SAMPLES:
-        raise RequestError(
-            f"{len(real)} and {len(fake)} pictures are too few for a distance with an interval; "
-            f"give at least {MIN_SAMPLES} of each"
-        )
+    require_enough(fewest, f"{len(real)} and {len(fake)} pictures")
     return fewest
