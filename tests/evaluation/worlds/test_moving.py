@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from sanakit.cli.app import main
 from sanakit.common.errors import ConfigError
@@ -118,3 +119,19 @@ def test_the_command_judges_a_model_of_clips_and_refuses_one_of_pictures(
     assert main([*command, "--distances"]) == 2
     assert main([*command, "--model", str(clip_model), "--distances"]) == 2
     assert "--distances of 1 clips have no interval" in capsys.readouterr().err
+
+
+def test_sheets_of_clips_are_strips_or_all_of_them_moving(
+    clip_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sanakit.worlds.telling.sheet_prompts.CLIP_SHEET_PROMPTS", ("a cat moving left", "a dog"))
+    command = ["eval", "motion", "--sheet", "--steps", "1", "--guidance-scale", "1", "--output"]
+    for name in ("strips.png", "all.gif"):
+        assert main([*command, str(tmp_path / name), "--model", str(clip_model)]) == 0
+    with Image.open(tmp_path / "strips.png") as strips, Image.open(tmp_path / "all.gif") as moving:
+        assert strips.width > 9 * 32
+        assert strips.height > 2 * 32
+        assert 1 < moving.n_frames <= 9  # type: ignore[attr-defined]  # equal ones that follow each other are one
+        assert moving.info["duration"] % 120 == 0  # eight a second, in hundredths
+    assert main([*command, str(tmp_path / "a.mp4"), "--model", str(clip_model)]) == 2
+    assert "a .png of film strips, or a .gif" in capsys.readouterr().err

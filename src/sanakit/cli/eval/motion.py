@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,13 +17,17 @@ from sanakit.cli.eval.options import (
     check_report,
     show_report,
 )
+from sanakit.cli.terminal.output_place import check_folder
 from sanakit.common.errors import RequestError
 
 if TYPE_CHECKING:
     from sanakit.evaluation.reports.report import Report
     from sanakit.evaluation.worlds.moving import Frames
+    from sanakit.pipelines.text_to_image import TextToImagePipeline
     from sanakit.scoring.reading.recogniser import RecogniserReader
     from sanakit.worlds.banks.bank import Bank
+
+_SHEET_BYTES = 8_000_000
 
 
 def motion(
@@ -40,10 +45,16 @@ def motion(
         bool,
         typer.Option("--distances", help="Of a model: how far its clips are from the true ones, as of eval clips."),
     ] = False,
+    sheet: Annotated[
+        bool, typer.Option("--sheet", help="Only make the README's clips, at seed 0: OUTPUT.png film strips, .gif all.")
+    ] = False,
     output: ReportOption = None,
 ) -> None:
     """How often things and their motion are right in a model's clips of held-out prompts; or how well the reader reads
     them in true clips, and how often it passes wrong ones; with --autoencoder in what that leaves of them."""
+    if sheet:
+        _draw_sheet(draw, model, output or Path("clips.png"))
+        return
     check_report(output)
     if distances and model is None:
         raise RequestError("--distances are those of a model's clips; give --model")
@@ -68,6 +79,30 @@ def motion(
     show_report(report, output, draw)
 
 
+def _draw_sheet(draw: DrawOptions, model: str | None, output: Path) -> None:
+    if model is None:
+        raise RequestError("--sheet is of a model's clips; give --model")
+    if output.suffix not in (".png", ".gif"):
+        raise RequestError(f"--output {output.name}: a sheet of clips is a .png of film strips, or a .gif")
+    check_folder(output.parent, _SHEET_BYTES)
+
+    from sanakit.evaluation.drawing import drawing_clips_with
+    from sanakit.evaluation.reports.clip_sheet import save_clip_sheet
+    from sanakit.worlds.telling.sheet_prompts import CLIP_SHEET_PROMPTS
+
+    pipeline = _load(draw, model)
+    with draw.bar("drawing", unit="clips") as on_progress:
+        made = drawing_clips_with(pipeline, **draw.chosen)
+        save_clip_sheet(made, CLIP_SHEET_PROMPTS, 0, output, on_progress=on_progress)
+    draw.tell(f"the sheet is in {output}")
+
+
+def _load(draw: DrawOptions, model: str) -> TextToImagePipeline:
+    from sanakit.pipelines.request import VideoRequest
+
+    return draw.load([VideoRequest(prompt="a clip", **draw.chosen)], model)
+
+
 def _through(source: str, device: str) -> tuple[Callable[[Frames], Frames], dict[str, str]]:
     """What an autoencoder makes of clips, and which it is."""
     import torch
@@ -90,9 +125,8 @@ def _of_model(
     from sanakit.evaluation.drawing import drawing_clips_with
     from sanakit.evaluation.worlds.moving import Clips, motion_report
     from sanakit.evaluation.worlds.subject import subject_of
-    from sanakit.pipelines.request import VideoRequest
 
-    pipeline = draw.load([VideoRequest(prompt="a clip", **draw.chosen)], model)
+    pipeline = _load(draw, model)
     defaults = pipeline.bundle.card.defaults
     assert isinstance(defaults, VideoDefaults)
     subject = subject_of(bank, pipeline.bundle.words, readable=reader.words.readable)

@@ -1,4 +1,4 @@
-"""The README's sheet: written before the training of Starter 2 began, never changed after it, and shown whole."""
+"""The README's sheets: written before the trainings of what they show began, never changed after, and shown whole."""
 
 from __future__ import annotations
 
@@ -60,4 +60,23 @@ SHEET_PROMPTS = (
     "just the apple, thank you so much",
     "Hello! My daughter turns five next week and she adores animals. Could you make a friendly picture of an elephant "
     "for her birthday card? It should be cheerful and simple, with clean edges and warm colours. Thank you!",
+)
+
+CLIP_SHEET_PROMPTS = (
+    "a red apple moving to the left",
+    "a blue car quickly moving to the right",
+    "a balloon moving up",
+    "a yellow leaf slowly moving down",
+    "a cat coming closer",
+    "a boat moving away",
+    "a green frog bouncing up and down",
+    "a mushroom appearing",
+    "a penguin moving to the left on a yellow background",
+    "a rocket moving up at night",
+    "a purple star moving to the right and a red heart moving to the left",
+    "a dog moving to the right and a bird moving up",
+    "two yellow stars moving down",
+    "three blue fish moving to the left",
+    "a pink rabbit on a blue background",
+    "an elephant turning around",
 )

@@ -15,6 +15,7 @@ from sanakit.common.pixels import Picture
 from sanakit.common.progress import OnProgress, no_progress
 from sanakit.data.prompts import Prompt
 from sanakit.evaluation.metrics.bootstrap import Estimate, estimate
+from sanakit.evaluation.reports.clip_sheet import film_strip
 from sanakit.evaluation.reports.picture_grid import picture_grid
 from sanakit.models.transformers.linear_dit import LinearDiT
 from sanakit.pipelines.request import GenerationRequest, VideoRequest
@@ -23,7 +24,6 @@ from sanakit.scoring.rewards.panel import Panel
 from sanakit.scoring.rewards.reward import Clip, Shown
 from sanakit.training.loop import RunResult
 from sanakit.training.recipes.rl.settings import RLSettings
-from sanakit.training.recipes.transformer.samples import film_strip
 from sanakit.training.rollouts.engine import shown_of
 from sanakit.training.rollouts.prompts import Prompts
 from sanakit.training.watching.report import draw_curves, read_log, spent_in_words, write_report

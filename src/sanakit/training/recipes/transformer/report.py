@@ -11,10 +11,11 @@ from PIL import Image
 
 from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.identity.card import VideoDefaults
+from sanakit.evaluation.drawing import drawing_clips_with
+from sanakit.evaluation.reports.clip_sheet import clip_sheet
 from sanakit.evaluation.reports.picture_grid import picture_grid
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.training.loop import RunResult
-from sanakit.training.recipes.transformer.samples import clip_sheet
 from sanakit.training.watching.caption_test import ALL_KINDS
 from sanakit.training.watching.report import draw_curves, read_log, spent_in_words, write_report
 
@@ -45,7 +46,7 @@ def report_transformer(
     if prompts:
         pipeline = TextToImagePipeline(bundle)
         if isinstance(bundle.card.defaults, VideoDefaults):
-            clip_sheet(pipeline, prompts, 0).save(folder / "sheet.png")
+            clip_sheet(drawing_clips_with(pipeline), prompts, 0).save(folder / "sheet.png")
         else:
             _sheet(pipeline, prompts).save(folder / "sheet.png")
         images.append("sheet.png")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -15,19 +13,15 @@ from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.identity.card import ModelCard, VideoDefaults
 from sanakit.checkpoints.networks.strict_load import load_network
 from sanakit.common.config import to_mapping
-from sanakit.common.pixels import Picture, evenly
-from sanakit.evaluation.drawing import Draw, drawing_with
+from sanakit.evaluation.drawing import Draw, drawing_clips_with, drawing_with
+from sanakit.evaluation.reports.clip_sheet import clip_sheet
 from sanakit.evaluation.reports.picture_grid import picture_grid
 from sanakit.features.encoders import Encoders
 from sanakit.features.identity import digest_of
 from sanakit.features.work import Painter
-from sanakit.pipelines.clips.clip import GeneratedClip
-from sanakit.pipelines.request import VideoRequest
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.training.recipes.transformer.starting_model import StartingModel
 from sanakit.training.run.run_config import SampleConfig
-
-_STRIP = 9  # frames of a film strip
 
 
 class SamplePainter:
@@ -61,22 +55,10 @@ class SamplePainter:
             pipeline = TextToImagePipeline(bundle)
             settings: dict[str, Any] = {"num_inference_steps": config.steps, "guidance_scale": config.guidance_scale}
             if isinstance(self._card.defaults, VideoDefaults):
-                return clip_sheet(pipeline, config.prompts, config.seed, **settings)
+                return clip_sheet(drawing_clips_with(pipeline, **settings), config.prompts, config.seed)
             draw = drawing_with(pipeline, **settings)
             pictures = [draw([prompt], [config.seed])[0] for prompt in config.prompts]
         return picture_grid(pictures, config.prompts, columns=min(6, len(pictures)))
-
-
-def clip_sheet(pipeline: TextToImagePipeline, prompts: Sequence[str], seed: int, **settings: Any) -> Image.Image:
-    """A film strip of each prompt's clip below the other."""
-    requests = [VideoRequest(prompt=prompt, seed=seed, **settings) for prompt in prompts]
-    strips = [film_strip(clip.pictures) for clip in pipeline(requests).images if isinstance(clip, GeneratedClip)]
-    return picture_grid(strips, prompts, columns=1)
-
-
-def film_strip(frames: NDArray[np.uint8]) -> Picture:
-    """Up to nine frames of a clip ``(T, H, W, 3)``, the first and the last among them, beside each other."""
-    return np.concatenate(list(frames[evenly(len(frames), _STRIP)]), axis=1)
 
 
 def begun_painter(start: StartingModel, encoders: Encoders, device: str) -> Painter | None:
