@@ -118,7 +118,7 @@ def test_the_command_judges_a_model_of_clips_and_refuses_one_of_pictures(
     assert "give a model of clips" in capsys.readouterr().err
     assert main([*command, "--distances"]) == 2
     assert main([*command, "--model", str(clip_model), "--distances"]) == 2
-    assert "--distances of 1 clips have no interval" in capsys.readouterr().err
+    assert "--distances of --num 1: too few for a distance" in capsys.readouterr().err
 
 
 def test_sheets_of_clips_are_strips_or_all_of_them_moving(
