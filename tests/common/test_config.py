@@ -38,6 +38,12 @@ class Drawing:
     colour: Literal["red", "blue"] = "red"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Named:
+    title: str
+    others: tuple[str, ...] = ()
+
+
 DRAWINGS = [
     Drawing(shape=Circle(radius=2.0)),
     Drawing(
@@ -65,7 +71,7 @@ def test_presets_come_back_from_json(config: LinearDiTConfig | DCAutoencoderConf
         ({"colour": "green"}, "Drawing.colour='green' is not one of 'red', 'blue'"),
         ({"scale": "wide"}, "Drawing.scale='wide' must be of type float"),
         ({"scale": True}, "Drawing.scale=True must be of type float"),
-        ({"title": 5}, "Drawing.title=5 must be of type str"),
+        ({"title": 5}, "Drawing.title=5 must be of type str; in YAML a text"),
         ({"more": "abc"}, "Drawing.more='abc' must be a list"),
         ({"more": [{"type": "box", "sides": [1]}]}, "Drawing.more[0].sides must hold 2 values, not 1"),
         ({"shape": {"type": "box", "sides": [1, 2.5]}}, "Drawing.shape.sides[1]=2.5 must be of type int"),
@@ -107,6 +113,16 @@ def test_the_checks_of_the_config_itself_still_run() -> None:
 def test_yaml_that_is_none_is_an_error_of_yaml(text: str) -> None:
     with pytest.raises(yaml.YAMLError):
         read_yaml(text)
+
+
+@pytest.mark.parametrize(
+    "word", ["on", "Off", "YES", "no", "true", "null", "~", "", "12", "1_000", "1.5", "2026-11-30"]
+)
+def test_a_word_that_yaml_reads_as_something_else_is_to_be_quoted(word: str) -> None:
+    assert from_mapping(Named, read_yaml(f"{{title: '{word}'}}")) == Named(title=word)
+    for text in (f"title: {word}", f"{{title: a, others: [b, {word or '~'}]}}"):
+        with pytest.raises(ConfigError, match=r"Named\.\w+(\[1\])?=.* must be of type str; in YAML .* put into quotes"):
+            from_mapping(Named, read_yaml(text))
 
 
 def test_json_that_is_nested_without_end_is_an_error_of_the_text() -> None:

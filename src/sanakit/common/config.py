@@ -22,6 +22,7 @@ from sanakit.common.errors import ConfigError, SanakitError
 from sanakit.common.version import __version__
 
 T = TypeVar("T")
+QUOTES = "; in YAML a text that is on, off, yes, no, true, false, null, a number or a date is put into quotes"
 _MAX_YAML_VALUES = 100_000  # recipes have some hundred
 
 
@@ -224,7 +225,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         except ValueError:
             pass
     if isinstance(hint, type) and (not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool)):
-        raise ConfigError(f"{where}={value!r} must be of type {hint.__name__}")
+        remedy = QUOTES if hint is str and not isinstance(value, (list, Mapping)) else ""
+        raise ConfigError(f"{where}={value!r} must be of type {hint.__name__}{remedy}")
     return value
 
 

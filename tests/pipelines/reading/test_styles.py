@@ -36,6 +36,7 @@ def test_a_file_of_ones_own_adds_and_replaces(tmp_path: Path) -> None:
         ("a: no place", "the style 'a' in"),
         ('a: {prompt: "{prompt}", colour: red}', "is not usable"),
         ("a: 3", "is not usable"),
+        ('a: {prompt: "{prompt}", negative: no}', "style 'a' in .* put into quotes"),
         ("\x00", "is no YAML"),
     ],
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from sanakit.common.config import read_yaml
+from sanakit.common.config import QUOTES, read_yaml
 from sanakit.common.errors import RequestError
 
 _PLACE = "{prompt}"
@@ -67,7 +67,9 @@ def _styles_in(place: str, text: str) -> dict[str, Style]:
 def _style(place: str, name: str, fields: object) -> Style:
     texts = {"prompt": fields} if isinstance(fields, str) else fields
     if isinstance(texts, Mapping) and set(texts) <= {"prompt", "negative"} and _PLACE in str(texts.get("prompt")):
-        return Style(**{part: str(text) for part, text in texts.items()})
+        if all(isinstance(text, str) for text in texts.values()):
+            return Style(**texts)
+        raise RequestError(f"the style {name!r} in {place} holds what is no text{QUOTES}.")
     raise RequestError(
         f"the style {name!r} in {place} is not usable; it must be {{prompt: '{_PLACE}, ...', negative: '...'}}, with "
         f"{_PLACE} in it."
