@@ -12,6 +12,7 @@ import torch
 from sanakit.kernels import (
     conv3x3,
     cross_attention,
+    dit_block,
     int8_linear,
     linear,
     linear_attention,
@@ -49,7 +50,7 @@ def variant(request: pytest.FixtureRequest, built_library: Path) -> NativeLibrar
 @pytest.fixture
 def native_everywhere(variant: NativeLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
     """This instruction set, in every kernel, whatever the environment says."""
-    tokens = (cross_attention, int8_linear, linear, linear_attention, mix_ffn, modulated_norm)
+    tokens = (cross_attention, dit_block, int8_linear, linear, linear_attention, mix_ffn, modulated_norm)
     for module in (library, memory, *(each.native for each in (*tokens, conv3x3, newton_schulz, pixel_norm))):
         monkeypatch.setattr(module, "native_library", lambda: variant)
 

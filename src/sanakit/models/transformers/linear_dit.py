@@ -23,7 +23,8 @@ from sanakit.layers.mix_ffn import MixFFN
 from sanakit.layers.norms import RMSNorm
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.condition import Beside, Condition
-from sanakit.models.transformers.prompted import Prompted, PromptedBlock, PromptedTransformer, table, two_rows
+from sanakit.models.transformers.prompted import Prompted, PromptedTransformer, table, two_rows
+from sanakit.models.transformers.whole_block import WholeBlock
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +70,7 @@ class LinearDiTConfig:
         return int(self.mlp_ratio * self.hidden_size)
 
 
-class Block(PromptedBlock):
+class Block(WholeBlock):
     """Modulated linear attention, cross-attention, modulated Mix-FFN; each adds to its input."""
 
     def __init__(self, config: LinearDiTConfig) -> None:
@@ -100,6 +101,8 @@ class Block(PromptedBlock):
 
         ``size`` is the height and width of the grid of tokens; ``identity_rows`` is ``(B,)`` bool.
         """
+        if identity_rows is None and (y := self.at_once(x, modulation, text, size)) is not None:
+            return y
         height, width = size
         shift1, scale1, gate1, shift2, scale2, gate2 = (self.scale_shift_table + modulation).chunk(6, dim=1)
         x = gated_sum(x, gate1, self.attention(modulated_norm(x, shift1, scale1), identity_rows=identity_rows))

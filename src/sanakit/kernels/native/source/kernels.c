@@ -18,6 +18,7 @@
 #include "linear.h"
 #endif
 #ifndef HALVES
+#include "dit_block.h"
 #include "newton_schulz.h"
 #endif
 
@@ -41,6 +42,7 @@ const struct Variant NAMED(VARIANT) = {
     .linear = linear,
 #endif
 #ifndef HALVES
+    .dit_block = dit_block,
     .gated_depthwise_backward = gated_depthwise_backward,
     .linear_attention_backward = linear_attention_backward,
     .modulated_norm_backward = modulated_norm_backward,

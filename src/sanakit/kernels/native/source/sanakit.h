@@ -146,11 +146,39 @@ struct NewtonSchulz {
     int32_t iterations;
 };
 
+/* A layer's weight (out, in) and bias (out) or NULL; of a depth-wise convolution (channels, 9) and (channels). */
+struct Projection {
+    const float *weight, *bias;
+};
+
+/* What a block of the linear diffusion transformer has learnt; norms that are NULL are left out. */
+struct BlockWeights {
+    const float *table, *norm_q, *norm_k, *norm_text; /* (6, channels), and (channels) each */
+    struct Projection qkv, out, query, text_out, expand, depthwise, project;
+    int64_t channels, inner, head, text_head; /* inner channels of the Mix-FFN are those behind its gate */
+    float attention_eps, norm_eps, layer_eps;
+};
+
+/* Tokens (batch, height * width, channels) to y of the same shape, which is not x. The `length` tokens of texts are seen
+ * where `seen` (batch, length) is not 0; a picture whose `same` is not NULL gets that (channels) in place of what it would
+ * see. */
+struct DitBlock {
+    const struct BlockWeights *weights;
+    const float *x, *modulation; /* modulation (batch, 6, channels) */
+    const uint8_t *seen;
+    const float *const *same;
+    float *y;
+    struct Tokens keys, values;
+    int64_t batch, height, width, length;
+    int32_t threads;
+};
+
 /* The kernels of one instruction set, of halves some of them. They give 0, or 1 where there was no memory for what they
  * need. */
 struct Variant {
     const char *name;
     int (*conv3x3)(const struct Conv3x3 *);
+    int (*dit_block)(const struct DitBlock *);
     int (*gated_depthwise)(const struct GatedDepthwise *);
     int (*gated_depthwise_backward)(const struct GatedDepthwiseBackward *);
     int (*int8_linear)(const struct Int8Linear *);
