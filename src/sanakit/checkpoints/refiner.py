@@ -1,11 +1,11 @@
-"""What refines clips, from a diffusers folder of LTX-2: transformer, text connectors, text encoder, and where there is
-one an upsampler of latents."""
+"""What refines clips, from a diffusers folder of LTX-2 or Lightricks' single file: transformer, text connectors, text
+encoder, and where there is one an upsampler of latents."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -147,18 +147,32 @@ def open_refiner(source: str | Path, *, hub: HubOptions | None = None) -> Opened
         CheckpointError: the source holds none, or a part of one.
         DownloadError: a hub id that is not on this machine could not be fetched.
     """
-    parts = find_parts(source, hub=hub, folders=_FOLDERS)
+    parts = _with_neighbours(find_parts(source, hub=hub, folders=_FOLDERS))
     if REFINER not in parts.networks:
-        raise CheckpointError(f"{source} is no refiner of clips; give a diffusers folder of LTX-2")
+        raise CheckpointError(f"{source} is no refiner of clips; give LTX-2, as a diffusers folder or Lightricks' file")
     if CONNECTORS not in parts.networks or parts.text_encoder is None:
         raise CheckpointError(
-            f"{source} holds a part of a refiner; beside transformer/ the folders connectors/, text_encoder/ and "
+            f"{source} holds a part of a refiner; beside its transformer the folders connectors/, text_encoder/ and "
             f"tokenizer/ are due"
         )
     for found in parts.networks.values():
         check_whole(found)
     _check_together(parts)
     return OpenedRefiner(parts=parts)
+
+
+def _with_neighbours(parts: ModelParts) -> ModelParts:
+    """What a single file lacks, from folders that are called as in a diffusers folder and stand beside it."""
+    if not parts.path.is_file():
+        return parts
+    folders = {name: parts.path.with_name(name) for name in _FOLDERS if parts.path.with_name(name).is_dir()}
+    networks = dict(parts.networks)
+    for name in (CONNECTORS, UPSAMPLER):
+        if name in folders and name not in networks:
+            networks |= find_parts(folders[name], folders=(name,)).networks
+    return replace(
+        parts, networks=networks, text_encoder=folders.get("text_encoder"), tokenizer=folders.get("tokenizer")
+    )
 
 
 def _check_together(parts: ModelParts) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import LlamaModel
 
 from sanakit.checkpoints.bundle import ModelBundle, save_bundle
@@ -17,6 +18,7 @@ from sanakit.checkpoints.diffusers_layout import save_network
 from sanakit.checkpoints.networks.refiner.latent_upsampler import LATENT_UPSAMPLER
 from sanakit.checkpoints.networks.refiner.ltx2_connectors import LTX2_CONNECTORS
 from sanakit.checkpoints.networks.refiner.ltx2_video import LTX2_VIDEO
+from sanakit.checkpoints.networks.strict_load import read_network
 from sanakit.checkpoints.opening import OpenedModel, load_bundle, open_model
 from sanakit.checkpoints.refiner import open_refiner
 from sanakit.checkpoints.text.decoder_folder import read_decoder
@@ -161,6 +163,37 @@ def test_the_command(model: Path, refiner: Path, tmp_path: Path, capsys: pytest.
     assert out.exists()
     assert main([*command[:-2]]) == 2
     assert "or make one with --frames" in capsys.readouterr().err
+
+
+def test_a_refiner_in_one_file_is_that_of_the_folder(refiner: Path, model: Path, tmp_path: Path) -> None:
+    """Lightricks' layout, with what it lacks in folders beside it."""
+    tensors = {}
+    for component, found in open_refiner(refiner).parts.networks.items():
+        names = found.kind.layouts(found.config)["upstream"].from_ours(read_network(found).tensors)
+        if component != "latent_upsampler":
+            tensors |= {
+                name if name.startswith("text_") else f"model.diffusion_model.{name}": each
+                for name, each in names.items()
+            }
+    config = {
+        "attention_head_dim": 24, "caption_channels": 32, "cross_attention_dim": 48, "in_channels": 8, "num_layers": 1,
+        "num_attention_heads": 2, "out_channels": 8, "rope_type": "split", "frequencies_precision": "float64",
+        "causal_temporal_positioning": True, "use_middle_indices_grid": True, "connector_attention_head_dim": 16,
+        "connector_num_attention_heads": 2, "connector_num_layers": 2, "connector_num_learnable_registers": 16,
+    }  # fmt: skip
+    file = tmp_path / "ltx-2.safetensors"
+    save_file(tensors, file, {"config": json.dumps({"transformer": config})})
+    with pytest.raises(CheckpointError, match="a part of a refiner"):
+        open_refiner(file)
+    for name in ("text_encoder", "tokenizer"):
+        (tmp_path / name).symlink_to(refiner / name)
+    (tmp_path / "latent_upsampler").mkdir()
+    weights = "diffusion_pytorch_model.safetensors"
+    (tmp_path / "latent_upsampler" / "x2.safetensors").symlink_to(refiner / "latent_upsampler" / weights)
+    opened, expected = open_refiner(file), open_refiner(refiner)
+    assert opened.scale == 2
+    how: Any = {"device": "cpu", "dtypes": dict.fromkeys(("transformer", "text_encoder"), torch.float32)}
+    assert opened.load(**how).hash == expected.load(**how).hash
 
 
 def test_what_does_not_belong_together_is_refused(

@@ -20,7 +20,7 @@ from sanakit.checkpoints.networks.key_maps import Drop
 from sanakit.checkpoints.networks.linear_dit import OF_CONTROLNET
 from sanakit.checkpoints.networks.nunchaku import to_nunchaku
 from sanakit.checkpoints.networks.strict_load import read_network
-from sanakit.checkpoints.sources.complete import card_of, find_autoencoder, with_text_encoder, words_of_parts
+from sanakit.checkpoints.sources.complete import card_of, with_named_autoencoder, with_text_encoder, words_of_parts
 from sanakit.checkpoints.sources.content_hashes import hash_parts
 from sanakit.checkpoints.sources.sources import CONFIG_KEY, ModelParts, find_parts
 from sanakit.checkpoints.text.decoder_folder import write_decoder
@@ -121,7 +121,7 @@ def _add_parts(
 ) -> ModelParts:
     """Parts that were named, and the starter's small text encoder; others stay missing rather than being downloaded."""
     if autoencoder is not None:
-        parts = replace(parts, networks={**parts.networks, "autoencoder": find_autoencoder(autoencoder, hub)})
+        parts = with_named_autoencoder(parts, hub, autoencoder)
     is_small = parts.card is not None and parts.card.text_encoder == SMALL_TEXT_ENCODER
     if text_encoder is not None or (is_small and parts.text_encoder is None):
         parts = with_text_encoder(parts, text_encoder, hub)
@@ -129,10 +129,15 @@ def _add_parts(
 
 
 def _write_folder(parts: ModelParts, folder: Path) -> list[str]:
-    """A whole diffusers folder, or one component's folder for a network that is no model by itself."""
-    if parts.transformer is None:
-        write_network(folder, read_network(_only(parts)))
-        return _only_here(parts)
+    """A whole diffusers folder, one component's folder for a network that is no model by itself, or such of several."""
+    transformer = parts.networks.get("transformer")
+    if transformer is None:
+        several = len(parts.networks) > 1
+        for found in parts.networks.values():
+            write_network(folder / found.kind.folder if several else folder, read_network(found))
+        if several and (text := text_copier(parts)) is not None:
+            text(folder)
+        return [*(note for found in parts.networks.values() for note in _left_out(found)), *_only_here(parts)]
     card = replace(card_of(parts), hashes=hash_parts(parts))
     networks = map(read_network, parts.networks.values())
     write_model_folder(folder, networks, card, text=text_copier(parts), words=words_of_parts(parts))
@@ -140,7 +145,7 @@ def _write_folder(parts: ModelParts, folder: Path) -> list[str]:
     if parts.text_encoder is not None:
         missing.remove("text_encoder")
     absent = [f"the folder has no {name.replace('_', ' ')}: the source has none and none was named" for name in missing]
-    own = _left_out(parts.transformer)
+    own = _left_out(transformer)
     if "controlnet" in parts.networks:
         own = [note for note in own if OF_CONTROLNET not in note]
     return [*own, *absent, *_only_here(parts)]
@@ -194,7 +199,7 @@ def _write_nunchaku(parts: ModelParts, path: Path) -> list[str]:
 
 def _only(parts: ModelParts) -> Found[Any, Any]:
     """The network that a single file holds: the transformer of a model, else the only one there is."""
-    return parts.transformer or next(iter(parts.networks.values()))
+    return parts.networks.get("transformer") or next(iter(parts.networks.values()))
 
 
 def _left_out(found: Found[Any, Any]) -> list[str]:

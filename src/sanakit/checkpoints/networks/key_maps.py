@@ -8,7 +8,7 @@ rows are read in both directions, so what is written can always be read back, by
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -84,6 +84,14 @@ class KeyMap:
             self, rows=tuple(Rename(row.ours, _fused_name(row)) if isinstance(row, Fuse) else row for row in self.rows)
         )
 
+    def renamed(self, layout: str, segments: Mapping[str, str]) -> KeyMap:
+        """The same in a layout that calls some segments of its names otherwise: from ours here to those there."""
+
+        def theirs(name: str) -> str:
+            return ".".join(segments.get(segment, segment) for segment in name.split("."))
+
+        return replace(self, layout=layout, rows=tuple(_with_theirs(row, theirs) for row in self.rows))
+
     def plan(self, names: Iterable[str]) -> Plan:
         """Say for every name in a file which of our tensors it belongs to."""
         present = set(names)
@@ -124,12 +132,23 @@ class KeyMap:
                 return row, tuple(theirs.format(**found.groupdict()) for theirs in _foreign_names(row))
         raise KeyError(f"{name} has no place in the {self.layout} layout")
 
+    def drops(self, name: str) -> bool:
+        """Whether one of their tensors is left out."""
+        found = self.find_theirs(name)
+        return found is not None and isinstance(found[0], Drop)
+
     def find_theirs(self, name: str) -> tuple[Row, dict[str, str]] | None:
         for row in self.rows:
             for pattern in _foreign_names(row):
                 if found := _compile_pattern(pattern).fullmatch(name):
                     return row, found.groupdict()
         return None
+
+
+def _with_theirs(row: Row, renamed: Callable[[str], str]) -> Row:
+    if isinstance(row, Fuse):
+        return replace(row, theirs=tuple(map(renamed, row.theirs)))
+    return replace(row, theirs=renamed(row.theirs))
 
 
 def _fused_name(row: Fuse) -> str:

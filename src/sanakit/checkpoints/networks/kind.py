@@ -89,19 +89,19 @@ class NetworkKind(Generic[C, M]):
         """The shapes of the plain network's tensors, without making them."""
         return {name: tuple(tensor.shape) for name, tensor in self.empty(config).state_dict().items()}
 
-    def published(self, shapes: Shapes, configs: Iterable[C], lack: str, *, but: KeyMap | None = None) -> C:
+    def published(self, shapes: Shapes, configs: Iterable[C], lack: str, *, but: Sequence[KeyMap] = ()) -> C:
         """The first of these configs whose shapes these are.
 
         Args:
             shapes: as `infer` is given them.
             configs: of the networks that were published.
             lack: what is said where it is none of them.
-            but: a layout whose own names, as tensors that it drops have, do not count.
+            but: layouts; the tensors that they drop do not count.
 
         Raises:
             CheckpointError: it is none of them.
         """
-        ours = {name: shape for name, shape in shapes.items() if but is None or but.find_theirs(name) is None}
+        ours = {name: shape for name, shape in shapes.items() if not any(layout.drops(name) for layout in but)}
         for config in configs:
             if ours == self.shapes(config):
                 return config

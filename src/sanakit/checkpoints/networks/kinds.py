@@ -76,6 +76,8 @@ _MARKS = (
     ("encoder.mid", "a KL autoencoder"),
     ("mid_block", "a UNet or a KL autoencoder"),
     ("self_attn.q_proj", "a language model"),
+    ("prompt_adaln_single", "a transformer of LTX-2.3 or later"),
+    ("video_aggregate_embed", "connectors of LTX-2.3 or later"),
     ("adaln_single", "a PixArt transformer"),
     ("attn.qkv.bias", "a PixArt or DiT transformer"),
 )

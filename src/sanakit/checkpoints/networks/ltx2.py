@@ -1,13 +1,12 @@
-"""LTX-2's autoencoder of clips in files: its names in diffusers, its ``config.json``."""
+"""LTX-2's autoencoder of clips in files: its names in diffusers and at Lightricks, its ``config.json``."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from typing import Any
 
 from sanakit.checkpoints.networks.config_fields import DIFFUSERS_VERSION, choose, count, counts, flag, require, sequence
-from sanakit.checkpoints.networks.key_maps import KeyMap, Rename, Row
+from sanakit.checkpoints.networks.key_maps import Drop, KeyMap, Rename, Row
 from sanakit.checkpoints.networks.kind import Json, NetworkKind, Shapes
 from sanakit.models.autoencoders.ltx2 import LTX2Autoencoder, LTX2AutoencoderConfig, Padding, Step
 
@@ -42,10 +41,43 @@ def _diffusers() -> KeyMap:
 DIFFUSERS_LTX2 = _diffusers()
 
 
+def lightricks_ltx2(num_steps: int, num_decoder_steps: int) -> KeyMap:
+    """Where the blocks and steps of a side are counted through, as many steps as are given."""
+    statistics = "per_channel_statistics"
+    rows: list[Row] = [Rename("mean", f"{statistics}.mean-of-means"), Rename("std", f"{statistics}.std-of-means")]
+    for side, blocks, step, steps, first in (
+        ("encoder", "down_blocks", "down", num_steps, 0), ("decoder", "up_blocks", "up", num_decoder_steps, 1)
+    ):  # fmt: skip
+        rows += [Rename(f"{side}.{name}.{{leaf}}", f"{side}.{name}.conv.{{leaf}}") for name in ("conv_in", "conv_out")]
+        places = {f"{side}.stages.{n}.blocks": f"{side}.{blocks}.{2 * (n + first)}" for n in range(steps)}
+        places[f"{side}.middle"] = f"{side}.{blocks}.{0 if first else 2 * steps}"
+        rows += [
+            Rename(f"{ours}.{{n}}.{conv}.{{leaf}}", f"{theirs}.res_blocks.{{n}}.{conv}.conv.{{leaf}}")
+            for ours, theirs in places.items()
+            for conv in ("conv1", "conv2")
+        ]
+        rows += [
+            Rename(f"{side}.stages.{n}.{step}.conv.{{leaf}}", f"{side}.{blocks}.{2 * n + 1}.conv.conv.{{leaf}}")
+            for n in range(steps)
+        ]
+    others = ("channel", "mean-of-stds", "mean-of-stds_over_std-of-means")
+    rows += [Drop(f"{statistics}.{name}", "mean and deviation are enough") for name in others]
+    return KeyMap(layout="upstream", rows=tuple(rows))
+
+
 def find_ltx2_layout(names: Collection[str]) -> KeyMap | None:
-    """diffusers', which a file's names are in; None when it is no such autoencoder."""
-    marks = ("encoder.conv_in.conv.weight", "decoder.mid_block.resnets.0.conv1.conv.weight")
-    return DIFFUSERS_LTX2 if all(mark in names for mark in marks) else None
+    """The layout that a file's names are in; None when it is no such autoencoder."""
+    if "encoder.conv_in.conv.weight" not in names:
+        return None
+    if "decoder.mid_block.resnets.0.conv1.conv.weight" in names:
+        return DIFFUSERS_LTX2
+    if "decoder.up_blocks.0.res_blocks.0.conv1.conv.weight" in names:
+        return lightricks_ltx2(*(_count_steps(names, side) for side in ("encoder.down_blocks", "decoder.up_blocks")))
+    return None
+
+
+def _count_steps(names: Collection[str], blocks: str) -> int:
+    return sum(f"{blocks}.{2 * n + 1}.conv.conv.weight" in names for n in range(10))
 
 
 def ltx2_to_json(config: LTX2AutoencoderConfig) -> Json:
@@ -105,6 +137,10 @@ def _ltx2_from_json(fields: Mapping[str, Any]) -> LTX2AutoencoderConfig:
     return config
 
 
+def _steps(config: LTX2AutoencoderConfig) -> tuple[int, int]:
+    return len(config.steps), len(config.decoder_channels)
+
+
 def _listed(found: Any, value: Any) -> Any:
     """A flag for all blocks as a list of them; a tuple as a list."""
     if isinstance(value, list):
@@ -115,7 +151,8 @@ def _listed(found: Any, value: Any) -> Any:
 def _infer_ltx2(shapes: Shapes, names: str = "") -> LTX2AutoencoderConfig:
     """The published one, whose shapes these must be; that its decoder sees later frames is not among them."""
     lack = f"the autoencoder's {len(shapes)} tensors are not those of LTX-2"
-    return replace(LTX2.published(shapes, [LTX2AutoencoderConfig()], lack), decoder_causal=False)
+    config = LTX2AutoencoderConfig(decoder_causal=False)
+    return LTX2.published(shapes, [config], lack, but=(lightricks_ltx2(*_steps(config)),))
 
 
 LTX2 = NetworkKind(
@@ -128,7 +165,7 @@ LTX2 = NetworkKind(
     from_json=_ltx2_from_json,
     infer=_infer_ltx2,
     layout_of=find_ltx2_layout,
-    layouts=lambda config: {"diffusers": DIFFUSERS_LTX2, "upstream": DIFFUSERS_LTX2},
+    layouts=lambda config: {"diffusers": DIFFUSERS_LTX2, "upstream": lightricks_ltx2(*_steps(config))},
     block_name=r"(encoder|decoder)\.stages\.\d+\.",
     num_blocks=lambda config: len(config.steps) + len(config.decoder_channels),
 )

@@ -36,6 +36,7 @@ from sanakit.checkpoints.networks.kind import NetworkKind
 from sanakit.checkpoints.networks.kinds import kind_of_class, kinds_by_folder, kinds_of_names, looks_like, nouns
 from sanakit.checkpoints.networks.linear_dit import LINEAR_DIT
 from sanakit.checkpoints.networks.nunchaku import as_ours
+from sanakit.checkpoints.networks.refiner.lightricks import from_lightricks, networks_of
 from sanakit.checkpoints.sources.origin import SHIPPED, STARTER, Origin, shipped_folder
 from sanakit.common.errors import CheckpointError, RequestError
 from sanakit.common.files import as_utf8
@@ -114,14 +115,14 @@ def find_parts(
     variant = None if path.is_file() else hub.variant
     parts = ModelParts(source=str(source), path=path, origin=Origin.of(source), names=names, variant=variant)
     if path.is_file():
-        return _with_file(parts)
+        return _with_file(parts, folders)
     if is_there(path / "model_index.json") or is_folder_there(path / "transformer"):
         return _with_folder(parts, folders)
     if is_there(path / "config.json"):
         return _with_component(parts)
     files = sorted(file.relative_to(path).as_posix() for where in ("*", "checkpoints/*") for file in path.glob(where))
     only = only_weight_file(files, str(path), place="folder", address=str(path))
-    return _with_file(replace(parts, path=path / only, variant=None))
+    return _with_file(replace(parts, path=path / only, variant=None), folders)
 
 
 def locate(source: str | Path, *, hub: HubOptions, folders: Collection[str]) -> Path:
@@ -210,26 +211,32 @@ def _component_files(folder: Path, variant: str | None) -> tuple[Path, ...]:
     return find_weight_files(folder, variant=variant)
 
 
-def _with_file(parts: ModelParts) -> ModelParts:
-    """A single file: one network in any layout that we know, or a transformer and its ControlNet."""
+def _with_file(parts: ModelParts, folders: Collection[str]) -> ModelParts:
+    """A single file: one network in any layout that we know, a transformer and its ControlNet, or all of LTX-2."""
     path = parts.path
-    header = as_ours(read_header([path]))
-    kinds = kinds_of_names(header.tensors)
-    if not kinds:
-        raise CheckpointError(f"{path} is neither a {nouns(' nor a ')}: {looks_like(header.tensors)}")
-    configs = [_config_of_file(path, header, kind) for kind in kinds]
+    headers = networks_of(as_ours(read_header([path])))
+    found = [(kind, header) for header in headers for kind in kinds_of_names(header.tensors)]
+    wanted = [(kind, header) for kind, header in found if kind.folder in folders]
+    if not wanted and (stranger := _stranger(headers)) is not None:
+        raise CheckpointError(f"{path} is neither a {nouns(' nor a ')}: {looks_like(stranger.tensors)}")
     networks = {
-        kind.component: identify(kind, header, config=config, names=parts.names)
-        for kind, config in zip(kinds, configs, strict=True)
+        kind.component: identify(kind, header, config=_config_of_file(path, header, kind), names=parts.names)
+        for kind, header in wanted
     }
-    card = card_from_metadata(header.metadata, where=str(path))
+    card = card_from_metadata(headers[0].metadata, where=str(path))
     return replace(parts, networks=networks, card=card)
 
 
+def _stranger(headers: Sequence[WeightHeader]) -> WeightHeader | None:
+    """The first whose kind is not known."""
+    return next((header for header in headers if not kinds_of_names(header.tensors)), None)
+
+
 def _config_of_file(path: Path, header: WeightHeader, kind: NetworkKind[Any, Any]) -> dict[str, Any] | None:
-    """The config inside a file that we wrote, or beside one; None when the tensors must tell."""
+    """The config inside a file, or beside one; None when the tensors must tell."""
     if CONFIG_KEY in header.metadata:
-        return parse_json(header.metadata[CONFIG_KEY], f"the config inside {path}")
+        config = parse_json(header.metadata[CONFIG_KEY], f"the config inside {path}")
+        return from_lightricks(kind, config, header)
     beside = path.with_name("config.json")
     config = read_json(beside) if beside.is_file() else {}
     return config if kind.is_called(config.get("_class_name")) else None

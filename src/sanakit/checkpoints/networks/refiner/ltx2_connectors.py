@@ -1,4 +1,5 @@
-"""LTX-2's text connectors in files: their names in diffusers, their ``config.json``; those of sound are left out."""
+"""LTX-2's text connectors in files: their names in diffusers and at Lightricks, their ``config.json``; those of sound
+are left out."""
 
 from __future__ import annotations
 
@@ -42,11 +43,22 @@ DIFFUSERS_LTX2_CONNECTORS = KeyMap(
     ),
 )
 
+LIGHTRICKS_LTX2_CONNECTORS = DIFFUSERS_LTX2_CONNECTORS.renamed(
+    "upstream",
+    {
+        "audio_connector": "audio_embeddings_connector", "norm_k": "k_norm", "norm_q": "q_norm",
+        "text_proj_in": "text_embedding_projection.aggregate_embed", "transformer_blocks": "transformer_1d_blocks",
+        "video_connector": "video_embeddings_connector",
+    },
+)  # fmt: skip
+
 
 def find_connectors_layout(names: Collection[str]) -> KeyMap | None:
-    """diffusers', which a file's names are in; None when it is no such network."""
-    marks = ("text_proj_in.weight", "video_connector.learnable_registers")
-    return DIFFUSERS_LTX2_CONNECTORS if all(mark in names for mark in marks) else None
+    """The layout that a file's names are in; None when it is no such network."""
+    for layout in (DIFFUSERS_LTX2_CONNECTORS, LIGHTRICKS_LTX2_CONNECTORS):
+        if all(layout.find_ours(mark)[1][0] in names for mark in ("project.weight", "registers")):
+            return layout
+    return None
 
 
 def connectors_to_json(config: LTX2ConnectorsConfig) -> Json:
@@ -95,8 +107,9 @@ def _from_json(fields: Mapping[str, Any]) -> LTX2ConnectorsConfig:
 
 def _infer(shapes: Shapes, names: str = "") -> LTX2ConnectorsConfig:
     """The published ones, whose shapes these must be."""
+    layouts = (DIFFUSERS_LTX2_CONNECTORS, LIGHTRICKS_LTX2_CONNECTORS)
     return LTX2_CONNECTORS.published(
-        shapes, [LTX2ConnectorsConfig()], "the tensors are not those of LTX-2", but=DIFFUSERS_LTX2_CONNECTORS
+        shapes, [LTX2ConnectorsConfig()], "the tensors are not those of LTX-2", but=layouts
     )
 
 
@@ -110,7 +123,7 @@ LTX2_CONNECTORS = NetworkKind(
     from_json=_from_json,
     infer=_infer,
     layout_of=find_connectors_layout,
-    layouts=lambda config: {"diffusers": DIFFUSERS_LTX2_CONNECTORS, "upstream": DIFFUSERS_LTX2_CONNECTORS},
+    layouts=lambda config: {"diffusers": DIFFUSERS_LTX2_CONNECTORS, "upstream": LIGHTRICKS_LTX2_CONNECTORS},
     block_name=r"blocks\.\d+\.",
     num_blocks=lambda config: config.num_layers,
 )

@@ -1,4 +1,5 @@
-"""LTX-2's transformer in files, as far as it is of pictures that move: its names in diffusers, its ``config.json``.
+"""LTX-2's transformer in files, as far as it is of pictures that move: its names in diffusers and at Lightricks, its
+``config.json``.
 
 diffusers' class has a half of sound beside it, which is left out as such a file is read; a file that is written here
 holds the half of pictures alone.
@@ -94,11 +95,28 @@ DIFFUSERS_LTX2_VIDEO = KeyMap(
     ),
 )
 
+LIGHTRICKS_LTX2_VIDEO = DIFFUSERS_LTX2_VIDEO.renamed(
+    "upstream",
+    {
+        "audio_a2v_cross_attn_scale_shift_table": "scale_shift_table_a2v_ca_audio",
+        "audio_proj_in": "audio_patchify_proj", "audio_time_embed": "audio_adaln_single",
+        "av_cross_attn_audio_scale_shift": "av_ca_audio_scale_shift_adaln_single",
+        "av_cross_attn_audio_v2a_gate": "av_ca_v2a_gate_adaln_single",
+        "av_cross_attn_video_a2v_gate": "av_ca_a2v_gate_adaln_single",
+        "av_cross_attn_video_scale_shift": "av_ca_video_scale_shift_adaln_single",
+        "norm_k": "k_norm", "norm_q": "q_norm", "proj_in": "patchify_proj", "time_embed": "adaln_single",
+        "video_a2v_cross_attn_scale_shift_table": "scale_shift_table_a2v_ca_video",
+    },
+)  # fmt: skip
+
 
 def find_ltx2_video_layout(names: Collection[str]) -> KeyMap | None:
-    """diffusers', which a file's names are in; None when it is no such network."""
-    marks = ("proj_in.weight", "caption_projection.linear_1.weight", "transformer_blocks.0.ff.net.0.proj.weight")
-    return DIFFUSERS_LTX2_VIDEO if all(mark in names for mark in marks) else None
+    """The layout that a file's names are in; None when it is no such network."""
+    marks = ("patch_embed.weight", "caption_projection.linear_1.weight", "blocks.0.ffn.expand.weight")
+    for layout in (DIFFUSERS_LTX2_VIDEO, LIGHTRICKS_LTX2_VIDEO):
+        if all(layout.find_ours(mark)[1][0] in names for mark in marks):
+            return layout
+    return None
 
 
 def ltx2_video_to_json(config: LTX2VideoConfig) -> Json:
@@ -153,9 +171,8 @@ def _from_json(fields: Mapping[str, Any]) -> LTX2VideoConfig:
 
 def _infer(shapes: Shapes, names: str = "") -> LTX2VideoConfig:
     """The published one, whose shapes these must be."""
-    return LTX2_VIDEO.published(
-        shapes, [LTX2VideoConfig()], "the tensors are not those of LTX-2", but=DIFFUSERS_LTX2_VIDEO
-    )
+    layouts = (DIFFUSERS_LTX2_VIDEO, LIGHTRICKS_LTX2_VIDEO)
+    return LTX2_VIDEO.published(shapes, [LTX2VideoConfig()], "the tensors are not those of LTX-2", but=layouts)
 
 
 LTX2_VIDEO = NetworkKind(
@@ -168,7 +185,7 @@ LTX2_VIDEO = NetworkKind(
     from_json=_from_json,
     infer=_infer,
     layout_of=find_ltx2_video_layout,
-    layouts=lambda config: {"diffusers": DIFFUSERS_LTX2_VIDEO, "upstream": DIFFUSERS_LTX2_VIDEO},
+    layouts=lambda config: {"diffusers": DIFFUSERS_LTX2_VIDEO, "upstream": LIGHTRICKS_LTX2_VIDEO},
     block_name=r"blocks\.\d+\.",
     num_blocks=lambda config: config.num_layers,
 )
