@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 
 WIDTH, HEIGHT = 96, 64
 _CODECS = {".mp4": "libx264", ".mov": "libx264", ".mkv": "libx264", ".webm": "libvpx-vp9", ".avi": "mpeg4"}
+Draw = Callable[[int], np.ndarray]
 _UPRIGHT = bytes.fromhex("00010000 00000000 00000000 00000000 00010000 00000000 00000000 00000000 40000000")
 _SIDEWAYS = bytes.fromhex("00000000 00010000 00000000 ffff0000 00000000 00000000 00000000 00000000 40000000")
 
@@ -23,16 +24,30 @@ def write_clip(
     times: Sequence[int] | None = None,
     size: tuple[int, int] = (WIDTH, HEIGHT),
     step: int = 2,
+    codec: str = "",
+    pix_fmt: str = "",
+    draw: Draw | None = None,
+    container_options: Mapping[str, str] = {},
+    **options: str,
 ) -> Path:
-    """Args: ``times`` in milliseconds, of a variable rate; ``step`` is how far the bar moves a frame, in pixels."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(_CODECS[path.suffix], rate=fps)
-        stream.width, stream.height, stream.pix_fmt = *size, "yuv444p" if path.suffix == ".mkv" else "yuv420p"
-        stream.options = {"crf": "10", "threads": "1"}
+    """A clip of pictures (or of what is drawn, RGB or RGBA) in the codec that a suffix stands for, or in another.
+
+    Args:
+        times: in milliseconds, of a variable rate.
+        step: how far the bar moves a frame, in pixels.
+        options: of the codec.
+    """
+    draw = draw or (lambda number: picture(number, size, step))
+    with av.open(str(path), "w", options=dict(container_options)) as container:
+        stream = container.add_stream(codec or _CODECS[path.suffix], rate=fps)
+        stream.width, stream.height = size
+        stream.pix_fmt = pix_fmt or ("yuv444p" if path.suffix == ".mkv" else "yuv420p")
+        stream.options = {"crf": "10", "threads": "1"} | options
         if times is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
         for number in range(num_frames):
-            frame = av.VideoFrame.from_ndarray(picture(number, size, step), format="rgb24")
+            pixels = draw(number)
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgba" if pixels.shape[2] == 4 else "rgb24")
             if times is not None:
                 frame.pts, frame.time_base = times[number], Fraction(1, 1000)
             container.mux(stream.encode(frame))
