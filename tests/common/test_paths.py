@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sanakit.common.paths import as_path, as_there, composed, is_picture_name, is_visible, shared_name, walk
+from sanakit.common.paths import as_path, as_there, composed, is_medium_name, is_visible, shared_name, walk
 
 
 def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,8 +19,8 @@ def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_names_of_pictures() -> None:
-    assert [is_picture_name(name) for name in (" a.PNG ", "b/c.jpe", "d.heic", "e.txt", "png", "a kite.")] == [
-        True, True, True, False, False, False,
+    assert [is_medium_name(name) for name in (" a.PNG ", "b/c.jpe", "d.heic", "e.MP4", "e.txt", "png", "a kite.")] == [
+        True, True, True, True, False, False, False,
     ]  # fmt: skip
     assert [is_visible(name) for name in ("a", ".a", "__MACOSX", "_a")] == [True, False, False, True]
     assert composed("e\u0301") == "\u00e9"

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from diffusers import SanaPipeline
+from tests.models.text.padded import encode_padded
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor
 from transformers import Gemma2Config, Gemma2Model, LlamaConfig, LlamaModel, PreTrainedModel, PreTrainedTokenizerFast
@@ -71,11 +72,11 @@ def test_layout_and_trimmed_rows_agree(model: PreTrainedModel, tokenizer: PreTra
     embeds, mask, negative_embeds, negative_mask = theirs
     encoder = TextEncoder(model, tokenizer, DIFFUSERS_TEXT)
 
-    padded = encoder.encode_padded(PROMPTS)
+    padded = encode_padded(encoder, PROMPTS)
     assert padded.embeds.shape == (4, 300, 32)
     assert torch.equal(padded.mask, mask.bool())
     assert_near(padded.embeds, embeds)
-    negative = encoder.encode_padded(NEGATIVES, with_instruction=False)
+    negative = encode_padded(encoder, NEGATIVES, with_instruction=False)
     assert torch.equal(negative.mask, negative_mask.bool())
     assert_near(negative.embeds, negative_embeds)
 
@@ -96,5 +97,5 @@ def test_other_lengths_and_instructions_agree(
             prompt, False, device=torch.device("cpu"), max_sequence_length=20,
             complex_human_instruction=instruction.split("\n") if instruction else None,
         )  # fmt: skip
-        assert_near(encoder.encode_padded([prompt]).embeds, embeds)
+        assert_near(encode_padded(encoder, [prompt]).embeds, embeds)
         assert_near(encoder.encode([prompt])[0].embeds[0], embeds[0][mask[0].bool()])

@@ -28,7 +28,7 @@ from sanakit.common.errors import CheckpointError, RequestError
 from sanakit.scoring.contrastive import load_contrastive_scorer
 from sanakit.scoring.extractors.load import load_extractor
 from sanakit.scoring.extractors.preprocessing import Preprocessing, find_model_folder, read_preprocessing
-from sanakit.scoring.judges.load import load_judge
+from sanakit.scoring.judges.load import find_judge
 from sanakit.scoring.pixels import as_images
 from sanakit.scoring.scorers import load_scorer
 
@@ -141,7 +141,7 @@ def test_judges_say_what_transformers_says(kind: str, request: pytest.FixtureReq
     """Through the judges' interface: one number a picture, in the order that transformers' own logits have."""
     folder: Path = request.getfixturevalue(kind)
     images = [picture(40 + 5 * seed, 32, seed) for seed in range(5)]
-    judge, network = load_judge(str(folder)), AutoModel.from_pretrained(folder).eval()
+    judge, network = find_judge(str(folder)).load(), AutoModel.from_pretrained(folder).eval()
     pixels = torch.cat([read_preprocessing(folder)(as_images([image])) for image in images])
     ids = torch.tensor([[1, 5, 2] if kind == "clip" else [1, 5, 2, 4, 4, 4]])
     with torch.no_grad():

@@ -50,11 +50,6 @@ def is_picture(path: Path) -> bool:
     return path.suffix.lower() in PICTURE_SUFFIXES
 
 
-def is_picture_name(name: str) -> bool:
-    """Whether a text is a name as pictures have it."""
-    return os.path.splitext(name.strip())[1].lower() in PICTURE_SUFFIXES
-
-
 def is_clip(path: Path) -> bool:
     """By its name."""
     return path.suffix.lower() in CLIP_SUFFIXES

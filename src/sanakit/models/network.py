@@ -12,21 +12,24 @@ from torch import Tensor, nn
 class Network(nn.Module):
     """Base of the networks whose ``forward`` is written out in ``models``.
 
-    A subclass keeps its config as ``config``, which is saved beside the weights, and names its ``units``: sharding,
-    recomputation, compilation and memory plans work on these.
+    A subclass keeps its config as ``config``, which is saved beside the weights, and names its ``units`` (by
+    ``unit_kinds`` where they are all modules of some classes): sharding, recomputation, compilation and memory plans
+    work on these.
     """
 
+    unit_kinds: ClassVar[tuple[type[nn.Module], ...]] = ()
+    apart_names: ClassVar[tuple[str, ...]] = ()
     outside_forward: ClassVar[tuple[str, ...]] = ()  # methods beside forward that run layers, which sharding must know
 
     @property
     def units(self) -> tuple[nn.Module, ...]:
         """The blocks in the order in which they run."""
-        return ()
+        return tuple(module for module in self.modules() if isinstance(module, self.unit_kinds))
 
     @property
     def apart(self) -> tuple[nn.Module, ...]:
         """Modules that are called from outside of the unit or network that holds them; sharded by themselves."""
-        return ()
+        return tuple(getattr(self, name) for name in self.apart_names)
 
     @property
     def compute_dtype(self) -> torch.dtype:

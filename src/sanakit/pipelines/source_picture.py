@@ -11,9 +11,9 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
-from sanakit.common.errors import PictureError, RequestError
+from sanakit.common.errors import PictureError, RequestError, SanakitError
 from sanakit.common.paths import as_path
 from sanakit.data.fitting import covering_size, fit_to_bin
 from sanakit.data.pictures import open_picture, upright_rgb
@@ -26,6 +26,23 @@ def last_name(name: str) -> str:
     if name in (".", "..") or any(mark in name for mark in "/\\\0"):
         raise ValueError("no name of a file alone")
     return name
+
+
+class RequestPart(BaseModel):
+    """A part of a request; what pydantic finds wrong with it is told as a RequestError, under its name there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    _part: ClassVar[str]
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            problem = error.errors(include_url=False)[0]
+            if isinstance(own := problem.get("ctx", {}).get("error"), SanakitError):
+                raise own from None
+            name = ".".join(map(str, problem["loc"]))
+            raise RequestError(f"{self._part}.{name} is not usable: {problem['msg']}.") from None
 
 
 class PictureFacts(BaseModel):

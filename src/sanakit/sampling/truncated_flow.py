@@ -35,10 +35,3 @@ class TruncatedFlow:
         """From a finished latent to a better one."""
         schedule = self.schedule()
         return flow_euler_solver(schedule.first_latent(noise, latent), schedule)
-
-    def between(self, low: Tensor, high: Tensor, noise: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
-        """The point at ``sigma`` on the straight way from a latent under noise to the better one, and the velocity
-        there, which a refiner learns: it is the same all the way, and leads to ``high``."""
-        first = self.schedule().first_latent(noise, low)
-        share = sigma / self.sigmas[0]
-        return (1 - share) * high + share * first, (first - high) / self.sigmas[0]

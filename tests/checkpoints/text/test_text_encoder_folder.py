@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.models.text.padded import encode_padded
 from tokenizers import Tokenizer, models, processors
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
@@ -192,7 +193,7 @@ def test_the_language_model_of_one_with_a_vision_part(folder: Path) -> None:
     encoder = load_text_encoder(folder, dtype=torch.float32, config=CONFIG)
     assert type(encoder.model) is Decoder
     kept = encoder.encode(["word7 word8"])[0].embeds
-    padded = encoder.encode_padded(["word7 word8"]).embeds[:, : kept.shape[1]]
+    padded = encode_padded(encoder, ["word7 word8"]).embeds[:, : kept.shape[1]]
     torch.testing.assert_close(kept, padded, atol=1e-5, rtol=1e-5)
     shallow = TextEncoderConfig(instruction="word5 ", max_tokens=8, num_layers=1)
     assert len(load_text_encoder(folder, dtype=torch.float32, config=shallow).model.layers) == 1
@@ -210,7 +211,7 @@ def test_another_form_is_read_and_run_by_transformers(folder: Path) -> None:
     assert isinstance(encoder.model, Qwen2Model)
     assert len(encoder.model.layers) == 2
     kept = encoder.encode(["word7 word8"])[0].embeds
-    padded = encoder.encode_padded(["word7 word8"]).embeds[:, : kept.shape[1]]
+    padded = encode_padded(encoder, ["word7 word8"]).embeds[:, : kept.shape[1]]
     torch.testing.assert_close(kept, padded, atol=1e-5, rtol=1e-5)
     weights = load_file(folder / "model.safetensors")
     torch.save({**weights, "args": Planted(folder / "ran")}, folder / "pytorch_model.bin")

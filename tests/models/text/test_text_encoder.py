@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tests.models.text.padded import encode_padded
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor
 from transformers import Gemma2Config, Gemma2ForCausalLM, Gemma2Model, LlamaConfig, LlamaModel, PreTrainedTokenizerFast
@@ -113,7 +114,7 @@ def test_trimmed_rows_are_the_real_rows_of_the_padded_layout(
     instruction: str, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     encoder = TextEncoder(tiny_model("gemma2"), tokenizer, replace(SHORT, instruction=instruction))
-    padded = encoder.encode_padded(PROMPTS)
+    padded = encode_padded(encoder, PROMPTS)
     assert padded.embeds.shape == (len(PROMPTS), SHORT.max_tokens, 32)
     for row, condition in enumerate(encoder.encode(PROMPTS)):
         real = padded.embeds[row][padded.mask[row]]

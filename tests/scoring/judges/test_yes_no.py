@@ -24,7 +24,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from sanakit.checkpoints.files.hub import HubOptions
 from sanakit.common.errors import CheckpointError
-from sanakit.scoring.judges.load import load_judge
+from sanakit.scoring.judges.load import find_judge
 from sanakit.scoring.judges.yes_no import YesNoJudge
 
 TOWER = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
@@ -60,7 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_batch_says_what_each_picture_alone_does(folder: Path) -> None:
     """Texts of different lengths, which are padded on the left."""
-    judge = load_judge(str(folder))
+    judge = find_judge(str(folder)).load()
     pictures = [Image.new("RGB", (40, 30), colour) for colour in ("red", "blue", "green", "white", "black")]
     texts = ["a cat", "a big red dog before a blue ground, and much more of that", "x", "a cow", "two stars"]
     together = judge(pictures, texts)
@@ -115,7 +115,7 @@ def test_answers_are_ordered_as_published() -> None:
 
 def test_texts_that_are_padded_on_the_right_are_not_judged(folder: Path) -> None:
     """As a processor with code of its own may do, whatever its tokenizer was told."""
-    judge = load_judge(str(folder))
+    judge = find_judge(str(folder)).load()
     judge.tokenizer.padding_side = "right"
     pictures = [Image.new("RGB", (40, 30))] * 2
     with pytest.raises(CheckpointError, match="pads texts on the right"):
@@ -164,9 +164,9 @@ def test_a_judge_with_code_of_its_own(folder: Path, tmp_path: Path, monkeypatch:
     save_file({"weight": torch.tensor([4.0, 3.0, 0.0])}, own / "model.safetensors", {"format": "pt"})
     for trust in (None, str(folder)):
         with pytest.raises(CheckpointError, match=r"run code of its own; if you know who wrote that, name the model"):
-            load_judge(str(own), hub=HubOptions(trust_remote_code=trust))
+            find_judge(str(own), hub=HubOptions(trust_remote_code=trust)).load()
     assert not ran.exists()
-    judge = load_judge(str(own), hub=HubOptions(trust_remote_code=str(own)))
+    judge = find_judge(str(own), hub=HubOptions(trust_remote_code=str(own))).load()
     pictures = [Image.new("RGB", (4, 4), (level, 0, 0)) for level in (0, 200)]
     assert judge(pictures, ["a red cat"] * 2) == [(0.0, -4.0), (1.0, 6.0)]
     assert (judge([], []), judge.name) == ([], f"own_judge {own}")
@@ -177,4 +177,4 @@ def test_a_model_that_cannot_be_asked(folder: Path, tmp_path: Path) -> None:
         if file.name != "chat_template.jinja":
             (tmp_path / file.name).write_bytes(file.read_bytes())
     with pytest.raises(CheckpointError, match="has no chat template"):
-        load_judge(str(tmp_path))
+        find_judge(str(tmp_path)).load()

@@ -127,8 +127,6 @@ DIFFUSERS_CONTROLNET = NetworkKind(
     infer=lambda shapes, names: _infer(shapes, names, "diffusers"),
     layout_of=_layout_if("controlnet_blocks.", DIFFUSERS),
     layouts=lambda config: {"diffusers": DIFFUSERS},
-    block_name=r"blocks\.\d+\.",
-    num_blocks=lambda config: config.num_layers,
 )
 
 UPSTREAM_CONTROLNET = replace(

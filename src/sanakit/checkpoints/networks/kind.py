@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Generic, TypeVar, cast
 
 import torch
@@ -59,8 +60,8 @@ class NetworkKind(Generic[C, M]):
     infer: Callable[[Shapes, str], C]
     layout_of: Callable[[Collection[str]], KeyMap | None]
     layouts: Callable[[C], Mapping[str, KeyMap]]
-    block_name: str
-    num_blocks: Callable[[C], int]
+    block_name: str = r"blocks\.\d+\."
+    num_blocks: Callable[[C], int] = attrgetter("num_layers")
     diagnose: Callable[[Sequence[str], Sequence[str], Sequence[str]], str] = lambda found, missing, strangers: ""
     dtypes: frozenset[str] = FLOATING
     of_diffusers: bool = True

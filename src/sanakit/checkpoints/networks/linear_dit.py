@@ -298,7 +298,5 @@ LINEAR_DIT = NetworkKind(
         "diffusers": diffusers_linear_dit(guidance_embeds=config.guidance_embeds),
         "upstream": UPSTREAM_LINEAR_DIT,
     },
-    block_name=r"blocks\.\d+\.",
-    num_blocks=lambda config: config.num_layers,
     diagnose=_diagnose,
 )

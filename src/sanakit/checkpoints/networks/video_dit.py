@@ -165,6 +165,4 @@ VIDEO_DIT = NetworkKind(
     infer=infer_video_dit,
     layout_of=find_video_dit_layout,
     layouts=lambda config: {"diffusers": DIFFUSERS_VIDEO_DIT, "upstream": UPSTREAM_VIDEO_DIT},
-    block_name=r"blocks\.\d+\.",
-    num_blocks=lambda config: config.num_layers,
 )

@@ -90,7 +90,5 @@ VIDEO_DIT2 = NetworkKind(
     infer=_infer,
     layout_of=find_video_dit2_layout,
     layouts=lambda config: {"diffusers": UPSTREAM_VIDEO_DIT2, "upstream": UPSTREAM_VIDEO_DIT2},
-    block_name=r"blocks\.\d+\.",
-    num_blocks=lambda config: config.num_layers,
     of_diffusers=False,
 )

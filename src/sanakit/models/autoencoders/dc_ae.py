@@ -146,19 +146,14 @@ class Decoder(nn.Module):
 class DCAutoencoder(Network):
     """The autoencoder; latents outside of it are always scaled to unit variance."""
 
+    unit_kinds = (ResBlock, EfficientViTBlock)
+    apart_names = ("encoder", "decoder")
+
     def __init__(self, config: DCAutoencoderConfig) -> None:
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
-
-    @property
-    def units(self) -> tuple[nn.Module, ...]:
-        return tuple(module for module in self.modules() if isinstance(module, (ResBlock, EfficientViTBlock)))
-
-    @property
-    def apart(self) -> tuple[nn.Module, ...]:
-        return (self.encoder, self.decoder)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """``(B, 3, H, W)`` in [-1, 1] to the scaled latent ``(B, C, H/f, W/f)``; ``ShapeError`` for other sides."""

@@ -167,6 +167,8 @@ class Decoder(nn.Module):
 class DCAEV(ClipAutoencoder):
     """The autoencoder; its latents are as the encoder gives them."""
 
+    unit_kinds = (ResBlock,)
+    apart_names = ("encoder", "decoder")
     outside_forward: ClassVar = ("encode_chunk", "decode_chunk")
     config: DCAEVConfig
 
@@ -174,14 +176,6 @@ class DCAEV(ClipAutoencoder):
         super().__init__()
         self.config = config
         self.encoder, self.decoder = Encoder(config), Decoder(config)
-
-    @property
-    def units(self) -> tuple[nn.Module, ...]:
-        return tuple(module for module in self.modules() if isinstance(module, ResBlock))
-
-    @property
-    def apart(self) -> tuple[nn.Module, ...]:
-        return (self.encoder, self.decoder)
 
     def encode_chunk(self, pixels: Tensor, memory: ClipMemory) -> Tensor:
         if memory.begins(self):

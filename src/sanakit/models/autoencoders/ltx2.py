@@ -200,6 +200,8 @@ class Decoder(nn.Module):
 class LTX2Autoencoder(ClipAutoencoder):
     """The autoencoder; latents outside of it are scaled to unit variance, and nothing is sampled."""
 
+    unit_kinds = (ResBlock,)
+    apart_names = ("encoder", "decoder")
     outside_forward: ClassVar = ("encode_chunk",)
     config: LTX2AutoencoderConfig
     mean: Tensor
@@ -211,14 +213,6 @@ class LTX2Autoencoder(ClipAutoencoder):
         self.encoder, self.decoder = Encoder(config), Decoder(config)
         self.register_buffer("mean", torch.zeros(config.latent_channels))
         self.register_buffer("std", torch.ones(config.latent_channels))
-
-    @property
-    def units(self) -> tuple[nn.Module, ...]:
-        return tuple(module for module in self.modules() if isinstance(module, ResBlock))
-
-    @property
-    def apart(self) -> tuple[nn.Module, ...]:
-        return (self.encoder, self.decoder)
 
     def encode_chunk(self, pixels: Tensor, memory: ClipMemory) -> Tensor:
         mean = self.encoder(pixels, memory)[:, :-1]

@@ -193,6 +193,8 @@ class Decoder(nn.Module):
 class WanAutoencoder(ClipAutoencoder):
     """The autoencoder; latents outside of it are scaled to unit variance, and nothing is sampled."""
 
+    unit_kinds = (ResBlock, FrameAttention)
+    apart_names = ("encoder", "decoder", "latent_out", "latent_in")
     outside_forward: ClassVar = ("encode_chunk", "decode_chunk")
     config: WanAutoencoderConfig
 
@@ -203,14 +205,6 @@ class WanAutoencoder(ClipAutoencoder):
         self.encoder, self.decoder = Encoder(config), Decoder(config)
         self.latent_out = CausalConv3d(2 * channels, 2 * channels, (1, 1, 1))
         self.latent_in = CausalConv3d(channels, channels, (1, 1, 1))
-
-    @property
-    def units(self) -> tuple[nn.Module, ...]:
-        return tuple(module for module in self.modules() if isinstance(module, (ResBlock, FrameAttention)))
-
-    @property
-    def apart(self) -> tuple[nn.Module, ...]:
-        return (self.encoder, self.decoder, self.latent_out, self.latent_in)
 
     def moments(self, pixels: Tensor, memory: ClipMemory) -> tuple[Tensor, Tensor]:
         """Mean and logarithm of the variance of a chunk's latent, not scaled, for training."""

@@ -177,20 +177,6 @@ class TextEncoder:
         """The embeds of the unconditional branch ``(1, L, C)``: no instruction, every position kept."""
         return self._encode_kept(self._clean(negative), False, self._circumstances)
 
-    @torch.no_grad()
-    def encode_padded(self, prompts: Sequence[str], *, with_instruction: bool = True) -> TextCondition:
-        """The layout of upstream and diffusers: ``(B, max_tokens, C)``, padded on the right, mask False on padding."""
-        self._refuse_float16()
-        length, pad = self._max_length(with_instruction), self.tokenizer.pad_token_id
-        if pad is None:
-            raise ConfigError("the tokenizer names no pad_token, which a padded batch is filled up with")
-        rows = [self._tokens(self._clean(prompt), with_instruction) for prompt in prompts]
-        ids = torch.tensor([row + [pad] * (length - len(row)) for row in rows], device=self.device)
-        mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows], device=self.device)
-        states = hidden_states(self.model, ids, mask=mask)[0]
-        kept = [0, *range(1 - self.config.max_tokens, 0)]
-        return TextCondition(states[:, kept], mask[:, kept].bool())
-
     def count_tokens(self, prompt: str, *, with_instruction: bool = True) -> TokenCount:
         """How many tokens of ``prompt`` (after the first, which starts every text) are used, and how many are cut."""
         num_tokens = len(self._ids(self._clean(prompt), with_instruction, _WITHOUT_END))

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
-from sanakit.common.errors import RequestError, SanakitError
-from sanakit.pipelines.source_picture import SourcePicture, as_source, last_name
+from sanakit.common.errors import RequestError
+from sanakit.pipelines.source_picture import RequestPart, SourcePicture, as_source, last_name
 
 if TYPE_CHECKING:
     from sanakit.checkpoints.networks.identify import Found
@@ -101,7 +101,7 @@ def _known_kind(words: str | None) -> str | None:
     return words
 
 
-class ControlUse(BaseModel):
+class ControlUse(RequestPart):
     """How a picture controls.
 
     Attributes:
@@ -112,7 +112,7 @@ class ControlUse(BaseModel):
         start, end: shares of the steps between which it acts.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    _part = "controls"
 
     image: Annotated[SourcePicture, BeforeValidator(as_source)]
     type: Annotated[str | None, AfterValidator(_known_kind)] = None
@@ -123,14 +123,7 @@ class ControlUse(BaseModel):
 
     def __init__(self, **fields: Any) -> None:
         """Raises RequestError for what is no use of a picture."""
-        try:
-            super().__init__(**fields)
-        except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            if isinstance(own := problem.get("ctx", {}).get("error"), SanakitError):
-                raise own from None
-            name = ".".join(map(str, problem["loc"]))
-            raise RequestError(f"controls.{name} is not usable: {problem['msg']}.") from None
+        super().__init__(**fields)
         if self.start >= self.end:
             raise RequestError(
                 f"a control cannot act from {self.start:g} to {self.end:g} of the steps; start below end."

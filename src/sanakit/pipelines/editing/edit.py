@@ -7,11 +7,11 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import numpy as np
 from PIL import Image
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from sanakit.common.errors import RequestError
 from sanakit.data.pictures import upright_alpha, upright_rgb
-from sanakit.pipelines.source_picture import PictureFacts, read_given
+from sanakit.pipelines.source_picture import PictureFacts, RequestPart, read_given
 
 Means = Literal["white", "black", "transparent"]
 """What is to be changed; half of it changes half."""
@@ -127,7 +127,7 @@ def _as_expand(given: Any) -> Any:
     return given if given is None else Expand.of(given)
 
 
-class Edit(BaseModel):
+class Edit(RequestPart):
     """What is done to the picture of a request.
 
     Attributes:
@@ -139,7 +139,7 @@ class Edit(BaseModel):
         blend: every pixel outside of mask and added sides is the picture's own; else the model's copy of it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    _part = "edit"
 
     mask: Annotated[Mask | None, BeforeValidator(_as_mask)] = Field(None, exclude_if=lambda mask: mask is None)
     expand: Annotated[Expand | None, BeforeValidator(_as_expand)] = Field(None, exclude_if=lambda sides: sides is None)
@@ -149,14 +149,7 @@ class Edit(BaseModel):
 
     def __init__(self, **fields: Any) -> None:
         """Raises RequestError for what is no edit."""
-        try:
-            super().__init__(**fields)
-        except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            if isinstance(own := problem.get("ctx", {}).get("error"), RequestError):
-                raise own from None
-            name = ".".join(map(str, problem["loc"]))
-            raise RequestError(f"edit.{name} is not usable: {problem['msg']}.") from None
+        super().__init__(**fields)
         if self.factor > 1 and (self.mask or self.expand):
             raise RequestError("a picture is made larger as a whole; leave out mask and expand, or factor.")
         if self.factor == 1 and not self.changes_parts:

@@ -70,14 +70,3 @@ def find_judge(name: str, *, hub: HubOptions | None = None) -> FoundJudge:
         return FoundJudge(name, "similarity")
     kind = read_json(find_model_folder(name, hub) / "config.json").get("model_type")
     return FoundJudge(name, "similarity" if kind in _OF_SIMILARITY else "yes-no", hub)
-
-
-def load_judge(
-    name: str,
-    *,
-    words: Mapping[str, Any] | None = None,
-    device: str | torch.device = "cpu",
-    hub: HubOptions | None = None,
-) -> Judge:
-    """`find_judge`, and its weights."""
-    return find_judge(name, hub=hub).load(words, device=device)

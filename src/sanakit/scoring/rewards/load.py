@@ -55,7 +55,7 @@ def load_reward(
 
     Raises:
         ConfigError: there is no such function.
-        RequestError, DownloadError, CheckpointError, MissingExtraError: as of ``load_judge``.
+        RequestError, DownloadError, CheckpointError, MissingExtraError: as of ``find_judge`` and its ``load``.
     """
     if name in (READER, WorldMotion.name):
         from sanakit.scoring.reading.load import load_reader

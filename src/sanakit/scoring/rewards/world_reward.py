@@ -18,17 +18,12 @@ from sanakit.worlds.scenes.description import Scene, scene_from_json
 PARTS = ("things", "count", "colour", "relation", "ground", "place", "all_right", "seen")
 
 
-class WorldReward:
-    """Parts are the answers of a verdict, 1 or 0, and ``seen``, how surely the things that are asked for are seen.
-
-    The scene is that of the metadata, or else what the words of the prompt ask for.
+class OfScenes:
+    """A reader that is asked for a scene: that of the metadata, or else what the words of the prompt ask for.
 
     Args:
-        words: of the model whose pictures are read, as its ``words.json`` lists them.
+        words: of the model whose pictures or clips are read, as its ``words.json`` lists them.
     """
-
-    name = "reader"
-    weights: Mapping[str, float] = {**dict.fromkeys(PARTS, 1.0), "all_right": 2.0}
 
     def __init__(self, reader: NamedReader, words: Mapping[str, Any]) -> None:
         self.reader, self._asked = reader, AskedScenes(words)
@@ -37,6 +32,16 @@ class WorldReward:
     def fits(self, prompt: str, known: Metadata) -> bool:
         """Whether it asks for a thing."""
         return self._scene(prompt, known) is not None
+
+    def _scene(self, prompt: str, known: Metadata) -> Scene | None:
+        return scene_from_json(known["scene"]) if "scene" in known else self._asked.read(prompt)
+
+
+class WorldReward(OfScenes):
+    """Parts are the answers of a verdict, 1 or 0, and ``seen``, how surely the things that are asked for are seen."""
+
+    name = "reader"
+    weights: Mapping[str, float] = {**dict.fromkeys(PARTS, 1.0), "all_right": 2.0}
 
     def __call__(
         self, pictures: Sequence[Image.Image], prompts: Sequence[str], metadata: Sequence[Metadata]
@@ -47,9 +52,6 @@ class WorldReward:
             rows.append({} if scene is None else _marks(scene, read))
             facts.append({"read": [f"{thing.colour or ''} {thing.name or '?'}".strip() for thing in read.objects]})
         return Rewarded({part: [row.get(part) for row in rows] for part in PARTS}, facts)
-
-    def _scene(self, prompt: str, known: Metadata) -> Scene | None:
-        return scene_from_json(known["scene"]) if "scene" in known else self._asked.read(prompt)
 
 
 def _marks(scene: Scene, read: ReadScene) -> dict[str, float]:

@@ -124,6 +124,4 @@ LTX2_CONNECTORS = NetworkKind(
     infer=_infer,
     layout_of=find_connectors_layout,
     layouts=lambda config: {"diffusers": DIFFUSERS_LTX2_CONNECTORS, "upstream": LIGHTRICKS_LTX2_CONNECTORS},
-    block_name=r"blocks\.\d+\.",
-    num_blocks=lambda config: config.num_layers,
 )

@@ -186,6 +186,4 @@ LTX2_VIDEO = NetworkKind(
     infer=_infer,
     layout_of=find_ltx2_video_layout,
     layouts=lambda config: {"diffusers": DIFFUSERS_LTX2_VIDEO, "upstream": LIGHTRICKS_LTX2_VIDEO},
-    block_name=r"blocks\.\d+\.",
-    num_blocks=lambda config: config.num_layers,
 )
