@@ -1,8 +1,9 @@
-"""A block in one kernel against the same block layer by layer: to the bit, or not at all."""
+"""Blocks in one kernel against the same blocks layer by layer: to the bit, or not at all."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,148 +12,144 @@ from torch import Tensor, nn
 from sanakit.kernels.cross_attention import FoldedText
 from sanakit.kernels.dit_block import native
 from sanakit.kernels.native import library as opening
-from sanakit.layers.cross_attention import AttendedText
 from sanakit.layers.linear import Linear
 from sanakit.models.transformers import whole_block
-from sanakit.models.transformers.linear_dit import Block, LinearDiTConfig
-from sanakit.models.transformers.whole_block import bound_weights
+from sanakit.models.transformers.condition import Condition
+from sanakit.models.transformers.linear_dit import LinearDiT, LinearDiTConfig
 
 SIZE = (9, 8)  # of a picture, in tokens
-WIDE = 48  # channels: three vectors of AVX-512, six heads of self-attention and three of cross-attention
-
-Parts = tuple[Tensor, Tensor, AttendedText, tuple[int, int]]
+WIDE = 48  # channels: three vectors of AVX-512, three heads
+Given = tuple[Tensor, Tensor, Condition]
 
 
 def normal(*shape: int, seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def block_of(*, qk_norm: bool, wide: int = WIDE) -> Block:
-    config = LinearDiTConfig(
-        hidden_size=wide,
-        num_layers=1,
-        head_dim=16,
-        cross_head_dim=16,
-        qk_norm=qk_norm,
-        mlp_ratio=1.67,
-        caption_channels=8,
+def network_of(*, qk_norm: bool) -> LinearDiT:
+    network = LinearDiT(
+        LinearDiTConfig(
+            hidden_size=WIDE,
+            num_layers=2,
+            head_dim=16,
+            cross_head_dim=16,
+            qk_norm=qk_norm,
+            mlp_ratio=1.67,  # 80 channels
+            in_channels=4,
+            out_channels=4,
+            caption_channels=8,
+        )
     )
-    block = Block(config)
-    for seed, parameter in enumerate(block.parameters()):
+    for seed, parameter in enumerate(network.parameters()):
         parameter.data.copy_(normal(*parameter.shape, seed=seed) / parameter[0].numel() ** 0.5)
-    return block.eval().requires_grad_(False)
+    return network.eval().requires_grad_(False)
 
 
-def parts_of(same: tuple[bool, ...], length: int = 5) -> Parts:
+def given_of(same: tuple[bool, ...], length: int = 5) -> Given:
     """Pictures, of which some see a single token, in one call."""
     rows, heads = len(same), WIDE // 16
-    keys, values = (normal(rows, heads, length, 16, seed=seed) for seed in (101, 102))
+    keys, values = (tuple(normal(rows, heads, length, 16, seed=seed + n) for n in range(2)) for seed in (101, 103))
     mask = torch.arange(length) < torch.arange(1, rows + 1)[:, None]  # one token of the first, two of the second, ...
-    alone = FoldedText(None, None, normal(1, WIDE, seed=103), heads)
-    text = AttendedText(keys, values, mask[:, None, None], tuple(alone if each else None for each in same))
-    return normal(rows, SIZE[0] * SIZE[1], WIDE, seed=104), normal(rows, 6, WIDE, seed=105), text, SIZE
+    alone = [FoldedText(None, None, normal(1, WIDE, seed=105 + n), heads) for n in range(2)]
+    folded = tuple(tuple(own if each else None for each in same) for own in alone)
+    condition = Condition(keys=keys, values=values, mask=mask[:, None, None], folded=folded)
+    return normal(rows, 4, *SIZE, seed=107), torch.linspace(900, 100, rows), condition
 
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grows with every block that one kernel computes."""
+    """Grows with every call of the one kernel."""
     found: list[int] = []
 
     def counted(x: Tensor, *rest: object) -> Tensor:
         found.append(len(x))
-        return native.dit_block(x, *rest)  # type: ignore[arg-type]
+        return native.dit_blocks(x, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(whole_block, "dit_block", counted)
+    monkeypatch.setattr(whole_block, "dit_blocks", counted)
     return found
 
 
-def by_layers(block: Block, parts: Parts) -> Tensor:
+def by_layers(network: LinearDiT, given: Given) -> Tensor:
     """As it is computed where gradients may be wanted, by the same kernels."""
-    x, *rest = parts
     with torch.enable_grad():
-        return block(x, *rest)
+        return network(*given)
 
 
 @pytest.mark.usefixtures("native_everywhere")
 @pytest.mark.parametrize("qk_norm", [False, True])
 @pytest.mark.parametrize("same", [(True, False), (False, False, True, False), (True,), ()])
 @torch.no_grad()
-def test_is_the_block_to_the_bit(
+def test_is_the_network_to_the_bit(
     qk_norm: bool, same: tuple[bool, ...], calls: list[int], lent_threads: Callable[[int], None]
 ) -> None:
-    block, parts = block_of(qk_norm=qk_norm), parts_of(same or (False, False))
-    x, modulation, text, size = parts
-    text = text if same else text._replace(folded=())
-    before = x.clone()
+    network, given = network_of(qk_norm=qk_norm), given_of(same or (False, False))
+    given = given if same else (*given[:2], replace(given[2], folded=()))
     for threads in (1, 3):
         lent_threads(threads)
-        found = block(x, modulation, text, size)
-        assert torch.equal(found, by_layers(block, (x, modulation, text, size)))
-    assert calls == [len(x)] * 2
-    assert torch.equal(x, before)
+        assert torch.equal(network(*given), by_layers(network, given))
+    assert calls == [len(given[0])] * 2
 
 
 @pytest.mark.usefixtures("native_everywhere")
 @torch.no_grad()
 def test_layers_and_weights_that_change_are_seen(calls: list[int]) -> None:
-    block, parts = block_of(qk_norm=True), parts_of((True, False))
-    with opening.torch_alone():
-        block(*parts)
-    assert not calls
-    block(*parts)
-    assert calls == [2]
+    network, given = network_of(qk_norm=True), given_of((True, False))
+    block = network.units[1]
+    assert isinstance(block, whole_block.PlainBlock)
 
-    def changes(is_one_kernel: bool) -> None:
+    def changes(*, in_one_kernel: bool) -> None:
         calls.clear()
-        found = block(*parts)
-        assert calls == [2] * is_one_kernel
-        assert torch.equal(found, by_layers(block, parts))
+        found = network(*given)
+        assert calls == [2] * in_one_kernel
+        assert torch.equal(found, by_layers(network, given))
 
+    with opening.torch_alone():
+        changes(in_one_kernel=False)
+    changes(in_one_kernel=True)
     block.attention.qkv.weight.mul_(2)  # in place
-    changes(True)
+    changes(in_one_kernel=True)
     block.attention.qkv.weight.data = normal(3 * WIDE, WIDE, seed=200)
-    changes(True)
-    block.mix_ffn.project.weight = nn.Parameter(
-        normal(*block.mix_ffn.project.weight.shape, seed=201), requires_grad=False
-    )
-    changes(True)
-    handle = block.cross_attention.q.register_forward_hook(lambda layer, given, output: output + 1)
-    changes(False)
-    handle.remove()
-    changes(True)
+    changes(in_one_kernel=True)
+    block.mix_ffn.project.weight = nn.Parameter(normal(WIDE, 80, seed=201), requires_grad=False)
+    changes(in_one_kernel=True)
+    for watched in (block, block.cross_attention.q):
+        handle = watched.register_forward_hook(lambda layer, given, output: output + 1)
+        changes(in_one_kernel=False)
+        handle.remove()
+        changes(in_one_kernel=True)
 
     class Other(Linear):
         def forward(self, input: Tensor) -> Tensor:
             return super().forward(input) + 1
 
-    own = block.attention.out
-    block.attention.out = Other(WIDE, WIDE).requires_grad_(False)
-    changes(False)
+    own, block.attention.out = block.attention.out, Other(WIDE, WIDE).requires_grad_(False)
+    changes(in_one_kernel=False)
     block.attention.out = own
-    changes(True)
+    changes(in_one_kernel=True)
+    calls.clear()
     own.weight.requires_grad_(True)
-    block(*parts)
-    assert bound_weights(block) is None
+    network(*given)
+    assert not calls
 
 
 @pytest.mark.usefixtures("native_everywhere")
 @torch.no_grad()
 def test_what_it_does_not_take_goes_by_layers(calls: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    block, parts = block_of(qk_norm=False), parts_of((True, False))
-    x, modulation, text, _ = parts
+    network, given = network_of(qk_norm=False), given_of((True, False))
+    latent, times, condition = given
     folded = FoldedText(normal(3 * 2, WIDE, seed=1), None, normal(3 * 2, WIDE, seed=2), 3)
-    block(x, modulation, text._replace(folded=(None, folded)), SIZE)
-    block(x, modulation, text, SIZE, torch.tensor([True, False]))  # perturbed
-    block(x[:, :63], modulation, text, (9, 7))  # fewer tokens than the products take
-    block.double()(
-        x.double(),
-        modulation.double(),
-        text._replace(keys=text.keys.double(), values=text.values.double(), folded=()),
-        SIZE,
-    )
-    monkeypatch.setattr(native, "LARGEST", x.numel() - 1)
-    block.float()(*parts)
+    network(latent, times, replace(condition, folded=((None, folded),) * 2))
+    network(latent, times, replace(condition, perturbed={1: torch.tensor([True, False])}))
+    network(latent[:, :, :, :7], times, condition)  # fewer tokens than the products take
+    tokens = latent.numel() // 4 * WIDE
+    monkeypatch.setattr(native, "LARGEST", tokens - 1)
+    network(*given)
     assert not calls
-    monkeypatch.setattr(native, "LARGEST", x.numel())
-    assert torch.equal(block(*parts), by_layers(block, parts))
+    monkeypatch.setattr(native, "LARGEST", tokens)
+    network(*given)
+    assert calls == [2]
+    wide = replace(
+        condition, **{name: tuple(x.double() for x in getattr(condition, name)) for name in ("keys", "values")}
+    )
+    network.double()(latent.double(), times.double(), replace(wide, folded=()))
     assert calls == [2]

@@ -19,7 +19,8 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 @pytest.mark.usefixtures("native_everywhere")
 @pytest.mark.parametrize(
-    ("tokens", "inputs", "outputs"), [(64, 1, 16), (65, 31, 48), (67, 256, 32), (100, 257, 80), (128, 700, 112)]
+    ("tokens", "inputs", "outputs"),
+    [(64, 1, 16), (64, 400, 48), (65, 31, 48), (67, 256, 32), (100, 257, 80), (128, 700, 112)],
 )
 @pytest.mark.parametrize("bias", [True, False])
 def test_is_the_product_in_any_company(tokens: int, inputs: int, outputs: int, bias: bool, lent_threads: Any) -> None:

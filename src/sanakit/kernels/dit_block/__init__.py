@@ -1,7 +1,7 @@
-"""A whole block of the linear diffusion transformer."""
+"""Whole blocks of the linear diffusion transformer."""
 
 from __future__ import annotations
 
-from sanakit.kernels.dit_block.native import BlockWeights, BoundWeights, Projection, Text, bind, dit_block, fits, pays
+from sanakit.kernels.dit_block.native import BlockWeights, BoundWeights, Projection, Text, bind, dit_blocks, fits, pays
 
-__all__ = ["BlockWeights", "BoundWeights", "Projection", "Text", "bind", "dit_block", "fits", "pays"]
+__all__ = ["BlockWeights", "BoundWeights", "Projection", "Text", "bind", "dit_blocks", "fits", "pays"]

@@ -1,4 +1,4 @@
-"""All layers of a block in one call of the native library, to the bits of one call each."""
+"""All layers of blocks in one call of the native library, to the bits of one call each."""
 
 from __future__ import annotations
 
@@ -85,6 +85,12 @@ class _Arguments(ctypes.Structure):
     )
 
 
+class _Several(ctypes.Structure):
+    """``struct DitBlocks`` of the same."""
+
+    _fields_ = (("blocks", ctypes.POINTER(_Arguments)), ("count", c_int64))
+
+
 def bind(weights: BlockWeights) -> BoundWeights | None:
     """Where they lie, if each of the kernels takes them: float32 on the CPU, frozen, whole vectors of channels."""
     parts = [part for layer in weights.projections for part in layer if part is not None]
@@ -109,29 +115,32 @@ def pays(x: Tensor) -> bool:
     return x.numel() <= LARGEST and x.shape[1] >= MIN_TOKENS
 
 
-def fits(x: Tensor, modulation: Tensor, text: Text, size: tuple[int, int]) -> bool:
+def fits(x: Tensor, modulation: Tensor, texts: Sequence[Text], size: tuple[int, int]) -> bool:
     """Whether the native library is here and takes these, in float32 on the CPU; what does not even belong together is
     the network's to refuse."""
-    same = [each for each in text.same if each is not None]
-    if not takes(x, modulation, text.keys, text.values, *same) or text.mask.dtype != torch.bool:
+    same = [each for text in texts for each in text.same if each is not None]
+    parts = [part for text in texts for part in (text.keys, text.values)]
+    if not takes(x, modulation, *parts, *same) or any(text.mask.dtype != torch.bool for text in texts):
         return False
-    return x.shape[1] == math.prod(size) and text.keys.shape[2] > 0
+    return x.shape[1] == math.prod(size) and all(text.keys.shape[2] > 0 for text in texts)
 
 
-def dit_block(x: Tensor, modulation: Tensor, weights: BoundWeights, text: Text, size: tuple[int, int]) -> Tensor:
+def dit_blocks(
+    x: Tensor, modulation: Tensor, blocks: Sequence[tuple[BoundWeights, Text]], size: tuple[int, int]
+) -> Tensor:
     """Tokens ``(B, N, C)`` of pictures of ``size``, height and width, and ``modulation (B, 6, C)`` to ``(B, N, C)``."""
     library = native_library()
     assert library is not None
-    x, y = x.contiguous(), x.new_empty(x.shape)
-    keys, values = (side_by_side(part.transpose(1, 2)) for part in (text.keys, text.values))  # (B, L, heads, D)
-    seen, modulation = text.mask[:, 0, 0].contiguous(), modulation.contiguous()
-    same = (c_void_p * len(x))(*map(address, text.same or (None,) * len(x)))
-    arguments = _Arguments(
-        ctypes.pointer(weights),
-        *(address(x), address(modulation), seen.data_ptr(), ctypes.addressof(same), address(y)),
-        *map(Tokens.of, (keys, values)),
-        *(len(x), *size, keys.shape[1]),
-        num_threads(2.0 * weights.inner * x.numel()),
-    )
-    library.call("dit_block", arguments)
+    x, y, modulation = x.contiguous(), x.new_empty(x.shape), modulation.contiguous()
+    held: list[object] = []  # what is made for the call, and lives as long
+    arguments: list[_Arguments] = []
+    for weights, text in blocks:
+        source = x if not arguments else y
+        keys, values = (side_by_side(part.transpose(1, 2)) for part in (text.keys, text.values))  # (B, L, heads, D)
+        seen, same = text.mask[:, 0, 0].contiguous(), (c_void_p * len(x))(*map(address, text.same or (None,) * len(x)))
+        held += [keys, values, seen, same]
+        places = (address(source), address(modulation), seen.data_ptr(), ctypes.addressof(same), address(y))
+        sizes, threads = (len(x), *size, keys.shape[1]), num_threads(2.0 * weights.inner * x.numel())
+        arguments.append(_Arguments(ctypes.pointer(weights), *places, *map(Tokens.of, (keys, values)), *sizes, threads))
+    library.call("dit_blocks", _Several((_Arguments * len(arguments))(*arguments), len(arguments)))
     return y

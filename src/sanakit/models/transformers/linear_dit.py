@@ -24,7 +24,7 @@ from sanakit.layers.norms import RMSNorm
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.condition import Beside, Condition
 from sanakit.models.transformers.prompted import Prompted, PromptedTransformer, table, two_rows
-from sanakit.models.transformers.whole_block import WholeBlock
+from sanakit.models.transformers.whole_block import PlainBlock, at_once
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +70,7 @@ class LinearDiTConfig:
         return int(self.mlp_ratio * self.hidden_size)
 
 
-class Block(WholeBlock):
+class Block(PlainBlock):
     """Modulated linear attention, cross-attention, modulated Mix-FFN; each adds to its input."""
 
     def __init__(self, config: LinearDiTConfig) -> None:
@@ -101,8 +101,6 @@ class Block(WholeBlock):
 
         ``size`` is the height and width of the grid of tokens; ``identity_rows`` is ``(B,)`` bool.
         """
-        if identity_rows is None and (y := self.at_once(x, modulation, text, size)) is not None:
-            return y
         height, width = size
         shift1, scale1, gate1, shift2, scale2, gate2 = (self.scale_shift_table + modulation).chunk(6, dim=1)
         x = gated_sum(x, gate1, self.attention(modulated_norm(x, shift1, scale1), identity_rows=identity_rows))
@@ -194,13 +192,15 @@ class LinearDiT(Embedders, PromptedTransformer):
         x = x + self.position((height, width), x)
         time = self.time(timestep, condition.guidance)  # (B, C)
         modulation = self.modulate(time)
+        whole = at_once(self.units, x, modulation, condition, (height, width))
         added: Mapping[int, Tensor] = {}  # behind blocks, by number, by the networks beside this one
-        for index, block in enumerate(self.blocks):
+        for index, block in enumerate(self.blocks if whole is None else ()):
             x = block(x, modulation, condition.text_of(index), (height, width), condition.perturbed.get(index))
             if index == 0:
                 added = condition.beside_blocks(Beside(latent, timestep, x, modulation))
             if index in added:
                 x = x + added[index]
+        x = x if whole is None else whole
         shift, scale = (self.final_scale_shift_table + time[:, None]).chunk(2, dim=1)
         x = self.final(modulated_norm(x, shift, scale))  # (B, N, patch * patch * C)
         x = x.unflatten(1, (height, width)).unflatten(-1, (patch, patch, -1))  # (B, H, W, p, p, C)

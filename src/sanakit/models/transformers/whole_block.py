@@ -1,45 +1,54 @@
-"""A block of plain layers as one kernel sees it: where its weights lie, found once for all steps."""
+"""Blocks of plain layers as one kernel sees them: where their weights lie, found once for all steps."""
 
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from sanakit.kernels.dit_block import BlockWeights, BoundWeights, Projection, Text, bind, dit_block, fits, pays
+from sanakit.kernels.dit_block import BlockWeights, BoundWeights, Projection, Text, bind, dit_blocks, fits, pays
 from sanakit.layers.cross_attention import AttendedText, CrossAttention
 from sanakit.layers.linear import Linear
 from sanakit.layers.linear_attention import LinearAttention
 from sanakit.layers.mix_ffn import MixFFN
 from sanakit.layers.norms import RMSNorm
+from sanakit.models.transformers.condition import Condition
 from sanakit.models.transformers.prompted import PromptedBlock
 
 
-class WholeBlock(PromptedBlock):
-    """A block that attends to its tokens and to the text, with a Mix-FFN, which one kernel may compute."""
+class PlainBlock(PromptedBlock):
+    """A block that attends to its tokens and to the text, with a Mix-FFN."""
 
     scale_shift_table: nn.Parameter
     attention: LinearAttention
     mix_ffn: MixFFN
 
-    def at_once(self, x: Tensor, modulation: Tensor, text: AttendedText, size: tuple[int, int]) -> Tensor | None:
-        """What ``forward`` computes layer by layer, to the bit, where the kernel is here and takes such layers and
-        texts; else None."""
-        if not pays(x) or (told := plain_text(text)) is None or not fits(x, modulation, told, size):
-            return None
-        weights = bound_weights(self)
-        return None if weights is None else dit_block(x, modulation, weights, told, size)
+
+def at_once(
+    blocks: Sequence[nn.Module], x: Tensor, modulation: Tensor, condition: Condition, size: tuple[int, int]
+) -> Tensor | None:
+    """What blocks, one after the other, make of tokens ``(B, N, C)`` layer by layer, to the bit, in one kernel, where
+    that is here and takes such layers and texts; else None."""
+    if not pays(x) or condition.perturbed or condition.controls:
+        return None
+    texts = [_plain_text(condition.text_of(index)) for index in range(len(blocks))]
+    told = [text for text in texts if text is not None]
+    if len(told) < len(texts) or not fits(x, modulation, told, size):
+        return None
+    bound = [(weights, text) for block, text in zip(blocks, told, strict=True) if (weights := _bound_weights(block))]
+    return dit_blocks(x, modulation, bound, size) if len(bound) == len(blocks) else None
 
 
 class _Bound:
     """The weights of a block, and whether they are still those; it keeps none of them in memory."""
 
-    def __init__(self, block: WholeBlock) -> None:
+    def __init__(self, block: nn.Module) -> None:
         inside = list(block.modules())
         tables = [table for part in inside for table in (part._modules, part._parameters)]
         self._held = [(table, name, weakref.ref(x)) for table in tables for name, x in table.items() if x is not None]
-        self._parameters = [(weakref.ref(x), x.data_ptr(), x.requires_grad) for x in block.parameters()]
-        self._hooks = [hooks for part in inside[1:] for hooks in (part._forward_hooks, part._forward_pre_hooks)]
+        self._weights = [(weakref.ref(x), x.data_ptr(), x.requires_grad) for x in block.parameters()]
+        self._hooks = [hooks for part in inside for hooks in (part._forward_hooks, part._forward_pre_hooks)]
         self._watched = any(self._hooks)
         weights = None if self._watched else _weights_of(block)
         self.weights = None if weights is None else bind(weights)
@@ -48,14 +57,14 @@ class _Bound:
         """Whether every layer and weight is the one that it was, where it was, and as many look at them."""
         if any(table.get(name) is not kept() for table, name, kept in self._held) or any(self._hooks) != self._watched:
             return False
-        now = ((kept(), at, learns) for kept, at, learns in self._parameters)
+        now = ((kept(), at, learns) for kept, at, learns in self._weights)
         return all(x is not None and (x.data_ptr(), x.requires_grad) == (at, learns) for x, at, learns in now)
 
 
 _BOUND: weakref.WeakKeyDictionary[nn.Module, _Bound] = weakref.WeakKeyDictionary()
 
 
-def bound_weights(block: WholeBlock) -> BoundWeights | None:
+def _bound_weights(block: nn.Module) -> BoundWeights | None:
     """Those of a block, or None where a layer is of another class (fewer bits), is watched, has something beside it
     (adapters) or is to learn, and where the kernel takes no such sizes."""
     bound = _BOUND.get(block)
@@ -64,14 +73,16 @@ def bound_weights(block: WholeBlock) -> BoundWeights | None:
     return bound.weights
 
 
-def plain_text(text: AttendedText) -> Text | None:
+def _plain_text(text: AttendedText) -> Text | None:
     """What is seen of texts, or None where projections are multiplied into keys and values of a longer one."""
     if any(each is not None and each.keys is not None for each in text.folded):
         return None
     return Text(text.keys, text.values, text.mask, [None if each is None else each.values for each in text.folded])
 
 
-def _weights_of(block: WholeBlock) -> BlockWeights | None:
+def _weights_of(block: nn.Module) -> BlockWeights | None:
+    if not isinstance(block, PlainBlock):
+        return None
     attention, cross_attention, mix_ffn = block.attention, block.cross_attention, block.mix_ffn
     layers = (attention.qkv, attention.out, cross_attention.q, cross_attention.out, mix_ffn.expand, mix_ffn.project)
     norms = (attention.norm_q, attention.norm_k, cross_attention.norm_q)

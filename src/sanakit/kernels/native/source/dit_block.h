@@ -1,4 +1,4 @@
-/* A block of the linear diffusion transformer in one call: the kernels of its layers one after the other, and the sums
+/* Blocks of the linear diffusion transformer in one call: the kernels of its layers one after the other, and the sums
  * between them as torch rounds them; ../../dit_block/README.md tells why. */
 #pragma once
 
@@ -131,17 +131,27 @@ static int feed_forward(const struct BlockState *s) {
     return 0;
 }
 
-static int dit_block(const struct DitBlock *args) {
-    const int64_t channels = args->weights->channels, inner = args->weights->inner, per_picture = args->height * args->width;
-    const int64_t tokens = args->batch * per_picture, table = MODULATIONS * channels;
-    const int64_t between = 6 * channels > 3 * inner ? 6 * channels : 3 * inner;
-    float *memory = workspace(args->batch * table + tokens * (channels + between));
-    if (!memory) return 1;
+static int dit_block(const struct DitBlock *args, float *memory) {
+    const int64_t channels = args->weights->channels, table = MODULATIONS * channels;
+    const int64_t per_picture = args->height * args->width, tokens = args->batch * per_picture;
     float *branch = memory + args->batch * table;
     const struct BlockState s = {args, channels, per_picture, tokens, memory, branch, branch + tokens * channels};
     memcpy(memory, args->modulation, args->batch * table * sizeof(float));
     for (int64_t picture = 0; picture < args->batch; picture++) add(memory + picture * table, args->weights->table, table);
-    const int failed = attend_to_tokens(&s) || attend_to_text_of_each(&s) || feed_forward(&s);
-    give_back(memory);
+    return attend_to_tokens(&s) || attend_to_text_of_each(&s) || feed_forward(&s);
+}
+
+/* Numbers that a block works in. */
+static int64_t block_memory(const struct DitBlock *args) {
+    const int64_t channels = args->weights->channels, inner = args->weights->inner;
+    const int64_t between = 6 * channels > 3 * inner ? 6 * channels : 3 * inner;
+    return args->batch * (MODULATIONS * channels + args->height * args->width * (channels + between));
+}
+
+static int dit_blocks(const struct DitBlocks *args) {
+    float *memory = workspace(block_memory(args->blocks));
+    int failed = !memory;
+    for (int64_t i = 0; !failed && i < args->count; i++) failed = dit_block(args->blocks + i, memory);
+    if (memory) give_back(memory);
     return failed;
 }

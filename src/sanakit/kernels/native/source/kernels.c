@@ -42,7 +42,7 @@ const struct Variant NAMED(VARIANT) = {
     .linear = linear,
 #endif
 #ifndef HALVES
-    .dit_block = dit_block,
+    .dit_blocks = dit_blocks,
     .gated_depthwise_backward = gated_depthwise_backward,
     .linear_attention_backward = linear_attention_backward,
     .modulated_norm_backward = modulated_norm_backward,

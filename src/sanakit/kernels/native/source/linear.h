@@ -78,7 +78,72 @@ static void multiply_panel(int64_t task, int thread, void *context) {
     else fill_columns(grouped, 1, column, panel, asked, ahead);
 }
 
+#ifndef HALVES
+/* The other way around for few rows: they are laid out as panels, and numbers of the weight meet them as they lie. So it is
+ * not the weight that is laid out, which would cost as much as a product with ten rows; sums are the same. */
+enum { NEAR = 1 << 16 };                 /* numbers of x, which stay in the second cache */
+enum { TALL = WIDTH == 16 ? 8 : 4 };     /* rows of the weight in registers, of 16 in a task */
+enum { TASK = 16, BROAD = 3 * WIDTH };   /* rows of the weight; of x in a panel */
+
+/* `width` vectors of rows of x, from `first` on, with those of the weight from `column` on. */
+__attribute__((always_inline)) static inline void fill_rows(const struct Linear *args, int width, int64_t first,
+                                                            const float *panel, int64_t column) {
+    float block[TASK * BROAD];
+    const int64_t row = width * WIDTH;
+    for (int i = 0; i < TASK; i += TALL)
+        for (int64_t k = 0; k < args->in; k += DEPTH) {
+            const int64_t deep = args->in - k < DEPTH ? args->in - k : DEPTH;
+            const struct Matrix weight = rows_of(args->weight + (column + i) * args->in + k, args->in);
+            float more[TALL * BROAD], *to = k ? more : block + i * row;
+            product_block(TALL, width, deep, weight, panel + k * row, to, row, 0);
+            for (int64_t j = 0; k && j < TALL * row; j += WIDTH)
+                store(block + i * row + j, load(block + i * row + j) + load(more + j));
+        }
+    for (int j = 0; j < TASK; j += WIDTH) {
+        const Vector bias = args->bias ? load(args->bias + column + j) : (Vector){0};
+        for (int64_t n = 0; n < row; n += WIDTH) {
+            Vector square[WIDTH];
+            for (int i = 0; i < WIDTH; i++) square[i] = load(block + (j + i) * row + n);
+            transpose(square);
+            for (int i = 0; i < WIDTH; i++) store(args->y + (first + n + i) * args->out + column + j, square[i] + bias);
+        }
+    }
+}
+
+static void multiply_rows(int64_t task, int thread, void *context) {
+    const struct Grouped *grouped = context;
+    const struct Linear *args = grouped->args;
+    const int64_t column = task * TASK, size = TASK * args->in * (int64_t)sizeof(float);
+    const char *next = (const char *)(args->weight + (column + TASK * args->threads) * args->in);
+    (void)thread;
+    for (int64_t line = 0; column + TASK * (args->threads + 1) <= args->out && line < size; line += LINE)
+        __builtin_prefetch(next + line, 0, 2);
+    for (int64_t row = 0; row < args->rows; row += BROAD) {
+        const float *panel = grouped->x + row * args->in;
+        const int64_t wide = args->rows - row;
+        if (wide >= BROAD) fill_rows(args, 3, row, panel, column);
+        else if (wide == 2 * WIDTH) fill_rows(args, 2, row, panel, column);
+        else fill_rows(args, 1, row, panel, column);
+    }
+}
+
+static int linear_of_few(const struct Linear *args) {
+    struct Grouped grouped = {.args = args, .x = workspace(args->rows * args->in)};
+    if (!grouped.x) return 1;
+    for (int64_t row = 0; row < args->rows; row += BROAD) {
+        const int64_t wide = args->rows - row < BROAD ? args->rows - row : BROAD;
+        pack(transposed(rows_of(args->x + row * args->in, args->in)), args->in, wide, grouped.x + row * args->in);
+    }
+    parallel(args->out / TASK, args->threads, multiply_rows, &grouped);
+    give_back(grouped.x);
+    return 0;
+}
+#endif
+
 static int linear(const struct Linear *args) {
+#ifndef HALVES
+    if (args->rows % WIDTH == 0 && args->rows * args->in <= NEAR) return linear_of_few(args);
+#endif
     const int64_t words = args->in * (int64_t)sizeof(Number) / (int64_t)sizeof(float);
     const int64_t most = SHARED / (int64_t)sizeof(float) / words + 1, parts = (args->rows + most - 1) / most;
     const int64_t share = ((args->rows + parts - 1) / parts + HIGH - 1) / HIGH * HIGH;

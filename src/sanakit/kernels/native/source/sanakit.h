@@ -159,7 +159,7 @@ struct BlockWeights {
     float attention_eps, norm_eps, layer_eps;
 };
 
-/* Tokens (batch, height * width, channels) to y of the same shape, which is not x. The `length` tokens of texts are seen
+/* Tokens (batch, height * width, channels) to y of the same shape, which may be x. The `length` tokens of texts are seen
  * where `seen` (batch, length) is not 0; a picture whose `same` is not NULL gets that (channels) in place of what it would
  * see. */
 struct DitBlock {
@@ -173,12 +173,18 @@ struct DitBlock {
     int32_t threads;
 };
 
+/* Several, one after the other, of one size. */
+struct DitBlocks {
+    const struct DitBlock *blocks;
+    int64_t count;
+};
+
 /* The kernels of one instruction set, of halves some of them. They give 0, or 1 where there was no memory for what they
  * need. */
 struct Variant {
     const char *name;
     int (*conv3x3)(const struct Conv3x3 *);
-    int (*dit_block)(const struct DitBlock *);
+    int (*dit_blocks)(const struct DitBlocks *);
     int (*gated_depthwise)(const struct GatedDepthwise *);
     int (*gated_depthwise_backward)(const struct GatedDepthwiseBackward *);
     int (*int8_linear)(const struct Int8Linear *);
