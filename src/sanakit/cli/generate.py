@@ -87,9 +87,9 @@ class WishOptions:
     ] = True
 
     def requests(
-        self, prompts: Sequence[str], edits: EditOptions, controls: ControlOptions, clips: ClipOptions
+        self, prompts: Sequence[str], edits: EditOptions, controls: ControlOptions, clips: ClipOptions | None
     ) -> list[GenerationRequest]:
-        """One a prompt; raises RequestError where no model could do it."""
+        """One a prompt, for pictures where ``clips`` is None; raises RequestError where no model could do it."""
         from sanakit.pipelines.adapting.use import as_adapters
         from sanakit.pipelines.request import GenerationRequest, VideoRequest
         from sanakit.pipelines.source_picture import SourcePicture
@@ -105,8 +105,8 @@ class WishOptions:
         fields |= {"width": width, "height": height, "solver": self.solver.value if self.solver else None}
         negative = fields.pop("negative_prompt")
         worded = [edits.worded(prompt, negative) for prompt in prompts]
-        kind = VideoRequest if clips.asked else GenerationRequest
-        fields |= asdict(clips) if clips.asked else {}
+        kind = GenerationRequest if clips is None else VideoRequest
+        fields |= {} if clips is None else asdict(clips)
         return [kind(prompt=text, negative_prompt=other, **fields) for text, other in worded]
 
 
@@ -184,7 +184,7 @@ def generate(
         bool, typer.Option("--force", help="Run in a dtype that the model is known not to work in, or changed weights.")
     ] = False,
 ) -> None:
-    """Turn prompts into pictures, or with --frames into clips.
+    """Turn prompts into pictures, or with --frames or a FILE.mp4, .webm or .gif into clips.
 
     A FILE that exists is replaced; in a FOLDER every picture gets a new name of prompt and seed. With --best-of, a
     prompt whose pictures are in the FOLDER is finished: a run that was stopped goes on.
@@ -198,10 +198,11 @@ def generate(
             raise RequestError(f"--num-images {wishes.num_images} has no meaning beside --best-of; say --keep")
         texts = list(dict.fromkeys(texts))
     total = len(texts) * (wishes.num_images if settings is None else settings.keep)
-    requests = wishes.requests(texts, edits, controls, clips)
-    if clips.asked and settings is not None:
-        raise RequestError("--best-of judges pictures, not clips; leave it or --frames out")
-    place = places.of_clips(num_clips=total) if clips.asked else places.with_room(0, num_images=total)
+    of_clips = clips.asked or places.are_of_clips
+    requests = wishes.requests(texts, edits, controls, clips if of_clips else None)
+    if of_clips and settings is not None:
+        raise RequestError("--best-of judges pictures, not clips; leave it out, or --frames and names of clips")
+    place = places.of_clips(num_clips=total) if of_clips else places.with_room(0, num_images=total)
     drawn = [(picture, "a picture that controls it") for picture in controls.control or ()]
     written = (("--output", place.file), ("--preview", course.preview))
     _keep_given(written, ((wishes.image, "the picture that it begins with"), (edits.mask, "its mask"), *drawn))
@@ -214,10 +215,10 @@ def generate(
     from sanakit.pipelines.best_of.finished import finished_in
     from sanakit.pipelines.best_of.run import best_of
 
-    start, refiner = time.perf_counter(), refining.opened(clips=clips.asked)
+    start, refiner = time.perf_counter(), refining.opened(clips=of_clips)
     save = save_to(place, with_metadata=metadata)
     streamed = replace(place, with_record=metadata) if isinstance(place, ClipPlace) else None
-    noun = "clip" if clips.asked else "picture"
+    noun = "clip" if of_clips else "picture"
     watch = PictureRun(num_images=total, quiet=run.quiet, save=save, on_file=run.name_file, noun=noun)
     done = run.telling_what_is_done(lambda: {"pictures": watch.facts, "notices": watch.notices})
     with done, watch.bar() as on_event:

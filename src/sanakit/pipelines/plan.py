@@ -81,7 +81,8 @@ def plan_pictures(
         return [_plan_of_clip(clip, card, granularity, reader) for clip in each]
     if any(isinstance(request, VideoRequest) for request in requests):
         raise RequestError(
-            f"{card.name} makes pictures, not clips; give a model of clips, or leave out num_frames, fps, motion_score."
+            f"{card.name} makes pictures, not clips; give a model of clips, or leave out num_frames, fps, motion_score "
+            f"and names of clips such as .mp4."
         )
     return [plan for request in requests for plan in _pictures_of(request, card, granularity, reader)]
 

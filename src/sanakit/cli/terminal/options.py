@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sanakit.pipelines.request import GenerationRequest
     from sanakit.pipelines.text_to_image import TextToImagePipeline
 
+_OF_CLIPS = ("mp4", "webm", "gif")
 _ASSUMED_SIDE = 1024  # for the check of the disk, where the model decides the size
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="Folder, file, hub id, starter or starter-sprint.")]
@@ -159,6 +160,11 @@ class PlaceOptions:
         str | None,
         typer.Option("--format", help="png, jpeg, webp; of clips mp4, webm, gif, webp, png; FILE's suffix decides."),
     ] = None
+
+    @property
+    def are_of_clips(self) -> bool:
+        """Whether the format, or FILE's suffix, is one that only clips have."""
+        return (self.image_format or Path(self.output or "").suffix.lower().removeprefix(".")) in _OF_CLIPS
 
     def choose(self, request: GenerationRequest, *, num_images: int) -> OutputPlace | ClipPlace:
         """The place that the two options mean, with room for so many pictures of that size; raises as
