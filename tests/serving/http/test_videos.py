@@ -81,6 +81,10 @@ def test_a_clip_is_made_as_the_library_makes_it(http: httpx2.Client, clips: Path
     assert record.image == own.record.image
     thumbnail = http.get(f"/v1/videos/{video['id']}/content", params={"variant": "thumbnail"})
     assert Image.open(io.BytesIO(thumbnail.content)).size == (32, 32)
+    sheet = http.get(f"/v1/videos/{video['id']}/content", params={"variant": "spritesheet"})
+    assert Image.open(io.BytesIO(sheet.content)).size == (5 * 180, 180)
+    assert sheet.headers["content-type"] == "image/jpeg"
+    assert video["seed"] == 5  # a text in the form
     assert [each["id"] for each in http.get("/v1/videos").json()["data"]] == [video["id"]]
     assert http.delete(f"/v1/videos/{video['id']}").json()["deleted"]
     assert http.get(f"/v1/videos/{video['id']}").json()["error"]["code"] == "job_not_found"

@@ -151,7 +151,9 @@ def test_ten_thousand_jobs_are_no_burden(store: JobStore) -> None:
             )
     claimed = [store.claim("x", "m", now=0.0, until=60.0) for _ in range(20)]
     assert [job.id for job in claimed if job] == [str(number) for number in range(20)]
-    assert [job.id for job in store.listed("c", limit=2)] == ["9999", "9998"]
+    newest = store.listed("c", limit=2)
+    assert [job.id for job in newest] == ["9999", "9998"]
+    assert [job.id for job in store.listed("c", after=newest[1].number, oldest_first=True)] == ["9999"]
 
 
 def test_a_database_that_cannot_be_written_is_told(tmp_path: Path) -> None:

@@ -79,13 +79,16 @@ class Counter:
         limit: int,
         status: str | None = None,
         told: Callable[[Job, dict[str, Any]], dict[str, Any]] = lambda job, facts: facts,
+        oldest_first: bool = False,
     ) -> dict[str, Any]:
-        """Jobs of who asks, newest first, of those that are older than ``after``; raises ApiError for more than are
-        listed at once."""
+        """Jobs of who asks, newest first or oldest, of those that come behind ``after``; raises ApiError for more than
+        are listed at once."""
         if not 1 <= limit <= MAX_LISTED:
             raise ApiError(400, f"limit is from 1 to {MAX_LISTED}.", param="limit")
-        before = None if after is None else self.owned(request, after).number
-        found = self.desk.store.listed(client_of(request), before=before, limit=limit + 1, status=status)
+        behind = None if after is None else self.owned(request, after).number
+        found = self.desk.store.listed(
+            client_of(request), after=behind, limit=limit + 1, status=status, oldest_first=oldest_first
+        )
         data = [told(*each) for each in zip(found, self.facts_of(found[:limit]), strict=False)]
         last = data[-1]["id"] if data else None
         return {"object": "list", "data": data, "has_more": len(found) > limit, "last_id": last}
@@ -187,8 +190,8 @@ def clip_facts(plan: PicturePlan) -> dict[str, Any]:
     """What a clip is made as, whatever was said."""
     request = plan.request
     assert isinstance(request, VideoRequest)
-    told = {"size": f"{request.width}x{request.height}", "num_frames": request.num_frames, "fps": request.fps}
-    return {**told, "seconds": None}
+    told = {"size": f"{request.width}x{request.height}", "seed": request.seed}  # a form has it as a text
+    return {**told, "num_frames": request.num_frames, "fps": request.fps, "seconds": None}
 
 
 def client_of(request: Request) -> str:

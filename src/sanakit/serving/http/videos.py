@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from sanakit.pipelines.clips.files import read_frames
 from sanakit.serving.errors import ApiError
+from sanakit.serving.heads import film_strip, first_frame
 from sanakit.serving.http.body import read_body
 from sanakit.serving.http.images import ERRORS, body_of
 from sanakit.serving.http.jobs import Counter, error_of
@@ -24,6 +25,7 @@ from sanakit.serving.video_wishes import VideoWish
 
 _STATUS = {QUEUED: "queued", RUNNING: "in_progress", COMPLETED: "completed"}
 _ENDING = 10.0  # seconds for one that is deleted while it is made
+_SHEET, _SHEET_HEIGHT = 9, 180  # frames of a sheet, and their pixels
 _WISH = body_of(VideoWish, "input_reference", required=False)
 
 
@@ -42,10 +44,10 @@ def video_routes(service: Service, counter: Counter | None) -> APIRouter:
 
     @router.get("/v1/videos")
     def listed(request: Request, after: str | None = None, limit: int = 20, order: str = "desc") -> dict[str, Any]:
-        """Newest first."""
-        if order != "desc":
-            raise ApiError(400, "clips are listed newest first only; leave order out.", param="order")
-        return counter.listed(request, after, limit, told=video_facts)
+        """Newest first, or oldest."""
+        if order not in ("asc", "desc"):
+            raise ApiError(400, "order is asc or desc.", param="order", code="invalid_value")
+        return counter.listed(request, after, limit, told=video_facts, oldest_first=order == "asc")
 
     @router.get("/v1/videos/{video}")
     def shown(request: Request, video: str) -> dict[str, Any]:
@@ -55,7 +57,7 @@ def video_routes(service: Service, counter: Counter | None) -> APIRouter:
 
     @router.get("/v1/videos/{video}/content")
     def content(request: Request, video: str, variant: str = "video") -> Response:
-        """Its file as it was written, or a thumbnail, which is its first frame."""
+        """Its file as it was written; a thumbnail, which is its first frame; or a sheet of some frames in a row."""
         found = owned(request, video)
         if found.status != COMPLETED:
             raise error_of(found)
@@ -63,11 +65,12 @@ def video_routes(service: Service, counter: Counter | None) -> APIRouter:
         file = counter.file(found, clip)
         if variant == "video":
             return file
-        if variant != "thumbnail":
+        if variant not in _VIEWS:
             raise ApiError(
-                400, f"variant={variant[:40]!r} is not offered; there are video and thumbnail.", param="variant"
+                400, f"variant={variant[:40]!r} is not offered; there are video, {', '.join(_VIEWS)}.", param="variant"
             )
-        return Response(_first_frame(bytes(file.body), str(file.media_type)), media_type="image/webp")
+        view, kind = _VIEWS[variant]
+        return Response(_seen(bytes(file.body), str(file.media_type), view, kind), media_type=f"image/{kind}")
 
     @router.delete("/v1/videos/{video}")
     async def deleted(request: Request, video: str) -> dict[str, Any]:
@@ -110,14 +113,23 @@ def _error(job: Job) -> Mapping[str, Any] | None:
     return None if job.status in _STATUS else {"code": "cancelled", "message": "the clip was cancelled"}
 
 
-def _first_frame(content: bytes, kind: str) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"clip.{kind.partition('/')[2]}"
-        path.write_bytes(content)
-        frame = next(read_frames(path))
+def _seen(content: bytes, media_type: str, view: Callable[[Path], Image.Image], kind: str) -> bytes:
+    """A view of a clip as a picture of that kind."""
     written = io.BytesIO()
-    Image.fromarray(frame).save(written, "webp", quality=85)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"clip.{media_type.partition('/')[2]}"
+        path.write_bytes(content)
+        view(path).save(written, kind, quality=85)
     return written.getvalue()
+
+
+def _sheet(path: Path) -> Image.Image:
+    return film_strip(path, sum(1 for _ in read_frames(path)), _SHEET, _SHEET_HEIGHT)
+
+
+_VIEWS: dict[str, tuple[Callable[[Path], Image.Image], str]] = {
+    "thumbnail": (first_frame, "webp"), "spritesheet": (_sheet, "jpeg"),
+}  # fmt: skip
 
 
 def _none() -> APIRouter:

@@ -199,16 +199,23 @@ class JobStore:
         return _job(rows[0]) if rows else None
 
     def listed(
-        self, client: str, *, before: int | None = None, limit: int = 20, status: str | None = None
+        self,
+        client: str,
+        *,
+        after: int | None = None,
+        limit: int = 20,
+        status: str | None = None,
+        oldest_first: bool = False,
     ) -> list[Job]:
-        """Newest first; of those whose number is smaller than ``before``."""
+        """Newest first, or oldest; of those that come behind number ``after`` in that order."""
         conditions, values = ["client = ?"], [client]
-        for condition, value in (("number < ?", before), ("status = ?", status)):
+        behind, order = ("number > ?", "ASC") if oldest_first else ("number < ?", "DESC")
+        for condition, value in ((behind, after), ("status = ?", status)):
             if value is not None:
                 conditions.append(condition)
                 values.append(value)  # type: ignore[arg-type]
         rows = self._database.run(
-            f"{_SELECT} WHERE {' AND '.join(conditions)} ORDER BY number DESC LIMIT ?", *values, limit
+            f"{_SELECT} WHERE {' AND '.join(conditions)} ORDER BY number {order} LIMIT ?", *values, limit
         )
         return [_job(row) for row in rows]
 

@@ -20,7 +20,7 @@ from sanakit.common.config import json_values
 from sanakit.common.errors import OutputError, PictureError, SanakitError
 from sanakit.common.files import unwritten, write_whole
 from sanakit.pipelines.request import MAX_FPS, MAX_FRAMES
-from sanakit.serving.studio.heads import ENDINGS, VIDEOS, film_strip, first_frame, head_of
+from sanakit.serving.heads import ENDINGS, VIDEOS, film_strip, first_frame, head_of
 
 logger = logging.getLogger(__name__)
 

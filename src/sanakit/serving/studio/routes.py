@@ -18,12 +18,12 @@ from sanakit.common.errors import RequestError
 from sanakit.pipelines.reading.words import FUNCTION_WORDS
 from sanakit.pipelines.resolution import generated_size, size_like
 from sanakit.serving.errors import ApiError
+from sanakit.serving.heads import head_of
 from sanakit.serving.http.access import PAGE, asked_host
 from sanakit.serving.http.facts import model_facts
 from sanakit.serving.http.images import ERRORS
 from sanakit.serving.service import Service
 from sanakit.serving.studio.gallery import Gallery
-from sanakit.serving.studio.heads import head_of
 from sanakit.serving.studio.recall import replayed, settings_in
 
 SHAPES = ("1:1", "4:3", "3:4", "3:2", "2:3", "16:9", "9:16")
