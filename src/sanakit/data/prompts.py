@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from sanakit.common.errors import RequestError
 from sanakit.common.paths import as_path
-from sanakit.data.sources.files import decode_text, lines_of, parse_json
+from sanakit.data.sources.files import decode_text, is_clean, lines_of, parse_json
 
 MAX_BYTES = 500_000_000  # millions of prompts; a pipe or a device has no end, and no size that could be asked for
 
@@ -67,6 +67,6 @@ def _parsed(line: str, where: str) -> Prompt:
     except ValueError as error:
         raise RequestError(str(error)) from error
     text = record.get("prompt") if isinstance(record, dict) else None
-    if not isinstance(text, str) or not text.strip():
+    if not isinstance(text, str) or not text.strip() or not is_clean(text):
         raise RequestError(f'{where} is no object with a prompt, such as {{"prompt": "a red cup"}}')
     return Prompt(text, {name: value for name, value in record.items() if name != "prompt"})

@@ -7,6 +7,7 @@ from typing import Literal
 
 from sanakit.common.errors import ConfigError
 from sanakit.data.caption_choice import CaptionChoice, PowerLawChoice
+from sanakit.data.sources.files import is_clean
 from sanakit.worlds.banks.things import Style
 from sanakit.worlds.sampling.mixture import Mixture
 
@@ -162,6 +163,8 @@ def _check_files(path: str, min_size: int) -> None:
 def _check_prompt(name: str, prompt: str) -> None:
     if not prompt.strip():
         raise ConfigError(f"data.{name} is empty; say what is in the pictures")
+    if not is_clean(prompt):
+        raise ConfigError(f"data.{name}={prompt!r} holds half of a surrogate pair, which no tokenizer reads")
 
 
 def _check_counts(num_captions: int, num_copies: int) -> None:

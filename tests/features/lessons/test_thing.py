@@ -120,6 +120,7 @@ def test_what_cannot_be(config: ThingData, encoders: Encoders) -> None:
     for wrong in (
         {"word": " "},
         {"word": "zorbl "},
+        {"word": "\ud800"},
         {"prior_share": 1},
         {"picture_share": -0.1},
         {"num_copies": 0},

@@ -39,6 +39,8 @@ def ask(address: str, method: str, path: str, body: Any = None, **headers: str) 
         ("POST", "/v1/images/generations", b"\xff\xfe", 400),
         ("POST", "/v1/images/generations", b'{"prompt": "a", "seed": NaN}', 400),
         ("POST", "/v1/images/generations", b'{"prompt": "\\ud800"}', 400),
+        ("POST", "/v1/images/generations", b'{"prompt": "a", "user": "\\udfff"}', 400),  # of which no answer could tell
+        ("POST", "/v1/images/generations", b'{"prompt": "a", "\\ud800": 1}', 400),
         ("POST", "/v1/images/generations", b'{"prompt": "a", "n": 1e400}', 400),
         ("POST", "/v1/images/generations", b'{"prompt": ""' + b" " * 2**21 + b"}", 413),
         ("POST", "/v1/images/edits", b'{"prompt": "a"}', 400),
@@ -57,11 +59,18 @@ def test_bad_requests_are_answered_in_one_shape(
     assert headers["x-should-retry"] == "false"
 
 
-def test_a_form_that_is_none_is_told(address: str) -> None:
-    found, content, _ = ask(
-        address, "POST", "/v1/images/edits", b"nothing", **{"Content-Type": "multipart/form-data; boundary=x"}
-    )
-    assert (found, content["error"]["type"]) == (400, "invalid_request_error")
+_CUT = b"""--x\r\nContent-Disposition: form-data; name="prompt"\r\n\r\na\r\n--x\r
+Content-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n\x89PNG"""
+
+
+@pytest.mark.parametrize("form", [b"nothing", _CUT[:40], _CUT, _CUT + b"\r\n--x\r\n"])
+def test_a_form_that_is_none_is_told(address: str, form: bytes) -> None:
+    """Also one that ends before its end, of which a file may be cut off."""
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    found, content, _ = ask(address, "POST", "/v1/images/edits", form, **kind)
+    assert (found, content["error"]["code"]) == (400, "invalid_form")
+    found, content, _ = ask(address, "POST", "/v1/images/edits", _CUT + b"\r\n--x--\r\n", **kind)
+    assert (found, content["error"]["param"]) == (400, "image")
 
 
 def test_health_needs_no_key_and_metrics_do(address: str) -> None:

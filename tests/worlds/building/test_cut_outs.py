@@ -73,3 +73,11 @@ def test_alpha_counts_before_the_ground() -> None:
 )
 def test_what_cannot_be_cut_out(picture: Image.Image) -> None:
     assert cut_out(picture, size=160) is None
+
+
+def test_a_few_pixels_are_no_thing() -> None:
+    dot = Image.new("RGB", (40, 40), "white")
+    dot.paste(RED, (20, 20, 25, 25))
+    assert cut_out(dot, size=160) is None
+    dot.paste(RED, (20, 20, 32, 32))
+    assert cut_out(dot, size=160) is not None

@@ -85,6 +85,16 @@ def test_a_mixture_that_cannot_be_is_told(given: dict[str, Mapping[str, float]],
         Mixture(**given)
 
 
+@pytest.mark.parametrize("kinds", [{"relation": 0.5}, {"single": 0.0, "count": 0.0, "person": 0.0}])
+def test_a_mixture_that_the_bank_cannot_give_is_told(toy_bank: Bank, kinds: Mapping[str, float]) -> None:
+    """Of two things there are no pairs that differ enough, and of no people no scenes."""
+    small = toy_bank.subset([*toy_bank.things][:2])
+    small.people = ()
+    with pytest.raises(RequestError, match=r"what the bank 'toy' cannot give, .* single, count; give"):
+        WorldScenes(small, "train", seed=0, mixture=Mixture(kinds=kinds)).truth(0)
+    assert WorldScenes(small, "train", seed=0, mixture=Mixture(kinds={"relation": 0.0})).truth(0)
+
+
 def test_a_bank_without_things_is_told(toy_bank: Bank) -> None:
     with pytest.raises(RequestError, match="the bank 'toy' has no things"):
         WorldScenes(toy_bank.subset([]), "train", seed=0).sample(0)

@@ -10,6 +10,7 @@ from typing import Any, get_args
 from torch import Tensor
 
 from sanakit.common.errors import PictureError, RequestError
+from sanakit.common.paths import as_path
 from sanakit.common.seeds import MAX_SEED
 from sanakit.data.clips import Frame, beginning, check_memory
 from sanakit.integrations.comfyui import host
@@ -66,7 +67,7 @@ class LoadClip(Node):
         path = _clip_file(file, source)
         try:
             read, rate = _read(path, frames or MAX_FRAMES, fps or math.inf)
-        except (PictureError, OSError) as error:
+        except (PictureError, OSError, ValueError) as error:  # the last is of a path with a zero byte
             raise PictureError(f"{path.name}: {getattr(error, 'strerror', None) or error}") from error
         images = as_batch(read)
         return images, images[-1:], min(max(round(rate), 1), MAX_FPS)
@@ -85,7 +86,7 @@ def _read(path: Path, at_most: int, fps: float) -> tuple[list[Frame], float]:
 def _clip_file(file: str, source: str) -> Path:
     if not (source.strip() or file):
         raise RequestError("no clip is chosen; put one into ComfyUI's input folder, or name a source.")
-    return Path(source.strip()) if source.strip() else host.input_path(file)
+    return as_path(source.strip()) if source.strip() else host.input_path(file)
 
 
 class SampleClip(Node):

@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from sanakit.common.errors import RequestError
+from sanakit.common.paths import as_path
 from sanakit.integrations.comfyui import host
 from sanakit.integrations.comfyui.nodes import (
     CONTROLNET,
@@ -120,4 +121,4 @@ def _kind(name: str, thickness: int) -> str:
 def _place(controlnet: str, source: str) -> Path:
     if not (source.strip() or controlnet):
         raise RequestError("no ControlNet is chosen; put one into ComfyUI's models/controlnet, or name a source.")
-    return Path(source.strip()) if source.strip() else host.path_of(controlnet)
+    return as_path(source.strip()) if source.strip() else host.path_of(controlnet)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from sanakit.checkpoints.files.hub import HubOptions
+from sanakit.common.paths import as_path
 from sanakit.integrations.comfyui import host
 from sanakit.integrations.comfyui.hosted_model import load_pipeline
 from sanakit.integrations.comfyui.nodes import ADAPTERS, MODEL, OWN, Inputs, Node, choice, number, stamp, text, wire
@@ -50,7 +50,7 @@ class LoadModel(Node):
     @classmethod
     def IS_CHANGED(cls, model: str, source: str = "", **parts: str) -> str:  # noqa: N802
         places = [_source(model, source), *(parts.get(name, "") for name in ("text_encoder", "autoencoder"))]
-        return "\n".join(stamp(Path(place)) for place in places if place)
+        return "\n".join(stamp(as_path(place)) for place in places if place)
 
     def run(self, model: str, source: str = "", variant: str = "", **given: str) -> tuple[TextToImagePipeline]:
         """Raises what ``sanakit.load`` does."""

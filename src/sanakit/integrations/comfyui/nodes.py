@@ -6,6 +6,7 @@ until a graph runs. Its name in a graph is for ever, since graphs that people sa
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,6 @@ def wire(kind: str, told: str) -> Input:
 
 def stamp(path: Path) -> str:
     """What changes when a file, or one in a folder, is written anew; "" where there is none."""
-    files = sorted(path.rglob("*")) if path.is_dir() else [path] if path.is_file() else []
+    files = sorted(path.rglob("*")) if os.path.isdir(path) else [path] if os.path.isfile(path) else []
     facts = [(file.name, file.stat()) for file in files if file.is_file()]
     return " ".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in facts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,10 +26,18 @@ class Body:
 
 
 async def read_body(request: Request) -> Body:
-    """Raises ApiError for what is neither JSON nor a form."""
+    """Raises ApiError for what is neither JSON nor a form, or holds what is no text."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind in ("multipart/form-data", "application/x-www-form-urlencoded"):
-        return await _read_form(request)
+    is_form = kind in ("multipart/form-data", "application/x-www-form-urlencoded")
+    body = await _read_form(request) if is_form else await _read_json(request)
+    try:
+        json.dumps(body.fields, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # no answer could tell of it, nor any list of jobs
+        raise ApiError(400, "the body holds half of a surrogate pair, which is no text.", code="invalid_json") from None
+    return body
+
+
+async def _read_json(request: Request) -> Body:
     try:
         fields = json_values((await request.body()).decode())
     except (ValueError, RecursionError) as error:
@@ -40,10 +50,13 @@ async def read_body(request: Request) -> Body:
 
 
 async def _read_form(request: Request) -> Body:
+    has_ended = _watched(request)
     try:
         form = await request.form(max_files=2 * MAX_PICTURES, max_fields=100)
     except HTTPException as error:
         raise ApiError(400, f"the form cannot be read ({error.detail}).", code="invalid_form") from None
+    if request.headers["content-type"].lower().startswith("multipart") and not has_ended():
+        raise ApiError(400, "the form has no end, so a file of it may be cut off; send it whole.", code="invalid_form")
     fields: dict[str, Any] = {}
     files: dict[str, list[bytes]] = {"image": [], "mask": [], "control": []}
     for name, value in form.multi_items():
@@ -58,3 +71,16 @@ async def _read_form(request: Request) -> Body:
         raise ApiError(400, "several masks came; give one.", param="mask")
     taken_reference(fields)  # which is a file here
     return Body(fields, Files(files["image"], next(iter(files["mask"]), None), files["control"]))
+
+
+def _watched(request: Request) -> Callable[[], bool]:
+    """Whether the end of a form has come by then, without which its parser is content."""
+    stream, last = request.stream, bytearray()
+
+    async def watched() -> AsyncGenerator[bytes, None]:
+        async for chunk in stream():
+            last[:] = (last + chunk)[-80:]
+            yield chunk
+
+    request.stream = watched  # type: ignore[method-assign]
+    return lambda: last.rstrip().endswith(b"--")

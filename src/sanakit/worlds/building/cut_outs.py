@@ -13,6 +13,7 @@ from sanakit.worlds.building.cutting import cut
 _MAX_SIDE = 768  # pixels; larger pictures are made smaller before the ground is looked for
 _SAME = 20  # of 255: so far may a channel of the ground be from its colour, for JPEG and light
 _PLAIN_SHARE = 0.95  # of the pixels along the edges that have the colour of the ground
+_LEAST_SIDE = 8  # pixels of the longer side, below which nobody sees what it is
 _LEAST, _MOST = 0.005, 0.9  # of a picture that a thing may cover, the latter before a ground
 _CLEAR_SHARE = 0.02  # of a picture that alpha leaves out where it is of a thing, and not of round corners
 _COLOURED = 40  # of 255: between the highest and the lowest channel of a ground that no thing has by chance
@@ -40,7 +41,7 @@ def cut_out(picture: Image.Image, alpha: Image.Image | None = None, *, size: int
 
     Returns:
         None where hardly a part of the picture is see-through and its edges are not of one colour, or where nothing of
-        it would be the thing, or nearly all before a ground.
+        it would be the thing, or a few pixels, or nearly all before a ground.
     """
     picture, alpha = _smaller(picture), None if alpha is None else _smaller(alpha)
     colours = _floats(picture)  # (H, W, 3)
@@ -56,7 +57,7 @@ def cut_out(picture: Image.Image, alpha: Image.Image | None = None, *, size: int
         return None
     cleaned = _without(ground, colours, seen)
     image = cut(Image.fromarray(np.dstack([cleaned, seen * 255]).round().astype(np.uint8), "RGBA"), size)
-    return None if image is None else CutOut(image, sure)
+    return None if image is None or max(image.size) < _LEAST_SIDE else CutOut(image, sure)
 
 
 def _floats(values: Any) -> _Floats:

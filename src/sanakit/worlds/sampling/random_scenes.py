@@ -59,15 +59,26 @@ def sample_scene(rng: Generator, bank: Bank, split: Split = "train", *, mixture:
     ``mixture`` says how often what is drawn, where it is given; all else comes as often as ever.
 
     Raises:
-        RequestError: the bank has no things, or too few for such a scene.
+        RequestError: the bank has no things, too few for such a scene, or lacks what the mixture asks for.
     """
     stock = stock_of(bank)
     mixture = mixture or Mixture()
-    kind = choose(shares_of(_possible(stock), mixture.kinds), rng)
+    kind = choose(_shares(stock, mixture, bank.name), rng)
     for _ in range(_NUM_TRIES):
         if (scene := _draw_scene(kind, stock, mixture, rng)) is not None and belongs_to(scene, split):
             return scene
     raise RequestError(f"the bank {bank.name!r} is too small: it gives no scene of kind {kind} and split {split!r}")
+
+
+def _shares(stock: Stock, mixture: Mixture, name: str) -> Mapping[Draw, float]:
+    possible = _possible(stock)
+    shares = shares_of(possible, mixture.kinds)
+    if not any(shares.values()) or any(share and kind not in possible for kind, share in mixture.kinds.items()):
+        raise RequestError(
+            f"mixture.kinds asks for what the bank {name!r} cannot give, whose scenes are of the kinds "
+            f"{', '.join(possible)}; give shares to these"
+        )
+    return shares
 
 
 def _possible(stock: Stock) -> Mapping[Draw, float]:
