@@ -22,20 +22,13 @@ from sanakit.common.files import written_aside
 
 
 def write_adapter(
-    path: Path,
-    adapter: Adapter,
-    layers: Layers,
-    *,
-    dtype: torch.dtype = torch.float32,
-    facts: Mapping[str, str] | None = None,
-    force: bool = False,
+    path: Path, adapter: Adapter, layers: Layers, *, facts: Mapping[str, str] | None = None, force: bool = False
 ) -> None:
-    """Write it whole or not at all.
+    """Write it in float32, whole or not at all.
 
     Args:
         path: of the file, ``.safetensors``.
         adapter: made for the network of ``layers``.
-        dtype: of its tensors.
         facts: more tags, such as `tags` gives.
         force: replace a file that is there.
 
@@ -49,7 +42,7 @@ def write_adapter(
         convolved = name in layers.convolutions
         for leaf, tensor in _leaves(each, with_alpha=not plain).items():
             made = tensor[:, :, None, None] if convolved and leaf.startswith("lora_") and tensor.ndim == 2 else tensor
-            tensors[f"transformer.{name}.{leaf}"] = made.detach().to(dtype).contiguous()
+            tensors[f"transformer.{name}.{leaf}"] = made.detach().float().contiguous()
     metadata = {**_kohya_tags(paths), **(facts or {})}
     if plain:
         settings = {f"transformer.{name}": value for name, value in _peft_settings(paths).items()}

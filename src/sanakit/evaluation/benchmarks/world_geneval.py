@@ -20,10 +20,10 @@ _PHRASES = {"left of": "to the left of", "right of": "to the right of", "above":
 Record = dict[str, Any]
 
 
-def world_geneval(bank: Bank, *, seed: int = 0, num_each: int = NUM_EACH) -> list[Record]:
-    """``num_each`` prompts of each tag, the tags in turns; the same bank and seed give the same list."""
+def world_geneval(bank: Bank, *, seed: int = 0) -> list[Record]:
+    """`NUM_EACH` prompts of each tag, the tags in turns; the same bank and seed give the same list."""
     rng, makers = np.random.default_rng((seed, 0x6E7A)), (_single, _two, _counting, _colours, _position, _attributes)
-    return [make(bank, rng) for _ in range(num_each) for make in makers]
+    return [make(bank, rng) for _ in range(NUM_EACH) for make in makers]
 
 
 def _single(bank: Bank, rng: Generator) -> Record:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from sanakit.common.errors import ConfigError
-from sanakit.common.progress import OnProgress, no_progress
 from sanakit.evaluation.reports.report import Measurement, Report, mean_of
 from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.drawing.compose import compose
@@ -43,9 +42,7 @@ class _Tally:
     confused: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
-def reading_report(
-    reader: Reader, bank: Bank, *, num_scenes: int, seed: int, on_progress: OnProgress = no_progress
-) -> Report:
+def reading_report(reader: Reader, bank: Bank, *, num_scenes: int, seed: int) -> Report:
     """Read ``num_scenes`` held-out scenes as they are, and as many again for each way of spoiling them.
 
     Raises:
@@ -54,18 +51,15 @@ def reading_report(
     if num_scenes < 1:
         raise ConfigError(f"num_scenes={num_scenes} must be at least 1")
     scenes, tally = WorldScenes(bank, "heldout", seed), _Tally()
-    total = num_scenes * (1 + len(SPOILINGS))
     for index in range(num_scenes):
         sample = scenes.sample(index)
         read = reader.read(sample.image)
         _count_true(tally, sample.scene, read, bank)
         _count_wrong(tally, sample.scene, read, bank, np.random.default_rng((seed, index)))
-        on_progress(index + 1, total, "reading")
     for done, way in enumerate(SPOILINGS, start=1):
         for index in range(num_scenes):
             rng = np.random.default_rng((seed, index, done))
             _count_spoiled(tally, scenes.truth(index)[0], way, reader, bank, rng)
-            on_progress(done * num_scenes + index + 1, total, "reading")
     return Report(
         title="What a reader reads",
         protocol=PROTOCOL,

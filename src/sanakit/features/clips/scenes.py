@@ -13,7 +13,6 @@ from sanakit.features.batches import PixelBatch
 from sanakit.features.configs import ScenePictures
 from sanakit.features.scenes import Paintings, checked_sizes, identity_of_scenes, one_rate, open_bank
 from sanakit.features.work import Demand
-from sanakit.worlds.sampling.holdout import Split
 
 
 class PaintedClips:
@@ -54,9 +53,7 @@ def window_of_motion(clip: NDArray[np.uint8], crop: int) -> tuple[slice, slice]:
     return slice(starts[0], starts[0] + crop), slice(starts[1], starts[1] + crop)
 
 
-def scene_clips(
-    config: ScenePictures, demand: Demand, *, multiple: int, crop: int | None, split: Split = "train"
-) -> PaintedClips:
+def scene_clips(config: ScenePictures, demand: Demand, *, multiple: int, crop: int | None) -> PaintedClips:
     """See ``pixel_data``. The scenes follow from both seeds, so every stage of a run sees its own."""
     sizes = checked_sizes(demand.resolutions, multiple)
     if len(sizes) > 1 or len(demand.frames) > 1:
@@ -68,4 +65,4 @@ def scene_clips(
     bank = open_bank(config.bank, config.names)
     demand.on_identity(identity_of_scenes(bank))
     both = derived_seed(config.seed, demand.seed, bits=56)
-    return PaintedClips(Paintings(bank, both, split, fps=one_rate(demand)), demand, sizes[0], crop)
+    return PaintedClips(Paintings(bank, both, fps=one_rate(demand)), demand, sizes[0], crop)
