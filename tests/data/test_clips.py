@@ -87,6 +87,27 @@ def test_lines_of_two_moments_become_frames_of_one(tmp_path: Path) -> None:
     assert len(frames) == 5
 
 
+@pytest.mark.parametrize("kind", ["gif", "webp"])
+def test_an_animation_is_a_clip_by_the_times_of_its_frames(kind: str, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    first, *others = (Image.fromarray(picture(n)) for n in range(12))
+    times = [50] * 6 + [200] * 6
+    first.save(folder / f"a.{kind}", save_all=True, append_images=others, duration=times, lossless=True)
+    first.save(folder / f"b.{kind}")
+    (folder / "c.gif").write_bytes((folder / f"a.{kind}").read_bytes()[:700])
+    source = open_data(folder, need_captions=False)
+    clip, still = source[0], source[1]
+    assert (clip.clip, still.clip) == (ClipFacts(num_frames=12, fps=8), None)
+    frames = source.frames(0, num_frames=16, fps=10)
+    shown = [max(n for n in range(12) if sum(times[:n]) <= 100 * moment + 1) for moment in range(16)]
+    assert max(np.abs(frames[n] - picture(shown[n]).astype(float)).mean() for n in range(1, 15)) < 2
+    assert source.image(0).size == source.image(1).size == (WIDTH, HEIGHT)
+    assert [problem.key for problem in validate(source).problems] == ["c"]
+    assert build_shards(folder, tmp_path / "shards", need_captions=False).num_samples == 2
+    assert open_data(tmp_path / "shards", need_captions=False)[0].clip == clip.clip
+
+
 @pytest.mark.parametrize("fps", [12, 1000])
 def test_what_was_written_as_it_came_is_as_long_as_its_times_say(fps: int, tmp_path: Path) -> None:
     """As browsers record: no length in the header, and a rate that is none."""

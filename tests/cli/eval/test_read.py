@@ -50,12 +50,12 @@ def test_what_cannot_be_read_is_told_and_the_others_are_done(
     Image.new("RGB", (8, 8)).save("a.png")
     Path("b.png").write_text("no picture")
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
-    frames[0].save("moving.gif", save_all=True, append_images=frames[1:])
+    frames[0].save("moving.png", save_all=True, append_images=frames[1:])
     Image.new("F", (4, 4)).save("float.tif")
     bad = {
         "no.png": "no.png does not exist or is no file",
         "b.png": "b.png is not a picture",
-        "moving.gif": "moving.gif holds 2 pictures",
+        "moving.png": "moving.png holds 2 pictures",
         "float.tif": "float.tif cannot be read: the picture holds floating-point numbers",
     }
     for path, words in bad.items():

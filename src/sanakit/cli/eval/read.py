@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,7 +42,7 @@ def read(
     chosen = load_reader(reader, device=run.start())
 
     def look_at(path: Path) -> dict[str, Any]:
-        seen = _watch(path, chosen) if is_clip(path) else chosen.read(open_upright(path))
+        seen = _watch(path, chosen) if _moves(path) else chosen.read(open_upright(path))
         if not run.as_json:
             say(f"{path}: {in_words(seen)}")
         return {"file": str(path), **seen.to_json()}
@@ -53,6 +54,16 @@ def read(
     if run.as_json:
         print_json(answer)
     check_all(facts)
+
+
+def _moves(path: Path) -> bool:
+    from sanakit.data.films.animations import is_animation
+
+    if is_clip(path) or not path.is_file():
+        return is_clip(path)
+    with suppress(OSError), path.open("rb") as file:
+        return is_animation(file)
+    return False
 
 
 def open_upright(path: Path) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ from PIL import Image
 from sanakit.common.errors import PictureError
 from sanakit.common.paths import is_clip
 from sanakit.data.clips import clip_facts, first_frame
+from sanakit.data.films.animations import is_animation
 from sanakit.data.pictures import decode_picture, picture_size
 from sanakit.data.samples import ClipFacts
 from sanakit.data.sources.blobs import Blob, read_blob
@@ -28,7 +29,8 @@ def medium_facts(blob: Blob) -> Facts:
         OSError: the file cannot be read.
     """
     with blob.open() as file:
-        return clip_facts(file) if is_clip(Path(blob.name)) else (picture_size(file), None)
+        moves = is_clip(Path(blob.name)) or is_animation(file)
+        return clip_facts(file) if moves else (picture_size(file), None)
 
 
 def read_picture(blob: Blob) -> Image.Image:

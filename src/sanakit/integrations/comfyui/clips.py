@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,7 +11,8 @@ from torch import Tensor
 from sanakit.common.errors import PictureError, RequestError
 from sanakit.common.paths import as_path
 from sanakit.common.seeds import MAX_SEED
-from sanakit.data.clips import Frame, beginning, check_memory
+from sanakit.data.clips import beginning
+from sanakit.data.films.containers import Frame
 from sanakit.integrations.comfyui import host
 from sanakit.integrations.comfyui.nodes import (
     LATENT,
@@ -31,7 +31,6 @@ from sanakit.integrations.comfyui.nodes import (
 from sanakit.integrations.comfyui.sampling import course_inputs, taken_course
 from sanakit.integrations.comfyui.tensors import as_arrays, as_batch
 from sanakit.pipelines.clips.clip import GeneratedClip
-from sanakit.pipelines.clips.files import STILLS, read_frames, still_facts
 from sanakit.pipelines.clips.place import ClipFormat, choose_clip_place
 from sanakit.pipelines.latent_file import SavedLatent
 from sanakit.pipelines.request import MAX_FPS, MAX_FRAMES, MAX_MOTION, VideoRequest
@@ -48,7 +47,7 @@ class LoadClip(Node):
 
     @classmethod
     def INPUT_TYPES(cls) -> Inputs:  # noqa: N802, as ComfyUI calls it
-        rate = "Frames a second that are taken, if the file has more; 0 is all. Of GIF and WebP it is always all."
+        rate = "Frames a second that are taken, if the file has more; 0 is all."
         return {
             "required": {
                 "file": choice("From ComfyUI's input folder.", [*host.clip_names(), ""], video_upload=True),
@@ -74,10 +73,6 @@ class LoadClip(Node):
 
 
 def _read(path: Path, at_most: int, fps: float) -> tuple[list[Frame], float]:
-    if path.suffix.lower() in STILLS:
-        num_frames, size, rate = still_facts(path)
-        check_memory(min(num_frames, at_most), size, _BYTES_PER_PIXEL)
-        return [*islice(read_frames(path), at_most)], rate
     with path.open("rb") as file:
         frames, rate = beginning(file, fps=fps, at_most=at_most, bytes_per_pixel=_BYTES_PER_PIXEL)
     return [*frames], rate

@@ -15,7 +15,7 @@ from PIL import Image, ImageSequence
 
 from sanakit.common.errors import PictureError, RequestError
 from sanakit.common.paths import as_path
-from sanakit.data.clips import opened_clip
+from sanakit.data.films.containers import opened_clip
 from sanakit.pipelines.record import PictureRecord
 
 RECORD = "record.json"  # of a folder of PNGs
@@ -139,23 +139,6 @@ def _times(frame: Image.Image, fps: int | None) -> int:
     """How many frames one that was read is; a GIF has rounded its time down to hundredths of a second."""
     shown = frame.info.get("duration", 0)  # once it is decoded
     return 1 if fps is None else max(math.ceil(shown / milliseconds(fps)), 1)
-
-
-def still_facts(path: Path) -> tuple[int, tuple[int, int], float]:
-    """Of a GIF or WebP the number of frames, ``(width, height)``, and frames a second by the time of its first one,
-    which a GIF rounds down to hundredths.
-
-    Raises:
-        PictureError: it cannot be read.
-    """
-    try:
-        with Image.open(path) as image:
-            num_frames = getattr(image, "n_frames", 1)
-            image.load()
-            rate = 1000 / (image.info.get("duration") or 100)  # as browsers take what does not say it
-            return num_frames, image.size, rate
-    except _UNREADABLE as error:
-        raise PictureError(f"{path} could not be read as a clip ({error})") from error
 
 
 def milliseconds(fps: int) -> int:

@@ -1,0 +1,1 @@
+"""Files of clips, and the frames in them."""

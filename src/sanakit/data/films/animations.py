@@ -1,0 +1,68 @@
+"""Clips that are GIF or WebP, through Pillow: upright RGB frames with their times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageSequence
+
+from sanakit.common.errors import PictureError
+from sanakit.common.picture_limits import open_within_limit
+from sanakit.data.films.containers import Timed
+from sanakit.data.pictures import upright_rgb
+from sanakit.data.samples import ClipFacts
+
+_FORMATS = ("GIF", "WEBP")
+_UNSAID = 100  # milliseconds of a frame that does not say its own, as browsers show it
+
+
+def may_be_animation(file: BinaryIO) -> bool:
+    """Whether it is a GIF or a WebP, of one picture or several, by its first bytes."""
+    start = file.read(12)
+    file.seek(0)
+    return start.startswith((b"GIF87a", b"GIF89a")) or (start[:4], start[8:]) == (b"RIFF", b"WEBP")
+
+
+def is_animation(file: BinaryIO) -> bool:
+    """Whether it is one of several pictures; a damaged one is none."""
+    if not may_be_animation(file):
+        return False
+    try:
+        return getattr(_open(file), "n_frames", 1) > 1
+    except PictureError:
+        return False
+    finally:
+        file.seek(0)
+
+
+def facts_of_animation(file: BinaryIO) -> tuple[tuple[int, int], ClipFacts]:
+    """``(width, height)``, and the rest by the times of all frames, which may differ; PictureError as below."""
+    times = [(frame.shape, until) for frame, _, until in frames_of_animation(file)]
+    (height, width, _), seconds = times[0][0], times[-1][1]
+    return (width, height), ClipFacts(num_frames=len(times), fps=round(len(times) / seconds, 6))
+
+
+def frames_of_animation(file: BinaryIO) -> Iterator[Timed]:
+    """All of them, over white where they are transparent.
+
+    Raises:
+        PictureError: the file is damaged.
+    """
+    begin = 0.0
+    try:
+        for frame in ImageSequence.Iterator(_open(file)):
+            pixels = np.asarray(upright_rgb(frame))
+            until = begin + (frame.info.get("duration") or _UNSAID) / 1000  # which it says once it is decoded
+            yield pixels, begin, until
+            begin = until
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        raise PictureError(f"the animation is damaged ({error})") from error
+
+
+def _open(file: BinaryIO) -> Image.Image:
+    try:
+        return open_within_limit(file, _FORMATS)
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        raise PictureError(f"the animation cannot be read ({error})") from error
