@@ -18,6 +18,7 @@ from typing import Annotated
 
 import typer
 
+from sanakit.cli.terminal.collection import collecting_as_before
 from sanakit.cli.terminal.console import forgiving_streams, log_handler, say, tell
 from sanakit.cli.terminal.failures import SUCCESS, Interrupted, noted_interrupts, report
 from sanakit.cli.terminal.options import add_commands
@@ -73,7 +74,7 @@ def describe(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and give its exit code; ``--debug`` and ``--max-pixels`` may stand anywhere in it."""
-    with forgiving_streams() as stdout, noted_interrupts() as was_interrupted:
+    with forgiving_streams() as stdout, noted_interrupts() as was_interrupted, collecting_as_before():
         code = _run(list(sys.argv[1:] if arguments is None else arguments), was_interrupted)
         stdout.flush()
         if stdout.error is None:

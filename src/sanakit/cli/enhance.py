@@ -61,4 +61,4 @@ def enhance(
         pipeline = run.load([request], model, place)
         loaded = time.perf_counter()
         pipeline(request, on_event=on_event)
-    run.tell_result(1, {"pictures": watch.facts, "notices": watch.notices}, start=start, loaded=loaded)
+    run.tell_result(1, watch.told, start=start, loaded=loaded)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sanakit.cli.terminal.best_of import BestOfOptions
+from sanakit.cli.terminal.collection import pause_collection
 from sanakit.cli.terminal.control_options import ControlOptions
 from sanakit.cli.terminal.edit_options import EditOptions
 from sanakit.cli.terminal.options import ModelOption, PartsOptions, PlaceOptions, RefineOptions
@@ -189,6 +190,7 @@ def generate(
     A FILE that exists is replaced; in a FOLDER every picture gets a new name of prompt and seed. With --best-of, a
     prompt whose pictures are in the FOLDER is finished: a run that was stopped goes on.
     """
+    collect = pause_collection()
     limit = None if memory is None else parse_bytes(memory)
     shown = None if course.preview is None else check_preview(course.preview)
     texts = collect_prompts(prompts or [], prompt_file)
@@ -220,10 +222,11 @@ def generate(
     streamed = replace(place, with_record=metadata) if isinstance(place, ClipPlace) else None
     noun = "clip" if of_clips else "picture"
     watch = PictureRun(num_images=total, quiet=run.quiet, save=save, on_file=run.name_file, noun=noun)
-    done = run.telling_what_is_done(lambda: {"pictures": watch.facts, "notices": watch.notices})
+    done = run.telling_what_is_done(lambda: watch.told)
     with done, watch.bar() as on_event:
         how: dict[str, Any] = {"deterministic": course.deterministic, "compile": course.compile, "memory": limit}
         pipeline = run.load(requests, model, place, force=force, hub=hub, refiner=refiner, **how)
+        collect()
         on_event = on_event if shown is None else previewing(shown, pipeline, on_event)
         if settings is None:
             loaded = time.perf_counter()
@@ -233,8 +236,6 @@ def generate(
             jury = [judge.load(pipeline.bundle.words, device=pipeline.device) for judge in judges]
             loaded = time.perf_counter()
             best_of(pipeline, requests, settings, jury, on_event=on_event, finished=partial(finished_in, place))
-    facts = {"pictures": watch.facts, "notices": watch.notices}
-    run.tell_result(watch.num_done, facts, start=start, loaded=loaded, noun=noun)
-    peak = process_memory(peak=True) if limit is not None else None
-    if peak is not None:
+    run.tell_result(watch.num_done, watch.told, start=start, loaded=loaded, noun=noun)
+    if limit is not None and (peak := process_memory(peak=True)) is not None:
         run.tell(f"{readable_bytes(peak)} of memory at the peak")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from sanakit.checkpoints.files.reader import read_json
 from sanakit.common.errors import CheckpointError
@@ -19,14 +19,8 @@ VERSION = 1
 """Of the file, the newest that is read."""
 
 
-def _filled(text: str) -> str:
-    text.encode()  # a lone surrogate is a letter of JSON that no terminal and no file takes
-    if not text.strip():
-        raise ValueError("it is blank")
-    return text
-
-
-Text = Annotated[str, AfterValidator(_filled)]
+Text = Annotated[str, Field(pattern=r"[^\s\x1c-\x1f]")]
+"""Not blank. A lone surrogate, a letter of JSON that no terminal and no file takes, pydantic refuses by itself."""
 Texts = list[Text]
 TextsByName = dict[str, Texts]
 

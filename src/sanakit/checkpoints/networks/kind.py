@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from sanakit.checkpoints.networks.key_maps import KeyMap
 from sanakit.common.errors import CheckpointError
@@ -25,6 +26,19 @@ M = TypeVar("M", bound=nn.Module)
 FLOATING = frozenset({
     "float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz",
 })  # fmt: skip
+
+
+class NoInitialValues(TorchFunctionMode):
+    """Within it, in this thread, ``torch.nn.init`` leaves tensors as they are: on the meta device they have no values,
+    and drawing them all the same is most of the time that building a network takes."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,7 +95,7 @@ class NetworkKind(Generic[C, M]):
         Raises:
             ConfigError: it names a layer that there is not.
         """
-        with torch.device("meta"):
+        with torch.device("meta"), NoInitialValues():
             model = self.build(config)
             lay_out_(model, quantization or Quantization())
         return model
@@ -135,8 +149,9 @@ class NetworkState(Generic[C, M]):
         content = self.kind.to_json(self.config)
         return {**content, QUANTIZATION: self.quantization.to_json()} if self.quantization else content
 
-    def build(self) -> M:
-        """The network with these tensors, every one of them, as they are."""
-        model = self.kind.empty(self.config, self.quantization)
+    def build(self, empty: M | None = None) -> M:
+        """The network with these tensors, every one of them, as they are; in the place of one ``empty`` of them, where
+        somebody made that already."""
+        model = self.kind.empty(self.config, self.quantization) if empty is None else empty
         model.load_state_dict(dict(self.tensors), strict=True, assign=True)
         return model

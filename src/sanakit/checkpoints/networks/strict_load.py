@@ -40,7 +40,8 @@ def load_network(
     """
     native_library()  # which is chosen and logged before there is work for it
     start = time.perf_counter()
-    model = read_network(found).build().eval().requires_grad_(False)
+    empty = check_whole(found)
+    model = _state_of(found).build(empty).eval().requires_grad_(False)
     if quantize is not None:
         quantize_found_(model, found, quantize)
     settle_(model, found.header.place, dtype=dtype, device=device)
@@ -52,8 +53,7 @@ def load_network(
 
 def lay_out_network(found: Found[C, M], *, dtype: torch.dtype, quantize: Scheme | None = None) -> M:
     """The same network without its weights, which the file is seen to have."""
-    check_whole(found)
-    model = found.kind.empty(found.config, found.quantization)
+    model = check_whole(found)
     if quantize is not None and not found.quantization:
         with torch.device("meta"):
             lay_out_(model, schemes_of(model, quantize))
@@ -88,6 +88,10 @@ def _own_tensors(layer: nn.Module, prefix: str) -> Iterator[tuple[str, Tensor]]:
 def read_network(found: Found[C, M]) -> NetworkState[C, M]:
     """All tensors under our names, in the dtype that they are stored in; ``CheckpointError`` unless every one fits."""
     check_whole(found)
+    return _state_of(found)
+
+
+def _state_of(found: Found[C, M]) -> NetworkState[C, M]:
     tensors = read_listed(found.header)
     state = {name: _assembled(tensors, origin, found.header.place) for name, origin in found.plan.origins.items()}
     return NetworkState(kind=found.kind, config=found.config, tensors=state, quantization=found.quantization)
@@ -115,13 +119,15 @@ def quantize_found_(
         raise type(error)(f"{found.header.place}: {error}") from error
 
 
-def check_whole(found: Found[Any, Any]) -> None:
-    """Refuse, from the header alone, a network with missing or unknown tensors, or some of another shape.
+def check_whole(found: Found[C, M]) -> M:
+    """The network without memory; refused, from the header alone, is one with missing or unknown tensors, or some of
+    another shape.
 
     Raises:
         CheckpointError: what does not fit, and the likeliest reason, for someone who has the file and not this code.
     """
-    expected, plan, layout = _expected(found), found.plan, found.layout
+    empty, plan, layout = _empty(found), found.plan, found.layout
+    expected: dict[str, Tensor] = empty.state_dict()
     strangers = [*plan.unknown, *(part for name in plan.origins.keys() - expected for part in plan.origins[name].parts)]
     missing = [*plan.missing, *(part for name in expected.keys() - plan.origins for part in layout.find_ours(name)[1])]
     complaints = []
@@ -138,12 +144,12 @@ def check_whole(found: Found[Any, Any]) -> None:
         our_shapes(found.header, plan), {name: tuple(each.shape) for name, each in expected.items()}, found.header.place
     )
     _check_stored(found, expected)
+    return empty
 
 
-def _expected(found: Found[Any, Any]) -> dict[str, Tensor]:
-    """The tensors of such a network, without memory."""
+def _empty(found: Found[C, M]) -> M:
     try:
-        return found.kind.empty(found.config, found.quantization).state_dict()
+        return found.kind.empty(found.config, found.quantization)
     except ConfigError as error:
         raise CheckpointError(f"{found.header.place}: {error}") from error
 

@@ -12,7 +12,7 @@ import torch
 from sanakit.checkpoints.files.reader import read_header, read_listed
 from sanakit.checkpoints.files.writer import write_safetensors
 from sanakit.checkpoints.networks.finite import check_finite
-from sanakit.checkpoints.networks.kind import QUANTIZATION
+from sanakit.checkpoints.networks.kind import QUANTIZATION, NoInitialValues
 from sanakit.checkpoints.text.decoder_json import transformers_config
 from sanakit.common.errors import CheckpointError
 from sanakit.common.files import write_json
@@ -51,7 +51,7 @@ def read_decoder(
             f"the text encoder in {folder} has fewer layers than the {config.num_layers} that its config.json says, or "
             f"lacks weights of them; the folder is incomplete or its config.json is another model's"
         )
-    with torch.device("meta"):
+    with torch.device("meta"), NoInitialValues():
         model = Decoder(config)
         lay_out_(model, _of_layers(quantization or Quantization(), config.num_layers))
     expected = {prefix + name: tensor for name, tensor in model.state_dict().items()}
@@ -68,7 +68,7 @@ def read_decoder(
 @lru_cache
 def decoder_parameters(config: DecoderConfig) -> int:
     """Counted on a network without memory."""
-    with torch.device("meta"):
+    with torch.device("meta"), NoInitialValues():
         return sum(parameter.numel() for parameter in Decoder(config).parameters())
 
 

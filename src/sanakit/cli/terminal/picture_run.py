@@ -44,6 +44,11 @@ class PictureRun:
         self.num_done = self.num_steps = 0
         self.position = "before the first step"
 
+    @property
+    def told(self) -> dict[str, Any]:
+        """What ``--json`` says of the run."""
+        return {"pictures": self.facts, "notices": self.notices}
+
     @contextmanager
     def bar(self) -> Iterator[Callable[[Event], None]]:
         """Give the function that the pipeline is to call; a Ctrl-C comes out as ``Interrupted``."""

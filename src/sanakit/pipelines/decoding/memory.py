@@ -10,6 +10,7 @@ from functools import lru_cache
 import torch
 from torch import nn
 
+from sanakit.checkpoints.networks.kind import NoInitialValues
 from sanakit.common.free_memory import free_memory, process_memory
 from sanakit.models.autoencoders.dc_ae import DCAutoencoder
 from sanakit.models.autoencoders.dc_ae_config import DCAutoencoderConfig
@@ -115,7 +116,7 @@ def upscaling_bytes(height: int, width: int, scale: int) -> int:
 @lru_cache
 def transformer_parameters(config: LinearDiTConfig) -> int:
     """Counted on a network without memory, of one block: they are all alike."""
-    with torch.device("meta"):
+    with torch.device("meta"), NoInitialValues():
         network = LinearDiT(replace(config, num_layers=1))
     return _count(network) + (config.num_layers - 1) * _count(network.blocks)
 
@@ -123,7 +124,7 @@ def transformer_parameters(config: LinearDiTConfig) -> int:
 @lru_cache
 def autoencoder_parameters(config: DCAutoencoderConfig) -> int:
     """Counted on a network without memory."""
-    with torch.device("meta"):
+    with torch.device("meta"), NoInitialValues():
         return _count(DCAutoencoder(config))
 
 
