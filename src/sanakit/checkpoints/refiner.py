@@ -150,11 +150,10 @@ def open_refiner(source: str | Path, *, hub: HubOptions | None = None) -> Opened
     parts = _with_neighbours(find_parts(source, hub=hub, folders=_FOLDERS))
     if REFINER not in parts.networks:
         raise CheckpointError(f"{source} is no refiner of clips; give LTX-2, as a diffusers folder or Lightricks' file")
-    if CONNECTORS not in parts.networks or parts.text_encoder is None:
-        raise CheckpointError(
-            f"{source} holds a part of a refiner; beside its transformer the folders connectors/, text_encoder/ and "
-            f"tokenizer/ are due"
-        )
+    lacks = ["connectors/"] if CONNECTORS not in parts.networks else []
+    lacks += ["text_encoder/", "tokenizer/"] if parts.text_encoder is None else []
+    if lacks:
+        raise CheckpointError(f"{source} holds a part of a refiner; it lacks {', '.join(lacks)} beside its transformer")
     for found in parts.networks.values():
         check_whole(found)
     _check_together(parts)

@@ -150,7 +150,7 @@ def readable_facts(facts: dict[str, Any]) -> dict[str, str]:
         side, dtypes = facts["base_size"], " or ".join(facts["precision"]["transformer"])
         reason = facts["precision"]["reason"]
         lines |= {
-            "model": f"{facts['name']} of the family {facts['family']}, trained at {side}x{side} px",
+            "model": f"{facts['name']} of the family {facts['family']}, trained at {side}x{side} px{_length(facts)}",
             "use with": f"{facts['num_inference_steps']} steps of {facts['solver']}, guidance scale "
             f"{facts['guidance_scale']:g}"
             + ("" if facts["solver"] == SCM.name else f", flow shift {facts['flow_shift']:g}"),
@@ -162,6 +162,11 @@ def readable_facts(facts: dict[str, Any]) -> dict[str, str]:
             else "not computed yet (a picture's record holds it)",
         }
     return lines
+
+
+def _length(facts: dict[str, Any]) -> str:
+    """Of a model of clips."""
+    return f", {facts['num_frames']} frames at {facts['fps']} a second" if "num_frames" in facts else ""
 
 
 def readable_count(number: int) -> str:

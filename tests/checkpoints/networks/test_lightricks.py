@@ -56,8 +56,8 @@ CONFIG = {  # with the fields of the published file
         ],
         "decoder_blocks": [
             ["res_x", {"num_layers": 1, "inject_noise": False}], ["compress_all", {"residual": True, "multiplier": 2}],
-            ["res_x", {"num_layers": 0}], ["compress_all", {"residual": True, "multiplier": 2}],
             ["res_x", {"num_layers": 2}], ["compress_all", {"residual": True, "multiplier": 2}],
+            ["res_x", {"num_layers": 0}], ["compress_all", {"residual": True, "multiplier": 2}],
             ["res_x", {"num_layers": 1}],
         ],
         "norm_layer": "pixel_norm", "patch_size": 4, "latent_log_var": "uniform", "use_quant_conv": False,

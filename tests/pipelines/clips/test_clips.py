@@ -224,6 +224,8 @@ def test_from_the_shell(
     assert getattr(Image.open(preview), "n_frames", 1) == 2  # of the latent
     (path,) = (tmp_path / "out").glob("*.gif")
     assert path.with_suffix(".gif.json").is_file()
+    assert main(["info", model]) == 0
+    assert "trained at 32x32 px, 9 frames at 8 a second" in capsys.readouterr().out
     assert main(["replay", str(path), "--model", model, "--device", "cpu"]) == 0
     assert "identical" in capsys.readouterr().out
     assert main([*shared, "--output", str(tmp_path / "a.png")]) == 2

@@ -69,7 +69,7 @@ def describe(source: str | Path, *, hub: HubOptions | None = None) -> ModelDescr
     return ModelDescription(
         source=str(source),
         path=parts.path,
-        card=card_of(parts) if parts.transformer else None,
+        card=card_of(parts) if "transformer" in parts.networks else None,
         components=tuple(components),
         words=words_of_parts(parts),
         missing=() if stands_beside else tuple(name for name in COMPONENTS if name not in present),

@@ -115,7 +115,8 @@ def _of_another(find: Callable[[HubOptions], T], component: str, hub: HubOptions
 def check_transformer(parts: ModelParts) -> None:
     """Raises CheckpointError where a source has none, of pictures or of clips."""
     if "transformer" not in parts.networks:
-        alone = "a ControlNet" if "controlnet" in parts.networks else "an autoencoder"
+        kinds = {"controlnet": "a ControlNet", "refiner": "a refiner of clips (for --refine)"}
+        alone = next((kinds[name] for name in parts.networks if name in kinds), "an autoencoder")
         lack = "has no transformer" if (parts.path / "model_index.json").is_file() else f"holds {alone} alone"
         raise CheckpointError(f"{parts.path} {lack}; a transformer is needed to make pictures")
 

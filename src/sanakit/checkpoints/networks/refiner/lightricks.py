@@ -48,6 +48,7 @@ _OF_UPSAMPLER = {
     name: name for name in ("dims", "in_channels", "mid_channels", "num_blocks_per_stage", "spatial_upsample",
                             "temporal_upsample")
 } | {"spatial_scale": "rational_spatial_scale"}  # fmt: skip
+_MOST_BLOCKS = 64  # of a side; a damaged file has no end
 _STEPS = {"compress_space_res": "spatial", "compress_time_res": "temporal", "compress_all_res": "spatiotemporal"}
 
 
@@ -113,17 +114,17 @@ def _transformer(fields: Json) -> Json:
 
 def _connectors(fields: Json, header: WeightHeader) -> Json:
     """How many states of a token are read shows in the projection alone."""
+    require(fields, "connector_norm_output", True)
     info = header.tensors.get("text_embedding_projection.aggregate_embed.weight")
     channels = count(fields, "caption_channels", 3840)
     states = {} if info is None or len(info.shape) != 2 else {"text_proj_in_factor": info.shape[1] // channels}
     trained = counts(fields, "connector_positional_embedding_max_pos", (4096,))
-    return {
-        **_renamed(fields, _OF_CONNECTORS), **_turns(fields), **states, "connector_rope_base_seq_len": trained[0]
-    }  # fmt: skip
+    positions = {} if len(trained) != 1 else {"connector_rope_base_seq_len": trained[0]}
+    return {**_renamed(fields, _OF_CONNECTORS), **_turns(fields), **states, **positions}
 
 
 def _autoencoder(fields: Json) -> Json:
-    """Blocks in the order of the file: residual ones, and a step between every two."""
+    """Blocks are listed from the pixels on, those of the decoder too: residual ones, and a step between every two."""
     for name, value in {
         "dims": 3, "norm_layer": "pixel_norm", "timestep_conditioning": False, "use_quant_conv": False,
         "encoder_base_channels": fields.get("latent_channels"),
@@ -140,9 +141,9 @@ def _autoencoder(fields: Json) -> Json:
     around = fields.get("spatial_padding_mode")
     return {
         "block_out_channels": _widths(count(fields, "encoder_base_channels", 128), steps),
-        "decoder_block_out_channels": _widths(count(fields, "decoder_base_channels", 128), ups[::-1]),
+        "decoder_block_out_channels": _widths(count(fields, "decoder_base_channels", 128), ups),
         "decoder_causal": fields.get("causal_decoder", False),
-        "decoder_layers_per_block": decoder_layers[::-1],
+        "decoder_layers_per_block": decoder_layers,
         "decoder_spatial_padding_mode": fields.get("decoder_spatial_padding_mode", around or "reflect"),
         "downsample_type": [_STEPS.get(name, name) for name, _ in steps],
         "encoder_spatial_padding_mode": fields.get("encoder_spatial_padding_mode", around or "zeros"),
@@ -155,7 +156,11 @@ def _blocks(fields: Json, side: str) -> tuple[list[int], list[tuple[str, Json]]]
     """How many residual blocks stand before, between and behind the steps; the steps."""
     found = [(name, step) for name, step in map(_pair, sequence(side, fields.get(side, ())))]
     residual, steps = found[::2], found[1::2]
-    if len(found) % 2 == 0 or any(name != "res_x" or step.get("inject_noise") for name, step in residual):
+    if (
+        len(found) % 2 == 0
+        or len(found) > _MOST_BLOCKS
+        or any(name != "res_x" or step.get("inject_noise") for name, step in residual)
+    ):
         raise CheckpointError(
             f"{side} in the config is {fields.get(side)!r}; ours are res_x with a step between each two"
         )
