@@ -22,7 +22,7 @@ def test_those_that_ship_hold_the_prompt_once() -> None:
 
 def test_a_file_of_ones_own_adds_and_replaces(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
-    file.write_text('neon: "{prompt}!"\nmine: {prompt: "my {prompt}", negative: grey}\n')
+    file.write_text('neon: "{prompt}!"\nmine: {prompt: "my {prompt}", negative: grey}\n', encoding="utf-16")
     assert style_named("neon", file).applied("a cat") == ("a cat!", "")
     assert style_named("mine", file).applied("a cat", "red") == ("my a cat", "grey, red")
     assert "photo" in load_styles(file)

@@ -136,7 +136,7 @@ def test_less_than_one_a_minute_lets_the_first_in() -> None:
 
 def test_keys_are_read_from_a_file_and_words(tmp_path: Path) -> None:
     file = tmp_path / "keys"
-    file.write_text("# ours\nfirst-key alice\nsecond-key\n")
+    file.write_bytes("# ours\r\nfirst-key\talice\r\nsecond-key\r\n".encode("utf-8-sig"))  # as of Windows
     found = read_keys(file, "third-key")
     assert found["first-key"] == "alice"
     assert len(set(found.values())) == 3

@@ -37,5 +37,7 @@ def as_batch(images: Sequence[Image.Image | NDArray[np.uint8]]) -> Tensor:
 
 
 def _bytes(values: Tensor) -> NDArray[np.uint8]:
-    array: NDArray[np.uint8] = (values.cpu().float().nan_to_num().clamp(0, 1).numpy() * 255).round().astype(np.uint8)
+    array: NDArray[np.uint8] = (
+        (values.detach().cpu().float().nan_to_num().clamp(0, 1).numpy() * 255).round().astype(np.uint8)
+    )
     return array

@@ -13,6 +13,8 @@ import yaml
 
 from sanakit.common.config import QUOTES, read_yaml
 from sanakit.common.errors import RequestError
+from sanakit.common.paths import as_path
+from sanakit.data.sources.files import read_text
 
 _PLACE = "{prompt}"
 
@@ -39,9 +41,10 @@ def load_styles(path: str | Path | None = None) -> dict[str, Style]:
     if path is None:
         return shipped
     try:
-        return shipped | _styles_in(str(path), Path(path).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path} cannot be read as a file of styles ({error}).") from None
+        text = read_text(as_path(path))
+    except ValueError as error:
+        raise RequestError(f"{path} is no file of styles: {error}.") from None
+    return shipped | _styles_in(str(path), text)
 
 
 def style_named(name: str, path: str | Path | None = None) -> Style:

@@ -16,6 +16,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sanakit.common.errors import RequestError
+from sanakit.data.sources.files import lines_of, read_text
 from sanakit.serving.errors import ApiError
 
 OPEN_PATHS = ("/", "/health", "/ready")
@@ -48,12 +49,12 @@ def read_keys(file: Path | None, words: str = "") -> dict[str, str]:
         RequestError: the file cannot be read, or a key is too short to be one.
     """
     try:
-        lines = file.read_text().splitlines() if file is not None else []
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"{file} cannot be read as a file of keys ({error}).") from None
+        lines = [] if file is None else lines_of(read_text(file))
+    except ValueError as error:
+        raise RequestError(f"{file} is no file of keys: {error}.") from None
     found: dict[str, str] = {}
     for line in (*lines, *words.split(",")):
-        key, _, name = line.strip().partition(" ")
+        key, name = [*line.split(None, 1), "", ""][:2]
         if not key or key.startswith("#"):
             continue
         if len(key) < _LEAST_KEY or not key.isascii():
