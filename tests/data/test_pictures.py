@@ -126,7 +126,9 @@ def test_only_what_every_reader_sees_right_is_stored_as_it_is() -> None:
         *((b"\0\0\0\x18ftyp" + brand, "it is HEIC, as phones write it") for brand in (
             b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1",
         )),
-        (b"\0\0\0\x18ftypmp42", "the file is no picture"),
+        (b"\0\0\0\x18ftypavif", "the file is no picture|damaged"),
+        (b"\0\0\0\x18ftypmp42", "it is a clip, where a picture is wanted"),
+        (b"\x1aE\xdf\xa3" + bytes(20), "it is a clip, where a picture is wanted"),
         (b"\0\0\0\x18xxxxheic", "the file is no picture"),
     ],
 )  # fmt: skip

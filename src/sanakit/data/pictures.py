@@ -112,6 +112,8 @@ def _open(file: BinaryIO) -> Image.Image:
     except UnidentifiedImageError as error:
         if _is_heic(file):
             raise PictureError("it is HEIC, as phones write it, which is not read; save it as JPEG or PNG") from error
+        if _is_clip(file):
+            raise PictureError("it is a clip, where a picture is wanted; save one of its frames as PNG") from error
         raise PictureError("the file is no picture, or of a kind that cannot be read (PNG, JPEG, WebP can)") from error
     except Exception as error:  # a damaged header
         raise PictureError(f"the header of the picture is damaged: {reason_of(error)}") from error
@@ -121,6 +123,14 @@ def _is_heic(file: BinaryIO) -> bool:
     file.seek(0)
     start = file.read(12)
     return start[4:8] == b"ftyp" and start[8:] in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+
+
+def _is_clip(file: BinaryIO) -> bool:
+    """Of the containers that most clips are in."""
+    file.seek(0)
+    start = file.read(12)
+    is_mp4 = start[4:8] == b"ftyp" and start[8:11] != b"avi"  # which is AVIF's
+    return is_mp4 or start[:4] == b"\x1aE\xdf\xa3" or (start[:4], start[8:]) == (b"RIFF", b"AVI ")
 
 
 def _orientation(picture: Image.Image) -> int:

@@ -15,20 +15,22 @@ from sanakit.data.pictures import upright_rgb
 from sanakit.data.samples import ClipFacts
 
 _FORMATS = ("GIF", "WEBP")
+_GIF = (b"GIF87a", b"GIF89a")
+_MOVES = 2  # the bit of a WebP's flags (RFC 9649, section 2.7.1)
 _UNSAID = 100  # milliseconds of a frame that does not say its own, as browsers show it
 
 
 def may_be_animation(file: BinaryIO) -> bool:
     """Whether it is a GIF or a WebP, of one picture or several, by its first bytes."""
-    start = file.read(12)
-    file.seek(0)
-    return start.startswith((b"GIF87a", b"GIF89a")) or (start[:4], start[8:]) == (b"RIFF", b"WEBP")
+    start = _first_bytes(file)
+    return start.startswith(_GIF) or (start[:4], start[8:12]) == (b"RIFF", b"WEBP")
 
 
 def is_animation(file: BinaryIO) -> bool:
-    """Whether it is one of several pictures; a damaged one is none."""
-    if not may_be_animation(file):
-        return False
+    """Whether it is one of several pictures; a damaged GIF is none."""
+    start = _first_bytes(file)
+    if not start.startswith(_GIF):
+        return may_be_animation(file) and start[12:16] == b"VP8X" and bool(start[20] & _MOVES)
     try:
         return getattr(_open(file), "n_frames", 1) > 1
     except PictureError:
@@ -59,6 +61,12 @@ def frames_of_animation(file: BinaryIO) -> Iterator[Timed]:
             begin = until
     except (OSError, ValueError, EOFError, SyntaxError) as error:
         raise PictureError(f"the animation is damaged ({error})") from error
+
+
+def _first_bytes(file: BinaryIO) -> bytes:
+    start = file.read(21)
+    file.seek(0)
+    return start.ljust(21, b"\0")
 
 
 def _open(file: BinaryIO) -> Image.Image:
