@@ -13,6 +13,7 @@ WIDTH, HEIGHT = 96, 64
 _CODECS = {".mp4": "libx264", ".mov": "libx264", ".mkv": "libx264", ".webm": "libvpx-vp9", ".avi": "mpeg4"}
 Draw = Callable[[int], np.ndarray]
 _UPRIGHT = bytes.fromhex("00010000 00000000 00000000 00000000 00010000 00000000 00000000 00000000 40000000")
+_MIRRORED = bytes.fromhex("ffff0000 00000000 00000000 00000000 00010000 00000000 00000000 00000000 40000000")
 _SIDEWAYS = bytes.fromhex("00000000 00010000 00000000 ffff0000 00000000 00000000 00000000 00000000 40000000")
 
 
@@ -64,8 +65,8 @@ def picture(number: int, size: tuple[int, int] = (WIDTH, HEIGHT), step: int = 2)
     return pixels
 
 
-def lay_on_its_side(path: Path) -> None:
-    """Say in an MP4 that it is to be turned by 90 degrees clockwise, as phones do."""
-    content = path.read_bytes()
+def lay_on_its_side(path: Path, *, mirrored: bool = False) -> None:
+    """Say in an MP4 that it is to be turned by 90 degrees clockwise, as phones do, or mirrored instead."""
+    content, matrix = path.read_bytes(), _MIRRORED if mirrored else _SIDEWAYS
     place = content.index(_UPRIGHT, content.index(b"tkhd"))
-    path.write_bytes(content[:place] + _SIDEWAYS + content[place + len(_UPRIGHT) :])
+    path.write_bytes(content[:place] + matrix + content[place + len(_UPRIGHT) :])

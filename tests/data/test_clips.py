@@ -55,6 +55,13 @@ def test_a_clip_of_a_phone_stands_upright(tmp_path: Path) -> None:
     assert int(top) > 150 > int(bottom)
 
 
+def test_a_mirrored_clip_is_mirrored_and_not_turned(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", num_frames=2)
+    lay_on_its_side(path, mirrored=True)
+    frame = frames_at(io.BytesIO(path.read_bytes()), num_frames=1, fps=8)[0]
+    assert np.abs(frame - picture(0)[:, ::-1].astype(float)).mean() < 6
+
+
 @pytest.mark.parametrize(
     ("suffix", "codec", "pix_fmt"),
     [(".webm", "libvpx-vp9", "yuva420p"), (".mov", "qtrle", "argb"), (".mov", "prores_ks", "yuva444p10le")],

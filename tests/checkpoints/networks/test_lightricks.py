@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sanakit.checkpoints.editing.convert import convert
 from sanakit.checkpoints.networks.ltx2 import LTX2
+from sanakit.checkpoints.networks.refiner.latent_upsampler import LATENT_UPSAMPLER
 from sanakit.checkpoints.networks.refiner.ltx2_connectors import LTX2_CONNECTORS
 from sanakit.checkpoints.networks.refiner.ltx2_video import LTX2_VIDEO
 from sanakit.checkpoints.networks.strict_load import read_network
@@ -22,6 +23,7 @@ from sanakit.checkpoints.sources.complete import find_clip_autoencoder
 from sanakit.checkpoints.sources.sources import find_parts
 from sanakit.common.errors import CheckpointError
 from sanakit.models.autoencoders.ltx2 import LTX2AutoencoderConfig
+from sanakit.models.latent_upsampler import LatentUpsamplerConfig
 from sanakit.models.text.ltx2_connectors import LTX2ConnectorsConfig
 from sanakit.models.transformers.ltx2_video import LTX2VideoConfig
 
@@ -172,6 +174,22 @@ def test_the_config_decides_what_shapes_do_not_show(tmp_path: Path) -> None:
     config["vae"] |= {"causal_decoder": True, "spatial_padding_mode": "zeros"}
     found = find_clip_autoencoder(write(tmp_path / "a.safetensors", there(), config)).config
     assert found == replace(AUTOENCODER, decoder_causal=True, decoder_padding="zeros")
+
+
+def test_the_upsampler_has_a_file_of_its_own(tmp_path: Path) -> None:
+    config = LatentUpsamplerConfig(in_channels=8, hidden_channels=32, num_blocks=1)
+    tensors = {
+        LATENT_UPSAMPLER.layouts(config)["upstream"].find_ours(name)[1][0]: torch.randn(shape)
+        for name, shape in LATENT_UPSAMPLER.shapes(config).items()
+    }
+    said = {
+        "_class_name": "LatentUpsampler", "in_channels": 8, "mid_channels": 32, "num_blocks_per_stage": 1, "dims": 3,
+        "spatial_upsample": True, "temporal_upsample": False, "spatial_scale": 2.0, "rational_resampler": False,
+    }  # fmt: skip
+    file = write(tmp_path / "ltx-2-spatial-upscaler-x2-1.0.safetensors", tensors, said)
+    assert find_parts(file).networks["latent_upsampler"].config == config
+    with pytest.raises(CheckpointError, match="temporal_upsample"):
+        find_parts(write(file, tensors, said | {"temporal_upsample": True}))
 
 
 @pytest.mark.parametrize(

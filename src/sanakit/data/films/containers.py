@@ -178,7 +178,17 @@ def _upright(frame: Any, stream: Any) -> Frame:
     if abs(aspect - 1) > 1e-3:
         wide = max(1, round(pixels.shape[1] * aspect))
         pixels = np.asarray(Image.fromarray(pixels).resize((wide, pixels.shape[0]), Image.Resampling.BICUBIC))
-    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))
+    return np.ascontiguousarray(_turned(pixels, frame.side_data.get("DISPLAYMATRIX")))
+
+
+def _turned(pixels: Frame, matrix: Any) -> Frame:
+    """By quarters and mirrored, as a display matrix says: where a step along a row and one along a column lead."""
+    if matrix is None:
+        return pixels
+    row_x, row_y, _, column_x, column_y = map(int, np.frombuffer(bytes(matrix), np.int32)[:5])
+    if abs(row_y) > abs(row_x):  # rows become columns
+        pixels, row_x, column_y = pixels.transpose(1, 0, 2), column_x, row_y
+    return pixels[:: -1 if column_y < 0 else 1, :: -1 if row_x < 0 else 1]
 
 
 def _over_white(frame: Any) -> Frame:
