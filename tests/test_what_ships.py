@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from sanakit.checkpoints.files.reader import read_tensors
+from sanakit.checkpoints.files.reader import read_header, read_tensors
 from sanakit.checkpoints.identity.card import ModelCard, read_card
 from sanakit.checkpoints.identity.hashing import hash_tensors
 from sanakit.checkpoints.sources.content_hashes import verify_hashes
@@ -110,6 +110,12 @@ def test_the_starter_of_few_steps_is_beside_the_starter_whose_parts_it_uses() ->
     assert {**sprint.hashes, "transformer": ""} == {**card().hashes, "transformer": ""}
     assert sprint.distilled
     assert sprint.trained_from.split("(")[1].rstrip(")") == card().hashes["transformer"][:12], "distil it again"
+
+
+def test_the_controlnet_of_the_starter_was_trained_beside_its_transformer() -> None:
+    file = STARTER / "controlnet" / "diffusion_pytorch_model.safetensors"
+    assert card().hashes["transformer"][:12] in read_header([file]).metadata["trained_from"], "train it again"
+    assert file.stat().st_size < 6_000_000
 
 
 @pytest.mark.parametrize("network", ["dual_encoder", "recogniser"])
