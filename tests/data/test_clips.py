@@ -122,6 +122,8 @@ def test_what_was_written_as_it_came_is_as_long_as_its_times_say(fps: int, tmp_p
         tmp_path / "a.webm", fps=fps, times=[33 * n + n % 3 for n in range(24)], container_options={"live": "1"}
     )
     assert clip_facts(io.BytesIO(path.read_bytes()))[1] == ClipFacts(num_frames=24, fps=pytest.approx(30.3, abs=0.2))
+    film = write_clip(tmp_path / "a.mpg", fps=25, codec="mpeg2video").read_bytes()
+    assert clip_facts(io.BytesIO(film))[1] == ClipFacts(num_frames=24, fps=25)
 
 
 def test_a_cover_of_sound_is_no_clip_and_other_containers_are_told(tmp_path: Path) -> None:

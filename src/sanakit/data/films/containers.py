@@ -22,6 +22,7 @@ _HDR = frozenset({16, 18})  # transfer functions of PQ and HLG
 _MISSING_SECONDS = 0.25  # that a clip may end before its header says: sound is often longer than pictures
 _LARGEST = 8192  # pixels of a side
 _DECODERS_OF_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own leave it out
+_WITHOUT_LENGTH = ("mpeg", "mpegvideo")  # whose length FFmpeg guesses from a part
 _READ = "MP4, MOV, WebM, MKV, AVI and MPEG"
 # What a file may be: a playlist, whatever it is called, would have other files and addresses opened.
 _CONTAINERS = {"format_whitelist": "mov,matroska,avi,mpeg,mpegts,mpegvideo", "protocol_whitelist": "none"}
@@ -39,7 +40,7 @@ def facts_in_container(file: BinaryIO) -> tuple[tuple[int, int], ClipFacts]:
             raise PictureError("the clip holds no frame")
         height, width, _ = _upright(first, stream).shape
         rate, seconds = float(stream.average_rate or stream.guessed_rate or 0), _seconds(container, stream)
-        if not seconds:
+        if not seconds or container.format.name in _WITHOUT_LENGTH:
             rate, seconds = _counted(container, stream, rate)
         if not (math.isfinite(rate) and rate > 0):
             raise PictureError("the clip does not say how many frames a second it has")
@@ -210,7 +211,7 @@ def _seconds(container: Any, stream: Any) -> float:
 
 
 def _counted(container: Any, stream: Any, rate: float) -> tuple[float, float]:
-    """Rate and seconds by the times of all frames, of a file that was written as it came, as browsers record."""
+    """Rate and seconds by the times of all frames, where the header does not say them, as when browsers record."""
     container.seek(0)
     times = sorted(float(each.pts * each.time_base) for each in container.demux(stream) if each.pts is not None)
     if len(times) > 1 and times[-1] > times[0]:
