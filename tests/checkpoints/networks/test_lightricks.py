@@ -223,6 +223,9 @@ def test_quantized_and_later_ones_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="weights with their scales beside them"):
         find_parts(file)
     assert find_clip_autoencoder(file).config == AUTOENCODER  # the other networks of the file are plain
+    sound = {name: each for name, each in there().items() if name.startswith("audio_vae")}
+    with pytest.raises(CheckpointError, match="autoencoder of sound"):
+        find_parts(write(tmp_path / "sound.safetensors", sound))
     name = "caption_projection.linear_1.weight"
     later = {
         key: each for key, each in there().items() if key.endswith("weight") and name not in key and "vae" not in key

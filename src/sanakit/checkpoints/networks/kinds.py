@@ -78,6 +78,7 @@ _MARKS = (
     ("self_attn.q_proj", "a language model"),
     ("prompt_adaln_single", "a transformer of LTX-2.3 or later"),
     ("video_aggregate_embed", "connectors of LTX-2.3 or later"),
+    ("audio_vae.", "LTX-2's autoencoder of sound"),
     ("adaln_single", "a PixArt transformer"),
     ("attn.qkv.bias", "a PixArt or DiT transformer"),
 )

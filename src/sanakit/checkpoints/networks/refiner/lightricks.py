@@ -62,7 +62,7 @@ def networks_of(header: WeightHeader) -> list[WeightHeader]:
             bare = name.removeprefix(_WRAPPER)
             network = "connectors" if bare.startswith(_CONNECTORS) else "vae" if name.startswith(_AUTOENCODER) else ""
             places.setdefault(network, {})[bare.removeprefix(_AUTOENCODER)] = name
-    return [_of_names(header, names) for names in places.values()]
+    return [_of_names(header, names) for names in places.values()] or [header]
 
 
 def _of_names(header: WeightHeader, names: Mapping[str, str]) -> WeightHeader:
