@@ -72,6 +72,7 @@ def test_presets_come_back_from_json(config: LinearDiTConfig | DCAutoencoderConf
         ({"scale": "wide"}, "Drawing.scale='wide' must be of type float"),
         ({"scale": True}, "Drawing.scale=True must be of type float"),
         ({"title": 5}, "Drawing.title=5 must be of type str; in YAML a text"),
+        ({"title": "a\0"}, "Drawing.title='a\\x00' holds a zero byte"),
         ({"more": "abc"}, "Drawing.more='abc' must be a list"),
         ({"more": [{"type": "box", "sides": [1]}]}, "Drawing.more[0].sides must hold 2 values, not 1"),
         ({"shape": {"type": "box", "sides": [1, 2.5]}}, "Drawing.shape.sides[1]=2.5 must be of type int"),

@@ -35,7 +35,8 @@ def test_lines_of_json_say_more(tmp_path: Path, name: str) -> None:
         ("a.txt", "two red apples".encode("utf-16-le"), "UTF-16 without its mark"),
         ("a.jsonl", b"{", "a.jsonl:1 is no valid JSON"), ("a.json", b'#\n[["a"]]', "a.json:2 is no object with"),
         ("a.jsonl", b'\n{"text": "x"}', "a.jsonl:2 is no object with a prompt"),
-        ("a.jsonl", b'{"prompt": " "}', "no object with a prompt"), ("a.jsonl", b'{"prompt": "\\ud800"}', "no object"),
+        ("a.jsonl", b'{"prompt": " "}', "no object with a prompt"),
+        ("a.jsonl", b'{"prompt": "a", "tag": ["\\ud800"]}', "a.jsonl:1 holds half of a surrogate pair"),
         ("a.jsonl", b"[" * 9999, "nested too deeply"),
     ],
 )  # fmt: skip

@@ -227,6 +227,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if isinstance(hint, type) and (not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool)):
         remedy = QUOTES if hint is str and not isinstance(value, (list, Mapping)) else ""
         raise ConfigError(f"{where}={value!r} must be of type {hint.__name__}{remedy}")
+    if hint is str and "\0" in value:
+        raise ConfigError(f"{where}={value!r} holds a zero byte, which no text and no path has")
     return value
 
 

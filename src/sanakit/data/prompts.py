@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -66,7 +67,9 @@ def _parsed(line: str, where: str) -> Prompt:
         record = parse_json(line, where)
     except ValueError as error:
         raise RequestError(str(error)) from error
+    if not is_clean(json.dumps(record, ensure_ascii=False)):
+        raise RequestError(f"{where} holds half of a surrogate pair, which is no text")
     text = record.get("prompt") if isinstance(record, dict) else None
-    if not isinstance(text, str) or not text.strip() or not is_clean(text):
+    if not isinstance(text, str) or not text.strip():
         raise RequestError(f'{where} is no object with a prompt, such as {{"prompt": "a red cup"}}')
     return Prompt(text, {name: value for name, value in record.items() if name != "prompt"})

@@ -13,7 +13,7 @@ from sanakit.common.errors import RequestError
 from sanakit.scoring.judges.judge import Score
 from sanakit.scoring.named import NamedReader
 from sanakit.worlds.reading.asked_scene import AskedScenes
-from sanakit.worlds.reading.judge import judge
+from sanakit.worlds.reading.judge import how_seen, judge
 from sanakit.worlds.reading.read_scene import ReadScene
 from sanakit.worlds.scenes.description import Scene
 
@@ -48,7 +48,4 @@ class WorldJudge:
 def _score(scene: Scene, read: ReadScene) -> Score:
     verdict = judge(scene, read)
     answers = [answer for name, answer in verdict.answers().items() if name != "all_right"]
-    seen = [
-        max((each.score for each in read.objects if each.name == thing.name), default=0.0) for thing in scene.objects
-    ]
-    return float(verdict.all_right), fmean(answers), fmean(seen)
+    return float(verdict.all_right), fmean(answers), fmean(how_seen(scene, read))

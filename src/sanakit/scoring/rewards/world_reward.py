@@ -11,7 +11,7 @@ from PIL import Image
 from sanakit.scoring.named import NamedReader
 from sanakit.scoring.rewards.reward import Metadata, Rewarded
 from sanakit.worlds.reading.asked_scene import AskedScenes
-from sanakit.worlds.reading.judge import judge
+from sanakit.worlds.reading.judge import how_seen, judge
 from sanakit.worlds.reading.read_scene import ReadScene
 from sanakit.worlds.scenes.description import Scene, scene_from_json
 
@@ -55,6 +55,5 @@ class WorldReward(OfScenes):
 
 
 def _marks(scene: Scene, read: ReadScene) -> dict[str, float]:
-    surest = [max((each.score for each in read.objects if each.name == own.name), default=0.0) for own in scene.objects]
     answers = {name: float(answer) for name, answer in judge(scene, read).answers().items()}
-    return {**answers, "seen": float(np.mean(surest))}
+    return {**answers, "seen": float(np.mean(how_seen(scene, read)))}

@@ -79,7 +79,7 @@ def _watched(request: Request) -> Callable[[], bool]:
 
     async def watched() -> AsyncGenerator[bytes, None]:
         async for chunk in stream():
-            last[:] = (last + chunk)[-80:]
+            last[:] = (last + chunk[-80:])[-80:]
             yield chunk
 
     request.stream = watched  # type: ignore[method-assign]

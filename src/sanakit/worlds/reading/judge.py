@@ -39,6 +39,11 @@ class Verdict:
         return {name: answer for name in names if (answer := getattr(self, name)) is not None}
 
 
+def how_seen(scene: Scene, read: ReadScene) -> list[float]:
+    """How surely each thing of the scene is seen, 0 to 1."""
+    return [max((each.score for each in read.objects if each.name == own.name), default=0.0) for own in scene.objects]
+
+
 def judge(scene: Scene, read: ReadScene) -> Verdict:
     """Compare what was asked for with what was read. Sizes, sides, styles and parts of people are not judged."""
     there, needed = Counter(thing.name for thing in read.objects), Counter(thing.name for thing in scene.objects)
