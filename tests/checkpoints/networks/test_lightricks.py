@@ -141,6 +141,13 @@ def test_as_comfyui_splits_it(wrapped: bool, tmp_path: Path) -> None:
         check(write(tmp_path / f"{component}.safetensors", {bare[name]: tensors[name] for name in names}), {component})
 
 
+def test_connectors_as_comfyui_saves_them(tmp_path: Path) -> None:
+    tensors = there()
+    names = [name for name in tensors if "video_emb" in name or name.startswith("text_")]
+    bare = {name: name.removeprefix("model.diffusion_model.").replace("aggregate_embed.", "") for name in names}
+    check(write(tmp_path / "a.safetensors", {bare[name]: tensors[name] for name in names}), {"connectors"})
+
+
 def test_names_are_those_that_diffusers_translates() -> None:
     """Of the published networks; it has no table of the connectors'."""
     for kind, config, translated in (

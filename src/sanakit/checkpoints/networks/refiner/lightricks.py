@@ -17,7 +17,7 @@ from sanakit.checkpoints.networks.config_fields import count, counts, lower, req
 from sanakit.checkpoints.networks.kind import Json, NetworkKind
 from sanakit.checkpoints.networks.ltx2 import LTX2
 from sanakit.checkpoints.networks.refiner.latent_upsampler import LATENT_UPSAMPLER
-from sanakit.checkpoints.networks.refiner.ltx2_connectors import LTX2_CONNECTORS
+from sanakit.checkpoints.networks.refiner.ltx2_connectors import LTX2_CONNECTORS, PROJECTIONS
 from sanakit.checkpoints.networks.refiner.ltx2_video import LTX2_VIDEO
 from sanakit.common.errors import CheckpointError
 
@@ -115,7 +115,7 @@ def _transformer(fields: Json) -> Json:
 def _connectors(fields: Json, header: WeightHeader) -> Json:
     """How many states of a token are read shows in the projection alone."""
     require(fields, "connector_norm_output", True)
-    info = header.tensors.get("text_embedding_projection.aggregate_embed.weight")
+    info = next((header.tensors[name] for name in PROJECTIONS if name in header.tensors), None)
     channels = count(fields, "caption_channels", 3840)
     states = {} if info is None or len(info.shape) != 2 else {"text_proj_in_factor": info.shape[1] // channels}
     trained = counts(fields, "connector_positional_embedding_max_pos", (4096,))

@@ -4,6 +4,7 @@ are left out."""
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sanakit.checkpoints.networks.config_fields import DIFFUSERS_VERSION, choose, count, number, require
@@ -43,7 +44,9 @@ DIFFUSERS_LTX2_CONNECTORS = KeyMap(
     ),
 )
 
-LIGHTRICKS_LTX2_CONNECTORS = DIFFUSERS_LTX2_CONNECTORS.renamed(
+PROJECTIONS = tuple(f"text_embedding_projection.{name}weight" for name in ("aggregate_embed.", ""))
+"""At Lightricks, and in files that ComfyUI saves."""
+_THEIRS = DIFFUSERS_LTX2_CONNECTORS.renamed(
     "upstream",
     {
         "audio_connector": "audio_embeddings_connector", "norm_k": "k_norm", "norm_q": "q_norm",
@@ -51,13 +54,15 @@ LIGHTRICKS_LTX2_CONNECTORS = DIFFUSERS_LTX2_CONNECTORS.renamed(
         "video_connector": "video_embeddings_connector",
     },
 )  # fmt: skip
+LIGHTRICKS_LTX2_CONNECTORS = replace(_THEIRS, rows=(*_THEIRS.rows, Rename("project.weight", PROJECTIONS[1])))
 
 
 def find_connectors_layout(names: Collection[str]) -> KeyMap | None:
     """The layout that a file's names are in; None when it is no such network."""
-    for layout in (DIFFUSERS_LTX2_CONNECTORS, LIGHTRICKS_LTX2_CONNECTORS):
-        if all(layout.find_ours(mark)[1][0] in names for mark in ("project.weight", "registers")):
-            return layout
+    if "text_proj_in.weight" in names and "video_connector.learnable_registers" in names:
+        return DIFFUSERS_LTX2_CONNECTORS
+    if any(name in names for name in PROJECTIONS) and "video_embeddings_connector.learnable_registers" in names:
+        return LIGHTRICKS_LTX2_CONNECTORS
     return None
 
 
