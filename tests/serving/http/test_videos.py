@@ -118,6 +118,8 @@ def test_the_official_client_makes_one_from_a_picture(http: httpx2.Client) -> No
     video = client.videos.create_and_poll(**wish, input_reference=("a.png", picture.getvalue()), poll_interval_ms=50)
     assert (video.status, video.seconds) == ("completed", "0.625")
     assert client.videos.download_content(video.id).read()[4:8] == b"ftyp"
+    with pytest.raises(openai.InternalServerError, match="not remixed"):
+        client.videos.remix(video.id, prompt="b")
     assert client.videos.delete(video.id).deleted
     with pytest.raises(openai.BadRequestError) as caught:
         client.videos.create(prompt="a", extra_body={"num_frames": 4})

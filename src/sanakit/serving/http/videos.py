@@ -83,6 +83,12 @@ def video_routes(service: Service, counter: Counter | None) -> APIRouter:
             await asyncio.sleep(0.1)
         raise ApiError(409, "the clip is still being ended; delete it once more.", code="job_not_ended", retry=True)
 
+    @router.post("/v1/videos/{rest:path}", include_in_schema=False)
+    async def others(rest: str) -> None:
+        """Answers 501: remixes, edits, extensions and characters of the contract."""
+        raise ApiError(501, "clips are not remixed, edited or extended here; make another one, from input_reference.",
+                       code="not_implemented")  # fmt: skip
+
     return router
 
 
