@@ -6,6 +6,7 @@ import hashlib
 import json
 import shlex
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
@@ -316,9 +317,12 @@ def _is_control(use: object) -> bool:
     return isinstance(use, dict) and all(isinstance(use.get(part), dict) for part in ("image", "model"))
 
 
+_version = cache(version)  # which reads a file
+
+
 def software_versions(*others: str) -> dict[str, str]:
     """Of ourselves and of what computes the numbers, ``others`` among it."""
-    return {"sanakit": __version__} | {name: version(name) for name in ("torch", *others, "pillow")}
+    return {"sanakit": __version__} | {name: _version(name) for name in ("torch", *others, "pillow")}
 
 
 def describe_image(image: Image.Image) -> ImageReference:

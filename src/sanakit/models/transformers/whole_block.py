@@ -45,9 +45,16 @@ class _Bound:
 
     def __init__(self, block: nn.Module) -> None:
         inside = list(block.modules())
-        tables = [table for part in inside for table in (part._modules, part._parameters)]
-        self._held = [(table, name, weakref.ref(x)) for table in tables for name, x in table.items() if x is not None]
-        self._weights = [(weakref.ref(x), x.data_ptr(), x.requires_grad) for x in block.parameters()]
+        self._layers = [
+            (part._modules, name, weakref.ref(x))
+            for part in inside
+            for name, x in part._modules.items()
+            if x is not None
+        ]
+        named = [
+            (part._parameters, name, x) for part in inside for name, x in part._parameters.items() if x is not None
+        ]
+        self._weights = [(kept, name, weakref.ref(x), x.data_ptr(), x.requires_grad) for kept, name, x in named]
         self._hooks = [hooks for part in inside for hooks in (part._forward_hooks, part._forward_pre_hooks)]
         self._watched = any(self._hooks)
         weights = None if self._watched else _weights_of(block)
@@ -55,10 +62,13 @@ class _Bound:
 
     def holds(self) -> bool:
         """Whether every layer and weight is the one that it was, where it was, and as many look at them."""
-        if any(table.get(name) is not kept() for table, name, kept in self._held) or any(self._hooks) != self._watched:
+        if any(self._hooks) != self._watched or any(kept.get(name) is not ref() for kept, name, ref in self._layers):
             return False
-        now = ((kept(), at, learns) for kept, at, learns in self._weights)
-        return all(x is not None and (x.data_ptr(), x.requires_grad) == (at, learns) for x, at, learns in now)
+        for kept, name, ref, at, learns in self._weights:
+            x = kept.get(name)
+            if x is None or x is not ref() or x.data_ptr() != at or x.requires_grad != learns:
+                return False
+        return True
 
 
 _BOUND: weakref.WeakKeyDictionary[nn.Module, _Bound] = weakref.WeakKeyDictionary()
