@@ -69,7 +69,7 @@ TOY = NetworkKind(
     build=Toy,
     to_json=toy_to_json,
     from_json=lambda fields: ToyConfig(num_layers=count(fields, "num_layers", 1)),
-    infer=infer_toy,
+    read_shapes=infer_toy,
     layout_of=toy_layout,
     layouts=lambda config: {"diffusers": TOY_NAMES, "upstream": TOY_NAMES},
     block_name=r"layers\.\d+\.",

@@ -124,7 +124,7 @@ DIFFUSERS_CONTROLNET = NetworkKind(
     build=ControlNet,
     to_json=_to_json,
     from_json=_diffusers_from_json,
-    infer=lambda shapes, names: _infer(shapes, names, "diffusers"),
+    read_shapes=lambda shapes, names: _infer(shapes, names, "diffusers"),
     layout_of=_layout_if("controlnet_blocks.", DIFFUSERS),
     layouts=lambda config: {"diffusers": DIFFUSERS},
 )
@@ -133,7 +133,7 @@ UPSTREAM_CONTROLNET = replace(
     DIFFUSERS_CONTROLNET,
     class_name=UPSTREAM_CLASS,
     from_json=_upstream_from_json,
-    infer=lambda shapes, names: _infer(shapes, names, "upstream"),
+    read_shapes=lambda shapes, names: _infer(shapes, names, "upstream"),
     layout_of=_layout_if("controlnet.", UPSTREAM),
     layouts=lambda config: {"diffusers": UPSTREAM, "upstream": UPSTREAM},
     of_diffusers=False,

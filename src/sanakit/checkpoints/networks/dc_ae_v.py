@@ -8,7 +8,7 @@ from typing import Any
 from sanakit.checkpoints.networks.config_fields import count, counts
 from sanakit.checkpoints.networks.dc_ae import OF_CLIPS
 from sanakit.checkpoints.networks.key_maps import KeyMap, Rename, Row
-from sanakit.checkpoints.networks.kind import Json, NetworkKind, Shapes
+from sanakit.checkpoints.networks.kind import Json, NetworkKind
 from sanakit.models.autoencoders.dc_ae_v import DCAEV, DCAEVConfig
 from sanakit.models.presets import DC_AE_V_PRESETS
 
@@ -62,12 +62,6 @@ def _from_json(fields: Mapping[str, Any]) -> DCAEVConfig:
     )
 
 
-def _infer(shapes: Shapes, names: str = "") -> DCAEVConfig:
-    """One of the published ones, whose shapes these must be."""
-    lack = f"the autoencoder's {len(shapes)} tensors are not those of a published DC-AE-V"
-    return DC_AE_V.published(shapes, DC_AE_V_PRESETS.values(), lack)
-
-
 DC_AE_V = NetworkKind(
     component="autoencoder",
     folder="vae",
@@ -76,7 +70,7 @@ DC_AE_V = NetworkKind(
     build=DCAEV,
     to_json=dc_ae_v_to_json,
     from_json=_from_json,
-    infer=_infer,
+    published=DC_AE_V_PRESETS.values(),
     layout_of=find_dc_ae_v_layout,
     layouts=lambda config: {"diffusers": UPSTREAM_DC_AE_V, "upstream": UPSTREAM_DC_AE_V},
     block_name=r"(encoder|decoder)\.stages\.\d+\.\d+\.",

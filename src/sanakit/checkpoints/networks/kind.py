@@ -53,8 +53,7 @@ class NetworkKind(Generic[C, M]):
         noun: in sentences, such as ``SANA transformer``.
         build: the network of a config.
         to_json, from_json: ``config.json``; ``CheckpointError`` for what either side cannot compute.
-        infer: the config from shapes under our names (and of tensors that are dropped, under theirs) and from what
-            files are called; ``CheckpointError`` when they do not tell.
+        read_shapes: what `infer` gives; None where the shapes must be those of a ``published`` config.
         layout_of: the layout that a file's names are in; None when it is no such network.
         layouts: those that can be written of a network: ``diffusers`` and ``upstream``.
         block_name: matches at the start of our names what is one block, for ``num_blocks`` of a config to be compared.
@@ -71,7 +70,6 @@ class NetworkKind(Generic[C, M]):
     build: Callable[[C], M]
     to_json: Callable[[C], Json]
     from_json: Callable[[Mapping[str, Any]], C]
-    infer: Callable[[Shapes, str], C]
     layout_of: Callable[[Collection[str]], KeyMap | None]
     layouts: Callable[[C], Mapping[str, KeyMap]]
     block_name: str = r"blocks\.\d+\."
@@ -80,6 +78,8 @@ class NetworkKind(Generic[C, M]):
     dtypes: frozenset[str] = FLOATING
     of_diffusers: bool = True
     own_class: str | None = None
+    read_shapes: Callable[[Shapes, str], C] | None = None
+    published: Iterable[C] = ()
 
     def is_called(self, class_name: object) -> bool:
         """Whether a ``config.json`` names this kind so."""
@@ -104,23 +104,27 @@ class NetworkKind(Generic[C, M]):
         """The shapes of the plain network's tensors, without making them."""
         return {name: tuple(tensor.shape) for name, tensor in self.empty(config).state_dict().items()}
 
-    def published(self, shapes: Shapes, configs: Iterable[C], lack: str, *, but: Sequence[KeyMap] = ()) -> C:
-        """The first of these configs whose shapes these are.
+    def infer(self, shapes: Shapes, names: str = "") -> C:
+        """The config that tensors tell.
 
         Args:
-            shapes: as `infer` is given them.
-            configs: of the networks that were published.
-            lack: what is said where it is none of them.
-            but: layouts; the tensors that they drop do not count.
+            shapes: under our names, and of those that are dropped under theirs.
+            names: what files are called.
 
         Raises:
-            CheckpointError: it is none of them.
+            CheckpointError: they do not tell.
         """
-        ours = {name: shape for name, shape in shapes.items() if not any(layout.drops(name) for layout in but)}
-        for config in configs:
+        if self.read_shapes is not None:
+            return self.read_shapes(shapes, names)
+        for config in self.published:
+            layouts = self.layouts(config).values()
+            ours = {name: shape for name, shape in shapes.items() if not any(each.drops(name) for each in layouts)}
             if ours == self.shapes(config):
                 return config
-        raise CheckpointError(f"{lack}; keep the config.json of its folder beside the weights")
+        raise CheckpointError(
+            f"its {len(shapes)} tensors are not those of a published {self.noun}; keep the config.json of its folder "
+            f"beside the weights"
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sanakit.checkpoints.networks.config_fields import DIFFUSERS_VERSION, choose, count, counts, flag, require, sequence
 from sanakit.checkpoints.networks.key_maps import Drop, KeyMap, Rename, Row
-from sanakit.checkpoints.networks.kind import Json, NetworkKind, Shapes
+from sanakit.checkpoints.networks.kind import Json, NetworkKind
 from sanakit.models.autoencoders.ltx2 import LTX2Autoencoder, LTX2AutoencoderConfig, Padding, Step
 
 _STEPS: dict[str, Step] = {"spatial": "spatial", "temporal": "temporal", "spatiotemporal": "spatiotemporal"}
@@ -148,13 +148,6 @@ def _listed(found: Any, value: Any) -> Any:
     return found
 
 
-def _infer_ltx2(shapes: Shapes, names: str = "") -> LTX2AutoencoderConfig:
-    """The published one, whose shapes these must be; that its decoder sees later frames is not among them."""
-    lack = f"the autoencoder's {len(shapes)} tensors are not those of LTX-2"
-    config = LTX2AutoencoderConfig(decoder_causal=False)
-    return LTX2.published(shapes, [config], lack, but=(lightricks_ltx2(*_steps(config)),))
-
-
 LTX2 = NetworkKind(
     component="autoencoder",
     folder="vae",
@@ -163,7 +156,7 @@ LTX2 = NetworkKind(
     build=LTX2Autoencoder,
     to_json=ltx2_to_json,
     from_json=_ltx2_from_json,
-    infer=_infer_ltx2,
+    published=[LTX2AutoencoderConfig(decoder_causal=False)],  # which no shape tells
     layout_of=find_ltx2_layout,
     layouts=lambda config: {"diffusers": DIFFUSERS_LTX2, "upstream": lightricks_ltx2(*_steps(config))},
     block_name=r"(encoder|decoder)\.stages\.\d+\.",

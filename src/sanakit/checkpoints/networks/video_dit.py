@@ -162,7 +162,7 @@ VIDEO_DIT = NetworkKind(
     build=VideoDiT,
     to_json=video_dit_to_json,
     from_json=_video_dit_from_json,
-    infer=infer_video_dit,
+    read_shapes=infer_video_dit,
     layout_of=find_video_dit_layout,
     layouts=lambda config: {"diffusers": DIFFUSERS_VIDEO_DIT, "upstream": UPSTREAM_VIDEO_DIT},
 )

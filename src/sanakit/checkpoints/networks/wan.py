@@ -7,7 +7,7 @@ from typing import Any
 
 from sanakit.checkpoints.networks.config_fields import DIFFUSERS_VERSION, count, counts, flag, require, sequence
 from sanakit.checkpoints.networks.key_maps import KeyMap, Rename, Row
-from sanakit.checkpoints.networks.kind import Json, NetworkKind, Shapes
+from sanakit.checkpoints.networks.kind import Json, NetworkKind
 from sanakit.common.errors import CheckpointError
 from sanakit.models.autoencoders.wan import WanAutoencoder, WanAutoencoderConfig
 
@@ -128,12 +128,6 @@ def _numbers(fields: Mapping[str, Any], name: str, default: tuple[float, ...]) -
     return tuple(map(float, values))
 
 
-def _infer_wan(shapes: Shapes, names: str = "") -> WanAutoencoderConfig:
-    """The published one, whose shapes these must be."""
-    lack = f"the autoencoder's {len(shapes)} tensors are not those of Wan 2.1"
-    return WAN.published(shapes, [WanAutoencoderConfig()], lack)
-
-
 WAN = NetworkKind(
     component="autoencoder",
     folder="vae",
@@ -142,7 +136,7 @@ WAN = NetworkKind(
     build=WanAutoencoder,
     to_json=wan_to_json,
     from_json=_wan_from_json,
-    infer=_infer_wan,
+    published=[WanAutoencoderConfig()],
     layout_of=find_wan_layout,
     layouts=lambda config: {
         "diffusers": DIFFUSERS_WAN,

@@ -9,7 +9,7 @@ from typing import Any
 
 from sanakit.checkpoints.networks.config_fields import DIFFUSERS_VERSION, choose, count, number, require
 from sanakit.checkpoints.networks.key_maps import Drop, KeyMap, Rename
-from sanakit.checkpoints.networks.kind import Json, NetworkKind, Shapes
+from sanakit.checkpoints.networks.kind import Json, NetworkKind
 from sanakit.checkpoints.networks.refiner.ltx2_video import ROPE_HALVES, attention_rows, ffn_rows
 from sanakit.models.text.ltx2_connectors import LTX2Connectors, LTX2ConnectorsConfig
 
@@ -110,14 +110,6 @@ def _from_json(fields: Mapping[str, Any]) -> LTX2ConnectorsConfig:
     )
 
 
-def _infer(shapes: Shapes, names: str = "") -> LTX2ConnectorsConfig:
-    """The published ones, whose shapes these must be."""
-    layouts = (DIFFUSERS_LTX2_CONNECTORS, LIGHTRICKS_LTX2_CONNECTORS)
-    return LTX2_CONNECTORS.published(
-        shapes, [LTX2ConnectorsConfig()], "the tensors are not those of LTX-2", but=layouts
-    )
-
-
 LTX2_CONNECTORS = NetworkKind(
     component="connectors",
     folder="connectors",
@@ -126,7 +118,7 @@ LTX2_CONNECTORS = NetworkKind(
     build=LTX2Connectors,
     to_json=connectors_to_json,
     from_json=_from_json,
-    infer=_infer,
+    published=[LTX2ConnectorsConfig()],
     layout_of=find_connectors_layout,
     layouts=lambda config: {"diffusers": DIFFUSERS_LTX2_CONNECTORS, "upstream": LIGHTRICKS_LTX2_CONNECTORS},
 )

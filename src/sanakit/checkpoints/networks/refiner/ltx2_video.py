@@ -12,7 +12,7 @@ from typing import Any
 
 from sanakit.checkpoints.networks.config_fields import DIFFUSERS_VERSION, choose, count, number, require
 from sanakit.checkpoints.networks.key_maps import Drop, Fuse, KeyMap, Rename, Row
-from sanakit.checkpoints.networks.kind import Json, NetworkKind, Shapes
+from sanakit.checkpoints.networks.kind import Json, NetworkKind
 from sanakit.common.errors import CheckpointError
 from sanakit.models.transformers.ltx2_video import LTX2Video, LTX2VideoConfig
 
@@ -169,12 +169,6 @@ def _from_json(fields: Mapping[str, Any]) -> LTX2VideoConfig:
     )
 
 
-def _infer(shapes: Shapes, names: str = "") -> LTX2VideoConfig:
-    """The published one, whose shapes these must be."""
-    layouts = (DIFFUSERS_LTX2_VIDEO, LIGHTRICKS_LTX2_VIDEO)
-    return LTX2_VIDEO.published(shapes, [LTX2VideoConfig()], "the tensors are not those of LTX-2", but=layouts)
-
-
 LTX2_VIDEO = NetworkKind(
     component="refiner",
     folder="transformer",
@@ -183,7 +177,7 @@ LTX2_VIDEO = NetworkKind(
     build=LTX2Video,
     to_json=ltx2_video_to_json,
     from_json=_from_json,
-    infer=_infer,
+    published=[LTX2VideoConfig()],
     layout_of=find_ltx2_video_layout,
     layouts=lambda config: {"diffusers": DIFFUSERS_LTX2_VIDEO, "upstream": LIGHTRICKS_LTX2_VIDEO},
 )
