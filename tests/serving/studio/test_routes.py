@@ -88,7 +88,7 @@ def test_replay_says_identical_or_not(http: httpx2.Client, gallery: Gallery, dra
     assert not (gallery.folder / "turned.png").exists()
 
 
-def test_a_picture_of_latents_that_were_given_is_not_made_again_from_its_seed(
+def test_a_picture_of_latents_or_a_picture_that_are_not_here_is_not_made_again(
     http: httpx2.Client, gallery: Gallery, tiny_bundle: ModelBundle
 ) -> None:
     noise = torch.randn(1, 4, 8, 8)
@@ -97,6 +97,11 @@ def test_a_picture_of_latents_that_were_given_is_not_made_again_from_its_seed(
     answer = http.post("/studio/pictures/given.png/replay")
     assert answer.status_code == 400
     assert "which its record does not hold" in answer.json()["error"]["message"]
+    start = Image.new("RGB", (128, 128), "orange")
+    made = TextToImagePipeline(tiny_bundle)("a cat", image=start, num_inference_steps=2).images[0]
+    (gallery.folder / "given.png").write_bytes(encode_image(made.picture, made.record, "png"))
+    answer = http.post("/studio/pictures/given.png/replay")
+    assert "is not in the gallery; use its settings" in answer.json()["error"]["message"]
     (gallery.folder / "given.png").unlink()
 
 

@@ -94,7 +94,13 @@ async def replayed(service: Service, path: Path, gone: Callable[[], Awaitable[bo
     record.check_work(path, size_of(path, picture))
     files = service.adapter_files()
     given = [file for use in record.request.adapters if (file := files.get(Path(use.name).stem)) is not None]
-    request = request_again(record, path, adapters=given)
+    try:
+        request = request_again(record, path, adapters=given)
+    except PictureError as error:
+        if (image := record.request.image) is None:
+            raise
+        told = f"it was made from {image}, which is not in the gallery; use its settings and give that picture again"
+        raise PictureError(told) from error
     call = Call(form=FileForm(format="webp" if picture is None else "png"), seconds=service.patience)
     with Order(service, service.plan([request]), call, gone) as order:
         async for _, message in order.told():
