@@ -17,6 +17,7 @@ from sanakit.data.samples import ClipFacts
 _FORMATS = ("GIF", "WEBP")
 _GIF = (b"GIF87a", b"GIF89a")
 _MOVES = 2  # the bit of a WebP's flags (RFC 9649, section 2.7.1)
+_DAMAGED = (OSError, ValueError, EOFError, SyntaxError)  # what Pillow raises
 _UNSAID = 100  # milliseconds of a frame that does not say its own, as browsers show it
 
 
@@ -27,13 +28,14 @@ def may_be_animation(file: BinaryIO) -> bool:
 
 
 def is_animation(file: BinaryIO) -> bool:
-    """Whether it is one of several pictures; a damaged GIF is none."""
+    """Whether it is one of several pictures, by the second one of a GIF; one that is damaged there is none."""
     start = _first_bytes(file)
     if not start.startswith(_GIF):
         return may_be_animation(file) and start[12:16] == b"VP8X" and bool(start[20] & _MOVES)
     try:
-        return getattr(_open(file), "n_frames", 1) > 1
-    except PictureError:
+        _open(file).seek(1)
+        return True
+    except (PictureError, *_DAMAGED):
         return False
     finally:
         file.seek(0)
@@ -59,7 +61,7 @@ def frames_of_animation(file: BinaryIO) -> Iterator[Timed]:
             until = begin + (frame.info.get("duration") or _UNSAID) / 1000  # which it says once it is decoded
             yield pixels, begin, until
             begin = until
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
+    except _DAMAGED as error:
         raise PictureError(f"the animation is damaged ({error})") from error
 
 
@@ -72,5 +74,5 @@ def _first_bytes(file: BinaryIO) -> bytes:
 def _open(file: BinaryIO) -> Image.Image:
     try:
         return open_within_limit(file, _FORMATS)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
+    except _DAMAGED as error:
         raise PictureError(f"the animation cannot be read ({error})") from error
