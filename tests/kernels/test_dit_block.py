@@ -118,6 +118,13 @@ def test_layers_and_weights_that_change_are_seen(calls: list[int]) -> None:
         handle.remove()
         changes(in_one_kernel=True)
 
+    for part in (block, block.mix_ffn.expand):
+        plain = part.forward
+        part.forward = lambda *given, plain=plain: plain(*given) + 1
+        changes(in_one_kernel=False)
+        del part.forward
+        changes(in_one_kernel=True)
+
     class Other(Linear):
         def forward(self, input: Tensor) -> Tensor:
             return super().forward(input) + 1

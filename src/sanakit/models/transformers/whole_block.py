@@ -41,7 +41,8 @@ def at_once(
 
 
 class _Bound:
-    """The weights of a block, and whether they are still those; it keeps none of them in memory."""
+    """The weights of a block, and whether they are still those; it keeps none of them in memory, and a layer that was
+    exchanged until the next call."""
 
     def __init__(self, block: nn.Module) -> None:
         inside = list(block.modules())
@@ -56,19 +57,24 @@ class _Bound:
         ]
         self._weights = [(kept, name, weakref.ref(x), x.data_ptr(), x.requires_grad) for kept, name, x in named]
         self._hooks = [hooks for part in inside for hooks in (part._forward_hooks, part._forward_pre_hooks)]
-        self._watched = any(self._hooks)
+        self._named = [vars(part) for part in inside]
+        self._watched = self._is_watched()
         weights = None if self._watched else _weights_of(block)
         self.weights = None if weights is None else bind(weights)
 
     def holds(self) -> bool:
         """Whether every layer and weight is the one that it was, where it was, and as many look at them."""
-        if any(self._hooks) != self._watched or any(kept.get(name) is not ref() for kept, name, ref in self._layers):
+        if self._is_watched() != self._watched or any(kept.get(name) is not ref() for kept, name, ref in self._layers):
             return False
         for kept, name, ref, at, learns in self._weights:
             x = kept.get(name)
             if x is None or x is not ref() or x.data_ptr() != at or x.requires_grad != learns:
                 return False
         return True
+
+    def _is_watched(self) -> bool:
+        """Whether somebody hangs in a layer, or put another ``forward`` in the place of its own."""
+        return any(self._hooks) or any("forward" in named for named in self._named)
 
 
 _BOUND: weakref.WeakKeyDictionary[nn.Module, _Bound] = weakref.WeakKeyDictionary()
