@@ -122,6 +122,12 @@ def test_a_job_goes_on_in_the_next_process_to_the_same_picture(
     left.touch()  # as of a lane that had not heard of the end
     after.app.state.desk._sweep()  # type: ignore[attr-defined]
     assert not left.exists()
+    assert after.delete(f"/v1/jobs/{job}").status_code == 200
+    other = left.with_name("job_of_another_queue-0.safetensors")  # which may have the same place for its files
+    left.touch()
+    other.touch()
+    after.app.state.desk._sweep()  # type: ignore[attr-defined]
+    assert (left.exists(), other.exists()) == (False, True)
 
 
 def test_jobs_are_cancelled_waiting_or_running_and_told_over_a_stream(start: Callable[[], TestClient]) -> None:

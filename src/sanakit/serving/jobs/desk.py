@@ -83,6 +83,7 @@ class Desk:
         self._running: dict[str, _Running] = {}
         self._news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._listeners: dict[str, list[Listener]] = defaultdict(list)
+        self._forgotten: set[str] = set()  # since the last sweep
         self._thread: threading.Thread | None = None
         self._open = True
         self._claims_after = 0.0
@@ -192,7 +193,10 @@ class Desk:
     def forget(self, job: Job) -> bool:
         """Delete one that has ended, with its pictures."""
         self._remove(self.store.forget(math.inf, job.id))
-        return self.store.get(job.id) is None
+        if self.store.get(job.id) is not None:
+            return False
+        self._forgotten.add(job.id)
+        return True
 
     def listen(self, job: str, listener: Listener) -> Callable[[], None]:
         """Tell ``listener`` what happens to a job, in the desk's thread; gives the function that ends it."""
@@ -426,8 +430,9 @@ class Desk:
     def _sweep(self) -> None:
         self._remove(self.store.forget(time.time() - self.keep))
         self._remove(self.store.adrift(self.store.now() - _ADRIFT_AFTER))
+        forgotten, self._forgotten = self._forgotten, set()
         for job in self.shelf.jobs_with_latents():  # a lane may keep one more before it hears of the end
-            if (found := self.store.get(job)) is not None and found.has_ended:
+            if job in forgotten or ((found := self.store.get(job)) is not None and found.has_ended):
                 self.shelf.drop_latents(job)
 
     def _tell(self, job: str, facts: Mapping[str, Any], preview: bytes | None = None) -> None:
