@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sanakit.cli.terminal.console import print_json, say
-from sanakit.cli.terminal.options import DeviceOptions, OriginOptions, PlaceOptions, SourceOptions
+from sanakit.cli.terminal.options import BorrowedOptions, DeviceOptions, OriginOptions, PlaceOptions, SourceOptions
 from sanakit.pipelines.clips.place import ClipPlace
 
 
@@ -19,6 +19,7 @@ def decode(
     places: PlaceOptions,
     run: DeviceOptions,
     origin: OriginOptions,
+    parts: BorrowedOptions,
     model: Annotated[str | None, typer.Option(help="The model, if it is not the starter.")] = None,
 ) -> None:
     """Finish a picture whose decoding ran out of memory, from its saved latent. The latent is kept."""
@@ -36,7 +37,7 @@ def decode(
         request = with_sources(saved.record, latent, image=origin.image, mask=origin.mask)
         saved = replace(saved, record=saved.record.model_copy(update={"request": request}))
     source, options = files.named(saved.record.model, model, latent)
-    opened = open_model(source, device=run.start(), **options)
+    opened = open_model(source, device=run.start(), **options, **parts.borrowed)
     pipeline = load_to_decode(saved, latent, opened)
     picture = pipeline.decode(saved, save_to=place if isinstance(place, ClipPlace) else None)
     path = save_to(place, with_metadata=True)(picture)

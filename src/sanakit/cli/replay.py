@@ -10,6 +10,7 @@ import typer
 
 from sanakit.cli.terminal.console import print_json, say
 from sanakit.cli.terminal.options import (
+    BorrowedOptions,
     DeviceOption,
     OriginOptions,
     PlaceOptions,
@@ -29,6 +30,7 @@ def replay(
     told: TellOptions,
     origin: OriginOptions,
     refining: RefineOptions,
+    parts: BorrowedOptions,
     model: Annotated[str | None, typer.Option(help="The model, if it is not the starter.")] = None,
     adapter: Annotated[
         list[str] | None,
@@ -72,7 +74,7 @@ def replay(
     save = save_to(place, with_metadata=True) if place else None
     watch = PictureRun(num_images=1, quiet=told.quiet, save=save, on_file=lambda file: told.tell(f"written to {file}"))
     with watch.bar() as on_event:
-        opened = open_model(source, device=resolve_device(device), **options)
+        opened = open_model(source, device=resolve_device(device), **options, **parts.borrowed)
         pipeline = load_for([request], replace(opened, refiner=refiner))
         given = Sources(image=request.image, mask=request.edit and request.edit.mask, adapters=request.adapters)
         given["controls"] = [use.image for use in request.controls]

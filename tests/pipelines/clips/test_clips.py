@@ -228,6 +228,8 @@ def test_from_the_shell(
     assert "trained at 32x32 px, 9 frames at 8 a second" in capsys.readouterr().out
     assert main(["replay", str(path), "--model", model, "--device", "cpu"]) == 0
     assert "identical" in capsys.readouterr().out
+    assert main(["replay", str(path), "--model", model, "--device", "cpu", "--autoencoder", model]) == 0
+    assert "the autoencoder was the model's own and is" in capsys.readouterr().out
     assert main([*shared, "--output", str(tmp_path / "a.png")]) == 2
     assert "makes clips; ask for one with num_frames= (--frames)" in capsys.readouterr().err
     assert main([*shared, "--frames", "6", "--output", str(tmp_path / "a.gif")]) == 2

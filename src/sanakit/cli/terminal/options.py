@@ -30,6 +30,7 @@ from sanakit.pipelines.picture_place import OutputPlace, choose_place
 
 if TYPE_CHECKING:
     from sanakit.checkpoints.files.hub import HubOptions
+    from sanakit.checkpoints.opening import OtherParts
     from sanakit.checkpoints.refiner import OpenedRefiner
     from sanakit.pipelines.record import ModelReference
     from sanakit.pipelines.request import GenerationRequest
@@ -267,8 +268,8 @@ class TrustOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PartsOptions(TrustOptions, RunOptions):
-    """How a model that makes pictures is loaded, with parts of others in the place of its own."""
+class BorrowedOptions:
+    """Parts of others in the place of a model's own."""
 
     text_encoder: Annotated[
         str | None, typer.Option(metavar="SOURCE", help="Folder or hub id of another text encoder than the model's.")
@@ -276,6 +277,16 @@ class PartsOptions(TrustOptions, RunOptions):
     autoencoder: Annotated[
         str | None, typer.Option(metavar="SOURCE", help="Folder, file or hub id of another autoencoder.")
     ] = None
+
+    @property
+    def borrowed(self) -> OtherParts:
+        return {"text_encoder": self.text_encoder, "autoencoder": self.autoencoder}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartsOptions(BorrowedOptions, TrustOptions, RunOptions):
+    """How a model that makes pictures is loaded."""
+
     quantize: Annotated[
         str | None,
         typer.Option(metavar="SCHEME", help="Weights in fewer bits: int8, int8-weight, fp8, int4-weight, nf4, bf16."),
