@@ -28,13 +28,35 @@ static void activate_row(const struct GatedDepthwise *args, const Number *x, int
         }
 }
 
+/* A bias and nine weights of WIDTH channels, which stay in registers along a row of the picture where there are 32. */
+struct Taps {
+    Vector bias, weights[TAPS];
+};
+
+static inline struct Taps taps_of(const float *weights) {
+    struct Taps taps = {.bias = load(weights + TAPS * 2 * STRIP)};
+#pragma GCC unroll 9
+    for (int tap = 0; tap < TAPS; tap++) taps.weights[tap] = load(weights + tap * 2 * STRIP);
+    return taps;
+}
+
 /* The sum of nine products and a bias, for WIDTH channels of one pixel; row[1] is that of the pixel. */
-static inline Vector nine(const float *const row[3], const float *weights, const float *bias) {
-    Vector total = load(bias);
-    for (int dy = 0; dy < 3; dy++)
-        for (int dx = 0; dx < 3; dx++)
-            total += load(row[dy] + dx * 2 * STRIP) * load(weights + (3 * dy + dx) * 2 * STRIP);
+static inline Vector nine(const float *const row[3], const struct Taps *taps) {
+    Vector total = taps->bias;
+#pragma GCC unroll 9
+    for (int tap = 0; tap < TAPS; tap++) total += load(row[tap / 3] + tap % 3 * 2 * STRIP) * taps->weights[tap];
     return total;
+}
+
+/* One row of the result, of WIDTH channels; kept rows above, at and below it. */
+static inline void filter_row(const struct GatedDepthwise *args, const float *const kept[3], const float *weights, Number *y) {
+    const struct Taps of_value = taps_of(weights), of_gate = taps_of(weights + STRIP);
+    for (int64_t j = 0; j < args->width; j++, y += args->channels) {
+        const int64_t at = 2 * j * STRIP;
+        const float *const value[3] = {kept[0] + at, kept[1] + at, kept[2] + at};
+        const float *const gate[3] = {value[0] + STRIP, value[1] + STRIP, value[2] + STRIP};
+        write(y, nine(value, &of_value) * silu(nine(gate, &of_gate)));
+    }
 }
 
 /* Weights and biases of a strip's channels: nine rows (2, STRIP), and one. */
@@ -54,7 +76,6 @@ static void filter_strip(int64_t task, int thread, void *context) {
     const int64_t picture = task / strips->across, first = task % strips->across * STRIP, inner = args->channels;
     const int64_t channels = inner - first < STRIP ? inner - first : STRIP;
     float *rows = strips->memory + thread * strips->scratch, *weights = rows + 3 * strips->row;
-    const float *biases = weights + 2 * TAPS * STRIP;
     gather_weights(args, first, channels, weights);
     const Number *x = args->x + picture * args->height * args->width * 2 * inner + first;
     Number *y = args->y + picture * args->height * args->width * inner + first;
@@ -64,17 +85,10 @@ static void filter_strip(int64_t task, int thread, void *context) {
         float *next = rows + (i + 1) % 3 * strips->row;
         if (i + 1 < args->height) activate_row(args, x + (i + 1) * args->width * 2 * inner, channels, next);
         else memset(next, 0, strips->row * sizeof(float));
-        for (int64_t j = 0; j < args->width; j++)
-            for (int64_t c = 0; c < channels; c += WIDTH) {
-                const float *const value[3] = {
-                    rows + (i + 2) % 3 * strips->row + 2 * j * STRIP + c,
-                    rows + i % 3 * strips->row + 2 * j * STRIP + c,
-                    next + 2 * j * STRIP + c,
-                };
-                const float *const gate[3] = {value[0] + STRIP, value[1] + STRIP, value[2] + STRIP};
-                write(y + (i * args->width + j) * inner + c,
-                      nine(value, weights + c, biases + c) * silu(nine(gate, weights + STRIP + c, biases + STRIP + c)));
-            }
+        for (int64_t c = 0; c < channels; c += WIDTH) {
+            const float *const kept[3] = {rows + (i + 2) % 3 * strips->row + c, rows + i % 3 * strips->row + c, next + c};
+            filter_row(args, kept, weights + c, y + i * args->width * inner + c);
+        }
     }
 }
 
@@ -105,10 +119,7 @@ struct BackwardStrips {
 };
 
 static inline Vector sigmoid(Vector x) {
-    Vector y = -x;
-    y = choose(y > 87.0f, all(87.0f), y);
-    y = choose(y < -87.0f, all(-87.0f), y);
-    return 1.0f / (1.0f + exponential(y));
+    return 1.0f / (1.0f + exponential(within(-x, 87.0f)));
 }
 
 /* What SiLU makes of a change of x. */
@@ -121,19 +132,20 @@ static inline Vector silu_slope(Vector x) {
 static void gate_backward(const struct GatedDepthwise *args, const float *kept, const float *dy, int64_t channels,
                           const float *weights, float *slopes) {
     const int64_t row = (args->width + 2) * 2 * STRIP, border = row + 2 * STRIP;
-    for (int64_t i = 0; i < args->height; i++)
-        for (int64_t j = 0; j < args->width; j++)
-            for (int64_t c = 0; c < channels; c += WIDTH) {
+    for (int64_t c = 0; c < channels; c += WIDTH) {
+        const struct Taps of_value = taps_of(weights + c), of_gate = taps_of(weights + STRIP + c);
+        for (int64_t i = 0; i < args->height; i++)
+            for (int64_t j = 0; j < args->width; j++) {
                 const float *top = kept + i * row + 2 * j * STRIP + c;
                 const float *const value[3] = {top, top + row, top + 2 * row};
                 const float *const gate[3] = {top + STRIP, top + row + STRIP, top + 2 * row + STRIP};
-                const Vector v = nine(value, weights + c, weights + 2 * TAPS * STRIP + c);
-                const Vector g = nine(gate, weights + STRIP + c, weights + (2 * TAPS + 1) * STRIP + c);
+                const Vector v = nine(value, &of_value), g = nine(gate, &of_gate);
                 const Vector s = sigmoid(g), d = load(dy + (i * args->width + j) * args->channels + c);
                 float *to = slopes + border + i * row + 2 * j * STRIP + c;
                 store(to, d * g * s);
                 store(to + STRIP, d * v * (s + g * s * (1.0f - s)));
             }
+    }
 }
 
 /* Add a picture's part to the gradients of WIDTH channels' weights and biases. */

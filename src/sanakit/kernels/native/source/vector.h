@@ -3,6 +3,9 @@
 
 #include "sanakit.h"
 
+#if WIDTH > 4
+#include <immintrin.h>
+#endif
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,6 +42,18 @@ static inline void write(Number *p, Vector v) { store(p, v); }
 static inline Vector all(float value) { return value - (Vector){0}; }
 static inline Vector choose(Integers mask, Vector yes, Vector no) {
     return (Vector)((mask & (Integers)yes) | (~mask & (Integers)no));
+}
+
+/* x, or the nearest end of -most to most; what is no number stays none, which the order of arguments decides. */
+static inline Vector within(Vector x, float most) {
+#if WIDTH == 16
+    return (Vector)_mm512_max_ps((__m512)all(-most), _mm512_min_ps((__m512)all(most), (__m512)x));
+#elif WIDTH == 8
+    return (Vector)_mm256_max_ps((__m256)all(-most), _mm256_min_ps((__m256)all(most), (__m256)x));
+#else
+    x = choose(x > most, all(most), x);
+    return choose(x < -most, all(-most), x);
+#endif
 }
 
 #if defined(__clang__) || __GNUC__ >= 12
@@ -98,10 +113,7 @@ static inline Vector exponential(Vector x) {
 
 /* x / (1 + e^-x) */
 static inline Vector silu(Vector x) {
-    Vector y = -x;
-    y = choose(y > 87.0f, all(87.0f), y);
-    y = choose(y < -87.0f, all(-87.0f), y);
-    return x / (1.0f + exponential(y));
+    return x / (1.0f + exponential(within(-x, 87.0f)));
 }
 
 static inline Vector activated(Vector x, int activation) {
