@@ -160,3 +160,24 @@ def test_what_it_does_not_take_goes_by_layers(calls: list[int], monkeypatch: pyt
     )
     network.double()(latent.double(), times.double(), replace(wide, folded=()))
     assert calls == [2]
+
+
+@pytest.mark.usefixtures("native_everywhere")
+@pytest.mark.parametrize("other", ["heads", "channels", "rows", "positions", "weight"])
+@torch.no_grad()
+def test_what_does_not_belong_together_is_refused_as_by_the_layers(other: str, calls: list[int]) -> None:
+    network, (latent, times, condition) = network_of(qk_norm=True), given_of((False, False))
+    keys = condition.keys[0]
+    parts = {
+        "heads": keys.unflatten(1, (1, -1)).flatten(2, 3)[..., :8].reshape(2, -1, 5, 8)[:, :6],
+        "channels": keys[:, :2],
+        "rows": keys[:1].expand(3, -1, -1, -1),
+        "positions": keys[:, :, :4],
+    }
+    if other == "weight":
+        network.blocks[0].mix_ffn.expand.weight = nn.Parameter(normal(144, WIDE, seed=1), requires_grad=False)
+    else:
+        condition = replace(condition, keys=(parts[other],) * 2, values=(parts[other],) * 2, folded=())
+    with pytest.raises((RuntimeError, ValueError, AssertionError)):
+        network(latent, times, condition)
+    assert not calls

@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
-from sanakit.kernels.dit_block.native import BlockWeights, BoundWeights, Projection, Text, bind, dit_blocks, fits, pays
+from sanakit.kernels.dit_block.native import (
+    BlockWeights,
+    BoundWeights,
+    Projection,
+    Text,
+    bind,
+    dit_blocks,
+    fits,
+    pays,
+    takes_text,
+)
 
-__all__ = ["BlockWeights", "BoundWeights", "Projection", "Text", "bind", "dit_blocks", "fits", "pays"]
+__all__ = [
+    "BlockWeights", "BoundWeights", "Projection", "Text", "bind", "dit_blocks", "fits", "pays", "takes_text",
+]  # fmt: skip

@@ -55,6 +55,14 @@ class Text(NamedTuple):
     mask: Tensor
     same: Sequence[Tensor | None] = ()
 
+    def fits(self, rows: int, channels: int) -> bool:
+        """Whether it is one of so many pictures and channels, and has tokens."""
+        batch, heads, length, size = self.keys.shape
+        if (batch, heads * size) != (rows, channels) or not length or self.values.shape != self.keys.shape:
+            return False
+        alone = all(each is None or each.shape == (1, channels) for each in self.same)
+        return alone and self.mask.shape == (rows, 1, 1, length) and len(self.same) in (0, rows)
+
 
 class _Projection(ctypes.Structure):
     """``struct Projection`` of ``native/source/sanakit.h``."""
@@ -98,7 +106,7 @@ def bind(weights: BlockWeights) -> BoundWeights | None:
     channels, inner = weights.table.shape[1], weights.projections[-1].weight.shape[1]
     if not takes(*parts) or any(each.requires_grad or not each.is_contiguous() for each in parts):
         return None
-    if any(each % MULTIPLE for each in (channels, inner, *weights.heads)):
+    if any(each % MULTIPLE for each in (channels, inner, *weights.heads)) or not _belong_together(weights):
         return None
     return BoundWeights(
         *map(address, (weights.table, *(weights.norms or (None,) * 3))),
@@ -106,6 +114,18 @@ def bind(weights: BlockWeights) -> BoundWeights | None:
         *(channels, inner, *weights.heads),
         *(weights.attention_eps, weights.norm_eps, EPS),
     )
+
+
+def _belong_together(weights: BlockWeights) -> bool:
+    """Whether every shape follows from the table's and the last projection's."""
+    channels, inner = weights.table.shape[1], weights.projections[-1].weight.shape[1]
+    square, depthwise = (channels, channels), (2 * inner, 1, 3, 3)
+    shapes = ((3 * channels, channels), square, square, square, (2 * inner, channels), depthwise, (channels, inner))
+    for layer, shape in zip(weights.projections, shapes, strict=True):
+        if layer.weight.shape != shape or (layer.bias is not None and layer.bias.shape != shape[:1]):
+            return False
+    normed = len(weights.norms) in (0, 3) and all(norm.shape == (channels,) for norm in weights.norms)
+    return normed and weights.table.shape[0] == 6 and weights.projections[5].bias is not None
 
 
 def pays(x: Tensor) -> bool:
@@ -117,12 +137,19 @@ def pays(x: Tensor) -> bool:
 
 def fits(x: Tensor, modulation: Tensor, texts: Sequence[Text], size: tuple[int, int]) -> bool:
     """Whether the native library is here and takes these, in float32 on the CPU; what does not even belong together is
-    the network's to refuse."""
+    left to the layers, which say so."""
     same = [each for text in texts for each in text.same if each is not None]
     parts = [part for text in texts for part in (text.keys, text.values)]
     if not takes(x, modulation, *parts, *same) or any(text.mask.dtype != torch.bool for text in texts):
         return False
-    return x.shape[1] == math.prod(size) and all(text.keys.shape[2] > 0 for text in texts)
+    if x.shape[1] != math.prod(size) or modulation.shape != (len(x), 6, x.shape[2]):
+        return False
+    return all(text.fits(len(x), x.shape[2]) for text in texts)
+
+
+def takes_text(weights: BoundWeights, text: Text) -> bool:
+    """Whether keys are of the block's channels and heads."""
+    return bool(weights.channels == text.keys.shape[1] * weights.text_head and weights.text_head == text.keys.shape[3])
 
 
 def dit_blocks(

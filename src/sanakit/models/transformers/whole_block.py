@@ -7,7 +7,17 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from sanakit.kernels.dit_block import BlockWeights, BoundWeights, Projection, Text, bind, dit_blocks, fits, pays
+from sanakit.kernels.dit_block import (
+    BlockWeights,
+    BoundWeights,
+    Projection,
+    Text,
+    bind,
+    dit_blocks,
+    fits,
+    pays,
+    takes_text,
+)
 from sanakit.layers.cross_attention import AttendedText, CrossAttention
 from sanakit.layers.linear import Linear
 from sanakit.layers.linear_attention import LinearAttention
@@ -36,7 +46,8 @@ def at_once(
     told = [text for text in texts if text is not None]
     if len(told) < len(texts) or not fits(x, modulation, told, size):
         return None
-    bound = [(weights, text) for block, text in zip(blocks, told, strict=True) if (weights := _bound_weights(block))]
+    found = [(_bound_weights(block), text) for block, text in zip(blocks, told, strict=True)]
+    bound = [(weights, text) for weights, text in found if weights is not None and takes_text(weights, text)]
     return dit_blocks(x, modulation, bound, size) if len(bound) == len(blocks) else None
 
 
