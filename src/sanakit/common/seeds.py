@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sanakit.common.errors import RequestError
+from sanakit.common.errors import ConfigError, RequestError
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -49,6 +49,27 @@ def draw_noise(shape: Sequence[int], seed: int) -> Tensor:
         raise RequestError(f"seed={seed} is out of range; a seed is a whole number from 0 to {MAX_SEED}")
     generator = torch.Generator(device="cpu").manual_seed(seed)
     return torch.randn(tuple(shape), generator=generator, dtype=torch.float32)
+
+
+def draw_clip_noise(shape: Sequence[int], seed: int, shared: float = 0.0) -> Tensor:
+    """The same of a clip ``(C, T, H, W)``, whose frames have a share of its variance in common."""
+    noise = draw_noise(shape, seed)
+    if not shared:
+        return noise
+    common = draw_noise((shape[0], 1, *shape[2:]), derived_seed("shared", seed))
+    return with_shared(noise, common, shared)
+
+
+def with_shared(noise: Tensor, common: Tensor, share: float) -> Tensor:
+    """Standard normal noise of frames, a share of whose variance is that of ``common`` ("mixed noise" of Preserve Your
+    Own Correlation, arXiv:2305.10474): frames of one content then begin alike."""
+    return share**0.5 * common + (1 - share) ** 0.5 * noise
+
+
+def check_shared(share: float) -> None:
+    """Raises ConfigError for what is no share."""
+    if not 0 <= share < 1:
+        raise ConfigError(f"shared_noise={share} must be at least 0 and below 1, or frames could not differ")
 
 
 def draw_step_noise(shape: Sequence[int], seed: int, step: int) -> Tensor:

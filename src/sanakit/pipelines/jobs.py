@@ -16,7 +16,7 @@ from sanakit.checkpoints.identity.card import VideoDefaults
 from sanakit.common.devices import moved
 from sanakit.common.errors import RequestError
 from sanakit.common.pixels import to_signed
-from sanakit.common.seeds import draw_noise, draw_step_noise
+from sanakit.common.seeds import draw_clip_noise, draw_step_noise
 from sanakit.layers.beside import told_by_row
 from sanakit.models.autoencoders.clips import ClipAutoencoder
 from sanakit.models.text.text_condition import TextCondition
@@ -218,9 +218,11 @@ class JobMaker:
         return [noise[None].to(self.device, torch.float32) for noise in latents]
 
     def _drawn(self, plans: Sequence[PicturePlan]) -> Iterator[Tensor]:
-        """The noise ``(1, C, h, w)`` of each seed."""
+        """The noise ``(1, C, h, w)`` of each seed, of clips ``(1, C, t, h, w)``."""
+        defaults = self.bundle.card.defaults
+        shared = defaults.shared_noise if isinstance(defaults, VideoDefaults) else 0.0
         for plan in plans:
-            yield moved(draw_noise(self._latent_shape(plan), plan.request.seed)[None], self.device)
+            yield moved(draw_clip_noise(self._latent_shape(plan), plan.request.seed, shared)[None], self.device)
 
     def _latent_shape(self, plan: PicturePlan) -> tuple[int, ...]:
         return latent_shape(plan, self.bundle.transformer.config.in_channels, self.bundle.autoencoder.config)

@@ -20,6 +20,7 @@ from sanakit.checkpoints.text.starter_text_encoder import HUB_ID
 from sanakit.common.config import check_format, from_mapping, to_mapping
 from sanakit.common.errors import CheckpointError, ConfigError, RequestError
 from sanakit.common.files import write_json
+from sanakit.common.seeds import check_shared
 from sanakit.common.version import __version__
 from sanakit.models.text.text_encoder import TextEncoderConfig
 from sanakit.sampling.flow_dpm import FlowDPM
@@ -65,6 +66,11 @@ class VideoDefaults(ImageDefaults):
     num_frames: int = 81
     fps: int = 16
     motion_score: int = 10
+    shared_noise: float = 0.0  # share of the first noise's variance that all frames have in common
+
+    def __post_init__(self) -> None:
+        ImageDefaults.__post_init__(self)
+        check_shared(self.shared_noise)
 
 
 Defaults = ImageDefaults

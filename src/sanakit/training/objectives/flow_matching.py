@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sanakit.common.errors import ConfigError
+from sanakit.common.seeds import check_shared, with_shared
 from sanakit.models.text.text_condition import TextCondition
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
@@ -20,6 +21,7 @@ class FlowMatchingConfig:
     """How noise levels are drawn.
 
     ``num_levels`` is SANA's table of 1000 levels with truncated network times; None draws levels continuously.
+    ``shared_noise`` is the share of the noise's variance that the frames of a clip have in common.
     """
 
     flow_shift: float = 3.0
@@ -27,12 +29,14 @@ class FlowMatchingConfig:
     logit_mean: float = 0.0
     logit_std: float = 1.0
     num_levels: int | None = 1000
+    shared_noise: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.flow_shift > 0 or not self.logit_std > 0:
             raise ConfigError(f"flow_shift={self.flow_shift} and logit_std={self.logit_std} must be positive")
         if self.num_levels is not None and self.num_levels < 1:
             raise ConfigError(f"num_levels={self.num_levels} must be at least 1, or null for continuous levels")
+        check_shared(self.shared_noise)
 
 
 def sample_sigmas(num_samples: int, generator: torch.Generator, config: FlowMatchingConfig) -> tuple[Tensor, Tensor]:
@@ -80,7 +84,11 @@ def flow_matching_loss(
         ``loss`` (scalar), ``per_sample (B,)`` and ``sigma (B,)`` for the curve of loss against noise level.
     """
     sigma, timestep = sample_sigmas(latent.shape[0], generator, config)
-    noise = torch.randn(latent.shape, generator=generator, device=generator.device).to(latent.device)
+    noise = torch.randn(latent.shape, generator=generator, device=generator.device)
+    if config.shared_noise and latent.ndim == 5:
+        common = torch.randn(latent[:, :, :1].shape, generator=generator, device=generator.device)
+        noise = with_shared(noise, common, config.shared_noise)
+    noise = noise.to(latent.device)
     sigma, timestep = sigma.to(latent.device), timestep.to(latent.device)
     level = sigma.view(-1, *[1] * (latent.ndim - 1))  # (B, 1, ...)
     noisy = (1 - level) * latent + level * noise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from sanakit.checkpoints.bundle import ModelBundle
 from sanakit.checkpoints.diffusers_layout import save_network
 from sanakit.checkpoints.networks.dc_ae import DC_CLIP_AE
 from sanakit.common.errors import ConfigError
+from sanakit.common.seeds import draw_clip_noise, draw_noise
 from sanakit.models.autoencoders.dc_ae_clips import TimeConfig, clips_of_pictures
 from sanakit.models.text.text_condition import TextCondition
 from sanakit.models.transformers.linear_dit import LinearDiT
@@ -23,6 +25,7 @@ from sanakit.training.recipes.recipe import build_recipe
 from sanakit.training.recipes.train import train
 from sanakit.training.recipes.transformer.initialization import initialize_
 from sanakit.training.recipes.transformer.networks import begin_as_pictures_, draw_given_frames
+from sanakit.training.recipes.transformer.plan import network_shape
 
 
 def test_given_frames_have_no_noise_and_no_part_in_the_loss() -> None:
@@ -42,6 +45,25 @@ def test_given_frames_have_no_noise_and_no_part_in_the_loss() -> None:
     wanted = (torch.randn(latent.shape, generator=again) - latent).square()
     expected = torch.stack([wanted[0, :, 1:].mean(), wanted[1].mean()])
     torch.testing.assert_close(found["per_sample"], expected.float(), check_dtype=False)
+
+
+def test_frames_share_as_much_of_their_noise_as_is_said_in_training_and_drawing() -> None:
+    latent, drawn = torch.zeros(64, 4, 5, 8, 8), draw_clip_noise((64, 5, 16, 16), 3, 0.25)
+    seen: list[torch.Tensor] = []
+
+    def velocity(noisy: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        seen.append(noisy / timestep.view(-1, 1, 1, 1, 1) * 1000)
+        return torch.zeros_like(noisy)
+
+    config = FlowMatchingConfig(shared_noise=0.25, num_levels=None)
+    flow_matching_loss(velocity, latent, torch.Generator().manual_seed(0), config=config)
+    for noise, axis in ((seen[0], 2), (drawn, 1)):
+        first, last = noise.select(axis, 0).flatten(), noise.select(axis, 4).flatten()
+        assert abs(float((first * last).mean()) - 0.25) < 0.03
+        assert abs(float(noise.var()) - 1) < 0.03
+    assert torch.equal(draw_clip_noise((4, 3, 2, 2), 7), draw_noise((4, 3, 2, 2), 7))
+    with pytest.raises(ConfigError, match=r"shared_noise=1\.0"):
+        FlowMatchingConfig(shared_noise=1.0)
 
 
 def test_a_share_of_clips_has_its_first_frame_given_and_pictures_none() -> None:
@@ -104,40 +126,38 @@ def test_a_run_on_scenes_in_motion_ends_with_a_folder_that_makes_clips(
     encoder = clips_of_pictures(tiny_bundle.autoencoder, TimeConfig(frames=2, channels=8, num_blocks=1), 0)
     save_network(DC_CLIP_AE, encoder, tmp_path / "encoder")
     network = config_like(tiny_bundle)
-    recipe = build_recipe(
-        {
-            "type": "transformer",
-            "model": {
-                "hidden_size": network.hidden_size,
-                "num_layers": network.num_layers,
-                "cross_head_dim": network.cross_head_dim,
-                "attention": {"head_dim": network.attention.head_dim, "qk_norm": network.attention.qk_norm},
-                "in_channels": network.in_channels,
-                "out_channels": network.out_channels,
-                "patch_size": list(network.patch_size),
-                "caption_channels": network.caption_channels,
-                "mlp_ratio": network.mlp_ratio,
-                "interpolation_scale": 1.0,
-            },
-            "from_pictures": str(tiny_model),
-            "autoencoder": str(tmp_path / "encoder"),
-            "text_encoder": str(tiny_model),
-            "data": {
-                "type": "scenes", "bank": "tiny", "num_captions": 6, "num_copies": 1,
-                "cache_folder": str(tmp_path / "cache"),
-            },
-            "stages": [
-                {
-                    "name": "a", "resolutions": [32], "frames": [5], "fps": [8], "batch_size": 2, "steps": 2,
-                    "learning_rate": 1e-3,
-                }
-            ],
-            "samples": {"prompts": ["a cat moving left"], "steps": 1, "every_steps": 2},
-            "log": {"steps": 1, "captions": 1},
-            "given_first_frame": 0.5,
+    recipe_of_clips: dict[str, Any] = {
+        "type": "transformer",
+        "model": {
+            "hidden_size": network.hidden_size,
+            "num_layers": network.num_layers,
+            "cross_head_dim": network.cross_head_dim,
+            "attention": {"head_dim": network.attention.head_dim, "qk_norm": network.attention.qk_norm},
+            "in_channels": network.in_channels,
+            "out_channels": network.out_channels,
+            "patch_size": list(network.patch_size),
+            "caption_channels": network.caption_channels,
+            "mlp_ratio": network.mlp_ratio,
+            "interpolation_scale": 1.0,
         },
-        name="clips",
-    )  # fmt: skip
+        "from_pictures": str(tiny_model),
+        "autoencoder": str(tmp_path / "encoder"),
+        "text_encoder": str(tiny_model),
+        "data": {
+            "type": "scenes", "bank": "tiny", "num_captions": 6, "num_copies": 1,
+            "cache_folder": str(tmp_path / "cache"),
+        },
+        "stages": [
+            {
+                "name": "a", "resolutions": [32], "frames": [5], "fps": [8], "batch_size": 2, "steps": 2,
+                "learning_rate": 1e-3,
+            }
+        ],
+        "samples": {"prompts": ["a cat moving left"], "steps": 1, "every_steps": 2},
+        "log": {"steps": 1, "captions": 1},
+        "given_first_frame": 0.5,
+    }  # fmt: skip
+    recipe = build_recipe(recipe_of_clips, name="clips")
     train(recipe, tmp_path / "run")
     assert (tmp_path / "run" / "sheet.png").is_file()
     pipeline = sanakit.load(str(tmp_path / "run" / "model"), text_encoder=str(tiny_model))
@@ -146,6 +166,9 @@ def test_a_run_on_scenes_in_motion_ends_with_a_folder_that_makes_clips(
     clip = pipeline("a cat moving left", seed=1, num_inference_steps=1).images[0]
     assert clip.frames.shape == (5, 32, 32, 3)  # type: ignore[attr-defined]
     assert clip.record.request.motion_score == 0  # type: ignore[attr-defined]
+    again = {"init": str(tmp_path / "run" / "model"), "autoencoder": str(tmp_path / "encoder"), "text_encoder": None}
+    goes_on = build_recipe({**recipe_of_clips, **again, "model": None, "from_pictures": None}, name="again")
+    assert network_shape(goes_on).temporal == 2  # type: ignore[arg-type]
 
 
 def test_what_networks_of_clips_do_not_do_is_told() -> None:

@@ -17,12 +17,13 @@ from sanakit.checkpoints.identity.known_models import known_precision
 from sanakit.checkpoints.identity.precision import BFLOAT16_LINE, PrecisionPolicy
 from sanakit.checkpoints.sources.complete import (
     card_of,
+    check_transformer,
     complete,
     compression_of,
     find_autoencoder,
     find_clip_autoencoder,
 )
-from sanakit.checkpoints.sources.sources import find_parts
+from sanakit.checkpoints.sources.sources import ModelParts, find_parts
 from sanakit.common.errors import CheckpointError, ConfigError
 from sanakit.common.paths import as_path
 from sanakit.models.autoencoders.clips import ClipAutoencoderConfig
@@ -114,19 +115,31 @@ def network_shape(recipe: NetworkRecipe) -> NetworkShape:
     if init is not None and not as_path(init).exists() and (clips := published_clip_transformer(init)) is not None:
         encoder = _clip_autoencoder(recipe.autoencoder or init)
         return NetworkShape(clips, encoder.compression, encoder.temporal_compression, text.max_tokens if text else 300)
-    compression = _compression(recipe.autoencoder) if recipe.autoencoder is not None else 0
     if init is not None and not as_path(init).exists():
         model = published_transformer(init)
     if model is not None:
-        return NetworkShape(model, compression or 32, 1, text.max_tokens if text else 300)
+        compression = 32 if recipe.autoencoder is None else _compression(recipe.autoencoder)
+        return NetworkShape(model, compression, 1, text.max_tokens if text else 300)
     assert init is not None
-    parts = complete(find_parts(init), HubOptions())
-    config, encoder = parts.networks["transformer"].config, parts.networks["autoencoder"].config
+    parts = find_parts(init)
+    check_transformer(parts)
+    config = parts.networks["transformer"].config
     if not isinstance(config, LinearDiTConfig | VideoDiTConfig):
         raise ConfigError(f"init: the network of {init} (SANA-Video 2.0) is run and not trained; begin with another")
     text = text or (parts.card.text if parts.card else None)
-    temporal = encoder.temporal_compression
-    return NetworkShape(config, compression or encoder.compression, temporal, text.max_tokens if text else 300)
+    compression, temporal = _compressions(recipe, parts, of_clips=isinstance(config, VideoDiTConfig))
+    return NetworkShape(config, compression, temporal, text.max_tokens if text else 300)
+
+
+def _compressions(recipe: NetworkRecipe, parts: ModelParts, *, of_clips: bool) -> tuple[int, int]:
+    """In space and in time, by the autoencoder that is named, else by the model's own."""
+    if recipe.autoencoder is None:
+        encoder = complete(parts, HubOptions()).networks["autoencoder"].config
+    elif of_clips:
+        encoder = _clip_autoencoder(recipe.autoencoder)
+    else:
+        return _compression(recipe.autoencoder), 1
+    return encoder.compression, encoder.temporal_compression
 
 
 def picture_network(shape: NetworkShape) -> LinearDiTConfig:

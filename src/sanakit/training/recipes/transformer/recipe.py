@@ -275,7 +275,8 @@ def demand_of(
 def card_of_stage(recipe: TransformerRecipe, stage: TransformerStage, start: StartingModel) -> ModelCard:
     """The card of a model as a stage leaves it. Scenes say in words what moves, and know no scores."""
     data = stage.data or recipe.data
-    of_clips = {"num_frames": max(stage.frames), "fps": round(max(stage.fps))}
+    of_clips: dict[str, Any] = {"num_frames": max(stage.frames), "fps": round(max(stage.fps))}
+    of_clips["shared_noise"] = recipe.objective.shared_noise
     if not (isinstance(data, FilesData) and data.motion_score):
         of_clips["motion_score"] = 0
     return start.card_for(max(stage.resolutions), recipe.flow_shift(stage), **of_clips)
