@@ -50,6 +50,11 @@ def draw(page: Any, prompt: str, steps: int = 4) -> None:
     page.keyboard.press("Control+Enter")
 
 
+def test_a_picture_that_controls_is_shown_to_its_network_as_that_was_trained(page: Any) -> None:
+    assert page.input_value("#control-type") == ""
+    assert page.inner_text("#control-type option:checked") == "what it was trained on"
+
+
 def test_draw_look_recall_and_delete(page: Any, gallery: Gallery) -> None:
     draw(page, "a browser draws this")
     page.wait_for_selector("#shown img[src^='data:image/png']")  # a preview, or its place

@@ -9,15 +9,17 @@ export function prepare(facts) {
   at("control-field").hidden = !facts.controls.length && !facts.own_control;
   if (facts.own_control) at("control-name").append(make("option", { value: "", textContent: "the model's own" }));
   for (const name of facts.controls) at("control-name").append(make("option", { value: name, textContent: name }));
+  at("control-type").append(make("option", { value: "", textContent: "what it was trained on" }));
   for (const name of facts.annotators) at("control-type").append(make("option", { value: name, textContent: name === "given" ? "as it is" : name }));
-  at("control-type").value = "given";
+  at("control-type").value = "";
 }
 
 // For the body of a request: nothing, or one that controls.
 export function wish() {
   if (!image) return {};
-  const name = at("control-name").value ? { name: at("control-name").value } : {};
-  return { controls: [{ ...name, type: at("control-type").value, scale: Number(at("control-scale").value), image }] };
+  const told = { name: at("control-name").value, type: at("control-type").value };
+  const chosen = Object.fromEntries(Object.entries(told).filter(([, value]) => value));
+  return { controls: [{ ...chosen, scale: Number(at("control-scale").value), image }] };
 }
 
 function show(found) {
