@@ -65,7 +65,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         found.append(len(x))
         return native.dit_blocks(x, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(whole_block, "dit_blocks", counted)
+    monkeypatch.setattr(whole_block.dit_block, "dit_blocks", counted)
     return found
 
 

@@ -65,6 +65,18 @@ def check_interpolation(scale: float | None, channels: int) -> None:
         raise ConfigError(f"interpolation_scale={scale} must be positive; null is no embedding")
 
 
+def added_position(
+    size: tuple[int, int], x: Tensor, *, base_size: int, interpolation_scale: float | None
+) -> Tensor | float:
+    """What is added to the tokens ``x (B, N, C)`` of a grid of that height and width: `sincos_position`, of no scale
+    nothing."""
+    if interpolation_scale is None:
+        return 0.0
+    scale, channels = interpolation_scale, x.shape[-1]
+    position = sincos_position(*size, channels, base_size=base_size, interpolation_scale=scale, device=x.device)
+    return position.to(x.dtype)
+
+
 def sincos_position(
     height: int, width: int, channels: int, *, base_size: int, interpolation_scale: float, device: torch.device
 ) -> Tensor:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sanakit.common.errors import PictureError
+from sanakit.data.pictures import upright_rgb
 from sanakit.data.samples import ClipFacts
 
 Frame = NDArray[np.uint8]
@@ -197,10 +198,7 @@ def _over_white(frame: Any) -> Frame:
     if not any(component.is_alpha for component in frame.format.components):
         pixels: Frame = frame.to_ndarray(format="rgb24")
         return pixels
-    seen = frame.to_ndarray(format="rgba").astype(np.uint16)
-    alpha = seen[..., 3:]
-    over: Frame = ((seen[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-    return over
+    return np.asarray(upright_rgb(Image.fromarray(frame.to_ndarray(format="rgba"))))
 
 
 def _seconds(container: Any, stream: Any) -> float:

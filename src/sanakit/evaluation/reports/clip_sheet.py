@@ -22,8 +22,11 @@ _COLOURS = 128  # of a GIF
 
 def clip_sheet(draw: DrawClips, prompts: Sequence[str], seed: int) -> Image.Image:
     """A film strip of each prompt's clip below the other."""
-    clips = draw(prompts, [seed] * len(prompts))
-    return picture_grid([film_strip(frames) for frames, _ in clips], prompts, columns=1, label_height=16)
+    return _strips([frames for frames, _ in draw(prompts, [seed] * len(prompts))], prompts)
+
+
+def _strips(clips: Sequence[NDArray[np.uint8]], prompts: Sequence[str]) -> Image.Image:
+    return picture_grid([film_strip(frames) for frames in clips], prompts, columns=1, label_height=16)
 
 
 def film_strip(frames: NDArray[np.uint8]) -> Picture:
@@ -45,8 +48,7 @@ def save_clip_sheet(
         if path.suffix == ".gif":
             _save_moving(clips, prompts, fps, building)
         else:
-            strips = [film_strip(frames) for frames in clips]
-            picture_grid(strips, prompts, columns=1, label_height=16).save(building, "PNG", optimize=True)
+            _strips(clips, prompts).save(building, "PNG", optimize=True)
 
 
 def _save_moving(clips: Sequence[NDArray[np.uint8]], prompts: Sequence[str], fps: float, path: Path) -> None:

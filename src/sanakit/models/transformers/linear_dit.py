@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sanakit.common.errors import ConfigError, ShapeError
 from sanakit.kernels.modulated_norm import gated_sum, modulated_norm
 from sanakit.layers.cross_attention import AttendedText, CrossAttention, Places
-from sanakit.layers.embeddings import CaptionProjection, ScalarEmbedding, check_interpolation, sincos_position
+from sanakit.layers.embeddings import CaptionProjection, ScalarEmbedding, added_position, check_interpolation
 from sanakit.layers.linear import Linear
 from sanakit.layers.linear_attention import LinearAttention
 from sanakit.layers.mix_ffn import MixFFN
@@ -135,15 +135,8 @@ class Embedders(Prompted):
 
     def position(self, size: tuple[int, int], x: Tensor) -> Tensor | float:
         """What is added to the tokens ``x`` of a grid."""
-        if self.config.interpolation_scale is None:
-            return 0.0
-        return sincos_position(
-            *size,
-            self.config.hidden_size,
-            base_size=self.config.sample_size // self.config.patch_size,
-            interpolation_scale=self.config.interpolation_scale,
-            device=x.device,
-        ).to(x.dtype)
+        base, scale = self.config.sample_size // self.config.patch_size, self.config.interpolation_scale
+        return added_position(size, x, base_size=base, interpolation_scale=scale)
 
     def time(self, timestep: Tensor, guidance: Tensor | None) -> Tensor:
         """``(B,)`` to ``(B, C)``."""

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from sanakit.common.errors import ConfigError
 from sanakit.layers.cross_attention import AttendedText, CrossAttention
-from sanakit.layers.embeddings import CaptionProjection, ScalarEmbedding, check_interpolation, sincos_position
+from sanakit.layers.embeddings import CaptionProjection, ScalarEmbedding, added_position, check_interpolation
 from sanakit.layers.linear import Linear
 from sanakit.layers.linear_attention import LinearAttention
 from sanakit.layers.mix_ffn import TemporalMixFFN
@@ -165,7 +165,7 @@ class VideoDiT(ClipTransformer):
         """
         grid = self.grid_of(latent, condition, self.config.rope_max_length)
         x = self.patch_embed(latent).flatten(2).mT.contiguous()  # (B, N, C), frame after frame
-        x = x + self.position(grid, x)
+        x = self._placed(x, grid)
         time = two_rows(self.time_embed, self.times_of(timestep, condition, grid).flatten())  # (B * G, C)
         modulation = two_rows(self.modulation, F.silu(time)).unflatten(-1, (6, -1))
         turns = turns_of(grid, self.config.attention.head_dim, x, space=self.config.interpolation_scale is None)
@@ -175,11 +175,8 @@ class VideoDiT(ClipTransformer):
         x = self.final(modulated_parts(x, shift, scale))  # (B, N, p_t * p_h * p_w * C)
         return unpatched(x, grid, self.config.patch_size)
 
-    def position(self, grid: Grid, x: Tensor) -> Tensor | float:
-        """What is added to the tokens ``x`` of a grid: in every frame what the image network adds to a picture."""
-        size, scale = self.config.hidden_size, self.config.interpolation_scale
-        if scale is None:
-            return 0.0
-        base = self.config.sample_size
-        place = sincos_position(*grid[1:], size, base_size=base, interpolation_scale=scale, device=x.device)
-        return place.to(x.dtype).repeat(1, grid[0], 1)  # (1, N, C)
+    def _placed(self, x: Tensor, grid: Grid) -> Tensor:
+        """Tokens ``(B, N, C)`` with what the image network adds to those of a picture, in every frame."""
+        base, scale = self.config.sample_size, self.config.interpolation_scale
+        position = added_position(grid[1:], x, base_size=base, interpolation_scale=scale)
+        return (x.unflatten(1, (grid[0], -1)) + position).flatten(1, 2)

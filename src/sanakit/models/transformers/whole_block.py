@@ -7,17 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from sanakit.kernels.dit_block import (
-    BlockWeights,
-    BoundWeights,
-    Projection,
-    Text,
-    bind,
-    dit_blocks,
-    fits,
-    pays,
-    takes_text,
-)
+from sanakit.kernels import dit_block
 from sanakit.layers.cross_attention import AttendedText, CrossAttention
 from sanakit.layers.linear import Linear
 from sanakit.layers.linear_attention import LinearAttention
@@ -40,15 +30,15 @@ def at_once(
 ) -> Tensor | None:
     """What blocks, one after the other, make of tokens ``(B, N, C)`` layer by layer, to the bit, in one kernel, where
     that is here and takes such layers and texts; else None."""
-    if not pays(x) or condition.perturbed or condition.controls:
+    if not dit_block.pays(x) or condition.perturbed or condition.controls:
         return None
     texts = [_plain_text(condition.text_of(index)) for index in range(len(blocks))]
     told = [text for text in texts if text is not None]
-    if len(told) < len(texts) or not fits(x, modulation, told, size):
+    if len(told) < len(texts) or not dit_block.fits(x, modulation, told, size):
         return None
     found = [(_bound_weights(block), text) for block, text in zip(blocks, told, strict=True)]
-    bound = [(weights, text) for weights, text in found if weights is not None and takes_text(weights, text)]
-    return dit_blocks(x, modulation, bound, size) if len(bound) == len(blocks) else None
+    bound = [(weights, text) for weights, text in found if weights is not None and dit_block.takes_text(weights, text)]
+    return dit_block.dit_blocks(x, modulation, bound, size) if len(bound) == len(blocks) else None
 
 
 class _Bound:
@@ -71,7 +61,7 @@ class _Bound:
         self._named = [vars(part) for part in inside]
         self._watched = self._is_watched()
         weights = None if self._watched else _weights_of(block)
-        self.weights = None if weights is None else bind(weights)
+        self.weights = None if weights is None else dit_block.bind(weights)
 
     def holds(self) -> bool:
         """Whether every layer and weight is the one that it was, where it was, and as many look at them."""
@@ -91,7 +81,7 @@ class _Bound:
 _BOUND: weakref.WeakKeyDictionary[nn.Module, _Bound] = weakref.WeakKeyDictionary()
 
 
-def _bound_weights(block: nn.Module) -> BoundWeights | None:
+def _bound_weights(block: nn.Module) -> dit_block.BoundWeights | None:
     """Those of a block, or None where a layer is of another class (fewer bits), is watched, has something beside it
     (adapters) or is to learn, and where the kernel takes no such sizes."""
     bound = _BOUND.get(block)
@@ -100,14 +90,16 @@ def _bound_weights(block: nn.Module) -> BoundWeights | None:
     return bound.weights
 
 
-def _plain_text(text: AttendedText) -> Text | None:
+def _plain_text(text: AttendedText) -> dit_block.Text | None:
     """What is seen of texts, or None where projections are multiplied into keys and values of a longer one."""
     if any(each is not None and each.keys is not None for each in text.folded):
         return None
-    return Text(text.keys, text.values, text.mask, [None if each is None else each.values for each in text.folded])
+    return dit_block.Text(
+        text.keys, text.values, text.mask, [None if each is None else each.values for each in text.folded]
+    )
 
 
-def _weights_of(block: nn.Module) -> BlockWeights | None:
+def _weights_of(block: nn.Module) -> dit_block.BlockWeights | None:
     if not isinstance(block, PlainBlock):
         return None
     attention, cross_attention, mix_ffn = block.attention, block.cross_attention, block.mix_ffn
@@ -123,9 +115,9 @@ def _weights_of(block: nn.Module) -> BlockWeights | None:
     kinds += [(norm, RMSNorm if isinstance(attention.norm_q, RMSNorm) else nn.Identity) for norm in norms]
     if any(type(part) is not kind for part, kind in kinds) or len({getattr(norm, "eps", 0.0) for norm in norms}) > 1:
         return None
-    depthwise = Projection(mix_ffn.depthwise.weight, mix_ffn.depthwise.bias)
-    projections = [Projection(layer.weight, layer.bias) for layer in layers]
-    return BlockWeights(
+    depthwise = dit_block.Projection(mix_ffn.depthwise.weight, mix_ffn.depthwise.bias)
+    projections = [dit_block.Projection(layer.weight, layer.bias) for layer in layers]
+    return dit_block.BlockWeights(
         table=block.scale_shift_table,
         norms=tuple(norm.weight for norm in norms if isinstance(norm, RMSNorm)),
         projections=(*projections[:5], depthwise, projections[5]),

@@ -154,7 +154,7 @@ def _autoencoder(fields: Json) -> Json:
 
 def _blocks(fields: Json, side: str) -> tuple[list[int], list[tuple[str, Json]]]:
     """How many residual blocks stand before, between and behind the steps; the steps."""
-    found = [(name, step) for name, step in map(_pair, sequence(side, fields.get(side, ())))]
+    found = [*map(_pair, sequence(side, fields.get(side, ())))]
     residual, steps = found[::2], found[1::2]
     if (
         len(found) % 2 == 0
