@@ -110,7 +110,7 @@ def vocabulary_of(words: Mapping[str, Any]) -> dict[str, list[str]]:
     lists = {name: list(words.get(name, ())) for name in ("colours", "numbers", "positions")}
     wordings = {
         name: [f"{key} ({', '.join(texts)})" for key, texts in words.get(name, {}).items()]
-        for name in ("sizes", "views", "styles", "places", "people")
+        for name in ("sizes", "views", "styles", "places", "people", "motions", "speeds")
     }
     languages = sorted({code for thing in words["things"] for code in thing.get("names", ())})
     backgrounds = list(words.get("grounds", ()))

@@ -38,6 +38,20 @@ def test_the_tiny_bank_as_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
         words_of(bank, ["warp drive"])
 
 
+def test_a_model_of_clips_also_knows_what_things_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "_NUM_CAPTIONS", 300)
+    bank = load_bank("tiny")
+    flat = bank.subset([name for name, thing in bank.things.items() if {"flat"} == {x.style for x in thing.looks}])
+    words = words_of(flat, moving=True)
+    reader = PromptReader(Words(words))
+    for prompt in ("an apple swiftly approaching", "an apple rising", "an apple suddenly appearing"):
+        assert not reader.read(prompt).unknown, prompt
+    assert {"left", "right", "bouncing"} <= words["motions"].keys()
+    assert "turning" not in words["motions"], "a drawing has no other side to turn to"
+    assert {"slow", "quick"} == words["speeds"].keys()
+    assert not {"motions", "speeds"} & words_of(flat).keys()
+
+
 def test_languages_say_the_same_things() -> None:
     needed = {"red", "blue", "two", "three", "to the left of", "behind", "background", "on the beach", "small", "and"}
     others = {code: told for code, told in languages().items() if code != "en"}

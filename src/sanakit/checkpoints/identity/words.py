@@ -58,6 +58,8 @@ class _Table(BaseModel):
     styles: TextsByName = {}
     places: TextsByName = {}
     people: TextsByName = {}
+    motions: TextsByName = {}
+    speeds: TextsByName = {}
     untrained: TextsByName = {}
     untrained_emoji: dict[str, Text] = {}
     tells_unknown: bool = True

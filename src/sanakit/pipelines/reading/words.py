@@ -150,7 +150,10 @@ class Words:
         return {code: scripts("".join(name for name, _ in islice(self.names_in(code), 50))) for code in self.codes}
 
 
-_KINDS = ("colours", "numbers", "sizes", "positions", "views", "styles", "places", "grounds", "people", "other_words")
+_KINDS = (
+    "colours", "numbers", "sizes", "positions", "views", "styles", "places", "grounds", "people", "motions", "speeds",
+    "other_words",
+)  # fmt: skip
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -14,6 +14,7 @@ from sanakit.worlds.banks.bank import Bank
 from sanakit.worlds.banks.things import Thing
 from sanakit.worlds.sampling.casting import stock_of
 from sanakit.worlds.scenes.vocabulary import BACKGROUNDS, COLOURS, FIRST_NAMES, NUMBER_WORDS, SIZE_WORDS
+from sanakit.worlds.telling.motions import MOTION_WORDINGS, SPEED_WORDS
 from sanakit.worlds.telling.phrases import RELATION_WORDINGS, STYLES, VIEWS
 from sanakit.worlds.world_scenes import WorldScenes
 
@@ -32,7 +33,7 @@ def words_of(bank: Bank, names: Iterable[str] | None = None, *, moving: bool = F
     Args:
         bank: of the training.
         names: of its things; None for all.
-        moving: captions also say what things do.
+        moving: captions also say what things do, and how quickly: ``motions`` and ``speeds``.
 
     Raises:
         RequestError: a name that the bank does not know.
@@ -40,6 +41,8 @@ def words_of(bank: Bank, names: Iterable[str] | None = None, *, moving: bool = F
     known = bank if names is None else bank.subset(names)
     stock = stock_of(known)
     others = [thing for name, thing in bank.things.items() if name not in known.things]
+    scenes = WorldScenes(known, "train", 0, moving=moving)
+    captions = [scenes.truth(index)[1] for index in range(_NUM_CAPTIONS)]
     return {
         "version": VERSION,
         "things": [_entry(thing) for thing in known.things.values()],
@@ -52,7 +55,8 @@ def words_of(bank: Bank, names: Iterable[str] | None = None, *, moving: bool = F
         "grounds": list(BACKGROUNDS),
         "places": {name: list(place.wordings) for name, place in known.places.items()},
         "people": _people(known),
-        "other_words": sorted(_caption_words(known, moving)),
+        **(_motions(captions) if moving else {}),
+        "other_words": sorted(_other_words(captions, known)),
         "untrained": _untrained(known, others),
         "untrained_emoji": {sign: thing.name for thing in others for sign in _emoji(thing)},
         "languages": languages(),
@@ -97,11 +101,20 @@ def _people(bank: Bank) -> dict[str, list[str]]:
     return {part: sorted(words) for part, words in sorted(parts.items())}
 
 
-def _caption_words(bank: Bank, moving: bool) -> set[str]:
+def _motions(captions: Collection[str]) -> dict[str, dict[str, list[str]]]:
+    """The wordings of what things of these captions do: drawings without other sides do not turn around."""
+    said = {
+        kind: any(text in caption for caption in captions for text in texts) for kind, texts in MOTION_WORDINGS.items()
+    }
+    return {
+        "motions": {kind: list(texts) for kind, texts in MOTION_WORDINGS.items() if said[kind]},
+        "speeds": {name: list(texts) for name, texts in SPEED_WORDS.items()},
+    }
+
+
+def _other_words(captions: Iterable[str], bank: Bank) -> set[str]:
     """Words of captions that no name has."""
-    scenes = WorldScenes(bank, "train", 0, moving=moving)
-    texts = (scenes.truth(index)[1] for index in range(_NUM_CAPTIONS))
-    said = {word for text in texts for word in re.findall(r"[^\W\d_]+(?:['’-][^\W_]+)*", text.lower())}
+    said = {word for text in captions for word in re.findall(r"[^\W\d_]+(?:['’-][^\W_]+)*", text.lower())}
     names = (text for thing in bank.things.values() for text in _texts(thing))
     return said - {word for name in names for word in name.lower().split()}
 
