@@ -88,6 +88,8 @@ def test_a_model_is_judged_by_its_clips_beside_true_ones(asked: Clips, reader: B
     assert [line["prompt"] for line in drawn] == [canonical_caption(scene, asked.bank) for scene in asked.scenes()]
     moving = [line["answers"]["motion"] for line, scene in zip(drawn, asked.scenes(), strict=True) if _moves(scene)]
     assert not all(moving)
+    alone = [scene.kind == "single" for scene in asked.scenes()]
+    assert 0 < sum(alone) == report["object and motion, one thing"].num_samples < len(alone)
 
 
 def _moves(scene: Scene) -> bool:

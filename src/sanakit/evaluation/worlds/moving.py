@@ -39,8 +39,8 @@ _READ = (
     "another motion), or are asked for with another thing, motion or speed. "
 )
 _DRAWN = (
-    "motion, ...: object and motion, of clips whose things do that. true: the same answer on composed clips of the "
-    "same scenes, the reader's ceiling. "
+    "motion, ...: object and motion, of clips whose things do that; one thing: of clips of one. true: the same answer "
+    "on composed clips of the same scenes, the reader's ceiling. "
 )
 _INTERVALS = "Intervals: 95 %, percentile bootstrap."
 _UNREAD = "not read"
@@ -156,6 +156,8 @@ def motion_report(
         if keep is not None:
             keep(frames, painted)
         tally.take(verdict)
+        if scene.kind == "single":
+            tally.answers["object and motion, one thing"].append(verdict.moves_right)
         for kind in sorted({thing.motion.kind if thing.motion else "still" for thing in scene.objects}):
             tally.answers[f"motion, {kind}"].append(verdict.moves_right)
         tally.take(true, of="true: ")
