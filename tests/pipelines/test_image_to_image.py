@@ -27,7 +27,7 @@ from sanakit.pipelines.record import PictureRecord
 from sanakit.pipelines.replay import replay
 from sanakit.pipelines.request import GenerationRequest
 from sanakit.pipelines.resolution import size_like
-from sanakit.pipelines.source_picture import SourcePicture
+from sanakit.pipelines.sources.picture import SourcePicture
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 
 

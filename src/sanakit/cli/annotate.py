@@ -30,7 +30,7 @@ def annotate(
 ) -> None:
     """Show what a ControlNet is shown of a picture."""
     from sanakit.pipelines.controlling.use import ControlUse
-    from sanakit.pipelines.source_picture import SourcePicture
+    from sanakit.pipelines.sources.picture import SourcePicture
 
     source = SourcePicture.of(picture)
     use = ControlUse(image=source, type=kind)

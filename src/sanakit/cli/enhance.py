@@ -44,7 +44,7 @@ def enhance(
     from sanakit.cli.terminal.picture_run import PictureRun, save_to
     from sanakit.pipelines.editing.edit import Edit
     from sanakit.pipelines.request import GenerationRequest
-    from sanakit.pipelines.source_picture import SourcePicture
+    from sanakit.pipelines.sources.picture import SourcePicture
 
     request = GenerationRequest(
         prompt=prompt or "",

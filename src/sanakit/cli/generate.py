@@ -56,7 +56,8 @@ class WishOptions:
         Path | None, typer.Option(help="A picture to begin with, in whose shape it is made if there is no --size.")
     ] = None
     strength: Annotated[
-        float | None, typer.Option(help="Share of the steps that change --image, from 0 to 1; 0.6 if not given.")
+        float | None,
+        typer.Option(help="Share of the steps that change --image or --clip, from 0 to 1; 0.6 if not given."),
     ] = None
     start_angle: Annotated[
         float | None,
@@ -93,7 +94,7 @@ class WishOptions:
         """One a prompt, for pictures where ``clips`` is None; raises RequestError where no model could do it."""
         from sanakit.pipelines.adapting.use import as_adapters
         from sanakit.pipelines.request import GenerationRequest, VideoRequest
-        from sanakit.pipelines.source_picture import SourcePicture
+        from sanakit.pipelines.sources.picture import SourcePicture
 
         fields = asdict(self)
         width, height = parse_size(fields.pop("size"))
@@ -107,7 +108,7 @@ class WishOptions:
         negative = fields.pop("negative_prompt")
         worded = [edits.worded(prompt, negative) for prompt in prompts]
         kind = GenerationRequest if clips is None else VideoRequest
-        fields |= {} if clips is None else asdict(clips)
+        fields |= {} if clips is None else clips.fields()
         return [kind(prompt=text, negative_prompt=other, **fields) for text, other in worded]
 
 
@@ -122,11 +123,20 @@ class ClipOptions:
     motion_score: Annotated[
         int | None, typer.Option(help="Of clips, how much moves: 1 hardly anything, 30 much, 0 does not say it.")
     ] = None
+    clip: Annotated[
+        Path | None, typer.Option(help="A clip to make one from, as --image and --strength do of pictures.")
+    ] = None
 
     @property
     def asked(self) -> bool:
         """Whether clips are asked for, and not pictures."""
-        return any(value is not None for value in (self.num_frames, self.fps, self.motion_score))
+        return any(value is not None for value in (self.num_frames, self.fps, self.motion_score, self.clip))
+
+    def fields(self) -> dict[str, Any]:
+        """Of ``VideoRequest``; raises as ``SourceClip.of``."""
+        from sanakit.pipelines.sources.clip import SourceClip
+
+        return {**asdict(self), "clip": None if self.clip is None else SourceClip.of(self.clip)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,19 +205,19 @@ def generate(
     shown = None if course.preview is None else check_preview(course.preview)
     texts = collect_prompts(prompts or [], prompt_file)
     settings = best.settings(model)
-    if settings is not None:
-        if wishes.num_images > 1:
-            raise RequestError(f"--num-images {wishes.num_images} has no meaning beside --best-of; say --keep")
-        texts = list(dict.fromkeys(texts))
+    if settings is not None and wishes.num_images > 1:
+        raise RequestError(f"--num-images {wishes.num_images} has no meaning beside --best-of; say --keep")
+    texts = texts if settings is None else list(dict.fromkeys(texts))
     total = len(texts) * (wishes.num_images if settings is None else settings.keep)
     of_clips = clips.asked or places.are_of_clips
-    requests = wishes.requests(texts, edits, controls, clips if of_clips else None)
     if of_clips and settings is not None:
         raise RequestError("--best-of judges pictures, not clips; leave it out, or --frames and names of clips")
+    requests = wishes.requests(texts, edits, controls, clips if of_clips else None)
     place = places.of_clips(num_clips=total) if of_clips else places.with_room(0, num_images=total)
     drawn = [(picture, "a picture that controls it") for picture in controls.control or ()]
-    written = (("--output", place.file), ("--preview", course.preview))
-    _keep_given(written, ((wishes.image, "the picture that it begins with"), (edits.mask, "its mask"), *drawn))
+    begun = ((wishes.image, "the picture that it begins with"), (clips.clip, "the clip that it is made from"))
+    written = ("--output", place.file), ("--preview", course.preview)
+    _keep_given(written, (*begun, (edits.mask, "its mask"), *drawn))
     if metadata and isinstance(place, OutputPlace):
         num_scores = 0 if settings is None else settings.num * len(best.judges)
         check_metadata(place, [text + wishes.negative_prompt for text in texts], num_scores)

@@ -32,6 +32,9 @@ def replay(
     refining: RefineOptions,
     parts: BorrowedOptions,
     model: Annotated[str | None, typer.Option(help="The model, if it is not the starter.")] = None,
+    clip: Annotated[
+        Path | None, typer.Option(help="The clip that a clip was made from, if that is not beside it.")
+    ] = None,
     adapter: Annotated[
         list[str] | None,
         typer.Option(metavar="FILE", help="One that it was made with, if that is not beside it; repeatable."),
@@ -64,7 +67,7 @@ def replay(
     from sanakit.pipelines.replay import Sources, request_again, require_refiner
     from sanakit.pipelines.replay import replay as replay_picture
 
-    given = Sources(image=origin.image, mask=origin.mask, adapters=adapter or ())
+    given = Sources(image=origin.image, mask=origin.mask, clip=clip, adapters=adapter or ())
     given |= Sources(controls=control or (), control_models=control_model or ())
     request = request_again(record, picture, **given)  # before weights are read
     source, options = files.named(record.model, model, picture)
@@ -78,6 +81,7 @@ def replay(
         pipeline = load_for([request], replace(opened, refiner=refiner))
         given = Sources(image=request.image, mask=request.edit and request.edit.mask, adapters=request.adapters)
         given["controls"] = [use.image for use in request.controls]
+        given["clip"] = getattr(request, "clip", None)
         given["control_models"] = [
             each.model for each in request.controls if each.model is not None and each.model.is_here
         ]

@@ -42,19 +42,24 @@ def frames_at(file: BinaryIO, *, num_frames: int, fps: float) -> NDArray[np.uint
     Raises:
         PictureError: it cannot be read, is damaged there, or ends before.
     """
-    shown: list[Frame] = []
-    last, end = None, 0.0
+    return np.stack([*each_frame_at(file, num_frames=num_frames, fps=fps)])
+
+
+def each_frame_at(file: BinaryIO, *, num_frames: int, fps: float) -> Iterator[Frame]:
+    """The same one by one, where not all of them are to be in memory."""
+    num, last, end = 0, None, 0.0
     for frame, time, until in _timed(file):
-        while len(shown) < num_frames and last is not None and len(shown) / fps < time - 1e-4:
-            shown.append(last)
-        if len(shown) == num_frames:
-            break
+        while num < num_frames and last is not None and num / fps < time - 1e-4:
+            yield last
+            num += 1
+        if num == num_frames:
+            return
         last, end = frame, until
-    while last is not None and len(shown) < num_frames and len(shown) / fps < end + 0.5 / fps:
-        shown.append(last)
-    if len(shown) < num_frames:
+    while last is not None and num < num_frames and num / fps < end + 0.5 / fps:
+        yield last
+        num += 1
+    if num < num_frames:
         raise PictureError(f"the clip ends after {end:.2f} s, and {num_frames} frames at {fps:g} a second were wanted")
-    return np.stack(shown)
 
 
 def beginning(

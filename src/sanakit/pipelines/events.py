@@ -154,8 +154,8 @@ def notices_about_words(requests: Sequence[GenerationRequest], reader: PromptRea
 
 
 def notices_about_sources(plans: Sequence[PicturePlan]) -> Iterator[Notice]:
-    """That a picture is to be changed of which the first step sees nothing; and how a mask was read."""
-    for about in (_source_without_influence, _how_a_mask_is_read):
+    """That a picture or clip is to be changed of which the first step sees nothing; and how a mask or clip was read."""
+    for about in (_source_without_influence, _how_a_mask_is_read, _how_a_clip_is_read):
         yield from map(Notice, dict.fromkeys(filter(None, map(about, plans))))
 
 
@@ -171,16 +171,23 @@ def _how_a_mask_is_read(plan: PicturePlan) -> str:
     return f"{share} of {of} is made anew, where {where} is {mask.means}{stretched}."
 
 
+def _how_a_clip_is_read(plan: PicturePlan) -> str:
+    if (taken := plan.excerpt) is None:
+        return ""
+    clip, (height, width) = taken.clip, plan.generated
+    at, own = ("", "") if clip.fps is None else (f" at {taken.fps} a second", f" at {clip.fps:g} a second")
+    return (
+        f"the first {taken.num_frames} frames of {clip.name or 'the clip'}{at} are taken, cut to {width}x{height} px; "
+        f"it has {clip.num_frames} frames{own} of {clip.width}x{clip.height} px."
+    )
+
+
 def _source_without_influence(plan: PicturePlan) -> str:
     """What there is to say of it: steps are whole, and the first begins with noise alone."""
     request, solver = plan.request, plan.solver
     anew = request.edit is not None and request.edit.changes_parts
-    if (
-        request.image is None
-        or plan.num_frames is not None
-        or anew
-        or math.cos(angle_of(solver.schedule().sigmas[plan.start])) >= _LEAST_SHARE
-    ):
+    source = plan.excerpt.clip if plan.excerpt else None if plan.keeps_first_frame else request.image
+    if source is None or anew or math.cos(angle_of(solver.schedule().sigmas[plan.start])) >= _LEAST_SHARE:
         return ""
     steps, ways = solver.num_steps, []
     if request.strength is not None:
@@ -188,7 +195,7 @@ def _source_without_influence(plan: PicturePlan) -> str:
     if isinstance(solver, SCM):
         ways.append("--start-angle (start_angle=) from 0.6 to 1.3")
     given = f"start_angle={request.start_angle}" if request.strength is None else f"strength={request.strength:g}"
-    name, step = request.image.name or "the picture", plan.start + 1
+    name, step = source.name or f"the {'clip' if plan.excerpt else 'picture'}", plan.start + 1
     return (
         f"{name} has no influence: {given} begins with step {step} of {steps}, where all is noise; give "
         f"{' or '.join(ways)}."

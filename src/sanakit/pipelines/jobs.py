@@ -24,7 +24,7 @@ from sanakit.models.transformers.compiled_step import CompiledStep
 from sanakit.models.transformers.condition import Condition, Control
 from sanakit.pipelines.adapting.carried import CarriedAdapters
 from sanakit.pipelines.adapting.use import AdapterUse
-from sanakit.pipelines.clips.frames import encode_first_frame, without_first_frame
+from sanakit.pipelines.clips.frames import encode_frames, without_first_frame
 from sanakit.pipelines.controlling.carried import CarriedControls
 from sanakit.pipelines.controlling.use import ControlUse
 from sanakit.pipelines.decoding.decode import USABLE_SHARE
@@ -39,14 +39,16 @@ from sanakit.pipelines.reading.read import PromptReader
 from sanakit.pipelines.reading.words import Words
 from sanakit.pipelines.request import MAX_CONTROLS, GenerationRequest
 from sanakit.pipelines.resolution import LARGEST, granularity_of
-from sanakit.pipelines.source_picture import SourcePicture
+from sanakit.pipelines.sources.clip import Excerpt
+from sanakit.pipelines.sources.picture import SourcePicture
 from sanakit.sampling.evaluation import Known, Solver
 from sanakit.sampling.guidance import Branch
 from sanakit.sampling.resampling import resampling
 from sanakit.sampling.reuse import reusing
 
 Prepare = Callable[[str, bool, tuple[AdapterUse, ...], "Controlled"], Condition]
-Encode = Callable[[SourcePicture | Canvas | ControlUse, tuple[int, int]], Tensor]
+Source = SourcePicture | Canvas | ControlUse | Excerpt
+Encode = Callable[[Source, tuple[int, int]], Tensor]
 
 
 class Controlled(NamedTuple):
@@ -182,16 +184,16 @@ class JobMaker:
         control = network.prepare(text, latent, self.bundle.transformer, scale=use.scale)
         return replace(control, interval=(use.start, use.end))
 
-    def encode(self, source: SourcePicture | Canvas | ControlUse, size: tuple[int, int]) -> Tensor:
-        """The latent ``(1, C, h, w)`` float32 of a picture, brought to height and width.
+    def encode(self, source: Source, size: tuple[int, int]) -> Tensor:
+        """The latent ``(1, C, h, w)`` float32 of a picture, brought to height and width; of a clip ``(1, C, t, h, w)``.
 
         Raises:
             RequestError: its pixels are not here.
         """
-        pixels = to_signed([source.fitted(*size)])
+        pixels = to_signed(source.fitted(*size) if isinstance(source, Excerpt) else [source.fitted(*size)])
         self.bundle.need("autoencoder")
         if isinstance(self.bundle.autoencoder, ClipAutoencoder):
-            return encode_first_frame(self.bundle.autoencoder, pixels).to(self.device)
+            return encode_frames(self.bundle.autoencoder, pixels).to(self.device)
         free = self._free_for(source if isinstance(source, Canvas) else None)
         return encode_pixels(self.bundle.autoencoder, pixels, free_memory=free).to(self.device)
 
@@ -230,24 +232,24 @@ class JobMaker:
 
 def first_latent(plan: PicturePlan, noise: Tensor, encode: Encode) -> Tensor:
     """Where a picture begins: with its noise ``(1, C, h, w)``, or with another picture's latent under some of it; a
-    clip with a picture as its first frame."""
+    clip so too, or with a picture as its first frame."""
     source = source_of(plan)
     latent = None if source is None else encode(source, plan.generated)
-    if plan.num_frames is not None:
-        return noise if latent is None else torch.cat([latent, noise[:, :, 1:]], dim=2)
+    if latent is not None and plan.keeps_first_frame:
+        return torch.cat([latent, noise[:, :, 1:]], dim=2)
     return plan.solver.schedule().first_latent(noise, latent, plan.start)
 
 
-def source_of(plan: PicturePlan) -> SourcePicture | Canvas | None:
+def source_of(plan: PicturePlan) -> SourcePicture | Canvas | Excerpt | None:
     """What a picture begins with beside its noise."""
-    return canvas_of(plan.request) or plan.request.image
+    return plan.excerpt or canvas_of(plan.request) or plan.request.image
 
 
 def correction_of(plan: PicturePlan, encode: Encode) -> Correct | None:
     """What keeps the velocities of an edit on the way to the picture, where that is kept; and the first frame of a
     clip where it is."""
-    if plan.num_frames is not None:
-        return None if plan.request.image is None else without_first_frame
+    if plan.keeps_first_frame:
+        return without_first_frame
     canvas = canvas_of(plan.request)
     if canvas is None or not canvas.edit.changes_parts:
         return None
@@ -282,7 +284,7 @@ def picture_job(
     if plan.request.reuse:
         solver = reusing(solver, plan.request.reuse, kind=plan.guidance.branches, known=known)
     conditions = conditions_of(plan, prepare)
-    if plan.num_frames is not None and plan.request.image is not None:
+    if plan.keeps_first_frame:
         conditions = {branch: told.with_clean(latent.shape[2]) for branch, told in conditions.items()}
     wrapped = SHOWN if plan.request.seamless else 0
     conditions = {branch: told.on_map(partial(wrap, cells=wrapped)) for branch, told in conditions.items()}

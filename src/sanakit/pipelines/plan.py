@@ -15,12 +15,13 @@ from sanakit.pipelines.editing.canvas import Canvas
 from sanakit.pipelines.reading.read import PromptReader
 from sanakit.pipelines.request import MAX_SIDE, MIN_SIDE, GenerationRequest, VideoRequest
 from sanakit.pipelines.resolution import check_upscaled_size, generated_size, size_around, size_like, size_near
+from sanakit.pipelines.sources.clip import Excerpt
 from sanakit.sampling.guidance import ClassifierFreeGuidance, EmbeddedGuidance, Guidance, PerturbedAttentionGuidance
 from sanakit.sampling.scm import SCM
 from sanakit.sampling.solvers import SolverConfig, solver_of
 
 ENHANCING_STRENGTH = 0.3  # of a picture that is made larger and should stay what it is
-DEFAULT_STRENGTH = 0.6  # of the steps, where a picture is changed and nothing is said
+DEFAULT_STRENGTH = 0.6  # of the steps, where a picture or a clip is changed and nothing is said
 _ALL_NOISE = 1.5  # an angle beyond which nothing of a picture is seen
 DEFAULT_START_ANGLE = 1.3  # of a consistency model, whose few steps have no fine shares
 
@@ -37,13 +38,28 @@ class PicturePlan:
     solver: SolverConfig
     guidance: Guidance
     read_as: str | None = None
-    start: int = 0  # the first step of the solver; later ones begin with a picture
+    start: int = 0  # the first step of the solver; later ones begin with a picture or a clip
     suffix: str = ""  # behind the prompt, as the text encoder gets it
 
     @property
     def num_frames(self) -> int | None:
         """Of a clip."""
         return self.request.num_frames if isinstance(self.request, VideoRequest) else None
+
+    @property
+    def keeps_first_frame(self) -> bool:
+        """It is a clip whose first frame is a picture that was given."""
+        return self.num_frames is not None and self.request.image is not None
+
+    @property
+    def excerpt(self) -> Excerpt | None:
+        """The frames that a clip is made from, if it is made from another one."""
+        request = self.request
+        if not isinstance(request, VideoRequest) or request.clip is None:
+            return None
+        assert request.num_frames is not None
+        assert request.fps is not None
+        return Excerpt(clip=request.clip, num_frames=request.num_frames, fps=request.fps)
 
     @property
     def told(self) -> str:
@@ -81,8 +97,8 @@ def plan_pictures(
         return [_plan_of_clip(clip, card, granularity, reader) for clip in each]
     if any(isinstance(request, VideoRequest) for request in requests):
         raise RequestError(
-            f"{card.name} makes pictures, not clips; give a model of clips, or leave out num_frames, fps, motion_score "
-            f"and names of clips such as .mp4."
+            f"{card.name} makes pictures, not clips; give a model of clips, or leave out num_frames, fps, "
+            f"motion_score, clip and names of clips such as .mp4."
         )
     return [plan for request in requests for plan in _pictures_of(request, card, granularity, reader)]
 
@@ -92,12 +108,14 @@ def _plan_of_clip(request: VideoRequest, card: ModelCard, granularity: int, read
     guidance, solver = _guidance(request, card), _solver(request, card)
     if isinstance(solver, SCM):
         raise RequestError(f"the solver {solver.name} is of pictures in few steps, and no model of clips knows it.")
-    told = {
+    told: dict[str, Any] = {
         "num_inference_steps": solver.num_steps,
         "guidance_scale": guidance.scale,
         "solver": solver.name,
         "flow_shift": solver.flow_shift,
     }
+    if request.clip is not None:
+        told["strength"] = request.strength or DEFAULT_STRENGTH
     told_as = reader.read(request.prompt).text if reader is not None else request.prompt
     return PicturePlan(
         request=request.model_copy(update=told),
@@ -105,6 +123,7 @@ def _plan_of_clip(request: VideoRequest, card: ModelCard, granularity: int, read
         solver=solver,
         guidance=guidance,
         read_as=told_as if told_as != request.prompt else None,
+        start=first_step(solver.num_steps, told.get("strength", 1.0)),
         suffix=motion_suffix(request),
     )
 

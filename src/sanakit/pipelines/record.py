@@ -296,9 +296,11 @@ def _check_known(content: Mapping[str, Any]) -> None:
     if model.get("kind") not in (None, *get_args(OriginKind)):
         strange.append("model.kind")
     edit = edit if isinstance(edit := request.get("edit"), dict) else {"mask": edit}
-    for name, given in {"image": request.get("image"), "edit": edit.get("mask")}.items():
+    named = {"image": request.get("image"), "edit": edit.get("mask"), "clip": request.get("clip")}
+    for name, given in named.items():
         if not isinstance(given, dict | None):  # a name of a file would be opened
-            raise PictureError(f"the record is damaged: request.{name}: it holds no facts of a picture.")
+            what = "clip" if name == "clip" else "picture"
+            raise PictureError(f"the record is damaged: request.{name}: it holds no facts of a {what}.")
     if not isinstance(uses := request.get("adapters", []), list) or not all(isinstance(use, dict) for use in uses):
         raise PictureError("the record is damaged: request.adapters: it holds no facts of adapters.")
     if not isinstance(uses := request.get("controls", []), list) or not all(map(_is_control, uses)):

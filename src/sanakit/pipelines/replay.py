@@ -31,11 +31,13 @@ from sanakit.pipelines.picture_file import as_stored, open_single_picture, read_
 from sanakit.pipelines.record import PictureRecord, describe_image
 from sanakit.pipelines.request import GenerationRequest, VideoRequest
 from sanakit.pipelines.result import GeneratedImage
-from sanakit.pipelines.source_picture import PictureFacts, SourcePicture
+from sanakit.pipelines.sources.clip import SourceClip
+from sanakit.pipelines.sources.picture import SourceFacts, SourcePicture
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 
-T = TypeVar("T", bound=PictureFacts)
+T = TypeVar("T", bound=SourceFacts)
 Outcome = Literal["identical", "nearly identical", "different"]
+_WITHOUT = {"image": "from its prompt alone, and no picture", "mask": "without a mask", "clip": "from no clip"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -62,6 +64,7 @@ class Sources(TypedDict, total=False):
 
     image: object
     mask: object
+    clip: object
     adapters: Sequence[Any]
     controls: Sequence[Any]
     control_models: Sequence[Any]
@@ -124,7 +127,8 @@ def request_again(
         "adapters": find_adapters(record, path, sources.get("adapters", ())),
         "controls": find_controls(record, path, sources.get("controls", ()), sources.get("control_models", ())),
     }
-    request = with_sources(record, path, image=sources.get("image"), mask=sources.get("mask"))
+    pixels = {name: sources.get(name) for name in ("image", "mask", "clip")}
+    request = with_sources(record, path, **pixels)
     return request.model_copy(update=found)
 
 
@@ -187,9 +191,9 @@ def require_refiner(record: PictureRecord, path: str | Path) -> None:
 
 
 def with_sources(
-    record: PictureRecord, path: str | Path, *, image: object = None, mask: object = None
+    record: PictureRecord, path: str | Path, *, image: object = None, mask: object = None, clip: object = None
 ) -> GenerationRequest:
-    """The request of a record with the pixels of what it was made from: what is given, else files of these names
+    """The request of a record with what it was made from: what is given, else files of these names
     beside ``path``, or beside the picture that is given.
 
     Raises:
@@ -198,13 +202,16 @@ def with_sources(
     edit, places = record.request.edit, [as_path(path).parent]
     if isinstance(image, str | Path):
         places.append(as_path(image).parent)
-    found = _found(record.request.image, image, SourcePicture.of, path, places, "image")
+    found: dict[str, Any] = {"image": _found(record.request.image, image, SourcePicture.of, path, places, "image")}
+    wanted = getattr(record.request, "clip", None)  # which only clips have
+    if (source := _found(wanted, clip, SourceClip.of, path, places, "clip")) is not None:
+        found["clip"] = source
     if edit is None or edit.mask is None:
         _found(None, mask, Mask.of, path, places, "mask")
-        return record.request.model_copy(update={"image": found})
+        return record.request.model_copy(update=found)
     means = edit.mask.means
     levels = _found(edit.mask, mask, lambda given: Mask.of(given, means), path, places, "mask")
-    return record.request.model_copy(update={"image": found, "edit": edit.model_copy(update={"mask": levels})})
+    return record.request.model_copy(update={**found, "edit": edit.model_copy(update={"mask": levels})})
 
 
 def _found(
@@ -212,8 +219,7 @@ def _found(
 ) -> T | None:
     if wanted is None:
         if given is not None:
-            without = "from its prompt alone, and no picture" if name == "image" else "without a mask"
-            raise PictureError(f"{path} was made {without}; leave {name} out")
+            raise PictureError(f"{path} was made {_WITHOUT[name]}; leave {name} out")
         return None
     if given is not None:
         found = read(given)

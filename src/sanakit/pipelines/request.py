@@ -6,7 +6,7 @@ import math
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -15,7 +15,8 @@ from sanakit.common.seeds import MAX_SEED, generator_seed
 from sanakit.pipelines.adapting.use import AdapterUse, as_adapters
 from sanakit.pipelines.controlling.use import ControlUse, as_controls
 from sanakit.pipelines.editing.edit import Edit, as_edit
-from sanakit.pipelines.source_picture import SourcePicture, as_source
+from sanakit.pipelines.sources.clip import SourceClip, as_clip
+from sanakit.pipelines.sources.picture import SourcePicture, as_source
 from sanakit.sampling.reuse import MAX_THRESHOLD
 from sanakit.sampling.scm import ROUNDED_MAX_ANGLE, SCM
 from sanakit.sampling.solvers import solver_kind, solver_names
@@ -28,7 +29,7 @@ MAX_ADAPTERS = 16
 MAX_CONTROLS = 4
 MAX_PROMPT = 100_000  # characters; the largest models read some 1500 of them
 MAX_FRAMES, MAX_FPS, MAX_MOTION = 4096, 240, 1000  # of clips
-_OF_PICTURES = ("strength", "start_angle", "edit", "seamless", "upscale", "angles", "pag_scale", "adapters", "controls")
+_OF_PICTURES = ("start_angle", "edit", "seamless", "upscale", "angles", "pag_scale", "adapters", "controls")
 UPSCALES = (2, 4)  # times a side, by a small network after the model's own
 
 
@@ -77,6 +78,7 @@ class GenerationRequest(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    _changed: ClassVar[tuple[str, str]] = "image", "picture"  # what strength is about: a field, and what it holds
 
     prompt: Text = Field(description=f"text in valid Unicode, of any language, of at most {MAX_PROMPT} characters")
     negative_prompt: Annotated[Text, BeforeValidator(_none_is_empty)] = Field(
@@ -128,7 +130,7 @@ class GenerationRequest(BaseModel):
         le=1,
         allow_inf_nan=False,
         exclude_if=lambda strength: strength is None,
-        description="the share of the steps that change the picture, above 0 and at most 1 (all)",
+        description="the share of the steps that change the picture or clip, above 0 and at most 1 (all)",
     )
     start_angle: float | None = Field(
         None,
@@ -188,8 +190,9 @@ class GenerationRequest(BaseModel):
                 f"is a step, so leave one of them out."
             )
         beginnings = [name for name in ("strength", "start_angle") if getattr(self, name) is not None]
-        if beginnings and self.image is None:
-            raise RequestError(f"{beginnings[0]} says how a picture is changed; give that as image, or leave it out.")
+        field, what = self._changed
+        if beginnings and getattr(self, field) is None:
+            raise RequestError(f"{beginnings[0]} says how a {what} is changed; give that as {field}, or leave it out.")
         if self.edit is not None and self.image is None:
             raise RequestError("edit says what is done to a picture; give that as image, or leave it out.")
         if self.seamless and self.upscale > 1:
@@ -207,7 +210,10 @@ class GenerationRequest(BaseModel):
 
 
 class VideoRequest(GenerationRequest):
-    """A request for clips; ``image`` is their first frame, which stays as it is."""
+    """A request for clips; ``image`` is their first frame, which stays as it is, ``clip`` one that they are made from,
+    as pictures from a picture."""
+
+    _changed: ClassVar[tuple[str, str]] = "clip", "clip"
 
     num_frames: int | None = Field(
         None, ge=1, le=MAX_FRAMES, description=f"a whole number of frames from 1 to {MAX_FRAMES}"
@@ -218,12 +224,19 @@ class VideoRequest(GenerationRequest):
     motion_score: int | None = Field(
         None, ge=0, le=MAX_MOTION, description=f"a whole number from 1 (hardly any) to {MAX_MOTION}, or 0 for not said"
     )
+    clip: Annotated[SourceClip | None, BeforeValidator(as_clip)] = Field(
+        None,
+        exclude_if=lambda clip: clip is None,
+        description="a clip to begin with: the name of a file, its bytes or frames (T, H, W, 3)",
+    )
 
     def _check_together(self) -> None:
         fields = GenerationRequest.model_fields
         for name in _OF_PICTURES:
             if name in fields and getattr(self, name) != fields[name].get_default():
                 raise RequestError(f"{name} is not offered for clips; leave it out.")
+        if self.image is not None and self.clip is not None:
+            raise RequestError("image is the first frame of a clip, and clip what all of it is made from; give one.")
         super()._check_together()
 
 
@@ -244,6 +257,8 @@ def as_requests(
     fields, kind = dict(fields), kind or GenerationRequest
     if fields.get("image") is not None:  # read once, whatever the number of prompts
         fields["image"] = SourcePicture.of(fields["image"])
+    if fields.get("clip") is not None:
+        fields["clip"] = as_clip(fields["clip"])
     if fields.get("adapters"):
         fields["adapters"] = as_adapters(fields["adapters"])
     if fields.get("controls"):
@@ -298,7 +313,7 @@ _CALLED_WITH = ("generator", "latents", "output", "on_event", "on_step")
 _ELSEWHERE = {  # what other libraries call these
     "output_type": "output", "num_images_per_prompt": "num_images", "callback": "on_step",
     "callback_on_step_end": "on_step", "steps": "num_inference_steps", "cfg_scale": "guidance_scale",
-    "complex_human_instruction": "use_instruction", "timesteps": "angles", "init_image": "image",
+    "complex_human_instruction": "use_instruction", "timesteps": "angles", "init_image": "image", "video": "clip",
     "denoising_strength": "strength", "mask": "edit", "mask_image": "edit", "expand": "edit", "factor": "edit",
     "loras": "adapters", "lora": "adapters", "adapter": "adapters",
     "control": "controls", "control_image": "controls", "controlnet_conditioning_scale": "controls",
@@ -312,6 +327,8 @@ def _sentence(error: ValidationError, fields: Mapping[str, Any]) -> str:
         return str(own)
     name = str(problem["loc"][0]) if problem["loc"] else "request"
     field = fields.get(name)
+    if field is None and name in VideoRequest.model_fields:
+        return f"{name} is a setting of clips, and pictures are asked for; give a model of clips, or leave it out."
     if field is None:
         names = (*fields, *_CALLED_WITH)
         meant = _ELSEWHERE.get(name) or next(iter(get_close_matches(name, names, n=1)), None)

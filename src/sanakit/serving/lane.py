@@ -68,10 +68,9 @@ class _Running:
     def can_go_on(self) -> bool:
         """From a latent: steps of an edit that are taken back have no number of their own, and a clip's first frame is
         encoded once more."""
-        edit, clip = self.plan.request.edit, self.plan.num_frames is not None
-        if clip and self.plan.request.image is not None:
-            return False
-        return self.work.latent is not None and not (edit is not None and edit.changes_parts)
+        edit = self.plan.request.edit
+        begins_anew = self.plan.keeps_first_frame or (edit is not None and edit.changes_parts)
+        return self.work.latent is not None and not begins_anew
 
 
 class Lane:

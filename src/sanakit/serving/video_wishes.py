@@ -12,7 +12,7 @@ from sanakit.common.errors import RequestError
 from sanakit.data.pictures import open_picture
 from sanakit.pipelines.clips.place import can_be_written
 from sanakit.pipelines.request import VideoRequest
-from sanakit.pipelines.source_picture import SourcePicture
+from sanakit.pipelines.sources.picture import SourcePicture
 from sanakit.serving.messages import FileForm
 from sanakit.serving.wishes import (
     MAX_PRIORITY,

@@ -20,7 +20,7 @@ from sanakit.pipelines.controlling.use import ControlModel, ControlUse
 from sanakit.pipelines.editing.edit import Edit, Mask
 from sanakit.pipelines.reading.styles import style_named
 from sanakit.pipelines.request import MAX_ADAPTERS, MAX_CONTROLS, MAX_STEPS, GenerationRequest
-from sanakit.pipelines.source_picture import SourcePicture
+from sanakit.pipelines.sources.picture import SourcePicture
 from sanakit.serving.messages import FileForm
 
 WishT = TypeVar("WishT", bound=BaseModel)

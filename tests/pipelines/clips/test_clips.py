@@ -35,7 +35,7 @@ from sanakit.pipelines.picture_file import record_exif
 from sanakit.pipelines.record import PictureRecord
 from sanakit.pipelines.replay import read_made, replay
 from sanakit.pipelines.request import GenerationRequest, VideoRequest
-from sanakit.pipelines.source_picture import SourcePicture
+from sanakit.pipelines.sources.picture import SourcePicture
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
@@ -104,7 +104,7 @@ def test_a_first_frame_stays_as_it_is(clips: TextToImagePipeline) -> None:
         ({"num_frame": 9}, "did you mean num_frames"),
         ({"height": 40, "width": 32}, "multiples of 16"),
         ({"upscale": 2}, "upscale is not offered for clips"),
-        ({"image": PICTURE, "strength": 0.5}, "strength is not offered for clips"),
+        ({"image": PICTURE, "strength": 0.5}, "strength says how a clip is changed"),
         ({"image": PICTURE, "solver": "flow-dpm"}, "would change its first frame"),
         ({"solver": "scm"}, "no model of clips knows it"),
     ],

@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from sanakit.pipelines.decoding.previews import CELL, fit_projection
-from sanakit.pipelines.source_picture import SourcePicture
+from sanakit.pipelines.sources.picture import SourcePicture
 
 
 def test_a_linear_code_is_projected_back() -> None:

@@ -22,7 +22,7 @@ from sanakit.pipelines.plan import canvas_of, plan_pictures
 from sanakit.pipelines.record import EDIT, ImageReference, PictureRecord
 from sanakit.pipelines.replay import replay, with_sources
 from sanakit.pipelines.request import GenerationRequest
-from sanakit.pipelines.source_picture import SourcePicture
+from sanakit.pipelines.sources.picture import SourcePicture
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 
 

@@ -57,7 +57,7 @@ class ControlOptions:
                 raise RequestError(f"--control-{said} says how a picture controls; give that as --control.")
             return ()
         from sanakit.pipelines.controlling.use import ControlModel, ControlUse
-        from sanakit.pipelines.source_picture import SourcePicture
+        from sanakit.pipelines.sources.picture import SourcePicture
 
         models = {source: ControlModel.of(source) for source in dict.fromkeys(self.control_model or ())}
         others["model"] = [models[source] for source in self.control_model or ()]

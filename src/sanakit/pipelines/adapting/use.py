@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
 from sanakit.common.errors import CheckpointError, PictureError, RequestError
 from sanakit.common.paths import as_path
-from sanakit.pipelines.source_picture import last_name
+from sanakit.pipelines.sources.picture import last_name
 
 MAX_WEIGHT = 100.0
 

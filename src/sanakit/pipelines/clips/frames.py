@@ -1,4 +1,4 @@
-"""The first frame of a clip: a picture that is given, and that stays as it is on the way from noise."""
+"""Frames that a clip begins with: their latent; and the first one, which stays as it is on the way from noise."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from sanakit.sampling.evaluation import Evaluation
 
 
 @torch.no_grad()
-def encode_first_frame(autoencoder: ClipAutoencoder, pixels: Tensor) -> Tensor:
-    """Pixels ``(1, 3, H, W)`` in [-1, 1] to the latent ``(1, C, 1, h, w)`` float32 of a clip of one frame."""
-    clip = pixels[:, :, None].to(autoencoder.device, autoencoder.compute_dtype)
+def encode_frames(autoencoder: ClipAutoencoder, pixels: Tensor) -> Tensor:
+    """Frames ``(T, 3, H, W)`` in [-1, 1] to the latent ``(1, C, t, h, w)`` float32 of their clip; one of a picture."""
+    clip = pixels.transpose(0, 1)[None].to(autoencoder.device, autoencoder.compute_dtype)  # (1, 3, T, H, W)
     return autoencoder.encode(clip).float()
 
 

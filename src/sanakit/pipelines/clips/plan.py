@@ -27,13 +27,19 @@ def as_clips(request: VideoRequest, defaults: VideoDefaults, temporal: int) -> I
     Raises:
         RequestError: the model cannot make such a clip.
     """
-    frames = defaults.num_frames if request.num_frames is None else request.num_frames
+    fps = request.fps or _default_rate(request, defaults)
+    frames = request.num_frames or _default_length(request, defaults, temporal, fps)
     if (frames - 1) % temporal:
         below = (frames - 1) // temporal * temporal + 1
         near = " or ".join(str(each) for each in (below, below + temporal) if each <= MAX_FRAMES)
         raise RequestError(
             f"num_frames={frames} does not suit this model, whose clips have 1 frame more than a multiple of "
             f"{temporal}; the nearest are {near}."
+        )
+    if request.clip is not None and (there := request.clip.num_at(fps)) < frames:
+        at, else_ = ("", "") if request.clip.fps is None else (f" at {fps} a second", ", or for a higher fps")
+        raise RequestError(
+            f"{request.clip} has {there} frames{at}, and num_frames={frames} are more; ask for fewer{else_}."
         )
     if request.image is not None and request.solver not in (None, FlowEuler.name):
         raise RequestError(
@@ -45,7 +51,7 @@ def as_clips(request: VideoRequest, defaults: VideoDefaults, temporal: int) -> I
         height, width = _default_size(request, defaults.base_size)
     told = {
         "num_frames": frames,
-        "fps": request.fps or defaults.fps,
+        "fps": fps,
         "motion_score": defaults.motion_score if request.motion_score is None else request.motion_score,
         "height": height,
         "width": width,
@@ -74,9 +80,22 @@ def motion_suffix(request: VideoRequest) -> str:
     return f" motion score: {request.motion_score}." if request.motion_score else ""
 
 
+def _default_rate(request: VideoRequest, defaults: VideoDefaults) -> int:
+    """The model's own; that of a clip which it is made from, where that is lower."""
+    own = None if request.clip is None else request.clip.fps
+    return defaults.fps if own is None else min(defaults.fps, max(round(own), 1))
+
+
+def _default_length(request: VideoRequest, defaults: VideoDefaults, temporal: int, fps: int) -> int:
+    """The model's own; of a shorter clip which it is made from, as much as there is."""
+    if request.clip is None:
+        return defaults.num_frames
+    return min(defaults.num_frames, 1 + (request.clip.num_at(fps) - 1) // temporal * temporal)
+
+
 def _default_size(request: VideoRequest, base_size: int) -> tuple[int, int]:
     if base_size not in CLIP_SIZES:
         return base_size, base_size
-    if request.image is not None:
-        return nearest_clip_bin(request.image.height, request.image.width, base_size)
+    if (source := request.image or request.clip) is not None:
+        return nearest_clip_bin(source.height, source.width, base_size)
     return nearest_clip_bin(1000, round(1000 * DEFAULT_RATIO), base_size)

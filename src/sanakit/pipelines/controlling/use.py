@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
 from sanakit.common.errors import RequestError
-from sanakit.pipelines.source_picture import RequestPart, SourcePicture, as_source, last_name
+from sanakit.pipelines.sources.picture import RequestPart, SourcePicture, as_source, last_name
 
 if TYPE_CHECKING:
     from sanakit.checkpoints.networks.identify import Found

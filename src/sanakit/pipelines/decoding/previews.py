@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from sanakit.common.pixels import from_signed, to_signed
-from sanakit.pipelines.source_picture import SourcePicture
+from sanakit.pipelines.sources.picture import SourcePicture
 
 CELL = 4  # pixels of a preview a side, of every cell of the latent
 LARGEST = 512  # pixels a side of a preview that is sent

@@ -15,7 +15,7 @@ from torch import Tensor
 from sanakit.common.pixels import spread_visible, to_signed
 from sanakit.data.fitting import fit_to_bin, resize_rule
 from sanakit.pipelines.editing.edit import Edit, Expand
-from sanakit.pipelines.source_picture import SourcePicture
+from sanakit.pipelines.sources.picture import SourcePicture
 from sanakit.sampling.evaluation import Evaluation
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from sanakit.common.errors import RequestError
 from sanakit.data.pictures import upright_alpha, upright_rgb
-from sanakit.pipelines.source_picture import PictureFacts, RequestPart, read_given
+from sanakit.pipelines.sources.picture import PictureFacts, RequestPart, read_given
 
 Means = Literal["white", "black", "transparent"]
 """What is to be changed; half of it changes half."""

@@ -45,22 +45,20 @@ class RequestPart(BaseModel):
             raise RequestError(f"{self._part}.{name} is not usable: {problem['msg']}.") from None
 
 
-class PictureFacts(BaseModel):
-    """What a record holds of a picture that was given; its pixels are there only where it was given.
+class SourceFacts(BaseModel):
+    """What a record holds of something that was given; its pixels are there only where it was given.
 
-    ``sha256`` is that of its bytes row by row, ``name`` the last name of its file, "" where it was none.
+    ``name`` is the last name of its file, "" where it was none.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
-    _called: ClassVar[str] = "the picture"
-    _given_as: ClassVar[str] = "image="
-    _hashed: ClassVar[str] = "RGB"
+    _called: ClassVar[str]
+    _hashed: ClassVar[str]
 
     width: int = Field(gt=0)
     height: int = Field(gt=0)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     name: Annotated[str, AfterValidator(last_name)] = ""
-    _image: Image.Image | None = PrivateAttr(None)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, type(self)) and self._facts == other._facts
@@ -71,6 +69,18 @@ class PictureFacts(BaseModel):
     @property
     def _facts(self) -> tuple[Any, ...]:
         return self.width, self.height, self.sha256
+
+    def __str__(self) -> str:
+        return f"{self.name or self._called} ({self.width}x{self.height} px, {self._hashed} SHA-256 {self.sha256[:10]})"
+
+
+class PictureFacts(SourceFacts):
+    """Of a picture; ``sha256`` is that of its bytes row by row."""
+
+    _called: ClassVar[str] = "the picture"
+    _given_as: ClassVar[str] = "image="
+    _hashed: ClassVar[str] = "RGB"
+    _image: Image.Image | None = PrivateAttr(None)
 
     @property
     def image(self) -> Image.Image:
@@ -85,9 +95,6 @@ class PictureFacts(BaseModel):
         made = cls(width=image.width, height=image.height, sha256=digest, name=name, **facts)
         made._image = image
         return made
-
-    def __str__(self) -> str:
-        return f"{self.name or self._called} ({self.width}x{self.height} px, {self._hashed} SHA-256 {self.sha256[:10]})"
 
 
 class SourcePicture(PictureFacts):
@@ -112,12 +119,17 @@ class SourcePicture(PictureFacts):
         Raises:
             RequestError: only its facts are here.
         """
-        from sanakit.pipelines.resolution import MAX_PICTURE_PIXELS  # and torch, which a bad request need not wait for
-
-        image, covering = self.image, covering_size((self.width, self.height), height, width)
-        if math.prod(covering) > MAX_PICTURE_PIXELS:
-            raise RequestError(f"{self} is too long for a picture of {width}x{height} px; cut it before.")
+        image = self.image
+        check_shape(self, height, width)
         return fit_to_bin(image, height, width)
+
+
+def check_shape(source: SourceFacts, height: int, width: int) -> None:
+    """Raises RequestError for one so long that it would be huge where it covers that size."""
+    from sanakit.pipelines.resolution import MAX_PICTURE_PIXELS  # and torch, which a bad request need not wait for
+
+    if math.prod(covering_size((source.width, source.height), height, width)) > MAX_PICTURE_PIXELS:
+        raise RequestError(f"{source} is too long for a picture of {width}x{height} px; cut it before.")
 
 
 def as_source(given: Any) -> Any:
@@ -135,7 +147,7 @@ def read_given(given: object, read: Callable[[Image.Image], T], argument: str) -
     match given:
         case str() | Path():
             path = as_path(given)
-            return _of_file(path, read), _name_of(path)
+            return _of_file(path, read), name_of(path)
         case Image.Image():
             return read(given), ""
         case np.ndarray():
@@ -156,7 +168,7 @@ def _of_file(path: Path, read: Callable[[Image.Image], T]) -> T:
         raise PictureError(f"{path} cannot be read ({error.strerror})") from error
 
 
-def _name_of(path: Path) -> str:
+def name_of(path: Path) -> str:
     """Its last name, "" for one that a record cannot hold."""
     try:
         path.name.encode()

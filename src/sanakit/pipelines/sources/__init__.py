@@ -1,0 +1,1 @@
+"""Pictures and clips that others are made from."""
