@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sanakit.checkpoints.sources.origin import makes_clips
 from sanakit.cli.terminal.best_of import BestOfOptions
 from sanakit.cli.terminal.collection import pause_collection
 from sanakit.cli.terminal.control_options import ControlOptions
@@ -195,7 +196,7 @@ def generate(
         bool, typer.Option("--force", help="Run in a dtype that the model is known not to work in, or changed weights.")
     ] = False,
 ) -> None:
-    """Turn prompts into pictures, or with --frames or a FILE.mp4, .webm or .gif into clips.
+    """Turn prompts into pictures, or with a model of clips, --frames or a FILE.mp4, .webm or .gif into clips.
 
     A FILE that exists is replaced; in a FOLDER every picture gets a new name of prompt and seed. With --best-of, a
     prompt whose pictures are in the FOLDER is finished: a run that was stopped goes on.
@@ -209,7 +210,7 @@ def generate(
         raise RequestError(f"--num-images {wishes.num_images} has no meaning beside --best-of; say --keep")
     texts = texts if settings is None else list(dict.fromkeys(texts))
     total = len(texts) * (wishes.num_images if settings is None else settings.keep)
-    of_clips = clips.asked or places.are_of_clips
+    of_clips = clips.asked or places.are_of_clips or makes_clips(model)
     if of_clips and settings is not None:
         raise RequestError("--best-of judges pictures, not clips; leave it out, or --frames and names of clips")
     requests = wishes.requests(texts, edits, controls, clips if of_clips else None)

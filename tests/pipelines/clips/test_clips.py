@@ -230,8 +230,8 @@ def test_from_the_shell(
     assert "identical" in capsys.readouterr().out
     assert main(["replay", str(path), "--model", model, "--device", "cpu", "--autoencoder", model]) == 0
     assert "the autoencoder was the model's own and is" in capsys.readouterr().out
-    assert main([*shared, "--output", str(tmp_path / "a.png")]) == 2
-    assert "makes clips; ask for one with num_frames= (--frames)" in capsys.readouterr().err
+    assert main([*shared, "--output", str(tmp_path / "a.png")]) == 0, "what a model makes decides where nothing is said"
+    assert len(list((tmp_path / "a").glob("*.png"))) == 9
     assert main([*shared, "--frames", "6", "--output", str(tmp_path / "a.gif")]) == 2
     capsys.readouterr()
     assert main([*shared, "--memory", "100MB", "--output", str(tmp_path / "a.gif")]) == 2  # whose name asks for a clip
@@ -247,6 +247,12 @@ def test_from_the_shell(
     for way in _ways(opened):  # each can be loaded, and takes what was predicted
         transformer = replace(way, in_turns=False).load().transformer
         assert memory_of_pictures(way, plans[0]).weights["transformer"] == state_bytes(transformer.state_dict())
+
+
+def test_without_pyav_clips_are_gif_where_nothing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose_clip_place(tmp_path).clip_format == "mp4"
+    monkeypatch.setattr("sanakit.pipelines.clips.place.find_spec", lambda name: None)
+    assert choose_clip_place(tmp_path).clip_format == "gif"
 
 
 def test_a_transformer_alone_is_planned_with_the_autoencoder_that_is_named(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -32,6 +34,16 @@ class Origin:
                 return cls("starter", name)
             return cls("file" if local.is_file() else "folder", shared_name(source))
         return cls("starter" if str(source) in SHIPPED else "hub", str(source))
+
+
+def makes_clips(source: str | Path) -> bool:
+    """Whether a folder here, or a model that ships, says so; False also where nothing is told before it is opened."""
+    folder = as_path(source)
+    if not folder.exists() and str(source) in SHIPPED:
+        folder = shipped_folder(str(source))
+    with suppress(OSError, ValueError, AttributeError, TypeError):  # of a file that is told where it is opened
+        return "Video" in json.loads((folder / "model_index.json").read_bytes()).get("_class_name", "")
+    return False
 
 
 def starter_folder() -> Path:

@@ -70,12 +70,14 @@ def can_be_written(clip_format: str) -> bool:
 
 
 def choose_clip_place(output: str | Path | None, clip_format: str | None = None, *, num_clips: int = 1) -> ClipPlace:
-    """Understand where clips are to go, and as what, as of pictures; a name that ends in .png is a folder of them.
+    """Understand where clips are to go, and as what, as of pictures; a name that ends in .png is a folder of them, and
+    where nothing is said they are MP4 files, or GIF files without PyAV.
 
     Raises:
         RequestError: as of pictures, or that folder is there already, or PyAV, which the format needs, is not here.
     """
-    folder, file, found = chosen(output, clip_format, _SUFFIXES, num=num_clips, what="clip")
+    suffixes = dict(sorted(_SUFFIXES.items(), key=lambda each: not can_be_written(each[1])))
+    folder, file, found = chosen(output, clip_format, suffixes, num=num_clips, what="clip")
     if not can_be_written(found):
         from sanakit.pipelines.clips.files import need_av
 
