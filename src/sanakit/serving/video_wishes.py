@@ -12,6 +12,7 @@ from sanakit.common.errors import RequestError
 from sanakit.data.pictures import open_picture
 from sanakit.pipelines.clips.place import can_be_written
 from sanakit.pipelines.request import VideoRequest
+from sanakit.pipelines.sources.clip import SourceClip
 from sanakit.pipelines.sources.picture import SourcePicture
 from sanakit.serving.messages import FileForm
 from sanakit.serving.wishes import (
@@ -28,6 +29,7 @@ from sanakit.serving.wishes import (
 
 _TAKEN = (
     "prompt", "negative_prompt", "num_inference_steps", "guidance_scale", "flow_shift", "fps", "motion_score",
+    "strength",
 )  # fmt: skip
 
 
@@ -51,6 +53,8 @@ class VideoWish(BaseModel):
     guidance_scale: float | None = None
     flow_shift: float | None = None
     motion_score: int | None = None
+    strength: float | None = Field(None, description="share of the steps that change a video that it is made from; 0.6")
+    remixed_from_video_id: str | None = Field(None, description="a finished video of this server to make it from")
     metadata: bool = True
     preview_every: int | None = Field(None, ge=1, description="steps between two previews of a job")
     priority: int = Field(0, ge=-MAX_PRIORITY, le=MAX_PRIORITY)
@@ -71,6 +75,26 @@ def taken_reference(fields: Mapping[str, Any]) -> tuple[dict[str, Any], bytes | 
     return left, decoded(url, "input_reference")
 
 
+def taken_video(fields: Mapping[str, Any]) -> tuple[dict[str, Any], bytes | None]:
+    """The same fields without ``video``, and that as a file; where it is one of this server by its id, with that as
+    ``remixed_from_video_id``. Raises WishError where it is none of both."""
+    left = dict(fields)
+    given, named = left.pop("video", None), left.pop("video[id]", None)  # as forms have it
+    if isinstance(given, dict):
+        named = given.get("id", named)
+    if isinstance(named, str):
+        return {**left, "remixed_from_video_id": named}, None
+    url = given.get("video_url") if isinstance(given, dict) else None
+    if isinstance(url, str) and url.startswith("data:"):
+        return left, decoded(url, "video")
+    if given is None and named is None:
+        return left, None
+    raise WishError(
+        "video is a file of a form, an object with the id of a video of this server, or one with a data URL as its "
+        "video_url.", "video",
+    )  # fmt: skip
+
+
 def as_clip_wishes(wish: VideoWish, files: Files, defaults: VideoDefaults, temporal: int) -> Wishes:
     """The request of a wish.
 
@@ -82,11 +106,20 @@ def as_clip_wishes(wish: VideoWish, files: Files, defaults: VideoDefaults, tempo
     """
     if len(files.pictures) > 1 or files.mask is not None or files.controls:
         raise WishError("a clip begins with one picture at most; send it as input_reference.", "input_reference")
+    if files.clip is not None and files.pictures:
+        raise WishError(
+            "input_reference is the first frame of a clip, and video what all of it is made from; send one of both.",
+            "input_reference",
+        )
+    if wish.strength is not None and files.clip is None:
+        raise WishError("strength says how a video is changed, and none came; send it as video.", "strength")
     fields = {name: value for name in _TAKEN if (value := getattr(wish, name)) is not None}
     fields |= {"seed": "random" if wish.seed is None else wish.seed, **size_fields(wish.size)}
     fields |= {"num_frames": _num_frames(wish, defaults, temporal)}
     with naming("input_reference"):
         fields |= {"image": SourcePicture.of(open_picture(files.pictures[0]))} if files.pictures else {}
+    with naming("video"):
+        fields |= {"clip": SourceClip.of(files.clip)} if files.clip is not None else {}
     try:
         request = VideoRequest(**fields)
     except RequestError as error:

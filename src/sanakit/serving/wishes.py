@@ -72,11 +72,12 @@ class ControlWish(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Pictures that come with a wish, as they came: to be edited, what of them changes, and what controls."""
+    """What comes with a wish, as it came: pictures to be edited, what of them changes, what controls; a clip."""
 
     pictures: Sequence[bytes] = field(default=(), repr=False)
     mask: bytes | None = field(default=None, repr=False)
     controls: Sequence[bytes] = field(default=(), repr=False)
+    clip: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -232,7 +233,9 @@ def as_wishes(wish: ImageWish, files: Files, names: Names, *, usual_steps: int =
 
 
 def _refuse_what_does_nothing(wish: ImageWish, files: Files) -> None:
-    """Words on an edit without what they are about."""
+    """Words on an edit without what they are about; and a clip."""
+    if files.clip is not None:
+        raise WishError("a picture is made from pictures, and not from a clip; leave video out.", "video")
     for name, about_what, there in (
         ("expand", "a picture that is edited", files.pictures),
         ("mask_means", "a mask", files.mask),

@@ -118,12 +118,51 @@ def test_the_official_client_makes_one_from_a_picture(http: httpx2.Client) -> No
     video = client.videos.create_and_poll(**wish, input_reference=("a.png", picture.getvalue()), poll_interval_ms=50)
     assert (video.status, video.seconds) == ("completed", "0.625")
     assert client.videos.download_content(video.id).read()[4:8] == b"ftyp"
-    with pytest.raises(openai.InternalServerError, match="not remixed"):
-        client.videos.remix(video.id, prompt="b")
     assert client.videos.delete(video.id).deleted
     with pytest.raises(openai.BadRequestError) as caught:
         client.videos.create(prompt="a", extra_body={"num_frames": 4})
     assert caught.value.param == "num_frames"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_official_client_makes_one_from_another(http: httpx2.Client, clips: Path, tmp_path: Path) -> None:
+    client = openai.OpenAI(base_url=f"{http.base_url}/v1", api_key="none", max_retries=0)
+
+    def there(video: Any) -> Any:
+        ended = client.videos.poll(video.id, poll_interval_ms=50)
+        assert ended.error is None
+        (tmp_path / f"{video.id}.mp4").write_bytes(client.videos.download_content(video.id).read())
+        return ended, tmp_path / f"{video.id}.mp4"
+
+    first, source = there(client.videos.create(prompt="a", extra_body={**WISH, "prompt": "a", "fps": 6}))
+    how: Any = {"extra_body": {"seed": 7, "strength": 0.5}}
+    remixed, remix = there(client.videos.remix(first.id, prompt="b", **how))
+    assert (remixed.remixed_from_video_id, remixed.prompt, remixed.size) == (first.id, "b", "32x32")
+    assert (remixed.seconds, remixed.seed, remixed.num_frames) == (first.seconds, 7, 5)
+    settings: Any = {"seed": 7, "num_inference_steps": 2, "num_frames": 5}
+    own = TextToImagePipeline(open_model(clips).load())("b", clip=source, strength=0.5, **settings).images[0]
+    uploaded, edit = there(
+        client.videos.edit(prompt="b", video=source.read_bytes(), extra_body={**settings, "strength": 0.5})
+    )
+    assert uploaded.remixed_from_video_id is None
+    for made in map(read_clip_record, (remix, edit)):
+        assert made is not None
+        assert made.image == own.record.image
+        assert made.request.clip == own.record.request.clip
+    in_a_form = {"prompt": (None, "b"), "video[id]": (None, remixed.id)}  # which the client itself refuses
+    bodies: list[Any] = [{"json": {"prompt": "b", "video": {"id": remixed.id}}}, {"files": in_a_form}]
+    for body in bodies:
+        edited = finished(http, http.post("/v1/videos/edits", **body).json())
+        assert (edited["remixed_from_video_id"], edited["strength"], edited["error"]) == (remixed.id, 0.6, None)
+    client.videos.delete(first.id)
+    assert client.videos.retrieve(remixed.id).remixed_from_video_id == first.id
+    with pytest.raises(openai.NotFoundError, match="there is no job"):
+        client.videos.remix(first.id, prompt="c")
+    with pytest.raises(openai.InternalServerError, match="clips are not extended here"):
+        client.videos.extend(prompt="c", seconds="4", video=b"a clip")
+    with pytest.raises(openai.BadRequestError, match="the clip cannot be read") as caught:
+        client.videos.edit(prompt="c", video=b"no clip")
+    assert caught.value.param == "video"
 
 
 @pytest.mark.parametrize(
@@ -136,6 +175,9 @@ def test_the_official_client_makes_one_from_a_picture(http: httpx2.Client) -> No
         ({"input_reference": {"file_id": "x"}}, "input_reference"),
         ({"controls": ["net"]}, "controls"),
         ({"model": "sora"}, "model"),
+        ({"strength": 0.5}, "strength"),
+        ({"video": {"file_id": "x"}}, "video"),
+        ({"remixed_from_video_id": "x"}, "job"),
     ],
 )
 def test_what_cannot_be_done_is_told(http: httpx2.Client, wish: dict[str, Any], param: str) -> None:

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from sanakit.common.config import json_values
 from sanakit.serving.errors import ApiError
-from sanakit.serving.video_wishes import taken_reference
+from sanakit.serving.video_wishes import taken_reference, taken_video
 from sanakit.serving.wishes import MAX_PICTURES, Files, taken_images
 
 
@@ -46,7 +46,8 @@ async def _read_json(request: Request) -> Body:
         raise ApiError(400, 'the body must be a JSON object, such as {"prompt": "a red apple"}.', code="invalid_json")
     fields, controls = taken_images(fields)
     fields, reference = taken_reference(fields)
-    return Body(fields, Files(() if reference is None else (reference,), controls=controls))
+    fields, clip = taken_video(fields)
+    return Body(fields, Files(() if reference is None else (reference,), controls=controls, clip=clip))
 
 
 async def _read_form(request: Request) -> Body:
@@ -58,19 +59,22 @@ async def _read_form(request: Request) -> Body:
     if request.headers["content-type"].lower().startswith("multipart") and not has_ended():
         raise ApiError(400, "the form has no end, so a file of it may be cut off; send it whole.", code="invalid_form")
     fields: dict[str, Any] = {}
-    files: dict[str, list[bytes]] = {"image": [], "mask": [], "control": []}
+    files: dict[str, list[bytes]] = {"image": [], "mask": [], "control": [], "video": []}
     for name, value in form.multi_items():
         if isinstance(value, UploadFile):
             kind = "image" if name == "input_reference" else name.removesuffix("[]")
             if kind not in files:
-                raise ApiError(400, f"there is no file {name[:40]!r}; give image, mask and control.", param=name[:40])
+                raise ApiError(400, f"there is no file {name[:40]!r}; give {', '.join(files)}.", param=name[:40])
             files[kind].append(await value.read())
         else:
             fields[name] = value
-    if len(files["mask"]) > 1:
-        raise ApiError(400, "several masks came; give one.", param="mask")
+    for kind in ("mask", "video"):
+        if len(files[kind]) > 1:
+            raise ApiError(400, f"several {kind}s came; give one.", param=kind)
     taken_reference(fields)  # which is a file here
-    return Body(fields, Files(files["image"], next(iter(files["mask"]), None), files["control"]))
+    fields, _ = taken_video(fields)
+    mask, clip = (next(iter(files[kind]), None) for kind in ("mask", "video"))
+    return Body(fields, Files(files["image"], mask, files["control"], clip))
 
 
 def _watched(request: Request) -> Callable[[], bool]:

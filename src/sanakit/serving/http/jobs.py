@@ -8,6 +8,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -31,6 +32,11 @@ from sanakit.serving.wishes import MAX_PRIORITY, read_wish
 MAX_LISTED = 100
 _HEARTBEAT = 15.0  # seconds after which an idle stream says that it is there
 _LOOK_EVERY = 1.0  # seconds between two looks at a job that another server works on
+_KEPT = (
+    "size", "fps", "negative_prompt", "num_inference_steps", "guidance_scale", "flow_shift", "motion_score",
+    "output_format",
+)  # fmt: skip
+"""Of a clip where another one is made from it."""
 
 
 class Counter:
@@ -44,11 +50,14 @@ class Counter:
         return await run_in_threadpool(self._accept, client_of(request), body, idempotency)
 
     def _accept(self, client: str, body: Body, idempotency: str | None) -> Job:
+        body = self._with_source(client, body)
         desk, fields = self.desk, dict(body.fields)
         if idempotency is not None and (len(idempotency) > 255 or not idempotency.isprintable()):
             raise ApiError(400, "an Idempotency-Key has up to 255 printable characters.", code="invalid_value")
         files = body.files
-        hashes = [hashlib.sha256(each).hexdigest() for each in (*files.pictures, files.mask or b"", *files.controls)]
+        clip = () if files.clip is None else (files.clip,)
+        contents = (*files.pictures, files.mask or b"", *files.controls, *clip)
+        hashes = [hashlib.sha256(each).hexdigest() for each in contents]
         fingerprint = hashlib.sha256(json.dumps([fields, hashes], sort_keys=True).encode()).hexdigest()
         if fields.get("seed") in (None, "random", ""):
             fields["seed"] = secrets.randbelow(min(2**32, MAX_SEED))
@@ -65,10 +74,35 @@ class Counter:
         except ReusedKeyError as error:
             raise ApiError(409, str(error), code="idempotency_key_reused") from None
 
+    def _with_source(self, client: str, body: Body) -> Body:
+        """Of a clip that is made from one of this server: with that, and with its settings where nothing is said."""
+        if (name := body.fields.get("remixed_from_video_id")) is None:
+            return body
+        if body.files.clip is not None:
+            raise ApiError(
+                400, "a clip is made from one other: a file, or a video of this server; give one of both.",
+                param="video", code="invalid_value",
+            )  # fmt: skip
+        source = self._of(client, str(name))
+        if source.kind != "video":
+            raise ApiError(400, f"the job {source.id} is of pictures, and no clip is made from these.", param="video",
+                           code="invalid_value")  # fmt: skip
+        if source.status != COMPLETED:
+            raise error_of(source)
+        (clip,) = self.desk.store.pictures(source.id)
+        usual = {each: source.fields[each] for each in _KEPT if source.fields.get(each) is not None}
+        exact = source.fields.get("output_format") in (None, "mp4", "webm")  # others round the time of a frame
+        if exact and body.fields.get("seconds") is None:
+            usual["num_frames"] = source.fields["num_frames"]
+        return Body({**usual, **body.fields}, replace(body.files, clip=self.desk.shelf.get(clip.sha256)))
+
     def owned(self, request: Request, job: str) -> Job:
         """A job of who asks; raises ApiError where there is none."""
+        return self._of(client_of(request), job)
+
+    def _of(self, client: str, job: str) -> Job:
         found = self.desk.store.get(job) if job.isascii() and job.isprintable() else None
-        if found is None or found.client != client_of(request):
+        if found is None or found.client != client:
             raise ApiError(404, f"there is no job {job[:60]!r}.", param="job", code="job_not_found")
         return found
 
@@ -191,7 +225,8 @@ def clip_facts(plan: PicturePlan) -> dict[str, Any]:
     request = plan.request
     assert isinstance(request, VideoRequest)
     told = {"size": f"{request.width}x{request.height}", "seed": request.seed}  # a form has it as a text
-    return {**told, "num_frames": request.num_frames, "fps": request.fps, "seconds": None}
+    changed = {} if request.strength is None else {"strength": request.strength}
+    return {**told, **changed, "num_frames": request.num_frames, "fps": request.fps, "seconds": None}
 
 
 def client_of(request: Request) -> str:

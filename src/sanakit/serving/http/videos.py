@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from sanakit.pipelines.clips.files import read_frames
 from sanakit.serving.errors import ApiError
 from sanakit.serving.heads import film_strip, first_frame
-from sanakit.serving.http.body import read_body
+from sanakit.serving.http.body import Body, read_body
 from sanakit.serving.http.images import ERRORS, body_of
 from sanakit.serving.http.jobs import Counter, error_of
 from sanakit.serving.jobs.store import COMPLETED, FAILED, QUEUED, RUNNING, Job
@@ -27,6 +27,7 @@ _STATUS = {QUEUED: "queued", RUNNING: "in_progress", COMPLETED: "completed"}
 _ENDING = 10.0  # seconds for one that is deleted while it is made
 _SHEET, _SHEET_HEIGHT = 9, 180  # frames of a sheet, and their pixels
 _WISH = body_of(VideoWish, "input_reference", required=False)
+_EDIT = body_of(VideoWish, "video", required=False)
 
 
 def video_routes(service: Service, counter: Counter | None) -> APIRouter:
@@ -35,12 +36,14 @@ def video_routes(service: Service, counter: Counter | None) -> APIRouter:
         return _none()
     router, desk, owned = APIRouter(responses=ERRORS, tags=["videos"]), counter.desk, counter.owned
 
-    @router.post("/v1/videos", openapi_extra=_WISH)
-    async def create(request: Request) -> dict[str, Any]:
-        """A clip of a prompt, perhaps from its first picture on."""
-        body = await read_body(request)
+    async def accepted(request: Request, body: Body) -> dict[str, Any]:
         job = await counter.accept(request, body, request.headers.get("idempotency-key"))
         return video_facts(job, await run_in_threadpool(counter.facts, job))
+
+    @router.post("/v1/videos", openapi_extra=_WISH)
+    async def create(request: Request) -> dict[str, Any]:
+        """A clip of a prompt, perhaps from its first picture on, or from another clip."""
+        return await accepted(request, await read_body(request))
 
     @router.get("/v1/videos")
     def listed(request: Request, after: str | None = None, limit: int = 20, order: str = "desc") -> dict[str, Any]:
@@ -83,11 +86,26 @@ def video_routes(service: Service, counter: Counter | None) -> APIRouter:
             await asyncio.sleep(0.1)
         raise ApiError(409, "the clip is still being ended; delete it once more.", code="job_not_ended", retry=True)
 
+    @router.post("/v1/videos/edits", openapi_extra=_EDIT)
+    async def edits(request: Request) -> dict[str, Any]:
+        """A clip made from another one, ``video``: a file, or one of this server."""
+        body = await read_body(request)
+        if body.files.clip is None and body.fields.get("remixed_from_video_id") is None:
+            raise ApiError(400, "video is missing; send a clip as a file of a form, or the id of one of this server.",
+                           param="video", code="missing_required_parameter")  # fmt: skip
+        return await accepted(request, body)
+
+    @router.post("/v1/videos/{video}/remix", openapi_extra=body_of(VideoWish))
+    async def remix(request: Request, video: str) -> dict[str, Any]:
+        """A clip made from one of this server, with another prompt; what is not said is as of that."""
+        body = await read_body(request)
+        return await accepted(request, Body({**body.fields, "remixed_from_video_id": video}, body.files))
+
     @router.post("/v1/videos/{rest:path}", include_in_schema=False)
     async def others(rest: str) -> None:
-        """Answers 501: remixes, edits, extensions and characters of the contract."""
-        raise ApiError(501, "clips are not remixed, edited or extended here; make another one, from input_reference.",
-                       code="not_implemented")  # fmt: skip
+        """Answers 501: extensions and characters of the contract."""
+        raise ApiError(501, "clips are not extended here, and there are no characters; make one that goes on from the "
+                       "last frame of another with that as input_reference.", code="not_implemented")  # fmt: skip
 
     return router
 
@@ -106,9 +124,9 @@ def video_facts(job: Job, facts: Mapping[str, Any]) -> dict[str, Any]:
         "size": asked.get("size"),
         "seconds": f"{frames / fps:g}",
         "prompt": asked.get("prompt"),
-        "remixed_from_video_id": None,
+        "remixed_from_video_id": asked.get("remixed_from_video_id"),
         "error": _error(job),
-        **{name: asked.get(name) for name in ("seed", "num_frames", "fps")},
+        **{name: asked.get(name) for name in ("seed", "num_frames", "fps", "strength")},
         **{name: facts[name] for name in ("queue_position", "estimated_seconds")},
     }
 

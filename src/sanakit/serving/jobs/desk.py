@@ -22,6 +22,7 @@ from sanakit.serving.jobs.store import (
     COMPLETED,
     FAILED,
     QUEUED,
+    SINGLE,
     Job,
     JobStore,
     ReusedKeyError,
@@ -147,10 +148,10 @@ class Desk:
 
     def _kept(self, files: Files) -> dict[str, Any]:
         """Names of files that came with a job; all are kept, or none."""
-        mask = [] if files.mask is None else [files.mask]
-        groups = {"pictures": files.pictures, "mask": mask, "controls": files.controls}
+        mask, clip = ([] if one is None else [one] for one in (files.mask, files.clip))
+        groups = {"pictures": files.pictures, "mask": mask, "controls": files.controls, "clip": clip}
         named = {group: [self.shelf.new_name(content) for content in groups[group]] for group in groups}
-        inputs = {**named, "mask": next(iter(named["mask"]), None)}
+        inputs = {**named, **{group: next(iter(named[group]), None) for group in SINGLE}}
         self.store.announce(input_files(inputs))
         try:
             for group, contents in groups.items():
@@ -309,8 +310,8 @@ class Desk:
         pictures, controls = (
             [self.shelf.get(name) for name in job.inputs.get(group, ())] for group in ("pictures", "controls")
         )
-        mask = self.shelf.get(job.inputs["mask"]) if job.inputs.get("mask") else None
-        plans, call = self._plan(job.fields, Files(pictures, mask, controls))
+        mask, clip = (self.shelf.get(name) if (name := job.inputs.get(group)) else None for group in SINGLE)
+        plans, call = self._plan(job.fields, Files(pictures, mask, controls, clip))
         left = math.inf if (deadline := job.fields.get("deadline")) is None else job.created + deadline - time.time()
         call = replace(call, seconds=left, priority=job.priority)
         tickets = self.service.tickets(plans, call, partial(self._hear, job.id), name=job.id)

@@ -22,6 +22,10 @@ _COLUMNS = (
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM jobs"
 
 
+SINGLE = ("mask", "clip")
+"""Kinds of files of which a job has one at most."""
+
+
 class ReusedKeyError(RequestError):
     """An idempotency key came again with other content."""
 
@@ -33,7 +37,7 @@ class Job:
     Attributes:
         kind: which endpoint's body it is.
         fields: the body, with a seed.
-        inputs: names of the files that came along: lists under "pictures" and "controls", one under "mask".
+        inputs: names of the files that came along: lists under "pictures" and "controls", one each under `SINGLE`.
         fingerprint: of what came, to tell whether the same is asked again.
         steps: of all its pictures.
         progress: from 0 to 1.
@@ -266,9 +270,9 @@ class JobStore:
 
 
 def input_files(inputs: Mapping[str, Any]) -> Sequence[str]:
-    """Of all pictures that came with a job."""
-    mask = [inputs["mask"]] if inputs.get("mask") else []
-    return [*inputs.get("pictures", ()), *mask, *inputs.get("controls", ())]
+    """Of all that came with a job."""
+    single = [name for group in SINGLE if (name := inputs.get(group))]
+    return [*inputs.get("pictures", ()), *single, *inputs.get("controls", ())]
 
 
 def new_id() -> str:
