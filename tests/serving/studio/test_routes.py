@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+from typing import Any
+
 import httpx2
 import pytest
 import torch
@@ -12,6 +15,7 @@ from sanakit.cli.serving.options import AddressOptions
 from sanakit.pipelines.picture_file import encode_image, read_record
 from sanakit.pipelines.text_to_image import TextToImagePipeline
 from sanakit.serving.studio.gallery import Gallery
+from sanakit.serving.wishes import Files
 
 WISH = {
     "prompt": "Größe of two red apples", "seed": 7, "num_inference_steps": 2, "size": "64x64", "guidance_scale": 2.0,
@@ -103,6 +107,24 @@ def test_a_picture_of_latents_or_a_picture_that_are_not_here_is_not_made_again(
     answer = http.post("/studio/pictures/given.png/replay")
     assert "is not in the gallery; use its settings" in answer.json()["error"]["message"]
     (gallery.folder / "given.png").unlink()
+
+
+def test_what_a_picture_was_made_from_is_kept_with_it(
+    http: httpx2.Client, gallery: Gallery, tiny_bundle: ModelBundle
+) -> None:
+    start, mask = Image.new("RGB", (128, 128), "orange"), Image.new("L", (128, 128))
+    mask.paste(255, (0, 0, 128, 64))
+    came = Files((encode_image(start, None, "jpeg"),), encode_image(mask, None, "png"))
+    wish: dict[str, Any] = {"image": Image.open(io.BytesIO(came.pictures[0])), "edit": {"mask": mask}}
+    for number in range(2):
+        made = TextToImagePipeline(tiny_bundle)("a cat", **wish, num_inference_steps=1, seed=number).images[0]
+        gallery.keep(encode_image(made.picture, made.record, "png"), came)
+    names = [kept.path.name for kept in gallery.find(limit=2)[0]]
+    for name in names:  # what the last one was made from goes with it
+        assert http.post(f"/studio/pictures/{name}/replay").json()["outcome"] == "identical"
+        assert len([*gallery.given.folder.iterdir()]) == 2
+        http.delete(f"/studio/pictures/{name}")
+    assert not [*gallery.given.folder.iterdir()]
 
 
 def test_what_is_no_picture_of_ours_is_told(http: httpx2.Client, gallery: Gallery) -> None:

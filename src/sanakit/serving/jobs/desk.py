@@ -44,8 +44,8 @@ _ADRIFT_AFTER = 3600.0  # seconds after which nobody lives who would say whose a
 
 Listener = Callable[[Mapping[str, Any], "bytes | None"], None]
 """Told of a job's news: what happened, as JSON, and a preview."""
-OnPicture = Callable[[bytes], None]
-"""Given the file of every picture that is finished, at least once, before anybody hears of it."""
+OnPicture = Callable[[bytes, Files], None]
+"""Given the file of every picture that is finished and what came for it, at least once, before anybody hears of it."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -307,11 +307,7 @@ class Desk:
 
     def _begin(self, job: Job) -> None:
         """Let the engine make those of its pictures that are not there yet."""
-        pictures, controls = (
-            [self.shelf.get(name) for name in job.inputs.get(group, ())] for group in ("pictures", "controls")
-        )
-        mask, clip = (self.shelf.get(name) if (name := job.inputs.get(group)) else None for group in SINGLE)
-        plans, call = self._plan(job.fields, Files(pictures, mask, controls, clip))
+        plans, call = self._plan(job.fields, self._files(job))
         left = math.inf if (deadline := job.fields.get("deadline")) is None else job.created + deadline - time.time()
         call = replace(call, seconds=left, priority=job.priority)
         tickets = self.service.tickets(plans, call, partial(self._hear, job.id), name=job.id)
@@ -331,6 +327,14 @@ class Desk:
             del self._running[job.id]
             raise
         self._tell(job.id, {"status": "running"})
+
+    def _files(self, job: Job) -> Files:
+        """That came with it."""
+        pictures, controls = (
+            [self.shelf.get(name) for name in job.inputs.get(group, ())] for group in ("pictures", "controls")
+        )
+        mask, clip = (self.shelf.get(name) if (name := job.inputs.get(group)) else None for group in SINGLE)
+        return Files(pictures, mask, controls, clip)
 
     def _hear(self, job: str, message: FromLane) -> None:
         """In the engine's thread, which is not to wait for a disk."""
@@ -366,7 +370,7 @@ class Desk:
         seed = running.tickets[number].work.request.seed
         try:
             if self._on_picture is not None:
-                self._on_picture(done.content)
+                self._on_picture(done.content, self._files(job))
             file = self.shelf.new_name(done.content)
             self.store.announce([file])
             self.shelf.put(done.content, file)

@@ -19,8 +19,12 @@ from PIL import Image
 from sanakit.common.config import json_values
 from sanakit.common.errors import OutputError, PictureError, SanakitError
 from sanakit.common.files import unwritten, write_whole
+from sanakit.pipelines.record import PictureRecord
 from sanakit.pipelines.request import MAX_FPS, MAX_FRAMES
+from sanakit.pipelines.sources.picture import SourcePicture
 from sanakit.serving.heads import ENDINGS, VIDEOS, film_strip, first_frame, head_of
+from sanakit.serving.studio.given import Given, hashes_of
+from sanakit.serving.wishes import Files
 
 logger = logging.getLogger(__name__)
 
@@ -85,18 +89,21 @@ class Gallery:
     """The pictures in ``folder``, newest first, also those that somebody else put there or took away."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.given = folder, Given(folder / "given")
         self._known: dict[str, Kept | None] = {}
         self._lock = threading.Lock()
 
-    def keep(self, content: bytes) -> None:
-        """A finished picture's file as it is, once; one that cannot be written is told in the log alone."""
+    def keep(self, content: bytes, files: Files | None = None) -> None:
+        """A finished picture's file as it is, once, and what of ``files`` it was made from; one that cannot be written
+        is told in the log alone."""
         sha256 = hashlib.sha256(content).hexdigest()[:16]
         if any(self.folder.glob(f"*-{sha256}.*")):
             return
-        ending = head_of(content).ending
+        head = head_of(content)
+        if files is not None and head.record:
+            self.given.keep(files, PictureRecord.from_json(head.record))
         try:
-            write_whole(self.folder / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{sha256}.{ending}", content)
+            write_whole(self.folder / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{sha256}.{head.ending}", content)
         except OutputError as error:
             logger.error("the gallery lacks a picture: %s", error)
 
@@ -118,23 +125,34 @@ class Gallery:
         return found
 
     def delete(self, name: str) -> None:
-        """Raises PictureError for no picture of the gallery, OutputError where the file cannot be removed."""
-        path = self.get(name).path
-        with unwritten(path):
-            path.unlink(missing_ok=True)
+        """And what it alone was made from. Raises PictureError for no picture of the gallery, OutputError where a file
+        cannot be removed."""
+        deleted = self.get(name)
+        with unwritten(deleted.path):
+            deleted.path.unlink(missing_ok=True)
+        others = self._all()
+        sources = hashes_of(deleted.record)
+        self.given.forget(sha256 for sha256 in sources if not any(sha256 in each.record for each in others))
 
     def thumbnail(self, name: str) -> bytes:
         """A small WebP of a picture."""
         small = first_frame(self.get(name).path)
         small.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
-        return _as_webp(small)
+        return _written(small, "webp")
+
+    def first_picture(self, name: str) -> bytes:
+        """The picture that a clip begins with, as PNG; raises PictureError where it is not here."""
+        record = PictureRecord.from_json(self.get(name).record)
+        if (path := self.given.find(record.request.image)) is None:
+            raise PictureError(f"the picture that {name} begins with is not in the gallery")
+        return _written(SourcePicture.of(path).image, "png")
 
     def strip(self, name: str) -> bytes:
         """Some frames of a clip beside each other as WebP; raises PictureError for a picture."""
         kept = self.get(name)
         if kept.clip is None:
             raise PictureError(f"{name} is a picture, and no clip")
-        return _as_webp(film_strip(kept.path, kept.clip["num_frames"], _STRIP, _STRIP_HEIGHT))
+        return _written(film_strip(kept.path, kept.clip["num_frames"], _STRIP, _STRIP_HEIGHT), "webp")
 
     def _all(self) -> list[Kept]:
         names = {path.name for path in self.folder.iterdir()} if self.folder.is_dir() else set()
@@ -157,7 +175,7 @@ class Gallery:
         return Kept(path=path, sha256=sha256, size=head.size, record=head.record)
 
 
-def _as_webp(picture: Image.Image) -> bytes:
+def _written(picture: Image.Image, kind: str) -> bytes:
     written = io.BytesIO()
-    picture.save(written, "webp", quality=85)
+    picture.save(written, kind, quality=85)
     return written.getvalue()

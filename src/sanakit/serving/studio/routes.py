@@ -104,7 +104,12 @@ def studio_routes(service: Service, gallery: Gallery, *, hosts: Sequence[str] = 
     @router.get("/studio/pictures/{name}/settings")
     def settings(name: str) -> dict[str, Any]:
         """All that it was made with."""
-        return settings_in(gallery.get(name).record, service)
+        return settings_in(gallery.get(name).record, service, gallery.given)
+
+    @router.get("/studio/pictures/{name}/first")
+    def first(name: str) -> Response:
+        """The picture that a clip begins with."""
+        return Response(gallery.first_picture(name), media_type="image/png", headers=_HEADERS)
 
     @router.delete("/studio/pictures/{name}")
     def delete(name: str) -> dict[str, Any]:
@@ -116,7 +121,7 @@ def studio_routes(service: Service, gallery: Gallery, *, hosts: Sequence[str] = 
     async def replay(request: Request, name: str) -> dict[str, Any]:
         """Make it again, and say whether it is identical."""
         kept = await run_in_threadpool(gallery.get, name)
-        return await replayed(service, kept.path, request.is_disconnected)
+        return await replayed(service, kept.path, gallery.given, request.is_disconnected)
 
     @router.post("/studio/recall")
     async def recall(request: Request) -> dict[str, Any]:

@@ -38,6 +38,7 @@ export function recall(wish) {
   at("fps").value = fps ?? facts.fps;
   at("motion").value = motion_score ?? facts.motion_score;
   tellSeconds();
+  show(null);
   return rest;
 }
 

@@ -1,7 +1,8 @@
 // One picture of the gallery: what it was made with, and what can be done with it.
 
 import { ask, pictureBlob, showPicture } from "./api.js";
-import { at, hush, make, telling } from "./dom.js";
+import * as clip from "./clip.js";
+import { at, hush, make, tell, telling } from "./dom.js";
 import * as comparer from "./compare.js";
 import * as editor from "./editor.js";
 import * as form from "./form.js";
@@ -90,9 +91,12 @@ at("viewer").addEventListener("keydown", (event) => {
   if (event.key === "ArrowRight") step(1);
 });
 at("recall").addEventListener("click", here(async () => {
+  const path = gallery.path(picture.name);
   const told = await settings(picture);
   form.recall(told.settings);
+  if (told.first) await clip.beginWith(await pictureBlob(`${path}/first`));
   hush();
+  if (told.lacks.length) tell(told.lacks.map((each) => `Note: ${each}.`).join(" "));
   at("viewer").close();
   at("prompt").focus();
 }));
