@@ -122,7 +122,7 @@ TEXTS: dict[str, tuple[Callable[[Bank], Iterator[str]], str]] = {
     "truths": (truths, "2e9a4d7065963302"),
     "worded": (worded, "9afba5c8a28ef00f"),
     "tables": (tables, "7c0845971a890920"),
-    "words of a model": (words_of_a_model, "8df264507fcbea41"),
+    "words of a model": (words_of_a_model, "92271b3ff2455675"),
 }
 
 

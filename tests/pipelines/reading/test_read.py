@@ -33,6 +33,7 @@ def test_english_is_left_as_it_is(reader: PromptReader, prompt: str) -> None:
         ("🐱🐶🚗", "a cat, a dog and a car"),
         ("a 🐱 on the beach", "a cat on the beach"),
         ("two 🍎, please!", "two apples, please!"),
+        ("a 🍎 and an 🐱", "an apple and a cat"),
         ("a red 🚗", "a red car"),
         ("❤️ 🐈\u200d⬛", "❤️ and a cat"),  # a black cat is a cat; nobody knows the heart
         ("👖", "jeans"),

@@ -49,7 +49,19 @@ def test_a_model_of_clips_also_knows_what_things_do(monkeypatch: pytest.MonkeyPa
     assert {"left", "right", "bouncing"} <= words["motions"].keys()
     assert "turning" not in words["motions"], "a drawing has no other side to turn to"
     assert {"slow", "quick"} == words["speeds"].keys()
-    assert not {"motions", "speeds"} & words_of(flat).keys()
+    for prompt, told in {
+        "ein roter Apfel bewegt sich langsam nach links": "a red apple slowly moving to the left",
+        "una manzana roja moviéndose a la izquierda": "a red apple moving to the left",
+        "une pomme qui s'approche": "an apple coming closer",
+        "красное яблоко движется влево": "a red apple moving to the left",
+        "一个红苹果慢慢向左移动": "a red apple slowly moving to the left",
+        "赤いりんごが左に動く": "a red apple moving to the left",
+        "빨간 사과가 왼쪽으로 움직인다": "a red apple moving to the left",
+    }.items():
+        assert (reader.read(prompt).text, reader.read(prompt).unknown) == (told, ()), prompt
+    still = words_of(flat)
+    assert not {"motions", "speeds"} & still.keys()
+    assert "moving to the left" not in PromptReader(Words(still)).read("una manzana a la izquierda").text
 
 
 def test_languages_say_the_same_things() -> None:

@@ -22,23 +22,27 @@ EMOJI = re.compile(f"{_ONE}(?:\\s*{_ONE})*")
 _WHOLE = re.compile("[\U0001f466-\U0001f469\U0001f474-\U0001f476\U0001f9d1-\U0001f9d4\U0001f3f3\U0001f3f4]")
 _DETAILS = frozenset("\u2640\u2642\u27a1\U0001f9b0\U0001f9b1\U0001f9b2\U0001f9b3")  # man, woman, arrow, hair
 _BEFORE = re.compile(r"(\S+)\s*$")
+_AFTER_ARTICLE = re.compile(f"(?:\\b([Aa])n?\\s+)?({EMOJI.pattern})")
 
 
 def name_emoji(prompt: str, words: Words) -> str:
     """The prompt with the emoji that the model knows in words; others stay."""
     if not EMOJI.search(prompt):
         return prompt
-    text = EMOJI.sub(lambda found: _named(found, words), prompt)
+    text = _AFTER_ARTICLE.sub(lambda found: _named(found, words), prompt)
     return re.sub(r"\s+([,.!?;:])", r"\1", " ".join(text.split()))
 
 
 def _named(found: re.Match[str], words: Words) -> str:
     """The names of signs that stand together; spaces around them, which are thinned out later."""
-    signs = [_known(sign, words) or sign for sign in ONE_EMOJI.findall(found[0])]
+    article, text = found.groups()
+    signs = [_known(sign, words) or sign for sign in ONE_EMOJI.findall(text)]
     runs = [(sign, len(list(run))) for sign, run in groupby(signs)]
     before = _BEFORE.search(found.string[: found.start()])
-    word = before[1].lower() if before else ""
+    word = "a" if article else before[1].lower() if before else ""
     names = [_counted(sign, count, word if index == 0 else "", words) for index, (sign, count) in enumerate(runs)]
+    if article:  # as the name needs it: an apple
+        names[0] = article + with_article(names[0])[1:]
     return f" {_joined(names)} "
 
 

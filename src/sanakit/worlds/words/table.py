@@ -59,7 +59,7 @@ def words_of(bank: Bank, names: Iterable[str] | None = None, *, moving: bool = F
         "other_words": sorted(_other_words(captions, known)),
         "untrained": _untrained(known, others),
         "untrained_emoji": {sign: thing.name for thing in others for sign in _emoji(thing)},
-        "languages": languages(),
+        "languages": languages() if moving else _without_motions(languages()),
     }
 
 
@@ -71,6 +71,16 @@ def languages() -> dict[str, Any]:
     """
     content: dict[str, Any] = json.loads(resources.files(__package__).joinpath("languages.json").read_text("utf-8"))
     return content
+
+
+def _without_motions(told: dict[str, Any]) -> dict[str, Any]:
+    """Where nothing moves, "a la izquierda" is a place."""
+    moving = {texts[0] for texts in (*MOTION_WORDINGS.values(), *SPEED_WORDS.values())}
+    for language in told.values():
+        language["words"] = {
+            english: words for english, words in language.get("words", {}).items() if english not in moving
+        }
+    return told
 
 
 def _entry(thing: Thing) -> dict[str, Any]:
