@@ -175,10 +175,12 @@ def _how_a_clip_is_read(plan: PicturePlan) -> str:
     if (taken := plan.excerpt) is None:
         return ""
     clip, (height, width) = taken.clip, plan.generated
-    at, own = ("", "") if clip.fps is None else (f" at {taken.fps} a second", f" at {clip.fps:g} a second")
+    at, own = "", f"{clip.num_frames} frames"
+    if clip.fps is not None:
+        at, own = f" at {taken.fps} a second", f"{clip.num_frames / clip.fps:.1f} s, {clip.fps:g} frames a second"
     return (
-        f"the first {taken.num_frames} frames of {clip.name or 'the clip'}{at} are taken, cut to {width}x{height} px; "
-        f"it has {clip.num_frames} frames{own} of {clip.width}x{clip.height} px."
+        f"of {clip.name or 'the clip'} ({own}, {clip.width}x{clip.height} px) the first {taken.num_frames} frames{at} "
+        f"are taken, cut to {width}x{height} px."
     )
 
 

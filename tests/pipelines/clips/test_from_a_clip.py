@@ -69,6 +69,8 @@ def test_it_begins_with_the_clip_under_as_much_noise_as_strength_says(
         ((11, 100), {"fps": 20}, (9, 20, [0, 0, 1, 1, 2, 2, 3, 3, 4])),
         ((11, 100), {"num_frames": 5, "fps": 5}, (5, 5, range(0, 9, 2))),
         ((2, 100), {}, (1, 8, [0])),
+        ((11, 120), {}, (9, 8, range(9))),  # as a GIF has 8 a second
+        ((11, 120), {"num_frames": 9, "fps": 12}, (9, 12, [0, 0, 1, 2, 2, 3, 4, 4, 5])),
     ],
 )
 def test_frames_are_taken_by_time(
@@ -104,8 +106,8 @@ def test_it_comes_out_again_alone_and_from_its_record(clips: TextToImagePipeline
     assert torch.equal(made.latent, together[3].latent)
     notices = [event.message for event in told if isinstance(event, Notice)]
     assert notices == [
-        "the first 5 frames of source.webp at 8 a second are taken, cut to 32x32 px; it has 11 frames at 10 a second "
-        "of 56x40 px."
+        "of source.webp (1.1 s, 10 frames a second, 56x40 px) the first 5 frames at 8 a second are taken, cut to 32x32 "
+        "px."
     ]
     path = made.save(tmp_path / "made.gif")
     record = read_clip_record(path)
@@ -173,7 +175,7 @@ def test_from_the_shell(
     model, source = ["--model", str(tmp_path / "model"), "--device", "cpu"], str(animation(tmp_path / "source.webp"))
     shared = ["generate", "a ball", *model, "--clip", source]
     assert main([*shared, "--strength", "0.5", "--output", str(tmp_path / "made.gif")]) == 0
-    assert "the first 9 frames of source.webp at 8 a second are taken" in capsys.readouterr().err
+    assert "56x40 px) the first 9 frames at 8 a second are taken, cut to 32x32 px" in capsys.readouterr().err
     assert main(["replay", str(tmp_path / "made.gif"), *model]) == 0
     Path(source).rename(tmp_path / "other.webp")
     assert main(["replay", str(tmp_path / "made.gif"), *model, "--clip", str(tmp_path / "other.webp")]) == 0

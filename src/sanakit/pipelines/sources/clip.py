@@ -25,6 +25,7 @@ from sanakit.pipelines.sources.picture import SourceFacts, check_shape, name_of
 
 Frames = NDArray[np.uint8]
 """``(T, H, W, 3)`` RGB."""
+_SAME = 0.05  # of a rate: 24 and 25 a second, or what a GIF makes of 8 and 16, whose times are hundredths of a second
 _USABLE = "give the name of a file, its bytes, or frames (T, H, W, 3) of bytes or of numbers in [0, 1]"
 
 
@@ -62,11 +63,16 @@ class SourceClip(SourceFacts):
         raise RequestError(f"clip={type(given).__name__} is not usable; {_USABLE}.")
 
     def num_at(self, fps: float) -> int:
-        """How many moments it has at that rate."""
-        return self.num_frames if self.fps is None else max(1, round(self.num_frames / self.fps * fps))
+        """How many frames are taken of all of it at that rate."""
+        return self.num_frames if self.fps is None else max(1, round(self.num_frames / self.fps * self._read_at(fps)))
+
+    def _read_at(self, fps: float) -> float:
+        """Its own rate where the other is nearly that."""
+        return self.fps if self.fps is not None and abs(self.fps - fps) <= _SAME * fps else fps
 
     def frames(self, num_frames: int, fps: float) -> Iterator[Frame]:
-        """The frames ``(H, W, 3)`` that are shown at the first moments at that rate.
+        """The frames ``(H, W, 3)`` that are shown at the first moments at that rate; where it is nearly its own, all
+        frames one by one.
 
         Raises:
             RequestError: only its facts are here, or its file is damaged there.
@@ -79,7 +85,7 @@ class SourceClip(SourceFacts):
             return
         try:
             with content.open("rb") if isinstance(content, Path) else io.BytesIO(content) as file:
-                yield from each_frame_at(file, num_frames=num_frames, fps=fps)
+                yield from each_frame_at(file, num_frames=num_frames, fps=self._read_at(fps))
         except (PictureError, OSError) as error:
             raise RequestError(f"{self} cannot be read: {error}.") from error
 
