@@ -33,8 +33,9 @@ def decode(
     from sanakit.pipelines.check import load_to_decode
     from sanakit.pipelines.replay import with_sources
 
-    if saved.record.request.edit is not None:  # what was made is laid into its picture
-        request = with_sources(saved.record, latent, image=origin.image, mask=origin.mask)
+    asked = saved.record.request
+    if asked.edit is not None or getattr(asked, "extend", False):  # what was made goes into it, or behind it
+        request = with_sources(saved.record, latent, image=origin.image, mask=origin.mask, clip=origin.clip)
         saved = replace(saved, record=saved.record.model_copy(update={"request": request}))
     source, options = files.named(saved.record.model, model, latent)
     opened = open_model(source, device=run.start(), **options, **parts.borrowed)

@@ -127,11 +127,16 @@ class ClipOptions:
     clip: Annotated[
         Path | None, typer.Option(help="A clip to make one from, as --image and --strength do of pictures.")
     ] = None
+    extend: Annotated[
+        bool, typer.Option("--extend", help="Keep --clip, and go on from its last frame for --frames.")
+    ] = False
 
     @property
     def asked(self) -> bool:
         """Whether clips are asked for, and not pictures."""
-        return any(value is not None for value in (self.num_frames, self.fps, self.motion_score, self.clip))
+        return self.extend or any(
+            value is not None for value in (self.num_frames, self.fps, self.motion_score, self.clip)
+        )
 
     def fields(self) -> dict[str, Any]:
         """Of ``VideoRequest``; raises as ``SourceClip.of``."""

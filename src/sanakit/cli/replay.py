@@ -32,9 +32,6 @@ def replay(
     refining: RefineOptions,
     parts: BorrowedOptions,
     model: Annotated[str | None, typer.Option(help="The model, if it is not the starter.")] = None,
-    clip: Annotated[
-        Path | None, typer.Option(help="The clip that a clip was made from, if that is not beside it.")
-    ] = None,
     adapter: Annotated[
         list[str] | None,
         typer.Option(metavar="FILE", help="One that it was made with, if that is not beside it; repeatable."),
@@ -67,7 +64,7 @@ def replay(
     from sanakit.pipelines.replay import Sources, request_again, require_refiner
     from sanakit.pipelines.replay import replay as replay_picture
 
-    given = Sources(image=origin.image, mask=origin.mask, clip=clip, adapters=adapter or ())
+    given = Sources(image=origin.image, mask=origin.mask, clip=origin.clip, adapters=adapter or ())
     given |= Sources(controls=control or (), control_models=control_model or ())
     request = request_again(record, picture, **given)  # before weights are read
     source, options = files.named(record.model, model, picture)

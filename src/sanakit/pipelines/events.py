@@ -178,8 +178,9 @@ def _how_a_clip_is_read(plan: PicturePlan) -> str:
     at, own = "", f"{clip.num_frames} frames"
     if clip.fps is not None:
         at, own = f" at {taken.fps} a second", f"{clip.num_frames / clip.fps:.1f} s, {clip.fps:g} frames a second"
+    which = "its" if plan.keeps_first_frame else "the first"  # of an extension, which goes on behind all of it
     return (
-        f"of {clip.name or 'the clip'} ({own}, {clip.width}x{clip.height} px) the first {taken.num_frames} frames{at} "
+        f"of {clip.name or 'the clip'} ({own}, {clip.width}x{clip.height} px) {which} {taken.num_frames} frames{at} "
         f"are taken, cut to {width}x{height} px."
     )
 
@@ -188,7 +189,7 @@ def _source_without_influence(plan: PicturePlan) -> str:
     """What there is to say of it: steps are whole, and the first begins with noise alone."""
     request, solver = plan.request, plan.solver
     anew = request.edit is not None and request.edit.changes_parts
-    source = plan.excerpt.clip if plan.excerpt else None if plan.keeps_first_frame else request.image
+    source = None if plan.keeps_first_frame else plan.excerpt.clip if plan.excerpt else request.image
     if source is None or anew or math.cos(angle_of(solver.schedule().sigmas[plan.start])) >= _LEAST_SHARE:
         return ""
     steps, ways = solver.num_steps, []

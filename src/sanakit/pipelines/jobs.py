@@ -190,7 +190,7 @@ class JobMaker:
         Raises:
             RequestError: its pixels are not here.
         """
-        pixels = to_signed(source.fitted(*size) if isinstance(source, Excerpt) else [source.fitted(*size)])
+        pixels = to_signed([*source.fitted(*size)] if isinstance(source, Excerpt) else [source.fitted(*size)])
         self.bundle.need("autoencoder")
         if isinstance(self.bundle.autoencoder, ClipAutoencoder):
             return encode_frames(self.bundle.autoencoder, pixels).to(self.device)
@@ -242,7 +242,9 @@ def first_latent(plan: PicturePlan, noise: Tensor, encode: Encode) -> Tensor:
 
 def source_of(plan: PicturePlan) -> SourcePicture | Canvas | Excerpt | None:
     """What a picture begins with beside its noise."""
-    return plan.excerpt or canvas_of(plan.request) or plan.request.image
+    if plan.excerpt is not None:
+        return replace(plan.excerpt, last_alone=plan.keeps_first_frame)
+    return canvas_of(plan.request) or plan.request.image
 
 
 def correction_of(plan: PicturePlan, encode: Encode) -> Correct | None:

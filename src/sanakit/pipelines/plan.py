@@ -48,18 +48,14 @@ class PicturePlan:
 
     @property
     def keeps_first_frame(self) -> bool:
-        """It is a clip whose first frame is a picture that was given."""
-        return self.num_frames is not None and self.request.image is not None
+        """It is a clip whose first frame is a picture that was given, or the last frame of another clip."""
+        request = self.request
+        return isinstance(request, VideoRequest) and (request.image is not None or request.extend)
 
     @property
     def excerpt(self) -> Excerpt | None:
-        """The frames that a clip is made from, if it is made from another one."""
-        request = self.request
-        if not isinstance(request, VideoRequest) or request.clip is None:
-            return None
-        assert request.num_frames is not None
-        assert request.fps is not None
-        return Excerpt(clip=request.clip, num_frames=request.num_frames, fps=request.fps)
+        """The frames that a clip is made from, or goes on behind, if it is made from another one."""
+        return self.request.excerpt if isinstance(self.request, VideoRequest) else None
 
     @property
     def told(self) -> str:
@@ -114,7 +110,7 @@ def _plan_of_clip(request: VideoRequest, card: ModelCard, granularity: int, read
         "solver": solver.name,
         "flow_shift": solver.flow_shift,
     }
-    if request.clip is not None:
+    if request.clip is not None and not request.extend:
         told["strength"] = request.strength or DEFAULT_STRENGTH
     told_as = reader.read(request.prompt).text if reader is not None else request.prompt
     return PicturePlan(

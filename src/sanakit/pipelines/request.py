@@ -15,7 +15,7 @@ from sanakit.common.seeds import MAX_SEED, generator_seed
 from sanakit.pipelines.adapting.use import AdapterUse, as_adapters
 from sanakit.pipelines.controlling.use import ControlUse, as_controls
 from sanakit.pipelines.editing.edit import Edit, as_edit
-from sanakit.pipelines.sources.clip import SourceClip, as_clip
+from sanakit.pipelines.sources.clip import Excerpt, SourceClip, as_clip
 from sanakit.pipelines.sources.picture import SourcePicture, as_source
 from sanakit.sampling.reuse import MAX_THRESHOLD
 from sanakit.sampling.scm import ROUNDED_MAX_ANGLE, SCM
@@ -211,7 +211,7 @@ class GenerationRequest(BaseModel):
 
 class VideoRequest(GenerationRequest):
     """A request for clips; ``image`` is their first frame, which stays as it is, ``clip`` one that they are made from,
-    as pictures from a picture."""
+    as pictures from a picture, or with ``extend`` one that stands before them: its last frame is their first."""
 
     _changed: ClassVar[tuple[str, str]] = "clip", "clip"
 
@@ -229,6 +229,24 @@ class VideoRequest(GenerationRequest):
         exclude_if=lambda clip: clip is None,
         description="a clip to begin with: the name of a file, its bytes or frames (T, H, W, 3)",
     )
+    extend: bool = Field(False, exclude_if=lambda extend: not extend, description="true or false")
+
+    @property
+    def excerpt(self) -> Excerpt | None:
+        """Of a complete request for a clip that is made from another one, the frames of that."""
+        if self.clip is None:
+            return None
+        assert self.num_frames is not None
+        assert self.fps is not None
+        num = self.clip.num_at(self.fps) if self.extend else self.num_frames
+        return Excerpt(clip=self.clip, num_frames=num, fps=self.fps)
+
+    @property
+    def frames_in_all(self) -> int:
+        """Of a complete request: with those that stand before the new ones where a clip is extended."""
+        assert self.num_frames is not None
+        before = self.excerpt.num_frames - 1 if self.extend and self.excerpt is not None else 0
+        return before + self.num_frames
 
     def _check_together(self) -> None:
         fields = GenerationRequest.model_fields
@@ -237,6 +255,8 @@ class VideoRequest(GenerationRequest):
                 raise RequestError(f"{name} is not offered for clips; leave it out.")
         if self.image is not None and self.clip is not None:
             raise RequestError("image is the first frame of a clip, and clip what all of it is made from; give one.")
+        if self.extend and (self.clip is None or self.strength is not None):
+            raise RequestError("extend goes on behind a clip that stays as it is; give that as clip, and no strength.")
         super()._check_together()
 
 

@@ -11,7 +11,7 @@ from sanakit.checkpoints.identity.card import VideoDefaults
 from sanakit.common.errors import RequestError
 from sanakit.data.pictures import open_picture
 from sanakit.pipelines.clips.place import can_be_written
-from sanakit.pipelines.request import VideoRequest
+from sanakit.pipelines.request import MAX_FRAMES, VideoRequest
 from sanakit.pipelines.sources.clip import SourceClip
 from sanakit.pipelines.sources.picture import SourcePicture
 from sanakit.serving.messages import FileForm
@@ -29,7 +29,7 @@ from sanakit.serving.wishes import (
 
 _TAKEN = (
     "prompt", "negative_prompt", "num_inference_steps", "guidance_scale", "flow_shift", "fps", "motion_score",
-    "strength",
+    "strength", "extend",
 )  # fmt: skip
 
 
@@ -40,7 +40,7 @@ class VideoWish(BaseModel):
 
     prompt: str = Field(max_length=32_000)
     model: str | None = None
-    seconds: float | None = Field(None, gt=0, le=600, description="rounded to a length that the model makes")
+    seconds: float | None = Field(None, gt=0, le=MAX_FRAMES, description="rounded to a length that the model makes")
     size: str | None = Field(None, description="auto, or WIDTHxHEIGHT in pixels")
     output_format: Literal["mp4", "webm", "gif", "webp"] | None = None
     user: str | None = None
@@ -54,6 +54,7 @@ class VideoWish(BaseModel):
     flow_shift: float | None = None
     motion_score: int | None = None
     strength: float | None = Field(None, description="share of the steps that change a video that it is made from; 0.6")
+    extend: bool | None = Field(None, description="keep video, and go on from its last frame")
     remixed_from_video_id: str | None = Field(None, description="a finished video of this server to make it from")
     metadata: bool = True
     preview_every: int | None = Field(None, ge=1, description="steps between two previews of a job")
@@ -111,8 +112,9 @@ def as_clip_wishes(wish: VideoWish, files: Files, defaults: VideoDefaults, tempo
             "input_reference is the first frame of a clip, and video what all of it is made from; send one of both.",
             "input_reference",
         )
-    if wish.strength is not None and files.clip is None:
-        raise WishError("strength says how a video is changed, and none came; send it as video.", "strength")
+    for name, what in (("strength", "is changed"), ("extend", "goes on")):
+        if getattr(wish, name) and files.clip is None:
+            raise WishError(f"{name} says how a video {what}, and none came; send it as video.", name)
     fields = {name: value for name in _TAKEN if (value := getattr(wish, name)) is not None}
     fields |= {"seed": "random" if wish.seed is None else wish.seed, **size_fields(wish.size)}
     fields |= {"num_frames": _num_frames(wish, defaults, temporal)}

@@ -105,7 +105,7 @@ def test_a_first_frame_stays_as_it_is(clips: TextToImagePipeline) -> None:
         ({"height": 40, "width": 32}, "multiples of 16"),
         ({"upscale": 2}, "upscale is not offered for clips"),
         ({"image": PICTURE, "strength": 0.5}, "strength says how a clip is changed"),
-        ({"image": PICTURE, "solver": "flow-dpm"}, "would change its first frame"),
+        ({"image": PICTURE, "solver": "flow-dpm"}, "whose steps would change that"),
         ({"solver": "scm"}, "no model of clips knows it"),
     ],
 )

@@ -19,11 +19,13 @@ from sanakit.cli.app import main
 from sanakit.common.errors import PictureError, RequestError
 from sanakit.common.pixels import to_signed
 from sanakit.data.fitting import fit_to_bin
+from sanakit.pipelines.clips.clip import GeneratedClip
 from sanakit.pipelines.clips.files import read_clip_record
 from sanakit.pipelines.clips.frames import encode_frames
 from sanakit.pipelines.events import Event, Notice
+from sanakit.pipelines.latent_file import SavedLatent, load_latent, save_latent
 from sanakit.pipelines.record import PictureRecord
-from sanakit.pipelines.replay import replay
+from sanakit.pipelines.replay import replay, with_sources
 from sanakit.pipelines.request import GenerationRequest, VideoRequest
 from sanakit.pipelines.sources.clip import Excerpt, SourceClip
 from sanakit.pipelines.text_to_image import TextToImagePipeline
@@ -81,7 +83,7 @@ def test_frames_are_taken_by_time(
     assert isinstance(plan.request, VideoRequest)
     num, fps, which = made
     assert (plan.num_frames, plan.request.fps, plan.request.strength) == (num, fps, 0.6)
-    fitted = Excerpt(clip=clip, num_frames=num, fps=fps).fitted(32, 32)
+    fitted = [*Excerpt(clip=clip, num_frames=num, fps=fps).fitted(32, 32)]
     assert np.array_equal(fitted, [fit_to_bin(Image.fromarray(FRAMES[index]), 32, 32) for index in which])
 
 
@@ -135,6 +137,10 @@ def test_it_comes_out_again_alone_and_from_its_record(clips: TextToImagePipeline
         ({"clip": FRAMES, "image": FRAMES[0]}, "image is the first frame of a clip, and clip what all of it is made"),
         ({"strength": 0.5}, "strength says how a clip is changed; give that as clip"),
         ({"clip": FRAMES, "start_angle": 1.0}, "start_angle is not offered for clips"),
+        ({"extend": True}, "extend goes on behind a clip that stays as it is; give that as clip"),
+        ({"clip": FRAMES, "extend": True, "strength": 0.5}, "give that as clip, and no strength"),
+        ({"clip": FRAMES, "extend": True, "solver": "flow-dpm"}, "begins with a given frame is made by flow-euler"),
+        ({"clip": FRAMES, "extend": True, "num_frames": 4093}, "would become 4103 frames long, and 4096 are the most"),
         ({"clip": FRAMES, "num_frames": 13}, "has 11 frames, and num_frames=13 are more; ask for fewer"),
         ({"clip": FRAMES, "strength": 0}, "strength=0 is not usable; it must be the share of the steps"),
         ({"clip": FRAMES[0]}, r"clip=uint8 of shape \(40, 56, 3\) is not usable"),
@@ -168,6 +174,29 @@ def test_a_clip_without_influence_and_one_that_breaks_off_are_told(clips: TextTo
         clips("a ball", clip=whole)
 
 
+def test_a_clip_goes_on_from_its_last_frame(clips: TextToImagePipeline, tmp_path: Path) -> None:
+    source = animation(tmp_path / "source.webp", FRAMES[:7])
+    wish: dict[str, Any] = {"clip": source, "extend": True, "num_frames": 5, "fps": 10, "width": 48, "height": 32}
+    made = clips("a cat", seed=2, **wish).images[0]
+    assert isinstance(made, GeneratedClip)
+    assert made.pictures.shape == (11, 32, 48, 3)
+    own = [fit_to_bin(Image.fromarray(frame), 32, 48) for frame in FRAMES[:7]]
+    assert np.array_equal(made.pictures[:7], own)
+    begun = clips("a cat", seed=2, num_frames=5, fps=10, width=48, height=32, image=own[-1]).images[0]
+    assert isinstance(begun, GeneratedClip)
+    assert torch.equal(made.latent, begun.latent)
+    assert np.array_equal(made.pictures[7:], begun.pictures[1:])
+    streamed = clips("a cat", seed=2, save_to=tmp_path / "made.gif", **wish).images[0]
+    assert streamed.record == made.record
+    assert replay(tmp_path / "made.gif", clips).outcome == "identical"
+    latent = SavedLatent(latent=made.latent, record=made.record.model_copy(update={"image": None}))
+    saved = save_latent(tmp_path / "late.safetensors", latent)
+    with pytest.raises(RequestError, match=r"source.webp .* is not here; give it as clip="):
+        clips.decode(load_latent(saved))
+    found = latent.record.model_copy(update={"request": with_sources(latent.record, saved)})
+    assert clips.decode(replace(load_latent(saved), record=found)).record.image == made.record.image
+
+
 def test_from_the_shell(
     clip_bundle: ModelBundle, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -179,6 +208,11 @@ def test_from_the_shell(
     assert main(["replay", str(tmp_path / "made.gif"), *model]) == 0
     Path(source).rename(tmp_path / "other.webp")
     assert main(["replay", str(tmp_path / "made.gif"), *model, "--clip", str(tmp_path / "other.webp")]) == 0
+    more = ["--clip", str(tmp_path / "made.gif"), "--extend", "--frames", "5", "--output", str(tmp_path / "more.gif")]
+    assert main(["generate", "a cat", *model, *more]) == 0
+    assert "its 9 frames at 8 a second are taken" in capsys.readouterr().err
+    assert getattr(Image.open(tmp_path / "more.gif"), "n_frames", 1) == 13
+    assert main(["replay", str(tmp_path / "more.gif"), *model]) == 0
     assert main([*shared, "--output", str(tmp_path / "b.gif")]) == 1
     assert "source.webp does not exist or is no file" in capsys.readouterr().err
     again = ["generate", "a ball", *model, "--clip", str(tmp_path / "other.webp")]

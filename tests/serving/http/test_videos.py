@@ -136,6 +136,7 @@ def test_the_official_client_makes_one_from_another(http: httpx2.Client, clips: 
 
     first, source = there(client.videos.create(prompt="a", extra_body={**WISH, "prompt": "a", "fps": 6}))
     how: Any = {"extra_body": {"seed": 7, "strength": 0.5}}
+    how_long: Any = {"extra_body": {"num_frames": 5, "fps": 6, "num_inference_steps": 1}}
     remixed, remix = there(client.videos.remix(first.id, prompt="b", **how))
     assert (remixed.remixed_from_video_id, remixed.prompt, remixed.size) == (first.id, "b", "32x32")
     assert (remixed.seconds, remixed.seed, remixed.num_frames) == (first.seconds, 7, 5)
@@ -154,12 +155,17 @@ def test_the_official_client_makes_one_from_another(http: httpx2.Client, clips: 
     for body in bodies:
         edited = finished(http, http.post("/v1/videos/edits", **body).json())
         assert (edited["remixed_from_video_id"], edited["strength"], edited["error"]) == (remixed.id, 0.6, None)
+    extended, longer = there(client.videos.extend(prompt="c", seconds="4", video=source.read_bytes(), **how_long))
+    assert (extended.seconds, extended.num_frames, len([*read_frames(longer)])) == (f"{9 / 6:g}", 5, 9)
+    by_id = http.post("/v1/videos/extensions", json={"prompt": "c", "video": {"id": extended.id}, "seconds": 0.8})
+    assert finished(http, by_id.json())["seconds"] == f"{13 / 6:g}"
+    again = http.post(f"/v1/videos/{by_id.json()['id']}/remix", json={"prompt": "d"}).json()
+    assert (again["num_frames"], again["seconds"]) == (9, "1.5")  # the model's own length
     client.videos.delete(first.id)
     assert client.videos.retrieve(remixed.id).remixed_from_video_id == first.id
     with pytest.raises(openai.NotFoundError, match="there is no job"):
         client.videos.remix(first.id, prompt="c")
-    with pytest.raises(openai.InternalServerError, match="clips are not extended here"):
-        client.videos.extend(prompt="c", seconds="4", video=b"a clip")
+    assert http.post("/v1/videos/characters", json={}).status_code == 501
     with pytest.raises(openai.BadRequestError, match="the clip cannot be read") as caught:
         client.videos.edit(prompt="c", video=b"no clip")
     assert caught.value.param == "video"

@@ -147,6 +147,7 @@ class OriginOptions:
     mask: Annotated[Path | None, typer.Option(help="The mask that it was edited with, if that is not beside it.")] = (
         None
     )
+    clip: Annotated[Path | None, typer.Option(help="The clip that it was made from, if that is not beside it.")] = None
 
 
 @dataclass(frozen=True, kw_only=True)

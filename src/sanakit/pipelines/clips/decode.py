@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sanakit.common.errors import OutputError, SanakitError
-from sanakit.common.pixels import from_signed
+from sanakit.common.pixels import from_signed, to_signed
 from sanakit.models.autoencoders.clips import ClipAutoencoder
 from sanakit.pipelines.clips.clip import GeneratedClip
 from sanakit.pipelines.clips.memory import clip_decoding_bytes
@@ -83,7 +83,7 @@ def _decode(finished: SavedLatent, chunks: Iterator[Tensor], *, output: Output) 
         return GeneratedClip(record=record, latent=latent, frames=unit.permute(1, 2, 3, 0).contiguous().numpy())
     frames = np.empty((0, 0, 0, 3), np.uint8)
     for index, frame in enumerate(_in_8_bits(chunks)):
-        frames = frames if index else np.empty((record.request.num_frames, *frame.shape), np.uint8)
+        frames = frames if index else np.empty((record.request.frames_in_all, *frame.shape), np.uint8)
         frames[index] = frame
     record = record.model_copy(update={"image": describe_frames(frames)})
     return GeneratedClip(record=record, latent=latent, frames=frames)
@@ -103,12 +103,19 @@ def _num_frames(autoencoder: ClipAutoencoder, latent: Tensor) -> int:
 def decode_frames(
     autoencoder: ClipAutoencoder, finished: SavedLatent, tiling: Tiling | None = None
 ) -> Iterator[Tensor]:
-    """Frames ``(t, 3, H, W)`` float32 on the CPU, of the size that was asked for, as they come.
+    """Frames ``(t, 3, H, W)`` float32 on the CPU, of the size that was asked for, as they come; those of a clip that is
+    extended before them.
 
     Raises:
         SanakitError: they hold values that are not numbers.
+        RequestError: the clip that is extended is not here.
     """
     request, scale = finished.record.request, finished.record.refined_scale
+    size = [side and scale * side for side in (request.height, request.width)]
+    before = request.excerpt if isinstance(request, VideoRequest) and request.extend else None
+    if before is not None:
+        made = [side * autoencoder.config.compression for side in finished.latent.shape[-2:]]
+        yield from (resize_and_crop(to_signed([frame]), *size) for frame in before.fitted(*made))
     latent = finished.latent.to(autoencoder.device, autoencoder.compute_dtype)
     for chunk in _chunks(autoencoder, latent, tiling):
         pixels = chunk[0].transpose(0, 1).to("cpu", torch.float32)  # (t, 3, H, W)
@@ -117,7 +124,8 @@ def decode_frames(
                 "the clip holds values that are not numbers; this happens when a model runs in a dtype that it was "
                 "not made for, or with extreme guidance, so try float32 or a lower guidance_scale."
             )
-        yield resize_and_crop(pixels, *(side and scale * side for side in (request.height, request.width)))
+        yield resize_and_crop(pixels if before is None else pixels[1:], *size)
+        before = None  # whose last frame was the first of the latent
 
 
 def _chunks(autoencoder: ClipAutoencoder, latent: Tensor, tiling: Tiling | None) -> Iterator[Tensor]:

@@ -43,7 +43,7 @@ class PassingFrames:
         """The record as long as it will be at the end: with a hash of zeros, where it has none yet."""
         if record.image is not None:
             return record
-        frames = getattr(record.request, "num_frames", None)
+        frames = getattr(record.request, "frames_in_all", None)
         return record.model_copy(update={"image": self._reference(_NO_HASH, frames)})
 
     def finished(self, record: PictureRecord) -> PictureRecord:

@@ -36,15 +36,18 @@ def as_clips(request: VideoRequest, defaults: VideoDefaults, temporal: int) -> I
             f"num_frames={frames} does not suit this model, whose clips have 1 frame more than a multiple of "
             f"{temporal}; the nearest are {near}."
         )
-    if request.clip is not None and (there := request.clip.num_at(fps)) < frames:
+    if request.extend:
+        _check_length(request, frames, fps)
+    elif request.clip is not None and (there := request.clip.num_at(fps)) < frames:
         at, else_ = ("", "") if request.clip.fps is None else (f" at {fps} a second", ", or for a higher fps")
         raise RequestError(
             f"{request.clip} has {there} frames{at}, and num_frames={frames} are more; ask for fewer{else_}."
         )
-    if request.image is not None and request.solver not in (None, FlowEuler.name):
+    begins = request.image is not None or request.extend
+    if begins and request.solver not in (None, FlowEuler.name):
         raise RequestError(
-            f"a clip that begins with a picture is made by {FlowEuler.name}, and not by {request.solver}, whose steps "
-            f"would change its first frame; leave the solver out."
+            f"a clip that begins with a given frame is made by {FlowEuler.name}, and not by {request.solver}, whose "
+            f"steps would change that; leave the solver out."
         )
     height, width = request.height or 0, request.width or 0
     if not height:
@@ -55,7 +58,7 @@ def as_clips(request: VideoRequest, defaults: VideoDefaults, temporal: int) -> I
         "motion_score": defaults.motion_score if request.motion_score is None else request.motion_score,
         "height": height,
         "width": width,
-        "solver": FlowEuler.name if request.image is not None else request.solver,
+        "solver": FlowEuler.name if begins else request.solver,
         "num_images": 1,
     }
     for index in range(request.num_images):
@@ -88,9 +91,17 @@ def _default_rate(request: VideoRequest, defaults: VideoDefaults) -> int:
 
 def _default_length(request: VideoRequest, defaults: VideoDefaults, temporal: int, fps: int) -> int:
     """The model's own; of a shorter clip which it is made from, as much as there is."""
-    if request.clip is None:
+    if request.clip is None or request.extend:
         return defaults.num_frames
     return min(defaults.num_frames, 1 + (request.clip.num_at(fps) - 1) // temporal * temporal)
+
+
+def _check_length(request: VideoRequest, frames: int, fps: int) -> None:
+    whole = request.model_copy(update={"num_frames": frames, "fps": fps}).frames_in_all
+    if whole > MAX_FRAMES:
+        raise RequestError(
+            f"{request.clip} would become {whole} frames long, and {MAX_FRAMES} are the most; cut it before."
+        )
 
 
 def _default_size(request: VideoRequest, base_size: int) -> tuple[int, int]:

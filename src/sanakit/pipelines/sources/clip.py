@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -92,13 +93,14 @@ class SourceClip(SourceFacts):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Excerpt:
-    """The first frames of a clip at a rate, as another clip is made from them."""
+    """The first frames of a clip at a rate, as another clip is made from them; or ``last_alone`` of these."""
 
     clip: SourceClip
     num_frames: int
     fps: int
+    last_alone: bool = False
 
-    def fitted(self, height: int, width: int) -> list[Frame]:
+    def fitted(self, height: int, width: int) -> Iterator[Frame]:
         """Each ``(height, width, 3)``: resized until it covers that, then cut at the centre.
 
         Raises:
@@ -106,7 +108,8 @@ class Excerpt:
         """
         check_shape(self.clip, height, width)
         frames = self.clip.frames(self.num_frames, self.fps)
-        return [fit_to_bin(Image.fromarray(frame), height, width) for frame in frames]
+        for frame in deque(frames, maxlen=1) if self.last_alone else frames:
+            yield fit_to_bin(Image.fromarray(frame), height, width)
 
 
 def as_clip(given: Any) -> Any:

@@ -37,6 +37,7 @@ _KEPT = (
     "output_format",
 )  # fmt: skip
 """Of a clip where another one is made from it."""
+_LENGTHS = ("seconds", "extend")  # that make the length of the first clip none of the second
 
 
 class Counter:
@@ -92,7 +93,7 @@ class Counter:
         (clip,) = self.desk.store.pictures(source.id)
         usual = {each: source.fields[each] for each in _KEPT if source.fields.get(each) is not None}
         exact = source.fields.get("output_format") in (None, "mp4", "webm")  # others round the time of a frame
-        if exact and body.fields.get("seconds") is None:
+        if exact and not source.fields.get("extend") and all(body.fields.get(each) is None for each in _LENGTHS):
             usual["num_frames"] = source.fields["num_frames"]
         return Body({**usual, **body.fields}, replace(body.files, clip=self.desk.shelf.get(clip.sha256)))
 
@@ -226,7 +227,9 @@ def clip_facts(plan: PicturePlan) -> dict[str, Any]:
     assert isinstance(request, VideoRequest)
     told = {"size": f"{request.width}x{request.height}", "seed": request.seed}  # a form has it as a text
     changed = {} if request.strength is None else {"strength": request.strength}
-    return {**told, **changed, "num_frames": request.num_frames, "fps": request.fps, "seconds": None}
+    assert request.fps is not None
+    seconds = request.frames_in_all / request.fps if request.extend else None  # the rest follows from frames
+    return {**told, **changed, "num_frames": request.num_frames, "fps": request.fps, "seconds": seconds}
 
 
 def client_of(request: Request) -> str:

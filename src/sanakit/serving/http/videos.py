@@ -35,15 +35,7 @@ def video_routes(service: Service, counter: Counter | None) -> APIRouter:
     if counter is None or not service.makes_clips:
         return _none()
     router, desk, owned = APIRouter(responses=ERRORS, tags=["videos"]), counter.desk, counter.owned
-
-    async def accepted(request: Request, body: Body) -> dict[str, Any]:
-        job = await counter.accept(request, body, request.headers.get("idempotency-key"))
-        return video_facts(job, await run_in_threadpool(counter.facts, job))
-
-    @router.post("/v1/videos", openapi_extra=_WISH)
-    async def create(request: Request) -> dict[str, Any]:
-        """A clip of a prompt, perhaps from its first picture on, or from another clip."""
-        return await accepted(request, await read_body(request))
+    _making_routes(router, counter)
 
     @router.get("/v1/videos")
     def listed(request: Request, after: str | None = None, limit: int = 20, order: str = "desc") -> dict[str, Any]:
@@ -86,14 +78,40 @@ def video_routes(service: Service, counter: Counter | None) -> APIRouter:
             await asyncio.sleep(0.1)
         raise ApiError(409, "the clip is still being ended; delete it once more.", code="job_not_ended", retry=True)
 
+    @router.post("/v1/videos/{rest:path}", include_in_schema=False)
+    async def others(rest: str) -> None:
+        """Answers 501: characters of the contract."""
+        raise ApiError(501, "this server has no characters; there are remixes, edits and extensions of clips.",
+                       code="not_implemented")  # fmt: skip
+
+    return router
+
+
+def _making_routes(router: APIRouter, counter: Counter) -> None:
+    """Of a prompt, of a picture or of another clip."""
+
+    async def accepted(request: Request, body: Body) -> dict[str, Any]:
+        job = await counter.accept(request, body, request.headers.get("idempotency-key"))
+        return video_facts(job, await run_in_threadpool(counter.facts, job))
+
+    @router.post("/v1/videos", openapi_extra=_WISH)
+    async def create(request: Request) -> dict[str, Any]:
+        """A clip of a prompt, perhaps from its first picture on, or from another clip."""
+        return await accepted(request, await read_body(request))
+
     @router.post("/v1/videos/edits", openapi_extra=_EDIT)
     async def edits(request: Request) -> dict[str, Any]:
         """A clip made from another one, ``video``: a file, or one of this server."""
         body = await read_body(request)
-        if body.files.clip is None and body.fields.get("remixed_from_video_id") is None:
-            raise ApiError(400, "video is missing; send a clip as a file of a form, or the id of one of this server.",
-                           param="video", code="missing_required_parameter")  # fmt: skip
+        _require_video(body)
         return await accepted(request, body)
+
+    @router.post("/v1/videos/extensions", openapi_extra=_EDIT)
+    async def extensions(request: Request) -> dict[str, Any]:
+        """``video`` with more behind it: ``seconds`` or ``num_frames``, from its last frame on."""
+        body = await read_body(request)
+        _require_video(body)
+        return await accepted(request, Body({**body.fields, "extend": True}, body.files))
 
     @router.post("/v1/videos/{video}/remix", openapi_extra=body_of(VideoWish))
     async def remix(request: Request, video: str) -> dict[str, Any]:
@@ -101,13 +119,11 @@ def video_routes(service: Service, counter: Counter | None) -> APIRouter:
         body = await read_body(request)
         return await accepted(request, Body({**body.fields, "remixed_from_video_id": video}, body.files))
 
-    @router.post("/v1/videos/{rest:path}", include_in_schema=False)
-    async def others(rest: str) -> None:
-        """Answers 501: extensions and characters of the contract."""
-        raise ApiError(501, "clips are not extended here, and there are no characters; make one that goes on from the "
-                       "last frame of another with that as input_reference.", code="not_implemented")  # fmt: skip
 
-    return router
+def _require_video(body: Body) -> None:
+    if body.files.clip is None and body.fields.get("remixed_from_video_id") is None:
+        raise ApiError(400, "video is missing; send a clip as a file of a form, or the id of one of this server.",
+                       param="video", code="missing_required_parameter")  # fmt: skip
 
 
 def video_facts(job: Job, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,7 +138,7 @@ def video_facts(job: Job, facts: Mapping[str, Any]) -> dict[str, Any]:
         "progress": int(facts["progress"]),
         **{name: facts[name] for name in ("created_at", "completed_at", "expires_at")},
         "size": asked.get("size"),
-        "seconds": f"{frames / fps:g}",
+        "seconds": f"{asked.get('seconds') or frames / fps:g}",
         "prompt": asked.get("prompt"),
         "remixed_from_video_id": asked.get("remixed_from_video_id"),
         "error": _error(job),

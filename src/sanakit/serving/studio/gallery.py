@@ -57,6 +57,13 @@ class Kept:
         return found if isinstance(found, dict) else {}
 
     @cached_property
+    def _num_frames(self) -> object:
+        """Of the file, which has more than were asked for where a clip was extended."""
+        whole = json_values(self.record).get("image") if self.request else None
+        made = whole.get("num_frames") if isinstance(whole, dict) else None
+        return self.request.get("num_frames") if made is None else made
+
+    @cached_property
     def searched(self) -> str:
         """All that words are looked for in."""
         names = ("prompt", "negative_prompt", "seed", "solver", "adapters")
@@ -67,7 +74,7 @@ class Kept:
     def clip(self) -> dict[str, Any] | None:
         """Its frames, frames a second, and whether it is a video to a browser or an animated picture; None for a
         picture."""
-        frames, fps = self.request.get("num_frames"), self.request.get("fps")
+        frames, fps = self._num_frames, self.request.get("fps")
         if not (isinstance(frames, int) and isinstance(fps, int) and 1 <= frames <= MAX_FRAMES and 1 <= fps <= MAX_FPS):
             return None
         return {"num_frames": frames, "fps": fps, "video": self.path.suffix.lower() in VIDEOS}
