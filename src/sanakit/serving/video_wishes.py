@@ -11,6 +11,7 @@ from sanakit.checkpoints.identity.card import VideoDefaults
 from sanakit.common.errors import RequestError
 from sanakit.data.pictures import open_picture
 from sanakit.pipelines.clips.place import can_be_written
+from sanakit.pipelines.clips.plan import usual_rate
 from sanakit.pipelines.request import MAX_FRAMES, VideoRequest
 from sanakit.pipelines.sources.clip import SourceClip
 from sanakit.pipelines.sources.picture import SourcePicture
@@ -117,11 +118,11 @@ def as_clip_wishes(wish: VideoWish, files: Files, defaults: VideoDefaults, tempo
             raise WishError(f"{name} says how a video {what}, and none came; send it as video.", name)
     fields = {name: value for name in _TAKEN if (value := getattr(wish, name)) is not None}
     fields |= {"seed": "random" if wish.seed is None else wish.seed, **size_fields(wish.size)}
-    fields |= {"num_frames": _num_frames(wish, defaults, temporal)}
     with naming("input_reference"):
         fields |= {"image": SourcePicture.of(open_picture(files.pictures[0]))} if files.pictures else {}
     with naming("video"):
-        fields |= {"clip": SourceClip.of(files.clip)} if files.clip is not None else {}
+        clip = None if files.clip is None else SourceClip.of(files.clip)
+    fields |= {"clip": clip, "num_frames": _num_frames(wish, wish.fps or usual_rate(clip, defaults), temporal)}
     try:
         request = VideoRequest(**fields)
     except RequestError as error:
@@ -134,10 +135,10 @@ def as_clip_wishes(wish: VideoWish, files: Files, defaults: VideoDefaults, tempo
     return Wishes(requests=[request], form=FileForm(format=wanted, metadata=wish.metadata))
 
 
-def _num_frames(wish: VideoWish, defaults: VideoDefaults, temporal: int) -> int | None:
+def _num_frames(wish: VideoWish, fps: int, temporal: int) -> int | None:
     if wish.num_frames is not None or wish.seconds is None:
         return wish.num_frames
-    return 1 + temporal * max(round((wish.seconds * (wish.fps or defaults.fps) - 1) / temporal), 0)
+    return 1 + temporal * max(round((wish.seconds * fps - 1) / temporal), 0)
 
 
 def read_video_wish(fields: Mapping[str, Any]) -> VideoWish:

@@ -126,9 +126,12 @@ def test_it_comes_out_again_alone_and_from_its_record(clips: TextToImagePipeline
     plain = clips("a cat", num_frames=5).images[0].save(tmp_path / "plain.gif")
     with pytest.raises(PictureError, match="was made from no clip; leave clip out"):
         replay(plain, clips, clip=FRAMES)
-    hostile = json.dumps({"request": {**record.model_dump(mode="json")["request"], "clip": "/etc/passwd"}})
-    with pytest.raises(PictureError, match=r"request.clip: it holds no facts of a clip"):
-        PictureRecord.from_json(hostile)
+    content = record.model_dump(mode="json")
+    facts = content["request"].pop("clip")
+    hostile = [facts | each for each in ({"fps": 1e-300}, {"fps": 0}, {"num_frames": 0}, {"num_frames": 10**300})]
+    for clip in ("/etc/passwd", *hostile):
+        with pytest.raises(PictureError, match=r"the record is damaged: request"):
+            PictureRecord.from_json(json.dumps(content | {"request": content["request"] | {"clip": clip}}))
 
 
 @pytest.mark.parametrize(

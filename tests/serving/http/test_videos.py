@@ -157,6 +157,10 @@ def test_the_official_client_makes_one_from_another(http: httpx2.Client, clips: 
         assert (edited["remixed_from_video_id"], edited["strength"], edited["error"]) == (remixed.id, 0.6, None)
     extended, longer = there(client.videos.extend(prompt="c", seconds="4", video=source.read_bytes(), **how_long))
     assert (extended.seconds, extended.num_frames, len([*read_frames(longer)])) == (f"{9 / 6:g}", 5, 9)
+    by_rate = http.post(
+        "/v1/videos/extensions", data={"prompt": "c", "seconds": "0.8"}, files={"video": source.open("rb")}
+    )
+    assert finished(http, by_rate.json())["num_frames"] == 5  # at 6 a second as the file has, and not at 8
     by_id = http.post("/v1/videos/extensions", json={"prompt": "c", "video": {"id": extended.id}, "seconds": 0.8})
     assert finished(http, by_id.json())["seconds"] == f"{13 / 6:g}"
     again = http.post(f"/v1/videos/{by_id.json()['id']}/remix", json={"prompt": "d"}).json()

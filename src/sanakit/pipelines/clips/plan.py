@@ -10,6 +10,7 @@ from sanakit.common.errors import RequestError
 from sanakit.common.seeds import image_seed
 from sanakit.pipelines.request import MAX_FRAMES, VideoRequest
 from sanakit.pipelines.resolution import generated_size
+from sanakit.pipelines.sources.clip import SourceClip
 from sanakit.sampling.flow_euler import FlowEuler
 
 DEFAULT_RATIO = 832 / 480  # of width to height, where clips are not square
@@ -27,7 +28,7 @@ def as_clips(request: VideoRequest, defaults: VideoDefaults, temporal: int) -> I
     Raises:
         RequestError: the model cannot make such a clip.
     """
-    fps = request.fps or _default_rate(request, defaults)
+    fps = request.fps or usual_rate(request.clip, defaults)
     frames = request.num_frames or _default_length(request, defaults, temporal, fps)
     if (frames - 1) % temporal:
         below = (frames - 1) // temporal * temporal + 1
@@ -83,9 +84,9 @@ def motion_suffix(request: VideoRequest) -> str:
     return f" motion score: {request.motion_score}." if request.motion_score else ""
 
 
-def _default_rate(request: VideoRequest, defaults: VideoDefaults) -> int:
-    """The model's own; that of a clip which it is made from, where that is lower."""
-    own = None if request.clip is None else request.clip.fps
+def usual_rate(clip: SourceClip | None, defaults: VideoDefaults) -> int:
+    """The model's own; that of a clip which one is made from, where that is lower."""
+    own = None if clip is None else clip.fps
     return defaults.fps if own is None else min(defaults.fps, max(round(own), 1))
 
 

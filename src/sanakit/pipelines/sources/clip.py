@@ -27,6 +27,7 @@ from sanakit.pipelines.sources.picture import SourceFacts, check_shape, name_of
 Frames = NDArray[np.uint8]
 """``(T, H, W, 3)`` RGB."""
 _SAME = 0.05  # of a rate: 24 and 25 a second, or what a GIF makes of 8 and 16, whose times are hundredths of a second
+_SLOWEST = 1e-5  # frames a second
 _USABLE = "give the name of a file, its bytes, or frames (T, H, W, 3) of bytes or of numbers in [0, 1]"
 
 
@@ -40,8 +41,8 @@ class SourceClip(SourceFacts):
     _called: ClassVar[str] = "the clip"
     _hashed: ClassVar[str] = "file"
 
-    num_frames: int = Field(gt=0)
-    fps: float | None = Field(None, gt=0, allow_inf_nan=False)
+    num_frames: int = Field(gt=0, le=10**9)
+    fps: float | None = Field(None, ge=_SLOWEST, le=10**6)
     _content: Path | bytes | Frames | None = PrivateAttr(None)
 
     @staticmethod
@@ -88,7 +89,8 @@ class SourceClip(SourceFacts):
             with content.open("rb") if isinstance(content, Path) else io.BytesIO(content) as file:
                 yield from each_frame_at(file, num_frames=num_frames, fps=self._read_at(fps))
         except (PictureError, OSError) as error:
-            raise RequestError(f"{self} cannot be read: {error}.") from error
+            told = getattr(error, "strerror", None) or error
+            raise RequestError(f"{self} cannot be read: {told}.") from error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,6 +135,8 @@ def _of_content(content: Path | bytes, file: io.BufferedReader | io.BytesIO, nam
     sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     file.seek(0)
     (width, height), facts = clip_facts(file)
+    if facts.fps < _SLOWEST:
+        raise PictureError(f"the clip has {facts.fps:g} frames a second, and shows nothing but its first frame")
     found = {"num_frames": facts.num_frames, "fps": facts.fps}
     return _holding(content, width=width, height=height, sha256=sha256, name=name, **found)
 
