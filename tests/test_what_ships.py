@@ -112,6 +112,21 @@ def test_the_starter_of_few_steps_is_beside_the_starter_whose_parts_it_uses() ->
     assert sprint.trained_from.split("(")[1].rstrip(")") == card().hashes["transformer"][:12], "distil it again"
 
 
+def test_the_starter_of_clips_begins_with_the_weights_of_the_starter_whose_text_side_it_uses() -> None:
+    checks = {check.name: check for check in verify_hashes("starter-video")}
+    clips = read_card(shipped_folder("starter-video"))
+    assert clips is not None
+    for component in ("transformer", "autoencoder"):
+        assert checks[component].found == clips.hashes[component], component
+    assert clips.hashes["text_encoder"] == card().hashes["text_encoder"]
+    assert (clips.text, clips.text_encoder) == (card().text, card().text_encoder)
+    assert "motions" in read("video", "words.json"), "info tells what things may do"
+    told = read("video", "training", "scores.json")["settings"]["hash"]
+    assert len(told) >= 10
+    assert clips.model_hash.startswith(told)
+    assert sum(file.stat().st_size for file in (STARTER / "video").rglob("*.safetensors")) < 16_000_000
+
+
 def test_the_controlnet_of_the_starter_was_trained_beside_its_transformer() -> None:
     file = STARTER / "controlnet" / "diffusion_pytorch_model.safetensors"
     assert card().hashes["transformer"][:12] in read_header([file]).metadata["trained_from"], "train it again"
@@ -136,6 +151,7 @@ def test_scores_are_of_these_weights() -> None:
     [
         ("README.md", "The starter", "scores.json"),
         ("docs/dual-encoder.md", "How good it is", "dual_encoder/scores.json"),
+        ("docs/video.md", "The starter of clips", "../video/training/scores.json"),
     ],
 )
 def test_tables_of_scores_are_those_of_the_file(page: str, heading: str, file: str) -> None:

@@ -12,7 +12,7 @@ from typing import Literal
 from sanakit.common.paths import as_path, shared_name
 
 STARTER = "starter"
-SHIPPED = {STARTER: "starter", "starter-sprint": "starter/sprint"}
+SHIPPED = {STARTER: "starter", "starter-sprint": "starter/sprint", "starter-video": "starter/video"}
 """Models that come with the package, by their names, and their folders in it."""
 
 OriginKind = Literal["starter", "folder", "file", "hub", "memory"]

@@ -39,8 +39,12 @@ if TYPE_CHECKING:
 _OF_CLIPS = ("mp4", "webm", "gif")
 _ASSUMED_SIDE = 1024  # for the check of the disk, where the model decides the size
 
-ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="Folder, file, hub id, starter or starter-sprint.")]
-ModelOption = Annotated[str, typer.Option("--model", help="Folder, file, hub id, starter or starter-sprint.")]
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Folder, file, hub id, starter, starter-sprint or starter-video.")
+]
+ModelOption = Annotated[
+    str, typer.Option("--model", help="Folder, file, hub id, starter, starter-sprint or starter-video.")
+]
 DeviceOption = Annotated[
     str, typer.Option("--device", help="cpu, cuda, cuda:1 or mps; auto is cuda where there is one.")
 ]
